@@ -1,0 +1,87 @@
+//! The compiled configuration that requests read. Immutable; a change is a new snapshot.
+//!
+//! Nothing here is looked up by a scan on the request path save patterns, and those are cached per core (`route::pick`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::limit::Bucket;
+use crate::wire::Format;
+
+/// SHA-256 of a client's key.
+pub type KeyHash = [u8; 32];
+
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Grows by one with each publish in this process. 0 is the empty snapshot before the store was read.
+    pub generation: u64,
+    /// `config_version.version` of the rows it was made of.
+    pub version: i64,
+    /// Enabled providers that this version can serve, in the order of their ids.
+    pub providers: Vec<Arc<Provider>>,
+    /// By hash of the key. Enabled ones only.
+    pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
+}
+
+/// A provider row, ready for use.
+#[derive(Debug)]
+pub struct Provider {
+    pub id: i64,
+    pub key: Arc<str>,
+    pub provider_type: Arc<str>,
+    /// The formats it is offered in; the first is the default. Never empty.
+    pub formats: Vec<Format>,
+    pub base: BaseUrl,
+    /// Complete header lines (`name: value\r\n`) that carry this provider's key, one set per format offered, same order as `formats`.
+    pub auth: Vec<Arc<[u8]>>,
+    /// Complete header lines from `provider_params.custom_headers`, sent last.
+    pub extra_headers: Arc<[u8]>,
+    /// Lower-case names that `auth` and `extra_headers` set, so that a client's header of that name is not forwarded beside it.
+    pub own_header_names: Vec<String>,
+    pub weight: u32,
+    pub models: super::models::Mapping,
+}
+
+/// `api_base`, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    pub tls: bool,
+    /// Host without brackets or port, lower case.
+    pub host: String,
+    pub port: u16,
+    /// Value of the `Host` header: with the port only where it is not the scheme's own.
+    pub authority: String,
+    /// Path prefix without a trailing slash; may be empty.
+    pub path: String,
+    /// Query string of the base without `?`, carried to each request; may be empty.
+    pub query: String,
+}
+
+/// A credential row, ready for use.
+#[derive(Debug)]
+pub struct Credential {
+    pub id: i64,
+    /// Metric label `api_key_name`.
+    pub name: Arc<str>,
+    pub hash: KeyHash,
+    /// What it may ask for.
+    pub allowed: super::models::Allowed,
+    /// Shared by all cores and kept over reloads that do not change its limit. `None` is unlimited.
+    pub bucket: Option<Arc<Bucket>>,
+    /// Seconds since 1970.
+    pub expires_at: Option<i64>,
+}
+
+impl Credential {
+    /// The name under which requests without a key run when `ALLOW_ANONYMOUS` is set.
+    pub const ANONYMOUS: &'static str = "anonymous";
+}
+
+/// A row, or a part of one, that could not be used. Never an outage: the rest is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `provider groq`, `credential team-a`.
+    pub object: String,
+    /// What is wrong, with the value (never a secret), and what to do.
+    pub message: String,
+}

@@ -1,0 +1,1 @@
+//! JSON as bytes; no tree on the request path.

@@ -1,0 +1,22 @@
+//! llm-proxy: a gateway between applications and LLM providers.
+//!
+//! The modules, in layer order; a module imports only from layers above its own line. `tests/it/layering.rs` keeps it so.
+//!
+//! | layer | modules |
+//! |---|---|
+//! | 0 | [`error`], [`json`], [`limit`] |
+//! | 1 | [`sse`] |
+//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`] |
+//! | 3 | [`route`] (which provider) |
+//! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
+//! | 5 | [`proxy`] (one request, told in order) |
+//! | 6 | [`worker`] (a core), [`mock`] (an upstream to try things on), [`background`] (the one thread that may wait) |
+//! | 7 | [`cli`] |
+
+pub mod config;
+pub mod error;
+pub mod json;
+pub mod limit;
+pub mod record;
+pub mod sse;
+pub mod wire;
