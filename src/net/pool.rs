@@ -1,0 +1,180 @@
+//! Connections to upstreams, kept per core and origin.
+//!
+//! An idle connection has a read in flight, so a server that closes it is seen at the next look and the connection is not used. A close that
+//! crosses a request on the wire is the caller's to retry: once, and only when no byte of an answer came.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use monoio::net::TcpStream;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use super::resolve::Table;
+use super::stream::{self, LARGE_READ, Reader, Writer};
+use super::timer::Timers;
+
+/// Idle connections kept per origin on one core. More are closed.
+const MAX_IDLE: usize = 512;
+/// How long an idle connection is kept. Common servers close theirs after 60 to 75 s.
+const IDLE_FOR: Duration = Duration::from_secs(50);
+
+/// Where an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+}
+
+/// A connection to an upstream.
+pub struct Connection {
+    pub reader: Reader,
+    pub writer: Writer,
+    /// Whether it served a request before: only then may a failure without an answer be a stale connection.
+    pub reused: bool,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// Not connected within the limit.
+    TimedOut(String),
+    Failed(String),
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// The connections of one core.
+pub struct Pool {
+    idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
+    tls: Arc<ClientConfig>,
+    names: Arc<Table>,
+    timers: Rc<Timers>,
+    connect_timeout: Duration,
+}
+
+impl Pool {
+    pub fn new(tls: Arc<ClientConfig>, names: Arc<Table>, timers: Rc<Timers>, connect_timeout: Duration) -> Pool {
+        Pool { idle: RefCell::default(), tls, names, timers, connect_timeout }
+    }
+
+    /// An idle connection to `origin` that is not known to be closed.
+    pub fn checkout(&self, origin: &Rc<Origin>) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let list = idle.get_mut(origin)?;
+        while let Some(mut entry) = list.pop() {
+            if entry.since.elapsed() < IDLE_FOR && !entry.connection.reader.is_stale() {
+                return Some(entry.connection);
+            }
+        }
+        None
+    }
+
+    /// Takes back a connection whose last answer was read to its end.
+    pub fn give_back(&self, origin: &Rc<Origin>, mut connection: Connection) {
+        connection.reused = true;
+        // Starts the read that will notice a close; what comes unasked makes the connection unusable.
+        if connection.reader.is_stale() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        let list = match idle.get_mut(origin) {
+            Some(list) => list,
+            None => idle.entry(origin.clone()).or_default(),
+        };
+        if list.len() < MAX_IDLE {
+            list.push(Idle { connection, since: Instant::now() });
+        }
+    }
+
+    /// Closes what is too old or was closed by its server. Called now and then by the worker.
+    pub fn sweep(&self) {
+        let mut idle = self.idle.borrow_mut();
+        for list in idle.values_mut() {
+            list.retain_mut(|entry| entry.since.elapsed() < IDLE_FOR && !entry.connection.reader.is_stale());
+        }
+        idle.retain(|_, list| !list.is_empty());
+    }
+
+    pub fn idle_count(&self) -> usize {
+        self.idle.borrow().values().map(Vec::len).sum()
+    }
+
+    /// A new connection: every address is tried in turn within the one connect timeout.
+    pub async fn connect(&self, origin: &Rc<Origin>) -> Result<Connection, ConnectError> {
+        let deadline = self.timers.deadline();
+        deadline.set(self.connect_timeout);
+        let seconds = self.connect_timeout.as_secs_f32();
+        let target = format!("{}:{}", origin.host, origin.port);
+        let attempt = async {
+            let addresses = self.names.look_up(&origin.host, origin.port).await?;
+            let mut last = String::new();
+            for address in addresses {
+                match open(address).await {
+                    Ok(stream) => return self.secure(origin, stream).await,
+                    Err(error) => last = format!("connect to {target} ({address}): {error}"),
+                }
+            }
+            Err(last)
+        };
+        match deadline.limit(attempt).await {
+            Some(Ok(connection)) => Ok(connection),
+            Some(Err(why)) => Err(ConnectError::Failed(why)),
+            None => Err(ConnectError::TimedOut(format!("connect to {target}: no connection within {seconds} s"))),
+        }
+    }
+
+    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Connection, String> {
+        let (mut reader, writer) = if origin.tls {
+            let name = ServerName::try_from(origin.host.clone())
+                .map_err(|_| format!("`{}` is not a name that a certificate can hold", origin.host))?;
+            let session = rustls::ClientConnection::new(self.tls.clone(), name).map_err(|error| error.to_string())?;
+            stream::handshake(stream, session.into())
+                .await
+                .map_err(|error| format!("tls handshake with {}:{}: {error}", origin.host, origin.port))?
+        } else {
+            stream::split(stream, None)
+        };
+        reader.read_size(LARGE_READ);
+        Ok(Connection { reader, writer, reused: false })
+    }
+}
+
+/// Connects in a task of its own: a connect that is dropped half way leaks its descriptor in this version of monoio when the kernel had
+/// completed it. So the task runs to its end, and if nobody waits any more the stream is closed there.
+async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let slot = Rc::new(Slot::default());
+    let task = slot.clone();
+    monoio::spawn(async move {
+        let result = TcpStream::connect_addr(address).await;
+        if let Ok(stream) = &result {
+            let _ = stream.set_nodelay(true);
+        }
+        *task.result.borrow_mut() = Some(result);
+        if let Some(waker) = task.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    });
+    std::future::poll_fn(|cx| match slot.result.borrow_mut().take() {
+        Some(result) => std::task::Poll::Ready(result),
+        None => {
+            *slot.waker.borrow_mut() = Some(cx.waker().clone());
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
+
+#[derive(Default)]
+struct Slot {
+    result: RefCell<Option<std::io::Result<TcpStream>>>,
+    waker: RefCell<Option<std::task::Waker>>,
+}

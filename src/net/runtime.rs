@@ -1,0 +1,105 @@
+//! The monoio runtime of a worker thread: io_uring where the kernel allows it, else epoll.
+//!
+//! Whether io_uring works is found out by building the very ring that will be used: a probe with a tiny ring says yes where the locked
+//! memory limit then refuses the real one. `COOP_TASKRUN` (kernel 5.19) saves an interrupt per completion; without it this driver costs
+//! about a quarter more system time per request than epoll.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+
+/// Entries of a worker's ring. About 100 KiB of locked memory.
+const RING_ENTRIES: u32 = 1024;
+
+/// Which system interface moves the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    IoUring,
+    Epoll,
+}
+
+impl Driver {
+    pub fn name(self) -> &'static str {
+        match self {
+            Driver::IoUring => "io_uring",
+            Driver::Epoll => "epoll",
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the operator asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// io_uring, and epoll if that can't be built.
+    Auto,
+    Only(Driver),
+}
+
+enum Built {
+    Uring(Runtime<TimeDriver<IoUringDriver>>),
+    Epoll(Runtime<TimeDriver<LegacyDriver>>),
+}
+
+/// A runtime bound to the thread that made it.
+pub struct Worker(Built);
+
+impl Worker {
+    /// Builds a runtime on this thread.
+    pub fn build(choice: Choice) -> io::Result<Worker> {
+        match choice {
+            Choice::Only(Driver::Epoll) => epoll(),
+            Choice::Only(Driver::IoUring) => uring(),
+            Choice::Auto => match uring() {
+                Ok(worker) => Ok(worker),
+                Err(_) => epoll(),
+            },
+        }
+    }
+
+    pub fn driver(&self) -> Driver {
+        match self.0 {
+            Built::Uring(_) => Driver::IoUring,
+            Built::Epoll(_) => Driver::Epoll,
+        }
+    }
+
+    pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
+        match &mut self.0 {
+            Built::Uring(runtime) => runtime.block_on(future),
+            Built::Epoll(runtime) => runtime.block_on(future),
+        }
+    }
+}
+
+fn uring() -> io::Result<Worker> {
+    let mut cooperative = io_uring::IoUring::builder();
+    cooperative.setup_coop_taskrun();
+    let built = RuntimeBuilder::<IoUringDriver>::new()
+        .uring_builder(cooperative)
+        .with_entries(RING_ENTRIES)
+        .enable_timer()
+        .build();
+    let runtime = match built {
+        Ok(runtime) => runtime,
+        // Older kernels refuse the flag.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Worker(Built::Uring(runtime)))
+}
+
+fn epoll() -> io::Result<Worker> {
+    let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?;
+    Ok(Worker(Built::Epoll(runtime)))
+}

@@ -1,0 +1,320 @@
+//! One TCP connection, plain or TLS, as a [`Reader`] and a [`Writer`].
+//!
+//! The reader keeps at most one read in flight and owns it: a caller may stop polling at any time and go on later without losing a byte.
+//! That is what io_uring demands (a dropped read may have taken bytes into a buffer that nobody owns any more) and what lets a relay
+//! watch the client while it waits for the upstream. Dropping reader and writer together closes the socket at once, in every state.
+//!
+//! A write that is dropped half way leaves the peer with a torn message: whoever drops one must drop the connection with it.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io::{self, BufRead, Write};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
+use monoio::net::TcpStream;
+
+/// Bytes of the first read of a message. Holds most request heads with their body, and keeps an idle connection small.
+pub const SMALL_READ: usize = 2 << 10;
+/// Bytes of a read where more is expected.
+pub const LARGE_READ: usize = 16 << 10;
+
+/// Plain bytes that one TLS write encrypts at most.
+const TLS_WRITE: usize = 64 << 10;
+
+type ReadHalf = OwnedReadHalf<TcpStream>;
+type WriteHalf = OwnedWriteHalf<TcpStream>;
+type ReadFuture = Pin<Box<dyn Future<Output = (ReadHalf, io::Result<usize>, Vec<u8>)>>>;
+
+/// A TLS session shared by the two halves. Borrowed for the length of a call, never across an await.
+type Session = Rc<RefCell<rustls::Connection>>;
+
+enum Raw {
+    Idle(ReadHalf),
+    Reading(ReadFuture),
+    /// The end of the stream or an error was seen; or a poll panicked half way.
+    Closed,
+}
+
+/// The receiving side.
+pub struct Reader {
+    raw: Raw,
+    spare: Vec<u8>,
+    size: usize,
+    /// Bytes that came in while nobody had asked for them ([`Reader::poll_gone`]).
+    ahead: Vec<u8>,
+    session: Option<Session>,
+}
+
+/// The sending side.
+pub struct Writer {
+    half: WriteHalf,
+    session: Option<Session>,
+    cipher: Vec<u8>,
+}
+
+/// Splits a connected stream. `session` must have completed its handshake.
+pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader, Writer) {
+    let session = session.map(|s| Rc::new(RefCell::new(s)));
+    let (read, write) = stream.into_split();
+    let reader = Reader {
+        raw: Raw::Idle(read),
+        spare: Vec::new(),
+        size: SMALL_READ,
+        ahead: Vec::new(),
+        session: session.clone(),
+    };
+    (reader, Writer { half: write, session, cipher: Vec::new() })
+}
+
+impl Reader {
+    /// Sets the size of the reads that start from now on.
+    pub fn read_size(&mut self, bytes: usize) {
+        self.size = bytes;
+    }
+
+    /// Gives a buffer back for the next read.
+    pub fn recycle(&mut self, buf: Vec<u8>) {
+        if self.spare.capacity() == 0 {
+            self.spare = buf;
+        }
+    }
+
+    /// Appends what came to `buf`. `Ok(0)` is the end of the stream. Cancel-safe.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        if !self.ahead.is_empty() {
+            let n = self.ahead.len();
+            take_into(&mut self.ahead, buf);
+            return Poll::Ready(Ok(n));
+        }
+        match self.session.clone() {
+            None => self.poll_plain(cx, buf),
+            Some(session) => self.poll_tls(&session, cx, buf),
+        }
+    }
+
+    /// [`Reader::poll_read`] as a future.
+    pub async fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(cx, buf)).await
+    }
+
+    /// Ready when the peer has closed or reset the connection.
+    ///
+    /// Bytes that arrive instead are kept for the next read, and the watch ends with them: one read ahead is the bound.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.ahead.is_empty() {
+            return Poll::Pending;
+        }
+        let mut ahead = std::mem::take(&mut self.ahead);
+        let polled = self.poll_read(cx, &mut ahead);
+        self.ahead = ahead;
+        match polled {
+            Poll::Ready(Ok(n)) if n > 0 => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Whether the connection can't be used any more. Starts a read if none is in flight, so that a later close is seen.
+    pub fn is_stale(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.poll_gone(&mut cx).is_ready() || !self.ahead.is_empty()
+    }
+
+    fn poll_plain(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let mut got = match ready!(self.poll_raw(cx)) {
+            Ok(got) => got,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        let n = got.len();
+        take_into(&mut got, buf);
+        self.spare = got;
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_tls(&mut self, session: &Session, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        loop {
+            match drain_plaintext(session, buf) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+            let mut got = match ready!(self.poll_raw(cx)) {
+                Ok(got) => got,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            let fed = feed(session, &got);
+            got.clear();
+            self.spare = got;
+            if let Err(error) = fed {
+                return Poll::Ready(Err(error));
+            }
+        }
+    }
+
+    /// What the socket gave, in a buffer that may be kept or handed back as `spare`. Empty at the end of the stream, then and ever after.
+    fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let mut future = match std::mem::replace(&mut self.raw, Raw::Closed) {
+            Raw::Closed => return Poll::Ready(Ok(Vec::new())),
+            Raw::Reading(future) => future,
+            Raw::Idle(mut half) => {
+                let mut buf = std::mem::take(&mut self.spare);
+                buf.clear();
+                // A spare that a large read left behind would be kept by an idle connection.
+                if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
+                    buf = Vec::with_capacity(self.size);
+                }
+                Box::pin(async move {
+                    let (result, buf) = half.read(buf).await;
+                    (half, result, buf)
+                })
+            }
+        };
+        match future.as_mut().poll(cx) {
+            Poll::Pending => {
+                self.raw = Raw::Reading(future);
+                Poll::Pending
+            }
+            Poll::Ready((_, Ok(0), _)) => Poll::Ready(Ok(Vec::new())),
+            Poll::Ready((half, Ok(_), buf)) => {
+                self.raw = Raw::Idle(half);
+                Poll::Ready(Ok(buf))
+            }
+            Poll::Ready((half, Err(error), buf)) if error.kind() == io::ErrorKind::Interrupted => {
+                self.raw = Raw::Idle(half);
+                self.spare = buf;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready((_, Err(error), _)) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Writer {
+    /// Writes all of `buf` and hands it back, emptied, for reuse. An error means that an unknown part went out.
+    pub async fn write_all(&mut self, mut buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+        if buf.is_empty() {
+            return (Ok(()), buf);
+        }
+        let Some(session) = self.session.clone() else {
+            let (result, mut buf) = self.half.write_all(buf).await;
+            buf.clear();
+            return (result.map(drop), buf);
+        };
+        for part in buf.chunks(TLS_WRITE) {
+            let encrypted = session.borrow_mut().writer().write_all(part);
+            let sent = match encrypted {
+                Ok(()) => self.flush_session(&session).await,
+                Err(error) => Err(error),
+            };
+            if sent.is_err() {
+                return (sent, buf);
+            }
+        }
+        buf.clear();
+        (Ok(()), buf)
+    }
+
+    /// Says that nothing more will be written. The peer sees the end of the stream after everything that was sent.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        use monoio::io::AsyncWriteRent;
+        if let Some(session) = self.session.clone() {
+            session.borrow_mut().send_close_notify();
+            self.flush_session(&session).await?;
+        }
+        self.half.shutdown().await
+    }
+
+    async fn flush_session(&mut self, session: &Session) -> io::Result<()> {
+        let mut cipher = std::mem::take(&mut self.cipher);
+        while session.borrow().wants_write() {
+            session.borrow_mut().write_tls(&mut cipher)?;
+        }
+        let (result, mut cipher) = self.half.write_all(cipher).await;
+        cipher.clear();
+        self.cipher = cipher;
+        result.map(drop)
+    }
+}
+
+/// Runs a handshake to its end over a stream that nothing was read from.
+pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -> io::Result<(Reader, Writer)> {
+    session.set_buffer_limit(None);
+    let mut incoming = Vec::with_capacity(LARGE_READ);
+    while session.is_handshaking() || session.wants_write() {
+        if session.wants_write() {
+            let mut cipher = Vec::new();
+            while session.wants_write() {
+                session.write_tls(&mut cipher)?;
+            }
+            stream.write_all(cipher).await.0?;
+            continue;
+        }
+        let (result, buf) = stream.read(incoming).await;
+        incoming = buf;
+        if result? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed during the TLS handshake"));
+        }
+        let mut rest = &incoming[..];
+        while !rest.is_empty() {
+            session.read_tls(&mut rest)?;
+            if let Err(error) = session.process_new_packets() {
+                send_alert(&mut stream, &mut session).await;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        incoming.clear();
+    }
+    Ok(split(stream, Some(session)))
+}
+
+/// Tells the peer why the handshake failed, if it still listens.
+async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
+    let mut cipher = Vec::new();
+    while session.wants_write() && session.write_tls(&mut cipher).is_ok() {}
+    let _ = stream.write_all(cipher).await;
+}
+
+/// Moves decrypted bytes to `buf`. `WouldBlock` when more ciphertext is needed, `Ok(0)` after the peer's close_notify.
+fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
+    let mut session = session.borrow_mut();
+    let mut reader = session.reader();
+    let start = buf.len();
+    loop {
+        match reader.fill_buf() {
+            Ok([]) => return Ok(buf.len() - start),
+            Ok(plain) => {
+                let n = plain.len();
+                buf.extend_from_slice(plain);
+                reader.consume(n);
+            }
+            Err(_) if buf.len() > start => return Ok(buf.len() - start),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Gives ciphertext to the session; empty is the end of the stream.
+fn feed(session: &Session, cipher: &[u8]) -> io::Result<()> {
+    let mut session = session.borrow_mut();
+    let mut rest = cipher;
+    loop {
+        session.read_tls(&mut rest)?;
+        session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if rest.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// Appends `from` to `to` and empties it; swaps where that saves the copy.
+fn take_into(from: &mut Vec<u8>, to: &mut Vec<u8>) {
+    if to.is_empty() && to.capacity() <= from.capacity() {
+        std::mem::swap(from, to);
+    } else {
+        to.extend_from_slice(from);
+    }
+    from.clear();
+}

@@ -1,0 +1,158 @@
+//! Deadlines, cheap enough to move several times per request.
+//!
+//! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a plain store. One task per worker
+//! ([`Timers::run`]) walks the slab every [`TICK`] and wakes those whose time has come. Deadlines are therefore coarse (late by up to one
+//! tick, never early) and cost no allocation, no system call and no timer-wheel insertion on the request path. With no connection open
+//! the task does not tick at all.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// How late a deadline may fire.
+pub const TICK: Duration = Duration::from_millis(20);
+
+/// `Cell` value of a deadline that is not set.
+const UNSET: u64 = u64::MAX;
+
+struct Slot {
+    /// Milliseconds of the worker's clock, or [`UNSET`].
+    at: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// The deadlines of one worker.
+pub struct Timers {
+    origin: Instant,
+    slots: RefCell<Vec<Option<Rc<Slot>>>>,
+    free: RefCell<Vec<usize>>,
+    live: Cell<usize>,
+    /// Woken when the first deadline of an empty slab is made.
+    ticker: RefCell<Option<Waker>>,
+}
+
+impl Timers {
+    pub fn new() -> Rc<Timers> {
+        Rc::new(Timers {
+            origin: Instant::now(),
+            slots: RefCell::new(Vec::new()),
+            free: RefCell::new(Vec::new()),
+            live: Cell::new(0),
+            ticker: RefCell::new(None),
+        })
+    }
+
+    /// Milliseconds since this worker started.
+    pub fn now_ms(&self) -> u64 {
+        self.origin.elapsed().as_millis() as u64
+    }
+
+    /// A deadline that is not set.
+    pub fn deadline(self: &Rc<Timers>) -> Deadline {
+        let slot = Rc::new(Slot { at: Cell::new(UNSET), waker: RefCell::new(None) });
+        let index = match self.free.borrow_mut().pop() {
+            Some(index) => index,
+            None => {
+                self.slots.borrow_mut().push(None);
+                self.slots.borrow().len() - 1
+            }
+        };
+        self.slots.borrow_mut()[index] = Some(slot.clone());
+        self.live.set(self.live.get() + 1);
+        if let Some(waker) = self.ticker.borrow_mut().take() {
+            waker.wake();
+        }
+        Deadline { timers: self.clone(), slot, index }
+    }
+
+    /// Wakes what is due, for ever. One task per worker.
+    pub async fn run(self: Rc<Timers>) {
+        loop {
+            poll_fn(|cx| {
+                if self.live.get() > 0 {
+                    return Poll::Ready(());
+                }
+                *self.ticker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            monoio::time::sleep(TICK).await;
+            self.fire();
+        }
+    }
+
+    fn fire(&self) {
+        let now = self.now_ms();
+        for slot in self.slots.borrow().iter().flatten() {
+            if slot.at.get() <= now
+                && let Some(waker) = slot.waker.borrow_mut().take()
+            {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// A point in time at which its owner wants to be woken. Gives its slot back when dropped.
+pub struct Deadline {
+    timers: Rc<Timers>,
+    slot: Rc<Slot>,
+    index: usize,
+}
+
+impl Deadline {
+    /// Replaces whatever was set.
+    pub fn set(&self, after: Duration) {
+        let after = u64::try_from(after.as_millis()).unwrap_or(UNSET);
+        self.slot.at.set(self.timers.now_ms().saturating_add(after));
+    }
+
+    pub fn set_opt(&self, after: Option<Duration>) {
+        match after {
+            Some(after) => self.set(after),
+            None => self.clear(),
+        }
+    }
+
+    pub fn clear(&self) {
+        self.slot.at.set(UNSET);
+    }
+
+    /// Ready once the time has come. Registers the task's waker otherwise.
+    pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let at = self.slot.at.get();
+        if at == UNSET {
+            return Poll::Pending;
+        }
+        if at <= self.timers.now_ms() {
+            return Poll::Ready(());
+        }
+        let mut waker = self.slot.waker.borrow_mut();
+        match &*waker {
+            Some(old) if old.will_wake(cx.waker()) => {}
+            _ => *waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// `future`, or `None` if the deadline passes first; the future is dropped then, so what it reads or writes must be closed after.
+    pub async fn limit<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        poll_fn(|cx| match Pin::as_mut(&mut future).poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => self.poll_expired(cx).map(|()| None),
+        })
+        .await
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.timers.slots.borrow_mut()[self.index] = None;
+        self.timers.free.borrow_mut().push(self.index);
+        self.timers.live.set(self.timers.live.get() - 1);
+    }
+}
