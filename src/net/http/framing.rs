@@ -39,6 +39,12 @@ impl Framing {
     }
 }
 
+/// Whether a response with this status to a request of this method has no body, whatever its head declares. To a status of 1xx or 204
+/// no `content-length` may be written either (RFC 9110 8.6).
+pub fn forbids_body(status: u16, request: Method) -> bool {
+    request == Method::Head || matches!(status, 100..=199 | 204 | 304)
+}
+
 /// What the framing fields of one head say, gathered field by field.
 #[derive(Debug, Default)]
 pub(super) struct Declared {
@@ -99,7 +105,7 @@ impl Declared {
     }
 
     pub(super) fn response(&self, version: Version, status: u16, request: Method) -> Result<Framing, Refusal> {
-        if request == Method::Head || matches!(status, 100..=199 | 204 | 304) {
+        if forbids_body(status, request) {
             return Ok(Framing::None);
         }
         Ok(self.declared(version).map_err(Refusal::of_response)?.unwrap_or(Framing::Close))
@@ -146,7 +152,8 @@ mod tests {
 
     #[test]
     fn requests() {
-        let rows: &[(&[&str], &[&str], Result<Framing, u16>)] = &[
+        type Row = (&'static [&'static str], &'static [&'static str], Result<Framing, u16>);
+        let rows: &[Row] = &[
             (&[], &[], Ok(Framing::None)),
             (&["0"], &[], Ok(Framing::Length(0))),
             (&["5"], &[], Ok(Framing::Length(5))),
@@ -196,7 +203,8 @@ mod tests {
     #[test]
     fn responses() {
         use Method::{Get, Head};
-        let rows: &[(u16, Method, &[&str], &[&str], Result<Framing, u16>)] = &[
+        type Row = (u16, Method, &'static [&'static str], &'static [&'static str], Result<Framing, u16>);
+        let rows: &[Row] = &[
             (200, Get, &[], &[], Ok(Framing::Close)),
             (200, Get, &["5"], &[], Ok(Framing::Length(5))),
             (200, Get, &["5", "5"], &[], Ok(Framing::Length(5))),

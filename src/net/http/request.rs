@@ -74,9 +74,7 @@ pub fn parse_request(buf: &[u8], scan: &mut HeadScan, limits: &Limits) -> Result
 /// Tells a TLS handshake or noise from a request before it would be waited for: an https client at a plain port gets its error at once.
 fn check_first_byte(head: &[u8]) -> Result<(), Refusal> {
     match head.first() {
-        Some(&byte) if byte == 0x16 => {
-            Err(Refusal::bad_request("this port speaks plain HTTP and was sent a TLS handshake"))
-        }
+        Some(&0x16) => Err(Refusal::bad_request("this port speaks plain HTTP and was sent a TLS handshake")),
         Some(&byte) if !is_token(byte) && byte != b'\r' && byte != b'\n' => {
             Err(Refusal::bad_request("a request must begin with a method"))
         }

@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn statuses_and_persistence() {
-        let rows: &[(&str, Result<(u16, Framing, bool), u16>)] = &[
+        type Row = (&'static str, Result<(u16, Framing, bool), u16>);
+        let rows: &[Row] = &[
             ("HTTP/1.1 200 OK\r\n\r\n", Ok((200, Framing::Close, false))),
             ("HTTP/1.1 200\r\ncontent-length: 1\r\n\r\n", Ok((200, Framing::Length(1), true))),
             ("HTTP/1.1 204 No Content\r\ncontent-length: 1\r\n\r\n", Ok((204, Framing::None, true))),
