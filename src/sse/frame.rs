@@ -18,7 +18,7 @@
 //! assert_eq!(block.raw, b"event: ping\ndata: {}\n\n");
 //! assert_eq!(block.frame.unwrap().event, Some(&b"ping"[..]));
 //! assert!(framer.next(&mut read).unwrap().is_none());
-//! assert_eq!((read, framer.pending()), (&b""[..], 8));
+//! assert_eq!((read, framer.pending()), (&b""[..], 9));
 //! ```
 //!
 //! A CR that ends a read may be half of a CRLF. The line counts as ended at once, so that nobody waits for a byte that may never
