@@ -3,7 +3,11 @@
 //! row never takes the others down. [`publish`] makes a snapshot current on all cores.
 
 pub mod boot;
+pub mod compile;
 pub mod models;
+mod ordered;
+mod pattern;
 pub mod publish;
 pub mod rows;
+pub mod secret;
 pub mod snapshot;

@@ -1,0 +1,160 @@
+//! `api_base` taken apart, so that no request has to.
+
+use std::net::Ipv6Addr;
+
+use crate::config::snapshot::BaseUrl;
+
+impl BaseUrl {
+    /// Reads `http[s]://host[:port][/path][?query]`. Slashes at the end of the path mean nothing; the query goes with each request.
+    ///
+    /// The error is a sentence without its subject. It shows the text only when no secret can be in it.
+    pub fn parse(text: &str) -> Result<BaseUrl, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("is empty; write the provider's address, such as https://api.openai.com/v1".to_owned());
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(format!("`{}` has no scheme; write it with https:// or http:// in front", shown(text)));
+        };
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(format!("has the scheme `{}`; only https and http are spoken", shown(scheme))),
+        };
+        if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '\\' | '"' | '<' | '>' | '#')) {
+            return Err(format!("holds {bad:?}, which cannot stand in it; write it percent-encoded or leave it out"));
+        }
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, tail) = rest.split_at(end);
+        if authority.contains('@') {
+            return Err("holds a user name or password; put the key in api_key or in custom_headers".to_owned());
+        }
+        let (host, port) = host_and_port(authority)?;
+        let default = if tls { 443 } else { 80 };
+        let port = port.unwrap_or(default);
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let authority = if port == default { bracketed } else { format!("{bracketed}:{port}") };
+        let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
+        let path = path.trim_end_matches('/').to_owned();
+        Ok(BaseUrl { tls, host, port, authority, path, query: query.to_owned() })
+    }
+}
+
+/// `text` as an error may show it: a query may hold a key, and so may what stands before an `@`.
+fn shown(text: &str) -> &str {
+    let text = text.split('?').next().unwrap_or_default();
+    if text.contains('@') || text.len() > 100 { "..." } else { text }
+}
+
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, after) = rest.split_once(']').ok_or("has a `[` without its `]`")?;
+            let host: Ipv6Addr = host.parse().map_err(|_| format!("has `[{host}]`, which is no IPv6 address"))?;
+            let port = match after.strip_prefix(':') {
+                Some(port) => port,
+                None if after.is_empty() => "",
+                None => return Err(format!("has `{after}` after the address where only a port can stand")),
+            };
+            (host.to_string(), port)
+        }
+        None => {
+            let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+            (host_name(host)?, port)
+        }
+    };
+    let port = match port {
+        "" => None,
+        digits => match digits.parse::<u16>() {
+            Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Some(port),
+            _ => {
+                return Err(format!(
+                    "has the port `{digits}`; a port is a number from 1 to 65535 (IPv6 stands in brackets)"
+                ));
+            }
+        },
+    };
+    Ok((host, port))
+}
+
+fn host_name(host: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if host.is_empty() {
+        return Err("has no host".to_owned());
+    }
+    if host.len() > 253 || !host.chars().all(fits) {
+        return Err(format!("has `{host}` for a host, which is no name"));
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taken_apart() {
+        // text, tls, host, port, authority, path, query
+        let rows = [
+            ("https://api.openai.com/v1", true, "api.openai.com", 443, "api.openai.com", "/v1", ""),
+            ("https://api.openai.com", true, "api.openai.com", 443, "api.openai.com", "", ""),
+            (" HTTPS://API.Example.com:443/v1// ", true, "api.example.com", 443, "api.example.com", "/v1", ""),
+            ("http://localhost:11434/v1/", false, "localhost", 11434, "localhost:11434", "/v1", ""),
+            ("http://my_box:80", false, "my_box", 80, "my_box", "", ""),
+            ("http://h:/x", false, "h", 80, "h", "/x", ""),
+            ("https://[::1]:8443/a%20b", true, "::1", 8443, "[::1]:8443", "/a%20b", ""),
+            ("http://[0:0::1]", false, "::1", 80, "[::1]", "", ""),
+            (
+                "https://x.azure.com/openai/v1/?api-version=preview",
+                true,
+                "x.azure.com",
+                443,
+                "x.azure.com",
+                "/openai/v1",
+                "api-version=preview",
+            ),
+            ("https://x?a=b?c/", true, "x", 443, "x", "", "a=b?c/"),
+        ];
+        for (text, tls, host, port, authority, path, query) in rows {
+            let base = BaseUrl::parse(text).unwrap();
+            let seen = (base.tls, &*base.host, base.port, &*base.authority, &*base.path, &*base.query);
+            assert_eq!(seen, (tls, host, port, authority, path, query), "{text}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        let rows = [
+            ("", "is empty"),
+            ("api.openai.com/v1", "no scheme"),
+            ("ftp://x", "scheme `ftp`"),
+            ("https://", "no host"),
+            ("https:///v1", "no host"),
+            ("https://user:secret@x/v1", "user name or password"),
+            ("https://x:0", "port `0`"),
+            ("https://x:+1", "port `+1`"),
+            ("https://x:70000", "port `70000`"),
+            ("https://::1/v1", "no host"),
+            ("https://[::1/v1", "without its `]`"),
+            ("https://[::1]x", "`x` after"),
+            ("https://[zz]", "no IPv6 address"),
+            ("https://ex ample.com", "' '"),
+            ("https://exämple.com", "'ä'"),
+            ("https://x/v1\r\nhost: y", "'\\r'"),
+            ("https://x/v1#top", "'#'"),
+            ("https://a,b/v1", "no name"),
+        ];
+        for (text, message) in rows {
+            let error = BaseUrl::parse(text).unwrap_err();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn errors_show_no_secret() {
+        for text in ["x?key=secret", "user:secret@x", "secret@x://y", "https://u:secret@x", "https://x y?key=secret"] {
+            let error = BaseUrl::parse(text).unwrap_err();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! One row of `providers`: its type decides the formats, the formats decide the header that carries the key.
+
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::Env;
+use crate::config::models::Mapping;
+use crate::config::ordered;
+use crate::config::rows::ProviderRow;
+use crate::config::snapshot::{BaseUrl, Provider};
+use crate::wire::Format;
+
+/// Weights above this are cut to it.
+const MAX_WEIGHT: u32 = 1_000_000;
+
+/// What a `provider_type` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    /// Spoken to in this format.
+    Speaks(Format),
+    /// As `Speaks(Chat)`, with the key in `api-key`.
+    Azure,
+    /// Known, but not served by this version.
+    NotServed,
+    /// Not a type that we know; spoken to in [`Format::Chat`], as most providers can be.
+    Unknown,
+}
+
+/// The types that have a meaning. Case does not matter.
+pub const TYPES: &[(&str, Type)] = &[
+    ("openai", Type::Speaks(Format::Chat)),
+    ("azure", Type::Azure),
+    ("anthropic", Type::Speaks(Format::Messages)),
+    ("claude", Type::Speaks(Format::Messages)),
+    ("response_api", Type::Speaks(Format::Responses)),
+    ("response-api", Type::Speaks(Format::Responses)),
+    ("responses", Type::Speaks(Format::Responses)),
+    ("gemini", Type::NotServed),
+    ("gcp-gemini", Type::NotServed),
+    ("gcp-vertex", Type::NotServed),
+    ("gcp_vertex", Type::NotServed),
+    ("vertex", Type::NotServed),
+];
+
+impl Type {
+    pub fn of(provider_type: &str) -> Type {
+        let known = TYPES.iter().find(|(name, _)| name.eq_ignore_ascii_case(provider_type.trim()));
+        known.map_or(Type::Unknown, |(_, kind)| *kind)
+    }
+
+    fn format(self) -> Format {
+        match self {
+            Type::Speaks(format) => format,
+            Type::Azure | Type::NotServed | Type::Unknown => Format::Chat,
+        }
+    }
+
+    /// Name and value of the header that carries `key` towards `format`.
+    fn auth(self, format: Format, key: &str) -> (&'static str, String) {
+        match (format, self) {
+            (Format::Messages, _) => ("x-api-key", key.to_owned()),
+            (Format::Chat | Format::Responses, Type::Azure) => ("api-key", key.to_owned()),
+            (Format::Chat | Format::Responses, _) => ("authorization", format!("Bearer {key}")),
+        }
+    }
+}
+
+/// Headers that frame the message or belong to the connection: this side of them is ours.
+const OWN: &[&str] = &[
+    "host",
+    "connection",
+    "content-length",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "keep-alive",
+    "expect",
+    "proxy-connection",
+    "accept-encoding",
+];
+
+pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<String>) -> Option<Provider> {
+    let kind = Type::of(&row.provider_type);
+    if kind == Type::NotServed {
+        problems.push(format!("type `{}` is not served by this version; disable the row", row.provider_type));
+        return None;
+    }
+    if row.lua_script.as_deref().is_some_and(|script| !script.trim().is_empty()) {
+        problems.push("lua_script is not served by this version; clear it or disable the row".to_owned());
+        return None;
+    }
+    // Each part is read before any failure counts, so that all that is wrong is told at once.
+    let named = if row.provider_key.is_empty() { Err("provider_key is empty".to_owned()) } else { Ok(()) };
+    let named = keep(named, problems);
+    let base = keep(BaseUrl::parse(&row.api_base).map_err(|reason| format!("api_base {reason}")), problems);
+    let key = keep(api_key(&row.api_key, env), problems);
+    let params = keep(Params::parse(&row.provider_params, kind, problems), problems);
+    let weight = weight(row.weight, problems);
+    let (models, messages) = Mapping::parse(&row.model_mapping);
+    problems.extend(messages);
+
+    let (_, base, key, params) = (named?, base?, key?, params?);
+    let mut own_header_names: Vec<String> = params.headers.iter().map(|header| header.name.clone()).collect();
+    let auth =
+        params.formats.iter().map(|format| auth(kind, *format, &key, &params.headers, &mut own_header_names)).collect();
+    own_header_names.sort();
+    own_header_names.dedup();
+    Some(Provider {
+        id: row.id,
+        key: row.provider_key.as_str().into(),
+        provider_type: row.provider_type.as_str().into(),
+        base,
+        auth,
+        extra_headers: params.headers.iter().flat_map(|header| header.to_string().into_bytes()).collect(),
+        own_header_names,
+        weight,
+        models,
+        formats: params.formats,
+    })
+}
+
+/// What makes a whole row useless.
+fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
+    result.map_err(|message| problems.push(format!("{message}; the provider is not served"))).ok()
+}
+
+fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
+    if weight < 0 {
+        problems.push(format!("weight {weight} is below 0, which is used instead: the provider is a standby"));
+        return 0;
+    }
+    match u32::try_from(weight) {
+        Ok(weight) if weight <= MAX_WEIGHT => weight,
+        _ => {
+            problems.push(format!("weight {weight} is above {MAX_WEIGHT}, which is used instead"));
+            MAX_WEIGHT
+        }
+    }
+}
+
+/// The provider's key; empty where it needs none, as local servers do.
+fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
+    let key = match text.trim().strip_prefix("env:") {
+        None => text.trim().to_owned(),
+        Some(name) => match env(name) {
+            Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
+            _ => {
+                return Err(format!("api_key takes its value from the environment variable `{name}`, which is not set"));
+            }
+        },
+    };
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(
+            "api_key holds a character that cannot stand in a header (a space, a line break, or no ASCII)".to_owned()
+        );
+    }
+    Ok(key)
+}
+
+/// The header lines that carry `key` towards `format`; none without a key, or when the row sets that header itself.
+fn auth(kind: Type, format: Format, key: &str, extra: &[Header], names: &mut Vec<String>) -> std::sync::Arc<[u8]> {
+    let (name, value) = kind.auth(format, key);
+    if key.is_empty() || extra.iter().any(|header| header.name == name) {
+        return std::sync::Arc::default();
+    }
+    names.push(name.to_owned());
+    let header = Header { name: name.to_owned(), value };
+    header.to_string().into_bytes().into()
+}
+
+struct Header {
+    /// Lower case.
+    name: String,
+    value: String,
+}
+
+/// A complete line.
+impl fmt::Display for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}\r\n", self.name, self.value)
+    }
+}
+
+impl Header {
+    /// The error does not show the value: it may be a key.
+    fn parse(name: &str, value: &RawValue) -> Result<Header, String> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(token) {
+            return Err("is not a header name".to_owned());
+        }
+        let name = name.to_ascii_lowercase();
+        if OWN.contains(&name.as_str()) {
+            return Err("is a header that llm-proxy itself must set".to_owned());
+        }
+        let value = match serde_json::from_str::<serde_json::Value>(value.get()) {
+            Ok(serde_json::Value::String(text)) => text.trim().to_owned(),
+            Ok(other @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => other.to_string(),
+            _ => return Err("has a value that is not a string".to_owned()),
+        };
+        if !value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t') {
+            return Err("has a value with a line break or another character that cannot stand in a header".to_owned());
+        }
+        Ok(Header { name, value })
+    }
+}
+
+/// What this module reads of `provider_params`. Other members are for others.
+struct Params {
+    /// Never empty.
+    formats: Vec<Format>,
+    headers: Vec<Header>,
+}
+
+impl Params {
+    fn parse(json: &str, kind: Type, problems: &mut Vec<String>) -> Result<Params, String> {
+        // Without it a header that the provider relies on may be missing: better not to call it at all.
+        let pairs = ordered::pairs(json).map_err(|reason| format!("provider_params {reason}"))?;
+        let mut params = Params { formats: vec![kind.format()], headers: Vec::new() };
+        for (name, value) in pairs {
+            match &*name {
+                "formats" => params.formats = formats(value, problems)?,
+                "custom_headers" => params.headers = headers(value, problems)?,
+                _ => {}
+            }
+        }
+        Ok(params)
+    }
+}
+
+fn formats(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Format>, String> {
+    let Ok(names) = serde_json::from_str::<Vec<String>>(value.get()) else {
+        return Err("provider_params: formats is not a list of strings".to_owned());
+    };
+    let mut formats = Vec::new();
+    for name in names {
+        match name.parse::<Format>() {
+            Ok(format) if !formats.contains(&format) => formats.push(format),
+            Ok(_) => {}
+            Err(reason) => problems.push(format!("provider_params: formats: {reason}; it is left out")),
+        }
+    }
+    if formats.is_empty() { Err("provider_params: formats names no format".to_owned()) } else { Ok(formats) }
+}
+
+fn headers(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Header>, String> {
+    let pairs = ordered::pairs(value.get()).map_err(|reason| format!("provider_params: custom_headers {reason}"))?;
+    let mut headers: Vec<Header> = Vec::new();
+    for (name, value) in pairs {
+        match Header::parse(&name, value) {
+            Ok(header) => {
+                headers.retain(|other| other.name != header.name);
+                headers.push(header);
+            }
+            Err(reason) => problems.push(format!("provider_params: custom_headers: `{name}` {reason}; it is left out")),
+        }
+    }
+    Ok(headers)
+}

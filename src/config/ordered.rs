@@ -1,0 +1,68 @@
+//! A JSON object as a list of pairs, in the order in which they stand: `serde_json`'s own map sorts them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+pub type Pair<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// The pairs of the object `json`; none for `null`. The error completes a sentence that begins with the column's name.
+pub fn pairs(json: &str) -> Result<Vec<Pair<'_>>, String> {
+    match serde_json::from_str::<Option<Object<'_>>>(json) {
+        Ok(object) => Ok(object.map(|object| object.0).unwrap_or_default()),
+        // The error's own text may quote the value, and the value may be a secret.
+        Err(error) if error.is_data() => Err("is not a JSON object".to_owned()),
+        Err(error) => Err(format!("is not JSON (column {})", error.column())),
+    }
+}
+
+struct Object<'a>(Vec<Pair<'a>>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<'de>, D::Error> {
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
+            pairs.push((key, value));
+        }
+        Ok(Object(pairs))
+    }
+}
+
+/// `Cow` on its own always copies when it is deserialized.
+#[derive(serde::Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_kept_and_values_stay_text() {
+        let seen: Vec<_> = pairs(r#" {"z": 1, "a\n": {"x": [ ]}, "z": null} "#)
+            .unwrap()
+            .into_iter()
+            .map(|(k, v)| (k, v.get()))
+            .collect();
+        assert_eq!(seen, [("z".into(), "1"), ("a\n".into(), r#"{"x": [ ]}"#), ("z".into(), "null")]);
+        assert!(pairs("null").unwrap().is_empty());
+        for bad in ["", "[]", "1", "{", r#"{"a":1,}"#, "{} x"] {
+            assert!(pairs(bad).is_err(), "{bad}");
+        }
+    }
+}
