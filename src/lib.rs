@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0 | [`error`], [`json`], [`limit`] |
 //! | 1 | [`sse`] |
-//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`] |
+//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`control`] (what threads share) |
 //! | 3 | [`route`] (which provider) |
 //! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
 //! | 5 | [`proxy`] (one request, told in order) |
@@ -14,10 +14,13 @@
 //! | 7 | [`cli`] |
 
 pub mod config;
+pub mod control;
 pub mod error;
 pub mod json;
 pub mod limit;
+pub mod metrics;
 pub mod net;
 pub mod record;
+pub mod route;
 pub mod sse;
 pub mod wire;

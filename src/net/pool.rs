@@ -14,9 +14,10 @@ use monoio::net::TcpStream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use super::resolve::Table;
+use super::resolve;
 use super::stream::{self, LARGE_READ, Reader, Writer};
 use super::timer::Timers;
+use crate::control::Shared;
 
 /// Idle connections kept per origin on one core. More are closed.
 const MAX_IDLE: usize = 512;
@@ -56,14 +57,14 @@ struct Idle {
 pub struct Pool {
     idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
     tls: Arc<ClientConfig>,
-    names: Arc<Table>,
+    shared: Arc<Shared>,
     timers: Rc<Timers>,
     connect_timeout: Duration,
 }
 
 impl Pool {
-    pub fn new(tls: Arc<ClientConfig>, names: Arc<Table>, timers: Rc<Timers>, connect_timeout: Duration) -> Pool {
-        Pool { idle: RefCell::default(), tls, names, timers, connect_timeout }
+    pub fn new(tls: Arc<ClientConfig>, shared: Arc<Shared>, timers: Rc<Timers>, connect_timeout: Duration) -> Pool {
+        Pool { idle: RefCell::default(), tls, shared, timers, connect_timeout }
     }
 
     /// An idle connection to `origin` that is not known to be closed.
@@ -115,7 +116,7 @@ impl Pool {
         let seconds = self.connect_timeout.as_secs_f32();
         let target = format!("{}:{}", origin.host, origin.port);
         let attempt = async {
-            let addresses = self.names.look_up(&origin.host, origin.port).await?;
+            let addresses = resolve::look_up(&self.shared.names, &origin.host, origin.port).await?;
             let mut last = String::new();
             for address in addresses {
                 match open(address).await {

@@ -203,18 +203,25 @@ impl Writer {
             buf.clear();
             return (result.map(drop), buf);
         };
-        for part in buf.chunks(TLS_WRITE) {
-            let encrypted = session.borrow_mut().writer().write_all(part);
-            let sent = match encrypted {
-                Ok(()) => self.flush_session(&session).await,
-                Err(error) => Err(error),
-            };
-            if sent.is_err() {
-                return (sent, buf);
-            }
-        }
+        let sent = self.encrypt(&session, &buf).await;
         buf.clear();
-        (Ok(()), buf)
+        (sent, buf)
+    }
+
+    async fn encrypt(&mut self, session: &Session, plain: &[u8]) -> io::Result<()> {
+        for part in plain.chunks(TLS_WRITE) {
+            session.borrow_mut().writer().write_all(part)?;
+            self.flush_session(session).await?;
+        }
+        Ok(())
+    }
+
+    /// [`Writer::write_all`] for bytes that the caller needs again.
+    pub async fn write_shared(&mut self, buf: Rc<Vec<u8>>) -> io::Result<()> {
+        match self.session.clone() {
+            None => self.half.write_all(buf).await.0.map(drop),
+            Some(session) => self.encrypt(&session, &buf).await,
+        }
     }
 
     /// Says that nothing more will be written. The peer sees the end of the stream after everything that was sent.

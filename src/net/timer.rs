@@ -21,6 +21,8 @@ const UNSET: u64 = u64::MAX;
 struct Slot {
     /// Milliseconds of the worker's clock, or [`UNSET`].
     at: Cell<u64>,
+    /// Its owner waits for nothing but the next request.
+    idle: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -52,7 +54,7 @@ impl Timers {
 
     /// A deadline that is not set.
     pub fn deadline(self: &Rc<Timers>) -> Deadline {
-        let slot = Rc::new(Slot { at: Cell::new(UNSET), waker: RefCell::new(None) });
+        let slot = Rc::new(Slot { at: Cell::new(UNSET), idle: Cell::new(false), waker: RefCell::new(None) });
         let index = match self.free.borrow_mut().pop() {
             Some(index) => index,
             None => {
@@ -84,6 +86,16 @@ impl Timers {
         }
     }
 
+    /// Makes deadlines pass now: all that are set, or only those of idle owners. For shutting down.
+    pub fn expire(&self, idle_only: bool) {
+        for slot in self.slots.borrow().iter().flatten() {
+            if slot.at.get() != UNSET && (!idle_only || slot.idle.get()) {
+                slot.at.set(0);
+            }
+        }
+        self.fire();
+    }
+
     fn fire(&self) {
         let now = self.now_ms();
         for slot in self.slots.borrow().iter().flatten() {
@@ -107,7 +119,14 @@ impl Deadline {
     /// Replaces whatever was set.
     pub fn set(&self, after: Duration) {
         let after = u64::try_from(after.as_millis()).unwrap_or(UNSET);
+        self.slot.idle.set(false);
         self.slot.at.set(self.timers.now_ms().saturating_add(after));
+    }
+
+    /// [`Deadline::set`] for an owner that waits for nothing but the next request.
+    pub fn set_idle(&self, after: Duration) {
+        self.set(after);
+        self.slot.idle.set(true);
     }
 
     pub fn set_opt(&self, after: Option<Duration>) {

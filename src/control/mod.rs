@@ -1,0 +1,71 @@
+//! What the threads of this process share, and what workers ask of the background thread. Nothing here is locked, and nothing is written on
+//! the request path save a core's own shard and ring.
+
+pub mod catalog;
+pub mod names;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use rustls::ServerConfig;
+
+use crate::config::boot::Boot;
+use crate::config::publish::Publisher;
+use crate::metrics::shard::Shard;
+use crate::record::ring::Ring;
+
+/// One per process.
+pub struct Shared {
+    pub boot: Boot,
+    pub publisher: Publisher,
+    /// Host names, kept fresh by the background thread.
+    pub names: names::Table,
+    /// Model lists of providers that serve every model.
+    pub catalog: catalog::Catalog,
+    /// TLS of the listener; renewed when its files change. `None` is a plain listener.
+    pub tls: ArcSwapOption<ServerConfig>,
+    /// Set once, at the signal to stop.
+    draining: AtomicBool,
+    /// Of every core, for `/metrics`.
+    pub shards: Vec<Arc<Shard>>,
+    /// Of every core, drained by the background thread.
+    pub rings: Vec<Arc<Ring>>,
+    /// The clock of the token buckets counts from here.
+    pub origin: Instant,
+    pub hints: Hints,
+}
+
+/// Sentences that explain an empty or closed gateway to whoever meets its 401 or 404.
+#[derive(Debug, Clone)]
+pub struct Hints {
+    pub no_credentials: String,
+    pub no_providers: String,
+}
+
+impl Shared {
+    pub fn new(boot: Boot, workers: usize, hints: Hints) -> Shared {
+        Shared {
+            boot,
+            publisher: Publisher::default(),
+            names: names::Table::default(),
+            catalog: catalog::Catalog::default(),
+            tls: ArcSwapOption::empty(),
+            draining: AtomicBool::new(false),
+            shards: (0..workers).map(|_| Shard::new()).collect(),
+            rings: (0..workers).map(|_| Ring::new()).collect(),
+            origin: Instant::now(),
+            hints,
+        }
+    }
+
+    /// No new connection is accepted and every answer says that it is the last on its connection.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+}

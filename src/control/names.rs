@@ -1,0 +1,58 @@
+//! Names to addresses: a table that the background thread keeps fresh and workers read.
+//!
+//! A worker never resolves. If a name is not in the table it asks for it and looks again; that happens only in the first moments after a
+//! provider was added. From then on the background thread renews each name when its time to live ends, and keeps the last good answer when
+//! renewal fails.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use crossbeam_queue::ArrayQueue;
+
+/// Names that can be asked for at once. More are dropped, and asked for again by the next look.
+const WANTED: usize = 1024;
+
+/// What is known of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// In the order of preference. Never empty.
+    Addresses(Arc<[IpAddr]>),
+    /// The last try failed and nothing older is known: why.
+    Failed(Arc<str>),
+}
+
+#[derive(Debug)]
+pub struct Table {
+    entries: ArcSwap<HashMap<String, Resolved>>,
+    wanted: ArrayQueue<String>,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { entries: ArcSwap::default(), wanted: ArrayQueue::new(WANTED) }
+    }
+}
+
+impl Table {
+    /// For the background thread: replaces the table.
+    pub fn publish(&self, entries: HashMap<String, Resolved>) {
+        self.entries.store(Arc::new(entries));
+    }
+
+    /// For the background thread: a name that a worker asked for.
+    pub fn next_wanted(&self) -> Option<String> {
+        self.wanted.pop()
+    }
+
+    /// For workers. `None`: not known yet; ask with [`Table::want`].
+    pub fn get(&self, host: &str) -> Option<Resolved> {
+        self.entries.load().get(host).cloned()
+    }
+
+    /// False if too many are wanted already.
+    pub fn want(&self, host: &str) -> bool {
+        self.wanted.push(host.to_string()).is_ok()
+    }
+}

@@ -1,0 +1,175 @@
+//! One client connection: read a head, serve the request, keep alive or close.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use monoio::net::TcpStream;
+use rustls::ServerConfig;
+
+use super::client::{Client, Waited};
+use super::core::Core;
+use super::reply::{self, Terms};
+use super::request;
+use crate::error::{Error, Kind};
+use crate::metrics::names::Counter;
+use crate::net::http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
+use crate::net::stream::{self, SMALL_READ};
+use crate::wire::Format;
+
+/// Whether a connection carries another request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    KeepAlive,
+    /// The answer is sent and said that it is the last one.
+    Close,
+    /// The connection is broken or was left in the middle of a message.
+    Abort,
+}
+
+/// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
+pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    let open = Open::count(&core);
+    let metrics = core.metrics.clone();
+    if (Guarded { future: Box::pin(run(core, stream, peer, tls)) }).await.is_err() {
+        metrics.inc(Counter::ConnectionPanics);
+        tracing::error!(%peer, "gateway: a connection ended by a panic; the others go on");
+    }
+    drop(open);
+}
+
+/// Counts a connection for as long as it lives.
+struct Open(Rc<Core>);
+
+impl Open {
+    fn count(core: &Rc<Core>) -> Open {
+        core.connections.set(core.connections.get() + 1);
+        Open(core.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.set(self.0.connections.get() - 1);
+    }
+}
+
+/// A future whose panic becomes an error. An unwinding task would take the worker's whole runtime with it.
+struct Guarded<F> {
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Guarded<F> {
+    type Output = Result<F::Output, ()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Unwind safety: the future is dropped after a panic and nothing of it is looked at again.
+        match catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx))) {
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(Err(())),
+        }
+    }
+}
+
+async fn run(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    let _ = stream.set_nodelay(true);
+    let deadline = core.timers.deadline();
+    deadline.set(core.boot().header_read_timeout);
+    let (reader, writer) = match tls {
+        None => stream::split(stream, None),
+        Some(config) => {
+            let Ok(session) = rustls::ServerConnection::new(config) else { return };
+            match deadline.limit(stream::handshake(stream, session.into())).await {
+                Some(Ok(halves)) => halves,
+                Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
+                None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
+            }
+        }
+    };
+    let write_timeout = core.boot().request_timeout;
+    let mut client = Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout };
+    let mut first = true;
+    loop {
+        let head = match read_head(&core, &mut client, first).await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            Err(refusal) => return refuse(&core, &mut client, refusal).await,
+        };
+        first = false;
+        // Boxed, so that an idle connection does not carry the room that a request needs.
+        match Box::pin(request::serve(&core, &mut client, head)).await {
+            Next::KeepAlive => {}
+            Next::Close => return client.close_gently().await,
+            Next::Abort => return,
+        }
+    }
+}
+
+/// The next head on the connection, at the front of `client.buf`. `None` when the client has closed, or stayed silent too long.
+async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Option<RequestHead>, Refusal> {
+    let limits = Limits { head_bytes: u32::try_from(core.boot().max_head_bytes).unwrap_or(u32::MAX) };
+    let mut scan = HeadScan::default();
+    let boot = core.boot();
+    if !client.buf.is_empty() || first {
+        client.deadline.set(boot.header_read_timeout);
+    } else {
+        client.deadline.set_idle(boot.keepalive_timeout);
+        let spare = std::mem::take(&mut client.buf);
+        client.reader.recycle(spare);
+    }
+    client.reader.read_size(SMALL_READ);
+    loop {
+        if !client.buf.is_empty()
+            && let Some(head) = parse_request(&client.buf, &mut scan, &limits)?
+        {
+            return Ok(Some(head));
+        }
+        let waiting = client.buf.is_empty();
+        if waiting && !first && core.shared.draining() {
+            return Ok(None);
+        }
+        let mut buf = std::mem::take(&mut client.buf);
+        let waited = client.read_into(&mut buf).await;
+        client.buf = buf;
+        match waited {
+            Waited::Done(_) if waiting => client.deadline.set(boot.header_read_timeout),
+            Waited::Done(_) => {}
+            Waited::Gone => return Ok(None),
+            Waited::Expired if waiting => return Ok(None),
+            Waited::Expired => return Err(slow_head()),
+        }
+    }
+}
+
+fn slow_head() -> Refusal {
+    Refusal { status: 408, reason: "the request head did not arrive within HEADER_READ_TIMEOUT_SECS" }
+}
+
+/// Answers bytes that are no request. The path is not known, so the body is in the default format.
+async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
+    core.metrics.inc(Counter::BadRequests);
+    let kind = match refusal.status {
+        408 => Kind::RequestTimeout,
+        431 => Kind::HeadTooLarge,
+        501 => Kind::NotImplemented,
+        _ => Kind::InvalidRequest,
+    };
+    let terms = Terms {
+        format: Format::Chat,
+        version: Version::Http11,
+        keep_alive: false,
+        head_only: false,
+        cors: false,
+        budget: None,
+    };
+    let mut out = Vec::with_capacity(512);
+    reply::error(&mut out, &terms, &request::new_id(core), &Error::client(kind, refusal.reason));
+    if client.send(out).await.is_ok() {
+        client.close_gently().await;
+    }
+}

@@ -1,0 +1,120 @@
+//! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric shard, its ring and the token buckets.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::config::boot::Boot;
+use crate::config::snapshot::{Provider, Snapshot};
+use crate::control::Shared;
+use crate::metrics::shard::Shard;
+use crate::net::pool::{Origin, Pool};
+use crate::net::timer::Timers;
+use crate::record::ring::Ring;
+use crate::route::pick::Selector;
+
+/// A snapshot as one core uses it.
+pub struct View {
+    pub snapshot: Arc<Snapshot>,
+    /// Same order as `Snapshot::providers`.
+    origins: Vec<Rc<Origin>>,
+    pub selector: Selector,
+}
+
+impl View {
+    fn new(snapshot: Arc<Snapshot>, core: usize) -> View {
+        let origins = snapshot
+            .providers
+            .iter()
+            .map(|p| Rc::new(Origin { tls: p.base.tls, host: p.base.host.clone(), port: p.base.port }))
+            .collect();
+        View { snapshot, origins, selector: Selector::new(core) }
+    }
+
+    pub fn provider(&self, index: usize) -> &Arc<Provider> {
+        &self.snapshot.providers[index]
+    }
+
+    pub fn origin(&self, index: usize) -> &Rc<Origin> {
+        &self.origins[index]
+    }
+}
+
+pub struct Core {
+    pub index: usize,
+    pub shared: Arc<Shared>,
+    pub pool: Pool,
+    pub timers: Rc<Timers>,
+    pub metrics: Arc<Shard>,
+    pub ring: Arc<Ring>,
+    /// Requests and connections in progress on this core.
+    pub connections: Cell<usize>,
+    /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its format.
+    stopping: Cell<bool>,
+    view: RefCell<Rc<View>>,
+    random: Cell<u64>,
+}
+
+impl Core {
+    pub fn new(index: usize, shared: Arc<Shared>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
+        let metrics = shared.shards[index].clone();
+        let ring = shared.rings[index].clone();
+        let view = Rc::new(View::new(shared.publisher.load(), index));
+        Core {
+            index,
+            shared,
+            pool,
+            timers,
+            metrics,
+            ring,
+            connections: Cell::new(0),
+            stopping: Cell::new(false),
+            view: RefCell::new(view),
+            random: Cell::new(seed | 1),
+        }
+    }
+
+    pub fn boot(&self) -> &Boot {
+        &self.shared.boot
+    }
+
+    /// The configuration in force now. Taken once per request; everything of that request uses it to its end.
+    pub fn view(&self) -> Rc<View> {
+        if self.view.borrow().snapshot.generation != self.shared.publisher.generation() {
+            let snapshot = self.shared.publisher.load();
+            *self.view.borrow_mut() = Rc::new(View::new(snapshot, self.index));
+        }
+        self.view.borrow().clone()
+    }
+
+    pub fn stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Ends what still runs: every deadline passes, and whoever wakes sees that the reason is this.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        self.timers.expire(false);
+    }
+
+    /// Nanoseconds on the clock that all cores share.
+    pub fn now_ns(&self) -> u64 {
+        self.shared.origin.elapsed().as_nanos() as u64
+    }
+
+    /// Not for secrets: request ids and the like (xorshift64*).
+    pub fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}
+
+/// Microseconds since 1970.
+pub fn unix_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
+}

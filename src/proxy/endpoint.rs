@@ -1,0 +1,208 @@
+//! Paths to endpoints: one table. The client's format is decided by the path and by nothing else.
+
+use crate::wire::Format;
+
+/// What a path asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint<'p> {
+    /// A POST with a `model`, for a provider.
+    Relay(Relay),
+    Models,
+    Model(&'p str),
+    /// LiteLLM's listing: `/v1/model/info`, or with paging `/v2/model/info` and `/model/info`.
+    ModelInfo { paged: bool },
+    Root,
+    Health,
+    Metrics,
+    /// Telemetry that a client sends to its vendor; taken and thrown away.
+    EventSink,
+    /// Anthropic models by Google's path; not served by this version.
+    Vertex,
+    /// A path of this format that needs state which the gateway does not keep.
+    Stateful(Format),
+    Unknown,
+}
+
+/// An endpoint that is relayed to a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relay {
+    pub format: Format,
+    pub operation: Operation,
+    /// Route template: the metric label `endpoint`.
+    pub route: &'static str,
+    /// Path at the provider, behind the version segment.
+    pub upstream: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// An answer of a model, whole or as a stream.
+    Generate,
+    /// A count of tokens: free of the rate limit.
+    Count,
+    /// Embeddings, moderations, images, audio: never translated.
+    Other,
+}
+
+macro_rules! relays {
+    ($( $route:literal $format:ident $operation:ident; )*) => {
+        const RELAYS: &[Relay] = &[ $( Relay {
+            format: Format::$format, operation: Operation::$operation, route: concat!("/v1", $route), upstream: $route,
+        }, )* ];
+    };
+}
+
+relays! {
+    "/chat/completions"        Chat      Generate;
+    "/completions"             Chat      Generate;
+    "/messages"                Messages  Generate;
+    "/messages/count_tokens"   Messages  Count;
+    "/responses"               Responses Generate;
+    "/responses/input_tokens"  Responses Count;
+    "/embeddings"              Chat      Other;
+    "/moderations"             Chat      Other;
+    "/images/generations"      Chat      Other;
+    "/images/edits"            Chat      Other;
+    "/images/variations"       Chat      Other;
+    "/audio/speech"            Chat      Other;
+    "/audio/transcriptions"    Chat      Other;
+    "/audio/translations"      Chat      Other;
+    "/rerank"                  Chat      Other;
+}
+
+/// First segments of paths that need state, with the format whose clients use them.
+const STATEFUL: &[(&str, Format)] = &[
+    ("messages", Format::Messages),
+    ("responses", Format::Responses),
+    ("conversations", Format::Responses),
+    ("batches", Format::Chat),
+    ("files", Format::Chat),
+    ("uploads", Format::Chat),
+    ("assistants", Format::Chat),
+    ("threads", Format::Chat),
+    ("vector_stores", Format::Chat),
+    ("fine_tuning", Format::Chat),
+    ("containers", Format::Responses),
+    ("evals", Format::Chat),
+    ("realtime", Format::Chat),
+    ("chat", Format::Chat),
+];
+
+/// The endpoint of `path` (percent-encoding as sent, without the query).
+pub fn find(path: &str) -> Endpoint<'_> {
+    match path {
+        "/" | "" => return Endpoint::Root,
+        "/health" | "/health/live" | "/health/ready" => return Endpoint::Health,
+        "/metrics" => return Endpoint::Metrics,
+        "/api/event_logging/batch" | "/api/event_logging/v2/batch" => return Endpoint::EventSink,
+        "/v1/model/info" => return Endpoint::ModelInfo { paged: false },
+        "/v2/model/info" | "/model/info" => return Endpoint::ModelInfo { paged: true },
+        _ => {}
+    }
+    if path.starts_with("/models/gcp-vertex/") {
+        return Endpoint::Vertex;
+    }
+    let (rest, prefixed) = strip_version(path);
+    if let Some(relay) = RELAYS.iter().find(|relay| relay.upstream == rest) {
+        return Endpoint::Relay(*relay);
+    }
+    if rest == "/models" {
+        return Endpoint::Models;
+    }
+    if let Some(id) = rest.strip_prefix("/models/") {
+        return Endpoint::Model(id);
+    }
+    let first = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+    match STATEFUL.iter().find(|(segment, _)| *segment == first) {
+        Some((_, format)) if prefixed => Endpoint::Stateful(*format),
+        _ => Endpoint::Unknown,
+    }
+}
+
+/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one trailing slash.
+fn strip_version(path: &str) -> (&str, bool) {
+    let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
+    for prefix in ["/v2/v1", "/v1", "/v2"] {
+        if let Some(rest) = path.strip_prefix(prefix)
+            && rest.starts_with('/')
+        {
+            return (rest, true);
+        }
+    }
+    (path, false)
+}
+
+/// The format in which an error on this path is written, found without routing: by the path, and for other paths by the header that only
+/// Anthropic's clients send.
+pub fn error_format(path: &str, anthropic_version: bool) -> Format {
+    let (rest, _) = strip_version(path);
+    match find(path) {
+        Endpoint::Relay(relay) => relay.format,
+        Endpoint::Stateful(format) => format,
+        _ if rest.starts_with("/messages") || anthropic_version => Format::Messages,
+        _ => Format::Chat,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(path: &str) -> Option<(&'static str, Format)> {
+        match find(path) {
+            Endpoint::Relay(relay) => Some((relay.route, relay.format)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_prefix_reaches_the_same_endpoint() {
+        for relay in RELAYS {
+            for prefix in ["", "/v1", "/v2", "/v2/v1"] {
+                let path = format!("{prefix}{}", relay.upstream);
+                assert_eq!(route(&path), Some((relay.route, relay.format)), "{path}");
+            }
+        }
+        assert_eq!(route("/v1/chat/completions/"), Some(("/v1/chat/completions", Format::Chat)));
+    }
+
+    #[test]
+    fn paths() {
+        let rows: &[(&str, Endpoint<'_>)] = &[
+            ("/", Endpoint::Root),
+            ("/v1/models", Endpoint::Models),
+            ("/v2/models", Endpoint::Models),
+            ("/v1/models/gpt-4o", Endpoint::Model("gpt-4o")),
+            ("/v1/models/a%2Fb", Endpoint::Model("a%2Fb")),
+            ("/v1/models/a/b", Endpoint::Model("a/b")),
+            ("/v1/model/info", Endpoint::ModelInfo { paged: false }),
+            ("/v2/model/info", Endpoint::ModelInfo { paged: true }),
+            ("/model/info", Endpoint::ModelInfo { paged: true }),
+            ("/api/event_logging/batch", Endpoint::EventSink),
+            ("/models/gcp-vertex/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", Endpoint::Vertex),
+            ("/v1/responses/resp_1", Endpoint::Stateful(Format::Responses)),
+            ("/v1/responses/compact", Endpoint::Stateful(Format::Responses)),
+            ("/v1/messages/batches", Endpoint::Stateful(Format::Messages)),
+            ("/v1/conversations", Endpoint::Stateful(Format::Responses)),
+            ("/v1/files", Endpoint::Stateful(Format::Chat)),
+            ("/v1/chat/completions/id/messages", Endpoint::Stateful(Format::Chat)),
+            ("/files", Endpoint::Unknown),
+            ("/v1", Endpoint::Unknown),
+            ("/v3/chat/completions", Endpoint::Unknown),
+            ("/v1/nothing", Endpoint::Unknown),
+            ("/v1chat/completions", Endpoint::Unknown),
+        ];
+        for (path, endpoint) in rows {
+            assert_eq!(find(path), *endpoint, "{path}");
+        }
+    }
+
+    #[test]
+    fn error_formats() {
+        assert_eq!(error_format("/v1/messages/whatever", false), Format::Messages);
+        assert_eq!(error_format("/messages/x", false), Format::Messages);
+        assert_eq!(error_format("/nothing", false), Format::Chat);
+        assert_eq!(error_format("/nothing", true), Format::Messages);
+        assert_eq!(error_format("/v1/responses", true), Format::Responses);
+    }
+}

@@ -1,0 +1,105 @@
+//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format, byte for byte.
+
+pub mod stream;
+pub mod whole;
+
+use super::attempt::{End, Upstream};
+use super::headers::{self, Fate};
+use super::request::Exchange;
+use super::reply;
+use crate::net::http::{ResponseHead, Version, write};
+use crate::record::entry::Tokens;
+use crate::wire::usage::Usage;
+
+/// What the relay has to mind.
+pub struct Plan<'a> {
+    /// The upstream knows the model by another name: the name asked for is put back.
+    pub renamed: bool,
+    /// Several accounts stand behind the model: what one of them says of its limits would mislead.
+    pub pooled: bool,
+    pub provider: &'a str,
+}
+
+/// How the body reaches the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framed {
+    Length(u64),
+    /// A status that has no body and no length (204, 304).
+    Empty,
+    Chunked,
+    /// To the end of the connection, for clients of HTTP/1.0.
+    Close,
+}
+
+impl Framed {
+    /// For a body whose length is not known yet.
+    fn unknown(version: Version) -> Framed {
+        match version {
+            Version::Http11 => Framed::Chunked,
+            Version::Http10 => Framed::Close,
+        }
+    }
+}
+
+pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> End {
+    let content_type = upstream.head.get(&upstream.bytes, "content-type").unwrap_or_default();
+    let is_stream = content_type.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"));
+    let encoded = upstream
+        .head
+        .get(&upstream.bytes, "content-encoding")
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+    // An encoded body can't be looked into: it was asked for as identity, and passes as it is.
+    if is_stream && upstream.head.status == 200 && !encoded {
+        stream::run(x, upstream, plan).await
+    } else {
+        whole::run(x, upstream, plan, encoded).await
+    }
+}
+
+/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller adds the framing.
+pub fn begin(out: &mut Vec<u8>, x: &Exchange<'_>, head: &ResponseHead, bytes: &[u8], pooled: bool) {
+    reply::begin(out, head.status, &x.terms, x.ticket.request_id());
+    let limits = !pooled && x.terms.budget.is_none();
+    let mut id = false;
+    for (name, value) in head.fields(bytes) {
+        match headers::to_client(name) {
+            Fate::Forward => {}
+            Fate::RateLimit if limits => {}
+            Fate::UpstreamId if !id => {
+                id = true;
+                line(out, b"x-llm-proxy-upstream-request-id", value);
+                continue;
+            }
+            Fate::RateLimit | Fate::UpstreamId | Fate::Drop => continue,
+        }
+        line(out, name, value);
+    }
+}
+
+/// A field that passed the response parser, which refuses what would split a head.
+fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Ends the head with the framing of the body. HTTP/1.0 clients see the end of a body of unknown length by the close.
+fn end_head(out: &mut Vec<u8>, x: &mut Exchange<'_>, framed: Framed) {
+    match framed {
+        Framed::Empty => {}
+        Framed::Length(n) => write::content_length(out, n),
+        Framed::Chunked => write::transfer_chunked(out),
+        Framed::Close => x.terms.keep_alive = false,
+    }
+    write::end_head(out);
+}
+
+fn tokens(usage: &Usage) -> Tokens {
+    Tokens {
+        input: usage.input_total,
+        output: usage.output_total,
+        cache_read: usage.cache_read,
+        cache_write: usage.cache_write_5m + usage.cache_write_1h,
+        reasoning: usage.reasoning,
+    }
+}

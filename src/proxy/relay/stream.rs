@@ -1,0 +1,332 @@
+//! Relays a stream of server-sent events of the client's own format.
+//!
+//! ```text
+//! Held ----- content, or too much held, or COMMIT_AFTER_SECS ----> Flowing ----> the upstream's end
+//!   |                                                                 |
+//!   +-- error event, silence, cut: another provider may be asked      +-- silence, cut: an error event, never a clean end
+//! ```
+//!
+//! While it is held, the head and the first events wait in `out`: they carry no text, so the client loses nothing, and an upstream that fails
+//! before its first content can still be replaced. Events pass as they came, byte for byte; the only things ever added are comment lines in a
+//! long silence and the error event that ends a stream which broke off.
+
+use std::time::Duration;
+
+use super::super::attempt::{End, Failure, Upstream};
+use super::super::client::Waited;
+use super::super::conn::Next;
+use super::super::request::Exchange;
+use super::{Framed, Plan, begin, end_head, tokens};
+use crate::error::{Error, Kind};
+use crate::metrics::names::Counter;
+use crate::net::http::{BodyDecoder, Framing, Step, write};
+use crate::sse::{self, Framer};
+use crate::wire::{self, AnyTap, Moment, splice::Splice};
+
+/// More than this is not held back for the first content.
+const MAX_HELD: usize = 256 << 10;
+/// A comment line is sent after this much silence, so that proxies on the way do not take the connection for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Held,
+    Flowing,
+}
+
+/// Why a stream ended before its end.
+enum Broken {
+    /// The upstream said so, in an event.
+    Event(Error),
+    Cut(&'static str),
+    Silent,
+    Malformed(String),
+}
+
+struct Relay<'p> {
+    decoder: BodyDecoder,
+    framer: Framer,
+    tap: AnyTap,
+    phase: Phase,
+    framed: Framed,
+    /// For the client: the head while the phase is `Held`, then what has come since the last write.
+    out: Vec<u8>,
+    chunk: Option<write::OpenChunk>,
+    plan: &'p Plan<'p>,
+    /// The model's name as the client knows it, JSON-quoted, if it must be put back.
+    put_back: Option<String>,
+}
+
+pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) -> End {
+    let mut relay = Relay::new(x, &upstream, plan);
+    let mut input = upstream.bytes.split_off(upstream.head.len);
+    loop {
+        let progress = relay.digest(&input);
+        input.clear();
+        let ended = match progress {
+            Ok(ended) => ended,
+            Err(broken) => return relay.broken(x, broken).await,
+        };
+        if ended {
+            return relay.end(x, upstream).await;
+        }
+        if relay.phase == Phase::Flowing
+            && let Err(end) = relay.flush(x).await
+        {
+            return end;
+        }
+        match relay.read(x, &mut upstream, &mut input).await {
+            Read::More => {}
+            Read::Ended => return relay.end(x, upstream).await,
+            Read::Broken(broken) => return relay.broken(x, broken).await,
+            Read::ClientGone => {
+                relay.settle(x);
+                return End::ClientGone;
+            }
+        }
+    }
+}
+
+/// What came of waiting for the upstream.
+enum Read {
+    More,
+    /// The close of the connection was the end of the body.
+    Ended,
+    Broken(Broken),
+    ClientGone,
+}
+
+impl<'p> Relay<'p> {
+    fn new(x: &mut Exchange<'_>, upstream: &Upstream, plan: &'p Plan<'p>) -> Relay<'p> {
+        let framed = Framed::unknown(x.terms.version);
+        let mut out = Vec::with_capacity(upstream.bytes.len() + 1024);
+        begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled);
+        write::static_header(&mut out, "cache-control", "no-cache");
+        write::static_header(&mut out, "x-accel-buffering", "no");
+        end_head(&mut out, x, framed);
+        let mut relay = Relay {
+            decoder: BodyDecoder::new(upstream.head.framing),
+            framer: Framer::default(),
+            tap: AnyTap::new(x.relay.format),
+            phase: Phase::Held,
+            framed,
+            out,
+            chunk: None,
+            plan,
+            put_back: plan.renamed.then(|| x.model.asked.clone()),
+        };
+        relay.open_chunk();
+        relay
+    }
+
+    fn open_chunk(&mut self) {
+        if self.framed == Framed::Chunked && self.chunk.is_none() {
+            self.chunk = Some(write::chunk_begin(&mut self.out));
+        }
+    }
+
+    fn close_chunk(&mut self) {
+        if let Some(chunk) = self.chunk.take() {
+            write::chunk_finish(&mut self.out, chunk);
+        }
+    }
+
+    /// Takes in what the upstream sent. True at the end of the body.
+    fn digest(&mut self, input: &[u8]) -> Result<bool, Broken> {
+        let mut pos = 0;
+        loop {
+            match self.decoder.next(input, &mut pos) {
+                Ok(Step::Data(range)) => self.events(&input[range])?,
+                Ok(Step::More) => return Ok(self.decoder.is_ended()),
+                Ok(Step::End) => return Ok(true),
+                Err(error) => return Err(Broken::Malformed(error.to_string())),
+            }
+        }
+    }
+
+    fn events(&mut self, mut data: &[u8]) -> Result<(), Broken> {
+        let Relay { framer, tap, phase, out, put_back, .. } = self;
+        while let Some(block) = framer.next(&mut data).map_err(|error| Broken::Malformed(error.to_string()))? {
+            let Some(frame) = &block.frame else {
+                out.extend_from_slice(block.raw);
+                continue;
+            };
+            match tap.frame(frame) {
+                Moment::Error if *phase == Phase::Held => return Err(Broken::Event(told(tap, frame.data))),
+                Moment::Content | Moment::Finish | Moment::End => *phase = Phase::Flowing,
+                _ => {}
+            }
+            match put_back.as_deref().and_then(|name| Some((name, tap.model_range(frame.data)?))) {
+                None => out.extend_from_slice(block.raw),
+                Some((name, range)) => renamed(out, frame, range, name),
+            }
+        }
+        if self.out.len() > MAX_HELD {
+            self.phase = Phase::Flowing;
+        }
+        Ok(())
+    }
+
+    /// Sends what is ready.
+    async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
+        self.close_chunk();
+        if !self.out.is_empty() {
+            let out = std::mem::take(&mut self.out);
+            x.ticket.complete(200);
+            x.ticket.sent(out.len());
+            match x.client.send(out).await {
+                Ok(out) => self.out = out,
+                Err(_) => {
+                    self.settle(x);
+                    return Err(End::ClientGone);
+                }
+            }
+        }
+        self.open_chunk();
+        Ok(())
+    }
+
+    /// Waits for the upstream; keeps the client's connection alive meanwhile.
+    async fn read(&mut self, x: &mut Exchange<'_>, upstream: &mut Upstream, input: &mut Vec<u8>) -> Read {
+        let silent_at = x.ticket.elapsed_us() + micros(x.silence_limit());
+        loop {
+            x.client.deadline.set(self.patience(x, silent_at));
+            match x.client.wait(upstream.connection.reader.read(input)).await {
+                Waited::Done(Ok(n)) if n > 0 => return Read::More,
+                Waited::Done(Ok(_)) if upstream.head.framing == Framing::Close && self.tap.is_finished() => {
+                    let _ = self.decoder.eof();
+                    return Read::Ended;
+                }
+                Waited::Done(Ok(_)) => return Read::Broken(Broken::Cut("closed the connection")),
+                Waited::Done(Err(_)) => return Read::Broken(Broken::Cut("broke the connection")),
+                Waited::Gone => return Read::ClientGone,
+                Waited::Expired => {}
+            }
+            let now = x.ticket.elapsed_us();
+            if x.core.stopping() || now >= silent_at || self.late(x, now) {
+                return Read::Broken(Broken::Silent);
+            }
+            if self.phase == Phase::Held && now < micros(x.core.boot().commit_after) {
+                continue;
+            }
+            // Between two events: incomplete ones are never passed on.
+            if self.phase == Phase::Flowing {
+                sse::write::comment(&mut self.out, "keep-alive");
+            }
+            self.phase = Phase::Flowing;
+            if self.flush(x).await.is_err() {
+                return Read::ClientGone;
+            }
+        }
+    }
+
+    /// The first content is overdue.
+    fn late(&self, x: &Exchange<'_>, now: u64) -> bool {
+        self.phase == Phase::Held && x.core.boot().ttft_timeout.is_some_and(|limit| now >= micros(limit))
+    }
+
+    /// How long to wait before something must be done.
+    fn patience(&self, x: &Exchange<'_>, silent_at: u64) -> Duration {
+        let now = x.ticket.elapsed_us();
+        let until = |at: u64| Duration::from_micros(at.saturating_sub(now));
+        let mut patience = until(silent_at);
+        if self.phase == Phase::Held {
+            patience = patience.min(until(micros(x.core.boot().commit_after)));
+            if let Some(ttft) = x.core.boot().ttft_timeout {
+                patience = patience.min(until(micros(ttft)));
+            }
+        } else {
+            patience = patience.min(KEEP_ALIVE);
+        }
+        patience
+    }
+
+    /// The body has ended as HTTP bodies end. What the framer still holds is passed on as it is.
+    async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream) -> End {
+        if let Some(block) = self.framer.finish() {
+            if let Some(frame) = &block.frame {
+                self.tap.frame(frame);
+            }
+            self.out.extend_from_slice(block.raw);
+        }
+        self.close_chunk();
+        if self.framed == Framed::Chunked {
+            write::last_chunk(&mut self.out);
+        }
+        self.settle(x);
+        x.ticket.complete(200);
+        if !self.tap.is_finished() {
+            x.ticket.truncated(Kind::UpstreamTruncated);
+        }
+        if upstream.head.keep_alive && self.decoder.is_ended() {
+            x.core.pool.give_back(&upstream.origin, upstream.connection);
+        }
+        End::Answered(x.finish(self.out).await)
+    }
+
+    /// The stream broke. Before anything was sent this is a failed attempt; after that the client is told in its own format.
+    async fn broken(mut self, x: &mut Exchange<'_>, broken: Broken) -> End {
+        self.settle(x);
+        let error = explain(x, self.plan.provider, broken);
+        if self.phase == Phase::Held {
+            return End::Failed(Failure::of(error));
+        }
+        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+        // Only whole events were passed on, so the stream stands between two.
+        wire::error_event(x.relay.format, &mut self.out, &error, x.ticket.request_id());
+        let kind = error.kind;
+        if self.flush(x).await.is_err() {
+            return End::ClientGone;
+        }
+        x.ticket.truncated(kind);
+        // No last chunk: a client that does not read error events sees a broken answer.
+        End::Answered(Next::Close)
+    }
+
+    /// What the stream told of usage goes to the record.
+    fn settle(&self, x: &mut Exchange<'_>) {
+        if let Some(usage) = self.tap.usage() {
+            x.ticket.edit().tokens = Some(tokens(usage));
+        }
+        x.core.metrics.add(Counter::TapErrors, u64::from(self.tap.parse_errors()));
+    }
+}
+
+/// The event with the model's name put back.
+fn renamed(out: &mut Vec<u8>, frame: &sse::Frame<'_>, range: std::ops::Range<usize>, name: &str) {
+    let mut data = Vec::with_capacity(frame.data.len() + name.len());
+    Splice::model(range, name).apply(frame.data, &mut data);
+    let event = frame.event.and_then(|event| std::str::from_utf8(event).ok());
+    sse::write::event(out, event, &data);
+}
+
+/// What an error event says, as an error of ours.
+fn told(tap: &AnyTap, data: &[u8]) -> Error {
+    match tap.read_error(data) {
+        Some(said) => said.into_error(),
+        None => Error::upstream(Kind::UpstreamFault, "upstream sent an error event"),
+    }
+}
+
+fn explain(x: &Exchange<'_>, provider: &str, broken: Broken) -> Error {
+    match broken {
+        Broken::Event(error) => error,
+        _ if x.core.stopping() => Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again"),
+        Broken::Cut(how) => {
+            let note = format!("provider `{provider}` {how} before the end of its stream");
+            Error::upstream(Kind::UpstreamTruncated, note)
+        }
+        Broken::Silent => {
+            let note = format!("provider `{provider}` stopped sending; no event came within the time allowed");
+            Error::upstream(Kind::UpstreamTimeout, note)
+        }
+        Broken::Malformed(why) => {
+            let note = format!("provider `{provider}` sent a malformed stream");
+            Error::upstream(Kind::UpstreamFault, note).detail(why)
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,155 @@
+//! Answers of the gateway's own: heads, JSON bodies, errors in the client's format.
+
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
+
+use super::auth::Budget;
+use crate::error::{Error, Kind};
+use crate::net::http::{Version, write};
+use crate::wire::Format;
+
+/// What every answer to a request must agree on, whoever made the answer.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The format that errors are written in.
+    pub format: Format,
+    pub version: Version,
+    pub keep_alive: bool,
+    /// A HEAD request: the head of an answer without its body.
+    pub head_only: bool,
+    /// The client is a page in a browser: it sent `origin`.
+    pub cors: bool,
+    pub budget: Option<Budget>,
+}
+
+/// Opens a head: status line and the fields that every answer carries. The caller adds its own and `write::end_head`.
+pub fn begin(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str) {
+    write::status_line(out, status);
+    date(out);
+    // An id was checked when it was taken from the client.
+    let _ = write::header(out, "x-request-id", request_id.as_bytes());
+    if terms.format == Format::Messages {
+        let _ = write::header(out, "request-id", request_id.as_bytes());
+    }
+    match (terms.version, terms.keep_alive) {
+        (_, false) => write::static_header(out, "connection", "close"),
+        (Version::Http10, true) => write::static_header(out, "connection", "keep-alive"),
+        (Version::Http11, true) => {}
+    }
+    if terms.cors {
+        write::static_header(out, "access-control-allow-origin", "*");
+        write::static_header(out, "access-control-expose-headers", "*");
+    }
+    if let Some(budget) = &terms.budget {
+        limits(out, terms.format, budget);
+    }
+}
+
+/// The caller's own limit, in the names that its SDK reads.
+fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
+    let mut number = |name: &str, n: u64| {
+        let _ = write::header(out, name, itoa::Buffer::new().format(n).as_bytes());
+    };
+    let (limit, remaining) = (u64::from(budget.limit), u64::from(budget.remaining));
+    if format == Format::Messages {
+        number("anthropic-ratelimit-requests-limit", limit);
+        number("anthropic-ratelimit-requests-remaining", remaining);
+        let reset = SystemTime::now() + Duration::from_millis(budget.reset_ms);
+        let _ = write::header(out, "anthropic-ratelimit-requests-reset", rfc3339(reset).as_bytes());
+    } else {
+        number("x-ratelimit-limit-requests", limit);
+        number("x-ratelimit-remaining-requests", remaining);
+        let reset = format!("{}ms", budget.reset_ms);
+        let _ = write::header(out, "x-ratelimit-reset-requests", reset.as_bytes());
+    }
+}
+
+/// `2026-11-22T20:15:00Z`.
+fn rfc3339(at: SystemTime) -> String {
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Civil date from days since 1970, in eras of 400 years that begin on 1 March 0000.
+    let z = days + 719_468;
+    let (era, day_of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
+/// The `date` field; the text is made once a second per core.
+fn date(out: &mut Vec<u8>) {
+    thread_local! {
+        static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+    }
+    DATE.with_borrow_mut(|(second, text)| {
+        let now = SystemTime::now();
+        let this = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+        if *second != this {
+            *second = this;
+            *text = httpdate::fmt_http_date(now);
+        }
+        let _ = write::header(out, "date", text.as_bytes());
+    });
+}
+
+/// A whole answer with a JSON body.
+pub fn json(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str, body: &[u8]) {
+    typed(out, status, terms, request_id, "application/json", body);
+}
+
+/// A whole answer of any type.
+pub fn typed(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str, content_type: &'static str, body: &[u8]) {
+    begin(out, status, terms, request_id);
+    write::static_header(out, "content-type", content_type);
+    finish(out, terms, body);
+}
+
+fn finish(out: &mut Vec<u8>, terms: &Terms, body: &[u8]) {
+    write::content_length(out, body.len() as u64);
+    write::end_head(out);
+    if !terms.head_only {
+        out.extend_from_slice(body);
+    }
+}
+
+/// The status that a client of `format` gets for an error of this kind.
+pub fn status(kind: Kind, format: Format) -> u16 {
+    let row = kind.row();
+    if format == Format::Messages { row.messages_status } else { row.status }
+}
+
+/// A whole error answer in the client's format. Returns its status.
+pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) -> u16 {
+    let status = status(error.kind, terms.format);
+    let mut body = Vec::with_capacity(256);
+    crate::wire::error_body(terms.format, &mut body, error, request_id);
+    begin(out, status, terms, request_id);
+    write::static_header(out, "content-type", "application/json");
+    if let Some(seconds) = error.retry_after {
+        let _ = write::header(out, "retry-after", itoa::Buffer::new().format(seconds).as_bytes());
+    }
+    if error.kind == Kind::UpgradeRequired {
+        // RFC 9110 15.5.22 demands the field; it names what this server does speak.
+        write::static_header(out, "upgrade", "HTTP/1.1");
+    }
+    finish(out, terms, &body);
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        let at = |seconds| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_795_378_530), "2026-11-22T20:15:30Z");
+        assert_eq!(at(4_107_542_399), "2100-02-28T23:59:59Z");
+    }
+}

@@ -1,0 +1,330 @@
+//! One request from its head to its end: [`serve`] is the story, each stage is one call.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::attempt::{self, Failure};
+use super::auth::{self, Caller};
+use super::client::Client;
+use super::conn::Next;
+use super::core::{Core, View};
+use super::endpoint::{self, Endpoint, Operation, Relay};
+use super::reply::{self, Terms};
+use super::ticket::Ticket;
+use super::{body, headers, local};
+use crate::error::{Error, Kind};
+use crate::metrics::names::Counter;
+use crate::net::http::{Method, RequestHead};
+use crate::record::entry::Short;
+use crate::route::pick::Candidates;
+use crate::wire::peek::{self, Peek};
+
+/// A request in the hands of its stages.
+pub struct Exchange<'c> {
+    pub core: &'c Rc<Core>,
+    pub client: &'c mut Client,
+    pub ticket: Ticket,
+    pub terms: Terms,
+    pub head: RequestHead,
+    /// What the head's offsets refer to; also the body, where it came along.
+    pub received: body::Received,
+    pub relay: Relay,
+    pub model: Model,
+    /// The client asked for a stream.
+    pub stream: bool,
+}
+
+/// The model of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// As the client wrote it.
+    pub asked: String,
+    /// Without the prefix of `PROVIDER_SUFFIX`: what permissions and mappings know.
+    pub stripped: String,
+    /// Where its value stands in the body, quotes included.
+    pub value: Range<usize>,
+}
+
+impl Exchange<'_> {
+    pub fn body(&self) -> &[u8] {
+        self.received.body()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.received.bytes()
+    }
+
+    pub fn query(&self) -> Option<&[u8]> {
+        self.head.query(self.bytes())
+    }
+
+    pub fn shared_body(&self) -> Rc<Vec<u8>> {
+        self.received.shared_body()
+    }
+
+    /// Time until TOTAL_TIMEOUT_SECS ends this request, if that is set.
+    pub fn time_left(&self) -> Option<Duration> {
+        let total = self.core.boot().total_timeout?;
+        Some(total.saturating_sub(Duration::from_micros(self.ticket.elapsed_us())))
+    }
+
+    /// How long an upstream may say nothing.
+    pub fn silence_limit(&self) -> Duration {
+        let limit = self.core.boot().request_timeout;
+        self.time_left().map_or(limit, |left| left.min(limit))
+    }
+
+    /// What follows on the connection when an answer went out whole.
+    pub fn next(&self) -> Next {
+        if self.terms.keep_alive { Next::KeepAlive } else { Next::Close }
+    }
+
+    /// Answers with an error; the request's body was read.
+    pub async fn fail(&mut self, error: &Error) -> Next {
+        let mut out = Vec::with_capacity(1024);
+        let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
+        log(&self.ticket, error, status);
+        self.ticket.failed(status, error.kind);
+        self.finish(out).await
+    }
+
+    /// Sends a whole answer that the ticket already knows of.
+    pub async fn finish(&mut self, out: Vec<u8>) -> Next {
+        self.ticket.sent(out.len());
+        match self.client.send(out).await {
+            Ok(_) => self.next(),
+            Err(_) => self.gone(),
+        }
+    }
+
+    pub fn gone(&mut self) -> Next {
+        self.ticket.client_gone();
+        Next::Abort
+    }
+}
+
+fn log(ticket: &Ticket, error: &Error, status: u16) {
+    // What a client did wrong is its own to read; the rest is somebody's to mend.
+    if status >= 500 {
+        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+    } else {
+        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+    }
+}
+
+/// Serves the request whose head stands at the front of `client.buf`.
+pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
+    let bytes = std::mem::take(&mut client.buf);
+    let mut ticket = Ticket::new(core, &request_id(core, &head, &bytes));
+    let terms = terms(core, &head, &bytes);
+    let path = String::from_utf8_lossy(head.path(&bytes)).into_owned();
+    ticket.edit().method = method_name(head.method);
+    let pending = body::Pending { head, bytes };
+
+    let relay = match endpoint::find(&path) {
+        _ if pending.head.upgrade_websocket => {
+            let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
+            return refuse(client, ticket, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
+        }
+        _ if pending.head.method == Method::Options => {
+            return local::preflight(client, ticket, terms, pending).await;
+        }
+        Endpoint::Relay(relay) if pending.head.method == Method::Post => relay,
+        Endpoint::Relay(relay) => {
+            let note = format!("{} takes POST only", relay.route);
+            return refuse(client, ticket, terms, pending, Error::client(Kind::MethodNotAllowed, note)).await;
+        }
+        other => return local::serve(core, client, ticket, terms, pending, other).await,
+    };
+    ticket.edit().endpoint = relay.route;
+    ticket.edit().client_format = Some(relay.format);
+
+    let view = core.view();
+    ticket.edit().generation = view.snapshot.generation;
+    let caller = match identify(core, &view, &pending) {
+        Ok(caller) => caller,
+        Err(error) => return refuse(client, ticket, terms, pending, error).await,
+    };
+    ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
+
+    let (head, received) = match body::read(core, client, pending).await {
+        Ok(read) => read,
+        Err(body::Stopped::Gone) => return Next::Abort,
+        Err(body::Stopped::Refused(error, pending)) => {
+            return refuse(client, ticket, terms, pending, error).await;
+        }
+    };
+    ticket.edit().request_bytes = received.body().len() as u64;
+    let mut x =
+        Exchange { core, client, ticket, terms, head, received, relay, model: Model::default(), stream: false };
+    match admit(&mut x, &view, &caller) {
+        Ok(candidates) => attempt_all(&mut x, &view, &candidates).await,
+        Err(error) => x.fail(&error).await,
+    }
+}
+
+/// Everything that is decided before a provider is asked: what the body wants, whether the caller may have it, who serves it.
+fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candidates>, Error> {
+    let found = look(x)?;
+    x.stream = found.stream;
+    x.model = found.model;
+    x.ticket.edit().model = Short::new(&x.model.asked);
+    x.ticket.edit().stream = x.stream;
+    auth::allow_model(caller, &x.model.stripped)?;
+    if x.relay.operation != Operation::Count {
+        match auth::admit(x.core, caller) {
+            Ok(budget) => x.terms.budget = budget,
+            Err((error, budget)) => {
+                x.core.metrics.inc(Counter::RateLimited);
+                x.terms.budget = Some(budget);
+                return Err(error);
+            }
+        }
+    }
+    let candidates = view.selector.candidates(&view.snapshot, x.relay.format, &x.model.stripped);
+    if candidates.list.is_empty() {
+        return Err(no_candidate(x, view, &candidates));
+    }
+    Ok(candidates)
+}
+
+struct Found {
+    model: Model,
+    stream: bool,
+}
+
+fn look(x: &Exchange<'_>) -> Result<Found, Error> {
+    let multipart = x.head.get(x.bytes(), "content-type").is_some_and(|t| t.starts_with(b"multipart/"));
+    if multipart {
+        let note = "multipart bodies are not relayed by this version; send JSON";
+        return Err(Error::client(Kind::UnsupportedEncoding, note));
+    }
+    let peeked: Peek<'_> = peek::peek(x.body()).map_err(|error| {
+        x.core.metrics.inc(Counter::BadRequests);
+        Error::from(error)
+    })?;
+    let asked = peeked.model.unescape().into_owned();
+    let stripped = strip(x.core, &asked).to_string();
+    Ok(Found { model: Model { asked, stripped, value: peeked.model_range.clone() }, stream: peeked.stream })
+}
+
+/// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.
+fn strip<'m>(core: &Core, model: &'m str) -> &'m str {
+    let Some(prefix) = &core.boot().model_prefix else { return model };
+    match model.split_once('/') {
+        Some((first, rest)) if first == prefix && !rest.is_empty() => rest,
+        _ => model,
+    }
+}
+
+fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error {
+    let model = &x.model.stripped;
+    if candidates.foreign > 0 {
+        let note = format!(
+            "model `{model}` is served by {} provider(s) of another format than {}; this version does not translate yet",
+            candidates.foreign, x.relay.format
+        );
+        return Error::gateway(Kind::NotImplemented, note).param("model");
+    }
+    let note = if view.snapshot.providers.is_empty() {
+        x.core.shared.hints.no_providers.clone()
+    } else {
+        format!("no provider serves model `{model}`; GET /v1/models lists what is served")
+    };
+    Error::client(Kind::ModelNotFound, note).param("model")
+}
+
+/// Tries the candidates in turn until one answers or something has reached the client.
+async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates) -> Next {
+    let most = x.core.boot().max_attempts.min(candidates.list.len()).max(1);
+    let mut failure: Option<Failure> = None;
+    for (at, candidate) in candidates.order().take(most).enumerate() {
+        let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most };
+        match attempt::run(x, view, &plan).await {
+            attempt::End::Answered(next) => return next,
+            attempt::End::ClientGone => return x.gone(),
+            attempt::End::Failed(new) => {
+                x.core.metrics.inc(Counter::AttemptsFailed);
+                let again = new.retry && at + 1 < most;
+                // A provider's own answer tells more than our note on a connection that could not be made.
+                failure = Some(match failure {
+                    Some(old) if new.answer.is_none() && old.answer.is_some() => old,
+                    _ => new,
+                });
+                if !again {
+                    break;
+                }
+            }
+        }
+    }
+    match failure {
+        Some(failure) => attempt::give_up(x, failure).await,
+        None => {
+            let note = format!("every provider of model `{}` is out of service", x.model.stripped);
+            x.fail(&Error::gateway(Kind::NoUpstream, note)).await
+        }
+    }
+}
+
+fn identify(core: &Core, view: &View, pending: &body::Pending) -> Result<Caller, Error> {
+    let key = auth::key(|name| pending.head.get(&pending.bytes, name));
+    auth::check(core, &view.snapshot, key).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
+}
+
+/// Answers with an error while the request's body may be unread: then the connection can't go on.
+pub async fn refuse(
+    client: &mut Client,
+    mut ticket: Ticket,
+    mut terms: Terms,
+    pending: body::Pending,
+    error: Error,
+) -> Next {
+    terms.keep_alive &= pending.skip_body(client);
+    let mut out = Vec::with_capacity(1024);
+    let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
+    log(&ticket, &error, status);
+    ticket.failed(status, error.kind);
+    local::send(client, ticket, terms.keep_alive, out).await
+}
+
+fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> Terms {
+    let path = std::str::from_utf8(head.path(bytes)).unwrap_or("/");
+    Terms {
+        format: endpoint::error_format(path, head.get(bytes, "anthropic-version").is_some()),
+        version: head.version,
+        keep_alive: head.keep_alive && !core.shared.draining(),
+        head_only: head.method == Method::Head,
+        cors: head.get(bytes, "origin").is_some(),
+        budget: None,
+    }
+}
+
+/// The client's request id if it sent a proper one, else a new one.
+fn request_id(core: &Core, head: &RequestHead, bytes: &[u8]) -> String {
+    match head.get(bytes, "x-request-id") {
+        Some(id) if headers::is_request_id(id) => String::from_utf8_lossy(id).into_owned(),
+        _ => new_id(core),
+    }
+}
+
+/// A random id in the shape of a version 4 UUID.
+pub fn new_id(core: &Core) -> String {
+    let (a, b) = (core.random(), core.random());
+    let id = (u128::from(a) << 64 | u128::from(b)) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let hex = format!("{id:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+fn method_name(method: Method) -> &'static str {
+    match method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Patch => "PATCH",
+        Method::Delete => "DELETE",
+        Method::Options => "OPTIONS",
+        Method::Other => "OTHER",
+    }
+}

@@ -1,0 +1,3 @@
+//! Which provider serves a request. Pure decisions over the snapshot: no sockets, no bytes of a body.
+
+pub mod pick;
