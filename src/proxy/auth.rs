@@ -67,12 +67,23 @@ pub fn allow_model(caller: &Caller, model: &str) -> Result<(), Error> {
             let note = format!(
                 "model `{model}` is not allowed for credential `{}`, which may use {}",
                 credential.name,
-                credential.allowed.describe()
+                some(credential.allowed.entries())
             );
             Err(Error::client(Kind::ModelForbidden, note).param("model"))
         }
         _ => Ok(()),
     }
+}
+
+/// The first few of a list, for a note.
+fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 8;
+    let more = names.len().saturating_sub(SHOWN);
+    let mut text = names.take(SHOWN).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
 }
 
 /// The state of a caller's request bucket after one request was taken from it.

@@ -32,7 +32,10 @@ impl Pending {
         if self.bytes.len() < end {
             return false;
         }
-        client.buf = self.bytes.split_off(end);
+        let following = self.bytes.split_off(end);
+        if !following.is_empty() {
+            client.buf = following;
+        }
         true
     }
 }
@@ -102,8 +105,10 @@ pub async fn read(core: &Core, client: &mut Client, pending: Pending) -> Result<
             Ok(decoded) => decoded,
             // The body was read: the connection can go on.
             Err(error) => {
-                let pending = Pending { head: RequestHead { framing: Framing::None, ..head }, bytes: received.bytes };
-                return Err(Stopped::Refused(error, pending));
+                let (mut head, mut bytes) = (head, received.bytes);
+                bytes.truncate(head.len);
+                head.framing = Framing::None;
+                return Err(Stopped::Refused(error, Pending { head, bytes }));
             }
         },
     };

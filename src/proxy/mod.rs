@@ -7,6 +7,7 @@ pub mod client;
 pub mod conn;
 pub mod core;
 pub mod endpoint;
+pub mod fault;
 pub mod headers;
 pub mod listing;
 pub mod local;

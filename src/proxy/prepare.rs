@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::net::http::write;
 use crate::route::pick::Candidate;
 use crate::wire::Format;
-use crate::wire::splice::Splice;
+use crate::wire::splice::{self, Splice};
 
 /// Bodies up to this size travel in one write with the head; larger ones are not copied for it.
 const JOINED_BODY: usize = 16 << 10;
@@ -33,7 +33,9 @@ pub fn bypass(x: &Exchange<'_>, view: &View, candidate: &Candidate) -> Result<Pr
     let renamed = upstream_model != x.model.asked;
     let body = if renamed {
         let mut edited = Vec::new();
-        Splice::model(x.model.value.clone(), upstream_model).apply(x.body(), &mut edited);
+        let mut splice = Splice::new();
+        splice.replace(x.model.value.clone(), splice::quoted(upstream_model));
+        splice.apply(x.body(), &mut edited);
         Some(edited)
     } else {
         None

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::auth::Budget;
 use crate::error::{Error, Kind};
 use crate::net::http::{Version, write};
-use crate::wire::Format;
+use crate::wire::{self, Format};
 
 /// What every answer to a request must agree on, whoever made the answer.
 #[derive(Debug, Clone)]
@@ -116,17 +116,11 @@ fn finish(out: &mut Vec<u8>, terms: &Terms, body: &[u8]) {
     }
 }
 
-/// The status that a client of `format` gets for an error of this kind.
-pub fn status(kind: Kind, format: Format) -> u16 {
-    let row = kind.row();
-    if format == Format::Messages { row.messages_status } else { row.status }
-}
-
 /// A whole error answer in the client's format. Returns its status.
 pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) -> u16 {
-    let status = status(error.kind, terms.format);
+    let status = wire::error::status(terms.format, error.kind);
     let mut body = Vec::with_capacity(256);
-    crate::wire::error_body(terms.format, &mut body, error, request_id);
+    wire::error::body(terms.format, &mut body, error, request_id);
     begin(out, status, terms, request_id);
     write::static_header(out, "content-type", "application/json");
     if let Some(seconds) = error.retry_after {

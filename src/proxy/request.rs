@@ -206,7 +206,7 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
     })?;
     let asked = peeked.model.unescape().into_owned();
     let stripped = strip(x.core, &asked).to_string();
-    Ok(Found { model: Model { asked, stripped, value: peeked.model_range.clone() }, stream: peeked.stream })
+    Ok(Found { model: Model { asked, stripped, value: peeked.model_at.clone() }, stream: peeked.stream })
 }
 
 /// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.

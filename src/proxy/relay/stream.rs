@@ -10,18 +10,24 @@
 //! before its first content can still be replaced. Events pass as they came, byte for byte; the only things ever added are comment lines in a
 //! long silence and the error event that ends a stream which broke off.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
 use super::super::conn::Next;
+use super::super::endpoint::Operation;
+use super::super::fault;
 use super::super::request::Exchange;
 use super::{Framed, Plan, begin, end_head, tokens};
 use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
 use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::sse::{self, Framer};
-use crate::wire::{self, AnyTap, Moment, splice::Splice};
+use crate::wire::Format;
+use crate::wire::splice::{self, Splice};
+use crate::wire::tap::{AnyTap, Moment};
+use crate::wire;
 
 /// More than this is not held back for the first content.
 const MAX_HELD: usize = 256 << 10;
@@ -47,6 +53,7 @@ struct Relay<'p> {
     decoder: BodyDecoder,
     framer: Framer,
     tap: AnyTap,
+    format: Format,
     phase: Phase,
     framed: Framed,
     /// For the client: the head while the phase is `Held`, then what has come since the last write.
@@ -69,6 +76,10 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         };
         if ended {
             return relay.end(x, upstream).await;
+        }
+        if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
+            x.core.metrics.inc(Counter::HeldOverflow);
+            relay.phase = Phase::Flowing;
         }
         if relay.phase == Phase::Flowing
             && let Err(end) = relay.flush(x).await
@@ -108,7 +119,9 @@ impl<'p> Relay<'p> {
             decoder: BodyDecoder::new(upstream.head.framing),
             framer: Framer::default(),
             tap: AnyTap::new(x.relay.format),
-            phase: Phase::Held,
+            format: x.relay.format,
+            // Only of these is it known which events carry text.
+            phase: if x.relay.operation == Operation::Generate { Phase::Held } else { Phase::Flowing },
             framed,
             out,
             chunk: None,
@@ -145,24 +158,21 @@ impl<'p> Relay<'p> {
     }
 
     fn events(&mut self, mut data: &[u8]) -> Result<(), Broken> {
-        let Relay { framer, tap, phase, out, put_back, .. } = self;
+        let Relay { framer, tap, phase, out, put_back, format, .. } = self;
         while let Some(block) = framer.next(&mut data).map_err(|error| Broken::Malformed(error.to_string()))? {
             let Some(frame) = &block.frame else {
                 out.extend_from_slice(block.raw);
                 continue;
             };
             match tap.frame(frame) {
-                Moment::Error if *phase == Phase::Held => return Err(Broken::Event(told(tap, frame.data))),
+                Moment::Error if *phase == Phase::Held => return Err(Broken::Event(told(*format, frame.data))),
                 Moment::Content | Moment::Finish | Moment::End => *phase = Phase::Flowing,
                 _ => {}
             }
             match put_back.as_deref().and_then(|name| Some((name, tap.model_range(frame.data)?))) {
                 None => out.extend_from_slice(block.raw),
-                Some((name, range)) => renamed(out, frame, range, name),
+                Some((name, at)) => renamed(out, &block, frame, at, name),
             }
-        }
-        if self.out.len() > MAX_HELD {
-            self.phase = Phase::Flowing;
         }
         Ok(())
     }
@@ -243,6 +253,9 @@ impl<'p> Relay<'p> {
 
     /// The body has ended as HTTP bodies end. What the framer still holds is passed on as it is.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream) -> End {
+        if self.phase == Phase::Held && self.framer.pending() == 0 {
+            return self.broken(x, Broken::Cut("ended its stream before any content")).await;
+        }
         if let Some(block) = self.framer.finish() {
             if let Some(frame) = &block.frame {
                 self.tap.frame(frame);
@@ -273,7 +286,7 @@ impl<'p> Relay<'p> {
         }
         tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
         // Only whole events were passed on, so the stream stands between two.
-        wire::error_event(x.relay.format, &mut self.out, &error, x.ticket.request_id());
+        wire::error::event(x.relay.format, &mut self.out, &error, x.ticket.request_id());
         let kind = error.kind;
         if self.flush(x).await.is_err() {
             return End::ClientGone;
@@ -292,19 +305,27 @@ impl<'p> Relay<'p> {
     }
 }
 
-/// The event with the model's name put back.
-fn renamed(out: &mut Vec<u8>, frame: &sse::Frame<'_>, range: std::ops::Range<usize>, name: &str) {
+/// The event with the model's name put back; `at` is the name's place in its data.
+fn renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, at: Range<usize>, name: &str) {
+    let mut splice = Splice::new();
+    // Data on one line lies in the event's own bytes, and all of those stay as they are.
+    let offset = (frame.data.as_ptr() as usize).wrapping_sub(block.raw.as_ptr() as usize);
+    if offset < block.raw.len() {
+        splice.replace(at.start + offset..at.end + offset, splice::quoted(name));
+        return splice.apply(block.raw, out);
+    }
     let mut data = Vec::with_capacity(frame.data.len() + name.len());
-    Splice::model(range, name).apply(frame.data, &mut data);
+    splice.replace(at, splice::quoted(name));
+    splice.apply(frame.data, &mut data);
     let event = frame.event.and_then(|event| std::str::from_utf8(event).ok());
     sse::write::event(out, event, &data);
 }
 
 /// What an error event says, as an error of ours.
-fn told(tap: &AnyTap, data: &[u8]) -> Error {
-    match tap.read_error(data) {
-        Some(said) => said.into_error(),
-        None => Error::upstream(Kind::UpstreamFault, "upstream sent an error event"),
+fn told(format: Format, data: &[u8]) -> Error {
+    match wire::error::read(format, data) {
+        Some(said) => fault::of_event(&said),
+        None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
     }
 }
 

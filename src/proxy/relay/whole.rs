@@ -141,7 +141,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     if !body.opaque
         && let Some(raw) = body.document.captured("usage")
     {
-        x.ticket.edit().tokens = Some(tokens(&wire::usage_of(x.relay.format, raw)));
+        x.ticket.edit().tokens = Some(tokens(&wire::tap::usage_of(x.relay.format, raw)));
     }
     if upstream.head.keep_alive && body.decoder.is_ended() {
         x.core.pool.give_back(&upstream.origin, upstream.connection);

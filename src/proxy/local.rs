@@ -1,0 +1,182 @@
+//! Paths that the gateway answers itself.
+
+use std::rc::Rc;
+
+use super::client::Client;
+use super::conn::Next;
+use super::core::Core;
+use super::endpoint::Endpoint;
+use super::listing::{self, What};
+use super::reply::{self, Terms};
+use super::request::refuse;
+use super::ticket::Ticket;
+use super::{auth, body};
+use crate::error::{Error, Kind};
+use crate::json::write as json;
+use crate::metrics::render;
+use crate::net::http::{Method, write};
+use crate::wire::Format;
+
+/// Answers a request that no provider is asked for.
+pub async fn serve(
+    core: &Rc<Core>,
+    client: &mut Client,
+    mut ticket: Ticket,
+    mut terms: Terms,
+    pending: body::Pending,
+    endpoint: Endpoint<'_>,
+) -> Next {
+    ticket.edit().endpoint = route(&endpoint);
+    let reading = matches!(pending.head.method, Method::Get | Method::Head);
+    let body = match endpoint {
+        Endpoint::EventSink => return swallow(core, client, ticket, terms, pending).await,
+        Endpoint::Vertex => {
+            terms.format = Format::Messages;
+            Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
+        }
+        Endpoint::Stateful(_) => Err(stateless()),
+        Endpoint::Unknown | Endpoint::Relay(_) => Err(unknown(&pending)),
+        _ if !reading => Err(Error::client(Kind::MethodNotAllowed, format!("{} takes GET only", route(&endpoint)))),
+        Endpoint::Root => Ok(root()),
+        Endpoint::Health => Ok(health(core)),
+        Endpoint::Metrics => return metrics(core, client, ticket, terms, pending).await,
+        Endpoint::Models => listing(core, &mut ticket, &pending, What::Models),
+        Endpoint::Model(id) => listing(core, &mut ticket, &pending, What::Model(id)),
+        Endpoint::ModelInfo { paged } => listing(core, &mut ticket, &pending, What::Info { paged }),
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(error) => return refuse(client, ticket, terms, pending, error).await,
+    };
+    terms.keep_alive &= pending.skip_body(client);
+    let mut out = Vec::with_capacity(512 + body.len());
+    reply::json(&mut out, 200, &terms, ticket.request_id(), &body);
+    ticket.complete(200);
+    send(client, ticket, terms.keep_alive, out).await
+}
+
+fn route(endpoint: &Endpoint<'_>) -> &'static str {
+    match endpoint {
+        Endpoint::Relay(relay) => relay.route,
+        Endpoint::Models => "/v1/models",
+        Endpoint::Model(_) => "/v1/models/{id}",
+        Endpoint::ModelInfo { paged: false } => "/v1/model/info",
+        Endpoint::ModelInfo { paged: true } => "/v2/model/info",
+        Endpoint::Root => "/",
+        Endpoint::Health => "/health",
+        Endpoint::Metrics => "/metrics",
+        Endpoint::EventSink => "/api/event_logging/batch",
+        Endpoint::Vertex => "/models/gcp-vertex",
+        Endpoint::Stateful(_) => "stateful",
+        Endpoint::Unknown => "unknown",
+    }
+}
+
+fn stateless() -> Error {
+    let note = "this path needs state that the gateway does not keep; send the whole conversation with each request";
+    Error::client(Kind::NotSupported, note)
+}
+
+fn unknown(pending: &body::Pending) -> Error {
+    let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
+    let shown: String = path.chars().take(200).collect();
+    let note = format!("no such path: {shown}; the API is under /v1 (chat/completions, messages, responses, models)");
+    Error::client(Kind::NotFound, note)
+}
+
+fn root() -> Vec<u8> {
+    let mut out = Vec::new();
+    json::object(&mut out, |o| {
+        o.str("service", "llm-proxy");
+        o.str("version", env!("CARGO_PKG_VERSION"));
+        o.str("status", "ok");
+        o.array("endpoints", |a| {
+            for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/models", "/health"] {
+                a.str(path);
+            }
+        });
+    });
+    out
+}
+
+fn health(core: &Core) -> Vec<u8> {
+    let view = core.view();
+    let mut out = Vec::new();
+    json::object(&mut out, |o| {
+        o.str("status", "ok");
+        o.u64("providers_count", view.snapshot.providers.len() as u64);
+        o.u64("credentials_count", view.snapshot.credentials.len() as u64);
+    });
+    out
+}
+
+async fn metrics(core: &Core, client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
+    let process = render::Process {
+        version: env!("CARGO_PKG_VERSION"),
+        driver: if monoio::utils::is_legacy() { "epoll" } else { "io_uring" },
+        workers: core.shared.shards.len(),
+        generation: core.shared.publisher.generation(),
+        records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
+    };
+    let text = render::text(&core.shared.shards, &process);
+    terms.keep_alive &= pending.skip_body(client);
+    let mut out = Vec::with_capacity(512 + text.len());
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    reply::typed(&mut out, 200, &terms, ticket.request_id(), content_type, text.as_bytes());
+    ticket.complete(200);
+    send(client, ticket, terms.keep_alive, out).await
+}
+
+/// Listings need a credential, cost no rate, and show what it may use.
+fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What<'_>) -> Result<Vec<u8>, Error> {
+    let view = core.view();
+    let get = |name: &str| pending.head.get(&pending.bytes, name);
+    let caller = auth::check(core, &view.snapshot, auth::key(get))?;
+    ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
+    let query = pending.head.query(&pending.bytes).and_then(|query| std::str::from_utf8(query).ok());
+    let anthropic = get("anthropic-version").is_some();
+    listing::respond(&view.snapshot, &core.shared.catalog.load(), &caller, what, query, anthropic)
+}
+
+/// Takes a client's telemetry for its vendor and throws it away.
+async fn swallow(core: &Rc<Core>, client: &mut Client, mut ticket: Ticket, terms: Terms, pending: body::Pending) -> Next {
+    match body::read(core, client, pending).await {
+        Ok(_) => {}
+        Err(body::Stopped::Gone) => return Next::Abort,
+        Err(body::Stopped::Refused(error, pending)) => return refuse(client, ticket, terms, pending, error).await,
+    }
+    let mut out = Vec::with_capacity(256);
+    reply::json(&mut out, 200, &terms, ticket.request_id(), br#"{"status":"ok"}"#);
+    ticket.complete(200);
+    send(client, ticket, terms.keep_alive, out).await
+}
+
+/// A browser asks whether a page of another origin may call. It may: what protects the API is its key.
+pub async fn preflight(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
+    ticket.edit().endpoint = "preflight";
+    let mut out = Vec::with_capacity(512);
+    terms.cors = true;
+    let wanted = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
+    terms.keep_alive &= pending.skip_body(client);
+    reply::begin(&mut out, 204, &terms, ticket.request_id());
+    write::static_header(&mut out, "access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    // The parser refused what would split a head.
+    let _ = write::header(&mut out, "access-control-allow-headers", wanted.as_deref().unwrap_or(b"*"));
+    write::static_header(&mut out, "access-control-max-age", "86400");
+    write::end_head(&mut out);
+    ticket.complete(204);
+    send(client, ticket, terms.keep_alive, out).await
+}
+
+/// Sends a whole answer that the ticket already knows of.
+pub async fn send(client: &mut Client, mut ticket: Ticket, keep_alive: bool, out: Vec<u8>) -> Next {
+    ticket.sent(out.len());
+    match client.send(out).await {
+        Ok(_) if keep_alive => Next::KeepAlive,
+        Ok(_) => Next::Close,
+        Err(_) => {
+            ticket.client_gone();
+            Next::Abort
+        }
+    }
+}

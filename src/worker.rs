@@ -1,0 +1,185 @@
+//! A core: one pinned thread with its own runtime, listener, pools, deadlines and counters.
+
+use std::future::Future;
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use monoio::io::Canceller;
+use monoio::net::TcpListener;
+use rustls::ClientConfig;
+
+use crate::config::boot;
+use crate::control::Shared;
+use crate::metrics::names::Counter;
+use crate::net::pool::Pool;
+use crate::net::runtime::{self, Driver};
+use crate::net::timer::Timers;
+use crate::proxy::conn;
+use crate::proxy::core::Core;
+
+/// How often a worker looks for the signal to stop and sweeps its pools.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// Pools are swept every so many rounds of housekeeping.
+const SWEEP_ROUNDS: u32 = 20;
+/// Pause after a failed accept, usually for want of file descriptors: the listener would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a worker is started with.
+pub struct Seat {
+    pub index: usize,
+    /// The core to stay on; `None` leaves that to the kernel.
+    pub cpu: Option<usize>,
+    pub listener: StdListener,
+    pub shared: Arc<Shared>,
+    pub upstream_tls: Arc<ClientConfig>,
+    pub seed: u64,
+}
+
+/// A running worker.
+pub struct Handle {
+    pub driver: Driver,
+    thread: JoinHandle<()>,
+}
+
+impl Handle {
+    /// Waits for the worker to end, which it does after `Shared::drain`.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("gateway: a worker thread ended by a panic");
+        }
+    }
+}
+
+/// Starts a worker. Returns when its runtime was built and it is about to accept.
+pub fn start(seat: Seat) -> io::Result<Handle> {
+    let (ready, built) = crossbeam_channel::bounded(1);
+    let name = format!("worker-{}", seat.index);
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        if let Some(cpu) = seat.cpu {
+            // Not allowed in some containers; the kernel then places the thread.
+            let _ = monoio::utils::bind_to_cpu_set([cpu]);
+        }
+        let choice = match seat.shared.boot.driver {
+            boot::Driver::Auto => runtime::Choice::Auto,
+            boot::Driver::IoUring => runtime::Choice::Only(Driver::IoUring),
+            boot::Driver::Epoll => runtime::Choice::Only(Driver::Epoll),
+        };
+        match runtime::Worker::build(choice) {
+            Ok(mut runtime) => {
+                let _ = ready.send(Ok(runtime.driver()));
+                runtime.block_on(run(seat));
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    })?;
+    match built.recv() {
+        Ok(driver) => Ok(Handle { driver: driver?, thread }),
+        Err(_) => Err(io::Error::other("the worker thread ended while it was starting")),
+    }
+}
+
+async fn run(seat: Seat) {
+    let timers = Timers::new();
+    monoio::spawn(timers.clone().run());
+    let pool =
+        Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
+    let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
+    let listener = match TcpListener::from_std(seat.listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
+    };
+    accept_until_drained(&core, listener).await;
+    drain(&core).await;
+}
+
+/// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what it took from the kernel would be lost.
+async fn accept_until_drained(core: &Rc<Core>, listener: TcpListener) {
+    let canceller = Canceller::new();
+    let mut canceller = Some(canceller);
+    let mut rounds = 0;
+    loop {
+        let Some(handle) = canceller.as_ref().map(Canceller::handle) else { return };
+        let mut accept = std::pin::pin!(listener.cancelable_accept(handle));
+        let accepted = loop {
+            let tick = monoio::time::sleep(HOUSEKEEPING);
+            match either(accept.as_mut(), tick).await {
+                Some(accepted) => break accepted,
+                None => {
+                    housekeeping(core, &mut rounds);
+                    if core.shared.draining()
+                        && let Some(canceller) = canceller.take()
+                    {
+                        canceller.cancel();
+                    }
+                }
+            }
+        };
+        match accepted {
+            Ok((stream, peer)) if core.connections.get() >= core.boot().max_connections => {
+                core.metrics.inc(Counter::ConnectionsRefused);
+                tracing::debug!(%peer, "gateway: MAX_CONNECTIONS reached, closing a new connection");
+                drop(stream);
+            }
+            Ok((stream, peer)) => {
+                core.metrics.inc(Counter::ConnectionsAccepted);
+                monoio::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full()));
+            }
+            Err(_) if core.shared.draining() => return,
+            Err(error) => {
+                tracing::warn!("gateway: accept failed: {error}");
+                monoio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn housekeeping(core: &Core, rounds: &mut u32) {
+    *rounds += 1;
+    if *rounds >= SWEEP_ROUNDS {
+        *rounds = 0;
+        core.pool.sweep();
+    }
+}
+
+/// `first`, or `None` if `second` ends before it. `first` goes on afterwards.
+async fn either<F: Future, S: Future>(mut first: Pin<&mut F>, second: S) -> Option<F::Output> {
+    let mut second = std::pin::pin!(second);
+    std::future::poll_fn(|cx| match first.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => second.as_mut().poll(cx).map(|_| None),
+    })
+    .await
+}
+
+/// Lets what runs come to its end, within the grace; then ends it with an error of its format.
+async fn drain(core: &Rc<Core>) {
+    let grace = core.boot().shutdown_grace;
+    let mut waited = Duration::ZERO;
+    core.timers.expire(true);
+    while core.connections.get() > 0 && waited < grace {
+        monoio::time::sleep(HOUSEKEEPING).await;
+        waited += HOUSEKEEPING;
+        // Those that were answering at the signal are idle now.
+        core.timers.expire(true);
+    }
+    if core.connections.get() == 0 {
+        return;
+    }
+    tracing::warn!(connections = core.connections.get(), "gateway: SHUTDOWN_GRACE_SECS is over, ending what still runs");
+    core.stop();
+    // Time for the last error events to be written.
+    let mut rounds = 0;
+    while core.connections.get() > 0 && rounds < 20 {
+        monoio::time::sleep(HOUSEKEEPING).await;
+        core.timers.expire(true);
+        rounds += 1;
+    }
+}
