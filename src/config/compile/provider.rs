@@ -147,7 +147,9 @@ fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
         Some(name) => match env(name) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
             _ => {
-                return Err(format!("api_key takes its value from the environment variable `{name}`, which is not set"));
+                return Err(format!(
+                    "api_key takes its value from the environment variable `{name}`, which is not set"
+                ));
             }
         },
     };
