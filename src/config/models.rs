@@ -182,6 +182,13 @@ pub struct Allowed {
     set: Option<Arc<Set>>,
 }
 
+/// Lists are equal when they were written alike.
+impl PartialEq for Allowed {
+    fn eq(&self, other: &Allowed) -> bool {
+        self.set.as_ref().map(|set| &set.texts) == other.set.as_ref().map(|set| &set.texts)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Set {
     /// As stored, for messages.

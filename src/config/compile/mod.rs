@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub use provider::{TYPES, Type};
 
+use super::models::Allowed;
 use super::rows::Rows;
 use super::snapshot::{Problem, Snapshot};
 
@@ -20,7 +21,7 @@ use super::snapshot::{Problem, Snapshot};
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// Compiles `rows`. Token buckets whose credential and limit are those of `previous` are carried over, so that a change of something
-/// else gives nobody a full bucket.
+/// else gives nobody a full bucket. Credentials in which nothing changed are carried over whole.
 pub fn compile(rows: &Rows, previous: Option<&Snapshot>, env: &Env<'_>) -> (Snapshot, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut snapshot = Snapshot { version: rows.version, ..Snapshot::default() };
@@ -55,22 +56,18 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
     let mut enabled: Vec<_> = rows.credentials.iter().filter(|row| row.is_enabled).collect();
     enabled.sort_by_key(|row| row.id);
     snapshot.credentials.reserve(enabled.len());
-    let buckets: HashMap<_, _, ahash::RandomState> = previous
-        .into_iter()
-        .flat_map(|previous| previous.credentials.values())
-        .filter_map(|credential| Some((credential.id, credential.bucket.as_ref()?)))
-        .collect();
+    let before = credential::Before::new(previous);
     // Most credentials have the same few lists.
     let mut lists = HashMap::with_hasher(ahash::RandomState::new());
     for row in enabled {
         let mut messages = Vec::new();
         let (allowed, list_problems) =
-            lists.entry(row.allowed_models.as_str()).or_insert_with_key(|json| super::models::Allowed::parse(json));
+            lists.entry(row.allowed_models.as_str()).or_insert_with_key(|json| Allowed::parse(json));
         messages.extend(list_problems.iter().cloned());
-        if let Some(credential) = credential::compile(row, allowed, buckets.get(&row.id).copied(), &mut messages) {
+        if let Some(credential) = credential::compile(row, allowed, &before, &mut messages) {
             match snapshot.credentials.entry(credential.hash) {
                 Entry::Vacant(place) => {
-                    place.insert(Arc::new(credential));
+                    place.insert(credential);
                 }
                 Entry::Occupied(first) => {
                     let first = &first.get().name;

@@ -241,6 +241,9 @@ fn a_bucket_outlives_a_reload_that_does_not_change_its_limit() {
     let kept = |id| Arc::ptr_eq(&bucket(&before, id).unwrap(), &bucket(&after, id).unwrap());
     assert!(kept(1) && !kept(2) && !kept(3));
     assert!(bucket(&before, 4).is_none() && bucket(&after, 4).is_some());
+    let (again, _) = compile(&rows(vec![], vec![limited(2, 5, None)]), Some(&before), &env);
+    let hash = again.credentials.keys().next().unwrap();
+    assert!(Arc::ptr_eq(&again.credentials[hash], &before.credentials[hash]), "nothing changed in this one");
     assert_eq!(bucket(&after, 1).unwrap().take(1), Verdict::Admitted { remaining: 4 });
 }
 

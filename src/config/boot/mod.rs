@@ -1,0 +1,254 @@
+//! Settings that are fixed for the life of the process: flags first, then the environment, then a `.env` file, then the default.
+//!
+//! [`table`] holds every variable with its default, its help and its parser. This file decides which source counts, and says all
+//! that is wrong at once.
+
+pub mod dotenv;
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::secret::Secret;
+use table::{IGNORED, LATER, VARIABLES, Variable};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Driver {
+    /// io_uring where the kernel allows it, else epoll.
+    Auto,
+    IoUring,
+    Epoll,
+}
+
+/// Process settings. Durations are in the variables as seconds and may be fractions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Boot {
+    pub host: IpAddr,
+    /// 0 takes any free one.
+    pub port: u16,
+    /// Worker threads; 0 is one per available core.
+    pub workers: usize,
+    pub driver: Driver,
+    pub data_dir: PathBuf,
+    pub admin_key: Option<Secret>,
+    pub allow_anonymous: bool,
+    /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean `gpt-4`.
+    pub model_prefix: Option<String>,
+    pub verify_ssl: bool,
+    pub ssl_cert_file: Option<PathBuf>,
+    /// Both or neither.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    pub connect_timeout: Duration,
+    pub header_read_timeout: Duration,
+    pub body_read_timeout: Duration,
+    pub keepalive_timeout: Duration,
+    /// First content of an answer; `None` is off.
+    pub ttft_timeout: Option<Duration>,
+    /// The longest silence of an upstream.
+    pub request_timeout: Duration,
+    /// `None`: an answer may take as long as it likes.
+    pub total_timeout: Option<Duration>,
+    pub shutdown_grace: Duration,
+    /// How long the head of a stream is held back for the first content.
+    pub commit_after: Duration,
+    /// Bytes of a request body, after decoding.
+    pub max_body_bytes: usize,
+    /// Bytes of a request head.
+    pub max_head_bytes: usize,
+    /// Connections per worker; more are accepted and closed at once.
+    pub max_connections: usize,
+    /// Attempts per request over all candidates.
+    pub max_attempts: usize,
+    pub log_level: LevelFilter,
+}
+
+impl Default for Boot {
+    fn default() -> Boot {
+        Boot {
+            host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 18000,
+            workers: 0,
+            driver: Driver::Auto,
+            data_dir: PathBuf::from("./data"),
+            admin_key: None,
+            allow_anonymous: false,
+            model_prefix: None,
+            verify_ssl: true,
+            ssl_cert_file: None,
+            tls_cert: None,
+            tls_key: None,
+            connect_timeout: Duration::from_secs(10),
+            header_read_timeout: Duration::from_secs(30),
+            body_read_timeout: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(75),
+            ttft_timeout: None,
+            request_timeout: Duration::from_secs(300),
+            total_timeout: None,
+            shutdown_grace: Duration::from_secs(30),
+            commit_after: Duration::from_secs(10),
+            max_body_bytes: 64 << 20,
+            max_head_bytes: 64 << 10,
+            max_connections: 65_536,
+            max_attempts: 3,
+            log_level: LevelFilter::INFO,
+        }
+    }
+}
+
+/// A flag of the command line that stands for a variable, as given.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// As written, such as `--port`.
+    pub flag: &'static str,
+    /// Its variable, such as `PORT`.
+    pub variable: &'static str,
+    pub value: String,
+}
+
+/// The process's environment and the `.env` file, which the former overrides.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    pub process: BTreeMap<String, Secret>,
+    pub file: BTreeMap<String, Secret>,
+}
+
+/// Something that does not stop the start, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning(pub String);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadValue {
+    /// `--port`, `PORT in the environment`, `PORT in .env`.
+    pub place: String,
+    /// What is wrong and what would be right, with the value unless it is a secret.
+    pub message: String,
+}
+
+impl fmt::Display for BadValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl Environment {
+    /// Reads the environment of this process and `.env` in the working directory.
+    pub fn of_process() -> (Environment, Vec<Warning>) {
+        let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
+        let process = std::env::vars_os().map(|(name, value)| (text(name), text(value).into())).collect();
+        let (file, warnings) = dotenv::read(Path::new(".env"));
+        (Environment { process, file }, warnings)
+    }
+
+    /// The value of `name` and where it stands. An empty value is none: compose files write `X=${X:-}`.
+    fn find(&self, name: &str) -> Option<(&str, &'static str)> {
+        let set = |values: &'_ BTreeMap<String, Secret>| values.get(name).is_some_and(|value| !value.trim().is_empty());
+        if set(&self.process) {
+            Some((&self.process[name], "the environment"))
+        } else if set(&self.file) {
+            Some((&self.file[name], ".env"))
+        } else {
+            None
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.find(name).map(|(value, _)| value)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.process.keys().chain(self.file.keys().filter(|name| !self.process.contains_key(*name))).map(String::as_str)
+    }
+}
+
+impl Boot {
+    /// Reads every variable of [`VARIABLES`]; a flag goes before its variable. All bad values are told together.
+    pub fn from(flags: &[Flag], environment: &Environment) -> Result<(Boot, Vec<Warning>), Vec<BadValue>> {
+        let mut boot = Boot::default();
+        let mut bad = Vec::new();
+        for variable in VARIABLES {
+            let flag = flags.iter().rfind(|flag| flag.variable == variable.name);
+            let (value, place) = match (flag, environment.find(variable.name)) {
+                (Some(flag), _) => (flag.value.trim(), flag.flag.to_owned()),
+                (None, Some((value, place))) => (value.trim(), format!("{} in {place}", variable.name)),
+                (None, None) => continue,
+            };
+            if let Err(wanted) = (variable.set)(&mut boot, value) {
+                bad.push(BadValue { place, message: explain(variable, value, &wanted) });
+            }
+        }
+        if boot.tls_cert.is_some() != boot.tls_key.is_some() {
+            let (given, missing) =
+                if boot.tls_cert.is_some() { ("TLS_CERT", "TLS_KEY") } else { ("TLS_KEY", "TLS_CERT") };
+            bad.push(BadValue {
+                place: given.to_owned(),
+                message: format!("is set without {missing}; set both or neither"),
+            });
+        }
+        if bad.is_empty() { Ok((boot.clone(), warnings(&boot, environment))) } else { Err(bad) }
+    }
+}
+
+fn explain(variable: &Variable, value: &str, wanted: &str) -> String {
+    if variable.secret {
+        return format!("the value is unusable; give {wanted}");
+    }
+    let shown: String = value.chars().take(80).collect();
+    format!("`{shown}` is unusable; give {wanted}")
+}
+
+fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    if boot.allow_anonymous {
+        warnings
+            .push("ALLOW_ANONYMOUS is on: whoever reaches this port can use every provider without a key".to_owned());
+    }
+    if !boot.verify_ssl {
+        warnings.push("VERIFY_SSL is off: any server can pass for a provider and read its key".to_owned());
+    }
+    for (name, means) in LATER.iter().filter(|(name, _)| environment.get(name).is_some()) {
+        warnings.push(format!("{name} is set, but {means}"));
+    }
+    let switched_off = |name: &str, value| name.ends_with("_ENABLED") && table::switch(value) == Ok(false);
+    let ignored = |name: &str| environment.get(name).is_some_and(|value| !switched_off(name, value));
+    let ignored: Vec<_> = IGNORED.iter().copied().filter(|name| ignored(name)).collect();
+    if !ignored.is_empty() {
+        warnings.push(format!("not served by this version and ignored: {}", ignored.join(", ")));
+    }
+    warnings.extend(environment.names().filter_map(unknown));
+    warnings.into_iter().map(Warning).collect()
+}
+
+/// Names that look as if they were meant for us. None begins with `LLM_PROXY_`, so whoever writes one has guessed.
+fn unknown(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("LLM_PROXY_")?;
+    if VARIABLES.iter().any(|variable| variable.name == rest) && !of_kubernetes(rest) {
+        return Some(format!(
+            "{name} is not a variable of llm-proxy and is ignored; the name is {rest}, without the prefix"
+        ));
+    }
+    if of_kubernetes(rest) {
+        return None;
+    }
+    Some(format!("{name} is not a variable of llm-proxy and is ignored; `llm-proxy serve --help` lists them"))
+}
+
+/// Kubernetes sets `LLM_PROXY_PORT=tcp://...` and its kin for a service named `llm-proxy`.
+fn of_kubernetes(rest: &str) -> bool {
+    rest == "PORT" || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the README's table all come from here.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::{Boot, Driver};
+
+/// A setting that this version honours.
+#[derive(Debug)]
+pub struct Variable {
+    pub name: &'static str,
+    /// As it would be written; empty is unset.
+    pub default: &'static str,
+    /// One line, lower case, no full stop.
+    pub help: &'static str,
+    /// Whether the value must not be shown.
+    pub secret: bool,
+    /// Puts a value in its place. The error says what would be right.
+    pub set: fn(&mut Boot, &str) -> Result<(), String>,
+}
+
+macro_rules! variables {
+    ($( $name:literal $default:literal $help:literal $($secret:ident)? => $field:ident $parse:expr; )*) => {
+        pub const VARIABLES: &[Variable] = &[ $( Variable {
+            name: $name,
+            default: $default,
+            help: $help,
+            secret: variables!(@secret $($secret)?),
+            set: |boot, text| {
+                boot.$field = $parse(text)?;
+                Ok(())
+            },
+        }, )* ];
+    };
+    (@secret secret) => { true };
+    (@secret) => { false };
+}
+
+variables! {
+    "HOST" "0.0.0.0" "address to listen on" => host host;
+    "PORT" "18000" "port to listen on; 0 takes any free one" => port port;
+    "WORKERS" "0" "worker threads; 0 is one per available core" => workers |text| number(text, 0, 1024);
+    "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver driver;
+    "DATA_DIR" "./data" "directory of the embedded store" => data_dir path;
+    "ADMIN_KEY" "" "key of the admin interface; without it the interface is closed" secret => admin_key |text| header_key(text).map(Some);
+    "ALLOW_ANONYMOUS" "false" "serve requests that bring no key" => allow_anonymous switch;
+    "PROVIDER_SUFFIX" "" "a prefix that clients may put before model names: `Proxy` makes `Proxy/gpt-4` mean `gpt-4`" => model_prefix |text| prefix(text).map(Some);
+    "LOG_LEVEL" "info" "off, error, warn, info, debug or trace" => log_level log_level;
+    "VERIFY_SSL" "true" "verify the certificates of providers" => verify_ssl switch;
+    "SSL_CERT_FILE" "" "PEM file of the authorities that sign providers' certificates, instead of the system's" => ssl_cert_file |text| path(text).map(Some);
+    "TLS_CERT" "" "PEM file of this server's certificate chain; with TLS_KEY it serves https" => tls_cert |text| path(text).map(Some);
+    "TLS_KEY" "" "PEM file of this server's private key" => tls_key |text| path(text).map(Some);
+    "CONNECT_TIMEOUT_SECS" "10" "longest wait for a connection to a provider, TLS included" => connect_timeout seconds;
+    "HEADER_READ_TIMEOUT_SECS" "30" "longest wait for the head of a request" => header_read_timeout seconds;
+    "BODY_READ_TIMEOUT_SECS" "60" "longest silence of a client while it sends a body" => body_read_timeout seconds;
+    "KEEPALIVE_TIMEOUT_SECS" "75" "how long an idle client connection is kept" => keepalive_timeout seconds;
+    "TTFT_TIMEOUT_SECS" "0" "longest wait for the first content of an answer; 0 is off" => ttft_timeout seconds_or_off;
+    "REQUEST_TIMEOUT_SECS" "300" "longest silence of a provider" => request_timeout seconds;
+    "TOTAL_TIMEOUT_SECS" "0" "longest time for a whole answer; 0 is off" => total_timeout seconds_or_off;
+    "SHUTDOWN_GRACE_SECS" "30" "how long running requests may take to end when the server stops" => shutdown_grace seconds_or_zero;
+    "COMMIT_AFTER_SECS" "10" "how long the head of a stream is held back so that another provider can still be tried" => commit_after seconds_or_zero;
+    "MAX_BODY_BYTES" "67108864" "largest request body, after decompression" => max_body_bytes |text| number(text, 1024, 1 << 40);
+    "MAX_HEAD_BYTES" "65536" "largest request head" => max_head_bytes |text| number(text, 1024, 16 << 20);
+    "MAX_CONNECTIONS" "65536" "client connections per worker" => max_connections |text| number(text, 1, 1 << 24);
+    "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts |text| number(text, 1, 100);
+}
+
+/// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
+pub const LATER: &[(&str, &str)] = &[
+    ("DB_URL", "this version keeps providers and credentials in DATA_DIR; those in that database are not served"),
+    (
+        "SECRET_KEY",
+        "this version stores providers' keys as they are; use `env:NAME` keys to keep them out of the store",
+    ),
+    ("RUST_LOG", "the level of the log is LOG_LEVEL"),
+    ("TOKIO_WORKER_THREADS", "the number of threads is WORKERS"),
+    ("CONFIG_PATH", "there is no configuration file; see `llm-proxy provider` and `llm-proxy key`"),
+];
+
+/// The others of that service and of later versions; those that are set are told in one line.
+pub const IGNORED: &[&str] = &[
+    "MIGRATE_ON_START",
+    "MIN_TOKENS_LIMIT",
+    "MAX_TOKENS_LIMIT",
+    "LANGFUSE_ENABLED",
+    "LANGFUSE_PUBLIC_KEY",
+    "LANGFUSE_SECRET_KEY",
+    "LANGFUSE_HOST",
+    "LANGFUSE_SAMPLE_RATE",
+    "LANGFUSE_FLUSH_INTERVAL",
+    "LANGFUSE_DEBUG",
+    "JSONL_LOG_ENABLED",
+    "JSONL_LOG_PATH",
+    "JSONL_LOG_BUFFER_SIZE",
+    "JSONL_LOG_MAX_BYTES",
+    "JSONL_LOG_KEEP",
+    "REQUEST_LOG_ENABLED",
+    "REQUEST_LOG_BODY_ENABLED",
+    "ADAPTIVE_ROUTING_ENABLED",
+    "ADAPTIVE_MIN_MULTIPLIER",
+    "ADAPTIVE_HALF_OPEN_WEIGHT_FACTOR",
+    "ADAPTIVE_SUCCESS_RECOVERY_STEP",
+    "ADAPTIVE_SLOW_START_WINDOW_SECS",
+    "ADAPTIVE_429_THRESHOLD",
+    "ADAPTIVE_5XX_THRESHOLD",
+    "ADAPTIVE_TRANSPORT_THRESHOLD",
+    "ADAPTIVE_HALF_OPEN_SUCCESS_THRESHOLD",
+    "ADAPTIVE_HALF_OPEN_MAX_PROBES",
+    "ADAPTIVE_BASE_429_COOLDOWN_SECS",
+    "ADAPTIVE_MAX_429_COOLDOWN_SECS",
+    "ADAPTIVE_BASE_OPEN_DURATION_SECS",
+    "ADAPTIVE_MAX_OPEN_DURATION_SECS",
+    "DEFAULT_IMAGE_TOKEN_COUNT",
+    "DEFAULT_IMAGE_WIDTH",
+    "DEFAULT_IMAGE_HEIGHT",
+    "MAX_SHORT_SIDE_FOR_IMAGE_HIGH_RES",
+    "MAX_LONG_SIDE_FOR_IMAGE_HIGH_RES",
+    "MAX_TILE_WIDTH",
+    "MAX_TILE_HEIGHT",
+    "DISABLE_HF_TOKENIZER_DOWNLOAD",
+];
+
+/// The list that `serve --help` ends with.
+pub fn help() -> String {
+    let width = VARIABLES.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
+    let mut text = String::from(
+        "Environment variables (flags go before them; a `.env` file in the working directory is read after them;\n\
+         times are seconds and may be fractions):\n",
+    );
+    for Variable { name, default, help, .. } in VARIABLES {
+        let default = if default.is_empty() { "unset" } else { default };
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {name:width$}  {help} [default: {default}]");
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Ok(IpAddr::from([127, 0, 0, 1]));
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse().map_err(|_| "an IP address, such as 0.0.0.0, 127.0.0.1 or ::".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "a port from 0 to 65535".to_owned())
+}
+
+fn number(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let value = text.parse().ok().filter(|value| (least..=most).contains(value));
+    value.ok_or_else(|| format!("a whole number from {least} to {most}"))
+}
+
+fn driver(text: &str) -> Result<Driver, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Driver::Auto),
+        "io_uring" | "io-uring" | "iouring" => Ok(Driver::IoUring),
+        "epoll" => Ok(Driver::Epoll),
+        _ => Err("auto, io_uring or epoll".to_owned()),
+    }
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("true, 1, yes, on or false, 0, no, off".to_owned()),
+    }
+}
+
+fn path(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+fn header_key(text: &str) -> Result<super::Secret, String> {
+    // It arrives in a header, so nothing else could ever match.
+    let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.into()) } else { Err("visible ASCII characters without spaces".to_owned()) }
+}
+
+fn prefix(text: &str) -> Result<String, String> {
+    // It is compared with what stands before the first slash.
+    if text.is_empty() || text.contains('/') { Err("a prefix without a slash".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+fn log_level(text: &str) -> Result<LevelFilter, String> {
+    // The type's own parser also takes numbers, which nobody could read back.
+    let word = text.to_ascii_lowercase();
+    match word.as_str() {
+        "warning" => Ok(LevelFilter::WARN),
+        "off" | "error" | "warn" | "info" | "debug" | "trace" => word.parse().map_err(|_| String::new()),
+        _ => Err("off, error, warn, info, debug or trace".to_owned()),
+    }
+}
+
+/// A hundred days; a clock with room to add them never overflows.
+const MAX_SECONDS: f64 = 8_640_000.0;
+
+fn any_seconds(text: &str, least: f64) -> Result<Duration, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (least..=MAX_SECONDS).contains(value));
+    let value = value.and_then(|value| Duration::try_from_secs_f64(value).ok());
+    value.ok_or_else(|| format!("seconds from {least} to {MAX_SECONDS}"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    any_seconds(text, 0.001)
+}
+
+fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    any_seconds(text, 0.0)
+}
+
+fn seconds_or_off(text: &str) -> Result<Option<Duration>, String> {
+    any_seconds(text, 0.0).map(|value| (!value.is_zero()).then_some(value))
+}

@@ -1,0 +1,137 @@
+use super::*;
+
+fn environment(process: &[(&str, &str)], file: &[(&str, &str)]) -> Environment {
+    let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), Secret::from(*v))).collect();
+    Environment { process: map(process), file: map(file) }
+}
+
+fn read(name: &'static str, value: &str) -> Result<Boot, Vec<BadValue>> {
+    Boot::from(&[], &environment(&[(name, value)], &[])).map(|(boot, _)| boot)
+}
+
+#[test]
+fn the_defaults_in_the_table_are_the_defaults_in_force() {
+    for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
+        assert_eq!(read(variable.name, variable.default).unwrap(), Boot::default(), "{}", variable.name);
+    }
+}
+
+#[test]
+fn no_name_stands_twice() {
+    let mut seen = std::collections::HashSet::new();
+    for name in VARIABLES.iter().map(|v| v.name).chain(LATER.iter().map(|l| l.0)).chain(IGNORED.iter().copied()) {
+        assert!(seen.insert(name), "{name}");
+    }
+}
+
+#[test]
+fn flag_then_environment_then_file_then_default() {
+    let flag = Flag { flag: "--port", variable: "PORT", value: "1".into() };
+    // flags, environment, file, port
+    let rows: [(&[Flag], &[(&str, &str)], &[(&str, &str)], u16); 5] = [
+        (&[flag], &[("PORT", "2")], &[("PORT", "3")], 1),
+        (&[], &[("PORT", "2")], &[("PORT", "3")], 2),
+        (&[], &[("PORT", "")], &[("PORT", "3")], 3),
+        (&[], &[("PORT", " ")], &[], 18000),
+        (&[], &[], &[], 18000),
+    ];
+    for (flags, process, file, port) in rows {
+        let (boot, warnings) = Boot::from(flags, &environment(process, file)).unwrap();
+        assert_eq!((boot.port, warnings), (port, vec![]));
+    }
+}
+
+#[test]
+fn values() {
+    type Check = fn(&Boot) -> bool;
+    let rows: [(&'static str, &str, Check); 17] = [
+        ("HOST", "localhost", |b| b.host.is_loopback()),
+        ("HOST", "[::]", |b| b.host.is_ipv6() && b.host.is_unspecified()),
+        ("PORT", "0", |b| b.port == 0),
+        ("RUNTIME_DRIVER", "io_uring", |b| b.driver == Driver::IoUring),
+        ("RUNTIME_DRIVER", "EPOLL", |b| b.driver == Driver::Epoll),
+        ("ALLOW_ANONYMOUS", "Yes", |b| b.allow_anonymous),
+        ("VERIFY_SSL", "off", |b| !b.verify_ssl),
+        ("ADMIN_KEY", " key ", |b| b.admin_key.as_deref() == Some("key")),
+        ("PROVIDER_SUFFIX", "Proxy", |b| b.model_prefix.as_deref() == Some("Proxy")),
+        ("LOG_LEVEL", "WARN", |b| b.log_level == LevelFilter::WARN),
+        ("SSL_CERT_FILE", "/a b", |b| b.ssl_cert_file.as_deref() == Some(Path::new("/a b"))),
+        ("CONNECT_TIMEOUT_SECS", "0.25", |b| b.connect_timeout == Duration::from_millis(250)),
+        ("TTFT_TIMEOUT_SECS", "1.5", |b| b.ttft_timeout == Some(Duration::from_millis(1500))),
+        ("TTFT_TIMEOUT_SECS", "0", |b| b.ttft_timeout.is_none()),
+        ("COMMIT_AFTER_SECS", "0", |b| b.commit_after.is_zero()),
+        ("MAX_BODY_BYTES", "1048576", |b| b.max_body_bytes == 1 << 20),
+        ("WORKERS", "2", |b| b.workers == 2),
+    ];
+    for (name, value, check) in rows {
+        assert!(check(&read(name, value).unwrap()), "{name}={value}");
+    }
+}
+
+#[test]
+fn every_bad_value_is_told_at_once() {
+    let process: &[(&str, &str)] = &[
+        ("HOST", "example.com"),
+        ("PORT", "65536"),
+        ("WORKERS", "-1"),
+        ("RUNTIME_DRIVER", "kqueue"),
+        ("ALLOW_ANONYMOUS", "maybe"),
+        ("LOG_LEVEL", "5"),
+        ("CONNECT_TIMEOUT_SECS", "0"),
+        ("REQUEST_TIMEOUT_SECS", "NaN"),
+        ("TOTAL_TIMEOUT_SECS", "inf"),
+        ("SHUTDOWN_GRACE_SECS", "-1"),
+        ("MAX_HEAD_BYTES", "64k"),
+        ("MAX_ATTEMPTS", "0"),
+        ("PROVIDER_SUFFIX", "a/b"),
+        ("TLS_KEY", "key.pem"),
+    ];
+    let file = [("ADMIN_KEY", "se cret")];
+    let flag = Flag { flag: "--port", variable: "PORT", value: "x".into() };
+    let bad = Boot::from(&[flag], &environment(process, &file)).unwrap_err();
+    assert_eq!(bad.len(), process.len() + file.len(), "{bad:#?}");
+    let lines: Vec<_> = bad.iter().map(BadValue::to_string).collect();
+    assert_eq!(lines[1], "--port: `x` is unusable; give a port from 0 to 65535");
+    assert!(lines.iter().any(|line| line.starts_with("ADMIN_KEY in .env: ")), "{lines:#?}");
+    assert!(lines.iter().all(|line| !line.contains("cret")), "{lines:#?}");
+    assert_eq!(lines[lines.len() - 1], "TLS_KEY: is set without TLS_CERT; set both or neither");
+}
+
+#[test]
+fn warnings_of_what_has_no_effect() {
+    // variable, value, what the one warning says; empty: none
+    let rows = [
+        ("DB_URL", "postgres://u:secret@h/d", "DB_URL is set, but this version keeps"),
+        ("LANGFUSE_ENABLED", "true", "not served by this version and ignored: LANGFUSE_ENABLED"),
+        ("LANGFUSE_ENABLED", "false", ""),
+        ("JSONL_LOG_PATH", "x", "ignored: JSONL_LOG_PATH"),
+        ("LLM_PROXY_WORKERS", "2", "the name is WORKERS"),
+        ("LLM_PROXY_COLOUR", "red", "LLM_PROXY_COLOUR is not a variable"),
+        ("LLM_PROXY_PORT", "tcp://10.0.0.1:80", ""),
+        ("LLM_PROXY_SERVICE_HOST", "10.0.0.1", ""),
+        ("ALLOW_ANONYMOUS", "true", "without a key"),
+        ("VERIFY_SSL", "false", "VERIFY_SSL is off"),
+        ("TZ", "UTC", ""),
+    ];
+    for (name, value, expected) in rows {
+        let (_, warnings) = Boot::from(&[], &environment(&[(name, value)], &[])).unwrap();
+        let lines: Vec<_> = warnings.iter().map(Warning::to_string).collect();
+        assert_eq!(lines.len(), usize::from(!expected.is_empty()), "{name}: {lines:?}");
+        assert!(lines.iter().all(|line| line.contains(expected) && !line.contains("secret")), "{name}: {lines:?}");
+    }
+}
+
+#[test]
+fn secrets_do_not_print() {
+    let environment = environment(&[("ADMIN_KEY", "hush")], &[("OPENAI_API_KEY", "hush")]);
+    let (boot, _) = Boot::from(&[], &environment).unwrap();
+    assert!(!format!("{boot:?}{environment:?}").contains("hush"));
+}
+
+#[test]
+fn help_lists_every_variable() {
+    let help = table::help();
+    for variable in VARIABLES {
+        assert!(help.contains(&format!("  {} ", variable.name)), "{}", variable.name);
+    }
+}
