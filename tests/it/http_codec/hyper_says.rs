@@ -71,8 +71,8 @@ pub fn server(stream: &[u8]) -> String {
         let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
             let log = Arc::clone(&log);
             async move {
-                let target = request.uri().path_and_query().map_or("*", |target| target.as_str());
-                let line = format!("{} {target}", request.method());
+                let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+                let line = format!("{} {}{query}", request.method(), request.uri().path());
                 let (body, fault) = read_body(request.into_body()).await;
                 log.lock().unwrap().push(line, body, fault);
                 Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))

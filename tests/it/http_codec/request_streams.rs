@@ -60,6 +60,22 @@ fn odd_targets() -> Vec<Row> {
     vec![
         agrees("GET http://b/x?y HTTP/1.1\r\nhost: a\r\n\r\n", "GET /x?y []; idle"),
         agrees("GET http://b HTTP/1.1\r\nhost: a\r\n\r\n", "GET / []; idle"),
+        agrees("GET http://b:80/ HTTP/1.1\r\nhost: a\r\n\r\n", "GET / []; idle"),
+        agrees("GET http://b:/ HTTP/1.1\r\nhost: a\r\n\r\n", "GET / []; idle"),
+        agrees("GET http://b_c:999999/ HTTP/1.1\r\nhost: a\r\n\r\n", "GET / []; idle"),
+        agrees("GET http://[::1]/ HTTP/1.1\r\nhost: a\r\n\r\n", "GET / []; idle"),
+        agrees("GET http://[]/ HTTP/1.1\r\nhost: a\r\n\r\n", "GET / []; idle"),
+        agrees("GET http:///x HTTP/1.1\r\nhost: a\r\n\r\n", "refused 400"),
+        agrees("GET http://@/x HTTP/1.1\r\nhost: a\r\n\r\n", "refused 400"),
+        differs(
+            "GET http://u:p@b/x HTTP/1.1\r\nhost: a\r\n\r\n",
+            "refused 400",
+            "GET /x []; idle",
+            "RFC 9110 4.2.4: userinfo from an untrusted source is an error",
+        ),
+        agrees("GET http://b?x HTTP/1.1\r\nhost: a\r\n\r\n", "GET /?x []; idle"),
+        agrees("GET /<x> HTTP/1.1\r\nhost: a\r\n\r\n", "refused 400"),
+        agrees("GET /[x]?{y|z}^\\ HTTP/1.1\r\nhost: a\r\n\r\n", "GET /[x]?{y|z}^\\ []; idle"),
         agrees("OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", "OPTIONS * []; idle"),
         agrees("GET //x HTTP/1.1\r\nhost: a\r\n\r\n", "GET //x []; idle"),
         agrees("GET /%2e%2e/%00 HTTP/1.1\r\nhost: a\r\n\r\n", "GET /%2e%2e/%00 []; idle"),
@@ -78,7 +94,7 @@ fn odd_targets() -> Vec<Row> {
         differs(
             "GET a HTTP/1.1\r\nhost: a\r\n\r\n",
             "refused 400",
-            "GET * []; idle",
+            "GET  []; idle",
             "an authority is a target of CONNECT alone",
         ),
         differs(
@@ -90,7 +106,7 @@ fn odd_targets() -> Vec<Row> {
         differs(
             "CONNECT b:1 HTTP/1.1\r\nhost: a\r\n\r\n",
             "refused 501",
-            "CONNECT * []; idle",
+            "CONNECT  []; idle",
             "a gateway for model APIs opens no tunnels",
         ),
         differs(
