@@ -65,7 +65,7 @@ impl RequestHead {
 /// The same bytes give the same result whether they arrive at once or one by one.
 pub fn parse_request(buf: &[u8], scan: &mut HeadScan, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
     scan.skip_empty_lines(buf);
-    check_first_byte(&buf[scan.start..])?;
+    check_first_byte(buf.get(scan.start..).unwrap_or_default())?;
     let Some(end) = scan.end(buf, limits)? else { return Ok(None) };
     let start = std::mem::take(scan).start;
     parse_whole(buf, start, end).map(Some)
