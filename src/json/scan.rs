@@ -356,7 +356,7 @@ fn byte(buf: &[u8], pos: usize) -> Result<u8, ScanError> {
 }
 
 #[inline]
-pub(super) fn skip_space(buf: &[u8], mut pos: usize) -> usize {
+pub fn skip_space(buf: &[u8], mut pos: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = buf.get(pos) {
         pos += 1;
     }

@@ -12,6 +12,7 @@ pub mod messages;
 pub mod peek;
 pub mod responses;
 pub mod splice;
+pub mod tap;
 pub mod usage;
 
 /// An LLM wire protocol.
