@@ -52,13 +52,13 @@ impl Tap {
     }
 
     fn chunk(&mut self, data: &[u8]) -> Moment {
-        let mut choices = Choices::default();
+        let mut choices = None;
         let mut usage = None;
         let mut walk = scan::members(data);
         for (key, value, _) in walk.by_ref() {
             match key.as_bytes() {
                 b"id" => self.seen.id(value.as_str().unwrap_or_default()),
-                b"choices" => choices = Choices::read(value),
+                b"choices" => choices = Some(Choices::read(value)),
                 b"usage" if value.is_object() => usage = Some(value),
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
                 b"error" if !value.is_null() => return self.seen.error(),
@@ -74,10 +74,11 @@ impl Tap {
             self.seen.usage = Some(self::usage(usage));
         }
         match choices {
-            Choices { finish: true, .. } => self.seen.finish(),
-            Choices { content: true, .. } => Moment::Content,
-            Choices { count: 0, .. } if usage.is_some() => Moment::Usage,
-            _ => Moment::Preamble,
+            None => Moment::Other,
+            Some(Choices { finish: true, .. }) => self.seen.finish(),
+            Some(Choices { content: true, .. }) => Moment::Content,
+            Some(Choices { count: 0, .. }) if usage.is_some() => Moment::Usage,
+            Some(_) => Moment::Preamble,
         }
     }
 }
@@ -218,6 +219,11 @@ mod tests {
             (" [DONE] ", End),
         ]);
         assert!(legacy.finished && legacy.ended);
+
+        // No finish at all: Snowflake, and some models behind OpenRouter. The end mark alone ends such an answer.
+        let seen = check(&[(r#"{"choices":[{"delta":{"content":"4"}}]}"#, Content), ("[DONE]", End)]);
+        assert!(seen.ended && !seen.finished);
+        check(&[(r#"{"value":"not a chunk"}"#, Other)]);
 
         let whole = r#"{"choices":[{"delta":{"content":"all"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
         assert!(check(&[(whole, Finish)]).usage.is_some());
