@@ -6,7 +6,7 @@ use super::client::Client;
 use super::conn::Next;
 use super::core::Core;
 use super::endpoint::Endpoint;
-use super::listing::{self, What};
+use super::listing::{Listing, What};
 use super::reply::{self, Terms};
 use super::request::refuse;
 use super::ticket::Ticket;
@@ -135,7 +135,9 @@ fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What
     ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
     let query = pending.head.query(&pending.bytes).and_then(|query| std::str::from_utf8(query).ok());
     let anthropic = get("anthropic-version").is_some();
-    listing::respond(&view.snapshot, &core.shared.catalog.load(), &caller, what, query, anthropic)
+    let lists = core.shared.catalog.load();
+    let prefix = core.boot().model_prefix.as_deref();
+    Listing { snapshot: &view.snapshot, lists: &lists, caller: &caller, prefix }.respond(what, query, anthropic)
 }
 
 /// Takes a client's telemetry for its vendor and throws it away.
