@@ -5,7 +5,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 0 | [`error`], [`json`], [`limit`] |
-//! | 1 | [`sse`] |
+//! | 1 | [`sse`]; [`tls`] (settings for connections of both sides) |
 //! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`control`] (what threads share) |
 //! | 3 | [`route`] (which provider) |
 //! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
@@ -24,5 +24,6 @@ pub mod proxy;
 pub mod record;
 pub mod route;
 pub mod sse;
+pub mod tls;
 pub mod wire;
 pub mod worker;
