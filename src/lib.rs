@@ -13,6 +13,7 @@
 //! | 6 | [`worker`] (a core), [`mock`] (an upstream to try things on), [`background`] (the one thread that may wait) |
 //! | 7 | [`cli`] |
 
+pub mod background;
 pub mod config;
 pub mod control;
 pub mod error;
