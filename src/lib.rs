@@ -5,7 +5,7 @@
 //! | layer | modules |
 //! |---|---|
 //! | 0 | [`error`], [`json`], [`limit`] |
-//! | 1 | [`sse`] |
+//! | 1 | [`sse`]; [`tls`] (settings for connections of both sides) |
 //! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`control`] (what threads share) |
 //! | 3 | [`route`] (which provider) |
 //! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
@@ -13,6 +13,7 @@
 //! | 6 | [`worker`] (a core), [`mock`] (an upstream to try things on), [`background`] (the one thread that may wait) |
 //! | 7 | [`cli`] |
 
+pub mod background;
 pub mod config;
 pub mod control;
 pub mod error;
@@ -24,5 +25,6 @@ pub mod proxy;
 pub mod record;
 pub mod route;
 pub mod sse;
+pub mod tls;
 pub mod wire;
 pub mod worker;

@@ -7,4 +7,3 @@ pub mod resolve;
 pub mod runtime;
 pub mod stream;
 pub mod timer;
-pub mod tls;

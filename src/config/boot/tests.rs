@@ -28,7 +28,8 @@ fn no_name_stands_twice() {
 fn flag_then_environment_then_file_then_default() {
     let flag = Flag { flag: "--port", variable: "PORT", value: "1".into() };
     // flags, environment, file, port
-    let rows: [(&[Flag], &[(&str, &str)], &[(&str, &str)], u16); 5] = [
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    let rows: [(&[Flag], Pairs<'_>, Pairs<'_>, u16); 5] = [
         (&[flag], &[("PORT", "2")], &[("PORT", "3")], 1),
         (&[], &[("PORT", "2")], &[("PORT", "3")], 2),
         (&[], &[("PORT", "")], &[("PORT", "3")], 3),

@@ -1,0 +1,150 @@
+//! LiteLLM's `/model/info`: one entry for each pair of provider and mapping key.
+//!
+//! `api_base` is always null. The original discloses it to every client, and with it the names of internal hosts; the member stays for
+//! the clients that expect it to be there.
+
+use super::query::Query;
+use super::{Listing, write};
+use crate::config::snapshot::Provider;
+use crate::error::Error;
+use crate::json::RawValue;
+
+const PAGE: usize = 50;
+const MAX_PAGE: usize = 100;
+/// Beyond any list; only so that a page number can be counted with.
+const LAST_PAGE: usize = 1 << 30;
+
+struct Entry<'a> {
+    provider: &'a Provider,
+    /// Model or pattern.
+    name: &'a str,
+    /// The upstream's name for it.
+    mapped: &'a str,
+    is_pattern: bool,
+    metadata: Option<&'a str>,
+}
+
+#[derive(Clone, Copy)]
+enum Sort {
+    Model,
+    Provider,
+    Weight,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// `/v1/model/info`.
+pub(super) fn all(listing: &Listing<'_>, query: &Query) -> Vec<u8> {
+    let entries = filtered(listing, query, "litellm_model_id");
+    let mut out = Vec::with_capacity(1024);
+    write::object(&mut out, |o| data(o, &entries));
+    out
+}
+
+/// `/v2/model/info`.
+pub(super) fn page(listing: &Listing<'_>, query: &Query) -> Result<Vec<u8>, Error> {
+    let page = query.number("page", 1, 1..=LAST_PAGE)?;
+    let size = query.number("size", PAGE, 1..=MAX_PAGE)?;
+    let sort = [("model_name", Sort::Model), ("provider_name", Sort::Provider), ("weight", Sort::Weight)];
+    let sort = query.choice("sortBy", &sort)?;
+    let direction = [("asc", Direction::Ascending), ("desc", Direction::Descending)];
+    let direction = query.choice("sortOrder", &direction)?.unwrap_or(Direction::Ascending);
+
+    let mut entries = filtered(listing, query, "modelId");
+    if let Some(search) = query.get("search") {
+        let search = search.to_lowercase();
+        entries.retain(|entry| entry.name.to_lowercase().contains(&search));
+    }
+    if let Some(sort) = sort {
+        sort_entries(&mut entries, sort, direction);
+    }
+    let shown = entries.chunks(size).nth(page - 1).unwrap_or_default();
+    let mut out = Vec::with_capacity(1024);
+    write::object(&mut out, |o| {
+        data(o, shown);
+        o.u64("total_count", entries.len() as u64);
+        o.u64("current_page", page as u64);
+        o.u64("size", size as u64);
+        o.u64("total_pages", entries.len().div_ceil(size) as u64);
+    });
+    Ok(out)
+}
+
+/// What the caller may see, in the order of providers and of their mappings. `mapped_parameter` asks for an upstream's name.
+fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) -> Vec<Entry<'a>> {
+    let mut entries = Vec::new();
+    for provider in &listing.snapshot.providers {
+        let provider: &'a Provider = provider;
+        entries.extend(provider.models.entries().iter().filter(|entry| visible(listing, entry)).map(|entry| Entry {
+            provider,
+            name: entry.key(),
+            mapped: entry.mapped_name(),
+            is_pattern: entry.is_pattern(),
+            metadata: entry.metadata(),
+        }));
+        let own = listing.own_list(provider).filter(|name| listing.allows(name));
+        entries.extend(own.map(|name| Entry { provider, name, mapped: name, is_pattern: false, metadata: None }));
+    }
+    if let Some(model) = query.get("model") {
+        entries.retain(|entry| entry.name == model);
+    }
+    if let Some(mapped) = query.get(mapped_parameter) {
+        entries.retain(|entry| entry.mapped == mapped);
+    }
+    entries
+}
+
+/// A pattern is shown to who may use some model that it matches, as far as the list of allowed models tells.
+fn visible(listing: &Listing<'_>, entry: &crate::config::models::Entry) -> bool {
+    let Some(credential) = listing.caller else { return true };
+    credential.allowed.allows(entry.key())
+        || entry.is_pattern() && credential.allowed.entries().any(|allowed| entry.matches(allowed))
+}
+
+/// Entries that are equal in what is sorted by keep their order.
+fn sort_entries(entries: &mut [Entry<'_>], sort: Sort, direction: Direction) {
+    entries.sort_by(|a, b| {
+        let (a, b) = if direction == Direction::Ascending { (a, b) } else { (b, a) };
+        match sort {
+            Sort::Model => a.name.cmp(b.name),
+            Sort::Provider => a.provider.key.cmp(&b.provider.key),
+            Sort::Weight => a.provider.weight.cmp(&b.provider.weight),
+        }
+    });
+}
+
+fn data(o: &mut write::Object<'_>, entries: &[Entry<'_>]) {
+    o.array("data", |a| {
+        for entry in entries {
+            a.object(|o| write_entry(o, entry));
+        }
+    });
+}
+
+fn write_entry(o: &mut write::Object<'_>, entry: &Entry<'_>) {
+    let Entry { provider, name, mapped, is_pattern, metadata } = *entry;
+    o.str("model_name", name);
+    o.object("litellm_params", |o| {
+        o.str("model", mapped);
+        o.null("api_base");
+        o.str("custom_llm_provider", &provider.provider_type);
+    });
+    o.object("model_info", |o| {
+        o.str("provider_name", &provider.key);
+        o.str("provider_type", &provider.provider_type);
+        o.u64("weight", u64::from(provider.weight));
+        o.bool("is_pattern", is_pattern);
+        let members = metadata.map(|json| RawValue::new(json.as_bytes()).members());
+        for (key, value, _) in members.into_iter().flatten() {
+            let key = key.unescape();
+            // The row's own say on these stands above.
+            if !["provider_name", "provider_type", "weight", "is_pattern"].contains(&&*key) {
+                o.value(&key, value);
+            }
+        }
+    });
+}

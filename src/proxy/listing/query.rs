@@ -1,0 +1,96 @@
+//! Query strings of the listings: a handful of short parameters.
+
+use std::ops::RangeInclusive;
+
+use crate::error::{Error, Kind};
+
+/// Name and value of each parameter, decoded. Of a name that stands twice the first counts; an empty value is as good as none.
+#[derive(Debug)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn parse(query: &str) -> Query {
+        let pair = |part: &str| {
+            let (name, value) = part.split_once('=').unwrap_or((part, ""));
+            let decode = |text: &str| decode(&text.replace('+', " "));
+            (!value.is_empty()).then(|| (decode(name), decode(value)))
+        };
+        Query(query.split('&').filter_map(pair).collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A whole number, moved to the nearer end of `range` when it lies outside.
+    pub(super) fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, Error> {
+        let Some(text) = self.get(name) else { return Ok(default) };
+        let (low, high) = range.into_inner();
+        match text.parse::<i64>() {
+            Ok(number) => Ok(usize::try_from(number.max(0)).unwrap_or(high).clamp(low, high)),
+            Err(_) => Err(bad(name, text, &format!("a whole number from {low} to {high}"))),
+        }
+    }
+
+    /// One of the words in `choices`.
+    pub(super) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        match choices.iter().find(|(word, _)| *word == text) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+                Err(bad(name, text, &format!("one of {}", words.join(", "))))
+            }
+        }
+    }
+}
+
+fn bad(name: &str, text: &str, wanted: &str) -> Error {
+    let shown: String = text.chars().take(100).collect();
+    Error::client(Kind::InvalidRequest, format!("query parameter `{name}` is `{shown}`; it must be {wanted}"))
+        .param(name)
+}
+
+/// Percent-decoding. A `%` that begins no escape stays, and what is no UTF-8 becomes U+FFFD.
+pub(super) fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let mut decoded = [0];
+        match bytes.get(at + 1..at + 3) {
+            Some(digits) if *byte == b'%' && hex::decode_to_slice(digits, &mut decoded).is_ok() => {
+                out.extend_from_slice(&decoded);
+                at += 3;
+            }
+            _ => {
+                out.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoding() {
+        let rows = [
+            ("a%2Fb", "a/b"),
+            ("a%2fb%", "a/b%"),
+            ("%zz%4", "%zz%4"),
+            ("%C3%A9", "é"),
+            ("%ff", "\u{fffd}"),
+            ("a+b", "a+b"),
+            ("", ""),
+        ];
+        for (text, decoded) in rows {
+            assert_eq!(decode(text), decoded, "{text}");
+        }
+        let query = Query::parse("a=1+2%2B&b=&&c&=x&a=3");
+        assert_eq!((query.get("a"), query.get("b"), query.get("c")), (Some("1 2+"), None, None));
+    }
+}

@@ -1,0 +1,147 @@
+//! The embedded store, as its users see it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use llm_proxy::background::store::sqlite::{FILE, Sqlite};
+use llm_proxy::background::store::{Fault, Store};
+use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows};
+
+fn provider(key: &str) -> ProviderRow {
+    ProviderRow {
+        id: 0,
+        provider_key: key.into(),
+        provider_type: "openai".into(),
+        api_base: "https://api.example.com/v1".into(),
+        api_key: "secret".into(),
+        model_mapping: r#"{"z":"1","a":"2"}"#.into(),
+        weight: 3,
+        provider_params: r#"{"custom_headers":{}}"#.into(),
+        lua_script: None,
+        is_enabled: true,
+    }
+}
+
+fn credential(name: &str) -> CredentialRow {
+    CredentialRow {
+        id: 0,
+        credential_key: format!("{name:0>64}"),
+        name: name.into(),
+        allowed_models: r#"["gpt-*"]"#.into(),
+        rate_limit: Some(0),
+        burst: None,
+        expires_at: Some(1_800_000_000),
+        is_enabled: true,
+    }
+}
+
+#[test]
+fn what_is_written_is_what_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Sqlite::open(dir.path()).unwrap();
+    assert_eq!(store.load().unwrap(), Rows::default());
+
+    let off = ProviderRow { is_enabled: false, lua_script: Some("x".into()), ..provider("b") };
+    let ids = [store.add_provider(&provider("a")).unwrap(), store.add_provider(&off).unwrap()];
+    let key = store.create_credential(&credential("k")).unwrap();
+    let expected = Rows {
+        version: 3,
+        providers: vec![ProviderRow { id: ids[0], ..provider("a") }, ProviderRow { id: ids[1], ..off }],
+        credentials: vec![CredentialRow { id: key, ..credential("k") }],
+    };
+    assert_eq!(store.load().unwrap(), expected);
+    // Another process, later.
+    assert_eq!(Sqlite::open(dir.path()).unwrap().load().unwrap(), expected);
+
+    store.remove_provider(ids[0]).unwrap();
+    store.revoke_credential(key).unwrap();
+    let left = store.load().unwrap();
+    assert_eq!((left.version, left.providers.len(), left.credentials.len()), (5, 1, 0));
+    let next = store.add_provider(&provider("a")).unwrap();
+    assert!(next > ids[1], "an id is never used twice");
+}
+
+#[test]
+fn conflicts_and_missing_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Sqlite::open(dir.path()).unwrap();
+    store.add_provider(&provider("a")).unwrap();
+    store.create_credential(&credential("k")).unwrap();
+    let errors = [
+        (store.add_provider(&provider("a")).unwrap_err(), Fault::Conflict, "a provider named `a` exists"),
+        (store.create_credential(&credential("k")).unwrap_err(), Fault::Conflict, "a credential with this key exists"),
+        (store.remove_provider(99).unwrap_err(), Fault::NotFound, "there is no provider with id 99"),
+        (store.revoke_credential(99).unwrap_err(), Fault::NotFound, "there is no credential with id 99"),
+    ];
+    for (error, fault, message) in errors {
+        assert_eq!(error.fault, fault);
+        assert!(error.message.contains(message), "{error}");
+    }
+    assert_eq!(store.version().unwrap(), 2, "what failed changed nothing");
+}
+
+#[test]
+fn a_change_is_seen_whoever_makes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ours = Sqlite::open(dir.path()).unwrap();
+    let mut theirs = Sqlite::open(dir.path()).unwrap();
+    assert!(ours.changed().unwrap(), "nothing was read yet");
+    ours.load().unwrap();
+    assert!(!ours.changed().unwrap());
+
+    let id = theirs.add_provider(&provider("a")).unwrap();
+    assert!(ours.changed().unwrap() && ours.changed().unwrap(), "until it is read");
+    assert_eq!(ours.load().unwrap().providers.len(), 1);
+    assert!(!ours.changed().unwrap());
+
+    ours.remove_provider(id).unwrap();
+    assert!(ours.changed().unwrap());
+    ours.load().unwrap();
+    assert!(!ours.changed().unwrap());
+}
+
+#[test]
+fn only_the_owner_can_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("new/data");
+    let mut store = Sqlite::open(&data).unwrap();
+    store.add_provider(&provider("a")).unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(store.path().file_name().unwrap(), FILE);
+    for file in std::fs::read_dir(&data).unwrap() {
+        let file = file.unwrap().path();
+        assert_eq!(mode(&file), 0o600, "{}", file.display());
+    }
+}
+
+#[test]
+fn many_may_open_a_new_store_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = std::sync::Barrier::new(8);
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (dir, start) = (dir.path(), &start);
+            scope.spawn(move || {
+                start.wait();
+                let mut store = Sqlite::open(dir).unwrap();
+                store.add_provider(&provider(&format!("p{n}"))).unwrap();
+            });
+        }
+    });
+    let rows = Sqlite::open(dir.path()).unwrap().load().unwrap();
+    assert_eq!((rows.version, rows.providers.len()), (8, 8));
+}
+
+#[test]
+fn what_is_no_store_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(FILE), "not a database, but long enough to look like one".repeat(100)).unwrap();
+    let error = Sqlite::open(dir.path()).unwrap_err();
+    assert!(error.message.contains("is no SQLite file"), "{error}");
+
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Sqlite::open(&file).unwrap_err();
+    assert!(error.message.contains("the data directory"), "{error}");
+}
