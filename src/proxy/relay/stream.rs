@@ -115,10 +115,10 @@ impl<'p> Relay<'p> {
         let framed = Framed::unknown(x.terms.version);
         let generates = x.relay.operation == Operation::Generate;
         let mut out = Vec::with_capacity(upstream.bytes.len() + 1024);
-        begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled);
+        begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
-        end_head(&mut out, x, framed);
+        end_head(&mut out, framed);
         let mut relay = Relay {
             decoder: BodyDecoder::new(upstream.head.framing),
             framer: Framer::default(),
