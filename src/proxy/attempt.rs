@@ -264,7 +264,7 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
             Waited::Done(_) | Waited::Expired => return End::Failed(Failure::of(error)),
         }
     }
-    if upstream.head.keep_alive {
+    if upstream.head.keep_alive && decoder.ended_alone() {
         x.core.pool.give_back(&upstream.origin, upstream.connection);
     }
     let answer = Answer { head: upstream.head, bytes: upstream.bytes, body, pooled };

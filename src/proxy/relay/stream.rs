@@ -301,7 +301,7 @@ impl<'p> Relay<'p> {
         if self.tap.seen().failed {
             x.ticket.truncated(Kind::UpstreamFault);
         }
-        if upstream.head.keep_alive && self.decoder.is_ended() {
+        if upstream.head.keep_alive && self.decoder.ended_alone() {
             x.core.pool.give_back(&upstream.origin, upstream.connection);
         }
         End::Answered(x.finish(self.out).await)

@@ -142,7 +142,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     {
         x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
-    if upstream.head.keep_alive && body.decoder.is_ended() {
+    if upstream.head.keep_alive && body.decoder.ended_alone() {
         x.core.pool.give_back(&upstream.origin, upstream.connection);
     }
 }
