@@ -198,7 +198,12 @@ impl<'p> Relay<'p> {
     fn tail(&mut self) -> Result<(), Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(()) };
-        if self.generates && !block.frame.is_none_or(|frame| is_complete(frame.data)) {
+        let is_whole = match &block.frame {
+            Some(frame) => is_complete(frame.data),
+            // A comment or a field without meaning, or the first letters of `data`.
+            None => self.is_over(),
+        };
+        if self.generates && !is_whole {
             return Ok(());
         }
         self.block(&block)?;
