@@ -1,10 +1,10 @@
 //! Relays a stream of server-sent events of the client's own format.
 //!
-//! ```text
-//! Held ----- content, or too much held, or COMMIT_AFTER_SECS ----> Flowing ----> the upstream's end
-//!   |                                                                 |
-//!   +-- error event, silence, cut: another provider may be asked      +-- silence, cut: an error event, never a clean end
-//! ```
+//! | phase | until | a failure meanwhile |
+//! |---|---|---|
+//! | `Held` | content, then `Flowing`; too much held or COMMIT_AFTER_SECS, then `Committed` | another provider may be asked |
+//! | `Committed` | content, then `Flowing` | an error event, never a clean end |
+//! | `Flowing` | the end of the answer | an error event, never a clean end |
 //!
 //! While it is held, the head and the first events wait in `out`: they carry no text, so the client loses nothing, and an upstream that fails
 //! before its first content can still be replaced. Events pass as they came, byte for byte; the only things ever added are comment lines in a
@@ -37,7 +37,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing was sent.
     Held,
+    /// The head was sent, and content is still awaited.
+    Committed,
     Flowing,
 }
 
@@ -82,9 +85,9 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         }
         if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
-            relay.phase = Phase::Flowing;
+            relay.phase = Phase::Committed;
         }
-        if relay.phase == Phase::Flowing
+        if relay.phase != Phase::Held
             && let Err(end) = relay.flush(x).await
         {
             return end;
@@ -254,10 +257,10 @@ impl<'p> Relay<'p> {
                 continue;
             }
             // Between two events: incomplete ones are never passed on.
-            if self.phase == Phase::Flowing {
-                sse::write::comment(&mut self.out, "keep-alive");
+            match self.phase {
+                Phase::Held => self.phase = Phase::Committed,
+                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.out, "keep-alive"),
             }
-            self.phase = Phase::Flowing;
             if self.flush(x).await.is_err() {
                 return Read::ClientGone;
             }
@@ -266,23 +269,21 @@ impl<'p> Relay<'p> {
 
     /// The first content is overdue.
     fn late(&self, x: &Exchange<'_>, now: u64) -> bool {
-        self.phase == Phase::Held && x.core.boot().ttft_timeout.is_some_and(|limit| now >= micros(limit))
+        self.phase != Phase::Flowing && x.core.boot().ttft_timeout.is_some_and(|limit| now >= micros(limit))
     }
 
     /// How long to wait before something must be done.
     fn patience(&self, x: &Exchange<'_>, silent_at: u64) -> Duration {
         let now = x.ticket.elapsed_us();
         let until = |at: u64| Duration::from_micros(at.saturating_sub(now));
-        let mut patience = until(silent_at);
-        if self.phase == Phase::Held {
-            patience = patience.min(until(micros(x.core.boot().commit_after)));
-            if let Some(ttft) = x.core.boot().ttft_timeout {
-                patience = patience.min(until(micros(ttft)));
-            }
-        } else {
-            patience = patience.min(KEEP_ALIVE);
-        }
-        patience
+        let boot = x.core.boot();
+        let step = match self.phase {
+            Phase::Held => until(micros(boot.commit_after)),
+            Phase::Committed | Phase::Flowing => KEEP_ALIVE,
+        };
+        let first = boot.ttft_timeout.filter(|_| self.phase != Phase::Flowing);
+        let first = first.map_or(Duration::MAX, |limit| until(micros(limit)));
+        until(silent_at).min(step).min(first)
     }
 
     /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.

@@ -1,5 +1,6 @@
 //! What goes wrong at a provider, and at a client: who is asked next, who is told what, and what is never done.
 
+mod barrier;
 mod broken;
 mod pool;
 
