@@ -3,6 +3,7 @@
 mod barrier;
 mod broken;
 mod pool;
+mod stop;
 
 use llm_proxy::config::rows::ProviderRow;
 use llm_proxy::wire::{self, Format};
