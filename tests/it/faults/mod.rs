@@ -2,7 +2,11 @@
 
 mod barrier;
 mod broken;
+mod gone;
+mod limits;
+mod malformed;
 mod pool;
+mod statuses;
 mod stop;
 
 use llm_proxy::config::rows::ProviderRow;
