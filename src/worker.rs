@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{SocketAddr, TcpListener as StdListener};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::metrics::names::Counter;
 use crate::net::pool::Pool;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
+use crate::net::{listen, tls};
 use crate::proxy::conn;
 use crate::proxy::core::Core;
 
@@ -181,5 +182,106 @@ async fn drain(core: &Rc<Core>) {
         monoio::time::sleep(HOUSEKEEPING).await;
         core.timers.expire(true);
         rounds += 1;
+    }
+}
+
+/// All workers of the process.
+pub struct Team {
+    /// Where they listen, with the true port.
+    pub addr: SocketAddr,
+    shared: Arc<Shared>,
+    handles: Vec<Handle>,
+}
+
+impl Team {
+    /// Starts as many workers as `shared` has shards, listening on the address of its settings. The note says what failed.
+    pub fn start(shared: &Arc<Shared>) -> Result<Team, String> {
+        let boot = &shared.boot;
+        let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
+        let (upstream_tls, warnings) = tls::client_config(&trust)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let wanted = SocketAddr::new(boot.host, boot.port);
+        let count = shared.shards.len();
+        let listeners = listen::bind(wanted, count).map_err(|error| unbound(wanted, &error))?;
+        let addr = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(wanted);
+        let cpus = available_cpus();
+        let mut handles = Vec::with_capacity(count);
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let seat = Seat {
+                index,
+                cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
+                listener,
+                shared: shared.clone(),
+                upstream_tls: upstream_tls.clone(),
+                seed: seed()?,
+            };
+            handles.push(start(seat).map_err(|error| format!("worker {index} can't start: {error}"))?);
+        }
+        Ok(Team { addr, shared: shared.clone(), handles })
+    }
+
+    pub fn driver(&self) -> Driver {
+        self.handles.first().map_or(Driver::Epoll, |handle| handle.driver)
+    }
+
+    /// Stops accepting, lets what runs end within the grace, and returns when all workers have ended.
+    pub fn drain(self) {
+        self.shared.drain();
+        for handle in self.handles {
+            handle.join();
+        }
+    }
+}
+
+fn unbound(addr: SocketAddr, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!("{addr}: address in use; stop the other process or choose another PORT"),
+        io::ErrorKind::PermissionDenied => format!("{addr}: not permitted; ports below 1024 need a privilege"),
+        _ => format!("{addr}: can't listen: {error}"),
+    }
+}
+
+/// The cores this process may run on, in order.
+fn available_cpus() -> Vec<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    parse_cpus(list)
+}
+
+/// `0-2,5` to `[0, 1, 2, 5]`.
+fn parse_cpus(list: &str) -> Vec<usize> {
+    let mut cpus = Vec::new();
+    for part in list.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.parse::<usize>(), last.parse::<usize>()) {
+            cpus.extend(first..=last.min(first + 4096));
+        }
+    }
+    cpus
+}
+
+/// How many workers the setting means.
+pub fn count(setting: usize) -> usize {
+    match setting {
+        0 => available_cpus().len().max(1),
+        n => n,
+    }
+}
+
+fn seed() -> Result<u64, String> {
+    getrandom::u64().map_err(|error| format!("the system's random source can't be read: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists() {
+        assert_eq!(parse_cpus("\t0-2,5\n"), [0, 1, 2, 5]);
+        assert_eq!(parse_cpus("3"), [3]);
+        assert_eq!(parse_cpus(""), Vec::<usize>::new());
     }
 }

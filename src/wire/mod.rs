@@ -10,6 +10,7 @@ pub mod chat;
 pub mod error;
 pub mod messages;
 pub mod peek;
+pub mod property;
 pub mod responses;
 pub mod splice;
 pub mod tap;

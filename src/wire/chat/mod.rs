@@ -23,3 +23,4 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub mod error;
+pub mod tap;

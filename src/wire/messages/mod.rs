@@ -13,3 +13,4 @@
 //! without `message_stop`; `amazon-bedrock-invocationMetrics` on Bedrock's last event.
 
 pub mod error;
+pub mod tap;
