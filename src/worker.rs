@@ -17,12 +17,13 @@ use rustls::ClientConfig;
 use crate::config::boot;
 use crate::control::Shared;
 use crate::metrics::names::Counter;
+use crate::net::listen;
 use crate::net::pool::Pool;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
-use crate::net::{listen, tls};
 use crate::proxy::conn;
 use crate::proxy::core::Core;
+use crate::tls;
 
 /// How often a worker looks for the signal to stop and sweeps its pools.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
