@@ -14,6 +14,7 @@
 //! | 7 | [`cli`] |
 
 pub mod background;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod error;

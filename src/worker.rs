@@ -91,8 +91,7 @@ pub fn start(seat: Seat) -> io::Result<Handle> {
 async fn run(seat: Seat) {
     let timers = Timers::new();
     monoio::spawn(timers.clone().run());
-    let pool =
-        Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
+    let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
     let listener = match TcpListener::from_std(seat.listener) {
         Ok(listener) => listener,
@@ -175,7 +174,10 @@ async fn drain(core: &Rc<Core>) {
     if core.connections.get() == 0 {
         return;
     }
-    tracing::warn!(connections = core.connections.get(), "gateway: SHUTDOWN_GRACE_SECS is over, ending what still runs");
+    tracing::warn!(
+        connections = core.connections.get(),
+        "gateway: SHUTDOWN_GRACE_SECS is over, ending what still runs"
+    );
     core.stop();
     // Time for the last error events to be written.
     let mut rounds = 0;

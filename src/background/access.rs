@@ -46,7 +46,7 @@ impl Sink for Access {
             outcome,
             kind = kind.map(|kind| kind.row().label),
             request_id = record.request_id.as_str(),
-            "{} {} -",
+            "{} {}",
             record.method,
             record.endpoint,
         );
@@ -146,9 +146,9 @@ mod tests {
         };
         let broken = Record { outcome: Outcome::Truncated(Kind::UpstreamTruncated), ..record("id-3") };
         let expected = [
-            r#" INFO llm_proxy::access: POST /v1/chat/completions - status=200 client_format="chat" key="team a" model="gpt-4" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 request_id="id-1""#,
-            r#" INFO llm_proxy::access: POST /v1/chat/completions - status=499 model="a\n\"b\u{1b}[31m" stream=true attempts=3 duration_ms=12.3 outcome="client gone" request_id="id-2""#,
-            r#" INFO llm_proxy::access: POST /v1/chat/completions - status=200 client_format="chat" key="team a" model="gpt-4" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 outcome="truncated" kind="upstream_truncated" request_id="id-3""#,
+            r#" INFO llm_proxy::access: POST /v1/chat/completions status=200 client_format="chat" key="team a" model="gpt-4" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 request_id="id-1""#,
+            r#" INFO llm_proxy::access: POST /v1/chat/completions status=499 model="a\n\"b\u{1b}[31m" stream=true attempts=3 duration_ms=12.3 outcome="client gone" request_id="id-2""#,
+            r#" INFO llm_proxy::access: POST /v1/chat/completions status=200 client_format="chat" key="team a" model="gpt-4" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 outcome="truncated" kind="upstream_truncated" request_id="id-3""#,
         ];
         assert_eq!(lines("info", &[record("id-1"), gone, broken]), expected);
     }

@@ -11,7 +11,6 @@ pub mod store;
 mod sync;
 mod tls;
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -61,23 +60,24 @@ impl Background {
 ///
 /// `environment` is where `env:NAME` keys are taken from. An error says what is wrong and what to do: the store can't be read, or the
 /// listener's certificate can't be used.
-pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environment) -> io::Result<Background> {
+pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environment) -> Result<Background, String> {
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = crossbeam_channel::bounded(1);
-    let thread = thread::Builder::new().name("background".to_owned()).spawn(move || {
+    let spawned = thread::Builder::new().name("background".to_owned()).spawn(move || {
         let run = || run(shared, store, environment, stopped, &ready);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                let _ = ready.send(Err(error));
+            Ok(Err(why)) => {
+                let _ = ready.send(Err(why));
             }
-            Err(_) => tracing::error!("gateway: the background thread has panicked; restart, nothing follows the store"),
+            Err(_) => tracing::error!("gateway: the background thread has panicked, nothing follows the store; restart"),
         }
-    })?;
+    });
+    let thread = spawned.map_err(|error| format!("the background thread can't be started: {error}"))?;
     match started.recv() {
         Ok(Ok(())) => Ok(Background { stop, thread }),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(io::Error::other("the background thread ended while it was starting")),
+        Ok(Err(why)) => Err(why),
+        Err(_) => Err("the background thread ended while it was starting".to_owned()),
     }
 }
 
@@ -86,16 +86,17 @@ fn run(
     store: Box<dyn Store>,
     environment: Environment,
     stopped: oneshot::Receiver<()>,
-    ready: &Sender<io::Result<()>>,
-) -> io::Result<()> {
+    ready: &Sender<Result<(), String>>,
+) -> Result<(), String> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(WAITING_CALLS)
         .thread_name("background-wait")
-        .build()?;
+        .build()
+        .map_err(|error| format!("the background thread can't be started: {error}"))?;
     let result = runtime.block_on(async {
         let mut parts = Parts::new(shared, store, environment, stopped)?;
-        parts.sync.load(&mut parts.names).map_err(io::Error::other)?;
+        parts.sync.load(&mut parts.names).map_err(|error| error.to_string())?;
         parts.serve(ready).await;
         Ok(())
     });
@@ -138,11 +139,11 @@ impl Parts {
         store: Box<dyn Store>,
         environment: Environment,
         stopped: oneshot::Receiver<()>,
-    ) -> io::Result<Parts> {
+    ) -> Result<Parts, String> {
         let boot = &shared.boot;
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         // The workers' own configuration has the same warnings.
-        let (upstream_tls, _) = crate::tls::client_config(&trust).map_err(io::Error::other)?;
+        let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
         Ok(Parts {
             stopped,
@@ -157,7 +158,7 @@ impl Parts {
         })
     }
 
-    async fn serve(&mut self, ready: &Sender<io::Result<()>>) {
+    async fn serve(&mut self, ready: &Sender<Result<(), String>>) {
         loop {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);

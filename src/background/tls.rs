@@ -2,7 +2,6 @@
 //! old one.
 
 use std::fs::Metadata;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,14 +22,14 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Watch {
     /// `None` for a plain listener. Loads the certificate if nobody did; one that can't be used is an error.
-    pub(super) fn start(shared: Arc<Shared>) -> io::Result<Option<Watch>> {
+    pub(super) fn start(shared: Arc<Shared>) -> Result<Option<Watch>, String> {
         let (Some(cert), Some(key)) = (shared.boot.tls_cert.clone(), shared.boot.tls_key.clone()) else {
             return Ok(None);
         };
         // Before the files are read: a change in between is seen later.
         let seen = [stamp(&cert), stamp(&key)];
         if shared.tls.load().is_none() {
-            let config = tls::server_config(&cert, &key).map_err(io::Error::other)?;
+            let config = tls::server_config(&cert, &key)?;
             shared.tls.store(Some(config));
         }
         Ok(Some(Watch { shared, cert, key, seen }))
@@ -86,7 +85,7 @@ mod tests {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
         let shared = Arc::new(Shared::new(boot, 1, hints));
         let current = || shared.tls.load_full().unwrap();
-        assert!(Watch::start(shared.clone()).err().unwrap().to_string().contains("cert.pem"));
+        assert!(Watch::start(shared.clone()).err().unwrap().contains("cert.pem"));
 
         let (first, second) = (pair(), pair());
         write(&cert, &first.0);

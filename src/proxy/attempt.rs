@@ -207,11 +207,7 @@ fn first_byte_limit(x: &Exchange<'_>) -> Duration {
 }
 
 /// Writes the request, reads the head. What was read stays in `bytes`.
-async fn talk(
-    connection: &mut Connection,
-    prepared: &Prepared,
-    bytes: &mut Vec<u8>,
-) -> Result<ResponseHead, String> {
+async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<u8>) -> Result<ResponseHead, String> {
     let mut sent = connection.writer.write_shared(prepared.first.clone()).await;
     if let (Ok(()), Some(rest)) = (&sent, &prepared.rest) {
         sent = connection.writer.write_shared(rest.clone()).await;

@@ -10,7 +10,9 @@ pub enum Endpoint<'p> {
     Models,
     Model(&'p str),
     /// LiteLLM's listing: `/v1/model/info`, or with paging `/v2/model/info` and `/model/info`.
-    ModelInfo { paged: bool },
+    ModelInfo {
+        paged: bool,
+    },
     Root,
     Health,
     Metrics,

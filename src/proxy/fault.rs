@@ -39,7 +39,11 @@ pub fn of_event(said: &ReadError<'_>) -> Error {
         return Error::upstream(kind, "upstream authentication failed: the provider refused its key");
     }
     let message = said.message.unescape();
-    let note = if message.is_empty() { "the provider sent an error event without a message".into() } else { message.into_owned() };
+    let note = if message.is_empty() {
+        "the provider sent an error event without a message".into()
+    } else {
+        message.into_owned()
+    };
     Error::upstream(kind, note)
 }
 
@@ -51,8 +55,16 @@ mod tests {
     #[test]
     fn words_decide() {
         let rows = [
-            (Format::Messages, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Kind::Overloaded),
-            (Format::Chat, r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#, Kind::Billing),
+            (
+                Format::Messages,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                Kind::Overloaded,
+            ),
+            (
+                Format::Chat,
+                r#"{"error":{"message":"m","type":"insufficient_quota","code":"insufficient_quota"}}"#,
+                Kind::Billing,
+            ),
             (Format::Chat, r#"{"error":{"message":"m","type":"server_error","code":null}}"#, Kind::UpstreamFault),
             (
                 Format::Responses,

@@ -87,14 +87,42 @@ mod tests {
     #[test]
     fn credentials_and_hop_by_hop_headers_never_cross() {
         for name in [
-            "authorization", "x-api-key", "api-key", "cookie", "host", "content-length", "transfer-encoding", "connection",
-            "keep-alive", "te", "trailer", "upgrade", "proxy-authorization", "accept-encoding", "x-request-id", "expect",
-            "x-forwarded-for", "openai-organization", "openai-project", "x-stainless-os",
+            "authorization",
+            "x-api-key",
+            "api-key",
+            "cookie",
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "keep-alive",
+            "te",
+            "trailer",
+            "upgrade",
+            "proxy-authorization",
+            "accept-encoding",
+            "x-request-id",
+            "expect",
+            "x-forwarded-for",
+            "openai-organization",
+            "openai-project",
+            "x-stainless-os",
         ] {
             assert!(!to_upstream(name.as_bytes()), "{name}");
         }
-        for name in ["set-cookie", "server", "via", "cf-ray", "openai-organization", "anthropic-organization-id", "connection",
-            "transfer-encoding", "content-length", "date", "alt-svc"] {
+        for name in [
+            "set-cookie",
+            "server",
+            "via",
+            "cf-ray",
+            "openai-organization",
+            "anthropic-organization-id",
+            "connection",
+            "transfer-encoding",
+            "content-length",
+            "date",
+            "alt-svc",
+        ] {
             assert_eq!(to_client(name.as_bytes()), Fate::Drop, "{name}");
         }
     }

@@ -91,7 +91,9 @@ fn root() -> Vec<u8> {
         o.str("version", env!("CARGO_PKG_VERSION"));
         o.str("status", "ok");
         o.array("endpoints", |a| {
-            for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/models", "/health"] {
+            for path in
+                ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings", "/v1/models", "/health"]
+            {
                 a.str(path);
             }
         });
@@ -110,7 +112,13 @@ fn health(core: &Core) -> Vec<u8> {
     out
 }
 
-async fn metrics(core: &Core, client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
+async fn metrics(
+    core: &Core,
+    client: &mut Client,
+    mut ticket: Ticket,
+    mut terms: Terms,
+    pending: body::Pending,
+) -> Next {
     let process = render::Process {
         version: env!("CARGO_PKG_VERSION"),
         driver: if monoio::utils::is_legacy() { "epoll" } else { "io_uring" },
@@ -141,7 +149,13 @@ fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What
 }
 
 /// Takes a client's telemetry for its vendor and throws it away.
-async fn swallow(core: &Rc<Core>, client: &mut Client, mut ticket: Ticket, terms: Terms, pending: body::Pending) -> Next {
+async fn swallow(
+    core: &Rc<Core>,
+    client: &mut Client,
+    mut ticket: Ticket,
+    terms: Terms,
+    pending: body::Pending,
+) -> Next {
     match body::read(core, client, pending).await {
         Ok(_) => {}
         Err(body::Stopped::Gone) => return Next::Abort,

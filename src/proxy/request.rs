@@ -156,8 +156,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         }
     };
     ticket.edit().request_bytes = received.body().len() as u64;
-    let mut x =
-        Exchange { core, client, ticket, terms, head, received, relay, model: Model::default(), stream: false };
+    let mut x = Exchange { core, client, ticket, terms, head, received, relay, model: Model::default(), stream: false };
     match admit(&mut x, &view, &caller) {
         Ok(candidates) => attempt_all(&mut x, &view, &candidates).await,
         Err(error) => x.fail(&error).await,

@@ -1,3 +1,5 @@
+//! One binary for all tests that need more than one module, or a socket.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod http_codec;

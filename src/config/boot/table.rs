@@ -1,6 +1,5 @@
 //! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the README's table all come from here.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -124,17 +123,28 @@ pub const IGNORED: &[&str] = &[
     "DISABLE_HF_TOKENIZER_DOWNLOAD",
 ];
 
-/// The list that `serve --help` ends with.
+/// The list that `serve --help` ends with, in 80 columns.
 pub fn help() -> String {
-    let width = VARIABLES.iter().map(|variable| variable.name.len()).max().unwrap_or_default();
+    const COLUMN: usize = 28;
     let mut text = String::from(
-        "Environment variables (flags go before them; a `.env` file in the working directory is read after them;\n\
-         times are seconds and may be fractions):\n",
+        "Environment variables. Flags go before them; a `.env` file in the working\n\
+         directory fills in those that are not set. Times are seconds and may be\n\
+         fractions.\n",
     );
     for Variable { name, default, help, .. } in VARIABLES {
         let default = if default.is_empty() { "unset" } else { default };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {name:width$}  {help} [default: {default}]");
+        let mut line = format!("  {name}");
+        for word in format!("{help} [default: {default}]").split(' ') {
+            if line.len() + 1 + word.len() >= 80 {
+                text.push_str(&line);
+                text.push('\n');
+                line.clear();
+            }
+            line.push_str(&" ".repeat(COLUMN.saturating_sub(line.len()).max(1)));
+            line.push_str(word);
+        }
+        text.push_str(&line);
+        text.push('\n');
     }
     text.truncate(text.trim_end().len());
     text

@@ -133,6 +133,7 @@ fn secrets_do_not_print() {
 fn help_lists_every_variable() {
     let help = table::help();
     for variable in VARIABLES {
-        assert!(help.contains(&format!("  {} ", variable.name)), "{}", variable.name);
+        assert!(help.contains(&format!("\n  {} ", variable.name)), "{}", variable.name);
     }
+    assert!(help.lines().all(|line| line.len() < 80), "{help}");
 }

@@ -84,11 +84,11 @@ const OWN: &[&str] = &[
 pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<String>) -> Option<Provider> {
     let kind = Type::of(&row.provider_type);
     if kind == Type::NotServed {
-        problems.push(format!("type `{}` is not served by this version; disable the row", row.provider_type));
+        problems.push(format!("type `{}` is not served by this version", row.provider_type));
         return None;
     }
     if row.lua_script.as_deref().is_some_and(|script| !script.trim().is_empty()) {
-        problems.push("lua_script is not served by this version; clear it or disable the row".to_owned());
+        problems.push("lua_script is not served by this version; clear it".to_owned());
         return None;
     }
     // Each part is read before any failure counts, so that all that is wrong is told at once.

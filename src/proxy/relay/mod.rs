@@ -5,8 +5,8 @@ pub mod whole;
 
 use super::attempt::{End, Upstream};
 use super::headers::{self, Fate};
-use super::request::Exchange;
 use super::reply;
+use super::request::Exchange;
 use crate::net::http::{ResponseHead, Version, write};
 use crate::record::entry::Tokens;
 use crate::wire::usage::Usage;
@@ -99,7 +99,7 @@ fn tokens(usage: &Usage) -> Tokens {
         input: usage.input_total,
         output: usage.output_total,
         cache_read: usage.cache_read,
-        cache_write: usage.cache_write_5m + usage.cache_write_1h,
+        cache_write: usage.cache_write(),
         reasoning: usage.reasoning,
     }
 }

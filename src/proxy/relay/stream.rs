@@ -24,10 +24,10 @@ use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
 use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::sse::{self, Framer};
+use crate::wire;
 use crate::wire::Format;
 use crate::wire::splice::{self, Splice};
-use crate::wire::tap::{AnyTap, Moment};
-use crate::wire;
+use crate::wire::tap::{self, AnyTap, Moment};
 
 /// More than this is not held back for the first content.
 const MAX_HELD: usize = 256 << 10;
@@ -54,6 +54,8 @@ struct Relay<'p> {
     framer: Framer,
     tap: AnyTap,
     format: Format,
+    /// The stream is an answer of a model.
+    generates: bool,
     phase: Phase,
     framed: Framed,
     /// For the client: the head while the phase is `Held`, then what has come since the last write.
@@ -110,6 +112,7 @@ enum Read {
 impl<'p> Relay<'p> {
     fn new(x: &mut Exchange<'_>, upstream: &Upstream, plan: &'p Plan<'p>) -> Relay<'p> {
         let framed = Framed::unknown(x.terms.version);
+        let generates = x.relay.operation == Operation::Generate;
         let mut out = Vec::with_capacity(upstream.bytes.len() + 1024);
         begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled);
         write::static_header(&mut out, "cache-control", "no-cache");
@@ -120,8 +123,9 @@ impl<'p> Relay<'p> {
             framer: Framer::default(),
             tap: AnyTap::new(x.relay.format),
             format: x.relay.format,
-            // Only of these is it known which events carry text.
-            phase: if x.relay.operation == Operation::Generate { Phase::Held } else { Phase::Flowing },
+            generates,
+            // Only of answers of a model is it known which events carry text.
+            phase: if generates { Phase::Held } else { Phase::Flowing },
             framed,
             out,
             chunk: None,
@@ -166,10 +170,15 @@ impl<'p> Relay<'p> {
             };
             match tap.frame(frame) {
                 Moment::Error if *phase == Phase::Held => return Err(Broken::Event(told(*format, frame.data))),
+                // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
+                Moment::KeepAlive => {
+                    sse::write::comment(out, "keep-alive");
+                    continue;
+                }
                 Moment::Content | Moment::Finish | Moment::End => *phase = Phase::Flowing,
                 _ => {}
             }
-            match put_back.as_deref().and_then(|name| Some((name, tap.model_range(frame.data)?))) {
+            match put_back.as_deref().and_then(|name| Some((name, tap::model_range(*format, frame.data)?))) {
                 None => out.extend_from_slice(block.raw),
                 Some((name, at)) => renamed(out, &block, frame, at, name),
             }
@@ -203,7 +212,7 @@ impl<'p> Relay<'p> {
             x.client.deadline.set(self.patience(x, silent_at));
             match x.client.wait(upstream.connection.reader.read(input)).await {
                 Waited::Done(Ok(n)) if n > 0 => return Read::More,
-                Waited::Done(Ok(_)) if upstream.head.framing == Framing::Close && self.tap.is_finished() => {
+                Waited::Done(Ok(_)) if upstream.head.framing == Framing::Close && self.is_whole() => {
                     let _ = self.decoder.eof();
                     return Read::Ended;
                 }
@@ -268,7 +277,7 @@ impl<'p> Relay<'p> {
         }
         self.settle(x);
         x.ticket.complete(200);
-        if !self.tap.is_finished() {
+        if !self.is_whole() {
             x.ticket.truncated(Kind::UpstreamTruncated);
         }
         if upstream.head.keep_alive && self.decoder.is_ended() {
@@ -298,10 +307,21 @@ impl<'p> Relay<'p> {
 
     /// What the stream told of usage goes to the record.
     fn settle(&self, x: &mut Exchange<'_>) {
-        if let Some(usage) = self.tap.usage() {
+        let seen = self.tap.seen();
+        if let Some(usage) = &seen.usage {
             x.ticket.edit().tokens = Some(tokens(usage));
         }
-        x.core.metrics.add(Counter::TapErrors, u64::from(self.tap.parse_errors()));
+        x.core.metrics.add(Counter::TapErrors, u64::from(seen.parse_errors));
+    }
+
+    /// Whether the answer came to its own end. Of a stream that is no answer of a model only its HTTP framing tells.
+    fn is_whole(&self) -> bool {
+        let seen = self.tap.seen();
+        match self.format {
+            _ if !self.generates => true,
+            Format::Chat => seen.finished || seen.ended,
+            Format::Messages | Format::Responses => seen.ended,
+        }
     }
 }
 

@@ -69,8 +69,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         document = document.replace_model(&x.model.asked);
     }
     let opaque = encoded || !json;
-    let mut body =
-        Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.renamed, opaque };
+    let mut body = Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.renamed, opaque };
 
     let mut payload = Vec::with_capacity(upstream.bytes.len());
     let first = body.digest(&upstream.bytes[upstream.head.len..], &mut payload);
@@ -141,7 +140,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     if !body.opaque
         && let Some(raw) = body.document.captured("usage")
     {
-        x.ticket.edit().tokens = Some(tokens(&wire::tap::usage_of(x.relay.format, raw)));
+        x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
     if upstream.head.keep_alive && body.decoder.is_ended() {
         x.core.pool.give_back(&upstream.origin, upstream.connection);
@@ -150,7 +149,11 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
 
 /// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.
 fn cut(x: &mut Exchange<'_>, plan: &Plan<'_>, how: &str) -> End {
-    tracing::warn!(request_id = x.ticket.request_id(), "upstream: provider `{}` {how} before the end of its answer", plan.provider);
+    tracing::warn!(
+        request_id = x.ticket.request_id(),
+        "upstream: provider `{}` {how} before the end of its answer",
+        plan.provider
+    );
     x.ticket.truncated(Kind::UpstreamTruncated);
     End::Answered(Next::Close)
 }

@@ -1,0 +1,96 @@
+//! The parts of a running gateway, put together: what `serve` and `demo` start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Failure;
+use crate::background::store::Store;
+use crate::background::{self, Background};
+use crate::config::boot::{Boot, Environment};
+use crate::control::{Hints, Shared};
+use crate::net::runtime::Driver;
+use crate::worker::{self, Team};
+
+pub struct Gateway {
+    shared: Arc<Shared>,
+    team: Team,
+    background: Background,
+}
+
+impl Gateway {
+    /// Starts everything. When it returns, requests are served.
+    pub fn start(boot: Boot, store: Box<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
+        // Many connections need many descriptors; the usual soft limit is 1,024. What the system refuses stays as it was.
+        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::warn!("the limit of open files can't be raised: {error}");
+        }
+        let workers = worker::count(boot.workers);
+        let shared = Arc::new(Shared::new(boot, workers, hints()));
+        let background = background::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
+        let team = match Team::start(&shared) {
+            Ok(team) => team,
+            Err(why) => {
+                background.stop();
+                return Err(Failure::Failed(why));
+            }
+        };
+        Ok(Gateway { shared, team, background })
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.team.addr
+    }
+
+    pub fn driver(&self) -> Driver {
+        self.team.driver()
+    }
+
+    pub fn url(&self) -> String {
+        let scheme = if self.shared.boot.tls_cert.is_some() { "https" } else { "http" };
+        let addr = self.addr();
+        if addr.ip().is_unspecified() {
+            format!("{scheme}://127.0.0.1:{}", addr.port())
+        } else {
+            format!("{scheme}://{addr}")
+        }
+    }
+
+    /// One line per fact, for whoever reads the log of the start.
+    pub fn introduce(&self, store: &str) {
+        let snapshot = self.shared.publisher.load();
+        let (providers, credentials) = (snapshot.providers.len(), snapshot.credentials.len());
+        tracing::info!("llm-proxy {}", env!("CARGO_PKG_VERSION"));
+        tracing::info!("store: {store}");
+        tracing::info!("workers: {} ({})", self.shared.shards.len(), self.driver());
+        tracing::info!("providers: {providers}");
+        if providers == 0 {
+            tracing::warn!("{}", self.shared.hints.no_providers);
+        }
+        tracing::info!("credentials: {credentials}");
+        if self.shared.boot.allow_anonymous {
+            tracing::warn!("ALLOW_ANONYMOUS is set: whoever reaches this port may use the providers' keys");
+        } else if credentials == 0 {
+            tracing::warn!("{}", self.shared.hints.no_credentials);
+        }
+        tracing::info!("listening: {}", self.url());
+    }
+
+    /// Ends what runs within the grace, then the background thread.
+    pub fn stop(self) {
+        self.team.drain();
+        self.background.stop();
+    }
+}
+
+fn hints() -> Hints {
+    Hints {
+        no_credentials:
+            "this gateway has no credential yet, so nobody may use it; create one with `llm-proxy key create \
+                         --name NAME`, or set ALLOW_ANONYMOUS=true"
+                .into(),
+        no_providers:
+            "this gateway has no provider yet; add one with `llm-proxy provider add --key NAME --type openai \
+                       --base URL --api-key KEY`"
+                .into(),
+    }
+}

@@ -1,0 +1,20 @@
+//! The log of a server: lines for people on a terminal, JSON otherwise, both to stderr.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::boot::Boot;
+
+/// `RUST_LOG` decides if it is set, else `LOG_LEVEL`.
+pub fn start(boot: &Boot) {
+    let default = LevelFilter::from(boot.log_level).into();
+    let filter = EnvFilter::builder().with_default_directive(default).from_env_lossy();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        log.with_target(false).init();
+    } else {
+        log.json().flatten_event(true).init();
+    }
+}

@@ -1,0 +1,147 @@
+//! The command line: what each sub-command takes, and what it starts. One file for each, thin.
+//!
+//! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout, everything said about them to stderr.
+
+pub mod demo;
+pub mod gateway;
+pub mod key;
+mod logging;
+pub mod mock;
+mod print;
+pub mod provider;
+pub mod serve;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::background::store::Error as StoreError;
+use crate::config::boot::BadValue;
+
+/// A gateway between applications and LLM providers: any client format to any provider format.
+#[derive(Debug, Parser)]
+#[command(name = "llm-proxy", version, args_conflicts_with_subcommands = true, after_help = START)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Without a sub-command, it serves.
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+const START: &str = "\
+Without a command it serves. To begin:
+  llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
+      --api-key env:OPENAI_API_KEY
+  llm-proxy key create --name me
+  llm-proxy serve
+
+`llm-proxy serve --help` lists all settings.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve clients (what happens without a command)
+    Serve(serve::Args),
+    /// Serve with a mock provider and a key, to try things on
+    Demo(demo::Args),
+    /// Be a provider that answers without a model, to test against
+    Mock(mock::Args),
+    /// Add, list and remove providers
+    Provider(provider::Args),
+    /// Create, list and revoke the keys of clients
+    Key(key::Args),
+    /// Print the version
+    Version(NoArgs),
+}
+
+#[derive(Debug, Args)]
+struct NoArgs {}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub enum Failure {
+    /// The arguments or settings make no sense; one line each.
+    Usage(Vec<String>),
+    /// They do, but it could not be done.
+    Failed(String),
+}
+
+impl Failure {
+    pub fn failed(message: impl Into<String>) -> Failure {
+        Failure::Failed(message.into())
+    }
+
+    fn report(&self) -> ExitCode {
+        let (code, lines) = match self {
+            Failure::Usage(lines) => (2, lines.as_slice()),
+            Failure::Failed(line) => (1, std::slice::from_ref(line)),
+        };
+        for line in lines {
+            print::note("error", line);
+        }
+        ExitCode::from(code)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Failed(error.message)
+    }
+}
+
+impl From<Vec<BadValue>> for Failure {
+    fn from(bad: Vec<BadValue>) -> Failure {
+        Failure::Usage(bad.iter().map(BadValue::to_string).collect())
+    }
+}
+
+/// Reads the arguments of this process and does what they say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Also help and version, which are no errors; a reader that has gone is no matter.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(args) => {
+            let start = serve::settings(&args)?;
+            serve::run(start)
+        }
+        Command::Demo(args) => demo::run(&args),
+        Command::Mock(args) => mock::run(&args),
+        Command::Provider(args) => provider::run(args),
+        Command::Key(args) => key::run(args),
+        Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_alone_serve() {
+        for line in [&["llm-proxy"][..], &["llm-proxy", "--port", "1"], &["llm-proxy", "serve", "--port", "1"]] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert!(matches!(cli.command.unwrap_or(Command::Serve(cli.serve)), Command::Serve(_)), "{line:?}");
+        }
+        assert!(Cli::try_parse_from(["llm-proxy", "--port", "1", "version"]).is_err());
+    }
+}

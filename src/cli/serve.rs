@@ -1,0 +1,127 @@
+//! `llm-proxy serve`: settings, then the server.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::gateway::Gateway;
+use super::{Failure, logging};
+use crate::background::store::Store;
+use crate::background::store::sqlite::Sqlite;
+use crate::config::boot::{Boot, Environment, Flag, Warning, table};
+use crate::config::rows::ProviderRow;
+
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = table::help())]
+pub struct Args {
+    /// Address to listen on [HOST]
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Port to listen on [PORT]
+    #[arg(long, value_name = "PORT")]
+    port: Option<String>,
+    /// Worker threads; 0 is one per available core [WORKERS]
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// Directory of the embedded store [DATA_DIR]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// auto, io_uring or epoll [RUNTIME_DRIVER]
+    #[arg(long, value_name = "DRIVER")]
+    driver: Option<String>,
+}
+
+/// What a server starts from.
+#[derive(Debug)]
+pub struct Start {
+    pub boot: Boot,
+    /// Where `api_key` values of the form `env:NAME` are looked up.
+    pub environment: Environment,
+    /// For the log, once there is one.
+    pub warnings: Vec<Warning>,
+}
+
+/// Reads flags, environment and `.env`.
+pub fn settings(args: &Args) -> Result<Start, Failure> {
+    let (environment, mut warnings) = Environment::of_process();
+    let (boot, more) = Boot::from(&args.flags(), &environment)?;
+    warnings.extend(more);
+    Ok(Start { boot, environment, warnings })
+}
+
+pub fn run(start: Start) -> Result<(), Failure> {
+    let Start { boot, environment, warnings } = start;
+    logging::start(&boot);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut store = Sqlite::open(&boot.data_dir)?;
+    first_providers(&mut store, &environment)?;
+    let place = format!("embedded, {}", store.path().display());
+    let gateway = Gateway::start(boot, Box::new(store), environment)?;
+    gateway.introduce(&place);
+    wait_for_signal()?;
+    tracing::info!("told to stop: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)");
+    gateway.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Providers from the environment, so that a key is all that a first start needs.
+const FIRST: &[(&str, &str, &str, &str)] = &[
+    ("openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+    ("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
+];
+
+/// Gives an empty store the providers whose keys the environment holds. The keys stay there: the rows name the variables.
+fn first_providers(store: &mut dyn Store, environment: &Environment) -> Result<(), Failure> {
+    if !store.load()?.providers.is_empty() {
+        return Ok(());
+    }
+    for (key, kind, base, variable) in FIRST {
+        if environment.get(variable).is_some_and(|value| !value.trim().is_empty()) {
+            store.add_provider(&ProviderRow {
+                id: 0,
+                provider_key: (*key).into(),
+                provider_type: (*kind).into(),
+                api_base: (*base).into(),
+                api_key: format!("env:{variable}").into(),
+                model_mapping: "{}".into(),
+                weight: 1,
+                provider_params: "{}".into(),
+                is_enabled: true,
+                lua_script: None,
+            })?;
+            tracing::info!("the store was empty: added provider `{key}`, since {variable} is set");
+        }
+    }
+    Ok(())
+}
+
+/// Returns at SIGTERM or SIGINT.
+pub fn wait_for_signal() -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::failed(format!("signals can't be waited for: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async {
+        let mut term = signal(SignalKind::terminate()).map_err(failed)?;
+        let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        Ok(())
+    })
+}
+
+impl Args {
+    fn flags(&self) -> Vec<Flag> {
+        let flags = [
+            ("--host", "HOST", &self.host),
+            ("--port", "PORT", &self.port),
+            ("--workers", "WORKERS", &self.workers),
+            ("--data-dir", "DATA_DIR", &self.data_dir),
+            ("--driver", "RUNTIME_DRIVER", &self.driver),
+        ];
+        let given =
+            |(flag, variable, value): (_, _, &Option<String>)| Some(Flag { flag, variable, value: value.clone()? });
+        flags.into_iter().filter_map(given).collect()
+    }
+}
