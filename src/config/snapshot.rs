@@ -57,6 +57,17 @@ pub struct BaseUrl {
     pub query: String,
 }
 
+impl BaseUrl {
+    /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it out, and many write it all the same.
+    pub fn ends_in_version(&self) -> bool {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        let mut letters = last.bytes();
+        letters.next() == Some(b'v')
+            && letters.next().is_some_and(|b| b.is_ascii_digit())
+            && letters.all(|b| b.is_ascii_alphanumeric())
+    }
+}
+
 /// A credential row, ready for use.
 #[derive(Debug)]
 pub struct Credential {
