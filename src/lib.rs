@@ -17,6 +17,7 @@ pub mod config;
 pub mod error;
 pub mod json;
 pub mod limit;
+pub mod net;
 pub mod record;
 pub mod sse;
 pub mod wire;

@@ -1,0 +1,3 @@
+//! Sockets, TLS and HTTP/1.1: what lies between the kernel and one request.
+
+pub mod http;
