@@ -13,10 +13,12 @@
 //! | 6 | [`worker`] (a core), [`mock`] (an upstream to try things on), [`background`] (the one thread that may wait) |
 //! | 7 | [`cli`] |
 
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod json;
 pub mod limit;
+pub mod mock;
 pub mod net;
 pub mod record;
 pub mod sse;

@@ -10,8 +10,23 @@ use super::templates::Splice;
 
 /// The tokens of the usual answer. Longer answers start over.
 const WORDS: [&str; 17] = [
-    " The", " mock", " upstream", " answers", " with", " the", " same", " words", " each", " time", ",", " so", " a", " test", " can",
-    " tell", ".",
+    " The",
+    " mock",
+    " upstream",
+    " answers",
+    " with",
+    " the",
+    " same",
+    " words",
+    " each",
+    " time",
+    ",",
+    " so",
+    " a",
+    " test",
+    " can",
+    " tell",
+    ".",
 ];
 
 /// What the mock thinks, token by token.
@@ -242,7 +257,9 @@ mod tests {
         let Content::Calls(two) = answer(tools, "parallel").content else { panic!() };
         assert_eq!(two.len(), 2);
         assert_ne!(two[0].id, two[1].id);
-        let Content::Calls(one) = answer(&format!(r#","parallel_tool_calls":false{tools}"#), "parallel").content else { panic!() };
+        let Content::Calls(one) = answer(&format!(r#","parallel_tool_calls":false{tools}"#), "parallel").content else {
+            panic!()
+        };
         assert_eq!(one.len(), 1);
         assert!(matches!(answer(tools, "echo").content, Content::Text(_)));
         assert!(matches!(answer(tools, "refusal").content, Content::Refusal(_)));

@@ -167,8 +167,10 @@ impl Bad {
 
 impl<'a> Ask<'a> {
     pub fn read(kind: Kind, body: &'a [u8]) -> Result<Ask<'a>, Bad> {
-        let fields: Fields<'a> = serde_json::from_slice(body)
-            .map_err(|e| Bad { param: None, message: format!("We could not parse the JSON body of your request: {e}") })?;
+        let fields: Fields<'a> = serde_json::from_slice(body).map_err(|e| Bad {
+            param: None,
+            message: format!("We could not parse the JSON body of your request: {e}"),
+        })?;
         let model = fields.text(Field::Model).filter(|m| !m.is_empty()).ok_or_else(|| Bad::missing("model"))?;
         for (param, field) in required(kind) {
             fields.get(*field).ok_or_else(|| Bad::missing(param))?;
@@ -202,7 +204,12 @@ impl<'a> Ask<'a> {
             },
             _ => self.fields.list(Field::Messages),
         };
-        list.iter().rev().filter(|m| m["role"] == "user").map(|m| text_of(&m["content"])).find(|t| !t.is_empty()).unwrap_or_default()
+        list.iter()
+            .rev()
+            .filter(|m| m["role"] == "user")
+            .map(|m| text_of(&m["content"]))
+            .find(|t| !t.is_empty())
+            .unwrap_or_default()
     }
 }
 
@@ -248,7 +255,9 @@ fn read_tool(kind: Kind, mut tool: Value) -> Option<Tool> {
         (Kind::Chat, Some("function")) => (tool["function"].take(), "parameters"),
         (Kind::Messages, None | Some("custom")) => (tool, "input_schema"),
         (Kind::Responses, Some("function")) => (tool, "parameters"),
-        (Kind::Responses, Some("custom")) => return Some(Tool { name: tool["name"].as_str()?.to_owned(), schema: None }),
+        (Kind::Responses, Some("custom")) => {
+            return Some(Tool { name: tool["name"].as_str()?.to_owned(), schema: None });
+        }
         _ => return None,
     };
     let name = spec["name"].as_str()?.to_owned();
@@ -264,7 +273,9 @@ fn ends_with_result(kind: Kind, fields: &Fields) -> bool {
     let Some(last) = list.last() else { return false };
     match kind {
         Kind::Chat => last["role"] == "tool" || last["role"] == "function",
-        Kind::Messages => last["content"].as_array().is_some_and(|parts| parts.iter().any(|p| p["type"] == "tool_result")),
+        Kind::Messages => {
+            last["content"].as_array().is_some_and(|parts| parts.iter().any(|p| p["type"] == "tool_result"))
+        }
         _ => last["type"].as_str().is_some_and(|t| t.ends_with("_call_output")),
     }
 }
@@ -357,7 +368,8 @@ mod tests {
             let names: Vec<String> = read(kind, &body).tools.into_iter().map(|t| t.name).collect();
             assert_eq!(names, expected, "{rest}");
         };
-        let chat = r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]"#;
+        let chat =
+            r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]"#;
         let last = |message: &str| format!(r#""messages":[{{"role":"user","content":"x"}},{message}],{chat}"#);
         check(Kind::Chat, &last(r#"{"role":"user","content":"y"}"#), &["f", "g"]);
         check(Kind::Chat, &last(r#"{"role":"tool","tool_call_id":"c","content":"y"}"#), &[]);
@@ -369,10 +381,15 @@ mod tests {
         let user = |content: &str| format!(r#""messages":[{{"role":"user","content":{content}}}],{messages}"#);
         check(Kind::Messages, &user(r#""x""#), &["f", "g"]);
         check(Kind::Messages, &user(r#"[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"x"}]"#), &[]);
-        check(Kind::Messages, &format!(r#""tool_choice":{{"type":"tool","name":"g"}},{}"#, user(r#""x""#)), &["g", "f"]);
+        check(
+            Kind::Messages,
+            &format!(r#""tool_choice":{{"type":"tool","name":"g"}},{}"#, user(r#""x""#)),
+            &["g", "f"],
+        );
         check(Kind::Messages, &format!(r#""tool_choice":{{"type":"none"}},{}"#, user(r#""x""#)), &[]);
 
-        let responses = r#""tools":[{"type":"web_search"},{"type":"custom","name":"patch"},{"type":"function","name":"f"}]"#;
+        let responses =
+            r#""tools":[{"type":"web_search"},{"type":"custom","name":"patch"},{"type":"function","name":"f"}]"#;
         check(Kind::Responses, &format!(r#""input":"x",{responses}"#), &["patch", "f"]);
         check(Kind::Responses, &format!(r#""input":[{{"type":"function_call_output"}}],{responses}"#), &[]);
     }
@@ -400,7 +417,8 @@ mod tests {
         );
         let schema = r#"{"type":"object"}"#;
         let format = format!(r#"{{"type":"json_schema","schema":{schema}}}"#);
-        let chat = format!(r#""response_format":{{"type":"json_schema","json_schema":{{"name":"n","schema":{schema}}}}}"#);
+        let chat =
+            format!(r#""response_format":{{"type":"json_schema","json_schema":{{"name":"n","schema":{schema}}}}}"#);
         check(Kind::Chat, &chat, None, Some(schema));
         check(Kind::Chat, r#""response_format":{"type":"text"}"#, None, None);
         check(Kind::Messages, &format!(r#""output_config":{{"format":{format}}}"#), None, Some(schema));
@@ -417,7 +435,11 @@ mod tests {
         let messages = r#""messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":"b\n"},{"type":"text","text":"c"}]},{"role":"assistant","content":"d"}]"#;
         check(Kind::Chat, messages, "b\nc");
         check(Kind::Messages, messages, "b\nc");
-        check(Kind::Messages, r#""messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"tool_result"}]}]"#, "a");
+        check(
+            Kind::Messages,
+            r#""messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"tool_result"}]}]"#,
+            "a",
+        );
         check(Kind::Responses, r#""input":"a""#, "a");
         check(Kind::Responses, r#""input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}]"#, "a");
         check(Kind::Completions, r#""prompt":"a""#, "a");

@@ -46,7 +46,13 @@ const ROWS: [Row; 14] = [
     row(401, INVALID, r#""invalid_api_key""#, "authentication_error", "Incorrect API key provided."),
     row(402, "insufficient_quota", r#""insufficient_quota""#, "billing_error", "Your credit balance is too low."),
     row(403, "permission_error", "null", "permission_error", "Your API key may not use this resource."),
-    row(404, INVALID, r#""model_not_found""#, "not_found_error", "The model does not exist or you do not have access to it."),
+    row(
+        404,
+        INVALID,
+        r#""model_not_found""#,
+        "not_found_error",
+        "The model does not exist or you do not have access to it.",
+    ),
     row(405, INVALID, r#""method_not_allowed""#, INVALID, "Not allowed with this method."),
     row(409, INVALID, r#""conflict""#, INVALID, "The resource is in use."),
     row(413, INVALID, r#""request_too_large""#, "request_too_large", "Request exceeds the maximum size."),
@@ -57,7 +63,13 @@ const ROWS: [Row; 14] = [
         "rate_limit_error",
         "Rate limit reached for requests per min (RPM): Limit 3, Used 3, Requested 1. Please try again in 1s.",
     ),
-    row(500, "server_error", "null", "api_error", "The server had an error while processing your request. Sorry about that!"),
+    row(
+        500,
+        "server_error",
+        "null",
+        "api_error",
+        "The server had an error while processing your request. Sorry about that!",
+    ),
     row(503, "server_error", r#""server_is_overloaded""#, "overloaded_error", OVERLOADED),
     row(504, "server_error", r#""timeout""#, "timeout_error", "The request took too long."),
     row(529, "server_error", r#""server_is_overloaded""#, "overloaded_error", OVERLOADED),
@@ -90,7 +102,8 @@ mod tests {
             let openai: Value = serde_json::from_slice(&body(Family::OpenAi, status, None, Some("model"))).unwrap();
             assert!(openai["error"]["message"].is_string() && openai["error"]["type"].is_string(), "{status}");
             assert_eq!(openai["error"]["param"], "model");
-            let anthropic: Value = serde_json::from_slice(&body(Family::Anthropic, status, Some("a \"b\""), None)).unwrap();
+            let anthropic: Value =
+                serde_json::from_slice(&body(Family::Anthropic, status, Some("a \"b\""), None)).unwrap();
             assert_eq!((&anthropic["type"], &anthropic["error"]["message"]), (&"error".into(), &"a \"b\"".into()));
         }
     }

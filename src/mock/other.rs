@@ -35,7 +35,8 @@ pub fn count(kind: Kind, ask: &Ask) -> Vec<u8> {
 /// The list of models, or the one that the path names. Every name is a model.
 pub fn models(family: Family, path: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    let id = path.split_once("/models/").map(|(_, id)| super::answer::escape(&id.replace("%2F", "/").replace("%2f", "/")));
+    let id =
+        path.split_once("/models/").map(|(_, id)| super::answer::escape(&id.replace("%2F", "/").replace("%2f", "/")));
     let template = match (family, &id) {
         (Family::OpenAi, None) => OPENAI_MODELS,
         (Family::OpenAi, Some(_)) => OPENAI_MODEL,
@@ -59,7 +60,8 @@ pub fn embeddings(ask: &Ask) -> Vec<u8> {
         Some(Value::Array(list)) if !list.iter().any(Value::is_number) => list.len().clamp(1, MAX_INPUTS),
         _ => 1,
     };
-    let dimensions = raw(Field::Dimensions).and_then(|n| n.parse().ok()).unwrap_or(USUAL_DIMENSIONS).clamp(1, MAX_DIMENSIONS);
+    let dimensions =
+        raw(Field::Dimensions).and_then(|n| n.parse().ok()).unwrap_or(USUAL_DIMENSIONS).clamp(1, MAX_DIMENSIONS);
     let base64 = raw(Field::EncodingFormat) == Some("\"base64\"");
     let mut data = Vec::new();
     for index in 0..inputs as u64 {
@@ -125,7 +127,10 @@ mod tests {
 
     #[test]
     fn counts() {
-        assert!(count(Kind::CountTokens, &ask(Kind::CountTokens, r#"{"model":"m","messages":[]}"#)).starts_with(b"{\"input_tokens\":"));
+        assert!(
+            count(Kind::CountTokens, &ask(Kind::CountTokens, r#"{"model":"m","messages":[]}"#))
+                .starts_with(b"{\"input_tokens\":")
+        );
         assert!(count(Kind::InputTokens, &ask(Kind::InputTokens, r#"{"model":"m"}"#)).starts_with(b"{\"object\":"));
     }
 }

@@ -187,7 +187,7 @@ impl Events<'_> {
     fn write(&mut self, template: &str, holes: &[(&str, &dyn Splice)]) {
         let mut all: Vec<(&str, &dyn Splice)> = vec![("seq", &self.seq), ("index", &self.index)];
         all.extend_from_slice(holes);
-        super::templates::fill(&mut self.script.bytes, template, &all);
+        super::templates::fill_holes(&mut self.script.bytes, template, &all);
         self.seq += 1;
     }
 
@@ -234,7 +234,8 @@ impl Events<'_> {
 
 /// The response object: the request's own values where it had them, the vendor's defaults elsewhere.
 fn response(ask: &Ask, answer: &Answer, stage: Stage, output: &[u8]) -> Vec<u8> {
-    let echo = |field: Field, default: &'static str| ask.fields.get(field).map_or_else(|| default.to_owned(), on_one_line);
+    let echo =
+        |field: Field, default: &'static str| ask.fields.get(field).map_or_else(|| default.to_owned(), on_one_line);
     let (status, incomplete, error) = match (stage, answer.finish) {
         (Stage::Open, _) => ("in_progress", "null", "null"),
         (Stage::Failed, _) => ("failed", "null", FAILURE),

@@ -155,10 +155,9 @@ mod tests {
 
     #[test]
     fn a_schema_of_itself_ends() {
-        let schema: Value = serde_json::from_str(
-            r##"{"type":"object","properties":{"next":{"$ref":"#"}},"required":["next"]}"##,
-        )
-        .unwrap();
+        let schema: Value =
+            serde_json::from_str(r##"{"type":"object","properties":{"next":{"$ref":"#"}},"required":["next"]}"##)
+                .unwrap();
         serde_json::from_str::<Value>(&example(&schema)).unwrap();
     }
 

@@ -99,7 +99,7 @@ impl Splice for u64 {
 }
 
 /// Appends `template` with its holes filled. Use it through [`fill!`].
-pub fn fill(out: &mut Vec<u8>, template: &str, holes: &[(&str, &dyn Splice)]) {
+pub fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &[(&str, &dyn Splice)]) {
     let mut rest = template;
     while let Some(open) = memchr::memchr(b'$', rest.as_bytes()) {
         let (before, after) = (&rest[..open], &rest[open + 1..]);
@@ -118,7 +118,7 @@ pub fn fill(out: &mut Vec<u8>, template: &str, holes: &[(&str, &dyn Splice)]) {
 /// `fill!(out, TEMPLATE, model = ask.model, index = 0u64)`.
 macro_rules! fill {
     ($out:expr, $template:expr $(, $name:ident = $value:expr)* $(,)?) => {
-        $crate::mock::templates::fill($out, $template, &[$((stringify!($name), &$value as &dyn $crate::mock::templates::Splice)),*])
+        $crate::mock::templates::fill_holes($out, $template, &[$((stringify!($name), &$value as &dyn $crate::mock::templates::Splice)),*])
     };
 }
 pub(crate) use fill;
