@@ -24,6 +24,8 @@ pub mod head;
 pub mod hop;
 pub mod request;
 pub mod response;
+#[doc(hidden)]
+pub mod transcript;
 pub mod write;
 
 pub use body::{BodyDecoder, BodyError, Step};

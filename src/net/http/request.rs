@@ -65,7 +65,7 @@ impl RequestHead {
 /// The same bytes give the same result whether they arrive at once or one by one.
 pub fn parse_request(buf: &[u8], scan: &mut HeadScan, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
     scan.skip_empty_lines(buf);
-    check_first_byte(&buf[scan.start..])?;
+    check_first_byte(buf.get(scan.start..).unwrap_or_default())?;
     let Some(end) = scan.end(buf, limits)? else { return Ok(None) };
     let start = std::mem::take(scan).start;
     parse_whole(buf, start, end).map(Some)
@@ -154,17 +154,24 @@ impl<'b> Facts<'b> {
         let fault = match self.hosts {
             0 if version == Version::Http11 => "an HTTP/1.1 request must have a host field",
             0 => return Ok(()),
-            1 if self.host.iter().all(|&byte| is_host(byte)) => return Ok(()),
-            1 => "the host field holds a character that no host has",
+            1 if is_authority(self.host) => return Ok(()),
+            1 => "the host field is not `host` or `host:port`",
             _ => "more than one host field is given",
         };
         Err(Refusal::bad_request(fault))
     }
 }
 
-/// A byte of `uri-host [ ":" port ]` (RFC 3986 3.2.2). Above all not `/`, `@`, `?`, `#`, which make two readers see two hosts.
-fn is_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+/// `host [ ":" port ]` with a DNS name, an IPv4 address or a bracketed IPv6 address. RFC 3986 3.2.2 would allow more in a name
+/// (`%`, `,`, `$` ..), which no resolver knows; above all there is no `/`, `@`, `?` or `#`, which make two readers see two hosts.
+fn is_authority(text: &[u8]) -> bool {
+    let port = text.iter().rposition(|byte| !byte.is_ascii_digit()).filter(|&colon| text[colon] == b':');
+    match &text[..port.unwrap_or(text.len())] {
+        [b'[', address @ .., b']'] => {
+            address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'))
+        }
+        name => name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_')),
+    }
 }
 
 /// The path and the query of a request target (RFC 9112 3.2).
@@ -176,7 +183,7 @@ fn split_target<'t>(
     if method_text == "CONNECT" {
         return Err(Refusal::new(501, "this server opens no tunnels; CONNECT is not implemented"));
     }
-    if !target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#') {
+    if !target.iter().all(|&byte| is_target(byte)) {
         return Err(Refusal::bad_request("the target holds a byte that must be percent-encoded"));
     }
     let origin = match target {
@@ -190,6 +197,11 @@ fn split_target<'t>(
     }
 }
 
+/// A byte of a target. RFC 3986 excludes `\`, `^`, `{`, `|` and `}` too, but browsers send them in queries as they are.
+fn is_target(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"\"#<>`".contains(&byte)
+}
+
 /// Reduces `http://host/path?query` to `/path?query`, of which the path may be absent. A client behind a forward proxy sends this
 /// form, and a server must take it.
 fn after_authority(target: &[u8]) -> Result<&[u8], Refusal> {
@@ -201,11 +213,12 @@ fn after_authority(target: &[u8]) -> Result<&[u8], Refusal> {
         return Err(Refusal::bad_request("the target must begin with `/` or be an http URL"));
     };
     let rest = &target[scheme.len()..];
-    let authority = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    if authority == 0 {
-        return Err(Refusal::bad_request("the target is a URL without a host"));
+    let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
+    let (authority, origin) = rest.split_at(end);
+    if authority.is_empty() || authority[0] == b':' || !is_authority(authority) {
+        return Err(Refusal::bad_request("the target is a URL without a proper host"));
     }
-    Ok(&rest[authority..])
+    Ok(origin)
 }
 
 fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
@@ -289,10 +302,13 @@ mod tests {
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
             ("GET /\u{e9} HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("GET /#x HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+            ("GET /<x> HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("GET * HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("GET a HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("GET ftp://a/ HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("GET http:///a HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+            ("GET http://:80/a HTTP/1.1\r\nhost: a\r\n\r\n", 400),
+            ("GET http://u@b/a HTTP/1.1\r\nhost: a\r\n\r\n", 400),
             ("CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n", 501),
             ("\x16\x03\x01\x02", 400),
             ("\x00", 400),
@@ -310,11 +326,12 @@ mod tests {
             ("GET / ", "/", None),
             ("GET /? ", "/", Some("")),
             ("GET /a?b?c ", "/a", Some("b?c")),
+            ("GET /[a]?{b|c}^\\ ", "/[a]", Some("{b|c}^\\")),
             ("GET //a ", "//a", None),
             ("GET /%0d%0a ", "/%0d%0a", None),
             ("GET http://a ", "/", None),
             ("GET http://a?b ", "/", Some("b")),
-            ("GET HTTPS://u@a:1/b?c=http://d ", "/b", Some("c=http://d")),
+            ("GET HTTPS://a:1/b?c=http://d ", "/b", Some("c=http://d")),
             ("OPTIONS * ", "*", None),
         ];
         for (line, path, query) in rows {
@@ -322,6 +339,19 @@ mod tests {
             let head = accepted(&text);
             let found = (head.path(text.as_bytes()), head.query(text.as_bytes()));
             assert_eq!(found, (path.as_bytes(), query.map(str::as_bytes)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn authorities() {
+        for text in ["a", "a.b-c_d", "a:80", "a:", "127.0.0.1:8000", "[::1]", "[2001:db8::1]:443", "", ":80"] {
+            assert!(is_authority(text.as_bytes()), "{text:?}");
+        }
+        for text in [
+            "a/b", "u@a", "a?b", "a#b", "a b", "a,b", "a:b", "a:80:80", "[::1", "::1", "[::1]x", "[::1]:x", "[g]",
+            "\u{e9}",
+        ] {
+            assert!(!is_authority(text.as_bytes()), "{text:?}");
         }
     }
 
