@@ -63,3 +63,27 @@ pub fn run(args: MockArgs) -> Result<(), String> {
         std::thread::park();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: MockArgs,
+    }
+
+    #[test]
+    fn flags() {
+        let parse =
+            |line: &str| Line::try_parse_from(line.split(' ')).map(|line| line.args).map_err(|error| error.to_string());
+        let args =
+            parse("mock --port 81 --host ::1 --workers 2 --delay-ms 3 --tokens 4 --status 429 --fault stall").unwrap();
+        assert_eq!((args.port, args.workers, args.tokens, args.status), (81, 2, Some(4), Some(429)));
+        assert_eq!((args.host.to_string().as_str(), args.fault), ("::1", Some(Fault::Stall)));
+        assert!(parse("mock --fault fire").unwrap_err().contains("the faults are reset, stall"));
+        assert!(parse("mock --status 302").is_err() && parse("mock --tokens 1000000").is_err());
+    }
+}

@@ -55,7 +55,7 @@ impl Text {
         Text::Pieces(chars.chunks(6).map(|bit| escape(&bit.iter().collect::<String>())).collect())
     }
 
-    pub fn len(&self) -> usize {
+    pub fn tokens(&self) -> usize {
         match self {
             Text::Usual(n) => *n,
             Text::Refusal => REFUSAL.len(),
@@ -73,7 +73,7 @@ impl Text {
     }
 
     pub fn pieces(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|i| self.piece(i))
+        (0..self.tokens()).map(|i| self.piece(i))
     }
 
     fn truncate(&mut self, len: usize) {
@@ -148,8 +148,8 @@ impl Answer {
     pub fn new(kind: Kind, ask: &Ask, knobs: &Knobs) -> Answer {
         let (content, finish) = content(kind, ask, knobs);
         let said = match &content {
-            Content::Text(text) | Content::Refusal(text) => text.len(),
-            Content::Calls(calls) => calls.iter().map(|call| call.pieces.len()).sum(),
+            Content::Text(text) | Content::Refusal(text) => text.tokens(),
+            Content::Calls(calls) => calls.iter().map(|call| call.pieces.tokens()).sum(),
         } as u64;
         let reasoning = if ask.reasoning.is_some() { THOUGHTS.len() as u64 } else { 0 };
         let cached = if knobs.cached { ask.input_tokens / 2 } else { 0 };
@@ -174,7 +174,7 @@ fn content(kind: Kind, ask: &Ask, knobs: &Knobs) -> (Content, Finish) {
         },
     };
     let limit = ask.max_tokens.unwrap_or(u64::MAX);
-    let cut = text.len() as u64 > limit;
+    let cut = text.tokens() as u64 > limit;
     if cut {
         text.truncate(limit as usize);
     }
@@ -235,7 +235,7 @@ mod tests {
             let got = answer(rest, words);
             let Content::Text(text) = &got.content else { panic!("{got:?}") };
             assert_eq!((whole(text).as_str(), got.finish), (expected, finish), "{rest} {words}");
-            assert_eq!(got.usage.output, (text.len() as u64).max(1), "{rest} {words}");
+            assert_eq!(got.usage.output, (text.tokens() as u64).max(1), "{rest} {words}");
         };
         check("", "", USUAL, Finish::Stop);
         check("", "length", USUAL, Finish::Length);

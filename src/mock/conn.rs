@@ -24,6 +24,9 @@ const MAX_BODY: usize = 128 * 1024 * 1024;
 /// Bytes of further requests that are read during an answer. Beyond it the mock no longer notices that the client leaves.
 const MAX_AHEAD: usize = 64 * 1024;
 
+/// How long a connection that ends here waits for the other side to end it too.
+const LINGER: Duration = Duration::from_secs(1);
+
 pub struct Conn<'a> {
     stream: TcpStream,
     counters: &'a Counters,
@@ -150,6 +153,9 @@ impl<'a> Conn<'a> {
             Ending::KeepAlive => After::Next,
             Ending::Close => {
                 let _ = self.stream.shutdown().await;
+                // A close with bytes unread is a reset, which may take back what was just sent.
+                self.input.clear();
+                self.client_left(Some(LINGER)).await;
                 After::Close
             }
             Ending::Reset => {

@@ -81,7 +81,7 @@ pub fn embeddings(ask: &Ask) -> Vec<u8> {
 /// A vector of length 1 that differs from its neighbours.
 fn vector(index: u64, dimensions: u64) -> Vec<f32> {
     let size = 1.0 / (dimensions as f32).sqrt();
-    (0..dimensions).map(|i| if (i + 1) * (index + 2) % 3 == 0 { -size } else { size }).collect()
+    (0..dimensions).map(|i| if ((i + 1) * (index + 2)).is_multiple_of(3) { -size } else { size }).collect()
 }
 
 #[cfg(test)]
