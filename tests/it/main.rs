@@ -4,4 +4,5 @@
 
 mod cli;
 mod http_codec;
+mod mock;
 mod store;
