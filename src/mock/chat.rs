@@ -1,9 +1,9 @@
 //! Chat completions, as JSON and as a stream.
 
-use super::answer::{Answer, Call, Content, Finish, THOUGHTS, Text, Usage, escape};
+use super::answer::{Answer, Call, Content, Finish, THOUGHTS, Usage, escape};
 use super::ask::Ask;
 use super::script::Script;
-use super::templates::{fill, json, section};
+use super::templates::{Holes, Repeated, Splice, fill, fill_holes, json, section};
 
 const FILE: &str = include_str!("templates/chat.tmpl");
 const WHOLE: &str = json(FILE, "whole");
@@ -58,56 +58,54 @@ fn whole_calls(calls: &[Call]) -> Vec<u8> {
 }
 
 pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
-    let null_usage = if ask.include_usage { r#","usage":null"# } else { "" };
-    let chunk = |script: &mut Script, template: &str, index: u64, call: &str, name: &str, text: &str| {
-        fill!(
-            &mut script.bytes,
-            template,
-            id = answer.id,
-            model = ask.model,
-            text = text,
-            null_usage = null_usage,
-            index = index,
-            call = call,
-            name = name,
-            finish = finish(answer.finish),
-        );
-    };
-    let each = |script: &mut Script, template: &str, index: u64, text: &Text| {
-        for piece in text.pieces() {
-            chunk(script, template, index, "", "", piece);
-            script.content();
-        }
-    };
-
-    chunk(script, ROLE, 0, "", "", "");
-    script.event();
+    let mut chunks = Chunks { script, ask, answer };
+    chunks.event(ROLE, &[]);
     if answer.reasoning.is_some() {
-        for thought in THOUGHTS {
-            chunk(script, REASONING, 0, "", "", thought);
-            script.content();
-        }
+        chunks.contents(REASONING, &[], THOUGHTS.into_iter());
     }
     match &answer.content {
-        Content::Text(text) => each(script, TEXT, 0, text),
-        Content::Refusal(text) => each(script, REFUSAL, 0, text),
+        Content::Text(text) => chunks.contents(TEXT, &[], text.pieces()),
+        Content::Refusal(text) => chunks.contents(REFUSAL, &[], text.pieces()),
         Content::Calls(calls) => {
             for (index, call) in (0u64..).zip(calls) {
-                chunk(script, CALL, index, &call.id, &call.name, "");
-                script.content();
-                each(script, ARGUMENTS, index, &call.pieces);
+                let start: &Holes = &[("index", &index), ("call", &call.id), ("name", &call.name)];
+                chunks.contents(CALL, start, std::iter::once(""));
+                chunks.contents(ARGUMENTS, &[("index", &index)], call.pieces.pieces());
             }
         }
     }
-    chunk(script, FINISH, 0, "", "", "");
-    script.event();
+    chunks.event(FINISH, &[("finish", &finish(answer.finish))]);
     if ask.include_usage {
-        let usage = usage(answer.usage);
-        fill!(&mut script.bytes, LAST_USAGE, id = answer.id, model = ask.model, usage = usage);
-        script.event();
+        chunks.event(LAST_USAGE, &[("usage", &usage(answer.usage))]);
     }
-    fill!(&mut script.bytes, DONE);
-    script.event();
+    chunks.event(DONE, &[]);
+}
+
+/// The chunks of a stream, which all have the id and the model.
+struct Chunks<'a> {
+    script: &'a mut Script,
+    ask: &'a Ask<'a>,
+    answer: &'a Answer,
+}
+
+impl Chunks<'_> {
+    fn event(&mut self, template: &str, own: &Holes) {
+        fill_holes(&mut self.script.bytes, template, &holes(self.ask, self.answer, own));
+        self.script.event();
+    }
+
+    fn contents<'b>(&mut self, template: &str, own: &Holes, pieces: impl Iterator<Item = &'b str>) {
+        let event = Repeated::new(template, &holes(self.ask, self.answer, own));
+        self.script.contents(&event, pieces);
+    }
+}
+
+fn holes<'a>(ask: &'a Ask, answer: &'a Answer, own: &Holes<'a>) -> Vec<(&'a str, &'a dyn Splice)> {
+    let null_usage: &dyn Splice = if ask.include_usage { &r#","usage":null"# } else { &"" };
+    let mut holes: Vec<(&str, &dyn Splice)> =
+        vec![("id", &answer.id), ("model", &ask.model), ("null_usage", null_usage)];
+    holes.extend_from_slice(own);
+    holes
 }
 
 fn usage(usage: Usage) -> Vec<u8> {

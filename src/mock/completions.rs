@@ -4,7 +4,7 @@ use super::answer::{Answer, Content, Text, Usage};
 use super::ask::Ask;
 use super::chat::finish;
 use super::script::Script;
-use super::templates::{fill, json, section};
+use super::templates::{Repeated, fill, json, section};
 
 const FILE: &str = include_str!("templates/completions.tmpl");
 const WHOLE: &str = json(FILE, "whole");
@@ -28,12 +28,10 @@ pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
 
 pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
     let null_usage = if ask.include_usage { r#","usage":null"# } else { "" };
-    for piece in text(answer).pieces() {
-        fill!(&mut script.bytes, TEXT, id = answer.id, model = ask.model, text = piece, null_usage = null_usage);
-        script.content();
-    }
-    let (template, finish) = (FINISH, finish(answer.finish));
-    fill!(&mut script.bytes, template, id = answer.id, model = ask.model, finish = finish, null_usage = null_usage);
+    let event = Repeated::new(TEXT, &[("id", &answer.id), ("model", &ask.model), ("null_usage", &null_usage)]);
+    script.contents(&event, text(answer).pieces());
+    let finish = finish(answer.finish);
+    fill!(&mut script.bytes, FINISH, id = answer.id, model = ask.model, finish = finish, null_usage = null_usage);
     script.event();
     if ask.include_usage {
         let usage = usage(answer.usage);

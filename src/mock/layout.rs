@@ -64,7 +64,19 @@ enum Body {
     Stream(Script),
 }
 
-/// Time for the other side to read what came before a reset, which would otherwise take it back.
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Body::Json(body) => body.len(),
+            Body::Stream(script) => script.bytes.len(),
+        }
+    }
+}
+
+/// Room for a head and the framing of a body in one piece.
+const HEAD_BYTES: usize = 1024;
+
+/// Time for what was sent to arrive: a reset drops what still waits in the send buffer.
 const BEFORE_RESET: Duration = Duration::from_millis(20);
 const BETWEEN_HEADERS: u32 = 100;
 
@@ -85,7 +97,7 @@ impl Draft {
         let close = !client.keep_alive || knobs.fault == Some(Fault::UntilClose);
         let stream = matches!(self.body, Body::Stream(_));
         let mut layout = Layout {
-            bytes: Vec::with_capacity(1024),
+            bytes: Vec::with_capacity(HEAD_BYTES + self.body.len()),
             pieces: Vec::new(),
             ending: if close { Ending::Close } else { Ending::KeepAlive },
             wait: Duration::from_millis(knobs.delay_ms.into()),

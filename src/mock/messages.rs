@@ -1,10 +1,10 @@
 //! Anthropic messages, as JSON and as a stream.
 
-use super::answer::{Answer, Content, Finish, THOUGHTS, Text};
+use super::answer::{Answer, Content, Finish, THOUGHTS};
 use super::ask::{Ask, Reasoning};
 use super::chat::thoughts;
 use super::script::Script;
-use super::templates::{fill, json, section};
+use super::templates::{Repeated, fill, json, section};
 
 const FILE: &str = include_str!("templates/messages.tmpl");
 const WHOLE: &str = json(FILE, "whole");
@@ -81,7 +81,7 @@ pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
     match &answer.content {
         Content::Text(text) => {
             blocks.start(TEXT_START, "", "");
-            blocks.deltas(TEXT, text);
+            blocks.deltas(TEXT, text.pieces());
             blocks.stop();
         }
         Content::Refusal(_) => {}
@@ -89,8 +89,7 @@ pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
             for call in calls {
                 blocks.start(TOOL_START, &call.id, &call.name);
                 // Anthropic's first delta of a tool is empty.
-                blocks.delta(ARGUMENTS, "");
-                blocks.deltas(ARGUMENTS, &call.pieces);
+                blocks.deltas(ARGUMENTS, std::iter::once("").chain(call.pieces.pieces()));
                 blocks.stop();
             }
         }
@@ -126,21 +125,15 @@ impl Blocks<'_> {
         }
     }
 
-    fn delta(&mut self, template: &str, text: &str) {
-        fill!(&mut self.script.bytes, template, index = self.index, text = text);
-        self.script.content();
-    }
-
-    fn deltas(&mut self, template: &str, text: &Text) {
-        for piece in text.pieces() {
-            self.delta(template, piece);
-        }
+    fn deltas<'b>(&mut self, template: &str, pieces: impl Iterator<Item = &'b str>) {
+        let event = Repeated::new(template, &[("index", &self.index)]);
+        self.script.contents(&event, pieces);
     }
 
     fn thinking(&mut self, reasoning: Reasoning, signature: &str) {
         self.start(THINKING_START, "", "");
-        for thought in THOUGHTS.iter().filter(|_| reasoning.shown) {
-            self.delta(THINKING, thought);
+        if reasoning.shown {
+            self.deltas(THINKING, THOUGHTS.into_iter());
         }
         fill!(&mut self.script.bytes, SIGNATURE_DELTA, index = self.index, signature = signature);
         self.script.content();

@@ -79,7 +79,7 @@ fn answer(kind: Kind, family: Family, ask: &Ask, knobs: &Knobs) -> Draft {
     }
     let answer = Answer::new(kind, ask, knobs);
     if ask.stream {
-        let mut script = Script::default();
+        let mut script = Script::new();
         match kind {
             Kind::Messages => messages::stream(ask, &answer, &mut script),
             Kind::Responses => responses::stream(ask, &answer, &mut script),

@@ -4,7 +4,7 @@ use super::answer::{Answer, Call, Content, Finish, THOUGHTS, Text, escape};
 use super::ask::{Ask, Field, Reasoning};
 use super::chat::thoughts;
 use super::script::Script;
-use super::templates::{Splice, fill, json, section};
+use super::templates::{Holes, Splice, fill, json, section};
 
 const FILE: &str = include_str!("templates/responses.tmpl");
 const RESPONSE: &str = json(FILE, "response");
@@ -174,17 +174,17 @@ struct Events<'a> {
 }
 
 impl Events<'_> {
-    fn event(&mut self, template: &str, holes: &[(&str, &dyn Splice)]) {
+    fn event(&mut self, template: &str, holes: &Holes) {
         self.write(template, holes);
         self.script.event();
     }
 
-    fn content(&mut self, template: &str, holes: &[(&str, &dyn Splice)]) {
+    fn content(&mut self, template: &str, holes: &Holes) {
         self.write(template, holes);
         self.script.content();
     }
 
-    fn write(&mut self, template: &str, holes: &[(&str, &dyn Splice)]) {
+    fn write(&mut self, template: &str, holes: &Holes) {
         let mut all: Vec<(&str, &dyn Splice)> = vec![("seq", &self.seq), ("index", &self.index)];
         all.extend_from_slice(holes);
         super::templates::fill_holes(&mut self.script.bytes, template, &all);

@@ -2,6 +2,8 @@
 //!
 //! The marks tell where time may pass and where an answer may be cut; the events themselves know nothing of either.
 
+use super::templates::Repeated;
+
 /// The end of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
@@ -17,7 +19,14 @@ pub struct Script {
     pub marks: Vec<Mark>,
 }
 
+/// Room for the usual answer in any format.
+const USUAL_BYTES: usize = 8 * 1024;
+
 impl Script {
+    pub fn new() -> Script {
+        Script { bytes: Vec::with_capacity(USUAL_BYTES), marks: Vec::with_capacity(32) }
+    }
+
     /// Ends an event that opens, closes or counts something.
     pub fn event(&mut self) {
         self.mark(false);
@@ -26,6 +35,14 @@ impl Script {
     /// Ends an event that carries content.
     pub fn content(&mut self) {
         self.mark(true);
+    }
+
+    /// One event with content for each piece.
+    pub fn contents<'a>(&mut self, event: &Repeated, pieces: impl Iterator<Item = &'a str>) {
+        for piece in pieces {
+            event.write(piece, &mut self.bytes);
+            self.content();
+        }
     }
 
     fn mark(&mut self, content: bool) {

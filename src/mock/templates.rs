@@ -98,8 +98,11 @@ impl Splice for u64 {
     }
 }
 
-/// Appends `template` with its holes filled. Use it through [`fill!`].
-pub fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &[(&str, &dyn Splice)]) {
+/// What fills which hole.
+pub type Holes<'a> = [(&'a str, &'a dyn Splice)];
+
+/// Appends `template` with its holes filled. `fill!` is the short way to write it.
+pub fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &Holes) {
     let mut rest = template;
     while let Some(open) = memchr::memchr(b'$', rest.as_bytes()) {
         let (before, after) = (&rest[..open], &rest[open + 1..]);
@@ -113,6 +116,29 @@ pub fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &[(&str, &dyn Splice
         rest = &after[close + 1..];
     }
     out.extend_from_slice(rest.as_bytes());
+}
+
+/// An event that comes many times with another `$text$`: its other holes are filled once.
+#[derive(Debug)]
+pub struct Repeated {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl Repeated {
+    pub fn new(template: &str, holes: &Holes) -> Repeated {
+        let (before, after) = template.split_once("$text$").unwrap_or((template, ""));
+        let mut repeated = Repeated { before: Vec::new(), after: Vec::new() };
+        fill_holes(&mut repeated.before, before, holes);
+        fill_holes(&mut repeated.after, after, holes);
+        repeated
+    }
+
+    pub fn write(&self, text: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.before);
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(&self.after);
+    }
 }
 
 /// `fill!(out, TEMPLATE, model = ask.model, index = 0u64)`.
@@ -151,5 +177,11 @@ mod tests {
         check("$x$", "42");
         check("<$name$|$x$$more$>", "<a$b|42c>");
         check("a price of 3$", "a price of 3$");
+
+        let repeated = Repeated::new("<$x$|$text$|$x$>", &[("x", &42u64)]);
+        let mut out = Vec::new();
+        repeated.write("a", &mut out);
+        repeated.write("$x$", &mut out);
+        assert_eq!(out, b"<42|a|42><42|$x$|42>");
     }
 }
