@@ -70,7 +70,9 @@ pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environmen
             Ok(Err(why)) => {
                 let _ = ready.send(Err(why));
             }
-            Err(_) => tracing::error!("gateway: the background thread has panicked, nothing follows the store; restart"),
+            Err(_) => {
+                tracing::error!("gateway: the background thread has panicked, nothing follows the store; restart")
+            }
         }
     });
     let thread = spawned.map_err(|error| format!("the background thread can't be started: {error}"))?;
