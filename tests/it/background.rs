@@ -19,6 +19,9 @@ use llm_proxy::control::names::Resolved;
 use llm_proxy::control::{Hints, Shared};
 use llm_proxy::record::entry::{Outcome, Record, Short};
 use llm_proxy::record::ring;
+use llm_proxy::tls::server_config;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
 
 /// Longer than anything here takes, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,8 +107,8 @@ fn a_name_that_a_worker_wants_is_answered() {
     background.stop();
 }
 
-/// An upstream that answers every request with `body`, and tells what it was asked.
-fn upstream(body: &'static str) -> (u16, mpsc::Receiver<String>) {
+/// An upstream that answers every request with `body`, over TLS if it has settings for that, and tells what it was asked.
+fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16, mpsc::Receiver<String>) {
     let (port, bound) = mpsc::channel();
     let (asked, questions) = mpsc::channel();
     std::thread::spawn(move || {
@@ -115,33 +118,39 @@ fn upstream(body: &'static str) -> (u16, mpsc::Receiver<String>) {
             port.send(listener.local_addr().unwrap().port()).unwrap();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let asked = asked.clone();
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let header = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap());
-                    let question = format!(
-                        "{} {} {} {}",
-                        request.method(),
-                        request.uri(),
-                        header("host"),
-                        header("authorization")
-                    );
-                    // The test may have ended.
-                    let _ = asked.send(question);
-                    async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(body.as_bytes())))) }
+                let (tls, asked) = (tls.clone().map(TlsAcceptor::from), asked.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        None => answer(stream, body, asked).await,
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                answer(stream, body, asked).await;
+                            }
+                        }
+                    }
                 });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
-                );
             }
         });
     });
     (bound.recv().unwrap(), questions)
 }
 
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, body: &'static str, asked: mpsc::Sender<String>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let header = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap());
+        let question = format!("{} {} {} {}", request.method(), request.uri(), header("host"), header("authorization"));
+        // The test may have ended.
+        let _ = asked.send(question);
+        async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(body.as_bytes())))) }
+    });
+    // What the client makes of it is what counts.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
 #[test]
 fn providers_that_serve_everything_are_asked_for_their_models() {
     let dir = tempfile::tempdir().unwrap();
-    let (port, questions) = upstream(r#"{"object":"list","data":[{"id":"m2"},{"id":"m1"}]}"#);
+    let (port, questions) = upstream(None, r#"{"object":"list","data":[{"id":"m2"},{"id":"m1"}]}"#);
     let mut other = Sqlite::open(dir.path()).unwrap();
     let all = other.add_provider(&provider("all", &format!("http://localhost:{port}/v1"))).unwrap();
     let shared = shared(Boot::default());
@@ -162,6 +171,26 @@ fn providers_that_serve_everything_are_asked_for_their_models() {
     assert_eq!(shared.catalog.load().len(), 2);
     background.stop();
     assert_eq!(questions.try_iter().count(), 0);
+}
+
+#[test]
+fn they_are_asked_over_tls_as_the_settings_have_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let (port, questions) = upstream(Some(server_config(&cert, &key).unwrap()), r#"{"data":[{"id":"m"}]}"#);
+    let mut other = Sqlite::open(dir.path()).unwrap();
+    let id = other.add_provider(&provider("all", &format!("https://localhost:{port}/v1"))).unwrap();
+
+    for boot in [Boot { ssl_cert_file: Some(cert), ..Boot::default() }, Boot { verify_ssl: false, ..Boot::default() }] {
+        let shared = shared(boot);
+        let background = start(&shared, &dir);
+        wait_for("the list", || shared.catalog.load().contains_key(&id));
+        background.stop();
+        assert_eq!(questions.try_iter().count(), 1);
+    }
 }
 
 #[test]
