@@ -221,3 +221,144 @@ fn parse(body: &[u8]) -> Result<List, String> {
     ids.dedup();
     Ok(ids.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::boot::Boot;
+    use crate::config::compile::compile;
+    use crate::config::rows::{ProviderRow, Rows};
+    use crate::control::Hints;
+    use crate::tls::{Trust, client_config};
+
+    fn row(id: i64, base: &str, params: &str) -> ProviderRow {
+        ProviderRow {
+            id,
+            provider_key: format!("p{id}"),
+            provider_type: "openai".into(),
+            api_base: base.into(),
+            api_key: "sk-1".into(),
+            model_mapping: "{}".into(),
+            provider_params: params.into(),
+            is_enabled: true,
+            ..ProviderRow::default()
+        }
+    }
+
+    fn snapshot(providers: Vec<ProviderRow>) -> Snapshot {
+        compile(&Rows { version: 1, providers, credentials: Vec::new() }, None, &|_| None).0
+    }
+
+    #[test]
+    fn requests() {
+        // type, base, params, address, headers that matter
+        let rows = [
+            ("openai", "https://h/v1", "{}", "https://h/v1/models", "authorization: Bearer sk-1"),
+            ("openai", "http://h:81", "{}", "http://h:81/models", "authorization: Bearer sk-1"),
+            ("azure", "https://h/openai?api-version=1", "{}", "https://h/openai/models?api-version=1", "api-key: sk-1"),
+            ("responses", "https://[::1]/v1", "{}", "https://[::1]/v1/models", "authorization: Bearer sk-1"),
+            (
+                "anthropic",
+                "https://h",
+                "{}",
+                "https://h/v1/models?limit=1000",
+                "anthropic-version: 2023-06-01, x-api-key: sk-1",
+            ),
+            (
+                "anthropic",
+                "https://h/v1?a=b",
+                "{}",
+                "https://h/v1/models?a=b&limit=1000",
+                "anthropic-version: 2023-06-01, x-api-key: sk-1",
+            ),
+            (
+                "openai",
+                "https://h",
+                r#"{"formats":["messages","chat"]}"#,
+                "https://h/v1/models?limit=1000",
+                "anthropic-version: 2023-06-01, x-api-key: sk-1",
+            ),
+            (
+                "openai",
+                "https://h",
+                r#"{"custom_headers":{"X-Org":"a b","Authorization":"Basic x"}}"#,
+                "https://h/models",
+                "authorization: Basic x, x-org: a b",
+            ),
+        ];
+        for (kind, base, params, address, headers) in rows {
+            let snapshot = snapshot(vec![ProviderRow { provider_type: kind.into(), ..row(1, base, params) }]);
+            let request = request(&snapshot.providers[0]).unwrap();
+            assert_eq!(request.uri.to_string(), address, "{kind} {base}");
+            let mut seen: Vec<_> = request
+                .headers
+                .iter()
+                .filter(|(name, _)| !["accept", "user-agent"].contains(&name.as_str()))
+                .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+                .collect();
+            seen.sort();
+            assert_eq!(seen.join(", "), headers, "{kind} {base} {params}");
+        }
+    }
+
+    #[test]
+    fn answers() {
+        let long = format!(r#"{{"data":[{{"id":"{}"}},{{"id":"a"}}]}}"#, "x".repeat(MAX_ID + 1));
+        let rows: [(&str, Option<&[&str]>); 10] = [
+            (r#"{"object":"list","data":[{"id":"b","object":"model"},{"id":"a/x"},{"id":"b"}]}"#, Some(&["a/x", "b"])),
+            (r#"[{"id":"b"},{"id":"\u0061"}]"#, Some(&["a", "b"])),
+            (r#"{"data":[]}"#, Some(&[])),
+            (r#"{"data":[{"id":1},{"name":"x"},"y",null,{"id":""}]}"#, Some(&[])),
+            (&long, Some(&["a"])),
+            (r#"{"data":{"id":"a"}}"#, None),
+            (r#"{"error":{"message":"no"}}"#, None),
+            (r#"{"data":[{"id":"a"}"#, None),
+            ("<html>", None),
+            ("", None),
+        ];
+        for (body, expected) in rows {
+            let expected = expected.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+            assert_eq!(parse(body.as_bytes()).ok().map(|list| list.to_vec()), expected, "{body}");
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn lists_outlive_failures_but_not_their_provider() {
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        let shared = Arc::new(Shared::new(Boot::default(), 1, hints));
+        let (tls, _) = client_config(&Trust { insecure: true, ..Trust::default() }).unwrap();
+        let mut models = Models::new(shared.clone(), Client::new(shared.clone(), &tls));
+        let listed = || {
+            let mut ids: Vec<_> = shared.catalog.load().keys().copied().collect();
+            ids.sort_unstable();
+            ids
+        };
+        let mapped = ProviderRow { model_mapping: r#"{"a":"b"}"#.into(), ..row(9, "http://m", "{}") };
+        let rows = |first: &str| snapshot(vec![row(1, first, "{}"), row(2, "http://b", "{}"), mapped.clone()]);
+        models.adopt(&rows("http://a"));
+        assert_eq!((models.entries.len(), models.fetches.len()), (2, 2));
+
+        let fetched = |models: &Models, provider, list: Result<&str, &str>| {
+            let list = list.map(|id| Arc::from([id.to_owned()])).map_err(str::to_owned);
+            Step::Fetched(Fetched { provider, request: models.entries[&provider].request.clone(), list })
+        };
+        for provider in [1, 2] {
+            models.take(fetched(&models, provider, Ok("m")));
+            assert_eq!(models.entries[&provider].due, Instant::now() + RENEW);
+        }
+        assert_eq!(listed(), [1, 2]);
+        for pause in [30, 60, 120, 240, 480, 600, 600] {
+            models.take(fetched(&models, 1, Err("status 500")));
+            assert_eq!(models.entries[&1].due, Instant::now() + Duration::from_secs(pause));
+        }
+        assert_eq!(listed(), [1, 2]);
+
+        // An answer from where the provider was before it moved is no longer its answer.
+        let late = fetched(&models, 1, Ok("old"));
+        models.adopt(&rows("http://elsewhere"));
+        models.take(late);
+        assert_eq!(listed(), [2]);
+        models.adopt(&snapshot(Vec::new()));
+        assert_eq!(listed(), [0; 0]);
+    }
+}

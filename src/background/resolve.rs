@@ -36,9 +36,9 @@ const KEEP_WANTED: Duration = Duration::from_secs(600);
 /// Addresses of a name that are used at most.
 const MOST: usize = 16;
 
-type Answer = Result<Vec<IpAddr>, String>;
+pub(super) type Answer = Result<Vec<IpAddr>, String>;
 /// Asks the system, or in tests a script.
-type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
+pub(super) type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
 
 pub(super) struct Names {
     shared: Arc<Shared>,
@@ -86,7 +86,7 @@ impl Names {
         Names::with(shared, Box::new(|host| Box::pin(ask_system(host))))
     }
 
-    fn with(shared: Arc<Shared>, ask: Ask) -> Names {
+    pub(super) fn with(shared: Arc<Shared>, ask: Ask) -> Names {
         let bell = Arc::new(Bell::default());
         shared.names.answer(Waker::from(bell.clone()));
         Names { shared, ask, needed: HashSet::new(), entries: HashMap::new(), asked: JoinSet::new(), bell }

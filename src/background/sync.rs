@@ -163,7 +163,13 @@ fn changes<T>(old: &HashMap<i64, T>, new: &HashMap<i64, T>, same: impl Fn(&T, &T
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
+    use crate::background::store::Fault;
+    use crate::config::boot::Boot;
+    use crate::config::rows::{CredentialRow, Rows};
+    use crate::control::Hints;
 
     #[test]
     fn counting_changes() {
@@ -171,5 +177,172 @@ mod tests {
         let new = HashMap::from([(2, "b"), (3, "d"), (4, "e"), (5, "f")]);
         assert_eq!(changes(&old, &new, PartialEq::eq), "+2 -1 ~1");
         assert_eq!(changes(&new, &new, PartialEq::eq), "+0 -0 ~0");
+    }
+
+    /// A store that a test changes under the hands of [`Sync`].
+    #[derive(Clone, Default)]
+    struct Fake(Arc<Mutex<Inner>>);
+
+    #[derive(Default)]
+    struct Inner {
+        rows: Rows,
+        seen: i64,
+        broken: Option<&'static str>,
+        asked: usize,
+    }
+
+    impl Fake {
+        fn change(&self, hosts: &[&str]) {
+            let mut inner = self.0.lock().unwrap();
+            inner.rows.version += 1;
+            let provider = |(at, host): (usize, &&str)| ProviderRow {
+                id: at as i64,
+                provider_key: format!("p{at}"),
+                provider_type: "openai".into(),
+                api_base: format!("http://{host}/v1"),
+                model_mapping: "{}".into(),
+                provider_params: "{}".into(),
+                is_enabled: true,
+                ..ProviderRow::default()
+            };
+            inner.rows.providers = hosts.iter().enumerate().map(provider).collect();
+        }
+
+        fn broken(&self, why: Option<&'static str>) {
+            self.0.lock().unwrap().broken = why;
+        }
+
+        fn asked(&self) -> usize {
+            std::mem::take(&mut self.0.lock().unwrap().asked)
+        }
+    }
+
+    impl Store for Fake {
+        fn load(&mut self) -> Result<Rows, Error> {
+            let mut inner = self.0.lock().unwrap();
+            inner.seen = inner.rows.version;
+            Ok(inner.rows.clone())
+        }
+
+        fn version(&mut self) -> Result<i64, Error> {
+            unreachable!()
+        }
+
+        fn changed(&mut self) -> Result<bool, Error> {
+            let mut inner = self.0.lock().unwrap();
+            inner.asked += 1;
+            match inner.broken {
+                Some(why) => Err(Error { fault: Fault::Unavailable, message: why.to_owned() }),
+                None => Ok(inner.rows.version != inner.seen),
+            }
+        }
+
+        fn add_provider(&mut self, _: &ProviderRow) -> Result<i64, Error> {
+            unreachable!()
+        }
+
+        fn remove_provider(&mut self, _: i64) -> Result<(), Error> {
+            unreachable!()
+        }
+
+        fn create_credential(&mut self, _: &CredentialRow) -> Result<i64, Error> {
+            unreachable!()
+        }
+
+        fn revoke_credential(&mut self, _: i64) -> Result<(), Error> {
+            unreachable!()
+        }
+    }
+
+    struct Rig {
+        store: Fake,
+        shared: Arc<Shared>,
+        sync: Sync,
+        names: Names,
+    }
+
+    /// Names that begin with `slow` are never answered, others at once.
+    fn rig() -> Rig {
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        let shared = Arc::new(Shared::new(Boot::default(), 1, hints));
+        let store = Fake::default();
+        let names = Names::with(
+            shared.clone(),
+            Box::new(|host| {
+                let slow = host.starts_with("slow");
+                Box::pin(async move {
+                    if slow { std::future::pending().await } else { Ok(vec![IpAddr::from([10, 0, 0, 1])]) }
+                })
+            }),
+        );
+        let sync = Sync::new(shared.clone(), Box::new(store.clone()), Environment::default());
+        Rig { store, shared, sync, names }
+    }
+
+    impl Rig {
+        /// Goes on until a configuration is published.
+        async fn published(&mut self) -> Arc<Snapshot> {
+            loop {
+                if let Some(snapshot) = self.sync.publish(&mut self.names) {
+                    return snapshot;
+                }
+                tokio::select! {
+                    step = self.names.next() => self.names.take(step),
+                    () = super::super::until(self.sync.deadline()) => {}
+                }
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn names_are_known_before_a_configuration_is_in_force() {
+        let mut rig = rig();
+        rig.store.change(&["a", "192.0.2.1", "[::1]", "b"]);
+        rig.sync.look(&mut rig.names);
+        assert!(rig.sync.publish(&mut rig.names).is_none());
+        let start = Instant::now();
+        assert_eq!(rig.published().await.providers.len(), 4);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("b").is_some());
+        rig.sync.look(&mut rig.names);
+        assert!(rig.sync.deadline().is_none(), "nothing has changed");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_slow_name_does_not_hold_a_change_for_long_even_if_more_follow() {
+        let mut rig = rig();
+        let start = Instant::now();
+        for n in 0..3 {
+            rig.store.change(&["a", "slow", &format!("slow{n}")]);
+            rig.sync.look(&mut rig.names);
+            assert!(rig.sync.publish(&mut rig.names).is_none());
+            tokio::time::advance(NAMES / 4).await;
+        }
+        let snapshot = rig.published().await;
+        assert_eq!((snapshot.version, snapshot.generation, start.elapsed()), (3, 1, NAMES));
+        assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("slow").is_none());
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_store_that_fails_is_asked_less_and_less_and_nothing_is_lost() {
+        let mut rig = rig();
+        rig.store.change(&["a"]);
+        rig.sync.look(&mut rig.names);
+        rig.published().await;
+        rig.store.change(&["a", "b"]);
+        rig.store.broken(Some("the disk is gone"));
+        rig.store.asked();
+        for _ in 0..60_000 / 200 {
+            rig.sync.look(&mut rig.names);
+            tokio::time::advance(LOOK).await;
+        }
+        // After 0.2, 0.4, ... 6.4 s and then every 10 s.
+        assert_eq!(rig.store.asked(), 11);
+        assert_eq!(rig.shared.publisher.load().providers.len(), 1);
+        rig.store.broken(None);
+        tokio::time::advance(LONGEST_PAUSE).await;
+        rig.sync.look(&mut rig.names);
+        assert_eq!(rig.published().await.providers.len(), 2);
+        assert!(rig.sync.trouble.is_none());
     }
 }
