@@ -21,6 +21,21 @@ pub struct Snapshot {
     pub providers: Vec<Arc<Provider>>,
     /// By hash of the key. Enabled ones only.
     pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
+    /// The same, in the order of their ids.
+    pub credentials_by_id: Vec<Arc<Credential>>,
+}
+
+impl Snapshot {
+    /// For what remembers a provider by its id, such as a record.
+    pub fn provider(&self, id: i64) -> Option<&Arc<Provider>> {
+        self.providers.binary_search_by_key(&id, |provider| provider.id).ok().map(|at| &self.providers[at])
+    }
+
+    /// For what remembers a credential by its id, such as a record.
+    pub fn credential(&self, id: i64) -> Option<&Arc<Credential>> {
+        let at = self.credentials_by_id.binary_search_by_key(&id, |credential| credential.id).ok()?;
+        Some(&self.credentials_by_id[at])
+    }
 }
 
 /// A provider row, ready for use.
