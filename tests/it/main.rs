@@ -6,4 +6,5 @@ mod background;
 mod cli;
 mod http_codec;
 mod layering;
+mod mock;
 mod store;
