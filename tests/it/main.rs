@@ -5,5 +5,6 @@
 mod background;
 mod cli;
 mod http_codec;
+mod layering;
 mod mock;
 mod store;
