@@ -7,4 +7,6 @@ mod cli;
 mod http_codec;
 mod layering;
 mod mock;
+mod relay;
 mod store;
+mod support;
