@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod background;
+mod cli;
 mod corpus;
 mod http_codec;
+mod layering;
+mod mock;
 mod relay;
 mod store;
 mod support;

@@ -132,9 +132,9 @@ pub fn help() -> String {
          fractions.\n",
     );
     for Variable { name, default, help, .. } in VARIABLES {
-        let default = if default.is_empty() { "unset" } else { default };
+        let default = format!("[default: {}]", if default.is_empty() { "unset" } else { default });
         let mut line = format!("  {name}");
-        for word in format!("{help} [default: {default}]").split(' ') {
+        for word in help.split(' ').chain([default.as_str()]) {
             if line.len() + 1 + word.len() >= 80 {
                 text.push_str(&line);
                 text.push('\n');
