@@ -23,6 +23,8 @@ struct Body {
     renamed: bool,
     /// Not JSON that can be looked into.
     opaque: bool,
+    /// The upstream sent more than its body.
+    excess: bool,
 }
 
 impl Body {
@@ -32,8 +34,11 @@ impl Body {
         loop {
             match self.decoder.next(input, &mut pos) {
                 Ok(Step::Data(range)) => self.pass(&input[range], out),
-                Ok(Step::More) => return Ok(self.decoder.is_ended() && self.finish(out)),
-                Ok(Step::End) => return Ok(self.finish(out)),
+                Ok(Step::More) => return Ok(false),
+                Ok(Step::End) => {
+                    self.excess = pos < input.len();
+                    return Ok(self.finish(out));
+                }
                 Err(error) => return Err(Error::upstream(Kind::UpstreamFault, error.to_string())),
             }
         }
@@ -69,7 +74,13 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         document = document.replace_model(&x.model.asked);
     }
     let opaque = encoded || !json;
-    let mut body = Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.renamed, opaque };
+    let mut body = Body {
+        decoder: BodyDecoder::new(upstream.head.framing),
+        document,
+        renamed: plan.renamed,
+        opaque,
+        excess: false,
+    };
 
     let mut payload = Vec::with_capacity(upstream.bytes.len());
     let first = body.digest(&upstream.bytes[upstream.head.len..], &mut payload);
@@ -142,9 +153,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     {
         x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
-    if upstream.head.keep_alive && body.decoder.is_ended() {
-        x.core.pool.give_back(&upstream.origin, upstream.connection);
-    }
+    upstream.settle(x, body.excess);
 }
 
 /// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.
