@@ -4,7 +4,10 @@
 
 mod background;
 mod cli;
+mod corpus;
 mod http_codec;
 mod layering;
 mod mock;
+mod relay;
 mod store;
+mod support;
