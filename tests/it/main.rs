@@ -8,6 +8,7 @@ mod corpus;
 mod http_codec;
 mod layering;
 mod mock;
+mod readme;
 mod relay;
 mod store;
 mod support;
