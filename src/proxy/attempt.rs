@@ -273,10 +273,19 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
             Waited::Done(Ok(_)) if decoder.eof().is_ok() => break false,
             Waited::Done(_) | Waited::Expired => return End::Failed(Failure::of(error)),
         }
+<<<<<<< HEAD
     };
     let answer = Answer { head: upstream.head.clone(), bytes: std::mem::take(&mut upstream.bytes), body, pooled };
     upstream.settle(x, excess);
     End::Failed(Box::new(Failure { error, answer: Some(answer), retry: true }))
+=======
+    }
+    if upstream.head.keep_alive && decoder.ended_alone() {
+        x.core.pool.give_back(&upstream.origin, upstream.connection);
+    }
+    let answer = Answer { head: upstream.head, bytes: upstream.bytes, body, pooled };
+    End::Failed(Failure { error, answer: Some(answer), retry: true })
+>>>>>>> relaytests
 }
 
 fn kind_of(status: u16) -> Kind {

@@ -5,6 +5,7 @@
 mod background;
 mod cli;
 mod corpus;
+mod faults;
 mod http_codec;
 mod layering;
 mod mock;

@@ -204,7 +204,12 @@ impl<'p> Relay<'p> {
     fn tail(&mut self, meant: bool) -> Result<(), Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(()) };
-        if self.generates && !block.frame.is_none_or(|frame| is_complete(frame.data)) {
+        let is_whole = match &block.frame {
+            Some(frame) => is_complete(frame.data),
+            // A comment or a field without meaning, or the first letters of `data`.
+            None => self.is_over(),
+        };
+        if self.generates && !is_whole {
             return Ok(());
         }
         self.block(&block)?;
@@ -311,7 +316,13 @@ impl<'p> Relay<'p> {
         } else if self.generates && !is_over {
             x.ticket.truncated(Kind::UpstreamTruncated);
         }
+<<<<<<< HEAD
         upstream.settle(x, self.excess || !self.decoder.is_ended());
+=======
+        if upstream.head.keep_alive && self.decoder.ended_alone() {
+            x.core.pool.give_back(&upstream.origin, upstream.connection);
+        }
+>>>>>>> relaytests
         End::Answered(x.finish(self.out).await)
     }
 

@@ -153,7 +153,13 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     {
         x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
+<<<<<<< HEAD
     upstream.settle(x, body.excess);
+=======
+    if upstream.head.keep_alive && body.decoder.ended_alone() {
+        x.core.pool.give_back(&upstream.origin, upstream.connection);
+    }
+>>>>>>> relaytests
 }
 
 /// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.
