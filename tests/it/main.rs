@@ -6,4 +6,6 @@ mod background;
 mod cli;
 mod http_codec;
 mod mock;
+mod relay;
 mod store;
+mod support;

@@ -1,0 +1,252 @@
+//! The real binary, with a store of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use llm_proxy::background::store::Store;
+use llm_proxy::background::store::sqlite::Sqlite;
+use llm_proxy::config::rows::{CredentialRow, ProviderRow};
+use sha2::{Digest, Sha256};
+
+use super::HANG;
+use super::fake::Fake;
+use super::http::Client;
+
+/// The key of the credential that every store has, unless the test makes its own.
+pub const KEY: &str = "sk-test";
+
+/// The key that providers of [`provider`] have; upstream requests must carry it.
+pub const PROVIDER_KEY: &str = "pk-upstream";
+
+/// A row of `providers`, named `name`, at `base`.
+pub fn provider(name: &str, kind: &str, base: &str) -> ProviderRow {
+    ProviderRow {
+        id: 0,
+        provider_key: name.into(),
+        provider_type: kind.into(),
+        api_base: base.into(),
+        api_key: PROVIDER_KEY.into(),
+        model_mapping: "{}".into(),
+        weight: 1,
+        provider_params: "{}".into(),
+        lua_script: None,
+        is_enabled: true,
+    }
+}
+
+/// Providers of one format each, named after it. Another name or mapping: `ProviderRow { weight: 2, ..chat(&fake) }`.
+pub fn chat(fake: &Fake) -> ProviderRow {
+    provider("chat", "openai", &fake.url("/v1"))
+}
+
+pub fn anthropic(fake: &Fake) -> ProviderRow {
+    provider("anthropic", "anthropic", &fake.url(""))
+}
+
+pub fn responses(fake: &Fake) -> ProviderRow {
+    provider("responses", "responses", &fake.url("/v1"))
+}
+
+/// A row of `credentials` for `key`, named after it.
+pub fn credential(key: &str) -> CredentialRow {
+    CredentialRow {
+        id: 0,
+        credential_key: hex::encode(Sha256::digest(key.as_bytes())),
+        name: key.into(),
+        allowed_models: "[]".into(),
+        rate_limit: None,
+        burst: None,
+        expires_at: None,
+        is_enabled: true,
+    }
+}
+
+/// What a gateway is to start with.
+#[derive(Default)]
+pub struct Setup {
+    providers: Vec<ProviderRow>,
+    credentials: Option<Vec<CredentialRow>>,
+    env: Vec<(String, String)>,
+}
+
+impl Setup {
+    pub fn new() -> Setup {
+        Setup::default()
+    }
+
+    pub fn provider(mut self, row: ProviderRow) -> Setup {
+        self.providers.push(row);
+        self
+    }
+
+    /// Replaces the credential of [`KEY`]; may be repeated.
+    pub fn credential(mut self, row: CredentialRow) -> Setup {
+        self.credentials.get_or_insert_default().push(row);
+        self
+    }
+
+    pub fn no_credentials(mut self) -> Setup {
+        self.credentials = Some(Vec::new());
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl ToString) -> Setup {
+        self.env.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// Fills the store and starts the gateway on one worker; returns when it listens.
+    pub fn start(self) -> Gateway {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Sqlite::open(dir.path()).unwrap();
+        for row in &self.providers {
+            store.add_provider(row).unwrap();
+        }
+        for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
+            store.create_credential(&row).unwrap();
+        }
+        Gateway::spawn(dir, &self.env)
+    }
+}
+
+/// A running gateway. Killed when dropped; a test that fails prints its log.
+pub struct Gateway {
+    pub addr: SocketAddr,
+    child: Child,
+    dir: tempfile::TempDir,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gateway {
+    fn spawn(dir: tempfile::TempDir, env: &[(String, String)]) -> Gateway {
+        let mut command = binary(dir.path());
+        command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]);
+        command.env("LOG_LEVEL", "debug");
+        if let Ok(driver) = std::env::var("TEST_DRIVER") {
+            command.env("RUNTIME_DRIVER", driver);
+        }
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = follow(child.stderr.take().unwrap(), log.clone());
+        let addr = listening(&lines, &mut child, &log);
+        Gateway { addr, child, dir, log }
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The store that it serves from, as another process sees it.
+    pub fn store(&self) -> Sqlite {
+        Sqlite::open(self.data_dir()).unwrap()
+    }
+
+    /// Runs the same binary beside it, on the same store.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        binary(self.data_dir()).args(args).output().unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    /// Open file descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// The log so far, a line of JSON each.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The value of a metric without labels, or with exactly these: `name{label="x"}`.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let mut client = self.client();
+        client.ask(&super::http::get("/metrics"));
+        let text = client.response();
+        let line = text.text().lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        line.parse().ok()
+    }
+
+    /// SIGTERM: it drains and ends.
+    pub fn term(&self) {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// How the process ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None => assert!(started.elapsed() < HANG, "still running after {HANG:?}"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the gateway\n{}\n---", self.log().join("\n"));
+        }
+    }
+}
+
+/// The binary with nothing of this process's environment, in a directory without a `.env` file.
+fn binary(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
+    command.env_clear().env("DATA_DIR", dir).current_dir(dir);
+    command
+}
+
+/// Keeps the lines that a process writes, and passes them on as they come.
+fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String>>>) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            log.lock().unwrap().push(line.clone());
+            // Nobody listens any more once the gateway runs.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+fn listening(lines: &Receiver<String>, child: &mut Child, log: &Mutex<Vec<String>>) -> SocketAddr {
+    while let Ok(line) = lines.recv_timeout(HANG) {
+        if let Some((_, rest)) = line.split_once("listening: http") {
+            let address = rest.trim_start_matches('s').trim_start_matches("://");
+            let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).unwrap_or(address.len());
+            return address[..end].parse().unwrap();
+        }
+    }
+    let _ = child.kill();
+    panic!("the gateway does not listen; its log:\n{}", log.lock().unwrap().join("\n"));
+}
