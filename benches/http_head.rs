@@ -1,5 +1,7 @@
 //! The HTTP codec: heads, and the chunked body of a token stream.
 
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -1,5 +1,7 @@
 //! Walking JSON where it lies: a request with a long history, one of many small values, and an answer in pieces.
 
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

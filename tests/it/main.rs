@@ -5,6 +5,7 @@
 mod background;
 mod cli;
 mod http_codec;
+mod layering;
 mod mock;
 mod relay;
 mod store;
