@@ -284,9 +284,9 @@ fn kind_of(status: u16) -> Kind {
 pub async fn give_up(x: &mut Exchange<'_>, failure: Failure) -> Next {
     let Some(answer) = failure.answer else { return x.fail(&failure.error).await };
     let mut out = Vec::with_capacity(1024 + answer.body.len());
-    relay::begin(&mut out, x, &answer.head, &answer.bytes, answer.pooled);
-    crate::net::http::write::content_length(&mut out, answer.body.len() as u64);
-    crate::net::http::write::end_head(&mut out);
+    let framed = relay::Framed::Length(answer.body.len() as u64);
+    relay::begin(&mut out, x, &answer.head, &answer.bytes, answer.pooled, framed);
+    relay::end_head(&mut out, framed);
     out.extend_from_slice(&answer.body);
     x.ticket.complete(answer.head.status);
     x.finish(out).await

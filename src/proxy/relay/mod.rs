@@ -56,8 +56,9 @@ pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> E
     }
 }
 
-/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller adds the framing.
-pub fn begin(out: &mut Vec<u8>, x: &Exchange<'_>, head: &ResponseHead, bytes: &[u8], pooled: bool) {
+/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller ends it with [`end_head`].
+pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes: &[u8], pooled: bool, framed: Framed) {
+    x.terms.keep_alive &= framed != Framed::Close;
     reply::begin(out, head.status, &x.terms, x.ticket.request_id());
     let limits = !pooled && x.terms.budget.is_none();
     let mut id = false;
@@ -83,13 +84,12 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     }
 }
 
-/// Ends the head with the framing of the body. HTTP/1.0 clients see the end of a body of unknown length by the close.
-fn end_head(out: &mut Vec<u8>, x: &mut Exchange<'_>, framed: Framed) {
+/// Ends the head with the framing of the body.
+pub fn end_head(out: &mut Vec<u8>, framed: Framed) {
     match framed {
-        Framed::Empty => {}
+        Framed::Empty | Framed::Close => {}
         Framed::Length(n) => write::content_length(out, n),
         Framed::Chunked => write::transfer_chunked(out),
-        Framed::Close => x.terms.keep_alive = false,
     }
     write::end_head(out);
 }

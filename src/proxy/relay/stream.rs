@@ -21,8 +21,9 @@ use super::super::fault;
 use super::super::request::Exchange;
 use super::{Framed, Plan, begin, end_head, tokens};
 use crate::error::{Error, Kind};
+use crate::json::scan;
 use crate::metrics::names::Counter;
-use crate::net::http::{BodyDecoder, Framing, Step, write};
+use crate::net::http::{BodyDecoder, Step, write};
 use crate::sse::{self, Framer};
 use crate::wire;
 use crate::wire::Format;
@@ -77,7 +78,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
             Err(broken) => return relay.broken(x, broken).await,
         };
         if ended {
-            return relay.end(x, upstream).await;
+            return relay.end(x, upstream, None).await;
         }
         if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
@@ -90,8 +91,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         }
         match relay.read(x, &mut upstream, &mut input).await {
             Read::More => {}
-            Read::Ended => return relay.end(x, upstream).await,
-            Read::Broken(broken) => return relay.broken(x, broken).await,
+            Read::Ended => return relay.end(x, upstream, None).await,
+            Read::Broken(broken) => return relay.end(x, upstream, Some(broken)).await,
             Read::ClientGone => {
                 relay.settle(x);
                 return End::ClientGone;
@@ -114,10 +115,10 @@ impl<'p> Relay<'p> {
         let framed = Framed::unknown(x.terms.version);
         let generates = x.relay.operation == Operation::Generate;
         let mut out = Vec::with_capacity(upstream.bytes.len() + 1024);
-        begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled);
+        begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
-        end_head(&mut out, x, framed);
+        end_head(&mut out, framed);
         let mut relay = Relay {
             decoder: BodyDecoder::new(upstream.head.framing),
             framer: Framer::default(),
@@ -162,26 +163,48 @@ impl<'p> Relay<'p> {
     }
 
     fn events(&mut self, mut data: &[u8]) -> Result<(), Broken> {
-        let Relay { framer, tap, phase, out, put_back, format, .. } = self;
+        // Taken out for the while, since its blocks borrow it.
+        let mut framer = std::mem::take(&mut self.framer);
         while let Some(block) = framer.next(&mut data).map_err(|error| Broken::Malformed(error.to_string()))? {
-            let Some(frame) = &block.frame else {
-                out.extend_from_slice(block.raw);
-                continue;
-            };
-            match tap.frame(frame) {
-                Moment::Error if *phase == Phase::Held => return Err(Broken::Event(told(*format, frame.data))),
-                // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
-                Moment::KeepAlive => {
-                    sse::write::comment(out, "keep-alive");
-                    continue;
-                }
-                Moment::Content | Moment::Finish | Moment::End => *phase = Phase::Flowing,
-                _ => {}
+            self.block(&block)?;
+        }
+        self.framer = framer;
+        Ok(())
+    }
+
+    fn block(&mut self, block: &sse::Block<'_>) -> Result<(), Broken> {
+        let Some(frame) = &block.frame else {
+            self.out.extend_from_slice(block.raw);
+            return Ok(());
+        };
+        match self.tap.frame(frame) {
+            Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
+            // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
+            Moment::KeepAlive => {
+                sse::write::comment(&mut self.out, "keep-alive");
+                return Ok(());
             }
-            match put_back.as_deref().and_then(|name| Some((name, tap::model_range(*format, frame.data)?))) {
-                None => out.extend_from_slice(block.raw),
-                Some((name, at)) => renamed(out, &block, frame, at, name),
-            }
+            Moment::Content | Moment::Finish | Moment::End => self.phase = Phase::Flowing,
+            _ => {}
+        }
+        match self.put_back.as_deref().and_then(|name| Some((name, tap::model_range(self.format, frame.data)?))) {
+            None => self.out.extend_from_slice(block.raw),
+            Some((name, at)) => renamed(&mut self.out, block, frame, at, name),
+        }
+        Ok(())
+    }
+
+    /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on.
+    fn tail(&mut self) -> Result<(), Broken> {
+        let mut framer = std::mem::take(&mut self.framer);
+        let Some(block) = framer.finish() else { return Ok(()) };
+        if self.generates && !block.frame.is_none_or(|frame| is_complete(frame.data)) {
+            return Ok(());
+        }
+        self.block(&block)?;
+        if self.generates && !self.is_over() {
+            // An error event will follow, and must not become a part of this one.
+            self.out.extend_from_slice(b"\n\n");
         }
         Ok(())
     }
@@ -212,10 +235,7 @@ impl<'p> Relay<'p> {
             x.client.deadline.set(self.patience(x, silent_at));
             match x.client.wait(upstream.connection.reader.read(input)).await {
                 Waited::Done(Ok(n)) if n > 0 => return Read::More,
-                Waited::Done(Ok(_)) if upstream.head.framing == Framing::Close && self.is_whole() => {
-                    let _ = self.decoder.eof();
-                    return Read::Ended;
-                }
+                Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Read::Ended,
                 Waited::Done(Ok(_)) => return Read::Broken(Broken::Cut("closed the connection")),
                 Waited::Done(Err(_)) => return Read::Broken(Broken::Cut("broke the connection")),
                 Waited::Gone => return Read::ClientGone,
@@ -260,16 +280,17 @@ impl<'p> Relay<'p> {
         patience
     }
 
-    /// The body has ended as HTTP bodies end. What the framer still holds is passed on as it is.
-    async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream) -> End {
-        if self.phase == Phase::Held && self.framer.pending() == 0 {
-            return self.broken(x, Broken::Cut("ended its stream before any content")).await;
+    /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.
+    ///
+    /// What counts is whether the answer had come to its own end. If so, a connection that ends badly takes nothing from it; if not, a
+    /// body that ends well is no end of it.
+    async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
+        if let Err(broken) = self.tail() {
+            return self.broken(x, broken).await;
         }
-        if let Some(block) = self.framer.finish() {
-            if let Some(frame) = &block.frame {
-                self.tap.frame(frame);
-            }
-            self.out.extend_from_slice(block.raw);
+        let is_over = if self.generates { self.is_over() } else { broken.is_none() };
+        if !is_over {
+            return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
         self.close_chunk();
         if self.framed == Framed::Chunked {
@@ -277,8 +298,8 @@ impl<'p> Relay<'p> {
         }
         self.settle(x);
         x.ticket.complete(200);
-        if !self.is_whole() {
-            x.ticket.truncated(Kind::UpstreamTruncated);
+        if self.tap.seen().failed {
+            x.ticket.truncated(Kind::UpstreamFault);
         }
         if upstream.head.keep_alive && self.decoder.is_ended() {
             x.core.pool.give_back(&upstream.origin, upstream.connection);
@@ -314,15 +335,20 @@ impl<'p> Relay<'p> {
         x.core.metrics.add(Counter::TapErrors, u64::from(seen.parse_errors));
     }
 
-    /// Whether the answer came to its own end. Of a stream that is no answer of a model only its HTTP framing tells.
-    fn is_whole(&self) -> bool {
+    /// Whether the answer of a model has come to its own end, or to an error that the provider itself reported.
+    fn is_over(&self) -> bool {
         let seen = self.tap.seen();
-        match self.format {
-            _ if !self.generates => true,
-            Format::Chat => seen.finished || seen.ended,
-            Format::Messages | Format::Responses => seen.ended,
-        }
+        seen.failed
+            || match self.format {
+                Format::Chat => seen.finished || seen.ended,
+                Format::Messages | Format::Responses => seen.ended,
+            }
     }
+}
+
+/// Whether the data of an event that nobody ended is all there.
+fn is_complete(data: &[u8]) -> bool {
+    data.trim_ascii() == b"[DONE]" || scan::validate(data).is_ok()
 }
 
 /// The event with the model's name put back; `at` is the name's place in its data.
@@ -354,7 +380,7 @@ fn explain(x: &Exchange<'_>, provider: &str, broken: Broken) -> Error {
         Broken::Event(error) => error,
         _ if x.core.stopping() => Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again"),
         Broken::Cut(how) => {
-            let note = format!("provider `{provider}` {how} before the end of its stream");
+            let note = format!("provider `{provider}` {how} before the end of its answer");
             Error::upstream(Kind::UpstreamTruncated, note)
         }
         Broken::Silent => {

@@ -84,8 +84,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         _ => Framed::unknown(x.terms.version),
     };
     let mut out = Vec::with_capacity(payload.len() + 768);
-    begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled);
-    end_head(&mut out, x, framed);
+    begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
+    end_head(&mut out, framed);
     append(&mut out, &payload, framed, ended);
     x.ticket.complete(status);
     let mut input = std::mem::take(&mut upstream.bytes);

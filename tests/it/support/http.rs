@@ -169,6 +169,19 @@ impl Client {
         (String::from_utf8(bytes).unwrap(), end)
     }
 
+    /// At most `most` bytes of the body, as a slow reader takes them; empty at its end.
+    pub fn some(&mut self, most: usize) -> Vec<u8> {
+        if self.ahead.is_empty() {
+            match self.body.piece(&mut self.link) {
+                Ok(piece) => self.ahead = piece,
+                Err(End::Whole) => return Vec::new(),
+                Err(End::Cut) => panic!("the body was cut"),
+            }
+        }
+        let rest = self.ahead.split_off(most.min(self.ahead.len()));
+        std::mem::replace(&mut self.ahead, rest)
+    }
+
     /// The body up to and with `text`.
     pub fn read_until(&mut self, text: &str) -> String {
         loop {

@@ -99,14 +99,14 @@ impl Link {
     }
 
     /// Takes all until the peer closes or resets.
-    pub fn to_end(&mut self) -> Vec<u8> {
+    pub fn until_end(&mut self) -> Vec<u8> {
         while self.fill() == End::Whole {}
         std::mem::take(&mut self.buf)
     }
 
     /// The peer closes or resets, and sends nothing before it does.
     pub fn expect_closed(&mut self) {
-        let rest = self.to_end();
+        let rest = self.until_end();
         assert!(rest.is_empty(), "sent before the close: {:?}", String::from_utf8_lossy(&rest));
     }
 

@@ -1,5 +1,10 @@
 //! Requests and answers of each format, as vendors send them, shortened.
 
+use llm_proxy::config::rows::ProviderRow;
+
+use super::fake::Fake;
+use super::gateway;
+
 /// One format's exchange.
 pub struct Sample {
     /// `provider_type` of a provider that speaks it.
@@ -20,6 +25,11 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A provider that speaks this format.
+    pub fn provider(&self, name: &str, fake: &Fake) -> ProviderRow {
+        gateway::provider(name, self.kind, &fake.url(self.base))
+    }
+
     /// All events of a stream.
     pub fn events(&self) -> Vec<&'static str> {
         [self.opening, self.content].concat()

@@ -1,0 +1,28 @@
+//! What goes through, goes through unchanged; what is the gateway's to change, is right.
+
+mod bytes;
+mod framing;
+mod heads;
+mod model;
+mod size;
+
+use llm_proxy::config::rows::ProviderRow;
+
+use super::support::sample::Sample;
+use super::support::*;
+
+/// A gateway with one provider that speaks the sample's format.
+fn serving(sample: &Sample) -> (Fake, Gateway) {
+    let provider = Fake::start();
+    let gateway = Setup::new().provider(sample.provider("p", &provider)).start();
+    (provider, gateway)
+}
+
+/// The same, where the provider knows the sample's model as `m-upstream`.
+fn renaming(sample: &Sample) -> (Fake, Gateway) {
+    let provider = Fake::start();
+    let row = sample.provider("p", &provider);
+    let mapping = r#"{"m-asked":"m-upstream"}"#.into();
+    let gateway = Setup::new().provider(ProviderRow { model_mapping: mapping, ..row }).start();
+    (provider, gateway)
+}
