@@ -69,8 +69,8 @@ pub struct Upstream {
 impl Upstream {
     /// The answer was read to its end: the connection may serve another request, if both sides agree and nothing came behind the answer. What
     /// did would be given to the next client.
-    pub fn settle(self, x: &Exchange<'_>, excess: bool) {
-        if self.head.keep_alive && !excess {
+    pub fn settle(self, x: &Exchange<'_>, body: &BodyDecoder) {
+        if self.head.keep_alive && body.ended_alone() {
             x.core.pool.give_back(&self.origin, self.connection);
         }
     }
@@ -250,7 +250,7 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
     let mut input = upstream.bytes.split_off(upstream.head.len);
     let mut body = Vec::new();
     x.client.deadline.set(x.core.boot().request_timeout);
-    let excess = loop {
+    loop {
         let mut pos = 0;
         let ended = loop {
             match decoder.next(&input, &mut pos) {
@@ -261,7 +261,7 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
             }
         };
         if ended {
-            break pos < input.len();
+            break;
         }
         if body.len() > HELD_ANSWER {
             return End::Failed(Failure::of(error));
@@ -270,22 +270,13 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
         match x.client.wait(upstream.connection.reader.read(&mut input)).await {
             Waited::Done(Ok(n)) if n > 0 => {}
             Waited::Gone => return End::ClientGone,
-            Waited::Done(Ok(_)) if decoder.eof().is_ok() => break false,
+            Waited::Done(Ok(_)) if decoder.eof().is_ok() => break,
             Waited::Done(_) | Waited::Expired => return End::Failed(Failure::of(error)),
         }
-<<<<<<< HEAD
-    };
+    }
     let answer = Answer { head: upstream.head.clone(), bytes: std::mem::take(&mut upstream.bytes), body, pooled };
-    upstream.settle(x, excess);
+    upstream.settle(x, &decoder);
     End::Failed(Box::new(Failure { error, answer: Some(answer), retry: true }))
-=======
-    }
-    if upstream.head.keep_alive && decoder.ended_alone() {
-        x.core.pool.give_back(&upstream.origin, upstream.connection);
-    }
-    let answer = Answer { head: upstream.head, bytes: upstream.bytes, body, pooled };
-    End::Failed(Failure { error, answer: Some(answer), retry: true })
->>>>>>> relaytests
 }
 
 fn kind_of(status: u16) -> Kind {

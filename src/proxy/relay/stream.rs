@@ -52,8 +52,6 @@ enum Broken {
 
 struct Relay<'p> {
     decoder: BodyDecoder,
-    /// The upstream sent more than its body: what follows on that connection can't be trusted.
-    excess: bool,
     framer: Framer,
     tap: AnyTap,
     format: Format,
@@ -123,7 +121,6 @@ impl<'p> Relay<'p> {
         end_head(&mut out, framed);
         let mut relay = Relay {
             decoder: BodyDecoder::new(upstream.head.framing),
-            excess: false,
             framer: Framer::default(),
             tap: AnyTap::new(x.relay.format),
             format: x.relay.format,
@@ -159,10 +156,7 @@ impl<'p> Relay<'p> {
             match self.decoder.next(input, &mut pos) {
                 Ok(Step::Data(range)) => self.events(&input[range])?,
                 Ok(Step::More) => return Ok(self.decoder.is_ended()),
-                Ok(Step::End) => {
-                    self.excess = pos < input.len();
-                    return Ok(true);
-                }
+                Ok(Step::End) => return Ok(true),
                 Err(error) => return Err(Broken::Malformed(error.to_string())),
             }
         }
@@ -316,13 +310,7 @@ impl<'p> Relay<'p> {
         } else if self.generates && !is_over {
             x.ticket.truncated(Kind::UpstreamTruncated);
         }
-<<<<<<< HEAD
-        upstream.settle(x, self.excess || !self.decoder.is_ended());
-=======
-        if upstream.head.keep_alive && self.decoder.ended_alone() {
-            x.core.pool.give_back(&upstream.origin, upstream.connection);
-        }
->>>>>>> relaytests
+        upstream.settle(x, &self.decoder);
         End::Answered(x.finish(self.out).await)
     }
 

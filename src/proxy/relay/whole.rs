@@ -23,8 +23,6 @@ struct Body {
     renamed: bool,
     /// Not JSON that can be looked into.
     opaque: bool,
-    /// The upstream sent more than its body.
-    excess: bool,
 }
 
 impl Body {
@@ -35,10 +33,7 @@ impl Body {
             match self.decoder.next(input, &mut pos) {
                 Ok(Step::Data(range)) => self.pass(&input[range], out),
                 Ok(Step::More) => return Ok(false),
-                Ok(Step::End) => {
-                    self.excess = pos < input.len();
-                    return Ok(self.finish(out));
-                }
+                Ok(Step::End) => return Ok(self.finish(out)),
                 Err(error) => return Err(Error::upstream(Kind::UpstreamFault, error.to_string())),
             }
         }
@@ -74,13 +69,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         document = document.replace_model(&x.model.asked);
     }
     let opaque = encoded || !json;
-    let mut body = Body {
-        decoder: BodyDecoder::new(upstream.head.framing),
-        document,
-        renamed: plan.renamed,
-        opaque,
-        excess: false,
-    };
+    let mut body = Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.renamed, opaque };
 
     let mut payload = Vec::with_capacity(upstream.bytes.len());
     let first = body.digest(&upstream.bytes[upstream.head.len..], &mut payload);
@@ -153,13 +142,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     {
         x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
-<<<<<<< HEAD
-    upstream.settle(x, body.excess);
-=======
-    if upstream.head.keep_alive && body.decoder.ended_alone() {
-        x.core.pool.give_back(&upstream.origin, upstream.connection);
-    }
->>>>>>> relaytests
+    upstream.settle(x, &body.decoder);
 }
 
 /// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.
