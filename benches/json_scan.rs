@@ -1,5 +1,7 @@
 //! Walking JSON where it lies: a request with a long history, one of many small values, and an answer in pieces.
 
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -14,7 +16,7 @@ fn request(size: usize, text: &str) -> Vec<u8> {
         o.str("model", "gpt-x");
         o.bool("stream", true);
         o.array("messages", |a| {
-            for _ in 0..size / (text.len() + 30) {
+            for _ in 0..(size / (text.len() + 30)).max(1) {
                 a.object(|o| {
                     o.str("role", "user");
                     o.str("content", text);

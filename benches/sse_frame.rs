@@ -1,5 +1,7 @@
 //! Cutting a stream into events, alone and with a tap, in reads of 16 KiB.
 
+#![allow(clippy::expect_used)]
+
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -21,6 +21,7 @@ pub mod error;
 pub mod json;
 pub mod limit;
 pub mod metrics;
+pub mod mock;
 pub mod net;
 pub mod proxy;
 pub mod record;

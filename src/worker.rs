@@ -90,7 +90,9 @@ async fn run(seat: Seat) {
     monoio::spawn(timers.clone().run());
     let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
-    let listener = match TcpListener::from_std(seat.listener) {
+    // A ring's accept on a non-blocking listener would fail where it should wait.
+    let listener = seat.listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| seat.listener);
+    let listener = match listener.and_then(TcpListener::from_std) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
     };

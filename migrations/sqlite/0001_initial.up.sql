@@ -1,7 +1,7 @@
 -- The tables of the service that this one replaces, in SQLite's dialect, with `burst` and `expires_at` added.
 --
--- JSON columns are text, checked to be JSON as JSONB would; times of rows are seconds since 1970, times of logs microseconds. Ids are never used twice:
--- token buckets and logs outlive their credential by name or id.
+-- JSON columns are text, checked to be JSON as JSONB would. Times of rows are seconds since 1970, times of logs
+-- microseconds. Ids are never used twice: logs and token buckets may outlive their row.
 
 CREATE TABLE providers (
     id              INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,10 +1,19 @@
 //! `llm-proxy demo`: a server with a mock provider and a key, nothing kept.
 
-use super::Failure;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use super::gateway::Gateway;
+use super::{Failure, key, logging, print, serve};
+use crate::background::store::Store;
+use crate::background::store::sqlite::Sqlite;
+use crate::config::boot::{Boot, Environment};
+use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::mock::{self, Knobs, MockOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Port to listen on
+    /// Port to listen on; 0 is any free one
     #[arg(long, value_name = "PORT", default_value_t = 18000)]
     pub port: u16,
     /// Worker threads; 0 is one per available core
@@ -12,6 +21,110 @@ pub struct Args {
     pub workers: usize,
 }
 
-pub fn run(_args: &Args) -> Result<(), Failure> {
-    Err(Failure::failed("demo is not built yet"))
+/// Requests per second that the demo's key may make: enough to play, and the headers show it.
+const RATE: i64 = 100;
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let temporary = Temporary::new()?;
+    let (key, admin_key) = (key::generate()?, key::generate()?);
+    let boot = Boot {
+        host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: args.port,
+        workers: args.workers,
+        data_dir: temporary.0.clone(),
+        admin_key: Some(admin_key.clone().into()),
+        log_level: tracing_subscriber::filter::LevelFilter::WARN,
+        ..Boot::default()
+    };
+    logging::start(&boot);
+    let upstream = mock::start(MockOptions {
+        addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+        workers: 1,
+        defaults: Knobs::default(),
+    })
+    .map_err(|error| Failure::failed(format!("the mock provider can't start: {error}")))?;
+    let mut store = Sqlite::open(&boot.data_dir)?;
+    for (name, kind, base) in [
+        ("mock-chat", "openai", format!("{}/v1", upstream.url())),
+        ("mock-messages", "anthropic", upstream.url()),
+        ("mock-responses", "responses", format!("{}/v1", upstream.url())),
+    ] {
+        store.add_provider(&provider(name, kind, base))?;
+    }
+    store.create_credential(&credential(&key))?;
+    let gateway = Gateway::start(boot, Box::new(store), Environment::default())?;
+    introduce(&gateway.url(), &key, &admin_key)?;
+    serve::wait_for_signal()?;
+    gateway.stop();
+    Ok(())
+}
+
+fn provider(name: &str, kind: &str, base: String) -> ProviderRow {
+    ProviderRow {
+        provider_key: name.into(),
+        provider_type: kind.into(),
+        api_base: base,
+        api_key: "sk-mock".to_owned().into(),
+        model_mapping: "{}".into(),
+        weight: 1,
+        provider_params: "{}".into(),
+        is_enabled: true,
+        ..ProviderRow::default()
+    }
+}
+
+fn credential(key: &str) -> CredentialRow {
+    CredentialRow {
+        credential_key: key::hash(key),
+        name: "demo".into(),
+        allowed_models: "[]".into(),
+        rate_limit: Some(RATE),
+        is_enabled: true,
+        ..CredentialRow::default()
+    }
+}
+
+/// Lines that scripts read (`key:`, `admin key:`, `listening:`), then three commands for people.
+fn introduce(url: &str, key: &str, admin_key: &str) -> Result<(), Failure> {
+    print::line(&format!(
+        "\
+key: {key}
+admin key: {admin_key}
+listening: {url}
+
+A mock provider stands behind this gateway; nothing is kept when it ends. Try:
+
+# OpenAI Chat Completions
+curl -s {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
+  -d '{{\"model\":\"demo\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
+
+# Anthropic Messages
+curl -s {url}/v1/messages -H 'x-api-key: {key}' -H 'anthropic-version: 2023-06-01' \\
+  -d '{{\"model\":\"demo\",\"max_tokens\":100,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
+
+# a stream, an event each 50 ms
+curl -sN {url}/v1/chat/completions -H 'Authorization: Bearer {key}' \\
+  -d '{{\"model\":\"demo-mock-interval-50\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'
+
+Press Ctrl-C to end."
+    ))
+}
+
+/// A directory of this run alone, removed at its end.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Result<Temporary, Failure> {
+        let name = format!("llm-proxy-demo-{}-{}", std::process::id(), &key::generate()?[3..11]);
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path)
+            .map_err(|error| Failure::failed(format!("{}: can't be made: {error}", path.display())))?;
+        Ok(Temporary(path))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

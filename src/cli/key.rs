@@ -99,7 +99,7 @@ impl Create {
         let day = 86_400;
         CredentialRow {
             id: 0,
-            credential_key: hex::encode(Sha256::digest(key.as_bytes())),
+            credential_key: hash(key),
             name: self.name,
             allowed_models: serde_json::Value::from(self.allow).to_string(),
             rate_limit: self.rate_limit.map(i64::from),
@@ -111,11 +111,16 @@ impl Create {
 }
 
 /// `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
-fn generate() -> Result<String, Failure> {
+pub fn generate() -> Result<String, Failure> {
     let mut random = [0; 36];
     getrandom::fill(&mut random)
         .map_err(|error| Failure::failed(format!("the system gives no random numbers for a key: {error}")))?;
     Ok(format!("sk-{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
+}
+
+/// What the store keeps of a key: its SHA-256 in hex.
+pub fn hash(key: &str) -> String {
+    hex::encode(Sha256::digest(key.as_bytes()))
 }
 
 /// Compiles the row as a server will. Who has just typed it can mend it, so that every problem refuses it.

@@ -1,17 +1,89 @@
-//! `llm-proxy mock`: a provider without a model.
+//! `llm-proxy mock`: runs the built-in upstream until it is interrupted.
 
-use super::Failure;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-#[derive(Debug, clap::Args)]
-pub struct Args {
-    /// Port to listen on
-    #[arg(long, value_name = "PORT", default_value_t = 18001)]
+use crate::mock::knobs::{MAX_TOKENS, status};
+use crate::mock::{self, Fault, Knobs, MockOptions};
+
+/// Run an upstream to try things on. It answers the OpenAI and Anthropic formats with fixed words, and fails on request.
+///
+/// A request changes its own answer by a word in the model name (`mock-429`, `mock-delay-500`, `mock-stall`) or by a header
+/// (`x-mock-status: 429`). `GET /__count` tells what was asked so far, `GET /__last` the last request.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MockArgs {
+    /// Port to listen on; 0 is any free one
+    #[arg(long, default_value_t = 0)]
     pub port: u16,
-    /// Worker threads; 0 is one per available core
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    pub host: IpAddr,
+    /// Threads
+    #[arg(long, default_value_t = 1)]
     pub workers: usize,
+    /// Milliseconds before the answer
+    #[arg(long, default_value_t = 0)]
+    pub delay_ms: u32,
+    /// Tokens of a text answer
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TOKENS)))]
+    pub tokens: Option<u32>,
+    /// Milliseconds between the events of a stream
+    #[arg(long, default_value_t = 0)]
+    pub interval_ms: u32,
+    /// Answer every request with this error status
+    #[arg(long, value_parser = status)]
+    pub status: Option<u16>,
+    /// Break every answer: reset, stall, truncate, unfinished, garbage, bad-event, bad-head, slow-headers, until-close, early-hints
+    #[arg(long)]
+    pub fault: Option<Fault>,
 }
 
-pub fn run(_args: &Args) -> Result<(), Failure> {
-    Err(Failure::failed("mock is not built yet"))
+/// Runs until the process ends.
+///
+/// # Errors
+/// A sentence for the caller when the mock cannot start.
+pub fn run(args: MockArgs) -> Result<(), String> {
+    let addr = SocketAddr::new(args.host, args.port);
+    let defaults = Knobs {
+        delay_ms: args.delay_ms,
+        tokens: args.tokens,
+        interval_ms: args.interval_ms,
+        status: args.status,
+        fault: args.fault,
+        ..Knobs::default()
+    };
+    let options = MockOptions { addr, workers: args.workers, defaults };
+    let mock = mock::start(options).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    // Written at once even into a pipe: scripts wait for this line to learn the port.
+    let mut out = std::io::stdout();
+    writeln!(out, "listening: {}", mock.url())
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write to stdout: {error}"))?;
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: MockArgs,
+    }
+
+    #[test]
+    fn flags() {
+        let parse =
+            |line: &str| Line::try_parse_from(line.split(' ')).map(|line| line.args).map_err(|error| error.to_string());
+        let args =
+            parse("mock --port 81 --host ::1 --workers 2 --delay-ms 3 --tokens 4 --status 429 --fault stall").unwrap();
+        assert_eq!((args.port, args.workers, args.tokens, args.status), (81, 2, Some(4), Some(429)));
+        assert_eq!((args.host.to_string().as_str(), args.fault), ("::1", Some(Fault::Stall)));
+        assert!(parse("mock --fault fire").unwrap_err().contains("the faults are reset, stall"));
+        assert!(parse("mock --status 302").is_err() && parse("mock --tokens 1000000").is_err());
+    }
 }

@@ -46,7 +46,7 @@ enum Command {
     /// Serve with a mock provider and a key, to try things on
     Demo(demo::Args),
     /// Be a provider that answers without a model, to test against
-    Mock(mock::Args),
+    Mock(mock::MockArgs),
     /// Add, list and remove providers
     Provider(provider::Args),
     /// Create, list and revoke the keys of clients
@@ -119,7 +119,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             serve::run(start)
         }
         Command::Demo(args) => demo::run(&args),
-        Command::Mock(args) => mock::run(&args),
+        Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),

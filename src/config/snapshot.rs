@@ -21,6 +21,21 @@ pub struct Snapshot {
     pub providers: Vec<Arc<Provider>>,
     /// By hash of the key. Enabled ones only.
     pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
+    /// The same, in the order of their ids.
+    pub credentials_by_id: Vec<Arc<Credential>>,
+}
+
+impl Snapshot {
+    /// For what remembers a provider by its id, such as a record.
+    pub fn provider(&self, id: i64) -> Option<&Arc<Provider>> {
+        self.providers.binary_search_by_key(&id, |provider| provider.id).ok().map(|at| &self.providers[at])
+    }
+
+    /// For what remembers a credential by its id, such as a record.
+    pub fn credential(&self, id: i64) -> Option<&Arc<Credential>> {
+        let at = self.credentials_by_id.binary_search_by_key(&id, |credential| credential.id).ok()?;
+        Some(&self.credentials_by_id[at])
+    }
 }
 
 /// A provider row, ready for use.
@@ -55,6 +70,17 @@ pub struct BaseUrl {
     pub path: String,
     /// Query string of the base without `?`, carried to each request; may be empty.
     pub query: String,
+}
+
+impl BaseUrl {
+    /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it out, and many write it all the same.
+    pub fn ends_in_version(&self) -> bool {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        let mut letters = last.bytes();
+        letters.next() == Some(b'v')
+            && letters.next().is_some_and(|b| b.is_ascii_digit())
+            && letters.all(|b| b.is_ascii_alphanumeric())
+    }
 }
 
 /// A credential row, ready for use.

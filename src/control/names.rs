@@ -6,7 +6,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
 
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
@@ -27,11 +28,13 @@ pub enum Resolved {
 pub struct Table {
     entries: ArcSwap<HashMap<String, Resolved>>,
     wanted: ArrayQueue<String>,
+    /// Wakes who answers.
+    bell: OnceLock<Waker>,
 }
 
 impl Default for Table {
     fn default() -> Table {
-        Table { entries: ArcSwap::default(), wanted: ArrayQueue::new(WANTED) }
+        Table { entries: ArcSwap::default(), wanted: ArrayQueue::new(WANTED), bell: OnceLock::new() }
     }
 }
 
@@ -39,6 +42,12 @@ impl Table {
     /// For the background thread: replaces the table.
     pub fn publish(&self, entries: HashMap<String, Resolved>) {
         self.entries.store(Arc::new(entries));
+    }
+
+    /// For the background thread, once: `bell` is woken whenever a name is wanted.
+    pub fn answer(&self, bell: Waker) {
+        // A second one would be a second background thread, which there is not.
+        let _ = self.bell.set(bell);
     }
 
     /// For the background thread: a name that a worker asked for.
@@ -53,6 +62,10 @@ impl Table {
 
     /// False if too many are wanted already.
     pub fn want(&self, host: &str) -> bool {
-        self.wanted.push(host.to_string()).is_ok()
+        let taken = self.wanted.push(host.to_string()).is_ok();
+        if let Some(bell) = self.bell.get() {
+            bell.wake_by_ref();
+        }
+        taken
     }
 }

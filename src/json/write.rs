@@ -1,6 +1,6 @@
 //! Appending JSON to a `Vec<u8>`.
 //!
-//! The single-value functions write exactly their value; [`object`] and [`array`] keep the commas, so that code reads like the
+//! The single-value functions write exactly their value; [`object`] and [`array()`] keep the commas, so that code reads like the
 //! JSON that it writes:
 //!
 //! ```

@@ -157,6 +157,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         408 => Kind::RequestTimeout,
         431 => Kind::HeadTooLarge,
         501 => Kind::NotImplemented,
+        505 => Kind::HttpVersion,
         _ => Kind::InvalidRequest,
     };
     let terms = Terms {

@@ -2,8 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod background;
+mod cli;
+mod corpus;
 mod faults;
 mod http_codec;
+mod layering;
+mod mock;
+mod readme;
 mod relay;
 mod store;
 mod support;

@@ -1,7 +1,5 @@
 //! One row of `credentials`. What cannot be read here must not open a door: the row is not served, and says so.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::models::Allowed;
@@ -9,34 +7,32 @@ use crate::config::rows::CredentialRow;
 use crate::config::snapshot::{Credential, KeyHash, Snapshot};
 use crate::limit::Bucket;
 
-/// What the snapshot before this one can lend.
-pub(super) struct Before<'a> {
-    snapshot: Option<&'a Snapshot>,
-    /// Filled when a credential is met that is new or has a new key; most reloads have few or none.
-    buckets: OnceCell<HashMap<i64, &'a Arc<Bucket>, ahash::RandomState>>,
-}
+/// The credentials of the snapshot before this one that no row has passed yet, in the order of ids.
+///
+/// Rows come in that order too, so that both are walked once, and memory is read as it lies: with many credentials that is most of
+/// the time that a reload takes.
+pub(super) struct Before<'a>(&'a [Arc<Credential>]);
 
 impl<'a> Before<'a> {
     pub(super) fn new(snapshot: Option<&'a Snapshot>) -> Before<'a> {
-        Before { snapshot, buckets: OnceCell::new() }
+        Before(snapshot.map_or(&[], |snapshot| &snapshot.credentials_by_id))
     }
 
-    fn credential(&self, hash: &KeyHash, id: i64) -> Option<&'a Arc<Credential>> {
-        self.snapshot?.credentials.get(hash).filter(|credential| credential.id == id)
-    }
-
-    /// Found by id, since a key may be changed under its bucket.
-    fn bucket(&self, id: i64) -> Option<&'a Arc<Bucket>> {
-        let credentials = &self.snapshot?.credentials;
-        let with_bucket = |credential: &'a Arc<Credential>| Some((credential.id, credential.bucket.as_ref()?));
-        self.buckets.get_or_init(|| credentials.values().filter_map(with_bucket).collect()).get(&id).copied()
+    /// Ids must not fall from call to call.
+    fn find(&mut self, id: i64) -> Option<&'a Arc<Credential>> {
+        while let [first, rest @ ..] = self.0
+            && first.id < id
+        {
+            self.0 = rest;
+        }
+        self.0.first().filter(|credential| credential.id == id)
     }
 }
 
 pub(super) fn compile(
     row: &CredentialRow,
     allowed: &Allowed,
-    before: &Before<'_>,
+    before: &mut Before<'_>,
     problems: &mut Vec<String>,
 ) -> Option<Arc<Credential>> {
     let hash = keep(hash(&row.credential_key), problems);
@@ -45,39 +41,59 @@ pub(super) fn compile(
         problems.push("burst means nothing without rate_limit; the credential has no limit".to_owned());
     }
     let (hash, limit) = (hash?, limit?);
-    let known = before.credential(&hash, row.id);
+    let known = before.find(row.id);
     if let Some(known) = known
+        && known.hash == hash
         && *known.name == *row.name
-        && known.expires_at == row.expires_at
         && known.allowed == *allowed
-        && known.bucket.as_deref().map(|bucket| (bucket.rate(), bucket.burst())) == limit
+        && known.expires_at == row.expires_at
+        && limit_of(known) == limit
     {
         return Some(known.clone());
     }
-    let bucket = limit.map(|(rate, burst)| {
-        let lent = match known {
-            Some(known) => known.bucket.as_ref(),
-            None => before.bucket(row.id),
-        };
-        match lent {
-            Some(bucket) if (bucket.rate(), bucket.burst()) == (rate, burst) => bucket.clone(),
-            _ => Arc::new(Bucket::new(rate, burst)),
-        }
-    });
+    let bucket = match known {
+        Some(known) if limit_of(known) == limit => known.bucket.clone(),
+        _ => limit.map(|(rate, burst)| Arc::new(Bucket::new(rate, burst))),
+    };
     let (name, allowed) = (row.name.as_str().into(), allowed.clone());
     Some(Arc::new(Credential { id: row.id, name, hash, allowed, bucket, expires_at: row.expires_at }))
+}
+
+fn limit_of(credential: &Credential) -> Option<(u32, u32)> {
+    credential.bucket.as_deref().map(|bucket| (bucket.rate(), bucket.burst()))
 }
 
 fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
     result.map_err(|message| problems.push(format!("{message}; the key is refused until that is mended"))).ok()
 }
 
+/// The value of each hex digit; 255 for what is none. A table, since digits and letters come in no order that a branch could guess,
+/// and there may be many keys.
+const DIGITS: [u8; 256] = {
+    let mut digits = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value] as usize] = value as u8;
+        digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
+
 fn hash(text: &str) -> Result<KeyHash, String> {
     let mut hash = KeyHash::default();
-    match hex::decode_to_slice(text.trim(), &mut hash) {
-        Ok(()) => Ok(hash),
+    let mut seen = 0;
+    let (pairs, rest) = text.trim().as_bytes().as_chunks::<2>();
+    for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    if pairs.len() == hash.len() && rest.is_empty() && seen < 16 {
+        Ok(hash)
+    } else {
         // The text may be a key that somebody wrote into the table as it is.
-        Err(_) => Err("credential_key is not a SHA-256 in 64 hex digits".to_owned()),
+        Err("credential_key is not a SHA-256 in 64 hex digits".to_owned())
     }
 }
 
@@ -95,4 +111,21 @@ fn limit(row: &CredentialRow) -> Result<Option<(u32, u32)>, String> {
         Some(burst) => number("burst", burst)?,
     };
     Ok(Some((rate, burst)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes() {
+        let digits = "0123456789abcdefABCDEF0123456789fedcba98765432100123456789abcdef";
+        assert_eq!(hash(digits).unwrap().as_slice(), hex::decode(digits).unwrap());
+        assert!(hash(&format!(" {digits}\n")).is_ok());
+        for bad in
+            [&digits[1..], &digits[2..], &format!("{digits}0"), &format!("{digits}00"), &digits.replace('9', "g"), ""]
+        {
+            assert!(hash(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -56,7 +56,8 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
     let mut enabled: Vec<_> = rows.credentials.iter().filter(|row| row.is_enabled).collect();
     enabled.sort_by_key(|row| row.id);
     snapshot.credentials.reserve(enabled.len());
-    let before = credential::Before::new(previous);
+    snapshot.credentials_by_id.reserve(enabled.len());
+    let mut before = credential::Before::new(previous);
     // Most credentials have the same few lists.
     let mut lists = HashMap::with_hasher(ahash::RandomState::new());
     for row in enabled {
@@ -64,9 +65,10 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
         let (allowed, list_problems) =
             lists.entry(row.allowed_models.as_str()).or_insert_with_key(|json| Allowed::parse(json));
         messages.extend(list_problems.iter().cloned());
-        if let Some(credential) = credential::compile(row, allowed, &before, &mut messages) {
+        if let Some(credential) = credential::compile(row, allowed, &mut before, &mut messages) {
             match snapshot.credentials.entry(credential.hash) {
                 Entry::Vacant(place) => {
+                    snapshot.credentials_by_id.push(credential.clone());
                     place.insert(credential);
                 }
                 Entry::Occupied(first) => {

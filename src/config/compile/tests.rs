@@ -163,6 +163,7 @@ fn order_duplicates_and_disabled_rows() {
     let (snapshot, problems) = run(&rows(vec![twin, provider(2), off, provider(1)], vec![]));
     assert_eq!(snapshot.version, 7);
     assert_eq!(snapshot.providers.iter().map(|p| p.id).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!((snapshot.provider(2).unwrap().id, snapshot.provider(3).is_none()), (2, true));
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].object, "provider p1");
     assert!(problems[0].message.contains("the one with id 3 is not served"), "{}", problems[0].message);
@@ -171,6 +172,7 @@ fn order_duplicates_and_disabled_rows() {
     let off = CredentialRow { is_enabled: false, ..credential(6) };
     let (snapshot, problems) = run(&rows(vec![], vec![twin, off, credential(1)]));
     assert_eq!(snapshot.credentials.values().map(|c| c.id).collect::<Vec<_>>(), [1]);
+    assert_eq!((snapshot.credential(1).unwrap().id, snapshot.credential(5).is_none()), (1, true));
     assert!(problems[0].object == "credential c5" && problems[0].message.contains("credential c1"), "{problems:?}");
 }
 

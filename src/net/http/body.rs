@@ -424,6 +424,8 @@ mod tests {
             (format!("1{}", " ".repeat(20_000)), Some(BodyError::ExtensionTooLong)),
             (format!("0\r\na: {}\r\n\r\n", "a".repeat(8 * 1024 - 4)), None),
             (format!("0\r\na: {}\r\n\r\n", "a".repeat(8 * 1024 - 3)), Some(BodyError::TrailerTooLong)),
+            // Each has its own budget.
+            (format!("1;{}\r\nx\r\n0\r\na: {}\r\n\r\n", "a".repeat(16 * 1024), "a".repeat(8 * 1024 - 4)), None),
             (format!("0\r\n{}", "a: b\r\n".repeat(2000)), Some(BodyError::TrailerTooLong)),
         ];
         for (input, error) in rows {

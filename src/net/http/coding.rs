@@ -179,3 +179,14 @@ fn zstd(mut body: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), CodingEr
     }
     Ok(())
 }
+
+/// The property of the fuzz target `http_coding`: any bytes under any coding neither panic nor pass the limit.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) {
+    const LIMIT: usize = 1 << 16;
+    for encoding in ["gzip", "deflate", "br", "zstd", "br, gzip"] {
+        if let Ok(decoded) = decode(encoding, bytes, LIMIT) {
+            assert!(decoded.len() <= LIMIT);
+        }
+    }
+}

@@ -23,7 +23,7 @@ use super::{Framed, Plan, begin, end_head, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
 use crate::metrics::names::Counter;
-use crate::net::http::{BodyDecoder, Step, write};
+use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::sse::{self, Framer};
 use crate::wire;
 use crate::wire::Format;
@@ -198,7 +198,7 @@ impl<'p> Relay<'p> {
     }
 
     /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on.
-    fn tail(&mut self) -> Result<(), Broken> {
+    fn tail(&mut self, meant: bool) -> Result<(), Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(()) };
         let is_whole = match &block.frame {
@@ -210,7 +210,7 @@ impl<'p> Relay<'p> {
             return Ok(());
         }
         self.block(&block)?;
-        if self.generates && !self.is_over() {
+        if self.generates && !self.is_over() && !meant {
             // An error event will follow, and must not become a part of this one.
             self.out.extend_from_slice(b"\n\n");
         }
@@ -288,14 +288,16 @@ impl<'p> Relay<'p> {
 
     /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.
     ///
-    /// What counts is whether the answer had come to its own end. If so, a connection that ends badly takes nothing from it; if not, a
-    /// body that ends well is no end of it.
+    /// If the answer had come to its own end, a connection that ends badly takes nothing from it. If not, a body that was ended as HTTP
+    /// demands is what the provider meant to send: it passes as it is, and only the record calls it cut. The close of a connection is no
+    /// such end, and a stream that said nothing is no answer.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
-        if let Err(broken) = self.tail() {
+        let meant = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
+        if let Err(broken) = self.tail(meant) {
             return self.broken(x, broken).await;
         }
-        let is_over = if self.generates { self.is_over() } else { broken.is_none() };
-        if !is_over {
+        let is_over = self.is_over();
+        if !is_over && (!meant || self.phase == Phase::Held) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
         self.close_chunk();
@@ -306,10 +308,10 @@ impl<'p> Relay<'p> {
         x.ticket.complete(200);
         if self.tap.seen().failed {
             x.ticket.truncated(Kind::UpstreamFault);
+        } else if self.generates && !is_over {
+            x.ticket.truncated(Kind::UpstreamTruncated);
         }
-        if upstream.head.keep_alive && self.decoder.ended_alone() {
-            x.core.pool.give_back(&upstream.origin, upstream.connection);
-        }
+        upstream.settle(x, &self.decoder);
         End::Answered(x.finish(self.out).await)
     }
 

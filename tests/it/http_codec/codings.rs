@@ -57,7 +57,9 @@ fn brotli_stored(body: &[u8]) -> Vec<u8> {
     out
 }
 
-fn encoders() -> [(&'static str, fn(&[u8]) -> Vec<u8>); 6] {
+type Encoder = fn(&[u8]) -> Vec<u8>;
+
+fn encoders() -> [(&'static str, Encoder); 6] {
     [
         ("gzip", gzip),
         ("x-gzip", gzip),
@@ -82,6 +84,13 @@ fn what_was_encoded_comes_back() {
     }
     assert_eq!(decode("br", &unhex(TEXT_BR), LIMIT).as_deref(), Ok(TEXT));
     assert_eq!(decode("zstd", &unhex(HELLO_ZSTD), LIMIT).as_deref(), Ok(&b"hello"[..]));
+}
+
+/// A stored block whose padding and length happen to be the two bytes that every zlib stream begins with.
+#[test]
+fn a_bare_deflate_stream_may_look_like_zlib() {
+    let stored = b"\x78\x01\x00\xfe\xffx\x01\0\0\xff\xff";
+    assert_eq!(decode("deflate", stored, LIMIT).as_deref(), Ok(&b"x"[..]));
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! The background thread's own calls to providers: hyper on tokio, names from the table that workers use, bounds on time and size.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::vec;
+
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Request, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pooled;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+use crate::control::Shared;
+use crate::control::names::Resolved;
+
+/// From the connect to the last byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of an answer's body.
+const MOST: usize = 4 << 20;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Client(Pooled<HttpsConnector<HttpConnector<Names>>, Empty<Bytes>>);
+
+impl Client {
+    pub(super) fn new(shared: Arc<Shared>, tls: &ClientConfig) -> Client {
+        let mut tcp = HttpConnector::new_with_resolver(Names(shared));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let mut tls = tls.clone();
+        // The connector sets its own.
+        tls.alpn_protocols.clear();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        // Calls are minutes apart: nothing is worth keeping.
+        Client(Pooled::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+    }
+
+    /// The body of a good answer. The error names neither the address nor any header, which may hold secrets.
+    pub(super) async fn get(&self, uri: Uri, headers: HeaderMap) -> Result<Bytes, String> {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let exchange = async {
+            let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
+            let status = answer.status();
+            if !status.is_success() {
+                return Err(format!("status {}", status.as_u16()));
+            }
+            let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| chain(&*error))?;
+            Ok(body.to_bytes())
+        };
+        timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
+    }
+}
+
+/// An error with its causes, which this stack keeps out of its texts.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// Looks in the table alone: the names of providers in force are there.
+#[derive(Clone)]
+struct Names(Arc<Shared>);
+
+impl tower_service::Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let found = match self.0.names.get(name.as_str()) {
+            // The connector puts the port in.
+            Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
+            Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
+            None => Err(std::io::Error::other("the name is not resolved yet")),
+        };
+        Box::pin(std::future::ready(found.map(Vec::into_iter)))
+    }
+}
