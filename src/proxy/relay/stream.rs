@@ -197,24 +197,25 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on.
-    fn tail(&mut self, meant: bool) -> Result<(), Broken> {
+    /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on: `false` then. `proper` says
+    /// whether the body was ended as HTTP demands.
+    fn tail(&mut self, proper: bool) -> Result<bool, Broken> {
         let mut framer = std::mem::take(&mut self.framer);
-        let Some(block) = framer.finish() else { return Ok(()) };
+        let Some(block) = framer.finish() else { return Ok(true) };
         let is_whole = match &block.frame {
             Some(frame) => is_complete(frame.data),
             // A comment or a field without meaning, or the first letters of `data`.
             None => self.is_over(),
         };
         if self.generates && !is_whole {
-            return Ok(());
+            return Ok(false);
         }
         self.block(&block)?;
-        if self.generates && !self.is_over() && !meant {
+        if self.generates && !self.is_over() && !proper {
             // An error event will follow, and must not become a part of this one.
             self.out.extend_from_slice(b"\n\n");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends what is ready.
@@ -292,10 +293,11 @@ impl<'p> Relay<'p> {
     /// demands is what the provider meant to send: it passes as it is, and only the record calls it cut. The close of a connection is no
     /// such end, and a stream that said nothing is no answer.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
-        let meant = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
-        if let Err(broken) = self.tail(meant) {
-            return self.broken(x, broken).await;
-        }
+        let proper = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
+        let meant = match self.tail(proper) {
+            Ok(whole) => proper && whole,
+            Err(broken) => return self.broken(x, broken).await,
+        };
         let is_over = self.is_over();
         if !is_over && (!meant || self.phase == Phase::Held) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
