@@ -3,6 +3,13 @@
 //! [`Format`] is the only list of formats. Each format is one folder with the same files; a vendor that speaks a known format is
 //! a row in the store, not code.
 
+pub mod caps;
+pub mod effort;
+pub mod loss;
+pub mod models;
+pub mod names;
+pub mod quirks;
+
 use std::fmt;
 use std::str::FromStr;
 
