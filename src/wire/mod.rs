@@ -3,12 +3,17 @@
 //! [`Format`] is the only list of formats. Each format is one folder with the same files; a vendor that speaks a known format is
 //! a row in the store, not code.
 
+pub mod args;
 pub mod caps;
+pub mod data_url;
 pub mod effort;
 pub mod loss;
 pub mod models;
 pub mod names;
 pub mod quirks;
+pub mod shim;
+pub mod stop;
+pub mod text;
 
 use std::fmt;
 use std::str::FromStr;

@@ -140,7 +140,7 @@ pub enum Shape {
     Function,
     /// A custom tool that the target knows as one.
     Custom,
-    /// A custom tool, offered as a function with one string `input`; its arguments go through the extractor in `shim`.
+    /// A custom tool, offered as a function with one string `input`; its arguments go through [`ShimInput`](super::shim::ShimInput).
     ShimmedCustom,
     /// The tool that stands for structured output: its input is the answer's text.
     Answer,
