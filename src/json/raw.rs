@@ -215,6 +215,11 @@ impl<'a> RawValue<'a> {
         Some(RawStr(self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?))
     }
 
+    /// Whether this is a string with that text.
+    pub fn eq_str(self, text: &str) -> bool {
+        self.as_str().is_some_and(|s| s.eq_str(text))
+    }
+
     pub fn as_bool(self) -> Option<bool> {
         match self.0 {
             b"true" => Some(true),

@@ -20,6 +20,14 @@ pub mod text;
 use std::fmt;
 use std::str::FromStr;
 
+pub mod chat;
+pub mod error;
+pub mod messages;
+pub mod peek;
+pub mod responses;
+pub mod splice;
+pub mod usage;
+
 /// An LLM wire protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Format {
