@@ -11,6 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
+use super::Format;
+use super::quirks::Host;
 use super::text::Text;
 use crate::json::{RawStr, RawValue, scan, write};
 
@@ -31,6 +33,17 @@ pub enum Family {
 }
 
 impl Family {
+    /// Whose state an endpoint reads and writes.
+    pub fn of(format: Format, host: Host) -> Family {
+        match (format, host) {
+            (Format::Messages, Host::Bedrock) => Family::Bedrock,
+            (Format::Messages, _) => Family::Anthropic,
+            (_, Host::GeminiCompat) => Family::Google,
+            (_, Host::OpenRouter) => Family::OpenRouter,
+            _ => Family::OpenAi,
+        }
+    }
+
     pub const ALL: [Family; 5] =
         [Family::Anthropic, Family::OpenAi, Family::Google, Family::OpenRouter, Family::Bedrock];
 

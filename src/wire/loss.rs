@@ -110,7 +110,6 @@ named! {
     UserProfile "user_profile_id" "exists in Messages only";
     Diagnostics "diagnostics" "exists in Messages only";
     FallbackCredit "fallback_credit_token" "exists in Messages only";
-    ClientMetadata "client_metadata" "a private field of one client";
     ReasoningExtra "reasoning.extra" "a reasoning switch of another host";
     JsonObject "json_object" "Messages has no free JSON mode; a line of instruction takes its place";
     JsonSchema "json_schema" "keywords that the target refuses move into descriptions";

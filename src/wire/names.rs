@@ -10,6 +10,9 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+use super::text::Text;
+use crate::json::RawStr;
+
 /// Which tool names a target takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameRule {
@@ -146,13 +149,14 @@ pub enum Shape {
     Answer,
 }
 
-/// One tool as the client knows it. All plain text.
+/// One tool as the client knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolEntry {
-    /// The name that was sent to the provider.
+    /// The name that was sent to the provider, plain text.
     pub sent: String,
-    pub name: String,
-    pub namespace: Option<String>,
+    /// As the client wrote it.
+    pub name: Text<'static>,
+    pub namespace: Option<Text<'static>>,
     pub shape: Shape,
 }
 
@@ -178,9 +182,9 @@ impl ToolTable {
         self.entries.iter().find(|e| e.sent == sent)
     }
 
-    /// The tool that the client calls `name`.
-    pub fn declared(&self, namespace: Option<&str>, name: &str) -> Option<&ToolEntry> {
-        self.entries.iter().find(|e| e.name == name && e.namespace.as_deref() == namespace)
+    /// [`ToolTable::find`] for a name that is still escaped.
+    pub fn find_raw(&self, sent: RawStr<'_>) -> Option<&ToolEntry> {
+        self.entries.iter().find(|e| sent.eq_str(&e.sent))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &ToolEntry> {
@@ -252,14 +256,14 @@ mod tests {
     fn the_table_restores_and_refuses_duplicates() {
         let entry = |sent: &str, name: &str| ToolEntry {
             sent: sent.into(),
-            name: name.into(),
+            name: Text::plain(name),
             namespace: None,
             shape: Shape::Function,
         };
         let mut table = ToolTable::default();
         assert!(table.add(entry("a_b_hash", "a.b")));
         assert!(!table.add(entry("a_b_hash", "other")));
-        assert_eq!(table.find("a_b_hash").map(|e| e.name.as_str()), Some("a.b"));
+        assert!(table.find_raw(RawStr::new(b"a_b_hash")).is_some_and(|e| e.name.eq_str("a.b")));
         assert!(table.find("made_up").is_none());
     }
 }

@@ -7,9 +7,8 @@
 use crate::json::RawStr;
 
 /// The watch over one text item.
-#[derive(Debug)]
-pub struct StopScan<'s> {
-    stops: &'s [String],
+#[derive(Debug, Default)]
+pub struct StopScan {
     /// Escaped bytes that are not passed on yet.
     held: Vec<u8>,
     /// Scratch: the plain text of `held`, and where in `held` each of its bytes began.
@@ -26,24 +25,21 @@ pub enum Watch {
     Hit(usize),
 }
 
-impl<'s> StopScan<'s> {
-    /// `stops` are plain text; empty ones never match.
-    pub fn new(stops: &'s [String]) -> StopScan<'s> {
-        StopScan { stops, held: Vec::new(), plain: Vec::new(), starts: Vec::new() }
-    }
-
-    /// Takes a delta and appends what may go on. After a hit the scan holds nothing and must not be fed again.
-    pub fn push(&mut self, delta: RawStr<'_>, out: &mut Vec<u8>) -> Watch {
+impl StopScan {
+    /// Takes a delta and appends what may go on. `stops` are plain text and the same with each call; empty ones never match.
+    /// After a hit the scan holds nothing and must not be fed again.
+    pub fn push(&mut self, stops: &[String], delta: RawStr<'_>, out: &mut Vec<u8>) -> Watch {
         self.held.extend_from_slice(delta.as_bytes());
         let whole = self.decode();
-        if let Some((at, stop)) = self.first_match() {
+        if let Some((at, stop)) = self.first_match(stops) {
             let cut = self.start_of(at);
             out.extend_from_slice(&self.held[..cut]);
             self.held.clear();
             return Watch::Hit(stop);
         }
         // Hold what is the beginning of a sequence, and a character that has not fully arrived.
-        let keep_from = (0..self.plain.len()).find(|at| self.may_begin(*at)).map_or(whole, |at| self.start_of(at));
+        let keep_from =
+            (0..self.plain.len()).find(|at| self.may_begin(stops, *at)).map_or(whole, |at| self.start_of(at));
         out.extend_from_slice(&self.held[..keep_from]);
         self.held.drain(..keep_from);
         Watch::On
@@ -55,17 +51,17 @@ impl<'s> StopScan<'s> {
     }
 
     /// The match that is complete first, however the text was cut; of those that end together the longest. `(start, index)`.
-    fn first_match(&self) -> Option<(usize, usize)> {
-        let hits = self.stops.iter().enumerate().filter(|(_, stop)| !stop.is_empty()).filter_map(|(n, stop)| {
+    fn first_match(&self, stops: &[String]) -> Option<(usize, usize)> {
+        let hits = stops.iter().enumerate().filter(|(_, stop)| !stop.is_empty()).filter_map(|(n, stop)| {
             let at = memchr::memmem::find(&self.plain, stop.as_bytes())?;
             Some((at + stop.len(), at, n))
         });
         hits.min().map(|(_, at, n)| (at, n))
     }
 
-    fn may_begin(&self, at: usize) -> bool {
+    fn may_begin(&self, stops: &[String], at: usize) -> bool {
         let tail = &self.plain[at..];
-        self.stops.iter().any(|stop| tail.len() < stop.len() && stop.as_bytes().starts_with(tail))
+        stops.iter().any(|stop| tail.len() < stop.len() && stop.as_bytes().starts_with(tail))
     }
 
     fn start_of(&self, plain_at: usize) -> usize {
@@ -122,9 +118,9 @@ mod tests {
 
     fn run(stops: &[&str], deltas: &[&[u8]]) -> (String, Option<usize>) {
         let stops: Vec<String> = stops.iter().map(|s| s.to_string()).collect();
-        let (mut scan, mut out) = (StopScan::new(&stops), Vec::new());
+        let (mut scan, mut out) = (StopScan::default(), Vec::new());
         for delta in deltas {
-            if let Watch::Hit(n) = scan.push(RawStr::new(delta), &mut out) {
+            if let Watch::Hit(n) = scan.push(&stops, RawStr::new(delta), &mut out) {
                 return (String::from_utf8(out).unwrap(), Some(n));
             }
         }
@@ -166,10 +162,10 @@ mod tests {
     #[test]
     fn what_cannot_match_goes_on_at_once() {
         let stops = ["STOP".to_owned()];
-        let (mut scan, mut out) = (StopScan::new(&stops), Vec::new());
-        scan.push(RawStr::new(b"hello S"), &mut out);
+        let (mut scan, mut out) = (StopScan::default(), Vec::new());
+        scan.push(&stops, RawStr::new(b"hello S"), &mut out);
         assert_eq!(out, b"hello ");
-        scan.push(RawStr::new(b"un"), &mut out);
+        scan.push(&stops, RawStr::new(b"un"), &mut out);
         assert_eq!(out, b"hello Sun");
     }
 }

@@ -23,3 +23,6 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub mod error;
+pub mod request;
+pub mod response;
+pub mod stream;

@@ -13,3 +13,6 @@
 //! without `message_stop`; `amazon-bedrock-invocationMetrics` on Bedrock's last event.
 
 pub mod error;
+pub mod request;
+pub mod response;
+pub mod stream;

@@ -1,0 +1,514 @@
+//! Which tools a target is offered, under which names and in which shape; and the choice among them (`translation.md` 1.5–1.7).
+//!
+//! One function, [`offer`], for all targets. Encoders write what it returns and decide nothing about tools themselves. It fills
+//! the [`ToolTable`](super::names::ToolTable) of the plan, with which names find their way back.
+
+use std::borrow::Cow;
+
+use super::Format;
+use super::caps::Structured;
+use super::effort::Mode;
+use super::item::{Item, ItemKind, OutputFormat, Request};
+use super::loss::{How, Ledger, Loss, Repair};
+use super::names::{self, Shape, ToolEntry};
+use super::plan::{Context, Plan, ServerTools};
+use super::quirks::Quirk;
+use super::read;
+use super::schema;
+use super::text::Text;
+use super::tools::{CustomTool, FunctionTool, McpTool, Tool, ToolChoice, WebSearch};
+use crate::error::{Error, Kind};
+use crate::json::{RawStr, RawValue, write};
+
+/// The name of the tool that stands for structured output.
+pub const ANSWER_TOOL: &str = "json_response";
+
+/// What to write into `tools`.
+#[derive(Debug, Clone)]
+pub enum Offered<'r, 'a> {
+    Function {
+        name: Cow<'r, str>,
+        description: Option<Text<'a>>,
+        schema: Schema<'a>,
+        /// Already fit for the target: `Some` must be written, `None` left out. Always `Some` towards Responses.
+        strict: Option<bool>,
+        /// `None` for functions that the gateway made.
+        source: Option<&'r FunctionTool<'a>>,
+    },
+    /// A custom tool at a target that knows them.
+    Custom {
+        name: Cow<'r, str>,
+        source: &'r CustomTool<'a>,
+    },
+    WebSearch(&'r WebSearch<'a>),
+    Mcp(&'r McpTool<'a>),
+    /// A tool of the target's own format, to be copied.
+    Native(RawValue<'a>),
+}
+
+/// A JSON schema: the client's bytes, or made here.
+#[derive(Debug, Clone)]
+pub enum Schema<'a> {
+    Raw(RawValue<'a>),
+    Made(Vec<u8>),
+}
+
+impl Schema<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Schema::Raw(raw) => raw.bytes(),
+            Schema::Made(bytes) => bytes,
+        }
+    }
+}
+
+/// What to write into `tool_choice`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice<'a> {
+    Auto,
+    None,
+    Required,
+    /// The name as it is sent, and whether the target knows the tool as a custom one.
+    Tool {
+        name: String,
+        custom: bool,
+    },
+    /// C and R `allowed_tools` between those two: mode and sent names.
+    Allowed {
+        required: bool,
+        names: Vec<String>,
+    },
+    /// A choice of the target's own format, to be copied.
+    Native(RawValue<'a>),
+}
+
+/// All about tools that an encoder writes.
+#[derive(Debug, Clone, Default)]
+pub struct Offer<'r, 'a> {
+    pub tools: Vec<Offered<'r, 'a>>,
+    /// `None`: leave the field out.
+    pub choice: Option<Choice<'a>>,
+    /// `Some(false)`: at most one call at a time. `None`: leave the field out.
+    pub parallel: Option<bool>,
+    /// The choice names one tool or demands any: manual thinking is refused together with it.
+    pub forced: bool,
+    /// Structured output is asked for through [`ANSWER_TOOL`]: `output_config.format` must not be written.
+    pub answer_tool: bool,
+}
+
+/// Decides about tools for the target of `cx`. Fails for duplicate names, for tools whose loss would change the meaning, and in
+/// strict mode for any loss.
+pub fn offer<'r, 'a>(
+    request: &'r Request<'a>,
+    cx: &Context<'_>,
+    plan: &mut Plan,
+    ledger: &mut Ledger,
+) -> Result<Offer<'r, 'a>, Error> {
+    let mut maker = Maker { request, cx, plan, ledger, offer: Offer::default(), lacking: Vec::new() };
+    let keep = maker.allowed()?;
+    for (at, tool) in request.tools.iter().enumerate() {
+        if keep.as_ref().is_none_or(|names| names_tool(names, tool)) {
+            maker.tool(at, tool)?;
+        }
+    }
+    maker.lacking()?;
+    maker.answer_tool()?;
+    maker.from_history();
+    maker.choose()?;
+    Ok(maker.offer)
+}
+
+struct Maker<'m, 'r, 'a> {
+    request: &'r Request<'a>,
+    cx: &'m Context<'m>,
+    plan: &'m mut Plan,
+    ledger: &'m mut Ledger,
+    offer: Offer<'r, 'a>,
+    /// Server tools that the target lacks: index and type.
+    lacking: Vec<(usize, String)>,
+}
+
+impl<'r, 'a> Maker<'_, 'r, 'a> {
+    fn to(&self) -> Format {
+        self.cx.target.format
+    }
+
+    /// Messages has no `allowed_tools`: the list is cut to the names instead, which renews the prompt cache.
+    fn allowed(&mut self) -> Result<Option<&'r [Text<'a>]>, Error> {
+        match &self.request.tool_choice {
+            Some(ToolChoice::Allowed { names, .. }) if !self.keeps_allowed() => {
+                self.ledger.approx(Loss::AllowedTools)?;
+                Ok(Some(names))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn keeps_allowed(&self) -> bool {
+        self.to() != Format::Messages && self.cx.target.host.is_native()
+    }
+
+    fn tool(&mut self, at: usize, tool: &'r Tool<'a>) -> Result<(), Error> {
+        match tool {
+            Tool::Function(function) => self.function(at, function),
+            Tool::Custom(custom) => self.custom(at, custom),
+            Tool::WebSearch(search) if self.takes_web_search() => {
+                self.offer.tools.push(Offered::WebSearch(search));
+                Ok(())
+            }
+            Tool::WebSearch(_) => self.lacks(at, "web_search"),
+            Tool::Mcp(mcp) => self.mcp(at, mcp),
+            Tool::Client { kind, name, raw } => match (self.to(), kind.as_function()) {
+                (Format::Messages, _) => self.native(*raw),
+                (_, Some((description, schema))) => {
+                    let sent = self.register(at, None, name, Shape::Function)?;
+                    self.offer.tools.push(Offered::Function {
+                        name: Cow::Owned(sent),
+                        description: Some(Text::plain(description)),
+                        schema: Schema::Made(schema.as_bytes().to_vec()),
+                        strict: self.strict(None),
+                        source: None,
+                    });
+                    Ok(())
+                }
+                (_, None) => Err(read::unsupported_tool(&format!("tools.{at}"), "the computer tool")),
+            },
+            Tool::ToolSearch { format, raw } if *format == self.to() => self.native(*raw),
+            Tool::ToolSearch { .. } => self.ledger.drop(Loss::ToolSearch),
+            Tool::Server { format, raw, .. } if *format == self.to() && self.cx.target.host.is_native() => {
+                self.native(*raw)
+            }
+            Tool::Server { kind, .. } => self.lacks(at, &kind.unescape()),
+        }
+    }
+
+    fn native(&mut self, raw: RawValue<'a>) -> Result<(), Error> {
+        self.offer.tools.push(Offered::Native(raw));
+        Ok(())
+    }
+
+    fn takes_web_search(&self) -> bool {
+        let target = &self.cx.target;
+        target.caps.web_search && (self.to() != Format::Chat || target.model.contains("-search"))
+    }
+
+    fn lacks(&mut self, at: usize, kind: &str) -> Result<(), Error> {
+        self.lacking.push((at, kind.to_owned()));
+        Ok(())
+    }
+
+    fn function(&mut self, at: usize, function: &'r FunctionTool<'a>) -> Result<(), Error> {
+        if let Some(schema) = function.schema.filter(|schema| !schema::has_object_root(*schema)) {
+            if self.to() == Format::Messages || !schema.is_object() {
+                return Err(read::invalid(&format!("tools.{at}"), "needs a schema whose root is an object"));
+            }
+        }
+        let name = self.register(at, function.namespace.as_ref(), &function.name, Shape::Function)?;
+        let losses = [
+            (function.examples.is_some() && self.to() != Format::Messages, Loss::ToolExamples),
+            (function.callers.is_some() && self.to() != self.request.from, Loss::ToolCallers),
+            (function.output_schema.is_some() && self.to() != Format::Responses, Loss::ToolOutputSchema),
+        ];
+        for (_, loss) in losses.into_iter().filter(|(lost, _)| *lost) {
+            self.ledger.lose(
+                loss,
+                How::Dropped,
+                Some(format!("tools.{at}.{}", loss.label().trim_start_matches("tools."))),
+            )?;
+        }
+        let strict = self.strict(function.strict);
+        if function.strict == Some(true) && strict != Some(true) {
+            self.ledger.lose(Loss::ToolStrict, How::Dropped, Some(format!("tools.{at}.strict")))?;
+        }
+        let schema = self.schema(function.schema, strict)?;
+        self.offer.tools.push(Offered::Function {
+            name: Cow::Owned(name),
+            description: function.description.clone(),
+            schema,
+            strict,
+            source: Some(function),
+        });
+        Ok(())
+    }
+
+    /// Responses rewrites schemas when `strict` is absent, so it is always written there.
+    fn strict(&self, asked: Option<bool>) -> Option<bool> {
+        let target = &self.cx.target;
+        match target.format {
+            Format::Responses => Some(asked.unwrap_or(false) && target.caps.strict_tools),
+            _ if target.quirks.has(Quirk::NoToolStrict) || !target.caps.strict_tools => None,
+            Format::Messages if target.quirks.has(Quirk::NoMessagesStrict) => None,
+            // Absent means false in Chat and Messages: only a wish is worth a field.
+            _ => asked.filter(|strict| *strict || self.request.from == Format::Chat),
+        }
+    }
+
+    fn schema(&mut self, schema: Option<RawValue<'a>>, strict: Option<bool>) -> Result<Schema<'a>, Error> {
+        let Some(schema) = schema else { return Ok(Schema::Raw(RawValue::new(schema::EMPTY))) };
+        if self.to() == Format::Messages {
+            if strict == Some(true) {
+                let mut out = Vec::with_capacity(schema.bytes().len() + 32);
+                if schema::for_messages(schema, &mut out) {
+                    self.ledger.approx(Loss::JsonSchema)?;
+                }
+                return Ok(Schema::Made(out));
+            }
+            if schema.find("type").is_none() {
+                let mut out = br#"{"type":"object""#.to_vec();
+                let inner = &schema.bytes()[1..];
+                if !inner.trim_ascii_start().starts_with(b"}") {
+                    out.push(b',');
+                }
+                out.extend_from_slice(inner);
+                return Ok(Schema::Made(out));
+            }
+        }
+        Ok(Schema::Raw(schema))
+    }
+
+    fn custom(&mut self, at: usize, custom: &'r CustomTool<'a>) -> Result<(), Error> {
+        let known = self.cx.target.caps.custom_tools && self.to() != Format::Messages;
+        let shape = if known { Shape::Custom } else { Shape::ShimmedCustom };
+        let name = self.register(at, custom.namespace.as_ref(), &custom.name, shape)?;
+        if known {
+            self.offer.tools.push(Offered::Custom { name: Cow::Owned(name), source: custom });
+            return Ok(());
+        }
+        self.offer.tools.push(Offered::Function {
+            name: Cow::Owned(name),
+            description: custom.description.clone(),
+            schema: Schema::Made(shim_schema(custom)),
+            strict: self.strict(None),
+            source: None,
+        });
+        Ok(())
+    }
+
+    fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
+        let target = &self.cx.target;
+        let fits = match target.format {
+            Format::Chat => false,
+            Format::Messages => mcp.url.is_some() && mcp.never_asks && target.host.is_native(),
+            Format::Responses => mcp.url.is_some() && target.host.is_native(),
+        };
+        if !fits {
+            return self.lacks(at, "mcp");
+        }
+        self.offer.tools.push(Offered::Mcp(mcp));
+        Ok(())
+    }
+
+    fn register(
+        &mut self,
+        at: usize,
+        namespace: Option<&Text<'a>>,
+        name: &Text<'a>,
+        shape: Shape,
+    ) -> Result<String, Error> {
+        let sent = self.sent(namespace, name);
+        let flat = namespace.is_none() && name.eq_str(&sent);
+        if !flat && namespace.is_none() {
+            self.ledger.repair(Repair::ToolName);
+        }
+        let entry = ToolEntry {
+            sent: sent.clone(),
+            name: name.clone().into_owned(),
+            namespace: namespace.map(|n| n.clone().into_owned()),
+            shape,
+        };
+        if !self.plan.tools.add(entry) {
+            let note = format!("two tools are called `{}`", name.unescape());
+            return Err(Error::client(Kind::InvalidRequest, note).param(format!("tools.{at}")));
+        }
+        Ok(sent)
+    }
+
+    fn sent(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
+        sent_name(self.cx, namespace, name)
+    }
+
+    /// A tool list is an offer: what the target lacks may go, unless it was the point of the request.
+    fn lacking(&mut self) -> Result<(), Error> {
+        let forced = |kind: &str| match &self.request.tool_choice {
+            Some(ToolChoice::Server { kind: chosen, .. }) => chosen.eq_str(kind),
+            Some(ToolChoice::Tool { name, .. }) => name.eq_str(kind),
+            Some(ToolChoice::Required) => self.offer.tools.is_empty(),
+            _ => false,
+        };
+        let policy = self.cx.policy.server_tools;
+        for (at, kind) in &self.lacking {
+            let meant = forced(kind) || (self.offer.tools.is_empty() && policy == ServerTools::Auto);
+            if policy == ServerTools::Reject || meant {
+                return Err(read::unsupported_tool(&format!("tools.{at}"), &format!("the tool `{kind}`")));
+            }
+        }
+        for (at, _) in std::mem::take(&mut self.lacking) {
+            self.ledger.lose(Loss::ServerTool, How::Dropped, Some(format!("tools.{at}")))?;
+        }
+        Ok(())
+    }
+
+    /// Structured output at a Messages model without it: one forced tool whose input is the answer.
+    fn answer_tool(&mut self) -> Result<(), Error> {
+        let OutputFormat::JsonSchema { schema, .. } = &self.request.format else { return Ok(()) };
+        let target = &self.cx.target;
+        let native = target.caps.structured == Structured::JsonSchema && !target.quirks.has(Quirk::NoMessagesStrict);
+        let thinks = matches!(self.request.reasoning.mode, Mode::Manual { .. } | Mode::Adaptive);
+        // Beside other tools a forced answer would forbid their use.
+        if self.to() != Format::Messages || native || thinks || !self.offer.tools.is_empty() {
+            return Ok(());
+        }
+        if !schema::has_object_root(*schema) {
+            return Err(read::invalid(&"response_format", "needs a schema whose root is an object"));
+        }
+        let name = Text::plain(ANSWER_TOOL);
+        self.register(0, None, &name, Shape::Answer)?;
+        let schema = self.schema(Some(*schema), None)?;
+        self.offer.tools.push(Offered::Function {
+            name: Cow::Borrowed(ANSWER_TOOL),
+            description: Some(Text::plain("Give the answer with this tool.")),
+            schema,
+            strict: None,
+            source: None,
+        });
+        self.offer.answer_tool = true;
+        Ok(())
+    }
+
+    /// Messages refuses calls in history without tools: name them again, and forbid their use.
+    fn from_history(&mut self) {
+        if self.to() != Format::Messages || !self.offer.tools.is_empty() {
+            return;
+        }
+        let mut seen: Vec<String> = Vec::new();
+        for item in &self.request.items {
+            let Item { kind: ItemKind::Call(call), .. } = item else { continue };
+            let name = self.sent(call.namespace.as_ref(), &call.name);
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
+        }
+        for name in seen {
+            self.ledger.repair(Repair::NoTools);
+            self.offer.tools.push(Offered::Function {
+                name: Cow::Owned(name),
+                description: None,
+                schema: Schema::Raw(RawValue::new(schema::EMPTY)),
+                strict: None,
+                source: None,
+            });
+            self.offer.choice = Some(Choice::None);
+        }
+    }
+
+    fn choose(&mut self) -> Result<(), Error> {
+        if self.offer.tools.is_empty() || self.offer.choice.is_some() {
+            return Ok(());
+        }
+        if self.offer.answer_tool {
+            self.offer.choice = Some(Choice::Tool { name: ANSWER_TOOL.to_owned(), custom: false });
+            (self.offer.forced, self.offer.parallel) = (true, Some(false));
+            return Ok(());
+        }
+        self.offer.choice = match &self.request.tool_choice {
+            None => None,
+            Some(ToolChoice::Auto) => Some(Choice::Auto),
+            Some(ToolChoice::None) => Some(Choice::None),
+            Some(ToolChoice::Required) => Some(Choice::Required),
+            Some(ToolChoice::Tool { namespace, name }) => Some(self.one(namespace.as_ref(), name)),
+            Some(ToolChoice::Allowed { required, names, .. }) if self.keeps_allowed() => {
+                let names = names.iter().map(|name| self.sent(None, name)).collect();
+                Some(Choice::Allowed { required: *required, names })
+            }
+            Some(ToolChoice::Allowed { required, .. }) => Some(if *required { Choice::Required } else { Choice::Auto }),
+            Some(ToolChoice::Server { format, raw, .. }) if *format == self.to() => Some(Choice::Native(*raw)),
+            Some(ToolChoice::Server { kind, .. }) => self.server_choice(*kind)?,
+        };
+        self.offer.forced =
+            matches!(self.offer.choice, Some(Choice::Required | Choice::Tool { .. } | Choice::Native(_)));
+        self.parallel()?;
+        if self.cx.target.quirks.has(Quirk::NoToolChoice) && self.offer.choice.take().is_some_and(|c| c != Choice::Auto)
+        {
+            self.ledger.drop(Loss::ToolChoice)?;
+        }
+        Ok(())
+    }
+
+    fn one(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> Choice<'a> {
+        let name = self.sent(namespace, name);
+        let custom = self.plan.tools.find(&name).is_some_and(|entry| entry.shape == Shape::Custom);
+        Choice::Tool { name, custom }
+    }
+
+    /// A forced server tool that was mapped (web search) keeps its force; the rest was refused before.
+    fn server_choice(&mut self, kind: RawStr<'_>) -> Result<Option<Choice<'a>>, Error> {
+        let searches = self.offer.tools.iter().any(|tool| matches!(tool, Offered::WebSearch(_)));
+        if searches && kind.as_bytes().starts_with(b"web_search") {
+            return Ok(Some(match self.to() {
+                Format::Messages => Choice::Tool { name: "web_search".to_owned(), custom: false },
+                _ => Choice::Required,
+            }));
+        }
+        Err(read::unsupported_tool(&"tool_choice", &format!("the tool `{}`", kind.unescape())))
+    }
+
+    fn parallel(&mut self) -> Result<(), Error> {
+        match self.request.parallel {
+            // Beside `none` the switch means nothing.
+            Some(false) if self.offer.choice == Some(Choice::None) => {}
+            Some(false) if self.cx.target.quirks.has(Quirk::NoParallel) => self.ledger.drop(Loss::Parallel)?,
+            Some(false) => self.offer.parallel = Some(false),
+            // The default of all three formats: said again only where the client did, at hosts that take every field.
+            Some(true) if self.to() != Format::Messages && self.cx.target.host.is_native() => {
+                self.offer.parallel = Some(true);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The name under which the target knows a tool, for calls in history.
+pub fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
+    let namespace = namespace.map(|n| n.unescape().into_owned());
+    names::tool_name(cx.target.caps.tool_names, namespace.as_deref(), &name.unescape()).into_owned()
+}
+
+fn names_tool(names: &[Text<'_>], tool: &Tool<'_>) -> bool {
+    let named = |name: &Text<'_>| names.iter().any(|n| n.eq_str(&name.unescape()));
+    match tool {
+        Tool::Function(tool) => named(&tool.name),
+        Tool::Custom(tool) => named(&tool.name),
+        Tool::Client { name, .. } => named(name),
+        Tool::Mcp(tool) => named(&tool.label),
+        Tool::WebSearch(_) => names.iter().any(|n| n.as_bytes().starts_with(b"web_search")),
+        Tool::ToolSearch { .. } => false,
+        Tool::Server { kind, name, .. } => {
+            name.as_ref().is_some_and(named) || names.iter().any(|n| n.as_bytes() == kind.as_bytes())
+        }
+    }
+}
+
+/// `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`, with the grammar in the description.
+fn shim_schema(custom: &CustomTool<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::object(&mut out, |o| {
+        o.str("type", "object");
+        o.object("properties", |o| {
+            o.object("input", |o| {
+                o.str("type", "string");
+                if let Some(grammar) = custom.grammar {
+                    let out = o.key("description");
+                    out.extend_from_slice(b"\"The input must match this ");
+                    out.extend_from_slice(grammar.syntax.as_bytes());
+                    out.extend_from_slice(b" grammar:\\n");
+                    out.extend_from_slice(grammar.definition.as_bytes());
+                    out.push(b'"');
+                }
+            });
+        });
+        o.array("required", |a| a.str("input"));
+        o.bool("additionalProperties", false);
+    });
+    out
+}
