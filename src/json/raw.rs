@@ -300,6 +300,18 @@ mod tests {
         assert!(matches!(RawStr::new(b"plain").unescape(), Cow::Borrowed("plain")));
     }
 
+    /// Deltas are copied as they are, so the halves of a pair that a provider cut meet again in the client's concatenation.
+    #[test]
+    fn property_7_halves_of_a_pair_meet_again() {
+        let [first, second] = [&br"a\ud83d"[..], br"\ude00b"].map(RawStr::new);
+        let mut joined = Vec::new();
+        for half in [first, second] {
+            crate::json::scan::string_body(half.as_bytes()).unwrap();
+            joined.extend_from_slice(half.as_bytes());
+        }
+        assert!(RawStr::new(&joined).eq_str("a\u{1f600}b"));
+    }
+
     #[test]
     fn bytes_that_no_scanner_checked_do_no_harm() {
         for raw in [&b"\\"[..], b"\\u", b"\\u12", b"\\q", b"\xff\\n", b"\\ud83d\\u"] {

@@ -349,6 +349,8 @@ impl Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::{property, sample};
+    use proptest::prelude::*;
 
     /// Feeds `input` whole, byte by byte, and cut in two everywhere; each way must give `expected` and `usage`.
     fn check(input: &str, expected: &str, usage: Option<&str>) {
@@ -432,5 +434,26 @@ mod tests {
     fn nesting_beyond_the_limit_is_passed_on() {
         let deep = format!(r#"{{"a":{}{},"model":"x"}}"#, "[".repeat(500), "]".repeat(500));
         check(&deep, &deep, None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(600))]
+
+        #[test]
+        fn cuts_change_nothing(document in sample::document(), seed: u64) {
+            property::document_ignores_cuts(&document, seed);
+        }
+
+        #[test]
+        fn cuts_change_nothing_in_objects(inside in sample::document(), after in sample::document(), seed: u64) {
+            let document = [b"{\"model\":\"m\",\"a\":", inside.as_slice(), b",\"usage\" :", &after, b",\"model\" : \"x\\n\"}\n"].concat();
+            property::document_ignores_cuts(&document, seed);
+        }
+
+        #[test]
+        fn cuts_change_nothing_in_noise(noise in prop::collection::vec(prop::sample::select(&b"{}[]\",:\\model1 "[..]), 0..60), seed: u64) {
+            property::document_ignores_cuts(&noise, seed);
+            property::document_ignores_cuts(&[b"{\"model\":\"", noise.as_slice()].concat(), seed);
+        }
     }
 }

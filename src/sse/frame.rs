@@ -304,6 +304,8 @@ fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sse::property;
+    use proptest::prelude::*;
 
     #[derive(Debug, Default, PartialEq)]
     struct Seen {
@@ -453,5 +455,63 @@ mod tests {
         }
         let mut piece = &[b'x'; 2 << 20][..];
         assert_eq!(framer.next(&mut piece), Err(TooLong { limit: DEFAULT_LIMIT }));
+    }
+
+    /// A gigabyte would take a debug build half a minute; what could grow shows in the first megabytes.
+    #[test]
+    fn property_10_small_events_need_no_memory() {
+        let read: Vec<u8> =
+            b"event: e\ndata: {\"delta\":\"some words\"}\n\n".iter().copied().cycle().take(10_007).collect();
+        let mut framer = Framer::default();
+        let mut frames = 0;
+        for _ in 0..1000 {
+            let mut rest = read.as_slice();
+            while let Some(block) = framer.next(&mut rest).unwrap() {
+                frames += usize::from(block.frame.is_some());
+            }
+            assert!(framer.carry.capacity() < 1024 && framer.joined.capacity() < 1024);
+        }
+        assert!(frames > 150_000);
+    }
+
+    /// Lines of every kind, in every order, some of them broken.
+    fn stream() -> impl Strategy<Value = Vec<u8>> {
+        let line = prop::sample::select(vec![
+            "",
+            "",
+            "",
+            "data: {\"a\":1}",
+            "data:x",
+            "data",
+            "data: ",
+            "event: e",
+            "event",
+            "event:",
+            ": c",
+            ":",
+            "id: 1",
+            "foo",
+            "\u{feff}",
+            "data: \u{2028}\u{85}\u{1f600}",
+            "dat",
+            "data : x",
+        ]);
+        let end = prop::sample::select(vec!["\n", "\n", "\n", "\r\n", "\r", ""]);
+        prop::collection::vec((line, end), 0..24)
+            .prop_map(|lines| lines.into_iter().flat_map(|(line, end)| [line, end]).collect::<String>().into_bytes())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn properties_1_and_2_cuts_change_nothing(stream in stream(), seed: u64) {
+            property::framing_ignores_cuts(&stream, seed);
+        }
+
+        #[test]
+        fn property_9_arbitrary_bytes(stream in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"\n\r: dat"[..])], 0..80), seed: u64) {
+            property::framing_ignores_cuts(&stream, seed);
+        }
     }
 }

@@ -92,6 +92,10 @@ impl Usage {
         if usage.cache_read == 0 {
             usage.cache_read = elsewhere;
         }
+        // Embeddings hosts may report the total alone, and all of it is input.
+        if usage.is_zero() {
+            usage.input_total = total;
+        }
         let mut usage = usage.with_cache_inside();
         // Gemini's chat endpoint leaves thoughts out of `completion_tokens` and counts them in the total alone.
         let hidden = total.saturating_sub(usage.total());
@@ -158,6 +162,7 @@ mod tests {
             ),
             (r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":15}"#, some(8, 0, 7, 5)),
             (r#"{"prompt_tokens":8,"total_tokens":8}"#, some(8, 0, 0, 0)),
+            (r#"{"total_tokens":3}"#, some(3, 0, 0, 0)),
             (r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":3}"#, some(8, 0, 2, 0)),
             (
                 r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":107,"prompt_tokens_details":{"cached_tokens":100}}"#,

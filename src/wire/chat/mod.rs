@@ -26,3 +26,4 @@ pub mod error;
 pub mod request;
 pub mod response;
 pub mod stream;
+pub mod tap;

@@ -1,0 +1,90 @@
+//! Laws that hold for any bytes, as functions that panic where one does not: the bodies of fuzz targets and of property tests.
+
+use super::raw::RawValue;
+use super::scan::{self, Fault, ScanError};
+use super::stream::Document;
+
+/// Cuts `data` into pieces of which some are empty, the same for the same `seed`.
+pub fn pieces(mut data: &[u8], mut seed: u64) -> Vec<&[u8]> {
+    let mut pieces = Vec::new();
+    while !data.is_empty() {
+        // A linear congruence is random enough to choose lengths: mostly short ones, now and then a long one.
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let len = (seed >> 59) as usize;
+        let len = if len > 28 { len << 5 } else { len % 7 };
+        let (piece, rest) = data.split_at(len.min(data.len()));
+        pieces.push(piece);
+        data = rest;
+    }
+    pieces
+}
+
+/// A walk over an object or array finds exactly the faults that [`scan::validate`] finds, save UTF-8, and gives out only values
+/// that are valid by themselves and stand where it says.
+pub fn walk_is_validate(data: &[u8]) {
+    let check = |fault: Option<ScanError>, end: usize| {
+        let theirs = scan::validate(if fault.is_none() { &data[..end] } else { data });
+        assert!(fault == theirs.err() || theirs.is_err_and(|e| e.what == Fault::Utf8), "{fault:?} but {theirs:?}");
+    };
+    let value_is_valid = |value: RawValue<'_>| match RawValue::parse(value.bytes()) {
+        Ok(again) => assert_eq!(again, value),
+        Err(e) => assert_eq!(e.what, Fault::Utf8),
+    };
+    match data.trim_ascii_start().first() {
+        Some(b'{') => {
+            let mut walk = scan::members(data);
+            for (key, value, at) in walk.by_ref() {
+                assert_eq!(&data[at], value.bytes());
+                assert!(scan::string_body(key.as_bytes()).is_ok());
+                assert!(key.eq_str(&key.unescape()) || std::str::from_utf8(key.as_bytes()).is_err());
+                value_is_valid(value);
+            }
+            check(walk.fault(), walk.position());
+        }
+        Some(b'[') => {
+            let mut walk = scan::elements(data);
+            for (value, at) in walk.by_ref() {
+                assert_eq!(&data[at], value.bytes());
+                value_is_valid(value);
+            }
+            check(walk.fault(), walk.position());
+        }
+        _ => {
+            assert_eq!(scan::members(data).count() + scan::elements(data).count(), 0);
+            let _ = scan::validate(data);
+        }
+    }
+}
+
+/// A document that arrives in pieces comes out as one that arrives whole; as long as it is valid, only top-level models differ,
+/// and what was captured is what a walk finds.
+pub fn document_ignores_cuts(data: &[u8], seed: u64) {
+    let run = |pieces: &[&[u8]]| {
+        let mut doc = Document::new(&["usage"], 64).replace_model("new");
+        let mut out = Vec::new();
+        for piece in pieces {
+            doc.feed(piece, &mut out);
+        }
+        doc.finish(&mut out);
+        (out, doc.captured("usage").map(|usage| usage.bytes().to_vec()), doc.is_whole())
+    };
+    let whole = run(&[data]);
+    assert_eq!(run(&pieces(data, seed)), whole);
+    if scan::validate(data).is_err() || !RawValue::new(data.trim_ascii()).is_object() {
+        return;
+    }
+    let (out, usage, is_whole) = whole;
+    let mut expected = Vec::new();
+    let mut from = 0;
+    for (key, value, at) in scan::members(data) {
+        if key.eq_str("model") && value.as_str().is_some() && at.len() <= 1024 {
+            expected.extend_from_slice(&data[from..at.start]);
+            expected.extend_from_slice(b"\"new\"");
+            from = at.end;
+        }
+    }
+    expected.extend_from_slice(&data[from..]);
+    assert_eq!(out, expected);
+    assert_eq!(usage.as_deref(), scan::find(data, "usage").map(RawValue::bytes).filter(|usage| usage.len() <= 64));
+    assert!(is_whole);
+}
