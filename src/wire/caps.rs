@@ -129,6 +129,13 @@ impl Caps {
         caps
     }
 
+    /// Whether a Chat request for this model has to go to the vendor's Responses endpoint: it has function tools and would think.
+    /// With an absent effort that is so for models that think by default.
+    pub fn needs_responses(&self, has_tools: bool, effort: Option<Effort>) -> bool {
+        let thinks = effort.map_or(self.thinks_by_default, |effort| effort != Effort::None);
+        !self.chat || (has_tools && thinks && !self.tools_with_effort_on_chat)
+    }
+
     /// Whether the model can be reached in this format.
     pub fn speaks(&self, format: Format) -> bool {
         match format {

@@ -123,3 +123,110 @@ pub fn is_user_side(item: &Item<'_>) -> bool {
         ItemKind::Reasoning(_) | ItemKind::Call(_) | ItemKind::Foreign(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::caps::Overrides;
+    use super::super::effort::Reasoning;
+    use super::super::envelope::Scope;
+    use super::super::item::Message;
+    use super::super::quirks::Host;
+    use super::*;
+
+    fn target(format: Format, host: Host, account: &str) -> Target<'static> {
+        let model = if format == Format::Messages { "claude-sonnet-4-5" } else { "gpt-5" };
+        Target::new(format, host, model, account, &Overrides::default())
+    }
+
+    fn sealed(family: Family, seal: Seal, scope: Scope) -> Vec<u8> {
+        let mut out = Vec::new();
+        let text = Text::plain("thought");
+        Envelope { family, scope, seal, id: Text::EMPTY, text, sealed: Text::plain("sig") }.write(&mut out);
+        out
+    }
+
+    fn shown() -> Vec<ReasoningPart<'static>> {
+        vec![ReasoningPart { kind: ReasoningKind::Summary, text: Text::plain("tho…") }]
+    }
+
+    const THINKING: (Family, Seal) = (Family::Anthropic, Seal::Thinking);
+    const ENCRYPTED: (Family, Seal) = (Family::OpenAi, Seal::Encrypted);
+
+    /// Properties 38 and 39, the rules: what belongs to another vendor, account or format never goes upstream as state.
+    #[test]
+    fn fates() {
+        let messages = target(Format::Messages, Host::Anthropic, "a");
+        let other = target(Format::Messages, Host::Anthropic, "b");
+        let responses = target(Format::Responses, Host::OpenAi, "a");
+        let vllm = target(Format::Responses, Host::Vllm, "a");
+        let compat = target(Format::Chat, Host::DeepSeek, "a");
+        let own = sealed(Family::Anthropic, Seal::Thinking, messages.scope);
+        let openai = sealed(Family::OpenAi, Seal::Encrypted, responses.scope);
+        let cut = &own[..own.len() - 3];
+        let rows: &[(&[u8], (Family, Seal), &Target<'_>, Fate)] = &[
+            (&own, ENCRYPTED, &messages, Fate::Native),
+            (&own, ENCRYPTED, &other, Fate::Drop),
+            (&own, ENCRYPTED, &responses, Fate::Drop),
+            (&own, ENCRYPTED, &compat, Fate::Drop),
+            (cut, ENCRYPTED, &messages, Fate::Drop),
+            (&openai, THINKING, &responses, Fate::Native),
+            (&openai, THINKING, &messages, Fate::Drop),
+            (b"EqQBnative", THINKING, &messages, Fate::Native),
+            (b"EqQBnative", THINKING, &responses, Fate::Drop),
+            (b"gAAAnative", ENCRYPTED, &responses, Fate::Native),
+            (b"gAAAnative", ENCRYPTED, &vllm, Fate::Drop),
+            (b"gAAAnative", ENCRYPTED, &messages, Fate::Drop),
+            (b"", THINKING, &compat, Fate::Plain),
+            (b"", THINKING, &messages, Fate::Drop),
+            (b"", THINKING, &responses, Fate::Drop),
+        ];
+        for (opaque, native, target, expected) in rows {
+            let item = opaque_of(RawStr::new(opaque), shown(), None, *native);
+            let got = fate(&item, target, &Policy::default(), &mut Ledger::new(true));
+            assert_eq!(got, *expected, "{} to {:?} {:?}", String::from_utf8_lossy(opaque), target.format, target.host);
+        }
+        let policy = Policy { foreign_reasoning_as_text: true, ..Policy::default() };
+        let item = opaque_of(RawStr::new(&own), shown(), None, ENCRYPTED);
+        assert_eq!(fate(&item, &responses, &policy, &mut Ledger::new(true)), Fate::AsText);
+    }
+
+    #[test]
+    fn an_envelope_restores_what_the_client_trimmed() {
+        let scope = Scope::new("a", "claude");
+        let bytes = sealed(Family::Anthropic, Seal::Thinking, scope);
+        let item = opaque_of(RawStr::new(&bytes), shown(), Some(Text::plain("rs_1")), ENCRYPTED);
+        assert!(item.parts[0].text.eq_str("thought") && item.id.is_none());
+        assert_eq!(item.opaque[0].scope, Some(scope));
+        assert!(item.opaque[0].bytes.eq_str("sig"));
+    }
+
+    #[test]
+    fn a_loop_that_lost_its_thinking_is_noticed() {
+        use super::super::args::ArgText;
+        use super::super::item::{CallKind, ToolCall, ToolResult};
+        let messages = target(Format::Messages, Host::Anthropic, "a");
+        let (call_id, name) = (Text::plain("c1"), Text::plain("f"));
+        let call = ToolCall {
+            kind: CallKind::Function,
+            item_id: None,
+            call_id: call_id.clone(),
+            namespace: None,
+            name,
+            input: ArgText::Quoted(Text::EMPTY),
+            opaque: None,
+            cache: None,
+        };
+        let result = ToolResult { call_id, kind: CallKind::Function, parts: vec![], is_error: false, cache: None };
+        let mut request = Request::new(Format::Chat);
+        request.reasoning = Reasoning { mode: Mode::Adaptive, ..Reasoning::default() };
+        let user = || Item::new(0, Message::new(Role::User, vec![]));
+        request.items = vec![user(), Item::new(1, call), Item::new(2, result)];
+        let policy = Policy::default();
+        assert!(thinking_lost(&request, &messages, &policy));
+        let signed = opaque_of(RawStr::new(b"native"), shown(), None, THINKING);
+        request.items.insert(1, Item::new(1, signed));
+        assert!(!thinking_lost(&request, &messages, &policy));
+        request.items.push(user());
+        assert!(!thinking_lost(&request, &messages, &policy), "a new question begins a new loop");
+    }
+}

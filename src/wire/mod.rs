@@ -10,7 +10,7 @@
 //! |---|---|
 //! | what a request says | [`item`], [`tools`], [`text`], [`args`], [`fields`] (every field's home), [`read`] (errors with paths) |
 //! | what the target can take | [`caps`] and [`models`], [`quirks`], [`plan`] (what comes from outside, what is left behind) |
-//! | what becomes of it | [`offer`] (tools), [`effort`] (reasoning), [`settle`] (the rest), [`turns`] (pairing), [`carry`] and [`envelope`] (reasoning state), [`names`], [`schema`], [`data_url`]; losses in [`loss`] |
+//! | what becomes of it | [`offer`] and [`choice`] (tools), [`effort`] and [`thinking`] (reasoning), [`settle`] (the rest), [`turns`] (pairing), [`carry`] and [`envelope`] (reasoning state), [`names`], [`schema`], [`data_url`]; losses in [`loss`] |
 //! | what an answer says | [`event`], [`usage`], [`fault`] |
 //! | what becomes of it | [`shape`] with [`shim`] and [`stop`]; [`answer`] (the fold) |
 
@@ -19,6 +19,7 @@ pub mod args;
 pub mod caps;
 pub mod carry;
 pub mod chat;
+pub mod choice;
 pub mod data_url;
 pub mod effort;
 pub mod envelope;
@@ -46,6 +47,7 @@ pub mod splice;
 pub mod stop;
 pub mod tap;
 pub mod text;
+pub mod thinking;
 pub mod tools;
 pub mod translate;
 pub mod turns;

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::Format;
 use super::caps::Structured;
+use super::choice::Choice;
 use super::effort::Mode;
 use super::item::{Item, ItemKind, OutputFormat, Request};
 use super::loss::{How, Ledger, Loss, Repair};
@@ -18,7 +19,7 @@ use super::schema;
 use super::text::Text;
 use super::tools::{CustomTool, FunctionTool, McpTool, Tool, ToolChoice, WebSearch};
 use crate::error::{Error, Kind};
-use crate::json::{RawStr, RawValue, write};
+use crate::json::{RawValue, write};
 
 /// The name of the tool that stands for structured output.
 pub const ANSWER_TOOL: &str = "json_response";
@@ -62,26 +63,6 @@ impl Schema<'_> {
     }
 }
 
-/// What to write into `tool_choice`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice<'a> {
-    Auto,
-    None,
-    Required,
-    /// The name as it is sent, and whether the target knows the tool as a custom one.
-    Tool {
-        name: String,
-        custom: bool,
-    },
-    /// C and R `allowed_tools` between those two: mode and sent names.
-    Allowed {
-        required: bool,
-        names: Vec<String>,
-    },
-    /// A choice of the target's own format, to be copied.
-    Native(RawValue<'a>),
-}
-
 /// All about tools that an encoder writes.
 #[derive(Debug, Clone, Default)]
 pub struct Offer<'r, 'a> {
@@ -113,23 +94,23 @@ pub fn offer<'r, 'a>(
     }
     maker.lacking()?;
     maker.answer_tool()?;
-    maker.from_history();
+    maker.name_from_history();
     maker.choose()?;
     Ok(maker.offer)
 }
 
-struct Maker<'m, 'r, 'a> {
-    request: &'r Request<'a>,
-    cx: &'m Context<'m>,
-    plan: &'m mut Plan,
-    ledger: &'m mut Ledger,
-    offer: Offer<'r, 'a>,
+pub(super) struct Maker<'m, 'r, 'a> {
+    pub(super) request: &'r Request<'a>,
+    pub(super) cx: &'m Context<'m>,
+    pub(super) plan: &'m mut Plan,
+    pub(super) ledger: &'m mut Ledger,
+    pub(super) offer: Offer<'r, 'a>,
     /// Server tools that the target lacks: index and type.
     lacking: Vec<(usize, String)>,
 }
 
 impl<'r, 'a> Maker<'_, 'r, 'a> {
-    fn to(&self) -> Format {
+    pub(super) fn to(&self) -> Format {
         self.cx.target.format
     }
 
@@ -144,7 +125,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
         }
     }
 
-    fn keeps_allowed(&self) -> bool {
+    pub(super) fn keeps_allowed(&self) -> bool {
         self.to() != Format::Messages && self.cx.target.host.is_native()
     }
 
@@ -198,10 +179,11 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
     }
 
     fn function(&mut self, at: usize, function: &'r FunctionTool<'a>) -> Result<(), Error> {
-        if let Some(schema) = function.schema.filter(|schema| !schema::has_object_root(*schema)) {
-            if self.to() == Format::Messages || !schema.is_object() {
-                return Err(read::invalid(&format!("tools.{at}"), "needs a schema whose root is an object"));
-            }
+        let bad_root = |schema: &RawValue<'_>| {
+            !schema.is_object() || (self.to() == Format::Messages && !schema::has_object_root(*schema))
+        };
+        if function.schema.as_ref().is_some_and(bad_root) {
+            return Err(read::invalid(&format!("tools.{at}"), "needs a schema whose root is an object"));
         }
         let name = self.register(at, function.namespace.as_ref(), &function.name, Shape::Function)?;
         let losses = [
@@ -323,7 +305,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
         Ok(sent)
     }
 
-    fn sent(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
+    pub(super) fn sent(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
         sent_name(self.cx, namespace, name)
     }
 
@@ -376,7 +358,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
     }
 
     /// Messages refuses calls in history without tools: name them again, and forbid their use.
-    fn from_history(&mut self) {
+    fn name_from_history(&mut self) {
         if self.to() != Format::Messages || !self.offer.tools.is_empty() {
             return;
         }
@@ -399,72 +381,6 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
             });
             self.offer.choice = Some(Choice::None);
         }
-    }
-
-    fn choose(&mut self) -> Result<(), Error> {
-        if self.offer.tools.is_empty() || self.offer.choice.is_some() {
-            return Ok(());
-        }
-        if self.offer.answer_tool {
-            self.offer.choice = Some(Choice::Tool { name: ANSWER_TOOL.to_owned(), custom: false });
-            (self.offer.forced, self.offer.parallel) = (true, Some(false));
-            return Ok(());
-        }
-        self.offer.choice = match &self.request.tool_choice {
-            None => None,
-            Some(ToolChoice::Auto) => Some(Choice::Auto),
-            Some(ToolChoice::None) => Some(Choice::None),
-            Some(ToolChoice::Required) => Some(Choice::Required),
-            Some(ToolChoice::Tool { namespace, name }) => Some(self.one(namespace.as_ref(), name)),
-            Some(ToolChoice::Allowed { required, names, .. }) if self.keeps_allowed() => {
-                let names = names.iter().map(|name| self.sent(None, name)).collect();
-                Some(Choice::Allowed { required: *required, names })
-            }
-            Some(ToolChoice::Allowed { required, .. }) => Some(if *required { Choice::Required } else { Choice::Auto }),
-            Some(ToolChoice::Server { format, raw, .. }) if *format == self.to() => Some(Choice::Native(*raw)),
-            Some(ToolChoice::Server { kind, .. }) => self.server_choice(*kind)?,
-        };
-        self.offer.forced =
-            matches!(self.offer.choice, Some(Choice::Required | Choice::Tool { .. } | Choice::Native(_)));
-        self.parallel()?;
-        if self.cx.target.quirks.has(Quirk::NoToolChoice) && self.offer.choice.take().is_some_and(|c| c != Choice::Auto)
-        {
-            self.ledger.drop(Loss::ToolChoice)?;
-        }
-        Ok(())
-    }
-
-    fn one(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> Choice<'a> {
-        let name = self.sent(namespace, name);
-        let custom = self.plan.tools.find(&name).is_some_and(|entry| entry.shape == Shape::Custom);
-        Choice::Tool { name, custom }
-    }
-
-    /// A forced server tool that was mapped (web search) keeps its force; the rest was refused before.
-    fn server_choice(&mut self, kind: RawStr<'_>) -> Result<Option<Choice<'a>>, Error> {
-        let searches = self.offer.tools.iter().any(|tool| matches!(tool, Offered::WebSearch(_)));
-        if searches && kind.as_bytes().starts_with(b"web_search") {
-            return Ok(Some(match self.to() {
-                Format::Messages => Choice::Tool { name: "web_search".to_owned(), custom: false },
-                _ => Choice::Required,
-            }));
-        }
-        Err(read::unsupported_tool(&"tool_choice", &format!("the tool `{}`", kind.unescape())))
-    }
-
-    fn parallel(&mut self) -> Result<(), Error> {
-        match self.request.parallel {
-            // Beside `none` the switch means nothing.
-            Some(false) if self.offer.choice == Some(Choice::None) => {}
-            Some(false) if self.cx.target.quirks.has(Quirk::NoParallel) => self.ledger.drop(Loss::Parallel)?,
-            Some(false) => self.offer.parallel = Some(false),
-            // The default of all three formats: said again only where the client did, at hosts that take every field.
-            Some(true) if self.to() != Format::Messages && self.cx.target.host.is_native() => {
-                self.offer.parallel = Some(true);
-            }
-            _ => {}
-        }
-        Ok(())
     }
 }
 
@@ -511,4 +427,209 @@ fn shim_schema(custom: &CustomTool<'_>) -> Vec<u8> {
         o.bool("additionalProperties", false);
     });
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::caps::Overrides;
+    use super::super::plan::{Policy, Target};
+    use super::super::quirks::Host;
+    use super::super::tools::{ClientTool, Grammar};
+    use super::*;
+    use crate::json::RawStr;
+
+    fn context(format: Format, host: Host, model: &'static str) -> Context<'static> {
+        Context::new(Target::new(format, host, model, "p", &Overrides::default()), "asked")
+    }
+
+    fn claude() -> Context<'static> {
+        context(Format::Messages, Host::Anthropic, "claude-opus-5")
+    }
+
+    fn gpt(model: &'static str) -> Context<'static> {
+        context(Format::Responses, Host::OpenAi, model)
+    }
+
+    fn function(name: &str, strict: Option<bool>) -> Tool<'static> {
+        let schema = Some(RawValue::new(br#"{"type":"object","properties":{"a":{"type":"string","minLength":1}}}"#));
+        Tool::Function(FunctionTool { name: Text::plain(name), schema, strict, ..FunctionTool::default() })
+    }
+
+    fn custom(name: &str) -> Tool<'static> {
+        let grammar = Some(Grammar { syntax: RawStr::new(b"lark"), definition: RawStr::new(br#"start: \"x\""#) });
+        Tool::Custom(CustomTool { name: Text::plain(name), grammar, ..CustomTool::default() })
+    }
+
+    fn server(format: Format, kind: &'static str) -> Tool<'static> {
+        Tool::Server { format, kind: RawStr::new(kind.as_bytes()), name: None, raw: RawValue::new(b"{}") }
+    }
+
+    fn search() -> Tool<'static> {
+        Tool::WebSearch(WebSearch {
+            format: Format::Responses,
+            name: None,
+            user_location: None,
+            allowed_domains: None,
+            blocked_domains: None,
+            max_uses: None,
+            context_size: None,
+            cache: None,
+        })
+    }
+
+    /// Names and choice as one line, the plan, and the header.
+    fn run(request: &Request<'_>, cx: &Context<'_>) -> Result<(String, Plan, String), Error> {
+        let mut plan = Plan::new(request.from, RawValue::new(b"{}"), cx);
+        let mut ledger = Ledger::new(cx.policy.strict);
+        let offer = offer(request, cx, &mut plan, &mut ledger)?;
+        let tools: Vec<String> = offer
+            .tools
+            .iter()
+            .map(|tool| match tool {
+                Offered::Function { name, strict, .. } => format!("{name}:{strict:?}"),
+                Offered::Custom { name, .. } => format!("custom {name}"),
+                Offered::WebSearch(_) => "search".to_owned(),
+                Offered::Mcp(_) => "mcp".to_owned(),
+                Offered::Native(_) => "native".to_owned(),
+            })
+            .collect();
+        Ok((format!("{} {:?}", tools.join(" "), offer.choice), plan, ledger.dropped_header().unwrap_or_default()))
+    }
+
+    fn asking(from: Format, tools: Vec<Tool<'static>>) -> Request<'static> {
+        Request { tools, ..Request::new(from) }
+    }
+
+    /// Property 31: `strict` is always said to Responses, and elsewhere only where it is a wish.
+    #[test]
+    fn strictness() {
+        let rows = [
+            (gpt("gpt-5"), None, "f:Some(false) None", ""),
+            (gpt("gpt-5"), Some(true), "f:Some(true) None", ""),
+            (claude(), None, "f:None None", ""),
+            (claude(), Some(true), "f:Some(true) None", "json_schema;approx"),
+            (context(Format::Chat, Host::Unknown, "m"), Some(true), "f:None None", "tools.0.strict;dropped"),
+        ];
+        for (cx, strict, tools, header) in rows {
+            let request = asking(Format::Chat, vec![function("f", strict)]);
+            let (got, _, dropped) = run(&request, &cx).unwrap();
+            assert_eq!((got.as_str(), dropped.as_str()), (tools, header), "{}", cx.target.model);
+        }
+    }
+
+    #[test]
+    fn custom_tools_are_kept_or_shimmed() {
+        let request = asking(Format::Responses, vec![custom("apply_patch")]);
+        let (got, plan, _) = run(&request, &gpt("gpt-5")).unwrap();
+        assert_eq!(got, "custom apply_patch None");
+        assert_eq!(plan.tools.find("apply_patch").unwrap().shape, Shape::Custom);
+        let (got, plan, _) = run(&request, &claude()).unwrap();
+        assert_eq!(got, "apply_patch:None None");
+        assert_eq!(plan.tools.find("apply_patch").unwrap().shape, Shape::ShimmedCustom);
+        let Tool::Custom(tool) = &request.tools[0] else { panic!() };
+        let schema = shim_schema(tool);
+        let description = RawValue::parse(&schema).unwrap().path(&["properties", "input", "description"]).unwrap();
+        assert!(description.as_str().unwrap().unescape().ends_with("lark grammar:\nstart: \"x\""));
+    }
+
+    /// Property 28, with namespaces: names are flattened and find their way back.
+    #[test]
+    fn names_find_their_way_back() {
+        let tool = FunctionTool {
+            namespace: Some(Text::plain("fs")),
+            name: Text::plain("read.all"),
+            ..FunctionTool::default()
+        };
+        let mut request = asking(Format::Responses, vec![Tool::Function(tool)]);
+        request.tool_choice =
+            Some(ToolChoice::Tool { namespace: Some(Text::plain("fs")), name: Text::plain("read.all") });
+        let (got, plan, _) = run(&request, &claude()).unwrap();
+        let entry = plan.tools.iter().next().unwrap();
+        assert!(entry.sent.starts_with("fs__read_all_"), "{}", entry.sent);
+        assert!(got.ends_with(&format!("name: {:?}, custom: false }})", entry.sent)), "{got}");
+        assert!(entry.name.eq_str("read.all") && entry.namespace.as_ref().unwrap().eq_str("fs"));
+        let twice = asking(Format::Chat, vec![function("f", None), function("f", None)]);
+        assert_eq!(run(&twice, &claude()).unwrap_err().param.as_deref(), Some("tools.1"));
+    }
+
+    #[test]
+    fn server_tools_are_an_offer() {
+        let mine = |extra: Vec<Tool<'static>>| {
+            asking(Format::Responses, std::iter::once(server(Format::Responses, "file_search")).chain(extra).collect())
+        };
+        let alone = mine(vec![]);
+        assert_eq!(run(&alone, &claude()).unwrap_err().code, Some("unsupported_tool"));
+        let mut beside = mine(vec![function("f", None)]);
+        let (got, _, dropped) = run(&beside, &claude()).unwrap();
+        assert_eq!((got.as_str(), dropped.as_str()), ("f:None None", "tools.0;dropped"));
+        beside.tool_choice = Some(ToolChoice::Server {
+            format: Format::Responses,
+            kind: RawStr::new(b"file_search"),
+            raw: RawValue::new(b"{}"),
+        });
+        assert_eq!(run(&beside, &claude()).unwrap_err().param.as_deref(), Some("tools.0"));
+        let mut cx = claude();
+        cx.policy = Policy { server_tools: ServerTools::Drop, ..Policy::default() };
+        assert_eq!(run(&alone, &cx).unwrap().0, " None");
+        assert_eq!(run(&alone, &gpt("gpt-5")).unwrap().0, "native None");
+        let (got, ..) = run(&asking(Format::Messages, vec![search()]), &gpt("gpt-5")).unwrap();
+        assert_eq!(got, "search None", "the only tool, and mapped");
+    }
+
+    #[test]
+    fn tools_with_a_schema_of_the_vendor_become_functions() {
+        let tool = |kind| Tool::Client { kind, name: Text::plain("t"), raw: RawValue::new(b"{}") };
+        let (got, ..) = run(&asking(Format::Messages, vec![tool(ClientTool::Bash)]), &gpt("gpt-5")).unwrap();
+        assert_eq!(got, "t:Some(false) None");
+        assert!(run(&asking(Format::Messages, vec![tool(ClientTool::Computer)]), &gpt("gpt-5")).is_err());
+        for kind in [ClientTool::Bash, ClientTool::TextEditor, ClientTool::Memory] {
+            assert!(RawValue::parse(kind.as_function().unwrap().1.as_bytes()).is_ok());
+        }
+    }
+
+    #[test]
+    fn choices() {
+        let with = |choice: Option<ToolChoice<'static>>, parallel| {
+            let mut request = asking(Format::Chat, vec![function("f", None), function("g", None)]);
+            (request.tool_choice, request.parallel) = (choice, parallel);
+            request
+        };
+        let one = ToolChoice::Tool { namespace: None, name: Text::plain("g") };
+        let allowed = ToolChoice::Allowed { required: true, names: vec![Text::plain("g")], raw: RawValue::new(b"{}") };
+        let offered = |request: &Request<'static>, cx: &Context<'static>| {
+            let mut plan = Plan::new(request.from, RawValue::new(b"{}"), cx);
+            let offer = offer(request, cx, &mut plan, &mut Ledger::new(false)).unwrap();
+            (offer.choice, offer.parallel, offer.forced, offer.tools.len())
+        };
+        let g = || Some(Choice::Tool { name: "g".to_owned(), custom: false });
+        assert_eq!(offered(&with(Some(one), None), &claude()), (g(), None, true, 2));
+        assert_eq!(offered(&with(None, Some(false)), &claude()), (None, Some(false), false, 2));
+        assert_eq!(
+            offered(&with(Some(ToolChoice::None), Some(false)), &claude()),
+            (Some(Choice::None), None, false, 2)
+        );
+        assert_eq!(offered(&with(Some(allowed.clone()), None), &claude()), (Some(Choice::Required), None, true, 1));
+        let names = vec!["g".to_owned()];
+        let kept = Some(Choice::Allowed { required: true, names });
+        assert_eq!(offered(&with(Some(allowed), None), &gpt("gpt-5")), (kept, None, false, 2));
+        let empty =
+            Request { tool_choice: Some(ToolChoice::Auto), parallel: Some(false), ..Request::new(Format::Chat) };
+        assert_eq!(offered(&empty, &claude()), (None, None, false, 0), "no tools, no choice");
+    }
+
+    #[test]
+    fn structured_output_without_support_is_a_forced_tool() {
+        let mut request = Request::new(Format::Chat);
+        request.format = OutputFormat::JsonSchema {
+            name: None,
+            description: None,
+            schema: RawValue::new(br#"{"type":"object"}"#),
+            strict: None,
+        };
+        let old = context(Format::Messages, Host::Anthropic, "claude-sonnet-4-20250514");
+        let (got, plan, _) = run(&request, &old).unwrap();
+        assert_eq!(got, "json_response:None Some(Tool { name: \"json_response\", custom: false })");
+        assert_eq!(plan.tools.find(ANSWER_TOOL).unwrap().shape, Shape::Answer);
+        assert_eq!(run(&request, &claude()).unwrap().0, " None");
+    }
 }

@@ -4,8 +4,8 @@
 //! with the request and kept until the answer ends; together with the stamps it is the [`Reply`] that encoders of responses see.
 
 use super::Format;
-use super::caps::Caps;
-use super::envelope::{Family, Scope};
+use super::caps::{Caps, Overrides};
+use super::envelope::{Family, Scope, model_family};
 use super::event::Note;
 use super::names::ToolTable;
 use super::quirks::{Host, Quirks};
@@ -23,6 +23,22 @@ pub struct Target<'c> {
     /// Whose opaque reasoning state this endpoint reads and writes.
     pub family: Family,
     pub scope: Scope,
+}
+
+impl<'c> Target<'c> {
+    /// A target with what is known of its host and model. `account` is the id of the provider's row; `overrides` and the words for
+    /// quirks come from its `provider_params`; the words are applied by the caller ([`Quirks::apply`]).
+    pub fn new(format: Format, host: Host, model: &'c str, account: &str, overrides: &Overrides) -> Target<'c> {
+        Target {
+            format,
+            host,
+            quirks: Quirks::of_host(host),
+            caps: Caps::for_model(format, host, model, overrides),
+            model,
+            family: Family::of(format, host),
+            scope: Scope::new(account, model_family(model)),
+        }
+    }
 }
 
 /// Choices of whoever runs the gateway. [`Policy::default`] holds the defaults of `translation.md`.
@@ -87,6 +103,13 @@ pub struct Context<'c> {
     pub session: Option<&'c str>,
     /// Estimated input tokens, if known already. Needed for old Claude models when the client gave no `max_tokens`.
     pub input_estimate: Option<u64>,
+}
+
+impl<'c> Context<'c> {
+    /// With the default policy and nothing known beside the target.
+    pub fn new(target: Target<'c>, client_model: &'c str) -> Context<'c> {
+        Context { target, policy: Policy::default(), client_model, session: None, input_estimate: None }
+    }
 }
 
 /// New ids and the time, from outside.

@@ -5,8 +5,6 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha256};
-
 use super::Format;
 use super::caps::SamplingRule;
 use super::fields;
@@ -17,7 +15,7 @@ use super::plan::{Context, Plan};
 use super::quirks::{Host, Quirk};
 use super::read;
 use super::text::Text;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::json::{RawStr, RawValue};
 
 /// What remains. `Some` must be written, `None` left out.
@@ -144,15 +142,13 @@ fn sampling<'a>(
     let native = target.host.is_native();
     let chat = target.format == Format::Chat;
     out.top_k = keep(asked.top_k, caps.top_k && !refused && !m_thinks, Loss::TopK, ledger)?;
-    let penalties = chat
-        && !openai_reasons
-        && !target.quirks.has(Quirk::NoPenalties)
-        && !minimal(cx)
-        && !(target.host == Host::Xai && thinks);
+    let free = chat && !openai_reasons && !minimal(cx);
+    let xai_thinks = target.host == Host::Xai && thinks;
+    let penalties = free && !xai_thinks && !target.quirks.has(Quirk::NoPenalties);
     out.frequency_penalty = keep(asked.frequency_penalty, penalties, Loss::FrequencyPenalty, ledger)?;
     out.presence_penalty = keep(asked.presence_penalty, penalties, Loss::PresencePenalty, ledger)?;
     out.seed = keep(asked.seed, chat && !minimal(cx), Loss::Seed, ledger)?;
-    out.logit_bias = keep(asked.logit_bias, chat && !openai_reasons && !minimal(cx), Loss::LogitBias, ledger)?;
+    out.logit_bias = keep(asked.logit_bias, free, Loss::LogitBias, ledger)?;
     let logprobs = caps.logprobs && !refused && !target.quirks.has(Quirk::NoLogprobs);
     if asked.logprobs || asked.top_logprobs.is_some_and(|n| n > 0) {
         if logprobs {
@@ -300,6 +296,10 @@ pub fn default_max_tokens(cx: &Context<'_>) -> u64 {
     }
 }
 
+/// A whole answer with more `max_tokens` than this is asked for as a stream and folded: the vendor's SDKs refuse to wait longer
+/// than ten minutes for one (`plan.upstream_stream`, set by the encoder of Messages requests).
+pub const FOLD_ABOVE: u64 = 21_000;
+
 /// Smallest `max_output_tokens` that OpenAI takes (Responses, and reasoning models on Chat).
 pub const OPENAI_MIN_TOKENS: u64 = 16;
 
@@ -316,17 +316,137 @@ pub fn openai_max_tokens(request: &Request<'_>, cx: &Context<'_>, ledger: &mut L
     Ok(Some(fits))
 }
 
-/// A conversation's fingerprint for account affinity: stable while the conversation grows.
-pub fn conversation_hash(system: &[u8], first_user: &[u8]) -> u64 {
-    let mut hash = Sha256::new();
-    hash.update((system.len() as u64).to_le_bytes());
-    hash.update(system);
-    hash.update(first_user);
-    let digest: [u8; 32] = hash.finalize().into();
-    digest[..8].iter().fold(0, |n, byte| n << 8 | u64::from(*byte))
-}
+#[cfg(test)]
+mod tests {
+    use super::super::caps::Overrides;
+    use super::super::plan::Target;
+    use super::*;
 
-/// Fails with the error of a request that lacks what every format needs.
-pub fn missing_model() -> Error {
-    Error::client(Kind::InvalidRequest, "`model` is required").param("model")
+    fn context(format: Format, host: Host, model: &'static str) -> Context<'static> {
+        Context::new(Target::new(format, host, model, "p", &Overrides::default()), "asked")
+    }
+
+    fn plan(cx: &Context<'_>) -> Plan {
+        Plan::new(Format::Chat, RawValue::new(b"{}"), cx)
+    }
+
+    fn number(text: &'static str) -> Option<Number<'static>> {
+        Some(Number(RawValue::new(text.as_bytes())))
+    }
+
+    #[test]
+    fn sampling_by_model() {
+        let claude = |model| context(Format::Messages, Host::Anthropic, model);
+        let rows = [
+            // target, thinks, temperature, top_p -> temperature, top_p, header
+            (claude("claude-sonnet-4-5"), false, "1.7", None, Some("1"), None, "temperature;clamped"),
+            (claude("claude-sonnet-4-5"), false, "0.50", Some("0.9"), Some("0.50"), None, "top_p;dropped"),
+            (claude("claude-3-haiku"), false, "0.5", Some("0.9"), Some("0.5"), Some("0.9"), ""),
+            (claude("claude-sonnet-4-5"), true, "0.5", Some("0.97"), None, Some("0.97"), "temperature;dropped"),
+            (claude("claude-opus-5"), false, "0.5", None, None, None, "temperature;dropped"),
+            (claude("claude-opus-5"), false, "1", Some("1.0"), None, None, ""),
+            (context(Format::Responses, Host::OpenAi, "gpt-5"), true, "0.5", None, None, None, "temperature;dropped"),
+            (context(Format::Responses, Host::OpenAi, "gpt-5.2"), false, "0.5", None, Some("0.5"), None, ""),
+            (context(Format::Responses, Host::OpenAi, "gpt-5.2"), true, "0.5", None, None, None, "temperature;dropped"),
+            (context(Format::Chat, Host::Kimi, "kimi-k2"), false, "0", None, Some("0.01"), None, "temperature;clamped"),
+            (context(Format::Chat, Host::Unknown, "llama"), false, "-1", None, Some("0"), None, "temperature;clamped"),
+        ];
+        for (cx, thinks, temperature, top_p, sent, sent_top_p, header) in rows {
+            let mut request = Request::new(Format::Chat);
+            (request.sampling.temperature, request.sampling.top_p) = (number(temperature), top_p.and_then(number));
+            let mut ledger = Ledger::new(false);
+            let got = settle(&request, &cx, thinks, &mut plan(&cx), &mut ledger).unwrap();
+            let what = format!("{} {temperature}", cx.target.model);
+            assert_eq!(got.temperature.as_deref(), sent.map(str::as_bytes), "{what}");
+            assert_eq!(got.top_p.map(|n| n.0.bytes()), sent_top_p.map(str::as_bytes), "{what}");
+            assert_eq!(ledger.dropped_header().unwrap_or_default(), header, "{what}");
+        }
+    }
+
+    /// Property 33: state that lives elsewhere is refused, and named.
+    #[test]
+    fn state_of_another_provider_is_refused() {
+        let cx = context(Format::Messages, Host::Anthropic, "claude-opus-5");
+        let check = |fill: fn(&mut Request<'static>), param: &str| {
+            let mut request = Request::new(Format::Responses);
+            fill(&mut request);
+            let error = settle(&request, &cx, false, &mut plan(&cx), &mut Ledger::new(false)).unwrap_err();
+            assert_eq!((error.kind.row().status, error.param.as_deref()), (400, Some(param)));
+        };
+        check(|r| r.state.previous = Some(RawValue::new(b"\"resp_1\"")), "previous_response_id");
+        check(|r| r.state.conversation = Some(RawValue::new(b"{}")), "conversation");
+        check(|r| r.state.prompt = Some(RawValue::new(b"{}")), "prompt");
+        check(|r| r.state.background = true, "background");
+        check(|r| r.sampling.n = Some(2), "n");
+    }
+
+    #[test]
+    fn stop_sequences_are_native_as_far_as_they_go() {
+        let mut request = Request::new(Format::Messages);
+        request.sampling.stop = ["a", "b", "c", "d", "e"].map(Text::plain).to_vec();
+        for (cx, native, emulated) in [
+            (context(Format::Messages, Host::Anthropic, "claude-opus-5"), 5, 0),
+            (context(Format::Chat, Host::OpenAi, "gpt-4o"), 4, 1),
+            (context(Format::Chat, Host::OpenAi, "o3"), 0, 5),
+            (context(Format::Responses, Host::OpenAi, "gpt-4o"), 0, 5),
+        ] {
+            let mut plan = plan(&cx);
+            let got = settle(&request, &cx, false, &mut plan, &mut Ledger::new(true)).unwrap();
+            assert_eq!((got.stop.len(), plan.stops.len()), (native, emulated), "{}", cx.target.model);
+        }
+    }
+
+    #[test]
+    fn identity_and_cache_key() {
+        let id = format!("user_{}_account_x_session_1234", "f".repeat(64));
+        let mut request = Request::new(Format::Messages);
+        request.identity.safety = Some(Text::plain(&id));
+        let openai = context(Format::Responses, Host::OpenAi, "gpt-5");
+        let got = settle(&request, &openai, false, &mut plan(&openai), &mut Ledger::new(true)).unwrap();
+        assert_eq!(got.safety.unwrap().as_bytes().len(), 64, "hashed");
+        assert!(got.cache_key.unwrap().eq_str("1234"));
+        request.identity.safety = Some(Text::plain(r#"{"device_id":"d","session_id":"s-9"}"#));
+        let got = settle(&request, &openai, false, &mut plan(&openai), &mut Ledger::new(true)).unwrap();
+        assert!(got.cache_key.unwrap().eq_str("s-9"));
+        let unknown = context(Format::Chat, Host::Unknown, "llama");
+        let got = settle(&request, &unknown, false, &mut plan(&unknown), &mut Ledger::new(true)).unwrap();
+        assert!(got.safety.is_none() && got.cache_key.is_none());
+    }
+
+    #[test]
+    fn tiers() {
+        let rows = [
+            (Format::Messages, Host::Anthropic, "default", Some("standard_only"), ""),
+            (Format::Messages, Host::Anthropic, "priority", Some("auto"), ""),
+            (Format::Messages, Host::Anthropic, "flex", None, "service_tier;dropped"),
+            (Format::Responses, Host::OpenAi, "standard_only", Some("default"), ""),
+            (Format::Responses, Host::OpenAi, "flex", Some("flex"), ""),
+            (Format::Chat, Host::Unknown, "auto", None, ""),
+        ];
+        for (format, host, asked, sent, header) in rows {
+            let cx = context(format, host, "m");
+            let mut request = Request::new(Format::Chat);
+            request.tier = Some(RawStr::new(asked.as_bytes()));
+            let mut ledger = Ledger::new(false);
+            let got = settle(&request, &cx, false, &mut plan(&cx), &mut ledger).unwrap();
+            assert_eq!(got.tier.as_deref(), sent, "{format} {asked}");
+            assert_eq!(ledger.dropped_header().unwrap_or_default(), header, "{format} {asked}");
+        }
+    }
+
+    /// Property 30, the defaults.
+    #[test]
+    fn limits() {
+        let cx = context(Format::Messages, Host::Anthropic, "claude-sonnet-4-20250514");
+        assert_eq!(default_max_tokens(&cx), 64_000);
+        assert_eq!(default_max_tokens(&Context { input_estimate: Some(150_000), ..cx }), 48_976);
+        assert_eq!(default_max_tokens(&context(Format::Messages, Host::Bedrock, "anthropic.claude-opus-5")), 8192);
+        let openai = context(Format::Responses, Host::OpenAi, "gpt-4o");
+        let mut request = Request::new(Format::Chat);
+        for (asked, sent) in [(None, None), (Some(5), Some(16)), (Some(100), Some(100)), (Some(1 << 40), Some(16_384))]
+        {
+            request.max_tokens = asked;
+            assert_eq!(openai_max_tokens(&request, &openai, &mut Ledger::new(false)).unwrap(), sent);
+        }
+    }
 }

@@ -11,7 +11,6 @@
 //! | `Finished` | `Usage`, `Tier` | `Over` at `End` |
 //! | `Over` | nothing | |
 
-use super::answer::Ended;
 use super::envelope::{self, Envelope};
 use super::event::{Block, Event, Finish, Note, Reason, Status};
 use super::item::CallKind;
@@ -22,7 +21,7 @@ use super::stop::{StopScan, Watch};
 use super::text::Text;
 use super::usage::Usage;
 use crate::error::{Error, Kind};
-use crate::json::{RawStr, write};
+use crate::json::RawStr;
 
 /// Where shaped events go: an encoder or a fold.
 pub type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
@@ -390,18 +389,5 @@ impl Shape {
         }
         self.phase = Phase::Over;
         out(Event::End, reply);
-    }
-}
-
-/// A finish as an owned value, for encoders that hold it back until usage is final.
-pub fn hold(finish: &Finish<'_>) -> Ended {
-    finish.into()
-}
-
-/// The text of a stop sequence as a JSON string, or `null`.
-pub fn write_stop(stop: Option<RawStr<'_>>, out: &mut Vec<u8>) {
-    match stop {
-        Some(stop) => write::raw_string(out, stop),
-        None => out.extend_from_slice(b"null"),
     }
 }

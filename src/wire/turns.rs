@@ -11,10 +11,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use super::Format;
 use super::carry::is_user_side;
-use super::item::{CallKind, Item, ItemKind, Message, Part, Request, Role, Src, ToolCall, ToolResult};
-use super::loss::{Ledger, Repair};
-use super::plan::Policy;
+use super::item::{Item, ItemKind, Message, Part, Request, Role, Src, ToolCall, ToolResult};
+use super::loss::{Ledger, Loss, Repair};
+use super::plan::{Context, Policy};
+use super::quirks::Quirk;
 use super::text::Text;
 use crate::error::{Error, Kind};
 
@@ -227,12 +229,39 @@ pub fn turns<'t, 'a>(items: &'t [Item<'a>]) -> Vec<Turn<'t, 'a>> {
     items.chunk_by(|a, b| side(a) == side(b)).map(|items| Turn { side: side(&items[0]), items }).collect()
 }
 
-/// The request ends with words of the assistant, for the model to go on from.
-pub fn is_prefill(items: &[Item<'_>]) -> bool {
-    items.last().is_some_and(|item| match &item.kind {
-        ItemKind::Message(message) => message.role == Role::Assistant,
-        _ => false,
-    })
+/// What to do with words of the assistant at the end of a conversation, for the model to go on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefill {
+    /// There are none.
+    None,
+    /// The target goes on from them.
+    Keep,
+    /// The message goes, and its text becomes an instruction to begin with it, in a user message at the end.
+    Hint,
+}
+
+/// Decides about a prefill, or refuses the request.
+pub fn prefill(items: &[Item<'_>], cx: &Context<'_>, ledger: &mut Ledger) -> Result<Prefill, Error> {
+    match items.last().map(|item| &item.kind) {
+        Some(ItemKind::Message(message)) if message.role == Role::Assistant => {}
+        _ => return Ok(Prefill::None),
+    }
+    let target = &cx.target;
+    let takes = match target.format {
+        Format::Chat => target.quirks.has(Quirk::ContinueFinal),
+        Format::Messages => target.caps.prefill,
+        Format::Responses => false,
+    };
+    if takes {
+        return Ok(Prefill::Keep);
+    }
+    if cx.policy.prefill_as_hint {
+        ledger.approx(Loss::Prefill)?;
+        return Ok(Prefill::Hint);
+    }
+    let note =
+        "the conversation ends with the assistant, and this model cannot go on from its words; end with a user message";
+    Err(Error::client(Kind::Unsupported, note).param("messages").code("prefill_unsupported"))
 }
 
 /// The text of a result's parts, for targets that take text alone: texts joined by line ends, other parts left to the caller.
@@ -261,11 +290,6 @@ pub fn search_text<'a>(part: &Part<'a>) -> Text<'a> {
     Text::join(&head, "")
 }
 
-/// Whether a call and its result are of a custom tool.
-pub fn is_custom(kind: CallKind) -> bool {
-    kind == CallKind::Custom
-}
-
 /// An id as it is sent to a target with this rule; counts a replacement.
 pub fn sent_id<'t>(rule: super::names::IdRule, id: &'t Text<'_>, ledger: &mut Ledger) -> Text<'t> {
     let plain = id.unescape();
@@ -280,9 +304,8 @@ pub fn sent_id<'t>(rule: super::names::IdRule, id: &'t Text<'_>, ledger: &mut Le
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
     use super::super::args::ArgText;
-    use super::super::item::ReasoningItem;
+    use super::super::item::{CallKind, ReasoningItem};
     use super::*;
 
     fn call(id: &str) -> ItemKind<'static> {
@@ -401,6 +424,5 @@ mod tests {
         assert_eq!(cut, expected.map(|(side, items)| (side, items.to_owned())));
         let (results, rest) = turns(&items)[2].split_results();
         assert_eq!((shown(results), shown(rest)), ("r1".to_owned(), "u s".to_owned()));
-        assert!(is_prefill(&items) && !is_prefill(&items[..2]));
     }
 }

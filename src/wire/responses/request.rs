@@ -23,8 +23,9 @@ pub fn decode<'a>(_body: RawValue<'a>, _ledger: &mut Ledger) -> Result<Request<'
 /// Writes the request for a provider of this format.
 ///
 /// In this order, each decided in one shared place: tools by [`offer::offer`](crate::wire::offer::offer), reasoning by
-/// [`effort`](crate::wire::effort), the rest by [`settle::settle`](crate::wire::settle::settle), the conversation by
-/// [`turns::pair`](crate::wire::turns::pair) and [`turns::turns`](crate::wire::turns::turns), reasoning items by
+/// [`thinking`](crate::wire::thinking), the rest by [`settle::settle`](crate::wire::settle::settle), the conversation by
+/// [`turns::pair`](crate::wire::turns::pair) and [`turns::turns`](crate::wire::turns::turns), a trailing assistant message by
+/// [`turns::prefill`](crate::wire::turns::prefill), reasoning items by
 /// [`carry::fate`](crate::wire::carry::fate), tool names in history by [`offer::sent_name`](crate::wire::offer::sent_name), call
 /// ids by [`turns::sent_id`](crate::wire::turns::sent_id). Losses of content are entered in `ledger`; its `Err` (strict mode) is
 /// passed on with `?`.
