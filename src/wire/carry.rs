@@ -163,7 +163,8 @@ mod tests {
         let own = sealed(Family::Anthropic, Seal::Thinking, messages.scope);
         let openai = sealed(Family::OpenAi, Seal::Encrypted, responses.scope);
         let cut = &own[..own.len() - 3];
-        let rows: &[(&[u8], (Family, Seal), &Target<'_>, Fate)] = &[
+        type Row<'r> = (&'r [u8], (Family, Seal), &'r Target<'r>, Fate);
+        let rows: &[Row<'_>] = &[
             (&own, ENCRYPTED, &messages, Fate::Native),
             (&own, ENCRYPTED, &other, Fate::Drop),
             (&own, ENCRYPTED, &responses, Fate::Drop),

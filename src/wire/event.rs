@@ -14,14 +14,13 @@
 //! | `Finish` | once, after every `Close` |
 //! | `End` | last, once; or `Fail` in its place |
 
+use super::envelope::Seal;
 use super::item::{CallKind, ReasoningKind};
 use super::plan::Reply;
 use super::usage::Usage;
 use crate::error::Error;
 use crate::json::{RawStr, RawValue};
 use crate::sse::Frame;
-
-use super::envelope::Seal;
 
 /// One step of an answer.
 #[derive(Debug)]
@@ -221,7 +220,8 @@ pub type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
 pub trait Decode {
     /// Takes one frame and pushes zero to many events.
     ///
-    /// An error event of the provider is pushed as [`Event::Fail`]. `Err` is for frames that are no valid JSON of the format: the
+    /// An error event of the provider is pushed as [`Event::Fail`]: `<format>::error::read` recognises it,
+    /// [`fault::error`](super::fault::error) says what it is. `Err` is for frames that are no valid JSON of the format: the
     /// caller treats it as `Fail`. After `Fail` or `End` the decoder is not called again. `[DONE]` ends Chat and is ignored by
     /// the others. Data is checked for UTF-8 and JSON here, once (`RawValue::parse`).
     fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;

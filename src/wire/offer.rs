@@ -9,7 +9,7 @@ use super::Format;
 use super::caps::Structured;
 use super::choice::Choice;
 use super::effort::Mode;
-use super::item::{Item, ItemKind, OutputFormat, Request};
+use super::item::{CallKind, Item, ItemKind, OutputFormat, Request};
 use super::loss::{How, Ledger, Loss, Repair};
 use super::names::{self, Shape, ToolEntry};
 use super::plan::{Context, Plan, ServerTools};
@@ -73,7 +73,9 @@ pub struct Offer<'r, 'a> {
     pub parallel: Option<bool>,
     /// The choice names one tool or demands any: manual thinking is refused together with it.
     pub forced: bool,
-    /// Structured output is asked for through [`ANSWER_TOOL`]: `output_config.format` must not be written.
+    /// Structured output is asked for through [`ANSWER_TOOL`]: `output_config.format` must not be written. If this is `false` and
+    /// the target has no structured output either (beside other tools, or while thinking), the encoder asks for the schema in
+    /// an instruction and enters `json_schema;approx`.
     pub answer_tool: bool,
 }
 
@@ -249,7 +251,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
     }
 
     fn custom(&mut self, at: usize, custom: &'r CustomTool<'a>) -> Result<(), Error> {
-        let known = self.cx.target.caps.custom_tools && self.to() != Format::Messages;
+        let known = keeps_custom(self.cx, CallKind::Custom);
         let shape = if known { Shape::Custom } else { Shape::ShimmedCustom };
         let name = self.register(at, custom.namespace.as_ref(), &custom.name, shape)?;
         if known {
@@ -388,6 +390,12 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 pub fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
     let namespace = namespace.map(|n| n.unescape().into_owned());
     names::tool_name(cx.target.caps.tool_names, namespace.as_deref(), &name.unescape()).into_owned()
+}
+
+/// Whether a call in history, and its result, stay calls of a custom tool at the target; otherwise they are calls of a function
+/// whose input is shimmed.
+pub fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
+    kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format != Format::Messages
 }
 
 fn names_tool(names: &[Text<'_>], tool: &Tool<'_>) -> bool {

@@ -44,7 +44,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
     plan.include_usage = request.include_usage;
-    plan.display_omitted = request.reasoning.show == Some(Show::Omitted);
+    plan.display_omitted = from == Format::Messages && request.reasoning.show == Some(Show::Omitted);
     plan.logprobs = request.sampling.logprobs || request.sampling.top_logprobs.is_some_and(|n| n > 0);
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     match cx.target.format {
@@ -319,5 +319,69 @@ fn deliver(
     }
     if ends {
         *phase = Phase::Over;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::caps::Overrides;
+    use super::super::plan::{Target, TestStamps};
+    use super::super::quirks::Host;
+    use super::*;
+
+    fn translator(client: Format, provider: Format, stream: bool) -> Translator {
+        let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
+        let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
+        plan.stream = stream;
+        Translator::new(Reply::new(plan, Box::new(TestStamps::default()), "req_1"))
+    }
+
+    fn pairs() -> impl Iterator<Item = (Format, Format)> {
+        Format::ALL.into_iter().flat_map(|a| Format::ALL.into_iter().map(move |b| (a, b))).filter(|(a, b)| a != b)
+    }
+
+    /// Property 57, early errors: nothing is written, the kind stays, another provider can be tried.
+    #[test]
+    fn a_failure_before_content_is_an_error() {
+        for (client, provider) in pairs() {
+            for stream in [true, false] {
+                let mut out = Vec::new();
+                let mut cut = translator(client, provider, stream);
+                assert!(cut.end(&mut out).is_err(), "{client} {provider}: an empty answer");
+                let mut reset = translator(client, provider, stream);
+                let error = reset.fail(Error::upstream(Kind::UpstreamConnect, "reset"), &mut out).unwrap_err();
+                assert_eq!((error.kind, reset.phase()), (Kind::UpstreamConnect, Phase::Over));
+                let mut refused = translator(client, provider, stream);
+                let body = br#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+                assert_eq!(refused.body(body, &mut out).unwrap_err().kind, Kind::Overloaded);
+                let mut nonsense = translator(client, provider, stream);
+                assert_eq!(nonsense.body(b"<html>", &mut out).unwrap_err().kind, Kind::UpstreamFault);
+                assert!(out.is_empty(), "{client} {provider}");
+                assert!(refused.failure().is_none() && refused.usage().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_waiting_client_commits_a_stream_and_no_whole_answer() {
+        for (client, provider) in pairs() {
+            let mut out = Vec::new();
+            let mut whole = translator(client, provider, false);
+            assert!(!whole.wait(&mut out) && whole.phase() == Phase::Waiting);
+            let mut stream = translator(client, provider, true);
+            assert!(stream.wait(&mut out) && stream.phase() == Phase::Committed);
+            let failed = stream.fail(Error::upstream(Kind::UpstreamTimeout, "late"), &mut out);
+            assert!(failed.is_ok(), "told inside the stream");
+            assert_eq!(stream.failure().map(|e| e.kind), Some(Kind::UpstreamTimeout));
+        }
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_refused() {
+        let target = Target::new(Format::Messages, Host::Anthropic, "claude-opus-5", "p", &Overrides::default());
+        let cx = Context::new(target, "asked");
+        for (body, kind) in [(&b"{"[..], Kind::InvalidJson), (b"[]", Kind::InvalidType)] {
+            assert_eq!(request(Format::Chat, body, &cx).unwrap_err().kind, kind);
+        }
     }
 }
