@@ -14,7 +14,7 @@ fn request(size: usize, text: &str) -> Vec<u8> {
         o.str("model", "gpt-x");
         o.bool("stream", true);
         o.array("messages", |a| {
-            for _ in 0..size / (text.len() + 30) {
+            for _ in 0..(size / (text.len() + 30)).max(1) {
                 a.object(|o| {
                     o.str("role", "user");
                     o.str("content", text);

@@ -5,6 +5,7 @@
 //! harmless (`None`, U+FFFD) and never panic.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use super::scan;
@@ -40,6 +41,15 @@ impl<'a> RawStr<'a> {
 
     /// Whether the text is `text`, decoding escapes only where they stand.
     pub fn eq_str(self, text: &str) -> bool {
+        match self.0.len().cmp(&text.len()) {
+            // An escape is longer than what it stands for, so only a longer body needs decoding.
+            Ordering::Less => false,
+            Ordering::Equal => self.0 == text.as_bytes() && !self.has_escapes(),
+            Ordering::Greater => self.has_escapes() && self.eq_decoded(text),
+        }
+    }
+
+    fn eq_decoded(self, text: &str) -> bool {
         let mut rest = text.as_bytes();
         let mut utf8 = [0; 4];
         for piece in Pieces(self.0) {

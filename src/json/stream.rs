@@ -21,7 +21,7 @@
 use memchr::memchr2;
 
 use super::raw::{RawStr, RawValue};
-use super::scan::{self, Nest, Open, skip_space};
+use super::scan::{self, Nest, Open, plain_run, skip_space};
 
 /// A key is compared up to this many escaped bytes; a longer one is none of ours.
 const MAX_KEY: usize = 64;
@@ -226,48 +226,59 @@ impl Document {
         end + usize::from(next == State::Colon)
     }
 
-    fn in_text(&mut self, piece: &mut Piece<'_>, pos: usize) -> usize {
+    fn in_text(&mut self, piece: &mut Piece<'_>, mut pos: usize) -> usize {
+        let input = piece.input;
         if self.state == State::TextEscape {
             self.state = State::Text;
-            return pos + 1;
+            pos += 1;
         }
-        let input = piece.input;
-        match memchr2(b'"', b'\\', &input[pos..]) {
-            None => input.len(),
-            Some(n) if input[pos + n] == b'\\' => {
-                self.state = State::TextEscape;
-                pos + n + 1
-            }
-            Some(n) => {
-                self.state = State::Nested;
-                self.end_of_part(piece, pos + n + 1)
+        loop {
+            pos = plain_run(input, pos);
+            match input.get(pos) {
+                None => return input.len(),
+                Some(b'"') => {
+                    self.state = State::Nested;
+                    return self.end_of_part(piece, pos + 1);
+                }
+                Some(b'\\') if pos + 1 == input.len() => {
+                    self.state = State::TextEscape;
+                    return input.len();
+                }
+                Some(b'\\') => pos += 2,
+                // A control character is a fault that hurts nobody here.
+                Some(_) => pos += 1,
             }
         }
     }
 
-    fn in_nested(&mut self, piece: &mut Piece<'_>, pos: usize) -> usize {
+    fn in_nested(&mut self, piece: &mut Piece<'_>, mut pos: usize) -> usize {
         self.state = State::Nested;
-        let is_bracket = |b: &u8| matches!(b, b'"' | b'{' | b'}' | b'[' | b']');
-        let Some(n) = piece.input[pos..].iter().position(is_bracket) else { return piece.input.len() };
-        let (byte, next) = (piece.input[pos + n], pos + n + 1);
-        let step = match byte {
-            b'"' => {
-                self.state = State::Text;
-                return next;
+        let is_mark = |b: &u8| matches!(b, b'"' | b'{' | b'}' | b'[' | b']');
+        while let Some(n) = piece.input[pos..].iter().position(is_mark) {
+            let byte = piece.input[pos + n];
+            pos += n + 1;
+            let goes_on = match byte {
+                b'"' => {
+                    self.state = State::Text;
+                    return pos;
+                }
+                b'{' => self.nest.push(Open::Object).is_ok(),
+                b'[' => self.nest.push(Open::Array).is_ok(),
+                _ => {
+                    let open = self.nest.top();
+                    self.nest.pop();
+                    open == Some(if byte == b'}' { Open::Object } else { Open::Array })
+                }
+            };
+            if !goes_on {
+                self.abandon(piece);
+                return piece.input.len();
             }
-            b'{' => self.nest.push(Open::Object).is_ok(),
-            b'[' => self.nest.push(Open::Array).is_ok(),
-            _ => {
-                let matches = self.nest.top() == Some(if byte == b'}' { Open::Object } else { Open::Array });
-                self.nest.pop();
-                matches
+            if self.nest.depth() == 1 {
+                return self.end_of_part(piece, pos);
             }
-        };
-        if !step {
-            self.abandon(piece);
-            return piece.input.len();
         }
-        self.end_of_part(piece, next)
+        piece.input.len()
     }
 
     fn in_scalar(&mut self, piece: &mut Piece<'_>, pos: usize) -> usize {

@@ -37,11 +37,9 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let walk = &mut self.0;
         let at = walk.next_at()?;
-        let colon = walk.check(skip_key(walk.buf, at))?;
-        // The colon and the space around it follow the closing quote, which is the last quote before the value.
-        let close = memchr::memrchr(b'"', &walk.buf[..colon])?;
-        let range = walk.value(colon)?;
-        Some((RawStr::new(&walk.buf[at + 1..close]), RawValue::new(&walk.buf[range.clone()]), range))
+        let (key_end, value) = walk.check(skip_key(walk.buf, at))?;
+        let range = walk.value(value)?;
+        Some((RawStr::new(&walk.buf[at + 1..key_end - 1]), RawValue::new(&walk.buf[range.clone()]), range))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Server-sent events: bytes in, frames out ([`frame`]), and back ([`write`]); [`property`] holds the laws of framing.
+//! Server-sent events: bytes in, frames out ([`frame`]), and back ([`mod@write`]); [`property`] holds the laws of framing.
 
 pub mod frame;
 pub mod property;
