@@ -304,9 +304,10 @@ pub(super) fn write_cache(o: &mut write::Object<'_>, point: CachePoint) {
     });
 }
 
-/// All breakpoints of a request, in whatever place.
+/// All breakpoints of a request, in whatever place; those on blank text go with it.
 fn count(request: &Request<'_>) -> usize {
-    let parts = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache().is_some()).count();
+    let stays = |part: &&Part<'_>| !matches!(part, Part::Text(part) if part.text.is_blank());
+    let parts = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache().is_some()).filter(stays).count();
     let items = |item: &Item<'_>| match &item.kind {
         ItemKind::Message(message) => parts(&message.parts),
         ItemKind::Call(call) => usize::from(call.cache.is_some()),

@@ -350,6 +350,7 @@ impl Decode for Decoder {
             return Ok(());
         }
         let event = RawValue::parse(data).map_err(|e| {
+            self.phase = Phase::Over;
             Error::upstream(Kind::UpstreamFault, "the upstream sent an event that is not JSON").detail(e)
         })?;
         let fields = Fields::of(event);
