@@ -11,7 +11,7 @@
 //! | a speaker's message | another | the end of the message, the head of the next |
 //! | none any more | any | the head of the next message |
 
-use super::parts::{Blocks, write_text};
+use super::parts::{self, Blocks, write_text};
 use crate::error::Error;
 use crate::json::write;
 use crate::wire::Format;
@@ -166,6 +166,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         for (n, item) in rest.iter().enumerate() {
             let ItemKind::Message(message) = &item.kind else { continue };
             let path = self.blocks.request.path(item);
+            self.name(message)?;
             if !is_system(item) {
                 message.parts.iter().try_for_each(|part| self.part(Speaker::User, part, &path))?;
             } else if n >= tail && self.takes_system() {
@@ -175,6 +176,14 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             }
         }
         Ok(())
+    }
+
+    /// Messages of this format have no name, and it is never put into the text.
+    fn name(&mut self, message: &Message<'_>) -> Result<(), Error> {
+        match message.name {
+            Some(_) => self.blocks.ledger.drop(Loss::MessageName),
+            None => Ok(()),
+        }
     }
 
     /// Whether a system message may stand here: the model takes them, and the user spoke last.
@@ -229,12 +238,12 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             o.str("type", "tool_result");
             o.raw_str("tool_use_id", id.raw());
             match result.parts.as_slice() {
+                parts if parts.iter().all(parts::is_blank) => parts.iter().for_each(|part| {
+                    self.blocks.skips(part);
+                }),
                 [Part::Text(only)] if only.cache.is_none() && only.citations.is_none() => {
-                    if !only.text.is_blank() {
-                        o.raw_str("content", only.text.raw());
-                    }
+                    o.raw_str("content", only.text.raw());
                 }
-                parts if parts.iter().all(|part| self.blocks.skips(part)) => {}
                 parts => outcome = self.blocks.list(parts, &path, o.key("content")),
             }
             if result.is_error {
@@ -248,6 +257,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     fn assistant(&mut self, item: &Item<'a>) -> Result<(), Error> {
         match &item.kind {
             ItemKind::Message(message) => {
+                self.name(message)?;
                 for part in &message.parts {
                     if matches!(part, Part::Image(_) | Part::File(_)) {
                         self.blocks.ledger.moved(Loss::AssistantImage)?;

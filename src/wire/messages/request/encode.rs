@@ -51,6 +51,9 @@ pub fn encode(
     let offer = offer::offer(request, cx, plan, ledger)?;
     let think = think(request, cx, offer.forced, ledger)?;
     let settled = settle::settle(request, cx, think.thinks, plan, ledger)?;
+    if cx.target.host != Host::Anthropic && settled.tier.as_deref() == Some("standard_only") {
+        ledger.drop(Loss::ServiceTier)?;
+    }
     let format = form(request, cx, &offer, ledger)?;
     let mut items = turns::pair(request, &cx.policy, ledger)?;
     // Thinking without what was thought: the provider refuses a turn that ends so.

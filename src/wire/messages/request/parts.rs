@@ -37,18 +37,13 @@ impl Blocks<'_, '_> {
         }
     }
 
-    /// The provider refuses blank text.
+    /// The provider refuses blank text; what is not even empty is counted.
     pub fn skips(&mut self, part: &Part<'_>) -> bool {
-        let text = match part {
-            Part::Text(part) => &part.text,
-            Part::Refusal(text) => text,
-            _ => return false,
-        };
-        let blank = text.is_blank();
-        if blank && !text.is_empty() {
+        let Some(text) = text_of(part).filter(|text| text.is_blank()) else { return false };
+        if !text.is_empty() {
             self.ledger.repair(Repair::BlankText);
         }
-        blank
+        true
     }
 
     /// Writes one part as a block. `path` is the client's path to what holds it. Blank text is the caller's to skip.
@@ -190,6 +185,19 @@ impl Blocks<'_, '_> {
     }
 }
 
+/// The text of a part that becomes a text block.
+fn text_of<'p, 'a>(part: &'p Part<'a>) -> Option<&'p Text<'a>> {
+    match part {
+        Part::Text(part) => Some(&part.text),
+        Part::Refusal(text) => Some(text),
+        _ => None,
+    }
+}
+
+pub(super) fn is_blank(part: &Part<'_>) -> bool {
+    text_of(part).is_some_and(Text::is_blank)
+}
+
 /// A checked `source`.
 enum Source<'s> {
     Base64 {
@@ -306,7 +314,7 @@ pub(super) fn write_cache(o: &mut write::Object<'_>, point: CachePoint) {
 
 /// All breakpoints of a request, in whatever place; those on blank text go with it.
 fn count(request: &Request<'_>) -> usize {
-    let stays = |part: &&Part<'_>| !matches!(part, Part::Text(part) if part.text.is_blank());
+    let stays = |part: &&Part<'_>| !is_blank(part);
     let parts = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache().is_some()).filter(stays).count();
     let items = |item: &Item<'_>| match &item.kind {
         ItemKind::Message(message) => parts(&message.parts),

@@ -305,11 +305,13 @@ impl Decoder {
         sink(Event::Finish(reason::finish(reason, said)));
     }
 
-    fn event(&mut self, kind: &[u8], fields: &Fields<'_>, sink: Sink<'_>) {
+    /// `false` for an event that is not known.
+    fn event(&mut self, kind: &[u8], fields: &Fields<'_>, sink: Sink<'_>) -> bool {
         let null = RawValue::new(b"null");
         match kind {
             b"content_block_delta" => self.delta(fields.index, fields.delta.unwrap_or(null), sink),
-            b"content_block_start" if self.phase == Phase::Live => {
+            b"content_block_start" if self.phase != Phase::Live => sink(Event::Note(Note::Disorder)),
+            b"content_block_start" => {
                 let index = fields.index.unwrap_or(u64::from(self.next));
                 self.block_start(index, fields.block.unwrap_or(null), sink);
             }
@@ -338,8 +340,9 @@ impl Decoder {
                 sink(Event::End);
             }
             b"ping" => {}
-            _ => sink(Event::Note(Note::UnknownEvent)),
+            _ => return false,
         }
+        true
     }
 }
 
@@ -355,18 +358,18 @@ impl Decode for Decoder {
         })?;
         let fields = Fields::of(event);
         let kind = fields.kind.map(RawStr::as_bytes).or(frame.event).unwrap_or_default();
-        match kind {
-            b"error" | b"" => match error::read(data) {
+        // A host that was asked for a stream and answers with the whole in one event.
+        if kind == b"message" {
+            self.message(event, sink);
+        } else if !self.event(kind, &fields, sink) {
+            match error::read(data) {
                 Some(read) => self.fail(fault::error(None, &read), sink),
-                None if kind.is_empty() => sink(Event::Note(Note::UnknownEvent)),
-                None => {
+                None if kind == b"error" => {
                     let note = "the upstream reported an error without a message";
                     self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
                 }
-            },
-            // A host that was asked for a stream and answers with the whole in one event.
-            b"message" => self.message(event, sink),
-            kind => self.event(kind, &fields, sink),
+                None => sink(Event::Note(Note::UnknownEvent)),
+            }
         }
         Ok(())
     }

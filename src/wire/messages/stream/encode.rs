@@ -27,7 +27,7 @@ pub struct Encoder {
     blocks: Blocks,
     usage: Option<Usage>,
     tier: Option<&'static str>,
-    finish: Option<Ended>,
+    finish: Option<Box<Ended>>,
     /// The text of a refusal, escaped.
     refused: Vec<u8>,
 }
@@ -62,7 +62,7 @@ impl Encoder {
                 }
                 self.blocks.bytes(ix, raw, out)
             }
-            Event::Reason { ix, part, raw, .. } => self.blocks.thought(ix, part, raw, out),
+            Event::Reason { ix, part, kind, raw } => self.blocks.thought(ix, (part, kind), raw, out),
             Event::Opaque { ix, raw, .. } => self.blocks.state(ix, raw),
             Event::Close { ix, .. } => {
                 self.blocks.close(ix, out);
@@ -84,7 +84,7 @@ impl Encoder {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         self.blocks.close_all(out);
-        let ended = self.finish.take().unwrap_or_else(|| Ended::of(Reason::End));
+        let ended = self.finish.take().unwrap_or_else(|| Ended::of(Reason::End).into());
         write::message_end(out, &ended, &self.refused, &self.usage.unwrap_or_default(), self.tier);
         self.phase = Phase::Over;
     }
@@ -101,7 +101,7 @@ impl Encode for Encoder {
         match event {
             Event::Usage(usage) => self.usage = Some(usage),
             Event::Tier(word) => self.tier = usage::tier(&word.unescape()),
-            Event::Finish(finish) => self.finish = Some((&finish).into()),
+            Event::Finish(finish) => self.finish = Some(Box::new((&finish).into())),
             Event::End => self.end(out),
             Event::Fail(error) => self.fail(&error, reply, out),
             Event::Start { .. } | Event::Note(_) => {}

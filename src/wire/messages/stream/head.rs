@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 use crate::json::{RawStr, write as json};
 use crate::wire::args::ObjectScan;
 use crate::wire::event::Block;
-use crate::wire::item::CallKind;
+use crate::wire::item::{CallKind, ReasoningKind};
 use crate::wire::text::{self, Text};
 
 /// Most bytes that wait, all items together.
@@ -49,8 +49,8 @@ struct Item {
 enum What {
     Text,
     Thinking {
-        part: u32,
-        any: bool,
+        /// The part that came last.
+        part: Option<(u32, ReasoningKind)>,
         /// Signatures or data, in envelopes; as a rule one. They come last.
         states: Vec<Vec<u8>>,
     },
@@ -81,7 +81,7 @@ impl Blocks {
     pub fn open(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
         let what = match block {
             Block::Text | Block::Refusal => What::Text,
-            Block::Reasoning { .. } => What::Thinking { part: 0, any: false, states: Vec::new() },
+            Block::Reasoning { .. } => What::Thinking { part: None, states: Vec::new() },
             Block::Tool { kind, id, name, .. } => What::Tool {
                 id: Text::from(*id).into_owned(),
                 name: Text::from(*name).into_owned(),
@@ -123,13 +123,17 @@ impl Blocks {
     }
 
     /// A thought. Its parts are told apart by a blank line.
-    pub fn thought(&mut self, ix: u32, part: u32, raw: RawStr<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let Some(Item { what: What::Thinking { part: last, any, .. }, .. }) = self.items.get_mut(ix as usize) else {
+    pub fn thought(
+        &mut self,
+        ix: u32,
+        part: (u32, ReasoningKind),
+        raw: RawStr<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        let Some(Item { what: What::Thinking { part: last, .. }, .. }) = self.items.get_mut(ix as usize) else {
             return Ok(());
         };
-        let breaks = *any && *last != part;
-        (*last, *any) = (part, true);
-        if breaks {
+        if last.replace(part).is_some_and(|last| last != part) {
             self.bytes(ix, RawStr::new(br"\n\n"), out)?;
         }
         self.bytes(ix, raw, out)
@@ -174,7 +178,8 @@ impl Blocks {
                 // What is still there is white space that waits for text.
                 self.held += item.buffer.len();
             }
-            if !item.closed && !(item.is_complete() && self.held > 0) {
+            let pressed = self.held > 0 && item.is_complete();
+            if !item.closed && !pressed {
                 return;
             }
             self.held -= item.held().min(self.held);
