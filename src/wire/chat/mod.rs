@@ -23,4 +23,7 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub mod error;
+pub mod request;
+pub mod response;
+pub mod stream;
 pub mod tap;
