@@ -78,10 +78,10 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         input.clear();
         let ended = match progress {
             Ok(ended) => ended,
-            Err(broken) => return relay.broken(x, broken).await,
+            Err(broken) => return Box::pin(relay.broken(x, broken)).await,
         };
         if ended {
-            return relay.end(x, upstream, None).await;
+            return Box::pin(relay.end(x, upstream, None)).await;
         }
         if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
@@ -94,8 +94,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         }
         match relay.read(x, &mut upstream, &mut input).await {
             Read::More => {}
-            Read::Ended => return relay.end(x, upstream, None).await,
-            Read::Broken(broken) => return relay.end(x, upstream, Some(broken)).await,
+            Read::Ended => return Box::pin(relay.end(x, upstream, None)).await,
+            Read::Broken(broken) => return Box::pin(relay.end(x, upstream, Some(broken))).await,
             Read::ClientGone => {
                 relay.settle(x);
                 return End::ClientGone;
