@@ -201,16 +201,15 @@ impl<'p> Relay<'p> {
     fn tail(&mut self, meant: bool) -> Result<(), Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(()) };
-        let is_whole = match &block.frame {
-            Some(frame) => is_complete(frame.data),
-            // A comment or a field without meaning, or the first letters of `data`.
-            None => self.is_over(),
-        };
-        if self.generates && !is_whole {
-            return Ok(());
+        let is_whole = block.frame.is_some_and(|frame| is_complete(frame.data));
+        match (is_whole, meant) {
+            (false, false) => return Ok(()),
+            (false, true) if self.generates && !self.is_over() => {
+                return Err(Broken::Cut("ended its stream within an event"));
+            }
+            _ => self.block(&block)?,
         }
-        self.block(&block)?;
-        if self.generates && !self.is_over() && !meant {
+        if !meant && !self.is_over() {
             // An error event will follow, and must not become a part of this one.
             self.out.extend_from_slice(b"\n\n");
         }
@@ -297,7 +296,7 @@ impl<'p> Relay<'p> {
             return self.broken(x, broken).await;
         }
         let is_over = self.is_over();
-        if !is_over && (!meant || self.phase == Phase::Held) {
+        if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
         self.close_chunk();
