@@ -299,7 +299,7 @@ impl<'p> Relay<'p> {
             Err(broken) => return self.broken(x, broken).await,
         };
         let is_over = self.is_over();
-        if !is_over && (!meant || self.phase == Phase::Held) {
+        if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
         self.close_chunk();
