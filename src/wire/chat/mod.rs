@@ -23,6 +23,7 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub mod error;
+mod reasoning;
 pub mod request;
 pub mod response;
 pub mod stream;
