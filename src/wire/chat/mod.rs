@@ -28,3 +28,4 @@ pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tap;
+mod words;
