@@ -31,7 +31,7 @@ pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), 
         sink(Event::Note(Note::DroppedChoice));
     }
     let mut reader = Reader::new(quirks);
-    if let Some(message) = choice.message {
+    if let Some(message) = choice.said(Source::Whole) {
         reader.message(message, choice.logprobs, Source::Whole, sink)?;
     }
     let finish = match choice.finish() {

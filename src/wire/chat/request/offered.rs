@@ -131,7 +131,12 @@ pub(super) fn choice<'a>(value: RawValue<'a>) -> Result<ToolChoice<'a>, Error> {
         };
     }
     let value = read::object(value, &path)?;
-    let kind = read::string(read::required(value, "type", &path)?, &path.key("type"))?;
+    // Some clients leave the type out.
+    let kind = match value.find("type").and_then(some) {
+        None if value.find("function").is_some() => RawValue::new(b"\"function\""),
+        _ => read::required(value, "type", &path)?,
+    };
+    let kind = read::string(kind, &path.key("type"))?;
     match kind.unescape().as_ref() {
         word @ ("function" | "custom") => {
             Ok(ToolChoice::Tool { namespace: None, name: named(value, word, &path)? })

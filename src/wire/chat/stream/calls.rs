@@ -39,11 +39,10 @@ impl<'a> CallDelta<'a> {
                 b"index" => delta.index = value.as_u64(),
                 b"id" => delta.id = value.as_str().unwrap_or_default(),
                 b"type" if value.eq_str("custom") => delta.kind = CallKind::Custom,
-                b"function" => delta.body(value),
-                b"custom" if value.is_object() => {
-                    delta.kind = CallKind::Custom;
+                b"function" => {
                     delta.body(value);
                 }
+                b"custom" if delta.body(value) => delta.kind = CallKind::Custom,
                 b"extra_content" => delta.signature = signature(value),
                 _ => {}
             }
@@ -69,14 +68,26 @@ impl<'a> CallDelta<'a> {
         }
     }
 
-    fn body(&mut self, body: RawValue<'a>) {
+    /// Nothing was said of any call: some hosts fill absent fields with empty ones.
+    pub fn is_empty(&self) -> bool {
+        self.id.is_empty() && self.name.is_empty() && self.input.is_none()
+    }
+
+    /// Takes what is filled of `function` or `custom`; `true` if there was a name.
+    fn body(&mut self, body: RawValue<'a>) -> bool {
+        let mut named = false;
         for (key, value, _) in body.members() {
             match key.as_bytes() {
-                b"name" => self.name = value.as_str().unwrap_or_default(),
-                b"arguments" | b"input" if !value.is_null() => self.input = Some(value),
+                b"name" => {
+                    let name = value.as_str().filter(|name| !name.is_empty());
+                    named = name.is_some();
+                    self.name = name.unwrap_or(self.name);
+                }
+                b"arguments" | b"input" if !matches!(value.bytes(), b"null" | b"\"\"") => self.input = Some(value),
                 _ => {}
             }
         }
+        named
     }
 }
 

@@ -83,7 +83,7 @@ impl Decoder {
     }
 
     fn choice(&mut self, choice: &Choice<'_>, sink: Sink<'_>) -> Result<(), Error> {
-        if let Some(message) = choice.message {
+        if let Some(message) = choice.said(Source::Stream) {
             self.reader.message(message, choice.logprobs, Source::Stream, sink)?;
         }
         match choice.finish() {
@@ -213,15 +213,17 @@ impl<'a> Chunk<'a> {
 
     /// Nothing that is known here.
     fn is_empty(&self) -> bool {
-        !self.has_choices && self.usage.is_none() && !self.is_error
+        !self.has_choices && self.usage.is_none() && self.id.is_empty()
     }
 }
 
 /// A choice.
 #[derive(Debug, Default)]
 pub(in crate::wire::chat) struct Choice<'a> {
-    /// `delta`, or `message` of a whole answer.
-    pub message: Option<RawValue<'a>>,
+    /// Of a chunk. Perplexity sends both in both kinds of answers, and each means something in one of them only.
+    delta: Option<RawValue<'a>>,
+    /// Of a whole answer.
+    message: Option<RawValue<'a>>,
     /// `logprobs.content`.
     pub logprobs: Option<RawValue<'a>>,
     finish: RawStr<'a>,
@@ -247,8 +249,8 @@ impl<'a> Choice<'a> {
         for (key, value, _) in raw.members() {
             match key.as_bytes() {
                 b"index" if value.as_u64().is_some_and(|index| index > 0) => return None,
-                b"delta" => choice.message = Some(value).filter(|delta| delta.is_object()),
-                b"message" => choice.message = choice.message.or(Some(value).filter(|message| message.is_object())),
+                b"delta" => choice.delta = Some(value).filter(|delta| delta.is_object()),
+                b"message" => choice.message = Some(value).filter(|message| message.is_object()),
                 b"logprobs" => choice.logprobs = value.find("content"),
                 b"finish_reason" => choice.finish = value.as_str().unwrap_or_default(),
                 b"stop_reason" => choice.stop = value.as_str().filter(|stop| !stop.is_empty()),
@@ -257,6 +259,14 @@ impl<'a> Choice<'a> {
             }
         }
         Some(choice)
+    }
+
+    /// What it says.
+    pub fn said(&self, source: Source) -> Option<RawValue<'a>> {
+        match source {
+            Source::Stream => self.delta.or(self.message),
+            Source::Whole => self.message.or(self.delta),
+        }
     }
 
     /// `None` while the choice goes on.
@@ -268,7 +278,8 @@ impl<'a> Choice<'a> {
         let (reason, known) = match self.finish.as_bytes() {
             b"" => return None,
             b"stop" if self.stop.is_some() => (Reason::StopSequence, true),
-            b"stop" => (Reason::End, true),
+            // The second is Together's.
+            b"stop" | b"eos" => (Reason::End, true),
             b"tool_calls" | b"function_call" => (Reason::ToolCalls, true),
             // The second is Mistral's.
             b"length" | b"model_length" => (Reason::Length, true),

@@ -286,11 +286,15 @@ impl Encoder {
         if self.phase == Phase::Init {
             self.phase = Phase::Live;
             self.head = self.make_head(reply);
-            self.chunk(reply, out, |out| {
+            self.write(reply, out, |out| {
                 out.extend_from_slice(br#"{"role":"assistant","content":""}"#);
                 out.extend_from_slice(LIVE.as_bytes());
             });
         }
+        self.write(reply, out, choice);
+    }
+
+    fn write(&self, reply: &Reply, out: &mut Vec<u8>, choice: impl FnOnce(&mut Vec<u8>)) {
         out.extend_from_slice(&self.head);
         out.extend_from_slice(br#"{"index":0,"delta":"#);
         choice(out);

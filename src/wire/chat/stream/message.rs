@@ -24,6 +24,9 @@ use crate::wire::text::is_blank;
 /// Blank text between calls beyond this is passed on.
 const BLANK_MAX: usize = 4096;
 
+/// Most citations held before there is text.
+const CITES_MAX: usize = 256;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Open {
     #[default]
@@ -62,6 +65,8 @@ pub(in crate::wire::chat) struct Reader {
     think: Think,
     /// Blank text since a call began: hosts put line ends between calls, and those are no message.
     blank: Vec<u8>,
+    /// Citations that came before the text, as they came.
+    cites: Vec<Vec<u8>>,
     scratch: Vec<u8>,
 }
 
@@ -93,7 +98,11 @@ impl<'a> Fields<'a> {
                 b"annotations" => fields.annotations = Some(value),
                 b"tool_calls" => fields.tool_calls = Some(value),
                 b"function_call" if value.is_object() => fields.function_call = Some(value),
-                b"audio" | b"images" => fields.dropped |= !matches!(value.bytes(), b"null" | b"[]" | b"{}"),
+                b"images" => fields.dropped |= value.elements().next().is_some(),
+                b"audio" => {
+                    let filled = |(_, value, _): (_, RawValue<'_>, _)| value.as_str().is_some_and(|s| !s.is_empty());
+                    fields.dropped |= value.members().any(filled);
+                }
                 _ => {}
             }
         }
@@ -275,6 +284,9 @@ impl Reader {
                 self.close_open(Status::Complete, sink);
                 let ix = self.begin(Block::Text, sink);
                 self.open = Open::Text { ix, first: !std::mem::replace(&mut self.said, true) };
+                for held in std::mem::take(&mut self.cites) {
+                    self.annotation(RawValue::new(&held), sink);
+                }
                 ix
             }
         };
@@ -307,19 +319,27 @@ impl Reader {
     }
 
     fn annotations(&mut self, list: RawValue<'_>, sink: Sink<'_>) {
-        for (annotation, _) in list.elements() {
-            let cite = annotation.find("url_citation").and_then(cite);
-            match (self.open, cite) {
-                (Open::Text { ix, first }, Some(cite)) => {
-                    let range = cite.range.filter(|_| first);
-                    sink(Event::Cite { ix, cite: Cite { range, ..cite } });
-                }
-                _ => sink(Event::Note(Note::DroppedCitation)),
+        list.elements().for_each(|(annotation, _)| self.annotation(annotation, sink));
+    }
+
+    fn annotation(&mut self, annotation: RawValue<'_>, sink: Sink<'_>) {
+        match (self.open, annotation.find("url_citation").and_then(cite)) {
+            (Open::Text { ix, first }, Some(cite)) => {
+                let range = cite.range.filter(|_| first);
+                sink(Event::Cite { ix, cite: Cite { range, ..cite } });
             }
+            // OpenRouter tells its sources first.
+            (_, Some(_)) if !self.said && self.cites.len() < CITES_MAX => {
+                self.cites.push(annotation.bytes().to_vec());
+            }
+            _ => sink(Event::Note(Note::DroppedCitation)),
         }
     }
 
     fn call(&mut self, delta: CallDelta<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        if delta.is_empty() {
+            return Ok(());
+        }
         let n = self.calls.place(&delta)?;
         self.blank.clear();
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -374,6 +394,7 @@ fn cite(raw: RawValue<'_>) -> Option<Cite<'_>> {
     }
     let text = |key| raw.find(key).and_then(RawValue::as_str);
     let count = |key| raw.find(key).and_then(RawValue::as_u64);
-    let range = count("start_index").zip(count("end_index")).filter(|(start, end)| start <= end);
+    // Hosts that know no place write 0 for both.
+    let range = count("start_index").zip(count("end_index")).filter(|(start, end)| start < end);
     Some(Cite { url: text("url").filter(|url| !url.is_empty())?, title: text("title").unwrap_or_default(), range })
 }

@@ -35,7 +35,7 @@ pub(super) type Emit<'e> = &'e mut dyn FnMut(bool, RawStr<'_>);
 
 impl Think {
     pub fn push(&mut self, delta: RawStr<'_>, emit: Emit<'_>) {
-        if self.state == State::After {
+        if self.state == State::After && !delta.is_empty() {
             return emit(false, delta);
         }
         unescape_tags(delta, &mut self.held);
