@@ -85,10 +85,8 @@ pub(super) fn read<'a>(details: Option<RawValue<'a>>, text: Option<RawStr<'a>>) 
         item.details = details;
         return vec![item];
     }
-    let parts = text.filter(|text| !text.is_empty()).map(|text| ReasoningPart {
-        kind: ReasoningKind::Full,
-        text: text.into(),
-    });
+    let parts =
+        text.filter(|text| !text.is_empty()).map(|text| ReasoningPart { kind: ReasoningKind::Full, text: text.into() });
     parts.map(|part| ReasoningItem { parts: vec![part], ..ReasoningItem::default() }).into_iter().collect()
 }
 
@@ -126,8 +124,7 @@ fn show<'a>(parts: &mut Vec<ReasoningPart<'a>>, entry: &Entry<'a>, goes_on: bool
 
 /// The visible text of an item.
 pub(super) fn shown<'a>(item: &ReasoningItem<'a>) -> Text<'a> {
-    let texts: Vec<Text<'a>> =
-        item.parts.iter().filter(|p| !p.text.is_empty()).map(|part| part.text.clone()).collect();
+    let texts: Vec<Text<'a>> = item.parts.iter().filter(|p| !p.text.is_empty()).map(|part| part.text.clone()).collect();
     Text::join(&texts, "\n\n")
 }
 

@@ -186,7 +186,9 @@ fn write_cites(answer: &Answer, o: &mut write::Object<'_>) {
             let AnswerKind::Text { text, cites, .. } = &item.kind else { continue };
             let end = start + words::chars(text);
             for cite in cites {
-                let range = cite.range.map_or((start, end), |(from, to)| (start.saturating_add(from), start.saturating_add(to)));
+                let range = cite
+                    .range
+                    .map_or((start, end), |(from, to)| (start.saturating_add(from), start.saturating_add(to)));
                 words::write_cite(cite.url.raw(), cite.title.raw(), range, list);
             }
             start = end;

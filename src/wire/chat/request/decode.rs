@@ -108,12 +108,7 @@ fn parameter<'a>(
     Ok(true)
 }
 
-fn sampling<'a>(
-    name: &str,
-    value: RawValue<'a>,
-    path: &Path<'_>,
-    request: &mut Request<'a>,
-) -> Result<bool, Error> {
+fn sampling<'a>(name: &str, value: RawValue<'a>, path: &Path<'_>, request: &mut Request<'a>) -> Result<bool, Error> {
     let sampling = &mut request.sampling;
     match name {
         "temperature" => sampling.temperature = Some(read::number(value, path)?),

@@ -361,11 +361,8 @@ fn write_sampling(request: &Request<'_>, settled: &Settled<'_>, cx: &Context<'_>
 }
 
 fn write_identity(request: &Request<'_>, settled: &Settled<'_>, cx: &Context<'_>, o: &mut write::Object<'_>) {
-    let texts = [
-        ("user", &settled.user),
-        ("safety_identifier", &settled.safety),
-        ("prompt_cache_key", &settled.cache_key),
-    ];
+    let texts =
+        [("user", &settled.user), ("safety_identifier", &settled.safety), ("prompt_cache_key", &settled.cache_key)];
     for (name, text) in texts {
         if let Some(text) = text {
             o.raw_str(name, text.raw());

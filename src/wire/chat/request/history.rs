@@ -414,9 +414,10 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
     fn call(&mut self, call: &'r ToolCall<'a>, first: bool, said: &mut Said<'r, 'a>) {
         let target = &self.cx.target;
         let signs = self.has(Quirk::GoogleSignature) || self.has(Quirk::VertexSignature);
-        let own = call.opaque.as_ref().filter(|opaque| {
-            opaque.family == target.family && opaque.scope.is_none_or(|scope| scope == target.scope)
-        });
+        let own = call
+            .opaque
+            .as_ref()
+            .filter(|opaque| opaque.family == target.family && opaque.scope.is_none_or(|scope| scope == target.scope));
         let carried = said.signature.take();
         let signature = own.map(|opaque| opaque.bytes.clone()).or(carried).or_else(|| {
             // Older models have no signatures to miss.

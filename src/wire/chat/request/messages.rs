@@ -76,8 +76,10 @@ impl<'a> Reader<'_, 'a> {
             // Of answers that clients send back as they came; nothing in it is needed again.
             "annotations",
         ];
-        let ([role, content, name, refusal, audio, tool_calls, tool_call_id, function_call, long, short, details, _], others) =
-            pick(message, names);
+        let (
+            [role, content, name, refusal, audio, tool_calls, tool_call_id, function_call, long, short, details, _],
+            others,
+        ) = pick(message, names);
         unknown(&others, self.ledger)?;
         let text = |value: Option<RawValue<'a>>| value.and_then(RawValue::as_str).filter(|text| !text.is_empty());
         let reasoning = text(long).or(text(short));
@@ -192,16 +194,7 @@ impl<'a> Reader<'_, 'a> {
         let call_id = id.into();
         self.push(
             at,
-            ToolCall {
-                kind,
-                item_id: None,
-                call_id,
-                namespace: None,
-                name: name.into(),
-                input,
-                opaque,
-                cache: None,
-            },
+            ToolCall { kind, item_id: None, call_id, namespace: None, name: name.into(), input, opaque, cache: None },
         );
         Ok(())
     }
@@ -284,7 +277,8 @@ fn arguments<'a>(call: RawValue<'a>, path: &Path<'_>) -> Result<ArgText<'a>, Err
 
 /// Google's signature on a call: its own, or an envelope around it.
 fn signature(extra: RawValue<'_>) -> Option<Opaque<'_>> {
-    let signature = ["google", "vertex"].iter().find_map(|vendor| extra.path(&[vendor, "thought_signature"])?.as_str())?;
+    let signature =
+        ["google", "vertex"].iter().find_map(|vendor| extra.path(&[vendor, "thought_signature"])?.as_str())?;
     if signature.is_empty() {
         return None;
     }
@@ -301,7 +295,9 @@ fn thinking_parts(content: RawValue<'_>) -> Option<ReasoningItem<'_>> {
         return None;
     }
     let mut texts = Vec::new();
-    for (part, _) in content.elements().filter(|(part, _)| part.find("type").is_some_and(|kind| kind.eq_str("thinking"))) {
+    for (part, _) in
+        content.elements().filter(|(part, _)| part.find("type").is_some_and(|kind| kind.eq_str("thinking")))
+    {
         let Some(thinking) = part.find("thinking") else { continue };
         texts.extend(thinking.as_str());
         texts.extend(thinking.elements().filter_map(|(piece, _)| piece.find("text")?.as_str()));

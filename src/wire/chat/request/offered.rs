@@ -138,9 +138,7 @@ pub(super) fn choice<'a>(value: RawValue<'a>) -> Result<ToolChoice<'a>, Error> {
     };
     let kind = read::string(kind, &path.key("type"))?;
     match kind.unescape().as_ref() {
-        word @ ("function" | "custom") => {
-            Ok(ToolChoice::Tool { namespace: None, name: named(value, word, &path)? })
-        }
+        word @ ("function" | "custom") => Ok(ToolChoice::Tool { namespace: None, name: named(value, word, &path)? }),
         "allowed_tools" => allowed(value, &path),
         _ => Ok(ToolChoice::Server { format: Format::Chat, kind, raw: value }),
     }

@@ -28,9 +28,18 @@ pub(super) struct Piece<'a> {
 pub(super) enum PieceKind<'a> {
     Text(Text<'a>),
     Refusal(Text<'a>),
-    Image { src: Src<'a>, detail: Option<&'static str> },
-    File { src: Src<'a>, name: Option<Text<'a>> },
-    Audio { data: RawStr<'a>, format: RawStr<'a> },
+    Image {
+        src: Src<'a>,
+        detail: Option<&'static str>,
+    },
+    File {
+        src: Src<'a>,
+        name: Option<Text<'a>>,
+    },
+    Audio {
+        data: RawStr<'a>,
+        format: RawStr<'a>,
+    },
     /// A part that only this format knows, from a client of this format.
     Raw(RawValue<'a>),
 }

@@ -58,14 +58,7 @@ impl<'a> CallDelta<'a> {
 
     fn empty() -> CallDelta<'a> {
         let nothing = RawStr::default();
-        CallDelta {
-            index: None,
-            id: nothing,
-            name: nothing,
-            kind: CallKind::Function,
-            input: None,
-            signature: None,
-        }
+        CallDelta { index: None, id: nothing, name: nothing, kind: CallKind::Function, input: None, signature: None }
     }
 
     /// Nothing was said of any call: some hosts fill absent fields with empty ones.
@@ -112,8 +105,12 @@ pub(super) struct Call {
 #[derive(Debug)]
 pub(super) enum CallState {
     /// Its name has not come; what came of its input is held, escaped.
-    Waiting { input: Vec<u8> },
-    Open { ix: u32 },
+    Waiting {
+        input: Vec<u8>,
+    },
+    Open {
+        ix: u32,
+    },
 }
 
 #[derive(Debug, Default)]

@@ -116,7 +116,14 @@ impl Decode for Decoder {
         if data.is_empty() || self.phase == Phase::Over {
             return Ok(());
         }
-        let chunk = Chunk::read(data)?;
+        let chunk = match Chunk::read(data) {
+            // The answer is whole already.
+            Err(_) if self.phase == Phase::Finished => {
+                sink(Event::Note(Note::Disorder));
+                return Ok(());
+            }
+            chunk => chunk?,
+        };
         if chunk.is_error || frame.event == Some(b"error") {
             let read = error::read(data).unwrap_or_default();
             self.fail(fault::error(None, &read), sink);
@@ -195,6 +202,10 @@ impl<'a> Chunk<'a> {
             Some(fault) if fault.what == scan::Fault::NotObject => {
                 scan::validate(data).map_err(|e| nonsense(&e))?;
                 chunk.is_error = error::read(data).is_some();
+            }
+            Some(fault) if fault.what == scan::Fault::Eof => {
+                let note = "the upstream closed the stream inside an event";
+                return Err(Error::upstream(Kind::UpstreamTruncated, note).detail(fault));
             }
             Some(fault) => return Err(nonsense(&fault)),
             None => return Err(nonsense(&"something follows the document")),

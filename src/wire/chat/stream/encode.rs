@@ -168,14 +168,7 @@ impl Encoder {
         });
     }
 
-    fn reason(
-        &mut self,
-        ix: u32,
-        now: (ReasoningKind, u32),
-        raw: RawStr<'_>,
-        reply: &mut Reply,
-        out: &mut Vec<u8>,
-    ) {
+    fn reason(&mut self, ix: u32, now: (ReasoningKind, u32), raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(Item::Reasoning { index, last, .. }) = self.items.get_mut(ix as usize) else { return };
         // A blank line stands between parts, and in the plain text between items too.
         let part_gap = last.is_some_and(|last| last != now);

@@ -5,6 +5,8 @@ mod calls;
 pub(super) mod decode;
 pub(super) mod encode;
 pub(super) mod message;
+#[cfg(test)]
+mod tests;
 mod think;
 
 pub use decode::Decoder;
