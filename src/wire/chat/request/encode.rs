@@ -62,11 +62,11 @@ pub(super) fn encode(
 
 /// What the client asked about reasoning; the last effort of a turn of its own replaces that of the request.
 fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
-    let configs = request.items.iter().filter_map(|item| match &item.kind {
+    let config = request.items.iter().rev().find_map(|item| match &item.kind {
         ItemKind::Message(message) => message.config,
         _ => None,
     });
-    let Some(config) = configs.last() else { return Ok(request.reasoning) };
+    let Some(config) = config else { return Ok(request.reasoning) };
     ledger.approx(Loss::MessageConfig)?;
     let effort = config.find("effort").and_then(RawValue::as_str).and_then(|word| Effort::parse(&word.unescape()));
     Ok(match effort {

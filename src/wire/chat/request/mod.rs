@@ -7,6 +7,8 @@ mod messages;
 mod offered;
 mod parts;
 mod pieces;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Error;
 use crate::json::RawValue;
