@@ -41,7 +41,8 @@ pub(super) fn encode(
     let mut written = Ok(Prefill::None);
     write::object(out, |o| {
         o.str("model", cx.target.model);
-        written = history::write(request, cx, reasoning.thinks, instruction, ledger, o.key("messages"));
+        let may_think = reasoning.thinks || ask.mode == Mode::Unset;
+        written = history::write(request, cx, may_think, instruction, ledger, o.key("messages"));
         if matches!(written, Ok(Prefill::Keep)) {
             o.bool("continue_final_message", true);
             o.bool("add_generation_prompt", false);

@@ -1,5 +1,6 @@
 //! Requests of the Chat Completions format: decode a client's, encode one for a provider.
 
+mod assistant;
 mod decode;
 mod encode;
 mod history;

@@ -374,7 +374,7 @@ fn reasoning_goes_back() {
         (Host::OpenRouter, None, r#""reasoning_details":[{"type":"reasoning.text","text":"r"}],"#, ""),
         (Host::OpenRouter, entry, r#""reasoning_details":[{"type":"reasoning.text","signature":"S","text":"r"}],"#, ""),
         (Host::OpenRouter, foreign(Family::OpenRouter), none, "reasoning=1"),
-        (Host::DeepSeek, foreign(Family::Anthropic), none, "reasoning=1"),
+        (Host::Kimi, foreign(Family::Anthropic), none, "reasoning=1"),
         (Host::Mistral, None, none, "reasoning=1"),
         (Host::OpenAi, None, none, "reasoning=1"),
         (Host::GeminiCompat, own(Host::GeminiCompat, Seal::Signature), none, ""),
@@ -457,7 +457,7 @@ fn words_of_the_assistant_at_the_end() {
     assert_eq!(sent_with(&request, &cx).err().and_then(|e| e.code), Some("prefill_unsupported"));
     let hint = Context { policy: Policy { prefill_as_hint: true, ..Policy::default() }, ..cx };
     let got = sent_with(&request, &hint).unwrap();
-    assert!(got.get("messages").ends_with(r#"{"role":"user","content":"a"},{"role":"user","content":"Begin your answer with exactly this text and go on from there: The"}]"#));
+    assert!(got.get("messages").ends_with(r#"{"role":"user","content":"a"},{"role":"user","content":"Begin your answer with exactly this text, and go on from it: The"}]"#));
     assert_eq!(got.dropped, "prefill;approx");
 }
 
@@ -608,6 +608,10 @@ fn what_cannot_be_said_is_refused() {
     }
     let mut request = Request::new(Format::Responses);
     request.model = Text::plain("m");
+    // What a tool did at its vendor may go; what a client was asked to do may not.
+    request.items = vec![Item::new(0, Foreign { kind: RawStr::new(b"web_search_call"), ..at("input.0") })];
+    let traced = sent_with(&request, &context(Host::OpenAi, "gpt-4o")).unwrap();
+    assert_eq!((traced.get("messages"), traced.dropped), ("[]".to_owned(), "messages.server_tool;dropped".to_owned()));
     request.items = vec![Item::new(0, at("input.0"))];
     assert_eq!(sent_with(&request, &context(Host::OpenAi, "gpt-4o")).err().unwrap().param.as_deref(), Some("input.0"));
 }
