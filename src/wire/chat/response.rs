@@ -11,7 +11,6 @@ use crate::wire::event::{Event, Finish, Note, Reason, Sink};
 use crate::wire::item::ReasoningKind;
 use crate::wire::plan::Reply;
 use crate::wire::quirks::Quirks;
-use crate::wire::usage::Usage;
 
 /// Reads a provider's whole answer as the events that a stream of the same answer would have given.
 ///
@@ -77,7 +76,7 @@ pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(
                 o.u64("index", 0);
                 o.object("message", |o| write_message(answer, reply, o));
                 write_logprobs(answer, o);
-                o.str("finish_reason", words::finish(ended.reason));
+                o.str("finish_reason", words::finish(ended.reason, &reply.plan));
             });
         });
         o.object("usage", |o| words::write_usage(&answer.usage.unwrap_or_default(), o));
@@ -88,7 +87,7 @@ pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(
     Ok(())
 }
 
-fn write_message(answer: &Answer, reply: &Reply, o: &mut write::Object<'_>) {
+fn write_message(answer: &Answer, reply: &mut Reply, o: &mut write::Object<'_>) {
     o.str("role", "assistant");
     let texts: Vec<&[u8]> = collect(answer, |kind| match kind {
         AnswerKind::Text { text, .. } => Some(text.as_slice()),
@@ -110,9 +109,26 @@ fn write_message(answer: &Answer, reply: &Reply, o: &mut write::Object<'_>) {
     write_joined("refusal", &refusals, None, o);
     write_reasoning(answer, reply, o);
     write_cites(answer, o);
-    if answer.has_calls() {
+    if reply.plan.legacy_functions {
+        write_function_call(answer, reply, o);
+    } else if answer.has_calls() {
         o.array("tool_calls", |list| write_calls(answer, list));
     }
+}
+
+/// The deprecated form, in which there is room for one call.
+fn write_function_call(answer: &Answer, reply: &mut Reply, o: &mut write::Object<'_>) {
+    let mut calls = answer.items.iter().filter_map(|item| match &item.kind {
+        AnswerKind::Tool { name, input, .. } => Some((name, input)),
+        _ => None,
+    });
+    if let Some((name, input)) = calls.next() {
+        o.object("function_call", |o| {
+            o.raw_str("name", name.raw());
+            o.raw_str("arguments", RawStr::new(input));
+        });
+    }
+    calls.for_each(|_| reply.note(Note::DroppedOutput));
 }
 
 /// The bodies that are not empty.
@@ -239,6 +255,7 @@ mod tests {
     use crate::wire::plan::{Context, Plan, Target, TestStamps};
     use crate::wire::quirks::Host;
     use crate::wire::shape::Shape;
+    use crate::wire::usage::Usage;
 
     fn raw(text: &str) -> RawStr<'_> {
         RawStr::new(text.as_bytes())
@@ -314,8 +331,12 @@ mod tests {
     }
 
     fn written(events: Vec<Event<'_>>) -> String {
+        written_for("{}", events)
+    }
+
+    fn written_for(request: &str, events: Vec<Event<'_>>) -> String {
         let target = Target::new(Format::Responses, Host::OpenAi, "gpt-5", "p", &Overrides::default());
-        let plan = Plan::new(Format::Chat, RawValue::new(b"{}"), &Context::new(target, "asked"));
+        let plan = Plan::new(Format::Chat, RawValue::new(request.as_bytes()), &Context::new(target, "asked"));
         let mut reply = Reply::new(plan, Box::new(TestStamps::default()), "req_1");
         let (mut shape, mut answer, mut out) = (Shape::default(), Answer::default(), Vec::new());
         for event in events {
@@ -361,6 +382,23 @@ mod tests {
         ]);
         let expected = r#"{"id":"chatcmpl-00000000000000000000000001","object":"chat.completion","created":1700000000,"model":"asked","choices":[{"index":0,"message":{"role":"assistant","content":"\u00e9xyz","refusal":null,"reasoning_content":"a\n\nb","reasoning_details":[{"type":"reasoning.summary","summary":"a\n\nb","index":0}],"annotations":[{"type":"url_citation","url_citation":{"start_index":2,"end_index":3,"title":"t","url":"u"}},{"type":"url_citation","url_citation":{"start_index":1,"end_index":4,"title":"t","url":"u"}}],"tool_calls":[{"id":"t1","type":"function","function":{"name":"f","arguments":"{}"}}]},"logprobs":{"content":[{},{}],"refusal":null},"finish_reason":"tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":1},"completion_tokens_details":{"reasoning_tokens":1}},"service_tier":"priority"}"#;
         assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn clients_of_functions_get_one_call() {
+        let tool = |id| Block::Tool { kind: CallKind::Function, id: raw(id), name: raw("f"), namespace: None };
+        let events = || {
+            let end = Event::Finish(Finish::of(Reason::ToolCalls));
+            vec![open(0, tool("a")), Event::Args { ix: 0, raw: raw("{}") }, open(1, tool("b")), end, Event::End]
+        };
+        let got = written_for(r#"{"functions":[{}]}"#, events());
+        assert!(
+            got.contains(
+                r#""function_call":{"name":"f","arguments":"{}"}},"logprobs":null,"finish_reason":"function_call""#
+            ),
+            "{got}"
+        );
+        assert!(written_for(r#"{"functions":[{}],"tools":[{}]}"#, events()).contains("tool_calls"));
     }
 
     /// Property 42, towards the client; and the rule for `content` when nothing was said.

@@ -5,12 +5,14 @@ use crate::wire::Format;
 use crate::wire::envelope::Seal;
 use crate::wire::event::Reason;
 use crate::wire::item::{CallKind, ReasoningKind};
+use crate::wire::plan::Plan;
 use crate::wire::usage::Usage;
 
-/// `finish_reason` (`translation.md` 2.2).
-pub(super) fn finish(reason: Reason) -> &'static str {
+/// `finish_reason` (`translation.md` 2.2), for this client.
+pub(super) fn finish(reason: Reason, plan: &Plan) -> &'static str {
     match reason {
         Reason::End | Reason::StopSequence | Reason::Pause | Reason::Compaction => "stop",
+        Reason::ToolCalls if plan.legacy_functions => "function_call",
         Reason::ToolCalls => "tool_calls",
         Reason::Length | Reason::ContextWindow => "length",
         Reason::Refusal => "content_filter",

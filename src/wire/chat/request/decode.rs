@@ -54,6 +54,8 @@ pub(super) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
         offered::tools(tools, &mut request, ledger)?;
     }
     if let Some(functions) = late.functions {
+        // In the answer there is room for one call.
+        request.parallel = request.parallel.or(request.tools.is_empty().then_some(false));
         offered::functions(functions, &mut request, ledger)?;
     }
     if let Some(options) = late.web_search {

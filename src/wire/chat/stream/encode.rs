@@ -12,7 +12,7 @@ use crate::json::{RawStr, write};
 use crate::sse;
 use crate::wire::chat::{error, words};
 use crate::wire::envelope::Seal;
-use crate::wire::event::{Block, Cite, Encode, Event, Finish, Reason};
+use crate::wire::event::{Block, Cite, Encode, Event, Finish, Note, Reason};
 use crate::wire::item::{CallKind, ReasoningKind};
 use crate::wire::plan::Reply;
 use crate::wire::text::Text;
@@ -139,6 +139,17 @@ impl Encoder {
         });
         let Block::Tool { kind, id, name, .. } = block else { return };
         let index = u64::from(self.tools - 1);
+        if reply.plan.legacy_functions {
+            if index > 0 {
+                return reply.note(Note::DroppedOutput);
+            }
+            return self.delta(reply, out, |o| {
+                o.object("function_call", |o| {
+                    o.raw_str("name", name);
+                    o.str("arguments", "");
+                });
+            });
+        }
         let signature = std::mem::take(&mut self.signature);
         self.delta(reply, out, |o| {
             o.array("tool_calls", |list| {
@@ -155,6 +166,13 @@ impl Encoder {
     fn args(&mut self, ix: u32, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(Item::Tool { index, kind }) = self.items.get(ix as usize) else { return };
         let (index, kind) = (u64::from(*index), *kind);
+        if reply.plan.legacy_functions {
+            // There is room for one.
+            if index == 0 {
+                self.delta(reply, out, |o| o.object("function_call", |o| o.raw_str("arguments", raw)));
+            }
+            return;
+        }
         self.delta(reply, out, |o| {
             o.array("tool_calls", |list| {
                 list.object(|o| {
@@ -245,7 +263,7 @@ impl Encoder {
         if let Some(explanation) = explanation.filter(|_| !self.refused) {
             self.delta(reply, out, |o| o.raw_str("refusal", explanation));
         }
-        let word = words::finish(finish.reason);
+        let word = words::finish(finish.reason, &reply.plan);
         self.chunk(reply, out, |out| {
             out.extend_from_slice(br#"{},"finish_reason":""#);
             out.extend_from_slice(word.as_bytes());
