@@ -1,6 +1,9 @@
 //! What a client's body means.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::error::Side;
 
 fn plain(text: &Text<'_>) -> String {
     text.unescape().into_owned()
@@ -210,4 +213,88 @@ fn unknown_fields_are_told_by_name() {
     decode(RawValue::new(body.as_bytes()), &mut ledger).unwrap();
     let header = "unknown:strange;dropped, unknown:odd;dropped, unknown:queer;dropped";
     assert_eq!(ledger.dropped_header().as_deref(), Some(header));
+}
+
+/// A message out of the words that matter, with values of any type in any place.
+fn message() -> impl Strategy<Value = String> {
+    let value = prop::sample::select(vec![
+        r#""x""#,
+        r#""""#,
+        "null",
+        "1",
+        "[]",
+        "{}",
+        "true",
+        r#"[{"type":"text","text":"t"}]"#,
+        r#"[{"type":"novel"}]"#,
+        r#"[{"type":"image_url","image_url":{"url":"data:,"}}]"#,
+        r#"[{"type":"file","file":{"file_data":"http"}}]"#,
+        r#"[{"id":"a","function":{"name":"f","arguments":"{"}},{"id":"a","type":"custom","custom":{"name":"p","input":"i"}}]"#,
+        r#"[{"text":"r","signature":"llmp1.an.zz"},{"data":"D"},7]"#,
+        r#"{"name":"f","arguments":{}}"#,
+        r#""[tool_error] ""#,
+    ]);
+    let key = prop::sample::select(vec![
+        "content",
+        "content",
+        "name",
+        "tool_calls",
+        "tool_calls",
+        "tool_call_id",
+        "function_call",
+        "refusal",
+        "audio",
+        "reasoning_content",
+        "reasoning_details",
+        "odd",
+    ]);
+    let role =
+        prop::sample::select(vec!["system", "developer", "user", "assistant", "assistant", "tool", "tool", "function"]);
+    (role, prop::collection::vec((key, value), 0..5)).prop_map(|(role, members)| {
+        let members: String = members.iter().map(|(key, value)| format!(r#","{key}":{value}"#)).collect();
+        format!(r#"{{"role":"{role}"{members}}}"#)
+    })
+}
+
+/// Values for top-level fields, right and wrong.
+fn field_value() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "null",
+        "true",
+        "-1",
+        "0",
+        "1e400",
+        r#""x""#,
+        r#""none""#,
+        r#""required""#,
+        "[]",
+        r#"["a",""]"#,
+        "{}",
+        r#"[{"type":"function","function":{"name":"f"}},{"function":{"name":"f"}}]"#,
+        r#"[{"type":"custom","custom":{"name":"p"}},{"type":"web_search"}]"#,
+        r#"{"type":"json_schema","json_schema":{"schema":{}}}"#,
+        r#"{"type":"novel"}"#,
+        r#"{"type":"enabled"}"#,
+        r#"{"type":"function","function":{"name":"f"}}"#,
+        r#"{"effort":"low","max_tokens":1}"#,
+        r#"{"type":"allowed_tools","allowed_tools":{"mode":"auto","tools":[]}}"#,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    /// Whatever a client sends is an answer or an error of the client's, and what goes on is JSON (checked in `sent_with`).
+    #[test]
+    fn any_body_is_read_or_refused(messages in prop::collection::vec(message(), 0..8), field in 0..FIELDS.len(), document in field_value(), at in 0..Host::ALL.len()) {
+        let body = format!(r#"{{"model":"m","messages":[{}],"{}":{}}}"#, messages.join(","), FIELDS[field].name, document);
+        match parsed(&body) {
+            Ok(request) => {
+                if let Err(error) = sent_with(&request, &context(Host::ALL[at], "some-model")) {
+                    prop_assert_eq!(error.side, Side::Client);
+                }
+            }
+            Err(error) => prop_assert!(error.side == Side::Client && error.param.is_some(), "{}", error),
+        }
+    }
 }

@@ -211,8 +211,9 @@ fn encoding_is_append_only() {
 #[test]
 fn parameters_by_host() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"q"}],"max_tokens":5,"temperature":0.5,"seed":1,"top_k":3,"reasoning_effort":"high","verbosity":"low","user":"u","store":true,"stop":["a","b"],"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"},"strict":true}},"stream":true,"parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f","strict":true}},{"type":"custom","custom":{"name":"p","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"g"}}}}],"tool_choice":"required"}"#;
+    type Fields = &'static [(&'static str, &'static str)];
     #[rustfmt::skip]
-    let rows: &[(Host, &'static str, &[(&str, &str)])] = &[
+    let rows: &[(Host, &'static str, Fields)] = &[
         (Host::OpenAi, "gpt-5.1", &[("max_completion_tokens", "16"), ("temperature", "-"), ("seed", "1"), ("top_k", "-"), ("reasoning_effort", r#""high""#), ("verbosity", r#""low""#), ("user", r#""u""#), ("store", "true"), ("stop", "-"), ("stream_options", r#"{"include_usage":true,"include_obfuscation":false}"#), ("parallel_tool_calls", "false"), ("tools", r#"[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{}},"strict":true}},{"type":"custom","custom":{"name":"p","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"g"}}}}]"#)]),
         (Host::Unknown, "llama", &[("max_tokens", "5"), ("max_completion_tokens", "-"), ("temperature", "0.5"), ("seed", "-"), ("reasoning_effort", "-"), ("user", "-"), ("store", "-"), ("stop", r#"["a","b"]"#), ("stream_options", r#"{"include_usage":true}"#), ("parallel_tool_calls", "-"), ("response_format", r#"{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}}"#), ("tool_choice", r#""required""#)]),
         (Host::Mistral, "mistral-large", &[("tool_choice", r#""any""#), ("max_tokens", "5")]),
@@ -279,7 +280,8 @@ fn what_cannot_be_said_is_refused() {
     };
     let pdf = || Src::Base64 { media: "application/pdf".into(), data: RawStr::new(b"JVBE") };
     let id = Src::FileId { format: Format::Messages, id: RawStr::new(b"f") };
-    let rows: Vec<(Part<'static>, Host, Result<&str, (&str, &str)>)> = vec![
+    type Row = (Part<'static>, Host, Result<&'static str, (&'static str, &'static str)>);
+    let rows: Vec<Row> = vec![
         (
             file(pdf()),
             Host::OpenAi,
