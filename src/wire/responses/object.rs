@@ -3,6 +3,7 @@
 //! Strict readers need every field, so the client's own values are repeated ([`Echo`](crate::wire::plan::Echo)), and what this
 //! gateway never has (`previous_response_id`, `store`) is said too.
 
+use crate::error::{Error, Kind};
 use crate::json::write;
 use crate::wire::answer::Ended;
 use crate::wire::event::Reason;
@@ -14,7 +15,7 @@ use crate::wire::usage::Usage;
 pub(super) enum Stage<'e> {
     Begun,
     Ended(&'e Ended),
-    Failed(&'e crate::error::Error),
+    Failed(&'e Error),
 }
 
 impl Stage<'_> {
@@ -47,6 +48,17 @@ fn cut(reason: Reason) -> Option<&'static str> {
     }
 }
 
+/// The code of a failed answer. The SDK's type is a closed list, and Codex acts on these.
+fn code(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ContextTooLong | Kind::Billing | Kind::RateLimit | Kind::Overloaded => {
+            kind.row().openai_code.unwrap_or("server_error")
+        }
+        Kind::InvalidRequest | Kind::ContentFilter => "invalid_prompt",
+        _ => "server_error",
+    }
+}
+
 /// What the object holds beside what the reply knows.
 pub(super) struct Facts<'f> {
     pub stage: Stage<'f>,
@@ -72,8 +84,7 @@ pub(super) fn write(
     }
     match facts.stage {
         Stage::Failed(error) => o.object("error", |o| {
-            let row = error.kind.row();
-            o.str("code", error.code.or(row.openai_code).unwrap_or(row.openai_type));
+            o.str("code", code(error.kind));
             o.str("message", &error.note);
         }),
         _ => o.null("error"),

@@ -31,7 +31,12 @@ pub(super) fn input<'a>(input: RawValue<'a>, request: &mut Request<'a>, ledger: 
         let item = read::object(item, &path)?;
         if item.find("type").is_some_and(|kind| kind.eq_str("additional_tools")) {
             known(item, &["type", "id", "role", "tools"], ledger)?;
-            request.tools.extend(declared::tools(item.find("tools"), &path.key("tools"), ledger)?);
+            for tool in declared::tools(item.find("tools"), &path.key("tools"), ledger)? {
+                // A deferred tool is declared again when it was found; here it was loaded from the start.
+                if !request.tools.iter().any(|known| declared::is_same(known, &tool)) {
+                    request.tools.push(tool);
+                }
+            }
             continue;
         }
         let kind = one(item, &path, ledger)?;
@@ -99,12 +104,7 @@ fn reasoning<'a>(item: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Re
     Ok(carry::opaque_of(opaque, parts, id, (Family::OpenAi, Seal::Encrypted)))
 }
 
-fn call<'a>(
-    item: RawValue<'a>,
-    kind: CallKind,
-    path: &Path<'_>,
-    ledger: &mut Ledger,
-) -> Result<ToolCall<'a>, Error> {
+fn call<'a>(item: RawValue<'a>, kind: CallKind, path: &Path<'_>, ledger: &mut Ledger) -> Result<ToolCall<'a>, Error> {
     let input = match kind {
         CallKind::Function => "arguments",
         CallKind::Custom => "input",

@@ -106,7 +106,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             self.parts.ledger.drop(Loss::MessageName)?;
         }
         let own = self.parts.request.from == Format::Responses;
-        let phase = message.phase.filter(|_| own).map(|phase| Text::from(phase));
+        let phase = message.phase.filter(|_| own).map(Text::from);
         let role = match message.role {
             Role::User => "user",
             Role::Assistant => return self.assistant(message, phase.as_ref(), path),

@@ -142,10 +142,12 @@ fn tool_choice(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, plan: &Plan) {
         Some(Choice::Required) => o.str("tool_choice", "required"),
         Some(Choice::Native(raw)) => o.value("tool_choice", *raw),
         // A client of Messages names web search like any tool.
-        Some(Choice::Tool { name, .. }) if searches && plan.tools.find(name).is_none() => match offer.tools.as_slice() {
-            [_] => o.str("tool_choice", "required"),
-            _ => o.object("tool_choice", |o| o.str("type", WEB_SEARCH)),
-        },
+        Some(Choice::Tool { name, .. }) if searches && plan.tools.find(name).is_none() => {
+            match offer.tools.as_slice() {
+                [_] => o.str("tool_choice", "required"),
+                _ => o.object("tool_choice", |o| o.str("type", WEB_SEARCH)),
+            }
+        }
         Some(Choice::Tool { name, custom }) => o.object("tool_choice", |o| named(o, name, *custom)),
         Some(Choice::Allowed { required, names }) => o.object("tool_choice", |o| {
             o.str("type", "allowed_tools");

@@ -46,12 +46,7 @@ fn one<'a>(
 }
 
 /// A namespace. Its own description has no place elsewhere.
-fn grouped<'a>(
-    tool: RawValue<'a>,
-    path: &Path<'_>,
-    out: &mut Vec<Tool<'a>>,
-    ledger: &mut Ledger,
-) -> Result<(), Error> {
+fn grouped<'a>(tool: RawValue<'a>, path: &Path<'_>, out: &mut Vec<Tool<'a>>, ledger: &mut Ledger) -> Result<(), Error> {
     known(tool, &["type", "name", "description", "tools"], ledger)?;
     let name = read::string(read::required(tool, "name", path)?, &path.key("name"))?;
     if optional(tool, "description", path)?.is_some_and(|text| !text.is_empty()) {
@@ -159,6 +154,15 @@ fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool
         allowed: allowed.filter(|list| list.kind() == RawKind::Array),
         never_asks: present("require_approval").is_some_and(|word| word.eq_str("never")),
     }))
+}
+
+/// Whether two declarations name one tool.
+pub(super) fn is_same(a: &Tool<'_>, b: &Tool<'_>) -> bool {
+    match (a, b) {
+        (Tool::Function(a), Tool::Function(b)) => a.namespace == b.namespace && a.name == b.name,
+        (Tool::Custom(a), Tool::Custom(b)) => a.namespace == b.namespace && a.name == b.name,
+        _ => false,
+    }
 }
 
 /// `tool_choice`.

@@ -180,11 +180,8 @@ fn state(o: &mut write::Object<'_>, request: &Request<'_>) {
     if let Some(store) = state.store {
         o.bool("store", store);
     }
-    let raw = [
-        ("previous_response_id", state.previous),
-        ("conversation", state.conversation),
-        ("prompt", state.prompt),
-    ];
+    let raw =
+        [("previous_response_id", state.previous), ("conversation", state.conversation), ("prompt", state.prompt)];
     for (name, value) in raw {
         if let Some(value) = value {
             o.value(name, value);
@@ -264,11 +261,8 @@ fn settle_into(o: &mut write::Object<'_>, settled: &Settled<'_>, request: &Reque
     if let Some(tier) = &settled.tier {
         o.str("service_tier", tier);
     }
-    let texts = [
-        ("user", &settled.user),
-        ("safety_identifier", &settled.safety),
-        ("prompt_cache_key", &settled.cache_key),
-    ];
+    let texts =
+        [("user", &settled.user), ("safety_identifier", &settled.safety), ("prompt_cache_key", &settled.cache_key)];
     for (name, text) in texts {
         if let Some(text) = text {
             o.raw_str(name, text.raw());

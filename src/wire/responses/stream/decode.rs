@@ -112,6 +112,10 @@ impl Decoder {
             b"completed" => Finish::of(Reason::End),
             b"incomplete" => incomplete(response, sink),
             b"failed" | b"cancelled" => return self.fail_with(response, sink),
+            b"queued" | b"in_progress" => {
+                let note = "the upstream answered before its answer was finished";
+                return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+            }
             _ => {
                 sink(Event::Note(Note::MissingFinish));
                 Finish::of(Reason::End)
@@ -239,14 +243,16 @@ impl Decoder {
         let mut slot = self.open.remove(at);
         match &mut slot.what {
             What::Message(parts) => {
-                for (n, (part, _)) in (0u64..).zip(item.find("content").into_iter().flat_map(RawValue::elements)) {
+                let list = || item.find("content").into_iter().flat_map(RawValue::elements);
+                // Some hosts count parts over all items.
+                let first = parts.first().map_or(0, |part| part.index);
+                let first = if first >= list().count() as u64 { first } else { 0 };
+                for (n, (part, _)) in (first..).zip(list()) {
                     whole_part(parts, n, part, &mut self.next, sink);
                 }
             }
-            What::Reasoning { ix, sent, part, .. } => {
-                if part.is_none() && sent.is_empty() {
-                    whole_reasoning(*ix, item, sink);
-                }
+            What::Reasoning { ix, part, number, sent } => {
+                whole_reasoning(*ix, item, (*part, *number, *sent), sink);
                 let state = string(item, "encrypted_content").filter(|state| !state.is_empty());
                 if let Some(raw) = state {
                     sink(Event::Opaque { ix: *ix, seal: Seal::Encrypted, raw });
@@ -495,14 +501,31 @@ fn whole_part(parts: &mut Vec<Part>, index: u64, part: RawValue<'_>, next: &mut 
     }
 }
 
-fn whole_reasoning(ix: u32, item: RawValue<'_>, sink: Sink<'_>) {
-    let mut number = 0;
-    for (key, kind) in [("summary", ReasoningKind::Summary), ("content", ReasoningKind::Full)] {
-        for (part, _) in item.find(key).into_iter().flat_map(RawValue::elements) {
-            if let Some(raw) = string(part, "text").filter(|text| !text.is_empty()) {
-                sink(Event::Reason { ix, part: number, kind, raw });
-            }
-            number += 1;
+/// The parts of a thought from the one on that flowed last.
+fn whole_reasoning(
+    ix: u32,
+    item: RawValue<'_>,
+    (last, mut number, sent): (Option<(ReasoningKind, u64)>, u32, Sent),
+    sink: Sink<'_>,
+) {
+    let parts = [("summary", ReasoningKind::Summary), ("content", ReasoningKind::Full)];
+    let parts = parts.into_iter().flat_map(|(key, kind)| {
+        let list = item.find(key).into_iter().flat_map(RawValue::elements);
+        (0u64..).zip(list).map(move |(n, (part, _))| ((kind, n), string(part, "text").unwrap_or_default()))
+    });
+    let mut begun = last.is_none();
+    let mut any = last.is_some();
+    for (place, text) in parts {
+        let raw = if last == Some(place) {
+            begun = true;
+            sent.rest(text, sink)
+        } else {
+            number += u32::from(begun && any);
+            text
+        };
+        if begun && !raw.is_empty() {
+            sink(Event::Reason { ix, part: number, kind: place.0, raw });
+            any = true;
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Encoder {
     phase: Phase,
     /// `sequence_number` of the next event.
     number: u64,
-    answer: Answer,
+    answer: Box<Answer>,
     /// One for each item of the answer.
     slots: Vec<Slot>,
     /// Output items in the order of their `output_index`.
@@ -137,7 +137,10 @@ impl Encoder {
             State::Silent => {
                 let output_index = self.add(ix as usize, 0, reply, out);
                 self.slots[ix as usize].state = State::Live { output_index };
-                if !matches!(self.answer.items[ix as usize].kind, AnswerKind::Reasoning { .. } | AnswerKind::Tool { .. }) {
+                if !matches!(
+                    self.answer.items[ix as usize].kind,
+                    AnswerKind::Reasoning { .. } | AnswerKind::Tool { .. }
+                ) {
                     self.part("response.content_part.added", output_index, true, out);
                 }
                 Some(output_index)
@@ -187,7 +190,8 @@ impl Encoder {
         let Some(output_index) = self.live(ix, reply, out) else { return };
         let item = &self.shown[output_index];
         let is_call = matches!(self.answer.items[item.ix].kind, AnswerKind::Tool { .. });
-        let place = Place { part: content(item, output_index).part.filter(|_| !is_call), ..content(item, output_index) };
+        let place =
+            Place { part: content(item, output_index).part.filter(|_| !is_call), ..content(item, output_index) };
         let tail = if name == "response.output_text.delta" { NO_LOGPROBS } else { b"" };
         Writer { out, number: &mut self.number }.delta(name, place, raw, tail);
     }
@@ -202,7 +206,15 @@ impl Encoder {
     }
 
     /// A thought. Its parts follow one another, so that a new one ends the one before.
-    fn thought(&mut self, ix: u32, part: u32, kind: ReasoningKind, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
+    fn thought(
+        &mut self,
+        ix: u32,
+        part: u32,
+        kind: ReasoningKind,
+        raw: RawStr<'_>,
+        reply: &mut Reply,
+        out: &mut Vec<u8>,
+    ) {
         let Some(output_index) = self.live(ix, reply, out) else { return };
         let slot = &mut self.slots[ix as usize];
         let flowing = slot.thought.filter(|thought| (thought.part, thought.kind) == (part, kind));
@@ -328,12 +340,20 @@ impl Encoder {
                 }
                 return;
             }
+            _ if event
+                .ix()
+                .is_some_and(|ix| self.slots.get(ix as usize).is_none_or(|slot| slot.state == State::Done)) =>
+            {
+                return;
+            }
             Event::Text { ix, raw } => self.text(*ix, "response.output_text.delta", *raw, reply, out),
             Event::Refusal { ix, raw } => self.text(*ix, "response.refusal.delta", *raw, reply, out),
             Event::Args { ix, raw } => {
-                let custom = self.answer.items.get(*ix as usize).is_some_and(
-                    |item| matches!(item.kind, AnswerKind::Tool { kind: CallKind::Custom, .. }),
-                );
+                let custom = self
+                    .answer
+                    .items
+                    .get(*ix as usize)
+                    .is_some_and(|item| matches!(item.kind, AnswerKind::Tool { kind: CallKind::Custom, .. }));
                 let name = match custom {
                     true => "response.custom_tool_call_input.delta",
                     false => "response.function_call_arguments.delta",
@@ -453,4 +473,3 @@ fn names(kind: ReasoningKind) -> (&'static str, &'static str, &'static str, &'st
         ),
     }
 }
-

@@ -20,10 +20,6 @@ impl Sent {
         self.hash = hash(self.hash, raw.as_bytes());
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// What a whole text has beyond what was sent. A text that begins otherwise adds nothing: bytes cannot be taken back.
     pub fn rest<'a>(&self, whole: RawStr<'a>, sink: Sink<'_>) -> RawStr<'a> {
         let bytes = whole.as_bytes();
