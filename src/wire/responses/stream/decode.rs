@@ -11,22 +11,19 @@
 
 use super::super::error;
 use super::super::tap;
-use super::slot::{Part, Sent, Slot, What};
+use super::slot::{Sent, Slot, What, locate, position};
+use super::whole::{cite, is_refusal, part_of, push_input, string, whole_input, whole_part, whole_reasoning};
 use crate::error::{Error, Kind};
 use crate::json::{RawStr, RawValue};
 use crate::sse::Frame;
-use crate::wire::args;
 use crate::wire::envelope::Seal;
-use crate::wire::event::{Block, Cite, Decode, Event, Finish, Note, Reason, Sink, Status};
+use crate::wire::event::{Block, Decode, Event, Finish, Note, Reason, Sink, Status};
 use crate::wire::fault;
 use crate::wire::item::{CallKind, ReasoningKind};
 use crate::wire::quirks::Quirks;
 
 /// Most items of one answer, those included that cannot be shown.
 const ITEMS_MAX: usize = 4096;
-
-/// Most parts of one message.
-const PARTS_MAX: usize = 4096;
 
 /// Reads a provider's stream.
 #[derive(Debug, Default)]
@@ -280,7 +277,9 @@ impl Decoder {
     /// A delta of a text or refusal, or the rest of one that was told whole.
     fn text(&mut self, fields: &Fields<'_>, refusal: bool, whole: bool, sink: Sink<'_>) {
         let Decoder { open, next, .. } = self;
-        let Some(slot) = locate(open, fields) else { return sink(Event::Note(Note::Disorder)) };
+        let Some(slot) = locate(open, fields.output_index, fields.item_id) else {
+            return sink(Event::Note(Note::Disorder));
+        };
         let What::Message(parts) = &mut slot.what else { return sink(Event::Note(Note::Disorder)) };
         let Some(part) = part_of(parts, fields.part_index, refusal, next, sink) else { return };
         let raw = if whole { part.sent.rest(fields.whole, sink) } else { fields.delta };
@@ -292,7 +291,9 @@ impl Decoder {
 
     /// A delta of reasoning, or the rest of a part that was told whole.
     fn reason(&mut self, fields: &Fields<'_>, kind: ReasoningKind, whole: bool, sink: Sink<'_>) {
-        let Some(slot) = locate(&mut self.open, fields) else { return sink(Event::Note(Note::Disorder)) };
+        let Some(slot) = locate(&mut self.open, fields.output_index, fields.item_id) else {
+            return sink(Event::Note(Note::Disorder));
+        };
         let What::Reasoning { ix, part, number, sent } = &mut slot.what else {
             return sink(Event::Note(Note::Disorder));
         };
@@ -310,7 +311,9 @@ impl Decoder {
 
     /// A delta of a tool's input, or the rest of one that was told whole.
     fn input(&mut self, fields: &Fields<'_>, whole: bool, sink: Sink<'_>) {
-        let Some(slot) = locate(&mut self.open, fields) else { return sink(Event::Note(Note::Disorder)) };
+        let Some(slot) = locate(&mut self.open, fields.output_index, fields.item_id) else {
+            return sink(Event::Note(Note::Disorder));
+        };
         let What::Tool { ix, sent } = &mut slot.what else {
             // Told again at the end of the item.
             return;
@@ -322,7 +325,7 @@ impl Decoder {
     fn cite(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
         let Decoder { open, next, .. } = self;
         let Some(annotation) = fields.annotation else { return };
-        let Some(Slot { what: What::Message(parts), .. }) = locate(open, fields) else {
+        let Some(Slot { what: What::Message(parts), .. }) = locate(open, fields.output_index, fields.item_id) else {
             return sink(Event::Note(Note::Disorder));
         };
         if let Some(part) = part_of(parts, fields.part_index, false, next, sink) {
@@ -334,7 +337,9 @@ impl Decoder {
     fn part_added(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
         let Decoder { open, next, .. } = self;
         let Some(part) = fields.part else { return };
-        let Some(Slot { what: What::Message(parts), .. }) = locate(open, fields) else { return };
+        let Some(Slot { what: What::Message(parts), .. }) = locate(open, fields.output_index, fields.item_id) else {
+            return;
+        };
         if let Some(refusal) = is_refusal(part) {
             part_of(parts, fields.part_index, refusal, next, sink);
         }
@@ -406,164 +411,6 @@ impl Decode for Decoder {
         let note = "the upstream closed the stream before its end";
         self.fail(Error::upstream(Kind::UpstreamTruncated, note), sink);
     }
-}
-
-impl Part {
-    fn push(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
-        if raw.is_empty() || self.closed {
-            return;
-        }
-        self.sent.add(raw);
-        sink(if self.refusal { Event::Refusal { ix: self.ix, raw } } else { Event::Text { ix: self.ix, raw } });
-    }
-
-    fn logprobs(&mut self, raw: RawValue<'_>, sink: Sink<'_>) {
-        if raw.elements().next().is_some() && !self.refusal && !self.closed {
-            self.logprobs = true;
-            sink(Event::Logprobs { ix: self.ix, raw });
-        }
-    }
-}
-
-fn string<'a>(object: RawValue<'a>, key: &str) -> Option<RawStr<'a>> {
-    object.find(key).and_then(RawValue::as_str)
-}
-
-/// The open item that an event means. Some hosts change the ids from event to event, others leave the index out.
-fn position(open: &[Slot], index: Option<u64>, id: RawStr<'_>) -> Option<usize> {
-    match index {
-        Some(index) => open.iter().rposition(|slot| slot.index == index),
-        None if !id.is_empty() => open.iter().rposition(|slot| slot.id == id.as_bytes()),
-        None => open.len().checked_sub(1),
-    }
-}
-
-fn locate<'o>(open: &'o mut [Slot], fields: &Fields<'_>) -> Option<&'o mut Slot> {
-    let at = position(open, fields.output_index, fields.item_id)?;
-    open.get_mut(at)
-}
-
-/// The part of that index, opened now if need be. The one before it has ended then.
-fn part_of<'p>(
-    parts: &'p mut Vec<Part>,
-    index: u64,
-    refusal: bool,
-    next: &mut u32,
-    sink: Sink<'_>,
-) -> Option<&'p mut Part> {
-    match parts.iter().position(|part| part.index == index) {
-        Some(at) if parts[at].refusal == refusal => return parts.get_mut(at),
-        Some(_) => {
-            sink(Event::Note(Note::Disorder));
-            return None;
-        }
-        None if parts.len() >= PARTS_MAX => return None,
-        None => {}
-    }
-    for part in parts.iter_mut().filter(|part| !part.closed) {
-        part.closed = true;
-        sink(Event::Close { ix: part.ix, status: Status::Complete });
-    }
-    let ix = *next;
-    *next += 1;
-    sink(Event::Open { ix, block: if refusal { Block::Refusal } else { Block::Text } });
-    let sent = Sent::default();
-    parts.push(Part { index, ix, refusal, sent, cited: false, logprobs: false, closed: false });
-    parts.last_mut()
-}
-
-/// `None` for a part that is neither text nor refusal.
-fn is_refusal(part: RawValue<'_>) -> Option<bool> {
-    match string(part, "type").unwrap_or_default().as_bytes() {
-        b"output_text" | b"text" => Some(false),
-        b"refusal" => Some(true),
-        _ => None,
-    }
-}
-
-/// A part as it stands in an item that is done.
-fn whole_part(parts: &mut Vec<Part>, index: u64, part: RawValue<'_>, next: &mut u32, sink: Sink<'_>) {
-    let Some(refusal) = is_refusal(part) else { return sink(Event::Note(Note::DroppedOutput)) };
-    let text = string(part, if refusal { "refusal" } else { "text" }).unwrap_or_default();
-    // Parts that came and went need no second look.
-    if parts.iter().any(|old| old.index == index && old.closed) {
-        return;
-    }
-    let Some(open) = part_of(parts, index, refusal, next, sink) else { return };
-    let rest = open.sent.rest(text, sink);
-    open.push(rest, sink);
-    if let Some(logprobs) = part.find("logprobs").filter(|_| !open.logprobs) {
-        open.logprobs(logprobs, sink);
-    }
-    if !open.cited {
-        let annotations = part.find("annotations").into_iter().flat_map(RawValue::elements);
-        annotations.for_each(|(annotation, _)| cite(open.ix, annotation, sink));
-    }
-}
-
-/// The parts of a thought from the one on that flowed last.
-fn whole_reasoning(
-    ix: u32,
-    item: RawValue<'_>,
-    (last, mut number, sent): (Option<(ReasoningKind, u64)>, u32, Sent),
-    sink: Sink<'_>,
-) {
-    let parts = [("summary", ReasoningKind::Summary), ("content", ReasoningKind::Full)];
-    let parts = parts.into_iter().flat_map(|(key, kind)| {
-        let list = item.find(key).into_iter().flat_map(RawValue::elements);
-        (0u64..).zip(list).map(move |(n, (part, _))| ((kind, n), string(part, "text").unwrap_or_default()))
-    });
-    let mut begun = last.is_none();
-    let mut any = last.is_some();
-    for (place, text) in parts {
-        let raw = if last == Some(place) {
-            begun = true;
-            sent.rest(text, sink)
-        } else {
-            number += u32::from(begun && any);
-            text
-        };
-        if begun && !raw.is_empty() {
-            sink(Event::Reason { ix, part: number, kind: place.0, raw });
-            any = true;
-        }
-    }
-}
-
-fn whole_input(ix: u32, sent: &mut Sent, item: RawValue<'_>, sink: Sink<'_>) {
-    match item.find("arguments").or_else(|| item.find("input")) {
-        // Arguments as an object, as some imitators write them.
-        Some(object) if object.is_object() => {
-            let mut quoted = Vec::new();
-            args::write_quoted(object, &mut quoted);
-            let rest = sent.rest(RawStr::new(&quoted), sink);
-            push_input(ix, sent, rest, sink);
-        }
-        Some(text) => {
-            let rest = sent.rest(text.as_str().unwrap_or_default(), sink);
-            push_input(ix, sent, rest, sink);
-        }
-        None => {}
-    }
-}
-
-fn push_input(ix: u32, sent: &mut Sent, raw: RawStr<'_>, sink: Sink<'_>) {
-    if !raw.is_empty() {
-        sent.add(raw);
-        sink(Event::Args { ix, raw });
-    }
-}
-
-/// Only links can be told in other formats.
-fn cite(ix: u32, annotation: RawValue<'_>, sink: Sink<'_>) {
-    let text = |key| string(annotation, key).unwrap_or_default();
-    let url = text("url");
-    if !text("type").eq_str("url_citation") || url.is_empty() {
-        return sink(Event::Note(Note::DroppedCitation));
-    }
-    let count = |key| annotation.find(key).and_then(RawValue::as_u64);
-    let range = count("start_index").zip(count("end_index"));
-    sink(Event::Cite { ix, cite: Cite { url, title: text("title"), range } });
 }
 
 fn incomplete(response: RawValue<'_>, sink: Sink<'_>) -> Finish<'static> {

@@ -4,6 +4,7 @@
 mod decode;
 mod encode;
 mod slot;
+mod whole;
 mod write;
 
 pub use decode::Decoder;

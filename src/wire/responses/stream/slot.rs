@@ -84,6 +84,20 @@ pub(super) struct Part {
     pub closed: bool,
 }
 
+/// The open item that an event means. Some hosts change the ids from event to event, others leave the index out.
+pub(super) fn position(open: &[Slot], index: Option<u64>, id: RawStr<'_>) -> Option<usize> {
+    match index {
+        Some(index) => open.iter().rposition(|slot| slot.index == index),
+        None if !id.is_empty() => open.iter().rposition(|slot| slot.id == id.as_bytes()),
+        None => open.len().checked_sub(1),
+    }
+}
+
+pub(super) fn locate<'o>(open: &'o mut [Slot], index: Option<u64>, id: RawStr<'_>) -> Option<&'o mut Slot> {
+    let at = position(open, index, id)?;
+    open.get_mut(at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
