@@ -13,3 +13,4 @@ mod readme;
 mod relay;
 mod store;
 mod support;
+mod tls;
