@@ -11,5 +11,7 @@ mod layering;
 mod mock;
 mod readme;
 mod relay;
+mod routing;
 mod store;
 mod support;
+mod tls;
