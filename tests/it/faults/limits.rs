@@ -18,6 +18,15 @@ fn a_provider_that_does_not_begin_to_answer() {
 }
 
 #[test]
+fn the_whole_time_of_an_answer_counts_the_connecting_too() {
+    let full = Full::new();
+    let row = provider("full", "openai", &full.base());
+    let gateway = Setup::new().provider(row).env("TOTAL_TIMEOUT_SECS", 0.3).env("CONNECT_TIMEOUT_SECS", 300).start();
+    let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
+    assert_eq!((response.status, error_of(&sample::CHAT, response.text())[2].as_str()), (504, "upstream_timeout"));
+}
+
+#[test]
 fn the_whole_time_of_an_answer_ends_a_stream_that_flows() {
     let sample = &sample::MESSAGES;
     let (provider, setup) = alone(sample);
@@ -118,7 +127,7 @@ fn a_long_silence_is_filled_with_comments_between_events() {
     }
     for (client, conn, half, rest) in &mut clients {
         assert_eq!(client.event(), ": keep-alive\n\n");
-        conn.send(answer::chunk(&*rest));
+        conn.send(answer::chunk(*rest));
         assert_eq!(client.event(), [*half, *rest].concat());
     }
 }
