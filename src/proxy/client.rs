@@ -53,7 +53,7 @@ impl Client {
 
     /// Sends all of `buf` and hands it back empty. Sets the deadline.
     pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, Gone> {
-        self.deadline.set(self.write_timeout);
+        self.deadline.set_sending(self.write_timeout);
         let Client { reader, writer, deadline, .. } = self;
         let mut write = std::pin::pin!(writer.write_all(buf));
         poll_fn(|cx| {
