@@ -3,8 +3,10 @@
 
 use super::*;
 
+type Fail = Box<dyn Fn(Conn)>;
+
 /// Ways to fail after the first events, or before them, without any content.
-fn failures(sample: &Sample) -> Vec<(&'static str, Box<dyn Fn(Conn)>)> {
+fn failures(sample: &Sample) -> Vec<(&'static str, Fail)> {
     let error = sample.error;
     let unended = sample.error.trim_end();
     vec![

@@ -192,7 +192,8 @@ fn a_cut_behind_the_end_of_the_answer_costs_nothing() {
 fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
     let length = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"id\":";
     let chunked = format!("{}5\r\n{{\"id\"\r\n", answer::JSON);
-    let rows: [(&str, &str, fn(Conn)); 6] = [
+    type Row<'a> = (&'a str, &'a str, fn(Conn));
+    let rows: [Row<'_>; 6] = [
         ("close", length, Conn::close),
         ("reset", length, Conn::reset),
         ("silence", length, |mut conn| conn.expect_closed()),
