@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
 
-use super::client::{Client, Waited};
+use super::client::{Client, Stint, Waited};
 use super::core::Core;
 use super::reply::{self, Terms};
 use super::request;
@@ -93,7 +93,8 @@ async fn run(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Ar
         }
     };
     let write_timeout = core.boot().request_timeout;
-    let mut client = Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout };
+    let mut client =
+        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout, stint: Stint::default() };
     let mut first = true;
     loop {
         let head = match read_head(&core, &mut client, first).await {
