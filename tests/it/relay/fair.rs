@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// The longest that a small request may take beside one that never waits for anything.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// What a hundred small requests may take beside one that never waits for anything. They need a tenth of it; left without a turn, each
+/// of them took as much as half a second.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]
 fn an_answer_that_never_pauses_leaves_the_others_their_turn() {
@@ -29,16 +30,15 @@ fn an_answer_that_never_pauses_leaves_the_others_their_turn() {
                     reader.some(1 << 20);
                 }
             });
-            let mut longest = Duration::ZERO;
-            for _ in 0..30 {
-                let started = Instant::now();
+            let started = Instant::now();
+            for _ in 0..100 {
                 let mut client = gateway.client();
                 client.ask(&get("/health"));
                 assert_eq!(client.response().status, 200);
-                longest = longest.max(started.elapsed());
             }
+            let taken = started.elapsed();
             done.store(true, Ordering::Relaxed);
-            assert!(longest < PATIENCE, "{driver}: {longest:?}");
+            assert!(taken < PATIENCE, "{driver}: {taken:?}");
         });
     }
 }
