@@ -120,7 +120,8 @@ impl Deadline {
     pub fn set(&self, after: Duration) {
         let after = u64::try_from(after.as_millis()).unwrap_or(UNSET);
         self.slot.idle.set(false);
-        self.slot.at.set(self.timers.now_ms().saturating_add(after));
+        // The millisecond that has begun does not count, or it would be early by a part of it.
+        self.slot.at.set(self.timers.now_ms().saturating_add(after).saturating_add(1));
     }
 
     /// [`Deadline::set`] for an owner that waits for nothing but the next request.
@@ -173,5 +174,24 @@ impl Drop for Deadline {
         self.timers.slots.borrow_mut()[self.index] = None;
         self.timers.free.borrow_mut().push(self.index);
         self.timers.live.set(self.timers.live.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_early() {
+        let timers = Timers::new();
+        let deadline = timers.deadline();
+        let mut cx = Context::from_waker(Waker::noop());
+        let after = Duration::from_millis(2);
+        for _ in 0..20 {
+            let started = Instant::now();
+            deadline.set(after);
+            while deadline.poll_expired(&mut cx).is_pending() {}
+            assert!(started.elapsed() >= after, "{:?}", started.elapsed());
+        }
     }
 }
