@@ -4,6 +4,7 @@
 
 mod background;
 mod cli;
+mod hostile;
 mod http_codec;
 mod layering;
 mod mock;
