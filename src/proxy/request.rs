@@ -13,7 +13,7 @@ use super::endpoint::{self, Endpoint, Operation, Relay};
 use super::reply::{self, Terms};
 use super::ticket::Ticket;
 use super::{body, headers, local};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Methods};
 use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
 use crate::record::entry::Short;
@@ -133,7 +133,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         Endpoint::Relay(relay) if pending.head.method == Method::Post => relay,
         Endpoint::Relay(relay) => {
             let note = format!("{} takes POST only", relay.route);
-            return refuse(client, ticket, terms, pending, Error::client(Kind::MethodNotAllowed, note)).await;
+            let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
+            return refuse(client, ticket, terms, pending, error).await;
         }
         other => return local::serve(core, client, ticket, terms, pending, other).await,
     };

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod keys;
+mod paths;
 mod smuggling;
 
 use llm_proxy::config::rows::ProviderRow;
