@@ -13,13 +13,13 @@ use rustls::ServerConfig;
 
 use super::client::{Client, Waited};
 use super::core::Core;
+use super::endpoint;
 use super::reply::{self, Terms};
 use super::request;
 use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
 use crate::net::http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use crate::net::stream::{self, SMALL_READ};
-use crate::wire::Format;
 
 /// Whether a connection carries another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,17 +150,18 @@ fn slow_head() -> Refusal {
     Refusal { status: 408, reason: "the request head did not arrive within HEADER_READ_TIMEOUT_SECS" }
 }
 
-/// Answers bytes that are no request. The path is not known, so the body is in the default format.
+/// Answers bytes that are no request, in the format of the path if there is one.
 async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     core.metrics.inc(Counter::BadRequests);
     let kind = match refusal.status {
         408 => Kind::RequestTimeout,
         431 => Kind::HeadTooLarge,
         501 => Kind::NotImplemented,
+        505 => Kind::HttpVersion,
         _ => Kind::InvalidRequest,
     };
     let terms = Terms {
-        format: Format::Chat,
+        format: endpoint::error_format(stated_path(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,
         head_only: false,
@@ -171,5 +172,35 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     reply::error(&mut out, &terms, &request::new_id(core), &Error::client(kind, refusal.reason));
     if client.send(out).await.is_ok() {
         client.close_gently().await;
+    }
+}
+
+/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of the refusal.
+fn stated_path(buf: &[u8]) -> &str {
+    let buf = buf.trim_ascii_start();
+    let Some(end) = memchr::memchr2(b'\r', b'\n', buf) else { return "/" };
+    let target = buf[..end].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_what_is_no_request() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"POST /v1/messages HTTP/1.1\r\nhost :", "/v1/messages"),
+            (b"\r\nPOST /v1/messages?beta=true HTTP/9\n", "/v1/messages"),
+            (b"POST /v1/messages\r\n", "/v1/messages"),
+            (b"POST /v1/mess", "/"),
+            (b"POST /\xff HTTP/1.1\r\n", "/"),
+            (b"POST\r\n/v1/messages", ""),
+            (b"", "/"),
+        ];
+        for (head, path) in rows {
+            assert_eq!(stated_path(head), *path, "{}", String::from_utf8_lossy(head));
+        }
     }
 }

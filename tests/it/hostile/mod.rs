@@ -3,8 +3,11 @@
 //! provider.
 
 mod bodies;
+mod framing;
+mod heads;
 mod keys;
 mod paths;
+mod slow;
 mod smuggling;
 
 use llm_proxy::config::rows::ProviderRow;
