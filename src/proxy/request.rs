@@ -20,6 +20,9 @@ use crate::record::entry::Short;
 use crate::route::pick::Candidates;
 use crate::wire::peek::{self, Peek};
 
+/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated in errors; those in use are far shorter.
+const MAX_MODEL: usize = 1024;
+
 /// A request in the hands of its stages.
 pub struct Exchange<'c> {
     pub core: &'c Rc<Core>,
@@ -205,6 +208,10 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
         Error::from(error)
     })?;
     let asked = peeked.model.unescape().into_owned();
+    if asked.len() > MAX_MODEL {
+        let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", asked.len());
+        return Err(Error::client(Kind::InvalidRequest, note).param("model"));
+    }
     let stripped = strip(x.core, &asked).to_string();
     Ok(Found { model: Model { asked, stripped, value: peeked.model_at.clone() }, stream: peeked.stream })
 }

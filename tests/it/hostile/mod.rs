@@ -3,9 +3,11 @@
 //! provider.
 
 mod bodies;
+mod codings;
 mod framing;
 mod heads;
 mod keys;
+mod models;
 mod paths;
 mod slow;
 mod smuggling;
