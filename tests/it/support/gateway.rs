@@ -72,6 +72,7 @@ pub struct Setup {
     providers: Vec<ProviderRow>,
     credentials: Option<Vec<CredentialRow>>,
     env: Vec<(String, String)>,
+    wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -100,6 +101,12 @@ impl Setup {
         self
     }
 
+    /// Starts it through a program that ends by executing the rest of its arguments.
+    pub fn through(mut self, wrapper: &[&str]) -> Setup {
+        self.wrapper = wrapper.iter().copied().map(str::to_owned).collect();
+        self
+    }
+
     /// Fills the store and starts the gateway on one worker; returns when it listens.
     pub fn start(self) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
@@ -110,7 +117,7 @@ impl Setup {
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();
         }
-        Gateway::spawn(dir, &self.env)
+        Gateway::spawn(dir, &self.wrapper, &self.env)
     }
 }
 
@@ -123,8 +130,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn spawn(dir: tempfile::TempDir, env: &[(String, String)]) -> Gateway {
-        let mut command = binary(dir.path());
+    fn spawn(dir: tempfile::TempDir, wrapper: &[String], env: &[(String, String)]) -> Gateway {
+        let mut command = binary(dir.path(), wrapper);
         command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]);
         command.env("LOG_LEVEL", "debug");
         if let Ok(driver) = std::env::var("TEST_DRIVER") {
@@ -153,7 +160,7 @@ impl Gateway {
 
     /// Runs the same binary beside it, on the same store.
     pub fn cli(&self, args: &[&str]) -> Output {
-        binary(self.data_dir()).args(args).output().unwrap()
+        binary(self.data_dir(), &[]).args(args).output().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -188,8 +195,12 @@ impl Gateway {
 
     /// SIGTERM: it drains and ends.
     pub fn term(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// How the process ended by itself.
@@ -220,8 +231,11 @@ impl Drop for Gateway {
 }
 
 /// The binary with nothing of this process's environment, in a directory without a `.env` file.
-fn binary(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
+fn binary(dir: &Path, wrapper: &[String]) -> Command {
+    let own = [env!("CARGO_BIN_EXE_llm-proxy").to_owned()];
+    let mut words = wrapper.iter().chain(&own);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.env_clear().env("DATA_DIR", dir).current_dir(dir);
     command
 }
