@@ -1,12 +1,9 @@
 //! A core: one pinned thread with its own runtime, listener, pools, deadlines and counters.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -106,26 +103,10 @@ async fn run(seat: Seat) {
 /// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what it took from the kernel would be lost.
 async fn accept_until_drained(core: &Rc<Core>, listener: TcpListener) {
     let canceller = Canceller::new();
-    let mut canceller = Some(canceller);
-    let mut rounds = 0;
+    let handle = canceller.handle();
+    monoio::spawn(housekeeping(core.clone(), canceller));
     loop {
-        let Some(handle) = canceller.as_ref().map(Canceller::handle) else { return };
-        let mut accept = std::pin::pin!(listener.cancelable_accept(handle));
-        let accepted = loop {
-            let tick = monoio::time::sleep(HOUSEKEEPING);
-            match either(accept.as_mut(), tick).await {
-                Some(accepted) => break accepted,
-                None => {
-                    housekeeping(core, &mut rounds);
-                    if core.shared.draining()
-                        && let Some(canceller) = canceller.take()
-                    {
-                        canceller.cancel();
-                    }
-                }
-            }
-        };
-        match accepted {
+        match listener.cancelable_accept(handle.clone()).await {
             Ok((stream, peer)) if core.connections.get() >= core.boot().max_connections => {
                 core.metrics.inc(Counter::ConnectionsRefused);
                 tracing::debug!(%peer, "gateway: MAX_CONNECTIONS reached, closing a new connection");
@@ -144,22 +125,17 @@ async fn accept_until_drained(core: &Rc<Core>, listener: TcpListener) {
     }
 }
 
-fn housekeeping(core: &Core, rounds: &mut u32) {
-    *rounds += 1;
-    if *rounds >= SWEEP_ROUNDS {
-        *rounds = 0;
-        core.pool.sweep();
+/// Sweeps the pool, and at the signal to stop ends the accepting. A task of its own, so that no number of new connections delays it.
+async fn housekeeping(core: Rc<Core>, accepting: Canceller) {
+    let mut rounds = 0;
+    while !core.shared.draining() {
+        monoio::time::sleep(HOUSEKEEPING).await;
+        rounds += 1;
+        if rounds % SWEEP_ROUNDS == 0 {
+            core.pool.sweep();
+        }
     }
-}
-
-/// `first`, or `None` if `second` ends before it. `first` goes on afterwards.
-async fn either<F: Future, S: Future>(mut first: Pin<&mut F>, second: S) -> Option<F::Output> {
-    let mut second = std::pin::pin!(second);
-    std::future::poll_fn(|cx| match first.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => second.as_mut().poll(cx).map(|_| None),
-    })
-    .await
+    accepting.cancel();
 }
 
 /// Lets what runs come to its end, within the grace; then ends it with an error of its format.

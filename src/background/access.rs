@@ -29,13 +29,13 @@ impl Sink for Access {
             Outcome::Truncated(kind) => (Some("truncated"), Some(kind)),
         };
         let model = record.model.as_str();
-        // A client chose the model's name: as `Debug` it cannot break the line.
+        // A client chose the model's name. As a `str`, not through `Display`, it is quoted and escaped and can't break the line.
         tracing::info!(
             target: "llm_proxy::access",
             status = record.status,
             client_format = record.client_format.map(|format| format.name()),
             key = directory.credential(record.credential),
-            model = (!model.is_empty()).then(|| tracing::field::debug(model)),
+            model = (!model.is_empty()).then_some(model),
             provider = directory.provider(record.provider),
             stream = record.stream.then_some(true),
             attempts = (record.attempts > 1).then_some(record.attempts),

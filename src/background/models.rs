@@ -17,9 +17,7 @@ use crate::control::Shared;
 use crate::json::RawValue;
 use crate::wire::Format;
 
-/// How long a list is good.
-const RENEW: Duration = Duration::from_secs(600);
-/// The first pause after a failure; it doubles up to [`RENEW`].
+/// The first pause after a failure; it doubles up to the time that a list is good for (`MODEL_LIST_SECS`).
 const RETRY: Duration = Duration::from_secs(30);
 /// After this a fetch is over, whatever became of it; the client's own limits are shorter.
 const LOST: Duration = Duration::from_secs(60);
@@ -76,6 +74,9 @@ impl Models {
 
     /// `snapshot` is in force. What is known of providers that are asked as before stays, and they are not asked anew.
     pub(super) fn adopt(&mut self, snapshot: &Snapshot) {
+        if self.shared.boot.model_list.is_none() {
+            return;
+        }
         let mut old = std::mem::take(&mut self.entries);
         for provider in snapshot.providers.iter().filter(|provider| provider.models.serves_all()) {
             let request = match request(provider) {
@@ -135,13 +136,14 @@ impl Models {
 
     fn fetched(&mut self, fetched: Fetched) {
         let Fetched { provider, request, list } = fetched;
+        let Some(renew) = self.shared.boot.model_list else { return };
         // It may have gone meanwhile, or be asked at another place.
         let Some(entry) = self.entries.get_mut(&provider).filter(|entry| entry.request == request) else { return };
         let now = Instant::now();
         match list {
             Ok(list) => {
                 entry.failures = 0;
-                entry.due = now + RENEW;
+                entry.due = now + renew;
                 if entry.list.as_ref() != Some(&list) {
                     tracing::debug!(provider = &*entry.key, models = list.len(), "gateway: it told its models");
                     entry.list = Some(list);
@@ -150,7 +152,7 @@ impl Models {
             }
             Err(why) => {
                 tracing::debug!(provider = &*entry.key, "gateway: it did not tell its models: {why}");
-                entry.due = now + RENEW.min(RETRY * (1 << entry.failures.min(10)));
+                entry.due = now + renew.min(RETRY * (1 << entry.failures.min(10)));
                 entry.failures += 1;
             }
         }
@@ -344,7 +346,7 @@ mod tests {
         };
         for provider in [1, 2] {
             models.take(fetched(&models, provider, Ok("m")));
-            assert_eq!(models.entries[&provider].due, Instant::now() + RENEW);
+            assert_eq!(models.entries[&provider].due, Instant::now() + Duration::from_secs(600));
         }
         assert_eq!(listed(), [1, 2]);
         for pause in [30, 60, 120, 240, 480, 600, 600] {

@@ -3,13 +3,12 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::boot::Boot;
 
 /// `RUST_LOG` decides if it is set, else `LOG_LEVEL`.
 pub fn start(boot: &Boot) {
-    let default = LevelFilter::from(boot.log_level).into();
+    let default = boot.log_level.into();
     let filter = EnvFilter::builder().with_default_directive(default).from_env_lossy();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {

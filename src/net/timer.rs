@@ -19,7 +19,7 @@ pub const TICK: Duration = Duration::from_millis(20);
 const UNSET: u64 = u64::MAX;
 
 struct Slot {
-    /// Milliseconds of the worker's clock, or [`UNSET`].
+    /// Nanoseconds of the worker's clock, or [`UNSET`]. Nothing coarser: who is woken early finds that nothing is due yet.
     at: Cell<u64>,
     /// Its owner waits for nothing but the next request.
     idle: Cell<bool>,
@@ -47,9 +47,9 @@ impl Timers {
         })
     }
 
-    /// Milliseconds since this worker started.
-    pub fn now_ms(&self) -> u64 {
-        self.origin.elapsed().as_millis() as u64
+    /// Nanoseconds since this worker started.
+    fn now(&self) -> u64 {
+        nanos(self.origin.elapsed())
     }
 
     /// A deadline that is not set.
@@ -97,7 +97,7 @@ impl Timers {
     }
 
     fn fire(&self) {
-        let now = self.now_ms();
+        let now = self.now();
         for slot in self.slots.borrow().iter().flatten() {
             if slot.at.get() <= now
                 && let Some(waker) = slot.waker.borrow_mut().take()
@@ -106,6 +106,10 @@ impl Timers {
             }
         }
     }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(UNSET)
 }
 
 /// A point in time at which its owner wants to be woken. Gives its slot back when dropped.
@@ -118,10 +122,8 @@ pub struct Deadline {
 impl Deadline {
     /// Replaces whatever was set.
     pub fn set(&self, after: Duration) {
-        let after = u64::try_from(after.as_millis()).unwrap_or(UNSET);
         self.slot.idle.set(false);
-        // The millisecond that has begun does not count, or it would be early by a part of it.
-        self.slot.at.set(self.timers.now_ms().saturating_add(after).saturating_add(1));
+        self.slot.at.set(self.timers.now().saturating_add(nanos(after)));
     }
 
     /// [`Deadline::set`] for an owner that waits for nothing but the next request.
@@ -147,7 +149,7 @@ impl Deadline {
         if at == UNSET {
             return Poll::Pending;
         }
-        if at <= self.timers.now_ms() {
+        if at <= self.timers.now() {
             return Poll::Ready(());
         }
         let mut waker = self.slot.waker.borrow_mut();
@@ -182,16 +184,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_deadline_is_never_early() {
+    fn never_early() {
         let timers = Timers::new();
         let deadline = timers.deadline();
         let mut cx = Context::from_waker(Waker::noop());
-        let after = Duration::from_millis(2);
-        for _ in 0..20 {
-            let started = Instant::now();
+        // At any point within a millisecond, and for lengths that are not whole ones.
+        for after in (0..40).map(|n| Duration::from_micros(700 + 37 * n)) {
+            let before = timers.now();
             deadline.set(after);
             while deadline.poll_expired(&mut cx).is_pending() {}
-            assert!(started.elapsed() >= after, "{:?}", started.elapsed());
+            assert!(timers.now() >= before + nanos(after), "{after:?}");
         }
+        deadline.set(Duration::ZERO);
+        assert!(deadline.poll_expired(&mut cx).is_ready());
     }
 }

@@ -39,7 +39,7 @@ pub enum End {
     Answered(Next),
     ClientGone,
     /// Nothing was sent to the client.
-    Failed(Failure),
+    Failed(Box<Failure>),
 }
 
 /// A failed attempt.
@@ -52,8 +52,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    pub fn of(error: Error) -> Failure {
-        Failure { retry: error.retryable(), error, answer: None }
+    pub fn of(error: Error) -> Box<Failure> {
+        Box::new(Failure { retry: error.retryable(), error, answer: None })
     }
 }
 
@@ -64,6 +64,16 @@ pub struct Upstream {
     pub head: ResponseHead,
     /// The head and what came with it.
     pub bytes: Vec<u8>,
+}
+
+impl Upstream {
+    /// The answer was read to its end: the connection may serve another request, if both sides agree and nothing came behind the answer. What
+    /// did would be given to the next client.
+    pub fn settle(self, x: &Exchange<'_>, body: &BodyDecoder) {
+        if self.head.keep_alive && body.ended_alone() {
+            x.core.pool.give_back(&self.origin, self.connection);
+        }
+    }
 }
 
 /// An error answer, read whole.
@@ -118,7 +128,7 @@ fn refused_key(provider: &str, status: u16) -> Error {
 
 fn may_fail_over(upstream: &Upstream) -> bool {
     let wanted = upstream.head.get(&upstream.bytes, "x-should-retry");
-    matches!(upstream.head.status, 408 | 429 | 500..) && !wanted.is_some_and(|value| value == b"false")
+    matches!(upstream.head.status, 408 | 429 | 500..) && wanted.is_none_or(|value| value != b"false")
 }
 
 /// Writes the request and reads the head of the answer. A pooled connection that turns out to be closed is replaced once.
@@ -245,7 +255,7 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
         let ended = loop {
             match decoder.next(&input, &mut pos) {
                 Ok(Step::Data(range)) => body.extend_from_slice(&input[range]),
-                Ok(Step::More) => break decoder.is_ended(),
+                Ok(Step::More) => break false,
                 Ok(Step::End) => break true,
                 Err(_) => return End::Failed(Failure::of(error)),
             }
@@ -264,11 +274,9 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
             Waited::Done(_) | Waited::Expired => return End::Failed(Failure::of(error)),
         }
     }
-    if upstream.head.keep_alive {
-        x.core.pool.give_back(&upstream.origin, upstream.connection);
-    }
-    let answer = Answer { head: upstream.head, bytes: upstream.bytes, body, pooled };
-    End::Failed(Failure { error, answer: Some(answer), retry: true })
+    let answer = Answer { head: upstream.head.clone(), bytes: std::mem::take(&mut upstream.bytes), body, pooled };
+    upstream.settle(x, &decoder);
+    End::Failed(Box::new(Failure { error, answer: Some(answer), retry: true }))
 }
 
 fn kind_of(status: u16) -> Kind {
@@ -281,7 +289,7 @@ fn kind_of(status: u16) -> Kind {
 }
 
 /// No provider is left: the client gets the last one's answer, or our note.
-pub async fn give_up(x: &mut Exchange<'_>, failure: Failure) -> Next {
+pub async fn give_up(x: &mut Exchange<'_>, failure: Box<Failure>) -> Next {
     let Some(answer) = failure.answer else { return x.fail(&failure.error).await };
     let mut out = Vec::with_capacity(1024 + answer.body.len());
     let framed = relay::Framed::Length(answer.body.len() as u64);

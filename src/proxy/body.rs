@@ -78,7 +78,7 @@ pub enum Stopped {
     /// The client closed.
     Gone,
     /// The request gets this answer; the rest of its body stays unread.
-    Refused(Error, Pending),
+    Refused(Error, Box<Pending>),
 }
 
 /// Reads and decodes the body. Answers `Expect: 100-continue` first.
@@ -87,14 +87,14 @@ pub async fn read(core: &Core, client: &mut Client, pending: Pending) -> Result<
     if let Framing::Length(length) = pending.head.framing
         && length > limit as u64
     {
-        return Err(Stopped::Refused(too_large(limit), pending));
+        return Err(Stopped::Refused(too_large(limit), Box::new(pending)));
     }
     let Pending { head, mut bytes } = pending;
     let place = match whole_inline(&head, &mut bytes, client) {
         Some(range) => Place::Inline(range),
         None => match gather(core, client, &head, &mut bytes).await {
             Ok(body) => Place::Own(Rc::new(body)),
-            Err(Some(error)) => return Err(Stopped::Refused(error, Pending { head, bytes })),
+            Err(Some(error)) => return Err(Stopped::Refused(error, Box::new(Pending { head, bytes }))),
             Err(None) => return Err(Stopped::Gone),
         },
     };
@@ -108,7 +108,7 @@ pub async fn read(core: &Core, client: &mut Client, pending: Pending) -> Result<
                 let (mut head, mut bytes) = (head, received.bytes);
                 bytes.truncate(head.len);
                 head.framing = Framing::None;
-                return Err(Stopped::Refused(error, Pending { head, bytes }));
+                return Err(Stopped::Refused(error, Box::new(Pending { head, bytes })));
             }
         },
     };

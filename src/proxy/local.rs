@@ -162,7 +162,7 @@ async fn swallow(
     match body::read(core, client, pending).await {
         Ok(_) => {}
         Err(body::Stopped::Gone) => return Next::Abort,
-        Err(body::Stopped::Refused(error, pending)) => return refuse(client, ticket, terms, pending, error).await,
+        Err(body::Stopped::Refused(error, pending)) => return refuse(client, ticket, terms, *pending, error).await,
     }
     let mut out = Vec::with_capacity(256);
     reply::json(&mut out, 200, &terms, ticket.request_id(), br#"{"status":"ok"}"#);

@@ -156,7 +156,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         Ok(read) => read,
         Err(body::Stopped::Gone) => return Next::Abort,
         Err(body::Stopped::Refused(error, pending)) => {
-            return refuse(client, ticket, terms, pending, error).await;
+            return refuse(client, ticket, terms, *pending, error).await;
         }
     };
     ticket.edit().request_bytes = received.body().len() as u64;
@@ -245,7 +245,7 @@ fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error
 /// Tries the candidates in turn until one answers or something has reached the client.
 async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates) -> Next {
     let most = x.core.boot().max_attempts.min(candidates.list.len()).max(1);
-    let mut failure: Option<Failure> = None;
+    let mut failure: Option<Box<Failure>> = None;
     for (at, candidate) in candidates.order().take(most).enumerate() {
         let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most };
         match attempt::run(x, view, &plan).await {

@@ -185,7 +185,7 @@ fn check(file: &str, text: &str, findings: &mut Vec<Finding>) {
     };
     for (line, path) in imports(&code) {
         let within = |allowed: &&str| path == **allowed || path.starts_with(&format!("{allowed}::"));
-        if !within(&module) && !allowed.iter().any(|allowed| within(&allowed)) {
+        if !within(&module) && !allowed.iter().any(within) {
             find(line, format!("`{module}` must not import `{path}`; it may import: {}", allowed.join(", ")));
         }
     }

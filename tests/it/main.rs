@@ -4,10 +4,13 @@
 
 mod background;
 mod cli;
+mod corpus;
+mod faults;
 mod hostile;
 mod http_codec;
 mod layering;
 mod mock;
+mod readme;
 mod relay;
 mod store;
 mod support;

@@ -54,6 +54,8 @@ pub struct Boot {
     pub request_timeout: Duration,
     /// `None`: an answer may take as long as it likes.
     pub total_timeout: Option<Duration>,
+    /// How long the model list of a provider with an empty mapping is good for; `None` never asks for it.
+    pub model_list: Option<Duration>,
     pub shutdown_grace: Duration,
     /// How long the head of a stream is held back for the first content.
     pub commit_after: Duration,
@@ -90,6 +92,7 @@ impl Default for Boot {
             ttft_timeout: None,
             request_timeout: Duration::from_secs(300),
             total_timeout: None,
+            model_list: Some(Duration::from_secs(600)),
             shutdown_grace: Duration::from_secs(30),
             commit_after: Duration::from_secs(10),
             max_body_bytes: 64 << 20,

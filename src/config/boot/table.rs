@@ -60,6 +60,7 @@ variables! {
     "TTFT_TIMEOUT_SECS" "0" "longest wait for the first content of an answer; 0 is off" => ttft_timeout seconds_or_off;
     "REQUEST_TIMEOUT_SECS" "300" "longest silence of a provider" => request_timeout seconds;
     "TOTAL_TIMEOUT_SECS" "0" "longest time for a whole answer; 0 is off" => total_timeout seconds_or_off;
+    "MODEL_LIST_SECS" "600" "how often a provider with an empty mapping is asked for its models, for the listings; 0 is never" => model_list seconds_or_off;
     "SHUTDOWN_GRACE_SECS" "30" "how long running requests may take to end when the server stops" => shutdown_grace seconds_or_zero;
     "COMMIT_AFTER_SECS" "10" "how long the head of a stream is held back so that another provider can still be tried" => commit_after seconds_or_zero;
     "MAX_BODY_BYTES" "67108864" "largest request body, after decompression" => max_body_bytes |text| number(text, 1024, 1 << 40);

@@ -76,6 +76,8 @@ pub struct BodyDecoder {
     state: State,
     /// Bytes of extensions, then of trailers, seen so far.
     overhead: u16,
+    /// Something stood behind the end of the message.
+    followed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +123,7 @@ impl BodyDecoder {
             Framing::Chunked => NEXT_CHUNK,
             Framing::Close => State::Close,
         };
-        BodyDecoder { state, overhead: 0 }
+        BodyDecoder { state, overhead: 0, followed: false }
     }
 
     /// The next piece of body in `input[*pos..]`. `pos` moves past what was used. After [`Step::More`] all of `input` was used and may be
@@ -129,7 +131,10 @@ impl BodyDecoder {
     pub fn next(&mut self, input: &[u8], pos: &mut usize) -> Result<Step, BodyError> {
         loop {
             match self.state {
-                State::Ended => return Ok(Step::End),
+                State::Ended => {
+                    self.followed |= *pos < input.len();
+                    return Ok(Step::End);
+                }
                 State::Failed(error) => return Err(error),
                 _ if *pos >= input.len() => return Ok(Step::More),
                 State::Close => return Ok(Step::Data(take(input, pos, u64::MAX))),
@@ -168,6 +173,12 @@ impl BodyDecoder {
             State::Failed(error) => Err(error),
             _ => self.fail(BodyError::Truncated),
         }
+    }
+
+    /// Whether the message has ended and nothing was seen behind it. A server speaks only when asked, so a connection on which it said
+    /// more is out of step, and its next bytes are no answer to what is asked next.
+    pub fn ended_alone(&self) -> bool {
+        self.is_ended() && !self.followed
     }
 
     /// Whether the last byte of the message has been seen. A body that ends with the connection ends at [`eof`](Self::eof).
@@ -413,6 +424,8 @@ mod tests {
             (format!("1{}", " ".repeat(20_000)), Some(BodyError::ExtensionTooLong)),
             (format!("0\r\na: {}\r\n\r\n", "a".repeat(8 * 1024 - 4)), None),
             (format!("0\r\na: {}\r\n\r\n", "a".repeat(8 * 1024 - 3)), Some(BodyError::TrailerTooLong)),
+            // Each has its own budget.
+            (format!("1;{}\r\nx\r\n0\r\na: {}\r\n\r\n", "a".repeat(16 * 1024), "a".repeat(8 * 1024 - 4)), None),
             (format!("0\r\n{}", "a: b\r\n".repeat(2000)), Some(BodyError::TrailerTooLong)),
         ];
         for (input, error) in rows {
@@ -426,7 +439,9 @@ mod tests {
         let mut decoder = BodyDecoder::new(Framing::Length(2));
         let mut pos = 0;
         assert_eq!(decoder.next(b"ab", &mut pos), Ok(Step::Data(0..2)));
-        assert!(decoder.is_ended(), "no further read is needed to know");
+        assert!(decoder.is_ended() && decoder.ended_alone(), "no further read is needed to know");
+        assert_eq!(decoder.next(b"abHTTP", &mut pos), Ok(Step::End));
+        assert!(decoder.is_ended() && !decoder.ended_alone());
         let mut decoder = BodyDecoder::new(Framing::Close);
         assert!(!decoder.is_ended());
         assert_eq!(decoder.eof(), Ok(()));

@@ -12,7 +12,7 @@
 //!
 //! What is refused is decided by one question: could another HTTP implementation on the way read these bytes as another message?
 //! So bare LF, folded lines, several or odd framing fields and whitespace in odd places are errors, where RFC 9112 merely allows an
-//! error. `tests/it/http_codec.rs` lists every such difference from hyper with its reason.
+//! error. `tests/it/http_codec/` lists every such difference from hyper with its reason.
 //!
 //! Absent on purpose: HTTP/2, trailers (dropped), transfer codings other than `chunked` (refused), `CONNECT` (refused), dates.
 
@@ -30,7 +30,7 @@ pub mod write;
 
 pub use body::{BodyDecoder, BodyError, Step};
 pub use field::{Field, Fields, Span};
-pub use framing::Framing;
+pub use framing::{Framing, forbids_body};
 pub use head::{HeadScan, Limits, Method, Refusal, Version};
 pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, next_final_response, parse_response};

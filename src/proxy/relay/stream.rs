@@ -1,10 +1,10 @@
 //! Relays a stream of server-sent events of the client's own format.
 //!
-//! ```text
-//! Held ----- content, or too much held, or COMMIT_AFTER_SECS ----> Flowing ----> the upstream's end
-//!   |                                                                 |
-//!   +-- error event, silence, cut: another provider may be asked      +-- silence, cut: an error event, never a clean end
-//! ```
+//! | phase | until | a failure meanwhile |
+//! |---|---|---|
+//! | `Held` | content, then `Flowing`; too much held or COMMIT_AFTER_SECS, then `Committed` | another provider may be asked |
+//! | `Committed` | content, then `Flowing` | an error event, never a clean end |
+//! | `Flowing` | the end of the answer | an error event, never a clean end |
 //!
 //! While it is held, the head and the first events wait in `out`: they carry no text, so the client loses nothing, and an upstream that fails
 //! before its first content can still be replaced. Events pass as they came, byte for byte; the only things ever added are comment lines in a
@@ -23,7 +23,7 @@ use super::{Framed, Plan, begin, end_head, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
 use crate::metrics::names::Counter;
-use crate::net::http::{BodyDecoder, Step, write};
+use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::sse::{self, Framer};
 use crate::wire;
 use crate::wire::Format;
@@ -37,7 +37,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// Nothing was sent.
     Held,
+    /// The head was sent, and content is still awaited.
+    Committed,
     Flowing,
 }
 
@@ -82,9 +85,9 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         }
         if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
-            relay.phase = Phase::Flowing;
+            relay.phase = Phase::Committed;
         }
-        if relay.phase == Phase::Flowing
+        if relay.phase != Phase::Held
             && let Err(end) = relay.flush(x).await
         {
             return end;
@@ -195,14 +198,18 @@ impl<'p> Relay<'p> {
     }
 
     /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on.
-    fn tail(&mut self) -> Result<(), Broken> {
+    fn tail(&mut self, meant: bool) -> Result<(), Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(()) };
-        if self.generates && !block.frame.is_none_or(|frame| is_complete(frame.data)) {
-            return Ok(());
+        let is_whole = block.frame.is_some_and(|frame| is_complete(frame.data));
+        match (is_whole, meant) {
+            (false, false) => return Ok(()),
+            (false, true) if self.generates && !self.is_over() => {
+                return Err(Broken::Cut("ended its stream within an event"));
+            }
+            _ => self.block(&block)?,
         }
-        self.block(&block)?;
-        if self.generates && !self.is_over() {
+        if !meant && !self.is_over() {
             // An error event will follow, and must not become a part of this one.
             self.out.extend_from_slice(b"\n\n");
         }
@@ -249,10 +256,10 @@ impl<'p> Relay<'p> {
                 continue;
             }
             // Between two events: incomplete ones are never passed on.
-            if self.phase == Phase::Flowing {
-                sse::write::comment(&mut self.out, "keep-alive");
+            match self.phase {
+                Phase::Held => self.phase = Phase::Committed,
+                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.out, "keep-alive"),
             }
-            self.phase = Phase::Flowing;
             if self.flush(x).await.is_err() {
                 return Read::ClientGone;
             }
@@ -261,35 +268,35 @@ impl<'p> Relay<'p> {
 
     /// The first content is overdue.
     fn late(&self, x: &Exchange<'_>, now: u64) -> bool {
-        self.phase == Phase::Held && x.core.boot().ttft_timeout.is_some_and(|limit| now >= micros(limit))
+        self.phase != Phase::Flowing && x.core.boot().ttft_timeout.is_some_and(|limit| now >= micros(limit))
     }
 
     /// How long to wait before something must be done.
     fn patience(&self, x: &Exchange<'_>, silent_at: u64) -> Duration {
         let now = x.ticket.elapsed_us();
         let until = |at: u64| Duration::from_micros(at.saturating_sub(now));
-        let mut patience = until(silent_at);
-        if self.phase == Phase::Held {
-            patience = patience.min(until(micros(x.core.boot().commit_after)));
-            if let Some(ttft) = x.core.boot().ttft_timeout {
-                patience = patience.min(until(micros(ttft)));
-            }
-        } else {
-            patience = patience.min(KEEP_ALIVE);
-        }
-        patience
+        let boot = x.core.boot();
+        let step = match self.phase {
+            Phase::Held => until(micros(boot.commit_after)),
+            Phase::Committed | Phase::Flowing => KEEP_ALIVE,
+        };
+        let first = boot.ttft_timeout.filter(|_| self.phase != Phase::Flowing);
+        let first = first.map_or(Duration::MAX, |limit| until(micros(limit)));
+        until(silent_at).min(step).min(first)
     }
 
     /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.
     ///
-    /// What counts is whether the answer had come to its own end. If so, a connection that ends badly takes nothing from it; if not, a
-    /// body that ends well is no end of it.
+    /// If the answer had come to its own end, a connection that ends badly takes nothing from it. If not, a body that was ended as HTTP
+    /// demands is what the provider meant to send: it passes as it is, and only the record calls it cut. The close of a connection is no
+    /// such end, and a stream that said nothing is no answer.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
-        if let Err(broken) = self.tail() {
+        let meant = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
+        if let Err(broken) = self.tail(meant) {
             return self.broken(x, broken).await;
         }
-        let is_over = if self.generates { self.is_over() } else { broken.is_none() };
-        if !is_over {
+        let is_over = self.is_over();
+        if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
         self.close_chunk();
@@ -300,10 +307,10 @@ impl<'p> Relay<'p> {
         x.ticket.complete(200);
         if self.tap.seen().failed {
             x.ticket.truncated(Kind::UpstreamFault);
+        } else if self.generates && !is_over {
+            x.ticket.truncated(Kind::UpstreamTruncated);
         }
-        if upstream.head.keep_alive && self.decoder.is_ended() {
-            x.core.pool.give_back(&upstream.origin, upstream.connection);
-        }
+        upstream.settle(x, &self.decoder);
         End::Answered(x.finish(self.out).await)
     }
 

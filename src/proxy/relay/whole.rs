@@ -32,7 +32,7 @@ impl Body {
         loop {
             match self.decoder.next(input, &mut pos) {
                 Ok(Step::Data(range)) => self.pass(&input[range], out),
-                Ok(Step::More) => return Ok(self.decoder.is_ended() && self.finish(out)),
+                Ok(Step::More) => return Ok(false),
                 Ok(Step::End) => return Ok(self.finish(out)),
                 Err(error) => return Err(Error::upstream(Kind::UpstreamFault, error.to_string())),
             }
@@ -142,9 +142,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     {
         x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
-    if upstream.head.keep_alive && body.decoder.is_ended() {
-        x.core.pool.give_back(&upstream.origin, upstream.connection);
-    }
+    upstream.settle(x, &body.decoder);
 }
 
 /// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.

@@ -11,6 +11,21 @@ use crate::sse::Frame;
 use crate::wire::tap::{Moment, Seen, Stage, is_filled, model_in};
 use crate::wire::usage::Usage;
 
+/// What a chunk may hold beside its choices without saying anything.
+const ENVELOPE: &[&[u8]] = &[
+    b"object",
+    b"type",
+    b"created",
+    b"model",
+    b"usage",
+    b"x_groq",
+    b"service_tier",
+    b"system_fingerprint",
+    b"obfuscation",
+    b"provider",
+    b"prompt_filter_results",
+];
+
 /// See [`crate::wire::tap`].
 #[derive(Debug)]
 pub struct Tap {
@@ -54,6 +69,7 @@ impl Tap {
     fn chunk(&mut self, data: &[u8]) -> Moment {
         let mut choices = None;
         let mut usage = None;
+        let mut foreign = false;
         let mut walk = scan::members(data);
         for (key, value, _) in walk.by_ref() {
             match key.as_bytes() {
@@ -63,7 +79,7 @@ impl Tap {
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
                 b"error" if !value.is_null() => return self.seen.error(),
                 b"object" if value.eq_str("error") => return self.seen.error(),
-                _ => {}
+                name => foreign |= !ENVELOPE.contains(&name) && is_filled(value),
             }
         }
         if walk.fault().is_some() {
@@ -74,6 +90,8 @@ impl Tap {
             self.seen.usage = Some(self::usage(usage));
         }
         match choices {
+            // A shape of a host's own: its text must not be held back.
+            None if foreign => Moment::Content,
             None => Moment::Other,
             Some(Choices { finish: true, .. }) => self.seen.finish(),
             Some(Choices { content: true, .. }) => Moment::Content,
@@ -223,7 +241,11 @@ mod tests {
         // No finish at all: Snowflake, and some models behind OpenRouter. The end mark alone ends such an answer.
         let seen = check(&[(r#"{"choices":[{"delta":{"content":"4"}}]}"#, Content), ("[DONE]", End)]);
         assert!(seen.ended && !seen.finished);
-        check(&[(r#"{"value":"not a chunk"}"#, Other)]);
+
+        // Writer's legacy completions, and whatever comes next. What OpenAI sends while it makes audio says nothing.
+        check(&[(r#"{"value":"text in another shape"}"#, Content), (r#"{"usage":{"prompt_tokens":3}}"#, Other)]);
+        let waiting = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","service_tier":"default","system_fingerprint":"f","usage":null,"obfuscation":"x"}"#;
+        check(&[(waiting, Other), (r#"{"new":"","newer":[ ]}"#, Other)]);
 
         let whole = r#"{"choices":[{"delta":{"content":"all"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
         assert!(check(&[(whole, Finish)]).usage.is_some());

@@ -3,7 +3,8 @@
 
 use llm_proxy::net::http::transcript::{self, End, Transcript};
 use llm_proxy::net::http::{
-    BodyDecoder, BodyError, Framing, HeadScan, Limits, Method, Step, next_final_response, parse_request, write,
+    BodyDecoder, BodyError, Framing, HeadScan, Limits, Method, Step, forbids_body, next_final_response, parse_request,
+    write,
 };
 
 fn requests(stream: &str) -> Transcript {
@@ -160,6 +161,16 @@ fn responses_without_a_body_end_with_their_head_whatever_they_declare() {
             assert_eq!((found.messages.len(), found.end), (1, End::Idle), "{status} {fields:?}");
         }
     }
+}
+
+/// `content-length: 0` was added to a 204, where no length may stand.
+#[test]
+fn a_204_gets_neither_body_nor_length() {
+    assert!(forbids_body(204, Method::Post) && !forbids_body(200, Method::Post));
+    let mut head = Vec::new();
+    write::status_line(&mut head, 204);
+    write::end_head(&mut head);
+    assert_eq!(head, b"HTTP/1.1 204 No Content\r\n\r\n", "nothing is written unasked");
 }
 
 /// Such a body was lost, and its dead connection went back into the pool.

@@ -134,6 +134,8 @@ impl Gateway {
         let mut command = binary(dir.path(), wrapper);
         command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]);
         command.env("LOG_LEVEL", "debug");
+        // A scripted provider would take the question for the request that its test waits for.
+        command.env("MODEL_LIST_SECS", "0");
         if let Ok(driver) = std::env::var("TEST_DRIVER") {
             command.env("RUNTIME_DRIVER", driver);
         }

@@ -1,0 +1,52 @@
+import anthropic
+import openai
+import pytest
+
+from stack import Stack
+
+# How a client's model names begin: with nothing, the gateway relays to the provider of the client's own format; with a provider's
+# name, to that one, and the model is renamed on the way. Every test of an answer's content runs over all of its format's routes.
+ROUTES = {
+    "chat": ["", "chat/"],
+    "messages": ["", "messages/"],
+    "responses": ["", "responses/"],
+}
+
+
+def pytest_generate_tests(metafunc):
+    for format, routes in ROUTES.items():
+        fixture = f"{format}_model"
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, [f"{route}mock" for route in routes])
+
+
+@pytest.fixture(scope="session")
+def stack():
+    stack = Stack()
+    yield stack
+    stack.stop()
+
+
+# One try each: a test that expects an error should not wait for another.
+
+
+@pytest.fixture
+def openai_settings(stack):
+    return {"base_url": f"{stack.url}/v1", "api_key": stack.key, "max_retries": 0, "timeout": 30}
+
+
+@pytest.fixture
+def anthropic_settings(stack):
+    return {"base_url": stack.url, "api_key": stack.key, "max_retries": 0, "timeout": 30}
+
+
+@pytest.fixture
+def openai_client(openai_settings):
+    with openai.OpenAI(**openai_settings) as client:
+        yield client
+
+
+@pytest.fixture
+def anthropic_client(anthropic_settings):
+    with anthropic.Anthropic(**anthropic_settings) as client:
+        yield client

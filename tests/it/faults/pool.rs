@@ -1,0 +1,146 @@
+//! Connections that are kept: never one that is out of step, and no failure because one had gone stale.
+
+use super::*;
+
+const PATH: &str = sample::CHAT.path;
+
+/// One request has been served on the connection that comes back.
+fn warmed(provider: &Fake, client: &mut Client) -> Conn {
+    client.ask(&post(PATH).body(sample::CHAT.ask));
+    let mut conn = provider.accept();
+    conn.request();
+    conn.send(answer::json(200, "{}"));
+    assert_eq!(client.response().status, 200);
+    conn
+}
+
+#[test]
+fn a_connection_that_closes_under_a_request_is_replaced_once() {
+    for body in [sample::CHAT.ask.to_owned(), format!(r#"{{"model":"m","pad":"{}"}}"#, "x".repeat(100_000))] {
+        let (provider, setup) = alone(&sample::CHAT);
+        let gateway = setup.start();
+        let mut client = gateway.client();
+        let mut stale = warmed(&provider, &mut client);
+        client.ask(&post(PATH).body(&body));
+        assert_eq!(stale.request().text(), body);
+        stale.reset();
+        let mut fresh = provider.accept();
+        assert_eq!(fresh.request().text(), body);
+        fresh.send(answer::json(200, r#"{"n":2}"#));
+        assert_eq!(client.response().text(), r#"{"n":2}"#);
+        assert_eq!(gateway.metric("llm_proxy_upstream_stale_retries_total"), Some(1.0));
+        assert_eq!(gateway.metric("llm_proxy_attempts_total"), Some(2.0), "it is the same attempt");
+    }
+}
+
+#[test]
+fn it_is_replaced_only_once_and_only_if_no_byte_came() {
+    let (provider, setup) = alone(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = gateway.client();
+    let mut stale = warmed(&provider, &mut client);
+    client.ask(&post(PATH).body(sample::CHAT.ask));
+    stale.request();
+    stale.close();
+    let mut fresh = provider.accept();
+    fresh.request();
+    fresh.close();
+    assert_eq!(client.response().status, 502);
+    assert!(provider.try_accept().is_none());
+
+    let mut begun = warmed(&provider, &mut client);
+    client.ask(&post(PATH).body(sample::CHAT.ask));
+    begun.request();
+    begun.send("H");
+    begun.close();
+    assert_eq!(client.response().status, 502, "the provider may have acted on it");
+    assert!(provider.try_accept().is_none());
+}
+
+#[test]
+fn a_connection_that_closed_while_idle_is_not_used() {
+    let (provider, setup) = alone(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = gateway.client();
+    for close in [Conn::close as fn(Conn), Conn::reset] {
+        close(warmed(&provider, &mut client));
+    }
+    warmed(&provider, &mut client);
+    assert_eq!(gateway.metric("llm_proxy_upstream_stale_retries_total"), Some(0.0));
+}
+
+/// Another client's answer, as a confused provider might send it unasked.
+const FOREIGN: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"secret\":\"foreign\"}";
+
+#[test]
+fn what_comes_behind_an_answer_is_nobodys() {
+    let chunked = [answer::JSON.as_bytes(), &answer::chunk("{}"), b"0\r\n\r\n"].concat();
+    let rows = [
+        ("length", answer::json(200, "{}"), 200),
+        ("no body", answer::json(200, ""), 200),
+        ("no content", b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), 204),
+        ("a body where none may be", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 2\r\n\r\n{}".to_vec(), 304),
+        ("chunked", chunked, 200),
+        ("stream", answer::sse(&sample::CHAT.events()), 200),
+        ("error", answer::json(500, "{}"), 500),
+    ];
+    for (what, bytes, status) in rows {
+        // (what follows in the same segment, and what follows when the answer has arrived)
+        let (half, rest) = FOREIGN.split_at(30);
+        for (with_it, after_it) in [(FOREIGN, ""), ("", FOREIGN), (half, ""), (half, rest), ("\r\n", "")] {
+            let (provider, setup) = alone(&sample::CHAT);
+            let gateway = setup.start();
+            let mut client = gateway.client();
+            client.ask(&post(PATH).body(sample::CHAT.ask));
+            let mut conn = provider.accept();
+            conn.request();
+            conn.send([&bytes[..], with_it.as_bytes()].concat());
+            assert_eq!(client.response().status, status, "{what}");
+            let _ = conn.link.try_send(after_it.as_bytes());
+
+            client.ask(&post(PATH).body(sample::CHAT.ask));
+            let mut fresh = provider.accept();
+            fresh.request();
+            fresh.send(answer::json(200, r#"{"own":1}"#));
+            assert_eq!(client.response().text(), r#"{"own":1}"#, "{what}");
+            conn.expect_closed();
+        }
+    }
+}
+
+#[test]
+fn what_comes_behind_an_error_that_was_kept_is_nobodys() {
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = gateway.client();
+    client.ask(&post(PATH).body(sample::CHAT.ask));
+    let mut conn = first.accept();
+    conn.request();
+    conn.send([&answer::json(500, "{}")[..], FOREIGN.as_bytes()].concat());
+    let mut other = second.accept();
+    other.request();
+    other.send(answer::json(200, "{}"));
+    assert_eq!(client.response().status, 200);
+    conn.expect_closed();
+}
+
+#[test]
+fn answers_to_many_clients_at_once_do_not_mix() {
+    let provider = Fake::answering(|request| answer::json(200, &request.body));
+    let gateway = Setup::new().provider(chat(&provider)).start();
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let gateway = &gateway;
+            scope.spawn(move || {
+                let mut client = gateway.client();
+                for m in 0..50 {
+                    let body = format!(r#"{{"model":"m","who":"{n}-{m}","pad":"{}"}}"#, "x".repeat(n * m));
+                    assert_eq!(client.call(PATH, &body).text(), body);
+                }
+            });
+        }
+    });
+    let connects = gateway.metric("llm_proxy_upstream_connects_total").unwrap();
+    assert!(connects <= 8.0, "{connects} connections for 8 clients");
+}

@@ -1,0 +1,200 @@
+//! Error statuses of providers, and connections that can't be made.
+
+use std::net::SocketAddr;
+
+use super::*;
+
+const ERROR: &str = r#"{"error":{"message":"provider says no","type":"t","code":"c"}}"#;
+
+fn asked(gateway: &Gateway) -> Client {
+    let mut client = gateway.client();
+    client.ask(&post(sample::CHAT.path).body(sample::CHAT.ask));
+    client
+}
+
+fn answers(provider: &Fake, answer: impl AsRef<[u8]>) -> Conn {
+    let mut conn = provider.accept();
+    conn.request();
+    conn.send(answer);
+    conn
+}
+
+#[test]
+fn statuses_that_another_provider_may_mend() {
+    for status in [401, 403, 408, 429, 500, 502, 503, 504, 520, 529] {
+        let (first, second, setup) = pair(&sample::CHAT);
+        let gateway = setup.start();
+        let mut client = asked(&gateway);
+        answers(&first, answer::json(status, ERROR));
+        answers(&second, answer::json(200, sample::CHAT.answer));
+        let response = client.response();
+        assert_eq!((response.status, response.text()), (200, sample::CHAT.answer), "{status}");
+    }
+}
+
+#[test]
+fn statuses_that_are_the_clients_business() {
+    for status in [400, 402, 404, 409, 413, 422, 451] {
+        let (first, second, setup) = pair(&sample::CHAT);
+        let gateway = setup.start();
+        let mut client = asked(&gateway);
+        answers(&first, answer::json(status, ERROR));
+        let response = client.response();
+        assert_eq!((response.status, response.text()), (status, ERROR));
+        assert!(second.try_accept().is_none());
+    }
+}
+
+#[test]
+fn a_provider_that_forbids_another_try_is_obeyed() {
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::with(529, &[("x-should-retry", "false"), ("content-type", "application/json")], ERROR));
+    let response = client.response();
+    assert_eq!((response.status, response.text(), response.header("x-should-retry")), (529, ERROR, Some("false")));
+    assert!(second.try_accept().is_none());
+}
+
+#[test]
+fn the_last_providers_own_answer_reaches_the_client() {
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::json(500, "{}"));
+    answers(&second, answer::with(429, &[("retry-after", "17"), ("content-type", "application/problem+json")], ERROR));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (429, ERROR));
+    assert_eq!(response.header("retry-after"), Some("17"));
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    assert_eq!(client.call(sample::CHAT.path, "{}").status, 400, "the connection goes on");
+}
+
+#[test]
+fn a_providers_answer_says_more_than_a_connection_that_could_not_be_made() {
+    let first = Fake::start();
+    let second = ProviderRow { weight: 0, ..provider("second", "openai", &format!("http://{}", closed_port())) };
+    let gateway = Setup::new().provider(chat(&first)).provider(second).start();
+    let mut client = asked(&gateway);
+    let chunked = [
+        "HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\nretry-after: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+        "3\r\n{\"a\r\n",
+        "4\r\n\":1}\r\n",
+        "0\r\n\r\n",
+    ];
+    answers(&first, chunked.concat());
+    let response = client.response();
+    assert_eq!((response.status, response.text(), response.header("retry-after")), (503, "{\"a\":1}", Some("5")));
+}
+
+#[test]
+fn a_refused_key_is_never_the_clients_401() {
+    for sample in FORMATS {
+        for status in [401, 403] {
+            let (provider, setup) = alone(sample);
+            let gateway = setup.start();
+            let mut client = gateway.client();
+            client.ask(&post(sample.path).body(sample.ask));
+            answers(
+                &provider,
+                answer::json(status, r#"{"error":{"message":"Incorrect API key provided: pk-upst***"}}"#),
+            );
+            let response = client.response();
+            assert_eq!(response.status, 502);
+            let [message, kind, code] = error_of(sample, response.text());
+            let wanted = format!("provider `first` refused its key (status {status})");
+            assert!(message.contains(&wanted) && !response.text().contains("pk-"), "{message}");
+            let expected = if sample.kind == "anthropic" {
+                ["api_error", ""]
+            } else {
+                ["server_error", "upstream_authentication_failed"]
+            };
+            assert_eq!([kind, code], expected);
+        }
+    }
+}
+
+#[test]
+fn an_error_answer_too_long_to_keep() {
+    let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(200 << 10));
+    let (provider, setup) = alone(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&provider, answer::json(500, &long));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (500, long.as_str()), "of the last provider it need not be kept");
+
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::json(503, &long));
+    answers(&second, "nonsense\r\n\r\n");
+    let response = client.response();
+    assert_eq!(response.status, 502);
+    assert!(response.text().contains("provider `second` gave no answer"), "{}", response.text());
+}
+
+#[test]
+fn a_stream_under_an_error_status_is_an_error_answer() {
+    let (first, second, setup) = pair(&sample::MESSAGES);
+    let gateway = setup.start();
+    let mut client = ask_stream(&gateway, &sample::MESSAGES);
+    answers(&first, answer::typed(529, "text/event-stream", sample::MESSAGES.error));
+    serves_stream(&second, &sample::MESSAGES);
+    assert_eq!(client.response().text(), sample::MESSAGES.events().concat());
+}
+
+#[test]
+fn attempts_are_counted() {
+    let providers: Vec<_> = (0..4).map(|_| Fake::answering(|_| answer::json(500, ERROR))).collect();
+    for (most, expected) in [(1, 1), (2, 2), (9, 4)] {
+        let rows =
+            providers.iter().enumerate().map(|(n, fake)| ProviderRow { provider_key: format!("p{n}"), ..chat(fake) });
+        let gateway = rows.fold(Setup::new(), Setup::provider).env("MAX_ATTEMPTS", most).start();
+        assert_eq!(gateway.client().call(sample::CHAT.path, sample::CHAT.ask).status, 500);
+        assert_eq!(gateway.metric("llm_proxy_attempts_total"), Some(f64::from(expected)));
+    }
+}
+
+/// A port where nobody listens.
+fn closed_port() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn a_connection_that_is_refused() {
+    let refused = || provider("nobody", "openai", &format!("http://{}/v1", closed_port()));
+    let gateway = Setup::new().provider(refused()).start();
+    let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
+    let [message, kind, code] = error_of(&sample::CHAT, response.text());
+    assert_eq!((response.status, message.as_str()), (502, "no connection to provider `nobody`"));
+    assert_eq!([kind, code], ["server_error", "upstream_connect_failed"]);
+
+    let standby = Fake::answering(|_| answer::json(200, "{}"));
+    let gateway = Setup::new().provider(refused()).provider(ProviderRow { weight: 0, ..chat(&standby) }).start();
+    assert_eq!(gateway.client().call(sample::CHAT.path, sample::CHAT.ask).status, 200);
+}
+
+#[test]
+fn a_connection_that_is_not_made_in_time() {
+    // A listener whose queue is full drops what comes then.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let addr = socket.local_addr().unwrap();
+    let fillers: Vec<_> = (0..4)
+        .map(|_| {
+            let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            filler.set_nonblocking(true).unwrap();
+            let _ = filler.connect(&addr);
+            filler
+        })
+        .collect();
+    let base = format!("http://{}/v1", addr.as_socket().unwrap());
+    let gateway = Setup::new().provider(provider("full", "openai", &base)).env("CONNECT_TIMEOUT_SECS", 0.3).start();
+    let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
+    let [message, kind, code] = error_of(&sample::CHAT, response.text());
+    assert_eq!((response.status, message.as_str()), (504, "no connection to provider `full`"));
+    assert_eq!([kind, code], ["server_error", "upstream_timeout"]);
+    drop(fillers);
+}

@@ -1,0 +1,115 @@
+//! The README says what the program does: its tables are the program's own, its commands are understood, its links lead somewhere.
+
+use std::path::Path;
+use std::process::Command;
+
+use llm_proxy::config::boot::table::VARIABLES;
+use llm_proxy::metrics::names::Counter;
+use llm_proxy::proxy::endpoint::{self, Endpoint};
+use llm_proxy::proxy::headers::{self, Fate};
+
+const README: &str = include_str!("../../README.md");
+
+/// The text under a heading of level two.
+fn section(title: &str) -> &'static str {
+    let heading = format!("\n## {title}\n");
+    let (_, after) = README.split_once(&heading).unwrap_or_else(|| panic!("the README has no section `{title}`"));
+    after.split("\n## ").next().unwrap()
+}
+
+/// The rows of the table under these column titles, as written.
+fn rows(section: &'static str, titles: &str) -> Vec<&'static str> {
+    let mut lines = section.lines().skip_while(|line| *line != titles);
+    assert_eq!(lines.next(), Some(titles), "no such table in: {section}");
+    lines.skip(1).take_while(|line| line.starts_with('|')).collect()
+}
+
+/// What stands between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn assert_table(found: &[&str], expected: &[String]) {
+    assert!(found == expected, "write the table in README.md like this:\n{}\n", expected.join("\n"));
+}
+
+#[test]
+fn settings() {
+    let found = rows(section("Settings"), "| variable | default | |");
+    let expected: Vec<String> = VARIABLES
+        .iter()
+        .map(|variable| {
+            let default = if variable.default.is_empty() { String::new() } else { format!(" `{}`", variable.default) };
+            format!("| `{}` |{default} | {} |", variable.name, variable.help)
+        })
+        .collect();
+    assert_table(&found, &expected);
+}
+
+#[test]
+fn metrics() {
+    let found = rows(section("Watching"), "| metric | |");
+    let expected: Vec<String> = Counter::ALL
+        .iter()
+        .map(|counter| {
+            let (name, help) = counter.describe();
+            format!("| `{name}` | {} |", help.trim_end_matches('.'))
+        })
+        .collect();
+    assert_table(&found, &expected);
+}
+
+#[test]
+fn endpoints() {
+    let rows = rows(section("Endpoints"), "| path | format of the provider | |");
+    assert!(rows.len() > 10);
+    for row in rows {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let (cell, format) = (cells.next().unwrap(), cells.next().unwrap());
+        let (method, path) = cell.trim_matches('`').split_once(' ').unwrap();
+        match endpoint::find(path) {
+            Endpoint::Relay(relay) => {
+                assert_eq!((method, relay.route, relay.format.to_string().as_str()), ("POST", path, format), "{row}");
+            }
+            Endpoint::EventSink => assert_eq!((method, format), ("POST", ""), "{row}"),
+            Endpoint::Unknown | Endpoint::Stateful(_) | Endpoint::Vertex => panic!("no such endpoint: {row}"),
+            _ => assert_eq!((method, format), ("GET", ""), "{row}"),
+        }
+    }
+}
+
+#[test]
+fn headers_that_cross() {
+    let rows = rows(section("What crosses the gateway"), "| direction | headers |");
+    let [to_provider, to_client] = rows.as_slice() else { panic!("{rows:?}") };
+    for name in quoted(to_provider) {
+        assert!(headers::to_upstream(name.as_bytes()), "{name} does not reach the provider");
+    }
+    for name in quoted(to_client) {
+        assert_eq!(headers::to_client(name.as_bytes()), Fate::Forward, "{name}");
+    }
+}
+
+/// Every command line of this program, given `--help` besides: it is understood, but does nothing.
+#[test]
+fn commands() {
+    let mut count = 0;
+    for block in README.split("```sh\n").skip(1) {
+        let block = block.split("```").next().unwrap().replace("\\\n", " ");
+        for line in block.lines().filter_map(|line| line.strip_prefix("llm-proxy ")) {
+            let args = line.split_whitespace().map(|arg| arg.trim_matches('\''));
+            let output = Command::new(env!("CARGO_BIN_EXE_llm-proxy")).args(args).arg("--help").output().unwrap();
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            count += 1;
+        }
+    }
+    assert!(count >= 5);
+}
+
+#[test]
+fn links() {
+    for link in README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(link);
+        assert!(link.contains("://") || path.exists(), "{link} leads nowhere");
+    }
+}
