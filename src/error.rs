@@ -117,8 +117,6 @@ kinds! {
     NoUpstream     => 503 "server_error"          Some("no_upstream_available"),         529 "overloaded_error",        false "no_upstream";
     HttpVersion    => 505 "invalid_request_error" Some("http_version_not_supported"),    505 "invalid_request_error",   false "http_version";
     UpstreamTimeout => 504 "server_error"         Some("upstream_timeout"),              504 "timeout_error",           true  "upstream_timeout";
-    /// HTTP of another version than 1.0 and 1.1.
-    HttpVersion    => 505 "invalid_request_error" Some("http_version_not_supported"),    505 "invalid_request_error",   false "http_version";
 }
 
 /// The methods of a path.
