@@ -172,6 +172,11 @@ impl Error {
         Error::new(Side::Gateway, kind, note)
     }
 
+    /// The grace of a shutdown has ended before the request did.
+    pub fn stopping() -> Error {
+        Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again").retry_after(1)
+    }
+
     pub fn detail(mut self, detail: impl fmt::Display) -> Error {
         self.detail = Some(detail.to_string());
         self

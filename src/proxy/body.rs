@@ -172,6 +172,7 @@ async fn gather(
         match client.read_into(&mut input).await {
             Waited::Done(_) => {}
             Waited::Gone => return Err(None),
+            Waited::Expired if core.stopping() => return Err(Some(Error::stopping())),
             Waited::Expired => {
                 let note = "the request body stopped arriving for longer than BODY_READ_TIMEOUT_SECS";
                 return Err(Some(Error::client(Kind::RequestTimeout, note)));

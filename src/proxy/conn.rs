@@ -140,7 +140,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
             Waited::Done(_) if waiting => client.deadline.set(boot.header_read_timeout),
             Waited::Done(_) => {}
             Waited::Gone => return Ok(None),
-            Waited::Expired if waiting => return Ok(None),
+            Waited::Expired if waiting || core.stopping() => return Ok(None),
             Waited::Expired => return Err(slow_head()),
         }
     }

@@ -85,6 +85,7 @@ impl Exchange<'_> {
 
     /// Answers with an error; the request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Next {
+        self.terms.keep_alive &= !self.core.shared.draining();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
         log(&self.ticket, error, status);
@@ -253,7 +254,7 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
             attempt::End::ClientGone => return x.gone(),
             attempt::End::Failed(new) => {
                 x.core.metrics.inc(Counter::AttemptsFailed);
-                let again = new.retry && at + 1 < most;
+                let again = new.retry && at + 1 < most && !x.core.stopping();
                 // A provider's own answer tells more than our note on a connection that could not be made.
                 failure = Some(match failure {
                     Some(old) if new.answer.is_none() && old.answer.is_some() => old,

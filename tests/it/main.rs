@@ -12,5 +12,6 @@ mod layering;
 mod mock;
 mod readme;
 mod relay;
+mod shutdown;
 mod store;
 mod support;

@@ -72,6 +72,7 @@ pub struct Setup {
     providers: Vec<ProviderRow>,
     credentials: Option<Vec<CredentialRow>>,
     env: Vec<(String, String)>,
+    addr: Option<SocketAddr>,
     wrapper: Vec<String>,
 }
 
@@ -101,6 +102,12 @@ impl Setup {
         self
     }
 
+    /// Where it listens, if not on any port of 127.0.0.1.
+    pub fn at(mut self, addr: SocketAddr) -> Setup {
+        self.addr = Some(addr);
+        self
+    }
+
     /// Starts it through a program that ends by executing the rest of its arguments.
     pub fn through(mut self, wrapper: &[&str]) -> Setup {
         self.wrapper = wrapper.iter().copied().map(str::to_owned).collect();
@@ -117,7 +124,8 @@ impl Setup {
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();
         }
-        Gateway::spawn(dir, &self.wrapper, &self.env)
+        let addr = self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Gateway::spawn(dir, addr, &self.wrapper, &self.env)
     }
 }
 
@@ -130,9 +138,10 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn spawn(dir: tempfile::TempDir, wrapper: &[String], env: &[(String, String)]) -> Gateway {
+    fn spawn(dir: tempfile::TempDir, at: SocketAddr, wrapper: &[String], env: &[(String, String)]) -> Gateway {
         let mut command = binary(dir.path(), wrapper);
-        command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]);
+        let (host, port) = (at.ip().to_string(), at.port().to_string());
+        command.args(["serve", "--host", &host, "--port", &port, "--workers", "1"]);
         command.env("LOG_LEVEL", "debug");
         // A scripted provider would take the question for the request that its test waits for.
         command.env("MODEL_LIST_SECS", "0");
