@@ -6,6 +6,7 @@ mod background;
 mod cli;
 mod corpus;
 mod faults;
+mod flow;
 mod hostile;
 mod http_codec;
 mod layering;

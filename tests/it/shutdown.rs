@@ -1,7 +1,6 @@
 //! The start and the end of the process.
 
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use llm_proxy::config::rows::ProviderRow;
@@ -191,53 +190,41 @@ fn half_a_request_beyond_the_grace() {
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
-/// A second process, which is expected to end by itself: its exit code and what it said.
-fn second(gateway: &Gateway, host: &str, port: u16) -> (Option<i32>, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_llm-proxy"))
-        .args(["serve", "--host", host, "--port", &port.to_string(), "--workers", "2"])
-        .env_clear()
-        .env("LOG_LEVEL", "off")
-        .env("DATA_DIR", gateway.data_dir().join("second"))
-        .current_dir(gateway.data_dir())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if started.elapsed() > HANG {
-            child.kill().unwrap();
-            panic!("a second process runs on {host}:{port}");
+/// What a gateway says that can't have its port.
+fn refused(addr: SocketAddr) -> String {
+    // Nothing but the reason why it ends.
+    let setup = Setup::new().at(addr).env("LOG_LEVEL", "off");
+    match setup.try_start() {
+        Ok(_) => panic!("two processes on {addr}"),
+        Err(Ended { code, said }) => {
+            assert_eq!(code, Some(1));
+            said
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn taken(addr: SocketAddr) -> String {
+    format!("error: {addr}: address in use; stop the other process or choose another PORT")
 }
 
 #[test]
 fn a_port_that_is_taken() {
-    let gateway = Setup::new().start();
-    let say = |host: &str, port: u16| {
-        format!("error: {host}:{port}: address in use; stop the other process or choose another PORT\n")
-    };
     // By a gateway, whose own workers do share the port.
-    let port = gateway.addr.port();
-    for host in ["127.0.0.1", "0.0.0.0"] {
-        assert_eq!(second(&gateway, host, port), (Some(1), say(host, port)));
+    let gateway = Setup::new().start();
+    for host in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+        let addr = SocketAddr::from((host, gateway.addr.port()));
+        assert_eq!(refused(addr), taken(addr));
     }
+    idle(&gateway);
     // By anything else, also if it would share.
     for shared in [false, true] {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.set_reuse_port(shared).unwrap();
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        socket.bind(&any.into()).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
         socket.listen(8).unwrap();
-        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        assert_eq!(second(&gateway, "127.0.0.1", port), (Some(1), say("127.0.0.1", port)), "shared: {shared}");
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(refused(addr), taken(addr), "shared: {shared}");
     }
-    idle(&gateway);
 }
 
 /// A port is free for the next process as soon as its last has ended, whatever the kernel still remembers of connections.

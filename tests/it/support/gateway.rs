@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -116,6 +116,11 @@ impl Setup {
 
     /// Fills the store and starts the gateway on one worker; returns when it listens.
     pub fn start(self) -> Gateway {
+        self.try_start().unwrap_or_else(|ended| panic!("the gateway does not listen: {ended:?}"))
+    }
+
+    /// The same, for one that may end instead.
+    pub fn try_start(self) -> Result<Gateway, Ended> {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Sqlite::open(dir.path()).unwrap();
         for row in &self.providers {
@@ -129,6 +134,14 @@ impl Setup {
     }
 }
 
+/// How a gateway ended that was to start.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub code: Option<i32>,
+    /// All that it wrote to stderr.
+    pub said: String,
+}
+
 /// A running gateway. Killed when dropped; a test that fails prints its log.
 pub struct Gateway {
     pub addr: SocketAddr,
@@ -138,7 +151,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn spawn(dir: tempfile::TempDir, at: SocketAddr, wrapper: &[String], env: &[(String, String)]) -> Gateway {
+    fn spawn(
+        dir: tempfile::TempDir,
+        at: SocketAddr,
+        wrapper: &[String],
+        env: &[(String, String)],
+    ) -> Result<Gateway, Ended> {
         let mut command = binary(dir.path(), wrapper);
         let (host, port) = (at.ip().to_string(), at.port().to_string());
         command.args(["serve", "--host", &host, "--port", &port, "--workers", "1"]);
@@ -152,8 +170,14 @@ impl Gateway {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = follow(child.stderr.take().unwrap(), log.clone());
-        let addr = listening(&lines, &mut child, &log);
-        Gateway { addr, child, dir, log }
+        let mut gateway = Gateway { addr: at, child, dir, log };
+        match listening(&lines) {
+            Some(addr) => {
+                gateway.addr = addr;
+                Ok(gateway)
+            }
+            None => Err(Ended { code: gateway.wait().code(), said: gateway.log().join("\n") }),
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -264,14 +288,18 @@ fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String
     lines
 }
 
-fn listening(lines: &Receiver<String>, child: &mut Child, log: &Mutex<Vec<String>>) -> SocketAddr {
-    while let Ok(line) = lines.recv_timeout(HANG) {
+/// The address that a gateway says it listens on; `None` when it has ended.
+fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
+    loop {
+        let line = match lines.recv_timeout(HANG) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => panic!("neither listening nor ended within {HANG:?}"),
+        };
         if let Some((_, rest)) = line.split_once("listening: http") {
             let address = rest.trim_start_matches('s').trim_start_matches("://");
             let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).unwrap_or(address.len());
-            return address[..end].parse().unwrap();
+            return Some(address[..end].parse().unwrap());
         }
     }
-    let _ = child.kill();
-    panic!("the gateway does not listen; its log:\n{}", log.lock().unwrap().join("\n"));
 }
