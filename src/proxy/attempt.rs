@@ -148,7 +148,8 @@ async fn ask(
     x.core.metrics.inc(Counter::UpstreamConnects);
     x.client.deadline.clear();
     let core = x.core.clone();
-    let connection = match x.client.wait(core.pool.connect(origin)).await {
+    // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and is moved with it.
+    let connection = match x.client.wait(Box::pin(core.pool.connect(origin))).await {
         Waited::Done(Ok(connection)) => connection,
         Waited::Done(Err(_)) if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Done(Err(error)) => return Err(Silence::Failed(no_connection(provider, error))),

@@ -84,7 +84,8 @@ async fn run(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Ar
         None => stream::split(stream, None),
         Some(config) => {
             let Ok(session) = rustls::ServerConnection::new(config) else { return };
-            match deadline.limit(stream::handshake(stream, session.into())).await {
+            // Boxed, so that an idle connection does not carry the room of a handshake.
+            match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
                 Some(Ok(halves)) => halves,
                 Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
                 None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),

@@ -1,6 +1,8 @@
 //! One request from its head to its end: [`serve`] is the story, each stage is one call.
 
+use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -132,7 +134,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
             return refuse(client, ticket, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
         }
         _ if pending.head.method == Method::Options => {
-            return local::preflight(client, ticket, terms, pending).await;
+            return Box::pin(local::preflight(client, ticket, terms, pending)).await;
         }
         Endpoint::Relay(relay) if pending.head.method == Method::Post => relay,
         Endpoint::Relay(relay) => {
@@ -140,7 +142,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
             let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
             return refuse(client, ticket, terms, pending, error).await;
         }
-        other => return local::serve(core, client, ticket, terms, pending, other).await,
+        other => return Box::pin(local::serve(core, client, ticket, terms, pending, other)).await,
     };
     ticket.edit().endpoint = relay.route;
     ticket.edit().client_format = Some(relay.format);
@@ -281,19 +283,23 @@ fn identify(core: &Core, view: &View, pending: &body::Pending) -> Result<Caller,
 }
 
 /// Answers with an error while the request's body may be unread: then the connection can't go on.
-pub async fn refuse(
-    client: &mut Client,
+///
+/// Boxed here, since it is rare and called in many places; each would carry its room.
+pub fn refuse<'c>(
+    client: &'c mut Client,
     mut ticket: Ticket,
     mut terms: Terms,
     pending: body::Pending,
     error: Error,
-) -> Next {
-    terms.keep_alive &= pending.skip_body(client);
-    let mut out = Vec::with_capacity(1024);
-    let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
-    log(&ticket, &error, status);
-    ticket.failed(status, error.kind);
-    local::send(client, ticket, terms.keep_alive, out).await
+) -> Pin<Box<dyn Future<Output = Next> + 'c>> {
+    Box::pin(async move {
+        terms.keep_alive &= pending.skip_body(client);
+        let mut out = Vec::with_capacity(1024);
+        let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
+        log(&ticket, &error, status);
+        ticket.failed(status, error.kind);
+        local::send(client, ticket, terms.keep_alive, out).await
+    })
 }
 
 fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> Terms {

@@ -2,19 +2,59 @@
 //!
 //! [`Format`] is the only list of formats. Each format is one folder with the same files; a vendor that speaks a known format is
 //! a row in the store, not code.
+//!
+//! Same format on both sides: bytes pass ([`peek`], [`splice`], taps). Different formats meet in a canonical middle, told in
+//! [`translate`]:
+//!
+//! | step | modules |
+//! |---|---|
+//! | what a request says | [`item`], [`tools`], [`text`], [`args`], [`fields`] (every field's home), [`read`] (errors with paths) |
+//! | what the target can take | [`caps`] and [`models`], [`quirks`], [`plan`] (what comes from outside, what is left behind) |
+//! | what becomes of it | [`offer`] and [`choice`] (tools), [`effort`] and [`thinking`] (reasoning), [`settle`] (the rest), [`turns`] (pairing), [`carry`] and [`envelope`] (reasoning state), [`names`], [`schema`], [`data_url`]; losses in [`loss`] |
+//! | what an answer says | [`event`], [`usage`], [`fault`] |
+//! | what becomes of it | [`shape`] with [`shim`] and [`stop`]; [`answer`] (the fold) |
+
+pub mod answer;
+pub mod args;
+pub mod caps;
+pub mod carry;
+pub mod chat;
+pub mod choice;
+pub mod data_url;
+pub mod effort;
+pub mod envelope;
+pub mod error;
+pub mod event;
+pub mod fault;
+pub mod fields;
+pub mod item;
+pub mod loss;
+pub mod messages;
+pub mod models;
+pub mod names;
+pub mod offer;
+pub mod peek;
+pub mod plan;
+pub mod property;
+pub mod quirks;
+pub mod read;
+pub mod responses;
+pub mod schema;
+pub mod settle;
+pub mod shape;
+pub mod shim;
+pub mod splice;
+pub mod stop;
+pub mod tap;
+pub mod text;
+pub mod thinking;
+pub mod tools;
+pub mod translate;
+pub mod turns;
+pub mod usage;
 
 use std::fmt;
 use std::str::FromStr;
-
-pub mod chat;
-pub mod error;
-pub mod messages;
-pub mod peek;
-pub mod property;
-pub mod responses;
-pub mod splice;
-pub mod tap;
-pub mod usage;
 
 /// An LLM wire protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -78,10 +78,10 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         input.clear();
         let ended = match progress {
             Ok(ended) => ended,
-            Err(broken) => return relay.broken(x, broken).await,
+            Err(broken) => return Box::pin(relay.broken(x, broken)).await,
         };
         if ended {
-            return relay.end(x, upstream, None).await;
+            return Box::pin(relay.end(x, upstream, None)).await;
         }
         if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
@@ -94,8 +94,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         }
         match relay.read(x, &mut upstream, &mut input).await {
             Read::More => {}
-            Read::Ended => return relay.end(x, upstream, None).await,
-            Read::Broken(broken) => return relay.end(x, upstream, Some(broken)).await,
+            Read::Ended => return Box::pin(relay.end(x, upstream, None)).await,
+            Read::Broken(broken) => return Box::pin(relay.end(x, upstream, Some(broken))).await,
             Read::ClientGone => {
                 relay.settle(x);
                 return End::ClientGone;
@@ -197,23 +197,25 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on.
-    fn tail(&mut self, meant: bool) -> Result<(), Broken> {
+    /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on: `false` then. `proper` says
+    /// whether the body was ended as HTTP demands.
+    fn tail(&mut self, proper: bool) -> Result<bool, Broken> {
         let mut framer = std::mem::take(&mut self.framer);
-        let Some(block) = framer.finish() else { return Ok(()) };
-        let is_whole = block.frame.is_some_and(|frame| is_complete(frame.data));
-        match (is_whole, meant) {
-            (false, false) => return Ok(()),
-            (false, true) if self.generates && !self.is_over() => {
-                return Err(Broken::Cut("ended its stream within an event"));
-            }
-            _ => self.block(&block)?,
+        let Some(block) = framer.finish() else { return Ok(true) };
+        let is_whole = match &block.frame {
+            Some(frame) => is_complete(frame.data),
+            // A comment or a field without meaning, or the first letters of `data`.
+            None => self.is_over(),
+        };
+        if self.generates && !is_whole {
+            return Ok(false);
         }
-        if !meant && !self.is_over() {
+        self.block(&block)?;
+        if self.generates && !self.is_over() && !proper {
             // An error event will follow, and must not become a part of this one.
             self.out.extend_from_slice(b"\n\n");
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Sends what is ready.
@@ -291,10 +293,11 @@ impl<'p> Relay<'p> {
     /// demands is what the provider meant to send: it passes as it is, and only the record calls it cut. The close of a connection is no
     /// such end, and a stream that said nothing is no answer.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
-        let meant = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
-        if let Err(broken) = self.tail(meant) {
-            return self.broken(x, broken).await;
-        }
+        let proper = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
+        let meant = match self.tail(proper) {
+            Ok(whole) => proper && whole,
+            Err(broken) => return self.broken(x, broken).await,
+        };
         let is_over = self.is_over();
         if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;

@@ -13,4 +13,9 @@
 //! without `message_stop`; `amazon-bedrock-invocationMetrics` on Bedrock's last event.
 
 pub mod error;
+mod reason;
+pub mod request;
+pub mod response;
+pub mod stream;
 pub mod tap;
+mod usage;

@@ -142,7 +142,7 @@ fn block_says_something(block: RawValue<'_>) -> bool {
 
 /// The numbers of a `usage` object as last reported. A stream reports them again and again: later ones replace earlier ones.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Counts {
+pub(super) struct Counts {
     input: u64,
     cache_read: u64,
     cache_creation: u64,
@@ -165,7 +165,7 @@ struct Compaction {
 
 impl Counts {
     /// Takes the numbers that are present; null, negative and absurd ones are not.
-    fn merge(&mut self, usage: RawValue<'_>) {
+    pub(super) fn merge(&mut self, usage: RawValue<'_>) {
         for (key, value, _) in usage.members() {
             let set = |field: &mut u64| *field = value.as_u64().unwrap_or(*field);
             match key.as_bytes() {
@@ -190,7 +190,7 @@ impl Counts {
         }
     }
 
-    fn usage(&self) -> Usage {
+    pub(super) fn usage(&self) -> Usage {
         // The breakdown by lifetime may be missing, or say less than the sum; the rest has the default lifetime.
         let written = self.cache_creation.max(self.creation_5m.saturating_add(self.creation_1h));
         let more = &self.compaction;

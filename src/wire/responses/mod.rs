@@ -13,4 +13,7 @@
 //! cannot parse; terminal events with an empty `output`; `obfuscation` fields in deltas; a stray `[DONE]`.
 
 pub mod error;
+pub mod request;
+pub mod response;
+pub mod stream;
 pub mod tap;

@@ -88,11 +88,25 @@ fn the_last_whole_event_before_a_cut_is_passed_on() {
         let last = sample.content[1].trim_end();
         let (text, end) = broken(sample, answer::SSE, |mut conn| {
             conn.send(answer::chunk(last));
+            conn.close();
         });
         let (event, error) = text.split_at(last.len());
         assert_eq!((event, end), (last, End::Cut));
         let error = error.strip_prefix("\n\n").unwrap_or_else(|| panic!("no blank line between the two: {text:?}"));
         assert!(error_event(sample, error)[0].contains("before the end of its answer"));
+    }
+}
+
+/// Such a body is what the provider meant to send, end mark or not: nothing is invented behind it.
+#[test]
+fn a_body_that_ends_as_http_demands_passes_as_it_is() {
+    for sample in FORMATS {
+        for last in [sample.content[1], sample.content[1].trim_end()] {
+            let (text, end) = broken(sample, answer::SSE, |mut conn| {
+                conn.send([&answer::chunk(last)[..], answer::LAST_CHUNK.as_bytes()].concat());
+            });
+            assert_eq!((text.as_str(), end), (last, End::Whole));
+        }
     }
 }
 
