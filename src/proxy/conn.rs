@@ -13,13 +13,13 @@ use rustls::ServerConfig;
 
 use super::client::{Client, Waited};
 use super::core::Core;
+use super::endpoint;
 use super::reply::{self, Terms};
 use super::request;
 use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
 use crate::net::http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use crate::net::stream::{self, SMALL_READ};
-use crate::wire::Format;
 
 /// Whether a connection carries another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +141,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
             Waited::Done(_) if waiting => client.deadline.set(boot.header_read_timeout),
             Waited::Done(_) => {}
             Waited::Gone => return Ok(None),
-            Waited::Expired if waiting => return Ok(None),
+            Waited::Expired if waiting || core.stopping() => return Ok(None),
             Waited::Expired => return Err(slow_head()),
         }
     }
@@ -151,7 +151,7 @@ fn slow_head() -> Refusal {
     Refusal { status: 408, reason: "the request head did not arrive within HEADER_READ_TIMEOUT_SECS" }
 }
 
-/// Answers bytes that are no request. The path is not known, so the body is in the default format.
+/// Answers bytes that are no request, in the format of the path if there is one.
 async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     core.metrics.inc(Counter::BadRequests);
     let kind = match refusal.status {
@@ -162,7 +162,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         _ => Kind::InvalidRequest,
     };
     let terms = Terms {
-        format: Format::Chat,
+        format: endpoint::error_format(stated_path(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,
         head_only: false,
@@ -174,6 +174,15 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     if client.send(out).await.is_ok() {
         client.close_gently().await;
     }
+}
+
+/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of the refusal.
+fn stated_path(buf: &[u8]) -> &str {
+    let buf = buf.trim_ascii_start();
+    let Some(end) = memchr::memchr2(b'\r', b'\n', buf) else { return "/" };
+    let target = buf[..end].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or("/")
 }
 
 #[cfg(test)]
@@ -212,6 +221,22 @@ mod tests {
             assert_eq!(Pin::new(&mut guarded).poll(&mut cx), Poll::Ready(expected));
             drop(guarded);
             assert_eq!(Rc::strong_count(&held), 1);
+        }
+    }
+
+    #[test]
+    fn paths_of_what_is_no_request() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"POST /v1/messages HTTP/1.1\r\nhost :", "/v1/messages"),
+            (b"\r\nPOST /v1/messages?beta=true HTTP/9\n", "/v1/messages"),
+            (b"POST /v1/messages\r\n", "/v1/messages"),
+            (b"POST /v1/mess", "/"),
+            (b"POST /\xff HTTP/1.1\r\n", "/"),
+            (b"POST\r\n/v1/messages", ""),
+            (b"", "/"),
+        ];
+        for (head, path) in rows {
+            assert_eq!(stated_path(head), *path, "{}", String::from_utf8_lossy(head));
         }
     }
 }
