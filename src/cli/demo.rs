@@ -53,8 +53,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     store.create_credential(&credential(&key))?;
     let gateway = Gateway::start(boot, Box::new(store), Environment::default())?;
+    let signals = serve::Signals::watch()?;
     introduce(&gateway.url(), &key, &admin_key)?;
-    serve::wait_for_signal()?;
+    signals.wait();
     gateway.stop();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `llm-proxy serve`: settings, then the server.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{self, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use super::{Failure, logging};
@@ -57,8 +58,9 @@ pub fn run(start: Start) -> Result<(), Failure> {
     first_providers(&mut store, &environment)?;
     let place = format!("embedded, {}", store.path().display());
     let gateway = Gateway::start(boot, Box::new(store), environment)?;
+    let signals = Signals::watch()?;
     gateway.introduce(&place);
-    wait_for_signal()?;
+    signals.wait();
     tracing::info!("told to stop: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)");
     gateway.stop();
     tracing::info!("stopped");
@@ -96,19 +98,34 @@ fn first_providers(store: &mut dyn Store, environment: &Environment) -> Result<(
     Ok(())
 }
 
-/// Returns at SIGTERM or SIGINT.
-pub fn wait_for_signal() -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::failed(format!("signals can't be waited for: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
-        let mut term = signal(SignalKind::terminate()).map_err(failed)?;
-        let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-        Ok(())
-    })
+/// The signals to stop, SIGTERM and SIGINT.
+pub struct Signals {
+    runtime: Runtime,
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From here on they no longer end the process. Called before anybody is told that it serves: who is told may stop it at once.
+    pub fn watch() -> Result<Signals, Failure> {
+        let failed = |error: std::io::Error| Failure::failed(format!("signals can't be waited for: {error}"));
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let entered = runtime.enter();
+        let term = signal(SignalKind::terminate()).map_err(failed)?;
+        let int = signal(SignalKind::interrupt()).map_err(failed)?;
+        drop(entered);
+        Ok(Signals { runtime, term, int })
+    }
+
+    /// Returns when one has come.
+    pub fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
+            }
+        });
+    }
 }
 
 impl Args {

@@ -13,13 +13,13 @@ use rustls::ServerConfig;
 
 use super::client::{Client, Waited};
 use super::core::Core;
+use super::endpoint;
 use super::reply::{self, Terms};
 use super::request;
 use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
 use crate::net::http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use crate::net::stream::{self, SMALL_READ};
-use crate::wire::Format;
 
 /// Whether a connection carries another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,8 @@ async fn run(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Ar
         None => stream::split(stream, None),
         Some(config) => {
             let Ok(session) = rustls::ServerConnection::new(config) else { return };
-            match deadline.limit(stream::handshake(stream, session.into())).await {
+            // Boxed, so that an idle connection does not carry the room of a handshake.
+            match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
                 Some(Ok(halves)) => halves,
                 Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
                 None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
@@ -140,7 +141,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
             Waited::Done(_) if waiting => client.deadline.set(boot.header_read_timeout),
             Waited::Done(_) => {}
             Waited::Gone => return Ok(None),
-            Waited::Expired if waiting => return Ok(None),
+            Waited::Expired if waiting || core.stopping() => return Ok(None),
             Waited::Expired => return Err(slow_head()),
         }
     }
@@ -150,7 +151,7 @@ fn slow_head() -> Refusal {
     Refusal { status: 408, reason: "the request head did not arrive within HEADER_READ_TIMEOUT_SECS" }
 }
 
-/// Answers bytes that are no request. The path is not known, so the body is in the default format.
+/// Answers bytes that are no request, in the format of the path if there is one.
 async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     core.metrics.inc(Counter::BadRequests);
     let kind = match refusal.status {
@@ -161,7 +162,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         _ => Kind::InvalidRequest,
     };
     let terms = Terms {
-        format: Format::Chat,
+        format: endpoint::error_format(stated_path(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,
         head_only: false,
@@ -172,5 +173,70 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     reply::error(&mut out, &terms, &request::new_id(core), &Error::client(kind, refusal.reason));
     if client.send(out).await.is_ok() {
         client.close_gently().await;
+    }
+}
+
+/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of the refusal.
+fn stated_path(buf: &[u8]) -> &str {
+    let buf = buf.trim_ascii_start();
+    let Some(end) = memchr::memchr2(b'\r', b'\n', buf) else { return "/" };
+    let target = buf[..end].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::panic::resume_unwind;
+    use std::task::Waker;
+
+    /// Pends `pends` times, then panics or ends; `held` is what the task owns meanwhile.
+    async fn task(pends: u32, panics: bool, held: Rc<()>) -> usize {
+        let mut left = pends;
+        poll_fn(|_| match left.checked_sub(1) {
+            Some(less) => {
+                left = less;
+                Poll::Pending
+            }
+            // As a panic, but without its message in the output of the tests.
+            None if panics => resume_unwind(Box::new(())),
+            None => Poll::Ready(()),
+        })
+        .await;
+        Rc::strong_count(&held)
+    }
+
+    #[test]
+    fn a_panic_of_a_task_is_an_error_and_frees_what_it_held() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for (pends, panics, expected) in [(0, false, Ok(2)), (2, false, Ok(2)), (0, true, Err(())), (2, true, Err(()))]
+        {
+            let held = Rc::new(());
+            let mut guarded = Guarded { future: Box::pin(task(pends, panics, held.clone())) };
+            for _ in 0..pends {
+                assert!(Pin::new(&mut guarded).poll(&mut cx).is_pending());
+            }
+            assert_eq!(Pin::new(&mut guarded).poll(&mut cx), Poll::Ready(expected));
+            drop(guarded);
+            assert_eq!(Rc::strong_count(&held), 1);
+        }
+    }
+
+    #[test]
+    fn paths_of_what_is_no_request() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"POST /v1/messages HTTP/1.1\r\nhost :", "/v1/messages"),
+            (b"\r\nPOST /v1/messages?beta=true HTTP/9\n", "/v1/messages"),
+            (b"POST /v1/messages\r\n", "/v1/messages"),
+            (b"POST /v1/mess", "/"),
+            (b"POST /\xff HTTP/1.1\r\n", "/"),
+            (b"POST\r\n/v1/messages", ""),
+            (b"", "/"),
+        ];
+        for (head, path) in rows {
+            assert_eq!(stated_path(head), *path, "{}", String::from_utf8_lossy(head));
+        }
     }
 }

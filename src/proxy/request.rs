@@ -1,6 +1,8 @@
 //! One request from its head to its end: [`serve`] is the story, each stage is one call.
 
+use std::future::Future;
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,12 +15,15 @@ use super::endpoint::{self, Endpoint, Operation, Relay};
 use super::reply::{self, Terms};
 use super::ticket::Ticket;
 use super::{body, headers, local};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Methods};
 use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
 use crate::record::entry::Short;
 use crate::route::pick::Candidates;
 use crate::wire::peek::{self, Peek};
+
+/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated in errors; those in use are far shorter.
+const MAX_MODEL: usize = 1024;
 
 /// A request in the hands of its stages.
 pub struct Exchange<'c> {
@@ -82,6 +87,7 @@ impl Exchange<'_> {
 
     /// Answers with an error; the request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Next {
+        self.terms.keep_alive &= !self.core.shared.draining();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
         log(&self.ticket, error, status);
@@ -128,14 +134,15 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
             return refuse(client, ticket, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
         }
         _ if pending.head.method == Method::Options => {
-            return local::preflight(client, ticket, terms, pending).await;
+            return Box::pin(local::preflight(client, ticket, terms, pending)).await;
         }
         Endpoint::Relay(relay) if pending.head.method == Method::Post => relay,
         Endpoint::Relay(relay) => {
             let note = format!("{} takes POST only", relay.route);
-            return refuse(client, ticket, terms, pending, Error::client(Kind::MethodNotAllowed, note)).await;
+            let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
+            return refuse(client, ticket, terms, pending, error).await;
         }
-        other => return local::serve(core, client, ticket, terms, pending, other).await,
+        other => return Box::pin(local::serve(core, client, ticket, terms, pending, other)).await,
     };
     ticket.edit().endpoint = relay.route;
     ticket.edit().client_format = Some(relay.format);
@@ -204,6 +211,10 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
         Error::from(error)
     })?;
     let asked = peeked.model.unescape().into_owned();
+    if asked.len() > MAX_MODEL {
+        let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", asked.len());
+        return Err(Error::client(Kind::InvalidRequest, note).param("model"));
+    }
     let stripped = strip(x.core, &asked).to_string();
     Ok(Found { model: Model { asked, stripped, value: peeked.model_at.clone() }, stream: peeked.stream })
 }
@@ -245,7 +256,7 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
             attempt::End::ClientGone => return x.gone(),
             attempt::End::Failed(new) => {
                 x.core.metrics.inc(Counter::AttemptsFailed);
-                let again = new.retry && at + 1 < most;
+                let again = new.retry && at + 1 < most && !x.core.stopping();
                 // A provider's own answer tells more than our note on a connection that could not be made.
                 failure = Some(match failure {
                     Some(old) if new.answer.is_none() && old.answer.is_some() => old,
@@ -272,19 +283,23 @@ fn identify(core: &Core, view: &View, pending: &body::Pending) -> Result<Caller,
 }
 
 /// Answers with an error while the request's body may be unread: then the connection can't go on.
-pub async fn refuse(
-    client: &mut Client,
+///
+/// Boxed here, since it is rare and called in many places; each would carry its room.
+pub fn refuse<'c>(
+    client: &'c mut Client,
     mut ticket: Ticket,
     mut terms: Terms,
     pending: body::Pending,
     error: Error,
-) -> Next {
-    terms.keep_alive &= pending.skip_body(client);
-    let mut out = Vec::with_capacity(1024);
-    let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
-    log(&ticket, &error, status);
-    ticket.failed(status, error.kind);
-    local::send(client, ticket, terms.keep_alive, out).await
+) -> Pin<Box<dyn Future<Output = Next> + 'c>> {
+    Box::pin(async move {
+        terms.keep_alive &= pending.skip_body(client);
+        let mut out = Vec::with_capacity(1024);
+        let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
+        log(&ticket, &error, status);
+        ticket.failed(status, error.kind);
+        local::send(client, ticket, terms.keep_alive, out).await
+    })
 }
 
 fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> Terms {

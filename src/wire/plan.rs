@@ -137,6 +137,8 @@ pub struct Plan {
     pub display_omitted: bool,
     /// Chat clients get `reasoning_details`.
     pub reasoning_details: bool,
+    /// A Chat client offered its tools as the deprecated `functions`: a call goes back as `function_call`.
+    pub legacy_functions: bool,
     /// The client asked for log probabilities.
     pub logprobs: bool,
     pub tools: ToolTable,
@@ -163,6 +165,7 @@ impl Plan {
             include_usage: false,
             display_omitted: false,
             reasoning_details: cx.policy.reasoning_details,
+            legacy_functions: client == Format::Chat && speaks_functions(body),
             logprobs: false,
             tools: ToolTable::default(),
             stops: Vec::new(),
@@ -173,6 +176,16 @@ impl Plan {
             echo: if client == Format::Responses { Echo::of(body) } else { Echo::default() },
         }
     }
+}
+
+/// Whether a Chat request has `functions` and no `tools`.
+fn speaks_functions(body: RawValue<'_>) -> bool {
+    let (mut functions, mut tools) = (false, false);
+    for (key, value, _) in body.members().filter(|(_, value, _)| !value.is_null()) {
+        functions |= key.eq_str("functions");
+        tools |= key.eq_str("tools") && value.elements().next().is_some();
+    }
+    functions && !tools
 }
 
 /// Raw values of a Responses request that its answer repeats, whatever was sent to the provider.

@@ -78,10 +78,10 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         input.clear();
         let ended = match progress {
             Ok(ended) => ended,
-            Err(broken) => return relay.broken(x, broken).await,
+            Err(broken) => return Box::pin(relay.broken(x, broken)).await,
         };
         if ended {
-            return relay.end(x, upstream, None).await;
+            return Box::pin(relay.end(x, upstream, None)).await;
         }
         if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
@@ -94,8 +94,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         }
         match relay.read(x, &mut upstream, &mut input).await {
             Read::More => {}
-            Read::Ended => return relay.end(x, upstream, None).await,
-            Read::Broken(broken) => return relay.end(x, upstream, Some(broken)).await,
+            Read::Ended => return Box::pin(relay.end(x, upstream, None)).await,
+            Read::Broken(broken) => return Box::pin(relay.end(x, upstream, Some(broken))).await,
             Read::ClientGone => {
                 relay.settle(x);
                 return End::ClientGone;
@@ -299,7 +299,7 @@ impl<'p> Relay<'p> {
             Err(broken) => return self.broken(x, broken).await,
         };
         let is_over = self.is_over();
-        if !is_over && (!meant || self.phase == Phase::Held) {
+        if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
         self.close_chunk();
@@ -388,7 +388,7 @@ fn told(format: Format, data: &[u8]) -> Error {
 fn explain(x: &Exchange<'_>, provider: &str, broken: Broken) -> Error {
     match broken {
         Broken::Event(error) => error,
-        _ if x.core.stopping() => Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again"),
+        _ if x.core.stopping() => Error::stopping(),
         Broken::Cut(how) => {
             let note = format!("provider `{provider}` {how} before the end of its answer");
             Error::upstream(Kind::UpstreamTruncated, note)

@@ -8,6 +8,13 @@
 //!   said `stream_options.include_usage`, one chunk with empty `choices` and `usage`.
 //! - Error: `{"error":{..}}` as a body, or in the place of a chunk under status 200.
 //!
+//! | folder or file | what |
+//! |---|---|
+//! | `request/` | `decode` with `messages`, `parts`, `offered`: a client's body; `encode` with `history`, `assistant`, `pieces`: a provider's |
+//! | `stream/` | `decode` with `message`, `calls`, `think`: a provider's chunks, and its whole answers too; `encode`: a client's |
+//! | `response` | whole answers, through the same readers |
+//! | `reasoning`, `words` | `reasoning_details`; what streams and whole answers say alike |
+//!
 //! Oddities that code in this folder must bear:
 //!
 //! | host | what |
@@ -23,7 +30,9 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub mod error;
+mod reasoning;
 pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tap;
+mod words;

@@ -205,6 +205,23 @@ fn the_time_to_the_first_content_counts_on_when_the_head_is_sent() {
 }
 
 #[test]
+fn a_stream_without_content_is_no_answer_when_the_head_is_sent_either() {
+    for sample in FORMATS {
+        let (provider, setup) = alone(sample);
+        let gateway = setup.env("COMMIT_AFTER_SECS", 0).start();
+        let mut client = ask_stream(&gateway, sample);
+        let mut conn = opened(&provider, sample);
+        client.head();
+        conn.send(answer::LAST_CHUNK);
+        let held = sample.opening.concat();
+        assert_eq!(client.read_until(&held), held);
+        let (text, end) = client.rest_text();
+        assert!(error_event(sample, &text)[0].contains("ended its stream before the end of its answer"));
+        assert_eq!(end, End::Cut);
+    }
+}
+
+#[test]
 fn more_than_a_buffer_is_not_held() {
     let sample = &sample::CHAT;
     let (provider, setup) = alone(sample);

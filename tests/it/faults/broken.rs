@@ -111,6 +111,51 @@ fn a_body_that_ends_as_http_demands_passes_as_it_is() {
 }
 
 #[test]
+fn a_body_that_ends_well_passes_as_it_is() {
+    // Without an end mark: hosts exist that send none. The record calls it cut all the same.
+    for sample in FORMATS {
+        let last = sample.content[1];
+        for last in [last, last.trim_end()] {
+            let (text, end) = broken(sample, answer::SSE, |mut conn| {
+                conn.send([&answer::chunk(last)[..], answer::LAST_CHUNK.as_bytes()].concat());
+            });
+            assert_eq!((text.as_str(), end), (last, End::Whole));
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_no_answer_of_a_model() {
+    let event = "data: {\"type\":\"speech.audio.delta\",\"audio\":\"aGk=\"}\n\n";
+    let (provider, setup) = alone(&sample::CHAT);
+    let gateway = setup.start();
+    for (what, sent, whole) in
+        [("an end", answer::LAST_CHUNK, true), ("a cut", "", false), ("half an event", "5\r\ndata:\r\n", false)]
+    {
+        let mut client = gateway.client();
+        client.ask(&post("/v1/audio/speech").body(r#"{"model":"m","input":"x","voice":"v","stream_format":"sse"}"#));
+        let mut conn = provider.accept();
+        conn.request();
+        conn.send(answer::SSE);
+        conn.send(answer::chunk(event));
+        conn.send(sent);
+        conn.close();
+        client.head();
+        assert_eq!(client.event(), event);
+        let (text, end) = client.rest_text();
+        if whole {
+            assert_eq!((text.as_str(), end), ("", End::Whole), "{what}");
+        } else {
+            assert_eq!(
+                (error_event(&sample::CHAT, &text)[2].as_str(), end),
+                ("upstream_stream_truncated", End::Cut),
+                "{what}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_providers_own_error_event_is_the_last_word() {
     for sample in FORMATS {
         for (what, follows) in [("a clean end", answer::LAST_CHUNK), ("a cut", "")] {

@@ -1,6 +1,17 @@
-//! Requests of the Responses format: decode a client's, encode one for a provider.
+//! Requests of the Chat Completions format: decode a client's, encode one for a provider.
 
-use crate::error::{Error, Kind};
+mod assistant;
+mod decode;
+mod encode;
+mod history;
+mod messages;
+mod offered;
+mod parts;
+mod pieces;
+#[cfg(test)]
+mod tests;
+
+use crate::error::Error;
 use crate::json::RawValue;
 use crate::wire::item::Request;
 use crate::wire::loss::Ledger;
@@ -16,8 +27,8 @@ use crate::wire::plan::{Context, Plan};
 /// - Wrong types and missing required fields fail with the helpers of [`read`](crate::wire::read), which set `param`.
 /// - Reasoning state is opened with [`carry::opaque_of`](crate::wire::carry::opaque_of); the marker of failed tool results
 ///   ([`ERROR_MARKER`](crate::wire::item::ERROR_MARKER)) becomes `is_error`.
-pub fn decode<'a>(_body: RawValue<'a>, _ledger: &mut Ledger) -> Result<Request<'a>, Error> {
-    Err(Error::gateway(Kind::NotImplemented, "requests of this format cannot be read yet"))
+pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
+    decode::decode(body, ledger)
 }
 
 /// Writes the request for a provider of this format.
@@ -36,11 +47,11 @@ pub fn decode<'a>(_body: RawValue<'a>, _ledger: &mut Ledger) -> Result<Request<'
 /// - May change in `plan`: `upstream_stream`, `betas`, `stops`, `tools` (the last two through the shared functions).
 /// - `out` is empty when it begins and may hold anything after an `Err`.
 pub fn encode(
-    _request: &Request<'_>,
-    _cx: &Context<'_>,
-    _plan: &mut Plan,
-    _ledger: &mut Ledger,
-    _out: &mut Vec<u8>,
+    request: &Request<'_>,
+    cx: &Context<'_>,
+    plan: &mut Plan,
+    ledger: &mut Ledger,
+    out: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    Err(Error::gateway(Kind::NotImplemented, "requests of this format cannot be written yet"))
+    encode::encode(request, cx, plan, ledger, out)
 }
