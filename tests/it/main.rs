@@ -15,6 +15,7 @@ mod layering;
 mod mock;
 mod readme;
 mod relay;
+mod resources;
 mod routing;
 mod shutdown;
 mod store;
