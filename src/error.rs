@@ -119,6 +119,23 @@ kinds! {
     UpstreamTimeout => 504 "server_error"         Some("upstream_timeout"),              504 "timeout_error",           true  "upstream_timeout";
 }
 
+/// The methods of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Methods {
+    Read,
+    Post,
+}
+
+impl Methods {
+    /// Value of the field `Allow`.
+    pub fn allow(self) -> &'static str {
+        match self {
+            Methods::Read => "GET, HEAD, OPTIONS",
+            Methods::Post => "POST, OPTIONS",
+        }
+    }
+}
+
 /// An error on its way to a client, a log line and a counter.
 #[derive(Debug)]
 pub struct Error {
@@ -134,11 +151,13 @@ pub struct Error {
     pub code: Option<&'static str>,
     /// Seconds for `Retry-After`.
     pub retry_after: Option<u32>,
+    /// What the path does take, where the method was wrong.
+    pub allow: Option<Methods>,
 }
 
 impl Error {
     pub fn new(side: Side, kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
-        Error { kind, side, note: note.into(), detail: None, param: None, code: None, retry_after: None }
+        Error { kind, side, note: note.into(), detail: None, param: None, code: None, retry_after: None, allow: None }
     }
 
     pub fn client(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
@@ -151,6 +170,11 @@ impl Error {
 
     pub fn gateway(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Side::Gateway, kind, note)
+    }
+
+    /// The grace of a shutdown has ended before the request did.
+    pub fn stopping() -> Error {
+        Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again").retry_after(1)
     }
 
     pub fn detail(mut self, detail: impl fmt::Display) -> Error {
@@ -170,6 +194,11 @@ impl Error {
 
     pub fn retry_after(mut self, seconds: u32) -> Error {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    pub fn allow(mut self, methods: Methods) -> Error {
+        self.allow = Some(methods);
         self
     }
 

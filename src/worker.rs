@@ -71,6 +71,12 @@ pub fn start(seat: Seat) -> io::Result<Handle> {
         };
         match runtime::Worker::build(choice) {
             Ok(mut runtime) => {
+                if let Some(error) = runtime.refused() {
+                    tracing::info!(
+                        "gateway: worker {} runs on epoll, since the kernel gives it no io_uring: {error}",
+                        seat.index
+                    );
+                }
                 let _ = ready.send(Ok(runtime.driver()));
                 runtime.block_on(run(seat));
             }
@@ -198,7 +204,7 @@ impl Team {
                 upstream_tls: upstream_tls.clone(),
                 seed: seed()?,
             };
-            handles.push(start(seat).map_err(|error| format!("worker {index} can't start: {error}"))?);
+            handles.push(start(seat).map_err(|error| unstarted(index, boot.driver, &error))?);
         }
         Ok(Team { addr, shared: shared.clone(), handles })
     }
@@ -213,6 +219,17 @@ impl Team {
         for handle in self.handles {
             handle.join();
         }
+    }
+}
+
+fn unstarted(index: usize, driver: boot::Driver, error: &io::Error) -> String {
+    match driver {
+        boot::Driver::IoUring => {
+            format!(
+                "worker {index}: the kernel gives it no io_uring: {error}; with RUNTIME_DRIVER=auto it runs on epoll"
+            )
+        }
+        _ => format!("worker {index} can't start: {error}"),
     }
 }
 

@@ -51,7 +51,10 @@ enum Built {
 }
 
 /// A runtime bound to the thread that made it.
-pub struct Worker(Built);
+pub struct Worker {
+    built: Built,
+    refused: Option<io::Error>,
+}
 
 impl Worker {
     /// Builds a runtime on this thread.
@@ -61,20 +64,25 @@ impl Worker {
             Choice::Only(Driver::IoUring) => uring(),
             Choice::Auto => match uring() {
                 Ok(worker) => Ok(worker),
-                Err(_) => epoll(),
+                Err(error) => Ok(Worker { refused: Some(error), ..epoll()? }),
             },
         }
     }
 
     pub fn driver(&self) -> Driver {
-        match self.0 {
+        match self.built {
             Built::Uring(_) => Driver::IoUring,
             Built::Epoll(_) => Driver::Epoll,
         }
     }
 
+    /// Why it does not run on io_uring although it might have: what the kernel said.
+    pub fn refused(&self) -> Option<&io::Error> {
+        self.refused.as_ref()
+    }
+
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
-        match &mut self.0 {
+        match &mut self.built {
             Built::Uring(runtime) => runtime.block_on(future),
             Built::Epoll(runtime) => runtime.block_on(future),
         }
@@ -105,10 +113,10 @@ fn uring() -> io::Result<Worker> {
         }
         Err(error) => return Err(error),
     };
-    Ok(Worker(Built::Uring(runtime)))
+    Ok(Worker { built: Built::Uring(runtime), refused: None })
 }
 
 fn epoll() -> io::Result<Worker> {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?;
-    Ok(Worker(Built::Epoll(runtime)))
+    Ok(Worker { built: Built::Epoll(runtime), refused: None })
 }

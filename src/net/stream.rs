@@ -17,7 +17,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf
 use monoio::net::TcpStream;
 
 /// Bytes of the first read of a message. Holds most request heads with their body, and keeps an idle connection small.
-pub const SMALL_READ: usize = 2 << 10;
+pub const SMALL_READ: usize = 1536;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = 16 << 10;
 

@@ -151,9 +151,10 @@ async fn ask(
     // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and is moved with it.
     let connection = match x.client.wait(Box::pin(core.pool.connect(origin))).await {
         Waited::Done(Ok(connection)) => connection,
+        Waited::Done(Err(_)) if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Done(Err(error)) => return Err(Silence::Failed(no_connection(provider, error))),
         Waited::Gone => return Err(Silence::Gone),
-        Waited::Expired if x.core.stopping() => return Err(Silence::Failed(stopping())),
+        Waited::Expired if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Expired => {
             let late = ConnectError::TimedOut("TOTAL_TIMEOUT_SECS is over".to_string());
             return Err(Silence::Failed(no_connection(provider, late)));
@@ -168,10 +169,6 @@ fn no_connection(provider: &str, error: ConnectError) -> Error {
         ConnectError::Failed(detail) => (Kind::UpstreamConnect, detail),
     };
     Error::upstream(kind, format!("no connection to provider `{provider}`")).detail(detail)
-}
-
-fn stopping() -> Error {
-    Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again").retry_after(1)
 }
 
 /// Whether a failure may be that of a connection which the server had closed meanwhile.
@@ -200,7 +197,7 @@ async fn exchange(
             Err((Silence::Failed(Error::upstream(Kind::UpstreamFault, note).detail(why)), stale))
         }
         Waited::Gone => Err((Silence::Gone, Stale::No)),
-        Waited::Expired if x.core.stopping() => Err((Silence::Failed(stopping()), Stale::No)),
+        Waited::Expired if x.core.stopping() => Err((Silence::Failed(Error::stopping()), Stale::No)),
         Waited::Expired => {
             let seconds = limit.as_secs_f32();
             let note = format!("provider `{provider}` did not begin to answer within {seconds} s");

@@ -172,6 +172,7 @@ async fn gather(
         match client.read_into(&mut input).await {
             Waited::Done(_) => {}
             Waited::Gone => return Err(None),
+            Waited::Expired if core.stopping() => return Err(Some(Error::stopping())),
             Waited::Expired => {
                 let note = "the request body stopped arriving for longer than BODY_READ_TIMEOUT_SECS";
                 return Err(Some(Error::client(Kind::RequestTimeout, note)));
@@ -185,14 +186,15 @@ fn decode(codings: &[u8], body: &[u8], limit: usize) -> Result<Option<Vec<u8>>, 
     if codings.trim().eq_ignore_ascii_case("identity") {
         return Ok(None);
     }
+    let shown: String = codings.chars().take(100).collect();
     coding::decode(&codings, body, limit).map(Some).map_err(|error| match error {
         coding::CodingError::Unknown => {
-            let note = format!("content-encoding `{codings}` is not known; use gzip, deflate, br, zstd or identity");
+            let note = format!("content-encoding `{shown}` is not known; use gzip, deflate, br, zstd or identity");
             Error::client(Kind::UnsupportedEncoding, note)
         }
         coding::CodingError::TooLarge => too_large(limit),
         coding::CodingError::Corrupt => {
-            Error::client(Kind::InvalidRequest, format!("the request body is not valid {codings}"))
+            Error::client(Kind::InvalidRequest, format!("the request body is not valid {shown}"))
         }
     })
 }

@@ -1,10 +1,11 @@
 //! The client's side of one connection: its bytes in, our bytes out, and the watch for its leaving.
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::core::Core;
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
@@ -20,7 +21,7 @@ pub struct Client {
     pub peer: IpAddr,
     /// Longest silence of a client that is being written to.
     pub write_timeout: Duration,
-    pub stint: Stint,
+    stint: Stint,
 }
 
 /// How long a task has been running: waits that were over at once, since the last that was none.
@@ -28,7 +29,7 @@ pub struct Client {
 /// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete at once, a task would never pause, and
 /// the other connections of its core would stand still.
 #[derive(Debug, Default)]
-pub struct Stint(u8);
+struct Stint(u8);
 
 impl Stint {
     /// Some half a megabyte in reads of 16 KiB.
@@ -60,6 +61,12 @@ pub enum Waited<T> {
 pub struct Gone;
 
 impl Client {
+    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr) -> Client {
+        let write_timeout = core.boot().request_timeout;
+        let (deadline, stint) = (core.timers.deadline(), Stint::default());
+        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout, stint }
+    }
+
     /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.
     pub async fn wait<F: Future>(&mut self, future: F) -> Waited<F::Output> {
         let mut future = std::pin::pin!(future);

@@ -11,15 +11,15 @@ use std::task::{Context, Poll};
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
 
-use super::client::{Client, Stint, Waited};
+use super::client::{Client, Waited};
 use super::core::Core;
+use super::endpoint;
 use super::reply::{self, Terms};
 use super::request;
 use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
 use crate::net::http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use crate::net::stream::{self, SMALL_READ};
-use crate::wire::Format;
 
 /// Whether a connection carries another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +32,28 @@ pub enum Next {
 }
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
-pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+///
+/// What waits here waits mostly for the next request, and there may be tens of thousands of it. So this and [`converse`] hold little: what is
+/// rare or short is boxed, and they are functions that return a block, since an `async fn` keeps its arguments beside what they become.
+pub fn serve(
+    core: Rc<Core>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+) -> impl Future<Output = ()> {
     let open = Open::count(&core);
-    let metrics = core.metrics.clone();
-    if (Guarded { future: Box::pin(run(core, stream, peer, tls)) }).await.is_err() {
-        metrics.inc(Counter::ConnectionPanics);
-        tracing::error!(%peer, "gateway: a connection ended by a panic; the others go on");
+    let _ = stream.set_nodelay(true);
+    let connection: Pin<Box<dyn Future<Output = ()>>> = match tls {
+        None => Box::pin(converse(Client::new(&core, stream::split(stream, None), peer), core)),
+        Some(config) => Box::pin(secure(core, stream, peer, config)),
+    };
+    let guarded = Guarded { connection };
+    async move {
+        if guarded.await.is_err() {
+            open.0.metrics.inc(Counter::ConnectionPanics);
+            tracing::error!(%peer, "gateway: a connection ended by a panic; the others go on");
+        }
     }
-    drop(open);
 }
 
 /// Counts a connection for as long as it lives.
@@ -59,16 +73,16 @@ impl Drop for Open {
 }
 
 /// A future whose panic becomes an error. An unwinding task would take the worker's whole runtime with it.
-struct Guarded<F> {
-    future: Pin<Box<F>>,
+struct Guarded {
+    connection: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-impl<F: Future> Future for Guarded<F> {
-    type Output = Result<F::Output, ()>;
+impl Future for Guarded {
+    type Output = Result<(), ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // Unwind safety: the future is dropped after a panic and nothing of it is looked at again.
-        match catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| self.connection.as_mut().poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(_) => Poll::Ready(Err(())),
@@ -76,38 +90,38 @@ impl<F: Future> Future for Guarded<F> {
     }
 }
 
-async fn run(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
-    let _ = stream.set_nodelay(true);
+/// The handshake, and then the same as without.
+async fn secure(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>) {
+    let Ok(session) = rustls::ServerConnection::new(config) else { return };
     let deadline = core.timers.deadline();
     deadline.set(core.boot().header_read_timeout);
-    let (reader, writer) = match tls {
-        None => stream::split(stream, None),
-        Some(config) => {
-            let Ok(session) = rustls::ServerConnection::new(config) else { return };
-            // Boxed, so that an idle connection does not carry the room of a handshake.
-            match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
-                Some(Ok(halves)) => halves,
-                Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
-                None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
-            }
-        }
+    let halves = match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
+        Some(Ok(halves)) => halves,
+        Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
+        None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
     };
-    let write_timeout = core.boot().request_timeout;
-    let mut client =
-        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout, stint: Stint::default() };
-    let mut first = true;
-    loop {
-        let head = match read_head(&core, &mut client, first).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return,
-            Err(refusal) => return refuse(&core, &mut client, refusal).await,
-        };
-        first = false;
-        // Boxed, so that an idle connection does not carry the room that a request needs.
-        match Box::pin(request::serve(&core, &mut client, head)).await {
-            Next::KeepAlive => {}
-            Next::Close => return client.close_gently().await,
-            Next::Abort => return,
+    drop(deadline);
+    Box::pin(converse(Client::new(&core, halves, peer), core)).await
+}
+
+/// One request after the other.
+// See `serve` for why it is no `async fn`.
+#[allow(clippy::manual_async_fn)]
+fn converse(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
+    async move {
+        let mut first = true;
+        loop {
+            let head = match read_head(&core, &mut client, first).await {
+                Ok(Some(head)) => head,
+                Ok(None) => return,
+                Err(refusal) => return Box::pin(refuse(&core, &mut client, refusal)).await,
+            };
+            first = false;
+            match Box::pin(request::serve(&core, &mut client, head)).await {
+                Next::KeepAlive => {}
+                Next::Close => return Box::pin(client.close_gently()).await,
+                Next::Abort => return,
+            }
         }
     }
 }
@@ -142,7 +156,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
             Waited::Done(_) if waiting => client.deadline.set(boot.header_read_timeout),
             Waited::Done(_) => {}
             Waited::Gone => return Ok(None),
-            Waited::Expired if waiting => return Ok(None),
+            Waited::Expired if waiting || core.stopping() => return Ok(None),
             Waited::Expired => return Err(slow_head()),
         }
     }
@@ -152,7 +166,7 @@ fn slow_head() -> Refusal {
     Refusal { status: 408, reason: "the request head did not arrive within HEADER_READ_TIMEOUT_SECS" }
 }
 
-/// Answers bytes that are no request. The path is not known, so the body is in the default format.
+/// Answers bytes that are no request, in the format of the path if there is one.
 async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     core.metrics.inc(Counter::BadRequests);
     let kind = match refusal.status {
@@ -163,7 +177,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         _ => Kind::InvalidRequest,
     };
     let terms = Terms {
-        format: Format::Chat,
+        format: endpoint::error_format(stated_path(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,
         head_only: false,
@@ -177,6 +191,15 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     }
 }
 
+/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of the refusal.
+fn stated_path(buf: &[u8]) -> &str {
+    let buf = buf.trim_ascii_start();
+    let Some(end) = memchr::memchr2(b'\r', b'\n', buf) else { return "/" };
+    let target = buf[..end].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    std::str::from_utf8(path).unwrap_or("/")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +208,7 @@ mod tests {
     use std::task::Waker;
 
     /// Pends `pends` times, then panics or ends; `held` is what the task owns meanwhile.
-    async fn task(pends: u32, panics: bool, held: Rc<()>) -> usize {
+    async fn task(pends: u32, panics: bool, held: Rc<()>) {
         let mut left = pends;
         poll_fn(|_| match left.checked_sub(1) {
             Some(less) => {
@@ -197,22 +220,39 @@ mod tests {
             None => Poll::Ready(()),
         })
         .await;
-        Rc::strong_count(&held)
+        drop(held);
     }
 
     #[test]
     fn a_panic_of_a_task_is_an_error_and_frees_what_it_held() {
         let mut cx = Context::from_waker(Waker::noop());
-        for (pends, panics, expected) in [(0, false, Ok(2)), (2, false, Ok(2)), (0, true, Err(())), (2, true, Err(()))]
+        for (pends, panics, expected) in
+            [(0, false, Ok(())), (2, false, Ok(())), (0, true, Err(())), (2, true, Err(()))]
         {
             let held = Rc::new(());
-            let mut guarded = Guarded { future: Box::pin(task(pends, panics, held.clone())) };
+            let mut guarded = Guarded { connection: Box::pin(task(pends, panics, held.clone())) };
             for _ in 0..pends {
                 assert!(Pin::new(&mut guarded).poll(&mut cx).is_pending());
             }
             assert_eq!(Pin::new(&mut guarded).poll(&mut cx), Poll::Ready(expected));
             drop(guarded);
             assert_eq!(Rc::strong_count(&held), 1);
+        }
+    }
+
+    #[test]
+    fn paths_of_what_is_no_request() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"POST /v1/messages HTTP/1.1\r\nhost :", "/v1/messages"),
+            (b"\r\nPOST /v1/messages?beta=true HTTP/9\n", "/v1/messages"),
+            (b"POST /v1/messages\r\n", "/v1/messages"),
+            (b"POST /v1/mess", "/"),
+            (b"POST /\xff HTTP/1.1\r\n", "/"),
+            (b"POST\r\n/v1/messages", ""),
+            (b"", "/"),
+        ];
+        for (head, path) in rows {
+            assert_eq!(stated_path(head), *path, "{}", String::from_utf8_lossy(head));
         }
     }
 }

@@ -114,7 +114,7 @@ pub fn find(path: &str) -> Endpoint<'_> {
     if let Some(id) = rest.strip_prefix("/models/") {
         return Endpoint::Model(id);
     }
-    let first = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let first = rest.split('/').nth(1).unwrap_or_default();
     match STATEFUL.iter().find(|(segment, _)| *segment == first) {
         Some((_, format)) if prefixed => Endpoint::Stateful(*format),
         _ => Endpoint::Unknown,

@@ -11,7 +11,7 @@ use super::reply::{self, Terms};
 use super::request::refuse;
 use super::ticket::Ticket;
 use super::{auth, body};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Methods};
 use crate::json::write as json;
 use crate::metrics::render;
 use crate::net::http::{Method, write};
@@ -36,7 +36,10 @@ pub async fn serve(
         }
         Endpoint::Stateful(_) => Err(stateless()),
         Endpoint::Unknown | Endpoint::Relay(_) => Err(unknown(&pending)),
-        _ if !reading => Err(Error::client(Kind::MethodNotAllowed, format!("{} takes GET only", route(&endpoint)))),
+        _ if !reading => {
+            let note = format!("{} takes GET only", route(&endpoint));
+            Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
+        }
         Endpoint::Root => Ok(root()),
         Endpoint::Health => Ok(health(core)),
         Endpoint::Metrics => return metrics(core, client, ticket, terms, pending).await,

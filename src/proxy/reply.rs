@@ -126,9 +126,13 @@ pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) 
     if let Some(seconds) = error.retry_after {
         let _ = write::header(out, "retry-after", itoa::Buffer::new().format(seconds).as_bytes());
     }
+    if let Some(methods) = error.allow {
+        write::static_header(out, "allow", methods.allow());
+    }
     if error.kind == Kind::UpgradeRequired {
-        // RFC 9110 15.5.22 demands the field; it names what this server does speak.
+        // RFC 9110 15.5.22 demands the field, which names what this server does speak, and 7.8 the option with it.
         write::static_header(out, "upgrade", "HTTP/1.1");
+        write::static_header(out, "connection", "upgrade");
     }
     finish(out, terms, &body);
     status

@@ -15,12 +15,15 @@ use super::endpoint::{self, Endpoint, Operation, Relay};
 use super::reply::{self, Terms};
 use super::ticket::Ticket;
 use super::{body, headers, local};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Methods};
 use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
 use crate::record::entry::Short;
 use crate::route::pick::Candidates;
 use crate::wire::peek::{self, Peek};
+
+/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated in errors; those in use are far shorter.
+const MAX_MODEL: usize = 1024;
 
 /// A request in the hands of its stages.
 pub struct Exchange<'c> {
@@ -84,6 +87,7 @@ impl Exchange<'_> {
 
     /// Answers with an error; the request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Next {
+        self.terms.keep_alive &= !self.core.shared.draining();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
         log(&self.ticket, error, status);
@@ -135,7 +139,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         Endpoint::Relay(relay) if pending.head.method == Method::Post => relay,
         Endpoint::Relay(relay) => {
             let note = format!("{} takes POST only", relay.route);
-            return refuse(client, ticket, terms, pending, Error::client(Kind::MethodNotAllowed, note)).await;
+            let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
+            return refuse(client, ticket, terms, pending, error).await;
         }
         other => return Box::pin(local::serve(core, client, ticket, terms, pending, other)).await,
     };
@@ -206,6 +211,10 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
         Error::from(error)
     })?;
     let asked = peeked.model.unescape().into_owned();
+    if asked.len() > MAX_MODEL {
+        let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", asked.len());
+        return Err(Error::client(Kind::InvalidRequest, note).param("model"));
+    }
     let stripped = strip(x.core, &asked).to_string();
     Ok(Found { model: Model { asked, stripped, value: peeked.model_at.clone() }, stream: peeked.stream })
 }
@@ -247,7 +256,7 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
             attempt::End::ClientGone => return x.gone(),
             attempt::End::Failed(new) => {
                 x.core.metrics.inc(Counter::AttemptsFailed);
-                let again = new.retry && at + 1 < most;
+                let again = new.retry && at + 1 < most && !x.core.stopping();
                 // A provider's own answer tells more than our note on a connection that could not be made.
                 failure = Some(match failure {
                     Some(old) if new.answer.is_none() && old.answer.is_some() => old,

@@ -58,7 +58,8 @@ pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> E
 
 /// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller ends it with [`end_head`].
 pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes: &[u8], pooled: bool, framed: Framed) {
-    x.terms.keep_alive &= framed != Framed::Close;
+    // The stop may have been called since the request came.
+    x.terms.keep_alive &= framed != Framed::Close && !x.core.shared.draining();
     reply::begin(out, head.status, &x.terms, x.ticket.request_id());
     let limits = !pooled && x.terms.budget.is_none();
     let mut id = false;

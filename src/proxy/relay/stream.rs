@@ -393,7 +393,7 @@ fn told(format: Format, data: &[u8]) -> Error {
 fn explain(x: &Exchange<'_>, provider: &str, broken: Broken) -> Error {
     match broken {
         Broken::Event(error) => error,
-        _ if x.core.stopping() => Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again"),
+        _ if x.core.stopping() => Error::stopping(),
         Broken::Cut(how) => {
             let note = format!("provider `{provider}` {how} before the end of its answer");
             Error::upstream(Kind::UpstreamTruncated, note)

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -72,6 +72,8 @@ pub struct Setup {
     providers: Vec<ProviderRow>,
     credentials: Option<Vec<CredentialRow>>,
     env: Vec<(String, String)>,
+    addr: Option<SocketAddr>,
+    wrapper: Vec<String>,
 }
 
 impl Setup {
@@ -100,8 +102,25 @@ impl Setup {
         self
     }
 
+    /// Where it listens, if not on any port of 127.0.0.1.
+    pub fn at(mut self, addr: SocketAddr) -> Setup {
+        self.addr = Some(addr);
+        self
+    }
+
+    /// Starts it through a program that ends by executing the rest of its arguments.
+    pub fn through(mut self, wrapper: &[&str]) -> Setup {
+        self.wrapper = wrapper.iter().copied().map(str::to_owned).collect();
+        self
+    }
+
     /// Fills the store and starts the gateway on one worker; returns when it listens.
     pub fn start(self) -> Gateway {
+        self.try_start().unwrap_or_else(|ended| panic!("the gateway does not listen: {ended:?}"))
+    }
+
+    /// The same, for one that may end instead.
+    pub fn try_start(self) -> Result<Gateway, Ended> {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Sqlite::open(dir.path()).unwrap();
         for row in &self.providers {
@@ -110,8 +129,17 @@ impl Setup {
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();
         }
-        Gateway::spawn(dir, &self.env)
+        let addr = self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+        Gateway::spawn(dir, addr, &self.wrapper, &self.env)
     }
+}
+
+/// How a gateway ended that was to start.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub code: Option<i32>,
+    /// All that it wrote to stderr.
+    pub said: String,
 }
 
 /// A running gateway. Killed when dropped; a test that fails prints its log.
@@ -123,9 +151,15 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    fn spawn(dir: tempfile::TempDir, env: &[(String, String)]) -> Gateway {
-        let mut command = binary(dir.path());
-        command.args(["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "1"]);
+    fn spawn(
+        dir: tempfile::TempDir,
+        at: SocketAddr,
+        wrapper: &[String],
+        env: &[(String, String)],
+    ) -> Result<Gateway, Ended> {
+        let mut command = binary(dir.path(), wrapper);
+        let (host, port) = (at.ip().to_string(), at.port().to_string());
+        command.args(["serve", "--host", &host, "--port", &port, "--workers", "1"]);
         command.env("LOG_LEVEL", "debug");
         // A scripted provider would take the question for the request that its test waits for.
         command.env("MODEL_LIST_SECS", "0");
@@ -136,8 +170,14 @@ impl Gateway {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = follow(child.stderr.take().unwrap(), log.clone());
-        let addr = listening(&lines, &mut child, &log);
-        Gateway { addr, child, dir, log }
+        let mut gateway = Gateway { addr: at, child, dir, log };
+        match listening(&lines) {
+            Some(addr) => {
+                gateway.addr = addr;
+                Ok(gateway)
+            }
+            None => Err(Ended { code: gateway.wait().code(), said: gateway.log().join("\n") }),
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -155,7 +195,7 @@ impl Gateway {
 
     /// Runs the same binary beside it, on the same store.
     pub fn cli(&self, args: &[&str]) -> Output {
-        binary(self.data_dir()).args(args).output().unwrap()
+        binary(self.data_dir(), &[]).args(args).output().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -165,7 +205,7 @@ impl Gateway {
     /// Resident memory in bytes.
     pub fn rss(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
@@ -190,8 +230,12 @@ impl Gateway {
 
     /// SIGTERM: it drains and ends.
     pub fn term(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// How the process ended by itself.
@@ -222,8 +266,11 @@ impl Drop for Gateway {
 }
 
 /// The binary with nothing of this process's environment, in a directory without a `.env` file.
-fn binary(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
+fn binary(dir: &Path, wrapper: &[String]) -> Command {
+    let own = [env!("CARGO_BIN_EXE_llm-proxy").to_owned()];
+    let mut words = wrapper.iter().chain(&own);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
     command.env_clear().env("DATA_DIR", dir).current_dir(dir);
     command
 }
@@ -241,14 +288,18 @@ fn follow(stderr: impl std::io::Read + Send + 'static, log: Arc<Mutex<Vec<String
     lines
 }
 
-fn listening(lines: &Receiver<String>, child: &mut Child, log: &Mutex<Vec<String>>) -> SocketAddr {
-    while let Ok(line) = lines.recv_timeout(HANG) {
+/// The address that a gateway says it listens on; `None` when it has ended.
+fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
+    loop {
+        let line = match lines.recv_timeout(HANG) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => panic!("neither listening nor ended within {HANG:?}"),
+        };
         if let Some((_, rest)) = line.split_once("listening: http") {
             let address = rest.trim_start_matches('s').trim_start_matches("://");
             let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).unwrap_or(address.len());
-            return address[..end].parse().unwrap();
+            return Some(address[..end].parse().unwrap());
         }
     }
-    let _ = child.kill();
-    panic!("the gateway does not listen; its log:\n{}", log.lock().unwrap().join("\n"));
 }
