@@ -21,9 +21,19 @@ const UNSET: u64 = u64::MAX;
 struct Slot {
     /// Nanoseconds of the worker's clock, or [`UNSET`]. Nothing coarser: who is woken early finds that nothing is due yet.
     at: Cell<u64>,
-    /// Its owner waits for nothing but the next request.
-    idle: Cell<bool>,
+    awaits: Cell<Awaits>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// What an owner waits for: whom a stop ends, and whom it lets go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    /// Nothing but the next request.
+    Request,
+    /// Something of the request that it serves.
+    Progress,
+    /// That the peer takes what is being sent.
+    Taking,
 }
 
 /// The deadlines of one worker.
@@ -54,7 +64,8 @@ impl Timers {
 
     /// A deadline that is not set.
     pub fn deadline(self: &Rc<Timers>) -> Deadline {
-        let slot = Rc::new(Slot { at: Cell::new(UNSET), idle: Cell::new(false), waker: RefCell::new(None) });
+        let slot =
+            Rc::new(Slot { at: Cell::new(UNSET), awaits: Cell::new(Awaits::Progress), waker: RefCell::new(None) });
         let index = match self.free.borrow_mut().pop() {
             Some(index) => index,
             None => {
@@ -86,10 +97,15 @@ impl Timers {
         }
     }
 
-    /// Makes deadlines pass now: all that are set, or only those of idle owners. For shutting down.
+    /// Makes deadlines pass now: those of idle owners, or of all but those who are just sending. For shutting down.
     pub fn expire(&self, idle_only: bool) {
         for slot in self.slots.borrow().iter().flatten() {
-            if slot.at.get() != UNSET && (!idle_only || slot.idle.get()) {
+            let meant = match slot.awaits.get() {
+                Awaits::Request => true,
+                Awaits::Progress => !idle_only,
+                Awaits::Taking => false,
+            };
+            if meant && slot.at.get() != UNSET {
                 slot.at.set(0);
             }
         }
@@ -122,14 +138,22 @@ pub struct Deadline {
 impl Deadline {
     /// Replaces whatever was set.
     pub fn set(&self, after: Duration) {
-        self.slot.idle.set(false);
-        self.slot.at.set(self.timers.now().saturating_add(nanos(after)));
+        self.put(after, Awaits::Progress);
     }
 
     /// [`Deadline::set`] for an owner that waits for nothing but the next request.
     pub fn set_idle(&self, after: Duration) {
-        self.set(after);
-        self.slot.idle.set(true);
+        self.put(after, Awaits::Request);
+    }
+
+    /// [`Deadline::set`] for an owner that is sending.
+    pub fn set_sending(&self, after: Duration) {
+        self.put(after, Awaits::Taking);
+    }
+
+    fn put(&self, after: Duration, awaits: Awaits) {
+        self.slot.awaits.set(awaits);
+        self.slot.at.set(self.timers.now().saturating_add(nanos(after)));
     }
 
     pub fn set_opt(&self, after: Option<Duration>) {
@@ -197,5 +221,23 @@ mod tests {
         }
         deadline.set(Duration::ZERO);
         assert!(deadline.poll_expired(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_stop_ends_waits() {
+        const LONG: Duration = Duration::from_secs(1000);
+        let timers = Timers::new();
+        let [idle, waiting, sending, unset] = [(); 4].map(|()| timers.deadline());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut passed =
+            || [&idle, &waiting, &sending, &unset].map(|deadline| deadline.poll_expired(&mut cx).is_ready());
+        idle.set_idle(LONG);
+        waiting.set(LONG);
+        sending.set_sending(LONG);
+        assert_eq!(passed(), [false; 4]);
+        timers.expire(true);
+        assert_eq!(passed(), [true, false, false, false]);
+        timers.expire(false);
+        assert_eq!(passed(), [true, true, false, false]);
     }
 }

@@ -146,7 +146,7 @@ async fn ask(
         }
     }
     x.core.metrics.inc(Counter::UpstreamConnects);
-    x.client.deadline.clear();
+    x.client.deadline.set_opt(x.time_left());
     let core = x.core.clone();
     // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and is moved with it.
     let connection = match x.client.wait(Box::pin(core.pool.connect(origin))).await {
@@ -154,7 +154,11 @@ async fn ask(
         Waited::Done(Err(_)) if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Done(Err(error)) => return Err(Silence::Failed(no_connection(provider, error))),
         Waited::Gone => return Err(Silence::Gone),
-        Waited::Expired => return Err(Silence::Failed(Error::stopping())),
+        Waited::Expired if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
+        Waited::Expired => {
+            let late = ConnectError::TimedOut("TOTAL_TIMEOUT_SECS is over".to_string());
+            return Err(Silence::Failed(no_connection(provider, late)));
+        }
     };
     exchange(x, connection, origin, provider, prepared).await.map_err(|(silence, _)| silence)
 }

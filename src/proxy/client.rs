@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::core::Core;
+use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
 
@@ -20,6 +21,29 @@ pub struct Client {
     pub peer: IpAddr,
     /// Longest silence of a client that is being written to.
     pub write_timeout: Duration,
+    stint: Stint,
+}
+
+/// How long a task has been running: waits that were over at once, since the last that was none.
+///
+/// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete at once, a task would never pause, and
+/// the other connections of its core would stand still.
+#[derive(Debug, Default)]
+struct Stint(u8);
+
+impl Stint {
+    /// Some half a megabyte in reads of 16 KiB.
+    const LONGEST: u8 = 32;
+
+    /// Takes note of a wait; true when it is time to give way.
+    fn is_over(&mut self, paused: bool) -> bool {
+        self.0 = if paused { 0 } else { self.0 + 1 };
+        if self.0 < Stint::LONGEST {
+            return false;
+        }
+        self.0 = 0;
+        true
+    }
 }
 
 /// How a wait ended.
@@ -39,27 +63,39 @@ pub struct Gone;
 impl Client {
     pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr) -> Client {
         let write_timeout = core.boot().request_timeout;
-        Client { reader, writer, buf: Vec::new(), deadline: core.timers.deadline(), peer: peer.ip(), write_timeout }
+        let (deadline, stint) = (core.timers.deadline(), Stint::default());
+        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout, stint }
     }
 
     /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.
     pub async fn wait<F: Future>(&mut self, future: F) -> Waited<F::Output> {
         let mut future = std::pin::pin!(future);
-        poll_fn(|cx| {
+        let mut paused = false;
+        let waited = poll_fn(|cx| {
             if let Poll::Ready(value) = future.as_mut().poll(cx) {
                 return Poll::Ready(Waited::Done(value));
             }
             if self.reader.poll_gone(cx).is_ready() {
                 return Poll::Ready(Waited::Gone);
             }
+            paused = true;
             self.deadline.poll_expired(cx).map(|()| Waited::Expired)
         })
-        .await
+        .await;
+        self.took(paused).await;
+        waited
+    }
+
+    async fn took(&mut self, paused: bool) {
+        if self.stint.is_over(paused) {
+            // Boxed, since it is rare and every wait would carry it.
+            Box::pin(runtime::give_way()).await;
+        }
     }
 
     /// Sends all of `buf` and hands it back empty. Sets the deadline.
     pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, Gone> {
-        self.deadline.set(self.write_timeout);
+        self.deadline.set_sending(self.write_timeout);
         let Client { reader, writer, deadline, .. } = self;
         let mut write = std::pin::pin!(writer.write_all(buf));
         poll_fn(|cx| {
@@ -77,15 +113,18 @@ impl Client {
     /// Appends what the client sends to `buf`, within the deadline.
     pub async fn read_into(&mut self, buf: &mut Vec<u8>) -> Waited<usize> {
         let Client { reader, deadline, .. } = self;
-        poll_fn(|cx| {
+        let mut paused = false;
+        let waited = poll_fn(|cx| {
             match reader.poll_read(cx, buf) {
                 Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Waited::Done(n)),
                 Poll::Ready(_) => return Poll::Ready(Waited::Gone),
-                Poll::Pending => {}
+                Poll::Pending => paused = true,
             }
             deadline.poll_expired(cx).map(|()| Waited::Expired)
         })
-        .await
+        .await;
+        self.took(paused).await;
+        waited
     }
 
     /// Closes so that the last answer arrives although the client may still be sending: a socket closed with unread bytes resets the

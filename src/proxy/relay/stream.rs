@@ -240,6 +240,10 @@ impl<'p> Relay<'p> {
     /// Waits for the upstream; keeps the client's connection alive meanwhile.
     async fn read(&mut self, x: &mut Exchange<'_>, upstream: &mut Upstream, input: &mut Vec<u8>) -> Read {
         let silent_at = x.ticket.elapsed_us() + micros(x.silence_limit());
+        // An upstream that never pauses lets no deadline pass.
+        if self.is_overdue(x, silent_at) {
+            return Read::Broken(Broken::Silent);
+        }
         loop {
             x.client.deadline.set(self.patience(x, silent_at));
             match x.client.wait(upstream.connection.reader.read(input)).await {
@@ -250,11 +254,10 @@ impl<'p> Relay<'p> {
                 Waited::Gone => return Read::ClientGone,
                 Waited::Expired => {}
             }
-            let now = x.ticket.elapsed_us();
-            if x.core.stopping() || now >= silent_at || self.late(x, now) {
+            if self.is_overdue(x, silent_at) {
                 return Read::Broken(Broken::Silent);
             }
-            if self.phase == Phase::Held && now < micros(x.core.boot().commit_after) {
+            if self.phase == Phase::Held && x.ticket.elapsed_us() < micros(x.core.boot().commit_after) {
                 continue;
             }
             // Between two events: incomplete ones are never passed on.
@@ -268,9 +271,11 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// The first content is overdue.
-    fn late(&self, x: &Exchange<'_>, now: u64) -> bool {
-        self.phase != Phase::Flowing && x.core.boot().ttft_timeout.is_some_and(|limit| now >= micros(limit))
+    /// There is no more time to wait for the next event, or for the first content.
+    fn is_overdue(&self, x: &Exchange<'_>, silent_at: u64) -> bool {
+        let now = x.ticket.elapsed_us();
+        let is_late = self.phase != Phase::Flowing && x.core.boot().ttft_timeout.is_some_and(|t| now >= micros(t));
+        x.core.stopping() || now >= silent_at || is_late
     }
 
     /// How long to wait before something must be done.

@@ -103,7 +103,12 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
             Err(_) => return End::ClientGone,
         };
         input.clear();
-        x.client.deadline.set(x.silence_limit());
+        let limit = x.silence_limit();
+        // An upstream that never pauses lets no deadline pass.
+        if limit.is_zero() || x.core.stopping() {
+            return cut(x, plan, "was given no more time");
+        }
+        x.client.deadline.set(limit);
         payload.clear();
         ended = match x.client.wait(upstream.connection.reader.read(&mut input)).await {
             Waited::Gone => return End::ClientGone,

@@ -3,8 +3,10 @@
 
 use super::*;
 
+type Fail = Box<dyn Fn(Conn)>;
+
 /// Ways to fail after the first events, or before them, without any content.
-fn failures(sample: &Sample) -> Vec<(&'static str, Box<dyn Fn(Conn)>)> {
+fn failures(sample: &Sample) -> Vec<(&'static str, Fail)> {
     let error = sample.error;
     let unended = sample.error.trim_end();
     vec![
@@ -111,25 +113,26 @@ fn what_an_error_event_says_decides_the_status() {
 
 #[test]
 fn silence_before_content_is_a_failure() {
-    for sample in FORMATS {
-        for (variable, opens) in [
-            ("REQUEST_TIMEOUT_SECS", false),
-            ("REQUEST_TIMEOUT_SECS", true),
-            ("TTFT_TIMEOUT_SECS", false),
-            ("TTFT_TIMEOUT_SECS", true),
-        ] {
-            let (first, second, setup) = pair(sample);
-            let gateway = setup.env(variable, 0.3).start();
-            let mut client = ask_stream(&gateway, sample);
-            // Held open all the while.
-            let mut silent = if opens { opened(&first, sample) } else { first.accept() };
-            if !opens {
-                silent.request();
-            }
-            serves_stream(&second, sample);
-            assert_eq!(client.response().text(), sample.events().concat(), "{variable}, {}", sample.path);
-            silent.expect_closed();
+    let rows = [
+        (&sample::CHAT, "REQUEST_TIMEOUT_SECS", true),
+        (&sample::MESSAGES, "REQUEST_TIMEOUT_SECS", true),
+        (&sample::RESPONSES, "REQUEST_TIMEOUT_SECS", true),
+        (&sample::CHAT, "REQUEST_TIMEOUT_SECS", false),
+        (&sample::CHAT, "TTFT_TIMEOUT_SECS", true),
+        (&sample::CHAT, "TTFT_TIMEOUT_SECS", false),
+    ];
+    for (sample, variable, opens) in rows {
+        let (first, second, setup) = pair(sample);
+        let gateway = setup.env(variable, 1).start();
+        let mut client = ask_stream(&gateway, sample);
+        // Held open all the while.
+        let mut silent = if opens { opened(&first, sample) } else { first.accept() };
+        if !opens {
+            silent.request();
         }
+        serves_stream(&second, sample);
+        assert_eq!(client.response().text(), sample.events().concat(), "{variable}, {}", sample.path);
+        silent.expect_closed();
     }
 }
 
@@ -137,7 +140,7 @@ fn silence_before_content_is_a_failure() {
 fn silence_with_no_provider_left_is_a_timeout() {
     for sample in FORMATS {
         let (provider, setup) = alone(sample);
-        let gateway = setup.env("REQUEST_TIMEOUT_SECS", 0.3).start();
+        let gateway = setup.env("REQUEST_TIMEOUT_SECS", 1).start();
         let mut client = ask_stream(&gateway, sample);
         let mut silent = opened(&provider, sample);
         let response = client.response();
@@ -193,7 +196,7 @@ fn the_head_is_not_held_longer_than_commit_after() {
 fn the_time_to_the_first_content_counts_on_when_the_head_is_sent() {
     let sample = &sample::MESSAGES;
     let (provider, setup) = alone(sample);
-    let gateway = setup.env("COMMIT_AFTER_SECS", 0.1).env("TTFT_TIMEOUT_SECS", 0.4).start();
+    let gateway = setup.env("COMMIT_AFTER_SECS", 0).env("TTFT_TIMEOUT_SECS", 2).start();
     let mut client = ask_stream(&gateway, sample);
     let mut silent = opened(&provider, sample);
     assert_eq!(client.head().status, 200);

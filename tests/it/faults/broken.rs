@@ -2,10 +2,20 @@
 
 use super::*;
 
-/// Sends the first events with content, breaks the stream by `fail`, and gives what the client got behind them.
+/// Seconds that a provider may say nothing: where the test does not wait for them to pass, a slow machine must not either.
+fn silence(is_awaited: bool) -> f64 {
+    if is_awaited { 1.0 } else { 300.0 }
+}
+
+/// [`broken_within`] a long silence.
 fn broken(sample: &Sample, head: &str, fail: impl FnOnce(Conn)) -> (String, End) {
+    broken_within(silence(false), sample, head, fail)
+}
+
+/// Sends the first events with content, breaks the stream by `fail`, and gives what the client got behind them.
+fn broken_within(seconds: f64, sample: &Sample, head: &str, fail: impl FnOnce(Conn)) -> (String, End) {
     let (first, second, setup) = pair(sample);
-    let gateway = setup.env("REQUEST_TIMEOUT_SECS", 0.5).start();
+    let gateway = setup.env("REQUEST_TIMEOUT_SECS", seconds).start();
     let mut client = ask_stream(&gateway, sample);
     let mut conn = first.accept();
     conn.request();
@@ -65,11 +75,11 @@ fn a_stream_that_breaks_ends_with_an_error_event_and_no_clean_end() {
     ];
     for sample in FORMATS {
         for (what, head, said, fail) in &rows {
-            let (text, end) = broken(sample, head, fail);
+            let is_timeout = *said == "stopped sending";
+            let (text, end) = broken_within(silence(is_timeout), sample, head, fail);
             assert_eq!(end, End::Cut, "{what}, {}: {text}", sample.path);
             let [message, kind, code] = error_event(sample, &text);
             assert!(message.contains("provider `first`") && message.contains(said), "{what}: {message}");
-            let is_timeout = *said == "stopped sending";
             let expected = match (format_of(sample), is_timeout) {
                 (Format::Messages, false) => ["api_error", ""],
                 (Format::Messages, true) => ["timeout_error", ""],
@@ -174,7 +184,7 @@ fn a_cut_behind_the_end_of_the_answer_costs_nothing() {
             [("a close", Conn::close as fn(Conn)), ("a reset", Conn::reset), ("silence", |mut c| c.expect_closed())]
         {
             let (provider, setup) = alone(sample);
-            let gateway = setup.env("REQUEST_TIMEOUT_SECS", 0.3).start();
+            let gateway = setup.env("REQUEST_TIMEOUT_SECS", silence(what == "silence")).start();
             let mut client = ask_stream(&gateway, sample);
             let mut conn = opened(&provider, sample);
             conn.send(answer::chunk(sample.content.concat()));
@@ -192,7 +202,8 @@ fn a_cut_behind_the_end_of_the_answer_costs_nothing() {
 fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
     let length = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"id\":";
     let chunked = format!("{}5\r\n{{\"id\"\r\n", answer::JSON);
-    let rows: [(&str, &str, fn(Conn)); 6] = [
+    type Row<'a> = (&'a str, &'a str, fn(Conn));
+    let rows: [Row<'_>; 6] = [
         ("close", length, Conn::close),
         ("reset", length, Conn::reset),
         ("silence", length, |mut conn| conn.expect_closed()),
@@ -202,7 +213,7 @@ fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
     ];
     for (what, begin, fail) in rows {
         let (provider, setup) = alone(&sample::CHAT);
-        let gateway = setup.env("REQUEST_TIMEOUT_SECS", 0.3).start();
+        let gateway = setup.env("REQUEST_TIMEOUT_SECS", silence(what == "silence")).start();
         let mut client = gateway.client();
         client.ask(&post(sample::CHAT.path).body(sample::CHAT.ask));
         let mut conn = provider.accept();

@@ -2,8 +2,11 @@
 
 use super::*;
 
-/// Both ways to leave. A half close is one of them: nobody is known to read an answer after it.
-fn leavings() -> [(&'static str, fn(Client) -> Option<Client>); 3] {
+/// Gives the client back if it keeps its end of the connection.
+type Leave = fn(Client) -> Option<Client>;
+
+/// All ways to leave. A half close is one of them: nobody is known to read an answer after it.
+fn leavings() -> [(&'static str, Leave); 3] {
     [
         ("close", |_| None),
         ("reset", |client| {

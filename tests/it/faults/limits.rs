@@ -18,10 +18,19 @@ fn a_provider_that_does_not_begin_to_answer() {
 }
 
 #[test]
+fn the_whole_time_of_an_answer_counts_the_connecting_too() {
+    let full = Full::new();
+    let row = provider("full", "openai", &full.base());
+    let gateway = Setup::new().provider(row).env("TOTAL_TIMEOUT_SECS", 0.3).env("CONNECT_TIMEOUT_SECS", 300).start();
+    let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
+    assert_eq!((response.status, error_of(&sample::CHAT, response.text())[2].as_str()), (504, "upstream_timeout"));
+}
+
+#[test]
 fn the_whole_time_of_an_answer_ends_a_stream_that_flows() {
     let sample = &sample::MESSAGES;
     let (provider, setup) = alone(sample);
-    let gateway = setup.env("TOTAL_TIMEOUT_SECS", 0.5).start();
+    let gateway = setup.env("TOTAL_TIMEOUT_SECS", 2).start();
     let mut client = ask_stream(&gateway, sample);
     let mut conn = opened(&provider, sample);
     // As fast as the client takes them; the gateway is the one to end it.
@@ -63,7 +72,7 @@ fn an_idle_client_connection_is_closed() {
 #[test]
 fn a_client_that_does_not_read_is_left() {
     let (provider, setup) = alone(&sample::CHAT);
-    let gateway = setup.env("REQUEST_TIMEOUT_SECS", 0.5).start();
+    let gateway = setup.env("REQUEST_TIMEOUT_SECS", 2).start();
     let mut client = gateway.client();
     client.ask(&post("/v1/audio/speech").body(r#"{"model":"m","input":"x","voice":"v"}"#));
     let mut conn = provider.accept();

@@ -55,6 +55,35 @@ fn serves_stream(provider: &Fake, sample: &Sample) -> Conn {
     conn
 }
 
+/// A listener whose queue is full: it drops what comes then, and nobody gets a connection.
+struct Full {
+    socket: socket2::Socket,
+    _fillers: Vec<socket2::Socket>,
+}
+
+impl Full {
+    fn new() -> Full {
+        let new = || socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        let socket = new();
+        socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let addr = socket.local_addr().unwrap();
+        let filler = |_| {
+            let filler = new();
+            filler.set_nonblocking(true).unwrap();
+            // Under way is as good as made.
+            let _ = filler.connect(&addr);
+            filler
+        };
+        let fillers = (0..4).map(filler).collect();
+        Full { socket, _fillers: fillers }
+    }
+
+    fn base(&self) -> String {
+        format!("http://{}/v1", self.socket.local_addr().unwrap().as_socket().unwrap())
+    }
+}
+
 fn format_of(sample: &Sample) -> Format {
     match sample.kind {
         "anthropic" => Format::Messages,
@@ -73,8 +102,8 @@ fn error_of(sample: &Sample, data: &str) -> [String; 3] {
 
 /// The one event that `text` is.
 fn error_event(sample: &Sample, text: &str) -> [String; 3] {
-    let event = text.strip_suffix("\n\n").unwrap_or_else(|| panic!("no whole event: {text:?}"));
-    assert!(!event.contains("\n\n"), "more than one event: {text:?}");
+    let event = text.strip_suffix("\n\n").unwrap_or_else(|| panic!("no whole event: {text:.500}"));
+    assert!(!event.contains("\n\n"), "more than one event: {text:.500}");
     let named = format_of(sample) != Format::Chat;
     assert_eq!(event.starts_with("event: error\n"), named, "{event:?}");
     error_of(sample, event.split_once("data: ").unwrap().1)

@@ -177,24 +177,11 @@ fn a_connection_that_is_refused() {
 
 #[test]
 fn a_connection_that_is_not_made_in_time() {
-    // A listener whose queue is full drops what comes then.
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    socket.listen(0).unwrap();
-    let addr = socket.local_addr().unwrap();
-    let fillers: Vec<_> = (0..4)
-        .map(|_| {
-            let filler = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            filler.set_nonblocking(true).unwrap();
-            let _ = filler.connect(&addr);
-            filler
-        })
-        .collect();
-    let base = format!("http://{}/v1", addr.as_socket().unwrap());
+    let full = Full::new();
+    let base = full.base();
     let gateway = Setup::new().provider(provider("full", "openai", &base)).env("CONNECT_TIMEOUT_SECS", 0.3).start();
     let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
     let [message, kind, code] = error_of(&sample::CHAT, response.text());
     assert_eq!((response.status, message.as_str()), (504, "no connection to provider `full`"));
     assert_eq!([kind, code], ["server_error", "upstream_timeout"]);
-    drop(fillers);
 }

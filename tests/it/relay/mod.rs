@@ -1,6 +1,7 @@
 //! What goes through, goes through unchanged; what is the gateway's to change, is right.
 
 mod bytes;
+mod fair;
 mod framing;
 mod heads;
 mod model;
