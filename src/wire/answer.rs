@@ -211,6 +211,7 @@ pub(super) fn copy(error: &Error) -> Error {
         param: error.param.clone(),
         code: error.code,
         retry_after: error.retry_after,
+        allow: error.allow,
     }
 }
 
