@@ -1,10 +1,11 @@
 //! The client's side of one connection: its bytes in, our bytes out, and the watch for its leaving.
 
 use std::future::{Future, poll_fn};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use std::time::Duration;
 
+use super::core::Core;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
 
@@ -36,6 +37,11 @@ pub enum Waited<T> {
 pub struct Gone;
 
 impl Client {
+    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr) -> Client {
+        let write_timeout = core.boot().request_timeout;
+        Client { reader, writer, buf: Vec::new(), deadline: core.timers.deadline(), peer: peer.ip(), write_timeout }
+    }
+
     /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.
     pub async fn wait<F: Future>(&mut self, future: F) -> Waited<F::Output> {
         let mut future = std::pin::pin!(future);

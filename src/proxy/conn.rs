@@ -32,14 +32,28 @@ pub enum Next {
 }
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
-pub async fn serve(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+///
+/// What waits here waits mostly for the next request, and there may be tens of thousands of it. So this and [`converse`] hold little: what is
+/// rare or short is boxed, and they are functions that return a block, since an `async fn` keeps its arguments beside what they become.
+pub fn serve(
+    core: Rc<Core>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+) -> impl Future<Output = ()> {
     let open = Open::count(&core);
-    let metrics = core.metrics.clone();
-    if (Guarded { future: Box::pin(run(core, stream, peer, tls)) }).await.is_err() {
-        metrics.inc(Counter::ConnectionPanics);
-        tracing::error!(%peer, "gateway: a connection ended by a panic; the others go on");
+    let _ = stream.set_nodelay(true);
+    let connection: Pin<Box<dyn Future<Output = ()>>> = match tls {
+        None => Box::pin(converse(Client::new(&core, stream::split(stream, None), peer), core)),
+        Some(config) => Box::pin(secure(core, stream, peer, config)),
+    };
+    let guarded = Guarded { connection };
+    async move {
+        if guarded.await.is_err() {
+            open.0.metrics.inc(Counter::ConnectionPanics);
+            tracing::error!(%peer, "gateway: a connection ended by a panic; the others go on");
+        }
     }
-    drop(open);
 }
 
 /// Counts a connection for as long as it lives.
@@ -59,16 +73,16 @@ impl Drop for Open {
 }
 
 /// A future whose panic becomes an error. An unwinding task would take the worker's whole runtime with it.
-struct Guarded<F> {
-    future: Pin<Box<F>>,
+struct Guarded {
+    connection: Pin<Box<dyn Future<Output = ()>>>,
 }
 
-impl<F: Future> Future for Guarded<F> {
-    type Output = Result<F::Output, ()>;
+impl Future for Guarded {
+    type Output = Result<(), ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // Unwind safety: the future is dropped after a panic and nothing of it is looked at again.
-        match catch_unwind(AssertUnwindSafe(|| self.future.as_mut().poll(cx))) {
+        match catch_unwind(AssertUnwindSafe(|| self.connection.as_mut().poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(_) => Poll::Ready(Err(())),
@@ -76,37 +90,37 @@ impl<F: Future> Future for Guarded<F> {
     }
 }
 
-async fn run(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
-    let _ = stream.set_nodelay(true);
+/// The handshake, and then the same as without.
+async fn secure(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>) {
+    let Ok(session) = rustls::ServerConnection::new(config) else { return };
     let deadline = core.timers.deadline();
     deadline.set(core.boot().header_read_timeout);
-    let (reader, writer) = match tls {
-        None => stream::split(stream, None),
-        Some(config) => {
-            let Ok(session) = rustls::ServerConnection::new(config) else { return };
-            // Boxed, so that an idle connection does not carry the room of a handshake.
-            match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
-                Some(Ok(halves)) => halves,
-                Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
-                None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
-            }
-        }
+    let halves = match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
+        Some(Ok(halves)) => halves,
+        Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
+        None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
     };
-    let write_timeout = core.boot().request_timeout;
-    let mut client = Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout };
-    let mut first = true;
-    loop {
-        let head = match read_head(&core, &mut client, first).await {
-            Ok(Some(head)) => head,
-            Ok(None) => return,
-            Err(refusal) => return refuse(&core, &mut client, refusal).await,
-        };
-        first = false;
-        // Boxed, so that an idle connection does not carry the room that a request needs.
-        match Box::pin(request::serve(&core, &mut client, head)).await {
-            Next::KeepAlive => {}
-            Next::Close => return client.close_gently().await,
-            Next::Abort => return,
+    drop(deadline);
+    Box::pin(converse(Client::new(&core, halves, peer), core)).await
+}
+
+/// One request after the other.
+#[allow(clippy::manual_async_fn)] // See [`serve`].
+fn converse(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
+    async move {
+        let mut first = true;
+        loop {
+            let head = match read_head(&core, &mut client, first).await {
+                Ok(Some(head)) => head,
+                Ok(None) => return,
+                Err(refusal) => return Box::pin(refuse(&core, &mut client, refusal)).await,
+            };
+            first = false;
+            match Box::pin(request::serve(&core, &mut client, head)).await {
+                Next::KeepAlive => {}
+                Next::Close => return Box::pin(client.close_gently()).await,
+                Next::Abort => return,
+            }
         }
     }
 }
