@@ -13,6 +13,7 @@ mod layering;
 mod mock;
 mod readme;
 mod relay;
+mod resources;
 mod shutdown;
 mod store;
 mod support;
