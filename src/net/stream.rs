@@ -17,7 +17,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf
 use monoio::net::TcpStream;
 
 /// Bytes of the first read of a message. Holds most request heads with their body, and keeps an idle connection small.
-pub const SMALL_READ: usize = 2 << 10;
+pub const SMALL_READ: usize = 1536;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = 16 << 10;
 
@@ -135,6 +135,7 @@ impl Reader {
     }
 
     fn poll_tls(&mut self, session: &Session, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        let start = buf.len();
         loop {
             match drain_plaintext(session, buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -144,11 +145,14 @@ impl Reader {
                 Ok(got) => got,
                 Err(error) => return Poll::Ready(Err(error)),
             };
-            let fed = feed(session, &got);
+            let fed = feed(session, &got, buf);
             got.clear();
             self.spare = got;
             if let Err(error) = fed {
                 return Poll::Ready(Err(error));
+            }
+            if buf.len() > start {
+                return Poll::Ready(Ok(buf.len() - start));
             }
         }
     }
@@ -261,15 +265,19 @@ pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -
         }
         let (result, buf) = stream.read(incoming).await;
         incoming = buf;
+        let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed during the TLS handshake");
         if result? == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed during the TLS handshake"));
+            return Err(closed());
         }
         let mut rest = &incoming[..];
         while !rest.is_empty() {
-            session.read_tls(&mut rest)?;
-            if let Err(error) = session.process_new_packets() {
+            // After a close_notify nothing is taken any more.
+            if session.read_tls(&mut rest)? == 0 {
+                return Err(closed());
+            }
+            if let Err(error) = decrypt(&mut session) {
                 send_alert(&mut stream, &mut session).await;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                return Err(error);
             }
         }
         incoming.clear();
@@ -303,16 +311,25 @@ fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives ciphertext to the session; empty is the end of the stream.
-fn feed(session: &Session, cipher: &[u8]) -> io::Result<()> {
-    let mut session = session.borrow_mut();
-    let mut rest = cipher;
+/// Gives ciphertext to the session, and moves what it holds to `plain` in between: a session with 16 KiB waiting takes no more. Empty
+/// ciphertext is the end of the stream.
+fn feed(session: &Session, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
     loop {
-        session.read_tls(&mut rest)?;
-        session.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        if rest.is_empty() {
+        let taken = session.borrow_mut().read_tls(&mut cipher)?;
+        decrypt(&mut session.borrow_mut())?;
+        // The end of the stream will be told again.
+        let _ = drain_plaintext(session, plain);
+        // After a close_notify nothing is taken any more: what comes behind it is not looked at.
+        if cipher.is_empty() || taken == 0 {
             return Ok(());
         }
+    }
+}
+
+fn decrypt(session: &mut rustls::Connection) -> io::Result<()> {
+    match session.process_new_packets() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(io::Error::new(io::ErrorKind::InvalidData, error)),
     }
 }
 

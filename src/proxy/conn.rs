@@ -105,7 +105,8 @@ async fn secure(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, config: Arc
 }
 
 /// One request after the other.
-#[allow(clippy::manual_async_fn)] // See [`serve`].
+// See `serve` for why it is no `async fn`.
+#[allow(clippy::manual_async_fn)]
 fn converse(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
     async move {
         let mut first = true;
@@ -202,6 +203,42 @@ fn stated_path(buf: &[u8]) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+    use std::panic::resume_unwind;
+    use std::task::Waker;
+
+    /// Pends `pends` times, then panics or ends; `held` is what the task owns meanwhile.
+    async fn task(pends: u32, panics: bool, held: Rc<()>) {
+        let mut left = pends;
+        poll_fn(|_| match left.checked_sub(1) {
+            Some(less) => {
+                left = less;
+                Poll::Pending
+            }
+            // As a panic, but without its message in the output of the tests.
+            None if panics => resume_unwind(Box::new(())),
+            None => Poll::Ready(()),
+        })
+        .await;
+        drop(held);
+    }
+
+    #[test]
+    fn a_panic_of_a_task_is_an_error_and_frees_what_it_held() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for (pends, panics, expected) in
+            [(0, false, Ok(())), (2, false, Ok(())), (0, true, Err(())), (2, true, Err(()))]
+        {
+            let held = Rc::new(());
+            let mut guarded = Guarded { connection: Box::pin(task(pends, panics, held.clone())) };
+            for _ in 0..pends {
+                assert!(Pin::new(&mut guarded).poll(&mut cx).is_pending());
+            }
+            assert_eq!(Pin::new(&mut guarded).poll(&mut cx), Poll::Ready(expected));
+            drop(guarded);
+            assert_eq!(Rc::strong_count(&held), 1);
+        }
+    }
 
     #[test]
     fn paths_of_what_is_no_request() {

@@ -267,6 +267,8 @@ fn what_it_says_of_itself() {
         "INFO told to stop: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)",
         "INFO stopped",
     ];
+    // The last lines may still be on their way through the pipe.
+    eventually("all is said", || messages(&gateway).len() >= expected.len());
     assert_eq!(messages(&gateway), expected);
 
     let bare = Setup::new().no_credentials().start();

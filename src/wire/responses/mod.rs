@@ -13,6 +13,8 @@
 //! cannot parse; terminal events with an empty `output`; `obfuscation` fields in deltas; a stray `[DONE]`.
 
 pub mod error;
+mod object;
+mod output;
 pub mod request;
 pub mod response;
 pub mod stream;
