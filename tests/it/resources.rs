@@ -71,7 +71,7 @@ fn idle_connections_cost_little_and_leave_nothing() {
     let each = peaks[0].saturating_sub(before) / count;
     eprintln!("{each} bytes for each of {count} idle connections; before {before}, with all of them {peaks:?}");
     assert!(each < most_for_one(), "{each} bytes for each of {count} idle connections");
-    assert!(peaks[2] < peaks[0] + (1 << 20), "with all connections open, round by round: {peaks:?}");
+    assert!(peaks[2] < peaks[0] + (2 << 20), "with all connections open, round by round: {peaks:?}");
 }
 
 /// What a client has not taken waits at the provider, not in the gateway.
