@@ -1,6 +1,8 @@
 //! One binary for all tests that need more than one module, or a socket.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Tables of rows that hold functions read better than the names their types would need.
+#![allow(clippy::type_complexity)]
 
 mod background;
 mod cli;

@@ -118,7 +118,7 @@ fn a_long_silence_is_filled_with_comments_between_events() {
     }
     for (client, conn, half, rest) in &mut clients {
         assert_eq!(client.event(), ": keep-alive\n\n");
-        conn.send(answer::chunk(&*rest));
+        conn.send(answer::chunk(*rest));
         assert_eq!(client.event(), [*half, *rest].concat());
     }
 }
