@@ -30,6 +30,21 @@ pub(super) const SQLITE: &[Migration] = &[
     },
 ];
 
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        up: include_str!("../../../migrations/postgres/0001_initial.up.sql"),
+        down: include_str!("../../../migrations/postgres/0001_initial.down.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "own",
+        up: include_str!("../../../migrations/postgres/0002_own.up.sql"),
+        down: include_str!("../../../migrations/postgres/0002_own.down.sql"),
+    },
+];
+
 /// A row of `llm_proxy_migrations`.
 #[derive(Debug)]
 pub(super) struct Applied {

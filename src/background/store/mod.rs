@@ -6,6 +6,7 @@
 
 pub mod blocking;
 mod migrations;
+pub mod postgres;
 pub mod sqlite;
 
 use std::fmt;

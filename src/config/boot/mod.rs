@@ -3,6 +3,7 @@
 //! [`table`] holds every variable with its default, its help and its parser. This file decides which source counts, and says all
 //! that is wrong at once.
 
+pub mod db_url;
 pub mod dotenv;
 pub mod table;
 
