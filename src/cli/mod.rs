@@ -6,6 +6,7 @@ pub mod demo;
 pub mod gateway;
 pub mod key;
 mod logging;
+pub mod migrate;
 pub mod mock;
 mod print;
 pub mod provider;
@@ -51,6 +52,8 @@ enum Command {
     Provider(provider::Args),
     /// Create, list and revoke the keys of clients
     Key(key::Args),
+    /// Bring the tables of the store up to date, or take that back
+    Migrate(migrate::Args),
     /// Print the version
     Version(NoArgs),
 }
@@ -122,6 +125,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
     }
 }

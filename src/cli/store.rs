@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Failure, print};
+use crate::background::store;
 use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
 
@@ -17,16 +18,34 @@ pub struct StoreArgs {
 impl StoreArgs {
     /// Opens the store that `serve` would open with the same flag and environment.
     pub fn open(&self) -> Result<(Blocking, Environment), Failure> {
+        let environment = self.environment();
+        let boot = self.boot(&environment)?;
+        Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))
+    }
+
+    pub fn environment(&self) -> Environment {
         let (environment, warnings) = Environment::of_process();
         for warning in warnings {
             print::note("warning", &warning.0);
         }
-        let dir = match (&self.data_dir, environment.get("DATA_DIR")) {
-            (Some(dir), _) => dir.clone(),
-            (None, Some(dir)) => PathBuf::from(dir.trim()),
-            (None, None) => Boot::default().data_dir,
-        };
-        Ok((Blocking::embedded(&dir)?, environment))
+        environment
+    }
+
+    /// Only what says which store it is: a setting of the server that is wrong is no matter here.
+    pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
+        let mut few = Environment::default();
+        for name in ["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"] {
+            if let Some(value) = environment.get(name) {
+                few.process.insert(name.to_owned(), value.into());
+            }
+        }
+        let (mut boot, _) = Boot::from(&[], &few)?;
+        if let Some(dir) = &self.data_dir {
+            boot.data_dir.clone_from(dir);
+            // Who names a directory means what is in it.
+            (boot.db_url, boot.config_file) = (None, None);
+        }
+        Ok(boot)
     }
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod http_codec;
 mod layering;
 mod mock;
+mod postgres;
 mod readme;
 mod relay;
 mod resources;

@@ -11,7 +11,6 @@ pub(super) struct Migration {
     pub name: &'static str,
     pub up: &'static str,
     /// Takes the step back, with the data in it.
-    #[allow(dead_code, reason = "read by tests alone until there is a command for it")]
     pub down: &'static str,
 }
 
@@ -65,7 +64,7 @@ pub(super) fn pending<'a>(known: &'a [Migration], applied: &[Applied]) -> Result
     if let Some(ahead) = applied.iter().map(|step| step.version).max().filter(|version| *version > newest) {
         let message = format!(
             "was written by a newer llm-proxy (its schema is {ahead}, this binary knows {newest}); \
-             run that version, or use another DATA_DIR"
+             run that version, or use another store"
         );
         return Err(Error::new(Fault::Version, message));
     }

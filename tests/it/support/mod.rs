@@ -26,6 +26,7 @@ pub mod fake;
 pub mod gateway;
 pub mod http;
 pub mod link;
+pub mod postgres;
 pub mod sample;
 
 use std::time::{Duration, Instant};

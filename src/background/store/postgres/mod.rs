@@ -8,6 +8,7 @@ mod explain;
 mod link;
 mod migrate;
 mod rows;
+pub mod steps;
 mod tls;
 mod write;
 

@@ -1,0 +1,4 @@
+//! PostgreSQL as the store, on a real server.
+
+mod adopt;
+mod store;
