@@ -95,6 +95,13 @@ fn rows(db: &Db, columns: &str) -> Vec<String> {
     rows
 }
 
+/// Of a dump, save what moves on (counters, times of changes), and the body of a function, which is written anew.
+fn lines(dump: &str) -> Vec<&str> {
+    let moved = ["setval", "INTO public.config_version", "INTO public.providers"];
+    let body = |line: &str| line.starts_with("         ");
+    dump.lines().filter(|line| !body(line) && !moved.iter().any(|moved| line.contains(moved))).collect()
+}
+
 #[test]
 fn each_version_is_taken_up_and_nothing_is_lost() {
     for version in [2, 3, 4, 6, 8, 9] {
@@ -139,16 +146,9 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
         assert!(db.cli(&["migrate", "down", "--to", "0", "--yes"]).status.success());
         assert!(!db.dump().contains("llm_proxy"));
         if version == 9 {
-            let lines = |dump: &str| -> Vec<String> {
-                // Moved on: counters of ids and versions, the time of a change, indexes that this test left out.
-                let moved = ["setval", "INTO public.config_version", "INTO public.providers", "CREATE INDEX"];
-                let mut lines: Vec<_> = dump.lines().filter(|line| !moved.iter().any(|moved| line.contains(moved))).map(str::to_owned).collect();
-                lines.sort();
-                lines
-            };
-            let (before, after) = (lines(&dump), lines(&db.dump()));
+            let (after, before) = (lines(&db.dump()), lines(&dump));
             let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
-            assert!(lost.iter().all(|line| line.contains("WHERE id = 1") || line.trim().starts_with("UPDATE config_version") || line.contains("END;") || line.contains("AS $$")), "{lost:#?}");
+            assert!(lost.is_empty(), "{lost:#?}");
         }
         let again = db.store().load().unwrap();
         assert_eq!((again.providers.len(), again.credentials.len()), (3, 2));
