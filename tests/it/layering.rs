@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["error", "json", "limit", "wire::Format"]),
     ("metrics", &["error"]),
     ("record", &["error", "wire::Format"]),
-    ("control", &["config", "error", "metrics", "record"]),
+    ("control", &["config", "error", "json", "metrics", "record"]),
     ("route", &["config::models", "config::snapshot", "error", "metrics", "wire::Format"]),
     ("net", &["control::names", "control::Shared", "error", "limit", "metrics", "tls"]),
     (

@@ -9,7 +9,7 @@ pub mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +46,10 @@ pub struct Boot {
     /// ...or in this file, which goes before the database.
     pub config_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
+    /// A listener of the admin interface's own; without it, it is on the public one.
+    pub admin_addr: Option<SocketAddr>,
+    /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
+    pub audit_log_path: Option<PathBuf>,
     pub allow_anonymous: bool,
     /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean `gpt-4`.
     pub model_prefix: Option<String>,
@@ -93,6 +97,8 @@ impl Default for Boot {
             config_poll: Duration::from_secs(5),
             config_file: None,
             admin_key: None,
+            admin_addr: None,
+            audit_log_path: None,
             allow_anonymous: false,
             model_prefix: None,
             verify_ssl: true,

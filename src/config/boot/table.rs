@@ -1,6 +1,6 @@
 //! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the README's table all come from here.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ variables! {
     "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll seconds;
     "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file |text| path(text).map(Some);
     "ADMIN_KEY" "" "key of the admin interface; without it the interface is closed" secret => admin_key |text| header_key(text).map(Some);
+    "ADMIN_ADDR" "" "address and port of the admin interface, such as 127.0.0.1:18001; without it, it is on PORT" => admin_addr |text| address(text).map(Some);
+    "AUDIT_LOG_PATH" "" "file for a line of JSON about each change of the configuration; unset is `audit.jsonl` in DATA_DIR" => audit_log_path |text| path(text).map(Some);
     "ALLOW_ANONYMOUS" "false" "serve requests that bring no key" => allow_anonymous switch;
     "PROVIDER_SUFFIX" "" "a prefix that clients may put before model names: `Proxy` makes `Proxy/gpt-4` mean `gpt-4`" => model_prefix |text| prefix(text).map(Some);
     "LOG_LEVEL" "info" "off, error, warn, info, debug or trace" => log_level log_level;
@@ -160,6 +162,11 @@ fn host(text: &str) -> Result<IpAddr, String> {
     }
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
     bare.parse().map_err(|_| "an IP address, such as 0.0.0.0, 127.0.0.1 or ::".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "an IP address and a port, such as 127.0.0.1:18001".to_owned())
 }
 
 fn port(text: &str) -> Result<u16, String> {
