@@ -7,6 +7,7 @@ mod http;
 mod models;
 pub mod records;
 mod resolve;
+pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
@@ -175,6 +176,7 @@ impl Parts {
             }
         }
         self.drain.finish();
+        self.sync.finish().await;
     }
 
     async fn next(&mut self) -> Event {

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout, everything said about them to stderr.
 
+pub mod check_config;
 pub mod demo;
 pub mod gateway;
 pub mod key;
@@ -12,6 +13,7 @@ mod print;
 pub mod provider;
 pub mod serve;
 mod store;
+pub mod transfer;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,12 @@ enum Command {
     Key(key::Args),
     /// Bring the tables of the store up to date, or take that back
     Migrate(migrate::Args),
+    /// Write the store as a configuration file
+    Export(transfer::ExportArgs),
+    /// Take providers and credentials of a configuration file into the store
+    Import(transfer::ImportArgs),
+    /// Tell what a configuration file would serve, and all that is wrong with it
+    CheckConfig(check_config::Args),
     /// Print the version
     Version(NoArgs),
 }
@@ -126,6 +134,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Export(args) => transfer::export(&args),
+        Command::Import(args) => transfer::import(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
     }
 }

@@ -12,3 +12,5 @@ pub mod publish;
 pub mod rows;
 pub mod secret;
 pub mod snapshot;
+pub mod time;
+pub mod vault;

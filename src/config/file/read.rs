@@ -9,6 +9,7 @@ use super::{Complaint, File, Setting};
 use crate::config::boot::table::VARIABLES;
 use crate::config::compile::Env;
 use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::config::time;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
 pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
@@ -115,7 +116,7 @@ impl<'n> Fields<'n> {
         let node = self.take(name)?;
         let time = match &node.value {
             Value::Number(text) => text.parse().ok(),
-            Value::Text(text) => seconds(text),
+            Value::Text(text) => time::parse(text),
             _ => None,
         };
         if time.is_none() {
@@ -274,53 +275,6 @@ fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
-/// Of `2027-01-31`, `2027-01-31T12:00:00Z`, `2027-01-31 12:00:00.5+02:00`.
-fn seconds(text: &str) -> Option<i64> {
-    let number = |text: &str, least: i64, most: i64| {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse::<i64>().ok().filter(|value| digits && (least..=most).contains(value))
-    };
-    let (date, time) = match text.find(['T', 't', ' ']) {
-        Some(at) => (&text[..at], Some(&text[at + 1..])),
-        None => (text, None),
-    };
-    let mut parts = date.split('-');
-    let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
-    let fits = parts.next().is_none() && (year.len(), month.len(), day.len()) == (4, 2, 2);
-    let (year, month) = (number(year, 1970, 9999)?, number(month, 1, 12)?);
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let lengths = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let before: i64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
-    let day = number(day, 1, *lengths.get(usize::try_from(month - 1).ok()?)?)?;
-    // Leap days of the years before this one.
-    let leaps = |year: i64| year / 4 - year / 100 + year / 400;
-    let days = (year - 1970) * 365 + leaps(year - 1) - leaps(1969) + before + day - 1;
-    let of_day = match time {
-        None => 0,
-        Some(time) => {
-            let end = time.find(['Z', 'z', '+', '-'])?;
-            let (clock, zone) = time.split_at(end);
-            let clock = clock.split_once('.').map_or(clock, |(clock, _)| clock);
-            let mut parts = clock.split(':');
-            let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next()?);
-            if parts.next().is_some() {
-                return None;
-            }
-            let clock = number(hour, 0, 23)? * 3600 + number(minute, 0, 59)? * 60 + number(second, 0, 60)?;
-            let offset = match zone.split_at(1) {
-                ("Z" | "z", "") => 0,
-                (sign, zone) => {
-                    let (hours, minutes) = zone.split_once(':')?;
-                    let offset = number(hours, 0, 23)? * 3600 + number(minutes, 0, 59)? * 60;
-                    if sign == "-" { -offset } else { offset }
-                }
-            };
-            clock - offset
-        }
-    };
-    fits.then_some(days * 86_400 + of_day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,26 +361,6 @@ credentials:
         for (text, expected) in rows {
             let complaints: Vec<_> = read(text, &env).unwrap_err().iter().map(Complaint::to_string).collect();
             assert_eq!(complaints, expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn times() {
-        let rows = [
-            ("1970-01-01", Some(0)),
-            ("2000-02-29T00:00:00Z", Some(951_782_400)),
-            ("2026-11-22T19:58:00Z", Some(1_795_377_480)),
-            ("2026-11-22 20:58:00.250+01:00", Some(1_795_377_480)),
-            ("2099-12-31T23:59:59z", Some(4_102_444_799)),
-            ("2027-02-29", None),
-            ("2027-1-1", None),
-            ("2027-01-01T00:00:00", None),
-            ("2027-01-01T00:00Z", None),
-            ("2027-01-01T00:00:00Zx", None),
-            ("soon", None),
-        ];
-        for (text, expected) in rows {
-            assert_eq!(seconds(text), expected, "{text}");
         }
     }
 }
