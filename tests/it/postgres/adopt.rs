@@ -146,7 +146,8 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
         assert!(db.cli(&["migrate", "down", "--to", "0", "--yes"]).status.success());
         assert!(!db.dump().contains("llm_proxy"));
         if version == 9 {
-            let (after, before) = (lines(&db.dump()), lines(&dump));
+            let after = db.dump();
+            let (after, before) = (lines(&after), lines(&dump));
             let lost: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
             assert!(lost.is_empty(), "{lost:#?}");
         }
