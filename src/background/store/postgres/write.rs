@@ -96,12 +96,14 @@ async fn check(
     }
 }
 
+// JSON that is empty is that of nobody who writes by this trait on purpose: it becomes the default.
+
 const ADD_PROVIDER: &str = "INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping, \
     model_mapping_written, weight, provider_params, lua_script, is_enabled) \
-    VALUES ($1, $2, $3, $4, $5::text::jsonb, $5::text::json, $6, $7::text::jsonb, $8, $9) RETURNING id::bigint";
+    VALUES ($1, $2, $3, $4, coalesce(nullif($5, ''), '{}')::jsonb, nullif($5, '')::json, $6, coalesce(nullif($7, ''), '{}')::jsonb, $8, $9) RETURNING id::bigint";
 
 const UPDATE_PROVIDER: &str = "UPDATE providers SET provider_key = $1, provider_type = $2, api_base = $3, api_key = $4, \
-    model_mapping = $5::text::jsonb, model_mapping_written = $5::text::json, weight = $6, provider_params = $7::text::jsonb, \
+    model_mapping = coalesce(nullif($5, ''), '{}')::jsonb, model_mapping_written = nullif($5, '')::json, weight = $6, provider_params = coalesce(nullif($7, ''), '{}')::jsonb, \
     lua_script = $8, is_enabled = $9 WHERE id = $10";
 
 fn provider<'a>(row: &'a ProviderRow, key: &'a &'a str) -> Vec<Value<'a>> {
@@ -120,12 +122,12 @@ fn provider<'a>(row: &'a ProviderRow, key: &'a &'a str) -> Vec<Value<'a>> {
 
 const ADD_CREDENTIAL: &str = "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit, burst, tokens_per_minute, \
     max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled) \
-    VALUES ($1, $2, $3::text::jsonb, $4, $5, $6, $7, to_timestamp($8), $9, to_timestamp($10), $11::text::jsonb, $12) \
+    VALUES ($1, $2, coalesce(nullif($3, ''), '[]')::jsonb, $4, $5, $6, $7, to_timestamp($8), $9, to_timestamp($10), coalesce(nullif($11, ''), '{}')::jsonb, $12) \
     RETURNING id::bigint";
 
-const UPDATE_CREDENTIAL: &str = "UPDATE credentials SET credential_key = $1, name = $2, allowed_models = $3::text::jsonb, \
+const UPDATE_CREDENTIAL: &str = "UPDATE credentials SET credential_key = $1, name = $2, allowed_models = coalesce(nullif($3, ''), '[]')::jsonb, \
     rate_limit = $4, burst = $5, tokens_per_minute = $6, max_concurrency = $7, expires_at = to_timestamp($8), previous_key = $9, \
-    previous_key_until = to_timestamp($10), metadata = $11::text::jsonb, is_enabled = $12 WHERE id = $13";
+    previous_key_until = to_timestamp($10), metadata = coalesce(nullif($11, ''), '{}')::jsonb, is_enabled = $12 WHERE id = $13";
 
 fn credential<'a>(row: &'a CredentialRow, times: &'a Times) -> Vec<Value<'a>> {
     vec![
