@@ -36,6 +36,10 @@ pub struct Boot {
     pub driver: Driver,
     pub data_dir: PathBuf,
     pub admin_key: Option<Secret>,
+    /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the environment itself.
+    pub secret_key: Option<Secret>,
+    /// The one before, which still opens what it sealed.
+    pub secret_key_previous: Option<Secret>,
     /// A listener of the admin interface's own; without it, it is on the public one.
     pub admin_addr: Option<SocketAddr>,
     /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
@@ -83,6 +87,8 @@ impl Default for Boot {
             driver: Driver::Auto,
             data_dir: PathBuf::from("./data"),
             admin_key: None,
+            secret_key: None,
+            secret_key_previous: None,
             admin_addr: None,
             audit_log_path: None,
             allow_anonymous: false,
