@@ -3,6 +3,7 @@
 //! each part of it takes its own.
 
 mod access;
+pub mod admin;
 mod http;
 mod models;
 pub mod records;
@@ -11,6 +12,7 @@ pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
+mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -113,6 +115,7 @@ struct Parts {
     sync: sync::Sync,
     names: resolve::Names,
     models: models::Models,
+    admin: admin::Admin,
     drain: records::Drain,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
@@ -128,6 +131,7 @@ enum Event {
     Late,
     Names(resolve::Step),
     Models(models::Step),
+    Admin(admin::Step),
     /// Time to empty the rings.
     Empty,
     /// Time to look at files.
@@ -146,11 +150,15 @@ impl Parts {
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let client = http::Client::new(shared.clone(), &upstream_tls);
+        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone());
+        let current = sync.current.clone();
         Ok(Parts {
             stopped,
-            sync: sync::Sync::new(shared.clone(), store, environment),
+            sync,
             names: resolve::Names::new(shared.clone()),
-            models: models::Models::new(shared.clone(), http::Client::new(shared.clone(), &upstream_tls)),
+            models: models::Models::new(shared.clone(), client.clone()),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
             drain: records::Drain::new(shared.clone(), sinks),
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
@@ -171,6 +179,7 @@ impl Parts {
                 Event::Late => {}
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
+                Event::Admin(step) => self.admin.take(step),
                 Event::Empty => self.drain.run(),
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
@@ -187,6 +196,7 @@ impl Parts {
             () = until(late) => Event::Late,
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
+            step = self.admin.next() => Event::Admin(step),
             _ = self.empty.tick() => Event::Empty,
             _ = self.files.tick() => Event::Files,
         }

@@ -6,11 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::resolve::Names;
 use super::snapshot_file::Keeper;
@@ -26,6 +27,8 @@ use crate::control::store::State;
 /// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longest wait for a reading of everything to come into force.
+const RELOAD: Duration = Duration::from_secs(15);
 /// How long a new configuration waits for its names.
 const NAMES: Duration = Duration::from_secs(2);
 
@@ -33,10 +36,20 @@ const NAMES: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Current {
     read: Mutex<Read>,
-    /// `config_version` of what is in force on all cores.
-    in_force: watch::Sender<i64>,
+    in_force: watch::Sender<InForce>,
     /// The store was written: it is to be read now.
     written: Notify,
+    /// All of it is to be read, whatever is known.
+    whole: AtomicBool,
+}
+
+/// What is in force on all cores.
+#[derive(Debug, Clone, Copy)]
+struct InForce {
+    /// `config_version`.
+    version: i64,
+    /// Of the last reading of everything.
+    whole: u64,
 }
 
 /// What was read last, which need not be in force yet.
@@ -49,8 +62,8 @@ pub(super) struct Read {
 
 impl Current {
     fn new() -> Current {
-        let (in_force, _) = watch::channel(-1);
-        Current { read: Mutex::default(), in_force, written: Notify::new() }
+        let (in_force, _) = watch::channel(InForce { version: -1, whole: 0 });
+        Current { read: Mutex::default(), in_force, written: Notify::new(), whole: AtomicBool::new(false) }
     }
 
     /// Not to be held over an await.
@@ -64,7 +77,22 @@ impl Current {
         self.written.notify_one();
         let mut in_force = self.in_force.subscribe();
         // The sender lives as long as `self`.
-        let _ = in_force.wait_for(|now| *now >= version).await;
+        let _ = in_force.wait_for(|now| now.version >= version).await;
+    }
+
+    /// Reads everything again, and returns when that is in force on all cores.
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let mut in_force = self.in_force.subscribe();
+        let before = in_force.borrow_and_update().whole;
+        self.whole.store(true, Ordering::Relaxed);
+        self.written.notify_one();
+        match timeout(RELOAD, in_force.wait_for(|now| now.whole > before)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "the store could not be read within {} s; the configuration in force stays",
+                RELOAD.as_secs()
+            )),
+        }
     }
 }
 
@@ -75,6 +103,8 @@ pub(super) struct Sync {
     pub(super) current: Arc<Current>,
     work: Work,
     trouble: Option<Trouble>,
+    /// How often everything was read.
+    whole: u64,
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
@@ -86,7 +116,7 @@ pub(super) struct Sync {
 enum Work {
     /// Whether it changed.
     Watch(Answer<'static, ()>),
-    /// What changed.
+    /// What changed, or everything.
     Read(Answer<'static, Changes>),
     /// Nothing, since it fails.
     Pause(Instant),
@@ -123,7 +153,8 @@ impl Sync {
         let boot = &shared.boot;
         let remote = boot.db_url.is_some() && boot.config_file.is_none();
         let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone()));
-        Sync { shared, store, environment, current, work, trouble: None, next: None, problems: Vec::new(), keeper }
+        let (problems, trouble, next) = Default::default();
+        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper }
     }
 
     /// Reads and compiles everything, for the start. If the store is away, the copy on disk must do.
@@ -189,11 +220,17 @@ impl Sync {
     /// Asks what changed since the last reading.
     fn ask(&mut self) {
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
-        self.work = Work::Read(Box::pin(async move { store.changes(since).await }));
+        self.work = match self.current.whole.swap(false, Ordering::Relaxed) {
+            false => Work::Read(Box::pin(async move { store.changes(since).await })),
+            true => Work::Read(Box::pin(async move { store.load().await.map(Changes::All) })),
+        };
     }
 
     /// Waits for the next change.
     fn watch(&mut self) {
+        if self.current.whole.load(Ordering::Relaxed) {
+            return self.ask();
+        }
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
         self.work = Work::Watch(Box::pin(async move { store.changed(since).await }));
     }
@@ -219,6 +256,7 @@ impl Sync {
     fn apply(&mut self, changes: Changes, names: &mut Names) {
         let environment = |name: &str| self.environment.get(name).map(str::to_owned);
         let mut read = self.current.read();
+        self.whole += u64::from(matches!(changes, Changes::All(_)));
         match changes {
             Changes::All(rows) => read.rows = Arc::new(rows),
             Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
@@ -247,7 +285,7 @@ impl Sync {
         let before = self.shared.publisher.load();
         let generation = self.shared.publisher.publish(next.snapshot);
         let after = self.shared.publisher.load();
-        self.current.in_force.send_replace(after.version);
+        self.current.in_force.send_replace(InForce { version: after.version, whole: self.whole });
         names.keep(next.hosts);
         tracing::info!(
             generation,

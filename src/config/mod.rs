@@ -6,7 +6,7 @@ pub mod boot;
 pub mod compile;
 pub mod file;
 pub mod models;
-mod ordered;
+pub(crate) mod ordered;
 mod pattern;
 pub mod publish;
 pub mod rows;

@@ -16,7 +16,7 @@ use crate::json::write as json;
 const WAITING: usize = 256;
 
 /// A request whose key was right.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// As `GET`.
     pub method: &'static str,

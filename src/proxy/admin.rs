@@ -16,6 +16,7 @@ use super::reply::{self, Terms};
 use super::request::{method_name, refuse};
 use super::ticket::Ticket;
 use crate::control::admin::{Answer, Look, Pending, Request, error_body};
+use crate::error::{Error, Kind};
 use crate::json::write as json;
 use crate::net::http::{RequestHead, write};
 
@@ -47,7 +48,12 @@ pub async fn serve(
     let (head, received) = match body::read_up_to(core, client, pending, MAX_BODY).await {
         Ok(read) => read,
         Err(body::Stopped::Gone) => return Next::Abort,
-        Err(body::Stopped::Refused(error, pending)) => return refuse(client, ticket, terms, *pending, error).await,
+        Err(body::Stopped::Refused(error, pending)) => {
+            let note =
+                format!("the request body is larger than {MAX_BODY} bytes, the most that the admin interface takes");
+            let error = if error.kind == Kind::TooLarge { Error::client(Kind::TooLarge, note) } else { error };
+            return refuse(client, ticket, terms, *pending, error).await;
+        }
     };
     let request = request(&head, &received, client, path, ticket.request_id());
     let Some(pending) = core.shared.desk.call(request) else {
@@ -57,9 +63,12 @@ pub async fn serve(
     client.deadline.set(PATIENCE);
     let answer = match client.wait(answered(pending)).await {
         Waited::Done(Some(answer)) => answer,
-        Waited::Done(None) => {
-            failure(500, "the admin interface failed at this request; the log says why", "server_error", "internal_error")
-        }
+        Waited::Done(None) => failure(
+            500,
+            "the admin interface failed at this request; the log says why",
+            "server_error",
+            "internal_error",
+        ),
         Waited::Gone => return Next::Abort,
         Waited::Expired if core.stopping() => {
             failure(503, "this gateway is shutting down", "server_error", "shutting_down")
@@ -81,13 +90,7 @@ async fn answered(pending: Pending) -> Option<Answer> {
     }
 }
 
-fn request(
-    head: &RequestHead,
-    received: &body::Received,
-    client: &Client,
-    path: &str,
-    request_id: &str,
-) -> Request {
+fn request(head: &RequestHead, received: &body::Received, client: &Client, path: &str, request_id: &str) -> Request {
     let text = |name: &str| head.get(received.bytes(), name).map(|value| String::from_utf8_lossy(value).into_owned());
     Request {
         method: method_name(head.method),

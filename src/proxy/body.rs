@@ -209,6 +209,6 @@ fn decode(codings: &[u8], body: &[u8], limit: usize) -> Result<Option<Vec<u8>>, 
 }
 
 fn too_large(limit: usize) -> Error {
-    let note = format!("the request body is larger than {limit} bytes, the most that this gateway takes here (MAX_BODY_BYTES)");
+    let note = format!("the request body is larger than {limit} bytes, this gateway's MAX_BODY_BYTES");
     Error::client(Kind::TooLarge, note)
 }

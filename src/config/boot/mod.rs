@@ -46,6 +46,10 @@ pub struct Boot {
     /// ...or in this file, which goes before the database.
     pub config_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
+    /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the environment itself.
+    pub secret_key: Option<Secret>,
+    /// The one before, which still opens what it sealed.
+    pub secret_key_previous: Option<Secret>,
     /// A listener of the admin interface's own; without it, it is on the public one.
     pub admin_addr: Option<SocketAddr>,
     /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
@@ -97,6 +101,8 @@ impl Default for Boot {
             config_poll: Duration::from_secs(5),
             config_file: None,
             admin_key: None,
+            secret_key: None,
+            secret_key_previous: None,
             admin_addr: None,
             audit_log_path: None,
             allow_anonymous: false,

@@ -53,6 +53,8 @@ variables! {
     "ADMIN_KEY" "" "key of the admin interface; without it the interface is closed" secret => admin_key |text| header_key(text).map(Some);
     "ADMIN_ADDR" "" "address and port of the admin interface, such as 127.0.0.1:18001; without it, it is on PORT" => admin_addr |text| address(text).map(Some);
     "AUDIT_LOG_PATH" "" "file for a line of JSON about each change of the configuration; unset is `audit.jsonl` in DATA_DIR" => audit_log_path |text| path(text).map(Some);
+    "SECRET_KEY" "" "encrypts providers' keys in the store; 32 characters or more, such as `openssl rand -hex 32` prints" secret => secret_key |text| secret(text).map(Some);
+    "SECRET_KEY_PREVIOUS" "" "the SECRET_KEY before, which still decrypts; see `provider reencrypt`" secret => secret_key_previous |text| secret(text).map(Some);
     "ALLOW_ANONYMOUS" "false" "serve requests that bring no key" => allow_anonymous switch;
     "PROVIDER_SUFFIX" "" "a prefix that clients may put before model names: `Proxy` makes `Proxy/gpt-4` mean `gpt-4`" => model_prefix |text| prefix(text).map(Some);
     "LOG_LEVEL" "info" "off, error, warn, info, debug or trace" => log_level log_level;
@@ -78,10 +80,6 @@ variables! {
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
 pub const LATER: &[(&str, &str)] = &[
-    (
-        "SECRET_KEY",
-        "this version stores providers' keys as they are; use `env:NAME` keys to keep them out of the store",
-    ),
     ("RUST_LOG", "the level of the log is LOG_LEVEL"),
     ("TOKIO_WORKER_THREADS", "the number of threads is WORKERS"),
     ("CONFIG_PATH", "a configuration file is named by CONFIG_FILE"),
@@ -203,6 +201,11 @@ fn header_key(text: &str) -> Result<super::Secret, String> {
     // It arrives in a header, so nothing else could ever match.
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.into()) } else { Err("visible ASCII characters without spaces".to_owned()) }
+}
+
+fn secret(text: &str) -> Result<super::Secret, String> {
+    let shortest = crate::config::vault::SHORTEST;
+    if text.len() >= shortest { Ok(text.into()) } else { Err(format!("at least {shortest} characters")) }
 }
 
 fn prefix(text: &str) -> Result<String, String> {

@@ -9,6 +9,7 @@ use crate::config::models::Mapping;
 use crate::config::ordered;
 use crate::config::rows::ProviderRow;
 use crate::config::snapshot::{BaseUrl, Provider};
+use crate::config::vault;
 use crate::wire::Format;
 
 /// Weights above this are cut to it.
@@ -144,7 +145,7 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 /// The provider's key; empty where it needs none, as local servers do.
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     let key = match text.trim().strip_prefix("env:") {
-        None => text.trim().to_owned(),
+        None => vault::open(text, env).map_err(|reason| format!("api_key {reason}"))?.trim().to_owned(),
         Some(name) => match env(name) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
             _ => {
