@@ -72,7 +72,7 @@ credentials:
 fn a_file_is_served_and_followed_whole_or_not_at_all() {
     let (place, provider) = (Place::new(), Fake::answering(|_| answer::json(200, r#"{"id":"x"}"#).into()));
     let path = place.write("gateway.yaml", &file(&provider, "{a: a}", ""));
-    let gateway = Setup::new().env("CONFIG_FILE", &path).env("UPSTREAM_KEY", "pk-file").start();
+    let gateway = Setup::new().env("CONFIG_FILE", &path).env("UPSTREAM_KEY", "pk-file").env("ADMIN_KEY", "admin-key").start();
     assert_eq!((status(&gateway, "sk-team", "a"), status(&gateway, "sk-team", "b")), (200, 404));
     assert_eq!(status(&gateway, KEY, "a"), 401, "the embedded store is not asked");
     assert_eq!(provider.requests()[0].header("authorization"), Some("Bearer pk-file"));
@@ -96,6 +96,14 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     eventually("the mended file is taken up", || status(&gateway, "sk-team", "d") == 200);
     assert_eq!(refused(), 1, "told once");
 
+    // So does the admin interface, which can read.
+    let mut client = gateway.client();
+    client.ask(&get("/admin/v1/providers").key("admin-key"));
+    assert_eq!(client.response().json()["providers"][0]["provider_key"], "main");
+    client.ask(&post("/admin/v1/credentials").key("admin-key").body(r#"{"name":"x","key":"sk-x"}"#));
+    let answer = client.response();
+    assert_eq!(answer.status, 409);
+    assert!(answer.text().contains("are those of the file"), "{}", answer.text());
     // The commands that write say where to write.
     let output = place.run(&[("CONFIG_FILE", &path), ("UPSTREAM_KEY", "x")], &["key", "create", "--name", "x"]);
     let said = text(&output.stderr);

@@ -35,6 +35,16 @@ fn health(gateway: &Gateway) -> String {
     answer.json()["store"].as_str().unwrap().to_owned()
 }
 
+const ADMIN: &str = "admin-key";
+
+/// Adds a credential through the admin interface; the status.
+fn create(gateway: &Gateway, key: &str) -> (u16, String) {
+    let mut client = gateway.client();
+    client.ask(&post("/admin/v1/credentials").key(ADMIN).body(format!(r#"{{"name":"{key}","key":"{key}"}}"#)));
+    let answer = client.response();
+    (answer.status, answer.text().to_owned())
+}
+
 /// How long until both gateways take `key`, which is written by neither.
 fn spread(gateways: [&Gateway; 2], db: &Db, key: &str) -> Duration {
     db.store().create_credential(&credential(key)).unwrap();
@@ -55,6 +65,12 @@ fn a_change_reaches_every_gateway_by_notice_and_without() {
     println!("a change was in force on two gateways {:?} after its commit, by notice", spread([&one, &two], &db, "by-notice"));
     drop((one, two));
 
+    let (one, two) = (gateway(&db).env("ADMIN_KEY", ADMIN).start(), gateway(&db).env("CONFIG_POLL_SECS", rare).start());
+    assert_eq!(create(&one, "by-admin").0, 201);
+    assert_eq!(status(&one, "by-admin"), 200, "in force before the reply");
+    eventually("the other one takes it too", || status(&two, "by-admin") == 200);
+    drop((one, two));
+
     db.sql("DROP TRIGGER trg_config_version_notify ON config_version");
     let (one, two) = (gateway(&db).env("CONFIG_POLL_SECS", 1).start(), gateway(&db).env("CONFIG_POLL_SECS", 1).start());
     println!("without notices after {:?}, asking each second", spread([&one, &two], &db, "by-asking"));
@@ -70,7 +86,7 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
     let (db, provider) = (Db::on(&server), answering());
     db.store().add_provider(&chat(&provider)).unwrap();
     db.store().create_credential(&credential(KEY)).unwrap();
-    let gateway = gateway(&db).env("CONFIG_POLL_SECS", 1).start();
+    let gateway = gateway(&db).env("CONFIG_POLL_SECS", 1).env("ADMIN_KEY", ADMIN).start();
     assert_eq!((health(&gateway).as_str(), gateway.metric("llm_proxy_store_up")), ("ok", Some(1.0)));
     let (done, asked, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -89,6 +105,8 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
             server.crash();
             eventually("its absence is noticed", || health(&gateway) == "unavailable");
             assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
+            let (refused, said) = create(&gateway, "refused");
+            assert!(refused == 503 && said.contains("can't be reached: "), "{refused} {said}");
             let before = asked.load(Ordering::Relaxed);
             eventually("requests go on", || asked.load(Ordering::Relaxed) > before + 100);
             server.resume();
@@ -101,6 +119,8 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
             let key = format!("after-{round}");
             db.store().create_credential(&credential(&key)).unwrap();
             eventually("changes are heard of again", || status(&gateway, &key) == 200);
+            assert_eq!(create(&gateway, &format!("own-{round}")).0, 201);
+            assert_eq!(status(&gateway, &format!("own-{round}")), 200, "in force before the reply");
         }
         done.store(true, Ordering::Relaxed);
     });
