@@ -7,8 +7,8 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -46,28 +46,25 @@ pub(super) struct Keeper {
     task: Option<JoinHandle<()>>,
 }
 
+/// Gives the newest rows. They are asked for when they are written, and held no longer: whoever changes rows that somebody holds must copy
+/// them.
+type Source = Box<dyn Fn() -> Arc<Rows> + Send>;
+
 #[derive(Default)]
 struct Desk {
-    /// The newest rows that are not written yet.
-    next: Mutex<Option<Arc<Rows>>>,
+    /// There are rows that are not written yet.
     ready: Notify,
     stopping: AtomicBool,
     /// Cuts a rest short.
     hurry: Notify,
 }
 
-impl Desk {
-    fn take(&self) -> Option<Arc<Rows>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 impl Keeper {
     /// Keeps the rows of `store` in `dir`. Wants a runtime.
-    pub(super) fn new(dir: &Path, store: String, environment: Environment) -> Keeper {
+    pub(super) fn new(dir: &Path, store: String, environment: Environment, source: Source) -> Keeper {
         let place = Place { path: dir.join(FILE), store, environment };
         let desk = Arc::<Desk>::default();
-        let task = tokio::spawn(run(place.clone(), desk.clone()));
+        let task = tokio::spawn(run(place.clone(), desk.clone(), source));
         Keeper { place, desk, task: Some(task) }
     }
 
@@ -81,9 +78,8 @@ impl Keeper {
         }
     }
 
-    /// Has `rows` written soon.
-    pub(super) fn keep(&self, rows: Arc<Rows>) {
-        *self.desk.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(rows);
+    /// Has the rows written soon.
+    pub(super) fn keep(&self) {
         self.desk.ready.notify_one();
     }
 
@@ -100,27 +96,27 @@ impl Keeper {
     }
 }
 
-async fn run(place: Place, desk: Arc<Desk>) {
+async fn run(place: Place, desk: Arc<Desk>, source: Source) {
     let mut told = String::new();
     loop {
         desk.ready.notified().await;
-        while let Some(rows) = desk.take() {
-            let place = place.clone();
-            let written = spawn_blocking(move || place.write(&rows)).await;
-            match written.unwrap_or_else(|_| Err("the writer has panicked".to_owned())) {
-                Ok(()) => told.clear(),
-                Err(why) if why == told => {}
-                Err(why) => {
-                    tracing::warn!("gateway: the rows can't be kept for a start without the database: {why}");
-                    told = why;
-                }
+        // Before the rows are looked at: what comes later has its own notice.
+        let last = desk.stopping.load(Ordering::Acquire);
+        let (place, rows) = (place.clone(), source());
+        let written = spawn_blocking(move || place.write(&rows)).await;
+        match written.unwrap_or_else(|_| Err("the writer has panicked".to_owned())) {
+            Ok(()) => told.clear(),
+            Err(why) if why == told => {}
+            Err(why) => {
+                tracing::warn!("gateway: the rows can't be kept for a start without the database: {why}");
+                told = why;
             }
-            // What comes meanwhile is written once. Both ways of waking up are right.
-            let _ = timeout(REST, desk.hurry.notified()).await;
         }
-        if desk.stopping.load(Ordering::Acquire) {
+        if last {
             return;
         }
+        // What comes meanwhile is written once. Both ways of waking up are right.
+        let _ = timeout(REST, desk.hurry.notified()).await;
     }
 }
 
@@ -272,6 +268,7 @@ mod secret {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::AtomicI64;
 
     use super::*;
 
@@ -346,15 +343,20 @@ mod tests {
     #[tokio::test]
     async fn the_last_rows_are_written_when_it_stops() {
         let dir = tempfile::tempdir().unwrap();
-        let mut keeper = Keeper::new(dir.path(), "s".into(), Environment::default());
+        let version = Arc::new(AtomicI64::new(0));
+        let newest = version.clone();
+        let source = move || Arc::new(Rows { version: newest.load(Ordering::Relaxed), ..rows() });
+        let mut keeper = Keeper::new(dir.path(), "s".into(), Environment::default(), Box::new(source));
         assert_eq!(keeper.load(), Ok(None));
-        for version in 1..=50 {
-            keeper.keep(Arc::new(Rows { version, ..rows() }));
+        for n in 1..=50 {
+            version.store(n, Ordering::Relaxed);
+            keeper.keep();
             tokio::task::yield_now().await;
         }
         keeper.finish().await;
         assert_eq!(keeper.load().unwrap().unwrap().version, 50);
-        let again = Keeper::new(dir.path(), "t".into(), Environment::default());
+        let source = || Arc::new(Rows::default());
+        let again = Keeper::new(dir.path(), "t".into(), Environment::default(), Box::new(source));
         assert!(again.load().unwrap_err().ends_with("is of another store, s"));
     }
 }

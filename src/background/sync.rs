@@ -152,7 +152,9 @@ impl Sync {
         let work = Work::Pause(Instant::now());
         let boot = &shared.boot;
         let remote = boot.db_url.is_some() && boot.config_file.is_none();
-        let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone()));
+        let newest = current.clone();
+        let source = Box::new(move || newest.read().rows.clone());
+        let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next) = Default::default();
         Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper }
     }
@@ -210,7 +212,7 @@ impl Sync {
                 self.shared.store.set(State::Up);
                 self.apply(changes, names);
                 if let Some(keeper) = &self.keeper {
-                    keeper.keep(self.current.read().rows.clone());
+                    keeper.keep();
                 }
             }
             Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),

@@ -40,7 +40,8 @@ pub fn environment() -> Environment {
 /// Reads a file, or says all that is wrong with it.
 pub fn read(path: &std::path::Path, environment: &Environment) -> Result<File, Failure> {
     let place = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{place} can't be read: {error}")))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{place} can't be read: {error}")))?;
     file::read(&text, &|name| environment.get(name).map(str::to_owned))
         .map_err(|complaints| Failure::Usage(lines(&place, &complaints)))
 }
@@ -59,7 +60,13 @@ fn served(file: &File, snapshot: &Snapshot) -> Result<(), Failure> {
     };
     let line = |provider: &std::sync::Arc<crate::config::snapshot::Provider>| {
         let weight = if provider.weight == 0 { "standby".to_owned() } else { provider.weight.to_string() };
-        [provider.key.to_string(), provider.provider_type.to_string(), provider.base.authority.clone(), weight, models(&provider.models)]
+        [
+            provider.key.to_string(),
+            provider.provider_type.to_string(),
+            provider.base.authority.clone(),
+            weight,
+            models(&provider.models),
+        ]
     };
     let providers: Vec<_> = snapshot.providers.iter().map(line).collect();
     if !providers.is_empty() {

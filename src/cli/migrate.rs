@@ -59,8 +59,9 @@ impl Down {
         let version = schema.status()?.version();
         let to = self.to.unwrap_or((version - 1).max(0));
         if version > to && !self.yes {
-            let message =
-                format!("taking back what came after step {to} loses the data in it; make a backup, then say it again with --yes");
+            let message = format!(
+                "taking back what came after step {to} loses the data in it; make a backup, then say it again with --yes"
+            );
             return Err(Failure::Usage(vec![message]));
         }
         taken("taken back", &schema.down(to)?, schema)

@@ -62,7 +62,9 @@ fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Settin
         .map_err(|error| Failure::Usage(vec![format!("the configuration file {path} can't be read: {error}")]))?;
     match file::read(&text, &|name| environment.get(name).map(str::to_owned)) {
         Ok(file) => Ok(file.settings),
-        Err(complaints) => Err(Failure::Usage(complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect())),
+        Err(complaints) => {
+            Err(Failure::Usage(complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect()))
+        }
     }
 }
 

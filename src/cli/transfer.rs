@@ -40,7 +40,10 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
     for row in &mut rows.providers {
         match vault::open(&row.api_key, &|name| environment.get(name).map(str::to_owned)) {
             Ok(key) => row.api_key = key.into(),
-            Err(why) => print::note("warning", &format!("provider {}: api_key {why}; it is exported as it is", row.provider_key)),
+            Err(why) => print::note(
+                "warning",
+                &format!("provider {}: api_key {why}; it is exported as it is", row.provider_key),
+            ),
         }
     }
     let text = file::write(&rows);
@@ -70,7 +73,9 @@ pub fn import(args: &ImportArgs) -> Result<(), Failure> {
     let there = store.load()?;
     let plan = plan(&there, file.rows(), args.prune, &environment).map_err(Failure::failed)?;
     for (done, step) in plan.steps.iter().enumerate() {
-        let text = |error: Error| Failure::failed(format!("{error}; {done} of {} changes were made, say it again", plan.steps.len()));
+        let text = |error: Error| {
+            Failure::failed(format!("{error}; {done} of {} changes were made, say it again", plan.steps.len()))
+        };
         carry_out(&store, step).map_err(text)?;
     }
     print::line(&format!(
@@ -117,7 +122,11 @@ fn plan(there: &Rows, file: Rows, prune: bool, environment: &Environment) -> Res
     for row in file.providers {
         let sealed = vault::seal(&row.api_key, &env)?;
         match known.get(row.provider_key.as_str()) {
-            None => plan.add("provider.create", &row.provider_key.clone(), Change::AddProvider(ProviderRow { api_key: sealed.into(), ..row })),
+            None => plan.add(
+                "provider.create",
+                &row.provider_key.clone(),
+                Change::AddProvider(ProviderRow { api_key: sealed.into(), ..row }),
+            ),
             Some(old) => {
                 kept.0.insert(old.id);
                 let key = vault::open(&old.api_key, &env).unwrap_or_default();
@@ -125,7 +134,11 @@ fn plan(there: &Rows, file: Rows, prune: bool, environment: &Environment) -> Res
                 if same_provider(&new, old) && key == *new.api_key {
                     plan.same += 1;
                 } else {
-                    plan.add("provider.update", &old.provider_key, Change::UpdateProvider(ProviderRow { api_key: sealed.into(), ..new }));
+                    plan.add(
+                        "provider.update",
+                        &old.provider_key,
+                        Change::UpdateProvider(ProviderRow { api_key: sealed.into(), ..new }),
+                    );
                 }
             }
         }

@@ -70,9 +70,10 @@ credentials:
 
 #[test]
 fn a_file_is_served_and_followed_whole_or_not_at_all() {
-    let (place, provider) = (Place::new(), Fake::answering(|_| answer::json(200, r#"{"id":"x"}"#).into()));
+    let (place, provider) = (Place::new(), Fake::answering(|_| answer::json(200, r#"{"id":"x"}"#)));
     let path = place.write("gateway.yaml", &file(&provider, "{a: a}", ""));
-    let gateway = Setup::new().env("CONFIG_FILE", &path).env("UPSTREAM_KEY", "pk-file").env("ADMIN_KEY", "admin-key").start();
+    let gateway =
+        Setup::new().env("CONFIG_FILE", &path).env("UPSTREAM_KEY", "pk-file").env("ADMIN_KEY", "admin-key").start();
     assert_eq!((status(&gateway, "sk-team", "a"), status(&gateway, "sk-team", "b")), (200, 404));
     assert_eq!(status(&gateway, KEY, "a"), 401, "the embedded store is not asked");
     assert_eq!(provider.requests()[0].header("authorization"), Some("Bearer pk-file"));
@@ -86,7 +87,10 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     let refused = || gateway.log().join("\n").matches("is not taken up").count();
     eventually("it is refused", || refused() > 0);
     let log = gateway.log().join("\n");
-    assert!(log.contains("has 1 problems and is not taken up:") && log.contains("line 10: credential bad: rate_limit -1"), "{log}");
+    assert!(
+        log.contains("has 1 problems and is not taken up:") && log.contains("line 10: credential bad: rate_limit -1"),
+        "{log}"
+    );
     assert_eq!((status(&gateway, "sk-team", "b"), status(&gateway, "sk-team", "c")), (200, 404));
     // Gone is no other than bad.
     std::fs::remove_file(place.path("gateway.yaml")).unwrap();
@@ -107,13 +111,17 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     // The commands that write say where to write.
     let output = place.run(&[("CONFIG_FILE", &path), ("UPSTREAM_KEY", "x")], &["key", "create", "--name", "x"]);
     let said = text(&output.stderr);
-    assert!(!output.status.success() && said.contains("are those of the file") && said.contains("change them there"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("are those of the file") && said.contains("change them there"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_file_that_can_not_be_served_stops_the_start() {
     let place = Place::new();
-    let path = place.write("bad.yaml", "settings: {prot: 1}\nproviders:\n- {provider_key: a, api_base: x, api_key: '${NO_KEY}'}");
+    let path = place
+        .write("bad.yaml", "settings: {prot: 1}\nproviders:\n- {provider_key: a, api_base: x, api_key: '${NO_KEY}'}");
     let ended = Setup::new().env("CONFIG_FILE", &path).try_start().err().unwrap();
     assert_eq!(ended.code, Some(2));
     assert!(ended.said.contains(&format!("{path}: line 3: the variable NO_KEY is not set")), "{ended:?}");
@@ -150,7 +158,10 @@ settings:
     let output = place.run(&[], &["check-config", &path]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains(&format!("{path}: line 2: provider vertex: type `gcp-vertex` is not served by this version")), "{said}");
+    assert!(
+        said.contains(&format!("{path}: line 2: provider vertex: type `gcp-vertex` is not served by this version")),
+        "{said}"
+    );
     assert!(said.contains(&format!("{path}: line 5: provider mapped: model_mapping")), "{said}");
     assert!(said.contains("PORT in line 10 of the configuration file: `none` is unusable"), "{said}");
     assert!(text(&output.stdout).contains("0 of 0 credentials"), "{output:?}");
@@ -158,14 +169,39 @@ settings:
 
 fn rows() -> (Vec<ProviderRow>, Vec<CredentialRow>) {
     let providers = vec![
-        ProviderRow { model_mapping: r#"{"z-*":"up/$1","a":{"mapped_model":"b","mode":"chat"}}"#.into(), weight: 0, ..provider("one", "openai", "https://one.example.com/v1") },
-        ProviderRow { lua_script: Some("-- ${not} a variable\nx = \"$$\"\n".into()), is_enabled: false, ..provider("two words", "gemini", "https://two.example.com") },
-        ProviderRow { api_key: "env:THREE".into(), provider_params: r#"{"custom_headers":{"x-team":"core"}}"#.into(), ..provider("three", "anthropic", "https://three.example.com") },
+        ProviderRow {
+            model_mapping: r#"{"z-*":"up/$1","a":{"mapped_model":"b","mode":"chat"}}"#.into(),
+            weight: 0,
+            ..provider("one", "openai", "https://one.example.com/v1")
+        },
+        ProviderRow {
+            lua_script: Some("-- ${not} a variable\nx = \"$$\"\n".into()),
+            is_enabled: false,
+            ..provider("two words", "gemini", "https://two.example.com")
+        },
+        ProviderRow {
+            api_key: "env:THREE".into(),
+            provider_params: r#"{"custom_headers":{"x-team":"core"}}"#.into(),
+            ..provider("three", "anthropic", "https://three.example.com")
+        },
     ];
     let credentials = vec![
         credential("plain"),
-        CredentialRow { rate_limit: Some(0), burst: Some(3), tokens_per_minute: Some(7), max_concurrency: Some(1), expires_at: Some(1_900_000_000), ..credential("limited") },
-        CredentialRow { previous_key: Some("ab".repeat(32)), previous_key_until: Some(1), metadata: r#"{"owner":"me"}"#.into(), is_enabled: false, ..credential("42") },
+        CredentialRow {
+            rate_limit: Some(0),
+            burst: Some(3),
+            tokens_per_minute: Some(7),
+            max_concurrency: Some(1),
+            expires_at: Some(1_900_000_000),
+            ..credential("limited")
+        },
+        CredentialRow {
+            previous_key: Some("ab".repeat(32)),
+            previous_key_until: Some(1),
+            metadata: r#"{"owner":"me"}"#.into(),
+            is_enabled: false,
+            ..credential("42")
+        },
     ];
     (providers, credentials)
 }
@@ -176,15 +212,23 @@ fn export_and_import_are_there_and_back() {
     let (place, db) = (Place::new(), Db::new());
     let embedded = Blocking::embedded(&place.path("data")).unwrap();
     let (providers, credentials) = rows();
-    providers.iter().for_each(|row| drop(embedded.add_provider(row).unwrap()));
-    credentials.iter().for_each(|row| drop(embedded.create_credential(row).unwrap()));
+    for row in &providers {
+        embedded.add_provider(row).unwrap();
+    }
+    for row in &credentials {
+        embedded.create_credential(row).unwrap();
+    }
 
     let key = [("SECRET_KEY", "0123456789abcdef0123456789abcdef")];
     let postgres = [("DB_URL", db.url()), key[0]];
     let first = place.ok(&[], &["export"]);
     let path = place.write("export.yaml", &first);
     assert_eq!(place.ok(&postgres, &["import", &path]), "added 6, changed 0, removed 0; 0 were as in the file\n");
-    assert_eq!(db.sql("SELECT count(*) FROM providers WHERE api_key LIKE 'enc:v1:%'"), ["2"], "encrypted on the way in");
+    assert_eq!(
+        db.sql("SELECT count(*) FROM providers WHERE api_key LIKE 'enc:v1:%'"),
+        ["2"],
+        "encrypted on the way in"
+    );
     assert_eq!(place.ok(&postgres, &["export"]), first);
     assert_eq!(place.ok(&postgres, &["import", &path]), "added 0, changed 0, removed 0; 6 were as in the file\n");
 

@@ -126,7 +126,9 @@ fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
 impl Known {
     fn take(&mut self, file: File, look: Look) {
         if self.rows.version > 0 && file.settings != self.settings {
-            tracing::warn!("gateway: the settings in the configuration file have changed; they count from the next start on");
+            tracing::warn!(
+                "gateway: the settings in the configuration file have changed; they count from the next start on"
+            );
         }
         self.settings = file.settings;
         let written = look.and_then(|(at, ..)| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();

@@ -43,7 +43,10 @@ impl Schema {
     pub fn of(boot: &Boot) -> Result<Schema, Error> {
         match (&boot.config_file, &boot.db_url) {
             (Some(path), _) => {
-                let message = format!("the configuration file {} has no schema, so that there is nothing to migrate", path.display());
+                let message = format!(
+                    "the configuration file {} has no schema, so that there is nothing to migrate",
+                    path.display()
+                );
                 Err(Error::new(Fault::ReadOnly, message))
             }
             (None, Some(url)) => Ok(Schema::Postgres(Box::new(Steps::new(url)?))),

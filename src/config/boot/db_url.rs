@@ -112,9 +112,16 @@ impl DbUrl {
                 self.connect_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
             }
             "channel_binding" if value != "require" => {}
-            "channel_binding" => return Err("it no channel_binding=require, which is not served; sslmode=verify-full protects as well".to_owned()),
+            "channel_binding" => {
+                return Err("it no channel_binding=require, which is not served; sslmode=verify-full protects as well"
+                    .to_owned());
+            }
             // What other clients take as a hint and this one has no use for.
-            "target_session_attrs" | "pool_timeout" | "pool_size" | "connection_limit" | "prepared_statement_cache_size" => {}
+            "target_session_attrs"
+            | "pool_timeout"
+            | "pool_size"
+            | "connection_limit"
+            | "prepared_statement_cache_size" => {}
             _ => {
                 let shown: String = name.chars().take(40).collect();
                 return Err(format!(
@@ -209,7 +216,8 @@ mod tests {
         for (text, (user, password, place, tls)) in rows {
             assert_eq!(check(text), (user.into(), password.into(), place.into(), tls), "{text}");
         }
-        let url = DbUrl::parse("postgres://h/d?options=-c%20search_path%3Dgw&connect_timeout=3&sslrootcert=/ca.pem").unwrap();
+        let url =
+            DbUrl::parse("postgres://h/d?options=-c%20search_path%3Dgw&connect_timeout=3&sslrootcert=/ca.pem").unwrap();
         assert_eq!(url.options.as_deref(), Some("-c search_path=gw"));
         assert_eq!((url.connect_timeout, url.root_cert), (Some(Duration::from_secs(3)), Some("/ca.pem".into())));
     }

@@ -222,9 +222,10 @@ impl Boot {
                 (Some(flag), _) => (flag.value.trim(), flag.flag.to_owned()),
                 (None, Some((value, place))) => (value.trim(), format!("{} in {place}", variable.name)),
                 (None, None) => match settings.iter().rfind(|setting| setting.name == variable.name) {
-                    Some(setting) => {
-                        (setting.value.trim(), format!("{} in line {} of the configuration file", variable.name, setting.line))
-                    }
+                    Some(setting) => (
+                        setting.value.trim(),
+                        format!("{} in line {} of the configuration file", variable.name, setting.line),
+                    ),
                     None => continue,
                 },
             };

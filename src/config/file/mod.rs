@@ -57,8 +57,7 @@ impl fmt::Display for Complaint {
 impl File {
     /// The rows, numbered from 1 in the order of the file.
     pub fn rows(&self) -> Rows {
-        let mut rows =
-            Rows { version: 0, providers: self.providers.clone(), credentials: self.credentials.clone() };
+        let mut rows = Rows { version: 0, providers: self.providers.clone(), credentials: self.credentials.clone() };
         (1..).zip(&mut rows.providers).for_each(|(id, row)| row.id = id);
         (1..).zip(&mut rows.credentials).for_each(|(id, row)| row.id = id);
         rows

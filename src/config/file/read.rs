@@ -34,7 +34,10 @@ fn pairs<'n>(what: &str, node: &'n Node, complaints: &mut Vec<Complaint>) -> &'n
         Value::Map(pairs) => pairs,
         Value::Null => &[],
         _ => {
-            complaints.push(Complaint::new(node.line, format!("{what} is {}, not a mapping of names to values", node.kind())));
+            complaints.push(Complaint::new(
+                node.line,
+                format!("{what} is {}, not a mapping of names to values", node.kind()),
+            ));
             &[]
         }
     }
@@ -258,7 +261,8 @@ fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             let message = format!("settings: {name} says where the configuration is; it can't stand in it");
             complaints.push(Complaint::new(node.line, message));
         } else if !VARIABLES.iter().any(|known| known.name == variable) {
-            let message = format!("settings: `{name}` is not known; `llm-proxy serve --help` lists all, here in lower case");
+            let message =
+                format!("settings: `{name}` is not known; `llm-proxy serve --help` lists all, here in lower case");
             complaints.push(Complaint::new(node.line, message));
         } else {
             let value = match &node.value {
@@ -266,7 +270,8 @@ fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
                 Value::Bool(value) => value.to_string(),
                 Value::Null => continue,
                 Value::List(_) | Value::Map(_) => {
-                    complaints.push(Complaint::new(node.line, format!("settings: {name} is {}, not one value", node.kind())));
+                    complaints
+                        .push(Complaint::new(node.line, format!("settings: {name} is {}, not one value", node.kind())));
                     continue;
                 }
             };
@@ -305,7 +310,10 @@ credentials:
 ";
         let file = read(text, &env).unwrap();
         let [a, b] = file.providers.as_slice() else { panic!("{file:?}") };
-        assert_eq!((a.provider_type.as_str(), a.model_mapping.as_str(), a.weight, a.is_enabled), ("openai", "{}", 1, true));
+        assert_eq!(
+            (a.provider_type.as_str(), a.model_mapping.as_str(), a.weight, a.is_enabled),
+            ("openai", "{}", 1, true)
+        );
         assert_eq!(b.model_mapping, r#"{"z-*":"up-$1","a":"b"}"#);
         assert_eq!((&*b.api_key, b.weight, b.is_enabled), ("sk-secret", 0, false));
         assert_eq!(b.provider_params, r#"{"custom_headers":{"x-team":"core"}}"#);
@@ -327,7 +335,10 @@ credentials:
             ("x: 1", &["line 1: `x` is not known here; known are providers, credentials, settings"][..]),
             ("- a", &["line 1: the file is a list, not a mapping of names to values"]),
             ("providers: {}", &["line 1: providers is a mapping, not a list"]),
-            ("providers:\n- {}", &["line 2: providers[0]: provider_key is missing", "line 2: providers[0]: api_base is missing"]),
+            (
+                "providers:\n- {}",
+                &["line 2: providers[0]: provider_key is missing", "line 2: providers[0]: api_base is missing"],
+            ),
             (
                 "providers:\n- provider_key: a\n  api_base: x\n  wieght: 1\n  weight: much\n  is_enabled: yes",
                 &[
@@ -341,7 +352,10 @@ credentials:
                 "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
                 &["line 3: provider a: the name is taken, on line 2"],
             ),
-            ("credentials:\n- name: a", &["line 2: credential a: key is missing; or give credential_key, its SHA-256 in hex"]),
+            (
+                "credentials:\n- name: a",
+                &["line 2: credential a: key is missing; or give credential_key, its SHA-256 in hex"],
+            ),
             (
                 "credentials:\n- {name: a, key: k}\n- {name: b, key: k, expires_at: soon}",
                 &[

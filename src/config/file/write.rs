@@ -105,7 +105,8 @@ impl Item<'_> {
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     // What JSON lets stand and YAML does not.
-    let odd = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let odd =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if odd(c) {

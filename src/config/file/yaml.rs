@@ -107,7 +107,9 @@ impl<'t> Reader<'t, '_> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Complaint> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => Err(Complaint::new(error.marker().line(), format!("this is no YAML: {}", error.info()))),
+            Some(Err(error)) => {
+                Err(Complaint::new(error.marker().line(), format!("this is no YAML: {}", error.info())))
+            }
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
@@ -266,13 +268,19 @@ mod tests {
             ("a: 1\nb: [x, 'y', \"z\\n\", ~]", r#"{"a":1,"b":["x","y","z\n",null]}"#),
             ("z: 1\na: {c: true, b: 1.5e3}", r#"{"z":1,"a":{"c":true,"b":1.5e3}}"#),
             // What other versions of YAML take for something else.
-            ("[yes, no, 0x10, 010, 1_000, 12:30, .5, NULL]", r#"["yes","no","0x10","010","1_000","12:30",".5","NULL"]"#),
+            (
+                "[yes, no, 0x10, 010, 1_000, 12:30, .5, NULL]",
+                r#"["yes","no","0x10","010","1_000","12:30",".5","NULL"]"#,
+            ),
             ("!!str 1", r#""1""#),
             ("a: &x {b: 1}\nc: *x", r#"{"a":{"b":1},"c":{"b":1}}"#),
             (r#"{"a":{"b":[1,"2"]}}"#, r#"{"a":{"b":[1,"2"]}}"#),
             ("a: |\n  one\n  two\n", r#"{"a":"one\ntwo\n"}"#),
             // Variables: a plain one may be a number.
-            ("- ${SET}\n- '${SET}'\n- a${SET}b\n- ${NO:-x}\n- '${NO:-}'\n- $$\n- $${SET}\n- gpt-$1\n- $", r#"[42,"42","a42b","x","","$","${SET}","gpt-$1","$"]"#),
+            (
+                "- ${SET}\n- '${SET}'\n- a${SET}b\n- ${NO:-x}\n- '${NO:-}'\n- $$\n- $${SET}\n- gpt-$1\n- $",
+                r#"[42,"42","a42b","x","","$","${SET}","gpt-$1","$"]"#,
+            ),
         ];
         for (text, json) in rows {
             let node = parse(text, &env).unwrap_or_else(|why| panic!("{text}: {why:?}"));
@@ -283,9 +291,8 @@ mod tests {
     #[test]
     fn complaints_name_their_line() {
         let deep = "[".repeat(100) + &"]".repeat(100);
-        let bomb = (0..40).fold("a0: &a0 [x, x]\n".to_owned(), |text, n| {
-            format!("{text}a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1)
-        });
+        let bomb = (0..40)
+            .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| format!("{text}a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1));
         let rows = [
             ("a: 1\nb: 2\na: 3", &[(3, "`a` stands twice, first on line 1")][..]),
             ("a: ${NO}\nb: '${ALSO}'", &[(1, "the variable NO is not set"), (2, "the variable ALSO is not set")]),

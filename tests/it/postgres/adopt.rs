@@ -107,7 +107,9 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
     for version in [2, 3, 4, 6, 8, 9] {
         let db = Db::new();
         db.sql(&schema(version));
-        let mut columns = "id, provider_key, provider_type, api_base, api_key, model_mapping, is_enabled, created_at, updated_at".to_owned();
+        let mut columns =
+            "id, provider_key, provider_type, api_base, api_key, model_mapping, is_enabled, created_at, updated_at"
+                .to_owned();
         if version >= 4 {
             db.sql("UPDATE providers SET weight = 7, provider_params = '{\"x\": 1}' WHERE provider_key = 'main'");
             columns.push_str(", weight, provider_params");
@@ -122,7 +124,8 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
         let store = db.store();
         let read = store.load().unwrap();
         assert_eq!(rows(&db, &columns), before, "version {version}");
-        let providers: Vec<_> = read.providers.iter().map(|row| (row.provider_key.as_str(), row.weight, row.is_enabled)).collect();
+        let providers: Vec<_> =
+            read.providers.iter().map(|row| (row.provider_key.as_str(), row.weight, row.is_enabled)).collect();
         let weight = if version >= 4 { 7 } else { 1 };
         assert_eq!(providers, [("main", weight, true), ("vertex", 1, true), ("off", 1, false)], "version {version}");
         assert_eq!(read.providers[2].lua_script.is_some(), version >= 9);
@@ -164,9 +167,15 @@ fn anything_else_is_refused_with_nothing_changed() {
         ("ALTER TABLE credentials DROP COLUMN rate_limit", "credentials.rate_limit is missing"),
         ("ALTER TABLE providers ALTER COLUMN model_mapping TYPE TEXT", "providers.model_mapping is text, not jsonb"),
         ("ALTER TABLE credentials ADD COLUMN burst INTEGER", "credentials.burst is in the way of our own column"),
-        ("ALTER TABLE providers ADD COLUMN tenant TEXT; UPDATE providers SET tenant = 'x'; ALTER TABLE providers ALTER COLUMN tenant SET NOT NULL", "providers.tenant (text) is not known"),
+        (
+            "ALTER TABLE providers ADD COLUMN tenant TEXT; UPDATE providers SET tenant = 'x'; ALTER TABLE providers ALTER COLUMN tenant SET NOT NULL",
+            "providers.tenant (text) is not known",
+        ),
         ("ALTER TABLE credentials RENAME TO master_keys", "the tables of version 1"),
-        ("DROP TABLE providers, credentials, config_version; CREATE TABLE recipes (id INTEGER)", "is a database of something else"),
+        (
+            "DROP TABLE providers, credentials, config_version; CREATE TABLE recipes (id INTEGER)",
+            "is a database of something else",
+        ),
         ("CREATE VIEW seen AS SELECT api_key FROM providers", "cannot alter type of a column used by a view"),
     ];
     for (change, said) in rows {

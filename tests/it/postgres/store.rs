@@ -243,7 +243,8 @@ fn odd_rows_are_read() {
          INSERT INTO providers (provider_key, provider_type, api_base, api_key, is_enabled) VALUES ('b', 'x', NULL, 'k', NULL)",
     );
     let rows = store.load().unwrap();
-    let shown: Vec<_> = rows.providers.iter().map(|row| (row.model_mapping.as_str(), row.weight, row.is_enabled)).collect();
+    let shown: Vec<_> =
+        rows.providers.iter().map(|row| (row.model_mapping.as_str(), row.weight, row.is_enabled)).collect();
     assert_eq!(shown, [("[1, null]", -5, true), ("{}", 1, false)]);
     let shown: Vec<_> = rows.credentials.iter().map(|row| (row.expires_at, row.previous_key_until)).collect();
     assert_eq!(shown[0], (Some(i64::MAX), Some(i64::MIN)));
@@ -323,9 +324,17 @@ fn trouble_is_told_in_words() {
         open(&url, true).load().unwrap_err()
     };
     let rows = [
-        ("p@ss", "wrong", "password authentication failed for user \"gateway\" (28P01); are user and password in DB_URL right"),
+        (
+            "p@ss",
+            "wrong",
+            "password authentication failed for user \"gateway\" (28P01); are user and password in DB_URL right",
+        ),
         (db.name.as_str(), "nowhere", "database \"nowhere\" does not exist (3D000); create it (`createdb`)"),
-        ("localhost:", "127.0.0.1:1?port=1&dbname=", "Connection refused (os error 111); is it running, and does DB_URL name its host"),
+        (
+            "localhost:",
+            "127.0.0.1:1?port=1&dbname=",
+            "Connection refused (os error 111); is it running, and does DB_URL name its host",
+        ),
         ("localhost", "host.invalid", "can't be reached: "),
     ];
     for (from, to, message) in rows {

@@ -30,8 +30,11 @@ pub(super) enum Found {
     Other(String),
 }
 
-/// Table, column, types it may have, whether every version has it.
-const ORIGINAL: &[(&str, &[(&str, &[&str], bool)])] = &[
+/// A column, the types it may have, and whether every version has it.
+type Known = (&'static str, &'static [&'static str], bool);
+
+/// Tables that every version of that service has.
+const ORIGINAL: &[(&str, &[Known])] = &[
     (
         "providers",
         &[
@@ -66,9 +69,15 @@ const ORIGINAL: &[(&str, &[(&str, &[&str], bool)])] = &[
 ];
 
 /// Its logs: absent before some version. Their types matter to nobody who only writes text and numbers, save these.
-const LOGS: &[(&str, &[(&str, &[&str], bool)])] = &[
-    ("error_logs", &[("id", INTEGER, true), ("request_id", TEXT, true), ("timestamp", TIME, true), ("error_category", TEXT, true)]),
-    ("request_logs", &[("id", INTEGER, true), ("request_id", TEXT, true), ("timestamp", TIME, true), ("status_code", INTEGER, true)]),
+const LOGS: &[(&str, &[Known])] = &[
+    (
+        "error_logs",
+        &[("id", INTEGER, true), ("request_id", TEXT, true), ("timestamp", TIME, true), ("error_category", TEXT, true)],
+    ),
+    (
+        "request_logs",
+        &[("id", INTEGER, true), ("request_id", TEXT, true), ("timestamp", TIME, true), ("status_code", INTEGER, true)],
+    ),
 ];
 
 /// Columns that the second step adds: somebody else's of that name are in the way.
@@ -142,12 +151,7 @@ pub(super) fn recognise(tables: &Tables) -> Found {
     ))
 }
 
-fn compare(
-    name: &str,
-    columns: &[(&str, &[&str], bool)],
-    table: &BTreeMap<String, Column>,
-    wrong: &mut Vec<String>,
-) {
+fn compare(name: &str, columns: &[Known], table: &BTreeMap<String, Column>, wrong: &mut Vec<String>) {
     for (column, kinds, always) in columns {
         match table.get(*column) {
             Some(found) if kinds.contains(&found.kind.as_str()) => {}
@@ -157,7 +161,8 @@ fn compare(
         }
     }
     // Somebody's own column is no matter, unless rows that do not fill it are refused. Logs are written by name and known whole elsewhere.
-    let known = |column: &str| columns.iter().any(|(name, ..)| *name == column) || LOGS.iter().any(|(log, _)| *log == name);
+    let known =
+        |column: &str| columns.iter().any(|(name, ..)| *name == column) || LOGS.iter().any(|(log, _)| *log == name);
     for (column, found) in table.iter().filter(|(column, found)| found.must_be_given && !known(column)) {
         wrong.push(format!("{name}.{column} ({}) is not known and must not be null", found.kind));
     }
@@ -225,7 +230,8 @@ mod tests {
         assert_eq!(recognise(&tables("llm_proxy_migrations(version int4!); x(y int4)")), Found::Ours);
         assert_eq!(recognise(&tables(VERSION_2)), Found::Original);
         // Somebody's own table, and columns of their own that fill themselves.
-        let more = VERSION_2.replace("is_enabled bool,", "is_enabled bool, owner text, cost int4,") + "recipes(id int4)";
+        let more =
+            VERSION_2.replace("is_enabled bool,", "is_enabled bool, owner text, cost int4,") + "recipes(id int4)";
         assert_eq!(recognise(&tables(&more)), Found::Original);
 
         // changed from, to, what is said
@@ -234,7 +240,11 @@ mod tests {
             ("rate_limit int4, ", "", "credentials.rate_limit is missing"),
             ("credentials(id int4", "credentials(id varchar!", "credentials.id is varchar, not int4 or int8"),
             ("model_mapping jsonb", "model_mapping json", "providers.model_mapping is json, not jsonb"),
-            ("name varchar!", "name varchar!, owner text!", "credentials.owner (text) is not known and must not be null"),
+            (
+                "name varchar!",
+                "name varchar!, owner text!",
+                "credentials.owner (text) is not known and must not be null",
+            ),
             ("name varchar!", "name varchar!, burst int4", "credentials.burst is in the way of our own column"),
             ("schema_migrations(", "audit_log(", "table audit_log is in the way of our own"),
             ("config_version(", "versions(", "there is no table config_version"),

@@ -59,7 +59,9 @@ fn of_server(error: &DbError) -> String {
     let hint = match error.code().code() {
         "28P01" | "28000" => "; are user and password in DB_URL right, and does pg_hba.conf let them in from here?",
         "3D000" => "; create it (`createdb`), or name another one in DB_URL",
-        "42501" => "; the user of DB_URL must be able to read and write the tables, and to create them where migrations are due",
+        "42501" => {
+            "; the user of DB_URL must be able to read and write the tables, and to create them where migrations are due"
+        }
         "3F000" => "; the schema of search_path must exist",
         "53300" => "; it takes no more connections: llm-proxy needs two for each process",
         "53100" => "; free some space on its disk",

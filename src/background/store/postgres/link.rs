@@ -33,8 +33,9 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn new(url: &DbUrl) -> Result<Access, Error> {
         let place = format!("PostgreSQL {}", url.place());
-        let tls = Tls::new(url.tls, url.root_cert.as_deref())
-            .map_err(|why| Error::new(Fault::Unavailable, format!("the store {place} can't be asked over TLS: {why}")))?;
+        let tls = Tls::new(url.tls, url.root_cert.as_deref()).map_err(|why| {
+            Error::new(Fault::Unavailable, format!("the store {place} can't be asked over TLS: {why}"))
+        })?;
         let mut config = Config::new();
         for (host, port) in &url.hosts {
             config.host(host).port(*port);

@@ -54,7 +54,8 @@ pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>
     let transaction = locked(client).await?;
     // Looked at again under the lock: another process may have done it since.
     let state = look(&transaction).await?;
-    let steps: Vec<_> = pending(known, &state)?.into_iter().filter(|step| to.is_none_or(|to| step.version <= to)).collect();
+    let steps: Vec<_> =
+        pending(known, &state)?.into_iter().filter(|step| to.is_none_or(|to| step.version <= to)).collect();
     const TABLE: &str = "CREATE TABLE IF NOT EXISTS llm_proxy_migrations ( \
             version    BIGINT      PRIMARY KEY, \
             name       TEXT        NOT NULL, \
@@ -66,7 +67,8 @@ pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>
     let adopted = state.found == Found::Original;
     for step in &steps {
         transaction.batch_execute(step.up).await?;
-        const LINE: &str = "INSERT INTO llm_proxy_migrations (version, name, checksum, adopted) VALUES ($1::bigint, $2, $3, $4)";
+        const LINE: &str =
+            "INSERT INTO llm_proxy_migrations (version, name, checksum, adopted) VALUES ($1::bigint, $2, $3, $4)";
         let line: &[(&(dyn ToSql + Sync), Type)] = &[
             (&step.version, Type::INT8),
             (&step.name, Type::TEXT),

@@ -101,14 +101,17 @@ impl Postgres {
     }
 
     fn held<'a>(&self, guard: MutexGuard<'a, Option<Live>>) -> Result<Held<'a>, Error> {
-        let lost = |_| Error::new(Fault::Unavailable, format!("the connection to the store {} is lost", self.access.place));
+        let lost =
+            |_| Error::new(Fault::Unavailable, format!("the connection to the store {} is lost", self.access.place));
         MutexGuard::try_map(guard, Option::as_mut).map_err(lost)
     }
 
     fn tell(&self, done: &Done) {
         let place = &self.access.place;
         if done.adopted {
-            tracing::info!("gateway: the store {place} was that of the service before this one; all of its rows are kept");
+            tracing::info!(
+                "gateway: the store {place} was that of the service before this one; all of its rows are kept"
+            );
         }
         if !done.steps.is_empty() {
             tracing::info!("gateway: the store {place} was migrated, steps {:?}", done.steps);
@@ -134,7 +137,9 @@ impl Postgres {
         let answer = patiently(&self.access, read(&mut reader.client, since)).await;
         let read = reader.settle(answer);
         match &read {
-            Ok(Changes::All(Rows { version, .. }) | Changes::Some(Delta { version, .. })) => self.learn(heard, *version),
+            Ok(Changes::All(Rows { version, .. }) | Changes::Some(Delta { version, .. })) => {
+                self.learn(heard, *version)
+            }
             Err(_) => self.news.gap.store(true, Ordering::Relaxed),
         }
         read
@@ -177,7 +182,8 @@ struct Known {
 }
 
 /// What each session is told first. `search_path` is that of the user or of DB_URL's options.
-const SESSION: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
+const SESSION: &str =
+    "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
 
 /// Makes a new connection the reader: with the right tables under it, and listening before anything is read.
 async fn begin(client: &mut Client, migrate: bool) -> Result<Done, Trouble> {
@@ -205,7 +211,8 @@ async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, Trouble> {
 
 /// All of it is as of one moment.
 async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, Trouble> {
-    let moment = client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let moment =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let version = version(&moment).await?;
     // A version that is behind is that of a backup.
     let since = since.filter(|since| (version - REMEMBERED..=version).contains(since));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio_postgres::Client;
 
-use super::super::migrations::POSTGRES;
 use super::super::Error;
+use super::super::migrations::POSTGRES;
 use super::super::schema::{Status, Step};
 use super::adopt::Found;
 use super::link::{Access, News, drive};
@@ -24,7 +24,9 @@ impl Steps {
         let state = migrate::look(&client).await.map_err(|trouble| trouble.explain(&self.0.place))?;
         let note = match &state.found {
             Found::Nothing | Found::Ours => None,
-            Found::Original => Some("the tables are those of the service before this one; `migrate up` takes them over".to_owned()),
+            Found::Original => {
+                Some("the tables are those of the service before this one; `migrate up` takes them over".to_owned())
+            }
             Found::Other(why) => Some(format!("the store {} {why}", self.0.place)),
         };
         let applied = |version| state.applied.iter().any(|step| step.version == version);

@@ -36,7 +36,8 @@ async fn version(transaction: &Transaction<'_>) -> Result<i64, Trouble> {
 
 /// Without that row no change would ever be seen.
 pub(super) fn no_version() -> Trouble {
-    let message = "has lost the row of config_version; put it back: INSERT INTO config_version (id, version) VALUES (1, 1000000)";
+    let message =
+        "has lost the row of config_version; put it back: INSERT INTO config_version (id, version) VALUES (1, 1000000)";
     Trouble::Ours(Error::new(Fault::Unavailable, message))
 }
 

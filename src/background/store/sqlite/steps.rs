@@ -4,21 +4,23 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::super::Error;
 use super::super::migrations::{self, SQLITE};
 use super::super::schema::{Status, Step};
-use super::super::Error;
 use super::file::{self, Trouble};
 
 pub fn status(dir: &Path) -> Result<Status, Error> {
     let applied = match there(dir) {
         Some(path) => {
-            let applied = Connection::open(&path).map_err(Trouble::from).and_then(|connection| file::applied(&connection));
+            let applied =
+                Connection::open(&path).map_err(Trouble::from).and_then(|connection| file::applied(&connection));
             applied.map_err(|trouble| trouble.explain(&path))?
         }
         None => Vec::new(),
     };
     let is_applied = |version| applied.iter().any(|step| step.version == version);
-    let steps = SQLITE.iter().map(|step| Step { version: step.version, name: step.name, applied: is_applied(step.version) });
+    let steps =
+        SQLITE.iter().map(|step| Step { version: step.version, name: step.name, applied: is_applied(step.version) });
     Ok(Status { steps: steps.collect(), note: None })
 }
 
