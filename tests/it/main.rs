@@ -21,3 +21,4 @@ mod shutdown;
 mod store;
 mod support;
 mod tls;
+mod translate;
