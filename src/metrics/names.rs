@@ -41,6 +41,8 @@ counters! {
     Mended              "llm_proxy_mended_requests_total" "Requests sent once more without something that a provider had refused.";
     EarlyStops          "llm_proxy_early_stops_total" "Answers ended by the gateway at a stop sequence that the provider does not know.";
     AnswerOverflow      "llm_proxy_answer_overflow_total" "Whole answers given up because they were larger than the gateway holds for translation.";
+    ReasoningRestored   "llm_proxy_reasoning_restored_total" "Assistant turns that got back the reasoning which the client had left out.";
+    ReplayDropped       "llm_proxy_reasoning_mail_dropped_total" "Turns whose reasoning another core had no room to be told of.";
     BytesIn             "llm_proxy_request_body_bytes_total" "Bytes of request bodies, after decoding.";
     BytesOut            "llm_proxy_response_bytes_total" "Bytes sent to clients.";
 }

@@ -15,6 +15,7 @@ pub mod local;
 pub mod pin;
 pub mod prepare;
 pub mod relay;
+mod replay;
 pub mod reply;
 pub mod request;
 pub mod stamps;

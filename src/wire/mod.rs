@@ -40,6 +40,7 @@ pub mod plan;
 pub mod property;
 pub mod quirks;
 pub mod read;
+pub mod replay;
 pub mod responses;
 pub mod schema;
 pub mod settle;

@@ -10,6 +10,7 @@ use super::event::Note;
 use super::mend::Mend;
 use super::names::ToolTable;
 use super::quirks::{Host, Quirks};
+use super::replay::Memory;
 use crate::json::{RawValue, write};
 
 /// The endpoint of one attempt.
@@ -94,7 +95,7 @@ impl Default for Policy {
 }
 
 /// All that the translation of one request may know beside its body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'c> {
     pub target: Target<'c>,
     pub policy: Policy,
@@ -106,6 +107,8 @@ pub struct Context<'c> {
     pub input_estimate: Option<u64>,
     /// What a refusal of the first try has taught.
     pub mend: Mend,
+    /// Where the reasoning of clients that do not send it back is remembered.
+    pub memory: Option<&'c dyn Memory>,
 }
 
 impl<'c> Context<'c> {
@@ -118,6 +121,7 @@ impl<'c> Context<'c> {
             session: None,
             input_estimate: None,
             mend: Mend::Nothing,
+            memory: None,
         }
     }
 }

@@ -68,6 +68,8 @@ pub struct Boot {
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
     pub strict_translation: bool,
+    /// 0 remembers nothing.
+    pub replay_cache_bytes: usize,
     pub log_level: LevelFilter,
 }
 
@@ -101,6 +103,7 @@ impl Default for Boot {
             max_connections: 65_536,
             max_attempts: 3,
             strict_translation: false,
+            replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
         }
     }

@@ -1,8 +1,10 @@
 //! The body for a provider of another format.
 
+use super::super::replay::Remembered;
 use super::super::request::Exchange;
 use crate::config::snapshot::Provider;
 use crate::error::Error;
+use crate::metrics::names::Counter;
 use crate::route::reach::Reach;
 use crate::wire::envelope::{Family, Scope, model_family};
 use crate::wire::loss::Ledger;
@@ -49,6 +51,7 @@ pub fn body(
         ..provider.dialect.policy
     };
     let input_estimate = estimate(x.body());
+    let memory = Remembered { core: x.core, credential: x.ticket.credential() };
     let context = Context {
         target: target(provider, reach, model),
         policy,
@@ -56,8 +59,10 @@ pub fn body(
         session,
         input_estimate: Some(input_estimate),
         mend,
+        memory: Some(&memory),
     };
     let encoded = translate::request(x.relay.format, x.body(), &context)?;
+    x.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
     let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, mend, input_estimate };
     Ok((translated, encoded.body))
 }

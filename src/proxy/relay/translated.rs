@@ -336,6 +336,9 @@ impl<'p> Relay<'p> {
             // No last chunk: a client that does not read error events sees a broken answer.
             return End::Answered(Next::Close);
         }
+        if let Some(captured) = self.translator.captured() {
+            x.core.replay.put(x.core, x.ticket.credential(), captured);
+        }
         x.ticket.complete(200);
         let out = match self.streams {
             true => {

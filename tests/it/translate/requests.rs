@@ -112,6 +112,48 @@ fn sealed_reasoning_goes_back_to_its_account_alone() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&sent).unwrap()["input"].as_array().unwrap().len(), 3);
 }
 
+/// Most Chat clients drop `reasoning_details`. Whatever core gets the tool's result, the provider gets its thinking back.
+#[test]
+fn reasoning_that_a_client_drops_is_remembered() {
+    let thinking = r#"{"type":"thinking","thinking":"so","signature":"EqQB"}"#;
+    let call = r#"{"type":"tool_use","id":"toolu_1","name":"f","input":{"a":1}}"#;
+    let calls = MESSAGES.answer.replace(r#"{"type":"text","text":"Hello"}"#, &format!("{thinking},{call}"));
+    let calls = calls.replace("end_turn", "tool_use");
+    let fake = Fake::answering(move |_| answer::json(200, &calls));
+    let row = ProviderRow { model_mapping: r#"{"*":"claude-opus-4-6"}"#.into(), ..native(&MESSAGES, "p", &fake) };
+    let gateway = Setup::new()
+        .provider(row)
+        .credential(credential(KEY))
+        .credential(credential("sk-other"))
+        .env("WORKERS", 2)
+        .start();
+    let tools = r#"[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"integer"}}}}}]"#;
+    let ask = |messages: &serde_json::Value| {
+        format!(r#"{{"model":"m","reasoning_effort":"low","tools":{tools},"messages":{messages}}}"#)
+    };
+    let first = serde_json::json!([{"role":"user","content":"hi"}]);
+    let answer = gateway.client().call(CHAT.path, ask(&first)).json();
+    let message = &answer["choices"][0]["message"];
+    assert!(message["reasoning_details"][0].is_object(), "{message}");
+    let second = serde_json::json!([
+        {"role":"user","content":"hi"},
+        {"role":"assistant","content":null,"tool_calls":message["tool_calls"]},
+        {"role":"tool","tool_call_id":message["tool_calls"][0]["id"],"content":"1"},
+    ]);
+    let block: serde_json::Value = serde_json::from_str(thinking).unwrap();
+    for _ in 0..8 {
+        assert_eq!(gateway.client().call(CHAT.path, ask(&second)).status, 200);
+        let sent = fake.requests().pop().unwrap().json();
+        assert_eq!(sent["messages"][1]["content"][0], block, "{sent}");
+    }
+    assert_eq!(gateway.metric("llm_proxy_reasoning_restored_total"), Some(8.0));
+    // It is nobody else's.
+    let mut other = gateway.client();
+    other.ask(&post(CHAT.path).key("sk-other").body(ask(&second)));
+    assert_eq!(other.response().status, 200);
+    assert!(!fake.requests().pop().unwrap().text().contains("EqQB"));
+}
+
 /// Tools together with an effort: the newest models of OpenAI take them on Responses only.
 #[test]
 fn tools_and_thinking_go_where_they_are_taken() {
