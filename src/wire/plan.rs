@@ -301,7 +301,7 @@ impl Reply {
     }
 }
 
-/// Stamps for tests: ids count up, the time stands still.
+/// Stamps for tests and for `llm-proxy translate`: ids count up, the time stands still.
 #[derive(Debug, Default)]
 pub struct TestStamps(pub u64);
 

@@ -97,7 +97,8 @@ fn commands() {
     for block in README.split("```sh\n").skip(1) {
         let block = block.split("```").next().unwrap().replace("\\\n", " ");
         for line in block.lines().filter_map(|line| line.strip_prefix("llm-proxy ")) {
-            let args = line.split_whitespace().map(|arg| arg.trim_matches('\''));
+            let command = line.split(" < ").next().unwrap();
+            let args = command.split_whitespace().map(|arg| arg.trim_matches('\''));
             let output = Command::new(env!("CARGO_BIN_EXE_llm-proxy")).args(args).arg("--help").output().unwrap();
             assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             count += 1;

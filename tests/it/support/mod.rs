@@ -22,10 +22,13 @@
 
 pub mod answer;
 pub mod cert;
+pub mod crossed;
+pub mod demands;
 pub mod fake;
 pub mod gateway;
 pub mod http;
 pub mod link;
+pub mod said;
 pub mod sample;
 
 use std::time::{Duration, Instant};
