@@ -17,6 +17,7 @@ mod readme;
 mod relay;
 mod resources;
 mod routing;
+mod seeds;
 mod shutdown;
 mod store;
 mod support;
