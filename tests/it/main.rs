@@ -8,6 +8,7 @@ mod background;
 mod cli;
 mod corpus;
 mod faults;
+mod fixtures;
 mod flow;
 mod hostile;
 mod http_codec;
