@@ -93,7 +93,8 @@ impl Case {
             Err(error) => {
                 let row = error.kind.row();
                 let status = if self.client == Format::Messages { row.messages_status } else { row.status };
-                return self.agree("refused", &format!("{status} {}: {}", error.param.as_deref().unwrap_or("-"), error.note));
+                return self
+                    .agree("refused", &format!("{status} {}: {}", error.param.as_deref().unwrap_or("-"), error.note));
             }
         };
         if self.sections.contains_key("sent") {
@@ -157,19 +158,33 @@ fn compact(json: &str) -> String {
     out
 }
 
+/// The cases of one direction.
+fn cases(client: Format, provider: Format) -> Vec<Case> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/{client}-{provider}"));
+    let mut paths: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| Case::read(client, provider, path)).collect()
+}
+
+/// Every direction: the client's format, the provider's.
+pub fn directions() -> impl Iterator<Item = (Format, Format)> {
+    let pairs = Format::ALL.into_iter().flat_map(|a| Format::ALL.into_iter().map(move |b| (a, b)));
+    pairs.filter(|(client, provider)| client != provider)
+}
+
+/// The streams of providers among the cases of one direction, with their names.
+pub fn streams(client: Format, provider: Format) -> Vec<(String, String)> {
+    let cases = cases(client, provider).into_iter();
+    cases.filter_map(|mut case| Some((case.name, case.sections.remove("stream")?))).collect()
+}
+
 #[test]
 fn translations_are_as_written() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    for client in Format::ALL {
-        for provider in Format::ALL.into_iter().filter(|provider| *provider != client) {
-            let dir = root.join(format!("{client}-{provider}"));
-            let mut paths: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-            paths.sort();
-            let cases: Vec<Case> = paths.iter().map(|path| Case::read(client, provider, path)).collect();
-            for section in ["sent", "shown", "streamed"] {
-                assert!(cases.iter().any(|case| case.sections.contains_key(section)), "{}: {section}", dir.display());
-            }
-            cases.iter().for_each(Case::check);
+    for (client, provider) in directions() {
+        let cases = cases(client, provider);
+        for section in ["sent", "shown", "streamed"] {
+            assert!(cases.iter().any(|case| case.sections.contains_key(section)), "{client}-{provider}: {section}");
         }
+        cases.iter().for_each(Case::check);
     }
 }

@@ -12,6 +12,7 @@ mod fixtures;
 mod flow;
 mod hostile;
 mod http_codec;
+mod laws;
 mod layering;
 mod mock;
 mod readme;

@@ -18,7 +18,7 @@ pub struct Reading {
 }
 
 /// One item of it. Formats that do not tell items apart (Chat) have one of each kind.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
     Text(String),
     Refusal(String),
