@@ -135,6 +135,18 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     Error::upstream(kind, note).detail(detail)
 }
 
+/// The error behind a body that says nothing in any known shape. A page of HTML is never shown, and of text only the beginning.
+pub fn unreadable(status: u16, body: &[u8]) -> Error {
+    const SHOWN: usize = 200;
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
+        true => format!("upstream returned {status}"),
+        false => format!("upstream returned {status}: {text}"),
+    };
+    Error::upstream(kind_of_status(status), note)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Format, error::read};
@@ -164,6 +176,20 @@ mod tests {
             let read = read(*format, body.as_bytes()).unwrap();
             assert_eq!(kind(*status, &read), *expected, "{body}");
         }
+    }
+
+    #[test]
+    fn pages_are_not_shown() {
+        let rows = [
+            (502, "<html>Bad Gateway</html>", "upstream returned 502"),
+            (502, "", "upstream returned 502"),
+            (503, " no healthy\r\n upstream ", "upstream returned 503: no healthy upstream"),
+        ];
+        for (status, body, note) in rows {
+            assert_eq!(unreadable(status, body.as_bytes()).note, note);
+        }
+        assert_eq!(unreadable(503, &[b'x'; 4096]).note.len(), "upstream returned 503: ".len() + 200);
+        assert_eq!(unreadable(503, b"").kind, Kind::Overloaded);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::Format;
 use super::caps::{Caps, Overrides};
 use super::envelope::{Family, Scope, model_family};
 use super::event::Note;
+use super::mend::Mend;
 use super::names::ToolTable;
 use super::quirks::{Host, Quirks};
 use crate::json::{RawValue, write};
@@ -103,12 +104,21 @@ pub struct Context<'c> {
     pub session: Option<&'c str>,
     /// Estimated input tokens, if known already. Needed for old Claude models when the client gave no `max_tokens`.
     pub input_estimate: Option<u64>,
+    /// What a refusal of the first try has taught.
+    pub mend: Mend,
 }
 
 impl<'c> Context<'c> {
     /// With the default policy and nothing known beside the target.
     pub fn new(target: Target<'c>, client_model: &'c str) -> Context<'c> {
-        Context { target, policy: Policy::default(), client_model, session: None, input_estimate: None }
+        Context {
+            target,
+            policy: Policy::default(),
+            client_model,
+            session: None,
+            input_estimate: None,
+            mend: Mend::Nothing,
+        }
     }
 }
 

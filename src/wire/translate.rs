@@ -39,7 +39,8 @@ pub struct Encoded {
 pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
     let raw = read::body(body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
-    let request = decode(from, raw, &mut ledger)?;
+    let mut request = decode(from, raw, &mut ledger)?;
+    cx.mend.apply(&mut request);
     let mut plan = Plan::new(from, raw, cx);
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);

@@ -24,3 +24,4 @@ mod shutdown;
 mod store;
 mod support;
 mod tls;
+mod translate;

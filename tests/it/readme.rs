@@ -83,7 +83,7 @@ fn headers_that_cross() {
     let rows = rows(section("What crosses the gateway"), "| direction | headers |");
     let [to_provider, to_client] = rows.as_slice() else { panic!("{rows:?}") };
     for name in quoted(to_provider) {
-        assert!(headers::to_upstream(name.as_bytes()), "{name} does not reach the provider");
+        assert!(headers::to_upstream(name.as_bytes(), true), "{name} does not reach the provider");
     }
     for name in quoted(to_client) {
         assert_eq!(headers::to_client(name.as_bytes()), Fate::Forward, "{name}");

@@ -67,6 +67,7 @@ pub struct Boot {
     pub max_connections: usize,
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
+    pub strict_translation: bool,
     pub log_level: LevelFilter,
 }
 
@@ -99,6 +100,7 @@ impl Default for Boot {
             max_head_bytes: 64 << 10,
             max_connections: 65_536,
             max_attempts: 3,
+            strict_translation: false,
             log_level: LevelFilter::INFO,
         }
     }

@@ -11,14 +11,13 @@
 //! long silence and the error event that ends a stream which broke off.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
 use super::super::conn::Next;
 use super::super::endpoint::Operation;
-use super::super::fault;
 use super::super::request::Exchange;
+use super::pace::{self, Pace};
 use super::{Framed, Plan, begin, end_head, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
@@ -32,8 +31,6 @@ use crate::wire::tap::{self, AnyTap, Moment};
 
 /// More than this is not held back for the first content.
 const MAX_HELD: usize = 256 << 10;
-/// A comment line is sent after this much silence, so that proxies on the way do not take the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -134,7 +131,7 @@ impl<'p> Relay<'p> {
             out,
             chunk: None,
             plan,
-            put_back: plan.renamed.then(|| x.model.asked.clone()),
+            put_back: plan.bypass.renamed.then(|| x.model.asked.clone()),
         };
         relay.open_chunk();
         relay
@@ -187,6 +184,7 @@ impl<'p> Relay<'p> {
                 sse::write::comment(&mut self.out, "keep-alive");
                 return Ok(());
             }
+            Moment::Usage if self.plan.bypass.hide_usage => return Ok(()),
             Moment::Content | Moment::Finish | Moment::End => self.phase = Phase::Flowing,
             _ => {}
         }
@@ -237,15 +235,23 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
+    fn pace(&self) -> Pace {
+        match self.phase {
+            Phase::Held => Pace::Held,
+            Phase::Committed => Pace::Committed,
+            Phase::Flowing => Pace::Flowing,
+        }
+    }
+
     /// Waits for the upstream; keeps the client's connection alive meanwhile.
     async fn read(&mut self, x: &mut Exchange<'_>, upstream: &mut Upstream, input: &mut Vec<u8>) -> Read {
-        let silent_at = x.ticket.elapsed_us() + micros(x.silence_limit());
+        let silent_at = pace::silent_at(x);
         // An upstream that never pauses lets no deadline pass.
-        if self.is_overdue(x, silent_at) {
+        if self.pace().is_overdue(x, silent_at) {
             return Read::Broken(Broken::Silent);
         }
         loop {
-            x.client.deadline.set(self.patience(x, silent_at));
+            x.client.deadline.set(self.pace().patience(x, silent_at));
             match x.client.wait(upstream.connection.reader.read(input)).await {
                 Waited::Done(Ok(n)) if n > 0 => return Read::More,
                 Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Read::Ended,
@@ -254,10 +260,10 @@ impl<'p> Relay<'p> {
                 Waited::Gone => return Read::ClientGone,
                 Waited::Expired => {}
             }
-            if self.is_overdue(x, silent_at) {
+            if self.pace().is_overdue(x, silent_at) {
                 return Read::Broken(Broken::Silent);
             }
-            if self.phase == Phase::Held && x.ticket.elapsed_us() < micros(x.core.boot().commit_after) {
+            if self.phase == Phase::Held && !pace::must_commit(x) {
                 continue;
             }
             // Between two events: incomplete ones are never passed on.
@@ -269,27 +275,6 @@ impl<'p> Relay<'p> {
                 return Read::ClientGone;
             }
         }
-    }
-
-    /// There is no more time to wait for the next event, or for the first content.
-    fn is_overdue(&self, x: &Exchange<'_>, silent_at: u64) -> bool {
-        let now = x.ticket.elapsed_us();
-        let is_late = self.phase != Phase::Flowing && x.core.boot().ttft_timeout.is_some_and(|t| now >= micros(t));
-        x.core.stopping() || now >= silent_at || is_late
-    }
-
-    /// How long to wait before something must be done.
-    fn patience(&self, x: &Exchange<'_>, silent_at: u64) -> Duration {
-        let now = x.ticket.elapsed_us();
-        let until = |at: u64| Duration::from_micros(at.saturating_sub(now));
-        let boot = x.core.boot();
-        let step = match self.phase {
-            Phase::Held => until(micros(boot.commit_after)),
-            Phase::Committed | Phase::Flowing => KEEP_ALIVE,
-        };
-        let first = boot.ttft_timeout.filter(|_| self.phase != Phase::Flowing);
-        let first = first.map_or(Duration::MAX, |limit| until(micros(limit)));
-        until(silent_at).min(step).min(first)
     }
 
     /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.
@@ -385,7 +370,7 @@ fn renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, at
 /// What an error event says, as an error of ours.
 fn told(format: Format, data: &[u8]) -> Error {
     match wire::error::read(format, data) {
-        Some(said) => fault::of_event(&said),
+        Some(said) => wire::fault::error(None, &said),
         None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
     }
 }
@@ -407,8 +392,4 @@ fn explain(x: &Exchange<'_>, provider: &str, broken: Broken) -> Error {
             Error::upstream(Kind::UpstreamFault, note).detail(why)
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

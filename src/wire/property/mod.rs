@@ -52,7 +52,9 @@ pub fn peek_is_validate(body: &[u8]) {
 pub fn splice_keeps_the_rest(body: &[u8]) {
     let Ok(before) = peek(body) else { return };
     let mut splice = Splice::new();
-    splice.ask_usage(body, &before);
+    if !before.include_usage {
+        splice.ask_usage(body, before.stream_options.clone().map(|(_, at)| at));
+    }
     splice.model(&before, "up/\"x\"");
     let mut out = Vec::new();
     splice.apply(body, &mut out);
