@@ -15,6 +15,7 @@ mod http_codec;
 mod laws;
 mod layering;
 mod mock;
+mod properties;
 mod readme;
 mod relay;
 mod resources;

@@ -508,3 +508,85 @@ fn property_27_call_ids() {
         }
     }
 }
+
+/// What Chat and Responses share beyond the list of 11.
+#[test]
+fn property_13_what_the_two_formats_of_openai_share() {
+    let body = json!({
+        "model": "asked",
+        "messages": [
+            {"role": "user", "content": "u"},
+            {"role": "assistant", "content": null, "refusal": "No."},
+            {"role": "user", "content": "Patch it"},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "custom", "custom": {"name": "patch", "input": "*** Begin\n\"x\""}}]},
+            {"role": "tool", "tool_call_id": "call_1", "content": "done"},
+        ],
+        "tools": [
+            {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}, "additionalProperties": false}, "strict": true}},
+            {"type": "custom", "custom": {"name": "patch", "description": "Patches.", "format": {"type": "grammar", "grammar": {"syntax": "lark", "definition": "start: /x/"}}}},
+        ],
+        "tool_choice": {"type": "custom", "custom": {"name": "patch"}},
+        "verbosity": "low",
+        "reasoning_effort": "medium",
+        "metadata": {"run": "7"},
+        "prompt_cache_key": "k",
+        "safety_identifier": "s",
+        "service_tier": "flex",
+        "store": false,
+    });
+    let send = |from: Format, to: Format, body: &str| {
+        let target = Target::new(to, Host::OpenAi, "gpt-5.2", "p", &Overrides::default());
+        let sent = translate::request(from, body.as_bytes(), &Context::new(target, "asked")).unwrap();
+        assert_eq!(sent.ledger.losses().count(), 0, "{:?}", sent.ledger.dropped_header());
+        String::from_utf8(sent.body).unwrap()
+    };
+    let there = send(Format::Chat, Format::Responses, &body.to_string());
+    let back: Value = serde_json::from_str(&send(Format::Responses, Format::Chat, &there)).unwrap();
+    for key in [
+        "tools",
+        "tool_choice",
+        "verbosity",
+        "reasoning_effort",
+        "metadata",
+        "prompt_cache_key",
+        "safety_identifier",
+        "service_tier",
+    ] {
+        assert_eq!(back[key], body[key], "{key}");
+    }
+    let messages = back["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 5, "{messages:?}");
+    assert!(messages[1].to_string().contains(r#""refusal":"No.""#), "{}", messages[1]);
+    assert_eq!(messages[3]["tool_calls"], body["messages"][3]["tool_calls"]);
+}
+
+/// Namespaces are flattened towards Chat, by one name in tools, history and choice; custom tools are functions where the host has none.
+#[test]
+fn property_14_namespaces_and_custom_tools() {
+    let body = json!({
+        "model": "asked",
+        "input": [
+            {"role": "user", "content": "u"},
+            {"type": "function_call", "call_id": "call_1", "namespace": "fs", "name": "read", "arguments": "{}"},
+            {"type": "custom_tool_call", "call_id": "call_2", "name": "patch", "input": "a\n\"b\""},
+            {"type": "function_call_output", "call_id": "call_1", "output": "1"},
+            {"type": "custom_tool_call_output", "call_id": "call_2", "output": "2"},
+        ],
+        "tools": [
+            {"type": "namespace", "name": "fs", "tools": [{"type": "function", "name": "read", "parameters": {"type": "object"}, "strict": false}]},
+            {"type": "custom", "name": "patch"},
+        ],
+    });
+    let target = Target::new(Format::Chat, Host::Unknown, "m", "p", &Overrides::default());
+    let there =
+        translate::request(Format::Responses, body.to_string().as_bytes(), &Context::new(target, "asked")).unwrap();
+    let there: Value = serde_json::from_slice(&there.body).unwrap();
+    let names = |list: &Value| -> Vec<Value> {
+        list.as_array().unwrap().iter().map(|tool| tool["function"]["name"].clone()).collect()
+    };
+    assert_eq!(names(&there["tools"]), ["fs__read", "patch"]);
+    let calls = &there["messages"][1]["tool_calls"];
+    assert_eq!(names(calls), ["fs__read", "patch"]);
+    assert_eq!(arguments(&calls[1]["function"]["arguments"]), json!({"input": "a\n\"b\""}));
+    assert_eq!((&there["messages"][2]["content"], &there["messages"][3]["content"]), (&json!("1"), &json!("2")));
+}
