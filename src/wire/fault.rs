@@ -6,6 +6,16 @@
 use super::error::ReadError;
 use crate::error::{Error, Kind};
 use crate::json::RawStr;
+use crate::json::scan::{Fault, ScanError};
+
+/// An event of a provider's stream that is not JSON. One that ends inside a value was cut: the stream broke off there.
+pub fn not_json(fault: ScanError) -> Error {
+    let (kind, note) = match fault.what {
+        Fault::Eof => (Kind::UpstreamTruncated, "the upstream closed the stream inside an event"),
+        _ => (Kind::UpstreamFault, "the upstream's stream holds an event that is not JSON"),
+    };
+    Error::upstream(kind, note).detail(fault)
+}
 
 /// Longest message passed on, in characters.
 const MESSAGE_MAX: usize = 2000;
