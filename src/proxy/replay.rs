@@ -130,10 +130,11 @@ mod tests {
         assert!(!inner.by_key.contains_key(&0) && inner.bytes <= most);
         // Written again, it is as young as its last writing.
         inner.put(letter(1, 100, 5), most);
+        inner.put(letter(9, 100, 6), most);
         assert!(inner.by_key.contains_key(&1) && !inner.by_key.contains_key(&2));
-        inner.expire(LIFE + 4);
-        assert_eq!(inner.by_key.keys().collect::<Vec<_>>(), [&1]);
         inner.expire(LIFE + 6);
+        assert_eq!(inner.by_key.keys().collect::<Vec<_>>(), [&9]);
+        inner.expire(LIFE + 7);
         assert!(inner.by_key.is_empty() && inner.order.is_empty() && inner.bytes == 0);
     }
 

@@ -420,13 +420,16 @@ fn messages_whole(body: RawValue<'_>) -> Reading {
 
 // --- Responses
 
+/// Item, kind of delta, index.
+type PartKey = (u64, Vec<u8>, u64);
+
 #[derive(Debug, Default)]
 struct ResponsesReader {
     number: u64,
     /// Id of each item that was added, and the item once it is done.
     items: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// Parts that are open: item, kind of delta, index; and their text.
-    parts: Vec<((u64, Vec<u8>, u64), Vec<u8>)>,
+    /// Parts that are open, and their text.
+    parts: Vec<(PartKey, Vec<u8>)>,
     reading: Reading,
 }
 
