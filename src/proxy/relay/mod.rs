@@ -1,6 +1,7 @@
 //! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format byte for byte, those of another format
 //! [`translated`].
 
+mod outlet;
 mod pace;
 pub mod stream;
 pub mod translated;

@@ -17,8 +17,9 @@ use super::super::client::Waited;
 use super::super::conn::Next;
 use super::super::endpoint::Operation;
 use super::super::request::Exchange;
+use super::outlet::Outlet;
 use super::pace::{self, Pace};
-use super::{Framed, Plan, begin, end_head, tokens};
+use super::{Framed, Plan, begin, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
 use crate::metrics::names::Counter;
@@ -58,10 +59,7 @@ struct Relay<'p> {
     /// The stream is an answer of a model.
     generates: bool,
     phase: Phase,
-    framed: Framed,
-    /// For the client: the head while the phase is `Held`, then what has come since the last write.
-    out: Vec<u8>,
-    chunk: Option<write::OpenChunk>,
+    outlet: Outlet,
     plan: &'p Plan<'p>,
     /// The model's name as the client knows it, JSON-quoted, if it must be put back.
     put_back: Option<String>,
@@ -80,7 +78,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         if ended {
             return Box::pin(relay.end(x, upstream, None)).await;
         }
-        if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
+        if relay.phase == Phase::Held && relay.outlet.buf.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
             relay.phase = Phase::Committed;
         }
@@ -118,8 +116,7 @@ impl<'p> Relay<'p> {
         begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
-        end_head(&mut out, framed);
-        let mut relay = Relay {
+        Relay {
             decoder: BodyDecoder::new(upstream.head.framing),
             framer: Framer::default(),
             tap: AnyTap::new(x.relay.format),
@@ -127,25 +124,9 @@ impl<'p> Relay<'p> {
             generates,
             // Only of answers of a model is it known which events carry text.
             phase: if generates { Phase::Held } else { Phase::Flowing },
-            framed,
-            out,
-            chunk: None,
+            outlet: Outlet::new(out, framed),
             plan,
             put_back: plan.bypass.renamed.then(|| x.model.asked.clone()),
-        };
-        relay.open_chunk();
-        relay
-    }
-
-    fn open_chunk(&mut self) {
-        if self.framed == Framed::Chunked && self.chunk.is_none() {
-            self.chunk = Some(write::chunk_begin(&mut self.out));
-        }
-    }
-
-    fn close_chunk(&mut self) {
-        if let Some(chunk) = self.chunk.take() {
-            write::chunk_finish(&mut self.out, chunk);
         }
     }
 
@@ -174,14 +155,14 @@ impl<'p> Relay<'p> {
 
     fn block(&mut self, block: &sse::Block<'_>) -> Result<(), Broken> {
         let Some(frame) = &block.frame else {
-            self.out.extend_from_slice(block.raw);
+            self.outlet.buf.extend_from_slice(block.raw);
             return Ok(());
         };
         match self.tap.frame(frame) {
             Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
             // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
             Moment::KeepAlive => {
-                sse::write::comment(&mut self.out, "keep-alive");
+                sse::write::comment(&mut self.outlet.buf, "keep-alive");
                 return Ok(());
             }
             Moment::Usage if self.plan.bypass.hide_usage => return Ok(()),
@@ -189,8 +170,8 @@ impl<'p> Relay<'p> {
             _ => {}
         }
         match self.put_back.as_deref().and_then(|name| Some((name, tap::model_range(self.format, frame.data)?))) {
-            None => self.out.extend_from_slice(block.raw),
-            Some((name, at)) => renamed(&mut self.out, block, frame, at, name),
+            None => self.outlet.buf.extend_from_slice(block.raw),
+            Some((name, at)) => renamed(&mut self.outlet.buf, block, frame, at, name),
         }
         Ok(())
     }
@@ -211,28 +192,16 @@ impl<'p> Relay<'p> {
         self.block(&block)?;
         if self.generates && !self.is_over() && !proper {
             // An error event will follow, and must not become a part of this one.
-            self.out.extend_from_slice(b"\n\n");
+            self.outlet.buf.extend_from_slice(b"\n\n");
         }
         Ok(true)
     }
 
-    /// Sends what is ready.
     async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
-        self.close_chunk();
-        if !self.out.is_empty() {
-            let out = std::mem::take(&mut self.out);
-            x.ticket.complete(200);
-            x.ticket.sent(out.len());
-            match x.client.send(out).await {
-                Ok(out) => self.out = out,
-                Err(_) => {
-                    self.settle(x);
-                    return Err(End::ClientGone);
-                }
-            }
-        }
-        self.open_chunk();
-        Ok(())
+        self.outlet.flush(x).await.map_err(|_| {
+            self.settle(x);
+            End::ClientGone
+        })
     }
 
     fn pace(&self) -> Pace {
@@ -269,7 +238,7 @@ impl<'p> Relay<'p> {
             // Between two events: incomplete ones are never passed on.
             match self.phase {
                 Phase::Held => self.phase = Phase::Committed,
-                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.out, "keep-alive"),
+                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.outlet.buf, "keep-alive"),
             }
             if self.flush(x).await.is_err() {
                 return Read::ClientGone;
@@ -292,10 +261,6 @@ impl<'p> Relay<'p> {
         if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
-        self.close_chunk();
-        if self.framed == Framed::Chunked {
-            write::last_chunk(&mut self.out);
-        }
         self.settle(x);
         x.ticket.complete(200);
         if self.tap.seen().failed {
@@ -304,7 +269,7 @@ impl<'p> Relay<'p> {
             x.ticket.truncated(Kind::UpstreamTruncated);
         }
         upstream.settle(x, &self.decoder);
-        End::Answered(x.finish(self.out).await)
+        End::Answered(x.finish(self.outlet.finish()).await)
     }
 
     /// The stream broke. Before anything was sent this is a failed attempt; after that the client is told in its own format.
@@ -316,7 +281,7 @@ impl<'p> Relay<'p> {
         }
         tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
         // Only whole events were passed on, so the stream stands between two.
-        wire::error::event(x.relay.format, &mut self.out, &error, x.ticket.request_id());
+        wire::error::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());
         let kind = error.kind;
         if self.flush(x).await.is_err() {
             return End::ClientGone;

@@ -18,6 +18,7 @@ use super::super::prepare::Translated;
 use super::super::reply;
 use super::super::request::Exchange;
 use super::super::stamps::CoreStamps;
+use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::{Framed, end_head, is_stream, line, tokens};
 use crate::error::{Error, Kind};
@@ -49,18 +50,29 @@ enum Source {
     Whole(Vec<u8>),
 }
 
+/// What the client gets.
+enum To {
+    Stream(Outlet),
+    /// The body, sent when it is complete.
+    Whole(Vec<u8>),
+}
+
+impl To {
+    fn buf(&mut self) -> &mut Vec<u8> {
+        match self {
+            To::Stream(outlet) => &mut outlet.buf,
+            To::Whole(body) => body,
+        }
+    }
+}
+
 struct Relay<'p> {
     decoder: BodyDecoder,
     source: Source,
     translator: Translator,
     plan: &'p Plan<'p>,
     ledger: Ledger,
-    /// The client gets a stream.
-    streams: bool,
-    framed: Framed,
-    /// For the client of a stream: the head until it was sent, then what has come since the last write. Of a whole answer its body.
-    out: Vec<u8>,
-    chunk: Option<write::OpenChunk>,
+    outlet: To,
     /// Bytes of a whole answer so far.
     size: usize,
 }
@@ -124,48 +136,16 @@ impl<'p> Relay<'p> {
             true => Source::Events(Framer::default()),
             false => Source::Whole(Vec::new()),
         };
-        let framed = Framed::unknown(x.terms.version);
-        let mut relay = Relay {
-            decoder: BodyDecoder::new(upstream.head.framing),
-            source,
-            translator: Translator::new(reply),
-            plan,
-            ledger,
-            streams,
-            framed,
-            out: Vec::new(),
-            chunk: None,
-            size: 0,
+        let outlet = match streams {
+            true => To::Stream(open_stream(x, upstream, plan, &ledger)),
+            false => To::Whole(Vec::new()),
         };
-        if streams {
-            relay.out.reserve(upstream.bytes.len() + 1024);
-            begin(
-                &mut relay.out,
-                x,
-                (200, framed),
-                (&upstream.head, &upstream.bytes),
-                plan.pooled,
-                Some(&relay.ledger),
-            );
-            write::static_header(&mut relay.out, "content-type", "text/event-stream; charset=utf-8");
-            write::static_header(&mut relay.out, "cache-control", "no-cache");
-            write::static_header(&mut relay.out, "x-accel-buffering", "no");
-            end_head(&mut relay.out, framed);
-            relay.open_chunk();
-        }
-        relay
+        let (decoder, translator) = (BodyDecoder::new(upstream.head.framing), Translator::new(reply));
+        Relay { decoder, source, translator, plan, ledger, outlet, size: 0 }
     }
 
-    fn open_chunk(&mut self) {
-        if self.streams && self.framed == Framed::Chunked && self.chunk.is_none() {
-            self.chunk = Some(write::chunk_begin(&mut self.out));
-        }
-    }
-
-    fn close_chunk(&mut self) {
-        if let Some(chunk) = self.chunk.take() {
-            write::chunk_finish(&mut self.out, chunk);
-        }
+    fn streams(&self) -> bool {
+        matches!(self.outlet, To::Stream(_))
     }
 
     /// Takes in what the upstream sent. True at the end of the body. An error is one that the client has not been told of. What comes behind
@@ -186,7 +166,7 @@ impl<'p> Relay<'p> {
     }
 
     fn data(&mut self, data: &[u8]) -> Result<(), Error> {
-        if !self.streams || matches!(self.source, Source::Whole(_)) {
+        if !self.streams() || matches!(self.source, Source::Whole(_)) {
             self.size += data.len();
             if self.size > MAX_WHOLE {
                 let note = format!("provider `{}` sent an answer of more than {MAX_WHOLE} bytes", self.plan.provider);
@@ -210,11 +190,11 @@ impl<'p> Relay<'p> {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let error = malformed(self.plan.provider, &error);
-                    return self.translator.fail(error, &mut self.out);
+                    return self.translator.fail(error, self.outlet.buf());
                 }
             };
             if let Some(frame) = block.frame {
-                self.translator.frame(frame, &mut self.out)?;
+                self.translator.frame(frame, self.outlet.buf())?;
             }
         }
     }
@@ -223,26 +203,26 @@ impl<'p> Relay<'p> {
     fn end(&mut self) -> Result<(), Error> {
         match &mut self.source {
             Source::Whole(body) => {
-                self.translator.body(body, &mut self.out)?;
+                self.translator.body(body, self.outlet.buf())?;
             }
             Source::Events(framer) => {
                 if let Some(Block { frame: Some(frame), .. }) = framer.finish()
                     && (frame.data.trim_ascii() == b"[DONE]" || scan::validate(frame.data).is_ok())
                 {
-                    self.translator.frame(frame, &mut self.out)?;
+                    self.translator.frame(frame, self.outlet.buf())?;
                 }
             }
         }
-        self.translator.end(&mut self.out)
+        self.translator.end(self.outlet.buf())
     }
 
     /// The exchange failed below the format.
     fn fail(&mut self, error: Error) -> Result<(), Error> {
-        self.translator.fail(error, &mut self.out)
+        self.translator.fail(error, self.outlet.buf())
     }
 
     fn pace(&self) -> Pace {
-        match (self.streams, self.translator.phase()) {
+        match (self.streams(), self.translator.phase()) {
             (false, _) => Pace::Whole,
             (true, Phase::Waiting) => Pace::Held,
             (true, Phase::Committed | Phase::Over) => Pace::Flowing,
@@ -278,7 +258,7 @@ impl<'p> Relay<'p> {
                 Pace::Committed | Pace::Flowing => !self.pace().is_overdue(x, silent_at),
                 Pace::Whole => false,
             };
-            if due && self.translator.wait(&mut self.out) && self.flush(x).await.is_err() {
+            if due && self.translator.wait(self.outlet.buf()) && self.flush(x).await.is_err() {
                 return Ok(Read::ClientGone);
             }
         }
@@ -294,21 +274,12 @@ impl<'p> Relay<'p> {
 
     /// Sends what is ready of a stream.
     async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
-        self.close_chunk();
-        if !self.out.is_empty() {
-            let out = std::mem::take(&mut self.out);
-            x.ticket.complete(200);
-            x.ticket.sent(out.len());
-            match x.client.send(out).await {
-                Ok(out) => self.out = out,
-                Err(_) => {
-                    self.settle(x);
-                    return Err(End::ClientGone);
-                }
-            }
-        }
-        self.open_chunk();
-        Ok(())
+        let To::Stream(outlet) = &mut self.outlet else { return Ok(()) };
+        let sent = outlet.flush(x).await;
+        sent.map_err(|_| {
+            self.settle(x);
+            End::ClientGone
+        })
     }
 
     /// Nothing was sent: a failed attempt.
@@ -340,15 +311,9 @@ impl<'p> Relay<'p> {
             x.core.replay.put(x.core, x.ticket.credential(), captured);
         }
         x.ticket.complete(200);
-        let out = match self.streams {
-            true => {
-                self.close_chunk();
-                if self.framed == Framed::Chunked {
-                    write::last_chunk(&mut self.out);
-                }
-                std::mem::take(&mut self.out)
-            }
-            false => self.whole(x, &upstream),
+        let out = match std::mem::replace(&mut self.outlet, To::Whole(Vec::new())) {
+            To::Stream(outlet) => outlet.finish(),
+            To::Whole(body) => self.whole(x, &upstream, &body),
         };
         x.ticket.sent(out.len());
         if x.client.send(out).await.is_err() {
@@ -359,13 +324,13 @@ impl<'p> Relay<'p> {
         End::Answered(next)
     }
 
-    fn whole(&self, x: &mut Exchange<'_>, upstream: &Upstream) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.out.len() + 1024);
-        let framed = Framed::Length(self.out.len() as u64);
+    fn whole(&self, x: &mut Exchange<'_>, upstream: &Upstream, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(body.len() + 1024);
+        let framed = Framed::Length(body.len() as u64);
         begin(&mut out, x, (200, framed), (&upstream.head, &upstream.bytes), self.plan.pooled, Some(&self.ledger));
         write::static_header(&mut out, "content-type", "application/json");
         end_head(&mut out, framed);
-        out.extend_from_slice(&self.out);
+        out.extend_from_slice(body);
         out
     }
 
@@ -403,6 +368,16 @@ impl<'p> Relay<'p> {
             x.core.metrics.add(Counter::TranslationOddities, u64::from(n));
         }
     }
+}
+
+fn open_stream(x: &mut Exchange<'_>, upstream: &Upstream, plan: &Plan<'_>, ledger: &Ledger) -> Outlet {
+    let framed = Framed::unknown(x.terms.version);
+    let mut head = Vec::with_capacity(upstream.bytes.len() + 1024);
+    begin(&mut head, x, (200, framed), (&upstream.head, &upstream.bytes), plan.pooled, Some(ledger));
+    write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
+    write::static_header(&mut head, "cache-control", "no-cache");
+    write::static_header(&mut head, "x-accel-buffering", "no");
+    Outlet::new(head, framed)
 }
 
 /// Marks the error of [`MAX_WHOLE`].
