@@ -128,7 +128,8 @@ fn bytes(raw: &RawValue) -> Result<Vec<u8>, String> {
 
 fn result(id: Option<&RawValue>, done: Done) -> Told<'_> {
     let text = String::from_utf8_lossy(&done.body).into_owned();
-    let body = match serde_json::from_str::<Box<RawValue>>(&text) {
+    // In JSON a line break stands between values alone, and here it would end the line.
+    let body = match serde_json::from_str::<Box<RawValue>>(&text.replace(['\n', '\r'], " ")) {
         Ok(json) => Body::Json(json),
         Err(_) => Body::Text(text),
     };

@@ -17,14 +17,17 @@ mod items;
 mod tests;
 
 use self::items::Item;
-use crate::json::RawStr;
+use crate::json::{RawStr, RawValue};
 use crate::wire::event::{Event, Finish, Note, Reason, Status};
-use crate::wire::plan::Reply;
+use crate::wire::plan::{Reply, one_line};
 use crate::wire::text::Text;
 use crate::wire::usage::Usage;
 
 /// Where shaped events go: an encoder or a fold.
 pub type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
+
+/// The tiers of OpenAI and Anthropic. Hosts have others (Groq: `on_demand`), on which typed clients fail.
+const TIERS: &[&str] = &["auto", "default", "flex", "scale", "priority", "fast", "standard", "batch"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
@@ -82,7 +85,8 @@ impl Shape {
                 self.usage = Some(usage);
                 out(Event::Usage(usage), reply);
             }
-            (_, Event::Tier(tier)) => out(Event::Tier(tier), reply),
+            (_, Event::Tier(tier)) if TIERS.iter().any(|known| tier.eq_str(known)) => out(Event::Tier(tier), reply),
+            (_, Event::Tier(_)) => {}
             (Phase::Before, Event::Start { id, model }) => {
                 self.phase = Phase::Live;
                 out(Event::Start { id, model }, reply);
@@ -110,7 +114,11 @@ impl Shape {
                 self.sent += raw.len() as u64;
                 self.pass(event, reply, out);
             }
-            Event::Cite { .. } | Event::Logprobs { .. } => self.pass(event, reply, out),
+            Event::Cite { .. } => self.pass(event, reply, out),
+            Event::Logprobs { ix, raw } => {
+                let line = one_line(raw.bytes());
+                self.pass(Event::Logprobs { ix, raw: RawValue::new(&line) }, reply, out);
+            }
             Event::Close { ix, status } => self.close(ix, status, reply, out),
             Event::Finish(finish) => self.finish(finish, reply, out),
             // An end without a finish: a whole answer that did not say why it ended.

@@ -9,6 +9,7 @@ use super::{Place, Ran, ran};
 
 const ASKED: &str =
     r#"{"model":"m","seed":7,"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]}"#;
+const SPREAD: &str = "{\"model\":\"m\",\"messages\":[],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\n\"type\":\"object\",\r\n\"properties\":{}}}}]}";
 const SAID: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}"#;
 
 fn translate(args: &[&str], stdin: &str) -> Ran {
@@ -114,6 +115,8 @@ fn many_at_once() {
         json!({"kind": "response", "from": "messages", "to": "chat", "out": "stream", "body": SAID}),
         json!({"kind": "response", "from": "messages", "to": "chat", "status": 500, "body": "<html>"}),
         json!({"kind": "stream", "from": "chat", "to": "messages", "host": "vllm", "body": ""}),
+        // Schemas go on as they are, but not over the end of a line.
+        json!({"kind": "request", "from": "chat", "to": "messages", "body": SPREAD}),
     ];
     let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let ran = translate(&["batch"], &input);
@@ -131,6 +134,7 @@ fn many_at_once() {
     );
     assert!(got[2]["body"].as_str().unwrap().ends_with("data: [DONE]\n\n"));
     assert_eq!((&got[3]["status"], &got[3]["error"]), (&json!(502), &json!("upstream: upstream returned 500")));
+    assert_eq!(got[5]["body"]["tools"][0]["input_schema"]["properties"], json!({}));
     assert_eq!((&got[4]["status"], &got[4]["body"]["type"]), (&json!(502), &json!("error")));
 
     for (line, message) in [
