@@ -12,6 +12,7 @@ mod flow;
 mod hostile;
 mod http_codec;
 mod layering;
+mod matrix;
 mod mock;
 mod readme;
 mod relay;
