@@ -53,6 +53,9 @@ struct Add {
     /// Serve MODEL, under the name UPSTREAM_MODEL; may be repeated. Without it, every model is served under its own name
     #[arg(long, value_name = "MODEL=UPSTREAM_MODEL", value_parser = pair)]
     map: Vec<(String, String)>,
+    /// A JSON object of extras, such as {"formats":["chat","responses"],"host":"vllm"}
+    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    params: String,
 }
 
 const ADD_EXAMPLES: &str = "\
@@ -123,7 +126,7 @@ impl Add {
             api_key: api_key.into(),
             model_mapping: format!("{{{}}}", pairs.join(",")),
             weight: i64::from(self.weight),
-            provider_params: "{}".to_owned(),
+            provider_params: self.params,
             lua_script: None,
             is_enabled: true,
         })

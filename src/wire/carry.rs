@@ -31,19 +31,22 @@ pub fn opaque_of<'a>(
         let opaque = Opaque { family: native.0, scope: None, seal: native.1, bytes: opaque.into() };
         return ReasoningItem { id, parts: shown, opaque: vec![opaque], details: None };
     }
-    match envelope::parse(opaque) {
-        Some(Envelope { family, scope, seal, id, text, sealed }) => ReasoningItem {
-            id: (!id.is_empty()).then_some(id),
-            parts: if text.is_empty() {
-                Vec::new()
-            } else {
-                vec![ReasoningPart { kind: ReasoningKind::Summary, text }]
-            },
-            opaque: vec![Opaque { family, scope: Some(scope), seal, bytes: sealed }],
-            details: None,
-        },
-        // Damaged: neither state nor text can be trusted to belong together.
-        None => ReasoningItem::default(),
+    // Damaged: neither state nor text can be trusted to belong together.
+    envelope::parse(opaque).map(restored).unwrap_or_default()
+}
+
+/// The provider's own item.
+pub fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
+    let Envelope { family, scope, seal, id, text, sealed } = envelope;
+    let parts = match text.is_empty() {
+        true => Vec::new(),
+        false => vec![ReasoningPart { kind: ReasoningKind::Summary, text }],
+    };
+    ReasoningItem {
+        id: (!id.is_empty()).then_some(id),
+        parts,
+        opaque: vec![Opaque { family, scope: Some(scope), seal, bytes: sealed }],
+        details: None,
     }
 }
 

@@ -9,8 +9,10 @@ use super::Format;
 use super::caps::{Caps, Overrides};
 use super::envelope::{Family, Scope, model_family};
 use super::event::Note;
+use super::mend::Mend;
 use super::names::ToolTable;
 use super::quirks::{Host, Quirks};
+use super::replay::Memory;
 use crate::json::{RawValue, write};
 
 /// The endpoint of one attempt.
@@ -95,7 +97,7 @@ impl Default for Policy {
 }
 
 /// All that the translation of one request may know beside its body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'c> {
     pub target: Target<'c>,
     pub policy: Policy,
@@ -105,12 +107,24 @@ pub struct Context<'c> {
     pub session: Option<&'c str>,
     /// Estimated input tokens, if known already. Needed for old Claude models when the client gave no `max_tokens`.
     pub input_estimate: Option<u64>,
+    /// What a refusal of the first try has taught.
+    pub mend: Mend,
+    /// Where the reasoning of clients that do not send it back is remembered.
+    pub memory: Option<&'c dyn Memory>,
 }
 
 impl<'c> Context<'c> {
     /// With the default policy and nothing known beside the target.
     pub fn new(target: Target<'c>, client_model: &'c str) -> Context<'c> {
-        Context { target, policy: Policy::default(), client_model, session: None, input_estimate: None }
+        Context {
+            target,
+            policy: Policy::default(),
+            client_model,
+            session: None,
+            input_estimate: None,
+            mend: Mend::Nothing,
+            memory: None,
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub mod sample;
 use std::time::{Duration, Instant};
 
 pub use fake::{Conn, Fake, Request};
-pub use gateway::{Ended, Gateway, KEY, Setup, anthropic, chat, credential, provider, responses};
+pub use gateway::{Ended, Gateway, KEY, Setup, anthropic, chat, credential, every_format, provider, responses};
 pub use http::{Client, Outgoing, Response, get, post};
 pub use link::End;
 

@@ -1,5 +1,10 @@
 //! Laws that hold for any bytes, as functions that panic where one does not: the bodies of fuzz targets and of property tests.
 
+pub mod answer;
+pub mod conversation;
+pub mod reading;
+pub mod request;
+
 use super::peek::{PeekError, peek};
 use super::splice::Splice;
 use super::tap::{self, AnyTap, Moment};
@@ -7,6 +12,23 @@ use super::{Format, error};
 use crate::json::scan::{self, Fault};
 use crate::json::{RawKind, RawValue};
 use crate::sse::Framer;
+
+/// The property of the fuzz target `wire_request`: whatever reads a client's body.
+pub fn check_request(input: &[u8]) {
+    if let Some((_, body)) = input.split_first_chunk::<4>() {
+        peek_is_validate(body);
+        splice_keeps_the_rest(body);
+    }
+    request::check(input);
+}
+
+/// The property of the fuzz target `wire_stream`: whatever reads a provider's answer.
+pub fn check_stream(input: &[u8]) {
+    if let Some((_, stream)) = input.split_first_chunk::<4>() {
+        tap_bears_anything(stream);
+    }
+    answer::check(input);
+}
 
 /// [`peek`] accepts exactly the objects that [`scan::validate`] accepts and whose few fields have the right type.
 pub fn peek_is_validate(body: &[u8]) {
@@ -30,7 +52,9 @@ pub fn peek_is_validate(body: &[u8]) {
 pub fn splice_keeps_the_rest(body: &[u8]) {
     let Ok(before) = peek(body) else { return };
     let mut splice = Splice::new();
-    splice.ask_usage(body, &before);
+    if !before.include_usage {
+        splice.ask_usage(body, before.stream_options.clone().map(|(_, at)| at));
+    }
     splice.model(&before, "up/\"x\"");
     let mut out = Vec::new();
     splice.apply(body, &mut out);
