@@ -14,6 +14,7 @@ mod hostile;
 mod http_codec;
 mod laws;
 mod layering;
+mod matrix;
 mod mock;
 mod properties;
 mod readme;
