@@ -2,9 +2,21 @@
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 use super::{Failure, print};
-use crate::background::store::sqlite::Sqlite;
+use crate::background::remote::Remote;
+use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
+use crate::tls;
+
+/// Where a command works.
+pub enum Place {
+    /// On the store itself.
+    Here(Blocking, Environment),
+    /// Through the admin interface of a running gateway.
+    There(Remote),
+}
 
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
@@ -12,22 +24,69 @@ pub struct StoreArgs {
     // A global argument is also read by the commands above it, where `data_dir` is the flag of `serve`: hence its own id.
     #[arg(id = "store_dir", long = "data-dir", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
+    /// Work through the admin interface of the gateway at URL, with the key in ADMIN_KEY, instead of on the store itself
+    #[arg(long = "url", value_name = "URL", global = true, conflicts_with = "store_dir")]
+    url: Option<String>,
 }
 
 impl StoreArgs {
-    /// Opens the store that `serve` would open with the same flag and environment.
-    pub fn open(&self) -> Result<(Sqlite, Environment), Failure> {
+    /// The store that `serve` would open with the same flag and environment, or the gateway at `--url`.
+    pub fn open(&self) -> Result<Place, Failure> {
         let (environment, warnings) = Environment::of_process();
         for warning in warnings {
             print::note("warning", &warning.0);
+        }
+        if let Some(url) = &self.url {
+            return remote(url, &environment).map(Place::There);
         }
         let dir = match (&self.data_dir, environment.get("DATA_DIR")) {
             (Some(dir), _) => dir.clone(),
             (None, Some(dir)) => PathBuf::from(dir.trim()),
             (None, None) => Boot::default().data_dir,
         };
-        Ok((Sqlite::open(&dir)?, environment))
+        Ok(Place::Here(Blocking::embedded(&dir)?, environment))
     }
+}
+
+/// The gateway at `url`. Its certificate is looked at as providers' are.
+fn remote(url: &str, environment: &Environment) -> Result<Remote, Failure> {
+    let (boot, _) = Boot::from(&[], environment)?;
+    let Some(key) = boot.admin_key else {
+        return Err(Failure::failed("ADMIN_KEY is not set here; the admin interface asks for it"));
+    };
+    let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
+    let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
+    Remote::new(url, key, &tls).map_err(Failure::failed)
+}
+
+/// Calls a gateway, and reads its answer.
+pub fn call<T: DeserializeOwned>(
+    remote: &Remote,
+    method: &str,
+    path: &str,
+    body: Option<String>,
+) -> Result<T, Failure> {
+    let text = remote.call(method, path, body).map_err(Failure::failed)?;
+    let text = if text.is_empty() { "null" } else { &text };
+    serde_json::from_str(text)
+        .map_err(|error| Failure::failed(format!("the answer of {} can't be read: {error}", remote.url())))
+}
+
+/// One member of an answer.
+pub fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
+    answer.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default()
+}
+
+/// The problems of a gateway's configuration whose object begins so.
+pub fn tell_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
+    let answer: serde_json::Value = call(remote, "GET", "/config/problems", None)?;
+    for problem in answer["problems"].as_array().into_iter().flatten() {
+        let text = |name: &str| problem[name].as_str().unwrap_or_default();
+        if text("object").starts_with(what) {
+            print::note("warning", &format!("{}: {}", text("object"), text("message")));
+        }
+    }
+    Ok(())
 }
 
 /// The id and name of the row that `wanted`, a name or an id, means.

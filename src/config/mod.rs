@@ -5,9 +5,11 @@
 pub mod boot;
 pub mod compile;
 pub mod models;
-mod ordered;
+pub(crate) mod ordered;
 mod pattern;
 pub mod publish;
 pub mod rows;
 pub mod secret;
 pub mod snapshot;
+pub mod time;
+pub mod vault;

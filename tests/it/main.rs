@@ -4,6 +4,7 @@
 // Tables of rows that hold functions read better than the names their types would need.
 #![allow(clippy::type_complexity)]
 
+mod admin;
 mod background;
 mod cli;
 mod corpus;

@@ -8,7 +8,7 @@ pub mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +36,14 @@ pub struct Boot {
     pub driver: Driver,
     pub data_dir: PathBuf,
     pub admin_key: Option<Secret>,
+    /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the environment itself.
+    pub secret_key: Option<Secret>,
+    /// The one before, which still opens what it sealed.
+    pub secret_key_previous: Option<Secret>,
+    /// A listener of the admin interface's own; without it, it is on the public one.
+    pub admin_addr: Option<SocketAddr>,
+    /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
+    pub audit_log_path: Option<PathBuf>,
     pub allow_anonymous: bool,
     /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean `gpt-4`.
     pub model_prefix: Option<String>,
@@ -82,6 +90,10 @@ impl Default for Boot {
             driver: Driver::Auto,
             data_dir: PathBuf::from("./data"),
             admin_key: None,
+            secret_key: None,
+            secret_key_previous: None,
+            admin_addr: None,
+            audit_log_path: None,
             allow_anonymous: false,
             model_prefix: None,
             verify_ssl: true,

@@ -92,9 +92,8 @@ fn sealed_reasoning_goes_back_to_its_account_alone() {
     let body = serde_json::json!({"model":"m-asked","reasoning":{"effort":"low"},"input":history}).to_string();
 
     // A second provider of the client's own format has most of the weight; the account that sealed goes first all the same.
-    let mut store = gateway.store();
+    let store = gateway.store();
     let second = ProviderRow { weight: 100, ..native(&RESPONSES, "other", &other) };
-    use llm_proxy::background::store::Store;
     let id = store.add_provider(&second).unwrap();
     eventually("two providers", || gateway.metric("llm_proxy_snapshot_generation") == Some(2.0));
     for _ in 0..3 {
