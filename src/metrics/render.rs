@@ -14,6 +14,10 @@ pub struct Process<'a> {
     pub workers: usize,
     pub generation: u64,
     pub records_dropped: u64,
+    /// The store answered when it was asked last.
+    pub store_up: bool,
+    /// It has not answered since the start.
+    pub from_snapshot: bool,
 }
 
 pub fn text(shards: &[Arc<Shard>], process: &Process<'_>, words: &Words<'_>) -> String {
@@ -27,7 +31,8 @@ pub fn text(shards: &[Arc<Shard>], process: &Process<'_>, words: &Words<'_>) -> 
     for grid in Grid::ALL {
         write_grid(&mut out, shards, grid, words);
     }
-    let Process { version, driver, workers, generation, records_dropped } = process;
+    let Process { version, driver, workers, generation, records_dropped, store_up, from_snapshot } = process;
+    let (store_up, from_snapshot) = (u8::from(*store_up), u8::from(*from_snapshot));
     let _ = write!(
         out,
         "# HELP llm_proxy_records_dropped_total Records that found their ring full.\n\
@@ -37,7 +42,11 @@ pub fn text(shards: &[Arc<Shard>], process: &Process<'_>, words: &Words<'_>) -> 
          llm_proxy_app_info{{version=\"{version}\",title=\"llm-proxy\",driver=\"{driver}\"}} 1\n\
          # HELP llm_proxy_workers Worker threads.\n# TYPE llm_proxy_workers gauge\nllm_proxy_workers {workers}\n\
          # HELP llm_proxy_snapshot_generation Number of the configuration in force.\n\
-         # TYPE llm_proxy_snapshot_generation gauge\nllm_proxy_snapshot_generation {generation}\n"
+         # TYPE llm_proxy_snapshot_generation gauge\nllm_proxy_snapshot_generation {generation}\n\
+         # HELP llm_proxy_store_up Whether the store answered when it was asked last.\n# TYPE llm_proxy_store_up gauge\n\
+         llm_proxy_store_up {store_up}\n\
+         # HELP llm_proxy_config_from_snapshot Whether the configuration in force is the copy on disk, since the store has not answered yet.\n\
+         # TYPE llm_proxy_config_from_snapshot gauge\nllm_proxy_config_from_snapshot {from_snapshot}\n"
     );
     out
 }

@@ -11,6 +11,7 @@ use super::reply::{self, Terms};
 use super::request::refuse;
 use super::ticket::Ticket;
 use super::{admin, auth, body};
+use crate::control::store::State;
 use crate::error::{Error, Kind, Methods};
 use crate::json::write as json;
 use crate::metrics::names::Words;
@@ -122,6 +123,7 @@ fn health(core: &Core) -> Vec<u8> {
     let mut out = Vec::new();
     json::object(&mut out, |o| {
         o.str("status", "ok");
+        o.str("store", core.shared.store.get().name());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
     });
@@ -140,6 +142,8 @@ async fn metrics(
         driver: if monoio::utils::is_legacy() { "epoll" } else { "io_uring" },
         workers: core.shared.shards.len(),
         generation: core.shared.publisher.generation(),
+        store_up: core.shared.store.get() == State::Up,
+        from_snapshot: core.shared.store.get() == State::Snapshot,
         records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
     };
     let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
