@@ -83,7 +83,7 @@ impl Client {
 }
 
 /// An error with its causes, which this stack keeps out of its texts.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -7,6 +7,7 @@ pub mod admin;
 mod http;
 mod models;
 pub mod records;
+pub mod remote;
 mod resolve;
 pub mod snapshot_file;
 pub mod store;

@@ -35,7 +35,7 @@ pub struct ImportArgs {
 }
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (store, environment) = args.store.open()?;
+    let (store, environment) = args.store.open_here()?;
     let mut rows = store.load()?;
     for row in &mut rows.providers {
         match vault::open(&row.api_key, &|name| environment.get(name).map(str::to_owned)) {
@@ -60,7 +60,7 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 }
 
 pub fn import(args: &ImportArgs) -> Result<(), Failure> {
-    let (store, environment) = args.store.open()?;
+    let (store, environment) = args.store.open_here()?;
     let file = check_config::read(&args.file, &environment)?;
     let env = |name: &str| environment.get(name).map(str::to_owned);
     // A row that can't be served is kept all the same, as in every store.

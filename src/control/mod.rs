@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod names;
+pub mod replay;
 pub mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +41,8 @@ pub struct Shared {
     pub shards: Vec<Arc<Shard>>,
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
+    /// Reasoning that cores tell one another of.
+    pub replay: replay::Post,
     /// The clock of the token buckets counts from here.
     pub origin: Instant,
     pub hints: Hints,
@@ -66,6 +69,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             rings: (0..workers).map(|_| Ring::new()).collect(),
+            replay: replay::Post::new(workers),
             origin: Instant::now(),
             hints,
         }

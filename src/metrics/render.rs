@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::names::Counter;
+use super::names::{Counter, Grid, Words};
 use super::shard::Shard;
 
 /// What is said of the process beside the counters.
@@ -20,13 +20,16 @@ pub struct Process<'a> {
     pub from_snapshot: bool,
 }
 
-pub fn text(shards: &[Arc<Shard>], process: &Process<'_>) -> String {
+pub fn text(shards: &[Arc<Shard>], process: &Process<'_>, words: &Words<'_>) -> String {
     let mut out = String::with_capacity(4096);
     // Writing to a String does not fail.
     for counter in Counter::ALL {
         let (name, help) = counter.describe();
         let sum: u64 = shards.iter().map(|shard| shard.get(*counter)).sum();
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {sum}\n");
+    }
+    for grid in Grid::ALL {
+        write_grid(&mut out, shards, grid, words);
     }
     let Process { version, driver, workers, generation, records_dropped, store_up, from_snapshot } = process;
     let (store_up, from_snapshot) = (u8::from(*store_up), u8::from(*from_snapshot));
@@ -46,4 +49,20 @@ pub fn text(shards: &[Arc<Shard>], process: &Process<'_>) -> String {
          # TYPE llm_proxy_config_from_snapshot gauge\nllm_proxy_config_from_snapshot {from_snapshot}\n"
     );
     out
+}
+
+/// Cells that were never counted are left out: most pairs of a word and two formats cannot be.
+fn write_grid(out: &mut String, shards: &[Arc<Shard>], grid: Grid, words: &Words<'_>) {
+    let (name, label, help) = grid.describe();
+    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n");
+    for (at, word) in words.grids[grid as usize].iter().enumerate() {
+        for (from, client) in words.sides.iter().enumerate() {
+            for (to, provider) in words.sides.iter().enumerate() {
+                let sum: u64 = shards.iter().map(|shard| shard.get_of(grid, at, (from, to))).sum();
+                if sum > 0 {
+                    let _ = writeln!(out, "{name}{{{label}=\"{word}\",from=\"{client}\",to=\"{provider}\"}} {sum}");
+                }
+            }
+        }
+    }
 }

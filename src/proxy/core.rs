@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::guard::Guard;
+use super::replay::Replay;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
@@ -49,6 +50,7 @@ pub struct Core {
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
     pub ring: Arc<Ring>,
+    pub replay: Replay,
     /// Who failed at the admin interface.
     pub guard: RefCell<Guard>,
     /// Requests and connections in progress on this core.
@@ -71,6 +73,7 @@ impl Core {
             timers,
             metrics,
             ring,
+            replay: Replay::default(),
             guard: RefCell::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),

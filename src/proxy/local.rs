@@ -14,9 +14,11 @@ use super::{admin, auth, body};
 use crate::control::store::State;
 use crate::error::{Error, Kind, Methods};
 use crate::json::write as json;
+use crate::metrics::names::Words;
 use crate::metrics::render;
 use crate::net::http::{Method, write};
 use crate::wire::Format;
+use crate::wire::loss::{Loss, Repair};
 
 /// Shows `/api-docs/openapi.json`.
 const DOCS: &[u8] = include_bytes!("docs.html");
@@ -144,7 +146,10 @@ async fn metrics(
         from_snapshot: core.shared.store.get() == State::Snapshot,
         records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
     };
-    let text = render::text(&core.shared.shards, &process);
+    let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
+    let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
+    let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
+    let text = render::text(&core.shared.shards, &process, &words);
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + text.len());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -230,5 +235,19 @@ pub async fn send(client: &mut Client, mut ticket: Ticket, keep_alive: bool, out
             ticket.client_gone();
             Next::Abort
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::names::Grid;
+
+    #[test]
+    fn every_loss_and_repair_has_its_place_in_the_grid() {
+        assert!(Loss::ALL.len() <= Grid::WORDS && Repair::ALL.len() <= Grid::WORDS);
+        assert_eq!(Format::ALL.len(), Grid::SIDES);
+        assert!(Loss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
+        assert!(Repair::ALL.iter().enumerate().all(|(at, repair)| *repair as usize == at));
     }
 }

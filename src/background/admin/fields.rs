@@ -206,16 +206,6 @@ impl Object {
 pub(super) struct Json(Box<RawValue>);
 
 impl Json {
-    /// The text of a column. What is no JSON is shown as a string.
-    pub(super) fn of_column(text: &str) -> Json {
-        let raw = RawValue::from_string(text.to_owned()).or_else(|_| serde_json::value::to_raw_value(text));
-        Json(raw.unwrap_or_default())
-    }
-
-    pub(super) fn of_value(value: &Value) -> Json {
-        Json::of_column(&value.to_string())
-    }
-
     pub(super) fn text(&self) -> &str {
         self.0.get()
     }

@@ -1,16 +1,18 @@
 //! Rows as they are shown: without secrets. Also for `llm-proxy provider list --json` and the like.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use super::fields::{Json, Moment};
+use super::fields::Moment;
 use crate::config::rows::{CredentialRow, ProviderRow};
 
 /// What is shown in the place of a secret, and means "as it was" where it is sent back.
 pub const MASK: &str = "***";
 
 /// A provider, without its key, and without the values of its headers, which may hold keys as well.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Provider")]
 pub struct ProviderView {
     pub id: i64,
@@ -20,9 +22,11 @@ pub struct ProviderView {
     /// Whether a key is set, and where: `none`, `env:NAME`, `encrypted` or `plain`
     pub api_key_kind: String,
     /// Model or pattern to upstream model, in the order in which patterns are tried
-    model_mapping: Json,
+    #[schemars(with = "Map<String, Value>")]
+    pub model_mapping: Box<RawValue>,
     pub weight: i64,
-    provider_params: Json,
+    #[schemars(with = "Map<String, Value>")]
+    pub provider_params: Box<RawValue>,
     pub is_enabled: bool,
     pub lua_script: Option<String>,
     /// For If-Match
@@ -39,7 +43,7 @@ impl ProviderView {
             provider_type: row.provider_type.clone(),
             api_base: row.api_base.clone(),
             api_key_kind: key_kind(&row.api_key),
-            model_mapping: Json::of_column(&row.model_mapping),
+            model_mapping: column(&row.model_mapping),
             weight: row.weight,
             provider_params: masked(&row.provider_params),
             is_enabled: row.is_enabled,
@@ -60,16 +64,22 @@ fn key_kind(key: &str) -> String {
     }
 }
 
-fn masked(params: &str) -> Json {
-    let Ok(mut params) = serde_json::from_str::<serde_json::Value>(params) else { return Json::of_column("{}") };
+/// The text of a column. What is no JSON is shown as a string.
+fn column(text: &str) -> Box<RawValue> {
+    let raw = RawValue::from_string(text.to_owned()).or_else(|_| serde_json::value::to_raw_value(text));
+    raw.unwrap_or_default()
+}
+
+fn masked(params: &str) -> Box<RawValue> {
+    let Ok(mut params) = serde_json::from_str::<Value>(params) else { return column("{}") };
     if let Some(headers) = params.get_mut("custom_headers").and_then(|headers| headers.as_object_mut()) {
         headers.values_mut().for_each(|value| *value = MASK.into());
     }
-    Json::of_value(&params)
+    column(&params.to_string())
 }
 
 /// A credential, without its key
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Credential")]
 pub struct CredentialView {
     pub id: i64,
@@ -77,7 +87,7 @@ pub struct CredentialView {
     /// `first3***last3`; of the key itself in the answer that creates it, else of its hash
     pub key_preview: String,
     #[schemars(with = "Vec<String>")]
-    allowed_models: Json,
+    pub allowed_models: Box<RawValue>,
     pub rate_limit: Option<i64>,
     pub burst: Option<i64>,
     pub tokens_per_minute: Option<i64>,
@@ -85,7 +95,8 @@ pub struct CredentialView {
     expires_at: Option<Moment>,
     /// How long the key before the last rotation is still good
     previous_key_until: Option<Moment>,
-    metadata: Json,
+    #[schemars(with = "Map<String, Value>")]
+    pub metadata: Box<RawValue>,
     pub is_enabled: bool,
     /// For If-Match
     pub row_version: i64,
@@ -99,19 +110,24 @@ impl CredentialView {
             id: row.id,
             name: row.name.clone(),
             key_preview: row.preview(),
-            allowed_models: Json::of_column(&row.allowed_models),
+            allowed_models: column(&row.allowed_models),
             rate_limit: row.rate_limit,
             burst: row.burst,
             tokens_per_minute: row.tokens_per_minute,
             max_concurrency: row.max_concurrency,
             expires_at: row.expires_at.map(Moment),
             previous_key_until: row.previous_key_until.map(Moment),
-            metadata: Json::of_column(if row.metadata.is_empty() { "{}" } else { &row.metadata }),
+            metadata: column(if row.metadata.is_empty() { "{}" } else { &row.metadata }),
             is_enabled: row.is_enabled,
             row_version: row.stamp.version,
             created_at: Moment(row.stamp.created_at),
             updated_at: Moment(row.stamp.updated_at),
         }
+    }
+
+    /// Seconds since 1970.
+    pub fn expires(&self) -> Option<i64> {
+        self.expires_at.map(|moment| moment.0)
     }
 
     /// As it is shown to who sends the key itself.

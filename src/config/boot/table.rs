@@ -46,7 +46,7 @@ variables! {
     "WORKERS" "0" "worker threads; 0 is one per available core" => workers |text| number(text, 0, 1024);
     "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver driver;
     "DATA_DIR" "./data" "directory of the embedded store, or of the last good copy of the database" => data_dir path;
-    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=prefer" secret => db_url |text| DbUrl::parse(text).map(Some);
+    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST/NAME" secret => db_url |text| DbUrl::parse(text).map(Some);
     "MIGRATE_ON_START" "true" "bring the tables of that database up to date when the server starts" => migrate_on_start switch;
     "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll seconds;
     "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file |text| path(text).map(Some);
@@ -75,6 +75,8 @@ variables! {
     "MAX_BODY_BYTES" "67108864" "largest request body, after decompression" => max_body_bytes |text| number(text, 1024, 1 << 40);
     "MAX_HEAD_BYTES" "65536" "largest request head" => max_head_bytes |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "client connections per worker" => max_connections |text| number(text, 1, 1 << 24);
+    "STRICT_TRANSLATION" "false" "answer 400 where a request cannot be translated without a loss, instead of naming the loss in a header" => strict_translation switch;
+    "REPLAY_CACHE_BYTES" "67108864" "sealed reasoning remembered for Chat clients that do not send it back; 0 is none" => replay_cache_bytes |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts |text| number(text, 1, 100);
 }
 

@@ -24,13 +24,13 @@ fn the_key_is_asked_for() {
         ("bEaReR admin-key-of-the-tests2", "Invalid admin key"),
     ];
     for (authorization, expected) in rows {
-        let response = admin.ask(&request("GET", "/providers").header("authorization", authorization));
+        let response = admin.ask(&with_authorization("GET", "/providers", authorization));
         assert_eq!(error(&response), (401, expected.to_owned()), "{authorization}");
     }
-    let response = admin.ask(&request("GET", "/providers").header("authorization", "bEaReR admin-key-of-the-tests"));
+    let response = admin.ask(&with_authorization("GET", "/providers", "bEaReR admin-key-of-the-tests"));
     assert_eq!(response.status, 200);
     // A client's key is none.
-    let response = admin.ask(&request("POST", "/auth/validate").header("authorization", "Bearer sk-test"));
+    let response = admin.ask(&with_authorization("POST", "/auth/validate", "Bearer sk-test"));
     let body = response.json();
     assert_eq!(
         (response.status, &body["valid"], &body["detail"]["message"]),
@@ -44,7 +44,7 @@ fn who_guesses_is_slowed_and_others_are_not() {
     let mut admin = Admin::of(&gateway);
     let mut statuses = Vec::new();
     for _ in 0..7 {
-        let response = admin.ask(&request("GET", "/providers").key("guess"));
+        let response = admin.ask(&with_authorization("GET", "/providers", "Bearer guess"));
         statuses.push(response.status);
         if response.status == 429 {
             assert!(response.header("retry-after").unwrap().parse::<u64>().unwrap() <= 5);

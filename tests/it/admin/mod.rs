@@ -6,6 +6,7 @@ mod documents;
 mod health;
 mod live;
 mod providers;
+mod remote;
 mod secrets;
 mod transcript;
 
@@ -53,7 +54,11 @@ impl Admin {
 }
 
 fn request(method: &str, path: &str) -> Outgoing {
-    get(&format!("/admin/v1{path}")).method(method).key(ADMIN_KEY)
+    with_authorization(method, path, &format!("Bearer {ADMIN_KEY}"))
+}
+
+fn with_authorization(method: &str, path: &str, authorization: &str) -> Outgoing {
+    get(&format!("/admin/v1{path}")).method(method).header("authorization", authorization)
 }
 
 /// A body that makes a provider at a base where nobody listens.

@@ -187,6 +187,6 @@ fn defect_21_extended_mappings_are_taken() {
 #[test]
 fn defect_21_validate_wants_a_header() {
     let gateway = empty().start();
-    let response = Admin::of(&gateway).ask(&request("POST", "/auth/validate").header("authorization", ""));
+    let response = Admin::of(&gateway).ask(&with_authorization("POST", "/auth/validate", ""));
     assert_eq!((response.status, &response.json()["valid"]), (401, &json!(false)));
 }
