@@ -11,6 +11,7 @@ mod print;
 pub mod provider;
 pub mod serve;
 mod store;
+pub mod translate;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,8 @@ enum Command {
     Provider(provider::Args),
     /// Create, list and revoke the keys of clients
     Key(key::Args),
+    /// Translate a request or an answer between formats, without a server
+    Translate(translate::Args),
     /// Print the version
     Version(NoArgs),
 }
@@ -107,12 +110,12 @@ pub fn main() -> ExitCode {
         }
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
             let start = serve::settings(&args)?;
@@ -122,8 +125,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
+        Command::Translate(args) => return translate::run(args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

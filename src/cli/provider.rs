@@ -57,6 +57,9 @@ struct Add {
     /// Serve MODEL, under the name UPSTREAM_MODEL; may be repeated. Without it, every model is served under its own name
     #[arg(long, value_name = "MODEL=UPSTREAM_MODEL", value_parser = pair)]
     map: Vec<(String, String)>,
+    /// A JSON object of extras, such as {"formats":["chat","responses"],"host":"vllm"}
+    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    params: String,
 }
 
 const ADD_EXAMPLES: &str = "\
@@ -139,7 +142,7 @@ impl Add {
             api_key: api_key.into(),
             model_mapping: format!("{{{}}}", pairs.join(",")),
             weight: i64::from(self.weight),
-            provider_params: "{}".to_owned(),
+            provider_params: self.params,
             is_enabled: true,
             ..ProviderRow::default()
         })
@@ -162,13 +165,14 @@ fn from_stdin() -> Result<String, Failure> {
 fn body(row: &ProviderRow) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     format!(
-        r#"{{"provider_key":{},"provider_type":{},"api_base":{},"api_key":{},"weight":{},"model_mapping":{}}}"#,
+        r#"{{"provider_key":{},"provider_type":{},"api_base":{},"api_key":{},"weight":{},"model_mapping":{},"provider_params":{}}}"#,
         text(&row.provider_key),
         text(&row.provider_type),
         text(&row.api_base),
         text(&row.api_key),
         row.weight,
-        row.model_mapping
+        row.model_mapping,
+        row.provider_params
     )
 }
 

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod names;
+pub mod replay;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -37,6 +38,8 @@ pub struct Shared {
     pub shards: Vec<Arc<Shard>>,
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
+    /// Reasoning that cores tell one another of.
+    pub replay: replay::Post,
     /// The clock of the token buckets counts from here.
     pub origin: Instant,
     pub hints: Hints,
@@ -62,6 +65,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             rings: (0..workers).map(|_| Ring::new()).collect(),
+            replay: replay::Post::new(workers),
             origin: Instant::now(),
             hints,
         }

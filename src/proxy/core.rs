@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::guard::Guard;
+use super::replay::Replay;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
@@ -51,6 +52,7 @@ pub struct Core {
     pub ring: Arc<Ring>,
     /// Who failed at the admin interface.
     pub guard: RefCell<Guard>,
+    pub replay: Replay,
     /// Requests and connections in progress on this core.
     pub connections: Cell<usize>,
     /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its format.
@@ -72,6 +74,7 @@ impl Core {
             metrics,
             ring,
             guard: RefCell::default(),
+            replay: Replay::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),

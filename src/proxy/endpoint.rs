@@ -41,6 +41,18 @@ pub struct Relay {
     pub upstream: &'static str,
 }
 
+impl Relay {
+    /// Whether a provider of another format can do it.
+    pub fn translates(&self) -> bool {
+        match self.operation {
+            // Legacy completions have a prompt and no conversation.
+            Operation::Generate => self.upstream != "/completions",
+            Operation::Count => true,
+            Operation::Other => false,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// An answer of a model, whole or as a stream.

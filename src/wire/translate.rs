@@ -18,6 +18,7 @@ use super::item::Request;
 use super::loss::Ledger;
 use super::plan::{Context, Plan, Reply};
 use super::quirks::{Quirk, Quirks};
+use super::replay::{self, Captured};
 use super::shape::Shape;
 use super::usage::Usage;
 use super::{Format, chat, messages, read, responses};
@@ -33,13 +34,20 @@ pub struct Encoded {
     pub plan: Plan,
     /// For the headers `x-llm-proxy-dropped` and `x-llm-proxy-repaired`, and for counters.
     pub ledger: Ledger,
+    /// Turns that got back their reasoning from [`Context::memory`].
+    pub restored: usize,
 }
 
 /// Translates a request of format `from` for the target in `cx`. Errors are the client's, with `param`.
 pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
     let raw = read::body(body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
-    let request = decode(from, raw, &mut ledger)?;
+    let mut request = decode(from, raw, &mut ledger)?;
+    let restored = match cx.memory {
+        Some(memory) if from == Format::Chat => replay::restore(&mut request, memory),
+        _ => 0,
+    };
+    cx.mend.apply(&mut request);
     let mut plan = Plan::new(from, raw, cx);
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
@@ -52,7 +60,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Format::Messages => messages::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
         Format::Responses => responses::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
     }
-    Ok(Encoded { body: out, plan, ledger })
+    Ok(Encoded { body: out, plan, ledger, restored })
 }
 
 /// The canonical request behind a body.
@@ -161,6 +169,7 @@ pub struct Translator {
     output: Output,
     phase: Phase,
     failure: Option<Error>,
+    captured: Option<Captured>,
     pub reply: Reply,
 }
 
@@ -172,7 +181,9 @@ impl Translator {
             false => Output::Whole(Box::default()),
         };
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
-        Translator { decoder, shape: Shape::default(), output, phase: Phase::Waiting, failure: None, reply }
+        let captured = Captured::is_wanted(plan).then(Captured::default);
+        let (shape, phase) = (Shape::default(), Phase::Waiting);
+        Translator { decoder, shape, output, phase, failure: None, captured, reply }
     }
 
     /// Takes one frame of the provider's stream.
@@ -254,6 +265,11 @@ impl Translator {
         self.shape.usage()
     }
 
+    /// What is to be remembered of an answer that came well.
+    pub fn captured(&mut self) -> Option<Captured> {
+        self.captured.take().filter(Captured::is_useful)
+    }
+
     /// How often each oddity was seen.
     pub fn notes(&self) -> impl Iterator<Item = (Note, u32)> + '_ {
         Note::ALL.into_iter().zip(self.reply.notes).filter(|(_, n)| *n > 0)
@@ -263,12 +279,15 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, reply } = self;
+        let Translator { decoder, shape, output, phase, failure, captured, reply } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
             shape.event(event, reply, &mut |event, reply| {
                 if *phase == Phase::Over {
                     return;
+                }
+                if let Some(captured) = captured {
+                    captured.take(&event);
                 }
                 deliver(event, reply, output, phase, (&mut early, &mut *failure), out);
             });

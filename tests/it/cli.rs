@@ -1,5 +1,7 @@
 //! The binary, as somebody at a terminal sees it.
 
+mod translate;
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -314,7 +316,7 @@ fn bad_settings_are_told_all_at_once() {
 fn help_and_version() {
     let place = Place::new();
     let help = place.good(&["--help"]);
-    for word in ["serve", "demo", "mock", "provider", "key", "version", "--data-dir"] {
+    for word in ["serve", "demo", "mock", "provider", "key", "translate", "version", "--data-dir"] {
         assert!(help.contains(word), "{word}");
     }
     let settings = place.good(&["serve", "--help"]);

@@ -75,6 +75,9 @@ pub struct Boot {
     pub max_connections: usize,
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
+    pub strict_translation: bool,
+    /// 0 remembers nothing.
+    pub replay_cache_bytes: usize,
     pub log_level: LevelFilter,
 }
 
@@ -111,6 +114,8 @@ impl Default for Boot {
             max_head_bytes: 64 << 10,
             max_connections: 65_536,
             max_attempts: 3,
+            strict_translation: false,
+            replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
         }
     }

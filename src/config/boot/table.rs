@@ -70,6 +70,8 @@ variables! {
     "MAX_BODY_BYTES" "67108864" "largest request body, after decompression" => max_body_bytes |text| number(text, 1024, 1 << 40);
     "MAX_HEAD_BYTES" "65536" "largest request head" => max_head_bytes |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "client connections per worker" => max_connections |text| number(text, 1, 1 << 24);
+    "STRICT_TRANSLATION" "false" "answer 400 where a request cannot be translated without a loss, instead of naming the loss in a header" => strict_translation switch;
+    "REPLAY_CACHE_BYTES" "67108864" "sealed reasoning remembered for Chat clients that do not send it back; 0 is none" => replay_cache_bytes |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts |text| number(text, 1, 100);
 }
 
