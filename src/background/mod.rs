@@ -9,6 +9,7 @@ mod models;
 pub mod records;
 pub mod remote;
 mod resolve;
+pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
@@ -185,6 +186,7 @@ impl Parts {
             }
         }
         self.drain.finish();
+        self.sync.finish().await;
     }
 
     async fn next(&mut self) -> Event {

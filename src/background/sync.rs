@@ -14,13 +14,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::resolve::Names;
-use super::store::{Answer, Changes, Delta, Error, Store};
+use super::snapshot_file::Keeper;
+use super::store::{Answer, Changes, Delta, Error, Fault, Store};
 use super::until;
 use crate::config::boot::Environment;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Credential, Problem, Provider, Snapshot};
 use crate::control::Shared;
+use crate::control::store::State;
 
 /// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
@@ -53,7 +55,8 @@ struct InForce {
 /// What was read last, which need not be in force yet.
 #[derive(Debug, Default)]
 pub(super) struct Read {
-    pub rows: Rows,
+    /// Shared with whoever keeps a copy on disk.
+    pub rows: Arc<Rows>,
     pub problems: Vec<Problem>,
 }
 
@@ -105,6 +108,8 @@ pub(super) struct Sync {
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+    /// For stores that may be away when this node starts.
+    keeper: Option<Keeper>,
 }
 
 /// What is asked of the store at present.
@@ -145,14 +150,43 @@ impl Sync {
     pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Sync {
         let current = Arc::new(Current::new());
         let work = Work::Pause(Instant::now());
-        Sync { shared, store, environment, current, work, trouble: None, whole: 0, next: None, problems: Vec::new() }
+        let boot = &shared.boot;
+        let remote = boot.db_url.is_some() && boot.config_file.is_none();
+        let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone()));
+        let (problems, trouble, next) = Default::default();
+        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper }
     }
 
-    /// Reads and compiles everything, for the start.
+    /// Reads and compiles everything, for the start. If the store is away, the copy on disk must do.
     pub(super) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
-        let rows = self.store.load().await?;
-        self.apply(Changes::All(rows), names);
+        match self.store.load().await {
+            Ok(rows) => self.take(Step::Read(Ok(Changes::All(rows))), names),
+            Err(error) if error.fault == Fault::Unavailable => self.start_without(error, names)?,
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    fn start_without(&mut self, error: Error, names: &mut Names) -> Result<(), Error> {
+        let Some(keeper) = &self.keeper else { return Err(error) };
+        let none = || Err("there is no copy of its rows on this node yet".to_owned());
+        match keeper.load().and_then(|rows| rows.map_or_else(none, Ok)) {
+            Ok(rows) => {
+                tracing::warn!("gateway: starting with the copy of version {} on disk, since {error}", rows.version);
+                self.shared.store.set(State::Snapshot);
+                self.apply(Changes::All(rows), names);
+                self.fail(&error);
+                Ok(())
+            }
+            Err(why) => Err(Error { message: format!("{error}; and {why}"), ..error }),
+        }
+    }
+
+    /// Leaves the last rows on disk.
+    pub(super) async fn finish(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.finish().await;
+        }
     }
 
     /// Waits for something to do. Nothing is lost when the future is dropped.
@@ -173,7 +207,11 @@ impl Sync {
                 if self.trouble.take().is_some() {
                     tracing::info!("gateway: the store can be read again");
                 }
+                self.shared.store.set(State::Up);
                 self.apply(changes, names);
+                if let Some(keeper) = &self.keeper {
+                    keeper.keep(self.current.read().rows.clone());
+                }
             }
             Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),
         }
@@ -208,6 +246,9 @@ impl Sync {
             tracing::error!("gateway: the store can't be read, the configuration in force stays: {message}");
         }
         self.trouble = Some(Trouble { message, pause });
+        if self.shared.store.get() == State::Up {
+            self.shared.store.set(State::Down);
+        }
         self.work = Work::Pause(Instant::now() + pause);
     }
 
@@ -217,8 +258,8 @@ impl Sync {
         let mut read = self.current.read();
         self.whole += u64::from(matches!(changes, Changes::All(_)));
         match changes {
-            Changes::All(rows) => read.rows = rows,
-            Changes::Some(delta) => merge(&mut read.rows, delta),
+            Changes::All(rows) => read.rows = Arc::new(rows),
+            Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
         }
         let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
         read.problems.clone_from(&problems);
@@ -326,7 +367,7 @@ fn changes<T>(old: &HashMap<i64, T>, new: &HashMap<i64, T>, same: impl Fn(&T, &T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::background::store::{AuditRow, Fault, Write, Written};
+    use crate::background::store::{AuditRow, Write, Written};
     use crate::config::boot::Boot;
     use crate::control::Hints;
 

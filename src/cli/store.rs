@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Failure, print};
 use crate::background::remote::Remote;
+use crate::background::store;
 use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
 use crate::tls;
@@ -32,19 +33,43 @@ pub struct StoreArgs {
 impl StoreArgs {
     /// The store that `serve` would open with the same flag and environment, or the gateway at `--url`.
     pub fn open(&self) -> Result<Place, Failure> {
+        if let Some(url) = &self.url {
+            return remote(url, &self.environment()).map(Place::There);
+        }
+        let (store, environment) = self.open_here()?;
+        Ok(Place::Here(store, environment))
+    }
+
+    /// The store that `serve` would open with the same flag and environment.
+    pub fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
+        let environment = self.environment();
+        let boot = self.boot(&environment)?;
+        Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))
+    }
+
+    pub fn environment(&self) -> Environment {
         let (environment, warnings) = Environment::of_process();
         for warning in warnings {
             print::note("warning", &warning.0);
         }
-        if let Some(url) = &self.url {
-            return remote(url, &environment).map(Place::There);
+        environment
+    }
+
+    /// Only what says which store it is: a setting of the server that is wrong is no matter here.
+    pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
+        let mut few = Environment::default();
+        for name in ["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"] {
+            if let Some(value) = environment.get(name) {
+                few.process.insert(name.to_owned(), value.into());
+            }
         }
-        let dir = match (&self.data_dir, environment.get("DATA_DIR")) {
-            (Some(dir), _) => dir.clone(),
-            (None, Some(dir)) => PathBuf::from(dir.trim()),
-            (None, None) => Boot::default().data_dir,
-        };
-        Ok(Place::Here(Blocking::embedded(&dir)?, environment))
+        let (mut boot, _) = Boot::from(&[], &few)?;
+        if let Some(dir) = &self.data_dir {
+            boot.data_dir.clone_from(dir);
+            // Who names a directory means what is in it.
+            (boot.db_url, boot.config_file) = (None, None);
+        }
+        Ok(boot)
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod boot;
 pub mod compile;
+pub mod file;
 pub mod models;
 pub(crate) mod ordered;
 mod pattern;

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod catalog;
 pub mod names;
 pub mod replay;
+pub mod store;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -32,6 +33,8 @@ pub struct Shared {
     pub openapi: OnceLock<Vec<u8>>,
     /// TLS of the listener; renewed when its files change. `None` is a plain listener.
     pub tls: ArcSwapOption<ServerConfig>,
+    /// How the store is, for `/health` and `/metrics`.
+    pub store: store::Watch,
     /// Set once, at the signal to stop.
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
@@ -62,6 +65,7 @@ impl Shared {
             desk: admin::Desk::default(),
             openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),
+            store: store::Watch::default(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             rings: (0..workers).map(|_| Ring::new()).collect(),

@@ -11,11 +11,14 @@ use super::reply::{self, Terms};
 use super::request::refuse;
 use super::ticket::Ticket;
 use super::{admin, auth, body};
+use crate::control::store::State;
 use crate::error::{Error, Kind, Methods};
 use crate::json::write as json;
+use crate::metrics::names::Words;
 use crate::metrics::render;
 use crate::net::http::{Method, write};
 use crate::wire::Format;
+use crate::wire::loss::{Loss, Repair};
 
 /// Shows `/api-docs/openapi.json`.
 const DOCS: &[u8] = include_bytes!("docs.html");
@@ -120,6 +123,7 @@ fn health(core: &Core) -> Vec<u8> {
     let mut out = Vec::new();
     json::object(&mut out, |o| {
         o.str("status", "ok");
+        o.str("store", core.shared.store.get().name());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
     });
@@ -138,9 +142,14 @@ async fn metrics(
         driver: if monoio::utils::is_legacy() { "epoll" } else { "io_uring" },
         workers: core.shared.shards.len(),
         generation: core.shared.publisher.generation(),
+        store_up: core.shared.store.get() == State::Up,
+        from_snapshot: core.shared.store.get() == State::Snapshot,
         records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
     };
-    let text = render::text(&core.shared.shards, &process);
+    let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
+    let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
+    let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
+    let text = render::text(&core.shared.shards, &process, &words);
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + text.len());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
@@ -226,5 +235,19 @@ pub async fn send(client: &mut Client, mut ticket: Ticket, keep_alive: bool, out
             ticket.client_gone();
             Next::Abort
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::names::Grid;
+
+    #[test]
+    fn every_loss_and_repair_has_its_place_in_the_grid() {
+        assert!(Loss::ALL.len() <= Grid::WORDS && Repair::ALL.len() <= Grid::WORDS);
+        assert_eq!(Format::ALL.len(), Grid::SIDES);
+        assert!(Loss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
+        assert!(Repair::ALL.iter().enumerate().all(|(at, repair)| *repair as usize == at));
     }
 }

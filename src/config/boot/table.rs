@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::db_url::DbUrl;
 use super::{Boot, Driver};
 
 /// A setting that this version honours.
@@ -44,7 +45,11 @@ variables! {
     "PORT" "18000" "port to listen on; 0 takes any free one" => port port;
     "WORKERS" "0" "worker threads; 0 is one per available core" => workers |text| number(text, 0, 1024);
     "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver driver;
-    "DATA_DIR" "./data" "directory of the embedded store" => data_dir path;
+    "DATA_DIR" "./data" "directory of the embedded store, or of the last good copy of the database" => data_dir path;
+    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=prefer" secret => db_url |text| DbUrl::parse(text).map(Some);
+    "MIGRATE_ON_START" "true" "bring the tables of that database up to date when the server starts" => migrate_on_start switch;
+    "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll seconds;
+    "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file |text| path(text).map(Some);
     "ADMIN_KEY" "" "key of the admin interface; without it the interface is closed" secret => admin_key |text| header_key(text).map(Some);
     "ADMIN_ADDR" "" "address and port of the admin interface, such as 127.0.0.1:18001; without it, it is on PORT" => admin_addr |text| address(text).map(Some);
     "AUDIT_LOG_PATH" "" "file for a line of JSON about each change of the configuration; unset is `audit.jsonl` in DATA_DIR" => audit_log_path |text| path(text).map(Some);
@@ -77,15 +82,13 @@ variables! {
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
 pub const LATER: &[(&str, &str)] = &[
-    ("DB_URL", "this version keeps providers and credentials in DATA_DIR; those in that database are not served"),
     ("RUST_LOG", "the level of the log is LOG_LEVEL"),
     ("TOKIO_WORKER_THREADS", "the number of threads is WORKERS"),
-    ("CONFIG_PATH", "there is no configuration file; see `llm-proxy provider` and `llm-proxy key`"),
+    ("CONFIG_PATH", "a configuration file is named by CONFIG_FILE"),
 ];
 
 /// The others of that service and of later versions; those that are set are told in one line.
 pub const IGNORED: &[&str] = &[
-    "MIGRATE_ON_START",
     "MIN_TOKENS_LIMIT",
     "MAX_TOKENS_LIMIT",
     "LANGFUSE_ENABLED",

@@ -17,7 +17,10 @@ fn losses_are_named_and_strict_mode_refuses_them() {
         assert_eq!(response.header("x-llm-proxy-dropped"), Some("temperature;clamped, seed;dropped"));
         conn.close();
     }
-    assert_eq!(gateway.metric("llm_proxy_translation_losses_total"), Some(4.0));
+    for field in ["seed", "temperature"] {
+        let series = format!(r#"llm_proxy_translation_dropped_total{{field="{field}",from="chat",to="messages"}}"#);
+        assert_eq!(gateway.metric(&series), Some(2.0), "{field}");
+    }
 
     let strict = |params: &str, env: bool| {
         let row = ProviderRow { provider_params: params.into(), ..anthropic(&fake) };

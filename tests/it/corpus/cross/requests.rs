@@ -108,6 +108,39 @@ fn recorded_requests_are_what_every_provider_takes() {
     report(&tally, &refused);
 }
 
+/// What Claude Code, Codex and others sent: every target takes it, or refuses it by a rule. Long
+/// texts in it were cut by the recorder.
+#[test]
+fn requests_of_real_clients_are_what_every_provider_takes() {
+    let Some(dir) = corpus() else { return };
+    let text = std::fs::read_to_string(dir.join("clients.jsonl")).unwrap();
+    let (mut tried, mut failures) = (0, Vec::new());
+    for (at, line) in text.lines().enumerate() {
+        let recorded: Value = serde_json::from_str(line).unwrap();
+        let path = recorded["path"].as_str().unwrap().split('?').next().unwrap();
+        let posted = recorded["method"] == "POST";
+        let Some((_, from)) = ENDPOINTS.iter().find(|(own, _)| posted && *own == path) else { continue };
+        let body = recorded["body"].to_string();
+        for target in TARGETS.iter().filter(|(format, ..)| format != from) {
+            tried += 1;
+            let broken = match sent(*from, &body, *target) {
+                Ok(sent) => demands::broken(target.0, target.1.is_native(), &sent),
+                Err(error) if rule(&error, &body).is_some() => Vec::new(),
+                Err(error) => vec![format!("{:?} {}", error.param, error.note)],
+            };
+            let name = format!("line {} of {} for {} {}", at + 1, recorded["client"], target.0, target.2);
+            failures.extend(broken.into_iter().map(|fault| format!("{name}: {fault}")));
+        }
+    }
+    say(&format!("corpus: {tried} translations of requests of real clients"));
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(tried >= 729, "{tried} are fewer than there were");
+}
+
+/// Where clients of each format send their conversations.
+const ENDPOINTS: &[(&str, Format)] =
+    &[("/v1/chat/completions", Format::Chat), ("/v1/messages", Format::Messages), ("/v1/responses", Format::Responses)];
+
 /// By the client's format and the target's place.
 type Tally = BTreeMap<(&'static str, usize), Count>;
 

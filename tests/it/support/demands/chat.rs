@@ -55,6 +55,7 @@ const IMITATOR: &[&str] = &[
     "response_format",
     "top_k",
     "thinking",
+    "reasoning",
     "reasoning_effort",
     "continue_final_message",
     "add_generation_prompt",
