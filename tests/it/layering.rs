@@ -78,6 +78,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("hyper", &["background"]),
     ("hyper_util", &["background"]),
     ("rusqlite", &["background/store"]),
+    ("tokio_postgres", &["background/store"]),
+    ("tokio_rustls", &["background/store"]),
+    ("saphyr_parser", &["config/file"]),
     ("monoio", &["net", "proxy", "worker", "mock"]),
     ("io_uring", &["net"]),
     ("rustls", &["tls", "control", "net", "proxy", "worker", "background", "mock"]),
@@ -101,8 +104,8 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["SystemTime", "Instant", "std::fs", "std::net::TcpStream", "std::thread"],
-        &["config/compile", "config/models.rs", "config/pattern.rs"],
-        "compiling a configuration is pure",
+        &["config/compile", "config/file", "config/models.rs", "config/pattern.rs"],
+        "reading and compiling a configuration is pure",
     ),
     (
         &["println", "print", "eprintln", "eprint"],
