@@ -165,13 +165,14 @@ fn from_stdin() -> Result<String, Failure> {
 fn body(row: &ProviderRow) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
     format!(
-        r#"{{"provider_key":{},"provider_type":{},"api_base":{},"api_key":{},"weight":{},"model_mapping":{}}}"#,
+        r#"{{"provider_key":{},"provider_type":{},"api_base":{},"api_key":{},"weight":{},"model_mapping":{},"provider_params":{}}}"#,
         text(&row.provider_key),
         text(&row.provider_type),
         text(&row.api_base),
         text(&row.api_key),
         row.weight,
-        row.model_mapping
+        row.model_mapping,
+        row.provider_params
     )
 }
 
