@@ -4,7 +4,7 @@
 //! [`NAMES`]: so that no request has to wait for a name. Until then the old one is in force. What the store can't tell now, it is asked for
 //! again; nothing is taken away meanwhile.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ use super::until;
 use crate::config::boot::Environment;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
-use crate::config::snapshot::{Credential, Problem, Provider, Snapshot};
+use crate::config::snapshot::{Problem, Snapshot};
 use crate::control::Shared;
 use crate::control::store::State;
 
@@ -292,16 +292,17 @@ impl Sync {
             version = after.version,
             "gateway: configuration in force: {} providers ({}), {} credentials ({}), {} problems",
             after.providers.len(),
-            changes(&providers(&before), &providers(&after), |a, b| a.row_version == b.row_version),
+            changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
             after.credentials_by_id.len(),
             // Those that did not change were carried over as they are.
-            changes(&credentials(&before), &credentials(&after), |a, b| Arc::ptr_eq(a, b)),
+            changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
             next.problems.len(),
         );
-        for problem in next.problems.iter().filter(|problem| !self.problems.contains(problem)) {
+        let (told, found): (HashSet<_>, HashSet<_>) = (self.problems.iter().collect(), next.problems.iter().collect());
+        for problem in next.problems.iter().filter(|problem| !told.contains(problem)) {
             tracing::warn!("gateway: {}: {}", problem.object, problem.message);
         }
-        for problem in self.problems.iter().filter(|problem| !next.problems.contains(problem)) {
+        for problem in self.problems.iter().filter(|problem| !found.contains(problem)) {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
         self.problems = next.problems;
@@ -348,20 +349,25 @@ fn hosts(snapshot: &Snapshot) -> HashSet<String> {
     hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned().collect()
 }
 
-fn providers(snapshot: &Snapshot) -> HashMap<i64, &Arc<Provider>> {
-    snapshot.providers.iter().map(|provider| (provider.id, provider)).collect()
-}
-
-fn credentials(snapshot: &Snapshot) -> HashMap<i64, &Arc<Credential>> {
-    snapshot.credentials_by_id.iter().map(|credential| (credential.id, credential)).collect()
-}
-
-/// `+1 -0 ~2`: how many came, went, and are others than they were.
-fn changes<T>(old: &HashMap<i64, T>, new: &HashMap<i64, T>, same: impl Fn(&T, &T) -> bool) -> String {
-    let came = new.keys().filter(|id| !old.contains_key(id)).count();
-    let went = old.keys().filter(|id| !new.contains_key(id)).count();
-    let changed = new.iter().filter(|(id, new)| old.get(id).is_some_and(|old| !same(old, new))).count();
-    format!("+{came} -{went} ~{changed}")
+/// `+1 -0 ~2`: how many came, went, and are others than they were. Both are in the order of ids; they may be long.
+fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
+    let (mut came, mut changed, mut kept) = (0, 0, 0);
+    let mut rest = old;
+    for row in new {
+        while let [first, others @ ..] = rest
+            && id(first) < id(row)
+        {
+            rest = others;
+        }
+        match rest.first().filter(|first| id(first) == id(row)) {
+            None => came += 1,
+            Some(first) => {
+                kept += 1;
+                changed += usize::from(!same(first, row));
+            }
+        }
+    }
+    format!("+{came} -{} ~{changed}", old.len() - kept)
 }
 
 #[cfg(test)]
@@ -373,10 +379,12 @@ mod tests {
 
     #[test]
     fn counting_changes() {
-        let old = HashMap::from([(1, "a"), (2, "b"), (3, "c")]);
-        let new = HashMap::from([(2, "b"), (3, "d"), (4, "e"), (5, "f")]);
-        assert_eq!(changes(&old, &new, PartialEq::eq), "+2 -1 ~1");
-        assert_eq!(changes(&new, &new, PartialEq::eq), "+0 -0 ~0");
+        let old = [(1, "a"), (2, "b"), (3, "c")];
+        let new = [(2, "b"), (3, "d"), (4, "e"), (5, "f")];
+        let told = |old: &[(i64, &str)], new: &[(i64, &str)]| changes(old, new, |row| row.0, |a, b| a.1 == b.1);
+        assert_eq!(told(&old, &new), "+2 -1 ~1");
+        assert_eq!(told(&new, &new), "+0 -0 ~0");
+        assert_eq!((told(&[], &new), told(&old, &[])), ("+4 -0 ~0".to_owned(), "+0 -3 ~0".to_owned()));
     }
 
     /// A store that a test changes under the hands of [`Sync`].

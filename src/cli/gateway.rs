@@ -78,8 +78,6 @@ impl Gateway {
         }
         if let Some(addr) = self.team.admin_addr {
             tracing::info!("admin interface: {}://{addr}", self.scheme());
-        } else if self.shared.boot.admin_key.is_none() {
-            tracing::info!("admin interface: closed; set ADMIN_KEY to open it");
         }
         tracing::info!("listening: {}", self.url());
     }

@@ -141,7 +141,7 @@ impl Credential {
 }
 
 /// A row, or a part of one, that could not be used. Never an outage: the rest is served.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// `provider groq`, `credential team-a`.
     pub object: String,

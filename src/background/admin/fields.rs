@@ -422,7 +422,10 @@ mod tests {
         let sample = read(r#"{"name":"a","limit":null,"until":"1970-01-01T00:00:09Z","map":{"z":1,"a":2},"extra":1}"#);
         let sample = sample.unwrap();
         assert!(matches!(sample.limit, Change::Null) && matches!(sample.until, Change::To(Moment(9))));
-        assert_eq!((sample.name.0.as_str(), sample.weight.is_none(), sample.map.unwrap().text()), ("a", true, r#"{"z":1,"a":2}"#));
+        assert_eq!(
+            (sample.name.0.as_str(), sample.weight.is_none(), sample.map.unwrap().text()),
+            ("a", true, r#"{"z":1,"a":2}"#)
+        );
         assert!(read(r#"{"name":"a"}"#).unwrap().limit.is_absent());
         assert_eq!(read(r#"{"name":"a","weight":3.0}"#).unwrap().weight.unwrap().0, 3);
     }
