@@ -3,13 +3,17 @@
 //! each part of it takes its own.
 
 mod access;
+pub mod admin;
 mod http;
 mod models;
 pub mod records;
+pub mod remote;
 mod resolve;
+pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
+mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -60,7 +64,7 @@ impl Background {
 ///
 /// `environment` is where `env:NAME` keys are taken from. An error says what is wrong and what to do: the store can't be read, or the
 /// listener's certificate can't be used.
-pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environment) -> Result<Background, String> {
+pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Result<Background, String> {
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = crossbeam_channel::bounded(1);
     let spawned = thread::Builder::new().name("background".to_owned()).spawn(move || {
@@ -85,7 +89,7 @@ pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environmen
 
 fn run(
     shared: Arc<Shared>,
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
     environment: Environment,
     stopped: oneshot::Receiver<()>,
     ready: &Sender<Result<(), String>>,
@@ -98,7 +102,7 @@ fn run(
         .map_err(|error| format!("the background thread can't be started: {error}"))?;
     let result = runtime.block_on(async {
         let mut parts = Parts::new(shared, store, environment, stopped)?;
-        parts.sync.load(&mut parts.names).map_err(|error| error.to_string())?;
+        parts.sync.load(&mut parts.names).await.map_err(|error| error.to_string())?;
         parts.serve(ready).await;
         Ok(())
     });
@@ -112,10 +116,10 @@ struct Parts {
     sync: sync::Sync,
     names: resolve::Names,
     models: models::Models,
+    admin: admin::Admin,
     drain: records::Drain,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
-    look: Interval,
     empty: Interval,
     files: Interval,
 }
@@ -123,12 +127,12 @@ struct Parts {
 /// What the thread waits for.
 enum Event {
     Stop,
-    /// Time to look at the store.
-    Look,
+    Store(sync::Step),
     /// A new configuration has waited long enough for its names.
     Late,
     Names(resolve::Step),
     Models(models::Step),
+    Admin(admin::Step),
     /// Time to empty the rings.
     Empty,
     /// Time to look at files.
@@ -138,7 +142,7 @@ enum Event {
 impl Parts {
     fn new(
         shared: Arc<Shared>,
-        store: Box<dyn Store>,
+        store: Arc<dyn Store>,
         environment: Environment,
         stopped: oneshot::Receiver<()>,
     ) -> Result<Parts, String> {
@@ -147,14 +151,17 @@ impl Parts {
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let client = http::Client::new(shared.clone(), &upstream_tls);
+        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone());
+        let current = sync.current.clone();
         Ok(Parts {
             stopped,
-            sync: sync::Sync::new(shared.clone(), store, environment),
+            sync,
             names: resolve::Names::new(shared.clone()),
-            models: models::Models::new(shared.clone(), http::Client::new(shared.clone(), &upstream_tls)),
+            models: models::Models::new(shared.clone(), client.clone()),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
             drain: records::Drain::new(shared.clone(), sinks),
             tls: tls::Watch::start(shared)?,
-            look: every(sync::LOOK),
             empty: every(DRAIN),
             files: every(FILES),
         })
@@ -169,24 +176,28 @@ impl Parts {
             }
             match self.next().await {
                 Event::Stop => break,
-                Event::Look => self.sync.look(&mut self.names),
+                Event::Store(step) => self.sync.take(step, &mut self.names),
                 Event::Late => {}
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
+                Event::Admin(step) => self.admin.take(step),
                 Event::Empty => self.drain.run(),
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }
         self.drain.finish();
+        self.sync.finish().await;
     }
 
     async fn next(&mut self) -> Event {
+        let late = self.sync.deadline();
         tokio::select! {
             _ = &mut self.stopped => Event::Stop,
-            _ = self.look.tick() => Event::Look,
-            () = until(self.sync.deadline()) => Event::Late,
+            step = self.sync.next() => Event::Store(step),
+            () = until(late) => Event::Late,
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
+            step = self.admin.next() => Event::Admin(step),
             _ = self.empty.tick() => Event::Empty,
             _ = self.files.tick() => Event::Files,
         }

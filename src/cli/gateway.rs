@@ -19,7 +19,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts everything. When it returns, requests are served.
-    pub fn start(boot: Boot, store: Box<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
+    pub fn start(boot: Boot, store: Arc<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
         // Many connections need many descriptors; the usual soft limit is 1,024. What the system refuses stays as it was.
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!("the limit of open files can't be raised: {error}");
@@ -45,8 +45,12 @@ impl Gateway {
         self.team.driver()
     }
 
+    fn scheme(&self) -> &'static str {
+        if self.shared.boot.tls_cert.is_some() { "https" } else { "http" }
+    }
+
     pub fn url(&self) -> String {
-        let scheme = if self.shared.boot.tls_cert.is_some() { "https" } else { "http" };
+        let scheme = self.scheme();
         let addr = self.addr();
         if addr.ip().is_unspecified() {
             format!("{scheme}://127.0.0.1:{}", addr.port())
@@ -58,7 +62,7 @@ impl Gateway {
     /// One line per fact, for whoever reads the log of the start.
     pub fn introduce(&self, store: &str) {
         let snapshot = self.shared.publisher.load();
-        let (providers, credentials) = (snapshot.providers.len(), snapshot.credentials.len());
+        let (providers, credentials) = (snapshot.providers.len(), snapshot.credentials_by_id.len());
         tracing::info!("llm-proxy {}", env!("CARGO_PKG_VERSION"));
         tracing::info!("store: {store}");
         tracing::info!("workers: {} ({})", self.shared.shards.len(), self.driver());
@@ -71,6 +75,11 @@ impl Gateway {
             tracing::warn!("ALLOW_ANONYMOUS is set: whoever reaches this port may use the providers' keys");
         } else if credentials == 0 {
             tracing::warn!("{}", self.shared.hints.no_credentials);
+        }
+        if let Some(addr) = self.team.admin_addr {
+            tracing::info!("admin interface: {}://{addr}", self.scheme());
+        } else if self.shared.boot.admin_key.is_none() {
+            tracing::info!("admin interface: closed; set ADMIN_KEY to open it");
         }
         tracing::info!("listening: {}", self.url());
     }

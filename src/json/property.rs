@@ -51,7 +51,7 @@ pub fn walk_is_validate(data: &[u8]) {
         Ok(again) => assert_eq!(again, value),
         Err(e) => assert_eq!(e.what, Fault::Utf8),
     };
-    match data.trim_ascii_start().first() {
+    match data.get(scan::skip_space(data, 0)) {
         Some(b'{') => {
             let mut walk = scan::members(data);
             for (key, value, at) in walk.by_ref() {

@@ -1,5 +1,6 @@
 //! One request, told in order. Start at [`request::serve`].
 
+pub mod admin;
 pub mod attempt;
 pub mod auth;
 pub mod body;
@@ -9,6 +10,7 @@ pub mod conn;
 pub mod core;
 pub mod count;
 pub mod endpoint;
+pub mod guard;
 pub mod headers;
 pub mod listing;
 pub mod local;

@@ -140,6 +140,14 @@ impl Encode for AnyEncoder {
             AnyEncoder::Responses(encoder) => encoder.wait(reply, out),
         }
     }
+
+    fn gave_up(&mut self) -> Option<Error> {
+        match self {
+            AnyEncoder::Chat(encoder) => encoder.gave_up(),
+            AnyEncoder::Messages(encoder) => encoder.gave_up(),
+            AnyEncoder::Responses(encoder) => encoder.gave_up(),
+        }
+    }
 }
 
 /// How far the answer is.
@@ -320,6 +328,10 @@ fn deliver(
                 *phase = Phase::Committed;
             }
             encoder.event(event, reply, out);
+            if let Some(error) = encoder.gave_up() {
+                *failure = Some(error);
+                *phase = Phase::Over;
+            }
         }
         Output::Whole(answer) => {
             answer.take(&event);
@@ -393,6 +405,23 @@ mod tests {
             assert!(failed.is_ok(), "told inside the stream");
             assert_eq!(stream.failure().map(|e| e.kind), Some(Kind::UpstreamTimeout));
         }
+    }
+
+    /// A block of Messages that has ended cannot go on. The caller learns that the client got no whole answer.
+    #[test]
+    fn an_encoder_that_gives_up_is_a_failure() {
+        let mut stream = translator(Format::Messages, Format::Chat, true);
+        let mut out = Vec::new();
+        for delta in [
+            r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}"#,
+            r#"{"index":1,"id":"b","function":{"name":"g","arguments":"{"}}"#,
+            r#"{"index":0,"function":{"arguments":"more"}}"#,
+        ] {
+            let data = format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{{"tool_calls":[{delta}]}}}}]}}"#);
+            stream.frame(Frame { event: None, data: data.as_bytes() }, &mut out).unwrap();
+        }
+        assert_eq!((stream.phase(), stream.failure().map(|e| e.kind)), (Phase::Over, Some(Kind::UpstreamFault)));
+        assert!(out.ends_with(b"\n\n") && String::from_utf8(out).unwrap().contains("event: error"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["error", "json", "limit", "wire::Format", "wire::caps", "wire::plan", "wire::quirks"]),
     ("metrics", &["error"]),
     ("record", &["error", "wire::Format"]),
-    ("control", &["config", "error", "metrics", "record", "wire::replay"]),
+    ("control", &["config", "error", "json", "metrics", "record", "wire::replay"]),
     (
         "route",
         &["config::models", "config::snapshot", "error", "metrics", "wire::Format", "wire::caps", "wire::quirks"],

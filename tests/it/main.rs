@@ -4,10 +4,12 @@
 // Tables of rows that hold functions read better than the names their types would need.
 #![allow(clippy::type_complexity)]
 
+mod admin;
 mod background;
 mod cli;
 mod corpus;
 mod faults;
+mod file_source;
 mod fixtures;
 mod flow;
 mod hostile;
@@ -16,6 +18,7 @@ mod laws;
 mod layering;
 mod matrix;
 mod mock;
+mod postgres;
 mod properties;
 mod readme;
 mod relay;

@@ -10,6 +10,7 @@ use crate::config::models::Mapping;
 use crate::config::ordered;
 use crate::config::rows::ProviderRow;
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
+use crate::config::vault;
 use crate::wire::Format;
 use crate::wire::quirks::Host;
 
@@ -115,6 +116,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     own_header_names.dedup();
     Some(Provider {
         id: row.id,
+        row_version: row.stamp.version,
         key: row.provider_key.as_str().into(),
         provider_type: row.provider_type.as_str().into(),
         base,
@@ -171,7 +173,7 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 /// The provider's key; empty where it needs none, as local servers do.
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     let key = match text.trim().strip_prefix("env:") {
-        None => text.trim().to_owned(),
+        None => vault::open(text, env).map_err(|reason| format!("api_key {reason}"))?.trim().to_owned(),
         Some(name) => match env(name) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
             _ => {

@@ -16,8 +16,8 @@ fn provider(id: i64) -> ProviderRow {
         model_mapping: "{}".into(),
         weight: 1,
         provider_params: "{}".into(),
-        lua_script: None,
         is_enabled: true,
+        ..ProviderRow::default()
     }
 }
 
@@ -299,8 +299,8 @@ proptest! {
             model_mapping: texts[4].clone(),
             weight: numbers[0].unwrap_or(1),
             provider_params: texts[5].clone(),
-            lua_script: None,
             is_enabled: true,
+            ..ProviderRow::default()
         });
         bad.credentials.insert(at, CredentialRow {
             id: POISONED,
@@ -311,6 +311,7 @@ proptest! {
             burst: numbers[2],
             expires_at: numbers[3],
             is_enabled: true,
+            ..CredentialRow::default()
         });
         let (snapshot, problems) = run(&bad);
         prop_assert_eq!(parts(&snapshot, POISONED), parts(&expected, POISONED));

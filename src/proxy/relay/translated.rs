@@ -23,7 +23,7 @@ use super::pace::{self, Pace};
 use super::{Framed, end_head, is_stream, line, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
-use crate::metrics::names::Counter;
+use crate::metrics::names::{Counter, Grid};
 use crate::net::http::{BodyDecoder, ResponseHead, Step, write};
 use crate::sse::{Block, Framer};
 use crate::wire;
@@ -78,7 +78,7 @@ struct Relay<'p> {
 }
 
 pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<Translated>, plan: &Plan<'_>) -> End {
-    count(x, &translated.ledger);
+    count(x, &translated);
     let mut relay = Relay::new(x, &upstream, *translated, plan);
     let mut input = upstream.bytes.split_off(upstream.head.len);
     loop {
@@ -387,11 +387,16 @@ fn malformed(provider: &str, why: &dyn std::fmt::Display) -> Error {
     Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent a malformed answer")).detail(why)
 }
 
-fn count(x: &Exchange<'_>, ledger: &Ledger) {
+fn count(x: &Exchange<'_>, translated: &Translated) {
     let metrics = &x.core.metrics;
     metrics.inc(Counter::Translated);
-    metrics.add(Counter::TranslationLosses, ledger.losses().count() as u64);
-    metrics.add(Counter::TranslationRepairs, ledger.repairs().map(|(_, n)| u64::from(n)).sum());
+    let sides = (translated.plan.client as usize, translated.plan.provider as usize);
+    for (loss, _) in translated.ledger.losses() {
+        metrics.add_to(Grid::Dropped, loss as usize, sides, 1);
+    }
+    for (repair, n) in translated.ledger.repairs() {
+        metrics.add_to(Grid::Repaired, repair as usize, sides, u64::from(n));
+    }
 }
 
 /// Opens the head of a translated answer: ours, what was lost and mended on the way there, and what of the upstream's holds for any client.

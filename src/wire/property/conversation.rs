@@ -47,7 +47,7 @@ fn chat(request: RawValue<'_>) {
 
 /// Turns alternate, results stand first and in the order of their calls, and no text is blank.
 fn messages(request: RawValue<'_>) {
-    assert!(request.find("max_tokens").and_then(RawValue::as_u64).is_some_and(|n| n > 0), "{request:?}");
+    assert!(request.find("max_tokens").and_then(RawValue::as_u64).is_some(), "{request:?}");
     let (mut owed, mut last): (Vec<String>, String) = (Vec::new(), String::new());
     for block in list(request, "system") {
         assert!(!text(block, "text").trim().is_empty(), "a blank system block: {request:?}");

@@ -28,6 +28,7 @@ pub mod fake;
 pub mod gateway;
 pub mod http;
 pub mod link;
+pub mod postgres;
 pub mod said;
 pub mod sample;
 
