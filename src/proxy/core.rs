@@ -50,9 +50,9 @@ pub struct Core {
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
     pub ring: Arc<Ring>,
-    pub replay: Replay,
     /// Who failed at the admin interface.
     pub guard: RefCell<Guard>,
+    pub replay: Replay,
     /// Requests and connections in progress on this core.
     pub connections: Cell<usize>,
     /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its format.
@@ -73,8 +73,8 @@ impl Core {
             timers,
             metrics,
             ring,
-            replay: Replay::default(),
             guard: RefCell::default(),
+            replay: Replay::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),

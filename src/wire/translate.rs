@@ -162,7 +162,7 @@ pub enum Phase {
 }
 
 enum Output {
-    Stream(AnyEncoder),
+    Stream(Box<AnyEncoder>),
     Whole(Box<Answer>),
 }
 
@@ -185,7 +185,7 @@ impl Translator {
     pub fn new(reply: Reply) -> Translator {
         let plan = &reply.plan;
         let output = match plan.stream {
-            true => Output::Stream(AnyEncoder::new(plan.client)),
+            true => Output::Stream(Box::new(AnyEncoder::new(plan.client))),
             false => Output::Whole(Box::default()),
         };
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
