@@ -70,7 +70,7 @@ credentials:
 
 #[test]
 fn a_file_is_served_and_followed_whole_or_not_at_all() {
-    let (place, provider) = (Place::new(), Fake::answering(|_| answer::json(200, r#"{"id":"x"}"#).into()));
+    let (place, provider) = (Place::new(), Fake::answering(|_| answer::json(200, r#"{"id":"x"}"#)));
     let path = place.write("gateway.yaml", &file(&provider, "{a: a}", ""));
     let gateway =
         Setup::new().env("CONFIG_FILE", &path).env("UPSTREAM_KEY", "pk-file").env("ADMIN_KEY", "admin-key").start();
@@ -212,8 +212,12 @@ fn export_and_import_are_there_and_back() {
     let (place, db) = (Place::new(), Db::new());
     let embedded = Blocking::embedded(&place.path("data")).unwrap();
     let (providers, credentials) = rows();
-    providers.iter().for_each(|row| drop(embedded.add_provider(row).unwrap()));
-    credentials.iter().for_each(|row| drop(embedded.create_credential(row).unwrap()));
+    for row in &providers {
+        embedded.add_provider(row).unwrap();
+    }
+    for row in &credentials {
+        embedded.create_credential(row).unwrap();
+    }
 
     let key = [("SECRET_KEY", "0123456789abcdef0123456789abcdef")];
     let postgres = [("DB_URL", db.url()), key[0]];

@@ -46,7 +46,7 @@ variables! {
     "WORKERS" "0" "worker threads; 0 is one per available core" => workers |text| number(text, 0, 1024);
     "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver driver;
     "DATA_DIR" "./data" "directory of the embedded store, or of the last good copy of the database" => data_dir path;
-    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=prefer" secret => db_url |text| DbUrl::parse(text).map(Some);
+    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE" secret => db_url |text| DbUrl::parse(text).map(Some);
     "MIGRATE_ON_START" "true" "bring the tables of that database up to date when the server starts" => migrate_on_start switch;
     "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll seconds;
     "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file |text| path(text).map(Some);

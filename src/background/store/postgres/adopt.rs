@@ -30,8 +30,10 @@ pub(super) enum Found {
     Other(String),
 }
 
-/// Table, column, types it may have, whether every version has it.
-const ORIGINAL: &[(&str, &[(&str, &[&str], bool)])] = &[
+/// A table, and of each column its name, the types it may have, and whether it must be there.
+type Shape = (&'static str, &'static [(&'static str, &'static [&'static str], bool)]);
+
+const ORIGINAL: &[Shape] = &[
     (
         "providers",
         &[
@@ -66,7 +68,7 @@ const ORIGINAL: &[(&str, &[(&str, &[&str], bool)])] = &[
 ];
 
 /// Its logs: absent before some version. Their types matter to nobody who only writes text and numbers, save these.
-const LOGS: &[(&str, &[(&str, &[&str], bool)])] = &[
+const LOGS: &[Shape] = &[
     (
         "error_logs",
         &[("id", INTEGER, true), ("request_id", TEXT, true), ("timestamp", TIME, true), ("error_category", TEXT, true)],
