@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::limit::Bucket;
+use crate::limit::Limits;
 use crate::wire::Format;
 
 /// SHA-256 of a client's key.
@@ -92,8 +92,8 @@ pub struct Credential {
     pub hash: KeyHash,
     /// What it may ask for.
     pub allowed: super::models::Allowed,
-    /// Shared by all cores and kept over reloads that do not change its limit. `None` is unlimited.
-    pub bucket: Option<Arc<Bucket>>,
+    /// Shared by all cores, and kept over reloads that do not change them.
+    pub limits: Limits,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
 }

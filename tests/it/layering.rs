@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["error", "json", "limit", "wire::Format"]),
     ("metrics", &["error"]),
     ("record", &["error", "wire::Format"]),
+    ("tokens", &["limit"]),
     ("control", &["config", "error", "metrics", "record"]),
     ("route", &["config::models", "config::snapshot", "error", "metrics", "wire::Format"]),
     ("net", &["control::names", "control::Shared", "error", "limit", "metrics", "tls"]),
@@ -37,12 +38,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "record",
             "route",
             "sse",
+            "tokens",
             "wire",
         ],
     ),
     ("worker", &["config::boot", "control", "error", "metrics", "net", "proxy", "record::ring", "tls"]),
     ("mock", &["error", "json", "net", "sse", "tls", "wire"]),
-    ("background", &["config", "control", "error", "json", "metrics", "record", "tls", "wire"]),
+    ("background", &["config", "control", "error", "json", "limit", "metrics", "record", "tls", "wire"]),
     (
         "cli",
         &[
