@@ -19,8 +19,8 @@ fn rows() -> Rows {
             .into(),
         weight: id % 5,
         provider_params: r#"{"custom_headers":{"x-team":"core"}}"#.into(),
-        lua_script: None,
         is_enabled: true,
+        ..ProviderRow::default()
     });
     let credentials = (1..=CREDENTIALS).map(|id| CredentialRow {
         id,
@@ -28,9 +28,8 @@ fn rows() -> Rows {
         name: format!("team-{id}"),
         allowed_models: if id % 2 == 0 { "[]" } else { r#"["gpt-4o*","re:claude-(opus|sonnet)-.*"]"# }.into(),
         rate_limit: (id % 2 == 0).then_some(100),
-        burst: None,
-        expires_at: None,
         is_enabled: true,
+        ..CredentialRow::default()
     });
     Rows { version: 1, providers: providers.collect(), credentials: credentials.collect() }
 }

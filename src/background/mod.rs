@@ -60,7 +60,7 @@ impl Background {
 ///
 /// `environment` is where `env:NAME` keys are taken from. An error says what is wrong and what to do: the store can't be read, or the
 /// listener's certificate can't be used.
-pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environment) -> Result<Background, String> {
+pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Result<Background, String> {
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = crossbeam_channel::bounded(1);
     let spawned = thread::Builder::new().name("background".to_owned()).spawn(move || {
@@ -85,7 +85,7 @@ pub fn start(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environmen
 
 fn run(
     shared: Arc<Shared>,
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
     environment: Environment,
     stopped: oneshot::Receiver<()>,
     ready: &Sender<Result<(), String>>,
@@ -98,7 +98,7 @@ fn run(
         .map_err(|error| format!("the background thread can't be started: {error}"))?;
     let result = runtime.block_on(async {
         let mut parts = Parts::new(shared, store, environment, stopped)?;
-        parts.sync.load(&mut parts.names).map_err(|error| error.to_string())?;
+        parts.sync.load(&mut parts.names).await.map_err(|error| error.to_string())?;
         parts.serve(ready).await;
         Ok(())
     });
@@ -115,7 +115,6 @@ struct Parts {
     drain: records::Drain,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
-    look: Interval,
     empty: Interval,
     files: Interval,
 }
@@ -123,8 +122,7 @@ struct Parts {
 /// What the thread waits for.
 enum Event {
     Stop,
-    /// Time to look at the store.
-    Look,
+    Store(sync::Step),
     /// A new configuration has waited long enough for its names.
     Late,
     Names(resolve::Step),
@@ -138,7 +136,7 @@ enum Event {
 impl Parts {
     fn new(
         shared: Arc<Shared>,
-        store: Box<dyn Store>,
+        store: Arc<dyn Store>,
         environment: Environment,
         stopped: oneshot::Receiver<()>,
     ) -> Result<Parts, String> {
@@ -154,7 +152,6 @@ impl Parts {
             models: models::Models::new(shared.clone(), http::Client::new(shared.clone(), &upstream_tls)),
             drain: records::Drain::new(shared.clone(), sinks),
             tls: tls::Watch::start(shared)?,
-            look: every(sync::LOOK),
             empty: every(DRAIN),
             files: every(FILES),
         })
@@ -169,7 +166,7 @@ impl Parts {
             }
             match self.next().await {
                 Event::Stop => break,
-                Event::Look => self.sync.look(&mut self.names),
+                Event::Store(step) => self.sync.take(step, &mut self.names),
                 Event::Late => {}
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
@@ -181,10 +178,11 @@ impl Parts {
     }
 
     async fn next(&mut self) -> Event {
+        let late = self.sync.deadline();
         tokio::select! {
             _ = &mut self.stopped => Event::Stop,
-            _ = self.look.tick() => Event::Look,
-            () = until(self.sync.deadline()) => Event::Late,
+            step = self.sync.next() => Event::Store(step),
+            () = until(late) => Event::Late,
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
             _ = self.empty.tick() => Event::Empty,

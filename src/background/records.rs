@@ -43,7 +43,7 @@ impl Directory {
         Directory {
             generation: snapshot.generation,
             providers: snapshot.providers.iter().map(|provider| (provider.id, provider.key.clone())).collect(),
-            credentials: snapshot.credentials.values().map(|key| (key.id, key.name.clone())).collect(),
+            credentials: snapshot.credentials_by_id.iter().map(|key| (key.id, key.name.clone())).collect(),
         }
     }
 }

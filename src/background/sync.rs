@@ -1,80 +1,164 @@
 //! Follows the store: rows -> compile -> names -> publish.
 //!
-//! A new configuration is published when something is known of every host in it, or after [`NAMES`]: so that no request has to wait for a
-//! name. Until then the old one is in force. What the store can't tell now, it is asked for again; nothing is taken away meanwhile.
+//! After the first reading only what changed is read. A new configuration is published when something is known of every host in it, or after
+//! [`NAMES`]: so that no request has to wait for a name. Until then the old one is in force. What the store can't tell now, it is asked for
+//! again; nothing is taken away meanwhile.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::resolve::Names;
-use super::store::{Error, Store};
+use super::store::{Answer, Changes, Delta, Error, Store};
+use super::until;
 use crate::config::boot::Environment;
 use crate::config::compile::compile;
-use crate::config::rows::ProviderRow;
-use crate::config::snapshot::{Credential, Problem, Snapshot};
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::snapshot::{Credential, Problem, Provider, Snapshot};
 use crate::control::Shared;
 
-/// How often the store is asked whether it changed. With SQLite that is a read of one number.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
-/// The longest pause between tries of a store that fails; it begins at [`LOOK`] and doubles.
+/// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a new configuration waits for its names.
 const NAMES: Duration = Duration::from_secs(2);
 
+/// What others on this thread may know of the configuration.
+#[derive(Debug)]
+pub(super) struct Current {
+    read: Mutex<Read>,
+    /// `config_version` of what is in force on all cores.
+    in_force: watch::Sender<i64>,
+    /// The store was written: it is to be read now.
+    written: Notify,
+}
+
+/// What was read last, which need not be in force yet.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub rows: Rows,
+    pub problems: Vec<Problem>,
+}
+
+impl Current {
+    fn new() -> Current {
+        let (in_force, _) = watch::channel(-1);
+        Current { read: Mutex::default(), in_force, written: Notify::new() }
+    }
+
+    /// Not to be held over an await.
+    pub(super) fn read(&self) -> MutexGuard<'_, Read> {
+        // A panic elsewhere leaves rows that were written whole.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when `version` or a later one is in force on all cores.
+    pub(super) async fn reach(&self, version: i64) {
+        self.written.notify_one();
+        let mut in_force = self.in_force.subscribe();
+        // The sender lives as long as `self`.
+        let _ = in_force.wait_for(|now| *now >= version).await;
+    }
+}
+
 pub(super) struct Sync {
     shared: Arc<Shared>,
-    store: Box<dyn Store>,
+    store: Arc<dyn Store>,
     environment: Environment,
+    pub(super) current: Arc<Current>,
+    work: Work,
     trouble: Option<Trouble>,
     next: Option<Next>,
-    /// What the snapshot in force was made of: rows that are served, by id.
-    providers: HashMap<i64, ProviderRow>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+}
+
+/// What is asked of the store at present.
+enum Work {
+    /// Whether it changed.
+    Watch(Answer<'static, ()>),
+    /// What changed.
+    Read(Answer<'static, Changes>),
+    /// Nothing, since it fails.
+    Pause(Instant),
+}
+
+/// What became of it.
+pub(super) enum Step {
+    Changed(Result<(), Error>),
+    Read(Result<Changes, Error>),
+    Rested,
+    /// Somebody on this thread wrote to the store.
+    Written,
 }
 
 /// The store fails.
 struct Trouble {
     message: String,
     pause: Duration,
-    until: Instant,
 }
 
 /// A configuration that is not in force yet.
 struct Next {
     snapshot: Snapshot,
     problems: Vec<Problem>,
-    providers: HashMap<i64, ProviderRow>,
     hosts: HashSet<String>,
     /// When it is published, whatever is known of its hosts.
     deadline: Instant,
 }
 
 impl Sync {
-    pub(super) fn new(shared: Arc<Shared>, store: Box<dyn Store>, environment: Environment) -> Sync {
-        let (providers, problems) = Default::default();
-        Sync { shared, store, environment, trouble: None, next: None, providers, problems }
+    pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Sync {
+        let current = Arc::new(Current::new());
+        let work = Work::Pause(Instant::now());
+        Sync { shared, store, environment, current, work, trouble: None, next: None, problems: Vec::new() }
     }
 
-    /// Looks whether the store changed, and begins to bring a change into force.
-    pub(super) fn look(&mut self, names: &mut Names) {
-        if self.trouble.as_ref().is_some_and(|trouble| Instant::now() < trouble.until) {
-            return;
+    /// Reads and compiles everything, for the start.
+    pub(super) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
+        let rows = self.store.load().await?;
+        self.apply(Changes::All(rows), names);
+        Ok(())
+    }
+
+    /// Waits for something to do. Nothing is lost when the future is dropped.
+    pub(super) async fn next(&mut self) -> Step {
+        let current = self.current.clone();
+        tokio::select! {
+            step = self.work.done() => step,
+            () = current.written.notified() => Step::Written,
         }
-        let looked = match self.store.changed() {
-            Ok(false) => Ok(()),
-            Ok(true) => self.load(names),
-            Err(error) => Err(error),
-        };
-        match looked {
-            Ok(()) if self.trouble.take().is_some() => tracing::info!("gateway: the store can be read again"),
-            Ok(()) => {}
-            Err(error) => self.fail(&error),
+    }
+
+    pub(super) fn take(&mut self, step: Step, names: &mut Names) {
+        match step {
+            // Reading goes on; it may have begun before the write, and `Watch` will tell of that.
+            Step::Written if matches!(self.work, Work::Read(_)) => {}
+            Step::Changed(Ok(())) | Step::Written | Step::Rested => self.ask(),
+            Step::Read(Ok(changes)) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!("gateway: the store can be read again");
+                }
+                self.apply(changes, names);
+            }
+            Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),
         }
+    }
+
+    /// Asks what changed since the last reading.
+    fn ask(&mut self) {
+        let (store, since) = (self.store.clone(), self.current.read().rows.version);
+        self.work = Work::Read(Box::pin(async move { store.changes(since).await }));
+    }
+
+    /// Waits for the next change.
+    fn watch(&mut self) {
+        let (store, since) = (self.store.clone(), self.current.read().rows.version);
+        self.work = Work::Watch(Box::pin(async move { store.changed(since).await }));
     }
 
     /// Each message is told once, until the store works again.
@@ -82,29 +166,33 @@ impl Sync {
         let message = error.to_string();
         let pause = match &self.trouble {
             Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
-            None => LOOK,
+            None => PAUSE,
         };
         if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
             tracing::error!("gateway: the store can't be read, the configuration in force stays: {message}");
         }
-        self.trouble = Some(Trouble { message, pause, until: Instant::now() + pause });
+        self.trouble = Some(Trouble { message, pause });
+        self.work = Work::Pause(Instant::now() + pause);
     }
 
-    /// Reads and compiles everything, and begins to look for the names in it.
-    pub(super) fn load(&mut self, names: &mut Names) -> Result<(), Error> {
-        let rows = self.store.load()?;
+    /// Takes up what was read, compiles it and begins to look for the names in it.
+    fn apply(&mut self, changes: Changes, names: &mut Names) {
         let environment = |name: &str| self.environment.get(name).map(str::to_owned);
-        let (snapshot, problems) = compile(&rows, Some(&self.shared.publisher.load()), &environment);
-        let served: HashSet<i64> = snapshot.providers.iter().map(|provider| provider.id).collect();
-        let rows = rows.providers.into_iter().filter(|row| served.contains(&row.id));
+        let mut read = self.current.read();
+        match changes {
+            Changes::All(rows) => read.rows = rows,
+            Changes::Some(delta) => merge(&mut read.rows, delta),
+        }
+        let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
+        read.problems.clone_from(&problems);
+        drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);
         // A store that keeps changing can't put the change off.
         let latest = Instant::now() + NAMES;
         let deadline = self.next.as_ref().map_or(latest, |next| next.deadline.min(latest));
-        let providers = rows.map(|row| (row.id, row)).collect();
-        self.next = Some(Next { snapshot, problems, providers, hosts, deadline });
-        Ok(())
+        self.next = Some(Next { snapshot, problems, hosts, deadline });
+        self.watch();
     }
 
     /// When [`Sync::publish`] publishes at the latest.
@@ -119,16 +207,17 @@ impl Sync {
         let before = self.shared.publisher.load();
         let generation = self.shared.publisher.publish(next.snapshot);
         let after = self.shared.publisher.load();
+        self.current.in_force.send_replace(after.version);
         names.keep(next.hosts);
         tracing::info!(
             generation,
             version = after.version,
             "gateway: configuration in force: {} providers ({}), {} credentials ({}), {} problems",
             after.providers.len(),
-            changes(&self.providers, &next.providers, PartialEq::eq),
-            after.credentials.len(),
+            changes(&providers(&before), &providers(&after), |a, b| a.row_version == b.row_version),
+            after.credentials_by_id.len(),
             // Those that did not change were carried over as they are.
-            changes(&by_id(&before), &by_id(&after), |a, b| Arc::ptr_eq(a, b)),
+            changes(&credentials(&before), &credentials(&after), |a, b| Arc::ptr_eq(a, b)),
             next.problems.len(),
         );
         for problem in next.problems.iter().filter(|problem| !self.problems.contains(problem)) {
@@ -137,9 +226,41 @@ impl Sync {
         for problem in self.problems.iter().filter(|problem| !next.problems.contains(problem)) {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
-        self.providers = next.providers;
         self.problems = next.problems;
         Some(after)
+    }
+}
+
+impl Work {
+    async fn done(&mut self) -> Step {
+        match self {
+            Work::Watch(answer) => Step::Changed(answer.await),
+            Work::Read(answer) => Step::Read(answer.await),
+            Work::Pause(end) => {
+                until(Some(*end)).await;
+                Step::Rested
+            }
+        }
+    }
+}
+
+/// Puts rows that were written in the place of the old ones, in the order of ids, and takes out those that are gone.
+fn merge(rows: &mut Rows, delta: Delta) {
+    rows.version = delta.version;
+    replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
+    replace(&mut rows.credentials, delta.credentials, &delta.removed_credentials, |row: &CredentialRow| row.id);
+}
+
+fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) -> i64) {
+    for row in written {
+        match rows.binary_search_by_key(&id(&row), id) {
+            Ok(at) => rows[at] = row,
+            Err(at) => rows.insert(at, row),
+        }
+    }
+    if !removed.is_empty() {
+        let removed: HashSet<_> = removed.iter().collect();
+        rows.retain(|row| !removed.contains(&id(row)));
     }
 }
 
@@ -149,8 +270,12 @@ fn hosts(snapshot: &Snapshot) -> HashSet<String> {
     hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned().collect()
 }
 
-fn by_id(snapshot: &Snapshot) -> HashMap<i64, &Arc<Credential>> {
-    snapshot.credentials.values().map(|credential| (credential.id, credential)).collect()
+fn providers(snapshot: &Snapshot) -> HashMap<i64, &Arc<Provider>> {
+    snapshot.providers.iter().map(|provider| (provider.id, provider)).collect()
+}
+
+fn credentials(snapshot: &Snapshot) -> HashMap<i64, &Arc<Credential>> {
+    snapshot.credentials_by_id.iter().map(|credential| (credential.id, credential)).collect()
 }
 
 /// `+1 -0 ~2`: how many came, went, and are others than they were.
@@ -163,12 +288,9 @@ fn changes<T>(old: &HashMap<i64, T>, new: &HashMap<i64, T>, same: impl Fn(&T, &T
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::background::store::Fault;
+    use crate::background::store::{AuditRow, Fault, Write, Written};
     use crate::config::boot::Boot;
-    use crate::config::rows::{CredentialRow, Rows};
     use crate::control::Hints;
 
     #[test]
@@ -186,7 +308,6 @@ mod tests {
     #[derive(Default)]
     struct Inner {
         rows: Rows,
-        seen: i64,
         broken: Option<&'static str>,
         asked: usize,
     }
@@ -215,41 +336,48 @@ mod tests {
         fn asked(&self) -> usize {
             std::mem::take(&mut self.0.lock().unwrap().asked)
         }
-    }
 
-    impl Store for Fake {
-        fn load(&mut self) -> Result<Rows, Error> {
-            let mut inner = self.0.lock().unwrap();
-            inner.seen = inner.rows.version;
-            Ok(inner.rows.clone())
-        }
-
-        fn version(&mut self) -> Result<i64, Error> {
-            unreachable!()
-        }
-
-        fn changed(&mut self) -> Result<bool, Error> {
+        fn rows(&self) -> Result<Rows, Error> {
             let mut inner = self.0.lock().unwrap();
             inner.asked += 1;
             match inner.broken {
-                Some(why) => Err(Error { fault: Fault::Unavailable, message: why.to_owned() }),
-                None => Ok(inner.rows.version != inner.seen),
+                Some(why) => Err(Error::new(Fault::Unavailable, why)),
+                None => Ok(inner.rows.clone()),
             }
         }
+    }
 
-        fn add_provider(&mut self, _: &ProviderRow) -> Result<i64, Error> {
+    impl Store for Fake {
+        fn place(&self) -> String {
             unreachable!()
         }
 
-        fn remove_provider(&mut self, _: i64) -> Result<(), Error> {
+        fn version(&self) -> Answer<'_, i64> {
             unreachable!()
         }
 
-        fn create_credential(&mut self, _: &CredentialRow) -> Result<i64, Error> {
+        fn load(&self) -> Answer<'_, Rows> {
+            Box::pin(async { self.rows() })
+        }
+
+        fn changes(&self, _: i64) -> Answer<'_, Changes> {
+            Box::pin(async { self.rows().map(Changes::All) })
+        }
+
+        fn changed(&self, since: i64) -> Answer<'_, ()> {
+            Box::pin(async move {
+                while self.rows()?.version == since {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(())
+            })
+        }
+
+        fn write(&self, _: Write) -> Answer<'_, Written> {
             unreachable!()
         }
 
-        fn revoke_credential(&mut self, _: i64) -> Result<(), Error> {
+        fn audit_log(&self, _: Option<i64>, _: u32) -> Answer<'_, Vec<AuditRow>> {
             unreachable!()
         }
     }
@@ -262,11 +390,12 @@ mod tests {
     }
 
     /// Names that begin with `slow` are never answered, others at once.
-    fn rig() -> Rig {
+    async fn rig(hosts: &[&str]) -> Rig {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
         let shared = Arc::new(Shared::new(Boot::default(), 1, hints));
         let store = Fake::default();
-        let names = Names::with(
+        store.change(hosts);
+        let mut names = Names::with(
             shared.clone(),
             Box::new(|host| {
                 let slow = host.starts_with("slow");
@@ -275,7 +404,8 @@ mod tests {
                 })
             }),
         );
-        let sync = Sync::new(shared.clone(), Box::new(store.clone()), Environment::default());
+        let mut sync = Sync::new(shared.clone(), Arc::new(store.clone()), Environment::default());
+        sync.load(&mut names).await.unwrap();
         Rig { store, shared, sync, names }
     }
 
@@ -286,63 +416,99 @@ mod tests {
                 if let Some(snapshot) = self.sync.publish(&mut self.names) {
                     return snapshot;
                 }
-                tokio::select! {
-                    step = self.names.next() => self.names.take(step),
-                    () = super::super::until(self.sync.deadline()) => {}
-                }
+                self.step().await;
             }
+        }
+
+        async fn step(&mut self) {
+            let late = self.sync.deadline();
+            tokio::select! {
+                step = self.names.next() => self.names.take(step),
+                step = self.sync.next() => self.sync.take(step, &mut self.names),
+                () = until(late) => {}
+            }
+        }
+
+        /// Goes on for so long, during which nothing may become ready to be published.
+        async fn run(&mut self, time: Duration) {
+            let end = Instant::now() + time;
+            while tokio::time::timeout_at(end, self.step()).await.is_ok() {}
         }
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn names_are_known_before_a_configuration_is_in_force() {
-        let mut rig = rig();
-        rig.store.change(&["a", "192.0.2.1", "[::1]", "b"]);
-        rig.sync.look(&mut rig.names);
+        let mut rig = rig(&["a", "192.0.2.1", "[::1]", "b"]).await;
         assert!(rig.sync.publish(&mut rig.names).is_none());
         let start = Instant::now();
         assert_eq!(rig.published().await.providers.len(), 4);
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("b").is_some());
-        rig.sync.look(&mut rig.names);
+        rig.run(NAMES).await;
         assert!(rig.sync.deadline().is_none(), "nothing has changed");
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_slow_name_does_not_hold_a_change_for_long_even_if_more_follow() {
-        let mut rig = rig();
+        let mut rig = rig(&["a", "slow"]).await;
         let start = Instant::now();
         for n in 0..3 {
             rig.store.change(&["a", "slow", &format!("slow{n}")]);
-            rig.sync.look(&mut rig.names);
+            rig.run(NAMES / 4).await;
             assert!(rig.sync.publish(&mut rig.names).is_none());
-            tokio::time::advance(NAMES / 4).await;
         }
         let snapshot = rig.published().await;
-        assert_eq!((snapshot.version, snapshot.generation, start.elapsed()), (3, 1, NAMES));
+        assert_eq!((snapshot.version, snapshot.generation, start.elapsed()), (4, 1, NAMES));
         assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("slow").is_none());
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn a_store_that_fails_is_asked_less_and_less_and_nothing_is_lost() {
-        let mut rig = rig();
-        rig.store.change(&["a"]);
-        rig.sync.look(&mut rig.names);
+        let mut rig = rig(&["a"]).await;
         rig.published().await;
         rig.store.change(&["a", "b"]);
         rig.store.broken(Some("the disk is gone"));
         rig.store.asked();
-        for _ in 0..60_000 / 200 {
-            rig.sync.look(&mut rig.names);
-            tokio::time::advance(LOOK).await;
-        }
+        rig.run(Duration::from_secs(60)).await;
         // After 0.2, 0.4, ... 6.4 s and then every 10 s.
         assert_eq!(rig.store.asked(), 11);
         assert_eq!(rig.shared.publisher.load().providers.len(), 1);
         rig.store.broken(None);
-        tokio::time::advance(LONGEST_PAUSE).await;
-        rig.sync.look(&mut rig.names);
         assert_eq!(rig.published().await.providers.len(), 2);
         assert!(rig.sync.trouble.is_none());
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn who_wrote_waits_until_it_is_in_force() {
+        let mut rig = rig(&["a"]).await;
+        rig.published().await;
+        rig.store.change(&["a", "b"]);
+        let (current, start) = (rig.sync.current.clone(), Instant::now());
+        let publisher = rig.shared.clone();
+        let writer = tokio::spawn(async move {
+            current.reach(2).await;
+            publisher.publisher.load().version
+        });
+        let published = async { while rig.published().await.version < 2 {} };
+        published.await;
+        assert_eq!(writer.await.unwrap(), 2);
+        assert_eq!(start.elapsed(), Duration::ZERO, "without waiting for the next look");
+    }
+
+    #[test]
+    fn changes_are_put_in_place() {
+        let row = |id, weight| ProviderRow { id, weight, ..ProviderRow::default() };
+        let mut rows = Rows { version: 1, providers: vec![row(1, 0), row(3, 0), row(4, 0)], credentials: Vec::new() };
+        let delta = Delta {
+            version: 9,
+            providers: vec![row(2, 5), row(3, 5), row(7, 5)],
+            removed_providers: vec![1, 6, 7],
+            ..Delta::default()
+        };
+        merge(&mut rows, delta);
+        assert_eq!(
+            rows,
+            Rows { version: 9, providers: vec![row(2, 5), row(3, 5), row(4, 0)], credentials: Vec::new() }
+        );
     }
 }

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use super::gateway::Gateway;
 use super::{Failure, key, logging, print, serve};
-use crate::background::store::Store;
-use crate::background::store::sqlite::Sqlite;
+use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::mock::{self, Knobs, MockOptions};
@@ -43,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         defaults: Knobs::default(),
     })
     .map_err(|error| Failure::failed(format!("the mock provider can't start: {error}")))?;
-    let mut store = Sqlite::open(&boot.data_dir)?;
+    let store = Blocking::embedded(&boot.data_dir)?;
     for (name, kind, base) in [
         ("mock-chat", "openai", format!("{}/v1", upstream.url())),
         ("mock-messages", "anthropic", upstream.url()),
@@ -52,7 +51,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         store.add_provider(&provider(name, kind, base))?;
     }
     store.create_credential(&credential(&key))?;
-    let gateway = Gateway::start(boot, Box::new(store), Environment::default())?;
+    let gateway = Gateway::start(boot, store.store(), Environment::default())?;
     let signals = serve::Signals::watch()?;
     introduce(&gateway.url(), &key, &admin_key)?;
     signals.wait();

@@ -19,7 +19,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts everything. When it returns, requests are served.
-    pub fn start(boot: Boot, store: Box<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
+    pub fn start(boot: Boot, store: Arc<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
         // Many connections need many descriptors; the usual soft limit is 1,024. What the system refuses stays as it was.
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!("the limit of open files can't be raised: {error}");
@@ -58,7 +58,7 @@ impl Gateway {
     /// One line per fact, for whoever reads the log of the start.
     pub fn introduce(&self, store: &str) {
         let snapshot = self.shared.publisher.load();
-        let (providers, credentials) = (snapshot.providers.len(), snapshot.credentials.len());
+        let (providers, credentials) = (snapshot.providers.len(), snapshot.credentials_by_id.len());
         tracing::info!("llm-proxy {}", env!("CARGO_PKG_VERSION"));
         tracing::info!("store: {store}");
         tracing::info!("workers: {} ({})", self.shared.shards.len(), self.driver());

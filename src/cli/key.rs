@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 
 use super::store::{StoreArgs, pick};
 use super::{Failure, print, store};
-use crate::background::store::Store;
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::config::rows::{CredentialRow, Rows};
@@ -79,7 +78,7 @@ impl Create {
         let key = generate()?;
         let row = self.row(&key);
         check(&row)?;
-        let (mut store, _) = store.open()?;
+        let (store, _) = store.open()?;
         // A name may stand twice in the store, but whoever revokes by name wants to hit one key.
         if let Some(other) = store.load()?.credentials.iter().find(|other| other.name == row.name) {
             let message =
@@ -98,14 +97,15 @@ impl Create {
     fn row(self, key: &str) -> CredentialRow {
         let day = 86_400;
         CredentialRow {
-            id: 0,
             credential_key: hash(key),
             name: self.name,
             allowed_models: serde_json::Value::from(self.allow).to_string(),
             rate_limit: self.rate_limit.map(i64::from),
             burst: self.burst.map(i64::from),
             expires_at: self.expires_in.map(|days| now() + i64::from(days) * day),
+            metadata: "{}".to_owned(),
             is_enabled: true,
+            ..CredentialRow::default()
         }
     }
 }
@@ -146,7 +146,7 @@ fn now() -> i64 {
 
 impl Revoke {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (mut store, _) = store.open()?;
+        let (store, _) = store.open()?;
         let rows = store.load()?;
         let (id, name) = pick("key", &self.key, rows.credentials.iter().map(|row| (row.id, row.name.as_str())))?;
         store.revoke_credential(id)?;
@@ -156,19 +156,19 @@ impl Revoke {
 
 impl List {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (mut store, _) = store.open()?;
+        let (store, _) = store.open()?;
         let rows = store.load()?;
         if self.json {
             return print::line(&json(&rows)?);
         }
         if rows.credentials.is_empty() {
             let message =
-                format!("no key in {}; create one with `llm-proxy key create --name NAME`", store.path().display());
+                format!("no key in the store ({}); create one with `llm-proxy key create --name NAME`", store.place());
             print::note("note", &message);
             return Ok(());
         }
         let (snapshot, problems) = compile(&rows, None, &|_| None);
-        let served: HashSet<i64> = snapshot.credentials.values().map(|credential| credential.id).collect();
+        let served: HashSet<i64> = snapshot.credentials_by_id.iter().map(|credential| credential.id).collect();
         let now = now();
         let status = |row: &CredentialRow| match row.expires_at {
             _ if !row.is_enabled => "disabled",

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 
 use super::store::{StoreArgs, pick};
 use super::{Failure, print, store};
-use crate::background::store::Store;
 use crate::config::boot::Environment;
 use crate::config::compile::{Type, compile};
 use crate::config::rows::{ProviderRow, Rows};
@@ -97,7 +96,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 impl Add {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let row = self.row()?;
-        let (mut store, environment) = store.open()?;
+        let (store, environment) = store.open()?;
         let provider = check(&row, &environment)?;
         let id = store.add_provider(&row)?;
         if Type::of(&row.provider_type) == Type::Unknown {
@@ -116,7 +115,6 @@ impl Add {
         let json = |text: &str| serde_json::Value::from(text).to_string();
         let pairs: Vec<_> = self.map.iter().map(|(model, upstream)| json(model) + ":" + &json(upstream)).collect();
         Ok(ProviderRow {
-            id: 0,
             provider_key: self.key,
             provider_type: self.provider_type,
             api_base: self.base,
@@ -124,8 +122,8 @@ impl Add {
             model_mapping: format!("{{{}}}", pairs.join(",")),
             weight: i64::from(self.weight),
             provider_params: "{}".to_owned(),
-            lua_script: None,
             is_enabled: true,
+            ..ProviderRow::default()
         })
     }
 }
@@ -177,7 +175,7 @@ fn models(provider: &Provider) -> String {
 
 impl Remove {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (mut store, _) = store.open()?;
+        let (store, _) = store.open()?;
         let rows = store.load()?;
         let (id, name) =
             pick("provider", &self.provider, rows.providers.iter().map(|row| (row.id, row.provider_key.as_str())))?;
@@ -188,15 +186,15 @@ impl Remove {
 
 impl List {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (mut store, environment) = store.open()?;
+        let (store, environment) = store.open()?;
         let rows = store.load()?;
         if self.json {
             return print::line(&json(&rows)?);
         }
         if rows.providers.is_empty() {
             let message = format!(
-                "no provider in {}; `llm-proxy provider add --help` tells how to add one",
-                store.path().display()
+                "no provider in the store ({}); `llm-proxy provider add --help` tells how to add one",
+                store.place()
             );
             print::note("note", &message);
             return Ok(());

@@ -5,8 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use super::{Failure, logging};
-use crate::background::store::Store;
-use crate::background::store::sqlite::Sqlite;
+use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::rows::ProviderRow;
 
@@ -54,10 +53,10 @@ pub fn run(start: Start) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let mut store = Sqlite::open(&boot.data_dir)?;
-    first_providers(&mut store, &environment)?;
-    let place = format!("embedded, {}", store.path().display());
-    let gateway = Gateway::start(boot, Box::new(store), environment)?;
+    let store = Blocking::embedded(&boot.data_dir)?;
+    first_providers(&store, &environment)?;
+    let place = store.place();
+    let gateway = Gateway::start(boot, store.store(), environment)?;
     let signals = Signals::watch()?;
     gateway.introduce(&place);
     signals.wait();
@@ -74,14 +73,13 @@ const FIRST: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// Gives an empty store the providers whose keys the environment holds. The keys stay there: the rows name the variables.
-fn first_providers(store: &mut dyn Store, environment: &Environment) -> Result<(), Failure> {
+fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Failure> {
     if !store.load()?.providers.is_empty() {
         return Ok(());
     }
     for (key, kind, base, variable) in FIRST {
         if environment.get(variable).is_some_and(|value| !value.trim().is_empty()) {
             store.add_provider(&ProviderRow {
-                id: 0,
                 provider_key: (*key).into(),
                 provider_type: (*kind).into(),
                 api_base: (*base).into(),
@@ -90,7 +88,7 @@ fn first_providers(store: &mut dyn Store, environment: &Environment) -> Result<(
                 weight: 1,
                 provider_params: "{}".into(),
                 is_enabled: true,
-                lua_script: None,
+                ..ProviderRow::default()
             })?;
             tracing::info!("the store was empty: added provider `{key}`, since {variable} is set");
         }

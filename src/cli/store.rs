@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Failure, print};
-use crate::background::store::sqlite::Sqlite;
+use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
 
 #[derive(Debug, clap::Args)]
@@ -16,7 +16,7 @@ pub struct StoreArgs {
 
 impl StoreArgs {
     /// Opens the store that `serve` would open with the same flag and environment.
-    pub fn open(&self) -> Result<(Sqlite, Environment), Failure> {
+    pub fn open(&self) -> Result<(Blocking, Environment), Failure> {
         let (environment, warnings) = Environment::of_process();
         for warning in warnings {
             print::note("warning", &warning.0);
@@ -26,7 +26,7 @@ impl StoreArgs {
             (None, Some(dir)) => PathBuf::from(dir.trim()),
             (None, None) => Boot::default().data_dir,
         };
-        Ok((Sqlite::open(&dir)?, environment))
+        Ok((Blocking::embedded(&dir)?, environment))
     }
 }
 

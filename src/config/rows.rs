@@ -24,6 +24,19 @@ pub struct ProviderRow {
     /// Kept for databases of the service that had it. A row with one is not served.
     pub lua_script: Option<String>,
     pub is_enabled: bool,
+    pub stamp: Stamp,
+}
+
+/// What the store itself writes beside a row. What a caller puts there is not looked at, save by an update, which names the version that it
+/// changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// `row_version`: the version of the configuration ([`Rows::version`]) that the last write of this row made.
+    pub version: i64,
+    /// Seconds since 1970.
+    pub created_at: i64,
+    /// Seconds since 1970.
+    pub updated_at: i64,
 }
 
 /// A row of `credentials`.
@@ -39,9 +52,20 @@ pub struct CredentialRow {
     pub rate_limit: Option<i64>,
     /// Capacity of the request bucket, at least 1; null is `rate_limit`.
     pub burst: Option<i64>,
+    /// Tokens per minute, of question and answer together; 0 blocks all, null is unlimited.
+    pub tokens_per_minute: Option<i64>,
+    /// Requests in progress at one time; 0 blocks all, null is unlimited.
+    pub max_concurrency: Option<i64>,
     /// Seconds since 1970; null never expires.
     pub expires_at: Option<i64>,
+    /// SHA-256 of the key before the last rotation, which is good until `previous_key_until`.
+    pub previous_key: Option<String>,
+    /// Seconds since 1970.
+    pub previous_key_until: Option<i64>,
+    /// JSON object of the operator's own notes; nothing here reads it.
+    pub metadata: String,
     pub is_enabled: bool,
+    pub stamp: Stamp,
 }
 
 impl CredentialRow {
@@ -59,6 +83,8 @@ impl CredentialRow {
 pub struct Rows {
     /// `config_version.version`: grows with each write.
     pub version: i64,
+    /// In the order of ids.
     pub providers: Vec<ProviderRow>,
+    /// In the order of ids.
     pub credentials: Vec<CredentialRow>,
 }

@@ -19,9 +19,9 @@ pub struct Snapshot {
     pub version: i64,
     /// Enabled providers that this version can serve, in the order of their ids.
     pub providers: Vec<Arc<Provider>>,
-    /// By hash of the key. Enabled ones only.
+    /// By hash of the key; one whose key was rotated also by that of the old key. Enabled ones only.
     pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
-    /// The same, in the order of their ids.
+    /// The same, each once, in the order of their ids.
     pub credentials_by_id: Vec<Arc<Credential>>,
 }
 
@@ -42,6 +42,8 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct Provider {
     pub id: i64,
+    /// Of the row that it was made of.
+    pub row_version: i64,
     pub key: Arc<str>,
     pub provider_type: Arc<str>,
     /// The formats it is offered in; the first is the default. Never empty.
@@ -96,6 +98,15 @@ pub struct Credential {
     pub limits: Limits,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
+    pub previous: Option<Previous>,
+}
+
+/// The key before the last rotation, for the time in which both are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Previous {
+    pub hash: KeyHash,
+    /// Seconds since 1970.
+    pub until: i64,
 }
 
 impl Credential {

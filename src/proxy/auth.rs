@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::core::{Core, unix_us};
-use crate::config::snapshot::{Credential, Snapshot};
+use crate::config::snapshot::{Credential, KeyHash, Snapshot};
 use crate::error::{Error, Kind};
 use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
 
@@ -41,7 +41,8 @@ pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>) -> Result<Cal
         return Err(Error::client(Kind::Auth, note));
     };
     let hash: [u8; 32] = Sha256::digest(key).into();
-    let found = snapshot.credentials.get(&hash).filter(|c| bool::from(c.hash.ct_eq(&hash)));
+    let now = (unix_us() / 1_000_000) as i64;
+    let found = snapshot.credentials.get(&hash).filter(|credential| is_key_of(credential, &hash, now));
     let Some(credential) = found else {
         if snapshot.credentials.is_empty() {
             if core.boot().allow_anonymous {
@@ -52,12 +53,19 @@ pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>) -> Result<Cal
         return Err(Error::client(Kind::Auth, "the API key is not known to this gateway, or is disabled"));
     };
     if let Some(at) = credential.expires_at
-        && at <= (unix_us() / 1_000_000) as i64
+        && at <= now
     {
         let note = format!("the API key of credential `{}` has expired; ask for a new one", credential.name);
         return Err(Error::client(Kind::Auth, note));
     }
     Ok(Some(credential.clone()))
+}
+
+/// Whether it is the key in force, or the one before the last rotation while that is still good.
+fn is_key_of(credential: &Credential, hash: &KeyHash, now: i64) -> bool {
+    let current = credential.hash.ct_eq(hash);
+    let previous = credential.previous.filter(|previous| now < previous.until);
+    bool::from(current | previous.map_or(0.into(), |previous| previous.hash.ct_eq(hash)))
 }
 
 /// Whether the caller may use `model` (prefix stripped).

@@ -110,7 +110,7 @@ fn health(core: &Core) -> Vec<u8> {
     json::object(&mut out, |o| {
         o.str("status", "ok");
         o.u64("providers_count", view.snapshot.providers.len() as u64);
-        o.u64("credentials_count", view.snapshot.credentials.len() as u64);
+        o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
     });
     out
 }

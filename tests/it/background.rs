@@ -10,8 +10,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use llm_proxy::background::store::Store;
-use llm_proxy::background::store::sqlite::Sqlite;
+use llm_proxy::background::store::blocking::Blocking;
+use llm_proxy::background::store::sqlite::FILE;
 use llm_proxy::background::{self, Background};
 use llm_proxy::config::boot::{Boot, Environment};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
@@ -58,14 +58,14 @@ fn environment() -> Environment {
 }
 
 fn start(shared: &Arc<Shared>, dir: &tempfile::TempDir) -> Background {
-    let store = Sqlite::open(dir.path()).unwrap();
-    background::start(shared.clone(), Box::new(store), environment()).unwrap()
+    let store = Blocking::embedded(dir.path()).unwrap();
+    background::start(shared.clone(), store.store(), environment()).unwrap()
 }
 
 #[test]
 fn what_another_process_writes_comes_into_force() {
     let dir = tempfile::tempdir().unwrap();
-    let mut other = Sqlite::open(dir.path()).unwrap();
+    let other = Blocking::embedded(dir.path()).unwrap();
     other.add_provider(&provider("first", "http://localhost:9/v1")).unwrap();
 
     let shared = shared(Boot::default());
@@ -151,7 +151,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, body: &'static str,
 fn providers_that_serve_everything_are_asked_for_their_models() {
     let dir = tempfile::tempdir().unwrap();
     let (port, questions) = upstream(None, r#"{"object":"list","data":[{"id":"m2"},{"id":"m1"}]}"#);
-    let mut other = Sqlite::open(dir.path()).unwrap();
+    let other = Blocking::embedded(dir.path()).unwrap();
     let all = other.add_provider(&provider("all", &format!("http://localhost:{port}/v1"))).unwrap();
     let shared = shared(Boot::default());
     let background = start(&shared, &dir);
@@ -181,7 +181,7 @@ fn they_are_asked_over_tls_as_the_settings_have_it() {
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let (port, questions) = upstream(Some(server_config(&cert, &key).unwrap()), r#"{"data":[{"id":"m"}]}"#);
-    let mut other = Sqlite::open(dir.path()).unwrap();
+    let other = Blocking::embedded(dir.path()).unwrap();
     let id = other.add_provider(&provider("all", &format!("https://localhost:{port}/v1"))).unwrap();
 
     for boot in [Boot { ssl_cert_file: Some(cert), ..Boot::default() }, Boot { verify_ssl: false, ..Boot::default() }] {
@@ -234,13 +234,13 @@ fn what_can_not_work_is_told_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing.pem");
     let boot = Boot { tls_cert: Some(missing.clone()), tls_key: Some(missing), ..Boot::default() };
-    let store = Sqlite::open(dir.path()).unwrap();
-    let error = background::start(shared(boot), Box::new(store), environment()).unwrap_err();
+    let store = Blocking::embedded(dir.path()).unwrap();
+    let error = background::start(shared(boot), store.store(), environment()).unwrap_err();
     assert!(error.contains("missing.pem"), "{error}");
 
-    let store = Sqlite::open(dir.path()).unwrap();
-    let file = rusqlite::Connection::open(store.path()).unwrap();
+    let store = Blocking::embedded(dir.path()).unwrap();
+    let file = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
     file.execute("DROP TABLE providers", []).unwrap();
-    let error = background::start(shared(Boot::default()), Box::new(store), environment()).unwrap_err();
+    let error = background::start(shared(Boot::default()), store.store(), environment()).unwrap_err();
     assert!(error.contains("llm-proxy.db"), "{error}");
 }

@@ -3,8 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use llm_proxy::background::store::Store;
-use llm_proxy::background::store::sqlite::Sqlite;
+use llm_proxy::background::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
 /// A working directory of its own, with the store in `data/`.
@@ -145,7 +144,7 @@ fn a_key_can_be_read_from_stdin() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"sk-from-stdin\n").unwrap();
     assert!(child.wait().unwrap().success());
-    let rows = Sqlite::open(&place.0.path().join("data")).unwrap().load().unwrap();
+    let rows = Blocking::embedded(&place.0.path().join("data")).unwrap().load().unwrap();
     assert_eq!(&*rows.providers[0].api_key, "sk-from-stdin");
 }
 
@@ -160,7 +159,7 @@ fn keys_are_shown_once_and_stored_as_their_hash() {
     assert!(random.len() == 48 && random.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{key}");
     assert!(made.stderr.contains("team-a") && !made.stderr.contains(key), "{}", made.stderr);
 
-    let rows = Sqlite::open(&place.0.path().join("data")).unwrap().load().unwrap();
+    let rows = Blocking::embedded(&place.0.path().join("data")).unwrap().load().unwrap();
     assert_eq!(rows.credentials[0].credential_key, hex::encode(Sha256::digest(key)));
     let seen = place.json(&["key", "list", "--json"]);
     let hash = &rows.credentials[0].credential_key;

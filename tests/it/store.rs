@@ -3,13 +3,14 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::support::HANG;
+use llm_proxy::background::store::blocking::Blocking;
 use llm_proxy::background::store::sqlite::{FILE, Sqlite};
-use llm_proxy::background::store::{Fault, Store};
-use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows};
+use llm_proxy::background::store::{Changes, Fault};
+use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
 
 fn provider(key: &str) -> ProviderRow {
     ProviderRow {
-        id: 0,
         provider_key: key.into(),
         provider_type: "openai".into(),
         api_base: "https://api.example.com/v1".into(),
@@ -17,41 +18,56 @@ fn provider(key: &str) -> ProviderRow {
         model_mapping: r#"{"z":"1","a":"2"}"#.into(),
         weight: 3,
         provider_params: r#"{"custom_headers":{}}"#.into(),
-        lua_script: None,
         is_enabled: true,
+        ..ProviderRow::default()
     }
 }
 
 fn credential(name: &str) -> CredentialRow {
     CredentialRow {
-        id: 0,
         credential_key: format!("{name:0>64}"),
         name: name.into(),
         allowed_models: r#"["gpt-*"]"#.into(),
         rate_limit: Some(0),
-        burst: None,
         expires_at: Some(1_800_000_000),
+        metadata: "{}".into(),
         is_enabled: true,
+        ..CredentialRow::default()
     }
 }
 
 #[test]
 fn what_is_written_is_what_is_read() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Sqlite::open(dir.path()).unwrap();
+    let store = Blocking::embedded(dir.path()).unwrap();
     assert_eq!(store.load().unwrap(), Rows::default());
 
     let off = ProviderRow { is_enabled: false, lua_script: Some("x".into()), ..provider("b") };
     let ids = [store.add_provider(&provider("a")).unwrap(), store.add_provider(&off).unwrap()];
     let key = store.create_credential(&credential("k")).unwrap();
+    let read = store.load().unwrap();
+    let made = read.credentials[0].stamp.created_at;
+    assert!(made > 1_700_000_000, "{made}");
+    let stamp = |version| Stamp { version, created_at: made, updated_at: made };
     let expected = Rows {
         version: 3,
-        providers: vec![ProviderRow { id: ids[0], ..provider("a") }, ProviderRow { id: ids[1], ..off }],
-        credentials: vec![CredentialRow { id: key, ..credential("k") }],
+        providers: vec![
+            ProviderRow { id: ids[0], stamp: stamp(1), ..provider("a") },
+            ProviderRow { id: ids[1], stamp: stamp(2), ..off },
+        ],
+        credentials: vec![CredentialRow { id: key, stamp: stamp(3), ..credential("k") }],
     };
-    assert_eq!(store.load().unwrap(), expected);
+    // The clock may strike between two writes.
+    let even = |mut rows: Rows| {
+        for row in &mut rows.providers {
+            (row.stamp.created_at, row.stamp.updated_at) = (made, made);
+        }
+        rows
+    };
+    let expected = even(expected);
+    assert_eq!(even(read), expected);
     // Another process, later.
-    assert_eq!(Sqlite::open(dir.path()).unwrap().load().unwrap(), expected);
+    assert_eq!(even(Blocking::embedded(dir.path()).unwrap().load().unwrap()), expected);
 
     store.remove_provider(ids[0]).unwrap();
     store.revoke_credential(key).unwrap();
@@ -64,7 +80,7 @@ fn what_is_written_is_what_is_read() {
 #[test]
 fn conflicts_and_missing_rows() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Sqlite::open(dir.path()).unwrap();
+    let store = Blocking::embedded(dir.path()).unwrap();
     store.add_provider(&provider("a")).unwrap();
     store.create_credential(&credential("k")).unwrap();
     let errors = [
@@ -83,32 +99,36 @@ fn conflicts_and_missing_rows() {
 #[test]
 fn a_change_is_seen_whoever_makes_it() {
     let dir = tempfile::tempdir().unwrap();
-    let mut ours = Sqlite::open(dir.path()).unwrap();
-    let mut theirs = Sqlite::open(dir.path()).unwrap();
-    assert!(ours.changed().unwrap(), "nothing was read yet");
-    ours.load().unwrap();
-    assert!(!ours.changed().unwrap());
-
-    let id = theirs.add_provider(&provider("a")).unwrap();
-    assert!(ours.changed().unwrap() && ours.changed().unwrap(), "until it is read");
-    assert_eq!(ours.load().unwrap().providers.len(), 1);
-    assert!(!ours.changed().unwrap());
-
-    ours.remove_provider(id).unwrap();
-    assert!(ours.changed().unwrap());
-    ours.load().unwrap();
-    assert!(!ours.changed().unwrap());
+    let ours = Blocking::embedded(dir.path()).unwrap();
+    let theirs = Blocking::embedded(dir.path()).unwrap();
+    let since = ours.load().unwrap().version;
+    let (told, seen) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let ours = &ours;
+        scope.spawn(move || {
+            let store = ours.store();
+            ours.wait(store.changed(since)).unwrap();
+            told.send(()).unwrap();
+        });
+        assert!(seen.try_recv().is_err());
+        theirs.add_provider(&provider("a")).unwrap();
+        seen.recv_timeout(HANG).expect("told of the change");
+    });
+    match ours.changes(since).unwrap() {
+        Changes::Some(delta) => assert_eq!((delta.version, delta.providers.len()), (1, 1)),
+        Changes::All(_) => panic!("everything"),
+    }
 }
 
 #[test]
 fn only_the_owner_can_read_it() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("new/data");
-    let mut store = Sqlite::open(&data).unwrap();
+    let store = Blocking::embedded(&data).unwrap();
     store.add_provider(&provider("a")).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&data), 0o700);
-    assert_eq!(store.path().file_name().unwrap(), FILE);
+    assert_eq!(Sqlite::open(&data).unwrap().path().file_name().unwrap(), FILE);
     for file in std::fs::read_dir(&data).unwrap() {
         let file = file.unwrap().path();
         assert_eq!(mode(&file), 0o600, "{}", file.display());
@@ -124,12 +144,12 @@ fn many_may_open_a_new_store_at_once() {
             let (dir, start) = (dir.path(), &start);
             scope.spawn(move || {
                 start.wait();
-                let mut store = Sqlite::open(dir).unwrap();
+                let store = Blocking::embedded(dir).unwrap();
                 store.add_provider(&provider(&format!("p{n}"))).unwrap();
             });
         }
     });
-    let rows = Sqlite::open(dir.path()).unwrap().load().unwrap();
+    let rows = Blocking::embedded(dir.path()).unwrap().load().unwrap();
     assert_eq!((rows.version, rows.providers.len()), (8, 8));
 }
 

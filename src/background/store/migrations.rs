@@ -15,12 +15,20 @@ pub(super) struct Migration {
     pub down: &'static str,
 }
 
-pub(super) const SQLITE: &[Migration] = &[Migration {
-    version: 1,
-    name: "initial",
-    up: include_str!("../../../migrations/sqlite/0001_initial.up.sql"),
-    down: include_str!("../../../migrations/sqlite/0001_initial.down.sql"),
-}];
+pub(super) const SQLITE: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        up: include_str!("../../../migrations/sqlite/0001_initial.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0001_initial.down.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "admin",
+        up: include_str!("../../../migrations/sqlite/0002_admin.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0002_admin.down.sql"),
+    },
+];
 
 /// A row of `llm_proxy_migrations`.
 #[derive(Debug)]

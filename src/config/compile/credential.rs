@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::models::Allowed;
 use crate::config::rows::CredentialRow;
-use crate::config::snapshot::{Credential, KeyHash, Snapshot};
+use crate::config::snapshot::{Credential, KeyHash, Previous, Snapshot};
 use crate::limit::{Limits, Settings};
 
 /// The credentials of the snapshot before this one that no row has passed yet, in the order of ids.
@@ -37,24 +37,41 @@ pub(super) fn compile(
 ) -> Option<Arc<Credential>> {
     let hash = keep(hash(&row.credential_key), problems);
     let limit = keep(limit(row), problems);
+    let tokens_per_minute = keep(optional("tokens_per_minute", row.tokens_per_minute), problems);
+    let max_concurrency = keep(optional("max_concurrency", row.max_concurrency), problems);
+    let previous = previous(row, problems);
     if row.rate_limit.is_none() && row.burst.is_some() {
         problems.push("burst means nothing without rate_limit; the credential has no limit".to_owned());
     }
     let hash = hash?;
-    let settings = Settings { requests: limit?, tokens: None, at_once: None };
+    let settings = Settings { requests: limit?, tokens: tokens_per_minute?, at_once: max_concurrency? };
     let known = before.find(row.id);
     if let Some(known) = known
         && known.hash == hash
         && *known.name == *row.name
         && known.allowed == *allowed
         && known.expires_at == row.expires_at
+        && known.previous == previous
         && known.limits.settings() == settings
     {
         return Some(known.clone());
     }
     let limits = Limits::new(settings, known.map(|known| &known.limits));
     let (name, allowed) = (row.name.as_str().into(), allowed.clone());
-    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at: row.expires_at }))
+    let expires_at = row.expires_at;
+    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous }))
+}
+
+/// The key before the last rotation. One that can't be read is as good as past: the new key is not refused for it.
+fn previous(row: &CredentialRow, problems: &mut Vec<String>) -> Option<Previous> {
+    let (Some(key), Some(until)) = (&row.previous_key, row.previous_key_until) else { return None };
+    match hash(key) {
+        Ok(hash) => Some(Previous { hash, until }),
+        Err(_) => {
+            problems.push("previous_key is not a SHA-256 in 64 hex digits; only the new key is good".to_owned());
+            None
+        }
+    }
 }
 
 fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
@@ -91,12 +108,16 @@ fn hash(text: &str) -> Result<KeyHash, String> {
     }
 }
 
+fn number(name: &str, value: i64) -> Result<u32, String> {
+    u32::try_from(value).map_err(|_| format!("{name} {value} is not a number from 0 to {}", u32::MAX))
+}
+
+fn optional(name: &str, value: Option<i64>) -> Result<Option<u32>, String> {
+    value.map(|value| number(name, value)).transpose()
+}
+
 /// Rate and burst.
 fn limit(row: &CredentialRow) -> Result<Option<(u32, u32)>, String> {
-    let number = |name: &str, value: i64| match u32::try_from(value) {
-        Ok(value) => Ok(value),
-        Err(_) => Err(format!("{name} {value} is not a number from 0 to {}", u32::MAX)),
-    };
     let Some(rate) = row.rate_limit else { return Ok(None) };
     let rate = number("rate_limit", rate)?;
     let burst = match row.burst {

@@ -60,6 +60,7 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
     let mut before = credential::Before::new(previous);
     // Most credentials have the same few lists.
     let mut lists = HashMap::with_hasher(ahash::RandomState::new());
+    let mut old_keys = Vec::new();
     for row in enabled {
         let mut messages = Vec::new();
         let (allowed, list_problems) =
@@ -69,6 +70,7 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
             match snapshot.credentials.entry(credential.hash) {
                 Entry::Vacant(place) => {
                     snapshot.credentials_by_id.push(credential.clone());
+                    old_keys.extend(credential.previous.map(|previous| (previous.hash, credential.clone())));
                     place.insert(credential);
                 }
                 Entry::Occupied(first) => {
@@ -80,6 +82,10 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
         problems.extend(
             messages.into_iter().map(|message| Problem { object: format!("credential {}", row.name), message }),
         );
+    }
+    // Last, since a key in force goes before one that was replaced.
+    for (hash, credential) in old_keys {
+        snapshot.credentials.entry(hash).or_insert(credential);
     }
 }
 

@@ -109,6 +109,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     own_header_names.dedup();
     Some(Provider {
         id: row.id,
+        row_version: row.stamp.version,
         key: row.provider_key.as_str().into(),
         provider_type: row.provider_type.as_str().into(),
         base,

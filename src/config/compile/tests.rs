@@ -16,8 +16,8 @@ fn provider(id: i64) -> ProviderRow {
         model_mapping: "{}".into(),
         weight: 1,
         provider_params: "{}".into(),
-        lua_script: None,
         is_enabled: true,
+        ..ProviderRow::default()
     }
 }
 
@@ -220,6 +220,11 @@ fn limits() {
         assert_eq!(found.unwrap().limits.settings().requests, expected);
         assert_eq!(problems, [""; 0]);
     }
+    for (tokens_per_minute, max_concurrency) in [(None, Some(0)), (Some(0), None), (Some(1000), Some(3))] {
+        let row = CredentialRow { tokens_per_minute, max_concurrency, ..credential(1) };
+        let found = one_credential(row).0.unwrap().limits.settings();
+        assert_eq!((found.tokens.map(i64::from), found.at_once.map(i64::from)), (tokens_per_minute, max_concurrency));
+    }
 }
 
 #[test]
@@ -299,8 +304,8 @@ proptest! {
             model_mapping: texts[4].clone(),
             weight: numbers[0].unwrap_or(1),
             provider_params: texts[5].clone(),
-            lua_script: None,
             is_enabled: true,
+            ..ProviderRow::default()
         });
         bad.credentials.insert(at, CredentialRow {
             id: POISONED,
@@ -311,6 +316,7 @@ proptest! {
             burst: numbers[2],
             expires_at: numbers[3],
             is_enabled: true,
+            ..CredentialRow::default()
         });
         let (snapshot, problems) = run(&bad);
         prop_assert_eq!(parts(&snapshot, POISONED), parts(&expected, POISONED));

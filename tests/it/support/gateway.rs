@@ -8,8 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use llm_proxy::background::store::Store;
-use llm_proxy::background::store::sqlite::Sqlite;
+use llm_proxy::background::store::blocking::Blocking;
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
 use sha2::{Digest, Sha256};
 
@@ -26,7 +25,6 @@ pub const PROVIDER_KEY: &str = "pk-upstream";
 /// A row of `providers`, named `name`, at `base`.
 pub fn provider(name: &str, kind: &str, base: &str) -> ProviderRow {
     ProviderRow {
-        id: 0,
         provider_key: name.into(),
         provider_type: kind.into(),
         api_base: base.into(),
@@ -34,8 +32,8 @@ pub fn provider(name: &str, kind: &str, base: &str) -> ProviderRow {
         model_mapping: "{}".into(),
         weight: 1,
         provider_params: "{}".into(),
-        lua_script: None,
         is_enabled: true,
+        ..ProviderRow::default()
     }
 }
 
@@ -55,14 +53,11 @@ pub fn responses(fake: &Fake) -> ProviderRow {
 /// A row of `credentials` for `key`, named after it.
 pub fn credential(key: &str) -> CredentialRow {
     CredentialRow {
-        id: 0,
         credential_key: hex::encode(Sha256::digest(key.as_bytes())),
         name: key.into(),
         allowed_models: "[]".into(),
-        rate_limit: None,
-        burst: None,
-        expires_at: None,
         is_enabled: true,
+        ..CredentialRow::default()
     }
 }
 
@@ -122,7 +117,7 @@ impl Setup {
     /// The same, for one that may end instead.
     pub fn try_start(self) -> Result<Gateway, Ended> {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Sqlite::open(dir.path()).unwrap();
+        let store = Blocking::embedded(dir.path()).unwrap();
         for row in &self.providers {
             store.add_provider(row).unwrap();
         }
@@ -189,8 +184,8 @@ impl Gateway {
     }
 
     /// The store that it serves from, as another process sees it.
-    pub fn store(&self) -> Sqlite {
-        Sqlite::open(self.data_dir()).unwrap()
+    pub fn store(&self) -> Blocking {
+        Blocking::embedded(self.data_dir()).unwrap()
     }
 
     /// Runs the same binary beside it, on the same store.
