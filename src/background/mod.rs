@@ -1,9 +1,10 @@
-//! The one thread that may wait. It follows the store, resolves names, fetches model lists, empties the record rings and watches the
+//! The one thread that may wait. It follows the store, resolves names, fetches model lists, leases shared limits, empties the record rings and watches the
 //! certificate; nothing of it is on the path of a request. One loop, one `select!`, one `match`: what it waits for is an [`Event`], and
 //! each part of it takes its own.
 
 mod access;
 mod http;
+mod leases;
 mod models;
 pub mod records;
 mod resolve;
@@ -112,6 +113,7 @@ struct Parts {
     sync: sync::Sync,
     names: resolve::Names,
     models: models::Models,
+    leases: leases::Leases,
     drain: records::Drain,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
@@ -127,6 +129,7 @@ enum Event {
     Late,
     Names(resolve::Step),
     Models(models::Step),
+    Leases(leases::Step),
     /// Time to empty the rings.
     Empty,
     /// Time to look at files.
@@ -150,6 +153,7 @@ impl Parts {
             sync: sync::Sync::new(shared.clone(), store, environment),
             names: resolve::Names::new(shared.clone()),
             models: models::Models::new(shared.clone(), http::Client::new(shared.clone(), &upstream_tls)),
+            leases: leases::Leases::new(shared.clone())?,
             drain: records::Drain::new(shared.clone(), sinks),
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
@@ -161,6 +165,7 @@ impl Parts {
         loop {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);
+                self.leases.adopt(&snapshot);
                 // Nobody listens but for the first.
                 let _ = ready.try_send(Ok(()));
             }
@@ -170,6 +175,7 @@ impl Parts {
                 Event::Late => {}
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
+                Event::Leases(step) => self.leases.take(step),
                 Event::Empty => self.drain.run(),
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
@@ -185,6 +191,7 @@ impl Parts {
             () = until(late) => Event::Late,
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
+            step = self.leases.next() => Event::Leases(step),
             _ = self.empty.tick() => Event::Empty,
             _ = self.files.tick() => Event::Files,
         }

@@ -30,6 +30,8 @@ pub struct Shared {
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
     pub shards: Vec<Arc<Shard>>,
+    /// Of the background thread.
+    pub background: Arc<Shard>,
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
     /// The clock of the token buckets counts from here.
@@ -54,6 +56,7 @@ impl Shared {
             tls: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
+            background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new()).collect(),
             origin: Instant::now(),
             hints,

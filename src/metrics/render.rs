@@ -16,12 +16,12 @@ pub struct Process<'a> {
     pub records_dropped: u64,
 }
 
-pub fn text(shards: &[Arc<Shard>], process: &Process<'_>) -> String {
+pub fn text<'a>(shards: impl Iterator<Item = &'a Arc<Shard>> + Clone, process: &Process<'_>) -> String {
     let mut out = String::with_capacity(4096);
     // Writing to a String does not fail.
     for counter in Counter::ALL {
         let (name, help) = counter.describe();
-        let sum: u64 = shards.iter().map(|shard| shard.get(*counter)).sum();
+        let sum: u64 = shards.clone().map(|shard| shard.get(*counter)).sum();
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {sum}\n");
     }
     let Process { version, driver, workers, generation, records_dropped } = process;

@@ -129,7 +129,7 @@ async fn metrics(
         generation: core.shared.publisher.generation(),
         records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
     };
-    let text = render::text(&core.shared.shards, &process);
+    let text = render::text(core.shared.shards.iter().chain([&core.shared.background]), &process);
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + text.len());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

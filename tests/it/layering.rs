@@ -77,6 +77,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("hyper", &["background"]),
     ("hyper_util", &["background"]),
     ("rusqlite", &["background/store"]),
+    ("redis", &["background/leases"]),
     ("monoio", &["net", "proxy", "worker", "mock"]),
     ("io_uring", &["net"]),
     ("rustls", &["tls", "control", "net", "proxy", "worker", "background", "mock"]),

@@ -67,6 +67,8 @@ pub struct Boot {
     pub max_connections: usize,
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
+    /// Where nodes share their limits; may hold a password.
+    pub limits_url: Option<Secret>,
     pub log_level: LevelFilter,
 }
 
@@ -99,6 +101,7 @@ impl Default for Boot {
             max_head_bytes: 64 << 10,
             max_connections: 65_536,
             max_attempts: 3,
+            limits_url: None,
             log_level: LevelFilter::INFO,
         }
     }
