@@ -182,6 +182,15 @@ impl Error {
         self
     }
 
+    /// Puts words of the caller before the detail.
+    pub fn context(mut self, words: impl fmt::Display) -> Error {
+        self.detail = Some(match self.detail {
+            Some(detail) => format!("{words}: {detail}"),
+            None => words.to_string(),
+        });
+        self
+    }
+
     pub fn param(mut self, param: impl Into<String>) -> Error {
         self.param = Some(param.into());
         self

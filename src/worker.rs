@@ -18,14 +18,15 @@ use crate::net::listen;
 use crate::net::pool::Pool;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
+use crate::proxy::client::Door;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
 use crate::tls;
 
-/// How often a worker looks for the signal to stop and sweeps its pools.
+/// How often a worker looks for the signal to stop.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
-/// Pools are swept every so many rounds of housekeeping.
-const SWEEP_ROUNDS: u32 = 20;
+/// How often a worker sweeps its pools.
+const SWEEP: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, usually for want of file descriptors: the listener would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,6 +36,8 @@ pub struct Seat {
     /// The core to stay on; `None` leaves that to the kernel.
     pub cpu: Option<usize>,
     pub listener: StdListener,
+    /// Of the admin interface; one worker has it.
+    pub admin: Option<StdListener>,
     pub shared: Arc<Shared>,
     pub upstream_tls: Arc<ClientConfig>,
     pub seed: u64,
@@ -96,21 +99,26 @@ async fn run(seat: Seat) {
     monoio::spawn(timers.clone().run());
     let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
-    // A ring's accept on a non-blocking listener would fail where it should wait.
-    let listener = seat.listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| seat.listener);
-    let listener = match listener.and_then(TcpListener::from_std) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
-    };
-    accept_until_drained(&core, listener).await;
+    if let Some(admin) = seat.admin {
+        let core = core.clone();
+        monoio::spawn(async move { accept_until_drained(&core, admin, Door::Admin).await });
+    }
+    monoio::spawn(sweep(core.clone()));
+    accept_until_drained(&core, seat.listener, Door::Public).await;
     drain(&core).await;
 }
 
 /// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what it took from the kernel would be lost.
-async fn accept_until_drained(core: &Rc<Core>, listener: TcpListener) {
+async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: Door) {
+    // A ring's accept on a non-blocking listener would fail where it should wait.
+    let listener = listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| listener);
+    let listener = match listener.and_then(TcpListener::from_std) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
+    };
     let canceller = Canceller::new();
     let handle = canceller.handle();
-    monoio::spawn(housekeeping(core.clone(), canceller));
+    monoio::spawn(cancel_when_drained(core.clone(), canceller));
     loop {
         match listener.cancelable_accept(handle.clone()).await {
             Ok((stream, peer)) if core.connections.get() >= core.boot().max_connections => {
@@ -120,7 +128,7 @@ async fn accept_until_drained(core: &Rc<Core>, listener: TcpListener) {
             }
             Ok((stream, peer)) => {
                 core.metrics.inc(Counter::ConnectionsAccepted);
-                monoio::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full()));
+                monoio::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full(), door));
             }
             Err(_) if core.shared.draining() => return,
             Err(error) => {
@@ -131,17 +139,20 @@ async fn accept_until_drained(core: &Rc<Core>, listener: TcpListener) {
     }
 }
 
-/// Sweeps the pool, and at the signal to stop ends the accepting. A task of its own, so that no number of new connections delays it.
-async fn housekeeping(core: Rc<Core>, accepting: Canceller) {
-    let mut rounds = 0;
+/// Ends the accepting at the signal to stop. A task of its own, so that no number of new connections delays it.
+async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
     while !core.shared.draining() {
         monoio::time::sleep(HOUSEKEEPING).await;
-        rounds += 1;
-        if rounds % SWEEP_ROUNDS == 0 {
-            core.pool.sweep();
-        }
     }
     accepting.cancel();
+}
+
+/// Sweeps the pool now and then.
+async fn sweep(core: Rc<Core>) {
+    while !core.shared.draining() {
+        monoio::time::sleep(SWEEP).await;
+        core.pool.sweep();
+    }
 }
 
 /// Lets what runs come to its end, within the grace; then ends it with an error of its format.
@@ -176,6 +187,8 @@ async fn drain(core: &Rc<Core>) {
 pub struct Team {
     /// Where they listen, with the true port.
     pub addr: SocketAddr,
+    /// Where the admin interface listens, if it has a listener of its own.
+    pub admin_addr: Option<SocketAddr>,
     shared: Arc<Shared>,
     handles: Vec<Handle>,
 }
@@ -192,6 +205,11 @@ impl Team {
         let wanted = SocketAddr::new(boot.host, boot.port);
         let count = shared.shards.len();
         let listeners = listen::bind(wanted, count).map_err(|error| unbound(wanted, &error))?;
+        let mut admin = match boot.admin_addr {
+            None => None,
+            Some(addr) => listen::bind(addr, 1).map_err(|error| unbound(addr, &error))?.pop(),
+        };
+        let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         let addr = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(wanted);
         let cpus = available_cpus();
         let mut handles = Vec::with_capacity(count);
@@ -200,13 +218,14 @@ impl Team {
                 index,
                 cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
                 listener,
+                admin: admin.take(),
                 shared: shared.clone(),
                 upstream_tls: upstream_tls.clone(),
                 seed: seed()?,
             };
             handles.push(start(seat).map_err(|error| unstarted(index, boot.driver, &error))?);
         }
-        Ok(Team { addr, shared: shared.clone(), handles })
+        Ok(Team { addr, admin_addr, shared: shared.clone(), handles })
     }
 
     pub fn driver(&self) -> Driver {

@@ -8,9 +8,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::vec;
 
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::{HeaderMap, Request, Uri};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -29,7 +30,7 @@ const MOST: usize = 4 << 20;
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Client(Pooled<HttpsConnector<HttpConnector<Names>>, Empty<Bytes>>);
+pub(super) struct Client(Pooled<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>);
 
 impl Client {
     pub(super) fn new(shared: Arc<Shared>, tls: &ClientConfig) -> Client {
@@ -47,24 +48,42 @@ impl Client {
 
     /// The body of a good answer. The error names neither the address nor any header, which may hold secrets.
     pub(super) async fn get(&self, uri: Uri, headers: HeaderMap) -> Result<Bytes, String> {
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let exchange = async {
-            let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
-            let status = answer.status();
-            if !status.is_success() {
-                return Err(format!("status {}", status.as_u16()));
-            }
-            let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| chain(&*error))?;
-            Ok(body.to_bytes())
-        };
-        timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
+        match timeout(PATIENCE, self.exchange(request)).await {
+            Ok(Ok((status, body))) if status.is_success() => Ok(body),
+            Ok(Ok((status, _))) => Err(format!("status {}", status.as_u16())),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    /// Status and body of any answer to a body of JSON. The caller sets the limit of time.
+    pub(super) async fn post(
+        &self,
+        uri: Uri,
+        mut headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<(StatusCode, Bytes), String> {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut request = Request::new(Full::from(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
+        let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| chain(&*error))?;
+        Ok((status, body.to_bytes()))
     }
 }
 
 /// An error with its causes, which this stack keeps out of its texts.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -3,14 +3,18 @@
 //! each part of it takes its own.
 
 mod access;
+pub mod admin;
 mod http;
 mod leases;
 mod models;
 pub mod records;
+pub mod remote;
 mod resolve;
+pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
+mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -114,6 +118,7 @@ struct Parts {
     names: resolve::Names,
     models: models::Models,
     leases: leases::Leases,
+    admin: admin::Admin,
     drain: records::Drain,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
@@ -130,6 +135,7 @@ enum Event {
     Names(resolve::Step),
     Models(models::Step),
     Leases(leases::Step),
+    Admin(admin::Step),
     /// Time to empty the rings.
     Empty,
     /// Time to look at files.
@@ -148,11 +154,15 @@ impl Parts {
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let client = http::Client::new(shared.clone(), &upstream_tls);
+        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone());
+        let current = sync.current.clone();
         Ok(Parts {
             stopped,
-            sync: sync::Sync::new(shared.clone(), store, environment),
+            sync,
             names: resolve::Names::new(shared.clone()),
-            models: models::Models::new(shared.clone(), http::Client::new(shared.clone(), &upstream_tls)),
+            models: models::Models::new(shared.clone(), client.clone()),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
             leases: leases::Leases::new(shared.clone())?,
             drain: records::Drain::new(shared.clone(), sinks),
             tls: tls::Watch::start(shared)?,
@@ -176,11 +186,13 @@ impl Parts {
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
+                Event::Admin(step) => self.admin.take(step),
                 Event::Empty => self.drain.run(),
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }
         self.drain.finish();
+        self.sync.finish().await;
     }
 
     async fn next(&mut self) -> Event {
@@ -192,6 +204,7 @@ impl Parts {
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
             step = self.leases.next() => Event::Leases(step),
+            step = self.admin.next() => Event::Admin(step),
             _ = self.empty.tick() => Event::Empty,
             _ = self.files.tick() => Event::Files,
         }

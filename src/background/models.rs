@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{ACCEPT, HeaderName, HeaderValue, USER_AGENT};
-use hyper::{HeaderMap, Uri};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::http::Client;
 use super::until;
+use super::upstream::{self, Target};
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
 use crate::json::RawValue;
@@ -38,7 +37,7 @@ pub(super) struct Models {
 
 struct Entry {
     key: Arc<str>,
-    request: Arc<Request>,
+    request: Arc<Target>,
     list: Option<List>,
     /// When to fetch. While a fetch is under way: when to do so again if it never ends.
     due: Instant,
@@ -46,16 +45,10 @@ struct Entry {
     failures: u32,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-struct Request {
-    uri: Uri,
-    headers: HeaderMap,
-}
-
 /// What came of one fetch.
 pub(super) struct Fetched {
     provider: i64,
-    request: Arc<Request>,
+    request: Arc<Target>,
     list: Result<List, String>,
 }
 
@@ -165,48 +158,10 @@ impl Models {
 }
 
 /// `GET {api_base}/models` as the provider's first format has it.
-fn request(provider: &Provider) -> Result<Request, String> {
-    let base = &provider.base;
-    let messages = provider.formats.first() == Some(&Format::Messages);
-    let scheme = if base.tls { "https" } else { "http" };
-    let mut uri = format!("{scheme}://{}{}", base.authority, base.path);
-    if messages && !base.ends_in_version() {
-        uri.push_str("/v1");
-    }
-    uri.push_str("/models");
+fn request(provider: &Provider) -> Result<Target, String> {
     // One page: 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
-    let page = if messages { "limit=1000" } else { "" };
-    for (mark, part) in
-        ['?', '&'].into_iter().zip([base.query.as_str(), page].into_iter().filter(|part| !part.is_empty()))
-    {
-        uri.push(mark);
-        uri.push_str(part);
-    }
-    let uri = uri.parse().map_err(|_| "its api_base makes no address".to_owned())?;
-
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("llm-proxy/", env!("CARGO_PKG_VERSION"))));
-    if messages {
-        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
-    }
-    for lines in provider.auth.first().into_iter().chain([&provider.extra_headers]) {
-        add_lines(&mut headers, lines);
-    }
-    Ok(Request { uri, headers })
-}
-
-/// `lines` were checked when the provider was compiled, so that all of them can be read again.
-fn add_lines(headers: &mut HeaderMap, lines: &[u8]) {
-    for line in lines.split(|byte| *byte == b'\n') {
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-        let name = HeaderName::from_bytes(&line[..colon]);
-        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
-        if let (Ok(name), Ok(mut value)) = (name, value) {
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-    }
+    let page = if upstream::format(provider) == Format::Messages { "limit=1000" } else { "" };
+    upstream::target(provider, "/models", page)
 }
 
 /// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.

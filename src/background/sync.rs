@@ -6,24 +6,29 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::resolve::Names;
-use super::store::{Answer, Changes, Delta, Error, Store};
+use super::snapshot_file::Keeper;
+use super::store::{Answer, Changes, Delta, Error, Fault, Store};
 use super::until;
 use crate::config::boot::Environment;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Credential, Problem, Provider, Snapshot};
 use crate::control::Shared;
+use crate::control::store::State;
 
 /// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longest wait for a reading of everything to come into force.
+const RELOAD: Duration = Duration::from_secs(15);
 /// How long a new configuration waits for its names.
 const NAMES: Duration = Duration::from_secs(2);
 
@@ -31,23 +36,34 @@ const NAMES: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Current {
     read: Mutex<Read>,
-    /// `config_version` of what is in force on all cores.
-    in_force: watch::Sender<i64>,
+    in_force: watch::Sender<InForce>,
     /// The store was written: it is to be read now.
     written: Notify,
+    /// All of it is to be read, whatever is known.
+    whole: AtomicBool,
+}
+
+/// What is in force on all cores.
+#[derive(Debug, Clone, Copy)]
+struct InForce {
+    /// `config_version`.
+    version: i64,
+    /// Of the last reading of everything.
+    whole: u64,
 }
 
 /// What was read last, which need not be in force yet.
 #[derive(Debug, Default)]
 pub(super) struct Read {
-    pub rows: Rows,
+    /// Shared with whoever keeps a copy on disk.
+    pub rows: Arc<Rows>,
     pub problems: Vec<Problem>,
 }
 
 impl Current {
     fn new() -> Current {
-        let (in_force, _) = watch::channel(-1);
-        Current { read: Mutex::default(), in_force, written: Notify::new() }
+        let (in_force, _) = watch::channel(InForce { version: -1, whole: 0 });
+        Current { read: Mutex::default(), in_force, written: Notify::new(), whole: AtomicBool::new(false) }
     }
 
     /// Not to be held over an await.
@@ -61,7 +77,22 @@ impl Current {
         self.written.notify_one();
         let mut in_force = self.in_force.subscribe();
         // The sender lives as long as `self`.
-        let _ = in_force.wait_for(|now| *now >= version).await;
+        let _ = in_force.wait_for(|now| now.version >= version).await;
+    }
+
+    /// Reads everything again, and returns when that is in force on all cores.
+    pub(super) async fn reload(&self) -> Result<(), String> {
+        let mut in_force = self.in_force.subscribe();
+        let before = in_force.borrow_and_update().whole;
+        self.whole.store(true, Ordering::Relaxed);
+        self.written.notify_one();
+        match timeout(RELOAD, in_force.wait_for(|now| now.whole > before)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "the store could not be read within {} s; the configuration in force stays",
+                RELOAD.as_secs()
+            )),
+        }
     }
 }
 
@@ -72,16 +103,20 @@ pub(super) struct Sync {
     pub(super) current: Arc<Current>,
     work: Work,
     trouble: Option<Trouble>,
+    /// How often everything was read.
+    whole: u64,
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+    /// For stores that may be away when this node starts.
+    keeper: Option<Keeper>,
 }
 
 /// What is asked of the store at present.
 enum Work {
     /// Whether it changed.
     Watch(Answer<'static, ()>),
-    /// What changed.
+    /// What changed, or everything.
     Read(Answer<'static, Changes>),
     /// Nothing, since it fails.
     Pause(Instant),
@@ -115,14 +150,43 @@ impl Sync {
     pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Sync {
         let current = Arc::new(Current::new());
         let work = Work::Pause(Instant::now());
-        Sync { shared, store, environment, current, work, trouble: None, next: None, problems: Vec::new() }
+        let boot = &shared.boot;
+        let remote = boot.db_url.is_some() && boot.config_file.is_none();
+        let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone()));
+        let (problems, trouble, next) = Default::default();
+        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper }
     }
 
-    /// Reads and compiles everything, for the start.
+    /// Reads and compiles everything, for the start. If the store is away, the copy on disk must do.
     pub(super) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
-        let rows = self.store.load().await?;
-        self.apply(Changes::All(rows), names);
+        match self.store.load().await {
+            Ok(rows) => self.take(Step::Read(Ok(Changes::All(rows))), names),
+            Err(error) if error.fault == Fault::Unavailable => self.start_without(error, names)?,
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    fn start_without(&mut self, error: Error, names: &mut Names) -> Result<(), Error> {
+        let Some(keeper) = &self.keeper else { return Err(error) };
+        let none = || Err("there is no copy of its rows on this node yet".to_owned());
+        match keeper.load().and_then(|rows| rows.map_or_else(none, Ok)) {
+            Ok(rows) => {
+                tracing::warn!("gateway: starting with the copy of version {} on disk, since {error}", rows.version);
+                self.shared.store.set(State::Snapshot);
+                self.apply(Changes::All(rows), names);
+                self.fail(&error);
+                Ok(())
+            }
+            Err(why) => Err(Error { message: format!("{error}; and {why}"), ..error }),
+        }
+    }
+
+    /// Leaves the last rows on disk.
+    pub(super) async fn finish(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.finish().await;
+        }
     }
 
     /// Waits for something to do. Nothing is lost when the future is dropped.
@@ -143,7 +207,11 @@ impl Sync {
                 if self.trouble.take().is_some() {
                     tracing::info!("gateway: the store can be read again");
                 }
+                self.shared.store.set(State::Up);
                 self.apply(changes, names);
+                if let Some(keeper) = &self.keeper {
+                    keeper.keep(self.current.read().rows.clone());
+                }
             }
             Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),
         }
@@ -152,11 +220,17 @@ impl Sync {
     /// Asks what changed since the last reading.
     fn ask(&mut self) {
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
-        self.work = Work::Read(Box::pin(async move { store.changes(since).await }));
+        self.work = match self.current.whole.swap(false, Ordering::Relaxed) {
+            false => Work::Read(Box::pin(async move { store.changes(since).await })),
+            true => Work::Read(Box::pin(async move { store.load().await.map(Changes::All) })),
+        };
     }
 
     /// Waits for the next change.
     fn watch(&mut self) {
+        if self.current.whole.load(Ordering::Relaxed) {
+            return self.ask();
+        }
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
         self.work = Work::Watch(Box::pin(async move { store.changed(since).await }));
     }
@@ -172,6 +246,9 @@ impl Sync {
             tracing::error!("gateway: the store can't be read, the configuration in force stays: {message}");
         }
         self.trouble = Some(Trouble { message, pause });
+        if self.shared.store.get() == State::Up {
+            self.shared.store.set(State::Down);
+        }
         self.work = Work::Pause(Instant::now() + pause);
     }
 
@@ -179,9 +256,10 @@ impl Sync {
     fn apply(&mut self, changes: Changes, names: &mut Names) {
         let environment = |name: &str| self.environment.get(name).map(str::to_owned);
         let mut read = self.current.read();
+        self.whole += u64::from(matches!(changes, Changes::All(_)));
         match changes {
-            Changes::All(rows) => read.rows = rows,
-            Changes::Some(delta) => merge(&mut read.rows, delta),
+            Changes::All(rows) => read.rows = Arc::new(rows),
+            Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
         }
         let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
         read.problems.clone_from(&problems);
@@ -207,7 +285,7 @@ impl Sync {
         let before = self.shared.publisher.load();
         let generation = self.shared.publisher.publish(next.snapshot);
         let after = self.shared.publisher.load();
-        self.current.in_force.send_replace(after.version);
+        self.current.in_force.send_replace(InForce { version: after.version, whole: self.whole });
         names.keep(next.hosts);
         tracing::info!(
             generation,
@@ -289,7 +367,7 @@ fn changes<T>(old: &HashMap<i64, T>, new: &HashMap<i64, T>, same: impl Fn(&T, &T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::background::store::{AuditRow, Fault, Write, Written};
+    use crate::background::store::{AuditRow, Write, Written};
     use crate::config::boot::Boot;
     use crate::control::Hints;
 

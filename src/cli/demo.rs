@@ -43,13 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     })
     .map_err(|error| Failure::failed(format!("the mock provider can't start: {error}")))?;
     let store = Blocking::embedded(&boot.data_dir)?;
-    for (name, kind, base) in [
-        ("mock-chat", "openai", format!("{}/v1", upstream.url())),
-        ("mock-messages", "anthropic", upstream.url()),
-        ("mock-responses", "responses", format!("{}/v1", upstream.url())),
-    ] {
-        store.add_provider(&provider(name, kind, base))?;
-    }
+    store.add_provider(&provider(format!("{}/v1", upstream.url())))?;
     store.create_credential(&credential(&key))?;
     let gateway = Gateway::start(boot, store.store(), Environment::default())?;
     let signals = serve::Signals::watch()?;
@@ -59,15 +53,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn provider(name: &str, kind: &str, base: String) -> ProviderRow {
+/// The mock speaks every format, so that nothing of the demo is translated.
+fn provider(base: String) -> ProviderRow {
     ProviderRow {
-        provider_key: name.into(),
-        provider_type: kind.into(),
+        provider_key: "mock".into(),
+        provider_type: "openai".into(),
         api_base: base,
         api_key: "sk-mock".to_owned().into(),
         model_mapping: "{}".into(),
         weight: 1,
-        provider_params: "{}".into(),
+        provider_params: r#"{"formats":["chat","messages","responses"]}"#.into(),
         is_enabled: true,
         ..ProviderRow::default()
     }

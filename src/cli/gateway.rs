@@ -45,8 +45,12 @@ impl Gateway {
         self.team.driver()
     }
 
+    fn scheme(&self) -> &'static str {
+        if self.shared.boot.tls_cert.is_some() { "https" } else { "http" }
+    }
+
     pub fn url(&self) -> String {
-        let scheme = if self.shared.boot.tls_cert.is_some() { "https" } else { "http" };
+        let scheme = self.scheme();
         let addr = self.addr();
         if addr.ip().is_unspecified() {
             format!("{scheme}://127.0.0.1:{}", addr.port())
@@ -71,6 +75,11 @@ impl Gateway {
             tracing::warn!("ALLOW_ANONYMOUS is set: whoever reaches this port may use the providers' keys");
         } else if credentials == 0 {
             tracing::warn!("{}", self.shared.hints.no_credentials);
+        }
+        if let Some(addr) = self.team.admin_addr {
+            tracing::info!("admin interface: {}://{addr}", self.scheme());
+        } else if self.shared.boot.admin_key.is_none() {
+            tracing::info!("admin interface: closed; set ADMIN_KEY to open it");
         }
         tracing::info!("listening: {}", self.url());
     }

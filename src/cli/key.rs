@@ -1,16 +1,18 @@
-//! `llm-proxy key create|list|revoke`.
+//! `llm-proxy key create|list|rotate|revoke`.
 
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Subcommand;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use super::store::{StoreArgs, pick};
+use super::store::{Place, StoreArgs, call, number, pick, tell_problems};
 use super::{Failure, print, store};
+use crate::background::admin::credentials;
+pub use crate::background::admin::credentials::hash;
+use crate::background::admin::view::CredentialView;
+use crate::background::store::Change;
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::config::rows::{CredentialRow, Rows};
@@ -29,6 +31,8 @@ enum Command {
     Create(Create),
     /// List the keys, without the keys
     List(List),
+    /// Replace a key by a new one and print it; the old one stays good for a while
+    Rotate(Rotate),
     /// Revoke a key for good; a running server refuses it at once
     Revoke(Revoke),
 }
@@ -44,6 +48,12 @@ struct Create {
     /// Requests that may come at once [default: the rate limit]
     #[arg(long, value_name = "B", requires = "rate_limit", value_parser = clap::value_parser!(u32).range(1..))]
     burst: Option<u32>,
+    /// Tokens per minute, of question and answer together; 0 blocks all, without it there is no limit
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    tokens_per_minute: Option<u32>,
+    /// Requests in progress at one time; 0 blocks all, without it there is no limit
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_concurrency: Option<u32>,
     /// Days until it expires; without it, never
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     expires_in: Option<u32>,
@@ -60,6 +70,15 @@ struct List {
 }
 
 #[derive(Debug, clap::Args)]
+struct Rotate {
+    #[arg(value_name = "NAME|ID")]
+    key: String,
+    /// Hours for which the old key is still good; 0 ends it at once
+    #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
+    overlap: u32,
+}
+
+#[derive(Debug, clap::Args)]
 struct Revoke {
     #[arg(value_name = "NAME|ID")]
     key: String,
@@ -69,6 +88,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     match args.command {
         Command::Create(create) => create.run(&args.store),
         Command::List(list) => list.run(&args.store),
+        Command::Rotate(rotate) => rotate.run(&args.store),
         Command::Revoke(revoke) => revoke.run(&args.store),
     }
 }
@@ -78,14 +98,30 @@ impl Create {
         let key = generate()?;
         let row = self.row(&key);
         check(&row)?;
-        let (store, _) = store.open()?;
+        let place = store.open()?;
         // A name may stand twice in the store, but whoever revokes by name wants to hit one key.
-        if let Some(other) = store.load()?.credentials.iter().find(|other| other.name == row.name) {
+        if let Some(other) = Listing::read(&place)?.credentials.iter().find(|other| other.name == row.name) {
             let message =
                 format!("a key named `{}` exists (id {}); revoke it first, or choose another name", row.name, other.id);
             return Err(Failure::failed(message));
         }
-        let id = store.create_credential(&row)?;
+        let id = match &place {
+            Place::Here(store, _) => store.create_credential(&row)?,
+            Place::There(remote) => {
+                let body = json!({
+                    "key": key,
+                    "name": row.name,
+                    "allowed_models": self.allow,
+                    "rate_limit": row.rate_limit,
+                    "burst": row.burst,
+                    "tokens_per_minute": row.tokens_per_minute,
+                    "max_concurrency": row.max_concurrency,
+                    "expires_at": row.expires_at,
+                });
+                let made: serde_json::Value = call(remote, "POST", "/credentials", Some(body.to_string()))?;
+                number(&made, "/credential/id")
+            }
+        };
         print::line(&key)?;
         print::note(
             "note",
@@ -94,14 +130,16 @@ impl Create {
         Ok(())
     }
 
-    fn row(self, key: &str) -> CredentialRow {
+    fn row(&self, key: &str) -> CredentialRow {
         let day = 86_400;
         CredentialRow {
             credential_key: hash(key),
-            name: self.name,
-            allowed_models: serde_json::Value::from(self.allow).to_string(),
+            name: self.name.clone(),
+            allowed_models: json!(self.allow).to_string(),
             rate_limit: self.rate_limit.map(i64::from),
             burst: self.burst.map(i64::from),
+            tokens_per_minute: self.tokens_per_minute.map(i64::from),
+            max_concurrency: self.max_concurrency.map(i64::from),
             expires_at: self.expires_in.map(|days| now() + i64::from(days) * day),
             metadata: "{}".to_owned(),
             is_enabled: true,
@@ -110,17 +148,9 @@ impl Create {
     }
 }
 
-/// `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
+/// A new key.
 pub fn generate() -> Result<String, Failure> {
-    let mut random = [0; 36];
-    getrandom::fill(&mut random)
-        .map_err(|error| Failure::failed(format!("the system gives no random numbers for a key: {error}")))?;
-    Ok(format!("sk-{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
-}
-
-/// What the store keeps of a key: its SHA-256 in hex.
-pub fn hash(key: &str) -> String {
-    hex::encode(Sha256::digest(key.as_bytes()))
+    credentials::generate().map_err(Failure::failed)
 }
 
 /// Compiles the row as a server will. Who has just typed it can mend it, so that every problem refuses it.
@@ -144,49 +174,93 @@ fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
+impl Rotate {
+    fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+        let place = store.open()?;
+        let (id, name) = Listing::read(&place)?.pick(&self.key)?;
+        let key = generate()?;
+        let overlap = i64::from(self.overlap) * 3600;
+        match &place {
+            Place::Here(store, _) => {
+                let rows = store.load()?.credentials;
+                let Some(mut row) = rows.into_iter().find(|row| row.id == id) else {
+                    return Err(Failure::failed(format!("the key {name} was revoked meanwhile")));
+                };
+                let old = std::mem::replace(&mut row.credential_key, hash(&key));
+                row.previous_key = (overlap > 0).then_some(old);
+                row.previous_key_until = (overlap > 0).then(|| now() + overlap);
+                store.change("credential.rotate", &name, None, Change::UpdateCredential(row))?;
+            }
+            Place::There(remote) => {
+                let body = json!({ "key": key, "overlap_secs": overlap }).to_string();
+                let _: serde_json::Value = call(remote, "POST", &format!("/credentials/{id}/rotate"), Some(body))?;
+            }
+        }
+        print::line(&key)?;
+        let old = match self.overlap {
+            0 => "the old one is refused from now on".to_owned(),
+            hours => format!("the old one is good for {hours} hours more"),
+        };
+        print::note("note", &format!("key {name} with id {id} is a new one; {old}"));
+        Ok(())
+    }
+}
+
 impl Revoke {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (store, _) = store.open()?;
-        let rows = store.load()?;
-        let (id, name) = pick("key", &self.key, rows.credentials.iter().map(|row| (row.id, row.name.as_str())))?;
-        store.revoke_credential(id)?;
+        let place = store.open()?;
+        let (id, name) = Listing::read(&place)?.pick(&self.key)?;
+        match &place {
+            Place::Here(store, _) => store.revoke_credential(id)?,
+            Place::There(remote) => call(remote, "DELETE", &format!("/credentials/{id}"), None)?,
+        }
         print::line(&format!("revoked key {name} with id {id}"))
     }
 }
 
 impl List {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (store, _) = store.open()?;
-        let rows = store.load()?;
+        let place = store.open()?;
+        let listing = Listing::read(&place)?;
         if self.json {
-            return print::line(&json(&rows)?);
+            return print::line(&listing.json()?);
         }
-        if rows.credentials.is_empty() {
-            let message =
-                format!("no key in the store ({}); create one with `llm-proxy key create --name NAME`", store.place());
+        if listing.credentials.is_empty() {
+            let place = match &place {
+                Place::Here(store, _) => store.place(),
+                Place::There(remote) => remote.url().to_owned(),
+            };
+            let message = format!("no key in the store ({place}); create one with `llm-proxy key create --name NAME`");
             print::note("note", &message);
             return Ok(());
         }
-        let (snapshot, problems) = compile(&rows, None, &|_| None);
-        let served: HashSet<i64> = snapshot.credentials_by_id.iter().map(|credential| credential.id).collect();
+        let served = match &place {
+            Place::Here(store, _) => {
+                let (snapshot, problems) = compile(&store.load()?, None, &|_| None);
+                for problem in problems.iter().filter(|problem| problem.object.starts_with("credential ")) {
+                    print::note("warning", &format!("{}: {}", problem.object, problem.message));
+                }
+                Some(snapshot.credentials_by_id.iter().map(|credential| credential.id).collect::<HashSet<_>>())
+            }
+            Place::There(remote) => {
+                tell_problems(remote, "credential ")?;
+                None
+            }
+        };
         let now = now();
-        let status = |row: &CredentialRow| match row.expires_at {
+        let status = |row: &CredentialView| match row.expires() {
             _ if !row.is_enabled => "disabled",
-            _ if !served.contains(&row.id) => "refused",
+            _ if served.as_ref().is_some_and(|served| !served.contains(&row.id)) => "refused",
             Some(end) if end <= now => "expired",
             _ => "valid",
         };
-        let lines: Vec<_> = rows.credentials.iter().map(|row| cells(row, status(row))).collect();
-        print::table(["ID", "NAME", "HASH", "RATE", "BURST", "EXPIRES", "MODELS", "STATUS"], &lines)?;
-        for problem in problems.iter().filter(|problem| problem.object.starts_with("credential ")) {
-            print::note("warning", &format!("{}: {}", problem.object, problem.message));
-        }
-        Ok(())
+        let lines: Vec<_> = listing.credentials.iter().map(|row| cells(row, status(row))).collect();
+        print::table(["ID", "NAME", "HASH", "RATE", "BURST", "EXPIRES", "MODELS", "STATUS"], &lines)
     }
 }
 
-fn cells(row: &CredentialRow, status: &str) -> [String; 8] {
-    let (allowed, _) = Allowed::parse(&row.allowed_models);
+fn cells(row: &CredentialView, status: &str) -> [String; 8] {
+    let (allowed, _) = Allowed::parse(row.allowed_models.get());
     let models = match (allowed.allows_all(), allowed.entries().len()) {
         (true, _) => "all".to_owned(),
         (false, 0) => "none".to_owned(),
@@ -196,53 +270,41 @@ fn cells(row: &CredentialRow, status: &str) -> [String; 8] {
     [
         row.id.to_string(),
         row.name.clone(),
-        row.preview(),
+        row.key_preview.clone(),
         number(row.rate_limit),
         number(row.burst),
-        row.expires_at.map_or_else(|| "never".to_owned(), print::time),
+        row.expires().map_or_else(|| "never".to_owned(), print::time),
         models,
         status.to_owned(),
     ]
 }
 
-/// As the admin interface shows a credential, with the two columns that it has more.
-#[derive(Serialize)]
-struct View<'a> {
-    id: i64,
-    name: &'a str,
-    key_preview: String,
-    allowed_models: serde_json::Value,
-    rate_limit: Option<i64>,
-    burst: Option<i64>,
-    /// Seconds since 1970.
-    expires_at: Option<i64>,
-    is_enabled: bool,
-}
-
-#[derive(Serialize)]
-struct Listing<'a> {
+/// As the admin interface shows credentials.
+#[derive(Serialize, Deserialize)]
+struct Listing {
     version: i64,
-    credentials: Vec<View<'a>>,
+    credentials: Vec<CredentialView>,
 }
 
-impl View<'_> {
-    fn of(row: &CredentialRow) -> View<'_> {
-        let allowed_models = serde_json::from_str(&row.allowed_models);
-        View {
-            id: row.id,
-            name: &row.name,
-            key_preview: row.preview(),
-            allowed_models: allowed_models.unwrap_or_else(|_| row.allowed_models.as_str().into()),
-            rate_limit: row.rate_limit,
-            burst: row.burst,
-            expires_at: row.expires_at,
-            is_enabled: row.is_enabled,
+impl Listing {
+    fn read(place: &Place) -> Result<Listing, Failure> {
+        match place {
+            Place::There(remote) => call(remote, "GET", "/credentials", None),
+            Place::Here(store, _) => {
+                let rows = store.load()?;
+                let credentials = rows.credentials.iter().map(CredentialView::of).collect();
+                Ok(Listing { version: rows.version, credentials })
+            }
         }
     }
-}
 
-fn json(rows: &Rows) -> Result<String, Failure> {
-    let listing = Listing { version: rows.version, credentials: rows.credentials.iter().map(View::of).collect() };
-    serde_json::to_string_pretty(&listing)
-        .map_err(|error| Failure::failed(format!("the list cannot be written as JSON: {error}")))
+    fn pick(&self, wanted: &str) -> Result<(i64, String), Failure> {
+        let named = self.credentials.iter().map(|row| (row.id, row.name.as_str()));
+        pick("key", wanted, named).map(|(id, name)| (id, name.to_owned()))
+    }
+
+    fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::failed(format!("the list cannot be written as JSON: {error}")))
+    }
 }

@@ -9,7 +9,11 @@ use crate::config::boot::Boot;
 /// `RUST_LOG` decides if it is set, else `LOG_LEVEL`.
 pub fn start(boot: &Boot) {
     let default = boot.log_level.into();
-    let filter = EnvFilter::builder().with_default_directive(default).from_env_lossy();
+    let mut filter = EnvFilter::builder().with_default_directive(default).from_env_lossy();
+    // The client of PostgreSQL may log parameters at `debug`, and those are keys.
+    if let Ok(quiet) = "tokio_postgres=info".parse() {
+        filter = filter.add_directive(quiet);
+    }
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         log.with_target(false).init();

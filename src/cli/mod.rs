@@ -2,15 +2,19 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout, everything said about them to stderr.
 
+pub mod check_config;
 pub mod demo;
 pub mod gateway;
 pub mod key;
 mod logging;
+pub mod migrate;
 pub mod mock;
 mod print;
 pub mod provider;
 pub mod serve;
 mod store;
+pub mod transfer;
+pub mod translate;
 
 use std::process::ExitCode;
 
@@ -51,6 +55,16 @@ enum Command {
     Provider(provider::Args),
     /// Create, list and revoke the keys of clients
     Key(key::Args),
+    /// Translate a request or an answer between formats, without a server
+    Translate(translate::Args),
+    /// Bring the tables of the store up to date, or take that back
+    Migrate(migrate::Args),
+    /// Write the store as a configuration file
+    Export(transfer::ExportArgs),
+    /// Take providers and credentials of a configuration file into the store
+    Import(transfer::ImportArgs),
+    /// Tell what a configuration file would serve, and all that is wrong with it
+    CheckConfig(check_config::Args),
     /// Print the version
     Version(NoArgs),
 }
@@ -107,12 +121,12 @@ pub fn main() -> ExitCode {
         }
     };
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
             let start = serve::settings(&args)?;
@@ -122,8 +136,14 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
+        Command::Translate(args) => return translate::run(args),
+        Command::Migrate(args) => migrate::run(&args),
+        Command::Export(args) => transfer::export(&args),
+        Command::Import(args) => transfer::import(&args),
+        Command::CheckConfig(args) => check_config::run(&args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -1,17 +1,20 @@
-//! `llm-proxy provider add|list|remove`.
+//! `llm-proxy provider add|list|remove|reencrypt`.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 
 use clap::Subcommand;
-use serde::Serialize;
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 
-use super::store::{StoreArgs, pick};
+use super::store::{Place, StoreArgs, call, number, pick, tell_problems};
 use super::{Failure, print, store};
+use crate::background::admin::view::ProviderView;
+use crate::background::store::Change;
 use crate::config::boot::Environment;
 use crate::config::compile::{Type, compile};
+use crate::config::models::Mapping;
 use crate::config::rows::{ProviderRow, Rows};
-use crate::config::snapshot::{Provider, Snapshot};
+use crate::config::vault;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -29,6 +32,8 @@ enum Command {
     List(List),
     /// Remove a provider
     Remove(Remove),
+    /// Encrypt the providers' keys in the store under the SECRET_KEY of now
+    Reencrypt,
 }
 
 #[derive(Debug, clap::Args)]
@@ -52,6 +57,9 @@ struct Add {
     /// Serve MODEL, under the name UPSTREAM_MODEL; may be repeated. Without it, every model is served under its own name
     #[arg(long, value_name = "MODEL=UPSTREAM_MODEL", value_parser = pair)]
     map: Vec<(String, String)>,
+    /// A JSON object of extras, such as {"formats":["chat","responses"],"host":"vllm"}
+    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    params: String,
 }
 
 const ADD_EXAMPLES: &str = "\
@@ -90,21 +98,34 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Command::Add(add) => add.run(&args.store),
         Command::List(list) => list.run(&args.store),
         Command::Remove(remove) => remove.run(&args.store),
+        Command::Reencrypt => reencrypt(&args.store),
     }
 }
 
 impl Add {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let row = self.row()?;
-        let (store, environment) = store.open()?;
-        let provider = check(&row, &environment)?;
-        let id = store.add_provider(&row)?;
+        let mut row = self.row()?;
+        let place = store.open()?;
         if Type::of(&row.provider_type) == Type::Unknown {
             let message = format!("type `{}` is not a known one; it is spoken to as openai", row.provider_type);
             print::note("warning", &message);
         }
-        print::line(&format!("added provider {} with id {id}; it serves {}", row.provider_key, models(&provider)))?;
-        if store.load()?.credentials.is_empty() {
+        let (id, keyless) = match place {
+            Place::Here(store, environment) => {
+                check(&row, &environment)?;
+                let env = |name: &str| environment.get(name).map(str::to_owned);
+                row.api_key = vault::seal(&row.api_key, &env).map_err(Failure::failed)?.into();
+                (store.add_provider(&row)?, store.load()?.credentials.is_empty())
+            }
+            Place::There(remote) => {
+                let made: serde_json::Value = call(&remote, "POST", "/providers", Some(body(&row)))?;
+                let credentials: serde_json::Value = call(&remote, "GET", "/credentials?size=1", None)?;
+                (number(&made, "/provider/id"), number(&credentials, "/total_count") == 0)
+            }
+        };
+        let (models, _) = Mapping::parse(&row.model_mapping);
+        print::line(&format!("added provider {} with id {id}; it serves {}", row.provider_key, shown(&models)))?;
+        if keyless {
             print::note("note", "no client has a key yet; create one with `llm-proxy key create --name NAME`");
         }
         Ok(())
@@ -121,7 +142,7 @@ impl Add {
             api_key: api_key.into(),
             model_mapping: format!("{{{}}}", pairs.join(",")),
             weight: i64::from(self.weight),
-            provider_params: "{}".to_owned(),
+            provider_params: self.params,
             is_enabled: true,
             ..ProviderRow::default()
         })
@@ -140,8 +161,22 @@ fn from_stdin() -> Result<String, Failure> {
     }
 }
 
+/// As the admin interface wants it. The mapping stays text, since order matters in it.
+fn body(row: &ProviderRow) -> String {
+    let text = |text: &str| serde_json::Value::from(text).to_string();
+    format!(
+        r#"{{"provider_key":{},"provider_type":{},"api_base":{},"api_key":{},"weight":{},"model_mapping":{}}}"#,
+        text(&row.provider_key),
+        text(&row.provider_type),
+        text(&row.api_base),
+        text(&row.api_key),
+        row.weight,
+        row.model_mapping
+    )
+}
+
 /// Compiles the row as a server will. Who has just typed it can mend it, so that every problem refuses it.
-fn check(row: &ProviderRow, environment: &Environment) -> Result<Provider, Failure> {
+fn check(row: &ProviderRow, environment: &Environment) -> Result<(), Failure> {
     // A variable that is missing here may be there where the server runs.
     let env = |name: &str| {
         let value = environment.get(name);
@@ -151,127 +186,144 @@ fn check(row: &ProviderRow, environment: &Environment) -> Result<Provider, Failu
         Some(value.unwrap_or("unset").to_owned())
     };
     let rows = Rows { version: 0, providers: vec![row.clone()], credentials: Vec::new() };
-    let (snapshot, problems) = compile(&rows, None, &env);
-    let provider = snapshot.providers.into_iter().next().and_then(std::sync::Arc::into_inner);
-    match provider {
-        Some(provider) if problems.is_empty() => Ok(provider),
-        _ => {
-            let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
-            Err(Failure::failed(format!(
-                "provider {} is not added, for it would have a problem: {}",
-                row.provider_key,
-                messages.join("; also, ")
-            )))
-        }
+    let (_, problems) = compile(&rows, None, &env);
+    if problems.is_empty() {
+        return Ok(());
     }
+    let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
+    Err(Failure::failed(format!(
+        "provider {} is not added, for it would have a problem: {}",
+        row.provider_key,
+        messages.join("; also, ")
+    )))
 }
 
-fn models(provider: &Provider) -> String {
-    if provider.models.serves_all() {
+fn shown(models: &Mapping) -> String {
+    if models.serves_all() {
         return "every model".to_owned();
     }
-    print::list(provider.models.entries().iter().map(|entry| entry.key()))
+    print::list(models.entries().iter().map(|entry| entry.key()))
 }
 
 impl Remove {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (store, _) = store.open()?;
-        let rows = store.load()?;
-        let (id, name) =
-            pick("provider", &self.provider, rows.providers.iter().map(|row| (row.id, row.provider_key.as_str())))?;
-        store.remove_provider(id)?;
+        let place = store.open()?;
+        let listing = Listing::read(&place)?;
+        let named = listing.providers.iter().map(|row| (row.id, row.provider_key.as_str()));
+        let (id, name) = pick("provider", &self.provider, named)?;
+        match &place {
+            Place::Here(store, _) => store.remove_provider(id)?,
+            Place::There(remote) => call(remote, "DELETE", &format!("/providers/{id}"), None)?,
+        }
         print::line(&format!("removed provider {name} with id {id}"))
     }
 }
 
+fn reencrypt(store: &StoreArgs) -> Result<(), Failure> {
+    let count = match store.open()? {
+        Place::There(remote) => {
+            let done: serde_json::Value = call(&remote, "POST", "/config/reencrypt", None)?;
+            number(&done, "/reencrypted")
+        }
+        Place::Here(store, environment) => {
+            let env = |name: &str| environment.get(name).map(str::to_owned);
+            if env("SECRET_KEY").is_none() {
+                return Err(Failure::failed("SECRET_KEY is not set, so there is nothing to encrypt with"));
+            }
+            let mut count = 0;
+            for mut row in store.load()?.providers.into_iter().filter(|row| vault::is_due(&row.api_key, &env)) {
+                let sealed = vault::open(&row.api_key, &env).and_then(|plain| vault::seal(&plain, &env));
+                let refused = |why| Failure::failed(format!("api_key of provider {} {why}", row.provider_key));
+                row.api_key = sealed.map_err(refused)?.into();
+                let name = row.provider_key.clone();
+                store.change("provider.reencrypt", &name, None, Change::UpdateProvider(row))?;
+                count += 1;
+            }
+            count
+        }
+    };
+    print::line(&format!("encrypted {count} keys of providers anew"))
+}
+
 impl List {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let (store, environment) = store.open()?;
-        let rows = store.load()?;
+        let place = store.open()?;
+        let listing = Listing::read(&place)?;
         if self.json {
-            return print::line(&json(&rows)?);
+            return print::line(&listing.json()?);
         }
-        if rows.providers.is_empty() {
-            let message = format!(
-                "no provider in the store ({}); `llm-proxy provider add --help` tells how to add one",
-                store.place()
-            );
+        if listing.providers.is_empty() {
+            let place = match &place {
+                Place::Here(store, _) => store.place(),
+                Place::There(remote) => remote.url().to_owned(),
+            };
+            let message =
+                format!("no provider in the store ({place}); `llm-proxy provider add --help` tells how to add one");
             print::note("note", &message);
             return Ok(());
         }
-        let (snapshot, problems) = compile(&rows, None, &|name| environment.get(name).map(str::to_owned));
-        let lines: Vec<_> = rows.providers.iter().map(|row| cells(row, &snapshot)).collect();
-        print::table(["ID", "NAME", "TYPE", "BASE", "WEIGHT", "MODELS", "STATUS"], &lines)?;
-        for problem in problems.iter().filter(|problem| problem.object.starts_with("provider ")) {
-            print::note("warning", &format!("{}: {}", problem.object, problem.message));
-        }
-        Ok(())
+        // What is served of it is known here only where the variables are that its keys are taken from.
+        let served = match &place {
+            Place::Here(store, environment) => {
+                let env = |name: &str| environment.get(name).map(str::to_owned);
+                let (snapshot, problems) = compile(&store.load()?, None, &env);
+                for problem in problems.iter().filter(|problem| problem.object.starts_with("provider ")) {
+                    print::note("warning", &format!("{}: {}", problem.object, problem.message));
+                }
+                Some(snapshot.providers.iter().map(|provider| provider.id).collect::<HashSet<_>>())
+            }
+            Place::There(remote) => {
+                tell_problems(remote, "provider ")?;
+                None
+            }
+        };
+        let lines: Vec<_> = listing.providers.iter().map(|row| cells(row, served.as_ref())).collect();
+        print::table(["ID", "NAME", "TYPE", "BASE", "WEIGHT", "MODELS", "STATUS"], &lines)
     }
 }
 
-fn cells(row: &ProviderRow, snapshot: &Snapshot) -> [String; 7] {
-    let served = snapshot.providers.iter().find(|provider| provider.id == row.id);
-    let status = match served {
-        Some(provider) if provider.weight == 0 => "standby",
-        Some(_) => "served",
-        None if row.is_enabled => "not served",
-        None => "disabled",
+fn cells(row: &ProviderView, served: Option<&HashSet<i64>>) -> [String; 7] {
+    let is_served = row.is_enabled && served.is_none_or(|served| served.contains(&row.id));
+    let status = match (row.is_enabled, is_served) {
+        (false, _) => "disabled",
+        (true, false) => "not served",
+        (true, true) if row.weight == 0 => "standby",
+        (true, true) if served.is_none() => "enabled",
+        (true, true) => "served",
     };
+    let models = || shown(&Mapping::parse(row.model_mapping.get()).0);
     [
         row.id.to_string(),
         row.provider_key.clone(),
         row.provider_type.clone(),
         row.api_base.clone(),
         row.weight.to_string(),
-        served.map_or_else(|| "-".to_owned(), |provider| models(provider)),
+        if is_served { models() } else { "-".to_owned() },
         status.to_owned(),
     ]
 }
 
-/// As the admin interface shows a provider: without its key, and without the values of its headers, which may hold keys as well.
-#[derive(Serialize)]
-struct View<'a> {
-    id: i64,
-    provider_key: &'a str,
-    provider_type: &'a str,
-    api_base: &'a str,
-    /// As stored, since order matters in it; broken JSON is shown as text.
-    model_mapping: Box<RawValue>,
-    weight: i64,
-    provider_params: serde_json::Value,
-    is_enabled: bool,
-}
-
-#[derive(Serialize)]
-struct Listing<'a> {
+/// As the admin interface shows providers.
+#[derive(Serialize, Deserialize)]
+struct Listing {
     version: i64,
-    providers: Vec<View<'a>>,
+    providers: Vec<ProviderView>,
 }
 
-fn json(rows: &Rows) -> Result<String, Failure> {
-    let unwritable = |error: serde_json::Error| Failure::failed(format!("the list cannot be written as JSON: {error}"));
-    let mut providers = Vec::new();
-    for row in &rows.providers {
-        let mapping = RawValue::from_string(row.model_mapping.clone());
-        let mapping = mapping.or_else(|_| serde_json::value::to_raw_value(&row.model_mapping)).map_err(unwritable)?;
-        providers.push(View {
-            id: row.id,
-            provider_key: &row.provider_key,
-            provider_type: &row.provider_type,
-            api_base: &row.api_base,
-            model_mapping: mapping,
-            weight: row.weight,
-            provider_params: masked(&row.provider_params),
-            is_enabled: row.is_enabled,
-        });
+impl Listing {
+    fn read(place: &Place) -> Result<Listing, Failure> {
+        match place {
+            Place::There(remote) => call(remote, "GET", "/providers", None),
+            Place::Here(store, _) => {
+                let rows = store.load()?;
+                let providers = rows.providers.iter().map(ProviderView::of).collect();
+                Ok(Listing { version: rows.version, providers })
+            }
+        }
     }
-    serde_json::to_string_pretty(&Listing { version: rows.version, providers }).map_err(unwritable)
-}
 
-fn masked(params: &str) -> serde_json::Value {
-    let mut params: serde_json::Value = serde_json::from_str(params).unwrap_or_default();
-    if let Some(headers) = params.get_mut("custom_headers").and_then(|headers| headers.as_object_mut()) {
-        headers.values_mut().for_each(|value| *value = "***".into());
+    fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::failed(format!("the list cannot be written as JSON: {error}")))
     }
-    params
 }

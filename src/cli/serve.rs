@@ -5,8 +5,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use super::{Failure, logging};
+use crate::background::store;
 use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
+use crate::config::file::{self, Setting};
 use crate::config::rows::ProviderRow;
 
 #[derive(Debug, Default, clap::Args)]
@@ -24,6 +26,9 @@ pub struct Args {
     /// Directory of the embedded store [DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
+    /// YAML file with providers, credentials and settings, instead of a store [CONFIG_FILE]
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
     /// auto, io_uring or epoll [RUNTIME_DRIVER]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
@@ -42,9 +47,25 @@ pub struct Start {
 /// Reads flags, environment and `.env`.
 pub fn settings(args: &Args) -> Result<Start, Failure> {
     let (environment, mut warnings) = Environment::of_process();
-    let (boot, more) = Boot::from(&args.flags(), &environment)?;
+    let flags = args.flags();
+    let file = file_settings(&flags, &environment)?;
+    let (boot, more) = Boot::with(&flags, &environment, &file)?;
     warnings.extend(more);
     Ok(Start { boot, environment, warnings })
+}
+
+/// The settings in the configuration file, if one is named. What else is wrong with it is told when it is served.
+fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Setting>, Failure> {
+    let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());
+    let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(vec![format!("the configuration file {path} can't be read: {error}")]))?;
+    match file::read(&text, &|name| environment.get(name).map(str::to_owned)) {
+        Ok(file) => Ok(file.settings),
+        Err(complaints) => {
+            Err(Failure::Usage(complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect()))
+        }
+    }
 }
 
 pub fn run(start: Start) -> Result<(), Failure> {
@@ -53,10 +74,12 @@ pub fn run(start: Start) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let store = Blocking::embedded(&boot.data_dir)?;
-    first_providers(&store, &environment)?;
+    if boot.db_url.is_none() && boot.config_file.is_none() {
+        first_providers(&Blocking::embedded(&boot.data_dir)?, &environment)?;
+    }
+    let store = store::open(&boot, &environment)?;
     let place = store.place();
-    let gateway = Gateway::start(boot, store.store(), environment)?;
+    let gateway = Gateway::start(boot, store, environment)?;
     let signals = Signals::watch()?;
     gateway.introduce(&place);
     signals.wait();
@@ -133,6 +156,7 @@ impl Args {
             ("--port", "PORT", &self.port),
             ("--workers", "WORKERS", &self.workers),
             ("--data-dir", "DATA_DIR", &self.data_dir),
+            ("--config", "CONFIG_FILE", &self.config),
             ("--driver", "RUNTIME_DRIVER", &self.driver),
         ];
         let given =

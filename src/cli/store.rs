@@ -2,9 +2,22 @@
 
 use std::path::PathBuf;
 
+use serde::de::DeserializeOwned;
+
 use super::{Failure, print};
+use crate::background::remote::Remote;
+use crate::background::store;
 use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
+use crate::tls;
+
+/// Where a command works.
+pub enum Place {
+    /// On the store itself.
+    Here(Blocking, Environment),
+    /// Through the admin interface of a running gateway.
+    There(Remote),
+}
 
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
@@ -12,22 +25,93 @@ pub struct StoreArgs {
     // A global argument is also read by the commands above it, where `data_dir` is the flag of `serve`: hence its own id.
     #[arg(id = "store_dir", long = "data-dir", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
+    /// Work through the admin interface of the gateway at URL, with the key in ADMIN_KEY, instead of on the store itself
+    #[arg(long = "url", value_name = "URL", global = true, conflicts_with = "store_dir")]
+    url: Option<String>,
 }
 
 impl StoreArgs {
-    /// Opens the store that `serve` would open with the same flag and environment.
-    pub fn open(&self) -> Result<(Blocking, Environment), Failure> {
+    /// The store that `serve` would open with the same flag and environment, or the gateway at `--url`.
+    pub fn open(&self) -> Result<Place, Failure> {
+        if let Some(url) = &self.url {
+            return remote(url, &self.environment()).map(Place::There);
+        }
+        let (store, environment) = self.open_here()?;
+        Ok(Place::Here(store, environment))
+    }
+
+    /// The store that `serve` would open with the same flag and environment.
+    pub fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
+        let environment = self.environment();
+        let boot = self.boot(&environment)?;
+        Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))
+    }
+
+    pub fn environment(&self) -> Environment {
         let (environment, warnings) = Environment::of_process();
         for warning in warnings {
             print::note("warning", &warning.0);
         }
-        let dir = match (&self.data_dir, environment.get("DATA_DIR")) {
-            (Some(dir), _) => dir.clone(),
-            (None, Some(dir)) => PathBuf::from(dir.trim()),
-            (None, None) => Boot::default().data_dir,
-        };
-        Ok((Blocking::embedded(&dir)?, environment))
+        environment
     }
+
+    /// Only what says which store it is: a setting of the server that is wrong is no matter here.
+    pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
+        let mut few = Environment::default();
+        for name in ["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"] {
+            if let Some(value) = environment.get(name) {
+                few.process.insert(name.to_owned(), value.into());
+            }
+        }
+        let (mut boot, _) = Boot::from(&[], &few)?;
+        if let Some(dir) = &self.data_dir {
+            boot.data_dir.clone_from(dir);
+            // Who names a directory means what is in it.
+            (boot.db_url, boot.config_file) = (None, None);
+        }
+        Ok(boot)
+    }
+}
+
+/// The gateway at `url`. Its certificate is looked at as providers' are.
+fn remote(url: &str, environment: &Environment) -> Result<Remote, Failure> {
+    let (boot, _) = Boot::from(&[], environment)?;
+    let Some(key) = boot.admin_key else {
+        return Err(Failure::failed("ADMIN_KEY is not set here; the admin interface asks for it"));
+    };
+    let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
+    let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
+    Remote::new(url, key, &tls).map_err(Failure::failed)
+}
+
+/// Calls a gateway, and reads its answer.
+pub fn call<T: DeserializeOwned>(
+    remote: &Remote,
+    method: &str,
+    path: &str,
+    body: Option<String>,
+) -> Result<T, Failure> {
+    let text = remote.call(method, path, body).map_err(Failure::failed)?;
+    let text = if text.is_empty() { "null" } else { &text };
+    serde_json::from_str(text)
+        .map_err(|error| Failure::failed(format!("the answer of {} can't be read: {error}", remote.url())))
+}
+
+/// One member of an answer.
+pub fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
+    answer.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default()
+}
+
+/// The problems of a gateway's configuration whose object begins so.
+pub fn tell_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
+    let answer: serde_json::Value = call(remote, "GET", "/config/problems", None)?;
+    for problem in answer["problems"].as_array().into_iter().flatten() {
+        let text = |name: &str| problem[name].as_str().unwrap_or_default();
+        if text("object").starts_with(what) {
+            print::note("warning", &format!("{}: {}", text("object"), text("message")));
+        }
+    }
+    Ok(())
 }
 
 /// The id and name of the row that `wanted`, a name or an id, means.

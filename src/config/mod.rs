@@ -4,10 +4,13 @@
 
 pub mod boot;
 pub mod compile;
+pub mod file;
 pub mod models;
-mod ordered;
+pub(crate) mod ordered;
 mod pattern;
 pub mod publish;
 pub mod rows;
 pub mod secret;
 pub mod snapshot;
+pub mod time;
+pub mod vault;

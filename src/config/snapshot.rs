@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use crate::limit::Limits;
 use crate::wire::Format;
+use crate::wire::caps::Overrides;
+use crate::wire::plan::Policy;
+use crate::wire::quirks::{Host, Quirks};
 
 /// SHA-256 of a client's key.
 pub type KeyHash = [u8; 32];
@@ -57,6 +60,25 @@ pub struct Provider {
     pub own_header_names: Vec<String>,
     pub weight: u32,
     pub models: super::models::Mapping,
+    pub dialect: Dialect,
+}
+
+/// What a provider makes of its formats: everything that a translation for it has to know.
+#[derive(Debug, Clone, Default)]
+pub struct Dialect {
+    pub host: Host,
+    /// Of the host, and by `provider_params.quirks`.
+    pub quirks: Quirks,
+    /// `provider_params.capabilities`.
+    pub capabilities: Overrides,
+    /// `provider_params.translation`, save `strict`.
+    pub policy: Policy,
+    /// `provider_params.translation.strict`; by default `STRICT_TRANSLATION` decides.
+    pub strict: Option<bool>,
+    /// The id of the row as text: state that its models have sealed can be read by this account only.
+    pub account: Box<str>,
+    /// Azure's first API: the deployment stands in the path.
+    pub by_deployment: bool,
 }
 
 /// `api_base`, taken apart.

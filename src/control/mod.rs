@@ -1,11 +1,14 @@
 //! What the threads of this process share, and what workers ask of the background thread. Nothing here is locked, and nothing is written on
 //! the request path save a core's own shard and ring.
 
+pub mod admin;
 pub mod catalog;
 pub mod names;
+pub mod replay;
+pub mod store;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
@@ -24,8 +27,14 @@ pub struct Shared {
     pub names: names::Table,
     /// Model lists of providers that serve every model.
     pub catalog: catalog::Catalog,
+    /// Requests to the admin interface.
+    pub desk: admin::Desk,
+    /// What describes the admin interface, made once by the background thread.
+    pub openapi: OnceLock<Vec<u8>>,
     /// TLS of the listener; renewed when its files change. `None` is a plain listener.
     pub tls: ArcSwapOption<ServerConfig>,
+    /// How the store is, for `/health` and `/metrics`.
+    pub store: store::Watch,
     /// Set once, at the signal to stop.
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
@@ -34,6 +43,8 @@ pub struct Shared {
     pub background: Arc<Shard>,
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
+    /// Reasoning that cores tell one another of.
+    pub replay: replay::Post,
     /// The clock of the token buckets counts from here.
     pub origin: Instant,
     pub hints: Hints,
@@ -53,11 +64,15 @@ impl Shared {
             publisher: Publisher::default(),
             names: names::Table::default(),
             catalog: catalog::Catalog::default(),
+            desk: admin::Desk::default(),
+            openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),
+            store: store::Watch::default(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new()).collect(),
+            replay: replay::Post::new(workers),
             origin: Instant::now(),
             hints,
         }

@@ -3,6 +3,27 @@
 use super::raw::RawValue;
 use super::scan::{self, Fault, ScanError};
 use super::stream::Document;
+use super::write;
+
+/// The property of the fuzz target `json_scan`. The first byte chooses the cuts.
+pub fn check(input: &[u8]) {
+    let Some((&seed, data)) = input.split_first() else { return };
+    walk_is_validate(data);
+    document_ignores_cuts(data, seed.into());
+    strings_survive(data);
+}
+
+/// What is written as a string reads as the text, and a string body is what stands between quotes.
+fn strings_survive(data: &[u8]) {
+    let quoted = [b"\"", data, b"\""].concat();
+    let is_string = scan::validate(&quoted).is_ok() && scan::skip_value(&quoted, 0) == Ok(quoted.len());
+    assert_eq!(scan::string_body(data).is_ok() && std::str::from_utf8(data).is_ok(), is_string);
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut written = Vec::new();
+    write::string(&mut written, text);
+    let read = RawValue::parse(&written).ok().and_then(RawValue::as_str);
+    assert!(read.is_some_and(|raw| raw.unescape() == text && raw.eq_str(text)));
+}
 
 /// Cuts `data` into pieces of which some are empty, the same for the same `seed`.
 pub fn pieces(mut data: &[u8], mut seed: u64) -> Vec<&[u8]> {
@@ -30,7 +51,7 @@ pub fn walk_is_validate(data: &[u8]) {
         Ok(again) => assert_eq!(again, value),
         Err(e) => assert_eq!(e.what, Fault::Utf8),
     };
-    match data.trim_ascii_start().first() {
+    match data.get(scan::skip_space(data, 0)) {
         Some(b'{') => {
             let mut walk = scan::members(data);
             for (key, value, at) in walk.by_ref() {

@@ -3,24 +3,24 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::names::Counter;
+use super::names::{Counter, Grid};
 
 /// Aligned so that two cores never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Shard {
     counters: Vec<AtomicU64>,
+    grids: Vec<AtomicU64>,
 }
 
 impl Shard {
     pub fn new() -> Arc<Shard> {
-        Arc::new(Shard { counters: Counter::ALL.iter().map(|_| AtomicU64::new(0)).collect() })
+        let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID) })
     }
 
-    /// One writer: a load and a store, no locked instruction.
     pub fn add(&self, counter: Counter, n: u64) {
-        let cell = &self.counters[counter as usize];
-        cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        add(&self.counters[counter as usize], n);
     }
 
     pub fn inc(&self, counter: Counter) {
@@ -30,4 +30,29 @@ impl Shard {
     pub fn get(&self, counter: Counter) -> u64 {
         self.counters[counter as usize].load(Ordering::Relaxed)
     }
+
+    /// Counts a word of a grid. One that the grid has no room for is not counted.
+    pub fn add_to(&self, grid: Grid, word: usize, (from, to): (usize, usize), n: u64) {
+        if let Some(cell) = self.cell(grid, word, (from, to)) {
+            add(cell, n);
+        }
+    }
+
+    pub fn get_of(&self, grid: Grid, word: usize, sides: (usize, usize)) -> u64 {
+        self.cell(grid, word, sides).map_or(0, |cell| cell.load(Ordering::Relaxed))
+    }
+
+    fn cell(&self, grid: Grid, word: usize, (from, to): (usize, usize)) -> Option<&AtomicU64> {
+        let is_inside = word < Grid::WORDS && from < Grid::SIDES && to < Grid::SIDES;
+        let at = grid as usize * GRID + (word * Grid::SIDES + from) * Grid::SIDES + to;
+        self.grids.get(at).filter(|_| is_inside)
+    }
+}
+
+/// Cells of one grid.
+const GRID: usize = Grid::WORDS * Grid::SIDES * Grid::SIDES;
+
+/// One writer: a load and a store, no locked instruction.
+fn add(cell: &AtomicU64, n: u64) {
+    cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

@@ -9,14 +9,18 @@ use std::time::Duration;
 use super::client::Waited;
 use super::conn::Next;
 use super::core::View;
-use super::prepare::{self, Prepared};
+use super::count;
+use super::endpoint::Operation;
+use super::prepare::{self, Prepared, Translated, Way};
 use super::relay;
 use super::request::Exchange;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Side};
 use crate::metrics::names::Counter;
 use crate::net::http::{BodyDecoder, HeadScan, Limits, Method, ResponseHead, Step, next_final_response};
 use crate::net::pool::{ConnectError, Connection, Origin};
 use crate::route::pick::Candidate;
+use crate::wire;
+use crate::wire::mend::Mend;
 
 /// A provider's error answer is kept up to this size while other providers are tried.
 const HELD_ANSWER: usize = 64 << 10;
@@ -55,6 +59,18 @@ impl Failure {
     pub fn of(error: Error) -> Box<Failure> {
         Box::new(Failure { retry: error.retryable(), error, answer: None })
     }
+
+    /// The request cannot be said in this provider's format. Another one's may have the words.
+    fn untranslatable(error: Error) -> Box<Failure> {
+        Box::new(Failure { retry: true, error, answer: None })
+    }
+
+    /// Of two failures the one to tell of: a provider's own answer tells more than our note on a connection that could not be made, and
+    /// what is wrong with the request more than what is wrong with a provider.
+    pub fn or_better(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
+        let is_told = |failure: &Failure| failure.answer.is_some() || failure.error.side == Side::Client;
+        if is_told(&self) && !is_told(&later) { self } else { later }
+    }
 }
 
 /// An upstream's answer whose head was read.
@@ -83,6 +99,8 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     pub body: Vec<u8>,
     pub pooled: bool,
+    /// The provider speaks another format: the client gets the error itself, in its own.
+    pub foreign: bool,
 }
 
 /// Why there is no head of an answer.
@@ -92,32 +110,120 @@ enum Silence {
 }
 
 pub async fn run(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>) -> End {
-    let provider = view.provider(plan.candidate.provider).clone();
     x.core.metrics.inc(Counter::Attempts);
     let record = x.ticket.edit();
     record.attempts = record.attempts.saturating_add(1);
-    record.provider = provider.id;
-    record.provider_format = Some(plan.candidate.format);
-    let prepared = match prepare::bypass(x, view, plan.candidate) {
+    match once(x, view, plan, Mend::Nothing).await {
+        Once::Ended(end) => end,
+        Once::Mend(mend) => {
+            x.core.metrics.inc(Counter::Mended);
+            match Box::pin(once(x, view, plan, mend)).await {
+                Once::Ended(end) => end,
+                // A second one is not asked for.
+                Once::Mend(_) => End::Failed(Failure::of(Error::gateway(Kind::Internal, "mended twice"))),
+            }
+        }
+    }
+}
+
+/// How a try ended that may be made once more.
+enum Once {
+    Ended(End),
+    /// The provider refused the translated request for something that can be left out.
+    Mend(Mend),
+}
+
+async fn once(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>, mend: Mend) -> Once {
+    let provider = view.provider(plan.candidate.provider).clone();
+    x.ticket.edit().provider = provider.id;
+    x.ticket.edit().provider_format = Some(plan.candidate.reach.format);
+    if count::is_local(x, plan.candidate.reach.format, provider.dialect.host) {
+        return Once::Ended(End::Answered(count::estimate(x).await));
+    }
+    let prepared = match prepare::request(x, view, plan.candidate, mend) {
         Ok(prepared) => prepared,
-        Err(error) => return End::Failed(Failure::of(error)),
+        Err(error) if error.side == Side::Client => return Once::Ended(End::Failed(Failure::untranslatable(error))),
+        Err(error) => return Once::Ended(End::Failed(Failure::of(error))),
     };
+    x.ticket.edit().provider_format = Some(prepared.format);
     let origin = view.origin(plan.candidate.provider);
     let upstream = match ask(x, origin, &provider.key, &prepared).await {
         Ok(upstream) => upstream,
-        Err(Silence::Gone) => return End::ClientGone,
-        Err(Silence::Failed(error)) => return End::Failed(Failure::of(error)),
+        Err(Silence::Gone) => return Once::Ended(End::ClientGone),
+        Err(Silence::Failed(error)) => return Once::Ended(End::Failed(Failure::of(error))),
     };
     x.ticket.first_byte();
     let status = upstream.head.status;
     if matches!(status, 401 | 403) {
-        return End::Failed(Failure::of(refused_key(&provider.key, status)));
+        return Once::Ended(End::Failed(Failure::of(refused_key(&provider.key, status))));
     }
-    if may_fail_over(&upstream) && !plan.last {
-        return hold(x, upstream, &provider.key, plan.pooled).await;
+    if matches!(status, 404 | 405 | 501) && x.relay.operation == Operation::Count {
+        return Once::Ended(End::Answered(count::estimate(x).await));
     }
-    let answer = relay::Plan { renamed: prepared.renamed, pooled: plan.pooled, provider: &provider.key };
-    relay::run(x, upstream, &answer).await
+    match prepared.way {
+        Way::Bypass(_) if may_fail_over(&upstream) && !plan.last => {
+            Once::Ended(hold(x, upstream, &provider.key, plan.pooled).await)
+        }
+        Way::Bypass(bypass) => {
+            let answer = relay::Plan { bypass, pooled: plan.pooled, provider: &provider.key };
+            Once::Ended(relay::run(x, upstream, &answer).await)
+        }
+        Way::Translated(translated) if status >= 300 => {
+            Box::pin(refused(x, upstream, &translated, &provider.key, plan.pooled)).await
+        }
+        Way::Translated(_) if x.relay.operation == Operation::Count => Once::Ended(counted(x, upstream).await),
+        Way::Translated(translated) => {
+            let answer = relay::translated::Plan { pooled: plan.pooled, provider: &provider.key };
+            Once::Ended(relay::translated::run(x, upstream, translated, &answer).await)
+        }
+    }
+}
+
+async fn counted(x: &mut Exchange<'_>, mut upstream: Upstream) -> End {
+    match Box::pin(read_held(x, &mut upstream)).await {
+        Held::Gone => End::ClientGone,
+        Held::Broken => End::Answered(count::estimate(x).await),
+        Held::Read(body, decoder) => {
+            upstream.settle(x, &decoder);
+            End::Answered(count::counted_by(x, &body).await)
+        }
+    }
+}
+
+/// A provider of another format answered with an error: it is read, and told in the client's words if no other provider does better.
+async fn refused(
+    x: &mut Exchange<'_>,
+    mut upstream: Upstream,
+    translated: &Translated,
+    provider: &str,
+    pooled: bool,
+) -> Once {
+    let status = upstream.head.status;
+    let retry = !forbids_retry(&upstream);
+    let body = match read_held(x, &mut upstream).await {
+        Held::Read(body, decoder) => {
+            let (head, bytes) = (upstream.head.clone(), std::mem::take(&mut upstream.bytes));
+            upstream.settle(x, &decoder);
+            Some((head, bytes, body))
+        }
+        Held::Gone => return Once::Ended(End::ClientGone),
+        Held::Broken => None,
+    };
+    let format = translated.plan.provider;
+    let said = body.as_ref().and_then(|(.., body)| wire::error::read_refusal(format, body));
+    if let (400, Some(said), Mend::Nothing) = (status, &said, translated.mend)
+        && let Some(mend) = Mend::of(format, said)
+    {
+        return Once::Mend(mend);
+    }
+    let error = match &said {
+        Some(said) => wire::fault::error(Some(status), said),
+        None => wire::fault::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
+    };
+    let retry = retry && (error.retryable() || matches!(status, 408 | 429 | 500..));
+    let error = error.context(format_args!("provider `{provider}`, status {status}"));
+    let answer = body.map(|(head, bytes, body)| Answer { head, bytes, body, pooled, foreign: true });
+    Once::Ended(End::Failed(Box::new(Failure { error, answer, retry })))
 }
 
 /// The provider refused the key in its row. The client's own key was right, so it never sees a 401 for it.
@@ -127,8 +233,11 @@ fn refused_key(provider: &str, status: u16) -> Error {
 }
 
 fn may_fail_over(upstream: &Upstream) -> bool {
-    let wanted = upstream.head.get(&upstream.bytes, "x-should-retry");
-    matches!(upstream.head.status, 408 | 429 | 500..) && wanted.is_none_or(|value| value != b"false")
+    matches!(upstream.head.status, 408 | 429 | 500..) && !forbids_retry(upstream)
+}
+
+fn forbids_retry(upstream: &Upstream) -> bool {
+    upstream.head.get(&upstream.bytes, "x-should-retry") == Some(b"false")
 }
 
 /// Writes the request and reads the head of the answer. A pooled connection that turns out to be closed is replaced once.
@@ -248,6 +357,27 @@ async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<
 async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pooled: bool) -> End {
     let status = upstream.head.status;
     let error = Error::upstream(kind_of(status), format!("provider `{provider}` answered with status {status}"));
+    match read_held(x, &mut upstream).await {
+        Held::Gone => End::ClientGone,
+        Held::Broken => End::Failed(Failure::of(error)),
+        Held::Read(body, decoder) => {
+            let (head, bytes) = (upstream.head.clone(), std::mem::take(&mut upstream.bytes));
+            upstream.settle(x, &decoder);
+            let answer = Some(Answer { head, bytes, body, pooled, foreign: false });
+            End::Failed(Box::new(Failure { error, answer, retry: true }))
+        }
+    }
+}
+
+/// What became of reading an error answer.
+enum Held {
+    Read(Vec<u8>, BodyDecoder),
+    Gone,
+    /// Too large, too slow, cut or malformed.
+    Broken,
+}
+
+async fn read_held(x: &mut Exchange<'_>, upstream: &mut Upstream) -> Held {
     let mut decoder = BodyDecoder::new(upstream.head.framing);
     let mut input = upstream.bytes.split_off(upstream.head.len);
     let mut body = Vec::new();
@@ -259,26 +389,23 @@ async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pool
                 Ok(Step::Data(range)) => body.extend_from_slice(&input[range]),
                 Ok(Step::More) => break false,
                 Ok(Step::End) => break true,
-                Err(_) => return End::Failed(Failure::of(error)),
+                Err(_) => return Held::Broken,
             }
         };
         if ended {
-            break;
+            return Held::Read(body, decoder);
         }
         if body.len() > HELD_ANSWER {
-            return End::Failed(Failure::of(error));
+            return Held::Broken;
         }
         input.clear();
         match x.client.wait(upstream.connection.reader.read(&mut input)).await {
             Waited::Done(Ok(n)) if n > 0 => {}
-            Waited::Gone => return End::ClientGone,
-            Waited::Done(Ok(_)) if decoder.eof().is_ok() => break,
-            Waited::Done(_) | Waited::Expired => return End::Failed(Failure::of(error)),
+            Waited::Gone => return Held::Gone,
+            Waited::Done(Ok(_)) if decoder.eof().is_ok() => return Held::Read(body, decoder),
+            Waited::Done(_) | Waited::Expired => return Held::Broken,
         }
     }
-    let answer = Answer { head: upstream.head.clone(), bytes: std::mem::take(&mut upstream.bytes), body, pooled };
-    upstream.settle(x, &decoder);
-    End::Failed(Box::new(Failure { error, answer: Some(answer), retry: true }))
 }
 
 fn kind_of(status: u16) -> Kind {
@@ -293,6 +420,9 @@ fn kind_of(status: u16) -> Kind {
 /// No provider is left: the client gets the last one's answer, or our note.
 pub async fn give_up(x: &mut Exchange<'_>, failure: Box<Failure>) -> Next {
     let Some(answer) = failure.answer else { return x.fail(&failure.error).await };
+    if answer.foreign {
+        return relay::translated::give_up(x, &failure.error, &answer).await;
+    }
     let mut out = Vec::with_capacity(1024 + answer.body.len());
     let framed = relay::Framed::Length(answer.body.len() as u64);
     relay::begin(&mut out, x, &answer.head, &answer.bytes, answer.pooled, framed);

@@ -83,7 +83,16 @@ pub enum Stopped {
 
 /// Reads and decodes the body. Answers `Expect: 100-continue` first.
 pub async fn read(core: &Core, client: &mut Client, pending: Pending) -> Result<(RequestHead, Received), Stopped> {
-    let limit = core.boot().max_body_bytes;
+    read_up_to(core, client, pending, core.boot().max_body_bytes).await
+}
+
+/// The same, of at most `limit` bytes.
+pub async fn read_up_to(
+    core: &Core,
+    client: &mut Client,
+    pending: Pending,
+    limit: usize,
+) -> Result<(RequestHead, Received), Stopped> {
     if let Framing::Length(length) = pending.head.framing
         && length > limit as u64
     {
@@ -92,7 +101,7 @@ pub async fn read(core: &Core, client: &mut Client, pending: Pending) -> Result<
     let Pending { head, mut bytes } = pending;
     let place = match whole_inline(&head, &mut bytes, client) {
         Some(range) => Place::Inline(range),
-        None => match gather(core, client, &head, &mut bytes).await {
+        None => match gather(core, client, &head, &mut bytes, limit).await {
             Ok(body) => Place::Own(Rc::new(body)),
             Err(Some(error)) => return Err(Stopped::Refused(error, Box::new(Pending { head, bytes }))),
             Err(None) => return Err(Stopped::Gone),
@@ -141,8 +150,8 @@ async fn gather(
     client: &mut Client,
     head: &RequestHead,
     bytes: &mut Vec<u8>,
+    limit: usize,
 ) -> Result<Vec<u8>, Option<Error>> {
-    let limit = core.boot().max_body_bytes;
     if head.expect_continue && bytes.len() == head.len && client.send(write::CONTINUE.to_vec()).await.is_err() {
         return Err(None);
     }

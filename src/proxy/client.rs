@@ -10,6 +10,15 @@ use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
 
+/// A listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// `HOST` and `PORT`; does not lead to the admin interface if that has a door of its own.
+    Public,
+    /// `ADMIN_ADDR`.
+    Admin,
+}
+
 /// A connected client.
 pub struct Client {
     pub reader: Reader,
@@ -19,6 +28,8 @@ pub struct Client {
     /// The one deadline of this connection; each phase sets it anew.
     pub deadline: Deadline,
     pub peer: IpAddr,
+    /// The listener that it came to.
+    pub door: Door,
     /// Longest silence of a client that is being written to.
     pub write_timeout: Duration,
     stint: Stint,
@@ -61,10 +72,10 @@ pub enum Waited<T> {
 pub struct Gone;
 
 impl Client {
-    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr) -> Client {
+    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, door: Door) -> Client {
         let write_timeout = core.boot().request_timeout;
         let (deadline, stint) = (core.timers.deadline(), Stint::default());
-        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), write_timeout, stint }
+        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), door, write_timeout, stint }
     }
 
     /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.

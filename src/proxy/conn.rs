@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
 
-use super::client::{Client, Waited};
+use super::client::{Client, Door, Waited};
 use super::core::Core;
 use super::endpoint;
 use super::reply::{self, Terms};
@@ -40,12 +40,13 @@ pub fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
+    door: Door,
 ) -> impl Future<Output = ()> {
     let open = Open::count(&core);
     let _ = stream.set_nodelay(true);
     let connection: Pin<Box<dyn Future<Output = ()>>> = match tls {
-        None => Box::pin(converse(Client::new(&core, stream::split(stream, None), peer), core)),
-        Some(config) => Box::pin(secure(core, stream, peer, config)),
+        None => Box::pin(converse(Client::new(&core, stream::split(stream, None), peer, door), core)),
+        Some(config) => Box::pin(secure(core, stream, (peer, door), config)),
     };
     let guarded = Guarded { connection };
     async move {
@@ -91,7 +92,7 @@ impl Future for Guarded {
 }
 
 /// The handshake, and then the same as without.
-async fn secure(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, config: Arc<ServerConfig>) {
+async fn secure(core: Rc<Core>, stream: TcpStream, (peer, door): (SocketAddr, Door), config: Arc<ServerConfig>) {
     let Ok(session) = rustls::ServerConnection::new(config) else { return };
     let deadline = core.timers.deadline();
     deadline.set(core.boot().header_read_timeout);
@@ -101,7 +102,7 @@ async fn secure(core: Rc<Core>, stream: TcpStream, peer: SocketAddr, config: Arc
         None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
     };
     drop(deadline);
-    Box::pin(converse(Client::new(&core, halves, peer), core)).await
+    Box::pin(converse(Client::new(&core, halves, peer, door), core)).await
 }
 
 /// One request after the other.

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::guard::Guard;
+use super::replay::Replay;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
@@ -48,6 +50,9 @@ pub struct Core {
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
     pub ring: Arc<Ring>,
+    pub replay: Replay,
+    /// Who failed at the admin interface.
+    pub guard: RefCell<Guard>,
     /// Requests and connections in progress on this core.
     pub connections: Cell<usize>,
     /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its format.
@@ -68,6 +73,8 @@ impl Core {
             timers,
             metrics,
             ring,
+            replay: Replay::default(),
+            guard: RefCell::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),

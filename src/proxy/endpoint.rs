@@ -13,6 +13,11 @@ pub enum Endpoint<'p> {
     ModelInfo {
         paged: bool,
     },
+    /// The path behind `/admin/v1`, with its slash.
+    Admin(&'p str),
+    /// The page that shows the next one.
+    Docs,
+    OpenApi,
     Root,
     Health,
     Metrics,
@@ -34,6 +39,18 @@ pub struct Relay {
     pub route: &'static str,
     /// Path at the provider, behind the version segment.
     pub upstream: &'static str,
+}
+
+impl Relay {
+    /// Whether a provider of another format can do it.
+    pub fn translates(&self) -> bool {
+        match self.operation {
+            // Legacy completions have a prompt and no conversation.
+            Operation::Generate => self.upstream != "/completions",
+            Operation::Count => true,
+            Operation::Other => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,11 +112,19 @@ pub fn find(path: &str) -> Endpoint<'_> {
     match path {
         "/" | "" => return Endpoint::Root,
         "/health" | "/health/live" | "/health/ready" => return Endpoint::Health,
+        "/health/detailed" => return Endpoint::Admin(path),
         "/metrics" => return Endpoint::Metrics,
+        "/docs" | "/docs/" | "/swagger-ui" | "/swagger-ui/" | "/redoc" | "/redoc/" => return Endpoint::Docs,
+        "/api-docs/openapi.json" | "/openapi.json" => return Endpoint::OpenApi,
         "/api/event_logging/batch" | "/api/event_logging/v2/batch" => return Endpoint::EventSink,
         "/v1/model/info" => return Endpoint::ModelInfo { paged: false },
         "/v2/model/info" | "/model/info" => return Endpoint::ModelInfo { paged: true },
         _ => {}
+    }
+    if let Some(rest) = path.strip_prefix("/admin/v1")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return Endpoint::Admin(rest);
     }
     if path.starts_with("/models/gcp-vertex/") {
         return Endpoint::Vertex;
@@ -181,6 +206,13 @@ mod tests {
             ("/v2/model/info", Endpoint::ModelInfo { paged: true }),
             ("/model/info", Endpoint::ModelInfo { paged: true }),
             ("/api/event_logging/batch", Endpoint::EventSink),
+            ("/admin/v1/providers/7", Endpoint::Admin("/providers/7")),
+            ("/admin/v1", Endpoint::Admin("")),
+            ("/admin/v10", Endpoint::Unknown),
+            ("/health/detailed", Endpoint::Admin("/health/detailed")),
+            ("/docs", Endpoint::Docs),
+            ("/redoc", Endpoint::Docs),
+            ("/api-docs/openapi.json", Endpoint::OpenApi),
             ("/models/gcp-vertex/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", Endpoint::Vertex),
             ("/v1/responses/resp_1", Endpoint::Stateful(Format::Responses)),
             ("/v1/responses/compact", Endpoint::Stateful(Format::Responses)),

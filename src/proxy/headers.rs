@@ -3,22 +3,27 @@
 //! Never forwarded, whatever the tables say: hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths and codings, and every header that carries
 //! a credential. They are the gateway's own on each side.
 
-/// Request headers that reach the provider.
+use std::time::SystemTime;
+
+use super::clock;
+use crate::net::http::write;
+use crate::wire::Format;
+
+/// Request headers that reach every provider.
 ///
 /// `openai-organization` and `openai-project` are absent: they select an account, and the account is the provider row's.
-const TO_UPSTREAM: &[&str] = &[
+const TO_UPSTREAM: &[&str] = &["traceparent", "tracestate", "user-agent", "x-session-affinity", "x-session-id"];
+
+/// Request headers that reach a provider of the client's own format. They speak of the body or of the vendor's features, and a translated
+/// body has its own.
+const TO_OWN_FORMAT: &[&str] = &[
     "accept",
     "anthropic-beta",
     "anthropic-version",
     "content-type",
     "openai-beta",
-    "traceparent",
-    "tracestate",
-    "user-agent",
     "x-app",
     "x-claude-code-session-id",
-    "x-session-affinity",
-    "x-session-id",
 ];
 
 /// Response headers that reach the client.
@@ -34,6 +39,9 @@ const TO_CLIENT: &[&str] = &[
     "retry-after-ms",
     "x-should-retry",
 ];
+
+/// Those of them that hold for an answer in another format too.
+const TO_ANY_CLIENT: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
 
 /// Response header families that tell of one account's limits: passed on only where that account is the only one behind the model and the
 /// credential has no limit of its own.
@@ -55,12 +63,12 @@ fn named(table: &[&str], name: &[u8]) -> bool {
     table.iter().any(|entry| name.eq_ignore_ascii_case(entry.as_bytes()))
 }
 
-/// Whether a client's header is sent on to the provider.
-pub fn to_upstream(name: &[u8]) -> bool {
-    named(TO_UPSTREAM, name)
+/// Whether a client's header is sent on to a provider, of its own format or of another.
+pub fn to_upstream(name: &[u8], own_format: bool) -> bool {
+    named(TO_UPSTREAM, name) || (own_format && named(TO_OWN_FORMAT, name))
 }
 
-/// What becomes of a provider's header on the way to the client.
+/// What becomes of a provider's header on the way to a client of its own format.
 pub fn to_client(name: &[u8]) -> Fate {
     if named(TO_CLIENT, name) {
         return Fate::Forward;
@@ -72,6 +80,61 @@ pub fn to_client(name: &[u8]) -> Fate {
         .iter()
         .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())));
     if limits { Fate::RateLimit } else { Fate::Drop }
+}
+
+/// What becomes of a provider's header on the way to a client of another format: what speaks of the body is not true of ours.
+pub fn to_foreign_client(name: &[u8]) -> Fate {
+    match to_client(name) {
+        Fate::Forward if !named(TO_ANY_CLIENT, name) => Fate::Drop,
+        fate => fate,
+    }
+}
+
+/// Writes an account's limit under the name that clients of `format` read (`translation.md` 4.2). `anthropic-ratelimit-requests-reset` and
+/// `x-ratelimit-reset-requests` are the same thing, save that the one is a time of day and the other a span: it is converted, and left out
+/// where it cannot be read.
+pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) {
+    let Ok(name) = std::str::from_utf8(name) else { return };
+    let name = name.to_ascii_lowercase();
+    let Some((kind, what)) = rate_parts(&name) else { return };
+    let value = String::from_utf8_lossy(value);
+    let (name, value) = match (format == Format::Messages, name.starts_with('a')) {
+        (true, true) | (false, false) => (name, Some(value.into_owned())),
+        (true, false) => (format!("anthropic-ratelimit-{kind}-{what}"), reset_at(what, &value)),
+        (false, true) => (format!("x-ratelimit-{what}-{kind}"), reset_in(what, &value)),
+    };
+    if let Some(value) = value {
+        let _ = write::header(out, &name, value.as_bytes());
+    }
+}
+
+/// `(requests, limit)` of `x-ratelimit-limit-requests` and `anthropic-ratelimit-requests-limit` alike.
+fn rate_parts(name: &str) -> Option<(&str, &str)> {
+    let parts = match name.strip_prefix("anthropic-ratelimit-") {
+        Some(rest) => rest.rsplit_once('-')?,
+        None => name.strip_prefix("x-ratelimit-")?.split_once('-').map(|(what, kind)| (kind, what))?,
+    };
+    let known = matches!(parts.0, "requests" | "tokens" | "input-tokens" | "output-tokens")
+        && matches!(parts.1, "limit" | "remaining" | "reset");
+    known.then_some(parts)
+}
+
+/// A span (`6m0s`, `20ms`) as a time of day.
+fn reset_at(what: &str, value: &str) -> Option<String> {
+    if what != "reset" {
+        return Some(value.to_owned());
+    }
+    Some(clock::rfc3339(SystemTime::now() + clock::span(value)?))
+}
+
+/// A time of day as a span.
+fn reset_in(what: &str, value: &str) -> Option<String> {
+    if what != "reset" {
+        return Some(value.to_owned());
+    }
+    let at = clock::parse_rfc3339(value)?;
+    let left = at.duration_since(SystemTime::now()).unwrap_or_default();
+    Some(format!("{}ms", left.as_millis()))
 }
 
 /// Whether a client's request id may be kept: 1 to 64 of `[A-Za-z0-9._:-]`.
@@ -108,7 +171,7 @@ mod tests {
             "openai-project",
             "x-stainless-os",
         ] {
-            assert!(!to_upstream(name.as_bytes()), "{name}");
+            assert!(!to_upstream(name.as_bytes(), true), "{name}");
         }
         for name in [
             "set-cookie",
@@ -129,11 +192,46 @@ mod tests {
 
     #[test]
     fn fates() {
-        assert!(to_upstream(b"Anthropic-Beta"));
+        assert!(to_upstream(b"Anthropic-Beta", true) && !to_upstream(b"Anthropic-Beta", false));
+        assert!(to_upstream(b"TraceParent", true) && to_upstream(b"traceparent", false));
         assert_eq!(to_client(b"Retry-After"), Fate::Forward);
         assert_eq!(to_client(b"X-RateLimit-Remaining-Tokens"), Fate::RateLimit);
         assert_eq!(to_client(b"anthropic-ratelimit-requests-reset"), Fate::RateLimit);
         assert_eq!(to_client(b"request-id"), Fate::UpstreamId);
+    }
+
+    #[test]
+    fn limits_in_the_clients_words() {
+        let told = |format, name: &str, value: &str| {
+            let mut out = Vec::new();
+            rate_limit(&mut out, format, name.as_bytes(), value.as_bytes());
+            String::from_utf8(out).unwrap()
+        };
+        let rows = [
+            (Format::Chat, "Anthropic-RateLimit-Requests-Limit", "50", "x-ratelimit-limit-requests: 50\r\n"),
+            (
+                Format::Responses,
+                "anthropic-ratelimit-input-tokens-remaining",
+                "7",
+                "x-ratelimit-remaining-input-tokens: 7\r\n",
+            ),
+            (Format::Messages, "x-ratelimit-remaining-tokens", "9", "anthropic-ratelimit-tokens-remaining: 9\r\n"),
+            (Format::Chat, "x-ratelimit-reset-tokens", "6m0s", "x-ratelimit-reset-tokens: 6m0s\r\n"),
+            (
+                Format::Chat,
+                "anthropic-ratelimit-requests-reset",
+                "2020-01-01T00:00:00Z",
+                "x-ratelimit-reset-requests: 0ms\r\n",
+            ),
+            (Format::Chat, "anthropic-ratelimit-requests-reset", "soon", ""),
+            (Format::Messages, "x-ratelimit-reset-tokens", "never", ""),
+            (Format::Messages, "x-ratelimit-limit-project-tokens", "1", ""),
+        ];
+        for (format, name, value, line) in rows {
+            assert_eq!(told(format, name, value), line, "{name}: {value}");
+        }
+        let line = told(Format::Messages, "x-ratelimit-reset-requests", "20ms");
+        assert!(line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n"), "{line}");
     }
 
     #[test]

@@ -10,12 +10,18 @@ use super::listing::{Listing, What};
 use super::reply::{self, Terms};
 use super::request::refuse;
 use super::ticket::Ticket;
-use super::{auth, body};
+use super::{admin, auth, body};
+use crate::control::store::State;
 use crate::error::{Error, Kind, Methods};
 use crate::json::write as json;
+use crate::metrics::names::Words;
 use crate::metrics::render;
 use crate::net::http::{Method, write};
 use crate::wire::Format;
+use crate::wire::loss::{Loss, Repair};
+
+/// Shows `/api-docs/openapi.json`.
+const DOCS: &[u8] = include_bytes!("docs.html");
 
 /// Answers a request that no provider is asked for.
 pub async fn serve(
@@ -27,6 +33,9 @@ pub async fn serve(
     endpoint: Endpoint<'_>,
 ) -> Next {
     ticket.edit().endpoint = route(&endpoint);
+    if let Endpoint::Admin(path) = endpoint {
+        return admin::serve(core, client, ticket, terms, pending, path).await;
+    }
     let reading = matches!(pending.head.method, Method::Get | Method::Head);
     let body = match endpoint {
         Endpoint::EventSink => return swallow(core, client, ticket, terms, pending).await,
@@ -35,11 +44,13 @@ pub async fn serve(
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
         Endpoint::Stateful(_) => Err(stateless()),
-        Endpoint::Unknown | Endpoint::Relay(_) => Err(unknown(&pending)),
+        Endpoint::Unknown | Endpoint::Relay(_) | Endpoint::Admin(_) => Err(unknown(&pending)),
         _ if !reading => {
             let note = format!("{} takes GET only", route(&endpoint));
             Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
         }
+        Endpoint::Docs => return docs(client, ticket, terms, pending).await,
+        Endpoint::OpenApi => Ok(core.shared.openapi.get().cloned().unwrap_or_default()),
         Endpoint::Root => Ok(root()),
         Endpoint::Health => Ok(health(core)),
         Endpoint::Metrics => return metrics(core, client, ticket, terms, pending).await,
@@ -65,6 +76,9 @@ fn route(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Model(_) => "/v1/models/{id}",
         Endpoint::ModelInfo { paged: false } => "/v1/model/info",
         Endpoint::ModelInfo { paged: true } => "/v2/model/info",
+        Endpoint::Admin(_) => "/admin/v1",
+        Endpoint::Docs => "/docs",
+        Endpoint::OpenApi => "/api-docs/openapi.json",
         Endpoint::Root => "/",
         Endpoint::Health => "/health",
         Endpoint::Metrics => "/metrics",
@@ -80,7 +94,7 @@ fn stateless() -> Error {
     Error::client(Kind::NotSupported, note)
 }
 
-fn unknown(pending: &body::Pending) -> Error {
+pub fn unknown(pending: &body::Pending) -> Error {
     let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
     let shown: String = path.chars().take(200).collect();
     let note = format!("no such path: {shown}; the API is under /v1 (chat/completions, messages, responses, models)");
@@ -109,6 +123,7 @@ fn health(core: &Core) -> Vec<u8> {
     let mut out = Vec::new();
     json::object(&mut out, |o| {
         o.str("status", "ok");
+        o.str("store", core.shared.store.get().name());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
     });
@@ -127,14 +142,37 @@ async fn metrics(
         driver: if monoio::utils::is_legacy() { "epoll" } else { "io_uring" },
         workers: core.shared.shards.len(),
         generation: core.shared.publisher.generation(),
+        store_up: core.shared.store.get() == State::Up,
+        from_snapshot: core.shared.store.get() == State::Snapshot,
         records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
     };
-    let text = render::text(core.shared.shards.iter().chain([&core.shared.background]), &process);
+    let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
+    let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
+    let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
+    let text = render::text(&core.shared.shards, &core.shared.background, &process, &words);
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + text.len());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     reply::typed(&mut out, 200, &terms, ticket.request_id(), content_type, text.as_bytes());
     ticket.complete(200);
+    send(client, ticket, terms.keep_alive, out).await
+}
+
+/// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to the one.
+async fn docs(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
+    let here = pending.head.path(&pending.bytes) == b"/docs";
+    terms.keep_alive &= pending.skip_body(client);
+    let mut out = Vec::with_capacity(512 + DOCS.len());
+    let status = if here { 200 } else { 307 };
+    if here {
+        reply::typed(&mut out, status, &terms, ticket.request_id(), "text/html; charset=utf-8", DOCS);
+    } else {
+        reply::begin(&mut out, status, &terms, ticket.request_id());
+        write::static_header(&mut out, "location", "/docs");
+        write::content_length(&mut out, 0);
+        write::end_head(&mut out);
+    }
+    ticket.complete(status);
     send(client, ticket, terms.keep_alive, out).await
 }
 
@@ -197,5 +235,19 @@ pub async fn send(client: &mut Client, mut ticket: Ticket, keep_alive: bool, out
             ticket.client_gone();
             Next::Abort
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::names::Grid;
+
+    #[test]
+    fn every_loss_and_repair_has_its_place_in_the_grid() {
+        assert!(Loss::ALL.len() <= Grid::WORDS && Repair::ALL.len() <= Grid::WORDS);
+        assert_eq!(Format::ALL.len(), Grid::SIDES);
+        assert!(Loss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
+        assert!(Repair::ALL.iter().enumerate().all(|(at, repair)| *repair as usize == at));
     }
 }

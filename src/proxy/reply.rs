@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
+use super::clock;
 use crate::error::{Error, Kind};
 use crate::net::http::{Version, write};
 use crate::wire::{self, Format};
@@ -65,27 +66,11 @@ fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
         match format {
             // A moment in whole seconds: one that has not come yet is rounded up.
             Format::Messages => {
-                field("reset", &rfc3339(SystemTime::now() + Duration::from_millis(level.reset_ms + 999)));
+                field("reset", &clock::rfc3339(SystemTime::now() + Duration::from_millis(level.reset_ms + 999)));
             }
             Format::Chat | Format::Responses => field("reset", &Wait(level.reset_ms).to_string()),
         }
     }
-}
-
-/// `2026-11-22T20:15:00Z`.
-fn rfc3339(at: SystemTime) -> String {
-    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days since 1970, in eras of 400 years that begin on 1 March 0000.
-    let z = days + 719_468;
-    let (era, day_of_era) = (z / 146_097, z % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
 /// The `date` field; the text is made once a second per core.
@@ -148,18 +133,4 @@ pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) 
     }
     finish(out, terms, &body);
     status
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates() {
-        let at = |seconds| rfc3339(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert_eq!(at(0), "1970-01-01T00:00:00Z");
-        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
-        assert_eq!(at(1_795_378_530), "2026-11-22T20:15:30Z");
-        assert_eq!(at(4_107_542_399), "2100-02-28T23:59:59Z");
-    }
 }

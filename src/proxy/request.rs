@@ -14,7 +14,7 @@ use super::core::{Core, View};
 use super::endpoint::{self, Endpoint, Operation, Relay};
 use super::reply::{self, Terms};
 use super::ticket::Ticket;
-use super::{body, headers, local};
+use super::{body, headers, local, pin};
 use crate::error::{Error, Kind, Methods};
 use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
@@ -39,6 +39,16 @@ pub struct Exchange<'c> {
     pub model: Model,
     /// The client asked for a stream.
     pub stream: bool,
+    pub wants: Wants,
+}
+
+/// What a body says that routing does not need.
+#[derive(Debug, Clone, Default)]
+pub struct Wants {
+    /// The client of a Chat stream asked for the chunk with usage.
+    pub include_usage: bool,
+    /// Where `stream_options` stands in the body.
+    pub stream_options: Option<Range<usize>>,
 }
 
 /// The model of a request.
@@ -105,6 +115,10 @@ impl Exchange<'_> {
         }
     }
 
+    pub fn log(&self, error: &Error, status: u16) {
+        log(&self.ticket, error, status);
+    }
+
     pub fn gone(&mut self) -> Next {
         self.ticket.client_gone();
         Next::Abort
@@ -164,7 +178,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         }
     };
     ticket.edit().request_bytes = received.body().len() as u64;
-    let mut x = Exchange { core, client, ticket, terms, head, received, relay, model: Model::default(), stream: false };
+    let (model, wants) = (Model::default(), Wants::default());
+    let mut x = Exchange { core, client, ticket, terms, head, received, relay, model, stream: false, wants };
     match admit(&mut x, &view, &caller) {
         Ok(candidates) => attempt_all(&mut x, &view, &candidates).await,
         Err(error) => x.fail(&error).await,
@@ -173,9 +188,10 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
 /// Everything that is decided before a provider is asked: what the body wants, whether the caller may have it, who serves it.
 fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candidates>, Error> {
-    let Found { model, stream, max_output } = look(x)?;
+    let Found { model, stream, wants, max_output } = look(x)?;
     x.stream = stream;
     x.model = model;
+    x.wants = wants;
     x.ticket.edit().model = Short::new(&x.model.asked);
     x.ticket.edit().stream = x.stream;
     auth::allow_model(caller, &x.model.stripped)?;
@@ -195,7 +211,8 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
             }
         }
     }
-    let candidates = view.selector.candidates(&view.snapshot, x.relay.format, &x.model.stripped);
+    let relay = x.relay;
+    let candidates = view.selector.candidates(&view.snapshot, relay.format, relay.translates(), &x.model.stripped);
     if candidates.list.is_empty() {
         return Err(no_candidate(x, view, &candidates));
     }
@@ -206,6 +223,7 @@ struct Found {
     model: Model,
     stream: bool,
     max_output: Option<u64>,
+    wants: Wants,
 }
 
 fn look(x: &Exchange<'_>) -> Result<Found, Error> {
@@ -224,11 +242,9 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));
     }
     let stripped = strip(x.core, &asked).to_string();
-    Ok(Found {
-        model: Model { asked, stripped, value: peeked.model_at.clone() },
-        stream: peeked.stream,
-        max_output: peeked.max_output,
-    })
+    let wants = Wants { include_usage: peeked.include_usage, stream_options: peeked.stream_options.map(|(_, at)| at) };
+    let model = Model { asked, stripped, value: peeked.model_at };
+    Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, wants })
 }
 
 /// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.
@@ -244,10 +260,10 @@ fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error
     let model = &x.model.stripped;
     if candidates.foreign > 0 {
         let note = format!(
-            "model `{model}` is served by {} provider(s) of another format than {}; this version does not translate yet",
-            candidates.foreign, x.relay.format
+            "model `{model}` is served, but not at {}: that takes a provider of format {}, and is never translated",
+            x.relay.route, x.relay.format
         );
-        return Error::gateway(Kind::NotImplemented, note).param("model");
+        return Error::client(Kind::NotSupported, note).param("model");
     }
     let note = if view.snapshot.providers.is_empty() {
         x.core.shared.hints.no_providers.clone()
@@ -260,8 +276,10 @@ fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error
 /// Tries the candidates in turn until one answers or something has reached the client.
 async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates) -> Next {
     let most = x.core.boot().max_attempts.min(candidates.list.len()).max(1);
+    let pinned = pin::find(x, view, candidates);
+    let order = pinned.into_iter().chain(candidates.order().filter(|c| pinned.is_none_or(|p| !std::ptr::eq(p, *c))));
     let mut failure: Option<Box<Failure>> = None;
-    for (at, candidate) in candidates.order().take(most).enumerate() {
+    for (at, candidate) in order.take(most).enumerate() {
         let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most };
         match attempt::run(x, view, &plan).await {
             attempt::End::Answered(next) => return next,
@@ -269,10 +287,9 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
             attempt::End::Failed(new) => {
                 x.core.metrics.inc(Counter::AttemptsFailed);
                 let again = new.retry && at + 1 < most && !x.core.stopping();
-                // A provider's own answer tells more than our note on a connection that could not be made.
                 failure = Some(match failure {
-                    Some(old) if new.answer.is_none() && old.answer.is_some() => old,
-                    _ => new,
+                    Some(old) => old.or_better(new),
+                    None => new,
                 });
                 if !again {
                     break;
@@ -342,7 +359,7 @@ pub fn new_id(core: &Core) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-fn method_name(method: Method) -> &'static str {
+pub fn method_name(method: Method) -> &'static str {
     match method {
         Method::Get => "GET",
         Method::Head => "HEAD",

@@ -35,6 +35,10 @@ impl Ticket {
         &mut self.record
     }
 
+    pub fn credential(&self) -> i64 {
+        self.record.credential
+    }
+
     pub fn request_id(&self) -> &str {
         self.record.request_id.as_str()
     }

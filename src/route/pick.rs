@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::reach::{Reach, reach};
 use crate::config::snapshot::Snapshot;
 use crate::wire::Format;
 
@@ -24,14 +25,14 @@ pub struct Candidate {
     pub provider: usize,
     /// `None` when the upstream's name is the name asked for.
     pub upstream_model: Option<Rc<str>>,
-    pub format: Format,
+    pub reach: Reach,
 }
 
-/// All providers of one model in one format, with the rotation they share with other models of the same providers.
+/// All providers of one model for clients of one format, with the rotation they share with other models of the same providers.
 #[derive(Debug)]
 pub struct Candidates {
     pub list: Vec<Candidate>,
-    /// Providers that serve the model in another format than the one asked for.
+    /// Providers that serve the model, but not in the format that a request which is never translated must have.
     pub foreign: usize,
     rotation: Rc<Rotation>,
 }
@@ -123,7 +124,8 @@ type Remembered = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
 #[derive(Debug, Default)]
 pub struct Selector {
     core: usize,
-    by_model: [RefCell<Remembered>; 3],
+    /// By the client's format, untranslated requests first.
+    by_model: [[RefCell<Remembered>; 2]; 3],
     rotations: RefCell<HashMap<Vec<usize>, Rc<Rotation>, ahash::RandomState>>,
 }
 
@@ -132,13 +134,13 @@ impl Selector {
         Selector { core, ..Selector::default() }
     }
 
-    /// Who serves `model` (prefix stripped) to a client of `format`.
-    pub fn candidates(&self, snapshot: &Snapshot, format: Format, model: &str) -> Rc<Candidates> {
-        let remembered = &self.by_model[format as usize];
+    /// Who serves `model` (prefix stripped) to a client of `format`; without `translate` only in that very format.
+    pub fn candidates(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Rc<Candidates> {
+        let remembered = &self.by_model[format as usize][usize::from(translate)];
         if let Some(found) = remembered.borrow().get(model) {
             return found.clone();
         }
-        let found = Rc::new(self.resolve(snapshot, format, model));
+        let found = Rc::new(self.resolve(snapshot, format, translate, model));
         let mut remembered = remembered.borrow_mut();
         if remembered.len() < REMEMBERED && !(found.list.is_empty() && found.foreign == 0) {
             remembered.insert(model.into(), found.clone());
@@ -146,17 +148,17 @@ impl Selector {
         found
     }
 
-    fn resolve(&self, snapshot: &Snapshot, format: Format, model: &str) -> Candidates {
+    fn resolve(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Candidates {
         let mut list = Vec::new();
         let mut foreign = 0;
         for (index, provider) in snapshot.providers.iter().enumerate() {
             let Some(upstream) = provider.models.resolve(model) else { continue };
-            if !provider.formats.contains(&format) {
+            let Some(reach) = reach(format, translate, provider, &upstream) else {
                 foreign += 1;
                 continue;
-            }
+            };
             let upstream_model = (upstream != model).then(|| Rc::from(&*upstream));
-            list.push(Candidate { provider: index, upstream_model, format });
+            list.push(Candidate { provider: index, upstream_model, reach });
         }
         let key: Vec<usize> = list.iter().map(|candidate| candidate.provider).collect();
         let weights = key.iter().map(|index| snapshot.providers[*index].weight).collect();
@@ -181,7 +183,15 @@ mod tests {
 
     fn candidates(weights: &[u32]) -> Candidates {
         let list = (0..weights.len())
-            .map(|provider| Candidate { provider, upstream_model: None, format: Format::Chat })
+            .map(|provider| Candidate {
+                provider,
+                upstream_model: None,
+                reach: Reach::plain(
+                    Format::Chat,
+                    &crate::route::reach::tests::provider("openai", "http://h/v1", "{}"),
+                    "m",
+                ),
+            })
             .collect();
         Candidates { list, foreign: 0, rotation: Rc::new(Rotation::new(weights.to_vec(), 0)) }
     }

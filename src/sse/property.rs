@@ -1,10 +1,29 @@
 //! Laws that hold for any bytes, as functions that panic where one does not: the bodies of fuzz targets and of property tests.
 
 use super::frame::{Block, Framer};
+use super::write::event;
 use crate::json::property::pieces;
 
 /// Name and data of each event.
 type Events = Vec<(Option<Vec<u8>>, Vec<u8>)>;
+
+/// The property of the fuzz target `sse_frame`. The first byte chooses the cuts.
+pub fn check(input: &[u8]) {
+    let Some((&seed, stream)) = input.split_first() else { return };
+    framing_ignores_cuts(stream, seed.into());
+    writing_is_framing(stream);
+}
+
+/// An event that is written is the event that is read, but for the kind of line ends inside its data.
+fn writing_is_framing(data: &[u8]) {
+    let mut out = Vec::new();
+    event(&mut out, Some("e"), data);
+    let lines = data.to_vec();
+    let (events, _) = run(&[&out]);
+    let joined = String::from_utf8_lossy(&lines).replace("\r\n", "\n").replace('\r', "\n");
+    let read = events.iter().map(|(name, data)| (name.as_deref(), String::from_utf8_lossy(data)));
+    assert!(read.eq([(Some(&b"e"[..]), joined.into())]));
+}
 
 /// However a stream is cut into reads, the events are those of a plain reading of the standard, and the raw bytes of all blocks
 /// are the stream.

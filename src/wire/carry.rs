@@ -6,8 +6,8 @@
 use super::Format;
 use super::effort::Mode;
 use super::envelope::{self, Envelope, Family, Seal};
-use super::item::{Item, ItemKind, Opaque, ReasoningItem, ReasoningKind, ReasoningPart, Request, Role};
-use super::loss::{Ledger, Repair};
+use super::item::{Foreign, Item, ItemKind, Opaque, ReasoningItem, ReasoningKind, ReasoningPart, Request, Role};
+use super::loss::{Ledger, Loss, Repair};
 use super::plan::{Policy, Target};
 use super::quirks::Quirk;
 use super::text::Text;
@@ -31,19 +31,22 @@ pub fn opaque_of<'a>(
         let opaque = Opaque { family: native.0, scope: None, seal: native.1, bytes: opaque.into() };
         return ReasoningItem { id, parts: shown, opaque: vec![opaque], details: None };
     }
-    match envelope::parse(opaque) {
-        Some(Envelope { family, scope, seal, id, text, sealed }) => ReasoningItem {
-            id: (!id.is_empty()).then_some(id),
-            parts: if text.is_empty() {
-                Vec::new()
-            } else {
-                vec![ReasoningPart { kind: ReasoningKind::Summary, text }]
-            },
-            opaque: vec![Opaque { family, scope: Some(scope), seal, bytes: sealed }],
-            details: None,
-        },
-        // Damaged: neither state nor text can be trusted to belong together.
-        None => ReasoningItem::default(),
+    // Damaged: neither state nor text can be trusted to belong together.
+    envelope::parse(opaque).map(restored).unwrap_or_default()
+}
+
+/// The provider's own item.
+pub fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
+    let Envelope { family, scope, seal, id, text, sealed } = envelope;
+    let parts = match text.is_empty() {
+        true => Vec::new(),
+        false => vec![ReasoningPart { kind: ReasoningKind::Summary, text }],
+    };
+    ReasoningItem {
+        id: (!id.is_empty()).then_some(id),
+        parts,
+        opaque: vec![Opaque { family, scope: Some(scope), seal, bytes: sealed }],
+        details: None,
     }
 }
 
@@ -113,6 +116,38 @@ fn ends_in_tool_loop(items: &[Item<'_>]) -> bool {
         .rev()
         .find(|item| !matches!(&item.kind, ItemKind::Message(m) if m.role != Role::Assistant && m.role != Role::User));
     matches!(last.map(|item| &item.kind), Some(ItemKind::Result(_)))
+}
+
+/// What a block or item of another format is entered as when it is left out; `None` for one whose loss would change the meaning,
+/// which must be refused.
+///
+/// What a tool did at its vendor may go, since the answer that used it stands in the text. So may the news that a deferred tool
+/// can be used from here on: tools are loaded from the start where nobody can search. (The specification has no row for
+/// `tool_addition`; recorded requests of 2026 have it.)
+pub fn droppable(foreign: &Foreign<'_>) -> Option<Loss> {
+    const OF_MESSAGES: &[&str] = &["server_tool_use", "mcp_tool_use"];
+    const OF_RESPONSES: &[&str] = &[
+        "web_search_call",
+        "file_search_call",
+        "code_interpreter_call",
+        "image_generation_call",
+        "mcp_list_tools",
+        "mcp_call",
+        // What a search found stands in `tools`.
+        "tool_search_call",
+        "tool_search_output",
+    ];
+    let kind = foreign.kind.unescape();
+    let trace = match foreign.format {
+        Format::Chat => false,
+        Format::Messages if kind == "tool_addition" => {
+            let known = foreign.raw.path(&["tool", "type"]).is_some_and(|kind| kind.eq_str("tool_reference"));
+            return known.then_some(Loss::ToolReference);
+        }
+        Format::Messages => OF_MESSAGES.contains(&kind.as_ref()) || kind.ends_with("_tool_result"),
+        Format::Responses => OF_RESPONSES.contains(&kind.as_ref()),
+    };
+    trace.then_some(Loss::ServerTrace)
 }
 
 /// Items that belong to the user's turn: everything that is not the assistant's.

@@ -171,17 +171,23 @@ pub fn looks_like(opaque: RawStr<'_>) -> bool {
     opaque.as_bytes().starts_with(PREFIX.as_bytes())
 }
 
+/// Whose state an envelope holds, by its first words alone.
+pub fn owner(opaque: RawStr<'_>) -> Option<(Family, Scope)> {
+    let mut words = opaque.as_bytes().strip_prefix(PREFIX.as_bytes())?.splitn(3, |b| *b == b'.');
+    let family = words.next()?;
+    let family = Family::ALL.into_iter().find(|f| f.label().as_bytes() == family)?;
+    Some((family, Scope::parse(words.next()?)?))
+}
+
 /// Opens an envelope that fills the string. `None` for anything that is not exactly one: it must then not be sent anywhere.
 pub fn parse(opaque: RawStr<'_>) -> Option<Envelope<'static>> {
     let bytes = opaque.as_bytes();
     if bytes.len() > MAX {
         return None;
     }
-    let mut words = bytes.strip_prefix(PREFIX.as_bytes())?.splitn(3, |b| *b == b'.');
-    let family = words.next()?;
-    let family = Family::ALL.into_iter().find(|f| f.label().as_bytes() == family)?;
-    let scope = Scope::parse(words.next()?)?;
-    let payload = URL_SAFE_NO_PAD.decode(words.next()?).ok()?;
+    let (family, scope) = owner(opaque)?;
+    let payload = bytes[PREFIX.len()..].splitn(3, |b| *b == b'.').nth(2)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload).ok()?;
     let payload = RawValue::parse(&payload).ok().filter(|value| value.is_object())?;
     let text = |key| payload.find(key).and_then(RawValue::as_str);
     Some(Envelope {

@@ -244,6 +244,12 @@ pub trait Encode {
     /// The client has waited for long. Appends what keeps the connection alive: the first time, if nothing was written yet, what
     /// the format allows before content (`translation.md` 3.2); later a ping or a comment.
     fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>);
+
+    /// Why the encoder itself ended the answer, told once: the provider's events cannot be said in this format, or there are too
+    /// many of them. The stream has its error by then.
+    fn gave_up(&mut self) -> Option<Error> {
+        None
+    }
 }
 
 impl Event<'_> {
@@ -255,6 +261,8 @@ impl Event<'_> {
             | Event::Reason { .. }
             | Event::Opaque { .. }
             | Event::Args { .. }
+            | Event::Cite { .. }
+            | Event::Logprobs { .. }
             | Event::Finish(_)
             | Event::End => true,
             Event::Open { block, .. } => matches!(block, Block::Tool { .. }),

@@ -6,6 +6,16 @@
 use super::error::ReadError;
 use crate::error::{Error, Kind};
 use crate::json::RawStr;
+use crate::json::scan::{Fault, ScanError};
+
+/// An event of a provider's stream that is not JSON. One that ends inside a value was cut: the stream broke off there.
+pub fn not_json(fault: ScanError) -> Error {
+    let (kind, note) = match fault.what {
+        Fault::Eof => (Kind::UpstreamTruncated, "the upstream closed the stream inside an event"),
+        _ => (Kind::UpstreamFault, "the upstream's stream holds an event that is not JSON"),
+    };
+    Error::upstream(kind, note).detail(fault)
+}
 
 /// Longest message passed on, in characters.
 const MESSAGE_MAX: usize = 2000;
@@ -125,6 +135,18 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     Error::upstream(kind, note).detail(detail)
 }
 
+/// The error behind a body that says nothing in any known shape. A page of HTML is never shown, and of text only the beginning.
+pub fn unreadable(status: u16, body: &[u8]) -> Error {
+    const SHOWN: usize = 200;
+    let text = String::from_utf8_lossy(body);
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
+        true => format!("upstream returned {status}"),
+        false => format!("upstream returned {status}: {text}"),
+    };
+    Error::upstream(kind_of_status(status), note)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Format, error::read};
@@ -154,6 +176,20 @@ mod tests {
             let read = read(*format, body.as_bytes()).unwrap();
             assert_eq!(kind(*status, &read), *expected, "{body}");
         }
+    }
+
+    #[test]
+    fn pages_are_not_shown() {
+        let rows = [
+            (502, "<html>Bad Gateway</html>", "upstream returned 502"),
+            (502, "", "upstream returned 502"),
+            (503, " no healthy\r\n upstream ", "upstream returned 503: no healthy upstream"),
+        ];
+        for (status, body, note) in rows {
+            assert_eq!(unreadable(status, body.as_bytes()).note, note);
+        }
+        assert_eq!(unreadable(503, &[b'x'; 4096]).note.len(), "upstream returned 503: ".len() + 200);
+        assert_eq!(unreadable(503, b"").kind, Kind::Overloaded);
     }
 
     #[test]

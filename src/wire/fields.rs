@@ -4,12 +4,15 @@
 //! way to another format. [`settle`](super::settle) applies the rules; a test holds the table against the vendors' parameter
 //! types, so that a new field cannot be lost by being forgotten.
 
+use std::borrow::Cow;
+
 use super::Format;
 use super::item::Request;
 use super::loss::{Ledger, Loss};
-use super::read;
-use crate::error::Error;
-use crate::json::{RawStr, RawValue};
+use super::read::{self, Path};
+use super::text::Text;
+use crate::error::{Error, Kind};
+use crate::json::{RawStr, RawValue, write};
 
 /// What happens to a field on the way to another format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,32 +180,122 @@ pub fn rule(format: Format, name: &str) -> Option<Rule> {
 /// Fields without a canonical home, raw and in order.
 #[derive(Debug, Clone, Default)]
 pub struct Ext<'a> {
-    fields: Vec<(RawStr<'a>, RawValue<'a>)>,
+    fields: Vec<Extra<'a>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Extra<'a> {
+    /// The field that it stands in; empty at the top.
+    parent: &'static str,
+    name: RawStr<'a>,
+    raw: RawValue<'a>,
+}
+
+impl Extra<'_> {
+    fn path(&self) -> Cow<'_, str> {
+        match self.parent {
+            "" => self.name.unescape(),
+            parent => Cow::Owned(format!("{parent}.{}", self.name.unescape())),
+        }
+    }
 }
 
 impl<'a> Ext<'a> {
-    /// Keeps a field. Decoders put here whatever they have no other place for; nested ones under their path
-    /// (`output_config.task_budget`).
+    /// Keeps a field. Decoders put here whatever they have no other place for.
     pub fn push(&mut self, name: RawStr<'a>, raw: RawValue<'a>) {
-        self.fields.push((name, raw));
+        self.push_in("", name, raw);
     }
 
-    pub fn find(&self, name: &str) -> Option<RawValue<'a>> {
-        self.fields.iter().rev().find(|(key, _)| key.eq_str(name)).map(|(_, raw)| *raw)
+    /// Keeps a member of the field `parent`.
+    pub fn push_in(&mut self, parent: &'static str, name: RawStr<'a>, raw: RawValue<'a>) {
+        self.fields.push(Extra { parent, name, raw });
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (RawStr<'a>, RawValue<'a>)> + '_ {
-        self.fields.iter().copied()
+    /// By path (`output_config.task_budget`).
+    pub fn find(&self, path: &str) -> Option<RawValue<'a>> {
+        self.fields.iter().rev().find(|extra| extra.path() == path).map(|extra| extra.raw)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty()
     }
 }
 
-/// Applies the rules of the table to what stands in [`Ext`], on the way to `to`.
-pub fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Result<(), Error> {
-    for (key, raw) in request.ext.iter() {
-        let name = key.unescape();
-        if raw.is_null() {
-            continue;
+/// Writes what stands in [`Ext`] under `parent` for a target of the client's own format: nobody here needs to understand it. The
+/// caller has checked the format, and writes no such member itself.
+pub fn write_ext(request: &Request<'_>, parent: &str, native: bool, o: &mut write::Object<'_>) {
+    for extra in request.ext.fields.iter().filter(|extra| extra.parent == parent && !extra.raw.is_null()) {
+        let keeps = match rule(request.from, &extra.path()) {
+            // The transport's, or of no use to anybody; and values that could not be read.
+            Some(Rule::Silent | Rule::Home(_)) => false,
+            // Vendors get it from `settle`.
+            Some(Rule::Moderation) => !native,
+            _ => true,
+        };
+        if keeps {
+            o.value(&extra.name.unescape(), extra.raw);
         }
+    }
+}
+
+/// Whether [`write_ext`] has something to write under `parent`.
+pub fn has_ext(request: &Request<'_>, parent: &str, to: Format) -> bool {
+    request.from == to && request.ext.fields.iter().any(|extra| extra.parent == parent && !extra.raw.is_null())
+}
+
+/// The top-level fields of a body that have a home; of duplicates the last.
+pub struct Fields<'a>(Vec<(Cow<'a, str>, RawValue<'a>)>);
+
+impl<'a> Fields<'a> {
+    /// Sorts the members of the body: those without a home go to `ext`. There are as many homes as rows of the table, whatever
+    /// the client sends.
+    pub fn of(format: Format, body: RawValue<'a>, ext: &mut Ext<'a>) -> Fields<'a> {
+        let mut homes: Vec<(Cow<'a, str>, RawValue<'a>)> = Vec::new();
+        for (key, value, _) in body.members() {
+            let name = key.unescape();
+            if !matches!(rule(format, &name), Some(Rule::Home(_))) {
+                ext.push(key, value);
+                continue;
+            }
+            match homes.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, old)) => *old = value,
+                None => homes.push((name, value)),
+            }
+        }
+        Fields(homes)
+    }
+
+    pub fn get(&self, name: &str) -> Option<RawValue<'a>> {
+        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
+        read::some(*value)
+    }
+
+    pub fn need(&self, name: &str) -> Result<RawValue<'a>, Error> {
+        self.get(name).ok_or_else(|| Error::client(Kind::InvalidRequest, format!("`{name}` is required")).param(name))
+    }
+
+    /// A field read by one of the helpers of [`read`].
+    pub fn with<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(RawValue<'a>, &Path<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        self.get(name).map(|value| read(value, &Path::root(name))).transpose()
+    }
+
+    pub fn text(&self, name: &str) -> Result<Option<Text<'a>>, Error> {
+        Ok(self.with(name, read::string)?.map(Text::from))
+    }
+}
+
+/// Applies the rules of the table to what stands in [`Ext`], on the way to `to`. To the client's own format everything goes as it
+/// is ([`write_ext`]).
+pub fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Result<(), Error> {
+    if request.from == to {
+        return Ok(());
+    }
+    for extra in request.ext.fields.iter().filter(|extra| !extra.raw.is_null()) {
+        let (name, raw) = (extra.path(), extra.raw);
         match rule(request.from, &name) {
             None | Some(Rule::Drop(Loss::Unknown)) => ledger.unknown(&name)?,
             Some(Rule::Drop(loss)) => ledger.drop(loss)?,

@@ -226,6 +226,11 @@ impl Ledger {
         self.entries.iter().map(|e| (e.loss, e.how))
     }
 
+    /// Each loss, and the client's path where it says more than the label.
+    pub fn entries(&self) -> impl Iterator<Item = (Loss, How, Option<&str>)> + '_ {
+        self.entries.iter().map(|entry| (entry.loss, entry.how, entry.path.as_deref()))
+    }
+
     /// Each repair that happened and how often.
     pub fn repairs(&self) -> impl Iterator<Item = (Repair, u32)> + '_ {
         Repair::ALL.iter().zip(self.repairs).filter(|(_, n)| *n > 0).map(|(r, n)| (*r, n))

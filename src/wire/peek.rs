@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::effort::Effort;
 use crate::error::{Error, Kind};
 use crate::json::scan::{self, Fault, ScanError};
 use crate::json::{RawKind, RawStr, RawValue};
@@ -53,6 +54,19 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
         None => check_end(body, walk.position())?,
     }
     seen.into_peek()
+}
+
+/// Whether a Chat request has function tools, and the effort that it names. For a body that [`peek`] has checked.
+pub fn tools_and_effort(body: &[u8]) -> (bool, Option<Effort>) {
+    let (mut tools, mut effort) = (false, None);
+    for (key, value, _) in scan::members(body) {
+        if key.eq_str("tools") || key.eq_str("functions") {
+            tools |= value.elements().next().is_some();
+        } else if key.eq_str("reasoning_effort") {
+            effort = value.as_str().and_then(|word| Effort::parse(&word.unescape()));
+        }
+    }
+    (tools, effort)
 }
 
 /// UTF-8, and an object begins.

@@ -3,12 +3,16 @@
 //! `wire` has no clock, no randomness and no configuration: [`Context`] and [`Stamps`] bring in what is needed. A [`Plan`] is made
 //! with the request and kept until the answer ends; together with the stamps it is the [`Reply`] that encoders of responses see.
 
+use std::borrow::Cow;
+
 use super::Format;
 use super::caps::{Caps, Overrides};
 use super::envelope::{Family, Scope, model_family};
 use super::event::Note;
+use super::mend::Mend;
 use super::names::ToolTable;
 use super::quirks::{Host, Quirks};
+use super::replay::Memory;
 use crate::json::{RawValue, write};
 
 /// The endpoint of one attempt.
@@ -93,7 +97,7 @@ impl Default for Policy {
 }
 
 /// All that the translation of one request may know beside its body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Context<'c> {
     pub target: Target<'c>,
     pub policy: Policy,
@@ -103,12 +107,24 @@ pub struct Context<'c> {
     pub session: Option<&'c str>,
     /// Estimated input tokens, if known already. Needed for old Claude models when the client gave no `max_tokens`.
     pub input_estimate: Option<u64>,
+    /// What a refusal of the first try has taught.
+    pub mend: Mend,
+    /// Where the reasoning of clients that do not send it back is remembered.
+    pub memory: Option<&'c dyn Memory>,
 }
 
 impl<'c> Context<'c> {
     /// With the default policy and nothing known beside the target.
     pub fn new(target: Target<'c>, client_model: &'c str) -> Context<'c> {
-        Context { target, policy: Policy::default(), client_model, session: None, input_estimate: None }
+        Context {
+            target,
+            policy: Policy::default(),
+            client_model,
+            session: None,
+            input_estimate: None,
+            mend: Mend::Nothing,
+            memory: None,
+        }
     }
 }
 
@@ -223,7 +239,7 @@ impl Echo {
             let name = ECHOED.iter().find(|(name, _)| key.eq_str(name)).map(|(name, _)| *name);
             if let Some(name) = name.filter(|_| !value.is_null()) {
                 fields.retain(|(other, _)| *other != name);
-                fields.push((name, value.bytes().into()));
+                fields.push((name, one_line(value.bytes()).into()));
             }
         }
         Echo { fields }
@@ -239,6 +255,14 @@ impl Echo {
     /// Writes every field of [`ECHOED`] as members of a `response` object.
     pub fn write(&self, o: &mut write::Object<'_>) {
         ECHOED.iter().for_each(|(name, _)| o.value(name, self.get(name)));
+    }
+}
+
+/// JSON without line breaks, which would end an event in the midst of its data. They can stand between values alone.
+pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
+    match memchr::memchr2(b'\n', b'\r', json) {
+        None => Cow::Borrowed(json),
+        Some(_) => Cow::Owned(json.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect()),
     }
 }
 
@@ -287,7 +311,7 @@ impl Reply {
     }
 }
 
-/// Stamps for tests: ids count up, the time stands still.
+/// Stamps for tests and for `llm-proxy translate`: ids count up, the time stands still.
 #[derive(Debug, Default)]
 pub struct TestStamps(pub u64);
 
@@ -316,6 +340,8 @@ mod tests {
         assert_eq!(echo.get("tools").bytes(), br#"[{"type":"custom"}]"#);
         assert_eq!(echo.get("temperature").bytes(), b"0.50");
         assert_eq!(echo.get("top_p").bytes(), b"1.0");
+        let spread = Echo::of(RawValue::new(b"{\"tools\":[\r\n{\"type\":\n\"custom\"}]}"));
+        assert_eq!(spread.get("tools").bytes(), br#"[  {"type": "custom"}]"#, "events are lines");
         let mut out = Vec::new();
         write::object(&mut out, |o| echo.write(o));
         assert_eq!(RawValue::parse(&out).unwrap().members().count(), ECHOED.len());

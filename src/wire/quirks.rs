@@ -5,10 +5,10 @@
 //! What a *model* can do is in [`caps`](super::caps); what a *host* accepts on the wire is here.
 
 macro_rules! hosts {
-    ($( $name:ident $label:literal; )*) => {
+    ($( $(#[$default:meta])? $name:ident $label:literal; )*) => {
         /// Who runs the server. Decides built-in quirks and capability patterns.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Host { $( $name, )* }
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+        pub enum Host { $( $(#[$default])? $name, )* }
 
         impl Host {
             pub const ALL: &'static [Host] = &[ $( Host::$name, )* ];
@@ -46,6 +46,7 @@ hosts! {
     Kimi "kimi";
     Glm "glm";
     MiniMax "minimax";
+    #[default]
     Unknown "unknown";
 }
 

@@ -38,22 +38,23 @@ impl Splice {
 
     /// Asks for the usage chunk of a chat stream: sets `stream_options.include_usage`, whatever stands there now.
     ///
-    /// `stream_options` of a wrong type is left alone, for the provider to refuse: the client should hear of it. `body` is the
-    /// body that `peek` was made from.
-    pub fn ask_usage(&mut self, body: &[u8], peek: &Peek<'_>) {
-        if peek.include_usage {
-            return;
-        }
-        match &peek.stream_options {
+    /// `stream_options` of a wrong type is left alone, for the provider to refuse: the client should hear of it. `options_at` is where
+    /// they stand in `body`, as [`Peek`] tells; the client must not have asked already.
+    pub fn ask_usage(&mut self, body: &[u8], options_at: Option<Range<usize>>) {
+        match options_at.map(|at| (RawValue::new(&body[at.clone()]), at)) {
             None => {
-                // `peek` found a model in this object, so a comma is right.
-                let inside = body.iter().position(|&b| b == b'{').map_or(0, |at| at + 1);
-                self.replace(inside..inside, *br#""stream_options":{"include_usage":true},"#);
+                self.put_first(body, br#""stream_options":{"include_usage":true}"#);
             }
-            Some((options, at)) if options.is_null() => self.replace(at.clone(), *br#"{"include_usage":true}"#),
-            Some((options, at)) if options.is_object() => self.ask_usage_in(*options, at.start),
+            Some((options, at)) if options.is_null() => self.replace(at, *br#"{"include_usage":true}"#),
+            Some((options, at)) if options.is_object() => self.ask_usage_in(options, at.start),
             Some(_) => {}
         }
+    }
+
+    /// Puts a member at the front of the object, which must not be empty.
+    pub fn put_first(&mut self, body: &[u8], member: &[u8]) {
+        let inside = body.iter().position(|&b| b == b'{').map_or(0, |at| at + 1);
+        self.replace(inside..inside, [member, b","].concat());
     }
 
     fn ask_usage_in(&mut self, options: RawValue<'_>, start: usize) {
@@ -104,7 +105,9 @@ mod tests {
     fn check(body: &str, expected: &str) {
         let seen = peek(body.as_bytes()).unwrap();
         let mut splice = Splice::new();
-        splice.ask_usage(body.as_bytes(), &seen);
+        if !seen.include_usage {
+            splice.ask_usage(body.as_bytes(), seen.stream_options.clone().map(|(_, at)| at));
+        }
         splice.model(&seen, "up\"");
         let mut out = Vec::new();
         splice.apply(body.as_bytes(), &mut out);

@@ -4,9 +4,11 @@
 
 use super::caps::{Caps, Disable, Thinking};
 use super::effort::{BUDGET_MIN, Effort, Mode, Reasoning, Show, budget_of, effort_of};
+use super::item::{ItemKind, Request};
 use super::loss::{Ledger, Loss};
 use super::quirks::{Quirk, Quirks};
 use crate::error::Error;
+use crate::json::RawValue;
 
 /// The `thinking` object towards a Messages provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,19 @@ pub struct Circumstances {
     pub forced_tool: bool,
     /// The assistant turn before the last tool results lost its thinking block; manual thinking would be refused.
     pub thinking_lost: bool,
+}
+
+/// What the client asks for where the request alone has settings: the last effort of a turn of its own replaces that of the
+/// request. Strict mode makes that an error.
+pub fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
+    let config = request.items.iter().rev().find_map(|item| match &item.kind {
+        ItemKind::Message(message) => message.config,
+        _ => None,
+    });
+    let Some(config) = config else { return Ok(request.reasoning) };
+    ledger.approx(Loss::MessageConfig)?;
+    let effort = config.find("effort").and_then(RawValue::as_str).and_then(|word| Effort::parse(&word.unescape()));
+    Ok(Reasoning { effort: effort.or(request.reasoning.effort), ..request.reasoning })
 }
 
 /// Reasoning towards a Messages provider. Strict mode makes a loss an error.

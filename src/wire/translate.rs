@@ -18,6 +18,7 @@ use super::item::Request;
 use super::loss::Ledger;
 use super::plan::{Context, Plan, Reply};
 use super::quirks::{Quirk, Quirks};
+use super::replay::{self, Captured};
 use super::shape::Shape;
 use super::usage::Usage;
 use super::{Format, chat, messages, read, responses};
@@ -33,13 +34,20 @@ pub struct Encoded {
     pub plan: Plan,
     /// For the headers `x-llm-proxy-dropped` and `x-llm-proxy-repaired`, and for counters.
     pub ledger: Ledger,
+    /// Turns that got back their reasoning from [`Context::memory`].
+    pub restored: usize,
 }
 
 /// Translates a request of format `from` for the target in `cx`. Errors are the client's, with `param`.
 pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
     let raw = read::body(body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
-    let request = decode(from, raw, &mut ledger)?;
+    let mut request = decode(from, raw, &mut ledger)?;
+    let restored = match cx.memory {
+        Some(memory) if from == Format::Chat => replay::restore(&mut request, memory),
+        _ => 0,
+    };
+    cx.mend.apply(&mut request);
     let mut plan = Plan::new(from, raw, cx);
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
@@ -52,7 +60,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Format::Messages => messages::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
         Format::Responses => responses::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
     }
-    Ok(Encoded { body: out, plan, ledger })
+    Ok(Encoded { body: out, plan, ledger, restored })
 }
 
 /// The canonical request behind a body.
@@ -132,6 +140,14 @@ impl Encode for AnyEncoder {
             AnyEncoder::Responses(encoder) => encoder.wait(reply, out),
         }
     }
+
+    fn gave_up(&mut self) -> Option<Error> {
+        match self {
+            AnyEncoder::Chat(encoder) => encoder.gave_up(),
+            AnyEncoder::Messages(encoder) => encoder.gave_up(),
+            AnyEncoder::Responses(encoder) => encoder.gave_up(),
+        }
+    }
 }
 
 /// How far the answer is.
@@ -161,6 +177,7 @@ pub struct Translator {
     output: Output,
     phase: Phase,
     failure: Option<Error>,
+    captured: Option<Captured>,
     pub reply: Reply,
 }
 
@@ -172,7 +189,9 @@ impl Translator {
             false => Output::Whole(Box::default()),
         };
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
-        Translator { decoder, shape: Shape::default(), output, phase: Phase::Waiting, failure: None, reply }
+        let captured = Captured::is_wanted(plan).then(Captured::default);
+        let (shape, phase) = (Shape::default(), Phase::Waiting);
+        Translator { decoder, shape, output, phase, failure: None, captured, reply }
     }
 
     /// Takes one frame of the provider's stream.
@@ -254,6 +273,11 @@ impl Translator {
         self.shape.usage()
     }
 
+    /// What is to be remembered of an answer that came well.
+    pub fn captured(&mut self) -> Option<Captured> {
+        self.captured.take().filter(Captured::is_useful)
+    }
+
     /// How often each oddity was seen.
     pub fn notes(&self) -> impl Iterator<Item = (Note, u32)> + '_ {
         Note::ALL.into_iter().zip(self.reply.notes).filter(|(_, n)| *n > 0)
@@ -263,12 +287,15 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, reply } = self;
+        let Translator { decoder, shape, output, phase, failure, captured, reply } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
             shape.event(event, reply, &mut |event, reply| {
                 if *phase == Phase::Over {
                     return;
+                }
+                if let Some(captured) = captured {
+                    captured.take(&event);
                 }
                 deliver(event, reply, output, phase, (&mut early, &mut *failure), out);
             });
@@ -301,6 +328,10 @@ fn deliver(
                 *phase = Phase::Committed;
             }
             encoder.event(event, reply, out);
+            if let Some(error) = encoder.gave_up() {
+                *failure = Some(error);
+                *phase = Phase::Over;
+            }
         }
         Output::Whole(answer) => {
             answer.take(&event);
@@ -374,6 +405,23 @@ mod tests {
             assert!(failed.is_ok(), "told inside the stream");
             assert_eq!(stream.failure().map(|e| e.kind), Some(Kind::UpstreamTimeout));
         }
+    }
+
+    /// A block of Messages that has ended cannot go on. The caller learns that the client got no whole answer.
+    #[test]
+    fn an_encoder_that_gives_up_is_a_failure() {
+        let mut stream = translator(Format::Messages, Format::Chat, true);
+        let mut out = Vec::new();
+        for delta in [
+            r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}"#,
+            r#"{"index":1,"id":"b","function":{"name":"g","arguments":"{"}}"#,
+            r#"{"index":0,"function":{"arguments":"more"}}"#,
+        ] {
+            let data = format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{{"tool_calls":[{delta}]}}}}]}}"#);
+            stream.frame(Frame { event: None, data: data.as_bytes() }, &mut out).unwrap();
+        }
+        assert_eq!((stream.phase(), stream.failure().map(|e| e.kind)), (Phase::Over, Some(Kind::UpstreamFault)));
+        assert!(out.ends_with(b"\n\n") && String::from_utf8(out).unwrap().contains("event: error"));
     }
 
     #[test]

@@ -264,6 +264,23 @@ pub fn prefill(items: &[Item<'_>], cx: &Context<'_>, ledger: &mut Ledger) -> Res
     Err(Error::client(Kind::Unsupported, note).param("messages").code("prefill_unsupported"))
 }
 
+/// The instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say nothing.
+pub fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
+    let said = Text::join(&words(message), "").trim_end();
+    let order = Text::plain("Begin your answer with exactly this text, and go on from it: ");
+    (!said.is_blank()).then(|| Text::join(&[order, said], ""))
+}
+
+/// The texts of a message, refusals among them.
+pub fn words<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
+    let text = |part: &Part<'a>| match part {
+        Part::Text(part) => Some(part.text.clone()),
+        Part::Refusal(text) => Some(text.clone()),
+        _ => None,
+    };
+    message.parts.iter().filter_map(text).collect()
+}
+
 /// The text of a result's parts, for targets that take text alone: texts joined by line ends, other parts left to the caller.
 pub fn result_text<'a>(result: &ToolResult<'a>) -> Text<'a> {
     let texts: Vec<Text<'a>> = result.parts.iter().filter_map(part_text).collect();

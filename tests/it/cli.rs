@@ -1,5 +1,7 @@
 //! The binary, as somebody at a terminal sees it.
 
+mod translate;
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -58,6 +60,13 @@ fn ran(output: Output) -> Ran {
     }
 }
 
+/// `seen` has these members, and maybe others.
+fn holds(seen: &serde_json::Value, expected: serde_json::Value) {
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&seen[name], value, "{name}");
+    }
+}
+
 const ADD: &[&str] =
     &["provider", "add", "--key", "openai", "--base", "https://api.openai.com/v1", "--api-key", "sk-secret"];
 
@@ -67,15 +76,17 @@ fn providers_come_and_go() {
     let added = place.good(&[ADD, &["--map", "zeta=z-1", "--map", "gpt-*=openai/gpt-*", "--weight", "3"]].concat());
     assert_eq!(added, "added provider openai with id 1; it serves zeta, gpt-*\n");
     let seen = place.json(&["provider", "list", "--json"]);
-    assert_eq!(
-        seen,
-        serde_json::json!({"version": 1, "providers": [{
+    assert_eq!(seen["version"], 1);
+    holds(
+        &seen["providers"][0],
+        serde_json::json!({
             "id": 1, "provider_key": "openai", "provider_type": "openai", "api_base": "https://api.openai.com/v1",
             "model_mapping": {"zeta": "z-1", "gpt-*": "openai/gpt-*"}, "weight": 3, "provider_params": {}, "is_enabled": true,
-        }]})
+        }),
     );
     let text = place.good(&["provider", "list", "--json"]);
     assert!(text.contains(r#"{"zeta":"z-1","gpt-*":"openai/gpt-*"}"#), "the order is part of the mapping: {text}");
+    assert!(!text.contains("secret"), "{text}");
     let table = place.good(&["provider", "list"]);
     assert!(table.contains("openai") && table.contains("served") && !table.contains("secret"), "{table}");
 
@@ -163,12 +174,13 @@ fn keys_are_shown_once_and_stored_as_their_hash() {
     assert_eq!(rows.credentials[0].credential_key, hex::encode(Sha256::digest(key)));
     let seen = place.json(&["key", "list", "--json"]);
     let hash = &rows.credentials[0].credential_key;
-    assert_eq!(
-        seen,
-        serde_json::json!({"version": 1, "credentials": [{
+    assert_eq!(seen["version"], 1);
+    holds(
+        &seen["credentials"][0],
+        serde_json::json!({
             "id": 1, "name": "team-a", "key_preview": format!("{}***{}", &hash[..3], &hash[7..10]),
             "allowed_models": ["gpt-*"], "rate_limit": 5, "burst": 9, "expires_at": null, "is_enabled": true,
-        }]})
+        }),
     );
     assert_ne!(place.good(&["key", "create", "--name", "other"]), made.stdout);
 
@@ -181,8 +193,9 @@ fn keys_are_shown_once_and_stored_as_their_hash() {
 fn keys_expire_after_days() {
     let place = Place::new();
     place.good(&["key", "create", "--name", "x", "--expires-in", "30"]);
-    let end = place.json(&["key", "list", "--json"])["credentials"][0]["expires_at"].as_u64().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let list = place.json(&["key", "list", "--json"]);
+    let end = llm_proxy::config::time::parse(list["credentials"][0]["expires_at"].as_str().unwrap()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     let days = 30 * 86_400;
     assert!((now + days - 600..=now + days).contains(&end), "{end}");
     assert!(place.good(&["key", "list"]).contains(" UTC "));
@@ -203,6 +216,43 @@ fn keys_that_would_not_work_are_not_created() {
     place.good(&["key", "create", "--name", "1"]);
     place.bad(&["key", "revoke", "1"], 1, "`1` may mean the keys with the ids 1, 2");
     assert_eq!(place.json(&["key", "list", "--json"])["version"], 2);
+}
+
+#[test]
+fn a_key_is_replaced_by_a_new_one() {
+    let place = Place::new();
+    let old = place.good(&["key", "create", "--name", "x", "--tokens-per-minute", "900", "--max-concurrency", "2"]);
+    let new = place.good(&["key", "rotate", "x", "--overlap", "1"]);
+    assert!(new.starts_with("sk-") && new != old);
+    let row = Blocking::embedded(&place.0.path().join("data")).unwrap().load().unwrap().credentials.remove(0);
+    let hash = |key: &str| hex::encode(Sha256::digest(key.trim()));
+    assert_eq!((row.credential_key, row.previous_key), (hash(&new), Some(hash(&old))));
+    assert_eq!((row.tokens_per_minute, row.max_concurrency), (Some(900), Some(2)));
+    place.good(&["key", "rotate", "x", "--overlap", "0"]);
+    let row = Blocking::embedded(&place.0.path().join("data")).unwrap().load().unwrap().credentials.remove(0);
+    assert_eq!(row.previous_key, None);
+}
+
+#[test]
+fn providers_keys_are_encrypted_where_there_is_a_secret_key() {
+    let place = Place::new();
+    place.good(ADD);
+    let env = |args: &[&str]| {
+        let ran = ran(place.command(args).env("SECRET_KEY", "0123456789abcdef0123456789abcdef").output().unwrap());
+        assert_eq!(ran.code, 0, "{}", ran.stderr);
+        ran.stdout
+    };
+    let stored = || {
+        let rows = Blocking::embedded(&place.0.path().join("data")).unwrap().load().unwrap().providers;
+        rows.into_iter().map(|row| row.api_key.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(stored(), ["sk-secret"]);
+    env(&["provider", "add", "--key", "two", "--base", "https://x", "--api-key", "sk-two"]);
+    assert!(stored()[1].starts_with("enc:v1:"));
+    assert_eq!(env(&["provider", "reencrypt"]), "encrypted 1 keys of providers anew\n");
+    assert!(stored().iter().all(|key| key.starts_with("enc:v1:")), "{:?}", stored());
+    assert!(env(&["provider", "list"]).contains("served"));
+    place.bad(&["provider", "reencrypt"], 1, "SECRET_KEY is not set");
 }
 
 #[test]
@@ -266,7 +316,7 @@ fn bad_settings_are_told_all_at_once() {
 fn help_and_version() {
     let place = Place::new();
     let help = place.good(&["--help"]);
-    for word in ["serve", "demo", "mock", "provider", "key", "version", "--data-dir"] {
+    for word in ["serve", "demo", "mock", "provider", "key", "translate", "version", "--data-dir"] {
         assert!(help.contains(word), "{word}");
     }
     let settings = place.good(&["serve", "--help"]);

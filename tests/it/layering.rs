@@ -15,12 +15,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sse", &["error", "json"]),
     ("tls", &[]),
     ("wire", &["error", "json", "sse"]),
-    ("config", &["error", "json", "limit", "wire::Format"]),
+    ("config", &["error", "json", "limit", "wire::Format", "wire::caps", "wire::plan", "wire::quirks"]),
     ("metrics", &["error"]),
     ("record", &["error", "wire::Format"]),
     ("tokens", &["limit"]),
-    ("control", &["config", "error", "metrics", "record"]),
-    ("route", &["config::models", "config::snapshot", "error", "metrics", "wire::Format"]),
+    ("control", &["config", "error", "json", "metrics", "record", "wire::replay"]),
+    (
+        "route",
+        &["config::models", "config::snapshot", "error", "metrics", "wire::Format", "wire::caps", "wire::quirks"],
+    ),
     ("net", &["control::names", "control::Shared", "error", "limit", "metrics", "tls"]),
     (
         "proxy",

@@ -4,20 +4,29 @@
 // Tables of rows that hold functions read better than the names their types would need.
 #![allow(clippy::type_complexity)]
 
+mod admin;
 mod background;
 mod cli;
 mod corpus;
 mod faults;
+mod file_source;
+mod fixtures;
 mod flow;
 mod hostile;
 mod http_codec;
+mod laws;
 mod layering;
+mod matrix;
 mod mock;
+mod postgres;
+mod properties;
 mod readme;
 mod relay;
 mod resources;
 mod routing;
+mod seeds;
 mod shutdown;
 mod store;
 mod support;
 mod tls;
+mod translate;

@@ -7,6 +7,8 @@ use llm_proxy::config::boot::table::VARIABLES;
 use llm_proxy::metrics::names::Counter;
 use llm_proxy::proxy::endpoint::{self, Endpoint};
 use llm_proxy::proxy::headers::{self, Fate};
+use llm_proxy::wire::loss::{Loss, Repair};
+use llm_proxy::wire::quirks::Quirk;
 
 const README: &str = include_str!("../../README.md");
 
@@ -59,6 +61,18 @@ fn metrics() {
     assert_table(&found, &expected);
 }
 
+/// Every loss and repair that a header may name, and every word for `quirks`.
+#[test]
+fn translation() {
+    let row = |name: &str, why: &str| format!("| `{name}` | {why} |");
+    let losses: Vec<String> = Loss::ALL.iter().map(|loss| row(loss.label(), loss.why())).collect();
+    assert_table(&rows(section("Translation"), "| name | why |"), &losses);
+    let repairs: Vec<String> = Repair::ALL.iter().map(|repair| row(repair.label(), repair.why())).collect();
+    assert_table(&rows(section("Translation"), "| name | what was mended |"), &repairs);
+    let quirks: Vec<String> = Quirk::ALL.iter().map(|quirk| row(quirk.name(), quirk.why())).collect();
+    assert_table(&rows(section("Translation"), "| word | what it says of the provider |"), &quirks);
+}
+
 #[test]
 fn endpoints() {
     let rows = rows(section("Endpoints"), "| path | format of the provider | |");
@@ -83,7 +97,7 @@ fn headers_that_cross() {
     let rows = rows(section("What crosses the gateway"), "| direction | headers |");
     let [to_provider, to_client] = rows.as_slice() else { panic!("{rows:?}") };
     for name in quoted(to_provider) {
-        assert!(headers::to_upstream(name.as_bytes()), "{name} does not reach the provider");
+        assert!(headers::to_upstream(name.as_bytes(), true), "{name} does not reach the provider");
     }
     for name in quoted(to_client) {
         assert_eq!(headers::to_client(name.as_bytes()), Fate::Forward, "{name}");
@@ -97,7 +111,8 @@ fn commands() {
     for block in README.split("```sh\n").skip(1) {
         let block = block.split("```").next().unwrap().replace("\\\n", " ");
         for line in block.lines().filter_map(|line| line.strip_prefix("llm-proxy ")) {
-            let args = line.split_whitespace().map(|arg| arg.trim_matches('\''));
+            let command = line.split(" < ").next().unwrap();
+            let args = command.split_whitespace().map(|arg| arg.trim_matches('\''));
             let output = Command::new(env!("CARGO_BIN_EXE_llm-proxy")).args(args).arg("--help").output().unwrap();
             assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             count += 1;

@@ -3,10 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::sqlite::Sqlite;
 use super::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
+use crate::background::admin::view::{CredentialView, ProviderView};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
 pub struct Blocking {
@@ -67,7 +69,12 @@ impl Blocking {
     }
 
     pub fn add_provider(&self, row: &ProviderRow) -> Result<i64, Error> {
-        self.change("provider.create", &row.provider_key, None, Change::AddProvider(row.clone()))
+        self.change(
+            "provider.create",
+            &row.provider_key,
+            shown(&ProviderView::of(row)),
+            Change::AddProvider(row.clone()),
+        )
     }
 
     pub fn remove_provider(&self, id: i64) -> Result<(), Error> {
@@ -76,11 +83,15 @@ impl Blocking {
     }
 
     pub fn create_credential(&self, row: &CredentialRow) -> Result<i64, Error> {
-        self.change("credential.create", &row.name, None, Change::AddCredential(row.clone()))
+        self.change("credential.create", &row.name, shown(&CredentialView::of(row)), Change::AddCredential(row.clone()))
     }
 
     pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {
         let change = Change::RemoveCredential { id, row_version: None };
         self.change("credential.delete", "", None, change).map(drop)
     }
+}
+
+fn shown(view: &impl Serialize) -> Option<String> {
+    serde_json::to_string(view).ok()
 }

@@ -11,7 +11,6 @@ pub(super) struct Migration {
     pub name: &'static str,
     pub up: &'static str,
     /// Takes the step back, with the data in it.
-    #[allow(dead_code, reason = "read by tests alone until there is a command for it")]
     pub down: &'static str,
 }
 
@@ -27,6 +26,21 @@ pub(super) const SQLITE: &[Migration] = &[
         name: "admin",
         up: include_str!("../../../migrations/sqlite/0002_admin.up.sql"),
         down: include_str!("../../../migrations/sqlite/0002_admin.down.sql"),
+    },
+];
+
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        up: include_str!("../../../migrations/postgres/0001_initial.up.sql"),
+        down: include_str!("../../../migrations/postgres/0001_initial.down.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "own",
+        up: include_str!("../../../migrations/postgres/0002_own.up.sql"),
+        down: include_str!("../../../migrations/postgres/0002_own.down.sql"),
     },
 ];
 
@@ -50,7 +64,7 @@ pub(super) fn pending<'a>(known: &'a [Migration], applied: &[Applied]) -> Result
     if let Some(ahead) = applied.iter().map(|step| step.version).max().filter(|version| *version > newest) {
         let message = format!(
             "was written by a newer llm-proxy (its schema is {ahead}, this binary knows {newest}); \
-             run that version, or use another DATA_DIR"
+             run that version, or use another store"
         );
         return Err(Error::new(Fault::Version, message));
     }

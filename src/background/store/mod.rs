@@ -5,14 +5,33 @@
 //! what came after it.
 
 pub mod blocking;
+pub mod file;
 mod migrations;
+pub mod postgres;
+pub mod schema;
 pub mod sqlite;
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+
+/// The store that `boot` names. None but the embedded one is asked anything yet.
+pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Error> {
+    if let Some(path) = &boot.config_file {
+        return Ok(Arc::new(file::FileStore::new(path, environment.clone())));
+    }
+    match &boot.db_url {
+        Some(url) => {
+            let options = postgres::Options { migrate: boot.migrate_on_start, poll: boot.config_poll };
+            Ok(Arc::new(postgres::Postgres::new(url, options)?))
+        }
+        None => Ok(Arc::new(sqlite::Sqlite::open(&boot.data_dir)?)),
+    }
+}
 
 /// What a store will say. It may be dropped; a write may have happened all the same.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

@@ -3,18 +3,21 @@
 //! [`table`] holds every variable with its default, its help and its parser. This file decides which source counts, and says all
 //! that is wrong at once.
 
+pub mod db_url;
 pub mod dotenv;
 pub mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::file::Setting;
 use super::secret::Secret;
+use db_url::DbUrl;
 use table::{IGNORED, LATER, VARIABLES, Variable};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +38,22 @@ pub struct Boot {
     pub workers: usize,
     pub driver: Driver,
     pub data_dir: PathBuf,
+    /// Providers and credentials are in this database instead of `data_dir`...
+    pub db_url: Option<DbUrl>,
+    pub migrate_on_start: bool,
+    /// How often the database is asked for changes, notices or not.
+    pub config_poll: Duration,
+    /// ...or in this file, which goes before the database.
+    pub config_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
+    /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the environment itself.
+    pub secret_key: Option<Secret>,
+    /// The one before, which still opens what it sealed.
+    pub secret_key_previous: Option<Secret>,
+    /// A listener of the admin interface's own; without it, it is on the public one.
+    pub admin_addr: Option<SocketAddr>,
+    /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
+    pub audit_log_path: Option<PathBuf>,
     pub allow_anonymous: bool,
     /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean `gpt-4`.
     pub model_prefix: Option<String>,
@@ -69,6 +87,9 @@ pub struct Boot {
     pub max_attempts: usize,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
+    pub strict_translation: bool,
+    /// 0 remembers nothing.
+    pub replay_cache_bytes: usize,
     pub log_level: LevelFilter,
 }
 
@@ -80,7 +101,15 @@ impl Default for Boot {
             workers: 0,
             driver: Driver::Auto,
             data_dir: PathBuf::from("./data"),
+            db_url: None,
+            migrate_on_start: true,
+            config_poll: Duration::from_secs(5),
+            config_file: None,
             admin_key: None,
+            secret_key: None,
+            secret_key_previous: None,
+            admin_addr: None,
+            audit_log_path: None,
             allow_anonymous: false,
             model_prefix: None,
             verify_ssl: true,
@@ -102,6 +131,8 @@ impl Default for Boot {
             max_connections: 65_536,
             max_attempts: 3,
             limits_url: None,
+            strict_translation: false,
+            replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
         }
     }
@@ -182,6 +213,15 @@ impl Environment {
 impl Boot {
     /// Reads every variable of [`VARIABLES`]; a flag goes before its variable. All bad values are told together.
     pub fn from(flags: &[Flag], environment: &Environment) -> Result<(Boot, Vec<Warning>), Vec<BadValue>> {
+        Boot::with(flags, environment, &[])
+    }
+
+    /// The same with the settings of a configuration file, which come last.
+    pub fn with(
+        flags: &[Flag],
+        environment: &Environment,
+        settings: &[Setting],
+    ) -> Result<(Boot, Vec<Warning>), Vec<BadValue>> {
         let mut boot = Boot::default();
         let mut bad = Vec::new();
         for variable in VARIABLES {
@@ -189,7 +229,13 @@ impl Boot {
             let (value, place) = match (flag, environment.find(variable.name)) {
                 (Some(flag), _) => (flag.value.trim(), flag.flag.to_owned()),
                 (None, Some((value, place))) => (value.trim(), format!("{} in {place}", variable.name)),
-                (None, None) => continue,
+                (None, None) => match settings.iter().rfind(|setting| setting.name == variable.name) {
+                    Some(setting) => (
+                        setting.value.trim(),
+                        format!("{} in line {} of the configuration file", variable.name, setting.line),
+                    ),
+                    None => continue,
+                },
             };
             if let Err(wanted) = (variable.set)(&mut boot, value) {
                 bad.push(BadValue { place, message: explain(variable, value, &wanted) });
@@ -223,6 +269,9 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
     }
     if !boot.verify_ssl {
         warnings.push("VERIFY_SSL is off: any server can pass for a provider and read its key".to_owned());
+    }
+    if boot.config_file.is_some() && boot.db_url.is_some() {
+        warnings.push("CONFIG_FILE and DB_URL are both set: the file is served, the database is not asked".to_owned());
     }
     for (name, means) in LATER.iter().filter(|(name, _)| environment.get(name).is_some()) {
         warnings.push(format!("{name} is set, but {means}"));

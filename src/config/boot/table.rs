@@ -1,11 +1,12 @@
 //! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the README's table all come from here.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::db_url::DbUrl;
 use super::{Boot, Driver};
 
 /// A setting that this version honours.
@@ -44,8 +45,16 @@ variables! {
     "PORT" "18000" "port to listen on; 0 takes any free one" => port port;
     "WORKERS" "0" "worker threads; 0 is one per available core" => workers |text| number(text, 0, 1024);
     "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver driver;
-    "DATA_DIR" "./data" "directory of the embedded store" => data_dir path;
+    "DATA_DIR" "./data" "directory of the embedded store, or of the last good copy of the database" => data_dir path;
+    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=prefer" secret => db_url |text| DbUrl::parse(text).map(Some);
+    "MIGRATE_ON_START" "true" "bring the tables of that database up to date when the server starts" => migrate_on_start switch;
+    "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll seconds;
+    "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file |text| path(text).map(Some);
     "ADMIN_KEY" "" "key of the admin interface; without it the interface is closed" secret => admin_key |text| header_key(text).map(Some);
+    "ADMIN_ADDR" "" "address and port of the admin interface, such as 127.0.0.1:18001; without it, it is on PORT" => admin_addr |text| address(text).map(Some);
+    "AUDIT_LOG_PATH" "" "file for a line of JSON about each change of the configuration; unset is `audit.jsonl` in DATA_DIR" => audit_log_path |text| path(text).map(Some);
+    "SECRET_KEY" "" "encrypts providers' keys in the store; 32 characters or more, such as `openssl rand -hex 32` prints" secret => secret_key |text| secret(text).map(Some);
+    "SECRET_KEY_PREVIOUS" "" "the SECRET_KEY before, which still decrypts; see `provider reencrypt`" secret => secret_key_previous |text| secret(text).map(Some);
     "ALLOW_ANONYMOUS" "false" "serve requests that bring no key" => allow_anonymous switch;
     "PROVIDER_SUFFIX" "" "a prefix that clients may put before model names: `Proxy` makes `Proxy/gpt-4` mean `gpt-4`" => model_prefix |text| prefix(text).map(Some);
     "LOG_LEVEL" "info" "off, error, warn, info, debug or trace" => log_level log_level;
@@ -66,25 +75,21 @@ variables! {
     "MAX_BODY_BYTES" "67108864" "largest request body, after decompression" => max_body_bytes |text| number(text, 1024, 1 << 40);
     "MAX_HEAD_BYTES" "65536" "largest request head" => max_head_bytes |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "client connections per worker" => max_connections |text| number(text, 1, 1 << 24);
+    "STRICT_TRANSLATION" "false" "answer 400 where a request cannot be translated without a loss, instead of naming the loss in a header" => strict_translation switch;
+    "REPLAY_CACHE_BYTES" "67108864" "sealed reasoning remembered for Chat clients that do not send it back; 0 is none" => replay_cache_bytes |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts |text| number(text, 1, 100);
     "LIMITS_URL" "" "redis:// or rediss:// URL of a Redis or Valkey in which nodes share their limits" secret => limits_url |text| store_url(text).map(Some);
 }
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
 pub const LATER: &[(&str, &str)] = &[
-    ("DB_URL", "this version keeps providers and credentials in DATA_DIR; those in that database are not served"),
-    (
-        "SECRET_KEY",
-        "this version stores providers' keys as they are; use `env:NAME` keys to keep them out of the store",
-    ),
     ("RUST_LOG", "the level of the log is LOG_LEVEL"),
     ("TOKIO_WORKER_THREADS", "the number of threads is WORKERS"),
-    ("CONFIG_PATH", "there is no configuration file; see `llm-proxy provider` and `llm-proxy key`"),
+    ("CONFIG_PATH", "a configuration file is named by CONFIG_FILE"),
 ];
 
 /// The others of that service and of later versions; those that are set are told in one line.
 pub const IGNORED: &[&str] = &[
-    "MIGRATE_ON_START",
     "MIN_TOKENS_LIMIT",
     "MAX_TOKENS_LIMIT",
     "LANGFUSE_ENABLED",
@@ -160,6 +165,11 @@ fn host(text: &str) -> Result<IpAddr, String> {
     bare.parse().map_err(|_| "an IP address, such as 0.0.0.0, 127.0.0.1 or ::".to_owned())
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.strip_prefix("localhost:").map_or_else(|| text.to_owned(), |port| format!("127.0.0.1:{port}"));
+    text.parse().map_err(|_| "an IP address and a port, such as 127.0.0.1:18001".to_owned())
+}
+
 fn port(text: &str) -> Result<u16, String> {
     text.parse().map_err(|_| "a port from 0 to 65535".to_owned())
 }
@@ -199,6 +209,11 @@ fn header_key(text: &str) -> Result<super::Secret, String> {
 fn store_url(text: &str) -> Result<super::Secret, String> {
     let known = ["redis://", "rediss://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
     if known { Ok(text.into()) } else { Err("a URL such as redis://host:6379".to_owned()) }
+}
+
+fn secret(text: &str) -> Result<super::Secret, String> {
+    let shortest = crate::config::vault::SHORTEST;
+    if text.len() >= shortest { Ok(text.into()) } else { Err(format!("at least {shortest} characters")) }
 }
 
 fn prefix(text: &str) -> Result<String, String> {

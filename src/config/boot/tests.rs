@@ -102,7 +102,6 @@ fn every_bad_value_is_told_at_once() {
 fn warnings_of_what_has_no_effect() {
     // variable, value, what the one warning says; empty: none
     let rows = [
-        ("DB_URL", "postgres://u:secret@h/d", "DB_URL is set, but this version keeps"),
         ("LANGFUSE_ENABLED", "true", "not served by this version and ignored: LANGFUSE_ENABLED"),
         ("LANGFUSE_ENABLED", "false", ""),
         ("JSONL_LOG_PATH", "x", "ignored: JSONL_LOG_PATH"),

@@ -5,6 +5,7 @@
 
 mod base_url;
 mod credential;
+mod dialect;
 mod provider;
 
 use std::collections::hash_map::Entry;

@@ -5,11 +5,14 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::Env;
+use super::dialect::Words;
 use crate::config::models::Mapping;
 use crate::config::ordered;
 use crate::config::rows::ProviderRow;
-use crate::config::snapshot::{BaseUrl, Provider};
+use crate::config::snapshot::{BaseUrl, Dialect, Provider};
+use crate::config::vault;
 use crate::wire::Format;
+use crate::wire::quirks::Host;
 
 /// Weights above this are cut to it.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -96,15 +99,19 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     let named = keep(named, problems);
     let base = keep(BaseUrl::parse(&row.api_base).map_err(|reason| format!("api_base {reason}")), problems);
     let key = keep(api_key(&row.api_key, env), problems);
-    let params = keep(Params::parse(&row.provider_params, kind, problems), problems);
+    let params = keep(Params::parse(&row.provider_params, problems), problems);
     let weight = weight(row.weight, problems);
     let (models, messages) = Mapping::parse(&row.model_mapping);
     problems.extend(messages);
 
-    let (_, base, key, params) = (named?, base?, key?, params?);
+    let (_, mut base, key, params) = (named?, base?, key?, params?);
+    let mut dialect = params.words.compile(&base, row.id, problems);
+    if kind == Type::Azure || dialect.host == Host::Azure {
+        dialect.by_deployment = azure(&mut base);
+    }
+    let formats = params.formats.unwrap_or_else(|| default_formats(kind, &dialect));
     let mut own_header_names: Vec<String> = params.headers.iter().map(|header| header.name.clone()).collect();
-    let auth =
-        params.formats.iter().map(|format| auth(kind, *format, &key, &params.headers, &mut own_header_names)).collect();
+    let auth = formats.iter().map(|format| auth(kind, *format, &key, &params.headers, &mut own_header_names)).collect();
     own_header_names.sort();
     own_header_names.dedup();
     Some(Provider {
@@ -118,8 +125,30 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         own_header_names,
         weight,
         models,
-        formats: params.formats,
+        formats,
+        dialect,
     })
+}
+
+/// OpenAI and Azure serve their models in two formats; of all others only the one that their type names can be relied on.
+fn default_formats(kind: Type, dialect: &Dialect) -> Vec<Format> {
+    let both = matches!(dialect.host, Host::OpenAi | Host::Azure) && !dialect.by_deployment;
+    match kind.format() {
+        Format::Chat if both => vec![Format::Chat, Format::Responses],
+        format => vec![format],
+    }
+}
+
+/// Azure has two APIs (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, 2026-11). In the first, which wants an
+/// `api-version`, the deployment stands in the path: `true`, unless the base names it already. The other is like OpenAI's, under
+/// `/openai/v1`, which is what a base without path and version means.
+fn azure(base: &mut BaseUrl) -> bool {
+    if !matches!(base.path.as_str(), "" | "/openai") {
+        return false;
+    }
+    let by_deployment = base.query.split('&').any(|pair| pair.starts_with("api-version="));
+    base.path = if by_deployment { "/openai".to_owned() } else { "/openai/v1".to_owned() };
+    by_deployment
 }
 
 /// What makes a whole row useless.
@@ -144,7 +173,7 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 /// The provider's key; empty where it needs none, as local servers do.
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     let key = match text.trim().strip_prefix("env:") {
-        None => text.trim().to_owned(),
+        None => vault::open(text, env).map_err(|reason| format!("api_key {reason}"))?.trim().to_owned(),
         Some(name) => match env(name) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
             _ => {
@@ -210,21 +239,26 @@ impl Header {
 }
 
 /// What this module reads of `provider_params`. Other members are for others.
-struct Params {
-    /// Never empty.
-    formats: Vec<Format>,
+struct Params<'j> {
+    /// Never empty. `None` is what the type and the host have by default.
+    formats: Option<Vec<Format>>,
     headers: Vec<Header>,
+    words: Words<'j>,
 }
 
-impl Params {
-    fn parse(json: &str, kind: Type, problems: &mut Vec<String>) -> Result<Params, String> {
+impl<'j> Params<'j> {
+    fn parse(json: &'j str, problems: &mut Vec<String>) -> Result<Params<'j>, String> {
         // Without it a header that the provider relies on may be missing: better not to call it at all.
         let pairs = ordered::pairs(json).map_err(|reason| format!("provider_params {reason}"))?;
-        let mut params = Params { formats: vec![kind.format()], headers: Vec::new() };
+        let mut params = Params { formats: None, headers: Vec::new(), words: Words::default() };
         for (name, value) in pairs {
             match &*name {
-                "formats" => params.formats = formats(value, problems)?,
+                "formats" => params.formats = Some(formats(value, problems)?),
                 "custom_headers" => params.headers = headers(value, problems)?,
+                "host" => params.words.host = Some(value),
+                "quirks" => params.words.quirks = Some(value),
+                "capabilities" => params.words.capabilities = Some(value),
+                "translation" => params.words.translation = Some(value),
                 _ => {}
             }
         }

@@ -1,10 +1,15 @@
-//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format, byte for byte.
+//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format byte for byte, those of another format
+//! [`translated`].
 
+mod outlet;
+mod pace;
 pub mod stream;
+pub mod translated;
 pub mod whole;
 
 use super::attempt::{End, Upstream};
 use super::headers::{self, Fate};
+use super::prepare::Bypass;
 use super::reply;
 use super::request::Exchange;
 use crate::net::http::{ResponseHead, Version, write};
@@ -13,8 +18,7 @@ use crate::wire::usage::Usage;
 
 /// What the relay has to mind.
 pub struct Plan<'a> {
-    /// The upstream knows the model by another name: the name asked for is put back.
-    pub renamed: bool,
+    pub bypass: Bypass,
     /// Several accounts stand behind the model: what one of them says of its limits would mislead.
     pub pooled: bool,
     pub provider: &'a str,
@@ -42,8 +46,7 @@ impl Framed {
 }
 
 pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> End {
-    let content_type = upstream.head.get(&upstream.bytes, "content-type").unwrap_or_default();
-    let is_stream = content_type.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"));
+    let is_stream = is_stream(&upstream);
     let encoded = upstream
         .head
         .get(&upstream.bytes, "content-encoding")
@@ -54,6 +57,11 @@ pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> E
     } else {
         whole::run(x, upstream, plan, encoded).await
     }
+}
+
+fn is_stream(upstream: &Upstream) -> bool {
+    let content_type = upstream.head.get(&upstream.bytes, "content-type").unwrap_or_default();
+    content_type.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
 /// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller ends it with [`end_head`].

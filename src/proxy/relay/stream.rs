@@ -11,15 +11,15 @@
 //! long silence and the error event that ends a stream which broke off.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
 use super::super::conn::Next;
 use super::super::endpoint::Operation;
-use super::super::fault;
 use super::super::request::Exchange;
-use super::{Framed, Plan, begin, end_head, tokens};
+use super::outlet::Outlet;
+use super::pace::{self, Pace};
+use super::{Framed, Plan, begin, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
 use crate::metrics::names::Counter;
@@ -32,8 +32,6 @@ use crate::wire::tap::{self, AnyTap, Moment};
 
 /// More than this is not held back for the first content.
 const MAX_HELD: usize = 256 << 10;
-/// A comment line is sent after this much silence, so that proxies on the way do not take the connection for dead.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -61,10 +59,7 @@ struct Relay<'p> {
     /// The stream is an answer of a model.
     generates: bool,
     phase: Phase,
-    framed: Framed,
-    /// For the client: the head while the phase is `Held`, then what has come since the last write.
-    out: Vec<u8>,
-    chunk: Option<write::OpenChunk>,
+    outlet: Outlet,
     plan: &'p Plan<'p>,
     /// The model's name as the client knows it, JSON-quoted, if it must be put back.
     put_back: Option<String>,
@@ -83,7 +78,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
         if ended {
             return Box::pin(relay.end(x, upstream, None)).await;
         }
-        if relay.phase == Phase::Held && relay.out.len() > MAX_HELD {
+        if relay.phase == Phase::Held && relay.outlet.buf.len() > MAX_HELD {
             x.core.metrics.inc(Counter::HeldOverflow);
             relay.phase = Phase::Committed;
         }
@@ -121,8 +116,7 @@ impl<'p> Relay<'p> {
         begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
-        end_head(&mut out, framed);
-        let mut relay = Relay {
+        Relay {
             decoder: BodyDecoder::new(upstream.head.framing),
             framer: Framer::default(),
             tap: AnyTap::new(x.relay.format),
@@ -130,25 +124,9 @@ impl<'p> Relay<'p> {
             generates,
             // Only of answers of a model is it known which events carry text.
             phase: if generates { Phase::Held } else { Phase::Flowing },
-            framed,
-            out,
-            chunk: None,
+            outlet: Outlet::new(out, framed),
             plan,
-            put_back: plan.renamed.then(|| x.model.asked.clone()),
-        };
-        relay.open_chunk();
-        relay
-    }
-
-    fn open_chunk(&mut self) {
-        if self.framed == Framed::Chunked && self.chunk.is_none() {
-            self.chunk = Some(write::chunk_begin(&mut self.out));
-        }
-    }
-
-    fn close_chunk(&mut self) {
-        if let Some(chunk) = self.chunk.take() {
-            write::chunk_finish(&mut self.out, chunk);
+            put_back: plan.bypass.renamed.then(|| x.model.asked.clone()),
         }
     }
 
@@ -177,22 +155,23 @@ impl<'p> Relay<'p> {
 
     fn block(&mut self, block: &sse::Block<'_>) -> Result<(), Broken> {
         let Some(frame) = &block.frame else {
-            self.out.extend_from_slice(block.raw);
+            self.outlet.buf.extend_from_slice(block.raw);
             return Ok(());
         };
         match self.tap.frame(frame) {
             Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
             // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
             Moment::KeepAlive => {
-                sse::write::comment(&mut self.out, "keep-alive");
+                sse::write::comment(&mut self.outlet.buf, "keep-alive");
                 return Ok(());
             }
+            Moment::Usage if self.plan.bypass.hide_usage => return Ok(()),
             Moment::Content | Moment::Finish | Moment::End => self.phase = Phase::Flowing,
             _ => {}
         }
         match self.put_back.as_deref().and_then(|name| Some((name, tap::model_range(self.format, frame.data)?))) {
-            None => self.out.extend_from_slice(block.raw),
-            Some((name, at)) => renamed(&mut self.out, block, frame, at, name),
+            None => self.outlet.buf.extend_from_slice(block.raw),
+            Some((name, at)) => renamed(&mut self.outlet.buf, block, frame, at, name),
         }
         Ok(())
     }
@@ -213,39 +192,35 @@ impl<'p> Relay<'p> {
         self.block(&block)?;
         if self.generates && !self.is_over() && !proper {
             // An error event will follow, and must not become a part of this one.
-            self.out.extend_from_slice(b"\n\n");
+            self.outlet.buf.extend_from_slice(b"\n\n");
         }
         Ok(true)
     }
 
-    /// Sends what is ready.
     async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
-        self.close_chunk();
-        if !self.out.is_empty() {
-            let out = std::mem::take(&mut self.out);
-            x.ticket.complete(200);
-            x.ticket.sent(out.len());
-            match x.client.send(out).await {
-                Ok(out) => self.out = out,
-                Err(_) => {
-                    self.settle(x);
-                    return Err(End::ClientGone);
-                }
-            }
+        self.outlet.flush(x).await.map_err(|_| {
+            self.settle(x);
+            End::ClientGone
+        })
+    }
+
+    fn pace(&self) -> Pace {
+        match self.phase {
+            Phase::Held => Pace::Held,
+            Phase::Committed => Pace::Committed,
+            Phase::Flowing => Pace::Flowing,
         }
-        self.open_chunk();
-        Ok(())
     }
 
     /// Waits for the upstream; keeps the client's connection alive meanwhile.
     async fn read(&mut self, x: &mut Exchange<'_>, upstream: &mut Upstream, input: &mut Vec<u8>) -> Read {
-        let silent_at = x.ticket.elapsed_us() + micros(x.silence_limit());
+        let silent_at = pace::silent_at(x);
         // An upstream that never pauses lets no deadline pass.
-        if self.is_overdue(x, silent_at) {
+        if self.pace().is_overdue(x, silent_at) {
             return Read::Broken(Broken::Silent);
         }
         loop {
-            x.client.deadline.set(self.patience(x, silent_at));
+            x.client.deadline.set(self.pace().patience(x, silent_at));
             match x.client.wait(upstream.connection.reader.read(input)).await {
                 Waited::Done(Ok(n)) if n > 0 => return Read::More,
                 Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Read::Ended,
@@ -254,42 +229,21 @@ impl<'p> Relay<'p> {
                 Waited::Gone => return Read::ClientGone,
                 Waited::Expired => {}
             }
-            if self.is_overdue(x, silent_at) {
+            if self.pace().is_overdue(x, silent_at) {
                 return Read::Broken(Broken::Silent);
             }
-            if self.phase == Phase::Held && x.ticket.elapsed_us() < micros(x.core.boot().commit_after) {
+            if self.phase == Phase::Held && !pace::must_commit(x) {
                 continue;
             }
             // Between two events: incomplete ones are never passed on.
             match self.phase {
                 Phase::Held => self.phase = Phase::Committed,
-                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.out, "keep-alive"),
+                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.outlet.buf, "keep-alive"),
             }
             if self.flush(x).await.is_err() {
                 return Read::ClientGone;
             }
         }
-    }
-
-    /// There is no more time to wait for the next event, or for the first content.
-    fn is_overdue(&self, x: &Exchange<'_>, silent_at: u64) -> bool {
-        let now = x.ticket.elapsed_us();
-        let is_late = self.phase != Phase::Flowing && x.core.boot().ttft_timeout.is_some_and(|t| now >= micros(t));
-        x.core.stopping() || now >= silent_at || is_late
-    }
-
-    /// How long to wait before something must be done.
-    fn patience(&self, x: &Exchange<'_>, silent_at: u64) -> Duration {
-        let now = x.ticket.elapsed_us();
-        let until = |at: u64| Duration::from_micros(at.saturating_sub(now));
-        let boot = x.core.boot();
-        let step = match self.phase {
-            Phase::Held => until(micros(boot.commit_after)),
-            Phase::Committed | Phase::Flowing => KEEP_ALIVE,
-        };
-        let first = boot.ttft_timeout.filter(|_| self.phase != Phase::Flowing);
-        let first = first.map_or(Duration::MAX, |limit| until(micros(limit)));
-        until(silent_at).min(step).min(first)
     }
 
     /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.
@@ -307,10 +261,6 @@ impl<'p> Relay<'p> {
         if !is_over && (!meant || self.phase != Phase::Flowing) {
             return self.broken(x, broken.unwrap_or(Broken::Cut("ended its stream"))).await;
         }
-        self.close_chunk();
-        if self.framed == Framed::Chunked {
-            write::last_chunk(&mut self.out);
-        }
         self.settle(x);
         x.ticket.complete(200);
         if self.tap.seen().failed {
@@ -319,7 +269,7 @@ impl<'p> Relay<'p> {
             x.ticket.truncated(Kind::UpstreamTruncated);
         }
         upstream.settle(x, &self.decoder);
-        End::Answered(x.finish(self.out).await)
+        End::Answered(x.finish(self.outlet.finish()).await)
     }
 
     /// The stream broke. Before anything was sent this is a failed attempt; after that the client is told in its own format.
@@ -331,7 +281,7 @@ impl<'p> Relay<'p> {
         }
         tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
         // Only whole events were passed on, so the stream stands between two.
-        wire::error::event(x.relay.format, &mut self.out, &error, x.ticket.request_id());
+        wire::error::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());
         let kind = error.kind;
         if self.flush(x).await.is_err() {
             return End::ClientGone;
@@ -385,7 +335,7 @@ fn renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, at
 /// What an error event says, as an error of ours.
 fn told(format: Format, data: &[u8]) -> Error {
     match wire::error::read(format, data) {
-        Some(said) => fault::of_event(&said),
+        Some(said) => wire::fault::error(None, &said),
         None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
     }
 }
@@ -407,8 +357,4 @@ fn explain(x: &Exchange<'_>, provider: &str, broken: Broken) -> Error {
             Error::upstream(Kind::UpstreamFault, note).detail(why)
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

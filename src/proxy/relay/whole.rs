@@ -65,11 +65,12 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         .get(&upstream.bytes, "content-type")
         .is_some_and(|t| t.windows(4).any(|w| w.eq_ignore_ascii_case(b"json")));
     let mut document = Document::new(&["usage"], USAGE_BYTES);
-    if plan.renamed {
+    if plan.bypass.renamed {
         document = document.replace_model(&x.model.asked);
     }
     let opaque = encoded || !json;
-    let mut body = Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.renamed, opaque };
+    let mut body =
+        Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.bypass.renamed, opaque };
 
     let mut payload = Vec::with_capacity(upstream.bytes.len());
     let first = body.digest(&upstream.bytes[upstream.head.len..], &mut payload);
@@ -80,7 +81,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
     let framed = match upstream.head.framing {
         _ if matches!(status, 204 | 304) => Framed::Empty,
         _ if ended => Framed::Length(payload.len() as u64),
-        Framing::Length(n) if !plan.renamed || opaque => Framed::Length(n),
+        Framing::Length(n) if !plan.bypass.renamed || opaque => Framed::Length(n),
         _ => Framed::unknown(x.terms.version),
     };
     let mut out = Vec::with_capacity(payload.len() + 768);

@@ -205,7 +205,7 @@ fn write_cites(answer: &Answer, o: &mut write::Object<'_>) {
                 let range = cite
                     .range
                     .map_or((start, end), |(from, to)| (start.saturating_add(from), start.saturating_add(to)));
-                words::write_cite(cite.url.raw(), cite.title.raw(), range, list);
+                words::write_cite(None, (cite.url.raw(), cite.title.raw()), range, list);
             }
             start = end;
         }

@@ -40,9 +40,18 @@ pub(super) fn write_usage(usage: &Usage, o: &mut write::Object<'_>) {
     o.object("completion_tokens_details", |o| o.u64("reasoning_tokens", usage.reasoning));
 }
 
-/// One `url_citation`; the range is in characters of the whole `content`.
-pub(super) fn write_cite(url: RawStr<'_>, title: RawStr<'_>, (start, end): (u64, u64), list: &mut write::Array<'_>) {
+/// One `url_citation`; the range is in characters of the whole `content`. In streams it is numbered: the accumulator of OpenAI's SDK
+/// refuses a second entry of a list without `index` (openai-python 3.54, `accumulate_delta`).
+pub(super) fn write_cite(
+    index: Option<u64>,
+    (url, title): (RawStr<'_>, RawStr<'_>),
+    (start, end): (u64, u64),
+    list: &mut write::Array<'_>,
+) {
     list.object(|o| {
+        if let Some(index) = index {
+            o.u64("index", index);
+        }
         o.str("type", "url_citation");
         o.object("url_citation", |o| {
             o.u64("start_index", start);

@@ -24,6 +24,7 @@ BINARY = os.environ.get("LLM_PROXY_BIN", str(ROOT / "target" / "debug" / "llm-pr
 # What the mock says when it is asked for nothing special.
 USUAL = "The mock upstream answers with the same words each time, so a test can tell."
 UPSTREAM_KEY = "sk-the-key-of-the-provider"
+ADMIN_KEY = "the-admin-key-of-the-tests"
 LISTED = "team/large"
 
 START_SECONDS = 30
@@ -34,7 +35,7 @@ class Stack:
     def __init__(self):
         self._dir = tempfile.TemporaryDirectory(prefix="llm-proxy-clients-")
         # No settings of whoever runs the tests.
-        self._env = {"PATH": os.environ["PATH"], "DATA_DIR": str(Path(self._dir.name) / "data")}
+        self._env = {"PATH": os.environ["PATH"], "DATA_DIR": str(Path(self._dir.name) / "data"), "ADMIN_KEY": ADMIN_KEY}
         self._processes = []
         try:
             self.mock = self._listening("mock", "--port", "0")

@@ -5,6 +5,7 @@
 
 mod case;
 mod clients;
+mod cross;
 mod dice;
 mod replay;
 mod row;

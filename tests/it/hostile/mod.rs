@@ -150,7 +150,7 @@ enum Then {
 /// Where the three formats are asked for an answer.
 const FORMATS: [&Sample; 3] = [&CHAT, &MESSAGES, &RESPONSES];
 
-/// One provider for each format, which serves the samples' model alone.
+/// One provider of every format, which serves the samples' model alone.
 struct Bench {
     provider: Fake,
     gateway: Gateway,
@@ -164,8 +164,8 @@ impl Bench {
 
     fn with(setup: Setup) -> Bench {
         let provider = Fake::answering(|_| answer::json(200, CHAT.answer));
-        let setup = FORMATS.iter().fold(setup, |setup, sample| setup.provider(serving_one(sample, &provider)));
-        Bench { gateway: setup.start(), provider, good: 0 }
+        let gateway = setup.provider(serving_one(&provider)).start();
+        Bench { gateway, provider, good: 0 }
     }
 
     /// Sends `bytes` and compares all that can be told of the answer.
@@ -211,8 +211,8 @@ impl Bench {
 }
 
 /// A row that serves [`MODEL`] and nothing else; so its provider is not asked for a list of models.
-fn serving_one(sample: &Sample, provider: &Fake) -> ProviderRow {
-    ProviderRow { model_mapping: format!(r#"{{"{MODEL}":"{MODEL}"}}"#), ..sample.provider(sample.kind, provider) }
+fn serving_one(provider: &Fake) -> ProviderRow {
+    ProviderRow { model_mapping: format!(r#"{{"{MODEL}":"{MODEL}"}}"#), ..every_format(provider) }
 }
 
 /// A well-formed request of a format with this body.

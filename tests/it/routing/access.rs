@@ -12,8 +12,7 @@ fn now() -> i64 {
 fn keys_that_are_refused() {
     let provider = named("p");
     let gateway = Setup::new()
-        .provider(chat(&provider))
-        .provider(anthropic(&provider))
+        .provider(every_format(&provider))
         .credential(credential(KEY))
         .credential(CredentialRow { is_enabled: false, ..credential("sk-disabled") })
         .credential(CredentialRow { expires_at: Some(now() - 1), ..credential("sk-expired") })
@@ -76,8 +75,7 @@ fn models_that_a_credential_may_not_ask_for() {
     let provider = named("p");
     let allowed = r#"["gpt-4o","claude-*","re:o[13](-mini)?"]"#;
     let gateway = Setup::new()
-        .provider(chat(&provider))
-        .provider(anthropic(&provider))
+        .provider(every_format(&provider))
         .credential(CredentialRow { allowed_models: allowed.into(), ..credential(KEY) })
         .start();
     let mut client = gateway.client();
@@ -179,8 +177,7 @@ fn each_credential_has_its_own_limit() {
 fn counting_tokens_is_free_of_the_limit() {
     let provider = named("p");
     let blocked = CredentialRow { rate_limit: Some(0), ..credential(KEY) };
-    let gateway =
-        Setup::new().provider(anthropic(&provider)).provider(responses(&provider)).credential(blocked).start();
+    let gateway = Setup::new().provider(every_format(&provider)).credential(blocked).start();
     let mut client = gateway.client();
     for path in ["/v1/messages/count_tokens", "/v1/responses/input_tokens"] {
         assert_eq!(client.call(path, ask("m")).status, 200);

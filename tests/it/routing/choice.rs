@@ -155,11 +155,15 @@ fn unknown_models() {
     assert!(empty.text().contains("llm-proxy provider add"), "{}", empty.text());
 }
 
+/// What has a prompt or an image and no conversation is never translated.
 #[test]
-fn a_model_that_only_another_format_serves() {
+fn what_is_not_translated_needs_its_own_format() {
     let provider = Fake::start();
     let gateway = Setup::new().provider(anthropic(&provider)).start();
-    let error = gateway.client().call(PATH, ask("m"));
-    assert_eq!((error.status, &error.json()["error"]["code"]), (501, &"not_implemented".into()));
+    for path in ["/v1/completions", "/v1/embeddings", "/v1/moderations"] {
+        let error = gateway.client().call(path, ask("m"));
+        assert_eq!((error.status, &error.json()["error"]["code"]), (404, &"not_supported".into()), "{path}");
+        assert!(error.text().contains("never translated"), "{}", error.text());
+    }
     assert!(provider.try_accept().is_none());
 }

@@ -50,6 +50,12 @@ pub fn responses(fake: &Fake) -> ProviderRow {
     provider("responses", "responses", &fake.url("/v1"))
 }
 
+/// One provider that speaks every format, so that nothing is translated.
+pub fn every_format(fake: &Fake) -> ProviderRow {
+    let formats = r#"{"formats":["chat","messages","responses"]}"#;
+    ProviderRow { provider_params: formats.into(), ..provider("every", "openai", &fake.url("/v1")) }
+}
+
 /// A row of `credentials` for `key`, named after it.
 pub fn credential(key: &str) -> CredentialRow {
     CredentialRow {

@@ -22,16 +22,20 @@
 
 pub mod answer;
 pub mod cert;
+pub mod crossed;
+pub mod demands;
 pub mod fake;
 pub mod gateway;
 pub mod http;
 pub mod link;
+pub mod postgres;
+pub mod said;
 pub mod sample;
 
 use std::time::{Duration, Instant};
 
 pub use fake::{Conn, Fake, Request};
-pub use gateway::{Ended, Gateway, KEY, Setup, anthropic, chat, credential, provider, responses};
+pub use gateway::{Ended, Gateway, KEY, Setup, anthropic, chat, credential, every_format, provider, responses};
 pub use http::{Client, Outgoing, Response, get, post};
 pub use link::End;
 

@@ -13,18 +13,23 @@ use super::super::{Error, Fault};
 use super::FILE;
 
 /// Longest wait for another process's write to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens the store in `dir` and brings it up to date. Makes the directory and the file where they are missing. Several processes may do so
 /// at once.
 pub(super) fn open(dir: &Path) -> Result<(Connection, PathBuf), Error> {
+    open_at(dir, migrations::SQLITE)
+}
+
+/// The same with some of the steps.
+pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, PathBuf), Error> {
     let path = prepare(dir)?;
     let open = || -> Result<Connection, Trouble> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(PATIENCE)?;
         write_ahead(&connection)?;
-        migrate(&mut connection, migrations::SQLITE)?;
+        migrate(&mut connection, known)?;
         Ok(connection)
     };
     match open() {
@@ -104,7 +109,7 @@ pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Resul
 }
 
 /// The steps that the file has seen: none if it is empty, an error if its tables are not ours.
-fn applied(connection: &Connection) -> Result<Vec<Applied>, Trouble> {
+pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Trouble> {
     let tables: Option<bool> = connection
         .query_row(
             "SELECT max(name = 'llm_proxy_migrations') FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",

@@ -5,6 +5,7 @@
 
 mod file;
 mod rows;
+pub mod steps;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};

@@ -51,8 +51,8 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
     }
 
     fn foreign(&mut self, foreign: &Foreign<'_>) -> Result<(), Error> {
-        if pieces::is_trace(foreign) {
-            return self.ledger.drop(Loss::ServerTrace);
+        if let Some(loss) = carry::droppable(foreign) {
+            return self.ledger.drop(loss);
         }
         let what = format!("an item of type `{}`", foreign.kind.unescape());
         Err(read::unsupported_content(&foreign.path, &what))

@@ -7,7 +7,8 @@ use crate::wire::Format;
 use crate::wire::caps::Structured;
 use crate::wire::choice::Choice;
 use crate::wire::effort::{Effort, Mode, Reasoning};
-use crate::wire::item::{ItemKind, OutputFormat, Request};
+use crate::wire::fields;
+use crate::wire::item::{OutputFormat, Request};
 use crate::wire::loss::{Ledger, Loss};
 use crate::wire::names::Shape;
 use crate::wire::offer::{self, Offer, Offered};
@@ -31,7 +32,7 @@ pub(super) fn encode(
 ) -> Result<(), Error> {
     let quirks = cx.target.quirks;
     let offer = offer::offer(request, cx, plan, ledger)?;
-    let ask = asked(request, ledger)?;
+    let ask = thinking::asked(request, ledger)?;
     let (reasoning, switch) = steer(ask, &offer, cx, ledger)?;
     let settled = settle::settle(request, cx, reasoning.thinks, plan, ledger)?;
     let max_tokens = settle::openai_max_tokens(request, cx, ledger)?;
@@ -57,23 +58,11 @@ pub(super) fn encode(
         write_sampling(request, &settled, cx, o);
         write_identity(request, &settled, cx, o);
         write_stream(plan, cx, o);
+        if request.from == Format::Chat {
+            fields::write_ext(request, "", cx.target.host.is_native(), o);
+        }
     });
     written.map(|_| ())
-}
-
-/// What the client asked about reasoning; the last effort of a turn of its own replaces that of the request.
-fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
-    let config = request.items.iter().rev().find_map(|item| match &item.kind {
-        ItemKind::Message(message) => message.config,
-        _ => None,
-    });
-    let Some(config) = config else { return Ok(request.reasoning) };
-    ledger.approx(Loss::MessageConfig)?;
-    let effort = config.find("effort").and_then(RawValue::as_str).and_then(|word| Effort::parse(&word.unescape()));
-    Ok(match effort {
-        Some(effort) => Reasoning { effort: Some(effort), ..request.reasoning },
-        None => request.reasoning,
-    })
 }
 
 /// Reasoning controls for this model, this host and these tools.

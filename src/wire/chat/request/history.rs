@@ -318,16 +318,8 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
     /// The last words of the assistant, as an instruction.
     fn hint(&mut self, item: &Item<'a>) {
         let ItemKind::Message(message) = &item.kind else { return };
-        let texts: Vec<Text<'a>> = message
-            .parts
-            .iter()
-            .filter_map(|part| match part {
-                Part::Text(part) => Some(part.text.clone()),
-                Part::Refusal(text) => Some(text.clone()),
-                _ => None,
-            })
-            .collect();
-        let words = Text::plain("Begin your answer with exactly this text, and go on from it: ");
-        self.user(None, vec![Piece::text(Text::join(&[words, Text::join(&texts, "").trim_end()], ""))]);
+        if let Some(hint) = turns::hint(message) {
+            self.user(None, vec![Piece::text(hint)]);
+        }
     }
 }

@@ -5,8 +5,9 @@
 use crate::error::Error;
 use crate::json::{RawStr, RawValue, write};
 use crate::wire::Format;
+use crate::wire::carry;
 use crate::wire::data_url;
-use crate::wire::item::{CachePoint, FilePart, Foreign, ImagePart, Part, Src};
+use crate::wire::item::{CachePoint, FilePart, ImagePart, Part, Src};
 use crate::wire::loss::{Ledger, Loss};
 use crate::wire::plan::Target;
 use crate::wire::quirks::Quirk;
@@ -127,8 +128,10 @@ impl Fitter<'_, '_> {
             }
             Part::ToolReference { .. } => return self.ledger.drop(Loss::ToolReference),
             Part::Foreign(foreign) if foreign.format == Format::Chat => PieceKind::Raw(foreign.raw),
-            Part::Foreign(foreign) if is_trace(foreign) => return self.ledger.drop(Loss::ServerTrace),
             Part::Foreign(foreign) => {
+                if let Some(loss) = carry::droppable(foreign) {
+                    return self.ledger.drop(loss);
+                }
                 let what = format!("content of type `{}`", foreign.kind.unescape());
                 return Err(read::unsupported_content(&foreign.path, &what));
             }
@@ -195,25 +198,6 @@ impl Fitter<'_, '_> {
         };
         out.push(Piece { kind, cache });
         Ok(())
-    }
-}
-
-/// Whether an item or block of another format tells what a tool did at its vendor. The answer that used it stands in the text.
-pub(super) fn is_trace(foreign: &Foreign<'_>) -> bool {
-    const OF_MESSAGES: &[&str] = &["server_tool_use", "mcp_tool_use"];
-    const OF_RESPONSES: &[&str] = &[
-        "web_search_call",
-        "file_search_call",
-        "code_interpreter_call",
-        "image_generation_call",
-        "mcp_list_tools",
-        "mcp_call",
-    ];
-    let kind = foreign.kind.unescape();
-    match foreign.format {
-        Format::Chat => false,
-        Format::Messages => OF_MESSAGES.contains(&kind.as_ref()) || kind.ends_with("_tool_result"),
-        Format::Responses => OF_RESPONSES.contains(&kind.as_ref()),
     }
 }
 

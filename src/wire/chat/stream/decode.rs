@@ -9,6 +9,7 @@
 
 use super::message::{Reader, Source};
 use crate::error::{Error, Kind};
+use crate::json::scan::ScanError;
 use crate::json::{RawStr, RawValue, scan};
 use crate::sse::Frame;
 use crate::wire::chat::{error, tap};
@@ -175,10 +176,8 @@ pub(in crate::wire::chat) struct Chunk<'a> {
 impl<'a> Chunk<'a> {
     /// Reads and checks one document. The walk is the check: it skips each value by the grammar.
     pub fn read(data: &'a [u8]) -> Result<Chunk<'a>, Error> {
-        let nonsense = |what: &dyn std::fmt::Display| {
-            Error::upstream(Kind::UpstreamFault, "the upstream's stream holds an event that is not JSON").detail(what)
-        };
-        std::str::from_utf8(data).map_err(|e| nonsense(&e))?;
+        let utf8 = |e: std::str::Utf8Error| ScanError { at: e.valid_up_to(), what: scan::Fault::Utf8 };
+        std::str::from_utf8(data).map_err(|e| fault::not_json(utf8(e)))?;
         let mut chunk = Chunk::default();
         let mut choices = None;
         let mut groq = None;
@@ -199,16 +198,12 @@ impl<'a> Chunk<'a> {
         match walk.fault() {
             None if walk.position() == data.len() => {}
             // No object: an error in a list is Gemini's, other documents say nothing.
-            Some(fault) if fault.what == scan::Fault::NotObject => {
-                scan::validate(data).map_err(|e| nonsense(&e))?;
+            Some(ScanError { what: scan::Fault::NotObject, .. }) => {
+                scan::validate(data).map_err(fault::not_json)?;
                 chunk.is_error = error::read(data).is_some();
             }
-            Some(fault) if fault.what == scan::Fault::Eof => {
-                let note = "the upstream closed the stream inside an event";
-                return Err(Error::upstream(Kind::UpstreamTruncated, note).detail(fault));
-            }
-            Some(fault) => return Err(nonsense(&fault)),
-            None => return Err(nonsense(&"something follows the document")),
+            Some(scan_error) => return Err(fault::not_json(scan_error)),
+            None => return Err(fault::not_json(ScanError { at: walk.position(), what: scan::Fault::Trailing })),
         }
         chunk.usage = chunk.usage.or(groq);
         for (choice, _) in choices.into_iter().flat_map(RawValue::elements) {

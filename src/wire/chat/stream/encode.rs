@@ -44,6 +44,8 @@ pub struct Encoder {
     signature: Vec<u8>,
     /// Characters of text so far.
     chars: u64,
+    /// Citations so far.
+    cited: u64,
     usage: Usage,
 }
 
@@ -235,8 +237,10 @@ impl Encoder {
             return;
         };
         let range = (start.saturating_add(from), start.saturating_add(to));
+        let index = self.cited;
+        self.cited += 1;
         self.delta(reply, out, |o| {
-            o.array("annotations", |list| words::write_cite(cite.url, cite.title, range, list));
+            o.array("annotations", |list| words::write_cite(Some(index), (cite.url, cite.title), range, list));
         });
     }
 
@@ -246,10 +250,12 @@ impl Encoder {
         if cites.is_empty() {
             return;
         }
+        let first = self.cited;
+        self.cited += cites.len() as u64;
         self.delta(reply, out, |o| {
             o.array("annotations", |list| {
-                for (url, title) in &cites {
-                    words::write_cite(url.raw(), title.raw(), range, list);
+                for (index, (url, title)) in (first..).zip(&cites) {
+                    words::write_cite(Some(index), (url.raw(), title.raw()), range, list);
                 }
             });
         });

@@ -330,49 +330,28 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     }
 
     fn foreign(&mut self, foreign: &Foreign<'_>) -> Result<(), Error> {
-        let kind = foreign.kind.unescape();
         if foreign.format == Format::Messages {
             self.block(Speaker::Assistant).extend_from_slice(foreign.raw.bytes());
             return Ok(());
         }
-        if SERVER_TRACES.contains(&kind.as_ref()) {
-            return self.blocks.ledger.drop(Loss::ServerTrace);
+        if let Some(loss) = carry::droppable(foreign) {
+            return self.blocks.ledger.drop(loss);
         }
-        Err(read::unsupported_content(&foreign.path, &format!("an item of type `{kind}`")))
+        Err(read::unsupported_content(&foreign.path, &format!("an item of type `{}`", foreign.kind.unescape())))
     }
 
     /// The words that the model is to go on from. White space at their end is refused.
     fn prefill(&mut self, message: &Message<'_>, prefill: Prefill) -> Result<(), Error> {
-        let texts: Vec<Text<'_>> = message
-            .parts
-            .iter()
-            .filter_map(|part| match part {
-                Part::Text(part) => Some(part.text.clone()),
-                Part::Refusal(text) => Some(text.clone()),
-                _ => None,
-            })
-            .collect();
-        let Some(last) = texts.iter().rposition(|text| !text.is_blank()) else { return Ok(()) };
-        if prefill == Prefill::Keep {
-            texts[..last].iter().for_each(|text| self.text(Speaker::Assistant, text));
-            self.text(Speaker::Assistant, &texts[last].clone().trim_end());
+        if prefill == Prefill::Hint {
+            if let Some(hint) = turns::hint(message) {
+                self.text(Speaker::User, &hint);
+            }
             return Ok(());
         }
-        let words = "Begin your answer with exactly this text, and go on from it: ";
-        let hint = [Text::plain(words), Text::join(&texts, "").trim_end()];
-        self.text(Speaker::User, &Text::join(&hint, ""));
+        let texts = turns::words(message);
+        let Some(last) = texts.iter().rposition(|text| !text.is_blank()) else { return Ok(()) };
+        texts[..last].iter().for_each(|text| self.text(Speaker::Assistant, text));
+        self.text(Speaker::Assistant, &texts[last].clone().trim_end());
         Ok(())
     }
 }
-
-/// Items of Responses that tell what a tool did at its vendor. The answer that used it stands in the text.
-const SERVER_TRACES: &[&str] = &[
-    "web_search_call",
-    "file_search_call",
-    "code_interpreter_call",
-    "image_generation_call",
-    "mcp_list_tools",
-    "mcp_call",
-    "tool_search_call",
-    "tool_search_output",
-];

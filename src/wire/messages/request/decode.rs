@@ -1,13 +1,11 @@
 //! The top level of a client's request.
 
-use std::borrow::Cow;
-
 use super::{content, declared};
-use crate::error::{Error, Kind};
-use crate::json::{RawStr, RawValue};
+use crate::error::Error;
+use crate::json::RawValue;
 use crate::wire::Format;
 use crate::wire::effort::{Effort, Mode, Reasoning, Show};
-use crate::wire::fields::{self, Ext, Rule};
+use crate::wire::fields::{Ext, Fields};
 use crate::wire::item::{Identity, OutputFormat, Request, Sampling};
 use crate::wire::loss::Ledger;
 use crate::wire::read::{self, Path};
@@ -15,7 +13,7 @@ use crate::wire::read::{self, Path};
 /// Reads a client's request into canonical form.
 ///
 /// - `body` is an object and valid JSON throughout; keep it borrowed. Of duplicate keys the last one counts; `null` is absent.
-/// - Every top-level field goes where [`fields::FIELDS`] says: to its home in [`Request`], else to `request.ext` (also unknown
+/// - Every top-level field goes where [`FIELDS`](crate::wire::fields::FIELDS) says: to its home in [`Request`], else to `request.ext` (also unknown
 ///   ones). Nothing is decided about the target here, and nothing is refused that some target takes: unknown content blocks
 ///   become `Foreign` with their path.
 /// - Unknown fields inside messages, blocks and tools are dropped with `ledger.unknown` of their name.
@@ -23,7 +21,7 @@ use crate::wire::read::{self, Path};
 ///   bodies of `count_tokens` have none, and encoders know a default.
 pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     let mut request = Request::new(Format::Messages);
-    let fields = Fields::of(body, &mut request.ext);
+    let fields = Fields::of(Format::Messages, body, &mut request.ext);
     request.model = read::string(fields.need("model")?, &Path::root("model"))?.into();
     if let Some(system) = fields.get("system") {
         request.system = content::system(system, ledger)?;
@@ -46,47 +44,6 @@ pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>
     request.cache.whole = fields.get("cache_control").and_then(content::cache_point);
     request.identity = identity(&fields)?;
     Ok(request)
-}
-
-/// The top-level fields that have a home; of duplicates the last.
-struct Fields<'a>(Vec<(Cow<'a, str>, RawValue<'a>)>);
-
-impl<'a> Fields<'a> {
-    /// Sorts the members of the body: those without a home go to `ext`. There are as many homes as rows of the table, whatever
-    /// the client sends.
-    fn of(body: RawValue<'a>, ext: &mut Ext<'a>) -> Fields<'a> {
-        let mut homes: Vec<(Cow<'a, str>, RawValue<'a>)> = Vec::new();
-        for (key, value, _) in body.members() {
-            let name = key.unescape();
-            if !matches!(fields::rule(Format::Messages, &name), Some(Rule::Home(_))) {
-                ext.push(key, value);
-                continue;
-            }
-            match homes.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, old)) => *old = value,
-                None => homes.push((name, value)),
-            }
-        }
-        Fields(homes)
-    }
-
-    fn get(&self, name: &str) -> Option<RawValue<'a>> {
-        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
-        read::some(*value)
-    }
-
-    fn need(&self, name: &str) -> Result<RawValue<'a>, Error> {
-        self.get(name).ok_or_else(|| Error::client(Kind::InvalidRequest, format!("`{name}` is required")).param(name))
-    }
-
-    /// A field read by one of the helpers of [`read`].
-    fn with<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(RawValue<'a>, &Path<'_>) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
-        self.get(name).map(|value| read(value, &Path::root(name))).transpose()
-    }
 }
 
 fn sampling<'a>(fields: &Fields<'a>) -> Result<Sampling<'a>, Error> {
@@ -139,10 +96,9 @@ fn reasoning<'a>(fields: &Fields<'a>, config: Option<RawValue<'a>>, ext: &mut Ex
             "effort" => match Effort::parse(&read::string(value, &path.key("effort"))?.unescape()) {
                 Some(effort) => out.effort = Some(effort),
                 // A level newer than this table.
-                None => ext.push(RawStr::new(b"output_config.effort"), value),
+                None => ext.push_in("output_config", key, value),
             },
-            "task_budget" => ext.push(RawStr::new(b"output_config.task_budget"), value),
-            _ => ext.push(key, value),
+            _ => ext.push_in("output_config", key, value),
         }
     }
     Ok(out)

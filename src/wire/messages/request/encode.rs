@@ -10,7 +10,8 @@ use crate::json::{RawValue, write};
 use crate::wire::Format;
 use crate::wire::caps::Structured;
 use crate::wire::carry;
-use crate::wire::effort::{Effort, Show};
+use crate::wire::effort::Show;
+use crate::wire::fields;
 use crate::wire::item::{Item, ItemKind, OutputFormat, Part, Request};
 use crate::wire::loss::{Ledger, Loss, Repair};
 use crate::wire::names;
@@ -81,8 +82,11 @@ pub fn encode(
         }
         result = system(o, &mut blocks, leading, &format);
         write_thinking(o, &think, cx, &mut blocks.betas);
-        output_config(o, &think, &format);
+        output_config(o, request, &think, &format);
         settle_into(o, &settled, cx);
+        if request.from == Format::Messages {
+            fields::write_ext(request, "", cx.target.host.is_native(), o);
+        }
         declare::tools(o, &offer, &mut blocks);
         if result.is_ok() {
             result = Conversation::new(&mut blocks, o.key("messages")).write(items, prefill);
@@ -106,26 +110,14 @@ fn think(
     ledger: &mut Ledger,
 ) -> Result<ForMessages, Error> {
     let caps = &cx.target.caps;
-    let mut ask = request.reasoning;
-    if let Some(effort) = turn_effort(&request.items).filter(|_| !caps.mid_system) {
-        ledger.approx(Loss::MessageConfig)?;
-        ask.effort = effort.or(ask.effort);
-    }
+    // Models that take system messages in mid conversation take their settings too.
+    let ask = if caps.mid_system { request.reasoning } else { thinking::asked(request, ledger)? };
     let now = Circumstances {
         max_tokens: request.max_tokens.unwrap_or_else(|| settle::default_max_tokens(cx)),
         forced_tool,
         thinking_lost: carry::thinking_lost(request, &cx.target, &cx.policy),
     };
     thinking::for_messages(ask, caps, now, ledger)
-}
-
-/// The last setting of a system message, for models that take settings of the request alone. Outer `None`: there are none.
-fn turn_effort(items: &[Item<'_>]) -> Option<Option<Effort>> {
-    let config = items.iter().rev().find_map(|item| match &item.kind {
-        ItemKind::Message(message) => message.config,
-        _ => None,
-    })?;
-    Some(config.find("effort").and_then(RawValue::as_str).and_then(|word| Effort::parse(&word.unescape())))
 }
 
 /// How the form of the answer is asked for.
@@ -233,15 +225,19 @@ fn write_thinking(o: &mut write::Object<'_>, think: &ForMessages, cx: &Context<'
     }
 }
 
-fn output_config(o: &mut write::Object<'_>, think: &ForMessages, form: &Form) {
+fn output_config(o: &mut write::Object<'_>, request: &Request<'_>, think: &ForMessages, form: &Form) {
     let schema = match form {
         Form::Schema(schema) => Some(schema),
         _ => None,
     };
-    if think.effort.is_none() && schema.is_none() {
+    let more = fields::has_ext(request, "output_config", Format::Messages);
+    if think.effort.is_none() && schema.is_none() && !more {
         return;
     }
     o.object("output_config", |o| {
+        if more {
+            fields::write_ext(request, "output_config", true, o);
+        }
         if let Some(effort) = think.effort {
             o.str("effort", effort.name());
         }

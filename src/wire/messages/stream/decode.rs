@@ -354,7 +354,7 @@ impl Decode for Decoder {
         }
         let event = RawValue::parse(data).map_err(|e| {
             self.phase = Phase::Over;
-            Error::upstream(Kind::UpstreamFault, "the upstream sent an event that is not JSON").detail(e)
+            fault::not_json(e)
         })?;
         let fields = Fields::of(event);
         let kind = fields.kind.map(RawStr::as_bytes).or(frame.event).unwrap_or_default();

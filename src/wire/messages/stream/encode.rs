@@ -30,6 +30,7 @@ pub struct Encoder {
     finish: Option<Box<Ended>>,
     /// The text of a refusal, escaped.
     refused: Vec<u8>,
+    gave_up: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -109,6 +110,7 @@ impl Encode for Encoder {
                 if let Err(error) = self.item(item, reply, out) {
                     reply.note(Note::Disorder);
                     self.fail(&error, reply, out);
+                    self.gave_up = Some(error);
                 }
             }
         }
@@ -119,5 +121,9 @@ impl Encode for Encoder {
             self.begin(reply, out);
             write::ping(out);
         }
+    }
+
+    fn gave_up(&mut self) -> Option<Error> {
+        self.gave_up.take()
     }
 }

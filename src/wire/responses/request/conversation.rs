@@ -138,6 +138,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         voice: Voice,
         path: &str,
     ) -> Result<(), Error> {
+        let parts = &*self.parts.fit(parts)?;
         if parts.is_empty() {
             return Ok(());
         }
@@ -229,7 +230,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     fn result(&mut self, result: &ToolResult<'a>, path: &str) -> Result<(), Error> {
         let id = turns::sent_id(self.parts.cx.target.caps.tool_ids, &result.call_id, self.parts.ledger);
         let custom = self.customs.contains(result.call_id.as_bytes());
-        let mut parts = result.parts.clone();
+        let mut parts = self.parts.fit(&result.parts)?.into_owned();
         if !self.parts.cx.target.caps.images_in_tool_result {
             self.relocate(&mut parts, &result.call_id, path)?;
         }
@@ -270,40 +271,23 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     }
 
     fn foreign(&mut self, foreign: &Foreign<'_>) -> Result<(), Error> {
-        let kind = foreign.kind.unescape();
         if foreign.format == Format::Responses {
             self.next().extend_from_slice(foreign.raw.bytes());
             return Ok(());
         }
-        if SERVER_TRACES.contains(&kind.as_ref()) || kind.ends_with("_tool_result") {
-            return self.parts.ledger.drop(Loss::ServerTrace);
+        if let Some(loss) = carry::droppable(foreign) {
+            return self.parts.ledger.drop(loss);
         }
-        Err(read::unsupported_content(&foreign.path, &format!("a block of type `{kind}`")))
+        Err(read::unsupported_content(&foreign.path, &format!("a block of type `{}`", foreign.kind.unescape())))
     }
 
     /// Words of the assistant that the model should go on from, as an instruction.
     fn hint(&mut self, message: &Message<'_>) {
-        let texts: Vec<Text<'_>> = message
-            .parts
-            .iter()
-            .filter_map(|part| match part {
-                Part::Text(part) => Some(part.text.clone()),
-                Part::Refusal(text) => Some(text.clone()),
-                _ => None,
-            })
-            .collect();
-        let said = Text::join(&texts, "").trim_end();
-        if said.is_blank() {
-            return;
+        if let Some(hint) = turns::hint(message) {
+            self.words("user", Voice::Input, &hint);
         }
-        let words = "Begin your answer with exactly this text, and go on from it: ";
-        self.words("user", Voice::Input, &Text::join(&[Text::plain(words), said], ""));
     }
 }
-
-/// Blocks of Messages that tell what a tool did at its vendor, beside those that end in `_tool_result`. The answer that used it
-/// stands in the text.
-const SERVER_TRACES: &[&str] = &["server_tool_use", "mcp_tool_use"];
 
 fn reasoning_texts(o: &mut write::Object<'_>, item: &ReasoningItem<'_>) {
     let of = |kind| item.parts.iter().filter(move |part| part.kind == kind);

@@ -136,10 +136,12 @@ fn web_search<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> R
     }))
 }
 
-/// A remote server. One behind a connector of the vendor, or with headers of its own, can be told to nobody else.
+/// A remote server. One behind a connector of the vendor, with headers of its own, or with an approval for each tool, can be told
+/// to nobody else.
 fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool<'a>, Error> {
     let present = |key: &str| tool.find(key).and_then(read::some);
-    if present("connector_id").is_some() || present("headers").is_some() || present("server_url").is_none() {
+    let by_tool = present("require_approval").is_some_and(RawValue::is_object);
+    if present("connector_id").is_some() || present("headers").is_some() || present("server_url").is_none() || by_tool {
         return Ok(server(tool, kind));
     }
     let allowed = match present("allowed_tools") {

@@ -1,13 +1,11 @@
 //! The top level of a client's request.
 
-use std::borrow::Cow;
-
 use super::{content, declared};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::json::{RawStr, RawValue};
 use crate::wire::Format;
 use crate::wire::effort::{Effort, Reasoning, Show};
-use crate::wire::fields::{self, Ext, Rule};
+use crate::wire::fields::{Ext, Fields};
 use crate::wire::item::{Cache, Identity, OutputFormat, Part, Request, Sampling, State};
 use crate::wire::loss::Ledger;
 use crate::wire::read::{self, Path};
@@ -18,7 +16,7 @@ const LOGPROBS: &str = "message.output_text.logprobs";
 /// Reads a client's request into canonical form.
 ///
 /// - `body` is an object and valid JSON throughout; keep it borrowed. Of duplicate keys the last one counts; `null` is absent.
-/// - Every top-level field goes where [`fields::FIELDS`] says: to its home in [`Request`], else to `request.ext` (also unknown
+/// - Every top-level field goes where [`FIELDS`](crate::wire::fields::FIELDS) says: to its home in [`Request`], else to `request.ext` (also unknown
 ///   ones). Nothing is decided about the target here, and nothing is refused that some target takes: unknown items and content
 ///   parts become `Foreign` with their path.
 /// - Unknown fields inside items, parts and tools are dropped with `ledger.unknown` of their name.
@@ -26,7 +24,7 @@ const LOGPROBS: &str = "message.output_text.logprobs";
 ///   the provider's own state takes its place.
 pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     let mut request = Request::new(Format::Responses);
-    let fields = Fields::of(body, &mut request.ext);
+    let fields = Fields::of(Format::Responses, body, &mut request.ext);
     request.model = read::string(fields.need("model")?, &Path::root("model"))?.into();
     if let Some(text) = fields.with("instructions", read::string)?.map(Text::from).filter(|text| !text.is_blank()) {
         request.system.push(Part::text(text));
@@ -63,51 +61,6 @@ pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>
         metadata: fields.with("metadata", read::object)?,
     };
     Ok(request)
-}
-
-/// The top-level fields that have a home; of duplicates the last.
-struct Fields<'a>(Vec<(Cow<'a, str>, RawValue<'a>)>);
-
-impl<'a> Fields<'a> {
-    /// Sorts the members of the body: those without a home go to `ext`. There are as many homes as rows of the table, whatever
-    /// the client sends.
-    fn of(body: RawValue<'a>, ext: &mut Ext<'a>) -> Fields<'a> {
-        let mut homes: Vec<(Cow<'a, str>, RawValue<'a>)> = Vec::new();
-        for (key, value, _) in body.members() {
-            let name = key.unescape();
-            if !matches!(fields::rule(Format::Responses, &name), Some(Rule::Home(_))) {
-                ext.push(key, value);
-                continue;
-            }
-            match homes.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, old)) => *old = value,
-                None => homes.push((name, value)),
-            }
-        }
-        Fields(homes)
-    }
-
-    fn get(&self, name: &str) -> Option<RawValue<'a>> {
-        let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
-        read::some(*value)
-    }
-
-    fn need(&self, name: &str) -> Result<RawValue<'a>, Error> {
-        self.get(name).ok_or_else(|| Error::client(Kind::InvalidRequest, format!("`{name}` is required")).param(name))
-    }
-
-    /// A field read by one of the helpers of [`read`].
-    fn with<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(RawValue<'a>, &Path<'_>) -> Result<T, Error>,
-    ) -> Result<Option<T>, Error> {
-        self.get(name).map(|value| read(value, &Path::root(name))).transpose()
-    }
-
-    fn text(&self, name: &str) -> Result<Option<Text<'a>>, Error> {
-        Ok(self.with(name, read::string)?.map(Text::from))
-    }
 }
 
 fn state<'a>(fields: &Fields<'a>) -> Result<State<'a>, Error> {
@@ -152,13 +105,11 @@ fn reasoning<'a>(fields: &Fields<'a>, ext: &mut Ext<'a>) -> Result<Reasoning, Er
             "effort" => match Effort::parse(&read::string(value, &path.key("effort"))?.unescape()) {
                 Some(level) => effort = Some(level),
                 // A level newer than this table.
-                None => ext.push(RawStr::new(b"reasoning.effort"), value),
+                None => ext.push_in("reasoning", key, value),
             },
             // `auto`, `concise` and `detailed` are one to other vendors. The second name is the older one.
             "summary" | "generate_summary" => show = Show::Summary,
-            "context" => ext.push(RawStr::new(b"reasoning.context"), value),
-            "mode" => ext.push(RawStr::new(b"reasoning.mode"), value),
-            _ => ext.push(key, value),
+            _ => ext.push_in("reasoning", key, value),
         }
     }
     Ok(Reasoning { show: Some(show), ..Reasoning::from_effort(effort) })

@@ -7,8 +7,8 @@ use crate::error::Error;
 use crate::json::{RawValue, write};
 use crate::wire::Format;
 use crate::wire::caps::Structured;
-use crate::wire::effort::Effort;
-use crate::wire::item::{Item, ItemKind, OutputFormat, Part, Request};
+use crate::wire::fields;
+use crate::wire::item::{OutputFormat, Part, Request};
 use crate::wire::loss::{Ledger, Loss};
 use crate::wire::offer;
 use crate::wire::plan::{Context, Plan};
@@ -48,7 +48,7 @@ pub fn encode(
 ) -> Result<(), Error> {
     let offer = offer::offer(request, cx, plan, ledger)?;
     declare::losses(&offer, ledger)?;
-    let think = think(request, cx, ledger)?;
+    let think = thinking::for_openai(thinking::asked(request, ledger)?, &cx.target.caps, ledger)?;
     let settled = settle::settle(request, cx, think.thinks, plan, ledger)?;
     let max_tokens = settle::openai_max_tokens(request, cx, ledger)?;
     let form = form(request, cx, ledger)?;
@@ -71,38 +71,25 @@ pub fn encode(
         state(o, request);
         include(o, request, cx, &settled);
         let system = system(request, &form);
-        let as_item = parts.cache.takes() && request.system.iter().any(|part| part.cache().is_some());
+        let cached = parts.cache.takes() && request.system.iter().any(|part| part.cache().is_some());
+        // `input` must not be empty, unless the provider's own state takes its place.
+        let as_item = cached || (items.is_empty() && request.from != Format::Responses);
         if !system.is_empty() && !as_item {
             o.raw_str("instructions", system.raw());
         }
-        reasoning(o, &think, cx);
+        reasoning(o, request, &think, cx);
         text(o, &form, &settled);
         declare::tools(o, &offer, &parts, plan);
         if let Some(n) = max_tokens {
             o.u64("max_output_tokens", n);
         }
         settle_into(o, &settled, request);
+        if request.from == Format::Responses {
+            fields::write_ext(request, "", native, o);
+        }
         result = Conversation::new(&mut parts, o.key("input")).write(as_item.then_some(&form), &items, prefill);
     });
     result
-}
-
-/// A setting of single turns is a setting of the request here: the last one counts.
-fn think(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
-    let mut ask = request.reasoning;
-    if let Some(config) = request.items.iter().rev().find_map(config_of) {
-        ledger.approx(Loss::MessageConfig)?;
-        let effort = config.find("effort").and_then(RawValue::as_str);
-        ask.effort = effort.and_then(|word| Effort::parse(&word.unescape())).or(ask.effort);
-    }
-    thinking::for_openai(ask, &cx.target.caps, ledger)
-}
-
-fn config_of<'a>(item: &Item<'a>) -> Option<RawValue<'a>> {
-    match &item.kind {
-        ItemKind::Message(message) => message.config,
-        _ => None,
-    }
 }
 
 /// How the form of the answer is asked for.
@@ -215,12 +202,16 @@ fn include(o: &mut write::Object<'_>, request: &Request<'_>, cx: &Context<'_>, s
     });
 }
 
-fn reasoning(o: &mut write::Object<'_>, think: &ForOpenAi, cx: &Context<'_>) {
+fn reasoning(o: &mut write::Object<'_>, request: &Request<'_>, think: &ForOpenAi, cx: &Context<'_>) {
     let summary = think.summary && cx.policy.summaries;
-    if think.effort.is_none() && !summary {
+    let more = fields::has_ext(request, "reasoning", Format::Responses);
+    if think.effort.is_none() && !summary && !more {
         return;
     }
     o.object("reasoning", |o| {
+        if more {
+            fields::write_ext(request, "reasoning", true, o);
+        }
         if let Some(effort) = think.effort {
             o.str("effort", effort.name());
         }

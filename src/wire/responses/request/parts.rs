@@ -1,5 +1,7 @@
 //! Content parts for a provider: what stands inside messages and tool results.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -7,6 +9,7 @@ use super::encode::is_openai;
 use crate::error::{Error, Kind};
 use crate::json::{RawStr, write};
 use crate::wire::Format;
+use crate::wire::carry;
 use crate::wire::data_url;
 use crate::wire::item::{CachePoint, FilePart, ImagePart, ItemKind, Part, Request, Role, Src, TextPart};
 use crate::wire::loss::{Ledger, Loss};
@@ -36,6 +39,21 @@ pub(super) struct Parts<'b, 'a> {
 }
 
 impl Parts<'_, '_> {
+    /// Without the parts that have no place here, whose losses are entered.
+    pub fn fit<'p, 's>(&mut self, parts: &'p [Part<'s>]) -> Result<Cow<'p, [Part<'s>]>, Error> {
+        let loss = |part: &Part<'_>| match part {
+            Part::ToolReference { .. } => Some(Loss::ToolReference),
+            Part::Foreign(foreign) if foreign.format != Format::Responses => carry::droppable(foreign),
+            _ => None,
+        };
+        let losses: Vec<Loss> = parts.iter().filter_map(loss).collect();
+        if losses.is_empty() {
+            return Ok(Cow::Borrowed(parts));
+        }
+        losses.into_iter().try_for_each(|loss| self.ledger.drop(loss))?;
+        Ok(parts.iter().filter(|part| loss(part).is_none()).cloned().collect())
+    }
+
     /// Writes the array of parts. `path` is the client's path to what holds them.
     pub fn list(&mut self, parts: &[Part<'_>], voice: Voice, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
         let mut result = Ok(());
@@ -69,7 +87,8 @@ impl Parts<'_, '_> {
                 write_text(turns::search_text(part).raw(), voice, a);
                 Ok(())
             }
-            Part::ToolReference { .. } => self.ledger.drop(Loss::ToolReference),
+            // Left out by `fit`.
+            Part::ToolReference { .. } => Ok(()),
             Part::Foreign(foreign) if foreign.format == Format::Responses => {
                 a.value(foreign.raw);
                 Ok(())

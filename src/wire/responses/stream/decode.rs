@@ -380,9 +380,7 @@ impl Decode for Decoder {
         if self.phase == Phase::Over || data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
-        let event = RawValue::parse(data).map_err(|e| {
-            Error::upstream(Kind::UpstreamFault, "the upstream sent an event that is not JSON").detail(e)
-        })?;
+        let event = RawValue::parse(data).map_err(fault::not_json)?;
         let fields = Fields::of(event);
         // `message` is what readers of events call those without a name.
         let name = frame.event.filter(|name| *name != b"message");

@@ -42,6 +42,7 @@ pub struct Encoder {
     slots: Vec<Slot>,
     /// Output items in the order of their `output_index`.
     shown: Vec<Shown>,
+    gave_up: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -422,6 +423,7 @@ impl Encode for Encoder {
         // The fold is bounded.
         if let Some(error) = self.answer.error.take() {
             self.fail(&error, reply, out);
+            self.gave_up = Some(error);
         }
     }
 
@@ -431,6 +433,10 @@ impl Encode for Encoder {
             Phase::Live => sse::write::comment(out, "keep-alive"),
             Phase::Over => {}
         }
+    }
+
+    fn gave_up(&mut self) -> Option<Error> {
+        self.gave_up.take()
     }
 }
 

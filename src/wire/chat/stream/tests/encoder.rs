@@ -76,7 +76,7 @@ fn a_stream_for_a_client() {
 {"content":"H\u00ef"},"finish_reason":null}],"usage":null}
 {"content":"!"},"finish_reason":null}],"usage":null}
 {},"logprobs":{"content":[{}],"refusal":null},"finish_reason":null}],"usage":null}
-{"annotations":[{"type":"url_citation","url_citation":{"start_index":0,"end_index":3,"title":"t","url":"u"}}]},"finish_reason":null}],"usage":null}
+{"annotations":[{"index":0,"type":"url_citation","url_citation":{"start_index":0,"end_index":3,"title":"t","url":"u"}}]},"finish_reason":null}],"usage":null}
 {"tool_calls":[{"index":0,"id":"t1","type":"function","function":{"name":"f","arguments":""}}]},"finish_reason":null}],"usage":null}
 {"tool_calls":[{"index":1,"id":"t2","type":"custom","custom":{"name":"p","input":""}}]},"finish_reason":null}],"usage":null}
 {"tool_calls":[{"index":1,"custom":{"input":"x"}}]},"finish_reason":null}],"usage":null}

@@ -73,7 +73,11 @@ fn accumulate(stream: &[u8]) -> serde_json::Value {
         push(&mut message["reasoning"], &delta["reasoning_content"]);
         push(&mut message["refusal"], &delta["refusal"]);
         for cite in delta["annotations"].as_array().into_iter().flatten() {
-            message["annotations"].as_array_mut().unwrap().push(cite.clone());
+            let mut cite = cite.clone();
+            let all = message["annotations"].as_array_mut().unwrap();
+            // Numbered in streams alone.
+            assert_eq!(cite.as_object_mut().unwrap().remove("index"), Some(json!(all.len())));
+            all.push(cite);
         }
         for call in delta["tool_calls"].as_array().into_iter().flatten() {
             let calls = message["calls"].as_array_mut().unwrap();

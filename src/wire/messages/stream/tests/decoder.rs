@@ -90,7 +90,7 @@ fn odd_streams() {
         ("an error after the finish", format!("{finish}\n{error}"), "End fail:overloaded"),
         ("an error without a type", r#"{"error":{"message":"m"}}"#.to_owned(), "fail:upstream_fault"),
         ("an error that says nothing", r#"{"type":"error"}"#.to_owned(), "fail:upstream_fault"),
-        ("no JSON", format!("{start}\n{{"), "0text 0:a fail:upstream_fault"),
+        ("no JSON", format!("{start}\n{{"), "0text 0:a fail:upstream_truncated"),
         ("input in the start", format!("{tool}\n{finish}"), "0f(t) 0={\"a\":1} 0. End end"),
         ("input in the start and in deltas", format!("{tool}\n{delta}\n{finish}"), "0f(t) 0={} 0. End end"),
         ("a delta without a block", r#"{"type":"content_block_delta","index":5,"delta":{"type":"text_delta","text":"x"}}"#.to_owned(), "0text 0:x fail:upstream_truncated"),

@@ -1,0 +1,145 @@
+//! Many translations in one process: lines of JSON in, lines of JSON out.
+
+use std::io::{self, BufRead, BufWriter, Write};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::job::{Done, Job, Out, What};
+use crate::cli::Failure;
+use crate::wire::Format;
+
+pub const HELP: &str = "\
+Each line of stdin is an object:
+  id        anything; the result has it again
+  kind      request, response or stream
+  from, to  formats: chat, messages or responses
+  body      what to translate: JSON, or a string with the bytes (a stream always is one)
+  request   the client's request behind an answer (JSON or a string)
+  out       whole or stream: what the client of an answer asked for
+  status    of a response [default: 200]
+  model, host, strict  as the flags of `translate request`
+
+Each line of stdout is an object, in the same order:
+  id, status, body (JSON, or a string for a stream), error (null, or why the
+  client gets an error), losses, repairs, notes";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    kind: String,
+    from: String,
+    to: String,
+    #[serde(borrow)]
+    body: &'a RawValue,
+    #[serde(borrow, default)]
+    request: Option<&'a RawValue>,
+    #[serde(default)]
+    out: Option<String>,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    host: Option<String>,
+    #[serde(default)]
+    strict: bool,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    id: Option<&'a RawValue>,
+    status: u16,
+    body: Body,
+    error: Option<String>,
+    losses: Vec<String>,
+    repairs: Vec<String>,
+    notes: Vec<String>,
+}
+
+/// JSON as it is, and anything else as a string.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body {
+    Json(Box<RawValue>),
+    Text(String),
+}
+
+pub fn run() -> Result<ExitCode, Failure> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    for (at, line) in io::stdin().lock().lines().enumerate() {
+        let line = line.map_err(|error| Failure::failed(format!("stdin cannot be read: {error}")))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let result = translate(&line).map_err(|why| Failure::failed(format!("line {}: {why}", at + 1)))?;
+        if let Err(error) = writeln!(out, "{result}") {
+            return gone(error);
+        }
+    }
+    out.flush().map_or_else(gone, |()| Ok(ExitCode::SUCCESS))
+}
+
+/// A reader that has gone wants no more: that is no failure.
+fn gone(error: io::Error) -> Result<ExitCode, Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        _ => Err(Failure::failed(format!("stdout cannot be written: {error}"))),
+    }
+}
+
+fn translate(line: &str) -> Result<String, String> {
+    let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let what = match line.kind.as_str() {
+        "request" => What::Request,
+        "response" => What::Response { status: line.status.unwrap_or(200) },
+        "stream" => What::Stream,
+        other => return Err(format!("kind `{other}` is none of request, response and stream")),
+    };
+    let request = line.request.map(bytes).transpose()?;
+    let job = Job {
+        what,
+        from: Format::from_str(&line.from)?,
+        to: Format::from_str(&line.to)?,
+        model: line.model.as_deref(),
+        host: line.host.as_deref().map(super::host).transpose()?,
+        strict: line.strict,
+        out: line.out.as_deref().map(Out::from_str).transpose()?,
+        request: request.as_deref(),
+        body: &bytes(line.body)?,
+    };
+    let done = job.run();
+    serde_json::to_string(&result(line.id, done)).map_err(|error| error.to_string())
+}
+
+/// The bytes of a body: of JSON itself, or what a string holds.
+fn bytes(raw: &RawValue) -> Result<Vec<u8>, String> {
+    match raw.get() {
+        text if text.starts_with('"') => {
+            serde_json::from_str::<String>(text).map(String::into_bytes).map_err(|error| error.to_string())
+        }
+        json => Ok(json.as_bytes().to_vec()),
+    }
+}
+
+fn result(id: Option<&RawValue>, done: Done) -> Told<'_> {
+    let text = String::from_utf8_lossy(&done.body).into_owned();
+    // In JSON a line break stands between values alone, and here it would end the line.
+    let body = match serde_json::from_str::<Box<RawValue>>(&text.replace(['\n', '\r'], " ")) {
+        Ok(json) => Body::Json(json),
+        Err(_) => Body::Text(text),
+    };
+    Told {
+        id,
+        status: done.status,
+        body,
+        error: done.error,
+        losses: done.losses.into_iter().map(|lost| format!("{};{}", lost.field, lost.how.label())).collect(),
+        repairs: done.repairs.into_iter().map(|(name, times, _)| format!("{name}={times}")).collect(),
+        notes: done.notes.into_iter().map(|(name, times)| format!("{name}={times}")).collect(),
+    }
+}

@@ -1,0 +1,195 @@
+//! One translation, whoever asks for it: flags, or a line of a batch.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Kind};
+use crate::json::{RawStr, RawValue};
+use crate::sse::Framer;
+use crate::wire::Format;
+use crate::wire::caps::Overrides;
+use crate::wire::loss::{How, Ledger};
+use crate::wire::plan::{Context, Policy, Reply, Target, TestStamps};
+use crate::wire::quirks::Host;
+use crate::wire::translate::{self, Translator};
+use crate::wire::{error, fault};
+
+/// What stands in [`Job::body`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    Request,
+    Response { status: u16 },
+    Stream,
+}
+
+/// What the client asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Out {
+    Whole,
+    Stream,
+}
+
+impl FromStr for Out {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Out, String> {
+        match word {
+            "whole" => Ok(Out::Whole),
+            "stream" => Ok(Out::Stream),
+            _ => Err(format!("`{word}` is neither whole nor stream")),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    pub what: What,
+    pub from: Format,
+    pub to: Format,
+    /// At the provider; the name in the client's request if `None`.
+    pub model: Option<&'a str>,
+    /// The vendor of the provider's format if `None`.
+    pub host: Option<Host>,
+    pub strict: bool,
+    /// Of an answer; in the form in which the provider sent it if `None`.
+    pub out: Option<Out>,
+    /// The client's request behind an answer; a small one if `None`.
+    pub request: Option<&'a [u8]>,
+    pub body: &'a [u8],
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Of the answer that the client would get; 200 for a request that can be sent.
+    pub status: u16,
+    pub body: Vec<u8>,
+    /// Why the client would get an error, in `body` or at the end of it.
+    pub error: Option<String>,
+    pub losses: Vec<Lost>,
+    /// Name, how often, why.
+    pub repairs: Vec<(&'static str, u32, &'static str)>,
+    /// Oddities of the answer, and how often each was seen.
+    pub notes: Vec<(&'static str, u32)>,
+    /// That the provider's request needs.
+    pub headers: Vec<(&'static str, &'static str)>,
+}
+
+#[derive(Debug)]
+pub struct Lost {
+    pub field: String,
+    pub how: How,
+    pub why: &'static str,
+}
+
+impl Job<'_> {
+    pub fn run(&self) -> Done {
+        let mut done = Done { status: 200, ..Done::default() };
+        let result = match self.what {
+            What::Request => self.request(&mut done),
+            What::Response { .. } | What::Stream => self.answer(&mut done),
+        };
+        if let Err(error) = result {
+            let client = self.client();
+            done.status = error::status(client, error.kind);
+            done.body.clear();
+            error::body(client, &mut done.body, &error, REQUEST_ID);
+            done.error = Some(error.to_string());
+        }
+        done
+    }
+
+    fn client(&self) -> Format {
+        if self.what == What::Request { self.from } else { self.to }
+    }
+
+    fn provider(&self) -> Format {
+        if self.what == What::Request { self.to } else { self.from }
+    }
+
+    /// The client's request for this provider. `stream` as the client would ask.
+    fn translated(&self, request: &[u8]) -> Result<translate::Encoded, Error> {
+        let asked = RawValue::parse(request).ok().and_then(|body| body.find("model")?.as_str());
+        let asked = asked.map_or_else(|| "model".to_owned(), |name| RawStr::unescape(name).into_owned());
+        let model = self.model.unwrap_or(&asked);
+        let host = self.host.unwrap_or(match self.provider() {
+            Format::Messages => Host::Anthropic,
+            Format::Chat | Format::Responses => Host::OpenAi,
+        });
+        let target = Target::new(self.provider(), host, model, "translate", &Overrides::default());
+        let policy = Policy { strict: self.strict, ..Policy::default() };
+        translate::request(self.client(), request, &Context { policy, ..Context::new(target, &asked) })
+    }
+
+    fn request(&self, done: &mut Done) -> Result<(), Error> {
+        let encoded = self.translated(self.body)?;
+        done.remember(&encoded.ledger);
+        done.headers.extend(encoded.plan.betas.iter().map(|beta| ("anthropic-beta", *beta)));
+        done.body = encoded.body;
+        Ok(())
+    }
+
+    fn answer(&self, done: &mut Done) -> Result<(), Error> {
+        let mut plan = self.translated(self.request.unwrap_or_else(|| small(self.to)))?.plan;
+        plan.include_usage |= self.request.is_none();
+        plan.stream = match (self.out, self.what) {
+            (Some(out), _) => out == Out::Stream,
+            (None, what) => what == What::Stream,
+        };
+        let mut translator = Translator::new(Reply::new(plan, Box::new(TestStamps::default()), REQUEST_ID));
+        let result = match self.what {
+            What::Stream => self.events(&mut translator, &mut done.body),
+            What::Response { status } if status >= 400 => Err(refusal(self.from, status, self.body)),
+            What::Response { .. } | What::Request => translator.body(self.body, &mut done.body),
+        };
+        done.notes.extend(translator.notes().map(|(note, times)| (note.label(), times)));
+        // Of a stream that had begun: the client reads of it at the end.
+        done.error = translator.failure().map(Error::to_string);
+        result
+    }
+
+    fn events(&self, translator: &mut Translator, out: &mut Vec<u8>) -> Result<(), Error> {
+        let (mut framer, mut rest) = (Framer::default(), self.body);
+        loop {
+            match framer.next(&mut rest) {
+                Ok(Some(block)) => block.frame.map_or(Ok(()), |frame| translator.frame(frame, out))?,
+                Ok(None) => break,
+                Err(long) => return translator.fail(Error::upstream(Kind::UpstreamFault, long.to_string()), out),
+            }
+        }
+        if let Some(frame) = framer.finish().and_then(|block| block.frame) {
+            translator.frame(frame, out)?;
+        }
+        translator.end(out)
+    }
+}
+
+impl Done {
+    fn remember(&mut self, ledger: &Ledger) {
+        self.losses.extend(ledger.entries().map(|(loss, how, path)| Lost {
+            field: path.unwrap_or(loss.label()).to_owned(),
+            how,
+            why: loss.why(),
+        }));
+        self.repairs.extend(ledger.repairs().map(|(repair, times)| (repair.label(), times, repair.why())));
+    }
+}
+
+/// Ids and times are fixed, so that two outputs can be compared.
+const REQUEST_ID: &str = "req_translate";
+
+/// A request that would do, where only the answer is known.
+fn small(format: Format) -> &'static [u8] {
+    match format {
+        Format::Chat => br#"{"model":"model","messages":[{"role":"user","content":"hi"}]}"#,
+        Format::Messages => br#"{"model":"model","max_tokens":1024,"messages":[{"role":"user","content":"hi"}]}"#,
+        Format::Responses => br#"{"model":"model","input":"hi"}"#,
+    }
+}
+
+/// What a provider said under an error status.
+fn refusal(provider: Format, status: u16, body: &[u8]) -> Error {
+    match error::read_refusal(provider, body) {
+        Some(read) => fault::error(Some(status), &read),
+        None => Error::upstream(fault::kind_of_status(status), format!("upstream returned {status}")),
+    }
+}

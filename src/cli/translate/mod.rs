@@ -1,0 +1,152 @@
+//! `llm-proxy translate request|response|stream|batch`: translation by itself, for people who look for a mistake in it.
+//!
+//! Nothing is sent anywhere. What the gateway would tell in headers and counters goes to stderr, one line each.
+
+mod batch;
+mod job;
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use self::job::{Done, Job, What};
+use super::{Failure, print};
+use crate::wire::Format;
+use crate::wire::quirks::Host;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A client's request on stdin becomes the provider's on stdout
+    Request {
+        #[command(flatten)]
+        pair: Pair,
+        /// A field that the provider's format cannot say is an error
+        #[arg(long)]
+        strict: bool,
+    },
+    /// A provider's whole answer on stdin becomes the client's on stdout
+    Response {
+        #[command(flatten)]
+        pair: Pair,
+        #[command(flatten)]
+        answer: Answer,
+        /// The status that the answer came with
+        #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u16).range(100..=599))]
+        status: u16,
+    },
+    /// A provider's stream of server-sent events on stdin becomes the client's on stdout
+    Stream {
+        #[command(flatten)]
+        pair: Pair,
+        #[command(flatten)]
+        answer: Answer,
+    },
+    /// Many translations: a JSON object on each line of stdin, and one for each on stdout
+    #[command(after_help = batch::HELP)]
+    Batch,
+}
+
+#[derive(Debug, clap::Args)]
+struct Pair {
+    /// The format that stdin has: chat, messages or responses
+    #[arg(long, value_name = "FORMAT")]
+    from: Format,
+    /// The format that stdout gets
+    #[arg(long, value_name = "FORMAT")]
+    to: Format,
+    /// The provider's name of the model [default: the one that the client's request names]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// Who runs the provider, such as openai, deepseek or vllm: decides what it takes and how it is odd [default: openai or
+    /// anthropic, by format]
+    #[arg(long, value_name = "HOST", value_parser = host)]
+    host: Option<Host>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Answer {
+    /// The client's request, in the format of `--to`: answers repeat some of it, and tools are known by it
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
+    /// What the client asked for [default: what the provider sent]
+    #[arg(long, value_name = "whole|stream")]
+    out: Option<job::Out>,
+}
+
+fn host(word: &str) -> Result<Host, String> {
+    let names = || Host::ALL.iter().map(|host| host.name()).collect::<Vec<_>>().join(", ");
+    Host::named(word).ok_or_else(|| format!("`{word}` is not a known host; the hosts are {}", names()))
+}
+
+/// Exit code 1 also where the answer is an error: it stands on stdout as the client would get it.
+pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    let (what, pair, answer, strict) = match args.command {
+        Command::Request { pair, strict } => (What::Request, pair, None, strict),
+        Command::Response { pair, answer, status } => (What::Response { status }, pair, Some(answer), false),
+        Command::Stream { pair, answer } => (What::Stream, pair, Some(answer), false),
+        Command::Batch => return batch::run(),
+    };
+    let request = match answer.as_ref().and_then(|answer| answer.request.as_ref()) {
+        Some(path) => {
+            let read = std::fs::read(path);
+            Some(read.map_err(|error| Failure::failed(format!("{} cannot be read: {error}", path.display())))?)
+        }
+        None => None,
+    };
+    let mut body = Vec::new();
+    io::stdin().read_to_end(&mut body).map_err(|error| Failure::failed(format!("stdin cannot be read: {error}")))?;
+    let job = Job {
+        what,
+        from: pair.from,
+        to: pair.to,
+        model: pair.model.as_deref(),
+        host: pair.host,
+        strict,
+        out: answer.and_then(|answer| answer.out),
+        request: request.as_deref(),
+        body: &body,
+    };
+    let done = job.run();
+    remark(&done);
+    write(&done.body)?;
+    Ok(if done.error.is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// What would go into headers, counters and the log.
+fn remark(done: &Done) {
+    for loss in &done.losses {
+        print::note(loss.how.label(), &format!("{} ({})", loss.field, loss.why));
+    }
+    for (name, times, why) in &done.repairs {
+        print::note("repaired", &format!("{name}={times} ({why})"));
+    }
+    for (name, times) in &done.notes {
+        print::note("note", &format!("{name}={times}"));
+    }
+    for (name, value) in &done.headers {
+        print::note("header", &format!("{name}: {value}"));
+    }
+    if let Some(error) = &done.error {
+        print::note("error", &format!("{} {}", done.status, error));
+    }
+}
+
+/// The body as it is, and a line break if it does not end in one.
+fn write(body: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let end: &[u8] = if body.ends_with(b"\n") { b"" } else { b"\n" };
+    match out.write_all(body).and_then(|()| out.write_all(end)).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

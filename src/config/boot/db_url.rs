@@ -1,0 +1,244 @@
+//! `DB_URL`: where the PostgreSQL database is, and who asks.
+//!
+//! It is read more kindly than the standard has it, as the service before this one did: the last `@` ends the password, which may hold any
+//! character as it is or percent-encoded, and the driver that SQLAlchemy wants in the scheme (`postgresql+asyncpg`) is ignored. No
+//! error shows the password.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::secret::Secret;
+
+/// `sslmode`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    Disable,
+    /// TLS if the server offers it, with whatever certificate; without it otherwise. A listener in between can read along.
+    #[default]
+    Prefer,
+    /// TLS with whatever certificate.
+    Require,
+    /// TLS with a certificate of a trusted authority for the host's name.
+    VerifyFull,
+}
+
+/// A database, and how it is spoken to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DbUrl {
+    /// Tried in order. A host that begins with `/` is the directory of a Unix socket.
+    pub hosts: Vec<(String, u16)>,
+    pub user: Option<String>,
+    pub password: Option<Secret>,
+    /// `None` is the user's name.
+    pub database: Option<String>,
+    pub tls: TlsMode,
+    /// Trusted authorities for `verify-full`, beside the system's.
+    pub root_cert: Option<PathBuf>,
+    /// Start-up options of the session, such as `-c search_path=gateway`.
+    pub options: Option<String>,
+    pub application_name: Option<String>,
+    pub connect_timeout: Option<Duration>,
+}
+
+const PORT: u16 = 5432;
+const FORM: &str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE";
+
+impl DbUrl {
+    /// The error completes a sentence that begins with "give".
+    pub fn parse(text: &str) -> Result<DbUrl, String> {
+        let form = || format!("the address of a PostgreSQL database, {FORM}");
+        let (scheme, rest) = text.trim().split_once("://").ok_or_else(form)?;
+        let scheme = scheme.to_ascii_lowercase();
+        if !matches!(scheme.split('+').next(), Some("postgres" | "postgresql")) {
+            return Err(form());
+        }
+        // A password may hold `/` and `?`, so that the user comes off first.
+        let (login, rest) = match rest.rsplit_once('@') {
+            Some((login, rest)) => (Some(login), rest),
+            None => (None, rest),
+        };
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut url = DbUrl::default();
+        if let Some(login) = login {
+            let (user, password) = match login.split_once(':') {
+                Some((user, password)) => (user, Some(password)),
+                None => (login, None),
+            };
+            url.user = Some(decode(user)).filter(|user| !user.is_empty());
+            url.password = password.map(|password| decode(password).into());
+        }
+        url.database = Some(decode(database)).filter(|name| !name.is_empty());
+        url.hosts = hosts.split(',').filter(|host| !host.is_empty()).map(host).collect::<Result<_, _>>()?;
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            url.set(name, decode(value))?;
+        }
+        if url.hosts.is_empty() {
+            url.hosts.push(("localhost".to_owned(), PORT));
+        }
+        Ok(url)
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+        match name {
+            "sslmode" => {
+                self.tls = match value.as_str() {
+                    "disable" => TlsMode::Disable,
+                    "prefer" | "allow" => TlsMode::Prefer,
+                    "require" => TlsMode::Require,
+                    "verify-full" => TlsMode::VerifyFull,
+                    _ => return Err("it sslmode=disable, prefer, require or verify-full".to_owned()),
+                }
+            }
+            "sslrootcert" if value == "system" => self.root_cert = None,
+            "sslrootcert" => self.root_cert = Some(value.into()),
+            "host" => {
+                let port = self.hosts.first().map_or(PORT, |(_, port)| *port);
+                self.hosts = vec![(value, port)];
+            }
+            "port" => {
+                let port = value.parse().map_err(|_| "it a port from 1 to 65535".to_owned())?;
+                let host = self.hosts.first().map_or("localhost", |(host, _)| host).to_owned();
+                self.hosts = vec![(host, port)];
+            }
+            "user" => self.user = Some(value),
+            "password" => self.password = Some(value.into()),
+            "dbname" => self.database = Some(value),
+            "options" => self.options = Some(value),
+            "application_name" => self.application_name = Some(value),
+            "connect_timeout" => {
+                let seconds = value.parse().map_err(|_| "it connect_timeout in whole seconds".to_owned())?;
+                self.connect_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
+            }
+            "channel_binding" if value != "require" => {}
+            "channel_binding" => {
+                return Err("it no channel_binding=require, which is not served; sslmode=verify-full protects as well"
+                    .to_owned());
+            }
+            // What other clients take as a hint and this one has no use for.
+            "target_session_attrs"
+            | "pool_timeout"
+            | "pool_size"
+            | "connection_limit"
+            | "prepared_statement_cache_size" => {}
+            _ => {
+                let shown: String = name.chars().take(40).collect();
+                return Err(format!(
+                    "it no parameter `{shown}`; known are sslmode, sslrootcert, options, application_name, connect_timeout, host, port, user, password, dbname"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Which database this is, for messages and to tell one from another: host, port and name, without user or password.
+    pub fn place(&self) -> String {
+        let hosts: Vec<_> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        let database = self.database.as_deref().or(self.user.as_deref()).unwrap_or_default();
+        format!("{}/{database}", hosts.join(","))
+    }
+}
+
+fn host(text: &str) -> Result<(String, u16), String> {
+    let bad = || format!("a host and a port from 1 to 65535, {FORM}");
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let port = match port.filter(|port| !port.is_empty()) {
+        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(bad)?,
+        None => PORT,
+    };
+    // A socket's directory stands percent-encoded where the host does.
+    let host = decode(host);
+    if host.is_empty() || host.contains(char::is_whitespace) { Err(bad()) } else { Ok((host, port)) }
+}
+
+/// Undoes percent-encoding. A `%` that begins no escape stands for itself, and so does a text whose escapes make no UTF-8.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let escaped = match after {
+            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        match escaped {
+            Some((high, low)) => {
+                bytes.push(high << 4 | low);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+fn digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// User, password, place, mode.
+    fn check(text: &str) -> (String, String, String, TlsMode) {
+        let url = DbUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let password = url.password.as_deref().unwrap_or_default().to_owned();
+        (url.user.clone().unwrap_or_default(), password, url.place(), url.tls)
+    }
+
+    #[test]
+    fn addresses() {
+        use TlsMode::*;
+        let rows = [
+            ("postgresql://u:p@db:5433/gateway", ("u", "p", "db:5433/gateway", Prefer)),
+            ("postgres://u@db/gateway?sslmode=disable", ("u", "", "db:5432/gateway", Disable)),
+            ("postgresql+asyncpg://u:p@db/gateway?sslmode=require", ("u", "p", "db:5432/gateway", Require)),
+            // The last `@` ends the password; it may hold anything.
+            ("postgresql://u:p@ss:w/o?r%d@db/g?sslmode=verify-full", ("u", "p@ss:w/o?r%d", "db:5432/g", VerifyFull)),
+            ("postgresql://u%40x:p%40%2F%25@db/g", ("u@x", "p@/%", "db:5432/g", Prefer)),
+            ("postgresql://u:%ff@db/g", ("u", "%ff", "db:5432/g", Prefer)),
+            ("postgresql://u:p@[::1]:5/g", ("u", "p", "::1:5/g", Prefer)),
+            ("postgresql://u:p@a:1,b/g", ("u", "p", "a:1,b:5432/g", Prefer)),
+            ("postgresql:///g?host=/run/pg&port=7", ("", "", "/run/pg:7/g", Prefer)),
+            ("postgresql://u:p@%2Frun%2Fpg/g", ("u", "p", "/run/pg:5432/g", Prefer)),
+            ("postgresql://u@db", ("u", "", "db:5432/u", Prefer)),
+        ];
+        for (text, (user, password, place, tls)) in rows {
+            assert_eq!(check(text), (user.into(), password.into(), place.into(), tls), "{text}");
+        }
+        let url =
+            DbUrl::parse("postgres://h/d?options=-c%20search_path%3Dgw&connect_timeout=3&sslrootcert=/ca.pem").unwrap();
+        assert_eq!(url.options.as_deref(), Some("-c search_path=gw"));
+        assert_eq!((url.connect_timeout, url.root_cert), (Some(Duration::from_secs(3)), Some("/ca.pem".into())));
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_without_the_password() {
+        let rows = [
+            ("", "give the address of a PostgreSQL database"),
+            ("mysql://u:secret@db/g", "give the address of a PostgreSQL database"),
+            ("/var/lib/x.db", "give the address of a PostgreSQL database"),
+            ("postgres://u:secret@db:x/g", "give a host and a port"),
+            ("postgres://u:secret@db:0/g", "give a host and a port"),
+            ("postgres://u:secret@db/g?sslmode=verify", "give it sslmode=disable, prefer, require or verify-full"),
+            ("postgres://u:secret@db/g?colour=red", "give it no parameter `colour`"),
+            ("postgres://u:secret@db/g?channel_binding=require", "give it no channel_binding=require"),
+        ];
+        for (text, begins) in rows {
+            let error = format!("give {}", DbUrl::parse(text).unwrap_err());
+            assert!(error.starts_with(begins) && !error.contains("secret"), "{text}: {error}");
+        }
+        let shown = format!("{:?}", DbUrl::parse("postgres://u:secret@db/g?password=secret").unwrap());
+        assert!(!shown.contains("secret"), "{shown}");
+    }
+}

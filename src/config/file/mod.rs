@@ -1,0 +1,78 @@
+//! The configuration file: providers, credentials and settings in YAML, under the names that they have in the tables, in the Admin API and in
+//! the environment. [`read`] takes a file or tells all that is wrong with it, each with its line; [`write()`] makes one.
+
+mod read;
+mod write;
+mod yaml;
+
+use std::collections::HashMap;
+use std::fmt;
+
+pub use read::read;
+pub use write::write;
+
+use super::compile::compile;
+use super::rows::{CredentialRow, ProviderRow, Rows};
+use super::snapshot::{Problem, Snapshot};
+
+/// What a file says. Rows have no ids and no versions: those are of whoever takes them up.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct File {
+    pub providers: Vec<ProviderRow>,
+    pub credentials: Vec<CredentialRow>,
+    /// By the names of variables.
+    pub settings: Vec<Setting>,
+    /// Where a [`Problem`]'s object stands.
+    lines: HashMap<String, usize>,
+}
+
+/// A process setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    pub name: String,
+    pub value: super::secret::Secret,
+    pub line: usize,
+}
+
+/// Something wrong in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// From 1.
+    pub line: usize,
+    pub message: String,
+}
+
+impl Complaint {
+    fn new(line: usize, message: impl Into<String>) -> Complaint {
+        Complaint { line, message: message.into() }
+    }
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+impl File {
+    /// The rows, numbered from 1 in the order of the file.
+    pub fn rows(&self) -> Rows {
+        let mut rows = Rows { version: 0, providers: self.providers.clone(), credentials: self.credentials.clone() };
+        (1..).zip(&mut rows.providers).for_each(|(id, row)| row.id = id);
+        (1..).zip(&mut rows.credentials).for_each(|(id, row)| row.id = id);
+        rows
+    }
+
+    /// What would be served, and what of the file can't be.
+    pub fn compile(&self, env: &super::compile::Env<'_>) -> (Snapshot, Vec<Complaint>) {
+        let (snapshot, problems) = compile(&self.rows(), None, env);
+        let mut complaints: Vec<_> = problems.iter().map(|problem| self.place(problem)).collect();
+        complaints.sort_by_key(|complaint| complaint.line);
+        (snapshot, complaints)
+    }
+
+    fn place(&self, problem: &Problem) -> Complaint {
+        let line = self.lines.get(&problem.object).copied().unwrap_or(1);
+        Complaint::new(line, format!("{}: {}", problem.object, problem.message))
+    }
+}

@@ -1,0 +1,380 @@
+//! From the tree to rows. Whatever is not understood is a complaint: a word that was mistyped must not be taken for one left out.
+
+use std::collections::HashMap;
+
+use sha2::{Digest, Sha256};
+
+use super::yaml::{self, Node, Value};
+use super::{Complaint, File, Setting};
+use crate::config::boot::table::VARIABLES;
+use crate::config::compile::Env;
+use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::config::time;
+
+/// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
+pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
+    let root = yaml::parse(text, env)?;
+    let mut file = File::default();
+    let mut complaints = Vec::new();
+    for (name, node) in pairs("the file", &root, &mut complaints) {
+        match name.as_str() {
+            "providers" => providers(node, &mut file, &mut complaints),
+            "credentials" => credentials(node, &mut file, &mut complaints),
+            "settings" => settings(node, &mut file, &mut complaints),
+            _ => complaints.push(unknown(node.line, name, &["providers", "credentials", "settings"])),
+        }
+    }
+    complaints.sort_by_key(|complaint| complaint.line);
+    if complaints.is_empty() { Ok(file) } else { Err(complaints) }
+}
+
+/// Of a mapping; of nothing, if that is what stands there.
+fn pairs<'n>(what: &str, node: &'n Node, complaints: &mut Vec<Complaint>) -> &'n [(String, Node)] {
+    match &node.value {
+        Value::Map(pairs) => pairs,
+        Value::Null => &[],
+        _ => {
+            complaints.push(Complaint::new(
+                node.line,
+                format!("{what} is {}, not a mapping of names to values", node.kind()),
+            ));
+            &[]
+        }
+    }
+}
+
+fn items<'n>(what: &str, node: &'n Node, complaints: &mut Vec<Complaint>) -> &'n [Node] {
+    match &node.value {
+        Value::List(items) => items,
+        Value::Null => &[],
+        _ => {
+            complaints.push(Complaint::new(node.line, format!("{what} is {}, not a list", node.kind())));
+            &[]
+        }
+    }
+}
+
+fn unknown(line: usize, name: &str, known: &[&str]) -> Complaint {
+    let shown: String = name.chars().take(60).collect();
+    Complaint::new(line, format!("`{shown}` is not known here; known are {}", known.join(", ")))
+}
+
+/// One row while it is read: a field is taken out once, what is left is unknown.
+struct Fields<'n> {
+    /// `providers[2]`, and the name once it is known.
+    what: String,
+    line: usize,
+    left: Vec<&'n (String, Node)>,
+    complaints: &'n mut Vec<Complaint>,
+}
+
+impl<'n> Fields<'n> {
+    fn new(what: String, node: &'n Node, complaints: &'n mut Vec<Complaint>) -> Fields<'n> {
+        let left = pairs(&what, node, complaints).iter().collect();
+        Fields { what, line: node.line, left, complaints }
+    }
+
+    fn take(&mut self, name: &str) -> Option<&'n Node> {
+        let at = self.left.iter().position(|(other, _)| other == name)?;
+        Some(&self.left.remove(at).1).filter(|node| node.value != Value::Null)
+    }
+
+    fn complain(&mut self, line: usize, what: impl std::fmt::Display) {
+        self.complaints.push(Complaint::new(line, format!("{}: {what}", self.what)));
+    }
+
+    /// A number is taken as the text that it is written as: names and keys may look like one.
+    fn text(&mut self, name: &str) -> Option<String> {
+        let node = self.take(name)?;
+        match &node.value {
+            Value::Text(text) | Value::Number(text) => Some(text.clone()),
+            _ => {
+                self.complain(node.line, format_args!("{name} is {}, not text", node.kind()));
+                None
+            }
+        }
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        if !self.left.iter().any(|(other, node)| other == name && node.value != Value::Null) {
+            self.complain(self.line, format_args!("{name} is missing"));
+        }
+        self.text(name).unwrap_or_default()
+    }
+
+    fn number(&mut self, name: &str) -> Option<i64> {
+        let node = self.take(name)?;
+        let number = match &node.value {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        };
+        if number.is_none() {
+            self.complain(node.line, format_args!("{name} is not a whole number"));
+        }
+        number
+    }
+
+    /// Seconds since 1970, or a time as RFC 3339 writes it.
+    fn time(&mut self, name: &str) -> Option<i64> {
+        let node = self.take(name)?;
+        let time = match &node.value {
+            Value::Number(text) => text.parse().ok(),
+            Value::Text(text) => time::parse(text),
+            _ => None,
+        };
+        if time.is_none() {
+            self.complain(node.line, format_args!("{name} is no time; write it as 2027-01-31T00:00:00Z"));
+        }
+        time
+    }
+
+    fn switch(&mut self, name: &str, default: bool) -> bool {
+        match self.take(name) {
+            None => default,
+            Some(Node { value: Value::Bool(value), .. }) => *value,
+            Some(node) => {
+                self.complain(node.line, format_args!("{name} is neither true nor false"));
+                default
+            }
+        }
+    }
+
+    /// What it should be is looked at when it is compiled.
+    fn json(&mut self, name: &str, default: &str) -> String {
+        self.take(name).map_or_else(|| default.to_owned(), Node::json)
+    }
+
+    fn end(mut self, known: &[&str]) {
+        for (name, node) in std::mem::take(&mut self.left) {
+            let Complaint { line, message } = unknown(node.line, name, known);
+            self.complain(line, message);
+        }
+    }
+}
+
+const PROVIDER: &[&str] = &[
+    "provider_key",
+    "provider_type",
+    "api_base",
+    "api_key",
+    "model_mapping",
+    "weight",
+    "provider_params",
+    "lua_script",
+    "is_enabled",
+];
+
+fn providers(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    let mut seen = HashMap::new();
+    for (at, node) in items("providers", node, complaints).iter().enumerate() {
+        let mut fields = Fields::new(format!("providers[{at}]"), node, complaints);
+        let provider_key = fields.required("provider_key");
+        if !provider_key.is_empty() {
+            fields.what = format!("provider {provider_key}");
+            if let Some(first) = seen.insert(provider_key.clone(), node.line) {
+                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+            }
+        }
+        let row = ProviderRow {
+            provider_key,
+            provider_type: fields.text("provider_type").unwrap_or_else(|| "openai".to_owned()),
+            api_base: fields.required("api_base"),
+            api_key: fields.text("api_key").unwrap_or_default().into(),
+            model_mapping: fields.json("model_mapping", "{}"),
+            weight: fields.number("weight").unwrap_or(1),
+            provider_params: fields.json("provider_params", "{}"),
+            lua_script: fields.text("lua_script"),
+            is_enabled: fields.switch("is_enabled", true),
+            ..ProviderRow::default()
+        };
+        fields.end(PROVIDER);
+        file.lines.insert(format!("provider {}", row.provider_key), node.line);
+        file.providers.push(row);
+    }
+}
+
+const CREDENTIAL: &[&str] = &[
+    "name",
+    "key",
+    "credential_key",
+    "allowed_models",
+    "rate_limit",
+    "burst",
+    "tokens_per_minute",
+    "max_concurrency",
+    "expires_at",
+    "previous_key",
+    "previous_key_until",
+    "metadata",
+    "is_enabled",
+];
+
+fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    let mut seen = HashMap::new();
+    for (at, node) in items("credentials", node, complaints).iter().enumerate() {
+        let mut fields = Fields::new(format!("credentials[{at}]"), node, complaints);
+        let name = fields.required("name");
+        if !name.is_empty() {
+            fields.what = format!("credential {name}");
+        }
+        let credential_key = match (fields.text("key"), fields.text("credential_key")) {
+            (Some(key), None) => hex::encode(Sha256::digest(key.as_bytes())),
+            (None, Some(hash)) => hash,
+            (Some(_), Some(_)) => {
+                fields.complain(node.line, "key and credential_key, its SHA-256, can't both be given");
+                String::new()
+            }
+            (None, None) => {
+                fields.complain(node.line, "key is missing; or give credential_key, its SHA-256 in hex");
+                String::new()
+            }
+        };
+        if let Some(first) = seen.insert(credential_key.clone(), node.line).filter(|_| !credential_key.is_empty()) {
+            fields.complain(node.line, format_args!("this key is that of the credential on line {first}"));
+        }
+        let row = CredentialRow {
+            name,
+            credential_key,
+            allowed_models: fields.json("allowed_models", "[]"),
+            rate_limit: fields.number("rate_limit"),
+            burst: fields.number("burst"),
+            tokens_per_minute: fields.number("tokens_per_minute"),
+            max_concurrency: fields.number("max_concurrency"),
+            expires_at: fields.time("expires_at"),
+            previous_key: fields.text("previous_key"),
+            previous_key_until: fields.time("previous_key_until"),
+            metadata: fields.json("metadata", "{}"),
+            is_enabled: fields.switch("is_enabled", true),
+            ..CredentialRow::default()
+        };
+        fields.end(CREDENTIAL);
+        file.lines.entry(format!("credential {}", row.name)).or_insert(node.line);
+        file.credentials.push(row);
+    }
+}
+
+/// Variables in lower case. What they mean is for `Boot` to say.
+fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    for (name, node) in pairs("settings", node, complaints) {
+        let variable = name.to_ascii_uppercase();
+        if matches!(variable.as_str(), "CONFIG_FILE" | "DB_URL") {
+            let message = format!("settings: {name} says where the configuration is; it can't stand in it");
+            complaints.push(Complaint::new(node.line, message));
+        } else if !VARIABLES.iter().any(|known| known.name == variable) {
+            let message =
+                format!("settings: `{name}` is not known; `llm-proxy serve --help` lists all, here in lower case");
+            complaints.push(Complaint::new(node.line, message));
+        } else {
+            let value = match &node.value {
+                Value::Text(text) | Value::Number(text) => text.clone(),
+                Value::Bool(value) => value.to_string(),
+                Value::Null => continue,
+                Value::List(_) | Value::Map(_) => {
+                    complaints
+                        .push(Complaint::new(node.line, format!("settings: {name} is {}, not one value", node.kind())));
+                    continue;
+                }
+            };
+            file.settings.push(Setting { name: variable, value: value.into(), line: node.line });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(name: &str) -> Option<String> {
+        (name == "KEY").then(|| "sk-secret".to_owned())
+    }
+
+    #[test]
+    fn a_file_is_rows() {
+        let text = "
+settings: {port: 1234, log_level: debug}
+providers:
+  - provider_key: a
+    api_base: http://a/v1
+  - provider_key: b
+    provider_type: anthropic
+    api_base: http://b
+    api_key: ${KEY}
+    model_mapping: {z-*: up-$1, a: b}
+    weight: 0
+    provider_params:
+      custom_headers: {x-team: core}
+    is_enabled: false
+credentials:
+  - {name: 7, key: '${KEY}', rate_limit: 5, expires_at: 2027-01-31T00:00:00Z, allowed_models: [gpt-*]}
+  - {name: t, credential_key: abc, metadata: {owner: me}}
+";
+        let file = read(text, &env).unwrap();
+        let [a, b] = file.providers.as_slice() else { panic!("{file:?}") };
+        assert_eq!(
+            (a.provider_type.as_str(), a.model_mapping.as_str(), a.weight, a.is_enabled),
+            ("openai", "{}", 1, true)
+        );
+        assert_eq!(b.model_mapping, r#"{"z-*":"up-$1","a":"b"}"#);
+        assert_eq!((&*b.api_key, b.weight, b.is_enabled), ("sk-secret", 0, false));
+        assert_eq!(b.provider_params, r#"{"custom_headers":{"x-team":"core"}}"#);
+        let [seven, t] = file.credentials.as_slice() else { panic!("{file:?}") };
+        assert_eq!(seven.credential_key, hex::encode(Sha256::digest(b"sk-secret")));
+        assert_eq!((seven.name.as_str(), seven.rate_limit, seven.expires_at), ("7", Some(5), Some(1_801_353_600)));
+        assert_eq!(seven.allowed_models, r#"["gpt-*"]"#);
+        assert_eq!((t.credential_key.as_str(), t.metadata.as_str()), ("abc", r#"{"owner":"me"}"#));
+        let settings: Vec<_> = file.settings.iter().map(|setting| (&*setting.name, &*setting.value)).collect();
+        assert_eq!(settings, [("PORT", "1234"), ("LOG_LEVEL", "debug")]);
+        assert_eq!(file.rows().providers[1].id, 2);
+        assert!(!format!("{file:?}").contains("sk-secret"));
+        assert_eq!(read("", &env).unwrap(), File::default());
+    }
+
+    #[test]
+    fn complaints() {
+        let rows = [
+            ("x: 1", &["line 1: `x` is not known here; known are providers, credentials, settings"][..]),
+            ("- a", &["line 1: the file is a list, not a mapping of names to values"]),
+            ("providers: {}", &["line 1: providers is a mapping, not a list"]),
+            (
+                "providers:\n- {}",
+                &["line 2: providers[0]: provider_key is missing", "line 2: providers[0]: api_base is missing"],
+            ),
+            (
+                "providers:\n- provider_key: a\n  api_base: x\n  wieght: 1\n  weight: much\n  is_enabled: yes",
+                &[
+                    "line 4: provider a: `wieght` is not known here; known are provider_key, provider_type, api_base, api_key, \
+                     model_mapping, weight, provider_params, lua_script, is_enabled",
+                    "line 5: provider a: weight is not a whole number",
+                    "line 6: provider a: is_enabled is neither true nor false",
+                ],
+            ),
+            (
+                "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
+                &["line 3: provider a: the name is taken, on line 2"],
+            ),
+            (
+                "credentials:\n- name: a",
+                &["line 2: credential a: key is missing; or give credential_key, its SHA-256 in hex"],
+            ),
+            (
+                "credentials:\n- {name: a, key: k}\n- {name: b, key: k, expires_at: soon}",
+                &[
+                    "line 3: credential b: this key is that of the credential on line 2",
+                    "line 3: credential b: expires_at is no time; write it as 2027-01-31T00:00:00Z",
+                ],
+            ),
+            (
+                "settings:\n  prot: 1\n  port: [1]\n  db_url: x",
+                &[
+                    "line 2: settings: `prot` is not known; `llm-proxy serve --help` lists all, here in lower case",
+                    "line 3: settings: port is a list, not one value",
+                    "line 4: settings: db_url says where the configuration is; it can't stand in it",
+                ],
+            ),
+        ];
+        for (text, expected) in rows {
+            let complaints: Vec<_> = read(text, &env).unwrap_err().iter().map(Complaint::to_string).collect();
+            assert_eq!(complaints, expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! From rows to a file that [`read`](super::read) takes for the same rows. Only what differs from the default is written, and JSON as it
+//! stands, since YAML reads it and the order in it has a meaning.
+
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+
+/// The rows as a file. It holds the providers' keys as they are in `rows`.
+pub fn write(rows: &Rows) -> String {
+    let mut out = String::new();
+    out.push_str("providers:");
+    list(&mut out, &rows.providers, provider);
+    out.push_str("credentials:");
+    list(&mut out, &rows.credentials, credential);
+    out
+}
+
+fn list<T>(out: &mut String, rows: &[T], write: fn(&mut Item<'_>, &T)) {
+    if rows.is_empty() {
+        out.push_str(" []\n");
+        return;
+    }
+    out.push('\n');
+    for row in rows {
+        write(&mut Item { out, first: true }, row);
+    }
+}
+
+fn provider(item: &mut Item<'_>, row: &ProviderRow) {
+    item.text("provider_key", &row.provider_key);
+    item.text("provider_type", &row.provider_type);
+    item.text("api_base", &row.api_base);
+    if !row.api_key.is_empty() {
+        item.text("api_key", &row.api_key);
+    }
+    item.json("model_mapping", &row.model_mapping, "{}");
+    if row.weight != 1 {
+        item.raw("weight", &row.weight.to_string());
+    }
+    item.json("provider_params", &row.provider_params, "{}");
+    if let Some(script) = &row.lua_script {
+        item.text("lua_script", script);
+    }
+    item.enabled(row.is_enabled);
+}
+
+fn credential(item: &mut Item<'_>, row: &CredentialRow) {
+    item.text("name", &row.name);
+    item.text("credential_key", &row.credential_key);
+    item.json("allowed_models", &row.allowed_models, "[]");
+    item.number("rate_limit", row.rate_limit);
+    item.number("burst", row.burst);
+    item.number("tokens_per_minute", row.tokens_per_minute);
+    item.number("max_concurrency", row.max_concurrency);
+    item.number("expires_at", row.expires_at);
+    if let Some(key) = &row.previous_key {
+        item.text("previous_key", key);
+    }
+    item.number("previous_key_until", row.previous_key_until);
+    item.json("metadata", &row.metadata, "{}");
+    item.enabled(row.is_enabled);
+}
+
+/// One row while it is written.
+struct Item<'o> {
+    out: &'o mut String,
+    first: bool,
+}
+
+impl Item<'_> {
+    fn raw(&mut self, name: &str, value: &str) {
+        let lead = if std::mem::take(&mut self.first) { "  - " } else { "    " };
+        self.out.extend([lead, name, ": ", value, "\n"]);
+    }
+
+    fn number(&mut self, name: &str, value: Option<i64>) {
+        if let Some(value) = value {
+            self.raw(name, &value.to_string());
+        }
+    }
+
+    fn enabled(&mut self, enabled: bool) {
+        if !enabled {
+            self.raw("is_enabled", "false");
+        }
+    }
+
+    fn text(&mut self, name: &str, value: &str) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-".contains(&byte);
+        let bare = value.starts_with(|first: char| first.is_ascii_alphabetic())
+            && value.bytes().all(plain)
+            && !matches!(value, "true" | "false" | "null");
+        if bare { self.raw(name, value) } else { self.raw(name, &quoted(value)) }
+    }
+
+    /// What is no JSON becomes text, which is what it is; reading it gives the same complaint as the row does.
+    fn json(&mut self, name: &str, json: &str, default: &str) {
+        match serde_json::from_str::<&serde_json::value::RawValue>(json) {
+            Ok(value) if value.get() == default => {}
+            Ok(value) => self.raw(name, &one_line(value.get())),
+            Err(_) => self.raw(name, &quoted(json)),
+        }
+    }
+}
+
+/// In quotes as both JSON and YAML have them, a dollar sign doubled where it would begin a variable.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    // What JSON lets stand and YAML does not.
+    let odd =
+        |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if odd(c) {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    dollars(&out)
+}
+
+/// Only what would be read as a variable or as a doubled sign has to be changed: `gpt-$1` stays.
+fn dollars(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        out.push(letter);
+        if letter == '$' && matches!(letters.peek(), Some('$' | '{')) {
+            out.push('$');
+        }
+    }
+    out
+}
+
+/// JSON without the line breaks and spaces between its tokens, of which YAML makes something, and with a space behind `:` and `,`, which it
+/// likes.
+fn one_line(json: &str) -> String {
+    let mut out = String::with_capacity(json.len() + 16);
+    let mut rest = json;
+    while let Some(at) = rest.find(['"', ':', ',', ' ', '\n', '\r', '\t']) {
+        out.push_str(&rest[..at]);
+        let (first, after) = rest[at..].split_at(1);
+        rest = after;
+        match first {
+            "\"" => {
+                let end = string_end(after);
+                // Written anew, so that what YAML does not take is escaped.
+                let text: String = serde_json::from_str(&format!("\"{}", &after[..end])).unwrap_or_default();
+                out.push_str(&quoted(&text));
+                rest = &after[end..];
+            }
+            ":" => out.push_str(": "),
+            "," => out.push_str(", "),
+            _ => {}
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Where the string whose opening quote stands before `text` has ended.
+fn string_end(text: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::read;
+    use super::*;
+
+    fn there_and_back(rows: &Rows) {
+        let text = write(rows);
+        let file = read(&text, &|_| None).unwrap_or_else(|why| panic!("{text}\n{why:?}"));
+        // Order of JSON is kept; spaces are not.
+        let tight = |json: &str| one_line(json);
+        let providers = rows.providers.iter().map(|row| ProviderRow {
+            model_mapping: tight(&row.model_mapping),
+            provider_params: tight(&row.provider_params),
+            ..row.clone()
+        });
+        let read_back = file.providers.iter().map(|row| ProviderRow {
+            model_mapping: tight(&row.model_mapping),
+            provider_params: tight(&row.provider_params),
+            ..row.clone()
+        });
+        assert_eq!(providers.collect::<Vec<_>>(), read_back.collect::<Vec<_>>(), "{text}");
+        assert_eq!(rows.credentials, file.credentials, "{text}");
+    }
+
+    #[test]
+    fn the_form_of_a_file() {
+        let rows = Rows {
+            version: 3,
+            providers: vec![ProviderRow {
+                provider_key: "open router".into(),
+                provider_type: "openai".into(),
+                api_base: "https://router/v1".into(),
+                api_key: "a$${b}$1".into(),
+                model_mapping: "{ \"z-*\" : \"up/$1\",\n \"a\": {\"mapped_model\":\"b\"}}".into(),
+                weight: 1,
+                provider_params: "{}".into(),
+                is_enabled: true,
+                ..ProviderRow::default()
+            }],
+            credentials: Vec::new(),
+        };
+        let text = "providers:
+  - provider_key: \"open router\"
+    provider_type: openai
+    api_base: \"https://router/v1\"
+    api_key: \"a$$$${b}$1\"
+    model_mapping: {\"z-*\": \"up/$1\", \"a\": {\"mapped_model\": \"b\"}}
+credentials: []
+";
+        assert_eq!(write(&rows), text);
+        there_and_back(&rows);
+        assert_eq!(write(&Rows::default()), "providers: []\ncredentials: []\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back(name in "\\PC{1,12}|[\\x00-\\x7f]{1,12}|[${}a]{1,12}", key in any::<String>(), script in any::<Option<String>>()) {
+            let mapping = serde_json::json!({ name.as_str(): key.as_str() }).to_string();
+            let provider = ProviderRow {
+                provider_key: name.clone(),
+                provider_type: "x".into(),
+                api_base: "y".into(),
+                api_key: key.as_str().into(),
+                model_mapping: mapping,
+                weight: 7,
+                provider_params: "{}".into(),
+                lua_script: script,
+                ..ProviderRow::default()
+            };
+            let credential = CredentialRow {
+                name,
+                credential_key: "ab".into(),
+                allowed_models: "[]".into(),
+                metadata: serde_json::json!([key]).to_string(),
+                rate_limit: Some(-1),
+                expires_at: Some(i64::MAX),
+                ..CredentialRow::default()
+            };
+            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential] });
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The client's end of a stream: bytes gather here between two writes, in one open chunk.
+
+use super::super::client::Gone;
+use super::super::request::Exchange;
+use super::{Framed, end_head};
+use crate::net::http::write;
+
+pub struct Outlet {
+    /// The head until it is sent, then what has come since the last write.
+    pub buf: Vec<u8>,
+    framed: Framed,
+    chunk: Option<write::OpenChunk>,
+}
+
+impl Outlet {
+    /// `head` is complete save its framing.
+    pub fn new(mut head: Vec<u8>, framed: Framed) -> Outlet {
+        end_head(&mut head, framed);
+        let mut outlet = Outlet { buf: head, framed, chunk: None };
+        outlet.open_chunk();
+        outlet
+    }
+
+    fn open_chunk(&mut self) {
+        if self.framed == Framed::Chunked && self.chunk.is_none() {
+            self.chunk = Some(write::chunk_begin(&mut self.buf));
+        }
+    }
+
+    fn close_chunk(&mut self) {
+        if let Some(chunk) = self.chunk.take() {
+            write::chunk_finish(&mut self.buf, chunk);
+        }
+    }
+
+    /// Sends what is ready.
+    pub async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), Gone> {
+        self.close_chunk();
+        if !self.buf.is_empty() {
+            let out = std::mem::take(&mut self.buf);
+            x.ticket.complete(200);
+            x.ticket.sent(out.len());
+            self.buf = x.client.send(out).await?;
+        }
+        self.open_chunk();
+        Ok(())
+    }
+
+    /// The last bytes of a stream that ends well.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.close_chunk();
+        if self.framed == Framed::Chunked {
+            write::last_chunk(&mut self.buf);
+        }
+        self.buf
+    }
+}

@@ -1,0 +1,455 @@
+//! Relays an answer of another format, translated on the way.
+//!
+//! Either side may be a stream or whole: a provider that answers whole to a client that streams is told as a stream, and the other way
+//! round. [`Translator`] knows how far the answer is; this file moves bytes and minds the time.
+//!
+//! | the client has | a failure meanwhile |
+//! |---|---|
+//! | nothing ([`Phase::Waiting`]) | another provider may be asked |
+//! | a part of a stream ([`Phase::Committed`]) | an error event, never a clean end |
+
+use std::time::Duration;
+
+use super::super::attempt::{Answer, End, Failure, Upstream};
+use super::super::client::Waited;
+use super::super::conn::Next;
+use super::super::headers::{self, Fate};
+use super::super::prepare::Translated;
+use super::super::reply;
+use super::super::request::Exchange;
+use super::super::stamps::CoreStamps;
+use super::outlet::Outlet;
+use super::pace::{self, Pace};
+use super::{Framed, end_head, is_stream, line, tokens};
+use crate::error::{Error, Kind};
+use crate::json::scan;
+use crate::metrics::names::{Counter, Grid};
+use crate::net::http::{BodyDecoder, ResponseHead, Step, write};
+use crate::sse::{Block, Framer};
+use crate::wire;
+use crate::wire::loss::Ledger;
+use crate::wire::plan::Reply;
+use crate::wire::translate::{Phase, Translator};
+
+/// Bytes of a whole answer that are held, of either side. Answers with images have some ten MiB.
+const MAX_WHOLE: usize = 64 << 20;
+/// How long the last bytes of an upstream's body are waited for, so that its connection can be used again, when the client has all of its
+/// own.
+const DRAIN: Duration = Duration::from_millis(250);
+
+/// What the relay has to mind.
+pub struct Plan<'a> {
+    /// Several accounts stand behind the model: what one of them says of its limits would mislead.
+    pub pooled: bool,
+    pub provider: &'a str,
+}
+
+/// What the upstream sends.
+enum Source {
+    Events(Framer),
+    Whole(Vec<u8>),
+}
+
+/// What the client gets.
+enum To {
+    Stream(Outlet),
+    /// The body, sent when it is complete.
+    Whole(Vec<u8>),
+}
+
+impl To {
+    fn buf(&mut self) -> &mut Vec<u8> {
+        match self {
+            To::Stream(outlet) => &mut outlet.buf,
+            To::Whole(body) => body,
+        }
+    }
+}
+
+struct Relay<'p> {
+    decoder: BodyDecoder,
+    source: Source,
+    translator: Translator,
+    plan: &'p Plan<'p>,
+    ledger: Ledger,
+    outlet: To,
+    /// Bytes of a whole answer so far.
+    size: usize,
+}
+
+pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<Translated>, plan: &Plan<'_>) -> End {
+    count(x, &translated);
+    let mut relay = Relay::new(x, &upstream, *translated, plan);
+    let mut input = upstream.bytes.split_off(upstream.head.len);
+    loop {
+        let progress = relay.digest(&input);
+        input.clear();
+        let over = match progress.and_then(|ended| if ended { relay.end().map(|()| true) } else { Ok(false) }) {
+            Ok(over) => over,
+            Err(error) => return relay.failed(x, error),
+        };
+        if over || relay.translator.phase() == Phase::Over {
+            return Box::pin(relay.finish(x, upstream)).await;
+        }
+        if relay.translator.phase() == Phase::Committed
+            && let Err(end) = relay.flush(x).await
+        {
+            return end;
+        }
+        match relay.read(x, &mut upstream, &mut input).await {
+            Ok(Read::More) => {}
+            Ok(Read::Ended) => {
+                let ended = relay.end();
+                return match ended {
+                    Ok(()) => Box::pin(relay.finish(x, upstream)).await,
+                    Err(error) => relay.failed(x, error),
+                };
+            }
+            Ok(Read::Broken) => return Box::pin(relay.finish(x, upstream)).await,
+            Ok(Read::ClientGone) => {
+                relay.settle(x);
+                return End::ClientGone;
+            }
+            Err(error) => return relay.failed(x, error),
+        }
+    }
+}
+
+/// What came of waiting for the upstream.
+enum Read {
+    More,
+    /// The close of the connection was the end of the body.
+    Ended,
+    /// The stream that the client has was ended with an error.
+    Broken,
+    ClientGone,
+}
+
+impl<'p> Relay<'p> {
+    fn new(x: &mut Exchange<'_>, upstream: &Upstream, translated: Translated, plan: &'p Plan<'p>) -> Relay<'p> {
+        let Translated { plan: left, ledger, input_estimate, .. } = translated;
+        let streams = left.stream;
+        let stamps = Box::new(CoreStamps(x.core.clone()));
+        let mut reply = Reply::new(left, stamps, x.ticket.request_id());
+        reply.input_estimate = Some(input_estimate);
+        let source = match is_stream(upstream) {
+            true => Source::Events(Framer::default()),
+            false => Source::Whole(Vec::new()),
+        };
+        let outlet = match streams {
+            true => To::Stream(open_stream(x, upstream, plan, &ledger)),
+            false => To::Whole(Vec::new()),
+        };
+        let (decoder, translator) = (BodyDecoder::new(upstream.head.framing), Translator::new(reply));
+        Relay { decoder, source, translator, plan, ledger, outlet, size: 0 }
+    }
+
+    fn streams(&self) -> bool {
+        matches!(self.outlet, To::Stream(_))
+    }
+
+    /// Takes in what the upstream sent. True at the end of the body. An error is one that the client has not been told of. What comes behind
+    /// the end of the answer is read for the end of the body alone; the translator is deaf to it.
+    fn digest(&mut self, input: &[u8]) -> Result<bool, Error> {
+        let mut pos = 0;
+        loop {
+            match self.decoder.next(input, &mut pos) {
+                Ok(Step::Data(range)) => self.data(&input[range])?,
+                Ok(Step::More) => return Ok(self.decoder.is_ended()),
+                Ok(Step::End) => return Ok(true),
+                Err(error) => {
+                    self.fail(malformed(self.plan.provider, &error))?;
+                    return Ok(false);
+                }
+            }
+        }
+    }
+
+    fn data(&mut self, data: &[u8]) -> Result<(), Error> {
+        if !self.streams() || matches!(self.source, Source::Whole(_)) {
+            self.size += data.len();
+            if self.size > MAX_WHOLE {
+                let note = format!("provider `{}` sent an answer of more than {MAX_WHOLE} bytes", self.plan.provider);
+                return self.fail(Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
+            }
+        }
+        match &mut self.source {
+            Source::Events(_) => self.events(data),
+            Source::Whole(body) => {
+                body.extend_from_slice(data);
+                Ok(())
+            }
+        }
+    }
+
+    fn events(&mut self, mut data: &[u8]) -> Result<(), Error> {
+        let Source::Events(framer) = &mut self.source else { return Ok(()) };
+        loop {
+            let block = match framer.next(&mut data) {
+                Ok(Some(block)) => block,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    let error = malformed(self.plan.provider, &error);
+                    return self.translator.fail(error, self.outlet.buf());
+                }
+            };
+            if let Some(frame) = block.frame {
+                self.translator.frame(frame, self.outlet.buf())?;
+            }
+        }
+    }
+
+    /// The body has ended. What stands behind the last blank line counts if it is whole; half an event is none.
+    fn end(&mut self) -> Result<(), Error> {
+        match &mut self.source {
+            Source::Whole(body) => {
+                self.translator.body(body, self.outlet.buf())?;
+            }
+            Source::Events(framer) => {
+                if let Some(Block { frame: Some(frame), .. }) = framer.finish()
+                    && (frame.data.trim_ascii() == b"[DONE]" || scan::validate(frame.data).is_ok())
+                {
+                    self.translator.frame(frame, self.outlet.buf())?;
+                }
+            }
+        }
+        self.translator.end(self.outlet.buf())
+    }
+
+    /// The exchange failed below the format.
+    fn fail(&mut self, error: Error) -> Result<(), Error> {
+        self.translator.fail(error, self.outlet.buf())
+    }
+
+    fn pace(&self) -> Pace {
+        match (self.streams(), self.translator.phase()) {
+            (false, _) => Pace::Whole,
+            (true, Phase::Waiting) => Pace::Held,
+            (true, Phase::Committed | Phase::Over) => Pace::Flowing,
+        }
+    }
+
+    /// Waits for the upstream; keeps the client's connection alive meanwhile. An error is one that the client has not been told of.
+    async fn read(
+        &mut self,
+        x: &mut Exchange<'_>,
+        upstream: &mut Upstream,
+        input: &mut Vec<u8>,
+    ) -> Result<Read, Error> {
+        let silent_at = pace::silent_at(x);
+        let provider = self.plan.provider;
+        // An upstream that never pauses lets no deadline pass.
+        while !self.pace().is_overdue(x, silent_at) {
+            x.client.deadline.set(self.pace().patience(x, silent_at));
+            let how = match x.client.wait(upstream.connection.reader.read(input)).await {
+                Waited::Done(Ok(n)) if n > 0 => return Ok(Read::More),
+                Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Ok(Read::Ended),
+                Waited::Gone => return Ok(Read::ClientGone),
+                Waited::Done(Ok(_)) => Some("closed the connection"),
+                Waited::Done(Err(_)) => Some("broke the connection"),
+                Waited::Expired => None,
+            };
+            if let Some(how) = how {
+                let note = format!("provider `{provider}` {how} before the end of its answer");
+                return self.fail(Error::upstream(Kind::UpstreamTruncated, note)).map(|()| Read::Broken);
+            }
+            let due = match self.pace() {
+                Pace::Held => pace::must_commit(x),
+                Pace::Committed | Pace::Flowing => !self.pace().is_overdue(x, silent_at),
+                Pace::Whole => false,
+            };
+            if due && self.translator.wait(self.outlet.buf()) && self.flush(x).await.is_err() {
+                return Ok(Read::ClientGone);
+            }
+        }
+        let error = match x.core.stopping() {
+            true => Error::stopping(),
+            false => {
+                let note = format!("provider `{provider}` stopped sending; nothing came within the time allowed");
+                Error::upstream(Kind::UpstreamTimeout, note)
+            }
+        };
+        self.fail(error).map(|()| Read::Broken)
+    }
+
+    /// Sends what is ready of a stream.
+    async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
+        let To::Stream(outlet) = &mut self.outlet else { return Ok(()) };
+        let sent = outlet.flush(x).await;
+        sent.map_err(|_| {
+            self.settle(x);
+            End::ClientGone
+        })
+    }
+
+    /// Nothing was sent: a failed attempt.
+    fn failed(&mut self, x: &mut Exchange<'_>, error: Error) -> End {
+        self.settle(x);
+        if error.code == Some(TOO_LARGE) {
+            x.core.metrics.inc(Counter::AnswerOverflow);
+        }
+        End::Failed(Failure::of(error))
+    }
+
+    /// The answer is over, well or not, and all of it is in `out`.
+    async fn finish(mut self, x: &mut Exchange<'_>, upstream: Upstream) -> End {
+        self.settle(x);
+        if self.translator.stopped_early() {
+            x.core.metrics.inc(Counter::EarlyStops);
+        }
+        if let Some(error) = self.translator.failure() {
+            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+            let kind = error.kind;
+            if self.flush(x).await.is_err() {
+                return End::ClientGone;
+            }
+            x.ticket.truncated(kind);
+            // No last chunk: a client that does not read error events sees a broken answer.
+            return End::Answered(Next::Close);
+        }
+        if let Some(captured) = self.translator.captured() {
+            x.core.replay.put(x.core, x.ticket.credential(), captured);
+        }
+        x.ticket.complete(200);
+        let out = match std::mem::replace(&mut self.outlet, To::Whole(Vec::new())) {
+            To::Stream(outlet) => outlet.finish(),
+            To::Whole(body) => self.whole(x, &upstream, &body),
+        };
+        x.ticket.sent(out.len());
+        if x.client.send(out).await.is_err() {
+            return End::ClientGone;
+        }
+        let next = x.next();
+        self.drain(x, upstream).await;
+        End::Answered(next)
+    }
+
+    fn whole(&self, x: &mut Exchange<'_>, upstream: &Upstream, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(body.len() + 1024);
+        let framed = Framed::Length(body.len() as u64);
+        begin(&mut out, x, (200, framed), (&upstream.head, &upstream.bytes), self.plan.pooled, Some(&self.ledger));
+        write::static_header(&mut out, "content-type", "application/json");
+        end_head(&mut out, framed);
+        out.extend_from_slice(body);
+        out
+    }
+
+    /// Reads what is left of the upstream's body behind its end mark. An answer that the gateway ended itself is cancelled instead.
+    async fn drain(mut self, x: &mut Exchange<'_>, mut upstream: Upstream) {
+        if self.translator.stopped_early() {
+            return;
+        }
+        let mut input = Vec::new();
+        x.client.deadline.set(DRAIN);
+        while !self.decoder.is_ended() {
+            input.clear();
+            match x.client.wait(upstream.connection.reader.read(&mut input)).await {
+                Waited::Done(Ok(n)) if n > 0 => {}
+                _ => return,
+            }
+            let mut pos = 0;
+            loop {
+                match self.decoder.next(&input, &mut pos) {
+                    Ok(Step::Data(_)) => {}
+                    Ok(Step::More | Step::End) => break,
+                    Err(_) => return,
+                }
+            }
+        }
+        upstream.settle(x, &self.decoder);
+    }
+
+    /// What the answer told of usage goes to the record.
+    fn settle(&self, x: &mut Exchange<'_>) {
+        if let Some(usage) = self.translator.usage() {
+            x.ticket.edit().tokens = Some(tokens(&usage));
+        }
+        for (_, n) in self.translator.notes() {
+            x.core.metrics.add(Counter::TranslationOddities, u64::from(n));
+        }
+    }
+}
+
+fn open_stream(x: &mut Exchange<'_>, upstream: &Upstream, plan: &Plan<'_>, ledger: &Ledger) -> Outlet {
+    let framed = Framed::unknown(x.terms.version);
+    let mut head = Vec::with_capacity(upstream.bytes.len() + 1024);
+    begin(&mut head, x, (200, framed), (&upstream.head, &upstream.bytes), plan.pooled, Some(ledger));
+    write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
+    write::static_header(&mut head, "cache-control", "no-cache");
+    write::static_header(&mut head, "x-accel-buffering", "no");
+    Outlet::new(head, framed)
+}
+
+/// Marks the error of [`MAX_WHOLE`].
+const TOO_LARGE: &str = "upstream_answer_too_large";
+
+fn malformed(provider: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent a malformed answer")).detail(why)
+}
+
+fn count(x: &Exchange<'_>, translated: &Translated) {
+    let metrics = &x.core.metrics;
+    metrics.inc(Counter::Translated);
+    let sides = (translated.plan.client as usize, translated.plan.provider as usize);
+    for (loss, _) in translated.ledger.losses() {
+        metrics.add_to(Grid::Dropped, loss as usize, sides, 1);
+    }
+    for (repair, n) in translated.ledger.repairs() {
+        metrics.add_to(Grid::Repaired, repair as usize, sides, u64::from(n));
+    }
+}
+
+/// Opens the head of a translated answer: ours, what was lost and mended on the way there, and what of the upstream's holds for any client.
+fn begin(
+    out: &mut Vec<u8>,
+    x: &mut Exchange<'_>,
+    (status, framed): (u16, Framed),
+    (head, bytes): (&ResponseHead, &[u8]),
+    pooled: bool,
+    ledger: Option<&Ledger>,
+) {
+    // The stop may have been called since the request came.
+    x.terms.keep_alive &= framed != Framed::Close && !x.core.shared.draining();
+    reply::begin(out, status, &x.terms, x.ticket.request_id());
+    if let Some(ledger) = ledger {
+        let named =
+            [("x-llm-proxy-dropped", ledger.dropped_header()), ("x-llm-proxy-repaired", ledger.repaired_header())];
+        for (name, value) in named {
+            let _ = value.map(|value| write::header(out, name, value.as_bytes()));
+        }
+    }
+    let limits = !pooled && x.terms.budget.is_none();
+    let mut id = false;
+    for (name, value) in head.fields(bytes) {
+        match headers::to_foreign_client(name) {
+            Fate::Forward => line(out, name, value),
+            Fate::RateLimit if limits => headers::rate_limit(out, x.relay.format, name, value),
+            Fate::UpstreamId if !id => {
+                id = true;
+                line(out, b"x-llm-proxy-upstream-request-id", value);
+            }
+            Fate::RateLimit | Fate::UpstreamId | Fate::Drop => {}
+        }
+    }
+}
+
+/// No provider is left: the client gets the last one's error in its own words.
+pub async fn give_up(x: &mut Exchange<'_>, error: &Error, answer: &Answer) -> Next {
+    let format = x.relay.format;
+    // A provider's own 500 stays one; what is ours says 502.
+    let status = match (answer.head.status, error.kind) {
+        (500, Kind::UpstreamFault) => 500,
+        _ => wire::error::status(format, error.kind),
+    };
+    let mut body = Vec::with_capacity(512);
+    wire::error::body(format, &mut body, error, x.ticket.request_id());
+    let framed = Framed::Length(body.len() as u64);
+    let mut out = Vec::with_capacity(1024 + body.len());
+    begin(&mut out, x, (status, framed), (&answer.head, &answer.bytes), answer.pooled, None);
+    write::static_header(&mut out, "content-type", "application/json");
+    end_head(&mut out, framed);
+    out.extend_from_slice(&body);
+    x.log(error, status);
+    x.ticket.failed(status, error.kind);
+    x.finish(out).await
+}

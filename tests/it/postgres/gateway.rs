@@ -1,0 +1,320 @@
+//! Whole gateways on a database: how changes spread, and what its death costs.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use llm_proxy::config::rows::ProviderRow;
+
+use crate::support::postgres::{Db, Server};
+use crate::support::*;
+
+const ASK: &str = r#"{"model":"m","messages":[]}"#;
+const ANSWER: &str = r#"{"id":"x","choices":[]}"#;
+
+fn answering() -> Fake {
+    Fake::answering(|_| answer::json(200, ANSWER).into())
+}
+
+/// A gateway on `db`; the embedded store beside it stays out of use.
+fn gateway(db: &Db) -> Setup {
+    Setup::new().no_credentials().env("DB_URL", db.url())
+}
+
+fn status(gateway: &Gateway, key: &str) -> u16 {
+    let mut client = gateway.client();
+    client.ask(&post("/v1/chat/completions").key(key).body(ASK));
+    client.response().status
+}
+
+fn health(gateway: &Gateway) -> String {
+    let mut client = gateway.client();
+    client.ask(&get("/health/ready"));
+    let answer = client.response();
+    assert_eq!(answer.status, 200);
+    answer.json()["store"].as_str().unwrap().to_owned()
+}
+
+const ADMIN: &str = "admin-key";
+
+/// Adds a credential through the admin interface; the status.
+fn create(gateway: &Gateway, key: &str) -> (u16, String) {
+    let mut client = gateway.client();
+    client.ask(&post("/admin/v1/credentials").key(ADMIN).body(format!(r#"{{"name":"{key}","key":"{key}"}}"#)));
+    let answer = client.response();
+    (answer.status, answer.text().to_owned())
+}
+
+/// How long until both gateways take `key`, which is written by neither.
+fn spread(gateways: [&Gateway; 2], db: &Db, key: &str) -> Duration {
+    db.store().create_credential(&credential(key)).unwrap();
+    let written = Instant::now();
+    for gateway in gateways {
+        eventually("the new key is taken", || status(gateway, key) == 200);
+    }
+    written.elapsed()
+}
+
+#[test]
+fn a_change_reaches_every_gateway_by_notice_and_without() {
+    let (db, provider) = (Db::new(), answering());
+    db.store().add_provider(&chat(&provider)).unwrap();
+    // By itself, a gateway would look only when this test has failed.
+    let rare = HANG.as_secs() * 10;
+    let (one, two) =
+        (gateway(&db).env("CONFIG_POLL_SECS", rare).start(), gateway(&db).env("CONFIG_POLL_SECS", rare).start());
+    println!(
+        "a change was in force on two gateways {:?} after its commit, by notice",
+        spread([&one, &two], &db, "by-notice")
+    );
+    drop((one, two));
+
+    let (one, two) = (gateway(&db).env("ADMIN_KEY", ADMIN).start(), gateway(&db).env("CONFIG_POLL_SECS", rare).start());
+    assert_eq!(create(&one, "by-admin").0, 201);
+    assert_eq!(status(&one, "by-admin"), 200, "in force before the reply");
+    eventually("the other one takes it too", || status(&two, "by-admin") == 200);
+    drop((one, two));
+
+    db.sql("DROP TRIGGER trg_config_version_notify ON config_version");
+    let (one, two) = (gateway(&db).env("CONFIG_POLL_SECS", 1).start(), gateway(&db).env("CONFIG_POLL_SECS", 1).start());
+    println!("without notices after {:?}, asking each second", spread([&one, &two], &db, "by-asking"));
+    // What is revoked goes the same way.
+    let id = db.store().load().unwrap().credentials[0].id;
+    db.store().revoke_credential(id).unwrap();
+    eventually("the key is refused", || [&one, &two].iter().all(|gateway| status(gateway, "by-notice") == 401));
+}
+
+#[test]
+fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
+    let server = Server::start();
+    let (db, provider) = (Db::on(&server), answering());
+    db.store().add_provider(&chat(&provider)).unwrap();
+    db.store().create_credential(&credential(KEY)).unwrap();
+    let gateway = gateway(&db).env("CONFIG_POLL_SECS", 1).env("ADMIN_KEY", ADMIN).start();
+    assert_eq!((health(&gateway).as_str(), gateway.metric("llm_proxy_store_up")), ("ok", Some(1.0)));
+    let (done, asked, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = gateway.client();
+                while !done.load(Ordering::Relaxed) {
+                    client.ask(&post("/v1/chat/completions").body(ASK));
+                    let answer = client.response();
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    failed.fetch_add(usize::from(answer.status != 200 || answer.text() != ANSWER), Ordering::Relaxed);
+                }
+            });
+        }
+        for round in 0..2 {
+            server.crash();
+            eventually("its absence is noticed", || health(&gateway) == "unavailable");
+            assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
+            let (refused, said) = create(&gateway, "refused");
+            assert!(refused == 503 && said.contains("can't be reached: "), "{refused} {said}");
+            let before = asked.load(Ordering::Relaxed);
+            eventually("requests go on", || asked.load(Ordering::Relaxed) > before + 100);
+            server.resume();
+            // Written before the gateway is back, so that no notice tells of it.
+            let key = format!("while-away-{round}");
+            db.store().create_credential(&credential(&key)).unwrap();
+            eventually("what was missed is read", || status(&gateway, &key) == 200);
+            assert_eq!(health(&gateway), "ok");
+            // And it listens again.
+            let key = format!("after-{round}");
+            db.store().create_credential(&credential(&key)).unwrap();
+            eventually("changes are heard of again", || status(&gateway, &key) == 200);
+            assert_eq!(create(&gateway, &format!("own-{round}")).0, 201);
+            assert_eq!(status(&gateway, &format!("own-{round}")), 200, "in force before the reply");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    println!("{} requests while the database died and came back twice", asked.load(Ordering::Relaxed));
+    assert_eq!(failed.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_gateway_starts_without_the_database_from_its_last_rows() {
+    let server = Server::start();
+    let (db, provider) = (Db::on(&server), answering());
+    db.store().add_provider(&chat(&provider)).unwrap();
+    db.store().create_credential(&credential(KEY)).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("data");
+    let at =
+        |dir: &Path| gateway(&db).env("DATA_DIR", dir.display()).env("SECRET_KEY", "0123456789abcdef0123456789abcdef");
+    let first = at(&dir).start();
+    db.store().create_credential(&credential("second")).unwrap();
+    eventually("the change is in force", || status(&first, "second") == 200);
+    let mut first = first;
+    first.term();
+    first.wait();
+    let copy = std::fs::read_to_string(dir.join("snapshot")).unwrap();
+    assert!(!copy.contains("pk-upstream") && copy.contains("enc:v1:"), "encrypted, since there is a SECRET_KEY");
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(dir.join("snapshot")).unwrap().permissions())
+            & 0o777,
+        0o600
+    );
+
+    server.crash();
+    let gateway = at(&dir).start();
+    assert_eq!(status(&gateway, KEY), 200);
+    assert_eq!(status(&gateway, "second"), 200, "also what was written last");
+    assert_eq!(health(&gateway), "unavailable, serving the copy on disk");
+    assert_eq!(gateway.metric("llm_proxy_config_from_snapshot"), Some(1.0));
+    assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
+    let log = gateway.log().join("\n");
+    assert!(
+        log.contains("starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"),
+        "{log}"
+    );
+    // Without a copy, or with one that is damaged, there is nothing to serve.
+    let ended = at(&data.path().join("other")).try_start().err().unwrap();
+    assert!(
+        ended.said.contains("can't be reached") && ended.said.contains("there is no copy of its rows on this node yet"),
+        "{ended:?}"
+    );
+    std::fs::create_dir(data.path().join("damaged")).unwrap();
+    std::fs::write(data.path().join("damaged/snapshot"), copy.replace("enc:v1:", "enc:v1:0")).unwrap();
+    let ended = at(&data.path().join("damaged")).try_start().err().unwrap();
+    assert!(ended.said.contains("is damaged: its checksum is wrong"), "{ended:?}");
+
+    server.resume();
+    db.store().create_credential(&credential("third")).unwrap();
+    eventually("the database is followed again", || status(&gateway, "third") == 200);
+    assert_eq!(health(&gateway), "ok");
+    assert_eq!(gateway.metric("llm_proxy_config_from_snapshot"), Some(0.0));
+}
+
+#[test]
+fn a_poisoned_row_is_never_an_outage() {
+    let (db, provider) = (Db::new(), answering());
+    db.store().add_provider(&chat(&provider)).unwrap();
+    db.store().create_credential(&credential(KEY)).unwrap();
+    let gemini = ProviderRow {
+        model_mapping: r#"{"g":"g"}"#.into(),
+        ..support_provider("gemini", "gemini", &provider.url("/v1"))
+    };
+    db.store().add_provider(&gemini).unwrap();
+    let scripted = ProviderRow {
+        model_mapping: r#"{"s":"s"}"#.into(),
+        lua_script: Some("function on_request(ctx) end".into()),
+        ..support_provider("scripted", "openai", &provider.url("/v1"))
+    };
+    db.store().add_provider(&scripted).unwrap();
+    db.sql(
+        "INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping, weight, provider_params) VALUES
+         ('bad-base', 'openai', 'no address', 'k', '{}', 1, '{}'),
+         ('bad-mapping', 'openai', 'http://127.0.0.1:1', 'k', '{\"re:(\": 7}', -3, '{}'),
+         ('bad-params', 'openai', 'http://127.0.0.1:1', 'k', '{}', 1, '[]'),
+         ('bad-key', 'openai', 'http://127.0.0.1:1', E'line\\nbreak', '{}', 1, '{}');
+         INSERT INTO credentials (credential_key, name, allowed_models, rate_limit) VALUES
+         ('not a hash', 'bad-hash', '[]', NULL), (repeat('ab', 32), 'bad-limit', '[]', -1), (repeat('cd', 32), 'bad-list', '{}', NULL)",
+    );
+    let gateway = gateway(&db).start();
+    for _ in 0..5 {
+        assert_eq!(status(&gateway, KEY), 200);
+    }
+    let log = gateway.log().join("\n");
+    for problem in [
+        "provider gemini: type `gemini` is not served by this version",
+        "provider scripted: lua_script is not served by this version",
+        "provider bad-base: api_base",
+        "provider bad-params: provider_params is not a JSON object",
+        "provider bad-key: api_key holds a character",
+        "credential bad-hash: credential_key is not a SHA-256",
+        "credential bad-limit: rate_limit -1",
+    ] {
+        assert!(log.contains(problem), "{problem}: {log}");
+    }
+    // Never sent in a format that they do not speak.
+    let asked = provider.requests().len();
+    for model in ["g", "s"] {
+        let mut client = gateway.client();
+        client.ask(&post("/v1/chat/completions").body(format!(r#"{{"model":"{model}","messages":[]}}"#)));
+        client.response();
+    }
+    let of_the_rest = provider
+        .requests()
+        .iter()
+        .skip(asked)
+        .all(|request| request.header("authorization") == Some("Bearer pk-upstream"));
+    assert!(of_the_rest);
+    // A row that turns bad while it serves takes nothing else with it, and is mended by mending it.
+    db.sql("UPDATE providers SET api_base = 'nonsense' WHERE provider_key = 'chat'");
+    eventually("the row is out", || status(&gateway, KEY) != 200);
+    db.sql(&format!("UPDATE providers SET api_base = '{}' WHERE provider_key = 'chat'", provider.url("/v1")));
+    eventually("the row is back", || status(&gateway, KEY) == 200);
+}
+
+#[test]
+fn a_hundred_thousand_credentials_and_a_thousand_providers() {
+    let (db, provider) = (Db::new(), answering());
+    let store = db.store();
+    store.add_provider(&chat(&provider)).unwrap();
+    db.sql(
+        "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit)
+         SELECT encode(sha256(('key-' || n)::bytea), 'hex'), 'team-' || n, '[\"m\", \"gpt-*\"]', 1000 FROM generate_series(1, 100000) n;
+         INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping)
+         SELECT 'p' || n, 'openai', 'http://127.0.0.1:1/v1', 'k', '{\"x\": \"y\"}' FROM generate_series(1, 1000) n",
+    );
+    let started = Instant::now();
+    let gateway = gateway(&db).env("CONFIG_POLL_SECS", HANG.as_secs() * 10).start();
+    println!("serving {:?} after the start", started.elapsed());
+    for key in ["key-1", "key-50000", "key-100000"] {
+        assert_eq!(status(&gateway, key), 200, "{key}");
+    }
+    for n in 0..5 {
+        let key = format!("one-more-{n}");
+        store.create_credential(&credential(&key)).unwrap();
+        let written = Instant::now();
+        eventually("one more key is taken", || status(&gateway, &key) == 200);
+        println!("a change of one row was in force after {:?}", written.elapsed());
+    }
+    db.sql(&format!("DELETE FROM credentials WHERE name = 'team-{}'", 50_000));
+    eventually("one less", || status(&gateway, "key-50000") == 401);
+    // Only what changed was read: what did not keeps its place, and its bucket.
+    let log = gateway.log().join("\n");
+    assert!(log.contains("100005 credentials (+1 -0 ~0)") && log.contains("100004 credentials (+0 -1 ~0)"), "{log}");
+}
+
+#[test]
+fn commands_work_on_the_database() {
+    let (db, provider) = (Db::new(), answering());
+    let ok = |args: &[&str]| {
+        let output = db.cli(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
+        (String::from_utf8(output.stdout).unwrap(), said)
+    };
+    let fails = |args: &[&str], message: &str| {
+        let output = db.cli(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(message), "{args:?}: {said}");
+    };
+    assert_eq!(ok(&["migrate", "version"]).0, "0\n");
+    assert!(ok(&["migrate", "status"]).0.contains("2        own      pending"));
+    let refused = gateway(&db).env("MIGRATE_ON_START", "false").try_start().err().unwrap();
+    assert!(refused.said.contains("lacks the migrations 1 (initial), 2 (own)"), "{refused:?}");
+    assert_eq!(ok(&["migrate", "up", "--to", "1"]).0, "applied: 1; the schema is at version 1\n");
+    assert_eq!(ok(&["migrate", "up"]).0, "applied: 2; the schema is at version 2\n");
+    assert_eq!(ok(&["migrate", "up"]).0, "nothing to do, the schema is at version 2\n");
+
+    ok(&["provider", "add", "--key", "chat", "--base", &provider.url("/v1"), "--api-key", "pk-upstream"]);
+    let key = ok(&["key", "create", "--name", "team"]).0;
+    let gateway = gateway(&db).env("MIGRATE_ON_START", "false").start();
+    assert_eq!(status(&gateway, key.trim()), 200);
+    assert!(ok(&["key", "list"]).0.contains("team"));
+    ok(&["key", "revoke", "team"]);
+    eventually("the key is revoked", || status(&gateway, key.trim()) == 401);
+    drop(gateway);
+
+    fails(&["migrate", "down"], "loses the data in it; make a backup, then say it again with --yes");
+    assert_eq!(ok(&["migrate", "down", "--yes"]).0, "taken back: 2; the schema is at version 1\n");
+    assert_eq!(ok(&["migrate", "down", "--to", "0", "--yes"]).0, "taken back: 1; the schema is at version 0\n");
+    assert_eq!(db.sql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), ["0"]);
+}
+
+fn support_provider(name: &str, kind: &str, base: &str) -> ProviderRow {
+    crate::support::provider(name, kind, base)
+}
