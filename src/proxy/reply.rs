@@ -116,7 +116,9 @@ pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) 
     wire::error::body(terms.format, &mut body, error, request_id);
     begin(out, status, terms, request_id);
     write::static_header(out, "content-type", "application/json");
-    if let Some(seconds) = error.retry_after {
+    // Who is told to come back is told when, be it a guess.
+    let passes = matches!(error.kind, Kind::RateLimit | Kind::Overloaded | Kind::NoUpstream);
+    if let Some(seconds) = error.retry_after.or(passes.then_some(1)) {
         let _ = write::header(out, "retry-after", itoa::Buffer::new().format(seconds).as_bytes());
         // Not a standard, and read first by the SDKs of both vendors.
         if let Some(ms) = terms.budget.and_then(|budget| budget.retry_ms) {
