@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0 | [`error`], [`json`], [`limit`] |
 //! | 1 | [`sse`]; [`tls`] (settings for connections of both sides) |
-//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`control`] (what threads share) |
+//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`tokens`] (a guess); [`control`] (what threads share) |
 //! | 3 | [`route`] (which provider) |
 //! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
 //! | 5 | [`proxy`] (one request, told in order) |
@@ -28,5 +28,6 @@ pub mod record;
 pub mod route;
 pub mod sse;
 pub mod tls;
+pub mod tokens;
 pub mod wire;
 pub mod worker;

@@ -1,10 +1,11 @@
-//! The one thread that may wait. It follows the store, resolves names, fetches model lists, empties the record rings and watches the
+//! The one thread that may wait. It follows the store, resolves names, fetches model lists, leases shared limits, empties the record rings and watches the
 //! certificate; nothing of it is on the path of a request. One loop, one `select!`, one `match`: what it waits for is an [`Event`], and
 //! each part of it takes its own.
 
 mod access;
 pub mod admin;
 mod http;
+mod leases;
 mod models;
 pub mod records;
 pub mod remote;
@@ -116,6 +117,7 @@ struct Parts {
     sync: sync::Sync,
     names: resolve::Names,
     models: models::Models,
+    leases: leases::Leases,
     admin: admin::Admin,
     drain: records::Drain,
     /// `None` for a plain listener.
@@ -132,6 +134,7 @@ enum Event {
     Late,
     Names(resolve::Step),
     Models(models::Step),
+    Leases(leases::Step),
     Admin(admin::Step),
     /// Time to empty the rings.
     Empty,
@@ -160,6 +163,7 @@ impl Parts {
             names: resolve::Names::new(shared.clone()),
             models: models::Models::new(shared.clone(), client.clone()),
             admin: admin::Admin::new(shared.clone(), store, current, environment, client),
+            leases: leases::Leases::new(shared.clone())?,
             drain: records::Drain::new(shared.clone(), sinks),
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
@@ -171,6 +175,7 @@ impl Parts {
         loop {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);
+                self.leases.adopt(&snapshot);
                 // Nobody listens but for the first.
                 let _ = ready.try_send(Ok(()));
             }
@@ -180,6 +185,7 @@ impl Parts {
                 Event::Late => {}
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
+                Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
                 Event::Empty => self.drain.run(),
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
@@ -197,6 +203,7 @@ impl Parts {
             () = until(late) => Event::Late,
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
+            step = self.leases.next() => Event::Leases(step),
             step = self.admin.next() => Event::Admin(step),
             _ = self.empty.tick() => Event::Empty,
             _ = self.files.tick() => Event::Files,

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::limit::Bucket;
+use crate::limit::Limits;
 use crate::wire::Format;
 use crate::wire::caps::Overrides;
 use crate::wire::plan::Policy;
@@ -116,12 +116,8 @@ pub struct Credential {
     pub hash: KeyHash,
     /// What it may ask for.
     pub allowed: super::models::Allowed,
-    /// Shared by all cores and kept over reloads that do not change its limit. `None` is unlimited.
-    pub bucket: Option<Arc<Bucket>>,
-    /// `None` is unlimited, 0 blocks all.
-    pub tokens_per_minute: Option<u32>,
-    /// `None` is unlimited, 0 blocks all.
-    pub max_concurrency: Option<u32>,
+    /// Shared by all cores, and kept over reloads that do not change them.
+    pub limits: Limits,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
     pub previous: Option<Previous>,

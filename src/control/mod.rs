@@ -39,6 +39,8 @@ pub struct Shared {
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
     pub shards: Vec<Arc<Shard>>,
+    /// Of the background thread.
+    pub background: Arc<Shard>,
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
     /// Reasoning that cores tell one another of.
@@ -68,6 +70,7 @@ impl Shared {
             store: store::Watch::default(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
+            background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new()).collect(),
             replay: replay::Post::new(workers),
             origin: Instant::now(),

@@ -25,7 +25,9 @@ counters! {
     Requests            "llm_proxy_http_requests_total" "Request heads read, whatever came of them.";
     BadRequests         "llm_proxy_bad_requests_total" "Requests refused for their HTTP or JSON.";
     AuthFailures        "llm_proxy_auth_failures_total" "Requests without a valid credential.";
-    RateLimited         "llm_proxy_rate_limited_total" "Requests refused by a credential's bucket.";
+    RateLimited         "llm_proxy_rate_limited_total" "Requests refused by a limit of their credential.";
+    LimitLeases         "llm_proxy_limit_leases_total" "Slices of limits that were renewed at the store of LIMITS_URL.";
+    LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the store of LIMITS_URL could not be asked, so that each node kept its limits for itself.";
     ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client closed before the end of the answer.";
     Attempts            "llm_proxy_attempts_total" "Tries at an upstream.";
     AttemptsFailed      "llm_proxy_attempts_failed_total" "Tries that failed before anything was sent to the client.";

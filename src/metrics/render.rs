@@ -20,12 +20,12 @@ pub struct Process<'a> {
     pub from_snapshot: bool,
 }
 
-pub fn text(shards: &[Arc<Shard>], process: &Process<'_>, words: &Words<'_>) -> String {
+pub fn text(shards: &[Arc<Shard>], background: &Shard, process: &Process<'_>, words: &Words<'_>) -> String {
     let mut out = String::with_capacity(4096);
     // Writing to a String does not fail.
     for counter in Counter::ALL {
         let (name, help) = counter.describe();
-        let sum: u64 = shards.iter().map(|shard| shard.get(*counter)).sum();
+        let sum = shards.iter().map(|shard| shard.get(*counter)).sum::<u64>() + background.get(*counter);
         let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {sum}\n");
     }
     for grid in Grid::ALL {

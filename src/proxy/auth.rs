@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 use super::core::{Core, unix_us};
 use crate::config::snapshot::{Credential, KeyHash, Snapshot};
 use crate::error::{Error, Kind};
-use crate::limit::Verdict;
+use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
 
 /// The credential of a request; `None` is an anonymous one, where those are allowed.
 pub type Caller = Option<Arc<Credential>>;
@@ -94,40 +94,106 @@ fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     text
 }
 
-/// The state of a caller's request bucket after one request was taken from it.
+/// What is left of a caller's limits after its request was looked at, for the headers of the answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    pub limit: u32,
-    pub remaining: u32,
-    pub reset_ms: u64,
+    pub requests: Option<Level>,
+    pub tokens: Option<Level>,
+    /// For a request that was refused: milliseconds until it may pass. `None` where that can't be told.
+    pub retry_ms: Option<u64>,
 }
 
-/// Takes one request from the caller's bucket. `Ok(None)` when there is no limit.
-pub fn admit(core: &Core, caller: &Caller) -> Result<Option<Budget>, (Error, Budget)> {
-    let Some(credential) = caller else { return Ok(None) };
-    let Some(bucket) = &credential.bucket else { return Ok(None) };
+/// Takes what a request needs from the caller's limits. `Ok(None)` when there are none.
+///
+/// The clock is read once here, so that all limits speak of the same moment.
+pub fn admit(
+    core: &Core,
+    caller: &Caller,
+    need: impl FnOnce() -> Need,
+) -> Result<Option<(Hold, Budget)>, (Error, Budget)> {
+    let Some(credential) = caller.as_ref().filter(|credential| !credential.limits.is_none()) else { return Ok(None) };
+    let limits = &credential.limits;
+    // An estimate costs a walk over the body.
+    let need = if limits.tokens.is_some() { need() } else { Need::default() };
     let now = core.now_ns();
-    let verdict = bucket.take(now);
-    let mut budget = Budget { limit: bucket.burst(), remaining: 0, reset_ms: bucket.reset_ms(now) };
-    match verdict {
-        Verdict::Admitted { remaining } => {
-            budget.remaining = remaining;
-            Ok(Some(budget))
+    let admitted = limits.admit(now, need);
+    let level = |bucket: &Option<Arc<Bucket>>| bucket.as_ref().map(|bucket| bucket.level(now));
+    let mut budget = Budget { requests: level(&limits.requests), tokens: level(&limits.tokens), retry_ms: None };
+    match admitted {
+        Ok(hold) => Ok(Some((hold, budget))),
+        Err(refusal) => {
+            budget.retry_ms = retry_ms(refusal);
+            Err((refused(credential, refusal, budget.retry_ms), budget))
         }
-        Verdict::Refused { retry_ms } => {
-            let seconds = retry_ms.map_or(60, |ms| ms.div_ceil(1000).max(1));
-            let note = match retry_ms {
-                None => format!("credential `{}` is blocked: its rate limit is 0", credential.name),
-                Some(ms) => format!(
-                    "rate limit of credential `{}` reached: {} requests per second; try again in {:.3} s",
-                    credential.name,
-                    bucket.rate(),
-                    ms as f64 / 1000.0
-                ),
-            };
-            let error = Error::client(Kind::RateLimit, note).retry_after(u32::try_from(seconds).unwrap_or(60));
-            Err((error, budget))
+    }
+}
+
+/// The wait that is told where none can be known: until an operator changes the limit.
+const BLOCKED_SECONDS: u32 = 60;
+
+/// How soon a client may ask again when too many of its requests run: none says when it will end.
+const AT_ONCE_MS: u64 = 1000;
+
+fn retry_ms(refusal: Refusal) -> Option<u64> {
+    match refusal {
+        Refusal::Requests(Refused::For { ms }) | Refusal::Tokens { refused: Refused::For { ms }, .. } => Some(ms),
+        Refusal::AtOnce { most } if most > 0 => Some(AT_ONCE_MS),
+        _ => None,
+    }
+}
+
+fn refused(credential: &Credential, refusal: Refusal, retry_ms: Option<u64>) -> Error {
+    let name = &credential.name;
+    let rate = |bucket: &Option<Arc<Bucket>>| bucket.as_ref().map_or(0, |bucket| bucket.rate());
+    let again = retry_ms.map(|ms| format!("; try again in {}", Wait(ms))).unwrap_or_default();
+    let note = match refusal {
+        Refusal::Requests(Refused::Never) => format!("credential `{name}` is blocked: its rate limit is 0"),
+        Refusal::Tokens { refused: Refused::Never, .. } => {
+            format!("credential `{name}` is blocked: its limit of tokens per minute is 0")
         }
+        Refusal::AtOnce { most: 0 } => format!("credential `{name}` is blocked: its limit of requests at once is 0"),
+        Refusal::Requests(_) => {
+            let rate = rate(&credential.limits.requests);
+            format!("rate limit of credential `{name}` reached: {rate} requests per second{again}")
+        }
+        Refusal::Tokens { wanted, .. } => {
+            let rate = rate(&credential.limits.tokens);
+            format!(
+                "token limit of credential `{name}` reached: {rate} tokens per minute, and this request may use \
+                 {wanted}{again}"
+            )
+        }
+        Refusal::Prompt { estimate } => {
+            let rate = rate(&credential.limits.tokens);
+            format!(
+                "the request has about {estimate} tokens, and credential `{name}` may use {rate} per minute; shorten it"
+            )
+        }
+        Refusal::AtOnce { most } => {
+            format!("credential `{name}` has {most} requests in progress, which is its limit; try again when one ends")
+        }
+    };
+    let seconds = retry_ms.map_or(BLOCKED_SECONDS, |ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX).max(1));
+    Error::client(Kind::RateLimit, note).retry_after(seconds)
+}
+
+/// A wait as OpenAI writes it in its headers: `20ms`, `1.5s`, `6m0s`.
+pub struct Wait(pub u64);
+
+impl std::fmt::Display for Wait {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (ms, seconds) = (self.0 % 1000, self.0 / 1000);
+        if seconds == 0 {
+            return write!(f, "{ms}ms");
+        }
+        if seconds >= 60 {
+            write!(f, "{}m", seconds / 60)?;
+        }
+        write!(f, "{}", seconds % 60)?;
+        if ms > 0 {
+            write!(f, "{}", format!(".{ms:03}").trim_end_matches('0'))?;
+        }
+        f.write_str("s")
     }
 }
 
@@ -149,5 +215,14 @@ mod tests {
         assert_eq!(found(&[("x-api-key", "k2"), ("authorization", "Bearer k1")]), Some("k2"));
         assert_eq!(found(&[("api-key", "k3")]), Some("k3"));
         assert_eq!(found(&[]), None);
+    }
+
+    #[test]
+    fn waits() {
+        let rows = [(0, "0ms"), (20, "20ms"), (1000, "1s"), (1500, "1.5s"), (59_999, "59.999s"), (360_000, "6m0s")];
+        for (ms, text) in rows {
+            assert_eq!(Wait(ms).to_string(), text);
+        }
+        assert_eq!(Wait(3_661_050).to_string(), "61m1.05s");
     }
 }

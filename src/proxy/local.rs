@@ -149,7 +149,7 @@ async fn metrics(
     let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
     let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
     let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
-    let text = render::text(&core.shared.shards, &process, &words);
+    let text = render::text(&core.shared.shards, &core.shared.background, &process, &words);
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + text.len());
     let content_type = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
 
-use super::auth::Budget;
+use super::auth::{Budget, Wait};
 use super::clock;
 use crate::error::{Error, Kind};
 use crate::net::http::{Version, write};
@@ -20,6 +20,7 @@ pub struct Terms {
     pub head_only: bool,
     /// The client is a page in a browser: it sent `origin`.
     pub cors: bool,
+    /// The caller's own limits. Where there are any, a provider's say nothing to it.
     pub budget: Option<Budget>,
 }
 
@@ -46,22 +47,29 @@ pub fn begin(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str) {
     }
 }
 
-/// The caller's own limit, in the names that its SDK reads.
+/// What is left of the caller's own limits, in the names that its SDK reads.
+///
+/// OpenAI: API reference, "Rate limits", "in headers", where a reset is a wait; Anthropic: "Rate limits", "response headers", where it is a
+/// moment. Both as of 2026-08.
 fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
-    let mut number = |name: &str, n: u64| {
-        let _ = write::header(out, name, itoa::Buffer::new().format(n).as_bytes());
-    };
-    let (limit, remaining) = (u64::from(budget.limit), u64::from(budget.remaining));
-    if format == Format::Messages {
-        number("anthropic-ratelimit-requests-limit", limit);
-        number("anthropic-ratelimit-requests-remaining", remaining);
-        let reset = SystemTime::now() + Duration::from_millis(budget.reset_ms);
-        let _ = write::header(out, "anthropic-ratelimit-requests-reset", clock::rfc3339(reset).as_bytes());
-    } else {
-        number("x-ratelimit-limit-requests", limit);
-        number("x-ratelimit-remaining-requests", remaining);
-        let reset = format!("{}ms", budget.reset_ms);
-        let _ = write::header(out, "x-ratelimit-reset-requests", reset.as_bytes());
+    for (what, level) in [("requests", budget.requests), ("tokens", budget.tokens)] {
+        let Some(level) = level else { continue };
+        let mut field = |name: &str, value: &str| {
+            let name = match format {
+                Format::Messages => format!("anthropic-ratelimit-{what}-{name}"),
+                Format::Chat | Format::Responses => format!("x-ratelimit-{name}-{what}"),
+            };
+            let _ = write::header(out, &name, value.as_bytes());
+        };
+        field("limit", itoa::Buffer::new().format(level.limit));
+        field("remaining", itoa::Buffer::new().format(level.left));
+        match format {
+            // A moment in whole seconds: one that has not come yet is rounded up.
+            Format::Messages => {
+                field("reset", &clock::rfc3339(SystemTime::now() + Duration::from_millis(level.reset_ms + 999)));
+            }
+            Format::Chat | Format::Responses => field("reset", &Wait(level.reset_ms).to_string()),
+        }
     }
 }
 
@@ -108,8 +116,14 @@ pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) 
     wire::error::body(terms.format, &mut body, error, request_id);
     begin(out, status, terms, request_id);
     write::static_header(out, "content-type", "application/json");
-    if let Some(seconds) = error.retry_after {
+    // Who is told to come back is told when, be it a guess.
+    let passes = matches!(error.kind, Kind::RateLimit | Kind::Overloaded | Kind::NoUpstream);
+    if let Some(seconds) = error.retry_after.or(passes.then_some(1)) {
         let _ = write::header(out, "retry-after", itoa::Buffer::new().format(seconds).as_bytes());
+        // Not a standard, and read first by the SDKs of both vendors.
+        if let Some(ms) = terms.budget.and_then(|budget| budget.retry_ms) {
+            let _ = write::header(out, "retry-after-ms", itoa::Buffer::new().format(ms).as_bytes());
+        }
     }
     if let Some(methods) = error.allow {
         write::static_header(out, "allow", methods.allow());

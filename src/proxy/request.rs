@@ -20,6 +20,7 @@ use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
 use crate::record::entry::Short;
 use crate::route::pick::Candidates;
+use crate::tokens;
 use crate::wire::peek::{self, Peek};
 
 /// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated in errors; those in use are far shorter.
@@ -187,16 +188,22 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
 /// Everything that is decided before a provider is asked: what the body wants, whether the caller may have it, who serves it.
 fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candidates>, Error> {
-    let found = look(x)?;
-    x.stream = found.stream;
-    x.model = found.model;
-    x.wants = found.wants;
+    let Found { model, stream, wants, max_output } = look(x)?;
+    x.stream = stream;
+    x.model = model;
+    x.wants = wants;
     x.ticket.edit().model = Short::new(&x.model.asked);
     x.ticket.edit().stream = x.stream;
     auth::allow_model(caller, &x.model.stripped)?;
     if x.relay.operation != Operation::Count {
-        match auth::admit(x.core, caller) {
-            Ok(budget) => x.terms.budget = budget,
+        let generates = x.relay.operation == Operation::Generate;
+        let need = || tokens::estimate(&tokens::Request { body: x.body(), max_output, generates });
+        match auth::admit(x.core, caller, need) {
+            Ok(None) => {}
+            Ok(Some((hold, budget))) => {
+                x.ticket.hold(hold);
+                x.terms.budget = Some(budget);
+            }
             Err((error, budget)) => {
                 x.core.metrics.inc(Counter::RateLimited);
                 x.terms.budget = Some(budget);
@@ -215,6 +222,7 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
 struct Found {
     model: Model,
     stream: bool,
+    max_output: Option<u64>,
     wants: Wants,
 }
 
@@ -235,7 +243,8 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
     }
     let stripped = strip(x.core, &asked).to_string();
     let wants = Wants { include_usage: peeked.include_usage, stream_options: peeked.stream_options.map(|(_, at)| at) };
-    Ok(Found { model: Model { asked, stripped, value: peeked.model_at }, stream: peeked.stream, wants })
+    let model = Model { asked, stripped, value: peeked.model_at };
+    Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, wants })
 }
 
 /// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["error", "json", "limit", "wire::Format", "wire::caps", "wire::plan", "wire::quirks"]),
     ("metrics", &["error"]),
     ("record", &["error", "wire::Format"]),
+    ("tokens", &["limit"]),
     ("control", &["config", "error", "json", "metrics", "record", "wire::replay"]),
     (
         "route",
@@ -40,12 +41,13 @@ const LAYERS: &[(&str, &[&str])] = &[
             "record",
             "route",
             "sse",
+            "tokens",
             "wire",
         ],
     ),
     ("worker", &["config::boot", "control", "error", "metrics", "net", "proxy", "record::ring", "tls"]),
     ("mock", &["error", "json", "net", "sse", "tls", "wire"]),
-    ("background", &["config", "control", "error", "json", "metrics", "record", "tls", "wire"]),
+    ("background", &["config", "control", "error", "json", "limit", "metrics", "record", "tls", "wire"]),
     (
         "cli",
         &[
@@ -81,6 +83,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["background/store"]),
     ("tokio_rustls", &["background/store"]),
     ("saphyr_parser", &["config/file"]),
+    ("redis", &["background/leases"]),
     ("monoio", &["net", "proxy", "worker", "mock"]),
     ("io_uring", &["net"]),
     ("rustls", &["tls", "control", "net", "proxy", "worker", "background", "mock"]),

@@ -16,6 +16,7 @@ mod hostile;
 mod http_codec;
 mod laws;
 mod layering;
+mod limits;
 mod matrix;
 mod mock;
 mod postgres;

@@ -85,6 +85,8 @@ pub struct Boot {
     pub max_connections: usize,
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
+    /// Where nodes share their limits; may hold a password.
+    pub limits_url: Option<Secret>,
     pub strict_translation: bool,
     /// 0 remembers nothing.
     pub replay_cache_bytes: usize,
@@ -128,6 +130,7 @@ impl Default for Boot {
             max_head_bytes: 64 << 10,
             max_connections: 65_536,
             max_attempts: 3,
+            limits_url: None,
             strict_translation: false,
             replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,

@@ -46,7 +46,7 @@ variables! {
     "WORKERS" "0" "worker threads; 0 is one per available core" => workers |text| number(text, 0, 1024);
     "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver driver;
     "DATA_DIR" "./data" "directory of the embedded store, or of the last good copy of the database" => data_dir path;
-    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST/NAME" secret => db_url |text| DbUrl::parse(text).map(Some);
+    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE" secret => db_url |text| DbUrl::parse(text).map(Some);
     "MIGRATE_ON_START" "true" "bring the tables of that database up to date when the server starts" => migrate_on_start switch;
     "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll seconds;
     "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file |text| path(text).map(Some);
@@ -78,6 +78,7 @@ variables! {
     "STRICT_TRANSLATION" "false" "answer 400 where a request cannot be translated without a loss, instead of naming the loss in a header" => strict_translation switch;
     "REPLAY_CACHE_BYTES" "67108864" "sealed reasoning remembered for Chat clients that do not send it back; 0 is none" => replay_cache_bytes |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts |text| number(text, 1, 100);
+    "LIMITS_URL" "" "redis:// or rediss:// URL of a Redis or Valkey in which nodes share their limits" secret => limits_url |text| store_url(text).map(Some);
 }
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
@@ -203,6 +204,11 @@ fn header_key(text: &str) -> Result<super::Secret, String> {
     // It arrives in a header, so nothing else could ever match.
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.into()) } else { Err("visible ASCII characters without spaces".to_owned()) }
+}
+
+fn store_url(text: &str) -> Result<super::Secret, String> {
+    let known = ["redis://", "rediss://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+    if known { Ok(text.into()) } else { Err("a URL such as redis://host:6379".to_owned()) }
 }
 
 fn secret(text: &str) -> Result<super::Secret, String> {

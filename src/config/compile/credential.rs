@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::models::Allowed;
 use crate::config::rows::CredentialRow;
 use crate::config::snapshot::{Credential, KeyHash, Previous, Snapshot};
-use crate::limit::Bucket;
+use crate::limit::{Limits, Settings};
 
 /// The credentials of the snapshot before this one that no row has passed yet, in the order of ids.
 ///
@@ -43,37 +43,23 @@ pub(super) fn compile(
     if row.rate_limit.is_none() && row.burst.is_some() {
         problems.push("burst means nothing without rate_limit; the credential has no limit".to_owned());
     }
-    let (hash, limit, tokens_per_minute, max_concurrency) = (hash?, limit?, tokens_per_minute?, max_concurrency?);
+    let hash = hash?;
+    let settings = Settings { requests: limit?, tokens: tokens_per_minute?, at_once: max_concurrency? };
     let known = before.find(row.id);
     if let Some(known) = known
         && known.hash == hash
         && *known.name == *row.name
         && known.allowed == *allowed
         && known.expires_at == row.expires_at
-        && known.tokens_per_minute == tokens_per_minute
-        && known.max_concurrency == max_concurrency
         && known.previous == previous
-        && limit_of(known) == limit
+        && known.limits.settings() == settings
     {
         return Some(known.clone());
     }
-    let bucket = match known {
-        Some(known) if limit_of(known) == limit => known.bucket.clone(),
-        _ => limit.map(|(rate, burst)| Arc::new(Bucket::new(rate, burst))),
-    };
+    let limits = Limits::new(settings, known.map(|known| &known.limits));
     let (name, allowed) = (row.name.as_str().into(), allowed.clone());
     let expires_at = row.expires_at;
-    Some(Arc::new(Credential {
-        id: row.id,
-        name,
-        hash,
-        allowed,
-        bucket,
-        tokens_per_minute,
-        max_concurrency,
-        expires_at,
-        previous,
-    }))
+    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous }))
 }
 
 /// The key before the last rotation. One that can't be read is as good as past: the new key is not refused for it.
@@ -86,10 +72,6 @@ fn previous(row: &CredentialRow, problems: &mut Vec<String>) -> Option<Previous>
             None
         }
     }
-}
-
-fn limit_of(credential: &Credential) -> Option<(u32, u32)> {
-    credential.bucket.as_deref().map(|bucket| (bucket.rate(), bucket.burst()))
 }
 
 fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {

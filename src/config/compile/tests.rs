@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::super::rows::{CredentialRow, ProviderRow};
 use super::super::snapshot::Credential;
 use super::*;
-use crate::limit::{Bucket, Verdict};
+use crate::limit::Bucket;
 use crate::wire::Format;
 
 fn provider(id: i64) -> ProviderRow {
@@ -217,9 +217,13 @@ fn limits() {
     ];
     for (rate_limit, burst, expected) in rows {
         let (found, problems) = one_credential(CredentialRow { rate_limit, burst, ..credential(1) });
-        let bucket = found.unwrap().bucket.clone();
-        assert_eq!(bucket.map(|b| (b.rate(), b.burst())), expected);
+        assert_eq!(found.unwrap().limits.settings().requests, expected);
         assert_eq!(problems, [""; 0]);
+    }
+    for (tokens_per_minute, max_concurrency) in [(None, Some(0)), (Some(0), None), (Some(1000), Some(3))] {
+        let row = CredentialRow { tokens_per_minute, max_concurrency, ..credential(1) };
+        let found = one_credential(row).0.unwrap().limits.settings();
+        assert_eq!((found.tokens.map(i64::from), found.at_once.map(i64::from)), (tokens_per_minute, max_concurrency));
     }
 }
 
@@ -229,7 +233,7 @@ fn a_bucket_outlives_a_reload_that_does_not_change_its_limit() {
     let (before, _) =
         run(&rows(vec![], vec![limited(1, 5, None), limited(2, 5, None), limited(3, 5, None), credential(4)]));
     let bucket = |snapshot: &Snapshot, id| -> Option<Arc<Bucket>> {
-        snapshot.credentials.values().find(|c| c.id == id).and_then(|c| c.bucket.clone())
+        snapshot.credentials.values().find(|c| c.id == id).and_then(|c| c.limits.requests.clone())
     };
     // 1: only its name, key and list change; 2: another rate; 3: another burst; 4: a limit where there was none.
     let rotated = CredentialRow {
@@ -246,7 +250,8 @@ fn a_bucket_outlives_a_reload_that_does_not_change_its_limit() {
     let (again, _) = compile(&rows(vec![], vec![limited(2, 5, None)]), Some(&before), &env);
     let hash = again.credentials.keys().next().unwrap();
     assert!(Arc::ptr_eq(&again.credentials[hash], &before.credentials[hash]), "nothing changed in this one");
-    assert_eq!(bucket(&after, 1).unwrap().take(1), Verdict::Admitted { remaining: 4 });
+    let kept = bucket(&after, 1).unwrap();
+    assert!(kept.take(1, 1).is_ok() && kept.level(1).left == 4);
 }
 
 /// Everything that a snapshot holds, by the row it came from.
@@ -257,7 +262,7 @@ fn parts(snapshot: &Snapshot, without: i64) -> Vec<String> {
     // A set prints in any order, so the list stands for it.
     let credentials = credentials.into_iter().map(|c| {
         let allowed: Vec<_> = c.allowed.entries().collect();
-        format!("{} {} {:?} {allowed:?} {:?} {:?}", c.id, c.name, c.hash, c.bucket, c.expires_at)
+        format!("{} {} {:?} {allowed:?} {:?} {:?}", c.id, c.name, c.hash, c.limits, c.expires_at)
     });
     providers.chain(credentials).collect()
 }

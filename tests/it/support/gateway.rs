@@ -75,6 +75,7 @@ pub struct Setup {
     env: Vec<(String, String)>,
     addr: Option<SocketAddr>,
     wrapper: Vec<String>,
+    workers: Option<usize>,
 }
 
 impl Setup {
@@ -109,6 +110,12 @@ impl Setup {
         self
     }
 
+    /// How many workers it has, if not one.
+    pub fn workers(mut self, workers: usize) -> Setup {
+        self.workers = Some(workers);
+        self
+    }
+
     /// Starts it through a program that ends by executing the rest of its arguments.
     pub fn through(mut self, wrapper: &[&str]) -> Setup {
         self.wrapper = wrapper.iter().copied().map(str::to_owned).collect();
@@ -131,7 +138,7 @@ impl Setup {
             store.create_credential(&row).unwrap();
         }
         let addr = self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-        Gateway::spawn(dir, addr, &self.wrapper, &self.env)
+        Gateway::spawn(dir, addr, &self.wrapper, &self.env, self.workers.unwrap_or(1))
     }
 }
 
@@ -157,10 +164,11 @@ impl Gateway {
         at: SocketAddr,
         wrapper: &[String],
         env: &[(String, String)],
+        workers: usize,
     ) -> Result<Gateway, Ended> {
         let mut command = binary(dir.path(), wrapper);
         let (host, port) = (at.ip().to_string(), at.port().to_string());
-        command.args(["serve", "--host", &host, "--port", &port, "--workers", "1"]);
+        command.args(["serve", "--host", &host, "--port", &port, "--workers", &workers.to_string()]);
         command.env("LOG_LEVEL", "debug");
         // A scripted provider would take the question for the request that its test waits for.
         command.env("MODEL_LIST_SECS", "0");

@@ -29,6 +29,7 @@ pub mod gateway;
 pub mod http;
 pub mod link;
 pub mod postgres;
+pub mod redis;
 pub mod said;
 pub mod sample;
 

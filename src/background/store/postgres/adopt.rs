@@ -30,11 +30,10 @@ pub(super) enum Found {
     Other(String),
 }
 
-/// A column, the types it may have, and whether every version has it.
-type Known = (&'static str, &'static [&'static str], bool);
+/// A table, and of each column its name, the types it may have, and whether it must be there.
+type Shape = (&'static str, &'static [(&'static str, &'static [&'static str], bool)]);
 
-/// Tables that every version of that service has.
-const ORIGINAL: &[(&str, &[Known])] = &[
+const ORIGINAL: &[Shape] = &[
     (
         "providers",
         &[
@@ -69,7 +68,7 @@ const ORIGINAL: &[(&str, &[Known])] = &[
 ];
 
 /// Its logs: absent before some version. Their types matter to nobody who only writes text and numbers, save these.
-const LOGS: &[(&str, &[Known])] = &[
+const LOGS: &[Shape] = &[
     (
         "error_logs",
         &[("id", INTEGER, true), ("request_id", TEXT, true), ("timestamp", TIME, true), ("error_category", TEXT, true)],
@@ -151,7 +150,7 @@ pub(super) fn recognise(tables: &Tables) -> Found {
     ))
 }
 
-fn compare(name: &str, columns: &[Known], table: &BTreeMap<String, Column>, wrong: &mut Vec<String>) {
+fn compare(name: &str, columns: &[(&str, &[&str], bool)], table: &BTreeMap<String, Column>, wrong: &mut Vec<String>) {
     for (column, kinds, always) in columns {
         match table.get(*column) {
             Some(found) if kinds.contains(&found.kind.as_str()) => {}

@@ -1,0 +1,186 @@
+//! Limits of a credential: requests per second, tokens per minute, requests at once. Atomic words that all cores share, no lock.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`gcra`] | the law of a bucket: one word, compare-exchange |
+//! | [`lease`] | what this node may spend of a bucket that nodes share |
+//! | [`bucket`] | both, with their numbers |
+//! | [`running`] | how many requests run, and the guard that counts them down |
+//!
+//! A request asks once, with [`Limits::admit`], and is refused by all of them or by none: what one had granted before another refused is
+//! given back. What it holds is a [`Hold`], which is settled at its end with the tokens that were truly used.
+
+pub mod bucket;
+pub mod gcra;
+pub mod lease;
+pub mod running;
+#[cfg(test)]
+mod tests;
+
+/// The atomics that these files are written against; the model checker puts its own in their place.
+mod word {
+    pub use std::sync::Arc;
+    pub use std::sync::atomic::{AtomicU64, Ordering};
+}
+
+use std::sync::Arc;
+
+pub use bucket::{Bucket, Level, Per, Refused, Taken};
+pub use running::{Running, Slot};
+
+/// What one credential may use. What is `None` is not limited.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Per second, one unit a request.
+    pub requests: Option<Arc<Bucket>>,
+    /// Per minute, prompt and answer together.
+    pub tokens: Option<Arc<Bucket>>,
+    pub at_once: Option<AtOnce>,
+}
+
+/// The numbers of a row. `None` is unlimited, 0 blocks all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Requests per second, and the capacity.
+    pub requests: Option<(u32, u32)>,
+    /// Tokens per minute, which is the capacity too.
+    pub tokens: Option<u32>,
+    pub at_once: Option<u32>,
+}
+
+/// How many requests may run at once.
+#[derive(Debug, Clone)]
+pub struct AtOnce {
+    pub most: u32,
+    pub running: Arc<Running>,
+}
+
+/// The tokens that a request may need, estimated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    pub prompt: u64,
+    /// The most that the answer may have.
+    pub output: u64,
+}
+
+/// What a request holds while it runs.
+///
+/// Dropped without having been settled, it gives back all tokens: nothing can have been used then.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Hold {
+    slot: Option<Slot>,
+    tokens: Option<(Arc<Bucket>, Taken)>,
+    need: Need,
+}
+
+/// Which limit refused, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    Requests(Refused),
+    /// `wanted` is what would have been reserved.
+    Tokens {
+        wanted: u64,
+        refused: Refused,
+    },
+    /// The prompt alone is larger than the bucket.
+    Prompt {
+        estimate: u64,
+    },
+    AtOnce {
+        most: u32,
+    },
+}
+
+impl Limits {
+    /// Buckets of `before` whose numbers stay are kept with what is in them, and the count of what runs is kept in any case.
+    pub fn new(settings: Settings, before: Option<&Limits>) -> Limits {
+        let kept = |bucket: Option<&Arc<Bucket>>, rate, burst, per| match bucket {
+            Some(bucket) if (bucket.rate(), bucket.burst()) == (rate, burst) => bucket.clone(),
+            _ => Arc::new(Bucket::new(rate, burst, per)),
+        };
+        let requests = before.and_then(|before| before.requests.as_ref());
+        let tokens = before.and_then(|before| before.tokens.as_ref());
+        let running = || before.and_then(|before| before.at_once.as_ref()).map(|before| before.running.clone());
+        Limits {
+            requests: settings.requests.map(|(rate, burst)| kept(requests, rate, burst, Per::Second)),
+            tokens: settings.tokens.map(|rate| kept(tokens, rate, rate, Per::Minute)),
+            at_once: settings.at_once.map(|most| AtOnce { most, running: running().unwrap_or_default() }),
+        }
+    }
+
+    pub fn settings(&self) -> Settings {
+        Settings {
+            requests: self.requests.as_ref().map(|bucket| (bucket.rate(), bucket.burst())),
+            tokens: self.tokens.as_ref().map(|bucket| bucket.rate()),
+            at_once: self.at_once.as_ref().map(|at_once| at_once.most),
+        }
+    }
+
+    pub fn is_none(&self) -> bool {
+        self.requests.is_none() && self.tokens.is_none() && self.at_once.is_none()
+    }
+
+    /// Takes one request, the tokens it may need and a place among those that run, or nothing.
+    ///
+    /// `now` is nanoseconds of the clock that all cores share. An answer may be allowed more tokens than the bucket ever holds, since many
+    /// clients ask for far more than they use: then all of it is reserved.
+    pub fn admit(&self, now: u64, need: Need) -> Result<Hold, Refusal> {
+        let slot = match &self.at_once {
+            None => None,
+            Some(AtOnce { most, running }) => {
+                Some(Running::enter(running, *most).ok_or(Refusal::AtOnce { most: *most })?)
+            }
+        };
+        let request = match &self.requests {
+            None => None,
+            Some(bucket) => Some((bucket, bucket.take(now, 1).map_err(Refusal::Requests)?)),
+        };
+        match self.reserve(now, need) {
+            Ok(tokens) => Ok(Hold { slot, tokens, need }),
+            Err(refusal) => {
+                if let Some((bucket, taken)) = request {
+                    bucket.settle(now, taken, 0);
+                }
+                Err(refusal)
+            }
+        }
+    }
+
+    fn reserve(&self, now: u64, need: Need) -> Result<Option<(Arc<Bucket>, Taken)>, Refusal> {
+        let Some(bucket) = &self.tokens else { return Ok(None) };
+        let capacity = u64::from(bucket.burst());
+        if need.prompt > capacity && capacity > 0 {
+            return Err(Refusal::Prompt { estimate: need.prompt });
+        }
+        let wanted = need.prompt.saturating_add(need.output).min(capacity);
+        match bucket.take(now, wanted) {
+            Ok(taken) => Ok(Some((bucket.clone(), taken))),
+            Err(refused) => Err(Refusal::Tokens { wanted, refused }),
+        }
+    }
+}
+
+impl Hold {
+    /// What was estimated when the request was admitted.
+    pub fn need(&self) -> Need {
+        self.need
+    }
+
+    /// The request has ended at `now`, and used this many tokens.
+    pub fn settle(mut self, now: u64, used: u64) {
+        if let Some((bucket, taken)) = self.tokens.take() {
+            bucket.settle(now, taken, used);
+        }
+        self.slot = None;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Some((bucket, taken)) = self.tokens.take() {
+            // Nothing is charged, so no clock is needed.
+            bucket.settle(0, taken, 0);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Two gateways that share a limit through Redis, as two processes.
+
+use super::*;
+use crate::support::redis::Redis;
+
+const LIMIT: i64 = 200;
+/// An eighth of the capacity: what a node holds at most.
+const SLICE: f64 = 25.0;
+
+fn node(provider: &MockHandle, url: &str) -> Gateway {
+    let upstream = crate::support::provider("mock", "openai", &format!("{}/v1", provider.url()));
+    let row = limited(|row| row.rate_limit = Some(LIMIT));
+    Setup::new().provider(upstream).credential(row).env("LIMITS_URL", url).start()
+}
+
+fn leases(node: &Gateway) -> f64 {
+    node.metric("llm_proxy_limit_leases_total").unwrap()
+}
+
+fn says(node: &Gateway, text: &str) -> bool {
+    node.log().iter().any(|line| line.contains(text))
+}
+
+#[test]
+fn together_they_admit_no_more_than_the_limit_and_a_slice_each() {
+    let (provider, redis) = (quick(), Redis::start());
+    let nodes = [node(&provider, &redis.url()), node(&provider, &redis.url())];
+    let [one, two] = &nodes;
+    // The store knows of the slices that both have taken in advance.
+    eventually("both have told the store", || nodes.iter().all(|node| leases(node) >= 1.0));
+    let Seen { admitted, elapsed, .. } = closed_loop(&[one, two], 16, 2.0);
+    let most = LIMIT as f64 * (elapsed + 1.0) + 2.0 * SLICE;
+    assert!(admitted as f64 <= most, "{admitted} admitted in {elapsed:.2} s, {most:.0} allowed");
+    // Each alone would admit as much, so together they would have gone far beyond. That they lose little is not for a busy machine to prove.
+    assert!(admitted as f64 >= LIMIT as f64 * elapsed * 0.5, "{admitted} admitted in {elapsed:.2} s");
+    println!("{admitted} admitted in {elapsed:.2} s, {most:.0} allowed");
+
+    // What one uses the other one lacks, and says so.
+    let spent = closed_loop(&[one], 8, 1.0);
+    assert!(spent.admitted > 0);
+    let response = two.client().call(PATH, sample::CHAT.ask);
+    let left = number(&response, "x-ratelimit-remaining-requests");
+    assert!(left <= LIMIT as u64, "{left}");
+    for node in &nodes {
+        assert_eq!(node.metric("llm_proxy_limit_store_failures_total"), Some(0.0));
+        assert!(!node.log().iter().any(|line| line.contains("LIMITS_URL can't be asked")));
+    }
+}
+
+#[test]
+fn without_the_store_each_keeps_its_own_limits_and_says_so() {
+    let (provider, mut redis) = (quick(), Redis::start());
+    let node = node(&provider, &redis.url());
+    eventually("the store is told", || leases(&node) >= 1.0);
+    redis.stop();
+    // It is asked when something is spent.
+    eventually("the loss is noticed", || {
+        node.client().call(PATH, sample::CHAT.ask);
+        node.metric("llm_proxy_limit_store_failures_total") >= Some(1.0)
+    });
+    assert!(says(&node, "each node keeps its limits for itself"));
+    let Seen { admitted, elapsed, .. } = closed_loop(&[&node], 8, 1.0);
+    assert!(admitted as f64 <= LIMIT as f64 * (elapsed + 1.0), "{admitted}");
+    assert!(admitted as f64 >= LIMIT as f64 * elapsed * 0.5, "{admitted}");
+
+    redis.resume();
+    let before = leases(&node);
+    eventually("limits are shared again", || says(&node, "limits are shared") && leases(&node) > before);
+    assert_eq!(node.client().call(PATH, sample::CHAT.ask).status, 200);
+}
+
+#[test]
+fn a_store_that_is_not_there_stops_nobody() {
+    let provider = quick();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let node = node(&provider, &format!("redis://user:s3cret@{nobody}"));
+    assert_eq!(node.client().call(PATH, sample::CHAT.ask).status, 200);
+    eventually("it is told", || says(&node, "each node keeps its limits for itself"));
+    assert!(!says(&node, "s3cret"));
+}

@@ -1,0 +1,63 @@
+//! A real Redis (or Valkey) server, started for one test on a free port.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use super::eventually;
+
+pub struct Redis {
+    port: u16,
+    dir: tempfile::TempDir,
+    process: Option<Child>,
+}
+
+impl Redis {
+    pub fn start() -> Redis {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut redis = Redis { port, dir: tempfile::tempdir().unwrap(), process: None };
+        redis.resume();
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again on the same port, empty.
+    pub fn resume(&mut self) {
+        let port = self.port.to_string();
+        let start = |program: &str| {
+            Command::new(program)
+                .args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+                .current_dir(self.dir.path())
+                .stdout(Stdio::null())
+                .spawn()
+        };
+        let process = start("redis-server").or_else(|_| start("valkey-server"));
+        self.process = Some(process.expect("`redis-server` is missing; `tests/run` installs it"));
+        eventually("Redis answers", || self.ask("PING").is_some_and(|answer| answer == "+PONG\r\n"));
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// One command of words, and what the server said to it.
+    pub fn ask(&self, command: &str) -> Option<String> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        socket.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).ok()?;
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).ok()?;
+        Some(answer.trim_end_matches("+OK\r\n").to_owned())
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
