@@ -103,14 +103,17 @@ pub struct Budget {
     pub retry_ms: Option<u64>,
 }
 
+/// A limit that was reached, and what the answer says of it.
+#[derive(Debug)]
+pub struct Denied {
+    pub error: Error,
+    pub budget: Budget,
+}
+
 /// Takes what a request needs from the caller's limits. `Ok(None)` when there are none.
 ///
 /// The clock is read once here, so that all limits speak of the same moment.
-pub fn admit(
-    core: &Core,
-    caller: &Caller,
-    need: impl FnOnce() -> Need,
-) -> Result<Option<(Hold, Budget)>, (Error, Budget)> {
+pub fn admit(core: &Core, caller: &Caller, need: impl FnOnce() -> Need) -> Result<Option<(Hold, Budget)>, Box<Denied>> {
     let Some(credential) = caller.as_ref().filter(|credential| !credential.limits.is_none()) else { return Ok(None) };
     let limits = &credential.limits;
     // An estimate costs a walk over the body.
@@ -123,7 +126,7 @@ pub fn admit(
         Ok(hold) => Ok(Some((hold, budget))),
         Err(refusal) => {
             budget.retry_ms = retry_ms(refusal);
-            Err((refused(credential, refusal, budget.retry_ms), budget))
+            Err(Box::new(Denied { error: refused(credential, refusal, budget.retry_ms), budget }))
         }
     }
 }

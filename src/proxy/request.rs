@@ -204,7 +204,8 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
                 x.ticket.hold(hold);
                 x.terms.budget = Some(budget);
             }
-            Err((error, budget)) => {
+            Err(denied) => {
+                let auth::Denied { error, budget } = *denied;
                 x.core.metrics.inc(Counter::RateLimited);
                 x.terms.budget = Some(budget);
                 return Err(error);

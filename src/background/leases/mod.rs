@@ -75,7 +75,7 @@ pub(super) struct Round {
 
 pub(super) enum Step {
     Tick,
-    Ended(Round),
+    Ended(Box<Round>),
     /// A round ended without a result, which only a panic can do.
     Lost,
 }
@@ -100,7 +100,7 @@ impl Leases {
     pub(super) async fn next(&mut self) -> Step {
         let Some(store) = &mut self.store else { return std::future::pending().await };
         tokio::select! {
-            Some(ended) = store.round.join_next() => ended.map_or(Step::Lost, Step::Ended),
+            Some(ended) = store.round.join_next() => ended.map_or(Step::Lost, |round| Step::Ended(Box::new(round))),
             _ = store.tick.tick(), if store.round.is_empty() => Step::Tick,
         }
     }
@@ -109,7 +109,7 @@ impl Leases {
         let Some(store) = &mut self.store else { return };
         let failed = match step {
             Step::Tick => return store.begin(),
-            Step::Ended(round) => store.end(round),
+            Step::Ended(round) => store.end(*round),
             Step::Lost => {
                 store.remote = Remote::new(&store.url).ok();
                 Err("the round ended by a panic".to_owned())
