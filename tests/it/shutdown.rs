@@ -263,7 +263,6 @@ fn what_it_says_of_itself() {
         &workers,
         "INFO providers: 1",
         "INFO credentials: 1",
-        "INFO admin interface: closed; set ADMIN_KEY to open it",
         &format!("INFO listening: http://{addr}"),
         "INFO told to stop: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)",
         "INFO stopped",

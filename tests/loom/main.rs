@@ -33,7 +33,7 @@ type Task<T> = Box<dyn Fn() -> T + Send + Sync>;
 fn in_parallel<T: Send + 'static>(tasks: Vec<Task<T>>) -> Vec<T> {
     let mut tasks = tasks.into_iter();
     let own = tasks.next().unwrap();
-    let threads: Vec<_> = tasks.map(|task| thread::spawn(move || task())).collect();
+    let threads: Vec<_> = tasks.map(|task| thread::spawn(task)).collect();
     let mut results = vec![own()];
     results.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
     results
