@@ -50,13 +50,16 @@ export class Stack {
 
   async #start() {
     this.mock = await this.#listening("mock", "--port", "0");
-    for (const [name, type, base] of [
-      ["chat", "openai", `${this.mock}/v1`],
-      ["messages", "anthropic", this.mock],
-      ["responses", "responses", `${this.mock}/v1`],
+    // A prefix chooses the format of the provider; without one nothing is translated.
+    const every = '{"formats":["chat","messages","responses"]}';
+    for (const [name, type, base, pairs, params] of [
+      ["every", "openai", `${this.mock}/v1`, ["mock*=mock*", `${LISTED}=mock-large`], every],
+      ["chat", "openai", `${this.mock}/v1`, ["chat/*=*"], "{}"],
+      ["messages", "anthropic", this.mock, ["messages/*=*"], "{}"],
+      ["responses", "responses", `${this.mock}/v1`, ["responses/*=*"], "{}"],
     ]) {
-      const maps = ["mock*=mock*", `${name}/*=*`, `${LISTED}=mock-large`].flatMap((pair) => ["--map", pair]);
-      this.#run("provider", "add", "--key", name, "--type", type, "--base", base, "--api-key", UPSTREAM_KEY, ...maps);
+      const row = ["--key", name, "--type", type, "--base", base, "--api-key", UPSTREAM_KEY, "--params", params];
+      this.#run("provider", "add", ...row, ...pairs.flatMap((pair) => ["--map", pair]));
     }
     this.key = this.#run("key", "create", "--name", "tests").trim();
     this.url = await this.#listening("serve", "--host", "127.0.0.1", "--port", "0");

@@ -39,15 +39,17 @@ class Stack:
         self._processes = []
         try:
             self.mock = self._listening("mock", "--port", "0")
-            for name, kind, base in [
-                ("chat", "openai", f"{self.mock}/v1"),
-                ("messages", "anthropic", self.mock),
-                ("responses", "responses", f"{self.mock}/v1"),
+            # A prefix chooses the format of the provider; without one nothing is translated.
+            every = '{"formats":["chat","messages","responses"]}'
+            for name, kind, base, maps, params in [
+                ("every", "openai", f"{self.mock}/v1", ["mock*=mock*", f"{LISTED}=mock-large"], every),
+                ("chat", "openai", f"{self.mock}/v1", ["chat/*=*"], "{}"),
+                ("messages", "anthropic", self.mock, ["messages/*=*"], "{}"),
+                ("responses", "responses", f"{self.mock}/v1", ["responses/*=*"], "{}"),
             ]:
-                maps = ["mock*=mock*", f"{name}/*=*", f"{LISTED}=mock-large"]
                 self._run(
                     *["provider", "add", "--key", name, "--type", kind, "--base", base, "--api-key", UPSTREAM_KEY],
-                    *[arg for pair in maps for arg in ("--map", pair)],
+                    *["--params", params, *[arg for pair in maps for arg in ("--map", pair)]],
                 )
             self.key = self._create_key("tests")
             self.narrow_key = self._create_key("narrow", "--allow", "mock-small")
