@@ -6,10 +6,12 @@ mod access;
 pub mod admin;
 mod http;
 mod leases;
+mod meter;
 mod models;
 pub mod records;
 pub mod remote;
 mod resolve;
+mod scrape;
 pub mod snapshot_file;
 pub mod store;
 mod sync;
@@ -28,6 +30,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::config::boot::Environment;
 use crate::control::Shared;
+use meter::Meter;
 use records::Sink;
 use store::Store;
 
@@ -153,9 +156,10 @@ impl Parts {
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
+        let meter = Meter::new(&shared);
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
         let client = http::Client::new(shared.clone(), &upstream_tls);
-        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone());
+        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
             stopped,

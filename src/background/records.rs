@@ -1,10 +1,9 @@
 //! Empties the record rings of all cores into the sinks. A sink is where finished requests go: the access log, and later files, tables
 //! and services.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
 use crate::record::entry::Record;
 use crate::record::ring;
@@ -14,37 +13,29 @@ pub trait Sink: Send {
     /// Whether anything would come of a record. Asked once for each batch; if no sink wants any, records are thrown away unread.
     fn enabled(&self) -> bool;
 
-    fn record(&mut self, record: &Record, directory: &Directory);
+    fn record(&mut self, record: &Arc<Record>, directory: &Directory);
 
     /// After each batch with records in it, and at the end.
     fn flush(&mut self) {}
 }
 
-/// The names behind the ids of a record.
+/// What the ids of a record stand for.
 #[derive(Debug, Default)]
-pub struct Directory {
-    generation: u64,
-    providers: HashMap<i64, Arc<str>, ahash::RandomState>,
-    credentials: HashMap<i64, Arc<str>, ahash::RandomState>,
-}
+pub struct Directory(Arc<Snapshot>);
 
 impl Directory {
     /// `None` for the id 0, which is nobody, and for a provider that is no longer served.
-    pub fn provider(&self, id: i64) -> Option<&str> {
-        self.providers.get(&id).map(|name| &**name)
+    pub fn provider(&self, id: i64) -> Option<&Provider> {
+        self.0.provider(id).map(|provider| &**provider)
     }
 
     /// As [`Directory::provider`].
     pub fn credential(&self, id: i64) -> Option<&str> {
-        self.credentials.get(&id).map(|name| &**name)
+        self.0.credential(id).map(|credential| &*credential.name)
     }
 
-    pub(super) fn of(snapshot: &Snapshot) -> Directory {
-        Directory {
-            generation: snapshot.generation,
-            providers: snapshot.providers.iter().map(|provider| (provider.id, provider.key.clone())).collect(),
-            credentials: snapshot.credentials_by_id.iter().map(|key| (key.id, key.name.clone())).collect(),
-        }
+    pub(super) fn of(snapshot: Arc<Snapshot>) -> Directory {
+        Directory(snapshot)
     }
 }
 
@@ -66,11 +57,12 @@ impl Drain {
         for ring in &self.shared.rings {
             for _ in 0..ring::CAPACITY {
                 let Some(record) = ring.pop() else { break };
+                let record = Arc::new(record);
                 if sinks.is_empty() {
                     continue;
                 }
-                if self.directory.generation != self.shared.publisher.generation() {
-                    self.directory = Directory::of(&self.shared.publisher.load());
+                if self.directory.0.generation != self.shared.publisher.generation() {
+                    self.directory = Directory::of(self.shared.publisher.load());
                 }
                 for sink in &mut sinks {
                     sink.record(&record, &self.directory);
@@ -101,25 +93,25 @@ pub(super) mod tests {
 
     pub(in crate::background) fn record(id: &str) -> Record {
         Record {
-            request_id: Short::new(id),
             endpoint: "/v1/chat/completions",
             method: "POST",
             client_format: Some(crate::wire::Format::Chat),
             provider_format: Some(crate::wire::Format::Chat),
             model: Short::new("gpt-4"),
+            sent_model: Short::new("gpt-4-0613"),
             credential: 7,
             provider: 9,
             generation: 1,
             status: 200,
-            stream: false,
             attempts: 1,
             outcome: Outcome::Complete,
             tokens: Some(Tokens { input: 11, output: 22, ..Tokens::default() }),
+            finish: Some("stop"),
             request_bytes: 1,
             response_bytes: 2,
-            started_us: 1_700_000_000_000_000,
             total_us: 12_345,
             first_byte_us: 2_000,
+            ..Record::new(id, 1_700_000_000_000_000)
         }
     }
 
@@ -139,7 +131,7 @@ pub(super) mod tests {
             self.on
         }
 
-        fn record(&mut self, record: &Record, _: &Directory) {
+        fn record(&mut self, record: &Arc<Record>, _: &Directory) {
             self.seen.lock().unwrap().ids.push(record.request_id.as_str().to_owned());
         }
 

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::guard::Guard;
 use super::replay::Replay;
+use super::tally::Tally;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
@@ -49,6 +50,8 @@ pub struct Core {
     pub pool: Pool,
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
+    /// The series in that shard that have labels.
+    pub tally: RefCell<Tally>,
     pub ring: Arc<Ring>,
     /// Who failed at the admin interface.
     pub guard: RefCell<Guard>,
@@ -59,12 +62,15 @@ pub struct Core {
     stopping: Cell<bool>,
     view: RefCell<Rc<View>>,
     random: Cell<u64>,
+    /// For telling texts apart; what it gives is not kept.
+    pub hasher: ahash::RandomState,
 }
 
 impl Core {
     pub fn new(index: usize, shared: Arc<Shared>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
+        let tally = RefCell::new(Tally::new(&shared, index));
         let view = Rc::new(View::new(shared.publisher.load(), index));
         Core {
             index,
@@ -72,6 +78,7 @@ impl Core {
             pool,
             timers,
             metrics,
+            tally,
             ring,
             guard: RefCell::default(),
             replay: Replay::default(),
@@ -79,6 +86,7 @@ impl Core {
             stopping: Cell::new(false),
             view: RefCell::new(view),
             random: Cell::new(seed | 1),
+            hasher: ahash::RandomState::new(),
         }
     }
 

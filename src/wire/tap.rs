@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use super::event::Reason;
 use super::usage::Usage;
 use super::{Format, chat, messages, responses};
 use crate::json::scan;
@@ -47,6 +48,8 @@ pub struct Seen {
     /// A finish reason was seen. Some hosts send none before the end mark, and some no end mark after it: either one makes an
     /// answer of the chat format whole. Of the others it is the end mark that counts.
     pub finished: bool,
+    /// Why the answer ended, as far as it was told.
+    pub reason: Option<Reason>,
     /// The end mark was seen.
     pub ended: bool,
     /// An error event was seen.

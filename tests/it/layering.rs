@@ -86,6 +86,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("redis", &["background/leases"]),
     ("monoio", &["net", "proxy", "worker", "mock"]),
     ("io_uring", &["net"]),
+    ("prometheus_client", &["metrics"]),
     ("rustls", &["tls", "control", "net", "proxy", "worker", "background", "mock"]),
     ("httparse", &["net"]),
     ("clap", &["cli", "config/boot"]),

@@ -166,6 +166,7 @@ pub(super) mod tests {
             method: "GET",
             path: "/x".into(),
             query: query.into(),
+            accept: None,
             if_match: if_match.map(str::to_owned),
             idempotency_key: None,
             body: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::super::scrape;
 use super::ask::{Ask, Outcome, Refusal};
 use super::context::Context;
 use super::{Status, Updated, audit, config, credentials, health, providers, view};
@@ -121,8 +122,15 @@ routes! {
 /// Not behind `/admin/v1`, and served with the same key.
 const DETAILED: &str = "/health/detailed";
 
+/// Needs no key, and is no part of the interface: the summing of all counters is for this thread.
+const METRICS: &str = "/metrics";
+
 /// Answers a request.
 pub(super) async fn answer(context: Arc<Context>, request: Request) -> Answer {
+    if request.path == METRICS {
+        let problems = context.current.read().problems.len();
+        return scrape::answer(&context.shared, problems, request.accept.as_deref());
+    }
     let served = match find(&request) {
         Ok((serve, id)) => serve(context, Ask { request, id }).await,
         Err(answer) => return *answer,

@@ -5,6 +5,7 @@
 
 pub mod db_url;
 pub mod dotenv;
+pub mod observe;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use tracing::level_filters::LevelFilter;
 use super::file::Setting;
 use super::secret::Secret;
 use db_url::DbUrl;
+use observe::Observe;
 use table::{IGNORED, LATER, VARIABLES, Variable};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +93,7 @@ pub struct Boot {
     /// 0 remembers nothing.
     pub replay_cache_bytes: usize,
     pub log_level: LevelFilter,
+    pub observe: Observe,
 }
 
 impl Default for Boot {
@@ -134,6 +137,7 @@ impl Default for Boot {
             strict_translation: false,
             replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
+            observe: Observe::default(),
         }
     }
 }
@@ -248,6 +252,9 @@ impl Boot {
                 place: given.to_owned(),
                 message: format!("is set without {missing}; set both or neither"),
             });
+        }
+        for (place, message) in boot.observe.contradictions() {
+            bad.push(BadValue { place: place.to_owned(), message: message.to_owned() });
         }
         if bad.is_empty() { Ok((boot.clone(), warnings(&boot, environment))) } else { Err(bad) }
     }

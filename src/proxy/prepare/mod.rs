@@ -34,6 +34,20 @@ pub struct Prepared {
     pub rest: Option<Rc<Vec<u8>>>,
     pub format: Format,
     pub way: Way,
+    /// The upstream's name of the model.
+    pub model: Rc<str>,
+    /// Path at the provider, behind the version segment.
+    pub path: &'static str,
+    /// Where the body begins in `first`; `None` if it is the client's own.
+    own_body: Option<usize>,
+}
+
+impl Prepared {
+    /// The body, if it is another than the client's.
+    pub fn own_body(&self) -> Option<&[u8]> {
+        let at = self.own_body?;
+        Some(self.rest.as_deref().map_or(&self.first[at..], Vec::as_slice))
+    }
 }
 
 /// How the client's request became the provider's, and so how the answer becomes the client's.
@@ -45,13 +59,13 @@ pub enum Way {
 /// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has taught.
 pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
-    let model = candidate.upstream_model.as_deref().unwrap_or(&x.model.stripped);
-    let reach = &detour(x, provider, candidate, model);
+    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(&*x.model.stripped));
+    let reach = &detour(x, provider, candidate, &model);
     let (way, body) = if reach.format == x.relay.format {
-        let (bypass, body) = bypass::body(x, provider, candidate, model);
+        let (bypass, body) = bypass::body(x, provider, candidate, &model);
         (Way::Bypass(bypass), body)
     } else {
-        let (translated, mut body) = translated::body(x, provider, reach, model, mend)?;
+        let (translated, mut body) = translated::body(x, provider, reach, &model, mend)?;
         if x.relay.operation == Operation::Count {
             body = count::body(reach.format, &body);
         }
@@ -59,7 +73,8 @@ pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend)
     };
     let length = body.as_ref().map_or(x.body().len(), Vec::len);
     let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
-    head(&mut first, x, provider, (reach.format, model), &way, length)?;
+    head(&mut first, x, provider, (reach.format, &model), &way, length)?;
+    let own_body = body.is_some().then_some(first.len());
     let rest = match body {
         _ if length <= JOINED_BODY => {
             first.extend_from_slice(body.as_deref().unwrap_or(x.body()));
@@ -68,7 +83,8 @@ pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend)
         Some(edited) => Some(Rc::new(edited)),
         None => Some(x.shared_body()),
     };
-    Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way })
+    let path = endpoint(x, reach.format);
+    Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way, model, path, own_body })
 }
 
 /// The candidate's way, or the one for tools together with thinking where the model refuses them on Chat.
