@@ -47,7 +47,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("worker", &["config::boot", "control", "error", "metrics", "net", "proxy", "record::ring", "tls"]),
     ("mock", &["error", "json", "net", "sse", "tls", "wire"]),
-    ("background", &["config", "control", "error", "json", "limit", "metrics", "record", "tls", "wire"]),
+    ("background", &["config", "control", "error", "json", "limit", "metrics", "record", "sse", "tls", "wire"]),
     (
         "cli",
         &[
