@@ -27,6 +27,7 @@ mod resources;
 mod routing;
 mod seeds;
 mod shutdown;
+mod sinks;
 mod store;
 mod support;
 mod tls;

@@ -34,6 +34,8 @@ pub(super) struct Writer {
     due: Option<Instant>,
     /// Puts the shelf in order.
     tidying: Option<JoinHandle<()>>,
+    /// It is to be put in order once more.
+    untidy: bool,
     /// The last thing that went wrong and was warned of.
     trouble: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Writer {
             held_records: 0,
             due: None,
             tidying: None,
+            untidy: false,
             trouble: None,
         }
     }
@@ -68,11 +71,17 @@ impl Writer {
         loop {
             let job = match self.due {
                 Some(due) => jobs.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None if self.untidy => jobs.recv_timeout(FLUSH),
                 None => jobs.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match job {
                 Ok(job) => self.take(&job),
-                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.flush();
+                    if self.untidy {
+                        self.tidy();
+                    }
+                }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -142,9 +151,10 @@ impl Writer {
         }
     }
 
-    /// Elsewhere, since compressing takes time. Whoever comes while it runs is served by its successor.
+    /// Elsewhere, since compressing takes time.
     fn tidy(&mut self) {
-        if self.tidying.as_ref().is_some_and(|running| !running.is_finished()) {
+        self.untidy = self.tidying.as_ref().is_some_and(|running| !running.is_finished());
+        if self.untidy {
             return;
         }
         let shelf = self.shelf.clone();
