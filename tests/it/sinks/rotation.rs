@@ -16,10 +16,10 @@ fn aside(gateway: &Gateway, end: &str) -> Vec<PathBuf> {
 
 fn text(path: &PathBuf) -> String {
     let mut text = String::new();
-    let file = File::open(path).unwrap();
+    let mut file = File::open(path).unwrap();
     match path.extension().is_some_and(|end| end == "gz") {
         true => flate2::read::GzDecoder::new(file).read_to_string(&mut text),
-        false => { file }.read_to_string(&mut text),
+        false => file.read_to_string(&mut text),
     }
     .unwrap();
     text

@@ -72,10 +72,12 @@ impl Sink for Jsonl {
     }
 
     fn finish(self: Box<Self>) -> Farewell {
-        self.over.store(true, Ordering::Release);
-        drop(self.jobs);
+        let Jsonl { jobs, over, written, .. } = *self;
+        over.store(true, Ordering::Release);
+        drop(jobs);
         Box::pin(async {
-            let _ = self.written.await;
+            // An error is a thread that has ended, too.
+            let _ = written.await;
         })
     }
 }

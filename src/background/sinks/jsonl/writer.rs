@@ -18,6 +18,8 @@ const LINES: u64 = 100;
 const BYTES: usize = 1 << 20;
 /// How long a line may wait to be written. What a crash can lose.
 const FLUSH: Duration = Duration::from_secs(1);
+/// The least time between two warnings.
+const WARN: Duration = Duration::from_secs(30);
 /// How often a file that can't be opened is tried again; meanwhile the queue fills.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -36,8 +38,10 @@ pub(super) struct Writer {
     tidying: Option<JoinHandle<()>>,
     /// It is to be put in order once more.
     untidy: bool,
-    /// The last thing that went wrong and was warned of.
-    trouble: Option<String>,
+    /// Something goes wrong, and somebody was warned of it.
+    trouble: bool,
+    /// When that was last. A disk that is nearly full fails and works by turns.
+    warned: Option<Instant>,
 }
 
 impl Writer {
@@ -54,7 +58,8 @@ impl Writer {
             due: None,
             tidying: None,
             untidy: false,
-            trouble: None,
+            trouble: false,
+            warned: None,
         }
     }
 
@@ -167,24 +172,22 @@ impl Writer {
         self.tidying = thread::Builder::new().name("jsonl-shelf".to_owned()).spawn(run).ok();
     }
 
-    /// Warns of what is new, and tells when it is over.
+    /// Warns of trouble, not too often, and tells when it is over.
     fn settled<T>(&mut self, what: &str, result: io::Result<T>) -> Option<T> {
         let path = self.settings.path.display();
         match result {
             Ok(value) => {
-                if self.trouble.take().is_some() {
+                if std::mem::take(&mut self.trouble) {
                     tracing::info!("gateway: JSONL_LOG_PATH {path} is written again");
                 }
                 Some(value)
             }
             Err(error) => {
-                let trouble = format!("{what}: {error}");
-                if self.trouble.as_ref() != Some(&trouble) {
-                    tracing::warn!(
-                        "gateway: JSONL_LOG_PATH {path} {trouble}; requests are served, their lines are lost"
-                    );
+                if self.warned.is_none_or(|at| at.elapsed() >= WARN) {
+                    let then = "requests are served, their lines are lost";
+                    tracing::warn!("gateway: JSONL_LOG_PATH {path} {what}: {error}; {then}");
+                    (self.warned, self.trouble) = (Some(Instant::now()), true);
                 }
-                self.trouble = Some(trouble);
                 None
             }
         }

@@ -74,7 +74,7 @@ impl<'a> Story<'a> {
             record,
             provider: directory.provider(record.provider),
             credential: directory.credential(record.credential),
-            head: Head::new(detail.map_or(&[], |detail| &detail.head)),
+            head: Head::new(detail.map_or(&[][..], |detail| &detail.head)),
             asked,
             body: asked.and_then(said::whole),
             most,

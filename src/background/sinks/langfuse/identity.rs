@@ -29,7 +29,7 @@ impl Identity {
         }
         let header = SESSION.iter().find_map(|name| head.get(name)).map(Cow::into_owned);
         let session = header.or(found.session).or_else(|| text(&["metadata", "session_id"]));
-        Identity { user: found.user.map(cut).filter(is_some), session: session.map(cut).filter(is_some) }
+        Identity { user: found.user.and_then(some), session: session.and_then(some) }
     }
 }
 
@@ -39,7 +39,7 @@ fn split(id: &str) -> Identity {
         && object.is_object()
     {
         let text = |key| Some(object.find(key)?.as_str()?.unescape().into_owned());
-        let user = text("account_uuid").filter(is_some).or_else(|| text("device_id"));
+        let user = text("account_uuid").and_then(some).or_else(|| text("device_id"));
         return Identity { user, session: text("session_id") };
     }
     match id.rsplit_once("_session_") {
@@ -48,15 +48,12 @@ fn split(id: &str) -> Identity {
     }
 }
 
-fn is_some(text: &String) -> bool {
-    !text.is_empty()
-}
-
-fn cut(text: String) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text,
+/// Not empty, and not too long.
+fn some(mut text: String) -> Option<String> {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
     }
+    (!text.is_empty()).then_some(text)
 }
 
 #[cfg(test)]

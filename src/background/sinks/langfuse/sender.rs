@@ -92,7 +92,7 @@ impl Sender {
         pending: Arc<AtomicU64>,
     ) -> Result<Sender, String> {
         let uri = format!("{}/api/public/ingestion", settings.host.trim_end_matches('/'));
-        let uri = uri.parse().map_err(|_| format!("LANGFUSE_HOST `{}` makes no address", settings.host))?;
+        let uri = uri.parse::<Uri>().map_err(|_| format!("LANGFUSE_HOST `{}` makes no address", settings.host))?;
         let public = settings.public_key.as_deref().unwrap_or_default();
         let secret = settings.secret_key.as_deref().unwrap_or_default();
         let mut key = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(format!("{public}:{secret}"))))
