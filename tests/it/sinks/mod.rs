@@ -1,5 +1,6 @@
 //! Where finished requests go: files of lines, Langfuse. Each through the front door, and each with its sink out of order.
 
+mod cost;
 mod crash;
 mod disk;
 mod jsonl;
