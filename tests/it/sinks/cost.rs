@@ -22,7 +22,7 @@ fn of_lines_at_a_kilobyte() {
         let setup = Setup::new()
             .provider(chat(&provider))
             .env("REQUEST_LOG_ENABLED", "false")
-            .env("LOG_LEVEL", "info,llm_proxy::access=off");
+            .env("RUST_LOG", "info,llm_proxy::access=off");
         setup.env("JSONL_LOG_ENABLED", lines).start()
     };
     let gateways = [start(false), start(true)];
