@@ -26,6 +26,7 @@ mod relay;
 mod resources;
 mod routing;
 mod seeds;
+mod seen;
 mod shutdown;
 mod sinks;
 mod store;
