@@ -79,6 +79,9 @@ variables! {
     "REPLAY_CACHE_BYTES" "67108864" "sealed reasoning remembered for Chat clients that do not send it back; 0 is none" => replay_cache_bytes |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts |text| number(text, 1, 100);
     "LIMITS_URL" "" "redis:// or rediss:// URL of a Redis or Valkey in which nodes share their limits" secret => limits_url |text| store_url(text).map(Some);
+    "DEFAULT_IMAGE_TOKEN_COUNT" "250" "tokens of a picture, where tokens are counted here and its vendor publishes no rule" => image_tokens |text| number(text, 0, 1 << 20).map(|n| n as u32);
+    "DEFAULT_IMAGE_WIDTH" "300" "width of a picture whose size can't be seen, such as one behind a URL" => image_width |text| number(text, 1, 1 << 16).map(|n| n as u32);
+    "DEFAULT_IMAGE_HEIGHT" "300" "height of such a picture" => image_height |text| number(text, 1, 1 << 16).map(|n| n as u32);
 }
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
@@ -120,9 +123,6 @@ pub const IGNORED: &[&str] = &[
     "ADAPTIVE_MAX_429_COOLDOWN_SECS",
     "ADAPTIVE_BASE_OPEN_DURATION_SECS",
     "ADAPTIVE_MAX_OPEN_DURATION_SECS",
-    "DEFAULT_IMAGE_TOKEN_COUNT",
-    "DEFAULT_IMAGE_WIDTH",
-    "DEFAULT_IMAGE_HEIGHT",
     "MAX_SHORT_SIDE_FOR_IMAGE_HIGH_RES",
     "MAX_LONG_SIDE_FOR_IMAGE_HIGH_RES",
     "MAX_TILE_WIDTH",
