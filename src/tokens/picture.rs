@@ -1,6 +1,5 @@
 //! What a picture costs, by the published rules of its vendor, and its size, from the first bytes of its base64.
 
-use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
 
