@@ -50,12 +50,12 @@ pub fn count(format: Format, answer: &Answer, model: Model) -> (u64, bool) {
         Answer::Stream(bytes) => said.stream(format, bytes),
     }
     let unsized_ = Unsized::default();
-    let mut tally = Tally::new(model, &unsized_);
+    let mut tally = Tally::new(model, format, &unsized_);
     if model.reasons {
         tally.guess(0);
     }
     said.tally(&mut tally);
-    tally.sum()
+    if said.0.is_empty() { tally.sum() } else { tally.answer() }
 }
 
 /// Which words of a choice, block or item.
@@ -225,4 +225,107 @@ impl Said {
 
 fn elements(value: Option<RawValue<'_>>) -> impl Iterator<Item = (RawValue<'_>, std::ops::Range<usize>)> {
     value.into_iter().flat_map(RawValue::elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::vocabulary::of_model;
+
+    fn of(format: Format, answer: Answer) -> (u64, bool) {
+        count(format, &answer, of_model("gpt-4o"))
+    }
+
+    fn stream(events: &[&str]) -> Answer {
+        Answer::Stream(events.iter().flat_map(|data| format!("data: {data}\n\n").into_bytes()).collect())
+    }
+
+    /// Pieces of a word are put together before they are counted, and streamed and whole answers are the same.
+    #[test]
+    fn whole_and_streamed() {
+        let rows = [
+            (
+                Format::Chat,
+                r#"{"choices":[{"message":{"content":"hello world"}}]}"#,
+                &[
+                    r#"{"choices":[{"index":0,"delta":{"role":"assistant","content":"hel"}}]}"#,
+                    r#"{"choices":[{"index":0,"delta":{"content":"lo wor"}}]}"#,
+                    r#"{"choices":[{"index":0,"delta":{"content":"ld"}}]}"#,
+                    "[DONE]",
+                ][..],
+                2,
+            ),
+            (
+                Format::Messages,
+                r#"{"content":[{"type":"text","text":"hello world"}]}"#,
+                &[
+                    r#"{"type":"message_start","message":{"content":[]}}"#,
+                    r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+                    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hello wor"}}"#,
+                    r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"ld"}}"#,
+                ][..],
+                2,
+            ),
+            (
+                Format::Responses,
+                r#"{"output":[{"type":"message","content":[{"type":"output_text","text":"hello world"}]}]}"#,
+                &[
+                    r#"{"type":"response.output_item.added","output_index":0,"item":{"type":"message","content":[]}}"#,
+                    r#"{"type":"response.output_text.delta","output_index":0,"delta":"hello w"}"#,
+                    r#"{"type":"response.output_text.delta","output_index":0,"delta":"orld"}"#,
+                    r#"{"type":"response.completed","response":{"output":[{"type":"message"}]}}"#,
+                ][..],
+                3,
+            ),
+        ];
+        for (format, whole, events, expected) in rows {
+            assert_eq!(of(format, Answer::Whole(whole.into())), (expected, true), "{whole}");
+            assert_eq!(of(format, stream(events)), (expected, true), "{whole}");
+        }
+    }
+
+    #[test]
+    fn reasoning_and_calls() {
+        let chat = r#"{"choices":[{"message":{"content":null,"reasoning_content":"hello world","reasoning":"hello world",
+            "tool_calls":[{"function":{"name":"hello","arguments":"hello world"}}]}}]}"#;
+        let chat_events = [
+            r#"{"choices":[{"delta":{"reasoning":"hello world"}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":"hello","arguments":""}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"hello wor"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"ld"}}]}}]}"#,
+        ];
+        let messages = r#"{"content":[{"type":"thinking","thinking":"hello world"},{"type":"tool_use","name":"hello","input":{}}]}"#;
+        let messages_events = [
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"thinking":"hello world"}}"#,
+            r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","name":"hello","input":{}}}"#,
+        ];
+        let responses = r#"{"output":[{"type":"reasoning","summary":[{"text":"hello world"}]},
+            {"type":"function_call","name":"hello","arguments":"hello world"}]}"#;
+        let responses_events = [
+            r#"{"type":"response.reasoning_summary_text.delta","output_index":0,"delta":"hello world"}"#,
+            r#"{"type":"response.output_item.added","output_index":1,"item":{"type":"function_call","name":"hello"}}"#,
+            r#"{"type":"response.function_call_arguments.delta","output_index":1,"delta":"hello world"}"#,
+        ];
+        for (format, whole, events, words) in [
+            (Format::Chat, chat, &chat_events[..], 5),
+            (Format::Messages, messages, &messages_events[..], 3),
+            (Format::Responses, responses, &responses_events[..], 5 + 1),
+        ] {
+            assert_eq!(of(format, Answer::Whole(whole.into())), (words + 7, false), "{whole}");
+            assert_eq!(of(format, stream(events)), (words + 7, false), "{whole}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_nonsense() {
+        for bytes in ["", "{", "null", "data: {\n\n", r#"{"choices":{},"content":7,"output":"x"}"#] {
+            for format in Format::ALL {
+                assert_eq!(of(format, Answer::Whole(bytes.into())), (0, true), "{bytes}");
+                assert_eq!(of(format, Answer::Stream(bytes.into())), (0, true), "{bytes}");
+            }
+        }
+        let thinker = count(Format::Chat, &Answer::Text("hello world".to_owned()), of_model("gpt-5"));
+        assert_eq!(thinker, (5, false));
+    }
 }

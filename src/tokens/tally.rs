@@ -3,11 +3,20 @@
 use super::picture::{self, Detail, Unsized};
 use super::text;
 use super::vocabulary::{Model, Vendor};
+use crate::wire::Format;
 
-/// Tokens of Anthropic's own words to a model that has tools.
-const TOOLS_OF_ANTHROPIC: u64 = 350;
-/// A call that an earlier turn made, beside its name and arguments.
-const CALL: u64 = 5;
+// What stands around tools, calls and answers is not published; these are the medians of recorded exchanges.
+
+/// Anthropic's own words to a model that has tools.
+const TOOLS_OF_ANTHROPIC: u64 = 500;
+/// OpenAI's words to a model that thinks and has tools: how to keep calls and thoughts apart.
+const TOOLS_OF_THINKERS: (u64, u64) = (90, 8);
+/// A call of an earlier turn, beside its name and arguments.
+const CALL: u64 = 7;
+/// The same for a model of OpenAI that thinks.
+const CALL_OF_THINKERS: u64 = 11;
+/// An answer of an earlier turn of such a model, beside the frame of a message: it says which of its channels it was on.
+const CHANNEL: u64 = 2;
 /// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to 3000.
 const DOCUMENT: (u64, u64, u64) = (1000, 500, 200_000);
 /// Bytes of sound for a token: wav of 24 kHz at 10 tokens a second.
@@ -17,6 +26,7 @@ const SOUND: u64 = 4800;
 #[derive(Debug)]
 pub(super) struct Tally<'t> {
     model: Model,
+    format: Format,
     unsized_: &'t Unsized,
     /// Tokens of the vocabulary, which [`Model::percent`] applies to.
     words: u64,
@@ -27,8 +37,8 @@ pub(super) struct Tally<'t> {
 }
 
 impl<'t> Tally<'t> {
-    pub(super) fn new(model: Model, unsized_: &'t Unsized) -> Tally<'t> {
-        Tally { model, unsized_, words: 0, rest: 0, exact: model.published, system: false }
+    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> Tally<'t> {
+        Tally { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
     }
 
     pub(super) fn vendor(&self) -> Vendor {
@@ -49,9 +59,19 @@ impl<'t> Tally<'t> {
 
     /// A message begins.
     pub(super) fn message(&mut self, role: &str) {
-        self.rest += self.model.message;
-        self.system |= matches!(role, "system" | "developer");
+        let is_system = matches!(role, "system" | "developer");
+        self.system |= is_system;
+        // Anthropic's system prompt has no frame.
+        if is_system && self.model.vendor == Vendor::Anthropic {
+            return;
+        }
+        self.rest += self.model.message + if self.thinks() && role == "assistant" { CHANNEL } else { 0 };
         self.text(role);
+    }
+
+    /// Whether this is a model of OpenAI that thinks, whose conversations have another frame.
+    fn thinks(&self) -> bool {
+        self.model.reasons && self.model.vendor == Vendor::OpenAi
     }
 
     /// The name of who speaks.
@@ -64,7 +84,7 @@ impl<'t> Tally<'t> {
     pub(super) fn call(&mut self, name: &str, arguments: &str) {
         self.text(name);
         self.text(arguments);
-        self.guess(CALL);
+        self.guess(if self.thinks() { CALL_OF_THINKERS } else { CALL });
     }
 
     /// A picture; `base64` is `None` for one that is elsewhere.
@@ -86,11 +106,16 @@ impl<'t> Tally<'t> {
     /// All tools together, as [`super::tools`] has written them.
     pub(super) fn tools(&mut self, written: &str) {
         self.text(written);
-        match self.model.vendor {
-            Vendor::Anthropic => self.guess(TOOLS_OF_ANTHROPIC),
+        let (chat, responses) = TOOLS_OF_THINKERS;
+        self.guess(match (self.model.vendor, self.format) {
+            (Vendor::Anthropic, _) => TOOLS_OF_ANTHROPIC,
+            (_, Format::Responses) if self.thinks() => responses,
+            (_, _) if self.thinks() => chat,
+            (_, Format::Responses) => 3,
             // They go into the system message, which saves the frame of one.
-            _ => self.guess(if self.system { 5 } else { 9 }),
-        }
+            _ if self.system => 5,
+            _ => 9,
+        });
     }
 
     /// The tokens, and whether each of them was counted by what is published.
@@ -98,9 +123,23 @@ impl<'t> Tally<'t> {
         (self.rest + self.words * self.model.percent / 100, self.exact)
     }
 
-    /// As [`Tally::sum`], with the frame of the answer that the prompt ends with.
+    /// As [`Tally::sum`], with the start of the answer that a prompt ends with.
     pub(super) fn prompt(mut self) -> (u64, bool) {
-        self.rest += 3;
+        self.rest += if self.thinks() { 2 } else { 3 };
+        self.sum()
+    }
+
+    /// As [`Tally::sum`], with what ends an answer.
+    pub(super) fn answer(mut self) -> (u64, bool) {
+        self.rest += match (self.model.vendor, self.format) {
+            (Vendor::OpenAi, Format::Responses) if self.thinks() => 4,
+            (Vendor::OpenAi, Format::Responses) => 1,
+            (Vendor::OpenAi, _) if self.thinks() => 3,
+            (Vendor::OpenAi, _) => 0,
+            (Vendor::Anthropic, _) => 3,
+            (Vendor::Google, _) => 0,
+            (Vendor::Other, _) => 1,
+        };
         self.sum()
     }
 }
