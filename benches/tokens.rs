@@ -11,7 +11,8 @@ use llm_proxy::tokens::vocabulary::Vocabulary;
 use llm_proxy::wire::Format;
 use tiktoken_rs::o200k_base_singleton;
 
-const PROSE: &str = "The gateway moves bytes from here to there; it doesn't look at most of them, and that's why it's fast.\n";
+const PROSE: &str =
+    "The gateway moves bytes from here to there; it doesn't look at most of them, and that's why it's fast.\n";
 
 fn texts(c: &mut Criterion) {
     let cases = [

@@ -113,7 +113,9 @@ impl Said {
                 self.read(format, data);
             }
         }
-        if let Some(data) = framer.finish().and_then(|block| block.frame).and_then(|frame| RawValue::parse(frame.data).ok()) {
+        if let Some(data) =
+            framer.finish().and_then(|block| block.frame).and_then(|frame| RawValue::parse(frame.data).ok())
+        {
             self.read(format, data);
         }
     }
@@ -138,7 +140,8 @@ impl Said {
                 content => {
                     for (part, _) in elements(content) {
                         self.string(n, Part::Text, part.find("text"));
-                        elements(part.find("thinking")).for_each(|(t, _)| self.string(n, Part::Reasoning, t.find("text")));
+                        elements(part.find("thinking"))
+                            .for_each(|(t, _)| self.string(n, Part::Reasoning, t.find("text")));
                     }
                 }
             }

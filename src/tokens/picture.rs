@@ -93,7 +93,14 @@ fn patches(width: f64, height: f64, most: f64) -> u64 {
 /// `base64` may be in JSON's escaped form, of the standard alphabet or the one for URLs.
 pub fn size(base64: &[u8]) -> Option<Size> {
     let plain = base64.iter().filter(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte));
-    let mut text: Vec<u8> = plain.take(LOOKED_AT).map(|byte| match byte { b'-' => b'+', b'_' => b'/', other => *other }).collect();
+    let mut text: Vec<u8> = plain
+        .take(LOOKED_AT)
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
     // One character more than whole bytes is none.
     if text.len() % 4 == 1 {
         text.pop();

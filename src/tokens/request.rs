@@ -66,7 +66,8 @@ fn chat(body: RawValue<'_>, tally: &mut Tally<'_>) {
             }
         }
     }
-    let functions: Vec<_> = elements(body.find("functions")).take(MOST_TOOLS).filter_map(|(item, _)| function(item)).collect();
+    let functions: Vec<_> =
+        elements(body.find("functions")).take(MOST_TOOLS).filter_map(|(item, _)| function(item)).collect();
     offered(body, &functions, tally);
     choice(body.find("tool_choice").or(body.find("function_call")), tally);
     schema(body.find("response_format"), tally);
@@ -105,7 +106,8 @@ fn responses(body: RawValue<'_>, tally: &mut Tally<'_>) {
     choice(body.find("tool_choice"), tally);
     schema(body.path(&["text", "format"]), tally);
     // What a provider has kept can't be counted here.
-    if ["previous_response_id", "conversation", "prompt"].iter().any(|key| body.find(key).is_some_and(|v| !v.is_null())) {
+    if ["previous_response_id", "conversation", "prompt"].iter().any(|key| body.find(key).is_some_and(|v| !v.is_null()))
+    {
         tally.guess(0);
     }
 }
@@ -154,28 +156,39 @@ fn part(part: RawValue<'_>, tally: &mut Tally<'_>) {
             let url = image.and_then(|image| image.find("url")).or(image).and_then(RawValue::as_str);
             tally.picture(url.and_then(payload), detail(image));
         }
-        "input_image" => tally.picture(part.find("image_url").and_then(RawValue::as_str).and_then(payload), detail(Some(part))),
-        "image" => tally.picture(part.path(&["source", "data"]).and_then(RawValue::as_str).map(RawStr::as_bytes), Detail::High),
+        "input_image" => {
+            tally.picture(part.find("image_url").and_then(RawValue::as_str).and_then(payload), detail(Some(part)))
+        }
+        "image" => {
+            tally.picture(part.path(&["source", "data"]).and_then(RawValue::as_str).map(RawStr::as_bytes), Detail::High)
+        }
         "document" => document(part, tally),
         "file" | "input_file" => {
             let file = part.find("file").unwrap_or(part);
             let data = file.find("file_data").and_then(RawValue::as_str);
             tally.document(data.map_or(0, RawStr::len));
         }
-        "input_audio" => tally.sound(part.path(&["input_audio", "data"]).and_then(RawValue::as_str).map_or(0, RawStr::len)),
+        "input_audio" => {
+            tally.sound(part.path(&["input_audio", "data"]).and_then(RawValue::as_str).map_or(0, RawStr::len))
+        }
         "tool_use" | "server_tool_use" => call(part, tally),
         "tool_result" | "mcp_tool_result" => {
             tally.guess(4);
             // One level of parts: results hold text, pictures and documents.
             match part.find("content") {
                 Some(inner) if inner.as_str().is_some() => content(inner, tally),
-                inner => elements(inner).filter(|(item, _)| !is_result(*item)).for_each(|(item, _)| self::part(item, tally)),
+                inner => {
+                    elements(inner).filter(|(item, _)| !is_result(*item)).for_each(|(item, _)| self::part(item, tally))
+                }
             }
         }
         "search_result" => {
             tally.guess(4);
             say("title", tally);
-            part.find("content").into_iter().filter(|inner| inner.as_str().is_some()).for_each(|inner| content(inner, tally));
+            part.find("content")
+                .into_iter()
+                .filter(|inner| inner.as_str().is_some())
+                .for_each(|inner| content(inner, tally));
         }
         // Sealed reasoning, containers, and what comes next year.
         _ => tally.guess(0),
@@ -216,7 +229,10 @@ fn offered<'a>(body: RawValue<'a>, others: &[Function<'a>], tally: &mut Tally<'_
             Some(found) => functions.push(found),
         }
         // A namespace of Responses.
-        elements(tool.find("tools")).take(MOST_TOOLS).filter_map(|(inner, _)| function(inner)).for_each(|inner| functions.push(inner));
+        elements(tool.find("tools"))
+            .take(MOST_TOOLS)
+            .filter_map(|(inner, _)| function(inner))
+            .for_each(|inner| functions.push(inner));
     }
     if functions.is_empty() {
         return;
@@ -313,7 +329,8 @@ mod tests {
     #[test]
     fn the_same_conversation_in_every_format() {
         let chat = r#"{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello there"}]}"#;
-        let messages = r#"{"system":"Be brief.","messages":[{"role":"user","content":[{"type":"text","text":"Hello there"}]}]}"#;
+        let messages =
+            r#"{"system":"Be brief.","messages":[{"role":"user","content":[{"type":"text","text":"Hello there"}]}]}"#;
         let responses = r#"{"instructions":"Be brief.","input":"Hello there"}"#;
         let items = r#"{"instructions":"Be brief.","input":[{"role":"user","content":[{"type":"input_text","text":"Hello there"}]}]}"#;
         let expected = 4 + words("Be brief.") + 4 + words("Hello there") + 3;
@@ -335,22 +352,48 @@ mod tests {
     fn what_is_guessed() {
         let png = "iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAIAAAA="; // 1024 by 1024
         let rows = [
-            (Format::Chat, format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}"}}}}"#), 765),
-            (Format::Chat, format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}","detail":"low"}}}}"#), 85),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}"}}}}"#),
+                765,
+            ),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}","detail":"low"}}}}"#),
+                85,
+            ),
             (Format::Chat, r#"{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}"#.to_owned(), 255),
             (Format::Responses, format!(r#"{{"type":"input_image","image_url":"data:image/png;base64,{png}"}}"#), 765),
-            (Format::Messages, format!(r#"{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{png}"}}}}"#), 765),
-            (Format::Messages, r#"{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}"#.to_owned(), 255),
-            (Format::Messages, r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"hello"}]}"#.to_owned(), 5),
+            (
+                Format::Messages,
+                format!(r#"{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{png}"}}}}"#),
+                765,
+            ),
+            (
+                Format::Messages,
+                r#"{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}"#.to_owned(),
+                255,
+            ),
+            (
+                Format::Messages,
+                r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"hello"}]}"#.to_owned(),
+                5,
+            ),
             (Format::Messages, r#"{"type":"tool_result","tool_use_id":"t","content":"hello"}"#.to_owned(), 5),
             (Format::Messages, r#"{"type":"document","source":{"type":"base64","data":"JVBERi0"}}"#.to_owned(), 500),
             (Format::Messages, r#"{"type":"redacted_thinking","data":"xyz"}"#.to_owned(), 0),
-            (Format::Chat, format!(r#"{{"type":"input_audio","input_audio":{{"data":"{}"}}}}"#, "AAAA".repeat(3200)), 2),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"input_audio","input_audio":{{"data":"{}"}}}}"#, "AAAA".repeat(3200)),
+                2,
+            ),
         ];
         for (format, part, expected) in rows {
             let (key, end) = if format == Format::Responses { ("input", "") } else { ("messages", "") };
             let text = if format == Format::Responses { "input_text" } else { "text" };
-            let body = |part: &str| format!(r#"{{"{key}":[{{"role":"user","content":[{{"type":"{text}","text":"hi"}}{part}]}}]{end}}}"#);
+            let body = |part: &str| {
+                format!(r#"{{"{key}":[{{"role":"user","content":[{{"type":"{text}","text":"hi"}}{part}]}}]{end}}}"#)
+            };
             let (bare, exact) = of(format, "gpt-4o", &body(""));
             assert!(exact);
             assert_eq!(of(format, "gpt-4o", &body(&format!(",{part}"))), (bare + expected, false), "{part}");
@@ -361,14 +404,21 @@ mod tests {
     fn tools_in_every_format() {
         let schema = r#"{"type":"object","properties":{"city":{"type":"string"}}}"#;
         let types = "namespace functions {\n\n// Weather\ntype weather = (_: {\ncity?: string,\n}) => any;\n\n} // namespace functions";
-        let chat = format!(r#"{{"messages":[],"tools":[{{"type":"function","function":{{"name":"weather","description":"Weather","parameters":{schema}}}}}]}}"#);
-        let messages = format!(r#"{{"messages":[],"tools":[{{"name":"weather","description":"Weather","input_schema":{schema}}}]}}"#);
-        let responses = format!(r#"{{"input":[],"tools":[{{"type":"function","name":"weather","description":"Weather","parameters":{schema}}}]}}"#);
+        let chat = format!(
+            r#"{{"messages":[],"tools":[{{"type":"function","function":{{"name":"weather","description":"Weather","parameters":{schema}}}}}]}}"#
+        );
+        let messages = format!(
+            r#"{{"messages":[],"tools":[{{"name":"weather","description":"Weather","input_schema":{schema}}}]}}"#
+        );
+        let responses = format!(
+            r#"{{"input":[],"tools":[{{"type":"function","name":"weather","description":"Weather","parameters":{schema}}}]}}"#
+        );
         assert_eq!(of(Format::Chat, "gpt-4o", &chat), (words(types) + 9 + 3, false));
         assert_eq!(of(Format::Messages, "gpt-4o", &messages), (words(types) + 9 + 3, false));
         assert_eq!(of(Format::Responses, "gpt-4o", &responses), (words(types) + 3 + 3, false));
         assert!(of(Format::Messages, "claude-sonnet-4-5", &messages).0 > 500);
-        let forced = chat.replace("\"tools\"", r#""tool_choice":{"type":"function","function":{"name":"weather"}},"tools""#);
+        let forced =
+            chat.replace("\"tools\"", r#""tool_choice":{"type":"function","function":{"name":"weather"}},"tools""#);
         assert_eq!(of(Format::Chat, "gpt-4o", &forced).0, words(types) + 9 + 3 + 7 + 1);
     }
 

@@ -187,9 +187,54 @@ mod tests {
     fn pieces() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             prop::sample::select(vec![
-                "a", "B", "the", "XML", "é", "ß", "Ǆ", "ǅ", "ʰ", "日", "の", "한", "я", "ع", "\u{301}", "Ⓐ", "ª", "१", "½", "Ⅷ", "7",
-                "12", "1234", "'", "'s", "'RE", "'ll", "’", " ", "  ", "\t", "\n", "\r\n", "\u{a0}", "\u{3000}", "\u{2028}", "!",
-                "/", "//", "\n/", "_", "—", "，", "😀", "\u{200d}", "\0", "\u{e000}", "<|endoftext|>",
+                "a",
+                "B",
+                "the",
+                "XML",
+                "é",
+                "ß",
+                "Ǆ",
+                "ǅ",
+                "ʰ",
+                "日",
+                "の",
+                "한",
+                "я",
+                "ع",
+                "\u{301}",
+                "Ⓐ",
+                "ª",
+                "१",
+                "½",
+                "Ⅷ",
+                "7",
+                "12",
+                "1234",
+                "'",
+                "'s",
+                "'RE",
+                "'ll",
+                "’",
+                " ",
+                "  ",
+                "\t",
+                "\n",
+                "\r\n",
+                "\u{a0}",
+                "\u{3000}",
+                "\u{2028}",
+                "!",
+                "/",
+                "//",
+                "\n/",
+                "_",
+                "—",
+                "，",
+                "😀",
+                "\u{200d}",
+                "\0",
+                "\u{e000}",
+                "<|endoftext|>",
             ])
             .prop_map(str::to_owned),
             any::<char>().prop_map(String::from),
@@ -230,7 +275,10 @@ mod tests {
             for vocabulary in BOTH {
                 let (found, expected) = (count(vocabulary, &long), whole(vocabulary, &long));
                 assert_eq!(found.exact, exact, "{text}");
-                assert!(found.tokens.abs_diff(expected) <= if exact { 0 } else { expected / 100 + 8 }, "{text}: {found:?} {expected}");
+                assert!(
+                    found.tokens.abs_diff(expected) <= if exact { 0 } else { expected / 100 + 8 },
+                    "{text}: {found:?} {expected}"
+                );
             }
         }
         assert_eq!(count(Vocabulary::O200k, ""), Count { tokens: 0, exact: true });

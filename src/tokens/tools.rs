@@ -34,7 +34,9 @@ pub(super) fn as_types(functions: &[Function<'_>]) -> String {
         comment(function.description, &mut out);
         out.push_str("type ");
         push(Some(function.name), &mut out);
-        let properties = function.parameters.filter(|schema| schema.find("properties").is_some_and(|found| found.members().next().is_some()));
+        let properties = function
+            .parameters
+            .filter(|schema| schema.find("properties").is_some_and(|found| found.members().next().is_some()));
         match properties {
             Some(schema) => {
                 out.push_str(" = (_: {\n");
@@ -66,7 +68,8 @@ pub(super) fn as_json(functions: &[Function<'_>]) -> String {
 /// The properties of an object, one a line.
 fn members(schema: RawValue<'_>, depth: usize, out: &mut String) {
     let required = schema.find("required");
-    let is_required = |name: &str| required.is_some_and(|list| list.elements().take(64).any(|(item, _)| item.eq_str(name)));
+    let is_required =
+        |name: &str| required.is_some_and(|list| list.elements().take(64).any(|(item, _)| item.eq_str(name)));
     let Some(properties) = schema.find("properties") else { return };
     for (name, property, _) in properties.members() {
         let name = name.unescape();

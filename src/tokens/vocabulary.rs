@@ -213,7 +213,11 @@ mod tests {
         ];
         for (name, vocabulary, published, pictures) in rows {
             let model = of_model(name);
-            assert_eq!((model.vocabulary, model.published, model.pictures), (vocabulary, published, pictures), "{name}");
+            assert_eq!(
+                (model.vocabulary, model.published, model.pictures),
+                (vocabulary, published, pictures),
+                "{name}"
+            );
         }
         assert_eq!(of_model("gpt-3.5-turbo-0301").message, 4);
         of_model(&"-".repeat(10 << 20));

@@ -80,7 +80,8 @@ impl Table {
         for (name, group) in &self.0 {
             let ((half, half_percent), (tenth, tenth_percent)) = (group.quantile(50), group.quantile(90));
             let (rows, near) = (group.0.len(), group.within(2));
-            writeln!(out, "{name:60} {rows:4} {near:4} {half:+6} {half_percent:+4} % {tenth:+7} {tenth_percent:+4} %").unwrap();
+            writeln!(out, "{name:60} {rows:4} {near:4} {half:+6} {half_percent:+4} % {tenth:+7} {tenth_percent:+4} %")
+                .unwrap();
         }
         say(&out);
     }
