@@ -9,6 +9,7 @@ mod leases;
 mod meter;
 mod models;
 pub mod records;
+mod recount;
 pub mod remote;
 mod resolve;
 mod scrape;
@@ -16,6 +17,7 @@ pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
+pub mod tokens;
 mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
