@@ -16,11 +16,11 @@ INSTALLED = os.environ.get("AGENTS_DIR")
 # Longer than any run takes: what lasts so long hangs.
 HANG_SECONDS = 300
 
-# By client's format: `--type`, what follows the address, and the model, which is of a kind that the format is known for.
+# By format: the type of provider, what follows its address, who runs it, and its model.
 PROVIDERS = {
-    "chat": ("openai", "/v1", "qwen3-coder"),
-    "messages": ("anthropic", "", "claude-opus-5"),
-    "responses": ("responses", "/v1", "gpt-5.5"),
+    "chat": ("openai", "/v1", "vllm", "qwen3-coder"),
+    "messages": ("anthropic", "", "anthropic", "claude-opus-5"),
+    "responses": ("responses", "/v1", "openai", "gpt-5.5"),
 }
 
 
@@ -28,13 +28,13 @@ class Trial:
     """One agent on its way to one provider. `home` and `work` are its directories; it finds nothing of whoever runs the tests."""
 
     def __init__(self, upstream, path):
-        kind, base, model = PROVIDERS[upstream.format]
+        kind, base, host, model = PROVIDERS[upstream.format]
         self.upstream = upstream
         self.home, self.work = path / "home", path / "work"
         for directory in (self.home, self.work, path / "tmp"):
             directory.mkdir()
         self.gateway = Gateway()
-        self.gateway.add_provider("scripted", kind, upstream.url + base, [f"*={model}"])
+        self.gateway.add_provider("scripted", kind, upstream.url + base, [f"*={model}"], f'{{"host":"{host}"}}')
         self.key = self.gateway.create_key("agent")
         self.url = self.gateway.serve()
         self.env = {

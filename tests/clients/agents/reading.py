@@ -7,7 +7,7 @@ def tools(format, body):
     """The tools by their names."""
     if format == "chat":
         return {tool["function"]["name"]: tool["function"] for tool in body["tools"]}
-    return {tool.get("name", tool["type"]): tool for tool in body["tools"]}
+    return {tool.get("name", tool.get("type")): tool for tool in body["tools"]}
 
 
 def blocks(body, role=None):
@@ -40,7 +40,8 @@ def results(format, body):
 def reasoning(format, body):
     """What the model is reminded to have thought: texts, and seals where there are any."""
     if format == "chat":
-        return [m["reasoning_content"] for m in body["messages"] if "reasoning_content" in m]
+        # As vLLM calls it.
+        return [m["reasoning"] for m in body["messages"] if "reasoning" in m]
     if format == "messages":
         return [(b["thinking"], b["signature"]) for b in blocks(body) if b["type"] == "thinking"]
     items = [item for item in body["input"] if item.get("type") == "reasoning"]

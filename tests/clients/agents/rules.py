@@ -15,7 +15,8 @@ import reading
 
 NAME = {"chat": r"[A-Za-z0-9_-]{1,64}", "messages": r"[A-Za-z0-9_-]{1,128}", "responses": r"[A-Za-z0-9_-]{1,64}"}
 FIELDS = {
-    "chat": set(typing.get_type_hints(completion_create_params.CompletionCreateParamsStreaming)),
+    # The last one is vLLM's.
+    "chat": {*typing.get_type_hints(completion_create_params.CompletionCreateParamsStreaming), "chat_template_kwargs"},
     "messages": set(typing.get_type_hints(message_create_params.MessageCreateParamsStreaming)),
     "responses": set(typing.get_type_hints(response_create_params.ResponseCreateParamsStreaming)),
 }
@@ -34,17 +35,24 @@ def complaints(format, body):
 
 
 def chat(body):
-    """Every call is answered right behind it; nothing stands between the answers."""
-    found, open_calls = [], []
+    """Every call is answered right behind it; nothing stands between the answers. As templates of vLLM want it, there is one system
+    message at the head, and the others take turns."""
+    found, open_calls, last = [], [], None
+    if [at for at, message in enumerate(body["messages"]) if message["role"] == "system"] != [0]:
+        found.append("not one system message at the head")
     for message in body["messages"]:
         if message["role"] == "tool":
             if message["tool_call_id"] not in open_calls:
                 found.append(f"a result of nobody's call {message['tool_call_id']}")
             else:
                 open_calls.remove(message["tool_call_id"])
+            last = "tool"
             continue
         if open_calls:
             found.append(f"a {message['role']} message before the results of {open_calls}")
+        if message["role"] == last:
+            found.append(f"two {last} messages in a row")
+        last = message["role"]
         open_calls = [call["id"] for call in message.get("tool_calls") or []]
         if message["role"] != "assistant" and not message.get("content"):
             found.append(f"a {message['role']} message without content")

@@ -5,8 +5,7 @@ import base64
 import pytest
 
 from reading import calls, images, reasoning, results, tools
-from test_claude_code import PIXEL
-from upstream import Call
+from upstream import PIXEL, THOUGHT, Call
 
 STORY = "It was a dark night.\nThe end.\n"
 PATCH = """*** Begin Patch
@@ -18,7 +17,15 @@ PATCH = """*** Begin Patch
 *** End Patch
 """
 PATCHED = 'It was a "bright" morning, é\\n.\nThe end.\n'
-LAST = "The story is \"brighter\" now."
+LAST = 'The story is "brighter" now.'
+
+PICTURE_AT = {"chat": "user", "messages": "tool_result"}
+
+# What a provider of the format cannot do of what is asked. `unknown` is `client_metadata`, which Codex alone knows.
+LOSSES = {
+    "chat": {"tool_result.image", "tools.server", "tools.tool_search", "unknown", "verbosity"},
+    "messages": {"tools.tool_search", "unknown", "verbosity"},
+}
 
 CONFIG = """
 model = "gpt-5.5"
@@ -56,6 +63,17 @@ def test_it_runs_looks_and_patches(format, codex, trial, tmp_path):
 
     assert said.strip() == LAST
     assert story.read_text() == PATCHED
-    print(agent.losses(), agent.repairs())
-    import json as j
-    j.dump(agent.upstream.seen, open(f"/tmp/cl/seen-codex-{format}.json","w"), indent=1)
+
+    first, second, third = agent.upstream.seen
+    offered = tools(format, first)
+    assert {"exec_command", "view_image", "apply_patch"} <= set(offered)
+    # A freeform tool is a function with one string there, whose description holds the grammar.
+    schema = offered["apply_patch"]["parameters" if format == "chat" else "input_schema"]
+    assert schema["required"] == ["input"] and "begin_patch" in schema["properties"]["input"]["description"]
+    assert calls(format, second) == {"call_1": (run.name, run.arguments), "call_2": (look.name, look.arguments)}
+    assert STORY in results(format, second)["call_1"]
+    assert images(format, second) == [PICTURE_AT[format]]
+    assert calls(format, third)["call_3"] == ("apply_patch", {"input": PATCH})
+    assert "M story.txt" in results(format, third)["call_3"]
+    assert reasoning(format, third) == [THOUGHT[format]]
+    assert (agent.losses(), agent.repairs()) == (LOSSES[format], set())

@@ -20,6 +20,16 @@ PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses"
 HOLE = re.compile(r'"<(model|text|name|arguments)(?: (\d))?(?: part (\d))?>"')
 
 
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+# What the first turn of the scripts thinks, as it must come back: with the seal that stands there, where the format has one.
+THOUGHT = {
+    "chat": "Two things at once.",
+    "messages": ("Two things at once.", "c2lnbmVkIGJ5IG5vYm9keQ=="),
+    "responses": ("Two things at once.", "gAAAA-sealed-by-nobody"),
+}
+
+
 @dataclass
 class Call:
     name: str
