@@ -111,7 +111,7 @@ fn agents() {
     let package = include_str!("../clients/agents/package.json");
     let package: serde_json::Value = serde_json::from_str(package).unwrap();
     for (row, (name, key)) in
-        found[1..].iter().zip([("Claude Code", "@anthropic-ai/claude-code"), ("Codex", "@openai/codex")])
+        found.iter().zip([("Claude Code", "@anthropic-ai/claude-code"), ("Codex", "@openai/codex")])
     {
         let version = package["dependencies"][key].as_str().unwrap();
         assert!(row.starts_with(&format!("| {name} {version} | ")), "{name} is {version} in tests/clients, not {row}");
