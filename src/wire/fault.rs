@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::Format;
 use super::error::ReadError;
 use crate::error::{Error, Kind};
 use crate::json::RawStr;
@@ -120,7 +121,7 @@ fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
 }
 
 /// The error to raise for what a provider said. The message goes to the client; its `param` is in the provider's words and is
-/// kept for the log alone.
+/// kept for the log alone: see [`param`].
 pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let kind = kind(status, read);
     let message: String = redacted(&read.message.unescape()).chars().take(MESSAGE_MAX).collect();
@@ -168,13 +169,42 @@ const CODES: &[&str] = &[
     "unsupported_value",
 ];
 
+/// Fields of Chat Completions and what Responses calls them, where both have them and a client can do something about them.
+const PARAMS: &[(&str, &str)] = &[
+    ("max_completion_tokens", "max_output_tokens"),
+    ("max_tokens", "max_output_tokens"),
+    ("messages", "input"),
+    ("model", "model"),
+    ("parallel_tool_calls", "parallel_tool_calls"),
+    ("reasoning_effort", "reasoning.effort"),
+    ("response_format", "text.format"),
+    ("temperature", "temperature"),
+    ("tool_choice", "tool_choice"),
+    ("tools", "tools"),
+    ("top_logprobs", "top_logprobs"),
+    ("top_p", "top_p"),
+    ("verbosity", "text.verbosity"),
+];
+
+/// The field that a provider names, in the words of a client of another format. `None` for places inside a field, which the translation has
+/// moved, and towards Messages, whose errors name none.
+pub fn param(client: Format, provider: Format, read: &ReadError<'_>) -> Option<&'static str> {
+    let named = |name: &str| read.param.is_some_and(|param| param.eq_str(name));
+    match (client, provider) {
+        (Format::Chat, Format::Responses) => PARAMS.iter().find(|(_, theirs)| named(theirs)).map(|(ours, _)| *ours),
+        (Format::Responses, Format::Chat) => PARAMS.iter().find(|(theirs, _)| named(theirs)).map(|(_, ours)| *ours),
+        _ => None,
+    }
+}
+
 fn passed_on(code: RawStr<'_>) -> Option<&'static str> {
     CODES.iter().find(|known| code.eq_str(known)).copied()
 }
 
 /// How keys, and the ids of accounts, begin at the vendors.
-const SECRETS: &[&str] =
-    &["sk-", "sk_", "gsk_", "xai-", "AIza", "AKIA", "ASIA", "eyJ", "org-", "org_", "proj-", "proj_", "acct_", "wrkspc_"];
+const SECRETS: &[&str] = &[
+    "sk-", "sk_", "gsk_", "xai-", "AIza", "AKIA", "ASIA", "eyJ", "org-", "org_", "proj-", "proj_", "acct_", "wrkspc_",
+];
 
 /// Shorter words are words of a language (`org-wide`).
 const SECRET_MIN: usize = 12;
@@ -224,7 +254,7 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, error::read};
+    use super::super::error::read;
     use super::*;
 
     #[test]
@@ -276,7 +306,10 @@ mod tests {
     #[test]
     fn keys_and_accounts_are_not_told() {
         let rows = [
-            ("Incorrect API key provided: sk-proj-Ab12************wxYz. See x", "Incorrect API key provided: sk-…. See x"),
+            (
+                "Incorrect API key provided: sk-proj-Ab12************wxYz. See x",
+                "Incorrect API key provided: sk-…. See x",
+            ),
             (
                 "Rate limit reached for gpt-4o in organization org-Ab12Cd34Ef56 on tokens per min (TPM): try again in 1s",
                 "Rate limit reached for gpt-4o in organization org-… on tokens per min (TPM): try again in 1s",
@@ -297,9 +330,28 @@ mod tests {
     #[test]
     fn codes_of_invalid_requests_are_passed_on() {
         let code = |body: &str, status| error(Some(status), &read(Format::Chat, body.as_bytes()).unwrap()).code;
-        let of = |code: &str| format!(r#"{{"error":{{"message":"m","type":"invalid_request_error","code":"{code}"}}}}"#);
+        let of =
+            |code: &str| format!(r#"{{"error":{{"message":"m","type":"invalid_request_error","code":"{code}"}}}}"#);
         assert_eq!(code(&of("unsupported_value"), 400), Some("unsupported_value"));
         assert_eq!(code(&of("house_word"), 400), None);
         assert_eq!(code(&of("invalid_value"), 500), None);
+    }
+
+    #[test]
+    fn fields_are_named_as_the_client_knows_them() {
+        use Format::{Chat, Messages, Responses};
+        let rows = [
+            (Chat, Responses, "max_output_tokens", Some("max_completion_tokens")),
+            (Chat, Responses, "reasoning.effort", Some("reasoning_effort")),
+            (Chat, Responses, "input[2].content", None),
+            (Responses, Chat, "max_tokens", Some("max_output_tokens")),
+            (Responses, Chat, "messages", Some("input")),
+            (Messages, Chat, "max_tokens", None),
+            (Chat, Messages, "max_tokens", None),
+        ];
+        for (client, provider, theirs, ours) in rows {
+            let read = ReadError { param: Some(RawStr::new(theirs.as_bytes())), ..ReadError::default() };
+            assert_eq!(param(client, provider, &read), ours, "{client} {provider} {theirs}");
+        }
     }
 }
