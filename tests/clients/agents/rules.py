@@ -93,6 +93,7 @@ def responses(body):
     items = [item for item in body["input"] if isinstance(item, dict)]
     found += [f"an id on a {item.get('type')}" for item in items if "id" in item]
     calls = [item["call_id"] for item in items if str(item.get("type")).endswith("_call")]
-    if sorted(calls) != sorted(reading.results("responses", body)):
-        found.append(f"calls {calls} and outputs {sorted(results('responses', body))} do not match")
+    outputs = list(reading.results("responses", body))
+    if sorted(calls) != sorted(outputs):
+        found.append(f"calls {calls} and outputs {outputs} do not match")
     return found

@@ -5,7 +5,7 @@
 | model | served by |
 |---|---|
 | `mock...` | the provider of the client's own format, byte for byte |
-| `chat/NAME`, `messages/NAME`, `responses/NAME` | the provider of that name, whatever the client's format; it knows the model under another name, so the answer's name is put back |
+| `chat/NAME`, `messages/NAME`, `responses/NAME` | the provider of that name, whatever the client's format; the answer's name is put back |
 | `team/large` | as `mock...`, under the name `mock-large`; the one model that the lists show |
 
 What follows `mock-` in a name tells the mock what to do: `mock-429`, `mock-stall`, `mock-tokens-200-interval-20`.
@@ -105,9 +105,7 @@ class Stack(Gateway):
             self.key = self.create_key("tests")
             self.narrow_key = self.create_key("narrow", "--allow", "mock-small")
             # One for each format: tests do not take of each other's one request per second.
-            self.limited_keys = {
-                kind: self.create_key(f"limited-{kind}", "--rate-limit", "1") for kind in FORMATS
-            }
+            self.limited_keys = {kind: self.create_key(f"limited-{kind}", "--rate-limit", "1") for kind in FORMATS}
             self.url = self.serve()
         except BaseException:
             self.stop()
