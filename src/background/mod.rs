@@ -187,7 +187,10 @@ impl Parts {
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
-                Event::Empty => self.drain.run(),
+                Event::Empty => {
+                    self.drain.run();
+                    self.sync.release();
+                }
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }

@@ -108,6 +108,8 @@ pub(super) struct Sync {
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+    /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free one, which is not for a worker to do.
+    retired: Vec<Arc<Snapshot>>,
     /// For stores that may be away when this node starts.
     keeper: Option<Keeper>,
 }
@@ -155,8 +157,8 @@ impl Sync {
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
         let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone(), source));
-        let (problems, trouble, next) = Default::default();
-        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper }
+        let (problems, trouble, next, retired) = Default::default();
+        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, retired, keeper }
     }
 
     /// Reads and compiles everything, for the start. If the store is away, the copy on disk must do.
@@ -308,7 +310,15 @@ impl Sync {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
         self.problems = next.problems;
+        self.retired.push(before);
         Some(after)
+    }
+
+    /// Frees the snapshots that no worker uses any more. A worker lets go of one when its next request begins and the last that began with
+    /// it has ended, so that at most one for each request in progress is kept, which that request would keep alone.
+    pub(super) fn release(&mut self) {
+        // Nobody can come to hold one again: it is not in force, and those who hold one have counted themselves.
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 }
 
