@@ -14,6 +14,7 @@ pub mod snapshot_file;
 pub mod store;
 mod sync;
 mod tls;
+pub mod transfer;
 mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
