@@ -593,6 +593,21 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::ZERO, "without waiting for the next look");
     }
 
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_snapshot_is_freed_here_and_not_by_who_used_it_last() {
+        let mut rig = rig(&["a"]).await;
+        let used = rig.published().await;
+        let seen = Arc::downgrade(&used);
+        rig.store.change(&["b"]);
+        rig.published().await;
+        rig.sync.release();
+        assert_eq!(rig.sync.retired.len(), 1);
+        drop(used);
+        assert_eq!(seen.strong_count(), 1);
+        rig.sync.release();
+        assert_eq!((seen.strong_count(), rig.sync.retired.len()), (0, 0));
+    }
+
     #[test]
     fn changes_are_put_in_place() {
         let row = |id, weight| ProviderRow { id, weight, ..ProviderRow::default() };
