@@ -18,6 +18,7 @@ pub mod store;
 mod sync;
 mod tls;
 pub mod tokens;
+pub mod transfer;
 mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -193,7 +194,10 @@ impl Parts {
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
-                Event::Empty => self.drain.run(),
+                Event::Empty => {
+                    self.drain.run();
+                    self.sync.release();
+                }
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }

@@ -63,7 +63,7 @@ enum Command {
     Export(transfer::ExportArgs),
     /// Take providers and credentials of a configuration file into the store
     Import(transfer::ImportArgs),
-    /// Tell what a configuration file would serve, and all that is wrong with it
+    /// Tell what a configuration file, the store or a gateway serves, and all that is wrong with it
     CheckConfig(check_config::Args),
     /// Print the version
     Version(NoArgs),

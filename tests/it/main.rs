@@ -22,6 +22,7 @@ mod mock;
 mod postgres;
 mod properties;
 mod readme;
+mod regressions;
 mod relay;
 mod resources;
 mod routing;

@@ -14,6 +14,7 @@ mod openapi;
 mod paging;
 mod providers;
 mod routes;
+mod transfer;
 pub mod view;
 
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use super::super::scrape;
 use super::ask::{Ask, Outcome, Refusal};
 use super::context::Context;
-use super::{Status, Updated, audit, config, credentials, health, providers, view};
+use super::{Status, Updated, audit, config, credentials, health, providers, transfer, view};
 use crate::control::admin::{Answer, Request};
 
 type Serve = fn(Arc<Context>, Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -113,6 +113,8 @@ routes! {
     POST   "/config/reload" "config" "Read everything again" (&[]) => 200 config::Reloaded: config::reload;
     GET    "/config/problems" "config" "What can't be used of the configuration" (&[]) => 200 config::Problems: config::problems;
     POST   "/config/reencrypt" "config" "Encrypt providers' keys under the SECRET_KEY of now" (&[]) => 200 providers::Reencrypted: providers::reencrypt;
+    GET    "/config/export" "config" "Everything as a configuration file, without secrets" (&[]) => 200 transfer::Exported: transfer::export;
+    POST   "/config/import" "config" "Take up a configuration file" (&[]) <- transfer::Import => 200 transfer::Imported: transfer::import;
     GET    "/audit" "config" "Who changed what, the newest first" (AUDIT) => 200 audit::AuditLog<'_>: audit::list;
 
     POST   "/health/check" "health" "Ask models of several providers for a word" (&[]) <- health::Check => 200 health::Checked: health::check;

@@ -140,8 +140,12 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     db.store().create_credential(&credential(KEY)).unwrap();
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().join("data");
-    let at =
-        |dir: &Path| gateway(&db).env("DATA_DIR", dir.display()).env("SECRET_KEY", "0123456789abcdef0123456789abcdef");
+    let at = |dir: &Path| {
+        gateway(&db)
+            .env("DATA_DIR", dir.display())
+            .env("SECRET_KEY", "0123456789abcdef0123456789abcdef")
+            .env("ADMIN_KEY", ADMIN)
+    };
     let first = at(&dir).start();
     db.store().create_credential(&credential("second")).unwrap();
     eventually("the change is in force", || status(&first, "second") == 200);
@@ -163,6 +167,7 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     assert_eq!(health(&gateway), "unavailable, serving the copy on disk");
     assert_eq!(gateway.metric("llm_proxy_config_from_snapshot"), Some(1.0));
     assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
+    assert_eq!(create(&gateway, "refused").0, 503);
     let log = gateway.log().join("\n");
     assert!(
         log.contains("starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"),
