@@ -13,6 +13,7 @@ mod recount;
 pub mod remote;
 mod resolve;
 mod scrape;
+mod sinks;
 pub mod snapshot_file;
 pub mod store;
 mod sync;
@@ -160,8 +161,10 @@ impl Parts {
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let meter = Meter::new(&shared);
-        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
         let client = http::Client::new(shared.clone(), &upstream_tls);
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        sinks.extend(sinks::jsonl::start(boot, &meter)?);
+        sinks.extend(sinks::langfuse::start(boot, &client, &meter)?);
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
@@ -201,7 +204,7 @@ impl Parts {
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }
-        self.drain.finish();
+        self.drain.finish().await;
         self.sync.finish().await;
     }
 

@@ -1,12 +1,24 @@
 //! Empties the record rings of all cores into the sinks. A sink is where finished requests go: the access log, and later files, tables
 //! and services.
 
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
 use crate::record::entry::Record;
 use crate::record::ring;
+
+/// How long the last records may take on their way, all sinks at once.
+const LAST: Duration = Duration::from_secs(5);
+
+/// The end of a sink's work.
+pub type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Somewhere for records to go. Called on the background thread, so that it may take its time, but not wait for a network.
 pub trait Sink: Send {
@@ -17,10 +29,15 @@ pub trait Sink: Send {
 
     /// After each batch with records in it, and at the end.
     fn flush(&mut self) {}
+
+    /// Nothing comes any more. The future ends when all is where it should be, and is dropped if that takes too long.
+    fn finish(self: Box<Self>) -> Farewell {
+        Box::pin(ready(()))
+    }
 }
 
 /// What the ids of a record stand for.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Directory(Arc<Snapshot>);
 
 impl Directory {
@@ -76,9 +93,12 @@ impl Drain {
     }
 
     /// The last records, when no worker runs any more.
-    pub(super) fn finish(&mut self) {
+    pub(super) async fn finish(&mut self) {
         self.run();
         self.sinks.iter_mut().for_each(|sink| sink.flush());
+        let mut all: JoinSet<()> = self.sinks.drain(..).map(|sink| sink.finish()).collect();
+        // What takes longer has told of its losses when it was dropped.
+        let _ = timeout(LAST, async { while all.join_next().await.is_some() {} }).await;
     }
 }
 
@@ -140,8 +160,8 @@ pub(super) mod tests {
         }
     }
 
-    #[test]
-    fn every_record_of_every_core_reaches_every_sink_that_wants_it() {
+    #[tokio::test]
+    async fn every_record_of_every_core_reaches_every_sink_that_wants_it() {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
         let shared = Arc::new(Shared::new(Boot::default(), 3, hints));
         let seen: [Arc<Mutex<Seen>>; 3] = Default::default();
@@ -154,7 +174,7 @@ pub(super) mod tests {
             (0..=core).for_each(|n| ring.push(record(&format!("{core}.{n}"))));
         }
         drain.run();
-        drain.finish();
+        drain.finish().await;
         for at in [0, 2] {
             let seen = seen[at].lock().unwrap();
             assert_eq!(seen.ids, ["0.0", "1.0", "1.1", "2.0", "2.1", "2.2"]);

@@ -453,7 +453,7 @@ pub async fn give_up(x: &mut Exchange<'_>, failure: Box<Failure>) -> Next {
     relay::end_head(&mut out, framed);
     out.extend_from_slice(&answer.body);
     if let Some(detail) = x.ticket.detail() {
-        detail.answered(&answer.body, false);
+        detail.replies(&answer.body);
     }
     x.ticket.failed(answer.head.status, &failure.error);
     x.finish(out).await

@@ -47,7 +47,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("worker", &["config::boot", "control", "error", "metrics", "net", "proxy", "record::ring", "tls"]),
     ("mock", &["error", "json", "net", "sse", "tls", "wire"]),
-    ("background", &["config", "control", "error", "json", "limit", "metrics", "record", "tls", "tokens", "wire"]),
+    (
+        "background",
+        &["config", "control", "error", "json", "limit", "metrics", "record", "sse", "tls", "tokens", "wire"],
+    ),
     (
         "cli",
         &[

@@ -29,6 +29,7 @@ mod routing;
 mod seeds;
 mod seen;
 mod shutdown;
+mod sinks;
 mod store;
 mod support;
 mod tls;

@@ -513,7 +513,7 @@ pub async fn give_up(x: &mut Exchange<'_>, error: &Error, answer: &Answer) -> Ne
     end_head(&mut out, framed);
     out.extend_from_slice(&body);
     if let Some(detail) = x.ticket.detail() {
-        detail.answered(&body, false);
+        detail.replies(&body);
     }
     x.log(error, status);
     x.ticket.failed(status, error);
