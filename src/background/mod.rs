@@ -8,6 +8,7 @@ mod http;
 mod leases;
 mod meter;
 mod models;
+mod prices;
 pub mod records;
 pub mod remote;
 mod resolve;
@@ -15,6 +16,7 @@ mod scrape;
 pub mod snapshot_file;
 pub mod store;
 mod sync;
+mod tables;
 mod tls;
 mod upstream;
 
@@ -123,6 +125,7 @@ struct Parts {
     leases: leases::Leases,
     admin: admin::Admin,
     drain: records::Drain,
+    log_writers: tables::Writers,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
     empty: Interval,
@@ -157,7 +160,10 @@ impl Parts {
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let meter = Meter::new(&shared);
-        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let (log, log_writers) = tables::start(&shared, &store, &meter);
+        sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
+        let prices = prices::Prices::new(shared.clone(), meter.clone(), prices::follow(&store));
         let client = http::Client::new(shared.clone(), &upstream_tls);
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
@@ -166,9 +172,10 @@ impl Parts {
             sync,
             names: resolve::Names::new(shared.clone()),
             models: models::Models::new(shared.clone(), client.clone()),
-            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client, meter),
             leases: leases::Leases::new(shared.clone())?,
-            drain: records::Drain::new(shared.clone(), sinks),
+            drain: records::Drain::new(shared.clone(), sinks, prices),
+            log_writers,
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
             files: every(FILES),
@@ -196,6 +203,7 @@ impl Parts {
             }
         }
         self.drain.finish();
+        self.log_writers.finish().await;
         self.sync.finish().await;
     }
 

@@ -1,8 +1,9 @@
-//! Empties the record rings of all cores into the sinks. A sink is where finished requests go: the access log, and later files, tables
+//! Empties the record rings of all cores into the sinks, and tells each record its cost on the way. A sink is where finished requests go: the access log, and later files, tables
 //! and services.
 
 use std::sync::Arc;
 
+use super::prices::Prices;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
 use crate::record::entry::Record;
@@ -43,11 +44,12 @@ pub(super) struct Drain {
     shared: Arc<Shared>,
     sinks: Vec<Box<dyn Sink>>,
     directory: Directory,
+    prices: Prices,
 }
 
 impl Drain {
-    pub(super) fn new(shared: Arc<Shared>, sinks: Vec<Box<dyn Sink>>) -> Drain {
-        Drain { shared, sinks, directory: Directory::default() }
+    pub(super) fn new(shared: Arc<Shared>, sinks: Vec<Box<dyn Sink>>, prices: Prices) -> Drain {
+        Drain { shared, sinks, directory: Directory::default(), prices }
     }
 
     /// Takes what is there now: at most one full ring of each core, so that busy cores can't hold this thread.
@@ -56,14 +58,15 @@ impl Drain {
         let mut any = false;
         for ring in &self.shared.rings {
             for _ in 0..ring::CAPACITY {
-                let Some(record) = ring.pop() else { break };
-                let record = Arc::new(record);
-                if sinks.is_empty() {
-                    continue;
-                }
+                let Some(mut record) = ring.pop() else { break };
                 if self.directory.0.generation != self.shared.publisher.generation() {
                     self.directory = Directory::of(self.shared.publisher.load());
                 }
+                self.prices.charge(&mut record, &self.directory.0);
+                if sinks.is_empty() {
+                    continue;
+                }
+                let record = Arc::new(record);
                 for sink in &mut sinks {
                     sink.record(&record, &self.directory);
                 }
@@ -79,6 +82,8 @@ impl Drain {
     pub(super) fn finish(&mut self) {
         self.run();
         self.sinks.iter_mut().for_each(|sink| sink.flush());
+        // What a sink has handed on to a task of its own ends with it.
+        self.sinks.clear();
     }
 }
 
@@ -86,6 +91,7 @@ impl Drain {
 pub(super) mod tests {
     use std::sync::Mutex;
 
+    use super::super::meter::Meter;
     use super::*;
     use crate::config::boot::Boot;
     use crate::control::Hints;
@@ -146,7 +152,8 @@ pub(super) mod tests {
         let shared = Arc::new(Shared::new(Boot::default(), 3, hints));
         let seen: [Arc<Mutex<Seen>>; 3] = Default::default();
         let sink = |at: usize| Box::new(Keep { on: at != 1, seen: seen[at].clone() }) as Box<dyn Sink>;
-        let mut drain = Drain::new(shared.clone(), vec![sink(0), sink(1), sink(2)]);
+        let prices = || Prices::new(shared.clone(), Meter::new(&shared), tokio::sync::watch::channel(Arc::default()).1);
+        let mut drain = Drain::new(shared.clone(), vec![sink(0), sink(1), sink(2)], prices());
 
         drain.run();
         assert_eq!(seen[0].lock().unwrap().flushes, 0);
@@ -163,7 +170,7 @@ pub(super) mod tests {
         assert!(seen[1].lock().unwrap().ids.is_empty());
 
         // Rings are emptied even if nobody wants what is in them.
-        let mut idle = Drain::new(shared.clone(), vec![sink(1)]);
+        let mut idle = Drain::new(shared.clone(), vec![sink(1)], prices());
         shared.rings[0].push(record("unread"));
         idle.run();
         assert!(shared.rings[0].pop().is_none());

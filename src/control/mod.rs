@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod catalog;
+pub mod labels;
 pub mod names;
 pub mod replay;
 pub mod store;
