@@ -156,13 +156,7 @@ mod tests {
         };
         let few = Price { input: Some(3.0), output: Some(15.0), ..Price::default() };
         let plain = Tokens { input: 1000, output: 100, ..Tokens::default() };
-        let full = Tokens {
-            cache_read: 500,
-            cache_write_5m: 200,
-            cache_write_1h: 100,
-            reasoning: 40,
-            ..plain
-        };
+        let full = Tokens { cache_read: 500, cache_write_5m: 200, cache_write_1h: 100, reasoning: 40, ..plain };
         // Reported beside the input where it should be within.
         let odd = Tokens { cache_read: 5000, ..plain };
         let rows = [

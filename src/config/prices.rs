@@ -140,7 +140,9 @@ mod tests {
         assert_eq!(Price::of(&full), Some(price));
         let old = json!({ "input_cost_per_1k_tokens": 0.00015, "output_cost_per_1k_tokens": 0.0006 });
         assert_eq!(Price::of(&old), Some(Price { input: Some(0.15), output: Some(0.6), ..Price::default() }));
-        for nothing in [json!({}), json!(null), json!({ "input_cost_per_token": -1 }), json!({ "input_cost_per_token": "free" })] {
+        for nothing in
+            [json!({}), json!(null), json!({ "input_cost_per_token": -1 }), json!({ "input_cost_per_token": "free" })]
+        {
             assert_eq!(Price::of(&nothing), None, "{nothing}");
         }
     }

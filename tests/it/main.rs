@@ -29,5 +29,6 @@ mod seeds;
 mod shutdown;
 mod store;
 mod support;
+mod tables;
 mod tls;
 mod translate;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::fields::{Body, Fields};
-use crate::config::time;
 use crate::background::store::{Error, Fault, Once};
+use crate::config::time;
 use crate::control::admin::{Answer, Request, error_body};
 use sha2::{Digest, Sha256};
 
@@ -236,7 +236,10 @@ pub(super) mod tests {
 
     #[test]
     fn flags_choices_and_moments() {
-        let ask = ask("f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02", None);
+        let ask = ask(
+            "f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02",
+            None,
+        );
         assert_eq!((ask.flag("f").unwrap(), ask.flag("none").unwrap()), (Some(true), None));
         assert!(ask.flag("c").is_err() && ask.choice("f", &["asc"]).is_err() && ask.moment("c").is_err());
         assert_eq!(ask.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));

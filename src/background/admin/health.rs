@@ -203,7 +203,9 @@ impl Board {
     pub(super) fn facts(&self, snapshot: &Snapshot) -> Facts {
         let well = self.well.lock().unwrap_or_else(PoisonError::into_inner);
         let known = snapshot.providers.iter().filter_map(|provider| Some((provider, well.get(&provider.id)?)));
-        known.map(|(provider, well)| (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(*well)))).collect()
+        known
+            .map(|(provider, well)| (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(*well))))
+            .collect()
     }
 }
 

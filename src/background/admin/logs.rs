@@ -28,11 +28,13 @@ const fn text(name: &'static str) -> Parameter {
     Parameter { name, help: "exactly this", kind: Kind::Text }
 }
 
-const FROM: Parameter = Parameter { name: "start_time", help: "from then on, as 2030-01-31T00:00:00Z", kind: Kind::Moment };
+const FROM: Parameter =
+    Parameter { name: "start_time", help: "from then on, as 2030-01-31T00:00:00Z", kind: Kind::Moment };
 const TO: Parameter = Parameter { name: "end_time", help: "up to then", kind: Kind::Moment };
 const PAGE: Parameter = Parameter { name: "page", help: "from 1", kind: Kind::Number(1, u32::MAX as i64) };
 const SIZE: Parameter = Parameter { name: "page_size", help: "50 unless given", kind: Kind::Number(1, MOST) };
-const ORDER: Parameter = Parameter { name: "sort_order", help: "desc unless given", kind: Kind::Choice(&["desc", "asc"]) };
+const ORDER: Parameter =
+    Parameter { name: "sort_order", help: "desc unless given", kind: Kind::Choice(&["desc", "asc"]) };
 const SORTS: &[&str] =
     &["timestamp", "status_code", "total_duration_ms", "total_tokens", "input_tokens", "output_tokens"];
 const ERROR_SORTS: &[&str] = &["timestamp", "error_category", "total_duration_ms"];
@@ -170,7 +172,8 @@ impl LogEntry {
 fn program(headers: &str) -> &'static str {
     let headers: serde_json::Value = serde_json::from_str(headers).unwrap_or_default();
     // Those of the service before this one are written as the client wrote them.
-    let agent = headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
+    let agent =
+        headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
     Program::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
 }
 
@@ -356,8 +359,7 @@ async fn page<R: Row, T: Serialize>(
     let descending = ask.choice("sort_order", &["desc", "asc"])? != Some("asc");
     // The names are those of columns.
     let Some(sort) = R::column(sort) else { return Err(Refusal::missing("column", 0)) };
-    let query =
-        Query { table: R::TABLE, filter, sort, descending, skip: (page - 1) * page_size, take: page_size };
+    let query = Query { table: R::TABLE, filter, sort, descending, skip: (page - 1) * page_size, take: page_size };
     let Listing { total, lines } = answer(tables(context)?.list(query)).await?;
     let items = lines.into_iter().map(|(id, values)| show(&R::of(id, values))).collect();
     let total_pages = total.unsigned_abs().div_ceil(page_size.unsigned_abs()) as i64;
@@ -422,7 +424,8 @@ fn missing<R: Row>(id: i64) -> Refusal {
 
 pub(super) fn tables(context: &Context) -> Result<&dyn Tables, Refusal> {
     context.store.tables().ok_or_else(|| {
-        let message = "the configuration is a file, which has no tables for logs and prices; use the embedded store or DB_URL";
+        let message =
+            "the configuration is a file, which has no tables for logs and prices; use the embedded store or DB_URL";
         Refusal::new(409, "no_tables", message)
     })
 }

@@ -77,7 +77,8 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
             "name": name, "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1, "maximum": i64::MAX },
         }));
     }
-    let writes = (matches!(route.method, "PUT" | "PATCH" | "DELETE") || route.path.ends_with("rotate")) && has_versions(route);
+    let writes =
+        (matches!(route.method, "PUT" | "PATCH" | "DELETE") || route.path.ends_with("rotate")) && has_versions(route);
     if writes {
         parameters
             .push(header("If-Match", "the row's version, as in its ETag: changes it only if it is still that one"));
@@ -135,7 +136,11 @@ fn failures(route: &Route) -> Vec<(u16, &'static str)> {
     if with_id || route.path == "/health/check" {
         all.push((404, "there is no such row"));
     }
-    if route.body.is_some() || matches!(route.method, "POST" | "DELETE") || !has_versions(route) || route.path == "/prices" {
+    if route.body.is_some()
+        || matches!(route.method, "POST" | "DELETE")
+        || !has_versions(route)
+        || route.path == "/prices"
+    {
         all.push((409, "it conflicts with another, or the store is a file"));
         all.push((413, "the body is too large"));
     }

@@ -59,7 +59,9 @@ pub(super) fn start(shared: &Shared, store: &Arc<dyn Store>, meter: &Arc<Meter>)
         return (None, writers);
     }
     if store.tables().is_none() {
-        tracing::info!("gateway: no rows of requests are kept (REQUEST_LOG_ENABLED): a configuration file has no tables for them");
+        tracing::info!(
+            "gateway: no rows of requests are kept (REQUEST_LOG_ENABLED): a configuration file has no tables for them"
+        );
         return (None, writers);
     }
     let mut queue = |at: usize, table: &'static Table| {
@@ -178,7 +180,9 @@ impl Writer {
         }
         match (failed, self.failing) {
             (Some(why), false) => {
-                tracing::warn!("gateway: rows of {name} can't be written and are lost until they can; requests go on: {why}");
+                tracing::warn!(
+                    "gateway: rows of {name} can't be written and are lost until they can; requests go on: {why}"
+                );
                 self.failing = true;
             }
             (None, true) => {
@@ -195,7 +199,10 @@ impl Writers {
     pub(super) async fn finish(&mut self) {
         let all = async { while self.0.join_next().await.is_some() {} };
         if timeout(LAST, all).await.is_err() {
-            tracing::warn!("gateway: the last rows of the request log could not be written within {} s", LAST.as_secs());
+            tracing::warn!(
+                "gateway: the last rows of the request log could not be written within {} s",
+                LAST.as_secs()
+            );
         }
     }
 }
@@ -217,7 +224,10 @@ async fn sweep(store: Arc<dyn Store>, retention: Duration) {
                 sleep(Duration::from_millis(100)).await;
             }
             if total > 0 {
-                tracing::info!("gateway: {total} rows of {} were older than REQUEST_LOG_RETENTION_DAYS and are gone", table.name);
+                tracing::info!(
+                    "gateway: {total} rows of {} were older than REQUEST_LOG_RETENTION_DAYS and are gone",
+                    table.name
+                );
             }
         }
         sleep(SWEEP).await;

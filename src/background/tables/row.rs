@@ -146,13 +146,7 @@ pub(super) fn errors(record: &Record, directory: &Directory, bodies: bool) -> Ve
     rows
 }
 
-fn common(
-    record: &Record,
-    detail: &Detail,
-    directory: &Directory,
-    category: &'static str,
-    bodies: bool,
-) -> ErrorRow {
+fn common(record: &Record, detail: &Detail, directory: &Directory, category: &'static str, bodies: bool) -> ErrorRow {
     ErrorRow {
         timestamp: record.started_us as i64,
         request_id: shorten::plain(record.request_id.as_str()).into_owned(),

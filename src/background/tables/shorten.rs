@@ -7,15 +7,8 @@ use serde_json::{Map, Value};
 use crate::record::detail::{Body, Cut};
 
 /// Headers whose values are keys.
-const SECRET: &[&str] = &[
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-    "set-cookie",
-    "proxy-authorization",
-];
+const SECRET: &[&str] =
+    &["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "set-cookie", "proxy-authorization"];
 const MASK: &str = "***";
 
 /// Bytes of a text that are kept.
@@ -127,7 +120,8 @@ fn shorten(value: &mut Value, depth: usize) {
         Value::Array(items) => items.iter_mut().for_each(|item| shorten(item, depth)),
         Value::Object(members) => {
             if members.keys().any(|key| key.contains('\0')) {
-                *members = std::mem::take(members).into_iter().map(|(key, value)| (plain(&key).into_owned(), value)).collect();
+                *members =
+                    std::mem::take(members).into_iter().map(|(key, value)| (plain(&key).into_owned(), value)).collect();
             }
             members.values_mut().for_each(|member| shorten(member, depth));
         }

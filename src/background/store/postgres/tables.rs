@@ -3,9 +3,9 @@
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::super::Answer;
 use super::super::tables::sql::{self, Dialect, Statement};
 use super::super::tables::{Filter, Kind, Line, Listing, Query, Stats, Table, Tables, Value, Which};
-use super::super::Answer;
 use super::explain::Trouble;
 use super::link::patiently;
 use super::{Postgres, rows};

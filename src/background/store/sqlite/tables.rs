@@ -73,7 +73,8 @@ fn stats(connection: &Connection, filter: &Filter) -> rusqlite::Result<Stats> {
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         prepared.query_map(values(&groups), read)?.collect()
     };
-    let (by_provider, by_model, by_status) = (groups("provider_name")?, groups("model_requested")?, groups("status_code")?);
+    let (by_provider, by_model, by_status) =
+        (groups("provider_name")?, groups("model_requested")?, groups("status_code")?);
     connection.query_row(&totals.sql, values(&totals), |row| {
         Ok(Stats {
             requests: row.get(0)?,
