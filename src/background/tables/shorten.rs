@@ -26,7 +26,7 @@ pub(super) fn headers(head: &[u8]) -> Map<String, Value> {
         let value = String::from_utf8_lossy(line[colon + 1..].trim_ascii()).into_owned();
         let value = if SECRET.contains(&name.as_str()) { MASK.to_owned() } else { value };
         match all.get_mut(&name) {
-            Some(Value::String(before)) if before != MASK => {
+            Some(Value::String(before)) if before.as_str() != MASK => {
                 before.push_str(", ");
                 before.push_str(&value);
             }
@@ -51,7 +51,8 @@ pub(super) fn masked(lines: &[u8], into: &mut Map<String, Value>) {
 
 /// A request's body.
 pub(super) fn body(cut: &Cut) -> Value {
-    let mut value = document(&cut.bytes).filter(|_| cut.is_whole()).unwrap_or_else(|| text(&cut.bytes, cut.total));
+    let whole = cut.is_whole().then(|| document(&cut.bytes)).flatten();
+    let mut value = whole.unwrap_or_else(|| text(&cut.bytes, cut.total));
     shorten(&mut value, DEPTH);
     value
 }

@@ -7,6 +7,12 @@ use serde_json::json;
 
 use super::*;
 
+/// Dollars that the metric has for a model.
+fn charged(gateway: &Gateway, model: &str) -> Option<f64> {
+    let labels = format!("model=\"{model}\",provider=\"chat\",api_key_name=\"{KEY}\"");
+    gateway.metric(&format!("llm_proxy_cost_dollars_total{{{labels}}}"))
+}
+
 #[test]
 fn prices_in_a_mapping() {
     on_either(|place| {
@@ -24,12 +30,8 @@ fn prices_in_a_mapping() {
         let costs: Vec<_> = rows.iter().map(|row| &row["cost"]).collect();
         assert_eq!(costs, [&json!(0.003), &Value::Null, &json!(0.000_011)]);
         assert_eq!(read(&gateway, "/logs/stats")["total_cost"], 0.003_011);
-        let metric = |model: &str| {
-            gateway.metric(&format!(
-                "llm_proxy_cost_dollars_total{{model=\"{model}\",provider=\"chat\",api_key_name=\"{KEY}\"}}"
-            ))
-        };
-        assert_eq!((metric("plain"), metric("free")), (Some(0.003), None));
+        let cost = |model| charged(&gateway, model).map(|dollars| (dollars * 1e6).round());
+        assert_eq!((cost("plain"), cost("free")), (Some(3000.0), None));
     });
 }
 
@@ -69,11 +71,7 @@ fn a_published_list_of_prices() {
         // It is seen by a gateway that runs.
         eventually("the price is known", || {
             ask(&gateway, &chat_request("plain"));
-            gateway
-                .metric(&format!(
-                    "llm_proxy_cost_dollars_total{{model=\"other\",provider=\"chat\",api_key_name=\"{KEY}\"}}"
-                ))
-                .is_some()
+            charged(&gateway, "other").is_some()
         });
         for model in ["own", "family-x", "unknown"] {
             ask(&gateway, &chat_request(model));

@@ -166,7 +166,8 @@ fn bodies_when_they_are_wanted() {
         };
         let gateway = place.with(vec![provider]).env("REQUEST_LOG_BODY_ENABLED", true).start();
         let long = "é".repeat(150);
-        let body = json!({ "model": "plain\u{0}", "messages": [{ "role": "user", "content": long }] }).to_string();
+        let said = |content: &str| json!({ "role": "user", "content": content });
+        let body = json!({ "model": "plain", "messages": [said(&long), said("\0")] }).to_string();
         ask(&gateway, &post("/v1/chat/completions").body(body));
         ask(&gateway, &chat_request("bad"));
         ask(&gateway, &post("/v1/chat/completions").body(r#"{"model":"s","messages":[],"stream":true}"#));
@@ -176,6 +177,7 @@ fn bodies_when_they_are_wanted() {
         let whole = detail(0);
         let asked = text(&whole["request_body"]);
         assert_eq!(asked["messages"][0]["content"], format!("{}... [truncated, 300 bytes total]", "é".repeat(100)));
+        assert_eq!(asked["messages"][1]["content"], "\u{fffd}");
         assert_eq!(text(&whole["response_body"])["choices"][0]["message"]["content"], "hi");
         let events = text(&detail(2)["response_body"]);
         assert_eq!(events[0]["choices"][0]["delta"]["content"], "hi");
@@ -187,7 +189,7 @@ fn bodies_when_they_are_wanted() {
         assert_eq!(error["provider_request_body"]["model"], "bad");
         assert_eq!(error["provider_request_headers"]["x-tenant-key"], "***");
         let all = format!("{whole}{error}");
-        assert!(!all.contains(KEY) || all.matches(KEY).count() == 2, "only as the credential's name: {all}");
+        assert_eq!(all.matches(KEY).count(), 2, "only as the credential's name: {all}");
         assert!(!all.contains("hidden-value") && !all.contains("pk-upstream"), "{all}");
     });
 }

@@ -37,7 +37,7 @@ fn values(statement: &Statement) -> impl rusqlite::Params {
 
 /// A row of `table`; a flag is a number there.
 fn line(row: &Row<'_>, table: &Table) -> rusqlite::Result<Line> {
-    let cell = |(at, column): (usize, &Column)| {
+    let cell = |(at, column): (usize, &Column)| -> rusqlite::Result<Value> {
         let value: Value = row.get(at + 1)?;
         Ok(match (column.kind, value) {
             (Kind::Flag, Value::Number(number)) => Value::Flag(number != 0),
