@@ -8,6 +8,7 @@ mod http;
 mod leases;
 mod meter;
 mod models;
+mod prices;
 pub mod records;
 mod recount;
 pub mod remote;
@@ -17,6 +18,7 @@ mod sinks;
 pub mod snapshot_file;
 pub mod store;
 mod sync;
+mod tables;
 mod tls;
 pub mod tokens;
 pub mod transfer;
@@ -127,6 +129,7 @@ struct Parts {
     leases: leases::Leases,
     admin: admin::Admin,
     drain: records::Drain,
+    log_writers: tables::Writers,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
     empty: Interval,
@@ -165,6 +168,10 @@ impl Parts {
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
         sinks.extend(sinks::jsonl::start(boot, &meter)?);
         sinks.extend(sinks::langfuse::start(boot, &client, &meter)?);
+        let (log, log_writers) = tables::start(&shared, &store, &meter);
+        sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
+        let prices = prices::Prices::new(shared.clone(), meter.clone(), prices::follow(&store));
+        let recount = recount::Recount::new(shared.clone(), meter.clone())?;
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
@@ -172,9 +179,10 @@ impl Parts {
             sync,
             names: resolve::Names::new(shared.clone()),
             models: models::Models::new(shared.clone(), client.clone()),
-            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client, meter),
             leases: leases::Leases::new(shared.clone())?,
-            drain: records::Drain::new(shared.clone(), sinks),
+            drain: records::Drain::new(shared.clone(), sinks, prices, recount),
+            log_writers,
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
             files: every(FILES),
@@ -205,6 +213,7 @@ impl Parts {
             }
         }
         self.drain.finish().await;
+        self.log_writers.finish().await;
         self.sync.finish().await;
     }
 

@@ -32,5 +32,6 @@ mod shutdown;
 mod sinks;
 mod store;
 mod support;
+mod tables;
 mod tls;
 mod translate;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::ask::{Ask, Refusal};
-use super::audit;
+use super::{audit, health};
 use crate::background::http::Client;
 use crate::background::store::{Audit, Change, Store, Write, Written};
 use crate::background::sync::Current;
@@ -30,6 +30,7 @@ pub(super) struct Context {
     pub(super) environment: Environment,
     pub(super) client: Client,
     pub(super) audit: audit::File,
+    pub(super) health: health::Board,
 }
 
 /// What is told of a change.

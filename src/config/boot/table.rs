@@ -101,7 +101,7 @@ variables! {
     "REQUEST_LOG_ENABLED" "true" "keep a row for each request in the store, table request_logs, and one for each failure in error_logs" => observe.request_log.enabled, switch;
     "REQUEST_LOG_BODY_ENABLED" "false" "with the bodies of request and answer" => observe.request_log.bodies, switch;
     "REQUEST_LOG_RETENTION_DAYS" "30" "days that these rows are kept; 0 is for ever" => observe.request_log.retention, days_or_ever;
-    "REQUEST_LOG_MAX_PER_SEC" "500" "rows per second; what is above is counted and not kept, save failures" => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
+    "REQUEST_LOG_MAX_PER_SEC" "500" "rows per second of each table; what is above is counted and not kept, failures last" => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
     "HEALTH_CHECK_INTERVAL_SECS" "0" "how often each provider is asked for a word, which costs tokens; 0 is never" => observe.health_check, seconds_or_off;
     "HOST" "0.0.0.0" "address to listen on" => host host;
     "PORT" "18000" "port to listen on; 0 takes any free one" => port port;
