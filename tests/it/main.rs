@@ -8,6 +8,8 @@ mod admin;
 mod background;
 mod cli;
 mod corpus;
+mod dashboards;
+mod deploy;
 mod faults;
 mod file_source;
 mod fixtures;
