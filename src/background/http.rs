@@ -11,14 +11,14 @@ use std::vec;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::control::Shared;
 use crate::control::names::Resolved;
@@ -27,6 +27,10 @@ use crate::control::names::Resolved;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer's body.
 const MOST: usize = 4 << 20;
+
+/// A name that nobody knew is looked for so often, so far apart.
+const LOOKS: usize = 50;
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -75,10 +79,15 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
-        let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| chain(&*error))?;
-        Ok((status, body.to_bytes()))
+        let answer = self.send(request).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Any answer, whole. The caller sets the limit of time.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
+        let (head, body) = self.0.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        let body = Limited::new(body, MOST).collect().await.map_err(|error| chain(&*error))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
@@ -93,7 +102,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Looks in the table alone: the names of providers in force are there.
+/// Looks in the table: the names of providers in force are there, others come when they are asked for.
 #[derive(Clone)]
 struct Names(Arc<Shared>);
 
@@ -107,12 +116,26 @@ impl tower_service::Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let found = match self.0.names.get(name.as_str()) {
-            // The connector puts the port in.
-            Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
-            Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
-            None => Err(std::io::Error::other("the name is not resolved yet")),
-        };
-        Box::pin(std::future::ready(found.map(Vec::into_iter)))
+        let shared = self.0.clone();
+        Box::pin(async move {
+            let mut looks = 0;
+            loop {
+                match shared.names.get(name.as_str()) {
+                    // The connector puts the port in.
+                    Some(Resolved::Addresses(ips)) => {
+                        let addresses: Vec<_> = ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+                        return Ok(addresses.into_iter());
+                    }
+                    Some(Resolved::Failed(why)) => return Err(std::io::Error::other(&*why)),
+                    None if looks == LOOKS => return Err(std::io::Error::other("the name is not resolved yet")),
+                    // Nobody waits for this thread's calls, so looking now and then is enough.
+                    None => {
+                        shared.names.want(name.as_str());
+                        sleep(LOOK).await;
+                        looks += 1;
+                    }
+                }
+            }
+        })
     }
 }

@@ -8,6 +8,7 @@ mod http;
 mod leases;
 mod meter;
 mod models;
+mod otlp;
 pub mod records;
 pub mod remote;
 mod resolve;
@@ -123,6 +124,8 @@ struct Parts {
     leases: leases::Leases,
     admin: admin::Admin,
     drain: records::Drain,
+    /// `None` where spans go nowhere.
+    otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
     empty: Interval,
@@ -157,8 +160,12 @@ impl Parts {
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let meter = Meter::new(&shared);
-        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
         let client = http::Client::new(shared.clone(), &upstream_tls);
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let otlp = otlp::start(&shared, &client, &meter)?.map(|(spans, exporter)| {
+            sinks.push(Box::new(spans));
+            exporter
+        });
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
@@ -169,6 +176,7 @@ impl Parts {
             admin: admin::Admin::new(shared.clone(), store, current, environment, client),
             leases: leases::Leases::new(shared.clone())?,
             drain: records::Drain::new(shared.clone(), sinks),
+            otlp,
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
             files: every(FILES),
@@ -196,6 +204,9 @@ impl Parts {
             }
         }
         self.drain.finish();
+        if let Some(otlp) = self.otlp.take() {
+            otlp.finish().await;
+        }
         self.sync.finish().await;
     }
 

@@ -12,6 +12,7 @@ use crate::record::client::Program;
 use crate::record::detail::{Attempt, Detail};
 use crate::record::entry::{Outcome, Record, Short, Source, Tokens};
 use crate::record::stage::{Stage, Stages};
+use crate::record::trace::{Context, Parent};
 use crate::tokens;
 use crate::wire::Format;
 
@@ -101,6 +102,22 @@ impl Ticket {
     /// What some sink wants to know beside the record. `None` if none does.
     pub fn detail(&mut self) -> Option<&mut Detail> {
         self.record.detail.as_deref_mut()
+    }
+
+    /// The request has its place in a trace. `parent` is what the client says of its own span.
+    pub fn traces(&mut self, parent: Option<Parent>) {
+        let otlp = &self.core.boot().observe.otlp;
+        let record = &mut self.record;
+        if let Some(detail) = record.detail.as_deref_mut().filter(|_| otlp.is_on()) {
+            let samples = |trace, parent| otlp.samples(trace, parent);
+            detail.trace = Some(Context::new(record.request_id.as_str(), record.started_us, parent, samples));
+        }
+    }
+
+    /// The trace, and the number that the span of the next attempt will have in it.
+    pub fn trace(&self) -> Option<(Context, u64)> {
+        let detail = self.record.detail.as_ref()?;
+        Some((detail.trace?, detail.attempts.len() as u64 + 1))
     }
 
     // --- the clock

@@ -6,6 +6,7 @@ use crate::error::Kind;
 use crate::wire::Format;
 
 use super::entry::Short;
+use super::trace::Context;
 
 /// Attempts of one request that are told one by one.
 const MAX_ATTEMPTS: usize = 16;
@@ -130,6 +131,8 @@ impl Attempt {
 #[derive(Debug, Clone, Default)]
 pub struct Detail {
     limit: usize,
+    /// `None` where nobody traces.
+    pub trace: Option<Context>,
     /// The request's head as received, secrets and all. Sinks mask it.
     pub head: Vec<u8>,
     pub body: Option<Cut>,
