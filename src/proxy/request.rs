@@ -138,9 +138,9 @@ impl Exchange<'_> {
 fn log(ticket: &Ticket, error: &Error, status: u16) {
     // What a client did wrong is its own to read; the rest is somebody's to mend.
     if status >= 500 {
-        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     } else {
-        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     }
 }
 

@@ -23,8 +23,6 @@ use crate::config::boot::otlp::Otlp;
 
 /// Requests in one batch.
 const BATCH: usize = 512;
-/// How long the first of a batch waits for others.
-const DELAY: Duration = Duration::from_secs(5);
 /// Tries for one batch, and the pause after the first of them; it doubles.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
@@ -36,6 +34,8 @@ pub(super) struct Export {
     uri: Uri,
     headers: HeaderMap,
     timeout: Duration,
+    /// How long the first of a batch waits for others.
+    delay: Duration,
     resource: Resource,
     queue: mpsc::Receiver<Vec<Span>>,
     stop: Arc<Notify>,
@@ -74,8 +74,8 @@ impl Export {
             value.set_sensitive(true);
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?, value);
         }
-        let (timeout, resource) = (otlp.timeout, resource(otlp));
-        Ok(Export { client, uri, headers, timeout, resource, queue, stop, stopping: false, meter, failing: false })
+        let (timeout, delay, resource) = (otlp.timeout, otlp.delay, resource(otlp));
+        Ok(Export { client, uri, headers, timeout, delay, resource, queue, stop, stopping: false, meter, failing: false })
     }
 
     /// Until it is told to stop, and has sent what is left.
@@ -96,7 +96,7 @@ impl Export {
                 biased;
                 spans = self.queue.recv() => match spans {
                     Some(spans) => {
-                        due.get_or_insert_with(|| Instant::now() + DELAY);
+                        due.get_or_insert_with(|| Instant::now() + self.delay);
                         batch.push(spans);
                     }
                     None => break,

@@ -16,9 +16,6 @@ use crate::record::entry::{Outcome, Record};
 use crate::record::trace::{Context, REQUEST};
 use crate::wire::quirks::Host;
 
-/// Bytes of what is said of a failure.
-const MAX_MESSAGE: usize = 256;
-
 /// That of the request first.
 pub(super) fn of(record: &Record, trace: &Context, directory: &Directory) -> Vec<Span> {
     let mut spans = vec![of_request(record, trace, directory)];
@@ -62,7 +59,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
         // A client that leaves or asks for the wrong thing is no failure of a server.
         Outcome::ClientGone => None,
         _ if record.status < 500 && !matches!(record.outcome, Outcome::Truncated(_)) => None,
-        _ => Some(failure(record.detail.as_ref().and_then(|detail| detail.error.as_deref()).or(error))),
+        _ => Some(failure(error.unwrap_or_default())),
     };
     let name = format!("{} {}", record.method, record.endpoint);
     Span {
@@ -113,7 +110,6 @@ fn of_attempt(
     }
     said.extend(error.as_ref().map(|label| text("error.type", label)));
     let failed = error.filter(|_| record.outcome != Outcome::ClientGone || attempt.failure.is_some());
-    let why = attempt.failure.as_ref().map(|(_, why)| &**why);
     // One that was made once more without something has no end of its own.
     let end = [attempt.ended_us, if last { record.total_us } else { 0 }, attempt.first_byte_us, attempt.began_us];
     let end = end.into_iter().find(|end| *end > 0).unwrap_or(0);
@@ -121,7 +117,7 @@ fn of_attempt(
         parent_span_id: trace.span(REQUEST).to_be_bytes().to_vec(),
         name: format!("{} {}", operation.unwrap_or("ask"), attempt.model.as_str()),
         kind: SpanKind::Client.into(),
-        status: failed.map(|label| failure(why.or(Some(&label)))),
+        status: failed.map(|label| failure(&label)),
         ..span(record, trace, number_of, (attempt.began_us, end), said)
     }
 }
@@ -191,10 +187,9 @@ fn ended_by(record: &Record) -> Option<&'static str> {
     }
 }
 
-fn failure(why: Option<&str>) -> Status {
-    let why = why.unwrap_or_default();
-    let end = (0..=why.len().min(MAX_MESSAGE)).rev().find(|end| why.is_char_boundary(*end)).unwrap_or(0);
-    Status { message: why[..end].to_owned(), code: StatusCode::Error.into() }
+/// What a provider has said of it is not told: it may repeat the conversation.
+fn failure(label: &str) -> Status {
+    Status { message: label.to_owned(), code: StatusCode::Error.into() }
 }
 
 fn pair(key: &str, value: Value) -> KeyValue {

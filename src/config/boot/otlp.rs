@@ -17,6 +17,8 @@ pub struct Otlp {
     pub headers: Vec<(String, Secret)>,
     /// For one batch, from the connect to the answer.
     pub timeout: Duration,
+    /// How long spans wait for others to be sent with.
+    pub delay: Duration,
     pub service_name: Option<String>,
     /// What else is said of this process.
     pub resource: Vec<(String, String)>,
@@ -34,6 +36,7 @@ impl Default for Otlp {
             protocol: Protocol,
             headers: Vec::new(),
             timeout: Duration::from_secs(10),
+            delay: Duration::from_secs(5),
             service_name: None,
             resource: Vec::new(),
             sampler: Sampler { parent_based: true, root: Root::On },

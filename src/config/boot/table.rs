@@ -106,6 +106,7 @@ variables! {
     "OTEL_RESOURCE_ATTRIBUTES" "" "what else traces say of this process: key=value with commas between" => observe.otlp.resource, otlp::pairs;
     "OTEL_TRACES_SAMPLER" "parentbased_always_on" "always_on, always_off or traceidratio, or one of them behind parentbased_: which requests have spans" => observe.otlp.sampler, otlp::sampler;
     "OTEL_TRACES_SAMPLER_ARG" "1.0" "share of the requests for traceidratio, from 0 to 1" => observe.otlp.sampler_arg, share;
+    "OTEL_BSP_SCHEDULE_DELAY" "5000" "milliseconds that spans wait for others to be sent with" => observe.otlp.delay, otlp::timeout;
     "OTEL_SDK_DISABLED" "false" "send no spans, whatever else is set" => observe.otlp.disabled, switch;
     "REQUEST_LOG_ENABLED" "true" "keep a row for each request in the store, table request_logs, and one for each failure in error_logs" => observe.request_log.enabled, switch;
     "REQUEST_LOG_BODY_ENABLED" "false" "with the bodies of request and answer" => observe.request_log.bodies, switch;

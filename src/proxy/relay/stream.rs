@@ -306,7 +306,7 @@ impl<'p> Relay<'p> {
         if self.phase == Phase::Held {
             return End::Failed(Failure::of(error));
         }
-        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only whole events were passed on, so the stream stands between two.
         let from = self.outlet.buf.len();
         wire::error::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());

@@ -322,7 +322,7 @@ impl<'p> Relay<'p> {
             x.core.metrics.inc(Counter::EarlyStops);
         }
         if let Some(error) = self.translator.failure() {
-            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
             x.ticket.truncated(error);
             let truncated = x.ticket.edit().outcome;
             if self.flush(x).await.is_err() {
