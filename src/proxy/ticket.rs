@@ -1,5 +1,6 @@
 //! The record of a request while it runs. Filed when it is dropped, on every way out: an early return, a failure, a client that left.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -209,6 +210,13 @@ impl Ticket {
         if self.record.first_content_us == 0 {
             self.record.first_content_us = self.elapsed_us().max(1);
             self.lap(Stage::FirstContent);
+        }
+    }
+
+    /// The provider tells which model answers, as `name` finds out if somebody wants to know. The first time counts.
+    pub fn answered_by<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
+        if let Some(attempt) = self.detail().and_then(Detail::last).filter(|attempt| attempt.answered_by == Short::EMPTY) {
+            attempt.answered_by = name().map_or(Short::EMPTY, |name| Short::new(&name));
         }
     }
 

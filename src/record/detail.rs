@@ -107,6 +107,8 @@ pub struct Attempt {
     /// Against the client's body.
     pub request: Twin<Cut>,
     pub response: Option<Body>,
+    /// The model that the provider says has answered; empty where that is not known.
+    pub answered_by: Short<96>,
 }
 
 impl Attempt {
@@ -123,6 +125,7 @@ impl Attempt {
             failure: None,
             request: Twin::Absent,
             response: None,
+            answered_by: Short::EMPTY,
         }
     }
 }

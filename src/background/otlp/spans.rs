@@ -105,6 +105,9 @@ fn of_attempt(
         None if last => ended_by(record).map(str::to_owned),
         None => None,
     };
+    if !attempt.answered_by.as_str().is_empty() {
+        said.push(text("gen_ai.response.model", attempt.answered_by.as_str()));
+    }
     if last && attempt.failure.is_none() {
         said.extend(of_answer(record));
     }

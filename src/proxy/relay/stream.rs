@@ -177,6 +177,9 @@ impl<'p> Relay<'p> {
             self.outlet.buf.extend_from_slice(block.raw);
             return Ok(());
         };
+        if self.phase == Phase::Held {
+            ticket.answered_by(|| tap::model(self.format, frame.data));
+        }
         match self.tap.frame(frame) {
             Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
             // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.

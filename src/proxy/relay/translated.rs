@@ -398,6 +398,9 @@ impl<'p> Relay<'p> {
             x.ticket.edit().tokens = Some(Tokens { source, ..tokens(&usage) });
         }
         x.ticket.edit().finish = self.translator.reason().map(Reason::label);
+        if let Some(model) = self.translator.model() {
+            x.ticket.answered_by(|| Some(model.into()));
+        }
         for (_, n) in self.translator.notes() {
             x.core.metrics.add(Counter::TranslationOddities, u64::from(n));
         }
