@@ -8,6 +8,7 @@ mod http;
 mod leases;
 mod meter;
 mod models;
+mod otlp;
 mod prices;
 pub mod records;
 mod recount;
@@ -130,6 +131,8 @@ struct Parts {
     admin: admin::Admin,
     drain: records::Drain,
     log_writers: tables::Writers,
+    /// `None` where spans go nowhere.
+    otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
     empty: Interval,
@@ -172,6 +175,10 @@ impl Parts {
         sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
         let prices = prices::Prices::new(shared.clone(), meter.clone(), prices::follow(&store));
         let recount = recount::Recount::new(shared.clone(), meter.clone())?;
+        let otlp = otlp::start(&shared, &client, &meter)?.map(|(spans, exporter)| {
+            sinks.push(Box::new(spans));
+            exporter
+        });
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
@@ -183,6 +190,7 @@ impl Parts {
             leases: leases::Leases::new(shared.clone())?,
             drain: records::Drain::new(shared.clone(), sinks, prices, recount),
             log_writers,
+            otlp,
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
             files: every(FILES),
@@ -214,6 +222,9 @@ impl Parts {
         }
         self.drain.finish().await;
         self.log_writers.finish().await;
+        if let Some(otlp) = self.otlp.take() {
+            otlp.finish().await;
+        }
         self.sync.finish().await;
     }
 

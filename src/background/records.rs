@@ -185,7 +185,8 @@ pub(super) mod tests {
         let seen: [Arc<Mutex<Seen>>; 3] = Default::default();
         let sink = |at: usize| Box::new(Keep { on: at != 1, seen: seen[at].clone() }) as Box<dyn Sink>;
         let prices = || Prices::new(shared.clone(), Meter::new(&shared), tokio::sync::watch::channel(Arc::default()).1);
-        let mut drain = Drain::new(shared.clone(), vec![sink(0), sink(1), sink(2)], prices());
+        let recount = || Recount::new(shared.clone(), Meter::new(&shared)).unwrap();
+        let mut drain = Drain::new(shared.clone(), vec![sink(0), sink(1), sink(2)], prices(), recount());
 
         drain.run();
         assert_eq!(seen[0].lock().unwrap().flushes, 0);
@@ -202,7 +203,7 @@ pub(super) mod tests {
         assert!(seen[1].lock().unwrap().ids.is_empty());
 
         // Rings are emptied even if nobody wants what is in them.
-        let mut idle = Drain::new(shared.clone(), vec![sink(1)], prices());
+        let mut idle = Drain::new(shared.clone(), vec![sink(1)], prices(), recount());
         shared.rings[0].push(record("unread"));
         idle.run();
         assert!(shared.rings[0].pop().is_none());

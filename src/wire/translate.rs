@@ -179,6 +179,7 @@ pub struct Translator {
     failure: Option<Error>,
     captured: Option<Captured>,
     content: bool,
+    model: Option<Box<str>>,
     pub reply: Reply,
 }
 
@@ -192,7 +193,7 @@ impl Translator {
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
         let captured = Captured::is_wanted(plan).then(Captured::default);
         let (shape, phase) = (Shape::default(), Phase::Waiting);
-        Translator { decoder, shape, output, phase, failure: None, captured, content: false, reply }
+        Translator { decoder, shape, output, phase, failure: None, captured, content: false, model: None, reply }
     }
 
     /// Takes one frame of the provider's stream.
@@ -289,6 +290,11 @@ impl Translator {
         self.shape.ended_by()
     }
 
+    /// The provider's own name of the model, once it was told.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// What is to be remembered of an answer that came well.
     pub fn captured(&mut self) -> Option<Captured> {
         self.captured.take().filter(Captured::is_useful)
@@ -303,9 +309,12 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, captured, content, reply } = self;
+        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
+            if let Event::Start { model: told, .. } = &event {
+                *model = Some(told.unescape().into());
+            }
             shape.event(event, reply, &mut |event, reply| {
                 if *phase == Phase::Over {
                     return;

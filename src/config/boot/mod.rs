@@ -6,6 +6,7 @@
 pub mod db_url;
 pub mod dotenv;
 pub mod observe;
+pub mod otlp;
 pub mod table;
 
 use std::collections::BTreeMap;

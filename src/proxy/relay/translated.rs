@@ -344,7 +344,7 @@ impl<'p> Relay<'p> {
             x.core.metrics.inc(Counter::EarlyStops);
         }
         if let Some(error) = self.translator.failure() {
-            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
             x.ticket.truncated(error);
             let truncated = x.ticket.edit().outcome;
             if self.flush(x).await.is_err() {
@@ -420,6 +420,9 @@ impl<'p> Relay<'p> {
             x.ticket.edit().tokens = Some(Tokens { source, ..tokens(&usage) });
         }
         x.ticket.edit().finish = self.translator.reason().map(Reason::label);
+        if let Some(model) = self.translator.model() {
+            x.ticket.answered_by(|| Some(model.into()));
+        }
         for (_, n) in self.translator.notes() {
             x.core.metrics.add(Counter::TranslationOddities, u64::from(n));
         }
