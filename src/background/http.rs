@@ -12,7 +12,7 @@ use std::vec;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -76,10 +76,15 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
-        let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| chain(&*error))?;
-        Ok((status, body.to_bytes()))
+        let answer = self.send(request).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Any answer, whole. The caller sets the limit of time.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
+        let (head, body) = self.0.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        let body = Limited::new(body, MOST).collect().await.map_err(|error| chain(&*error))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 

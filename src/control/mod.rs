@@ -116,7 +116,7 @@ fn wants(boot: &Boot) -> Wants {
     let detail = observe.jsonl.enabled
         || observe.langfuse.enabled
         || observe.request_log.enabled
-        || observe.otlp_endpoint.is_some()
+        || observe.otlp.is_on()
         || observe.exact_tokens;
     let bodies = [
         (observe.jsonl.enabled, observe.jsonl.body_bytes),

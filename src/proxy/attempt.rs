@@ -228,6 +228,10 @@ async fn refused(
         Some(said) => wire::fault::error(Some(status), said),
         None => wire::fault::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
     };
+    let error = match said.and_then(|said| wire::fault::param(x.relay.format, format, &said)) {
+        Some(param) => error.param(param),
+        None => error,
+    };
     let retry = retry && (error.retryable() || matches!(status, 408 | 429 | 500..));
     let error = error.context(format_args!("provider `{provider}`, status {status}"));
     let answer = body.map(|(head, bytes, body)| Answer { head, bytes, body, pooled, foreign: true });

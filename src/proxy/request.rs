@@ -20,6 +20,7 @@ use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
 use crate::record::entry::Short;
 use crate::record::stage::Stage;
+use crate::record::trace::Parent;
 use crate::route::pick::Candidates;
 use crate::tokens;
 use crate::wire::peek::{self, Peek};
@@ -138,9 +139,9 @@ impl Exchange<'_> {
 fn log(ticket: &Ticket, error: &Error, status: u16) {
     // What a client did wrong is its own to read; the rest is somebody's to mend.
     if status >= 500 {
-        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     } else {
-        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     }
 }
 
@@ -150,6 +151,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     let head_ns = client.head_began.map_or(0, |began| began.elapsed().as_nanos() as u64);
     client.take_stalled();
     let mut ticket = Ticket::new(core, &request_id(core, &head, &bytes), &bytes[..head.len], head_ns);
+    ticket.traces(head.get(&bytes, "traceparent").and_then(Parent::parse));
     ticket.program(client.program(core, head.get(&bytes, "user-agent").unwrap_or_default()));
     let terms = terms(core, &head, &bytes);
     let path = String::from_utf8_lossy(head.path(&bytes)).into_owned();

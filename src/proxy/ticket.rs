@@ -1,5 +1,6 @@
 //! The record of a request while it runs. Filed when it is dropped, on every way out: an early return, a failure, a client that left.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use crate::record::client::Program;
 use crate::record::detail::{Attempt, Detail};
 use crate::record::entry::{Outcome, Record, Short, Source, Tokens};
 use crate::record::stage::{Stage, Stages};
+use crate::record::trace::{Context, Parent};
 use crate::tokens;
 use crate::wire::Format;
 
@@ -103,6 +105,22 @@ impl Ticket {
         self.record.detail.as_deref_mut()
     }
 
+    /// The request has its place in a trace. `parent` is what the client says of its own span.
+    pub fn traces(&mut self, parent: Option<Parent>) {
+        let otlp = &self.core.boot().observe.otlp;
+        let record = &mut self.record;
+        if let Some(detail) = record.detail.as_deref_mut().filter(|_| otlp.is_on()) {
+            let samples = |trace, parent| otlp.samples(trace, parent);
+            detail.trace = Some(Context::new(record.request_id.as_str(), record.started_us, parent, samples));
+        }
+    }
+
+    /// The trace, and the number that the span of the next attempt will have in it.
+    pub fn trace(&self) -> Option<(Context, u64)> {
+        let detail = self.record.detail.as_ref()?;
+        Some((detail.trace?, detail.attempts.len() as u64 + 1))
+    }
+
     // --- the clock
 
     /// A stage is over: the time since the last one ended was its.
@@ -192,6 +210,15 @@ impl Ticket {
         if self.record.first_content_us == 0 {
             self.record.first_content_us = self.elapsed_us().max(1);
             self.lap(Stage::FirstContent);
+        }
+    }
+
+    /// The provider tells which model answers, as `name` finds out if somebody wants to know. The first time counts.
+    pub fn answered_by<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
+        if let Some(attempt) =
+            self.detail().and_then(Detail::last).filter(|attempt| attempt.answered_by == Short::EMPTY)
+        {
+            attempt.answered_by = name().map_or(Short::EMPTY, |name| Short::new(&name));
         }
     }
 

@@ -6,6 +6,7 @@ use crate::error::Kind;
 use crate::wire::Format;
 
 use super::entry::Short;
+use super::trace::Context;
 
 /// Attempts of one request that are told one by one.
 const MAX_ATTEMPTS: usize = 16;
@@ -106,6 +107,8 @@ pub struct Attempt {
     /// Against the client's body.
     pub request: Twin<Cut>,
     pub response: Option<Body>,
+    /// The model that the provider says has answered; empty where that is not known.
+    pub answered_by: Short<96>,
 }
 
 impl Attempt {
@@ -122,6 +125,7 @@ impl Attempt {
             failure: None,
             request: Twin::Absent,
             response: None,
+            answered_by: Short::EMPTY,
         }
     }
 }
@@ -130,6 +134,8 @@ impl Attempt {
 #[derive(Debug, Clone, Default)]
 pub struct Detail {
     limit: usize,
+    /// `None` where nobody traces.
+    pub trace: Option<Context>,
     /// The request's head as received, secrets and all. Sinks mask it.
     pub head: Vec<u8>,
     pub body: Option<Cut>,

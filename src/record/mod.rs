@@ -6,3 +6,4 @@ pub mod detail;
 pub mod entry;
 pub mod ring;
 pub mod stage;
+pub mod trace;

@@ -4,6 +4,7 @@
 //! keeps what the gateway must know at the end ([`Seen`]). It never alters, delays or refuses anything: a frame that it cannot
 //! read is counted and passes.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::event::Reason;
@@ -151,6 +152,12 @@ pub fn model_range(format: Format, data: &[u8]) -> Option<Range<usize>> {
         Format::Messages => messages::tap::model_range(data),
         Format::Responses => responses::tap::model_range(data),
     }
+}
+
+/// The model that the data of an event names.
+pub fn model(format: Format, data: &[u8]) -> Option<Cow<'_, str>> {
+    let quoted = data.get(model_range(format, data)?)?;
+    Some(RawStr::new(quoted.get(1..quoted.len() - 1)?).unescape())
 }
 
 /// Where a whole answer names the model, quotes included: the top-level `model`, in all formats.

@@ -47,7 +47,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Some(memory) if from == Format::Chat => replay::restore(&mut request, memory),
         _ => 0,
     };
-    cx.mend.apply(&mut request);
+    cx.mend.apply(&mut request, &cx.target.caps, &mut ledger)?;
     let mut plan = Plan::new(from, raw, cx);
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
@@ -179,6 +179,7 @@ pub struct Translator {
     failure: Option<Error>,
     captured: Option<Captured>,
     content: bool,
+    model: Option<Box<str>>,
     pub reply: Reply,
 }
 
@@ -192,7 +193,7 @@ impl Translator {
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
         let captured = Captured::is_wanted(plan).then(Captured::default);
         let (shape, phase) = (Shape::default(), Phase::Waiting);
-        Translator { decoder, shape, output, phase, failure: None, captured, content: false, reply }
+        Translator { decoder, shape, output, phase, failure: None, captured, content: false, model: None, reply }
     }
 
     /// Takes one frame of the provider's stream.
@@ -264,6 +265,11 @@ impl Translator {
         self.phase
     }
 
+    /// The provider has said why its answer ended. What may still come is usage and the end mark.
+    pub fn is_finished(&self) -> bool {
+        self.shape.is_finished()
+    }
+
     /// The gateway ended the answer itself (a stop sequence): the upstream call should be cancelled.
     pub fn stopped_early(&self) -> bool {
         self.shape.stopped_early()
@@ -284,6 +290,11 @@ impl Translator {
         self.shape.ended_by()
     }
 
+    /// The provider's own name of the model, once it was told.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// What is to be remembered of an answer that came well.
     pub fn captured(&mut self) -> Option<Captured> {
         self.captured.take().filter(Captured::is_useful)
@@ -298,9 +309,12 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, captured, content, reply } = self;
+        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
+            if let Event::Start { model: told, .. } = &event {
+                *model = Some(told.unescape().into());
+            }
             shape.event(event, reply, &mut |event, reply| {
                 if *phase == Phase::Over {
                     return;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::otlp::Otlp;
 use crate::config::secret::Secret;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +19,7 @@ pub struct Observe {
     pub jsonl: Jsonl,
     pub langfuse: Langfuse,
     pub request_log: RequestLog,
-    /// Where spans go by OTLP over HTTP; `None` is nowhere.
-    pub otlp_endpoint: Option<String>,
+    pub otlp: Otlp,
     /// How often providers are asked for a word; `None` is never.
     pub health_check: Option<Duration>,
 }
@@ -95,7 +95,7 @@ impl Default for Observe {
                 retention: Some(Duration::from_secs(30 * 86_400)),
                 per_second: 500,
             },
-            otlp_endpoint: None,
+            otlp: Otlp::default(),
             health_check: None,
         }
     }

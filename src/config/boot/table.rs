@@ -7,7 +7,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::db_url::DbUrl;
-use super::{Boot, Driver};
+use super::{Boot, Driver, otlp};
 
 /// A setting that this version honours.
 #[derive(Debug)]
@@ -97,12 +97,25 @@ variables! {
     "LANGFUSE_SAMPLE_RATE" "1.0" "share of the requests that are sent, from 0 to 1" => observe.langfuse.sample_rate, share;
     "LANGFUSE_FLUSH_INTERVAL" "5" "longest time that traces wait to be sent" => observe.langfuse.flush, seconds;
     "LANGFUSE_DEBUG" "false" "log what Langfuse answers" => observe.langfuse.debug, switch;
-    "OTEL_EXPORTER_OTLP_ENDPOINT" "" "base URL of a collector that takes OTLP over HTTP; unset sends no spans" => observe.otlp_endpoint, |text| web_url(text).map(Some);
+    "OTEL_EXPORTER_OTLP_ENDPOINT" "" "base URL of a collector that takes OTLP over HTTP; unset sends no spans" => observe.otlp.endpoint, |text| web_url(text).map(Some);
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "" "the whole URL for spans, instead of /v1/traces behind that base" => observe.otlp.traces_endpoint, |text| web_url(text).map(Some);
+    "OTEL_EXPORTER_OTLP_HEADERS" "" "headers for the collector, such as `authorization=Basic%20...`; commas between several" secret => observe.otlp.headers, otlp::headers;
+    "OTEL_EXPORTER_OTLP_TIMEOUT" "10000" "milliseconds that the collector may take for a batch" => observe.otlp.timeout, otlp::timeout;
+    "OTEL_EXPORTER_OTLP_PROTOCOL" "http/protobuf" "the one protocol that is spoken" => observe.otlp.protocol, otlp::protocol;
+    "OTEL_SERVICE_NAME" "" "name of this service in traces; unset is `service.name` of OTEL_RESOURCE_ATTRIBUTES, else llm-proxy" => observe.otlp.service_name, |text: &str| Ok::<_, String>(Some(text.to_owned()));
+    "OTEL_RESOURCE_ATTRIBUTES" "" "what else traces say of this process: key=value with commas between" => observe.otlp.resource, otlp::pairs;
+    "OTEL_TRACES_SAMPLER" "parentbased_always_on" "always_on, always_off or traceidratio, or one of them behind parentbased_: which requests have spans" => observe.otlp.sampler, otlp::sampler;
+    "OTEL_TRACES_SAMPLER_ARG" "1.0" "share of the requests for traceidratio, from 0 to 1" => observe.otlp.sampler_arg, share;
+    "OTEL_BSP_SCHEDULE_DELAY" "5000" "milliseconds that spans wait for others to be sent with" => observe.otlp.delay, otlp::timeout;
+    "OTEL_SDK_DISABLED" "false" "send no spans, whatever else is set" => observe.otlp.disabled, switch;
     "REQUEST_LOG_ENABLED" "true" "keep a row for each request in the store, table request_logs, and one for each failure in error_logs" => observe.request_log.enabled, switch;
     "REQUEST_LOG_BODY_ENABLED" "false" "with the bodies of request and answer" => observe.request_log.bodies, switch;
     "REQUEST_LOG_RETENTION_DAYS" "30" "days that these rows are kept; 0 is for ever" => observe.request_log.retention, days_or_ever;
-    "REQUEST_LOG_MAX_PER_SEC" "500" "rows per second; what is above is counted and not kept, save failures" => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
+    "REQUEST_LOG_MAX_PER_SEC" "500" "rows per second of each table; what is above is counted and not kept, failures last" => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
     "HEALTH_CHECK_INTERVAL_SECS" "0" "how often each provider is asked for a word, which costs tokens; 0 is never" => observe.health_check, seconds_or_off;
+    "DEFAULT_IMAGE_TOKEN_COUNT" "250" "tokens of a picture, where tokens are counted here and its vendor publishes no rule" => image_tokens, |text| number(text, 0, 1 << 20).map(|n| n as u32);
+    "DEFAULT_IMAGE_WIDTH" "300" "width of a picture whose size can't be seen, such as one behind a URL" => image_width, |text| number(text, 1, 1 << 16).map(|n| n as u32);
+    "DEFAULT_IMAGE_HEIGHT" "300" "height of such a picture" => image_height, |text| number(text, 1, 1 << 16).map(|n| n as u32);
 }
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
@@ -129,9 +142,6 @@ pub const IGNORED: &[&str] = &[
     "ADAPTIVE_MAX_429_COOLDOWN_SECS",
     "ADAPTIVE_BASE_OPEN_DURATION_SECS",
     "ADAPTIVE_MAX_OPEN_DURATION_SECS",
-    "DEFAULT_IMAGE_TOKEN_COUNT",
-    "DEFAULT_IMAGE_WIDTH",
-    "DEFAULT_IMAGE_HEIGHT",
     "MAX_SHORT_SIDE_FOR_IMAGE_HIGH_RES",
     "MAX_LONG_SIDE_FOR_IMAGE_HIGH_RES",
     "MAX_TILE_WIDTH",

@@ -17,6 +17,7 @@ use super::request::Exchange;
 use crate::config::snapshot::Provider;
 use crate::error::{Error, Kind};
 use crate::net::http::write;
+use crate::record::trace::Context;
 use crate::route::pick::Candidate;
 use crate::route::reach::{Reach, ThinkingTools};
 use crate::wire::Format;
@@ -136,8 +137,9 @@ fn head(
     }
     let own = |name: &[u8]| provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
     let mut seen = Seen::default();
+    let trace = x.ticket.trace();
     for (name, value) in x.head.fields(x.bytes()) {
-        if headers::to_upstream(name, own_format) && !own(name) {
+        if headers::to_upstream(name, own_format) && !own(name) && !is_of_trace(name, trace.map(|(trace, _)| trace)) {
             seen.note(name);
             // Name and value passed the parser, which refuses what these writers would refuse.
             out.extend_from_slice(name);
@@ -160,10 +162,19 @@ fn head(
     }
     write::static_header(out, "accept-encoding", "identity");
     let _ = write::header(out, "x-request-id", x.ticket.request_id().as_bytes());
+    if let Some((trace, number)) = trace.filter(|_| !own(b"traceparent")) {
+        let _ = write::header(out, "traceparent", trace.traceparent(number).as_bytes());
+    }
     write::content_length(out, length as u64);
     out.extend_from_slice(&provider.extra_headers);
     write::end_head(out);
     Ok(())
+}
+
+/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is worth nothing without a trace that goes on.
+fn is_of_trace(name: &[u8], trace: Option<Context>) -> bool {
+    let Some(trace) = trace else { return false };
+    name.eq_ignore_ascii_case(b"traceparent") || (trace.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))
 }
 
 /// What a translated request says in its head.

@@ -177,6 +177,9 @@ impl<'p> Relay<'p> {
             self.outlet.buf.extend_from_slice(block.raw);
             return Ok(());
         };
+        if self.phase == Phase::Held {
+            ticket.answered_by(|| tap::model(self.format, frame.data));
+        }
         match self.tap.frame(frame) {
             Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
             // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
@@ -306,7 +309,7 @@ impl<'p> Relay<'p> {
         if self.phase == Phase::Held {
             return End::Failed(Failure::of(error));
         }
-        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only whole events were passed on, so the stream stands between two.
         let from = self.outlet.buf.len();
         wire::error::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());

@@ -11,6 +11,7 @@ use super::super::request::Exchange;
 use super::super::ticket::Ticket;
 use super::{Framed, Plan, begin, end_head, timing, tokens};
 use crate::error::{Error, Kind};
+use crate::json::RawStr;
 use crate::json::stream::Document;
 use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::wire;
@@ -86,6 +87,9 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
     let mut document = Document::new(finish::members(x.relay.format), CAPTURED_BYTES);
     if plan.bypass.renamed {
         document = document.replace_model(&x.model.asked);
+    }
+    if x.ticket.detail().is_some() {
+        document = document.capture("model");
     }
     let opaque = encoded || !json;
     let mut body =
@@ -176,6 +180,7 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     if !body.opaque && x.relay.operation == Operation::Generate {
         let reason = finish::of_answer(x.relay.format, |name| body.document.captured(name));
         x.ticket.edit().finish = reason.map(Reason::label);
+        x.ticket.answered_by(|| body.document.captured("model")?.as_str().map(RawStr::unescape));
     }
     upstream.settle(x, &body.decoder);
 }
