@@ -184,7 +184,7 @@ impl Writer {
             }
             Err(error) => {
                 if self.warned.is_none_or(|at| at.elapsed() >= WARN) {
-                    let then = "requests are served, their lines are lost";
+                    let then = "requests are served, lines beyond what the queue holds are lost";
                     tracing::warn!("gateway: JSONL_LOG_PATH {path} {what}: {error}; {then}");
                     (self.warned, self.trouble) = (Some(Instant::now()), true);
                 }
