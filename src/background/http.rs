@@ -1,4 +1,5 @@
-//! The background thread's own calls to providers: hyper on tokio, names from the table that workers use, bounds on time and size.
+//! The background thread's own calls to providers, and to services that take records: hyper on tokio, names from the table that workers use,
+//! bounds on time and size.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -68,10 +69,10 @@ impl Client {
         &self,
         uri: Uri,
         mut headers: HeaderMap,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
     ) -> Result<(StatusCode, Bytes), String> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let mut request = Request::new(Full::from(body));
+        let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -102,7 +103,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Looks in the table: the names of providers in force are there, others come when they are asked for.
+/// The names of providers in force are in the table. The system is asked for others, such as that of a service which takes records.
 #[derive(Clone)]
 struct Names(Arc<Shared>);
 
@@ -116,26 +117,18 @@ impl tower_service::Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let shared = self.0.clone();
-        Box::pin(async move {
-            let mut looks = 0;
-            loop {
-                match shared.names.get(name.as_str()) {
-                    // The connector puts the port in.
-                    Some(Resolved::Addresses(ips)) => {
-                        let addresses: Vec<_> = ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
-                        return Ok(addresses.into_iter());
-                    }
-                    Some(Resolved::Failed(why)) => return Err(std::io::Error::other(&*why)),
-                    None if looks == LOOKS => return Err(std::io::Error::other("the name is not resolved yet")),
-                    // Nobody waits for this thread's calls, so looking now and then is enough.
-                    None => {
-                        shared.names.want(name.as_str());
-                        sleep(LOOK).await;
-                        looks += 1;
-                    }
-                }
+        // The connector puts the port in.
+        let found = match self.0.names.get(name.as_str()) {
+            Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
+            Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
+            // Of no provider.
+            None => {
+                return Box::pin(async move {
+                    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+                    Ok(found.collect::<Vec<_>>().into_iter())
+                });
             }
-        })
+        };
+        Box::pin(std::future::ready(found.map(Vec::into_iter)))
     }
 }

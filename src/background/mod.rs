@@ -9,14 +9,20 @@ mod leases;
 mod meter;
 mod models;
 mod otlp;
+mod prices;
 pub mod records;
+mod recount;
 pub mod remote;
 mod resolve;
 mod scrape;
+mod sinks;
 pub mod snapshot_file;
 pub mod store;
 mod sync;
+mod tables;
 mod tls;
+pub mod tokens;
+pub mod transfer;
 mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -124,6 +130,7 @@ struct Parts {
     leases: leases::Leases,
     admin: admin::Admin,
     drain: records::Drain,
+    log_writers: tables::Writers,
     /// `None` where spans go nowhere.
     otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
@@ -162,6 +169,12 @@ impl Parts {
         let meter = Meter::new(&shared);
         let client = http::Client::new(shared.clone(), &upstream_tls);
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        sinks.extend(sinks::jsonl::start(boot, &meter)?);
+        sinks.extend(sinks::langfuse::start(boot, &client, &meter)?);
+        let (log, log_writers) = tables::start(&shared, &store, &meter);
+        sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
+        let prices = prices::Prices::new(shared.clone(), meter.clone(), prices::follow(&store));
+        let recount = recount::Recount::new(shared.clone(), meter.clone())?;
         let otlp = otlp::start(&shared, &client, &meter)?.map(|(spans, exporter)| {
             sinks.push(Box::new(spans));
             exporter
@@ -173,9 +186,10 @@ impl Parts {
             sync,
             names: resolve::Names::new(shared.clone()),
             models: models::Models::new(shared.clone(), client.clone()),
-            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client, meter),
             leases: leases::Leases::new(shared.clone())?,
-            drain: records::Drain::new(shared.clone(), sinks),
+            drain: records::Drain::new(shared.clone(), sinks, prices, recount),
+            log_writers,
             otlp,
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
@@ -199,11 +213,15 @@ impl Parts {
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
-                Event::Empty => self.drain.run(),
+                Event::Empty => {
+                    self.drain.run();
+                    self.sync.release();
+                }
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }
-        self.drain.finish();
+        self.drain.finish().await;
+        self.log_writers.finish().await;
         if let Some(otlp) = self.otlp.take() {
             otlp.finish().await;
         }

@@ -14,13 +14,14 @@ use crate::wire::Format;
 use crate::wire::loss::{Loss, Repair};
 
 /// In the format that `accept` asks for: OpenMetrics if it is named, else the older text, which every scraper reads.
-pub(super) fn answer(shared: &Shared, problems: usize, accept: Option<&str>) -> Answer {
+pub(super) fn answer(shared: &Shared, problems: usize, health: Facts, accept: Option<&str>) -> Answer {
     let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
     let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
     let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
     let shards: Vec<_> = shared.shards.iter().chain([&shared.background]).collect();
     let mut facts = of_configuration(shared, problems);
     facts.extend(of_process());
+    facts.extend(health);
     let metrics = gather(&shards, &facts, &words);
     let wants_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
     let open = if wants_open { openmetrics::encode(metrics.clone()) } else { None };

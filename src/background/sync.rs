@@ -110,6 +110,8 @@ pub(super) struct Sync {
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+    /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free one, which is not for a worker to do.
+    retired: Vec<Arc<Snapshot>>,
     /// For stores that may be away when this node starts.
     keeper: Option<Keeper>,
     meter: Arc<Meter>,
@@ -160,8 +162,23 @@ impl Sync {
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
         let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone(), source));
-        let (problems, trouble, next, noticed) = Default::default();
-        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper, meter, noticed }
+        let (problems, trouble, next, retired, noticed) = Default::default();
+        let whole = 0;
+        Sync {
+            shared,
+            store,
+            environment,
+            current,
+            work,
+            trouble,
+            whole,
+            next,
+            problems,
+            retired,
+            keeper,
+            meter,
+            noticed,
+        }
     }
 
     /// Reads and compiles everything, for the start. If the store is away, the copy on disk must do.
@@ -320,7 +337,15 @@ impl Sync {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
         self.problems = next.problems;
+        self.retired.push(before);
         Some(after)
+    }
+
+    /// Frees the snapshots that no worker uses any more. A worker lets go of one when its next request begins and the last that began with
+    /// it has ended, so that at most one for each request in progress is kept, which that request would keep alone.
+    pub(super) fn release(&mut self) {
+        // Nobody can come to hold one again: it is not in force, and those who hold one have counted themselves.
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 }
 
@@ -593,6 +618,21 @@ mod tests {
         published.await;
         assert_eq!(writer.await.unwrap(), 2);
         assert_eq!(start.elapsed(), Duration::ZERO, "without waiting for the next look");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_snapshot_is_freed_here_and_not_by_who_used_it_last() {
+        let mut rig = rig(&["a"]).await;
+        let used = rig.published().await;
+        let seen = Arc::downgrade(&used);
+        rig.store.change(&["b"]);
+        rig.published().await;
+        rig.sync.release();
+        assert_eq!(rig.sync.retired.len(), 1);
+        drop(used);
+        assert_eq!(seen.strong_count(), 1);
+        rig.sync.release();
+        assert_eq!((seen.strong_count(), rig.sync.retired.len()), (0, 0));
     }
 
     #[test]

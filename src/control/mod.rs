@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod catalog;
+pub mod labels;
 pub mod names;
 pub mod replay;
 pub mod store;
@@ -18,6 +19,7 @@ use crate::config::boot::Boot;
 use crate::config::publish::Publisher;
 use crate::metrics::shard::Shard;
 use crate::record::detail::Wants;
+use crate::record::entry::{Source, Tokens};
 use crate::record::ring::Ring;
 
 /// One per process.
@@ -88,6 +90,11 @@ impl Shared {
             origin: Instant::now(),
             hints,
         }
+    }
+
+    /// Whether the background thread will count these tokens again, and tell them.
+    pub fn counts_exactly(&self, tokens: &Tokens) -> bool {
+        self.boot.observe.exact_tokens && tokens.source == Source::Estimate
     }
 
     /// No new connection is accepted and every answer says that it is the last on its connection.

@@ -228,6 +228,10 @@ async fn refused(
         Some(said) => wire::fault::error(Some(status), said),
         None => wire::fault::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
     };
+    let error = match said.and_then(|said| wire::fault::param(x.relay.format, format, &said)) {
+        Some(param) => error.param(param),
+        None => error,
+    };
     let retry = retry && (error.retryable() || matches!(status, 408 | 429 | 500..));
     let error = error.context(format_args!("provider `{provider}`, status {status}"));
     let answer = body.map(|(head, bytes, body)| Answer { head, bytes, body, pooled, foreign: true });
@@ -449,7 +453,7 @@ pub async fn give_up(x: &mut Exchange<'_>, failure: Box<Failure>) -> Next {
     relay::end_head(&mut out, framed);
     out.extend_from_slice(&answer.body);
     if let Some(detail) = x.ticket.detail() {
-        detail.answered(&answer.body, false);
+        detail.replies(&answer.body);
     }
     x.ticket.failed(answer.head.status, &failure.error);
     x.finish(out).await

@@ -1,6 +1,6 @@
 //! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric shard, its ring and the token buckets.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,19 +20,15 @@ use crate::route::pick::Selector;
 /// A snapshot as one core uses it.
 pub struct View {
     pub snapshot: Arc<Snapshot>,
-    /// Same order as `Snapshot::providers`.
-    origins: Vec<Rc<Origin>>,
+    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a new view.
+    origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, core: usize) -> View {
-        let origins = snapshot
-            .providers
-            .iter()
-            .map(|p| Rc::new(Origin { tls: p.base.tls, host: p.base.host.clone(), port: p.base.port }))
-            .collect();
-        View { snapshot, origins, selector: Selector::new(core) }
+    fn new(snapshot: Arc<Snapshot>, selector: Selector) -> View {
+        let origins = vec![OnceCell::new(); snapshot.providers.len()];
+        View { snapshot, origins, selector }
     }
 
     pub fn provider(&self, index: usize) -> &Arc<Provider> {
@@ -40,7 +36,10 @@ impl View {
     }
 
     pub fn origin(&self, index: usize) -> &Rc<Origin> {
-        &self.origins[index]
+        self.origins[index].get_or_init(|| {
+            let base = &self.snapshot.providers[index].base;
+            Rc::new(Origin { tls: base.tls, host: base.host.clone(), port: base.port })
+        })
     }
 }
 
@@ -71,7 +70,7 @@ impl Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
         let tally = RefCell::new(Tally::new(&shared, index));
-        let view = Rc::new(View::new(shared.publisher.load(), index));
+        let view = Rc::new(View::new(shared.publisher.load(), Selector::new(index)));
         Core {
             index,
             shared,
@@ -98,7 +97,8 @@ impl Core {
     pub fn view(&self) -> Rc<View> {
         if self.view.borrow().snapshot.generation != self.shared.publisher.generation() {
             let snapshot = self.shared.publisher.load();
-            *self.view.borrow_mut() = Rc::new(View::new(snapshot, self.index));
+            let selector = self.view.borrow().selector.after(&snapshot);
+            *self.view.borrow_mut() = Rc::new(View::new(snapshot, selector));
         }
         self.view.borrow().clone()
     }

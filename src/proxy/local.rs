@@ -33,6 +33,7 @@ pub async fn serve(
         return admin::serve(core, client, ticket, terms, pending, path).await;
     }
     let reading = matches!(pending.head.method, Method::Get | Method::Head);
+    let mut status = 200;
     let body = match endpoint {
         Endpoint::EventSink => return swallow(core, client, ticket, terms, pending).await,
         Endpoint::Vertex => {
@@ -48,7 +49,12 @@ pub async fn serve(
         Endpoint::Docs => return docs(client, ticket, terms, pending).await,
         Endpoint::OpenApi => Ok(core.shared.openapi.get().cloned().unwrap_or_default()),
         Endpoint::Root => Ok(root()),
-        Endpoint::Health => Ok(health(core)),
+        Endpoint::Health => Ok(health(core, "ok", None)),
+        Endpoint::Ready => {
+            let (body, ready_status) = ready(core);
+            status = ready_status;
+            Ok(body)
+        }
         Endpoint::Metrics => return admin::scrape(core, client, ticket, terms, pending).await,
         Endpoint::Models => listing(core, &mut ticket, &pending, What::Models),
         Endpoint::Model(id) => listing(core, &mut ticket, &pending, What::Model(id)),
@@ -60,8 +66,8 @@ pub async fn serve(
     };
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + body.len());
-    reply::json(&mut out, 200, &terms, ticket.request_id(), &body);
-    ticket.complete(200);
+    reply::json(&mut out, status, &terms, ticket.request_id(), &body);
+    ticket.complete(status);
     send(client, ticket, terms.keep_alive, out).await
 }
 
@@ -76,7 +82,7 @@ fn route(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Docs => "/docs",
         Endpoint::OpenApi => "/api-docs/openapi.json",
         Endpoint::Root => "/",
-        Endpoint::Health => "/health",
+        Endpoint::Health | Endpoint::Ready => "/health",
         Endpoint::Metrics => "/metrics",
         Endpoint::EventSink => "/api/event_logging/batch",
         Endpoint::Vertex => "/models/gcp-vertex",
@@ -114,12 +120,27 @@ fn root() -> Vec<u8> {
     out
 }
 
-fn health(core: &Core) -> Vec<u8> {
+/// A store that is away is no reason: what it said last is served.
+fn ready(core: &Core) -> (Vec<u8>, u16) {
+    if core.shared.draining() {
+        return (health(core, "draining", Some("this gateway is shutting down")), 503);
+    }
+    if core.view().snapshot.generation == 0 {
+        return (health(core, "starting", Some("no configuration is in force yet")), 503);
+    }
+    (health(core, "ok", None), 200)
+}
+
+fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
     let view = core.view();
     let mut out = Vec::new();
     json::object(&mut out, |o| {
-        o.str("status", "ok");
+        o.str("status", status);
+        if let Some(reason) = reason {
+            o.str("reason", reason);
+        }
         o.str("store", core.shared.store.get().name());
+        o.u64("config_version", view.snapshot.version.unsigned_abs());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
     });

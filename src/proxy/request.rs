@@ -105,6 +105,7 @@ impl Exchange<'_> {
         let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
         log(&self.ticket, error, status);
         self.ticket.failed(status, error);
+        self.ticket.replies(&out);
         self.finish(out).await
     }
 
@@ -357,6 +358,7 @@ pub fn refuse<'c>(
         let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
         log(&ticket, &error, status);
         ticket.failed(status, &error);
+        ticket.replies(&out);
         local::send(client, ticket, terms.keep_alive, out).await
     })
 }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::control::Shared;
 use crate::control::catalog::Lists;
-use crate::metrics::book::{Book, NONE, OTHER};
+use crate::control::labels::{self, Names};
+use crate::metrics::book::Book;
 use crate::metrics::names::Family;
 use crate::metrics::shelf::Series;
 use crate::record::client::Program;
-use crate::record::entry::{Outcome, Record, Short, Source, Tokens};
+use crate::record::entry::{Outcome, Record, Short, Tokens};
 use crate::record::stage::Stage;
 
 /// Kinds of requests that a core keeps series at hand for. A client may ask for any number of models; then the hand is emptied.
@@ -29,14 +30,6 @@ struct Key {
     provider: i64,
     credential: i64,
     program: Program,
-}
-
-/// Their label texts.
-#[derive(Debug)]
-struct Names {
-    model: Box<str>,
-    provider: Box<str>,
-    credential: Box<str>,
 }
 
 /// Their series, each made when it is first needed.
@@ -154,7 +147,7 @@ impl Tally {
 
     /// A limit of a credential has refused a request.
     pub fn rejected(&mut self, limit: &'static str, credential: &Credential, snapshot: &Snapshot, most: usize) {
-        let name = credential_name(snapshot, credential.id, most);
+        let name = labels::credential(snapshot, credential.id, most);
         self.book.series(Family::Rejections, &[limit, name]).inc();
     }
 
@@ -171,10 +164,12 @@ impl Tally {
         self.times(record, measured);
         let Tally { book, routes, providers, lists, .. } = self;
         let most = shared.boot.observe.metrics_max_credentials;
-        let route = route(routes, book, record, || names(record, snapshot, lists, most));
+        let route = route(routes, book, record, || labels::of(record, snapshot, lists, most));
         route.duration.observe(record.total_us);
         route.ended(record, book);
-        if let Some(tokens) = &record.tokens {
+        // What will be counted exactly is told then.
+        let tokens = record.tokens.as_ref();
+        if let Some(tokens) = tokens.filter(|tokens| !shared.counts_exactly(tokens)) {
             route.spent(record, tokens, book);
         }
         if record.first_content_us > 0 {
@@ -247,12 +242,7 @@ impl Route {
         for (detail, n) in details.into_iter().filter(|(_, n)| *n > 0) {
             book.series(Family::TokenDetails, &[model, provider, detail]).add(n);
         }
-        let source = match tokens.source {
-            Source::Provider => "provider",
-            Source::Counted => "counted",
-            Source::Estimate => "estimate",
-        };
-        book.series(Family::TokenSources, &[provider, source]).inc();
+        book.series(Family::TokenSources, &[provider, tokens.source.label()]).inc();
     }
 
     fn streamed(&mut self, record: &Record, measured: &Measured, book: &mut Book) {
@@ -322,49 +312,4 @@ fn route<'t>(routes: &'t mut Routes, book: &mut Book, record: &Record, names: im
         let duration = book.series(Family::Duration, &labels);
         Route { names, duration, by_status: Vec::new(), tokens: None, streams: None }
     })
-}
-
-fn names(record: &Record, snapshot: &Snapshot, lists: &Lists, most: usize) -> Names {
-    Names {
-        model: model_name(record, snapshot, lists).into(),
-        provider: match (record.provider, snapshot.provider(record.provider)) {
-            (0, _) => NONE,
-            (_, Some(provider)) => &provider.key,
-            // Removed while the request ran.
-            (_, None) => OTHER,
-        }
-        .into(),
-        credential: credential_name(snapshot, record.credential, most).into(),
-    }
-}
-
-/// What the configuration calls the model: its name there or in the provider's own list, or the pattern that it fits.
-fn model_name<'a>(record: &'a Record, snapshot: &'a Snapshot, lists: &Lists) -> &'a str {
-    let model = record.model.as_str();
-    if model.is_empty() {
-        return NONE;
-    }
-    let Some(provider) = snapshot.provider(record.provider) else { return OTHER };
-    // The prefix of PROVIDER_SUFFIX belongs to no name.
-    let candidates = [Some(model), model.split_once('/').map(|(_, rest)| rest)];
-    for name in candidates.into_iter().flatten() {
-        let is_listed = || lists.get(&provider.id).is_some_and(|list| list.iter().any(|listed| listed == name));
-        if provider.models.serves_all() && is_listed() {
-            return name;
-        }
-    }
-    let entries = provider.models.entries();
-    let exact = candidates.into_iter().flatten().find(|name| entries.iter().any(|entry| entry.key() == *name));
-    let fitting = || entries.iter().find(|entry| candidates.into_iter().flatten().any(|name| entry.matches(name)));
-    exact.or_else(|| fitting().map(|entry| entry.key())).unwrap_or(OTHER)
-}
-
-fn credential_name(snapshot: &Snapshot, id: i64, most: usize) -> &str {
-    if id == 0 {
-        return Credential::ANONYMOUS;
-    }
-    match snapshot.credentials_by_id.binary_search_by_key(&id, |credential| credential.id) {
-        Ok(at) if at < most => &snapshot.credentials_by_id[at].name,
-        _ => OTHER,
-    }
 }

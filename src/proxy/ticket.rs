@@ -223,9 +223,17 @@ impl Ticket {
     /// The attempt has ended.
     pub fn attempted(&mut self, provider: &str, failure: Option<&Error>) {
         let now = self.elapsed_us();
-        if let Some(attempt) = self.detail().and_then(Detail::last) {
-            attempt.ended_us = now;
-            attempt.failure = failure.map(|error| (error.kind, error.to_string().into()));
+        let (id, began_us) = (self.record.provider, self.attempt_us);
+        let format = self.record.provider_format;
+        if let Some(detail) = self.detail() {
+            let failure = failure.map(|error| (error.kind, Box::from(error.to_string())));
+            // One that failed before it asked anything is told all the same.
+            if !detail.ended(now, failure.clone())
+                && let (Some(format), Some(_)) = (format, &failure)
+            {
+                detail.attempt(Attempt::new(id, format, Short::EMPTY, "", began_us));
+                detail.ended(now, failure);
+            }
         }
         let outcome = match (failure, self.record.outcome) {
             (Some(error), _) => error.kind.row().label,
@@ -263,6 +271,15 @@ impl Ticket {
     /// As [`Ticket::truncated`], where the provider itself said no more.
     pub fn cut(&mut self, kind: Kind) {
         self.record.outcome = Outcome::Truncated(kind);
+    }
+
+    /// An answer of the gateway's own, head and all, is what the client gets.
+    pub fn replies(&mut self, answer: &[u8]) {
+        if let Some(detail) = self.detail()
+            && let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n")
+        {
+            detail.replies(&answer[end + 4..]);
+        }
     }
 
     fn says(&mut self, error: &Error) {

@@ -164,7 +164,9 @@ impl Detail {
         }
     }
 
+    /// What an attempt before it had prepared for the client never went out.
     pub fn attempt(&mut self, attempt: Attempt) {
+        self.response = Twin::Absent;
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(attempt);
         }
@@ -188,6 +190,21 @@ impl Detail {
         if let Some(attempt) = self.attempts.last_mut().filter(|_| limit > 0) {
             let body = attempt.response.get_or_insert_with(|| Body { stream, ..Body::default() });
             body.push(piece, limit);
+        }
+    }
+
+    /// The attempt that runs has ended. False if there is none: it failed before anything was asked.
+    pub fn ended(&mut self, now_us: u64, failure: Option<(Kind, Box<str>)>) -> bool {
+        let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended_us == 0) else { return false };
+        attempt.ended_us = now_us.max(1);
+        attempt.failure = failure;
+        true
+    }
+
+    /// The client gets an answer of the gateway's own, and nothing else.
+    pub fn replies(&mut self, body: &[u8]) {
+        if self.limit > 0 {
+            self.response = Twin::Own(Body { cut: Cut::of(body, self.limit), ..Body::default() });
         }
     }
 
@@ -272,6 +289,26 @@ mod tests {
         let Twin::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!(body.events().collect::<Vec<_>>(), [&b"event 1"[..], b"an error"]);
         assert!(detail.size() > 30);
+    }
+
+    #[test]
+    fn what_never_went_out_is_forgotten() {
+        let mut detail = detail(100);
+        detail.received(b"event of the first", true);
+        detail.passes();
+        assert!(detail.ended(5, Some((Kind::UpstreamFault, "it broke".into()))));
+        assert!(!detail.ended(6, None));
+        assert_eq!(detail.attempts[0].ended_us, 5);
+
+        detail.attempt(Attempt::new(2, Format::Messages, Short::EMPTY, "/messages", 6));
+        detail.received(b"event of the second", true);
+        detail.answered(b"translated", true);
+        let Twin::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
+        assert_eq!(body.events().collect::<Vec<_>>(), [b"translated"]);
+
+        detail.replies(b"{}");
+        let Twin::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
+        assert_eq!((&*body.cut.bytes, body.stream), (&b"{}"[..], false));
     }
 
     #[test]

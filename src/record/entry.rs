@@ -86,6 +86,17 @@ pub enum Source {
     Counted,
 }
 
+impl Source {
+    /// The metric label `source`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Source::Provider => "provider",
+            Source::Estimate => "estimate",
+            Source::Counted => "counted",
+        }
+    }
+}
+
 /// What an answer cost, in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {

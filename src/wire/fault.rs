@@ -3,6 +3,9 @@
 //! [`error`](super::error) reads the shapes; this decides the [`Kind`] from status, type, code and, where hosts say it in prose
 //! alone, from well-known words of the message.
 
+use std::borrow::Cow;
+
+use super::Format;
 use super::error::ReadError;
 use crate::error::{Error, Kind};
 use crate::json::RawStr;
@@ -118,10 +121,10 @@ fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
 }
 
 /// The error to raise for what a provider said. The message goes to the client; its `param` is in the provider's words and is
-/// kept for the log alone.
+/// kept for the log alone: see [`param`].
 pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let kind = kind(status, read);
-    let message: String = read.message.unescape().chars().take(MESSAGE_MAX).collect();
+    let message: String = redacted(&read.message.unescape()).chars().take(MESSAGE_MAX).collect();
     let note = match kind {
         Kind::UpstreamAuth => "upstream authentication failed".to_owned(),
         _ if message.is_empty() => match status {
@@ -132,14 +135,116 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     };
     let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
     let detail = format!("type {}, code {}, param {}", text(read.r#type), text(read.code), text(read.param));
-    Error::upstream(kind, note).detail(detail).quoted()
+    let error = Error::upstream(kind, note).detail(detail).quoted();
+    match (kind, read.code.and_then(passed_on)) {
+        (Kind::InvalidRequest, Some(code)) => error.code(code),
+        _ => error,
+    }
+}
+
+/// Codes by which clients of OpenAI tell one invalid request from another, and which hold whatever the format was. Other codes are words of
+/// the provider.
+const CODES: &[&str] = &[
+    "array_above_max_length",
+    "array_below_min_length",
+    "decimal_above_max_value",
+    "decimal_below_min_value",
+    "empty_string",
+    "image_parse_error",
+    "image_too_large",
+    "image_too_small",
+    "integer_above_max_value",
+    "integer_below_min_value",
+    "invalid_base64_image",
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_image_url",
+    "invalid_json_schema",
+    "invalid_type",
+    "invalid_value",
+    "missing_required_parameter",
+    "unknown_parameter",
+    "unsupported_image_media_type",
+    "unsupported_parameter",
+    "unsupported_value",
+];
+
+/// Fields of Chat Completions and what Responses calls them, where both have them and a client can do something about them.
+const PARAMS: &[(&str, &str)] = &[
+    ("max_completion_tokens", "max_output_tokens"),
+    ("max_tokens", "max_output_tokens"),
+    ("messages", "input"),
+    ("model", "model"),
+    ("parallel_tool_calls", "parallel_tool_calls"),
+    ("reasoning_effort", "reasoning.effort"),
+    ("response_format", "text.format"),
+    ("temperature", "temperature"),
+    ("tool_choice", "tool_choice"),
+    ("tools", "tools"),
+    ("top_logprobs", "top_logprobs"),
+    ("top_p", "top_p"),
+    ("verbosity", "text.verbosity"),
+];
+
+/// The field that a provider names, in the words of a client of another format. `None` for places inside a field, which the translation has
+/// moved, and towards Messages, whose errors name none.
+pub fn param(client: Format, provider: Format, read: &ReadError<'_>) -> Option<&'static str> {
+    let named = |name: &str| read.param.is_some_and(|param| param.eq_str(name));
+    match (client, provider) {
+        (Format::Chat, Format::Responses) => PARAMS.iter().find(|(_, theirs)| named(theirs)).map(|(ours, _)| *ours),
+        (Format::Responses, Format::Chat) => PARAMS.iter().find(|(theirs, _)| named(theirs)).map(|(_, ours)| *ours),
+        _ => None,
+    }
+}
+
+fn passed_on(code: RawStr<'_>) -> Option<&'static str> {
+    CODES.iter().find(|known| code.eq_str(known)).copied()
+}
+
+/// How keys, and the ids of accounts, begin at the vendors.
+const SECRETS: &[&str] = &[
+    "sk-", "sk_", "gsk_", "xai-", "AIza", "AKIA", "ASIA", "eyJ", "org-", "org_", "proj-", "proj_", "acct_", "wrkspc_",
+];
+
+/// Shorter words are words of a language (`org-wide`).
+const SECRET_MIN: usize = 12;
+
+/// The message without keys and ids of accounts: they are those of the provider's row, and none of the client's business. Their first
+/// characters stay, so that whoever runs the gateway knows what is meant.
+fn redacted(message: &str) -> Cow<'_, str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
+    let is_secret = |word: &str| {
+        let word = word.trim_end_matches('.');
+        word.len() >= SECRET_MIN
+            && SECRETS.iter().any(|start| word.starts_with(start))
+            && word.bytes().any(|b| b.is_ascii_digit() || b == b'*')
+    };
+    let mut out = String::new();
+    let (mut copied, mut rest) = (0, message);
+    while let Some(start) = rest.find(is_part) {
+        let word = &rest[start..];
+        let word = &word[..word.find(|c| !is_part(c)).unwrap_or(word.len())];
+        let at = message.len() - rest.len() + start;
+        if is_secret(word) {
+            let kept = SECRETS.iter().find(|start| word.starts_with(**start)).map_or(0, |start| start.len());
+            out.push_str(&message[copied..at + kept]);
+            out.push('…');
+            copied = at + word.trim_end_matches('.').len();
+        }
+        rest = &message[at + word.len()..];
+    }
+    if copied == 0 {
+        return Cow::Borrowed(message);
+    }
+    out.push_str(&message[copied..]);
+    Cow::Owned(out)
 }
 
 /// The error behind a body that says nothing in any known shape. A page of HTML is never shown, and of text only the beginning.
 pub fn unreadable(status: u16, body: &[u8]) -> Error {
     const SHOWN: usize = 200;
     let text = String::from_utf8_lossy(body);
-    let text: String = text.trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
     let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
         true => format!("upstream returned {status}"),
         false => format!("upstream returned {status}: {text}"),
@@ -149,7 +254,7 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Format, error::read};
+    use super::super::error::read;
     use super::*;
 
     #[test]
@@ -197,5 +302,56 @@ mod tests {
         let read = ReadError { message: RawStr::new(b"Incorrect API key: sk-secret"), ..ReadError::default() };
         let error = error(Some(401), &read);
         assert_eq!((error.kind, error.note.as_ref()), (Kind::UpstreamAuth, "upstream authentication failed"));
+    }
+    #[test]
+    fn keys_and_accounts_are_not_told() {
+        let rows = [
+            (
+                "Incorrect API key provided: sk-proj-Ab12************wxYz. See x",
+                "Incorrect API key provided: sk-…. See x",
+            ),
+            (
+                "Rate limit reached for gpt-4o in organization org-Ab12Cd34Ef56 on tokens per min (TPM): try again in 1s",
+                "Rate limit reached for gpt-4o in organization org-… on tokens per min (TPM): try again in 1s",
+            ),
+            ("(proj_0123456789) `eyJhbGciOi12.x`", "(proj_…) `eyJ…`"),
+            ("an org-wide rule; sk-short1; claude-opus-4-5 é", "an org-wide rule; sk-short1; claude-opus-4-5 é"),
+            ("", ""),
+        ];
+        for (said, told) in rows {
+            assert_eq!(redacted(said), told);
+            let read = ReadError { message: RawStr::new(said.as_bytes()), ..ReadError::default() };
+            let error = error(Some(429), &read);
+            assert!(said.is_empty() || error.note == told, "{}", error.note);
+            assert!(!error.detail.unwrap().contains("Ab12"), "nor in the log");
+        }
+    }
+
+    #[test]
+    fn codes_of_invalid_requests_are_passed_on() {
+        let code = |body: &str, status| error(Some(status), &read(Format::Chat, body.as_bytes()).unwrap()).code;
+        let of =
+            |code: &str| format!(r#"{{"error":{{"message":"m","type":"invalid_request_error","code":"{code}"}}}}"#);
+        assert_eq!(code(&of("unsupported_value"), 400), Some("unsupported_value"));
+        assert_eq!(code(&of("house_word"), 400), None);
+        assert_eq!(code(&of("invalid_value"), 500), None);
+    }
+
+    #[test]
+    fn fields_are_named_as_the_client_knows_them() {
+        use Format::{Chat, Messages, Responses};
+        let rows = [
+            (Chat, Responses, "max_output_tokens", Some("max_completion_tokens")),
+            (Chat, Responses, "reasoning.effort", Some("reasoning_effort")),
+            (Chat, Responses, "input[2].content", None),
+            (Responses, Chat, "max_tokens", Some("max_output_tokens")),
+            (Responses, Chat, "messages", Some("input")),
+            (Messages, Chat, "max_tokens", None),
+            (Chat, Messages, "max_tokens", None),
+        ];
+        for (client, provider, theirs, ours) in rows {
+            let read = ReadError { param: Some(RawStr::new(theirs.as_bytes())), ..ReadError::default() };
+            assert_eq!(param(client, provider, &read), ours, "{client} {provider} {theirs}");
+        }
     }
 }

@@ -165,6 +165,7 @@ quirks! {
     ImageString "image_string" "`image_url` is a plain string";
     NoFiles "no_files" "file parts are refused";
     NoDeveloper "no_developer" "the role `developer` is unknown";
+    OldFields "old_fields" "an older version of OpenAI's API: no `safety_identifier`, `prompt_cache_*`, `metadata`, `verbosity`, `service_tier`; the client's id is sent as `user`";
     NoMessagesStrict "no_messages_strict" "`strict` and `output_config.format` are refused for the newest models of this transport";
 }
 

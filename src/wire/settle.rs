@@ -157,7 +157,7 @@ fn sampling<'a>(
             ledger.drop(Loss::Logprobs)?;
         }
     }
-    let verbosity = target.format != Format::Messages && native;
+    let verbosity = target.format != Format::Messages && native && !target.quirks.has(Quirk::OldFields);
     out.verbosity = keep(request.verbosity, verbosity, Loss::Verbosity, ledger)?;
     Ok(())
 }
@@ -232,6 +232,13 @@ fn identity<'a>(
     if minimal(cx) || !cx.target.host.is_native() {
         return Ok(());
     }
+    if cx.target.quirks.has(Quirk::OldFields) {
+        out.user = who.user.clone().or_else(|| who.safety.as_ref().map(|id| fit(id, "")));
+        if request.from != Format::Messages && who.metadata.is_some_and(|m| m.members().next().is_some()) {
+            ledger.drop(Loss::Metadata)?;
+        }
+        return Ok(());
+    }
     out.user = who.user.clone();
     out.safety = who.safety.as_ref().map(|id| fit(id, ""));
     out.cache_key = match &cache.key {
@@ -270,7 +277,7 @@ fn session_of(user_id: &Text<'_>) -> Option<Text<'static>> {
 fn tier<'a>(tier: Option<RawStr<'a>>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<Option<Cow<'a, str>>, Error> {
     let Some(word) = tier.map(RawStr::unescape) else { return Ok(None) };
     let mapped = match (cx.target.format, word.as_ref()) {
-        _ if !cx.target.host.is_native() => None,
+        _ if !cx.target.host.is_native() || cx.target.quirks.has(Quirk::OldFields) => None,
         (Format::Messages, "default" | "standard_only") => Some("standard_only"),
         (Format::Messages, "auto" | "priority" | "fast") => Some("auto"),
         (Format::Messages, _) => None,
@@ -408,6 +415,10 @@ mod tests {
         request.identity.safety = Some(Text::plain(r#"{"device_id":"d","session_id":"s-9"}"#));
         let got = settle(&request, &openai, false, &mut plan(&openai), &mut Ledger::new(true)).unwrap();
         assert!(got.cache_key.unwrap().eq_str("s-9"));
+        let mut old = context(Format::Chat, Host::Azure, "gpt-4o");
+        old.target.quirks = old.target.quirks.with(Quirk::OldFields);
+        let got = settle(&request, &old, false, &mut plan(&old), &mut Ledger::new(true)).unwrap();
+        assert!(got.safety.is_none() && got.cache_key.is_none() && got.user.is_some());
         let unknown = context(Format::Chat, Host::Unknown, "llama");
         let got = settle(&request, &unknown, false, &mut plan(&unknown), &mut Ledger::new(true)).unwrap();
         assert!(got.safety.is_none() && got.cache_key.is_none());

@@ -47,7 +47,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Some(memory) if from == Format::Chat => replay::restore(&mut request, memory),
         _ => 0,
     };
-    cx.mend.apply(&mut request);
+    cx.mend.apply(&mut request, &cx.target.caps, &mut ledger)?;
     let mut plan = Plan::new(from, raw, cx);
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
@@ -263,6 +263,11 @@ impl Translator {
 
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// The provider has said why its answer ended. What may still come is usage and the end mark.
+    pub fn is_finished(&self) -> bool {
+        self.shape.is_finished()
     }
 
     /// The gateway ended the answer itself (a stop sequence): the upstream call should be cancelled.

@@ -109,6 +109,19 @@ fn headers_that_cross() {
 
 /// Every command line of this program, given `--help` besides: it is understood, but does nothing.
 #[test]
+fn agents() {
+    let found = rows(section("Point clients at it"), "| agent | speaks | tried with | left out or moved |");
+    let package = include_str!("../clients/agents/package.json");
+    let package: serde_json::Value = serde_json::from_str(package).unwrap();
+    for (row, (name, key)) in
+        found.iter().zip([("Claude Code", "@anthropic-ai/claude-code"), ("Codex", "@openai/codex")])
+    {
+        let version = package["dependencies"][key].as_str().unwrap();
+        assert!(row.starts_with(&format!("| {name} {version} | ")), "{name} is {version} in tests/clients, not {row}");
+    }
+}
+
+#[test]
 fn commands() {
     let mut count = 0;
     for block in README.split("```sh\n").skip(1) {

@@ -138,7 +138,7 @@ impl Job<'_> {
         let mut translator = Translator::new(Reply::new(plan, Box::new(TestStamps::default()), REQUEST_ID));
         let result = match self.what {
             What::Stream => self.events(&mut translator, &mut done.body),
-            What::Response { status } if status >= 400 => Err(refusal(self.from, status, self.body)),
+            What::Response { status } if status >= 400 => Err(refusal(self.to, self.from, status, self.body)),
             What::Response { .. } | What::Request => translator.body(self.body, &mut done.body),
         };
         done.notes.extend(translator.notes().map(|(note, times)| (note.label(), times)));
@@ -187,9 +187,11 @@ fn small(format: Format) -> &'static [u8] {
 }
 
 /// What a provider said under an error status.
-fn refusal(provider: Format, status: u16, body: &[u8]) -> Error {
-    match error::read_refusal(provider, body) {
-        Some(read) => fault::error(Some(status), &read),
-        None => Error::upstream(fault::kind_of_status(status), format!("upstream returned {status}")),
+fn refusal(client: Format, provider: Format, status: u16, body: &[u8]) -> Error {
+    let Some(read) = error::read_refusal(provider, body) else { return fault::unreadable(status, body) };
+    let error = fault::error(Some(status), &read);
+    match fault::param(client, provider, &read) {
+        Some(param) => error.param(param),
+        None => error,
     }
 }

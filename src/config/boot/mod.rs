@@ -90,6 +90,10 @@ pub struct Boot {
     pub max_attempts: usize,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
+    /// What a picture is taken for that can't be measured, where tokens are counted here.
+    pub image_tokens: u32,
+    pub image_width: u32,
+    pub image_height: u32,
     pub strict_translation: bool,
     /// 0 remembers nothing.
     pub replay_cache_bytes: usize,
@@ -135,6 +139,9 @@ impl Default for Boot {
             max_connections: 65_536,
             max_attempts: 3,
             limits_url: None,
+            image_tokens: 250,
+            image_width: 300,
+            image_height: 300,
             strict_translation: false,
             replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::config::snapshot::{BaseUrl, Dialect};
 use crate::wire::caps::Overrides;
 use crate::wire::plan::ServerTools;
-use crate::wire::quirks::{Host, Quirks};
+use crate::wire::quirks::{Host, Quirk, Quirks};
 
 /// The members that this module reads.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Words<'_> {
         problems.extend(messages.into_iter().map(|message| format!("provider_params: {message}; it is left out")));
         let mut dialect = Dialect {
             host,
-            quirks: self.quirks(host, problems),
+            quirks: self.quirks(host, base, problems),
             capabilities,
             account: id.to_string().into(),
             ..Dialect::default()
@@ -53,8 +53,13 @@ impl Words<'_> {
         }
     }
 
-    fn quirks(&self, host: Host, problems: &mut Vec<String>) -> Quirks {
-        let built_in = Quirks::of_host(host);
+    fn quirks(&self, host: Host, base: &BaseUrl, problems: &mut Vec<String>) -> Quirks {
+        // Azure's versions have dates, the last of them April 2025; what OpenAI added since is refused.
+        let dated = base.query.split('&').any(|pair| pair.starts_with("api-version=20"));
+        let built_in = match (host, dated) {
+            (Host::Azure, true) => Quirks::of_host(host).with(Quirk::OldFields),
+            _ => Quirks::of_host(host),
+        };
         let Some(raw) = self.quirks else { return built_in };
         let Ok(words) = serde_json::from_str::<Vec<String>>(raw.get()) else {
             problems.push("provider_params: quirks is not a list of strings; it is left out".to_owned());

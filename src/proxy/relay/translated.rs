@@ -39,6 +39,9 @@ const MAX_WHOLE: usize = 64 << 20;
 /// How long the last bytes of an upstream's body are waited for, so that its connection can be used again, when the client has all of its
 /// own.
 const DRAIN: Duration = Duration::from_millis(250);
+/// How long usage and the end mark are waited for once the provider has said why its answer ended. Some hosts send neither, and keep the
+/// connection open.
+const TAIL: Duration = Duration::from_secs(5);
 
 /// What the relay has to mind.
 pub struct Plan<'a> {
@@ -78,6 +81,8 @@ struct Relay<'p> {
     outlet: To,
     /// Bytes of a whole answer so far.
     size: usize,
+    /// Microseconds on the request's clock at which [`TAIL`] is over.
+    tail_ends: Option<u64>,
 }
 
 pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<Translated>, plan: &Plan<'_>) -> End {
@@ -122,7 +127,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<T
 /// What came of waiting for the upstream.
 enum Read {
     More,
-    /// The close of the connection was the end of the body.
+    /// Nothing more will come: the close of the connection was the end of the body, or the answer is complete and only its end mark is
+    /// missing.
     Ended,
     /// The stream that the client has was ended with an error.
     Broken,
@@ -145,7 +151,7 @@ impl<'p> Relay<'p> {
             false => To::Whole(Vec::new()),
         };
         let (decoder, translator) = (BodyDecoder::new(upstream.head.framing), Translator::new(reply));
-        Relay { decoder, source, translator, plan, ledger, outlet, size: 0 }
+        Relay { decoder, source, translator, plan, ledger, outlet, size: 0, tail_ends: None }
     }
 
     fn streams(&self) -> bool {
@@ -247,6 +253,16 @@ impl<'p> Relay<'p> {
         }
     }
 
+    /// When the upstream has been silent for too long: sooner behind a complete answer, whatever else it says meanwhile.
+    fn silent_at(&mut self, x: &Exchange<'_>) -> u64 {
+        let silent_at = pace::silent_at(x);
+        if !self.translator.is_finished() {
+            return silent_at;
+        }
+        let tail = x.ticket.elapsed_us() + TAIL.as_micros() as u64;
+        silent_at.min(*self.tail_ends.get_or_insert(tail))
+    }
+
     /// Waits for the upstream; keeps the client's connection alive meanwhile. An error is one that the client has not been told of.
     async fn read(
         &mut self,
@@ -254,7 +270,7 @@ impl<'p> Relay<'p> {
         upstream: &mut Upstream,
         input: &mut Vec<u8>,
     ) -> Result<Read, Error> {
-        let silent_at = pace::silent_at(x);
+        let silent_at = self.silent_at(x);
         let provider = self.plan.provider;
         // An upstream that never pauses lets no deadline pass.
         while !self.pace().is_overdue(x, silent_at) {
@@ -271,6 +287,9 @@ impl<'p> Relay<'p> {
                 Waited::Expired => None,
             };
             if let Some(how) = how {
+                if self.translator.is_finished() {
+                    return Ok(Read::Ended);
+                }
                 let note = format!("provider `{provider}` {how} before the end of its answer");
                 return self.fail(&mut x.ticket, Error::upstream(Kind::UpstreamTruncated, note)).map(|()| Read::Broken);
             }
@@ -282,6 +301,9 @@ impl<'p> Relay<'p> {
             if due && self.translator.wait(self.outlet.buf()) && self.flush(x).await.is_err() {
                 return Ok(Read::ClientGone);
             }
+        }
+        if self.translator.is_finished() {
+            return Ok(Read::Ended);
         }
         let error = match x.core.stopping() {
             true => Error::stopping(),
@@ -494,7 +516,7 @@ pub async fn give_up(x: &mut Exchange<'_>, error: &Error, answer: &Answer) -> Ne
     end_head(&mut out, framed);
     out.extend_from_slice(&body);
     if let Some(detail) = x.ticket.detail() {
-        detail.answered(&body, false);
+        detail.replies(&body);
     }
     x.log(error, status);
     x.ticket.failed(status, error);

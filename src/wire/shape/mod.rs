@@ -61,6 +61,11 @@ impl Shape {
         self.phase == Phase::Over
     }
 
+    /// The reason of the end was told, and the end itself was not.
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Finished
+    }
+
     /// The gateway itself ended the answer: cancel the upstream call.
     pub fn stopped_early(&self) -> bool {
         self.stopped

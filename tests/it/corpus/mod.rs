@@ -10,11 +10,13 @@ mod dice;
 mod replay;
 mod row;
 mod rules;
+mod tokens;
 mod upstream;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Once;
+
+use super::support::say;
 
 /// The directory of the corpus. Says once if there is none.
 fn corpus() -> Option<PathBuf> {
@@ -24,9 +26,4 @@ fn corpus() -> Option<PathBuf> {
         SKIPPED.call_once(|| say("corpus: skipped, LLM_PROXY_CORPUS is not set"));
     }
     dir.map(PathBuf::from)
-}
-
-/// A line on stderr, past the harness, which shows nothing of tests that pass.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -8,7 +8,7 @@ use llm_proxy::background::store::{Audit, Change, Changes, Delta, Fault, Once, W
 use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
 
 use crate::support::HANG;
-use crate::support::postgres::{Db, open};
+use crate::support::postgres::{Db, Server, open};
 
 fn provider(key: &str) -> ProviderRow {
     ProviderRow {
@@ -313,6 +313,21 @@ fn tls_in_its_four_modes() {
         let store = open(&format!("{}?{parameters}&application_name={ssl}{}", db.url(), parameters.len()), true);
         store.load().unwrap();
         assert_eq!(db.sql(&format!("{sql}'{ssl}{}'", parameters.len())), [ssl], "{parameters}");
+    }
+}
+
+#[test]
+fn a_server_without_tls() {
+    let server = Server::without_tls();
+    let db = Db::on(&server);
+    let load = |parameters: &str| open(&format!("{}?{parameters}", db.url()), true).load();
+    for parameters in ["sslmode=disable", "", "sslmode=prefer"] {
+        load(parameters).unwrap();
+    }
+    for parameters in ["sslmode=require", "sslmode=verify-full"] {
+        let error = load(parameters).unwrap_err();
+        assert_eq!(error.fault, Fault::Unavailable);
+        assert!(error.message.contains("server does not support TLS"), "{error}");
     }
 }
 

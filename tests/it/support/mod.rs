@@ -33,6 +33,7 @@ pub mod redis;
 pub mod said;
 pub mod sample;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 pub use fake::{Conn, Fake, Request};
@@ -42,6 +43,11 @@ pub use link::End;
 
 /// Longest wait for anything. Whoever waits that long has found a hang.
 pub const HANG: Duration = Duration::from_secs(30);
+
+/// A line on stderr, past the harness, which shows nothing of tests that pass.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
 
 /// Asks until the answer is yes. For facts that only show by looking, such as a gateway's memory.
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {

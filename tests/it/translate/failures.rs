@@ -72,6 +72,45 @@ fn after_content_the_client_is_told_in_its_own_words() {
     }
 }
 
+/// The provider has said why its answer ended: that is an end, whether the connection breaks behind it or stays open in silence.
+#[test]
+fn a_finish_without_an_end_mark_is_an_end() {
+    let finished = |provider: &Sample| match provider.kind {
+        "anthropic" => provider.content.len() - 1,
+        _ => provider.content.len() - 2,
+    };
+    for (client, provider) in pairs().filter(|(_, provider)| provider.kind != "responses") {
+        for asked in [client.ask_stream, client.ask] {
+            let (fake, gateway) = start(provider);
+            let mut asking = gateway.client();
+            asking.ask(&post(client.path).body(asked));
+            let mut conn = fake.accept();
+            conn.request();
+            conn.send(answer::SSE);
+            provider.opening.iter().for_each(|event| conn.send(answer::chunk(event)));
+            provider.content[..finished(provider)].iter().for_each(|event| conn.send(answer::chunk(event)));
+            // One of them keeps its connection open, and takes its time.
+            let _open = match (client.kind, provider.kind, asked == client.ask_stream) {
+                ("responses", "openai", true) => Some(conn),
+                _ => {
+                    conn.close();
+                    None
+                }
+            };
+            let response = asking.response();
+            assert_eq!(response.status, 200, "{} {}: {}", client.kind, provider.kind, response.text());
+            match asked == client.ask_stream {
+                true => {
+                    assert_eq!(streamed(client, &events(response.text())), "Hello");
+                    assert!(response.text().contains(end_mark(client)), "{}", response.text());
+                }
+                false => assert_eq!(text(client, &response.json()), "Hello"),
+            }
+            assert_eq!(gateway.metric("llm_proxy_answers_truncated_total"), Some(0.0));
+        }
+    }
+}
+
 #[test]
 fn an_error_answer_is_told_in_the_clients_words() {
     let (fake, gateway) = start(&MESSAGES);

@@ -207,4 +207,15 @@ fn azure() {
     let gateway = Setup::new().provider(host).start();
     assert_eq!(gateway.client().call(MESSAGES.path, MESSAGES.ask).status, 200);
     assert_eq!(fake.requests().pop().unwrap().target, "/openai/v1/responses");
+
+    // Claude Code at the first of Azure's APIs: what that does not know is not sent.
+    let host = ProviderRow { provider_params: r#"{"host":"azure"}"#.into(), ..row("?api-version=2024-10-21") };
+    let gateway = Setup::new().provider(host).start();
+    let asked = MESSAGES.ask.replacen('{', r#"{"metadata":{"user_id":"u_session_1"},"service_tier":"auto","#, 1);
+    assert_eq!(gateway.client().call(MESSAGES.path, asked).status, 200);
+    let sent = fake.requests().pop().unwrap().json();
+    assert_eq!(sent["user"], "u_session_1");
+    for field in ["safety_identifier", "prompt_cache_key", "metadata", "service_tier"] {
+        assert!(sent.get(field).is_none(), "{sent}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! | turn | becomes |
 //! |---|---|
-//! | system | one message at the head |
+//! | system | one message at the head; with what system messages follow it directly, where the host wants one |
 //! | assistant | one message for each thing said; calls stand in the last, and what follows them too, since results must follow at once |
 //! | user: results | one `tool` message for each, in call order |
 //! | user: images of results | one `user` message behind them |
@@ -58,9 +58,11 @@ pub(super) fn write(
         attached: Vec::new(),
     };
     writer.out.push(b'[');
-    writer.system(instruction)?;
-    writer.first(&items)?;
-    for turn in turns::turns(&items) {
+    let leading = writer.leading(&items);
+    let (leading, items) = items.split_at(leading);
+    writer.system(leading, instruction)?;
+    writer.first(items)?;
+    for turn in turns::turns(items) {
         match turn.side {
             Side::Assistant => writer.assistant(turn.items)?,
             Side::User => {
@@ -86,6 +88,13 @@ fn count_points(request: &Request<'_>) -> usize {
         _ => 0,
     });
     count(&request.system) + in_items.sum::<usize>()
+}
+
+fn system_message<'i, 'a>(item: &'i Item<'a>) -> Option<&'i Message<'a>> {
+    match &item.kind {
+        ItemKind::Message(message) if matches!(message.role, Role::System | Role::Developer) => Some(message),
+        _ => None,
+    }
 }
 
 /// Whose message was written last.
@@ -136,13 +145,27 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
         if self.cx.target.caps.developer && !self.has(Quirk::NoDeveloper) { "developer" } else { "system" }
     }
 
-    fn system(&mut self, instruction: Option<Text<'a>>) -> Result<(), Error> {
+    /// How many system messages stand before the first turn and go to the others at the head, where the host wants one system message.
+    /// Clients of Responses have their prompt there.
+    fn leading(&self, items: &[Item<'a>]) -> usize {
+        if !self.has(Quirk::JoinSystem) && !self.has(Quirk::SystemFirst) {
+            return 0;
+        }
+        items.iter().take_while(|item| system_message(item).is_some()).count()
+    }
+
+    fn system(&mut self, leading: &[Item<'a>], instruction: Option<Text<'a>>) -> Result<(), Error> {
         let path = match self.request.from {
             Format::Chat => "messages.0.content",
             Format::Messages => "system",
             Format::Responses => "instructions",
         };
         let mut pieces = self.fit(&self.request.system, path)?;
+        for item in leading {
+            let path = format!("{}.content", self.request.path(item));
+            let Some(message) = system_message(item) else { continue };
+            pieces.extend(self.fit(&message.parts, &path)?);
+        }
         pieces.extend(instruction.map(Piece::text));
         if pieces.is_empty() {
             return Ok(());

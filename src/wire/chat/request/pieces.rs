@@ -189,6 +189,10 @@ impl Fitter<'_, '_> {
                 }
                 return Ok(());
             }
+            // Both formats of OpenAI name the same files.
+            Src::FileId { format: Format::Responses, .. } if takes_files && self.target.host.is_native() => {
+                PieceKind::File { src: file.src.clone(), name: None }
+            }
             Src::FileId { format: Format::Chat, .. } | Src::Base64 { .. } if takes_files => {
                 PieceKind::File { src: file.src.clone(), name }
             }

@@ -169,6 +169,24 @@ fn templates_with_strict_turns() {
     assert!(sent(&body, Host::OpenAi, "gpt-4o").get("messages").contains(r#"{"role":"system","content":"s"}"#));
 }
 
+/// Codex has no `instructions`: its prompt is a run of developer messages. A host that wants one system message gets one.
+#[test]
+fn the_prompt_of_a_client_of_responses() {
+    let body = br#"{"model":"m","instructions":"a","input":[{"role":"developer","content":"b"},{"role":"developer","content":"c"},{"role":"user","content":"q"},{"role":"developer","content":"d"},{"role":"user","content":"r"}]}"#;
+    let request = crate::wire::responses::request::decode(RawValue::new(body), &mut Ledger::new(false)).unwrap();
+    let system = |text: &str| format!(r#"{{"role":"system","content":"{text}"}}"#);
+    let rest = r#"{"role":"user","content":"q"},{"role":"system","content":"d"},{"role":"user","content":"r"}"#;
+    let wrapped = r#"{"role":"user","content":[{"type":"text","text":"q"},{"type":"text","text":"<system>d</system>"},{"type":"text","text":"r"}]}"#;
+    let rows = [
+        (Host::Unknown, "llama", format!(r"[{},{rest}]", system(r"a\n\nb\n\nc"))),
+        (Host::Vllm, "llama", format!(r"[{},{wrapped}]", system(r"a\n\nb\n\nc"))),
+        (Host::OpenAi, "gpt-4o", format!("[{},{},{},{rest}]", system("a"), system("b"), system("c"))),
+    ];
+    for (host, model, expected) in rows {
+        assert_eq!(sent_with(&request, &context(host, model)).unwrap().get("messages"), expected, "{}", host.name());
+    }
+}
+
 /// Property 26.
 #[test]
 fn words_of_the_assistant_at_the_end() {

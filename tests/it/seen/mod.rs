@@ -1,0 +1,3 @@
+//! What is seen of requests from outside: metrics, logs, traces.
+
+mod metrics;
