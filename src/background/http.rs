@@ -19,7 +19,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::control::Shared;
 use crate::control::names::Resolved;
@@ -28,10 +28,6 @@ use crate::control::names::Resolved;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer's body.
 const MOST: usize = 4 << 20;
-
-/// A name that nobody knew is looked for so often, so far apart.
-const LOOKS: usize = 50;
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Cheap to clone.
 #[derive(Clone)]

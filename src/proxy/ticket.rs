@@ -215,7 +215,9 @@ impl Ticket {
 
     /// The provider tells which model answers, as `name` finds out if somebody wants to know. The first time counts.
     pub fn answered_by<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
-        if let Some(attempt) = self.detail().and_then(Detail::last).filter(|attempt| attempt.answered_by == Short::EMPTY) {
+        if let Some(attempt) =
+            self.detail().and_then(Detail::last).filter(|attempt| attempt.answered_by == Short::EMPTY)
+        {
             attempt.answered_by = name().map_or(Short::EMPTY, |name| Short::new(&name));
         }
     }

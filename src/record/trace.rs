@@ -18,7 +18,8 @@ impl Parent {
         let text = std::str::from_utf8(value).ok()?.trim();
         let mut parts = text.split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let hex =
+            |part: &str, len: usize| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let well_formed = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
         if !well_formed || version == "ff" || (version == "00" && parts.next().is_some()) {
             return None;

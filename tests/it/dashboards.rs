@@ -55,7 +55,8 @@ fn scraped() -> Known {
 /// The values of a key of a YAML file whose values stand on the key's line.
 fn values(path: &Path, key: &str) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap();
-    let lines = text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key)?.strip_prefix(": "));
+    let lines =
+        text.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix(key)?.strip_prefix(": "));
     lines.map(str::to_owned).collect()
 }
 
@@ -84,7 +85,10 @@ fn is_name(byte: u8) -> bool {
 /// The label names of `a="x",b=~"y"`.
 fn matched(selector: &str) -> Vec<&str> {
     let outside = selector.split('"').step_by(2);
-    outside.filter_map(|part| part.trim_matches([',', ' ']).split(['=', '!']).next()).filter(|name| !name.is_empty()).collect()
+    outside
+        .filter_map(|part| part.trim_matches([',', ' ']).split(['=', '!']).next())
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// What is wrong with an expression; nothing, if nothing is.
@@ -111,7 +115,8 @@ fn complaints(expr: &str, known: &Known) -> Vec<String> {
                 continue;
             };
             metrics.push(labels);
-            let unknown = matched(selector.map_or("", |(inside, _)| inside)).into_iter().filter(|l| !labels.contains(*l));
+            let unknown =
+                matched(selector.map_or("", |(inside, _)| inside)).into_iter().filter(|l| !labels.contains(*l));
             wrong.extend(unknown.map(|label| format!("`{name}` has no label `{label}`")));
         }
         // A window, such as `[5m]`.
@@ -149,7 +154,10 @@ fn every_expression_speaks_of_metrics_that_exist() {
     };
     check(&found, &known);
     known.extend(names.into_iter().zip(recorded.iter().map(|expr| kept(expr))));
-    found = values(&root().join("prometheus/rules/alerts.yml"), "expr").into_iter().map(|e| ("alerts.yml".into(), e)).collect();
+    found = values(&root().join("prometheus/rules/alerts.yml"), "expr")
+        .into_iter()
+        .map(|e| ("alerts.yml".into(), e))
+        .collect();
     assert!(found.len() >= 10);
     found.extend(panels());
     check(&found, &known);

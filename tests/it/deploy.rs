@@ -17,7 +17,9 @@ fn text(file: &str) -> String {
 fn what_the_image_copies_exists_and_is_not_ignored() {
     let (dockerfile, ignore) = (text("Dockerfile"), text(".dockerignore"));
     let mut count = 0;
-    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--from")) {
+    for line in
+        dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")).filter(|line| !line.starts_with("--from"))
+    {
         let words: Vec<&str> = line.split(' ').collect();
         for source in &words[..words.len() - 1] {
             assert!(root().join(source).exists(), "COPY {source}");
@@ -34,7 +36,8 @@ fn what_the_image_copies_exists_and_is_not_ignored() {
 fn what_is_compiled_in_is_copied_too() {
     let dockerfile = text("Dockerfile");
     let manifest = text("Cargo.toml");
-    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")).unwrap().trim_end_matches('"');
+    let version =
+        manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")).unwrap().trim_end_matches('"');
     assert!(dockerfile.contains(&format!("FROM rust:{version}-")), "the image that builds has Rust {version}");
     let mut dirs = vec![root().join("src")];
     while let Some(dir) = dirs.pop() {
@@ -59,7 +62,8 @@ fn what_is_compiled_in_is_copied_too() {
 fn the_binary_needs_the_libraries_of_the_image_alone() {
     let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_llm-proxy")).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    let of_image = ["linux-vdso.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux", "libdl.so.2", "libpthread.so.0"];
+    let of_image =
+        ["linux-vdso.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux", "libdl.so.2", "libpthread.so.0"];
     let names = said.lines().filter_map(|line| line.split_whitespace().next());
     let foreign: Vec<&str> = names.filter(|name| !of_image.iter().any(|known| name.contains(known))).collect();
     assert!(said.contains("libc.so.6"), "{said}");
@@ -69,7 +73,8 @@ fn the_binary_needs_the_libraries_of_the_image_alone() {
 #[test]
 fn what_the_services_mount_exists() {
     let compose = text("docker-compose.yml");
-    let mounts: Vec<&str> = compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
+    let mounts: Vec<&str> =
+        compose.lines().filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next()).collect();
     assert!(mounts.len() >= 3, "{mounts:?}");
     for mount in mounts {
         assert!(root().join(mount).is_dir(), "{mount}");
@@ -84,7 +89,9 @@ fn what_the_services_mount_exists() {
 #[test]
 fn the_commands_are_understood() {
     let (dockerfile, compose) = (text("Dockerfile"), text("docker-compose.yml"));
-    assert!(compose.contains(r#"["CMD", "llm-proxy", "health"]"#) && dockerfile.contains(r#"CMD ["llm-proxy", "health"]"#));
+    assert!(
+        compose.contains(r#"["CMD", "llm-proxy", "health"]"#) && dockerfile.contains(r#"CMD ["llm-proxy", "health"]"#)
+    );
     for command in ["health", "serve"] {
         let output = Command::new(env!("CARGO_BIN_EXE_llm-proxy")).args([command, "--help"]).output().unwrap();
         assert!(output.status.success(), "llm-proxy {command}: {}", String::from_utf8_lossy(&output.stderr));

@@ -40,14 +40,15 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
         .env("MODEL_LIST_SECS", "600")
         .env(filter.0, filter.1)
         .start();
-    let models =
-        ["plain", "fails-400", "fails-401", "fails-429", "fails-500", "says-nonsense", "breaks", "x\\u0000y"];
+    let models = ["plain", "fails-400", "fails-401", "fails-429", "fails-500", "says-nonsense", "breaks", "x\\u0000y"];
     let mut asked = 0;
     for model in models {
         for stream in [true, false] {
             for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
                 let said = format!(r#"[{{"role":"user","content":"{SAID}"}}]"#);
-                let body = format!(r#"{{"model":"{model}","stream":{stream},"max_tokens":9,"messages":{said},"input":{said}}}"#);
+                let body = format!(
+                    r#"{{"model":"{model}","stream":{stream},"max_tokens":9,"messages":{said},"input":{said}}}"#
+                );
                 ask(&gateway, post(path).key(CLIENT_KEY).body(body));
                 asked += 1;
             }
@@ -68,7 +69,9 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
     ask(&gateway, post(path).key(WRONG_KEY).body("{}"));
     ask(&gateway, get("/admin/v1/providers").key(ADMIN_KEY));
     ask(&gateway, get("/admin/v1/providers").key(WRONG_KEY));
-    let created = format!(r#"{{"provider_key":"p","api_base":"http://127.0.0.1:9","api_key":"{PROVIDER_KEY}","model_mapping":{{"x":"y"}}}}"#);
+    let created = format!(
+        r#"{{"provider_key":"p","api_base":"http://127.0.0.1:9","api_key":"{PROVIDER_KEY}","model_mapping":{{"x":"y"}}}}"#
+    );
     ask(&gateway, post("/admin/v1/providers").key(ADMIN_KEY).body(created));
     let is_line = |line: &&String| line.contains("\"status\":") && line.contains("duration_ms");
     eventually("each request has its line", || gateway.log().iter().filter(is_line).count() >= asked);

@@ -62,7 +62,10 @@ fn said(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
         Value::ArrayValue(array) => format!("{:?}", array.values[0].value.as_ref().unwrap()),
         other => panic!("{other:?}"),
     };
-    attributes.iter().map(|pair| (pair.key.as_str(), shown(pair.value.as_ref().unwrap().value.as_ref().unwrap()))).collect()
+    attributes
+        .iter()
+        .map(|pair| (pair.key.as_str(), shown(pair.value.as_ref().unwrap().value.as_ref().unwrap())))
+        .collect()
 }
 
 #[track_caller]
@@ -154,8 +157,14 @@ fn each_attempt_of_a_failover_has_its_span_and_its_parenthood() {
     let all = wait_for(&collector, 3);
     let [request, failed, good] = all.as_slice() else { panic!() };
     assert_said(request, &[("http.response.status_code", "200"), ("llm_proxy.attempts", "2")]);
-    assert_said(failed, &[("http.response.status_code", "503"), ("error.type", "overloaded"), ("llm_proxy.provider", "chat")]);
-    assert_said(good, &[("http.request.resend_count", "1"), ("llm_proxy.provider", "second"), ("gen_ai.usage.input_tokens", "3")]);
+    assert_said(
+        failed,
+        &[("http.response.status_code", "503"), ("error.type", "overloaded"), ("llm_proxy.provider", "chat")],
+    );
+    assert_said(
+        good,
+        &[("http.request.resend_count", "1"), ("llm_proxy.provider", "second"), ("gen_ai.usage.input_tokens", "3")],
+    );
     // An error, in the number of the protocol.
     assert_eq!(failed.status.as_ref().map(|status| status.code), Some(2));
     assert!(good.status.is_none() && request.status.is_none());
@@ -209,7 +218,8 @@ fn samplers_decide_what_is_told_and_what_the_provider_is_told_of_it() {
     ];
     for (sampler, arg, parent, expected) in rows {
         let (provider, collector) = (serving(), collector());
-        let setup = setup(&provider, &collector).env("OTEL_TRACES_SAMPLER", sampler).env("OTEL_TRACES_SAMPLER_ARG", arg);
+        let setup =
+            setup(&provider, &collector).env("OTEL_TRACES_SAMPLER", sampler).env("OTEL_TRACES_SAMPLER_ARG", arg);
         let mut gateway = setup.start();
         let mut client = gateway.client();
         client.ask(&post(sample::CHAT.path).header("traceparent", parent.unwrap_or("")).body(sample::CHAT.ask));

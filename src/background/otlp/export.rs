@@ -75,7 +75,19 @@ impl Export {
             headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?, value);
         }
         let (timeout, delay, resource) = (otlp.timeout, otlp.delay, resource(otlp));
-        Ok(Export { client, uri, headers, timeout, delay, resource, queue, stop, stopping: false, meter, failing: false })
+        Ok(Export {
+            client,
+            uri,
+            headers,
+            timeout,
+            delay,
+            resource,
+            queue,
+            stop,
+            stopping: false,
+            meter,
+            failing: false,
+        })
     }
 
     /// Until it is told to stop, and has sent what is left.
@@ -121,7 +133,8 @@ impl Export {
         };
         let spans = batch.into_iter().flatten().collect();
         let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
-        let of_resource = ResourceSpans { resource: Some(self.resource.clone()), scope_spans, ..ResourceSpans::default() };
+        let of_resource =
+            ResourceSpans { resource: Some(self.resource.clone()), scope_spans, ..ResourceSpans::default() };
         ExportTraceServiceRequest { resource_spans: vec![of_resource] }.encode_to_vec().into()
     }
 
@@ -187,7 +200,9 @@ impl Export {
     fn loses(&mut self, reason: &str, requests: u64, why: &str) {
         self.meter.lost(NAME, reason, requests);
         if !std::mem::replace(&mut self.failing, true) {
-            tracing::warn!("gateway: the spans of {requests} requests are lost: the collector of OTEL_EXPORTER_OTLP_ENDPOINT: {why}");
+            tracing::warn!(
+                "gateway: the spans of {requests} requests are lost: the collector of OTEL_EXPORTER_OTLP_ENDPOINT: {why}"
+            );
         }
     }
 }

@@ -7,11 +7,9 @@ use crate::support::*;
 
 /// A gateway before one provider that answers as `sample` says, whole or as a stream.
 fn serving(sample: &'static Sample, mapping: &str) -> (Fake, Gateway) {
-    let provider = Fake::answering(move |request| {
-        match request.json()["stream"].as_bool() {
-            Some(true) => answer::sse(&sample.events()),
-            _ => answer::json(200, sample.answer),
-        }
+    let provider = Fake::answering(move |request| match request.json()["stream"].as_bool() {
+        Some(true) => answer::sse(&sample.events()),
+        _ => answer::json(200, sample.answer),
     });
     let row = ProviderRow { model_mapping: mapping.into(), ..sample.provider("acme", &provider) };
     let gateway = Setup::new().provider(row).start();
@@ -73,7 +71,8 @@ fn every_cell_counts_its_tokens_and_its_way() {
                 assert_eq!(client.response().status, 200, "{} to {}", asked.path, upstream.path);
             }
             expected += 10.0;
-            let labels = r#"model="m-asked",provider="acme",token_type="total",api_key_name="sk-test",client="unknown""#;
+            let labels =
+                r#"model="m-asked",provider="acme",token_type="total",api_key_name="sk-test",client="unknown""#;
             told(&gateway, &format!("llm_proxy_tokens_total{{{labels}}}"), expected);
         }
         let text = scrape(&gateway, "*/*");
