@@ -38,10 +38,10 @@ ROWS = [
             (rate("llm_proxy_requests_total", OF_BOTH, "endpoint"), "{{endpoint}}")]),
         ("Request Duration", "timeseries", "s", quantiles("llm_proxy_request_duration_seconds", OF_BOTH)),
         ("Error Ratio", "timeseries", "percentunit", [
-            (rate("llm_proxy_requests_total", f'{OF_BOTH},status_code=~"5.."')
-             + " / " + rate("llm_proxy_requests_total", OF_BOTH), "5xx"),
-            (rate("llm_proxy_requests_total", f'{OF_BOTH},status_code=~"4.."')
-             + " / " + rate("llm_proxy_requests_total", OF_BOTH), "4xx")]),
+            ("(" + rate("llm_proxy_requests_total", f'{OF_BOTH},status_code=~"5.."')
+             + " or vector(0)) / " + rate("llm_proxy_requests_total", OF_BOTH), "5xx"),
+            ("(" + rate("llm_proxy_requests_total", f'{OF_BOTH},status_code=~"4.."')
+             + " or vector(0)) / " + rate("llm_proxy_requests_total", OF_BOTH), "4xx")]),
         ("Active Requests", "gauge", "short", [("sum(llm_proxy_active_requests)", "active")]),
         ("Status Code Distribution", "piechart", "short", [
             (increase("llm_proxy_requests_total", OF_BOTH, "status_code"), "{{status_code}}")]),

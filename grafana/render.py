@@ -15,6 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.ticker import EngFormatter, PercentFormatter
+from PIL import Image
 
 SHOWN = [
     "Request Rate", "Request Duration", "Status Code Distribution", "Error Ratio",
@@ -61,15 +62,20 @@ def draw(axes, panel, start):
         return
     if panel["type"] == "bargauge":
         names, sizes = zip(*reversed(last(panel)))
-        axes.barh(names, sizes, color="#5794f2")
+        axes.barh(names, sizes, color="#3b6bb0")
+        # Inside: names of fields are longer than the space beside the picture.
+        axes.set_yticks([])
+        for at, name in enumerate(names):
+            axes.text(0, at, f" {name}", color=INK, fontsize=6, va="center")
         axes.xaxis.set_major_formatter(UNITS.get(panel["unit"], UNITS["short"]))
         return
     (stacked if panel["title"] == "Stage Breakdown" else lines)(axes, panel, start)
-    axes.set_ylim(bottom=0)
+    # Room for the legend.
+    axes.set_ylim(0, axes.get_ylim()[1] * 1.4)
     axes.grid(color="#34383f", linewidth=0.4)
     axes.yaxis.set_major_formatter(UNITS.get(panel["unit"], UNITS["short"]))
     axes.xaxis.set_major_formatter(EngFormatter("s", sep=""))
-    axes.legend(fontsize=5, labelcolor=INK, facecolor=BACK, edgecolor="none", framealpha=0.6, loc="upper left")
+    axes.legend(fontsize=5, ncols=2, labelcolor=INK, facecolor=BACK, edgecolor="none", framealpha=0.6, loc="upper left")
 
 
 def main(source, target):
@@ -83,8 +89,10 @@ def main(source, target):
     for axes, title in zip(grid.flat, SHOWN):
         draw(axes, panels[title], saved["start"])
     figure.suptitle("LLM API Proxy Dashboard: a load test, drawn from Prometheus's answers", color=INK, fontsize=11)
-    figure.tight_layout()
+    figure.subplots_adjust(left=0.035, right=0.99, top=0.93, bottom=0.03, wspace=0.2, hspace=0.3)
     figure.savefig(target, dpi=80, facecolor=figure.get_facecolor())
+    # It is to live in a repository.
+    Image.open(target).convert("RGB").quantize(48).save(target, optimize=True)
 
 
 if __name__ == "__main__":

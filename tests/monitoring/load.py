@@ -57,6 +57,10 @@ class Stack:
                       "--params", params, *[word for pair in maps for word in ("--map", pair)])
         self.keys = {name: self._run("key", "create", "--name", name, *more).strip() for name, more in [
             ("team-a", []), ("team-b", []), ("narrow", ["--rate-limit", "2", "--tokens-per-minute", "100000"])]}
+        prices = self.dir / "prices.json"
+        prices.write_text(json.dumps({
+            model: {"input_cost_per_token": 1e-5, "output_cost_per_token": 3e-5} for model in ("small", "large", "claude-x")}))
+        self._run("import-prices", str(prices))
         url = self._listening("serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2")
         self.port = int(url.rsplit(":", 1)[1])
         self.tls = ssl.create_default_context()
@@ -120,6 +124,7 @@ def kinds(keys):
         of(responses, "team-b", model="claude-x", input="Hello"),
         of(chat, model="mock-cached", messages=QUESTION),
         of(chat, model="mock-429", messages=QUESTION),
+        of(chat, model="mock-500", messages=QUESTION),
         of(chat, "narrow", model="small", messages=QUESTION),
         of(chat, "sk-nobody", model="small", messages=QUESTION),
         of(chat, model="unknown-model", messages=QUESTION),
