@@ -15,7 +15,7 @@ use super::support::*;
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A collector that takes everything.
-fn collector() -> Fake {
+pub fn collector() -> Fake {
     Fake::answering(|_| answer::typed(200, "application/x-protobuf", b""))
 }
 
@@ -40,7 +40,7 @@ fn decode(request: &fake::Request) -> ExportTraceServiceRequest {
 }
 
 /// All spans that have come, in the order of their coming.
-fn spans(collector: &Fake) -> Vec<Span> {
+pub fn spans(collector: &Fake) -> Vec<Span> {
     let batches = collector.requests().iter().map(decode).collect::<Vec<_>>();
     let scopes = batches.into_iter().flat_map(|batch| batch.resource_spans).flat_map(|of| of.scope_spans);
     scopes.flat_map(|scope| scope.spans).collect()
@@ -53,7 +53,7 @@ fn wait_for(collector: &Fake, n: usize) -> Vec<Span> {
     all
 }
 
-fn said(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
+pub fn said(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
     let shown = |value: &Value| match value {
         Value::StringValue(text) => text.clone(),
         Value::IntValue(n) => n.to_string(),

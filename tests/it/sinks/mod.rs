@@ -4,7 +4,7 @@ mod cost;
 mod crash;
 mod disk;
 mod jsonl;
-mod langfuse;
+pub mod langfuse;
 mod rotation;
 mod schema;
 mod trouble;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::support::sample::Sample;
 use super::support::*;
 
-const FORMATS: [&Sample; 3] = [&sample::CHAT, &sample::MESSAGES, &sample::RESPONSES];
+pub const FORMATS: [&Sample; 3] = [&sample::CHAT, &sample::MESSAGES, &sample::RESPONSES];
 
 /// A provider that answers each request as its format does, as a stream if asked for one.
 fn speaker(sample: &'static Sample) -> Fake {
@@ -29,10 +29,10 @@ fn speaker(sample: &'static Sample) -> Fake {
 
 /// One line of a file.
 #[derive(Debug, Clone)]
-struct Line {
+pub struct Line {
     /// Names of the fields, in their order.
     names: Vec<String>,
-    is: Value,
+    pub is: Value,
 }
 
 impl Line {
@@ -42,7 +42,7 @@ impl Line {
         Line { names, is: serde_json::from_str(text).unwrap() }
     }
 
-    fn kind(&self) -> &str {
+    pub fn kind(&self) -> &str {
         self.is["type"].as_str().unwrap()
     }
 
@@ -54,7 +54,7 @@ impl Line {
 }
 
 /// The file of a gateway with nothing but `JSONL_LOG_ENABLED`.
-fn log_of(gateway: &Gateway) -> PathBuf {
+pub fn log_of(gateway: &Gateway) -> PathBuf {
     gateway.data_dir().join("logs/requests.jsonl")
 }
 
@@ -67,7 +67,7 @@ fn lines(path: &Path) -> Vec<Line> {
 }
 
 /// The lines of one request, when its last one is there.
-fn story(path: &Path, id: &str) -> Vec<Line> {
+pub fn story(path: &Path, id: &str) -> Vec<Line> {
     let mut found = Vec::new();
     eventually("the line `response` is written", || {
         found = lines(path);
