@@ -73,7 +73,8 @@ pub(super) fn answer(answer: &Body) -> Value {
 /// The data of what may be several events in one piece.
 fn data(piece: &[u8]) -> Vec<Value> {
     let lines = piece.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
-    lines.map(|line| document(line).unwrap_or_else(|| text(line.trim_ascii(), line.len() as u64))).collect()
+    let lines = lines.map(<[u8]>::trim_ascii);
+    lines.map(|line| document(line).unwrap_or_else(|| text(line, line.len() as u64))).collect()
 }
 
 fn document(bytes: &[u8]) -> Option<Value> {
