@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use llm_proxy::config::rows::ProviderRow;
 use llm_proxy::wire::Format;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::rules::Word;
-use super::{corpus, say};
+use super::{corpus, gateway, say};
 use crate::support::sample::{self, Sample};
-use crate::support::{Client, Fake, Gateway, KEY, Outgoing, Request, Response, Setup, answer, post, provider};
+use crate::support::{Client, Fake, Gateway, KEY, Outgoing, Request, Response, answer, post};
 
 /// Requests in the corpus as it is today.
 const KEPT: usize = 169;
@@ -128,6 +127,14 @@ impl Recorded {
         TABLE.iter().position(|(method, own, _)| *method == self.method && *own == path)
     }
 
+    fn format(&self) -> Format {
+        match &self.path {
+            path if path.contains("/messages") => Format::Messages,
+            path if path.contains("/responses") => Format::Responses,
+            _ => Format::Chat,
+        }
+    }
+
     /// As it was recorded, in its order, with this test's key in the place of the client's.
     fn outgoing(&self) -> Outgoing {
         let mut request = post(&self.path).method(&self.method);
@@ -170,8 +177,9 @@ fn recorded_clients_get_answers_right_for_their_paths() {
         let answer = answer.clone();
         move |_| answer.lock().unwrap().clone()
     });
-    let gateway = gateway(&fake);
-    let mut client = gateway.client();
+    let url = |path: &str| fake.url(path);
+    let gateways = Format::ALL.map(|format| gateway(&url, format, r#"{"m":"m","a/b":"a/b","*":"*"}"#));
+    let mut clients = gateways.each_ref().map(Gateway::client);
     let mut counts = vec![0; TABLE.len()];
     let mut failures = Vec::new();
     for request in &all {
@@ -186,7 +194,8 @@ fn recorded_clients_get_answers_right_for_their_paths() {
             *answer.lock().unwrap() = request.answer(whole, *sample);
         }
         let before = fake.requests().len();
-        let response = exchange(&gateway, &mut client, request);
+        let of = request.format() as usize;
+        let response = exchange(&gateways[of], &mut clients[of], request);
         let heard = fake.requests().split_off(before);
         if let Err(why) = check(request, right, &response, &heard) {
             failures.push(format!("{what}: {why}\n  {} {}", response.status, String::from_utf8_lossy(&response.body)));
@@ -195,15 +204,6 @@ fn recorded_clients_get_answers_right_for_their_paths() {
     report(&counts);
     assert!(failures.is_empty(), "{} requests failed:\n{}", failures.len(), failures.join("\n"));
     assert!(all.len() >= KEPT, "{} requests, there were {KEPT}", all.len());
-}
-
-fn gateway(fake: &Fake) -> Gateway {
-    let row = |name: &str, path: &str| ProviderRow {
-        model_mapping: r#"{"m":"m","a/b":"a/b","*":"*"}"#.into(),
-        ..provider(name, name, &fake.url(path))
-    };
-    let setup = Setup::new().provider(row("openai", "/v1")).provider(row("anthropic", ""));
-    setup.provider(row("responses", "/v1")).start()
 }
 
 fn report(counts: &[usize]) {

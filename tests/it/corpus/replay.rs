@@ -7,7 +7,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use llm_proxy::config::rows::ProviderRow;
 use llm_proxy::wire::Format;
 
 use super::case::{ASKED, Case, Framing, Naming, PRIVATE};
@@ -15,9 +14,9 @@ use super::dice::Dice;
 use super::row::{LEFT_OUT, PROTOCOLS, Protocol, Row};
 use super::rules::{Expected, RULES, Rule, Word};
 use super::upstream::Upstream;
-use super::{corpus, say};
+use super::{corpus, gateway, say};
 use crate::support::gateway::PROVIDER_KEY;
-use crate::support::{Client, End, Gateway, KEY, Request, Response, Setup, provider};
+use crate::support::{Client, End, Gateway, KEY, Request, Response};
 
 const THREADS: usize = 3;
 
@@ -44,16 +43,23 @@ fn replay(naming: Naming) {
     let Some(dir) = corpus() else { return };
     let rows = Row::all(&dir.join("dev.jsonl"));
     let upstream = Upstream::start();
-    let stage = Stage { naming, gateway: gateway(&upstream, naming), upstream };
+    let mapping = match naming {
+        Naming::Same => "{}".to_owned(),
+        Naming::Mapped => format!(r#"{{"{ASKED}*":"*"}}"#),
+    };
+    let url = |path: &str| upstream.url(path);
+    let gateways = Format::ALL.map(|format| gateway(&url, format, &mapping));
+    let stage = Stage { naming, gateways, upstream };
     let (tallies, failures) = (Mutex::default(), Mutex::new(Vec::new()));
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
-                let mut client = None;
+                let mut clients = [None, None, None];
                 while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Some(protocol) = row.protocol() else { continue };
-                    let failed = stage.row(row, protocol, &mut client, &tallies);
+                    let client = &mut clients[protocol.format as usize];
+                    let failed = stage.row(row, protocol, client, &tallies);
                     failures.lock().unwrap().extend(failed);
                 }
             });
@@ -69,7 +75,8 @@ type Tallies = BTreeMap<&'static str, Tally>;
 /// Where rows are replayed.
 struct Stage {
     naming: Naming,
-    gateway: Gateway,
+    /// By the format of the provider behind it.
+    gateways: [Gateway; 3],
     upstream: Upstream,
 }
 
@@ -132,6 +139,11 @@ impl Stage {
                 let data = std::str::from_utf8(rest).unwrap().lines().find_map(|line| line.strip_prefix("data: "));
                 error_of(case, data.unwrap_or_default().as_bytes(), word)
             }
+            Expected::Estimated => {
+                equal("status", &head.status, &200)?;
+                let told: serde_json::Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+                equal("an estimate", &told["input_tokens"].as_u64().is_some_and(|n| n > 0), &true)
+            }
             Expected::Refused { status, word } => {
                 equal("status", &head.status, &status)?;
                 equal("end", &end, &End::Whole)?;
@@ -149,7 +161,7 @@ impl Stage {
         client: &mut Option<Client>,
     ) -> (Response, Vec<u8>, End) {
         let bytes = case.outgoing(body, dice).bytes();
-        let on = client.get_or_insert_with(|| self.gateway.client());
+        let on = client.get_or_insert_with(|| self.gateways[case.protocol.format as usize].client());
         for piece in dice.cuts(&bytes, 3) {
             on.send(&bytes[piece]);
         }
@@ -166,23 +178,6 @@ impl Stage {
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
-}
-
-fn gateway(upstream: &Upstream, naming: Naming) -> Gateway {
-    let mapping = match naming {
-        Naming::Same => "{}".to_owned(),
-        Naming::Mapped => format!(r#"{{"{ASKED}*":"*"}}"#),
-    };
-    let row = |name: &str, path: &str| ProviderRow {
-        model_mapping: mapping.clone(),
-        ..provider(name, name, &upstream.url(path))
-    };
-    Setup::new()
-        .provider(row("openai", "/v1"))
-        .provider(row("anthropic", ""))
-        .provider(row("responses", "/v1"))
-        .env("LOG_LEVEL", "info")
-        .start()
 }
 
 /// Says what was done, and fails if that is less than it was.

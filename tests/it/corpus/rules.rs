@@ -12,6 +12,8 @@ pub enum Expected {
     Edited(Vec<u8>),
     /// [`Case::expected`], then an error event of this kind, and no proper end.
     Cut(Word),
+    /// An estimate in the place of a count.
+    Estimated,
     /// The gateway's own error.
     Refused { status: u16, word: Word },
 }
@@ -50,6 +52,15 @@ pub const RULES: &[Rule] = &[
             status: 502,
             word: Word { openai: "upstream_authentication_failed", anthropic: "api_error" },
         },
+        naming: BOTH,
+    },
+    Rule {
+        name: "no counter",
+        why: "a counter that says 404 is none, whatever it means by it: clients that plan by counts fare better with an estimate",
+        applies: |case| {
+            matches!(case.protocol.name, "count_tokens" | "responses_input_tokens") && case.row.status == 404
+        },
+        expected: |_| Expected::Estimated,
         naming: BOTH,
     },
     Rule {
