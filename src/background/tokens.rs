@@ -192,7 +192,7 @@ mod tests {
     async fn counts_come_back() {
         let counter = counter();
         let (done, answer) = tokio::sync::oneshot::channel();
-        assert!(counter.submit(job("hello world"), move |counts| drop(done.send(counts))));
+        assert!(counter.submit(job("hello world"), move |counts| done.send(counts).unwrap()));
         assert_eq!(answer.await.unwrap(), Some(Counts { input: 3 + 1 + 2 + 3, output: 2, exact: true }));
         assert_eq!(counter.stats(), Stats { counted: 1, ..Stats::default() });
     }
@@ -205,7 +205,7 @@ mod tests {
         let (entered, is_held) = bounded(1);
         let hold = move |_| {
             entered.send(()).unwrap();
-            drop(held.recv());
+            let _ = held.recv();
         };
         assert!(counter.submit(job(""), hold));
         is_held.recv_timeout(PATIENCE).unwrap();

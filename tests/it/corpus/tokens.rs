@@ -99,8 +99,8 @@ fn is_plain(request: &Value) -> bool {
         && request["messages"].as_array().is_some_and(|messages| messages.iter().all(is_turn))
 }
 
-/// Rows of plain chat with a model of OpenAI, in the corpus as it is today.
-const PLAIN: usize = 0;
+/// Rows of plain chat with a model of OpenAI, in the corpus as it is today: fewer tried means that something was lost.
+const PLAIN: usize = 128;
 
 #[test]
 fn counts_against_what_providers_reported() {
@@ -127,14 +127,14 @@ fn counts_against_what_providers_reported() {
         let bytes = row.answer();
         let answer = if row.is_event_stream() || row.stream { Answer::Stream(bytes) } else { Answer::Whole(bytes) };
         let (written, _) = answer::count(protocol.format, &answer, model);
-        let has_calls = if usage.reasoning > 0 { ", reasoning" } else { "" };
-        output.add(group(has_calls), written + usage.reasoning, usage.output);
+        let reasons = if usage.reasoning > 0 { ", reasoning" } else { "" };
+        output.add(group(reasons), written + usage.reasoning, usage.output);
     }
     input.print("input");
     output.print("output");
     let (rows, near) = (plain.0.len(), plain.within(2));
     say(&format!("plain chat with models of OpenAI: {near} of {rows} rows within 2"));
-    assert_eq!(rows, PLAIN, "rows of plain chat");
+    assert!(rows >= PLAIN, "{rows} rows of plain chat");
     assert!(near * 100 >= rows * 95, "{near} of {rows} rows within 2");
 }
 

@@ -91,9 +91,9 @@ fn one_writer() {
     eventually("the second says why it waits", || {
         new.log().iter().any(|line| line.contains("another process writes to it"))
     });
-    ask(&old, "last of old");
+    ask(&old, "last");
     old.term();
     assert!(old.wait().success());
     story(&path, "new");
-    story(&path, "last of old");
+    story(&path, "last");
 }
