@@ -30,6 +30,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let text = text.map_err(|error| Failure::failed(format!("{} can't be read: {error}", args.file.display())))?;
     let found = prices::published(&text).map_err(|why| Failure::failed(format!("{} {why}", args.file.display())))?;
+    args.store.here_alone("import-prices")?;
     let (store, _) = args.store.open_here()?;
     let shared = store.store();
     let Some(tables) = shared.tables() else {

@@ -51,7 +51,7 @@ impl StoreArgs {
     }
 
     /// The store that `serve` would open with the same flag and environment.
-    fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
+    pub fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
         let environment = self.environment();
         let boot = self.boot(&environment)?;
         Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))

@@ -48,10 +48,15 @@ fn line(row: &Row<'_>, table: &Table) -> rusqlite::Result<Line> {
 }
 
 fn insert(connection: &mut Connection, table: &Table, rows: &[Vec<Value>]) -> rusqlite::Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for row in rows {
-        let statement = sql::insert(Dialect::Sqlite, table, std::slice::from_ref(row));
-        transaction.prepare_cached(&statement.sql)?.execute(values(&statement))?;
+    {
+        // The same statement for each row: values stand in the order of the columns.
+        let statement = sql::insert(Dialect::Sqlite, table, std::slice::from_ref(first));
+        let mut prepared = transaction.prepare(&statement.sql)?;
+        for row in rows {
+            prepared.execute(params_from_iter(row))?;
+        }
     }
     transaction.commit()
 }
