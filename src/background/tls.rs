@@ -95,6 +95,8 @@ mod tests {
         write(&key, &first.1);
         let mut watch = Watch::start(shared.clone()).unwrap().unwrap();
         let before = current();
+        // The year 4096, as rcgen makes them.
+        assert_eq!(shared.certificate_ends.load(Ordering::Relaxed), 67_090_118_400);
         watch.look();
         assert!(Arc::ptr_eq(&before, &current()));
 

@@ -1,5 +1,7 @@
 //! The log holds nothing of a conversation and no header's value, at any level but `trace`, and no secret at any level.
 
+use llm_proxy::config::rows::CredentialRow;
+
 use super::support::gateway::PROVIDER_KEY;
 use super::support::*;
 
@@ -33,7 +35,7 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
     let provider = Fake::answering(parrot);
     let gateway = Setup::new()
         .provider(chat(&provider))
-        .credential(credential(CLIENT_KEY))
+        .credential(CredentialRow { name: "team".into(), ..credential(CLIENT_KEY) })
         .env("ADMIN_KEY", ADMIN_KEY)
         .env("JSONL_LOG_ENABLED", "true")
         // The list of models is asked for with the provider's key, by another client than the workers'.

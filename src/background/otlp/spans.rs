@@ -14,6 +14,7 @@ use crate::config::snapshot::Provider;
 use crate::record::detail::Attempt;
 use crate::record::entry::{Outcome, Record};
 use crate::record::trace::{Context, REQUEST};
+use crate::wire::Format;
 use crate::wire::quirks::Host;
 
 /// That of the request first.
@@ -88,7 +89,7 @@ fn of_attempt(
     ];
     said.extend(operation.map(|name| text("gen_ai.operation.name", name)));
     if let Some(provider) = provider {
-        let name = provider_name(provider);
+        let name = provider_name(provider, attempt.format);
         said.push(text("gen_ai.provider.name", name));
         // Its name until a year ago, which many still read.
         said.push(text("gen_ai.system", name));
@@ -169,9 +170,11 @@ fn operation(endpoint: &str) -> Option<&'static str> {
     }
 }
 
-/// The conventions' own word where they have one.
-fn provider_name(provider: &Provider) -> &'static str {
+/// The conventions' own word where they have one. Who runs a server of an unknown name is guessed from what it speaks, as they advise.
+fn provider_name(provider: &Provider, format: Format) -> &'static str {
     match provider.dialect.host {
+        Host::Unknown if format == Format::Messages => "anthropic",
+        Host::Unknown => "openai",
         Host::Azure => "azure.ai.openai",
         Host::Bedrock => "aws.bedrock",
         Host::Vertex => "gcp.vertex_ai",

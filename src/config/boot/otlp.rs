@@ -67,7 +67,7 @@ impl Otlp {
             Root::On => true,
             Root::Off => false,
             // As every OpenTelemetry SDK decides it, so that all services of a trace agree.
-            Root::Ratio => ((trace as u64 >> 1) as f64) < self.sampler_arg * (1_u64 << 63) as f64,
+            Root::Ratio => trace as u64 >> 1 < (self.sampler_arg * (1_u64 << 63) as f64) as u64,
         }
     }
 }
