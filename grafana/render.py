@@ -88,7 +88,7 @@ def main(source, target):
     figure, grid = pyplot.subplots(len(SHOWN) // ACROSS, ACROSS, figsize=(14, 10), facecolor="#111217")
     for axes, title in zip(grid.flat, SHOWN):
         draw(axes, panels[title], saved["start"])
-    figure.suptitle("LLM API Proxy Dashboard: a load test, drawn from Prometheus's answers", color=INK, fontsize=11)
+    figure.suptitle("LLM API Proxy Dashboard: a load test of a debug build, drawn from Prometheus's answers", color=INK, fontsize=11)
     figure.subplots_adjust(left=0.035, right=0.99, top=0.93, bottom=0.03, wspace=0.2, hspace=0.3)
     figure.savefig(target, dpi=80, facecolor=figure.get_facecolor())
     # It is to live in a repository.
