@@ -1,5 +1,6 @@
 //! The OpenMetrics text format, written by prometheus-client.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -25,7 +26,8 @@ impl Collector for Gathered {
             };
             let mut family = encoder.encode_descriptor(name, metric.help, None, kind)?;
             for Sample { labels, value } in &metric.samples {
-                let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                let labels: Vec<_> = labels.iter().map(|(name, value)| (*name, escaped(value))).collect();
+                let labels: Vec<(&str, &str)> = labels.iter().map(|(name, value)| (*name, &**value)).collect();
                 let mut series = family.encode_family(&labels)?;
                 match value {
                     Value::Number(value) if metric.kind == Kind::Counter => {
@@ -43,6 +45,14 @@ impl Collector for Gathered {
         }
         Ok(())
     }
+}
+
+/// prometheus-client writes label values as they are (0.24).
+fn escaped(value: &str) -> Cow<'_, str> {
+    if !value.contains(['\\', '"', '\n']) {
+        return Cow::Borrowed(value);
+    }
+    Cow::Owned(value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 /// `None` if it can't be written, which a `String` never refuses.

@@ -87,7 +87,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["background/store"]),
     ("saphyr_parser", &["config/file"]),
     ("redis", &["background/leases"]),
-    ("rustix", &["background/tokens.rs"]),
+    ("rustix", &["background/scrape.rs", "background/tokens.rs"]),
     ("tiktoken_rs", &["tokens/text.rs"]),
     ("monoio", &["net", "proxy", "worker", "mock"]),
     ("io_uring", &["net"]),

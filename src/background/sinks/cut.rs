@@ -126,8 +126,8 @@ mod tests {
             chunks(&mut out, body, most);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(shown(&whole, 99), r#"["data: 1\n\n",": x\n\n","data: {\"secret\":\"***\"}\n\n"]"#);
-        assert_eq!(shown(&whole, 20), r#"["data: 1\n\n",": x\n\n","... [truncated, 36 bytes total]"]"#);
+        assert_eq!(shown(&whole, 99), r#"["data: 1\n\n",": x\n","\n","data: {\"secret\":\"***\"}\n\n"]"#);
+        assert_eq!(shown(&whole, 20), r#"["data: 1\n\n",": x\n","\n","... [truncated, 36 bytes total]"]"#);
         let mut long = whole;
         long.cut.total = 50;
         assert!(shown(&long, 99).ends_with(r#","... [truncated, 50 bytes total]"]"#));

@@ -14,4 +14,4 @@ mod told;
 mod when;
 
 #[cfg(test)]
-mod sample;
+mod tests;

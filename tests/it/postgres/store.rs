@@ -359,7 +359,10 @@ fn trouble_is_told_in_words() {
     }
     let error = open(db.url(), false).load().unwrap_err();
     assert_eq!(error.fault, Fault::Version);
-    assert!(error.message.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables); run `llm-proxy migrate up`"), "{error}");
+    assert!(
+        error.message.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables); run `llm-proxy migrate up`"),
+        "{error}"
+    );
     db.store().load().unwrap();
     open(db.url(), false).load().unwrap();
     db.sql("INSERT INTO llm_proxy_migrations VALUES (99, 'later', 'x')");

@@ -203,7 +203,7 @@ fn usage(o: &mut Object<'_>, tokens: &Tokens) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::background::sinks::sample::{answered, asked, directory, sent};
+    use crate::background::sinks::tests::{answered, asked, directory, sent};
     use crate::error::Kind;
     use crate::record::detail::Attempt;
     use crate::record::entry::{Outcome, Short};

@@ -236,7 +236,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::background::sinks::sample::{answered, asked, directory, sent};
+    use crate::background::sinks::tests::{answered, asked, directory, sent};
     use crate::error::Kind;
     use crate::record::entry::Short;
 

@@ -229,7 +229,7 @@ fn batches(jobs: &[Job], most: usize) -> Vec<Batch> {
 mod tests {
     use super::*;
     use crate::background::sinks::room::Room;
-    use crate::background::sinks::sample::{answered, directory};
+    use crate::background::sinks::tests::{answered, directory};
 
     #[test]
     fn answers() {
