@@ -165,6 +165,7 @@ fn failures_and_those_who_leave() {
     for event in CHAT.events().iter().take(2) {
         conn.send(answer::chunk(event));
     }
+    leaver.head();
     leaver.read_until("Hel");
     drop(leaver);
     told(&gateway, r#"llm_proxy_client_disconnects_total{model="other",provider="first"}"#, 1.0);

@@ -41,18 +41,32 @@ impl Log {
         self.size
     }
 
-    /// Writes whole lines: all or none.
-    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Writes the lines of several records, of which `ends` says where each ends. A record that there is no room for leaves nothing behind;
+    /// the first number is that of the records which are there.
+    pub(super) fn append(&mut self, lines: &[u8], ends: &[usize]) -> (usize, io::Result<()>) {
         if self.torn {
-            self.file.set_len(self.size)?;
+            if let Err(error) = self.file.set_len(self.size) {
+                return (0, Err(error));
+            }
             self.torn = false;
         }
-        if let Err(error) = self.file.write_all(lines) {
-            self.torn = self.file.set_len(self.size).is_err();
-            return Err(error);
+        let mut done = 0;
+        let mut result = Ok(());
+        while done < lines.len() && result.is_ok() {
+            match self.file.write(&lines[done..]) {
+                Ok(0) => result = Err(ErrorKind::WriteZero.into()),
+                Ok(n) => done += n,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
         }
-        self.size += lines.len() as u64;
-        Ok(())
+        let records = ends.iter().take_while(|end| **end <= done).count();
+        let kept = records.checked_sub(1).map_or(0, |last| ends[last]);
+        self.size += kept as u64;
+        if kept < done {
+            self.torn = self.file.set_len(self.size).is_err();
+        }
+        (records, result)
     }
 
     /// Whether the path still leads to this file. Somebody else may have moved or removed it.
@@ -195,7 +209,7 @@ mod tests {
             fs::write(&path, &before).unwrap();
             let mut log = Log::open(&path).unwrap();
             assert_eq!((log.size(), fs::metadata(&path).unwrap().len()), (size, size));
-            log.append(b"more\n").unwrap();
+            assert!(matches!(log.append(b"more\n", &[5]), (1, Ok(()))));
             let after = fs::read_to_string(&path).unwrap();
             assert_eq!(after, format!("{}more\n", &before[..size as usize]));
         }

@@ -31,7 +31,8 @@ pub(super) struct Writer {
     /// Of whole requests, not written yet.
     held: Vec<u8>,
     held_lines: u64,
-    held_records: u64,
+    /// Where each of them ends.
+    held_ends: Vec<usize>,
     /// When they must be written.
     due: Option<Instant>,
     /// Puts the shelf in order.
@@ -54,7 +55,7 @@ impl Writer {
             log: None,
             held: Vec::new(),
             held_lines: 0,
-            held_records: 0,
+            held_ends: Vec::new(),
             due: None,
             tidying: None,
             untidy: false,
@@ -110,33 +111,34 @@ impl Writer {
             self.held = of_this;
         }
         self.held_lines += count;
-        self.held_records += 1;
+        self.held_ends.push(self.held.len());
         if self.held_lines >= LINES || self.held.len() >= BYTES {
             return self.flush();
         }
         self.due.get_or_insert_with(|| Instant::now() + FLUSH);
     }
 
-    /// Writes what is held. On failure it is lost: memory is not a place to wait for room on a disk.
+    /// Writes what is held. What can't be written is lost: memory is not a place to wait for room on a disk.
     fn flush(&mut self) {
         self.due = None;
         if self.held.is_empty() {
             return;
         }
-        let records = std::mem::take(&mut self.held_records);
+        let ends = std::mem::take(&mut self.held_ends);
         self.held_lines = 0;
         if self.log.as_ref().is_none_or(|log| !log.is_in_place()) {
             // Somebody has moved it, as logrotate does.
             self.log = None;
             self.open();
         }
-        let written = match &mut self.log {
-            Some(log) => log.append(&self.held),
-            None => Err(io::Error::other("it is not open")),
+        let (records, written) = match &mut self.log {
+            Some(log) => log.append(&self.held, &ends),
+            None => (0, Err(io::Error::other("it is not open"))),
         };
-        match self.settled("can't be written", written) {
-            Some(()) => self.losses.passed(records),
-            None => self.losses.lost("disk", records),
+        self.settled("can't be written", written);
+        self.losses.passed(records as u64);
+        if records < ends.len() {
+            self.losses.lost("disk", (ends.len() - records) as u64);
         }
         self.held.clear();
         self.held.shrink_to(2 * BYTES);
