@@ -294,6 +294,17 @@ impl Ticket {
         self.record.outcome = Outcome::ClientGone;
     }
 
+    /// What a provider has told in the middle of an answer that came to no end: its output is guessed by what came through.
+    fn complete_count(&mut self) {
+        let record = &mut self.record;
+        let broke_off =
+            matches!(record.outcome, Outcome::Truncated(_) | Outcome::ClientGone) && record.finish.is_none();
+        if let Some(tokens) = record.tokens.as_mut().filter(|_| broke_off) {
+            tokens.output = tokens.output.max(tokens::of_answer(record.response_bytes, record.stream));
+            tokens.source = Source::Estimate;
+        }
+    }
+
     /// The tokens of an answer of which the provider has told nothing.
     fn estimate(&self) -> Option<Tokens> {
         let record = &self.record;
@@ -340,6 +351,7 @@ impl Drop for Ticket {
         if self.record.tokens.is_none_or(|tokens| tokens.total() == 0) {
             self.record.tokens = estimate.or(self.record.tokens);
         }
+        self.complete_count();
         let measured = self.laps.as_ref().map_or_else(Measured::default, |laps| laps.measured);
         // It is borrowed if this is the unwinding of a panic in it.
         if let Ok(mut tally) = self.core.tally.try_borrow_mut() {
