@@ -143,6 +143,8 @@ pub struct Error {
     pub side: Side,
     /// For the client.
     pub note: Cow<'static, str>,
+    /// The note is what a provider has said, and may repeat any part of the conversation: it is not for the log.
+    pub quoted: bool,
     /// For the log only: what the system below said.
     pub detail: Option<String>,
     /// The request field at fault, as a path (`messages.3.content`).
@@ -157,7 +159,17 @@ pub struct Error {
 
 impl Error {
     pub fn new(side: Side, kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
-        Error { kind, side, note: note.into(), detail: None, param: None, code: None, retry_after: None, allow: None }
+        Error {
+            kind,
+            side,
+            note: note.into(),
+            quoted: false,
+            detail: None,
+            param: None,
+            code: None,
+            retry_after: None,
+            allow: None,
+        }
     }
 
     pub fn client(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
@@ -191,6 +203,18 @@ impl Error {
         self
     }
 
+    /// See the field.
+    pub fn quoted(mut self) -> Error {
+        self.quoted = true;
+        self
+    }
+
+    /// As it is told in the log: without what a provider has said.
+    pub fn logged(&self) -> impl fmt::Display {
+        let note = if self.quoted { self.kind.row().label } else { &self.note };
+        Told { side: self.side, note, detail: self.detail.as_deref() }
+    }
+
     pub fn param(mut self, param: impl Into<String>) -> Error {
         self.param = Some(param.into());
         self
@@ -218,8 +242,21 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Told { side: self.side, note: &self.note, detail: self.detail.as_deref() }.fmt(f)
+    }
+}
+
+/// Whose fault, what, and where.
+struct Told<'e> {
+    side: Side,
+    note: &'e str,
+    detail: Option<&'e str>,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.side.label(), self.note)?;
-        match &self.detail {
+        match self.detail {
             Some(detail) => write!(f, " ({detail})"),
             None => Ok(()),
         }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | 0 | [`error`], [`json`], [`limit`] |
 //! | 1 | [`sse`]; [`tls`] (settings for connections of both sides) |
-//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`tokens`] (a guess); [`control`] (what threads share) |
+//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`tokens`] (a guess, and exact counts); [`control`] (what threads share) |
 //! | 3 | [`route`] (which provider) |
 //! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
 //! | 5 | [`proxy`] (one request, told in order) |

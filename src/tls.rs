@@ -86,6 +86,13 @@ pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Strin
     Ok(Arc::new(config))
 }
 
+/// When the first certificate of a chain ends, in seconds since 1970. `None` if that can't be read.
+pub fn ends(cert: &Path) -> Option<i64> {
+    let chain = certificates(cert).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
 /// `VERIFY_SSL=false`: any certificate for any name, but signatures made with it must still be right.
 struct AnyCertificate(Arc<CryptoProvider>);
 

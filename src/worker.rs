@@ -80,6 +80,8 @@ pub fn start(seat: Seat) -> io::Result<Handle> {
                         seat.index
                     );
                 }
+                // The first one tells: the kernel is the same for all.
+                let _ = seat.shared.driver.set(runtime.driver().name());
                 let _ = ready.send(Ok(runtime.driver()));
                 runtime.block_on(run(seat));
             }
@@ -152,6 +154,7 @@ async fn sweep(core: Rc<Core>) {
     while !core.shared.draining() {
         monoio::time::sleep(SWEEP).await;
         core.pool.sweep();
+        core.tally.borrow().idle_connections(core.pool.idle_count());
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! What monitoring asks for every few seconds is left out unless the level is debug.
 
+use std::sync::Arc;
+
 use tracing::Level;
 
 use super::records::{Directory, Sink};
@@ -17,7 +19,7 @@ impl Sink for Access {
         tracing::enabled!(target: "llm_proxy::access", Level::INFO)
     }
 
-    fn record(&mut self, record: &Record, directory: &Directory) {
+    fn record(&mut self, record: &Arc<Record>, directory: &Directory) {
         let monitoring = MONITORING.contains(&record.endpoint) && record.status < 400;
         if monitoring && !tracing::enabled!(target: "llm_proxy::access", Level::DEBUG) {
             return;
@@ -36,7 +38,7 @@ impl Sink for Access {
             client_format = record.client_format.map(|format| format.name()),
             key = directory.credential(record.credential),
             model = (!model.is_empty()).then_some(model),
-            provider = directory.provider(record.provider),
+            provider = directory.provider(record.provider).map(|provider| &*provider.key),
             stream = record.stream.then_some(true),
             attempts = (record.attempts > 1).then_some(record.attempts),
             duration_ms = milliseconds(record.total_us),
@@ -61,7 +63,7 @@ fn milliseconds(us: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use tracing_subscriber::EnvFilter;
 
@@ -106,7 +108,7 @@ mod tests {
             ..CredentialRow::default()
         };
         let rows = Rows { version: 1, providers: vec![provider], credentials: vec![credential] };
-        Directory::of(&compile(&rows, None, &|_| None).0)
+        Directory::of(Arc::new(compile(&rows, None, &|_| None).0))
     }
 
     /// What is logged of `records` under `filter`, line by line.
@@ -122,7 +124,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let directory = directory();
             if Access.enabled() {
-                records.iter().for_each(|record| Access.record(record, &directory));
+                records.iter().for_each(|record| Access.record(&Arc::new(record.clone()), &directory));
             }
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();

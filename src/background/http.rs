@@ -1,4 +1,5 @@
-//! The background thread's own calls to providers: hyper on tokio, names from the table that workers use, bounds on time and size.
+//! The background thread's own calls to providers, and to services that take records: hyper on tokio, names from the table that workers use,
+//! bounds on time and size.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::vec;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -64,10 +65,10 @@ impl Client {
         &self,
         uri: Uri,
         mut headers: HeaderMap,
-        body: Vec<u8>,
+        body: impl Into<Bytes>,
     ) -> Result<(StatusCode, Bytes), String> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let mut request = Request::new(Full::from(body));
+        let mut request = Request::new(Full::new(body.into()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
@@ -75,10 +76,15 @@ impl Client {
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
-        let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST).collect().await.map_err(|error| chain(&*error))?;
-        Ok((status, body.to_bytes()))
+        let answer = self.send(request).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Any answer, whole. The caller sets the limit of time.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
+        let (head, body) = self.0.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        let body = Limited::new(body, MOST).collect().await.map_err(|error| chain(&*error))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
@@ -93,7 +99,7 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-/// Looks in the table alone: the names of providers in force are there.
+/// The names of providers in force are in the table. The system is asked for others, such as that of a service which takes records.
 #[derive(Clone)]
 struct Names(Arc<Shared>);
 
@@ -107,11 +113,17 @@ impl tower_service::Service<Name> for Names {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
+        // The connector puts the port in.
         let found = match self.0.names.get(name.as_str()) {
-            // The connector puts the port in.
             Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
             Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
-            None => Err(std::io::Error::other("the name is not resolved yet")),
+            // Of no provider.
+            None => {
+                return Box::pin(async move {
+                    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+                    Ok(found.collect::<Vec<_>>().into_iter())
+                });
+            }
         };
         Box::pin(std::future::ready(found.map(Vec::into_iter)))
     }

@@ -6,14 +6,23 @@ mod access;
 pub mod admin;
 mod http;
 mod leases;
+mod meter;
 mod models;
+mod otlp;
+mod prices;
 pub mod records;
+mod recount;
 pub mod remote;
 mod resolve;
+mod scrape;
+mod sinks;
 pub mod snapshot_file;
 pub mod store;
 mod sync;
+mod tables;
 mod tls;
+pub mod tokens;
+pub mod transfer;
 mod upstream;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,6 +37,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::config::boot::Environment;
 use crate::control::Shared;
+use meter::Meter;
 use records::Sink;
 use store::Store;
 
@@ -120,6 +130,9 @@ struct Parts {
     leases: leases::Leases,
     admin: admin::Admin,
     drain: records::Drain,
+    log_writers: tables::Writers,
+    /// `None` where spans go nowhere.
+    otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
     tls: Option<tls::Watch>,
     empty: Interval,
@@ -153,18 +166,31 @@ impl Parts {
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
-        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        let meter = Meter::new(&shared);
         let client = http::Client::new(shared.clone(), &upstream_tls);
-        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone());
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access::Access)];
+        sinks.extend(sinks::jsonl::start(boot, &meter)?);
+        sinks.extend(sinks::langfuse::start(boot, &client, &meter)?);
+        let (log, log_writers) = tables::start(&shared, &store, &meter);
+        sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
+        let prices = prices::Prices::new(shared.clone(), meter.clone(), prices::follow(&store));
+        let recount = recount::Recount::new(shared.clone(), meter.clone())?;
+        let otlp = otlp::start(&shared, &client, &meter)?.map(|(spans, exporter)| {
+            sinks.push(Box::new(spans));
+            exporter
+        });
+        let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
             stopped,
             sync,
             names: resolve::Names::new(shared.clone()),
             models: models::Models::new(shared.clone(), client.clone()),
-            admin: admin::Admin::new(shared.clone(), store, current, environment, client),
+            admin: admin::Admin::new(shared.clone(), store, current, environment, client, meter),
             leases: leases::Leases::new(shared.clone())?,
-            drain: records::Drain::new(shared.clone(), sinks),
+            drain: records::Drain::new(shared.clone(), sinks, prices, recount),
+            log_writers,
+            otlp,
             tls: tls::Watch::start(shared)?,
             empty: every(DRAIN),
             files: every(FILES),
@@ -187,11 +213,18 @@ impl Parts {
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
-                Event::Empty => self.drain.run(),
+                Event::Empty => {
+                    self.drain.run();
+                    self.sync.release();
+                }
                 Event::Files => self.tls.iter_mut().for_each(tls::Watch::look),
             }
         }
-        self.drain.finish();
+        self.drain.finish().await;
+        self.log_writers.finish().await;
+        if let Some(otlp) = self.otlp.take() {
+            otlp.finish().await;
+        }
         self.sync.finish().await;
     }
 

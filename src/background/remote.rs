@@ -1,9 +1,9 @@
-//! Calls to the admin interface of a running gateway, for the command line.
+//! Calls to a running gateway, for the command line.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -20,11 +20,62 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of an answer's body.
 const MOST: usize = 256 << 20;
 
+/// Longest wait for the answer of a health check.
+const SOON: Duration = Duration::from_secs(5);
+
+type Caller = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 pub struct Remote {
     base: String,
     key: Secret,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Caller,
     runtime: Runtime,
+}
+
+/// What `/health/ready` of the gateway at `url` says. The error is why it is not ready, or not there.
+pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
+    let base = url.trim().trim_end_matches('/');
+    let uri: Uri = format!("{base}/health/ready").parse().map_err(|_| not_an_address(url))?;
+    let (client, runtime) = (client(tls), runtime()?);
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = uri;
+    let (status, text) = runtime.block_on(async {
+        match timeout(SOON, exchange(&client, base, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("{base} did not answer within {} s", SOON.as_secs())),
+        }
+    })?;
+    if status.is_success() { Ok(text) } else { Err(format!("{base} is not ready: {text}")) }
+}
+
+fn not_an_address(url: &str) -> String {
+    format!("`{url}` is no address of a gateway; write it as http://host:18000")
+}
+
+fn runtime() -> Result<Runtime, String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("the system gives no runtime: {error}"))
+}
+
+fn client(tls: &ClientConfig) -> Caller {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let mut tls = tls.clone();
+    // The connector sets its own.
+    tls.alpn_protocols.clear();
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// Status and text of an answer.
+async fn exchange(client: &Caller, base: &str, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
+    let failed = |why: String| format!("{base} can't be asked: {why}");
+    let answer = client.request(request).await.map_err(|error| failed(super::http::chain(&error)))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), MOST).collect().await;
+    let body = body.map_err(|error| failed(super::http::chain(&*error)))?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 impl Remote {
@@ -32,19 +83,9 @@ impl Remote {
     pub fn new(url: &str, key: Secret, tls: &ClientConfig) -> Result<Remote, String> {
         let base = url.trim().trim_end_matches('/').trim_end_matches("/admin/v1").trim_end_matches('/');
         if !base.starts_with("http://") && !base.starts_with("https://") {
-            return Err(format!("`{url}` is no address of a gateway; write it as http://host:18000"));
+            return Err(not_an_address(url));
         }
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("the system gives no runtime: {error}"))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        let mut tls = tls.clone();
-        // The connector sets its own.
-        tls.alpn_protocols.clear();
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Remote { base: base.to_owned(), key, client, runtime })
+        Ok(Remote { base: base.to_owned(), key, client: client(tls), runtime: runtime()? })
     }
 
     pub fn url(&self) -> &str {
@@ -73,12 +114,7 @@ impl Remote {
         *request.uri_mut() = uri;
         request.headers_mut().insert(AUTHORIZATION, key);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let failed = |why: String| format!("{} can't be asked: {why}", self.base);
-        let answer = self.client.request(request).await.map_err(|error| failed(super::http::chain(&error)))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MOST).collect().await;
-        let body = body.map_err(|error| failed(super::http::chain(&*error)))?.to_bytes();
-        let text = String::from_utf8_lossy(&body).into_owned();
+        let (status, text) = exchange(&self.client, &self.base, request).await?;
         if status.is_success() {
             return Ok(text);
         }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
+use super::meter::Meter;
 use super::resolve::Names;
 use super::snapshot_file::Keeper;
 use super::store::{Answer, Changes, Delta, Error, Fault, Store};
@@ -23,6 +24,7 @@ use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control::Shared;
 use crate::control::store::State;
+use crate::metrics::names::Family;
 
 /// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
@@ -108,8 +110,13 @@ pub(super) struct Sync {
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+    /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free one, which is not for a worker to do.
+    retired: Vec<Arc<Snapshot>>,
     /// For stores that may be away when this node starts.
     keeper: Option<Keeper>,
+    meter: Arc<Meter>,
+    /// When the change was noticed that is being taken up.
+    noticed: Option<Instant>,
 }
 
 /// What is asked of the store at present.
@@ -147,7 +154,7 @@ struct Next {
 }
 
 impl Sync {
-    pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Sync {
+    pub(super) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment, meter: Arc<Meter>) -> Sync {
         let current = Arc::new(Current::new());
         let work = Work::Pause(Instant::now());
         let boot = &shared.boot;
@@ -155,8 +162,23 @@ impl Sync {
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
         let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone(), source));
-        let (problems, trouble, next) = Default::default();
-        Sync { shared, store, environment, current, work, trouble, whole: 0, next, problems, keeper }
+        let (problems, trouble, next, retired, noticed) = Default::default();
+        let whole = 0;
+        Sync {
+            shared,
+            store,
+            environment,
+            current,
+            work,
+            trouble,
+            whole,
+            next,
+            problems,
+            retired,
+            keeper,
+            meter,
+            noticed,
+        }
     }
 
     /// Reads and compiles everything, for the start. If the store is away, the copy on disk must do.
@@ -204,7 +226,10 @@ impl Sync {
         match step {
             // Reading goes on; it may have begun before the write, and `Watch` will tell of that.
             Step::Written if matches!(self.work, Work::Read(_)) => {}
-            Step::Changed(Ok(())) | Step::Written | Step::Rested => self.ask(),
+            Step::Changed(Ok(())) | Step::Written | Step::Rested => {
+                self.noticed.get_or_insert_with(Instant::now);
+                self.ask();
+            }
             Step::Read(Ok(changes)) => {
                 if self.trouble.take().is_some() {
                     tracing::info!("gateway: the store can be read again");
@@ -289,6 +314,10 @@ impl Sync {
         let after = self.shared.publisher.load();
         self.current.in_force.send_replace(InForce { version: after.version, whole: self.whole });
         names.keep(next.hosts);
+        if let Some(noticed) = self.noticed.take() {
+            let us = noticed.elapsed().as_micros() as u64;
+            self.meter.with(Family::Propagation, &[], |series| series.observe(us));
+        }
         tracing::info!(
             generation,
             version = after.version,
@@ -308,7 +337,15 @@ impl Sync {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
         self.problems = next.problems;
+        self.retired.push(before);
         Some(after)
+    }
+
+    /// Frees the snapshots that no worker uses any more. A worker lets go of one when its next request begins and the last that began with
+    /// it has ended, so that at most one for each request in progress is kept, which that request would keep alone.
+    pub(super) fn release(&mut self) {
+        // Nobody can come to hold one again: it is not in force, and those who hold one have counted themselves.
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 }
 
@@ -492,7 +529,7 @@ mod tests {
                 })
             }),
         );
-        let mut sync = Sync::new(shared.clone(), Arc::new(store.clone()), Environment::default());
+        let mut sync = Sync::new(shared.clone(), Arc::new(store.clone()), Environment::default(), Meter::new(&shared));
         sync.load(&mut names).await.unwrap();
         Rig { store, shared, sync, names }
     }
@@ -581,6 +618,21 @@ mod tests {
         published.await;
         assert_eq!(writer.await.unwrap(), 2);
         assert_eq!(start.elapsed(), Duration::ZERO, "without waiting for the next look");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_snapshot_is_freed_here_and_not_by_who_used_it_last() {
+        let mut rig = rig(&["a"]).await;
+        let used = rig.published().await;
+        let seen = Arc::downgrade(&used);
+        rig.store.change(&["b"]);
+        rig.published().await;
+        rig.sync.release();
+        assert_eq!(rig.sync.retired.len(), 1);
+        drop(used);
+        assert_eq!(seen.strong_count(), 1);
+        rig.sync.release();
+        assert_eq!((seen.strong_count(), rig.sync.retired.len()), (0, 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use crate::control::Shared;
@@ -32,6 +33,7 @@ impl Watch {
             let config = tls::server_config(&cert, &key)?;
             shared.tls.store(Some(config));
         }
+        shared.certificate_ends.store(tls::ends(&cert).unwrap_or(0), Ordering::Relaxed);
         Ok(Some(Watch { shared, cert, key, seen }))
     }
 
@@ -45,6 +47,7 @@ impl Watch {
         match tls::server_config(&self.cert, &self.key) {
             Ok(config) => {
                 self.shared.tls.store(Some(config));
+                self.shared.certificate_ends.store(tls::ends(&self.cert).unwrap_or(0), Ordering::Relaxed);
                 tracing::info!("gateway: the certificate in TLS_CERT has changed and is in use");
             }
             Err(why) => {
@@ -92,6 +95,8 @@ mod tests {
         write(&key, &first.1);
         let mut watch = Watch::start(shared.clone()).unwrap().unwrap();
         let before = current();
+        // The year 4096, as rcgen makes them.
+        assert_eq!(shared.certificate_ends.load(Ordering::Relaxed), 67_090_118_400);
         watch.look();
         assert!(Arc::ptr_eq(&before, &current()));
 

@@ -1,31 +1,67 @@
-//! `llm-proxy check-config FILE`: what a file would serve, and every problem with its line.
+//! `llm-proxy check-config`: what a file, the store or a running gateway serves, and every problem; those of a file with their lines.
 
 use std::path::PathBuf;
 
+use super::store::{Place, StoreArgs, call, number, problems};
 use super::{Failure, print};
+use crate::background::remote::Remote;
+use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
+use crate::config::compile::compile;
 use crate::config::file::{self, Complaint, File};
 use crate::config::models::Mapping;
+use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// A configuration file; without it the store, or the gateway at --url
+    #[arg(value_name = "FILE", conflicts_with_all = ["store_dir", "url"])]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
-/// Fails if a server would refuse the file.
+/// Fails if a server would refuse the file, or has problems with a row.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let lines = match &args.file {
+        Some(path) => of_file(path)?,
+        None => match args.store.open()? {
+            Place::Here(store, environment) => of_store(&store, &environment)?,
+            Place::There(remote) => of_gateway(&remote)?,
+        },
+    };
+    if lines.is_empty() { Ok(()) } else { Err(Failure::Usage(lines)) }
+}
+
+fn of_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
     let environment = environment();
-    let place = args.file.display().to_string();
-    let file = read(&args.file, &environment)?;
+    let file = read(path, &environment)?;
     let (snapshot, complaints) = file.compile(&|name| environment.get(name).map(str::to_owned));
-    served(&file, &snapshot)?;
-    let mut lines = lines(&place, &complaints);
+    served(&file.rows(), &snapshot)?;
+    let mut lines = lines(&path.display().to_string(), &complaints);
     if let Err(bad) = Boot::with(&[], &environment, &file.settings) {
         lines.extend(bad.iter().map(ToString::to_string));
     }
-    if lines.is_empty() { Ok(()) } else { Err(Failure::Usage(lines)) }
+    Ok(lines)
+}
+
+/// With the variables of this environment, which need not be those of the server.
+fn of_store(store: &Blocking, environment: &Environment) -> Result<Vec<String>, Failure> {
+    let rows = store.load()?;
+    let (snapshot, problems) = compile(&rows, None, &|name| environment.get(name).map(str::to_owned));
+    served(&rows, &snapshot)?;
+    Ok(problems.into_iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect())
+}
+
+fn of_gateway(remote: &Remote) -> Result<Vec<String>, Failure> {
+    let ask = |path: &str| call::<serde_json::Value>(remote, "GET", path, None);
+    let (providers, credentials) = (ask("/providers?size=1")?, ask("/credentials?size=1")?);
+    let problems = problems(remote)?;
+    let [providers, credentials] = [&providers, &credentials].map(|list| number(list, "/total_count"));
+    let count = problems.len();
+    print::line(&format!("{providers} providers and {credentials} credentials, {count} problems"))?;
+    Ok(problems.into_iter().map(|(object, message)| format!("{object}: {message}")).collect())
 }
 
 /// The environment that fills in `${NAME}`, as it is here.
@@ -50,7 +86,7 @@ fn lines(place: &str, complaints: &[Complaint]) -> Vec<String> {
     complaints.iter().map(|complaint| format!("{place}: {complaint}")).collect()
 }
 
-fn served(file: &File, snapshot: &Snapshot) -> Result<(), Failure> {
+fn served(rows: &Rows, snapshot: &Snapshot) -> Result<(), Failure> {
     let models = |mapping: &Mapping| {
         if mapping.serves_all() {
             "every model".to_owned()
@@ -75,8 +111,8 @@ fn served(file: &File, snapshot: &Snapshot) -> Result<(), Failure> {
     print::line(&format!(
         "{} of {} providers and {} of {} credentials would be served",
         snapshot.providers.len(),
-        file.providers.len(),
+        rows.providers.len(),
         snapshot.credentials_by_id.len(),
-        file.credentials.len(),
+        rows.credentials.len(),
     ))
 }

@@ -11,7 +11,7 @@ use super::store::{Place, StoreArgs, call, number, pick, tell_problems};
 use super::{Failure, print, store};
 use crate::background::admin::credentials;
 pub use crate::background::admin::credentials::hash;
-use crate::background::admin::view::CredentialView;
+use crate::background::admin::view::{CredentialView, shown};
 use crate::background::store::Change;
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
@@ -186,10 +186,12 @@ impl Rotate {
                 let Some(mut row) = rows.into_iter().find(|row| row.id == id) else {
                     return Err(Failure::failed(format!("the key {name} was revoked meanwhile")));
                 };
-                let old = std::mem::replace(&mut row.credential_key, hash(&key));
-                row.previous_key = (overlap > 0).then_some(old);
+                let old = shown(&CredentialView::of(&row));
+                let old_key = std::mem::replace(&mut row.credential_key, hash(&key));
+                row.previous_key = (overlap > 0).then_some(old_key);
                 row.previous_key_until = (overlap > 0).then(|| now() + overlap);
-                store.change("credential.rotate", &name, None, Change::UpdateCredential(row))?;
+                let told = [old, shown(&CredentialView::of(&row))];
+                store.change("credential.rotate", &name, told, Change::UpdateCredential(row))?;
             }
             Place::There(remote) => {
                 let body = json!({ "key": key, "overlap_secs": overlap }).to_string();
@@ -209,9 +211,14 @@ impl Rotate {
 impl Revoke {
     fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let place = store.open()?;
-        let (id, name) = Listing::read(&place)?.pick(&self.key)?;
+        let listing = Listing::read(&place)?;
+        let (id, name) = listing.pick(&self.key)?;
         match &place {
-            Place::Here(store, _) => store.revoke_credential(id)?,
+            Place::Here(store, _) => {
+                let old = listing.credentials.iter().find(|row| row.id == id).and_then(shown);
+                let change = Change::RemoveCredential { id, row_version: None };
+                store.change("credential.delete", &name, [old, None], change)?;
+            }
             Place::There(remote) => call(remote, "DELETE", &format!("/credentials/{id}"), None)?,
         }
         print::line(&format!("revoked key {name} with id {id}"))

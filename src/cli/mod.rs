@@ -5,10 +5,12 @@
 pub mod check_config;
 pub mod demo;
 pub mod gateway;
+pub mod health;
 pub mod key;
 mod logging;
 pub mod migrate;
 pub mod mock;
+pub mod prices;
 mod print;
 pub mod provider;
 pub mod serve;
@@ -63,7 +65,11 @@ enum Command {
     Export(transfer::ExportArgs),
     /// Take providers and credentials of a configuration file into the store
     Import(transfer::ImportArgs),
-    /// Tell what a configuration file would serve, and all that is wrong with it
+    /// Take a published list of prices into the store
+    ImportPrices(prices::Args),
+    /// Tell whether a gateway is ready, for the health check of a container
+    Health(health::Args),
+    /// Tell what a configuration file, the store or a gateway serves, and all that is wrong with it
     CheckConfig(check_config::Args),
     /// Print the version
     Version(NoArgs),
@@ -140,6 +146,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => transfer::export(&args),
         Command::Import(args) => transfer::import(&args),
+        Command::ImportPrices(args) => prices::run(&args),
+        Command::Health(args) => health::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
     }?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{Place, StoreArgs, call, number, pick, tell_problems};
 use super::{Failure, print, store};
-use crate::background::admin::view::ProviderView;
+use crate::background::admin::view::{self, ProviderView};
 use crate::background::store::Change;
 use crate::config::boot::Environment;
 use crate::config::compile::{Type, compile};
@@ -213,7 +213,11 @@ impl Remove {
         let named = listing.providers.iter().map(|row| (row.id, row.provider_key.as_str()));
         let (id, name) = pick("provider", &self.provider, named)?;
         match &place {
-            Place::Here(store, _) => store.remove_provider(id)?,
+            Place::Here(store, _) => {
+                let old = listing.providers.iter().find(|row| row.id == id).and_then(view::shown);
+                let change = Change::RemoveProvider { id, row_version: None };
+                store.change("provider.delete", name, [old, None], change)?;
+            }
             Place::There(remote) => call(remote, "DELETE", &format!("/providers/{id}"), None)?,
         }
         print::line(&format!("removed provider {name} with id {id}"))
@@ -237,7 +241,8 @@ fn reencrypt(store: &StoreArgs) -> Result<(), Failure> {
                 let refused = |why| Failure::failed(format!("api_key of provider {} {why}", row.provider_key));
                 row.api_key = sealed.map_err(refused)?.into();
                 let name = row.provider_key.clone();
-                store.change("provider.reencrypt", &name, None, Change::UpdateProvider(row))?;
+                let told = view::shown(&ProviderView::of(&row));
+                store.change("provider.reencrypt", &name, [told.clone(), told], Change::UpdateProvider(row))?;
                 count += 1;
             }
             count

@@ -40,6 +40,16 @@ impl StoreArgs {
         Ok(Place::Here(store, environment))
     }
 
+    /// For a command that only works on the store itself.
+    pub fn here_alone(&self, what: &str) -> Result<(), Failure> {
+        match &self.url {
+            None => Ok(()),
+            Some(_) => Err(Failure::Usage(vec![format!(
+                "{what} works on the store itself and not through --url; give it the DB_URL or the directory that the gateway has"
+            )])),
+        }
+    }
+
     /// The store that `serve` would open with the same flag and environment.
     pub fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
         let environment = self.environment();
@@ -102,14 +112,20 @@ pub fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
     answer.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default()
 }
 
-/// The problems of a gateway's configuration whose object begins so.
-pub fn tell_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
+/// The problems of a gateway's configuration, each an object and what is wrong with it.
+pub fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
     let answer: serde_json::Value = call(remote, "GET", "/config/problems", None)?;
-    for problem in answer["problems"].as_array().into_iter().flatten() {
-        let text = |name: &str| problem[name].as_str().unwrap_or_default();
-        if text("object").starts_with(what) {
-            print::note("warning", &format!("{}: {}", text("object"), text("message")));
-        }
+    let told = |problem: &serde_json::Value| {
+        let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+        (text("object"), text("message"))
+    };
+    Ok(answer["problems"].as_array().into_iter().flatten().map(told).collect())
+}
+
+/// Warns of those whose object begins so.
+pub fn tell_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
+    for (object, message) in problems(remote)?.iter().filter(|(object, _)| object.starts_with(what)) {
+        print::note("warning", &format!("{object}: {message}"));
     }
     Ok(())
 }

@@ -1,17 +1,20 @@
 //! `llm-proxy export` and `llm-proxy import`: a store as a configuration file, and back.
 
-use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-use super::store::StoreArgs;
+use serde_json::{Value, json};
+
+use super::store::{Place, StoreArgs, call, number, tell_problems};
 use super::{Failure, check_config, print};
+use crate::background::remote::Remote;
+use crate::background::store::Error;
 use crate::background::store::blocking::Blocking;
-use crate::background::store::{Change, Error};
+use crate::background::transfer::{plan, write};
 use crate::config::boot::Environment;
-use crate::config::file;
-use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::file::{self, File};
+use crate::config::rows::Rows;
 use crate::config::vault;
 
 #[derive(Debug, clap::Args)]
@@ -34,19 +37,18 @@ pub struct ImportArgs {
     store: StoreArgs,
 }
 
+const WITH_KEYS: &str = "the file holds the providers' keys; `${NAME}` in their place takes them from the environment";
+const WITHOUT_KEYS: &str = "a gateway does not tell providers' keys: set the variables that stand in their places, or write them, and write the \
+                            headers that are `***`, before the file is taken up where they are not known";
+
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (store, environment) = args.store.open_here()?;
-    let mut rows = store.load()?;
-    for row in &mut rows.providers {
-        match vault::open(&row.api_key, &|name| environment.get(name).map(str::to_owned)) {
-            Ok(key) => row.api_key = key.into(),
-            Err(why) => print::note(
-                "warning",
-                &format!("provider {}: api_key {why}; it is exported as it is", row.provider_key),
-            ),
+    let (text, note) = match args.store.open()? {
+        Place::Here(store, environment) => (write(&opened(store.load()?, &environment), true), WITH_KEYS),
+        Place::There(remote) => {
+            let answer: Value = call(&remote, "GET", "/config/export", None)?;
+            (answer["file"].as_str().unwrap_or_default().to_owned(), WITHOUT_KEYS)
         }
-    }
-    let text = file::write(&rows);
+    };
     match &args.output {
         None => print::line(text.trim_end()),
         Some(path) => {
@@ -55,154 +57,67 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
             file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
         }
     }?;
-    print::note("note", "the file holds the providers' keys; `${NAME}` in their place takes them from the environment");
+    print::note("note", note);
     Ok(())
 }
 
+/// With the keys as they are used.
+fn opened(mut rows: Rows, environment: &Environment) -> Rows {
+    for row in &mut rows.providers {
+        match vault::open(&row.api_key, &|name| environment.get(name).map(str::to_owned)) {
+            Ok(key) => row.api_key = key.into(),
+            Err(why) => {
+                let message = format!("provider {}: api_key {why}; it is exported as it is", row.provider_key);
+                print::note("warning", &message);
+            }
+        }
+    }
+    rows
+}
+
 pub fn import(args: &ImportArgs) -> Result<(), Failure> {
-    let (store, environment) = args.store.open_here()?;
+    let place = args.store.open()?;
+    let environment = match &place {
+        Place::Here(_, environment) => environment.clone(),
+        Place::There(_) => args.store.environment(),
+    };
     let file = check_config::read(&args.file, &environment)?;
+    if !file.settings.is_empty() {
+        print::note("note", "settings are not of the store; set them in the environment of the server");
+    }
+    match place {
+        Place::Here(store, _) => import_here(&store, &file, args.prune, &environment),
+        Place::There(remote) => import_there(&remote, &file, args.prune),
+    }
+}
+
+fn import_here(store: &Blocking, file: &File, prune: bool, environment: &Environment) -> Result<(), Failure> {
     let env = |name: &str| environment.get(name).map(str::to_owned);
     // A row that can't be served is kept all the same, as in every store.
     for complaint in file.compile(&env).1 {
         print::note("warning", &complaint.to_string());
     }
-    if !file.settings.is_empty() {
-        print::note("note", "settings are not of the store; set them in the environment of the server");
-    }
-    let there = store.load()?;
-    let plan = plan(&there, file.rows(), args.prune, &environment).map_err(Failure::failed)?;
+    let plan = plan(&store.load()?, file.rows(), prune, &env).map_err(Failure::failed)?;
     for (done, step) in plan.steps.iter().enumerate() {
         let text = |error: Error| {
             Failure::failed(format!("{error}; {done} of {} changes were made, say it again", plan.steps.len()))
         };
-        carry_out(&store, step).map_err(text)?;
+        store.change(step.action, &step.object, step.told.clone(), step.change.clone()).map_err(text)?;
     }
-    print::line(&format!(
-        "added {}, changed {}, removed {}; {} were as in the file",
-        plan.count("create"),
-        plan.count("update"),
-        plan.count("delete"),
-        plan.same
-    ))
+    told([plan.count("create"), plan.count("update"), plan.count("delete"), plan.same])
 }
 
-struct Plan {
-    steps: Vec<Step>,
-    /// Rows that are as in the file.
-    same: usize,
+/// The variables are those of this environment, not of the gateway's.
+fn import_there(remote: &Remote, file: &File, prune: bool) -> Result<(), Failure> {
+    let body = json!({ "file": file::write(&file.rows(), &|_| None), "prune": prune });
+    let done: Value = call(remote, "POST", "/config/import", Some(body.to_string()))?;
+    tell_problems(remote, "")?;
+    told(
+        ["added", "changed", "removed", "same"]
+            .map(|name| usize::try_from(number(&done, &format!("/{name}"))).unwrap_or_default()),
+    )
 }
 
-struct Step {
-    action: &'static str,
-    object: String,
-    change: Change,
-}
-
-impl Plan {
-    fn count(&self, what: &str) -> usize {
-        self.steps.iter().filter(|step| step.action.ends_with(what)).count()
-    }
-
-    fn add(&mut self, action: &'static str, object: &str, change: Change) {
-        self.steps.push(Step { action, object: object.to_owned(), change });
-    }
-}
-
-fn carry_out(store: &Blocking, step: &Step) -> Result<i64, Error> {
-    store.change(step.action, &step.object, None, step.change.clone())
-}
-
-/// What makes of the rows `there` those of the file. Providers are told apart by their names, credentials by their keys.
-fn plan(there: &Rows, file: Rows, prune: bool, environment: &Environment) -> Result<Plan, String> {
-    let env = |name: &str| environment.get(name).map(str::to_owned);
-    let mut plan = Plan { steps: Vec::new(), same: 0 };
-    let mut kept = (HashSet::new(), HashSet::new());
-    let known: HashMap<_, _> = there.providers.iter().map(|row| (row.provider_key.as_str(), row)).collect();
-    for row in file.providers {
-        let sealed = vault::seal(&row.api_key, &env)?;
-        match known.get(row.provider_key.as_str()) {
-            None => plan.add(
-                "provider.create",
-                &row.provider_key.clone(),
-                Change::AddProvider(ProviderRow { api_key: sealed.into(), ..row }),
-            ),
-            Some(old) => {
-                kept.0.insert(old.id);
-                let key = vault::open(&old.api_key, &env).unwrap_or_default();
-                let new = ProviderRow { id: old.id, stamp: old.stamp, ..row };
-                if same_provider(&new, old) && key == *new.api_key {
-                    plan.same += 1;
-                } else {
-                    plan.add(
-                        "provider.update",
-                        &old.provider_key,
-                        Change::UpdateProvider(ProviderRow { api_key: sealed.into(), ..new }),
-                    );
-                }
-            }
-        }
-    }
-    let known: HashMap<_, _> = there.credentials.iter().map(|row| (row.credential_key.as_str(), row)).collect();
-    for row in file.credentials {
-        match known.get(row.credential_key.as_str()) {
-            None => plan.add("credential.create", &row.name.clone(), Change::AddCredential(row)),
-            Some(old) => {
-                kept.1.insert(old.id);
-                let new = CredentialRow { id: old.id, stamp: old.stamp, ..row };
-                if same_credential(&new, old) {
-                    plan.same += 1;
-                } else {
-                    plan.add("credential.update", &old.name, Change::UpdateCredential(new));
-                }
-            }
-        }
-    }
-    if prune {
-        for row in there.providers.iter().filter(|row| !kept.0.contains(&row.id)) {
-            let change = Change::RemoveProvider { id: row.id, row_version: Some(row.stamp.version) };
-            plan.add("provider.delete", &row.provider_key, change);
-        }
-        for row in there.credentials.iter().filter(|row| !kept.1.contains(&row.id)) {
-            let change = Change::RemoveCredential { id: row.id, row_version: Some(row.stamp.version) };
-            plan.add("credential.delete", &row.name, change);
-        }
-    }
-    Ok(plan)
-}
-
-/// But for the key, which may be encrypted; JSON may be spaced otherwise.
-fn same_provider(new: &ProviderRow, old: &ProviderRow) -> bool {
-    let plain = |row: &ProviderRow| {
-        let json = (tight(&row.model_mapping), tight(&row.provider_params));
-        let (model_mapping, provider_params) = json;
-        ProviderRow { model_mapping, provider_params, api_key: "".into(), stamp: Stamp::default(), ..row.clone() }
-    };
-    plain(new) == plain(old)
-}
-
-fn same_credential(new: &CredentialRow, old: &CredentialRow) -> bool {
-    let plain = |row: &CredentialRow| {
-        let (allowed_models, metadata) = (tight(&row.allowed_models), tight(&row.metadata));
-        CredentialRow { allowed_models, metadata, stamp: Stamp::default(), ..row.clone() }
-    };
-    plain(new) == plain(old)
-}
-
-/// JSON without the spaces between its tokens; what is none stays as it is.
-fn tight(json: &str) -> String {
-    let mut out = Vec::with_capacity(json.len());
-    let mut quoted = false;
-    let mut escaped = false;
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b' ' | b'\n' | b'\r' | b'\t' if !quoted => continue,
-            _ => {}
-        }
-        out.push(byte);
-    }
-    String::from_utf8(out).unwrap_or_default()
+fn told([added, changed, removed, same]: [usize; 4]) -> Result<(), Failure> {
+    print::line(&format!("added {added}, changed {changed}, removed {removed}; {same} were as in the file"))
 }

@@ -8,6 +8,7 @@ pub mod file;
 pub mod models;
 pub(crate) mod ordered;
 mod pattern;
+pub mod prices;
 pub mod publish;
 pub mod rows;
 pub mod secret;

@@ -144,6 +144,13 @@ impl Mapping {
         list.entries.iter().find_map(|entry| entry.resolve(model))
     }
 
+    /// The pair by which `model` is served. `None` also where the mapping is empty.
+    pub fn entry(&self, model: &str) -> Option<&Entry> {
+        let list = self.list.as_ref()?;
+        let exact = list.by_key.get(model).map(|at| &list.entries[*at]);
+        exact.or_else(|| list.entries.iter().find(|entry| entry.matches(model)))
+    }
+
     /// Whether the mapping was empty: every model is served under the name asked.
     pub fn serves_all(&self) -> bool {
         self.list.is_none()
@@ -320,6 +327,8 @@ mod tests {
             ]
         );
         assert!(mapping.entries()[1].matches("axe") && !mapping.entries()[1].matches("b"));
+        let by = |model| mapping.entry(model).map(Entry::key);
+        assert_eq!((by("alpha"), by("axe"), by("b")), (Some("alpha"), Some("a*"), None));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 
@@ -14,6 +15,8 @@ use super::snapshot::Snapshot;
 pub struct Publisher {
     current: ArcSwap<Snapshot>,
     generation: AtomicU64,
+    /// Milliseconds since 1970, of the last publish.
+    published_ms: AtomicU64,
 }
 
 impl Publisher {
@@ -24,8 +27,14 @@ impl Publisher {
         let generation = self.generation.load(Ordering::Relaxed) + 1;
         snapshot.generation = generation;
         self.current.store(Arc::new(snapshot));
+        self.published_ms.store(unix_ms(), Ordering::Relaxed);
         self.generation.store(generation, Ordering::Release);
         generation
+    }
+
+    /// Time since the last publish.
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(unix_ms().saturating_sub(self.published_ms.load(Ordering::Relaxed)))
     }
 
     pub fn generation(&self) -> u64 {
@@ -35,4 +44,8 @@ impl Publisher {
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
     }
+}
+
+fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

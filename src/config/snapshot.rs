@@ -97,6 +97,12 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
+    /// For people. Without its query, in which a key may stand.
+    pub fn shown(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
+    }
+
     /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it out, and many write it all the same.
     pub fn ends_in_version(&self) -> bool {
         let last = self.path.rsplit('/').next().unwrap_or_default();

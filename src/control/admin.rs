@@ -24,6 +24,8 @@ pub struct Request {
     pub path: String,
     /// Without `?`.
     pub query: String,
+    /// What the client can read; only `/metrics` has a choice.
+    pub accept: Option<String>,
     pub if_match: Option<String>,
     pub idempotency_key: Option<String>,
     pub body: Vec<u8>,
@@ -36,8 +38,10 @@ pub struct Answer {
     pub status: u16,
     /// Beside those that every answer has.
     pub fields: Vec<(&'static str, String)>,
-    /// JSON; empty for a 204.
+    /// Empty for a 204.
     pub body: Vec<u8>,
+    /// `None` is JSON.
+    pub content_type: Option<&'static str>,
 }
 
 /// A request in the hands of the background thread. Dropped without an answer, it tells the worker so.
@@ -140,6 +144,7 @@ mod tests {
             method: "GET",
             path: "/x".into(),
             query: String::new(),
+            accept: None,
             if_match: None,
             idempotency_key: None,
             body: Vec::new(),

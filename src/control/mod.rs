@@ -3,11 +3,12 @@
 
 pub mod admin;
 pub mod catalog;
+pub mod labels;
 pub mod names;
 pub mod replay;
 pub mod store;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ use rustls::ServerConfig;
 use crate::config::boot::Boot;
 use crate::config::publish::Publisher;
 use crate::metrics::shard::Shard;
+use crate::record::detail::Wants;
+use crate::record::entry::{Source, Tokens};
 use crate::record::ring::Ring;
 
 /// One per process.
@@ -33,6 +36,10 @@ pub struct Shared {
     pub openapi: OnceLock<Vec<u8>>,
     /// TLS of the listener; renewed when its files change. `None` is a plain listener.
     pub tls: ArcSwapOption<ServerConfig>,
+    /// When the listener's certificate ends, in seconds since 1970; 0 if it has none.
+    pub certificate_ends: AtomicI64,
+    /// What the workers wait for sockets with, once they run.
+    pub driver: OnceLock<&'static str>,
     /// How the store is, for `/health` and `/metrics`.
     pub store: store::Watch,
     /// Set once, at the signal to stop.
@@ -43,6 +50,8 @@ pub struct Shared {
     pub background: Arc<Shard>,
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
+    /// What the sinks of records want beside their numbers.
+    pub wants: Wants,
     /// Reasoning that cores tell one another of.
     pub replay: replay::Post,
     /// The clock of the token buckets counts from here.
@@ -59,6 +68,8 @@ pub struct Hints {
 
 impl Shared {
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> Shared {
+        let wants = wants(&boot);
+        let room = boot.observe.record_buffer_bytes / workers.max(1);
         Shared {
             boot,
             publisher: Publisher::default(),
@@ -67,15 +78,23 @@ impl Shared {
             desk: admin::Desk::default(),
             openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),
+            certificate_ends: AtomicI64::new(0),
+            driver: OnceLock::new(),
             store: store::Watch::default(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
-            rings: (0..workers).map(|_| Ring::new()).collect(),
+            rings: (0..workers).map(|_| Ring::new(room)).collect(),
+            wants,
             replay: replay::Post::new(workers),
             origin: Instant::now(),
             hints,
         }
+    }
+
+    /// Whether the background thread will count these tokens again, and tell them.
+    pub fn counts_exactly(&self, tokens: &Tokens) -> bool {
+        self.boot.observe.exact_tokens && tokens.source == Source::Estimate
     }
 
     /// No new connection is accepted and every answer says that it is the last on its connection.
@@ -86,4 +105,25 @@ impl Shared {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
+}
+
+/// Bytes of a body that are enough to count its tokens.
+const COUNTED_BYTES: usize = 1 << 20;
+
+fn wants(boot: &Boot) -> Wants {
+    let observe = &boot.observe;
+    // A row of the request log names the headers and what failed.
+    let detail = observe.jsonl.enabled
+        || observe.langfuse.enabled
+        || observe.request_log.enabled
+        || observe.otlp.is_on()
+        || observe.exact_tokens;
+    let bodies = [
+        (observe.jsonl.enabled, observe.jsonl.body_bytes),
+        (observe.langfuse.enabled, observe.jsonl.body_bytes),
+        (observe.request_log.enabled && observe.request_log.bodies, observe.jsonl.body_bytes),
+        (observe.exact_tokens, COUNTED_BYTES),
+    ];
+    let body_bytes = bodies.iter().filter(|(wanted, _)| *wanted).map(|(_, bytes)| *bytes).max().unwrap_or(0);
+    Wants { detail, body_bytes }
 }

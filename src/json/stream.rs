@@ -151,6 +151,12 @@ impl Document {
         self.state == State::Ended
     }
 
+    /// Captures the value of one more key.
+    pub fn capture(mut self, key: &'static str) -> Document {
+        self.captures.push(Capture { key, value: None });
+        self
+    }
+
     /// The captured value of `key`: present once it is complete, and valid JSON.
     pub fn captured(&self, key: &str) -> Option<RawValue<'_>> {
         let ix = self.captures.iter().position(|c| c.key == key)?;

@@ -1,4 +1,5 @@
-//! Every counter of a core, with its exposition name and help text: the one table.
+//! Every metric, with its exposition name, labels and help text: the one table. [`Counter`] has what is counted without labels, [`Family`]
+//! what is told apart by some, [`Grid`] what translations lose and mend.
 
 macro_rules! counters {
     ($( $name:ident $metric:literal $help:literal; )*) => {
@@ -45,6 +46,118 @@ counters! {
     ReplayDropped       "llm_proxy_reasoning_mail_dropped_total" "Turns whose reasoning another core had no room to be told of.";
     BytesIn             "llm_proxy_request_body_bytes_total" "Bytes of request bodies, after decoding.";
     BytesOut            "llm_proxy_response_bytes_total" "Bytes sent to clients.";
+}
+
+/// What the cells of a series are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shape {
+    /// One cell.
+    Counter,
+    /// One cell, which may also be counted down or set; the sum over the cores wraps.
+    Gauge,
+    /// A cell for each bucket, one for what is above the last, one for the sum. Bounds are in the unit of the exposition.
+    Histogram(&'static [f64]),
+}
+
+impl Shape {
+    pub fn cells(self) -> usize {
+        match self {
+            Shape::Counter | Shape::Gauge => 1,
+            Shape::Histogram(bounds) => bounds.len() + 2,
+        }
+    }
+}
+
+/// A family as it is exposed.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    pub name: &'static str,
+    pub shape: Shape,
+    /// The unit of a cell in the unit of the exposition: 1e-6 where microseconds are counted and seconds are told.
+    pub scale: f64,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+macro_rules! families {
+    ($( $name:ident $metric:literal $shape:expr, $scale:literal [$($label:literal)*] $help:literal; )*) => {
+        /// A family of series that differ by their labels.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Family { $( $name, )* }
+
+        impl Family {
+            pub const ALL: &'static [Family] = &[ $( Family::$name, )* ];
+            const ROWS: &'static [Row] = &[ $( Row {
+                name: $metric, shape: $shape, scale: $scale, labels: &[$($label),*], help: $help,
+            }, )* ];
+
+            pub fn row(self) -> &'static Row {
+                &Family::ROWS[self as usize]
+            }
+        }
+    };
+}
+
+// Bounds of the service before this one, so that its dashboards go on.
+const DURATIONS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
+const LATENCIES: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+const FIRST_TOKENS: &[f64] = &[0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+const RATES: &[f64] = &[1.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0];
+// Ours: the gateway's own time is a matter of microseconds, the pauses of a stream one of milliseconds.
+const OWN: &[f64] = &[1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0];
+const STAGES: &[f64] = &[1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
+const GAPS: &[f64] = &[1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+use Shape::{Counter as C, Gauge as G, Histogram as H};
+
+families! {
+    Requests      "llm_proxy_requests_total" C, 1.0 ["method" "endpoint" "model" "provider" "status_code" "api_key_name" "client"] "Requests that have ended. Those that were refused before a provider was chosen have the provider `none`.";
+    Duration      "llm_proxy_request_duration_seconds" H(DURATIONS), 1e-6 ["method" "endpoint" "model" "provider" "api_key_name" "client"] "From the head of a request to the last byte of its answer.";
+    Active        "llm_proxy_active_requests" G, 1.0 ["endpoint"] "Requests in progress.";
+    Tokens        "llm_proxy_tokens_total" C, 1.0 ["model" "provider" "token_type" "api_key_name" "client"] "Tokens of question (`prompt`), answer (`completion`) and both (`total`).";
+    TokenDetails  "llm_proxy_token_details_total" C, 1.0 ["model" "provider" "detail"] "Of the tokens: read from a cache, written to one, thought; and calls of tools at the provider.";
+    TokenSources  "llm_proxy_token_counts_total" C, 1.0 ["provider" "source"] "Answers by who counted their tokens: the provider, this gateway exactly, or a guess.";
+    Cost          "llm_proxy_cost_dollars_total" C, 1e-9 ["model" "provider" "api_key_name"] "Cost by the prices that the configuration has.";
+    Ttft          "llm_proxy_ttft_seconds" H(FIRST_TOKENS), 1e-6 ["source" "model" "provider"] "From the head of a request to the first content of its stream.";
+    TokenRate     "llm_proxy_tokens_per_second" H(RATES), 1e-3 ["source" "model" "provider"] "Tokens of a stream's answer by the time from its first content to its end.";
+    InterToken    "llm_proxy_inter_token_seconds" H(GAPS), 1e-6 ["model" "provider"] "Mean time between two tokens of a stream.";
+    StreamGap     "llm_proxy_stream_gap_max_seconds" H(GAPS), 1e-6 ["model" "provider"] "Longest pause of a stream behind its first content.";
+    Health        "llm_proxy_provider_health" G, 1.0 ["provider"] "1 if the last check of the provider went well, 0 if not. Absent before the first one.";
+    Latency       "llm_proxy_provider_latency_seconds" H(LATENCIES), 1e-6 ["provider"] "From the first byte sent to a provider to the head of its answer, of requests and checks.";
+    Bypass        "llm_proxy_bypass_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that went to a provider of the client's own format.";
+    BypassBytes   "llm_proxy_bypass_streaming_bytes_total" C, 1.0 ["provider"] "Bytes of streams that passed as they came.";
+    Cross         "llm_proxy_cross_protocol_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that were translated.";
+    Weight        "llm_proxy_provider_effective_weight" G, 1.0 ["provider"] "Weight of a provider in force.";
+    Circuit       "llm_proxy_provider_circuit_state" G, 1.0 ["provider" "state"] "1 for the state that the provider is in. This version takes no provider out of service, so all are `closed`.";
+    Disconnects   "llm_proxy_client_disconnects_total" C, 1.0 ["model" "provider"] "Requests whose client left before the end of the answer.";
+    AttemptEnds   "llm_proxy_provider_attempts_total" C, 1.0 ["provider" "outcome"] "Tries at a provider: `ok`, or what they failed by.";
+    ConnectTime   "llm_proxy_upstream_connect_seconds" H(STAGES), 1e-6 ["provider"] "Time to open a connection to a provider, TLS included.";
+    Pool          "llm_proxy_upstream_connections" G, 1.0 ["state"] "Connections to providers: `idle` ones are kept for the next request.";
+    Overhead      "llm_proxy_overhead_seconds" H(OWN), 1e-9 ["way" "phase"] "What the gateway itself took: `before` the provider was asked, and `after` its answer had come until it was handed to the client.";
+    StageTime     "llm_proxy_stage_seconds" H(STAGES), 1e-9 ["stage"] "Where the time of requests went.";
+    Rejections    "llm_proxy_limit_rejections_total" C, 1.0 ["limit" "api_key_name"] "Requests refused by a limit of their credential.";
+    SinkRecords   "llm_proxy_sink_records_total" C, 1.0 ["sink"] "Records that a sink has passed on.";
+    SinkDropped   "llm_proxy_sink_records_dropped_total" C, 1.0 ["sink" "reason"] "Records that a sink has lost.";
+    Propagation   "llm_proxy_config_propagation_seconds" H(GAPS), 1e-6 [] "From the notice of a change of the configuration to its being in force.";
+    AppInfo       "llm_proxy_app_info" G, 1.0 ["version" "title" "driver"] "The running version, and how it waits for sockets.";
+    BuildInfo     "llm_proxy_build_info" G, 1.0 ["version" "os" "arch" "profile"] "What was built.";
+    Workers       "llm_proxy_workers" G, 1.0 [] "Worker threads.";
+    Generation    "llm_proxy_snapshot_generation" G, 1.0 [] "Number of the configuration in force.";
+    SnapshotAge   "llm_proxy_snapshot_age_seconds" G, 1.0 [] "Time since the configuration in force was published.";
+    ConfigVersion "llm_proxy_config_version" G, 1.0 [] "Version of the store's rows in force.";
+    Problems      "llm_proxy_config_problems" G, 1.0 [] "Rows, or parts of rows, that can't be used; /admin/v1/config/problems lists them.";
+    StoreUp       "llm_proxy_store_up" G, 1.0 [] "Whether the store answered when it was asked last.";
+    FromSnapshot  "llm_proxy_config_from_snapshot" G, 1.0 [] "Whether the configuration in force is the copy on disk, since the store has not answered yet.";
+    RingDropped   "llm_proxy_records_dropped_total" C, 1.0 [] "Records that found their ring full.";
+    DetailDropped "llm_proxy_record_details_dropped_total" C, 1.0 [] "Records that went on without heads and bodies, for want of room (RECORD_BUFFER_BYTES).";
+    CertExpiry    "llm_proxy_certificate_expiry_timestamp_seconds" G, 1.0 [] "When the listener's certificate ends, in seconds since 1970. Absent without TLS.";
+    ProcessCpu    "llm_proxy_process_cpu_seconds_total" C, 1.0 [] "Processor time of this process.";
+    ProcessMemory "llm_proxy_process_resident_memory_bytes" G, 1.0 [] "Memory of this process in RAM.";
+    ProcessFds    "llm_proxy_process_open_fds" G, 1.0 [] "Open file descriptors.";
+    ProcessMaxFds "llm_proxy_process_max_fds" G, 1.0 [] "Most file descriptors that may be open.";
+    ProcessThreads "llm_proxy_process_threads" G, 1.0 [] "Threads.";
+    ProcessStart  "llm_proxy_process_start_time_seconds" G, 1.0 [] "When this process started, in seconds since 1970.";
 }
 
 /// Counters by a word of a fixed list and by the formats of client and provider.

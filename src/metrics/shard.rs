@@ -1,9 +1,10 @@
-//! The counters of one core: written by it alone, read by whoever scrapes.
+//! The counters and series of one core: written by it alone, read by whoever scrapes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::names::{Counter, Grid};
+use super::names::{Counter, Family, Grid};
+use super::shelf::Shelf;
 
 /// Aligned so that two cores never share a cache line.
 #[derive(Debug)]
@@ -11,12 +12,14 @@ use super::names::{Counter, Grid};
 pub struct Shard {
     counters: Vec<AtomicU64>,
     grids: Vec<AtomicU64>,
+    shelves: Vec<Shelf>,
 }
 
 impl Shard {
     pub fn new() -> Arc<Shard> {
         let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
-        Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID) })
+        let shelves = Family::ALL.iter().map(|_| Shelf::default()).collect();
+        Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID), shelves })
     }
 
     pub fn add(&self, counter: Counter, n: u64) {
@@ -25,6 +28,11 @@ impl Shard {
 
     pub fn inc(&self, counter: Counter) {
         self.add(counter, 1);
+    }
+
+    /// The series of a family; [`Book`](super::book::Book) puts them there.
+    pub fn shelf(&self, family: Family) -> &Shelf {
+        &self.shelves[family as usize]
     }
 
     pub fn get(&self, counter: Counter) -> u64 {

@@ -283,9 +283,12 @@ fn ends_with_result(kind: Kind, fields: &Fields) -> bool {
 fn reasoning(kind: Kind, fields: &Fields) -> Option<Reasoning> {
     match kind {
         Kind::Chat => {
+            // The second is OpenRouter's: an effort, or a budget.
+            let mut object = fields.tree(Field::Reasoning);
             let effort = fields.text(Field::ReasoningEffort).map(Value::from);
-            let effort = effort.unwrap_or_else(|| fields.tree(Field::Reasoning)["effort"].take());
-            (!effort.is_null() && effort != "none").then_some(Reasoning { shown: true, opaque: false })
+            let effort = effort.unwrap_or_else(|| object["effort"].take());
+            let on = (!effort.is_null() && effort != "none") || object["max_tokens"].is_u64();
+            on.then_some(Reasoning { shown: true, opaque: false })
         }
         Kind::Messages => {
             let thinking = fields.tree(Field::Thinking);
@@ -405,6 +408,7 @@ mod tests {
         check(Kind::Chat, r#""reasoning_effort":"low""#, Some((true, false)), None);
         check(Kind::Chat, r#""reasoning_effort":"none""#, None, None);
         check(Kind::Chat, r#""reasoning":{"effort":"high"}"#, Some((true, false)), None);
+        check(Kind::Chat, r#""reasoning":{"max_tokens":2000}"#, Some((true, false)), None);
         check(Kind::Messages, r#""thinking":{"type":"disabled"}"#, None, None);
         check(Kind::Messages, r#""thinking":{"type":"adaptive"}"#, Some((true, true)), None);
         check(Kind::Messages, r#""thinking":{"type":"adaptive","display":"omitted"}"#, Some((false, true)), None);

@@ -56,9 +56,39 @@ pub async fn serve(
         }
     };
     let request = request(&head, &received, client, path, ticket.request_id());
+    call(core, client, ticket, &terms, request).await
+}
+
+/// Serves `/metrics`, which needs no key: the background thread sums what all cores have counted.
+pub async fn scrape(
+    core: &Core,
+    client: &mut Client,
+    ticket: Ticket,
+    mut terms: Terms,
+    pending: body::Pending,
+) -> Next {
+    let accept = pending.head.get(&pending.bytes, "accept");
+    let accept = accept.map(|accept| String::from_utf8_lossy(accept).into_owned());
+    terms.keep_alive &= pending.skip_body(client);
+    let request = Request {
+        method: "GET",
+        path: "/metrics".to_owned(),
+        query: String::new(),
+        accept,
+        if_match: None,
+        idempotency_key: None,
+        body: Vec::new(),
+        peer: client.peer,
+        request_id: ticket.request_id().to_owned(),
+    };
+    call(core, client, ticket, &terms, request).await
+}
+
+/// Has the background thread answer.
+async fn call(core: &Core, client: &mut Client, ticket: Ticket, terms: &Terms, request: Request) -> Next {
     let Some(pending) = core.shared.desk.call(request) else {
         let message = "too many requests to the admin interface are waiting; try again";
-        return send(client, ticket, &terms, failure(503, message, "server_error", "admin_busy")).await;
+        return send(client, ticket, terms, failure(503, message, "server_error", "admin_busy")).await;
     };
     client.deadline.set(PATIENCE);
     let answer = match client.wait(answered(pending)).await {
@@ -77,7 +107,7 @@ pub async fn serve(
             failure(504, "the admin interface has not answered in time", "server_error", "admin_timeout")
         }
     };
-    send(client, ticket, &terms, answer).await
+    send(client, ticket, terms, answer).await
 }
 
 async fn answered(pending: Pending) -> Option<Answer> {
@@ -96,6 +126,7 @@ fn request(head: &RequestHead, received: &body::Received, client: &Client, path:
         method: method_name(head.method),
         path: path.to_owned(),
         query: String::from_utf8_lossy(head.query(received.bytes()).unwrap_or_default()).into_owned(),
+        accept: text("accept"),
         if_match: text("if-match"),
         idempotency_key: text("idempotency-key"),
         body: received.body().to_vec(),
@@ -169,7 +200,7 @@ async fn send(client: &mut Client, mut ticket: Ticket, terms: &Terms, answer: An
     }
     write::static_header(&mut out, "cache-control", "no-store");
     if answer.status != 204 {
-        write::static_header(&mut out, "content-type", "application/json");
+        write::static_header(&mut out, "content-type", answer.content_type.unwrap_or("application/json"));
         write::content_length(&mut out, answer.body.len() as u64);
     }
     write::end_head(&mut out);

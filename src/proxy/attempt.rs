@@ -14,10 +14,12 @@ use super::endpoint::Operation;
 use super::prepare::{self, Prepared, Translated, Way};
 use super::relay;
 use super::request::Exchange;
+use crate::config::snapshot::Provider;
 use crate::error::{Error, Kind, Side};
 use crate::metrics::names::Counter;
 use crate::net::http::{BodyDecoder, HeadScan, Limits, Method, ResponseHead, Step, next_final_response};
 use crate::net::pool::{ConnectError, Connection, Origin};
+use crate::record::stage::Stage;
 use crate::route::pick::Candidate;
 use crate::wire;
 use crate::wire::mend::Mend;
@@ -111,19 +113,25 @@ enum Silence {
 
 pub async fn run(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>) -> End {
     x.core.metrics.inc(Counter::Attempts);
-    let record = x.ticket.edit();
-    record.attempts = record.attempts.saturating_add(1);
-    match once(x, view, plan, Mend::Nothing).await {
+    let provider = view.provider(plan.candidate.provider).clone();
+    x.ticket.attempts(provider.id);
+    let end = match once(x, view, plan, &provider, Mend::Nothing).await {
         Once::Ended(end) => end,
         Once::Mend(mend) => {
             x.core.metrics.inc(Counter::Mended);
-            match Box::pin(once(x, view, plan, mend)).await {
+            match Box::pin(once(x, view, plan, &provider, mend)).await {
                 Once::Ended(end) => end,
                 // A second one is not asked for.
                 Once::Mend(_) => End::Failed(Failure::of(Error::gateway(Kind::Internal, "mended twice"))),
             }
         }
+    };
+    let failure = if let End::Failed(failure) = &end { Some(&failure.error) } else { None };
+    if matches!(end, End::ClientGone) {
+        x.ticket.client_gone();
     }
+    x.ticket.attempted(&provider.key, failure);
+    end
 }
 
 /// How a try ended that may be made once more.
@@ -133,9 +141,7 @@ enum Once {
     Mend(Mend),
 }
 
-async fn once(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>, mend: Mend) -> Once {
-    let provider = view.provider(plan.candidate.provider).clone();
-    x.ticket.edit().provider = provider.id;
+async fn once(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>, provider: &Provider, mend: Mend) -> Once {
     x.ticket.edit().provider_format = Some(plan.candidate.reach.format);
     if count::is_local(x, plan.candidate.reach.format, provider.dialect.host) {
         return Once::Ended(End::Answered(count::estimate(x).await));
@@ -145,15 +151,17 @@ async fn once(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>, mend: Mend) ->
         Err(error) if error.side == Side::Client => return Once::Ended(End::Failed(Failure::untranslatable(error))),
         Err(error) => return Once::Ended(End::Failed(Failure::of(error))),
     };
-    x.ticket.edit().provider_format = Some(prepared.format);
+    x.ticket.lap(Stage::Translate);
+    x.ticket.asks(prepared.format, &prepared.model, prepared.path, prepared.own_body());
     let origin = view.origin(plan.candidate.provider);
-    let upstream = match ask(x, origin, &provider.key, &prepared).await {
+    let upstream = match ask(x, origin, provider, &prepared).await {
         Ok(upstream) => upstream,
         Err(Silence::Gone) => return Once::Ended(End::ClientGone),
         Err(Silence::Failed(error)) => return Once::Ended(End::Failed(Failure::of(error))),
     };
-    x.ticket.first_byte();
     let status = upstream.head.status;
+    x.ticket.first_byte(status);
+    x.ticket.reads();
     if matches!(status, 401 | 403) {
         return Once::Ended(End::Failed(Failure::of(refused_key(&provider.key, status))));
     }
@@ -248,32 +256,37 @@ fn forbids_retry(upstream: &Upstream) -> bool {
 async fn ask(
     x: &mut Exchange<'_>,
     origin: &Rc<Origin>,
-    provider: &str,
+    provider: &Provider,
     prepared: &Prepared,
 ) -> Result<Upstream, Silence> {
     if let Some(connection) = x.core.pool.checkout(origin) {
-        match exchange(x, connection, origin, provider, prepared).await {
+        x.ticket.lap(Stage::Connect);
+        match exchange(x, connection, origin, &provider.key, prepared).await {
             Err((Silence::Failed(_), Stale::Yes)) => x.core.metrics.inc(Counter::StaleRetries),
             Err((silence, _)) => return Err(silence),
             Ok(upstream) => return Ok(upstream),
         }
     }
     x.core.metrics.inc(Counter::UpstreamConnects);
+    let began_us = x.ticket.elapsed_us();
     x.client.deadline.set_opt(x.time_left());
     let core = x.core.clone();
     // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and is moved with it.
     let connection = match x.client.wait(Box::pin(core.pool.connect(origin))).await {
         Waited::Done(Ok(connection)) => connection,
         Waited::Done(Err(_)) if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
-        Waited::Done(Err(error)) => return Err(Silence::Failed(no_connection(provider, error))),
+        Waited::Done(Err(error)) => return Err(Silence::Failed(no_connection(&provider.key, error))),
         Waited::Gone => return Err(Silence::Gone),
         Waited::Expired if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Expired => {
             let late = ConnectError::TimedOut("TOTAL_TIMEOUT_SECS is over".to_string());
-            return Err(Silence::Failed(no_connection(provider, late)));
+            return Err(Silence::Failed(no_connection(&provider.key, late)));
         }
     };
-    exchange(x, connection, origin, provider, prepared).await.map_err(|(silence, _)| silence)
+    let us = x.ticket.elapsed_us().saturating_sub(began_us);
+    x.core.tally.borrow_mut().connected((provider.id, &provider.key), us);
+    x.ticket.lap(Stage::Connect);
+    exchange(x, connection, origin, &provider.key, prepared).await.map_err(|(silence, _)| silence)
 }
 
 fn no_connection(provider: &str, error: ConnectError) -> Error {
@@ -397,7 +410,7 @@ async fn read_held(x: &mut Exchange<'_>, upstream: &mut Upstream) -> Held {
             }
         };
         if ended {
-            return Held::Read(body, decoder);
+            return held(x, body, decoder);
         }
         if body.len() > HELD_ANSWER {
             return Held::Broken;
@@ -406,10 +419,17 @@ async fn read_held(x: &mut Exchange<'_>, upstream: &mut Upstream) -> Held {
         match x.client.wait(upstream.connection.reader.read(&mut input)).await {
             Waited::Done(Ok(n)) if n > 0 => {}
             Waited::Gone => return Held::Gone,
-            Waited::Done(Ok(_)) if decoder.eof().is_ok() => return Held::Read(body, decoder),
+            Waited::Done(Ok(_)) if decoder.eof().is_ok() => return held(x, body, decoder),
             Waited::Done(_) | Waited::Expired => return Held::Broken,
         }
     }
+}
+
+fn held(x: &mut Exchange<'_>, body: Vec<u8>, decoder: BodyDecoder) -> Held {
+    if let Some(detail) = x.ticket.detail() {
+        detail.received(&body, false);
+    }
+    Held::Read(body, decoder)
 }
 
 fn kind_of(status: u16) -> Kind {
@@ -432,6 +452,9 @@ pub async fn give_up(x: &mut Exchange<'_>, failure: Box<Failure>) -> Next {
     relay::begin(&mut out, x, &answer.head, &answer.bytes, answer.pooled, framed);
     relay::end_head(&mut out, framed);
     out.extend_from_slice(&answer.body);
-    x.ticket.complete(answer.head.status);
+    if let Some(detail) = x.ticket.detail() {
+        detail.replies(&answer.body);
+    }
+    x.ticket.failed(answer.head.status, &failure.error);
     x.finish(out).await
 }

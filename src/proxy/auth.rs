@@ -108,6 +108,8 @@ pub struct Budget {
 pub struct Denied {
     pub error: Error,
     pub budget: Budget,
+    /// Which one: the metric label `limit`.
+    pub limit: &'static str,
 }
 
 /// Takes what a request needs from the caller's limits. `Ok(None)` when there are none.
@@ -126,7 +128,12 @@ pub fn admit(core: &Core, caller: &Caller, need: impl FnOnce() -> Need) -> Resul
         Ok(hold) => Ok(Some((hold, budget))),
         Err(refusal) => {
             budget.retry_ms = retry_ms(refusal);
-            Err(Box::new(Denied { error: refused(credential, refusal, budget.retry_ms), budget }))
+            let limit = match refusal {
+                Refusal::Requests(_) => "requests",
+                Refusal::Tokens { .. } | Refusal::Prompt { .. } => "tokens",
+                Refusal::AtOnce { .. } => "concurrency",
+            };
+            Err(Box::new(Denied { error: refused(credential, refusal, budget.retry_ms), budget, limit }))
         }
     }
 }

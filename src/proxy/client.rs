@@ -3,12 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::core::Core;
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
+use crate::record::client::Program;
 
 /// A listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,11 @@ pub struct Client {
     pub door: Door,
     /// Longest silence of a client that is being written to.
     pub write_timeout: Duration,
+    /// When the first bytes of the head at hand came.
+    pub head_began: Option<Instant>,
+    /// Time spent waiting for the client to take bytes, in nanoseconds; for whoever takes it. `None` with STAGE_CLOCK off.
+    pub stalled_ns: Option<u64>,
+    agent: Agent,
     stint: Stint,
 }
 
@@ -57,6 +63,13 @@ impl Stint {
     }
 }
 
+/// The program of the last request, and the User-Agent that it was told by: most connections have one only.
+#[derive(Debug)]
+struct Agent {
+    hash: u64,
+    program: Program,
+}
+
 /// How a wait ended.
 #[derive(Debug)]
 pub enum Waited<T> {
@@ -74,8 +87,28 @@ pub struct Gone;
 impl Client {
     pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, door: Door) -> Client {
         let write_timeout = core.boot().request_timeout;
-        let (deadline, stint) = (core.timers.deadline(), Stint::default());
-        Client { reader, writer, buf: Vec::new(), deadline, peer: peer.ip(), door, write_timeout, stint }
+        Client {
+            reader,
+            writer,
+            buf: Vec::new(),
+            deadline: core.timers.deadline(),
+            peer: peer.ip(),
+            door,
+            write_timeout,
+            head_began: None,
+            stalled_ns: core.boot().observe.stage_clock.then_some(0),
+            agent: Agent { hash: 0, program: Program::UNKNOWN },
+            stint: Stint::default(),
+        }
+    }
+
+    /// Which program the client is, by its User-Agent.
+    pub fn program(&mut self, core: &Core, user_agent: &[u8]) -> Program {
+        let hash = core.hasher.hash_one(user_agent);
+        if self.agent.hash != hash {
+            self.agent = Agent { hash, program: Program::of(user_agent) };
+        }
+        self.agent.program
     }
 
     /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.
@@ -107,9 +140,10 @@ impl Client {
     /// Sends all of `buf` and hands it back empty. Sets the deadline.
     pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, Gone> {
         self.deadline.set_sending(self.write_timeout);
-        let Client { reader, writer, deadline, .. } = self;
+        let Client { reader, writer, deadline, stalled_ns, .. } = self;
+        let began = stalled_ns.map(|_| Instant::now());
         let mut write = std::pin::pin!(writer.write_all(buf));
-        poll_fn(|cx| {
+        let sent = poll_fn(|cx| {
             if let Poll::Ready((result, buf)) = write.as_mut().poll(cx) {
                 return Poll::Ready(result.map(|()| buf).map_err(|_| Gone));
             }
@@ -118,7 +152,16 @@ impl Client {
             }
             Poll::Pending
         })
-        .await
+        .await;
+        if let (Some(stalled), Some(began)) = (stalled_ns, began) {
+            *stalled += began.elapsed().as_nanos() as u64;
+        }
+        sent
+    }
+
+    /// Time spent in [`Client::send`] since this was asked last, in nanoseconds.
+    pub fn take_stalled(&mut self) -> u64 {
+        self.stalled_ns.as_mut().map_or(0, std::mem::take)
     }
 
     /// Appends what the client sends to `buf`, within the deadline.

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
@@ -140,6 +141,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
         client.reader.recycle(spare);
     }
     client.reader.read_size(SMALL_READ);
+    client.head_began = (!client.buf.is_empty()).then(Instant::now);
     loop {
         if !client.buf.is_empty()
             && let Some(head) = parse_request(&client.buf, &mut scan, &limits)?
@@ -154,7 +156,10 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
         let waited = client.read_into(&mut buf).await;
         client.buf = buf;
         match waited {
-            Waited::Done(_) if waiting => client.deadline.set(boot.header_read_timeout),
+            Waited::Done(_) if waiting => {
+                client.head_began = Some(Instant::now());
+                client.deadline.set(boot.header_read_timeout);
+            }
             Waited::Done(_) => {}
             Waited::Gone => return Ok(None),
             Waited::Expired if waiting || core.stopping() => return Ok(None),

@@ -1,12 +1,13 @@
 //! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric shard, its ring and the token buckets.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::guard::Guard;
 use super::replay::Replay;
+use super::tally::Tally;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control::Shared;
@@ -19,19 +20,15 @@ use crate::route::pick::Selector;
 /// A snapshot as one core uses it.
 pub struct View {
     pub snapshot: Arc<Snapshot>,
-    /// Same order as `Snapshot::providers`.
-    origins: Vec<Rc<Origin>>,
+    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a new view.
+    origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
 }
 
 impl View {
-    fn new(snapshot: Arc<Snapshot>, core: usize) -> View {
-        let origins = snapshot
-            .providers
-            .iter()
-            .map(|p| Rc::new(Origin { tls: p.base.tls, host: p.base.host.clone(), port: p.base.port }))
-            .collect();
-        View { snapshot, origins, selector: Selector::new(core) }
+    fn new(snapshot: Arc<Snapshot>, selector: Selector) -> View {
+        let origins = vec![OnceCell::new(); snapshot.providers.len()];
+        View { snapshot, origins, selector }
     }
 
     pub fn provider(&self, index: usize) -> &Arc<Provider> {
@@ -39,7 +36,10 @@ impl View {
     }
 
     pub fn origin(&self, index: usize) -> &Rc<Origin> {
-        &self.origins[index]
+        self.origins[index].get_or_init(|| {
+            let base = &self.snapshot.providers[index].base;
+            Rc::new(Origin { tls: base.tls, host: base.host.clone(), port: base.port })
+        })
     }
 }
 
@@ -49,6 +49,8 @@ pub struct Core {
     pub pool: Pool,
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
+    /// The series in that shard that have labels.
+    pub tally: RefCell<Tally>,
     pub ring: Arc<Ring>,
     /// Who failed at the admin interface.
     pub guard: RefCell<Guard>,
@@ -59,19 +61,23 @@ pub struct Core {
     stopping: Cell<bool>,
     view: RefCell<Rc<View>>,
     random: Cell<u64>,
+    /// For telling texts apart; what it gives is not kept.
+    pub hasher: ahash::RandomState,
 }
 
 impl Core {
     pub fn new(index: usize, shared: Arc<Shared>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
-        let view = Rc::new(View::new(shared.publisher.load(), index));
+        let tally = RefCell::new(Tally::new(&shared, index));
+        let view = Rc::new(View::new(shared.publisher.load(), Selector::new(index)));
         Core {
             index,
             shared,
             pool,
             timers,
             metrics,
+            tally,
             ring,
             guard: RefCell::default(),
             replay: Replay::default(),
@@ -79,6 +85,7 @@ impl Core {
             stopping: Cell::new(false),
             view: RefCell::new(view),
             random: Cell::new(seed | 1),
+            hasher: ahash::RandomState::new(),
         }
     }
 
@@ -90,7 +97,8 @@ impl Core {
     pub fn view(&self) -> Rc<View> {
         if self.view.borrow().snapshot.generation != self.shared.publisher.generation() {
             let snapshot = self.shared.publisher.load();
-            *self.view.borrow_mut() = Rc::new(View::new(snapshot, self.index));
+            let selector = self.view.borrow().selector.after(&snapshot);
+            *self.view.borrow_mut() = Rc::new(View::new(snapshot, selector));
         }
         self.view.borrow().clone()
     }

@@ -79,5 +79,6 @@ async fn answer(x: &mut Exchange<'_>, tokens: u64) -> Next {
     let mut out = Vec::with_capacity(512);
     reply::json(&mut out, 200, &x.terms, x.ticket.request_id(), &body);
     x.ticket.complete(200);
+    x.ticket.replies(&out);
     x.finish(out).await
 }

@@ -20,6 +20,8 @@ pub enum Endpoint<'p> {
     OpenApi,
     Root,
     Health,
+    /// Whether requests should come here.
+    Ready,
     Metrics,
     /// Telemetry that a client sends to its vendor; taken and thrown away.
     EventSink,
@@ -111,7 +113,8 @@ const STATEFUL: &[(&str, Format)] = &[
 pub fn find(path: &str) -> Endpoint<'_> {
     match path {
         "/" | "" => return Endpoint::Root,
-        "/health" | "/health/live" | "/health/ready" => return Endpoint::Health,
+        "/health" | "/health/live" => return Endpoint::Health,
+        "/health/ready" => return Endpoint::Ready,
         "/health/detailed" => return Endpoint::Admin(path),
         "/metrics" => return Endpoint::Metrics,
         "/docs" | "/docs/" | "/swagger-ui" | "/swagger-ui/" | "/redoc" | "/redoc/" => return Endpoint::Docs,

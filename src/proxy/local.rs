@@ -11,14 +11,10 @@ use super::reply::{self, Terms};
 use super::request::refuse;
 use super::ticket::Ticket;
 use super::{admin, auth, body};
-use crate::control::store::State;
 use crate::error::{Error, Kind, Methods};
 use crate::json::write as json;
-use crate::metrics::names::Words;
-use crate::metrics::render;
 use crate::net::http::{Method, write};
 use crate::wire::Format;
-use crate::wire::loss::{Loss, Repair};
 
 /// Shows `/api-docs/openapi.json`.
 const DOCS: &[u8] = include_bytes!("docs.html");
@@ -32,11 +28,12 @@ pub async fn serve(
     pending: body::Pending,
     endpoint: Endpoint<'_>,
 ) -> Next {
-    ticket.edit().endpoint = route(&endpoint);
+    ticket.enters(route(&endpoint));
     if let Endpoint::Admin(path) = endpoint {
         return admin::serve(core, client, ticket, terms, pending, path).await;
     }
     let reading = matches!(pending.head.method, Method::Get | Method::Head);
+    let mut status = 200;
     let body = match endpoint {
         Endpoint::EventSink => return swallow(core, client, ticket, terms, pending).await,
         Endpoint::Vertex => {
@@ -52,8 +49,13 @@ pub async fn serve(
         Endpoint::Docs => return docs(client, ticket, terms, pending).await,
         Endpoint::OpenApi => Ok(core.shared.openapi.get().cloned().unwrap_or_default()),
         Endpoint::Root => Ok(root()),
-        Endpoint::Health => Ok(health(core)),
-        Endpoint::Metrics => return metrics(core, client, ticket, terms, pending).await,
+        Endpoint::Health => Ok(health(core, "ok", None)),
+        Endpoint::Ready => {
+            let (body, ready_status) = ready(core);
+            status = ready_status;
+            Ok(body)
+        }
+        Endpoint::Metrics => return admin::scrape(core, client, ticket, terms, pending).await,
         Endpoint::Models => listing(core, &mut ticket, &pending, What::Models),
         Endpoint::Model(id) => listing(core, &mut ticket, &pending, What::Model(id)),
         Endpoint::ModelInfo { paged } => listing(core, &mut ticket, &pending, What::Info { paged }),
@@ -64,8 +66,8 @@ pub async fn serve(
     };
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + body.len());
-    reply::json(&mut out, 200, &terms, ticket.request_id(), &body);
-    ticket.complete(200);
+    reply::json(&mut out, status, &terms, ticket.request_id(), &body);
+    ticket.complete(status);
     send(client, ticket, terms.keep_alive, out).await
 }
 
@@ -80,7 +82,7 @@ fn route(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Docs => "/docs",
         Endpoint::OpenApi => "/api-docs/openapi.json",
         Endpoint::Root => "/",
-        Endpoint::Health => "/health",
+        Endpoint::Health | Endpoint::Ready => "/health",
         Endpoint::Metrics => "/metrics",
         Endpoint::EventSink => "/api/event_logging/batch",
         Endpoint::Vertex => "/models/gcp-vertex",
@@ -118,44 +120,31 @@ fn root() -> Vec<u8> {
     out
 }
 
-fn health(core: &Core) -> Vec<u8> {
+/// A store that is away is no reason: what it said last is served.
+fn ready(core: &Core) -> (Vec<u8>, u16) {
+    if core.shared.draining() {
+        return (health(core, "draining", Some("this gateway is shutting down")), 503);
+    }
+    if core.view().snapshot.generation == 0 {
+        return (health(core, "starting", Some("no configuration is in force yet")), 503);
+    }
+    (health(core, "ok", None), 200)
+}
+
+fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
     let view = core.view();
     let mut out = Vec::new();
     json::object(&mut out, |o| {
-        o.str("status", "ok");
+        o.str("status", status);
+        if let Some(reason) = reason {
+            o.str("reason", reason);
+        }
         o.str("store", core.shared.store.get().name());
+        o.u64("config_version", view.snapshot.version.unsigned_abs());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
     });
     out
-}
-
-async fn metrics(
-    core: &Core,
-    client: &mut Client,
-    mut ticket: Ticket,
-    mut terms: Terms,
-    pending: body::Pending,
-) -> Next {
-    let process = render::Process {
-        version: env!("CARGO_PKG_VERSION"),
-        driver: if monoio::utils::is_legacy() { "epoll" } else { "io_uring" },
-        workers: core.shared.shards.len(),
-        generation: core.shared.publisher.generation(),
-        store_up: core.shared.store.get() == State::Up,
-        from_snapshot: core.shared.store.get() == State::Snapshot,
-        records_dropped: core.shared.rings.iter().map(|ring| ring.dropped()).sum(),
-    };
-    let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
-    let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
-    let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
-    let text = render::text(&core.shared.shards, &core.shared.background, &process, &words);
-    terms.keep_alive &= pending.skip_body(client);
-    let mut out = Vec::with_capacity(512 + text.len());
-    let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    reply::typed(&mut out, 200, &terms, ticket.request_id(), content_type, text.as_bytes());
-    ticket.complete(200);
-    send(client, ticket, terms.keep_alive, out).await
 }
 
 /// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to the one.
@@ -210,7 +199,7 @@ async fn swallow(
 
 /// A browser asks whether a page of another origin may call. It may: what protects the API is its key.
 pub async fn preflight(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
-    ticket.edit().endpoint = "preflight";
+    ticket.enters("preflight");
     let mut out = Vec::with_capacity(512);
     terms.cors = true;
     let wanted = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
@@ -235,19 +224,5 @@ pub async fn send(client: &mut Client, mut ticket: Ticket, keep_alive: bool, out
             ticket.client_gone();
             Next::Abort
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::names::Grid;
-
-    #[test]
-    fn every_loss_and_repair_has_its_place_in_the_grid() {
-        assert!(Loss::ALL.len() <= Grid::WORDS && Repair::ALL.len() <= Grid::WORDS);
-        assert_eq!(Format::ALL.len(), Grid::SIDES);
-        assert!(Loss::ALL.iter().enumerate().all(|(at, loss)| *loss as usize == at));
-        assert!(Repair::ALL.iter().enumerate().all(|(at, repair)| *repair as usize == at));
     }
 }

@@ -21,4 +21,5 @@ mod replay;
 pub mod reply;
 pub mod request;
 pub mod stamps;
+pub mod tally;
 pub mod ticket;

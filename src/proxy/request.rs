@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::attempt::{self, Failure};
 use super::auth::{self, Caller};
-use super::client::Client;
+use super::client::{Client, Gone};
 use super::conn::Next;
 use super::core::{Core, View};
 use super::endpoint::{self, Endpoint, Operation, Relay};
@@ -19,6 +19,8 @@ use crate::error::{Error, Kind, Methods};
 use crate::metrics::names::Counter;
 use crate::net::http::{Method, RequestHead};
 use crate::record::entry::Short;
+use crate::record::stage::Stage;
+use crate::record::trace::Parent;
 use crate::route::pick::Candidates;
 use crate::tokens;
 use crate::wire::peek::{self, Peek};
@@ -102,17 +104,26 @@ impl Exchange<'_> {
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
         log(&self.ticket, error, status);
-        self.ticket.failed(status, error.kind);
+        self.ticket.failed(status, error);
+        self.ticket.replies(&out);
         self.finish(out).await
     }
 
     /// Sends a whole answer that the ticket already knows of.
     pub async fn finish(&mut self, out: Vec<u8>) -> Next {
-        self.ticket.sent(out.len());
-        match self.client.send(out).await {
+        match self.send(out).await {
             Ok(_) => self.next(),
             Err(_) => self.gone(),
         }
+    }
+
+    /// Sends a part of the answer and hands the buffer back empty.
+    pub async fn send(&mut self, out: Vec<u8>) -> Result<Vec<u8>, Gone> {
+        self.ticket.hands_over();
+        self.ticket.sent(out.len());
+        let sent = self.client.send(out).await;
+        self.ticket.stalled(self.client.take_stalled());
+        sent
     }
 
     pub fn log(&self, error: &Error, status: u16) {
@@ -128,16 +139,20 @@ impl Exchange<'_> {
 fn log(ticket: &Ticket, error: &Error, status: u16) {
     // What a client did wrong is its own to read; the rest is somebody's to mend.
     if status >= 500 {
-        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     } else {
-        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{error}");
+        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     }
 }
 
 /// Serves the request whose head stands at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
     let bytes = std::mem::take(&mut client.buf);
-    let mut ticket = Ticket::new(core, &request_id(core, &head, &bytes));
+    let head_ns = client.head_began.map_or(0, |began| began.elapsed().as_nanos() as u64);
+    client.take_stalled();
+    let mut ticket = Ticket::new(core, &request_id(core, &head, &bytes), &bytes[..head.len], head_ns);
+    ticket.traces(head.get(&bytes, "traceparent").and_then(Parent::parse));
+    ticket.program(client.program(core, head.get(&bytes, "user-agent").unwrap_or_default()));
     let terms = terms(core, &head, &bytes);
     let path = String::from_utf8_lossy(head.path(&bytes)).into_owned();
     ticket.edit().method = method_name(head.method);
@@ -159,8 +174,11 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         }
         other => return Box::pin(local::serve(core, client, ticket, terms, pending, other)).await,
     };
-    ticket.edit().endpoint = relay.route;
+    ticket.enters(relay.route);
     ticket.edit().client_format = Some(relay.format);
+    if relay.operation == Operation::Generate {
+        ticket.generates();
+    }
 
     let view = core.view();
     ticket.edit().generation = view.snapshot.generation;
@@ -169,6 +187,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         Err(error) => return refuse(client, ticket, terms, pending, error).await,
     };
     ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
+    ticket.lap(Stage::Auth);
 
     let (head, received) = match body::read(core, client, pending).await {
         Ok(read) => read,
@@ -178,6 +197,10 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         }
     };
     ticket.edit().request_bytes = received.body().len() as u64;
+    if let Some(detail) = ticket.detail() {
+        detail.body(received.body());
+    }
+    ticket.lap(Stage::BodyRead);
     let (model, wants) = (Model::default(), Wants::default());
     let mut x = Exchange { core, client, ticket, terms, head, received, relay, model, stream: false, wants };
     match admit(&mut x, &view, &caller) {
@@ -195,6 +218,7 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
     x.ticket.edit().model = Short::new(&x.model.asked);
     x.ticket.edit().stream = x.stream;
     auth::allow_model(caller, &x.model.stripped)?;
+    x.ticket.lap(Stage::Route);
     if x.relay.operation != Operation::Count {
         let generates = x.relay.operation == Operation::Generate;
         let need = || tokens::estimate(&tokens::Request { body: x.body(), max_output, generates });
@@ -205,18 +229,24 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
                 x.terms.budget = Some(budget);
             }
             Err(denied) => {
-                let auth::Denied { error, budget } = *denied;
+                let auth::Denied { error, budget, limit } = *denied;
                 x.core.metrics.inc(Counter::RateLimited);
+                if let Some(credential) = caller {
+                    let most = x.core.boot().observe.metrics_max_credentials;
+                    x.core.tally.borrow_mut().rejected(limit, credential, &view.snapshot, most);
+                }
                 x.terms.budget = Some(budget);
                 return Err(error);
             }
         }
     }
+    x.ticket.lap(Stage::Limit);
     let relay = x.relay;
     let candidates = view.selector.candidates(&view.snapshot, relay.format, relay.translates(), &x.model.stripped);
     if candidates.list.is_empty() {
         return Err(no_candidate(x, view, &candidates));
     }
+    x.ticket.lap(Stage::Route);
     Ok(candidates)
 }
 
@@ -327,7 +357,8 @@ pub fn refuse<'c>(
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
         log(&ticket, &error, status);
-        ticket.failed(status, error.kind);
+        ticket.failed(status, &error);
+        ticket.replies(&out);
         local::send(client, ticket, terms.keep_alive, out).await
     })
 }

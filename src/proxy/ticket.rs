@@ -1,14 +1,21 @@
 //! The record of a request while it runs. Filed when it is dropped, on every way out: an early return, a failure, a client that left.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Instant;
 
 use super::core::{Core, unix_us};
-use crate::error::Kind;
+use super::tally::Measured;
+use crate::error::{Error, Kind};
 use crate::limit::{Hold, Need};
 use crate::metrics::names::Counter;
-use crate::record::entry::{Outcome, Record, Short};
+use crate::record::client::Program;
+use crate::record::detail::{Attempt, Detail};
+use crate::record::entry::{Outcome, Record, Short, Source, Tokens};
+use crate::record::stage::{Stage, Stages};
+use crate::record::trace::{Context, Parent};
 use crate::tokens;
+use crate::wire::Format;
 
 pub struct Ticket {
     core: Rc<Core>,
@@ -16,14 +23,60 @@ pub struct Ticket {
     record: Record,
     /// What it holds of its credential's limits.
     hold: Option<Hold>,
+    /// An answer of a model is asked for: tokens are spent.
+    generates: bool,
+    /// When the attempt that runs began, in microseconds since the start.
+    attempt_us: u64,
+    attempt_first_byte_us: u64,
+    /// `None` with STAGE_CLOCK off.
+    laps: Option<Laps>,
+}
+
+/// The stage clock of one request.
+struct Laps {
+    /// The end of the last stage.
+    last: Instant,
+    /// When bytes of the upstream came last.
+    read: Option<Instant>,
+    /// The client has a part of the answer.
+    handed: bool,
+    measured: Measured,
 }
 
 impl Ticket {
-    /// Starts the clock: the head of a request has arrived.
-    pub fn new(core: &Rc<Core>, request_id: &str) -> Ticket {
+    /// Starts the clock: the head of a request has arrived, which took `head_ns`.
+    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_ns: u64) -> Ticket {
         core.metrics.inc(Counter::Requests);
-        let record = begun(request_id);
-        Ticket { core: core.clone(), started: Instant::now(), record, hold: None }
+        let mut record = Record::new(request_id, unix_us());
+        record.detail = Detail::new(core.shared.wants, head);
+        record.stages.add(Stage::HeadRead, head_ns);
+        let started = Instant::now();
+        let laps = Laps { last: started, read: None, handed: false, measured: Measured::default() };
+        Ticket {
+            core: core.clone(),
+            started,
+            record,
+            hold: None,
+            generates: false,
+            attempt_us: 0,
+            attempt_first_byte_us: 0,
+            laps: core.boot().observe.stage_clock.then_some(laps),
+        }
+    }
+
+    /// The request is for this endpoint, a route template.
+    pub fn enters(&mut self, endpoint: &'static str) {
+        self.record.endpoint = endpoint;
+        self.core.tally.borrow_mut().begun(endpoint);
+    }
+
+    /// Tokens will be spent.
+    pub fn generates(&mut self) {
+        self.generates = true;
+    }
+
+    pub fn program(&mut self, program: Program) {
+        self.record.program = program;
     }
 
     /// Keeps what the request was given of its credential's limits, until it ends.
@@ -47,12 +100,154 @@ impl Ticket {
         self.started.elapsed().as_micros() as u64
     }
 
-    /// The upstream has answered: the first time counts.
-    pub fn first_byte(&mut self) {
-        if self.record.first_byte_us == 0 {
-            self.record.first_byte_us = self.elapsed_us();
+    /// What some sink wants to know beside the record. `None` if none does.
+    pub fn detail(&mut self) -> Option<&mut Detail> {
+        self.record.detail.as_deref_mut()
+    }
+
+    /// The request has its place in a trace. `parent` is what the client says of its own span.
+    pub fn traces(&mut self, parent: Option<Parent>) {
+        let otlp = &self.core.boot().observe.otlp;
+        let record = &mut self.record;
+        if let Some(detail) = record.detail.as_deref_mut().filter(|_| otlp.is_on()) {
+            let samples = |trace, parent| otlp.samples(trace, parent);
+            detail.trace = Some(Context::new(record.request_id.as_str(), record.started_us, parent, samples));
         }
     }
+
+    /// The trace, and the number that the span of the next attempt will have in it.
+    pub fn trace(&self) -> Option<(Context, u64)> {
+        let detail = self.record.detail.as_ref()?;
+        Some((detail.trace?, detail.attempts.len() as u64 + 1))
+    }
+
+    // --- the clock
+
+    /// A stage is over: the time since the last one ended was its.
+    pub fn lap(&mut self, stage: Stage) {
+        if let Some(laps) = &mut self.laps {
+            let now = Instant::now();
+            self.record.stages.add(stage, nanoseconds(laps.last, now));
+            laps.last = now;
+        }
+    }
+
+    /// Bytes of an answer have come.
+    pub fn reads(&mut self) {
+        let streams = self.record.first_content_us > 0;
+        if let Some(laps) = &mut self.laps
+            && (streams || !laps.handed)
+        {
+            let now = Instant::now();
+            if let Some(before) = laps.read.filter(|_| streams) {
+                laps.measured.gap_ns = laps.measured.gap_ns.max(nanoseconds(before, now));
+            }
+            laps.read = Some(now);
+        }
+    }
+
+    /// The first bytes of the answer go to the client.
+    pub fn hands_over(&mut self) {
+        if let Some(laps) = &mut self.laps
+            && !std::mem::replace(&mut laps.handed, true)
+            && let Some(read) = laps.read
+        {
+            laps.measured.after_ns = nanoseconds(read, Instant::now());
+        }
+    }
+
+    /// The client did not take its bytes at once.
+    pub fn stalled(&mut self, ns: u64) {
+        if let Some(laps) = &mut self.laps {
+            self.record.stages.add(Stage::WriteStall, ns);
+            // Of the stage that runs.
+            laps.last += std::time::Duration::from_nanos(ns);
+        }
+    }
+
+    pub fn stages(&self) -> Option<&Stages> {
+        self.laps.as_ref().map(|_| &self.record.stages)
+    }
+
+    // --- attempts
+
+    /// A provider is tried.
+    pub fn attempts(&mut self, provider: i64) {
+        self.record.attempts = self.record.attempts.saturating_add(1);
+        self.record.provider = provider;
+        self.attempt_us = self.elapsed_us();
+        self.attempt_first_byte_us = 0;
+    }
+
+    /// What it is asked for. `body` is `None` where the client's goes as it came.
+    pub fn asks(&mut self, format: Format, model: &str, path: &'static str, body: Option<&[u8]>) {
+        let model = Short::new(model);
+        self.record.provider_format = Some(format);
+        self.record.sent_model = model;
+        let (provider, began_us) = (self.record.provider, self.attempt_us);
+        if let Some(detail) = self.detail() {
+            detail.attempt(Attempt::new(provider, format, model, path, began_us));
+            detail.sent(body);
+        }
+    }
+
+    /// The upstream has answered: the first time counts.
+    pub fn first_byte(&mut self, status: u16) {
+        let now = self.elapsed_us();
+        if self.record.first_byte_us == 0 {
+            self.record.first_byte_us = now;
+        }
+        self.attempt_first_byte_us = now;
+        if let Some(attempt) = self.detail().and_then(Detail::last) {
+            attempt.first_byte_us = now;
+            attempt.status = status;
+        }
+        self.lap(Stage::FirstByte);
+    }
+
+    /// The first content of a stream: the first time counts.
+    pub fn first_content(&mut self) {
+        if self.record.first_content_us == 0 {
+            self.record.first_content_us = self.elapsed_us().max(1);
+            self.lap(Stage::FirstContent);
+        }
+    }
+
+    /// The provider tells which model answers, as `name` finds out if somebody wants to know. The first time counts.
+    pub fn answered_by<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
+        if let Some(attempt) =
+            self.detail().and_then(Detail::last).filter(|attempt| attempt.answered_by == Short::EMPTY)
+        {
+            attempt.answered_by = name().map_or(Short::EMPTY, |name| Short::new(&name));
+        }
+    }
+
+    /// The attempt has ended.
+    pub fn attempted(&mut self, provider: &str, failure: Option<&Error>) {
+        let now = self.elapsed_us();
+        let (id, began_us) = (self.record.provider, self.attempt_us);
+        let format = self.record.provider_format;
+        if let Some(detail) = self.detail() {
+            let failure = failure.map(|error| (error.kind, Box::from(error.to_string())));
+            // One that failed before it asked anything is told all the same.
+            if !detail.ended(now, failure.clone())
+                && let (Some(format), Some(_)) = (format, &failure)
+            {
+                detail.attempt(Attempt::new(id, format, Short::EMPTY, "", began_us));
+                detail.ended(now, failure);
+            }
+        }
+        let outcome = match (failure, self.record.outcome) {
+            (Some(error), _) => error.kind.row().label,
+            (None, Outcome::Truncated(kind)) => kind.row().label,
+            (None, Outcome::ClientGone) => "client_gone",
+            (None, Outcome::Complete | Outcome::Failed(_)) => "ok",
+        };
+        let latency = self.attempt_first_byte_us.saturating_sub(self.attempt_us);
+        self.core.tally.borrow_mut().attempt((self.record.provider, provider), outcome, latency);
+    }
+
+    // --- the end
 
     /// Bytes that went to the client.
     pub fn sent(&mut self, bytes: usize) {
@@ -64,23 +259,77 @@ impl Ticket {
         self.record.outcome = Outcome::Complete;
     }
 
-    pub fn failed(&mut self, status: u16, kind: Kind) {
+    pub fn failed(&mut self, status: u16, error: &Error) {
         self.record.status = status;
-        self.record.outcome = Outcome::Failed(kind);
+        self.record.outcome = Outcome::Failed(error.kind);
+        self.says(error);
     }
 
-    pub fn truncated(&mut self, kind: Kind) {
+    pub fn truncated(&mut self, error: &Error) {
+        self.record.outcome = Outcome::Truncated(error.kind);
+        self.says(error);
+    }
+
+    /// As [`Ticket::truncated`], where the provider itself said no more.
+    pub fn cut(&mut self, kind: Kind) {
         self.record.outcome = Outcome::Truncated(kind);
+    }
+
+    /// An answer of the gateway's own, head and all, is what the client gets.
+    pub fn replies(&mut self, answer: &[u8]) {
+        if let Some(detail) = self.detail()
+            && let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n")
+        {
+            detail.replies(&answer[end + 4..]);
+        }
+    }
+
+    fn says(&mut self, error: &Error) {
+        if let Some(detail) = self.detail() {
+            detail.error = Some(error.to_string().into());
+        }
     }
 
     pub fn client_gone(&mut self) {
         self.record.outcome = Outcome::ClientGone;
     }
+
+    /// What a provider has told in the middle of an answer that came to no end: its output is guessed by what came through.
+    fn complete_count(&mut self) {
+        let record = &mut self.record;
+        let broke_off =
+            matches!(record.outcome, Outcome::Truncated(_) | Outcome::ClientGone) && record.finish.is_none();
+        if let Some(tokens) = record.tokens.as_mut().filter(|_| broke_off) {
+            tokens.output = tokens.output.max(tokens::of_answer(record.response_bytes, record.stream));
+            tokens.source = Source::Estimate;
+        }
+    }
+
+    /// The tokens of an answer of which the provider has told nothing.
+    fn estimate(&self) -> Option<Tokens> {
+        let record = &self.record;
+        let answered = match record.outcome {
+            Outcome::Failed(_) => false,
+            Outcome::Complete => record.status < 400,
+            Outcome::Truncated(_) | Outcome::ClientGone => record.first_byte_us > 0,
+        };
+        if !self.generates || record.attempts == 0 || !answered {
+            return None;
+        }
+        let input = self.hold.as_ref().map_or_else(|| record.request_bytes.div_ceil(4), |hold| hold.need().prompt);
+        let output = tokens::of_answer(record.response_bytes, record.stream);
+        Some(Tokens { input, output, source: Source::Estimate, ..Tokens::default() })
+    }
+}
+
+fn nanoseconds(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_nanos() as u64
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.record.total_us = self.elapsed_us();
+        self.lap(Stage::LastByte);
         let metrics = &self.core.metrics;
         metrics.add(Counter::BytesOut, self.record.response_bytes);
         metrics.add(Counter::BytesIn, self.record.request_bytes);
@@ -92,39 +341,24 @@ impl Drop for Ticket {
             Outcome::Truncated(_) => metrics.inc(Counter::Truncated),
             Outcome::Complete | Outcome::Failed(_) => {}
         }
+        let estimate = self.estimate();
         if let Some(hold) = self.hold.take() {
             // The clock of the limits, read by the one of the record.
             let started = self.started.saturating_duration_since(self.core.shared.origin).as_nanos() as u64;
             let used = used(&self.record, hold.need());
             hold.settle(started + self.record.total_us * 1000, used);
         }
-        self.core.ring.push(self.record);
-    }
-}
-
-/// The record of a request of which nothing is known yet.
-fn begun(request_id: &str) -> Record {
-    Record {
-        request_id: Short::new(request_id),
-        endpoint: "",
-        method: "",
-        client_format: None,
-        provider_format: None,
-        model: Short::EMPTY,
-        credential: 0,
-        provider: 0,
-        generation: 0,
-        status: 0,
-        stream: false,
-        attempts: 0,
-        // What holds if the task is dropped before anything else was said.
-        outcome: Outcome::ClientGone,
-        tokens: None,
-        request_bytes: 0,
-        response_bytes: 0,
-        started_us: unix_us(),
-        total_us: 0,
-        first_byte_us: 0,
+        if self.record.tokens.is_none_or(|tokens| tokens.total() == 0) {
+            self.record.tokens = estimate.or(self.record.tokens);
+        }
+        self.complete_count();
+        let measured = self.laps.as_ref().map_or_else(Measured::default, |laps| laps.measured);
+        // It is borrowed if this is the unwinding of a panic in it.
+        if let Ok(mut tally) = self.core.tally.try_borrow_mut() {
+            tally.count(&self.record, &measured, &self.core.view().snapshot, &self.core.shared);
+        }
+        let record = std::mem::replace(&mut self.record, Record::new("", 0));
+        self.core.ring.push(record);
     }
 }
 
@@ -159,7 +393,7 @@ mod tests {
             response_bytes,
             tokens,
             stream: true,
-            ..begun("")
+            ..Record::new("", 0)
         };
         let told = Some(Tokens { input: 70, output: 30, cache_read: 60, ..Tokens::default() });
         let (gone, done, failed) = (Outcome::ClientGone, Outcome::Complete, Outcome::Failed(Kind::UpstreamFault));

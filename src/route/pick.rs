@@ -13,6 +13,7 @@ use crate::config::snapshot::Snapshot;
 use crate::wire::Format;
 
 /// Model names that a core remembers per format. A client may invent any number of names; beyond this they are resolved each time.
+/// Also the rotations that outlive a snapshot.
 const REMEMBERED: usize = 4096;
 
 /// Steps by which a rotation is advanced at most when it starts.
@@ -120,18 +121,33 @@ impl Rotation {
 
 type Remembered = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
 
+/// By the ids and weights of the providers in them.
+type Rotations = HashMap<Vec<(i64, u32)>, Rc<Rotation>, ahash::RandomState>;
+
 /// One core's choice of providers, for one snapshot.
 #[derive(Debug, Default)]
 pub struct Selector {
     core: usize,
     /// By the client's format, untranslated requests first.
     by_model: [[RefCell<Remembered>; 2]; 3],
-    rotations: RefCell<HashMap<Vec<usize>, Rc<Rotation>, ahash::RandomState>>,
+    rotations: RefCell<Rotations>,
 }
 
 impl Selector {
     pub fn new(core: usize) -> Selector {
         Selector { core, ..Selector::default() }
+    }
+
+    /// For the next snapshot: whose turn it is goes on where the providers are the same. If each change began anew, a configuration that often
+    /// changes would leave all to those whose turn is first.
+    pub fn after(&self, snapshot: &Snapshot) -> Selector {
+        let mut rotations = self.rotations.borrow().clone();
+        let is_there = |(id, weight): &(i64, u32)| snapshot.provider(*id).is_some_and(|there| there.weight == *weight);
+        rotations.retain(|providers, _| providers.iter().all(is_there));
+        if rotations.len() > REMEMBERED {
+            rotations.clear();
+        }
+        Selector { rotations: RefCell::new(rotations), ..Selector::new(self.core) }
     }
 
     /// Who serves `model` (prefix stripped) to a client of `format`; without `translate` only in that very format.
@@ -160,14 +176,11 @@ impl Selector {
             let upstream_model = (upstream != model).then(|| Rc::from(&*upstream));
             list.push(Candidate { provider: index, upstream_model, reach });
         }
-        let key: Vec<usize> = list.iter().map(|candidate| candidate.provider).collect();
-        let weights = key.iter().map(|index| snapshot.providers[*index].weight).collect();
-        let rotation = self
-            .rotations
-            .borrow_mut()
-            .entry(key)
-            .or_insert_with(|| Rc::new(Rotation::new(weights, self.core)))
-            .clone();
+        let providers = list.iter().map(|candidate| &snapshot.providers[candidate.provider]);
+        let key: Vec<_> = providers.map(|provider| (provider.id, provider.weight)).collect();
+        let begin =
+            |key: &Vec<(i64, u32)>| Rc::new(Rotation::new(key.iter().map(|(_, weight)| *weight).collect(), self.core));
+        let rotation = self.rotations.borrow_mut().entry(key).or_insert_with_key(begin).clone();
         Candidates { list, foreign, rotation }
     }
 }

@@ -207,6 +207,7 @@ pub(super) fn copy(error: &Error) -> Error {
         kind: error.kind,
         side: error.side,
         note: error.note.clone(),
+        quoted: error.quoted,
         detail: error.detail.clone(),
         param: error.param.clone(),
         code: error.code,

@@ -137,6 +137,22 @@ pub enum Reason {
     Compaction,
 }
 
+impl Reason {
+    /// One vocabulary for records and spans, whatever the format: OpenAI's words where it has one.
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::End => "stop",
+            Reason::StopSequence => "stop_sequence",
+            Reason::ToolCalls => "tool_calls",
+            Reason::Length => "length",
+            Reason::ContextWindow => "context_window",
+            Reason::Refusal => "content_filter",
+            Reason::Pause => "pause",
+            Reason::Compaction => "compaction",
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finish<'a> {
     pub reason: Reason,

@@ -131,11 +131,11 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
             Some(status) => format!("upstream returned {status}"),
             None => "the upstream reported an error without a message".to_owned(),
         },
-        _ => message.clone(),
+        _ => message,
     };
     let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
-    let detail = format!("type {}, code {}, param {}: {message}", text(read.r#type), text(read.code), text(read.param));
-    let error = Error::upstream(kind, note).detail(detail);
+    let detail = format!("type {}, code {}, param {}", text(read.r#type), text(read.code), text(read.param));
+    let error = Error::upstream(kind, note).detail(detail).quoted();
     match (kind, read.code.and_then(passed_on)) {
         (Kind::InvalidRequest, Some(code)) => error.code(code),
         _ => error,
@@ -249,7 +249,7 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
         true => format!("upstream returned {status}"),
         false => format!("upstream returned {status}: {text}"),
     };
-    Error::upstream(kind_of_status(status), note)
+    Error::upstream(kind_of_status(status), note).quoted()
 }
 
 #[cfg(test)]

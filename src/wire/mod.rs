@@ -11,7 +11,7 @@
 //! | what a request says | [`item`], [`tools`], [`text`], [`args`], [`fields`] (every field's home), [`read`] (errors with paths) |
 //! | what the target can take | [`caps`] and [`models`], [`quirks`], [`plan`] (what comes from outside, what is left behind) |
 //! | what becomes of it | [`offer`] and [`choice`] (tools), [`effort`] and [`thinking`] (reasoning), [`settle`] (the rest), [`turns`] (pairing), [`carry`] and [`envelope`] (reasoning state), [`names`], [`schema`], [`data_url`]; losses in [`loss`] |
-//! | what an answer says | [`event`], [`usage`], [`fault`] |
+//! | what an answer says | [`event`], [`usage`], [`fault`]; in a bypass taps and [`finish`] |
 //! | what becomes of it | [`shape`] with [`shim`] and [`stop`]; [`answer`] (the fold) |
 
 pub mod answer;
@@ -27,6 +27,7 @@ pub mod error;
 pub mod event;
 pub mod fault;
 pub mod fields;
+pub mod finish;
 pub mod guard;
 pub mod item;
 pub mod loss;

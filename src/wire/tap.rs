@@ -4,8 +4,10 @@
 //! keeps what the gateway must know at the end ([`Seen`]). It never alters, delays or refuses anything: a frame that it cannot
 //! read is counted and passes.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
+use super::event::Reason;
 use super::usage::Usage;
 use super::{Format, chat, messages, responses};
 use crate::json::scan;
@@ -47,6 +49,8 @@ pub struct Seen {
     /// A finish reason was seen. Some hosts send none before the end mark, and some no end mark after it: either one makes an
     /// answer of the chat format whole. Of the others it is the end mark that counts.
     pub finished: bool,
+    /// Why the answer ended, as far as it was told.
+    pub reason: Option<Reason>,
     /// The end mark was seen.
     pub ended: bool,
     /// An error event was seen.
@@ -148,6 +152,12 @@ pub fn model_range(format: Format, data: &[u8]) -> Option<Range<usize>> {
         Format::Messages => messages::tap::model_range(data),
         Format::Responses => responses::tap::model_range(data),
     }
+}
+
+/// The model that the data of an event names.
+pub fn model(format: Format, data: &[u8]) -> Option<Cow<'_, str>> {
+    let quoted = data.get(model_range(format, data)?)?;
+    Some(RawStr::new(quoted.get(1..quoted.len() - 1)?).unescape())
 }
 
 /// Where a whole answer names the model, quotes included: the top-level `model`, in all formats.

@@ -12,7 +12,7 @@
 use super::answer::{self, Answer};
 use super::effort::Show;
 use super::error;
-use super::event::{Decode, Encode, Event, Note, Sink};
+use super::event::{Decode, Encode, Event, Note, Reason, Sink};
 use super::fault;
 use super::item::Request;
 use super::loss::Ledger;
@@ -178,6 +178,8 @@ pub struct Translator {
     phase: Phase,
     failure: Option<Error>,
     captured: Option<Captured>,
+    content: bool,
+    model: Option<Box<str>>,
     pub reply: Reply,
 }
 
@@ -191,7 +193,7 @@ impl Translator {
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
         let captured = Captured::is_wanted(plan).then(Captured::default);
         let (shape, phase) = (Shape::default(), Phase::Waiting);
-        Translator { decoder, shape, output, phase, failure: None, captured, reply }
+        Translator { decoder, shape, output, phase, failure: None, captured, content: false, model: None, reply }
     }
 
     /// Takes one frame of the provider's stream.
@@ -254,6 +256,11 @@ impl Translator {
         }
     }
 
+    /// The client's bytes hold more than what keeps a connection alive.
+    pub fn has_content(&self) -> bool {
+        self.content
+    }
+
     pub fn phase(&self) -> Phase {
         self.phase
     }
@@ -278,6 +285,16 @@ impl Translator {
         self.shape.usage()
     }
 
+    /// Why the answer ended, once it has.
+    pub fn reason(&self) -> Option<Reason> {
+        self.shape.ended_by()
+    }
+
+    /// The provider's own name of the model, once it was told.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// What is to be remembered of an answer that came well.
     pub fn captured(&mut self) -> Option<Captured> {
         self.captured.take().filter(Captured::is_useful)
@@ -292,13 +309,17 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, captured, reply } = self;
+        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
+            if let Event::Start { model: told, .. } = &event {
+                *model = Some(told.unescape().into());
+            }
             shape.event(event, reply, &mut |event, reply| {
                 if *phase == Phase::Over {
                     return;
                 }
+                *content |= event.is_content();
                 if let Some(captured) = captured {
                     captured.take(&event);
                 }

@@ -167,6 +167,30 @@ settings:
     assert!(text(&output.stdout).contains("0 of 0 credentials"), "{output:?}");
 }
 
+/// Without a file it is the store that is looked at, whichever that is.
+#[test]
+fn check_config_looks_at_every_store() {
+    let (place, db) = (Place::new(), Db::new());
+    Blocking::embedded(&place.path("data"))
+        .unwrap()
+        .add_provider(&provider("one", "openai", "http://127.0.0.1:1"))
+        .unwrap();
+    let said = place.ok(&[], &["check-config"]);
+    assert!(
+        said.contains("every model") && said.ends_with("1 of 1 providers and 0 of 0 credentials would be served\n"),
+        "{said}"
+    );
+    db.store().add_provider(&provider("two", "gcp-vertex", "http://127.0.0.1:1")).unwrap();
+    let output = place.run(&[("DB_URL", db.url())], &["check-config"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains("provider two: type `gcp-vertex` is not served by this version"), "{said}");
+    assert_eq!(text(&output.stdout), "0 of 1 providers and 0 of 0 credentials would be served\n");
+    let path = place.write("bad.yaml", "providers:\n- {provider_key: a, api_base: nonsense}");
+    let output = place.run(&[("CONFIG_FILE", &path)], &["check-config"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("line 2: provider a: api_base"), "{output:?}");
+}
+
 fn rows() -> (Vec<ProviderRow>, Vec<CredentialRow>) {
     let providers = vec![
         ProviderRow {

@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["error", "json", "limit", "wire::Format", "wire::caps", "wire::plan", "wire::quirks"]),
     ("metrics", &["error"]),
     ("record", &["error", "wire::Format"]),
-    ("tokens", &["limit"]),
+    ("tokens", &["json", "limit", "sse", "wire::Format"]),
     ("control", &["config", "error", "json", "metrics", "record", "wire::replay"]),
     (
         "route",
@@ -47,7 +47,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("worker", &["config::boot", "control", "error", "metrics", "net", "proxy", "record::ring", "tls"]),
     ("mock", &["error", "json", "net", "sse", "tls", "wire"]),
-    ("background", &["config", "control", "error", "json", "limit", "metrics", "record", "tls", "wire"]),
+    (
+        "background",
+        &["config", "control", "error", "json", "limit", "metrics", "record", "sse", "tls", "tokens", "wire"],
+    ),
     (
         "cli",
         &[
@@ -84,8 +87,14 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["background/store"]),
     ("saphyr_parser", &["config/file"]),
     ("redis", &["background/leases"]),
+    ("rustix", &["background/scrape.rs", "background/tokens.rs"]),
+    ("tiktoken_rs", &["tokens/text.rs"]),
     ("monoio", &["net", "proxy", "worker", "mock"]),
     ("io_uring", &["net"]),
+    ("opentelemetry_proto", &["background/otlp"]),
+    ("prost", &["background/otlp"]),
+    ("prometheus_client", &["metrics"]),
+    ("x509_parser", &["tls"]),
     ("rustls", &["tls", "control", "net", "proxy", "worker", "background", "mock"]),
     ("httparse", &["net"]),
     ("clap", &["cli", "config/boot"]),
@@ -102,7 +111,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
     (&["Mutex", "RwLock", "Condvar", "Barrier", "mpsc"], &["worker"], "a worker never waits for another thread"),
     (
         &["SystemTime", "Instant", "getrandom", "tracing", "std::net", "std::fs", "std::thread", "std::env"],
-        &["error", "json", "sse", "wire"],
+        &["error", "json", "sse", "tokens", "wire"],
         "formats are pure: clock, chance, log and files are handed in or left out",
     ),
     (
@@ -110,6 +119,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
         &["config/compile", "config/file", "config/models.rs", "config/pattern.rs"],
         "reading and compiling a configuration is pure",
     ),
+    (&["tokens::answer", "tokens::request", "tokens::text"], &["proxy"], "counting takes too long for a worker: guess"),
     (
         &["println", "print", "eprintln", "eprint"],
         &["net", "proxy", "route", "worker", "background"],

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use llm_proxy::config::boot::table::VARIABLES;
-use llm_proxy::metrics::names::Counter;
+use llm_proxy::metrics::names::{Counter, Family, Grid};
 use llm_proxy::proxy::endpoint::{self, Endpoint};
 use llm_proxy::proxy::headers::{self, Fate};
 use llm_proxy::wire::loss::{Loss, Repair};
@@ -48,17 +48,20 @@ fn settings() {
     assert_table(&found, &expected);
 }
 
+/// Every metric with its labels, in the order of the tables.
 #[test]
 fn metrics() {
-    let found = rows(section("Watching"), "| metric | |");
-    let expected: Vec<String> = Counter::ALL
-        .iter()
-        .map(|counter| {
-            let (name, help) = counter.describe();
-            format!("| `{name}` | {} |", help.trim_end_matches('.'))
-        })
-        .collect();
-    assert_table(&found, &expected);
+    let found = rows(section("Watching"), "| metric | labels | |");
+    let row = |name: &str, labels: &[&str], help: &str| {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!(" {}", labels.join(" ")) };
+        format!("| `{name}` |{labels} | {} |", help.trim_end_matches('.'))
+    };
+    let counters = Counter::ALL.iter().map(|counter| counter.describe()).map(|(name, help)| row(name, &[], help));
+    let families = Family::ALL.iter().map(|family| family.row()).map(|of| row(of.name, of.labels, of.help));
+    let grids = Grid::ALL.iter().map(|grid| grid.describe());
+    let grids = grids.map(|(name, label, help)| row(name, &[label, "from", "to"], help));
+    assert_table(&found, &counters.chain(families).chain(grids).collect::<Vec<_>>());
 }
 
 /// Every loss and repair that a header may name, and every word for `quirks`.
@@ -105,6 +108,19 @@ fn headers_that_cross() {
 }
 
 /// Every command line of this program, given `--help` besides: it is understood, but does nothing.
+#[test]
+fn agents() {
+    let found = rows(section("Point clients at it"), "| agent | speaks | tried with | left out or moved |");
+    let package = include_str!("../clients/agents/package.json");
+    let package: serde_json::Value = serde_json::from_str(package).unwrap();
+    for (row, (name, key)) in
+        found.iter().zip([("Claude Code", "@anthropic-ai/claude-code"), ("Codex", "@openai/codex")])
+    {
+        let version = package["dependencies"][key].as_str().unwrap();
+        assert!(row.starts_with(&format!("| {name} {version} | ")), "{name} is {version} in tests/clients, not {row}");
+    }
+}
+
 #[test]
 fn commands() {
     let mut count = 0;

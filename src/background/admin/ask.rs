@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::fields::{Body, Fields};
 use crate::background::store::{Error, Fault, Once};
+use crate::config::time;
 use crate::control::admin::{Answer, Request, error_body};
 use sha2::{Digest, Sha256};
 
@@ -114,6 +115,36 @@ impl Ask {
             || Refusal::invalid(format!("{name} must be a whole number from {least} to {most}"), Some(name.into()));
         text.parse().ok().filter(|n| (least..=most).contains(n)).map(Some).ok_or_else(wanted)
     }
+
+    pub(super) fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
+        match self.query(name).as_deref() {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(_) => Err(Refusal::invalid(format!("{name} must be true or false"), Some(name.into()))),
+        }
+    }
+
+    pub(super) fn choice(
+        &self,
+        name: &'static str,
+        choices: &'static [&'static str],
+    ) -> Result<Option<&'static str>, Refusal> {
+        let Some(text) = self.query(name) else { return Ok(None) };
+        let wanted = || Refusal::invalid(format!("{name} must be one of {}", choices.join(", ")), Some(name.into()));
+        choices.iter().find(|choice| **choice == text).map(|choice| Some(*choice)).ok_or_else(wanted)
+    }
+
+    /// Seconds since 1970. A moment without a zone is one of UTC.
+    pub(super) fn moment(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.query(name) else { return Ok(None) };
+        // A `+` that was not escaped has come as a space.
+        let zone = text.get(11..).map(|rest| format!("{}{}", &text[..11], rest.replace(' ', "+")));
+        let found = time::parse(&text).or_else(|| time::parse(&format!("{text}Z")));
+        let found = found.or_else(|| time::parse(&zone?));
+        let wanted = || Refusal::invalid(format!("{name} must be a time, as 2030-01-31T00:00:00Z"), Some(name.into()));
+        found.map(Some).ok_or_else(wanted)
+    }
 }
 
 /// Percent-decoding. A `%` that begins no escape stays, and what is no UTF-8 becomes U+FFFD.
@@ -166,6 +197,7 @@ pub(super) mod tests {
             method: "GET",
             path: "/x".into(),
             query: query.into(),
+            accept: None,
             if_match: if_match.map(str::to_owned),
             idempotency_key: None,
             body: Vec::new(),
@@ -200,5 +232,18 @@ pub(super) mod tests {
         assert_eq!(ask.number("n", 1, 9).unwrap(), Some(5));
         assert!(ask.number("n", 6, 9).is_err() && ask.number("m", 1, 9).is_err());
         assert_eq!(ask.number("b", 1, 9).unwrap(), None);
+    }
+
+    #[test]
+    fn flags_choices_and_moments() {
+        let ask = ask(
+            "f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02",
+            None,
+        );
+        assert_eq!((ask.flag("f").unwrap(), ask.flag("none").unwrap()), (Some(true), None));
+        assert!(ask.flag("c").is_err() && ask.choice("f", &["asc"]).is_err() && ask.moment("c").is_err());
+        assert_eq!(ask.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));
+        let moments = ["t", "u", "v", "d"].map(|name| ask.moment(name).unwrap());
+        assert_eq!(moments, [Some(60), Some(0), Some(0), Some(86_400)]);
     }
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use super::ask::{Ask, Refusal};
-use super::audit;
+use super::{audit, health};
 use crate::background::http::Client;
 use crate::background::store::{Audit, Change, Store, Write, Written};
 use crate::background::sync::Current;
@@ -30,6 +30,7 @@ pub(super) struct Context {
     pub(super) environment: Environment,
     pub(super) client: Client,
     pub(super) audit: audit::File,
+    pub(super) health: health::Board,
 }
 
 /// What is told of a change.
@@ -43,6 +44,13 @@ pub(super) struct Told<'a> {
 impl Context {
     /// Makes a change, and returns when it is in force on all cores of this process.
     pub(super) async fn write(&self, ask: &Ask, change: Change, told: Told<'_>) -> Result<Written, Refusal> {
+        let written = self.change(ask, change, told).await?;
+        self.force(written.version).await;
+        Ok(written)
+    }
+
+    /// Makes a change, and returns when it is stored.
+    pub(super) async fn change(&self, ask: &Ask, change: Change, told: Told<'_>) -> Result<Written, Refusal> {
         let once = if ask.request.method == "POST" { ask.once()? } else { None };
         let audit = Audit {
             actor: self.actor(),
@@ -62,12 +70,11 @@ impl Context {
         if !written.repeated {
             self.audit.append(&audit, written.id, ask.request.peer);
         }
-        self.force(written.version).await;
         Ok(written)
     }
 
     /// Waits until `version` is in force, but not for ever: it is stored, and comes into force when it can.
-    async fn force(&self, version: i64) {
+    pub(super) async fn force(&self, version: i64) {
         if timeout(FORCE, self.current.reach(version)).await.is_err() {
             tracing::warn!(version, "gateway: a change is stored, but not in force after {} s", FORCE.as_secs());
         }

@@ -396,6 +396,32 @@ impl JsonSchema for Moment {
     }
 }
 
+/// A moment in answers, to the millisecond. Microseconds since 1970 in the rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Micros(pub(super) i64);
+
+impl Serialize for Micros {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = time::format(self.0.div_euclid(1_000_000));
+        let millis = self.0.rem_euclid(1_000_000) / 1000;
+        serializer.serialize_str(&format!("{}.{millis:03}Z", seconds.trim_end_matches('Z')))
+    }
+}
+
+impl JsonSchema for Micros {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Micros".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,8 @@
-//! Checks on demand: a provider is well if a model of it answers a greeting. Each check costs a few tokens; none happens unasked.
+//! Checks: a provider is well if a model of it answers a greeting. Each costs a few tokens; none happens unasked, unless
+//! HEALTH_CHECK_INTERVAL_SECS says so. What they find is also in the metrics.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
@@ -13,9 +15,12 @@ use tokio::time::timeout;
 use super::ask::{Ask, Outcome, Refusal, json};
 use super::context::Context;
 use super::fields::{Count, Moment, body};
+use crate::background::meter::Meter;
 use crate::background::upstream;
 use crate::config::rows::ProviderRow;
-use crate::config::snapshot::Provider;
+use crate::config::snapshot::{Provider, Snapshot};
+use crate::metrics::gather::Facts;
+use crate::metrics::names::Family;
 use crate::wire::Format;
 
 type Seconds = Count<1, 120>;
@@ -123,8 +128,9 @@ pub(super) async fn check(context: Arc<Context>, ask: Ask) -> Outcome {
         models: body.models.unwrap_or_default(),
         patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
         at_once: 1,
+        most: MOST,
     };
-    json(200, &several(&context, rows, plan, body.max_concurrent.map_or(AT_ONCE, i64::from)).await)
+    json(200, &several(&context, rows, Arc::new(plan), body.max_concurrent.map_or(AT_ONCE, i64::from)).await)
 }
 
 pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
@@ -135,6 +141,7 @@ pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
         models: body.models.unwrap_or_default(),
         patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
         at_once: usize::try_from(body.max_concurrent.map_or(AT_ONCE, i64::from)).unwrap_or(1),
+        most: MOST,
     };
     let health = look(context, row, Arc::new(plan)).await;
     let count = |status| health.models.iter().filter(|model| model.status == status).count();
@@ -152,17 +159,69 @@ pub(super) async fn one(context: Arc<Context>, ask: Ask) -> Outcome {
     let models = models.split(',').map(str::trim).filter(|model| !model.is_empty()).map(str::to_owned).collect();
     context.refresh_if_possible().await;
     let row = context.provider(ask.id)?;
-    json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1 })).await)
+    json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1, most: MOST })).await)
 }
 
 /// `GET /health/detailed`: everything that is enabled.
 pub(super) async fn detailed(context: Arc<Context>, _: Ask) -> Outcome {
     context.refresh_if_possible().await;
     let rows = wanted(&context, Vec::new())?;
-    let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1 };
-    let checked = several(&context, rows, plan, 10).await;
+    let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: MOST };
+    let checked = several(&context, rows, Arc::new(plan), 10).await;
     let status = if checked.unhealthy_providers == 0 { "ok" } else { "degraded" };
     json(200, &Detailed { status, checked })
+}
+
+/// What the last checks have found, for the metrics.
+pub(super) struct Board {
+    meter: Arc<Meter>,
+    /// By id of the provider.
+    well: Mutex<HashMap<i64, bool>>,
+}
+
+impl Board {
+    pub(super) fn new(meter: Arc<Meter>) -> Board {
+        Board { meter, well: Mutex::default() }
+    }
+
+    /// Who names the models may name wrong ones: that takes nothing from the provider.
+    fn found(&self, health: &ProviderHealth, plan: &Plan) {
+        let well = match health.status {
+            Health::Healthy => true,
+            Health::Unhealthy if plan.models.is_empty() => false,
+            _ => return,
+        };
+        self.well.lock().unwrap_or_else(PoisonError::into_inner).insert(health.provider_id, well);
+    }
+
+    fn latency(&self, provider: &Provider, elapsed: Duration) {
+        let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.meter.with(Family::Latency, &[&provider.key], |series| series.observe(us));
+    }
+
+    /// Of those providers that are served.
+    pub(super) fn facts(&self, snapshot: &Snapshot) -> Facts {
+        let well = self.well.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = snapshot.providers.iter().filter_map(|provider| Some((provider, well.get(&provider.id)?)));
+        known
+            .map(|(provider, well)| (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(*well))))
+            .collect()
+    }
+}
+
+/// Asks one model of each provider, now and then.
+pub(super) async fn watch(context: Arc<Context>, period: Duration) {
+    let plan = Arc::new(Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: 1 });
+    loop {
+        tokio::time::sleep(period).await;
+        let rows = wanted(&context, Vec::new()).unwrap_or_default();
+        for health in several(&context, rows, plan.clone(), AT_ONCE).await.providers {
+            if health.status == Health::Unhealthy {
+                let why = health.models.into_iter().find_map(|model| model.error).or(health.error).unwrap_or_default();
+                tracing::warn!(provider = health.provider_key, "upstream: the check of its health failed: {why}");
+            }
+        }
+    }
 }
 
 fn seconds(count: i64) -> Duration {
@@ -186,11 +245,13 @@ struct Plan {
     patience: Duration,
     /// Models at one time.
     at_once: usize,
+    /// Models of a provider in all.
+    most: usize,
 }
 
 /// Checks providers, some at one time, and gives them in the order asked.
-async fn several(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Plan, at_once: i64) -> Checked {
-    let (plan, turns) = (Arc::new(plan), Arc::new(Semaphore::new(usize::try_from(at_once).unwrap_or(1))));
+async fn several(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Arc<Plan>, at_once: i64) -> Checked {
+    let turns = Arc::new(Semaphore::new(usize::try_from(at_once).unwrap_or(1)));
     let mut tasks = JoinSet::new();
     for (at, row) in rows.into_iter().enumerate() {
         let (context, plan, turns) = (context.clone(), plan.clone(), turns.clone());
@@ -241,6 +302,7 @@ async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> Provi
     };
     let times: Vec<u64> = health.models.iter().filter_map(|model| model.response_time_ms).collect();
     health.avg_response_time_ms = times.iter().sum::<u64>().checked_div(times.len() as u64);
+    context.health.found(&health, &plan);
     health
 }
 
@@ -249,7 +311,7 @@ async fn ask_all(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Pl
     let models = if plan.models.is_empty() { models(provider) } else { plan.models.clone() };
     let turns = Arc::new(Semaphore::new(plan.at_once.max(1)));
     let mut tasks = JoinSet::new();
-    for (at, model) in models.into_iter().take(MOST).enumerate() {
+    for (at, model) in models.into_iter().take(plan.most).enumerate() {
         let (context, provider, plan, turns) = (context.clone(), provider.clone(), plan.clone(), turns.clone());
         tasks.spawn(async move {
             let _turn = turns.acquire_owned().await;
@@ -279,7 +341,11 @@ fn models(provider: &Provider) -> Vec<String> {
 async fn greet(context: &Context, provider: &Provider, model: String, patience: Duration) -> ModelHealth {
     let started = Instant::now();
     let answered = timeout(patience, call(context, provider, &model)).await;
-    let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let elapsed = started.elapsed();
+    if let Ok(Ok(())) = answered {
+        context.health.latency(provider, elapsed);
+    }
+    let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let (status, response_time_ms, error) = match answered {
         Ok(Ok(())) => (Health::Healthy, Some(elapsed), None),
         Ok(Err(error)) => (Health::Unhealthy, Some(elapsed), Some(error)),

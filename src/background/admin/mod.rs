@@ -10,10 +10,13 @@ mod context;
 pub mod credentials;
 mod fields;
 mod health;
+mod logs;
 mod openapi;
 mod paging;
+mod prices;
 mod providers;
 mod routes;
+mod transfer;
 pub mod view;
 
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::http::Client;
+use super::meter::Meter;
 use super::store::Store;
 use super::sync::Current;
 use crate::config::boot::Environment;
@@ -83,6 +87,7 @@ impl Admin {
         current: Arc<Current>,
         environment: Environment,
         client: Client,
+        meter: Arc<Meter>,
     ) -> Admin {
         let bell = Arc::new(Bell::default());
         shared.desk.attend(Waker::from(bell.clone()));
@@ -91,7 +96,12 @@ impl Admin {
         let boot = &shared.boot;
         let path = boot.audit_log_path.clone().unwrap_or_else(|| boot.data_dir.join(AUDIT_FILE));
         let audit = audit::File::new(path);
-        let context = Arc::new(Context { shared, current, store, environment, client, audit });
+        let health = health::Board::new(meter);
+        let context = Arc::new(Context { shared, current, store, environment, client, audit, health });
+        if let Some(period) = context.shared.boot.observe.health_check {
+            // Ends with the runtime.
+            tokio::spawn(health::watch(context.clone(), period));
+        }
         Admin { context, bell, tasks: JoinSet::new() }
     }
 

@@ -50,6 +50,7 @@ const TAGS: &[(&str, &str)] = &[
     ("providers", "who answers"),
     ("credentials", "who may ask"),
     ("config", "what is in force"),
+    ("logs", "what was asked"),
     ("health", "who is well"),
 ];
 
@@ -64,6 +65,8 @@ const OTHERS: &[(&str, &str, &str, &str, bool)] = &[
     ("get", "/v1/models", "models", "The models that this key may use", false),
     ("get", "/v1/model/info", "models", "The models with their providers", false),
     ("get", "/health", "health", "Whether the gateway runs", false),
+    ("get", "/health/live", "health", "The same: a process that answers lives", false),
+    ("get", "/health/ready", "health", "Whether it should be sent requests; 503 with the reason if not", false),
     ("get", "/health/detailed", "health", "Whether each provider answers; with the admin key", true),
 ];
 
@@ -74,7 +77,8 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
             "name": name, "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1, "maximum": i64::MAX },
         }));
     }
-    let writes = matches!(route.method, "PUT" | "PATCH" | "DELETE") || route.path.ends_with("rotate");
+    let writes =
+        (matches!(route.method, "PUT" | "PATCH" | "DELETE") || route.path.ends_with("rotate")) && has_versions(route);
     if writes {
         parameters
             .push(header("If-Match", "the row's version, as in its ETag: changes it only if it is still that one"));
@@ -132,11 +136,15 @@ fn failures(route: &Route) -> Vec<(u16, &'static str)> {
     if with_id || route.path == "/health/check" {
         all.push((404, "there is no such row"));
     }
-    if route.body.is_some() || matches!(route.method, "POST" | "DELETE") {
-        all.push((409, "it conflicts with another, or the store is read-only"));
+    if route.body.is_some()
+        || matches!(route.method, "POST" | "DELETE")
+        || !has_versions(route)
+        || route.path == "/prices"
+    {
+        all.push((409, "it conflicts with another, or the store is a file"));
         all.push((413, "the body is too large"));
     }
-    if with_id && route.method != "GET" {
+    if with_id && route.method != "GET" && has_versions(route) {
         all.push((412, "the row was changed by somebody else"));
     }
     if route.method == "POST" {
@@ -145,10 +153,18 @@ fn failures(route: &Route) -> Vec<(u16, &'static str)> {
     all
 }
 
+/// Rows of logs have none, since nobody changes them.
+fn has_versions(route: &Route) -> bool {
+    route.tag != "logs"
+}
+
 fn parameter(parameter: &Parameter) -> Value {
     let schema = match parameter.kind {
         Kind::Text => json!({ "type": "string" }),
         Kind::Number(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Kind::Flag => json!({ "type": "boolean" }),
+        Kind::Choice(choices) => json!({ "type": "string", "enum": choices }),
+        Kind::Moment => json!({ "type": "string", "format": "date-time" }),
     };
     json!({ "name": parameter.name, "in": "query", "description": parameter.help, "schema": schema })
 }
@@ -164,7 +180,7 @@ fn other(path: &str, method: &str, tag: &str, summary: &str, admin: bool) -> Val
         "summary": summary,
         "responses": { "200": { "description": "done" } },
     });
-    if path != "/health" {
+    if admin || !path.starts_with("/health") {
         operation["security"] = json!([{ "bearer_auth": [] }]);
     }
     if method == "post" && !admin {

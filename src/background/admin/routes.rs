@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
+use super::super::scrape;
 use super::ask::{Ask, Outcome, Refusal};
 use super::context::Context;
-use super::{Status, Updated, audit, config, credentials, health, providers, view};
+use super::{Status, Updated, audit, config, credentials, health, logs, prices, providers, transfer, view};
 use crate::control::admin::{Answer, Request};
 
 type Serve = fn(Arc<Context>, Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -41,6 +42,11 @@ pub(super) enum Kind {
     Text,
     /// From the first to the second.
     Number(i64, i64),
+    Flag,
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// A time.
+    Moment,
 }
 
 const PAGE: &[Parameter] = &[
@@ -112,7 +118,20 @@ routes! {
     POST   "/config/reload" "config" "Read everything again" (&[]) => 200 config::Reloaded: config::reload;
     GET    "/config/problems" "config" "What can't be used of the configuration" (&[]) => 200 config::Problems: config::problems;
     POST   "/config/reencrypt" "config" "Encrypt providers' keys under the SECRET_KEY of now" (&[]) => 200 providers::Reencrypted: providers::reencrypt;
+    GET    "/config/export" "config" "Everything as a configuration file, without secrets" (&[]) => 200 transfer::Exported: transfer::export;
+    POST   "/config/import" "config" "Take up a configuration file" (&[]) <- transfer::Import => 200 transfer::Imported: transfer::import;
+    GET    "/prices" "config" "What models cost, in dollars per million tokens" (PAGE) => 200 prices::PriceList<'_>: prices::list;
     GET    "/audit" "config" "Who changed what, the newest first" (AUDIT) => 200 audit::AuditLog<'_>: audit::list;
+
+    GET    "/logs" "logs" "Finished requests" (logs::LIST) => 200 logs::Paged<logs::LogEntry>: logs::list;
+    GET    "/logs/stats" "logs" "Sums over finished requests" (logs::STATS) => 200 logs::LogStats: logs::stats;
+    GET    "/logs/{log_id}" "logs" "One request, with headers and bodies" (&[]) => 200 logs::LogDetail: logs::get;
+    DELETE "/logs/{log_id}" "logs" "Remove a row" (&[]) => 204: logs::remove;
+    POST   "/logs/batch-delete" "logs" "Remove rows" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch;
+    GET    "/error-logs" "logs" "Failures at providers" (logs::ERRORS) => 200 logs::Paged<logs::ErrorEntry>: logs::errors;
+    GET    "/error-logs/{log_id}" "logs" "One failure, with headers and bodies" (&[]) => 200 logs::ErrorDetail: logs::get_error;
+    DELETE "/error-logs/{log_id}" "logs" "Remove a row" (&[]) => 204: logs::remove_error;
+    POST   "/error-logs/batch-delete" "logs" "Remove rows" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch_errors;
 
     POST   "/health/check" "health" "Ask models of several providers for a word" (&[]) <- health::Check => 200 health::Checked: health::check;
     GET    "/health/providers/{provider_id}" "health" "Ask a provider's models for a word, one after the other" (CHECK) => 200 health::ProviderHealth: health::one;
@@ -121,8 +140,16 @@ routes! {
 /// Not behind `/admin/v1`, and served with the same key.
 const DETAILED: &str = "/health/detailed";
 
+/// Needs no key, and is no part of the interface: the summing of all counters is for this thread.
+const METRICS: &str = "/metrics";
+
 /// Answers a request.
 pub(super) async fn answer(context: Arc<Context>, request: Request) -> Answer {
+    if request.path == METRICS {
+        let problems = context.current.read().problems.len();
+        let health = context.health.facts(&context.shared.publisher.load());
+        return scrape::answer(&context.shared, problems, health, request.accept.as_deref());
+    }
     let served = match find(&request) {
         Ok((serve, id)) => serve(context, Ask { request, id }).await,
         Err(answer) => return *answer,

@@ -70,12 +70,40 @@ fn column(text: &str) -> Box<RawValue> {
     raw.unwrap_or_default()
 }
 
-fn masked(params: &str) -> Box<RawValue> {
+/// `provider_params` as they are shown.
+pub fn masked(params: &str) -> Box<RawValue> {
     let Ok(mut params) = serde_json::from_str::<Value>(params) else { return column("{}") };
     if let Some(headers) = params.get_mut("custom_headers").and_then(|headers| headers.as_object_mut()) {
         headers.values_mut().for_each(|value| *value = MASK.into());
     }
     column(&params.to_string())
+}
+
+/// `new`, with the values of headers that were sent back as they were shown.
+pub fn unmasked(new: &str, old: &str) -> String {
+    if !new.contains(MASK) {
+        return new.to_owned();
+    }
+    let (Ok(mut new_value), Ok(old_value)) = (serde_json::from_str::<Value>(new), serde_json::from_str::<Value>(old))
+    else {
+        return new.to_owned();
+    };
+    let Some(headers) = new_value.get_mut("custom_headers").and_then(|headers| headers.as_object_mut()) else {
+        return new.to_owned();
+    };
+    for (name, value) in headers.iter_mut().filter(|(_, value)| *value == MASK) {
+        if let Some(old) = old_value.get("custom_headers").and_then(|headers| headers.get(name)) {
+            value.clone_from(old);
+        }
+    }
+    new_value.to_string()
+}
+
+/// Whether a header's value is missing, since it was shown without.
+pub fn hides_a_header(params: &str) -> bool {
+    let params = serde_json::from_str::<Value>(params).unwrap_or_default();
+    let headers = params.get("custom_headers").and_then(Value::as_object);
+    headers.is_some_and(|headers| headers.values().any(|value| *value == MASK))
 }
 
 /// A credential, without its key
@@ -137,6 +165,11 @@ impl CredentialView {
     }
 }
 
+/// A row for the audit log.
+pub fn shown(view: &impl Serialize) -> Option<String> {
+    serde_json::to_string(view).ok()
+}
+
 /// `first3***last3` of a key of more than 6 characters, else `***`.
 pub fn preview(key: &str) -> String {
     let count = key.chars().count();
@@ -171,6 +204,20 @@ mod tests {
         for (key, shown) in [("sk-1234", "sk-***234"), ("123456", "***"), ("äöüäöüß", "äöü***öüß"), ("", "***")]
         {
             assert_eq!(preview(key), shown);
+        }
+    }
+
+    #[test]
+    fn headers_that_were_masked_stay() {
+        let old = r#"{"custom_headers":{"a":"1","b":"2"}}"#;
+        let rows = [
+            (r#"{"custom_headers":{"a":"***","c":"3"}}"#, r#"{"custom_headers":{"a":"1","c":"3"}}"#),
+            (r#"{"custom_headers":{"d":"***"}}"#, r#"{"custom_headers":{"d":"***"}}"#),
+            (r#"{"x":"***"}"#, r#"{"x":"***"}"#),
+            ("{}", "{}"),
+        ];
+        for (new, expected) in rows {
+            assert_eq!(unmasked(new, old), expected);
         }
     }
 }

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 
 use super::sqlite::Sqlite;
 use super::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
-use crate::background::admin::view::{CredentialView, ProviderView};
+use crate::background::admin::view::{CredentialView, ProviderView, shown};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
 pub struct Blocking {
@@ -54,14 +53,16 @@ impl Blocking {
         self.wait(self.store.changes(since))
     }
 
-    /// Makes a change in the name of the system's user; gives the id of its row.
-    pub fn change(&self, action: &str, object: &str, new: Option<String>, change: Change) -> Result<i64, Error> {
+    /// Makes a change in the name of the system's user; gives the id of its row. `told` is the row before and after, for the audit log.
+    pub fn change(&self, action: &str, object: &str, told: [Option<String>; 2], change: Change) -> Result<i64, Error> {
+        let [old, new] = told;
         let user = std::env::var("USER").unwrap_or_default();
         let user = if user.is_empty() { "unknown" } else { &user };
         let audit = Audit {
             actor: format!("cli:{user}"),
             action: action.to_owned(),
             object: object.to_owned(),
+            old,
             new,
             ..Audit::default()
         };
@@ -72,26 +73,23 @@ impl Blocking {
         self.change(
             "provider.create",
             &row.provider_key,
-            shown(&ProviderView::of(row)),
+            [None, shown(&ProviderView::of(row))],
             Change::AddProvider(row.clone()),
         )
     }
 
     pub fn remove_provider(&self, id: i64) -> Result<(), Error> {
         let change = Change::RemoveProvider { id, row_version: None };
-        self.change("provider.delete", "", None, change).map(drop)
+        self.change("provider.delete", "", [None, None], change).map(drop)
     }
 
     pub fn create_credential(&self, row: &CredentialRow) -> Result<i64, Error> {
-        self.change("credential.create", &row.name, shown(&CredentialView::of(row)), Change::AddCredential(row.clone()))
+        let told = [None, shown(&CredentialView::of(row))];
+        self.change("credential.create", &row.name, told, Change::AddCredential(row.clone()))
     }
 
     pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {
         let change = Change::RemoveCredential { id, row_version: None };
-        self.change("credential.delete", "", None, change).map(drop)
+        self.change("credential.delete", "", [None, None], change).map(drop)
     }
-}
-
-fn shown(view: &impl Serialize) -> Option<String> {
-    serde_json::to_string(view).ok()
 }

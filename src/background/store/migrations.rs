@@ -27,6 +27,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0002_admin.up.sql"),
         down: include_str!("../../../migrations/sqlite/0002_admin.down.sql"),
     },
+    Migration {
+        version: 3,
+        name: "tables",
+        up: include_str!("../../../migrations/sqlite/0003_tables.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0003_tables.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -41,6 +47,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "own",
         up: include_str!("../../../migrations/postgres/0002_own.up.sql"),
         down: include_str!("../../../migrations/postgres/0002_own.down.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "tables",
+        up: include_str!("../../../migrations/postgres/0003_tables.up.sql"),
+        down: include_str!("../../../migrations/postgres/0003_tables.down.sql"),
     },
 ];
 

@@ -10,6 +10,7 @@ mod migrations;
 pub mod postgres;
 pub mod schema;
 pub mod sqlite;
+pub mod tables;
 
 use std::fmt;
 use std::future::Future;
@@ -59,6 +60,11 @@ pub trait Store: Send + Sync {
 
     /// At most `limit` lines of the audit log with ids below `before`, the newest first.
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
+
+    /// Logs and prices; `None` if it keeps none.
+    fn tables(&self) -> Option<&dyn tables::Tables> {
+        None
+    }
 }
 
 /// The answer to [`Store::changes`].

@@ -5,6 +5,8 @@
 
 pub mod db_url;
 pub mod dotenv;
+pub mod observe;
+pub mod otlp;
 pub mod table;
 
 use std::collections::BTreeMap;
@@ -18,6 +20,7 @@ use tracing::level_filters::LevelFilter;
 use super::file::Setting;
 use super::secret::Secret;
 use db_url::DbUrl;
+use observe::Observe;
 use table::{IGNORED, LATER, VARIABLES, Variable};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,10 +90,15 @@ pub struct Boot {
     pub max_attempts: usize,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
+    /// What a picture is taken for that can't be measured, where tokens are counted here.
+    pub image_tokens: u32,
+    pub image_width: u32,
+    pub image_height: u32,
     pub strict_translation: bool,
     /// 0 remembers nothing.
     pub replay_cache_bytes: usize,
     pub log_level: LevelFilter,
+    pub observe: Observe,
 }
 
 impl Default for Boot {
@@ -131,9 +139,13 @@ impl Default for Boot {
             max_connections: 65_536,
             max_attempts: 3,
             limits_url: None,
+            image_tokens: 250,
+            image_width: 300,
+            image_height: 300,
             strict_translation: false,
             replay_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
+            observe: Observe::default(),
         }
     }
 }
@@ -248,6 +260,9 @@ impl Boot {
                 place: given.to_owned(),
                 message: format!("is set without {missing}; set both or neither"),
             });
+        }
+        for (place, message) in boot.observe.contradictions() {
+            bad.push(BadValue { place: place.to_owned(), message: message.to_owned() });
         }
         if bad.is_empty() { Ok((boot.clone(), warnings(&boot, environment))) } else { Err(bad) }
     }

@@ -102,9 +102,9 @@ fn every_bad_value_is_told_at_once() {
 fn warnings_of_what_has_no_effect() {
     // variable, value, what the one warning says; empty: none
     let rows = [
-        ("LANGFUSE_ENABLED", "true", "not served by this version and ignored: LANGFUSE_ENABLED"),
-        ("LANGFUSE_ENABLED", "false", ""),
-        ("JSONL_LOG_PATH", "x", "ignored: JSONL_LOG_PATH"),
+        ("ADAPTIVE_ROUTING_ENABLED", "true", "not served by this version and ignored: ADAPTIVE_ROUTING_ENABLED"),
+        ("ADAPTIVE_ROUTING_ENABLED", "false", ""),
+        ("MIN_TOKENS_LIMIT", "100", "ignored: MIN_TOKENS_LIMIT"),
         ("LLM_PROXY_WORKERS", "2", "the name is WORKERS"),
         ("LLM_PROXY_COLOUR", "red", "LLM_PROXY_COLOUR is not a variable"),
         ("LLM_PROXY_PORT", "tcp://10.0.0.1:80", ""),

@@ -3,17 +3,17 @@
 
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
-/// The rows as a file. It holds the providers' keys as they are in `rows`.
-pub fn write(rows: &Rows) -> String {
+/// The rows as a file. A provider's key stands in it as it is in the row, unless `variable` names one of the environment to take it from.
+pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> String {
     let mut out = String::new();
     out.push_str("providers:");
-    list(&mut out, &rows.providers, provider);
+    list(&mut out, &rows.providers, |item, row| provider(item, row, variable(row)));
     out.push_str("credentials:");
     list(&mut out, &rows.credentials, credential);
     out
 }
 
-fn list<T>(out: &mut String, rows: &[T], write: fn(&mut Item<'_>, &T)) {
+fn list<T>(out: &mut String, rows: &[T], write: impl Fn(&mut Item<'_>, &T)) {
     if rows.is_empty() {
         out.push_str(" []\n");
         return;
@@ -24,12 +24,14 @@ fn list<T>(out: &mut String, rows: &[T], write: fn(&mut Item<'_>, &T)) {
     }
 }
 
-fn provider(item: &mut Item<'_>, row: &ProviderRow) {
+fn provider(item: &mut Item<'_>, row: &ProviderRow, variable: Option<String>) {
     item.text("provider_key", &row.provider_key);
     item.text("provider_type", &row.provider_type);
     item.text("api_base", &row.api_base);
-    if !row.api_key.is_empty() {
-        item.text("api_key", &row.api_key);
+    match variable {
+        Some(name) => item.raw("api_key", &format!("${{{name}}}")),
+        None if row.api_key.is_empty() => {}
+        None => item.text("api_key", &row.api_key),
     }
     item.json("model_mapping", &row.model_mapping, "{}");
     if row.weight != 1 {
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
 
     fn there_and_back(rows: &Rows) {
-        let text = write(rows);
+        let text = write(rows, &|_| None);
         let file = read(&text, &|_| None).unwrap_or_else(|why| panic!("{text}\n{why:?}"));
         // Order of JSON is kept; spaces are not.
         let tight = |json: &str| one_line(json);
@@ -222,9 +224,9 @@ mod tests {
     model_mapping: {\"z-*\": \"up/$1\", \"a\": {\"mapped_model\": \"b\"}}
 credentials: []
 ";
-        assert_eq!(write(&rows), text);
+        assert_eq!(write(&rows, &|_| None), text);
         there_and_back(&rows);
-        assert_eq!(write(&Rows::default()), "providers: []\ncredentials: []\n");
+        assert_eq!(write(&Rows::default(), &|_| None), "providers: []\ncredentials: []\n");
     }
 
     proptest! {

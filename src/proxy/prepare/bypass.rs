@@ -19,6 +19,13 @@ pub struct Bypass {
     pub hide_usage: bool,
 }
 
+impl Bypass {
+    /// Whether the client gets other bytes than the provider sends.
+    pub fn edits(self) -> bool {
+        self.renamed || self.hide_usage
+    }
+}
+
 /// The edited body; `None` if it goes as it came.
 pub fn body(x: &Exchange<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> (Bypass, Option<Vec<u8>>) {
     let mut splice = Splice::new();

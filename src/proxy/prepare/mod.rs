@@ -17,6 +17,7 @@ use super::request::Exchange;
 use crate::config::snapshot::Provider;
 use crate::error::{Error, Kind};
 use crate::net::http::write;
+use crate::record::trace::Context;
 use crate::route::pick::Candidate;
 use crate::route::reach::{Reach, ThinkingTools};
 use crate::wire::Format;
@@ -34,6 +35,20 @@ pub struct Prepared {
     pub rest: Option<Rc<Vec<u8>>>,
     pub format: Format,
     pub way: Way,
+    /// The upstream's name of the model.
+    pub model: Rc<str>,
+    /// Path at the provider, behind the version segment.
+    pub path: &'static str,
+    /// Where the body begins in `first`; `None` if it is the client's own.
+    own_body: Option<usize>,
+}
+
+impl Prepared {
+    /// The body, if it is another than the client's.
+    pub fn own_body(&self) -> Option<&[u8]> {
+        let at = self.own_body?;
+        Some(self.rest.as_deref().map_or(&self.first[at..], Vec::as_slice))
+    }
 }
 
 /// How the client's request became the provider's, and so how the answer becomes the client's.
@@ -45,13 +60,13 @@ pub enum Way {
 /// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has taught.
 pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
-    let model = candidate.upstream_model.as_deref().unwrap_or(&x.model.stripped);
-    let reach = &detour(x, provider, candidate, model);
+    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(&*x.model.stripped));
+    let reach = &detour(x, provider, candidate, &model);
     let (way, body) = if reach.format == x.relay.format {
-        let (bypass, body) = bypass::body(x, provider, candidate, model);
+        let (bypass, body) = bypass::body(x, provider, candidate, &model);
         (Way::Bypass(bypass), body)
     } else {
-        let (translated, mut body) = translated::body(x, provider, reach, model, mend)?;
+        let (translated, mut body) = translated::body(x, provider, reach, &model, mend)?;
         if x.relay.operation == Operation::Count {
             body = count::body(reach.format, &body);
         }
@@ -59,7 +74,8 @@ pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend)
     };
     let length = body.as_ref().map_or(x.body().len(), Vec::len);
     let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
-    head(&mut first, x, provider, (reach.format, model), &way, length)?;
+    head(&mut first, x, provider, (reach.format, &model), &way, length)?;
+    let own_body = body.is_some().then_some(first.len());
     let rest = match body {
         _ if length <= JOINED_BODY => {
             first.extend_from_slice(body.as_deref().unwrap_or(x.body()));
@@ -68,7 +84,8 @@ pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend)
         Some(edited) => Some(Rc::new(edited)),
         None => Some(x.shared_body()),
     };
-    Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way })
+    let path = endpoint(x, reach.format);
+    Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way, model, path, own_body })
 }
 
 /// The candidate's way, or the one for tools together with thinking where the model refuses them on Chat.
@@ -120,8 +137,9 @@ fn head(
     }
     let own = |name: &[u8]| provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
     let mut seen = Seen::default();
+    let trace = x.ticket.trace();
     for (name, value) in x.head.fields(x.bytes()) {
-        if headers::to_upstream(name, own_format) && !own(name) {
+        if headers::to_upstream(name, own_format) && !own(name) && !is_of_trace(name, trace.map(|(trace, _)| trace)) {
             seen.note(name);
             // Name and value passed the parser, which refuses what these writers would refuse.
             out.extend_from_slice(name);
@@ -144,10 +162,19 @@ fn head(
     }
     write::static_header(out, "accept-encoding", "identity");
     let _ = write::header(out, "x-request-id", x.ticket.request_id().as_bytes());
+    if let Some((trace, number)) = trace.filter(|_| !own(b"traceparent")) {
+        let _ = write::header(out, "traceparent", trace.traceparent(number).as_bytes());
+    }
     write::content_length(out, length as u64);
     out.extend_from_slice(&provider.extra_headers);
     write::end_head(out);
     Ok(())
+}
+
+/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is worth nothing without a trace that goes on.
+fn is_of_trace(name: &[u8], trace: Option<Context>) -> bool {
+    let Some(trace) = trace else { return false };
+    name.eq_ignore_ascii_case(b"traceparent") || (trace.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))
 }
 
 /// What a translated request says in its head.

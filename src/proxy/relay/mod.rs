@@ -7,13 +7,16 @@ pub mod stream;
 pub mod translated;
 pub mod whole;
 
+use std::io::Write;
+
 use super::attempt::{End, Upstream};
 use super::headers::{self, Fate};
 use super::prepare::Bypass;
 use super::reply;
 use super::request::Exchange;
 use crate::net::http::{ResponseHead, Version, write};
-use crate::record::entry::Tokens;
+use crate::record::entry::{Source, Tokens};
+use crate::record::stage::Stage;
 use crate::wire::usage::Usage;
 
 /// What the relay has to mind.
@@ -86,6 +89,21 @@ pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes
     }
 }
 
+/// Where the time went so far, in milliseconds (W3C Server Timing, 2025-04). For whole answers: a stream's head is sent before there is much to
+/// tell.
+fn timing(out: &mut Vec<u8>, x: &Exchange<'_>) {
+    let Some(stages) = x.ticket.stages() else { return };
+    out.extend_from_slice(b"server-timing: ");
+    let mut separator = "";
+    for stage in Stage::ALL.into_iter().filter(|stage| stages.get(*stage) > 0) {
+        let us = stages.get(stage) / 1000;
+        // Writing to a Vec does not fail.
+        let _ = write!(out, "{separator}{};dur={}.{:03}", stage.label(), us / 1000, us % 1000);
+        separator = ", ";
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// A field that passed the response parser, which refuses what would split a head.
 fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     for part in [name, b": ", value, b"\r\n"] {
@@ -108,7 +126,10 @@ fn tokens(usage: &Usage) -> Tokens {
         input: usage.input_total,
         output: usage.output_total,
         cache_read: usage.cache_read,
-        cache_write: usage.cache_write(),
+        cache_write_5m: usage.cache_write_5m,
+        cache_write_1h: usage.cache_write_1h,
         reasoning: usage.reasoning,
+        server_tools: usage.server_tools,
+        source: Source::Provider,
     }
 }

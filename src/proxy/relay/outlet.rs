@@ -39,8 +39,7 @@ impl Outlet {
         if !self.buf.is_empty() {
             let out = std::mem::take(&mut self.buf);
             x.ticket.complete(200);
-            x.ticket.sent(out.len());
-            self.buf = x.client.send(out).await?;
+            self.buf = x.send(out).await?;
         }
         self.open_chunk();
         Ok(())

@@ -17,6 +17,7 @@ use super::super::client::Waited;
 use super::super::conn::Next;
 use super::super::endpoint::Operation;
 use super::super::request::Exchange;
+use super::super::ticket::Ticket;
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::{Framed, Plan, begin, tokens};
@@ -27,6 +28,7 @@ use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::sse::{self, Framer};
 use crate::wire;
 use crate::wire::Format;
+use crate::wire::event::Reason;
 use crate::wire::splice::{self, Splice};
 use crate::wire::tap::{self, AnyTap, Moment};
 
@@ -69,7 +71,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>) 
     let mut relay = Relay::new(x, &upstream, plan);
     let mut input = upstream.bytes.split_off(upstream.head.len);
     loop {
-        let progress = relay.digest(&input);
+        let progress = relay.digest(&mut x.ticket, &input);
         input.clear();
         let ended = match progress {
             Ok(ended) => ended,
@@ -114,6 +116,9 @@ impl<'p> Relay<'p> {
         let generates = x.relay.operation == Operation::Generate;
         let mut out = Vec::with_capacity(upstream.bytes.len() + 1024);
         begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
+        if let Some(detail) = x.ticket.detail().filter(|_| !plan.bypass.edits()) {
+            detail.passes();
+        }
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
         Relay {
@@ -131,11 +136,11 @@ impl<'p> Relay<'p> {
     }
 
     /// Takes in what the upstream sent. True at the end of the body.
-    fn digest(&mut self, input: &[u8]) -> Result<bool, Broken> {
+    fn digest(&mut self, ticket: &mut Ticket, input: &[u8]) -> Result<bool, Broken> {
         let mut pos = 0;
         loop {
             match self.decoder.next(input, &mut pos) {
-                Ok(Step::Data(range)) => self.events(&input[range])?,
+                Ok(Step::Data(range)) => self.events(ticket, &input[range])?,
                 Ok(Step::More) => return Ok(self.decoder.is_ended()),
                 Ok(Step::End) => return Ok(true),
                 Err(error) => return Err(Broken::Malformed(error.to_string())),
@@ -143,21 +148,38 @@ impl<'p> Relay<'p> {
         }
     }
 
-    fn events(&mut self, mut data: &[u8]) -> Result<(), Broken> {
+    fn events(&mut self, ticket: &mut Ticket, mut data: &[u8]) -> Result<(), Broken> {
         // Taken out for the while, since its blocks borrow it.
         let mut framer = std::mem::take(&mut self.framer);
         while let Some(block) = framer.next(&mut data).map_err(|error| Broken::Malformed(error.to_string()))? {
-            self.block(&block)?;
+            self.block(ticket, &block)?;
         }
         self.framer = framer;
         Ok(())
     }
 
-    fn block(&mut self, block: &sse::Block<'_>) -> Result<(), Broken> {
+    fn block(&mut self, ticket: &mut Ticket, block: &sse::Block<'_>) -> Result<(), Broken> {
+        if let Some(detail) = ticket.detail() {
+            detail.received(block.raw, true);
+        }
+        let from = self.outlet.buf.len();
+        let taken = self.take(ticket, block);
+        if self.plan.bypass.edits()
+            && let Some(detail) = ticket.detail()
+        {
+            detail.answered(&self.outlet.buf[from..], true);
+        }
+        taken
+    }
+
+    fn take(&mut self, ticket: &mut Ticket, block: &sse::Block<'_>) -> Result<(), Broken> {
         let Some(frame) = &block.frame else {
             self.outlet.buf.extend_from_slice(block.raw);
             return Ok(());
         };
+        if self.phase == Phase::Held {
+            ticket.answered_by(|| tap::model(self.format, frame.data));
+        }
         match self.tap.frame(frame) {
             Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
             // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
@@ -166,7 +188,12 @@ impl<'p> Relay<'p> {
                 return Ok(());
             }
             Moment::Usage if self.plan.bypass.hide_usage => return Ok(()),
-            Moment::Content | Moment::Finish | Moment::End => self.phase = Phase::Flowing,
+            Moment::Content | Moment::Finish | Moment::End => {
+                if self.generates {
+                    ticket.first_content();
+                }
+                self.phase = Phase::Flowing;
+            }
             _ => {}
         }
         match self.put_back.as_deref().and_then(|name| Some((name, tap::model_range(self.format, frame.data)?))) {
@@ -178,7 +205,7 @@ impl<'p> Relay<'p> {
 
     /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on: `false` then. `proper` says
     /// whether the body was ended as HTTP demands.
-    fn tail(&mut self, proper: bool) -> Result<bool, Broken> {
+    fn tail(&mut self, ticket: &mut Ticket, proper: bool) -> Result<bool, Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(true) };
         let is_whole = match &block.frame {
@@ -189,7 +216,7 @@ impl<'p> Relay<'p> {
         if self.generates && !is_whole {
             return Ok(false);
         }
-        self.block(&block)?;
+        self.block(ticket, &block)?;
         if self.generates && !self.is_over() && !proper {
             // An error event will follow, and must not become a part of this one.
             self.outlet.buf.extend_from_slice(b"\n\n");
@@ -222,7 +249,10 @@ impl<'p> Relay<'p> {
         loop {
             x.client.deadline.set(self.pace().patience(x, silent_at));
             match x.client.wait(upstream.connection.reader.read(input)).await {
-                Waited::Done(Ok(n)) if n > 0 => return Read::More,
+                Waited::Done(Ok(n)) if n > 0 => {
+                    x.ticket.reads();
+                    return Read::More;
+                }
                 Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Read::Ended,
                 Waited::Done(Ok(_)) => return Read::Broken(Broken::Cut("closed the connection")),
                 Waited::Done(Err(_)) => return Read::Broken(Broken::Cut("broke the connection")),
@@ -253,7 +283,7 @@ impl<'p> Relay<'p> {
     /// such end, and a stream that said nothing is no answer.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
         let proper = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
-        let meant = match self.tail(proper) {
+        let meant = match self.tail(&mut x.ticket, proper) {
             Ok(whole) => proper && whole,
             Err(broken) => return self.broken(x, broken).await,
         };
@@ -264,9 +294,9 @@ impl<'p> Relay<'p> {
         self.settle(x);
         x.ticket.complete(200);
         if self.tap.seen().failed {
-            x.ticket.truncated(Kind::UpstreamFault);
+            x.ticket.cut(Kind::UpstreamFault);
         } else if self.generates && !is_over {
-            x.ticket.truncated(Kind::UpstreamTruncated);
+            x.ticket.cut(Kind::UpstreamTruncated);
         }
         upstream.settle(x, &self.decoder);
         End::Answered(x.finish(self.outlet.finish()).await)
@@ -279,14 +309,17 @@ impl<'p> Relay<'p> {
         if self.phase == Phase::Held {
             return End::Failed(Failure::of(error));
         }
-        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
+        tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only whole events were passed on, so the stream stands between two.
+        let from = self.outlet.buf.len();
         wire::error::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());
-        let kind = error.kind;
+        if let Some(detail) = x.ticket.detail() {
+            detail.answered(&self.outlet.buf[from..], true);
+        }
         if self.flush(x).await.is_err() {
             return End::ClientGone;
         }
-        x.ticket.truncated(kind);
+        x.ticket.truncated(&error);
         // No last chunk: a client that does not read error events sees a broken answer.
         End::Answered(Next::Close)
     }
@@ -297,6 +330,7 @@ impl<'p> Relay<'p> {
         if let Some(usage) = &seen.usage {
             x.ticket.edit().tokens = Some(tokens(usage));
         }
+        x.ticket.edit().finish = seen.reason.map(Reason::label);
         x.core.metrics.add(Counter::TapErrors, u64::from(seen.parse_errors));
     }
 

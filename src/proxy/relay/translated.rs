@@ -18,15 +18,18 @@ use super::super::prepare::Translated;
 use super::super::reply;
 use super::super::request::Exchange;
 use super::super::stamps::CoreStamps;
+use super::super::ticket::Ticket;
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
-use super::{Framed, end_head, is_stream, line, tokens};
+use super::{Framed, end_head, is_stream, line, timing, tokens};
 use crate::error::{Error, Kind};
 use crate::json::scan;
 use crate::metrics::names::{Counter, Grid};
 use crate::net::http::{BodyDecoder, ResponseHead, Step, write};
+use crate::record::entry::{Source as Provenance, Tokens};
 use crate::sse::{Block, Framer};
 use crate::wire;
+use crate::wire::event::{Note, Reason};
 use crate::wire::loss::Ledger;
 use crate::wire::plan::Reply;
 use crate::wire::translate::{Phase, Translator};
@@ -87,12 +90,13 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<T
     let mut relay = Relay::new(x, &upstream, *translated, plan);
     let mut input = upstream.bytes.split_off(upstream.head.len);
     loop {
-        let progress = relay.digest(&input);
+        let progress = relay.digest(&mut x.ticket, &input);
         input.clear();
-        let over = match progress.and_then(|ended| if ended { relay.end().map(|()| true) } else { Ok(false) }) {
-            Ok(over) => over,
-            Err(error) => return relay.failed(x, error),
-        };
+        let over =
+            match progress.and_then(|ended| if ended { relay.end(&mut x.ticket).map(|()| true) } else { Ok(false) }) {
+                Ok(over) => over,
+                Err(error) => return relay.failed(x, error),
+            };
         if over || relay.translator.phase() == Phase::Over {
             return Box::pin(relay.finish(x, upstream)).await;
         }
@@ -104,7 +108,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<T
         match relay.read(x, &mut upstream, &mut input).await {
             Ok(Read::More) => {}
             Ok(Read::Ended) => {
-                let ended = relay.end();
+                let ended = relay.end(&mut x.ticket);
                 return match ended {
                     Ok(()) => Box::pin(relay.finish(x, upstream)).await,
                     Err(error) => relay.failed(x, error),
@@ -156,39 +160,42 @@ impl<'p> Relay<'p> {
 
     /// Takes in what the upstream sent. True at the end of the body. An error is one that the client has not been told of. What comes behind
     /// the end of the answer is read for the end of the body alone; the translator is deaf to it.
-    fn digest(&mut self, input: &[u8]) -> Result<bool, Error> {
+    fn digest(&mut self, ticket: &mut Ticket, input: &[u8]) -> Result<bool, Error> {
         let mut pos = 0;
         loop {
             match self.decoder.next(input, &mut pos) {
-                Ok(Step::Data(range)) => self.data(&input[range])?,
+                Ok(Step::Data(range)) => self.data(ticket, &input[range])?,
                 Ok(Step::More) => return Ok(self.decoder.is_ended()),
                 Ok(Step::End) => return Ok(true),
                 Err(error) => {
-                    self.fail(malformed(self.plan.provider, &error))?;
+                    self.fail(ticket, malformed(self.plan.provider, &error))?;
                     return Ok(false);
                 }
             }
         }
     }
 
-    fn data(&mut self, data: &[u8]) -> Result<(), Error> {
+    fn data(&mut self, ticket: &mut Ticket, data: &[u8]) -> Result<(), Error> {
         if !self.streams() || matches!(self.source, Source::Whole(_)) {
             self.size += data.len();
             if self.size > MAX_WHOLE {
                 let note = format!("provider `{}` sent an answer of more than {MAX_WHOLE} bytes", self.plan.provider);
-                return self.fail(Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
+                return self.fail(ticket, Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
             }
         }
         match &mut self.source {
-            Source::Events(_) => self.events(data),
+            Source::Events(_) => self.events(ticket, data),
             Source::Whole(body) => {
+                if let Some(detail) = ticket.detail() {
+                    detail.received(data, false);
+                }
                 body.extend_from_slice(data);
                 Ok(())
             }
         }
     }
 
-    fn events(&mut self, mut data: &[u8]) -> Result<(), Error> {
+    fn events(&mut self, ticket: &mut Ticket, mut data: &[u8]) -> Result<(), Error> {
         let Source::Events(framer) = &mut self.source else { return Ok(()) };
         loop {
             let block = match framer.next(&mut data) {
@@ -196,17 +203,23 @@ impl<'p> Relay<'p> {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let error = malformed(self.plan.provider, &error);
-                    return self.translator.fail(error, self.outlet.buf());
+                    return self.fail(ticket, error);
                 }
             };
+            if let Some(detail) = ticket.detail() {
+                detail.received(block.raw, true);
+            }
             if let Some(frame) = block.frame {
+                let from = self.outlet.buf().len();
                 self.translator.frame(frame, self.outlet.buf())?;
+                answered(ticket, &mut self.outlet, from);
             }
         }
     }
 
     /// The body has ended. What stands behind the last blank line counts if it is whole; half an event is none.
-    fn end(&mut self) -> Result<(), Error> {
+    fn end(&mut self, ticket: &mut Ticket) -> Result<(), Error> {
+        let from = self.outlet.buf().len();
         match &mut self.source {
             Source::Whole(body) => {
                 self.translator.body(body, self.outlet.buf())?;
@@ -219,12 +232,17 @@ impl<'p> Relay<'p> {
                 }
             }
         }
-        self.translator.end(self.outlet.buf())
+        self.translator.end(self.outlet.buf())?;
+        answered(ticket, &mut self.outlet, from);
+        Ok(())
     }
 
     /// The exchange failed below the format.
-    fn fail(&mut self, error: Error) -> Result<(), Error> {
-        self.translator.fail(error, self.outlet.buf())
+    fn fail(&mut self, ticket: &mut Ticket, error: Error) -> Result<(), Error> {
+        let from = self.outlet.buf().len();
+        self.translator.fail(error, self.outlet.buf())?;
+        answered(ticket, &mut self.outlet, from);
+        Ok(())
     }
 
     fn pace(&self) -> Pace {
@@ -258,7 +276,10 @@ impl<'p> Relay<'p> {
         while !self.pace().is_overdue(x, silent_at) {
             x.client.deadline.set(self.pace().patience(x, silent_at));
             let how = match x.client.wait(upstream.connection.reader.read(input)).await {
-                Waited::Done(Ok(n)) if n > 0 => return Ok(Read::More),
+                Waited::Done(Ok(n)) if n > 0 => {
+                    x.ticket.reads();
+                    return Ok(Read::More);
+                }
                 Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Ok(Read::Ended),
                 Waited::Gone => return Ok(Read::ClientGone),
                 Waited::Done(Ok(_)) => Some("closed the connection"),
@@ -270,7 +291,7 @@ impl<'p> Relay<'p> {
                     return Ok(Read::Ended);
                 }
                 let note = format!("provider `{provider}` {how} before the end of its answer");
-                return self.fail(Error::upstream(Kind::UpstreamTruncated, note)).map(|()| Read::Broken);
+                return self.fail(&mut x.ticket, Error::upstream(Kind::UpstreamTruncated, note)).map(|()| Read::Broken);
             }
             let due = match self.pace() {
                 Pace::Held => pace::must_commit(x),
@@ -291,12 +312,15 @@ impl<'p> Relay<'p> {
                 Error::upstream(Kind::UpstreamTimeout, note)
             }
         };
-        self.fail(error).map(|()| Read::Broken)
+        self.fail(&mut x.ticket, error).map(|()| Read::Broken)
     }
 
     /// Sends what is ready of a stream.
     async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
         let To::Stream(outlet) = &mut self.outlet else { return Ok(()) };
+        if self.translator.has_content() {
+            x.ticket.first_content();
+        }
         let sent = outlet.flush(x).await;
         sent.map_err(|_| {
             self.settle(x);
@@ -320,12 +344,13 @@ impl<'p> Relay<'p> {
             x.core.metrics.inc(Counter::EarlyStops);
         }
         if let Some(error) = self.translator.failure() {
-            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{error}");
-            let kind = error.kind;
+            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
+            x.ticket.truncated(error);
+            let truncated = x.ticket.edit().outcome;
             if self.flush(x).await.is_err() {
                 return End::ClientGone;
             }
-            x.ticket.truncated(kind);
+            x.ticket.edit().outcome = truncated;
             // No last chunk: a client that does not read error events sees a broken answer.
             return End::Answered(Next::Close);
         }
@@ -334,11 +359,13 @@ impl<'p> Relay<'p> {
         }
         x.ticket.complete(200);
         let out = match std::mem::replace(&mut self.outlet, To::Whole(Vec::new())) {
-            To::Stream(outlet) => outlet.finish(),
+            To::Stream(outlet) => {
+                x.ticket.first_content();
+                outlet.finish()
+            }
             To::Whole(body) => self.whole(x, &upstream, &body),
         };
-        x.ticket.sent(out.len());
-        if x.client.send(out).await.is_err() {
+        if x.send(out).await.is_err() {
             return End::ClientGone;
         }
         let next = x.next();
@@ -351,8 +378,12 @@ impl<'p> Relay<'p> {
         let framed = Framed::Length(body.len() as u64);
         begin(&mut out, x, (200, framed), (&upstream.head, &upstream.bytes), self.plan.pooled, Some(&self.ledger));
         write::static_header(&mut out, "content-type", "application/json");
+        timing(&mut out, x);
         end_head(&mut out, framed);
         out.extend_from_slice(body);
+        if let Some(detail) = x.ticket.detail() {
+            detail.answered(body, false);
+        }
         out
     }
 
@@ -384,11 +415,24 @@ impl<'p> Relay<'p> {
     /// What the answer told of usage goes to the record.
     fn settle(&self, x: &mut Exchange<'_>) {
         if let Some(usage) = self.translator.usage() {
-            x.ticket.edit().tokens = Some(tokens(&usage));
+            let counted = self.translator.notes().all(|(note, _)| note != Note::EstimatedUsage);
+            let source = if counted { Provenance::Provider } else { Provenance::Estimate };
+            x.ticket.edit().tokens = Some(Tokens { source, ..tokens(&usage) });
+        }
+        x.ticket.edit().finish = self.translator.reason().map(Reason::label);
+        if let Some(model) = self.translator.model() {
+            x.ticket.answered_by(|| Some(model.into()));
         }
         for (_, n) in self.translator.notes() {
             x.core.metrics.add(Counter::TranslationOddities, u64::from(n));
         }
+    }
+}
+
+/// Tells what has been written for the client since `from`, if it goes out as a stream; a whole answer is told when it is complete.
+fn answered(ticket: &mut Ticket, to: &mut To, from: usize) {
+    if let (To::Stream(outlet), Some(detail)) = (to, ticket.detail()) {
+        detail.answered(&outlet.buf[from..], true);
     }
 }
 
@@ -471,7 +515,10 @@ pub async fn give_up(x: &mut Exchange<'_>, error: &Error, answer: &Answer) -> Ne
     write::static_header(&mut out, "content-type", "application/json");
     end_head(&mut out, framed);
     out.extend_from_slice(&body);
+    if let Some(detail) = x.ticket.detail() {
+        detail.replies(&body);
+    }
     x.log(error, status);
-    x.ticket.failed(status, error.kind);
+    x.ticket.failed(status, error);
     x.finish(out).await
 }

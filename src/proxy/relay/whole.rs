@@ -6,15 +6,21 @@
 use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
 use super::super::conn::Next;
+use super::super::endpoint::Operation;
 use super::super::request::Exchange;
-use super::{Framed, Plan, begin, end_head, tokens};
+use super::super::ticket::Ticket;
+use super::{Framed, Plan, begin, end_head, timing, tokens};
 use crate::error::{Error, Kind};
+use crate::json::RawStr;
 use crate::json::stream::Document;
 use crate::net::http::{BodyDecoder, Framing, Step, write};
 use crate::wire;
+use crate::wire::event::Reason;
+use crate::wire::finish;
 
-/// Bytes of a `usage` object that are kept to be read. Real ones have a few hundred.
-const USAGE_BYTES: usize = 16 << 10;
+/// Bytes of each member that is kept to be read: usage, which has a few hundred, and what tells why the answer ended. In Chat that stands
+/// beside the text; of a longer answer it is not known.
+const CAPTURED_BYTES: usize = 64 << 10;
 
 /// The body on its way.
 struct Body {
@@ -27,19 +33,23 @@ struct Body {
 
 impl Body {
     /// Appends to `out` what `input` holds for the client. True at the end of the body.
-    fn digest(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
+    fn digest(&mut self, ticket: &mut Ticket, input: &[u8], out: &mut Vec<u8>) -> Result<bool, Error> {
         let mut pos = 0;
         loop {
             match self.decoder.next(input, &mut pos) {
-                Ok(Step::Data(range)) => self.pass(&input[range], out),
+                Ok(Step::Data(range)) => self.pass(ticket, &input[range], out),
                 Ok(Step::More) => return Ok(false),
-                Ok(Step::End) => return Ok(self.finish(out)),
+                Ok(Step::End) => return Ok(self.finish(ticket, out)),
                 Err(error) => return Err(Error::upstream(Kind::UpstreamFault, error.to_string())),
             }
         }
     }
 
-    fn pass(&mut self, data: &[u8], out: &mut Vec<u8>) {
+    fn pass(&mut self, ticket: &mut Ticket, data: &[u8], out: &mut Vec<u8>) {
+        let from = out.len();
+        if let Some(detail) = ticket.detail() {
+            detail.received(data, false);
+        }
         if self.opaque {
             out.extend_from_slice(data);
         } else if self.renamed {
@@ -48,13 +58,23 @@ impl Body {
             self.document.observe(data);
             out.extend_from_slice(data);
         }
+        self.answered(ticket, &out[from..]);
     }
 
-    fn finish(&mut self, out: &mut Vec<u8>) -> bool {
+    fn finish(&mut self, ticket: &mut Ticket, out: &mut Vec<u8>) -> bool {
         if self.renamed && !self.opaque {
+            let from = out.len();
             self.document.finish(out);
+            self.answered(ticket, &out[from..]);
         }
         true
+    }
+
+    /// What the client gets, where it is not what the provider sent.
+    fn answered(&self, ticket: &mut Ticket, piece: &[u8]) {
+        if let Some(detail) = ticket.detail().filter(|_| self.renamed) {
+            detail.answered(piece, false);
+        }
     }
 }
 
@@ -64,16 +84,22 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         .head
         .get(&upstream.bytes, "content-type")
         .is_some_and(|t| t.windows(4).any(|w| w.eq_ignore_ascii_case(b"json")));
-    let mut document = Document::new(&["usage"], USAGE_BYTES);
+    let mut document = Document::new(finish::members(x.relay.format), CAPTURED_BYTES);
     if plan.bypass.renamed {
         document = document.replace_model(&x.model.asked);
+    }
+    if x.ticket.detail().is_some() {
+        document = document.capture("model");
     }
     let opaque = encoded || !json;
     let mut body =
         Body { decoder: BodyDecoder::new(upstream.head.framing), document, renamed: plan.bypass.renamed, opaque };
 
     let mut payload = Vec::with_capacity(upstream.bytes.len());
-    let first = body.digest(&upstream.bytes[upstream.head.len..], &mut payload);
+    if let Some(detail) = x.ticket.detail().filter(|_| !plan.bypass.renamed) {
+        detail.passes();
+    }
+    let first = body.digest(&mut x.ticket, &upstream.bytes[upstream.head.len..], &mut payload);
     let mut ended = match first {
         Ok(ended) => ended,
         Err(error) => return End::Failed(Failure::of(broken(plan, &error))),
@@ -86,20 +112,20 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
     };
     let mut out = Vec::with_capacity(payload.len() + 768);
     begin(&mut out, x, &upstream.head, &upstream.bytes, plan.pooled, framed);
+    timing(&mut out, x);
     end_head(&mut out, framed);
     append(&mut out, &payload, framed, ended);
     x.ticket.complete(status);
     let mut input = std::mem::take(&mut upstream.bytes);
     loop {
-        x.ticket.sent(out.len());
         if ended {
             settle(x, &body, upstream);
-            return match x.client.send(out).await {
+            return match x.send(out).await {
                 Ok(_) => End::Answered(x.next()),
                 Err(_) => End::ClientGone,
             };
         }
-        out = match x.client.send(out).await {
+        out = match x.send(out).await {
             Ok(out) => out,
             Err(_) => return End::ClientGone,
         };
@@ -116,13 +142,16 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
             Waited::Expired => return cut(x, plan, "stopped sending"),
             Waited::Done(Err(_)) => return cut(x, plan, "broke the connection"),
             Waited::Done(Ok(0)) => match body.decoder.eof() {
-                Ok(()) => body.finish(&mut payload),
+                Ok(()) => body.finish(&mut x.ticket, &mut payload),
                 Err(_) => return cut(x, plan, "closed the connection"),
             },
-            Waited::Done(Ok(_)) => match body.digest(&input, &mut payload) {
-                Ok(ended) => ended,
-                Err(_) => return cut(x, plan, "sent a malformed body"),
-            },
+            Waited::Done(Ok(_)) => {
+                x.ticket.reads();
+                match body.digest(&mut x.ticket, &input, &mut payload) {
+                    Ok(ended) => ended,
+                    Err(_) => return cut(x, plan, "sent a malformed body"),
+                }
+            }
         };
         append(&mut out, &payload, framed, ended);
     }
@@ -148,6 +177,11 @@ fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
     {
         x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
     }
+    if !body.opaque && x.relay.operation == Operation::Generate {
+        let reason = finish::of_answer(x.relay.format, |name| body.document.captured(name));
+        x.ticket.edit().finish = reason.map(Reason::label);
+        x.ticket.answered_by(|| body.document.captured("model")?.as_str().map(RawStr::unescape));
+    }
     upstream.settle(x, &body.decoder);
 }
 
@@ -158,7 +192,7 @@ fn cut(x: &mut Exchange<'_>, plan: &Plan<'_>, how: &str) -> End {
         "upstream: provider `{}` {how} before the end of its answer",
         plan.provider
     );
-    x.ticket.truncated(Kind::UpstreamTruncated);
+    x.ticket.cut(Kind::UpstreamTruncated);
     End::Answered(Next::Close)
 }
 

@@ -8,6 +8,8 @@ use super::error;
 use crate::json::RawValue;
 use crate::json::scan::{self, skip_space};
 use crate::sse::Frame;
+use crate::wire::event::Reason;
+use crate::wire::finish;
 use crate::wire::tap::{Moment, Seen, Stage, is_filled, model_in};
 use crate::wire::usage::Usage;
 
@@ -93,7 +95,10 @@ impl Tap {
             // A shape of a host's own: its text must not be held back.
             None if foreign => Moment::Content,
             None => Moment::Other,
-            Some(Choices { finish: true, .. }) => self.seen.finish(),
+            Some(Choices { finish: true, reason, .. }) => {
+                self.seen.reason = reason.or(self.seen.reason);
+                self.seen.finish()
+            }
             Some(Choices { content: true, .. }) => Moment::Content,
             Some(Choices { count: 0, .. }) if usage.is_some() => Moment::Usage,
             Some(_) => Moment::Preamble,
@@ -106,12 +111,14 @@ impl Tap {
 struct Choices {
     count: usize,
     finish: bool,
+    /// Of the first choice that tells one.
+    reason: Option<Reason>,
     content: bool,
 }
 
 impl Choices {
     fn read(choices: RawValue<'_>) -> Choices {
-        let mut read = Choices::default();
+        let mut read = Choices { reason: finish::of_choices(choices), ..Choices::default() };
         for (choice, _) in choices.elements() {
             read.count += 1;
             for (key, value, _) in choice.members() {

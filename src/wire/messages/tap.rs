@@ -6,6 +6,7 @@ use super::error;
 use crate::json::RawValue;
 use crate::json::scan;
 use crate::sse::Frame;
+use crate::wire::finish;
 use crate::wire::tap::{Moment, Seen, Stage, is_filled, model_under};
 use crate::wire::usage::Usage;
 
@@ -98,7 +99,10 @@ impl Tap {
             self.count(usage);
         }
         match event.path(&["delta", "stop_reason"]) {
-            Some(reason) if is_filled(reason) => self.seen.finish(),
+            Some(reason) if is_filled(reason) => {
+                self.seen.reason = reason.as_str().and_then(finish::of_stop_reason);
+                self.seen.finish()
+            }
             _ => Moment::Other,
         }
     }

@@ -6,6 +6,7 @@ use super::error;
 use crate::json::scan;
 use crate::json::{RawStr, RawValue};
 use crate::sse::Frame;
+use crate::wire::finish;
 use crate::wire::tap::{Moment, Seen, Stage, is_filled, model_under};
 use crate::wire::usage::Usage;
 
@@ -43,6 +44,8 @@ impl Tap {
             b"completed" | b"incomplete" => {
                 self.seen.finished = true;
                 self.seen.ended = true;
+                self.seen.reason =
+                    scan::find(data, "response").and_then(|response| finish::of_response(|name| response.find(name)));
                 self.lifecycle(data, Moment::End)
             }
             b"failed" => {

@@ -49,6 +49,8 @@ pub struct Shape {
     /// Escaped bytes of text, reasoning and arguments that went out: the base of an estimate.
     sent: u64,
     scratch: Vec<u8>,
+    /// Why the answer ended.
+    reason: Option<Reason>,
     /// A stop sequence ended the answer; the upstream call is of no more use.
     stopped: bool,
 }
@@ -72,6 +74,11 @@ impl Shape {
     /// The last usage that came, or the estimate that took its place.
     pub fn usage(&self) -> Option<Usage> {
         self.usage
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn ended_by(&self) -> Option<Reason> {
+        self.reason
     }
 
     /// Takes one event of a decoder and passes on zero to many.
@@ -167,6 +174,7 @@ impl Shape {
             (reason, _) => reason,
         };
         self.phase = Phase::Finished;
+        self.reason = Some(reason);
         out(Event::Finish(Finish { reason, ..finish }), reply);
     }
 

@@ -5,7 +5,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import { z } from "zod";
 
-import { HELLO, LISTED, Stack, UPSTREAM_KEY, USUAL, WEATHER, WEATHER_ARGUMENTS } from "./stack.mjs";
+import { HELLO, LISTED, ROUTES, Stack, UPSTREAM_KEY, USUAL, WEATHER, WEATHER_ARGUMENTS } from "./stack.mjs";
 
 const Recipe = z.object({ name: z.string(), vegetarian: z.boolean(), minutes: z.number() });
 const RECIPE = { name: "some name", vegetarian: true, minutes: 1 };
@@ -20,8 +20,7 @@ before(async () => {
 });
 after(() => stack?.stop());
 
-// The names reach the provider of the client's own format: one byte for byte, one renamed on the way.
-for (const model of ["mock", "messages/mock"]) {
+for (const model of ROUTES) {
   describe(`messages, ${model}`, () => {
     const tool = { name: "weather", input_schema: WEATHER };
 
@@ -59,7 +58,7 @@ for (const model of ["mock", "messages/mock"]) {
       ];
       const second = await client().messages.create(asked(`${model}-echo`, { messages: turns, tools: [tool] }));
       assert.equal(second.content[0].text, "And now?");
-      assert.deepEqual((await stack.last()).body.messages.at(-1).content[0], result);
+      assert.match(JSON.stringify((await stack.last()).body), /"blue"/);
     });
 
     test("parallel tools, streamed", async () => {
@@ -69,18 +68,65 @@ for (const model of ["mock", "messages/mock"]) {
       assert.notEqual(calls[0].id, calls[1].id);
     });
 
+    test("thinking, streamed", async () => {
+      const thinking = { type: "enabled", budget_tokens: 2000 };
+      const final = await client().messages.stream(asked(model, { thinking, max_tokens: 5000 })).finalMessage();
+      assert.deepEqual(final.content.map((block) => block.type), ["thinking", "text"]);
+      assert.ok(final.content[0].thinking);
+    });
+
     test("parse", async () => {
       const output_config = { format: zodOutputFormat(Recipe) };
       const answer = await client().messages.parse(asked(model, { output_config }));
       assert.deepEqual(answer.parsed_output, RECIPE);
     });
+
+    test("tokens are counted", async () => {
+      const { input_tokens } = await client().messages.countTokens({ model, messages: HELLO });
+      assert.ok(input_tokens > 0);
+    });
+
+    test("429 with its retry-after", async () => {
+      await assert.rejects(client().messages.create(asked(`${model}-429`)), (error) => {
+        assert.ok(error instanceof Anthropic.RateLimitError);
+        assert.equal(error.headers.get("retry-after"), "1");
+        assert.equal(error.error.error.type, "rate_limit_error");
+        return true;
+      });
+    });
+
+    test("500 and 529, tried again", async () => {
+      for (const status of [500, 529]) {
+        const count = await stack.requestsOf(model, "messages");
+        await assert.rejects(client({ maxRetries: 1 }).messages.create(asked(`${model}-${status}`)), (error) => {
+          assert.ok(error instanceof Anthropic.InternalServerError);
+          assert.equal(error.status, status);
+          return true;
+        });
+        assert.equal(await stack.requestsOf(model, "messages"), count + 2);
+      }
+    });
+
+    test("a stream that breaks", async () => {
+      for (const fault of ["error-mid", "reset", "truncate"]) {
+        const stream = client().messages.stream(asked(`${model}-${fault}`));
+        let text = "";
+        stream.on("text", (piece) => {
+          text += piece;
+        });
+        await assert.rejects(stream.finalMessage(), Anthropic.AnthropicError);
+        assert.ok(text && text !== USUAL && USUAL.startsWith(text), text);
+      }
+    });
+
+    test("leaving a stream closes it at the provider", async () => {
+      const count = await stack.closedEarly();
+      const long = asked(`${model}-tokens-2000-interval-20`, { max_tokens: 2000, stream: true });
+      for await (const event of await client().messages.create(long)) if (event.type === "content_block_delta") break;
+      await stack.waitForClose(count);
+    });
   });
 }
-
-test("tokens are counted", async () => {
-  const { input_tokens } = await client().messages.countTokens({ model: "mock", messages: HELLO });
-  assert.ok(input_tokens > 0);
-});
 
 test("models", async () => {
   const ids = [];
@@ -90,65 +136,25 @@ test("models", async () => {
   await assert.rejects(client().models.retrieve("nobody-serves-this"), Anthropic.NotFoundError);
 });
 
-describe("errors", () => {
-  test("429 with its retry-after", async () => {
-    await assert.rejects(client().messages.create(asked("mock-429")), (error) => {
-      assert.ok(error instanceof Anthropic.RateLimitError);
-      assert.equal(error.headers.get("retry-after"), "1");
-      assert.equal(error.error.error.type, "rate_limit_error");
-      return true;
-    });
-  });
-
-  test("500 and 529, tried again", async () => {
-    for (const status of [500, 529]) {
-      const count = await stack.requests("messages");
-      await assert.rejects(client({ maxRetries: 1 }).messages.create(asked(`mock-${status}`)), (error) => {
-        assert.ok(error instanceof Anthropic.InternalServerError);
-        assert.equal(error.status, status);
-        return true;
-      });
-      assert.equal(await stack.requests("messages"), count + 2);
-    }
-  });
-
-  test("unknown key, unknown model", async () => {
-    const stranger = client({ apiKey: "sk-unknown" });
-    await assert.rejects(stranger.messages.create(asked("mock")), Anthropic.AuthenticationError);
-    await assert.rejects(client().messages.create(asked("nobody-serves-this")), Anthropic.NotFoundError);
-  });
-
-  test("timeout", async () => {
-    const count = await stack.closedEarly();
-    const impatient = client({ timeout: 500 });
-    await assert.rejects(impatient.messages.create(asked("mock-stall")), Anthropic.APIConnectionTimeoutError);
-    await stack.waitForClose(count);
-  });
-
-  test("a stream that breaks", async () => {
-    for (const fault of ["error-mid", "reset", "truncate"]) {
-      const stream = client().messages.stream(asked(`mock-${fault}`));
-      let text = "";
-      stream.on("text", (piece) => {
-        text += piece;
-      });
-      await assert.rejects(stream.finalMessage(), Anthropic.AnthropicError);
-      assert.ok(text && text !== USUAL && USUAL.startsWith(text), text);
-    }
-  });
+test("unknown key, unknown model", async () => {
+  const stranger = client({ apiKey: "sk-unknown" });
+  await assert.rejects(stranger.messages.create(asked("mock")), Anthropic.AuthenticationError);
+  await assert.rejects(client().messages.create(asked("nobody-serves-this")), Anthropic.NotFoundError);
 });
 
-test("leaving a stream closes it at the provider", async () => {
+test("timeout", async () => {
   const count = await stack.closedEarly();
-  const long = asked("mock-tokens-2000-interval-20", { max_tokens: 2000, stream: true });
-  for await (const event of await client().messages.create(long)) if (event.type === "content_block_delta") break;
+  const impatient = client({ timeout: 500 });
+  await assert.rejects(impatient.messages.create(asked("mock-stall")), Anthropic.APIConnectionTimeoutError);
   await stack.waitForClose(count);
 });
 
 test("twenty at once", async () => {
   const numbers = Array.from({ length: 20 }, (_, number) => `number ${number}`);
-  const one = (content) =>
-    client().messages.create(asked("mock-echo-delay-50", { messages: [{ role: "user", content }] }));
+  const one = (content, number) => {
+    const model = `${ROUTES[number % ROUTES.length]}-echo-delay-50`;
+    return client().messages.create(asked(model, { messages: [{ role: "user", content }] }));
+  };
   const answers = await Promise.all(numbers.map(one));
   assert.deepEqual(answers.map((answer) => answer.content[0].text), numbers);
 });

@@ -1,8 +1,9 @@
 // A gateway with three providers, one of each format, all on one mock: started through the command line, as an operator would.
 //
 // `mock...` is served by the provider of the client's own format, byte for byte. `chat/NAME`, `messages/NAME` and `responses/NAME` are
-// served by the provider of that name, which knows the model as NAME, so that the answer's name is put back. What follows `mock-` tells
-// the mock what to do: `mock-429`, `mock-stall`, `mock-tokens-200-interval-20`.
+// served by the provider of that name, whatever the client's format; it knows the model under another name, so that the answer's name is
+// put back. The models are some that think, at hosts that know how to ask for it: nothing is left out for want of knowledge.
+// What follows `mock-` tells the mock what to do: `mock-429`, `mock-stall`, `mock-tokens-200-interval-20`.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -17,6 +18,8 @@ const BINARY = process.env.LLM_PROXY_BIN ?? fileURLToPath(new URL("../../../targ
 export const USUAL = "The mock upstream answers with the same words each time, so a test can tell.";
 export const UPSTREAM_KEY = "sk-the-key-of-the-provider";
 export const LISTED = "team/large";
+// One name for each provider, and one that is relayed byte for byte.
+export const ROUTES = ["mock", "chat/mock", "messages/mock", "responses/mock"];
 export const HELLO = [{ role: "user", content: "Hello" }];
 
 // A tool's schema, and the arguments that the mock makes up for it.
@@ -54,9 +57,9 @@ export class Stack {
     const every = '{"formats":["chat","messages","responses"]}';
     for (const [name, type, base, pairs, params] of [
       ["every", "openai", `${this.mock}/v1`, ["mock*=mock*", `${LISTED}=mock-large`], every],
-      ["chat", "openai", `${this.mock}/v1`, ["chat/*=*"], "{}"],
-      ["messages", "anthropic", this.mock, ["messages/*=*"], "{}"],
-      ["responses", "responses", `${this.mock}/v1`, ["responses/*=*"], "{}"],
+      ["chat", "openai", `${this.mock}/v1`, ["chat/*=z-ai/*"], '{"host":"openrouter"}'],
+      ["messages", "anthropic", this.mock, ["messages/*=claude-opus-4-5-*"], '{"host":"anthropic"}'],
+      ["responses", "responses", `${this.mock}/v1`, ["responses/*=gpt-5.5-*"], '{"host":"openai"}'],
     ]) {
       const row = ["--key", name, "--type", type, "--base", base, "--api-key", UPSTREAM_KEY, "--params", params];
       this.#run("provider", "add", ...row, ...pairs.flatMap((pair) => ["--map", pair]));
@@ -109,6 +112,11 @@ export class Stack {
   // How many requests of a kind (`chat`, `messages`, ...) have reached the provider.
   async requests(kind) {
     return (await this.#ask("/__count")).requests[kind];
+  }
+
+  // How many have reached the provider of a model's route, where `own` is the client's format.
+  requestsOf(model, own) {
+    return this.requests(model.includes("/") ? model.split("/")[0] : own);
   }
 
   // How many connections were closed on the provider before its answer had ended.

@@ -2,22 +2,19 @@ import anthropic
 import openai
 import pytest
 
-from stack import Stack
+from stack import FORMATS, Stack
 
 # How a client's model names begin: with nothing, the gateway relays to the provider of the client's own format; with a provider's
-# name, to that one, and the model is renamed on the way. Every test of an answer's content runs over all of its format's routes.
-ROUTES = {
-    "chat": ["", "chat/"],
-    "messages": ["", "messages/"],
-    "responses": ["", "responses/"],
-}
+# name, to that one, and the model is renamed on the way. Every test of an answer's content runs over all of them, so that each of the
+# three clients reaches each of the three providers, and its own once more byte for byte.
+ROUTES = {"same": "mock", **{provider: f"{provider}/mock" for provider in FORMATS}}
 
 
 def pytest_generate_tests(metafunc):
-    for format, routes in ROUTES.items():
+    for format in FORMATS:
         fixture = f"{format}_model"
         if fixture in metafunc.fixturenames:
-            metafunc.parametrize(fixture, [f"{route}mock" for route in routes])
+            metafunc.parametrize(fixture, ROUTES.values(), ids=[f"{format}-{provider}" for provider in ROUTES])
 
 
 @pytest.fixture(scope="session")

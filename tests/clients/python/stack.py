@@ -1,9 +1,11 @@
-"""A gateway with three providers, one of each format, all on one mock: started through the command line, as an operator would.
+"""Gateways for the tests: started through the command line, as an operator would.
+
+`Stack` has three providers, one of each format, all on one mock.
 
 | model | served by |
 |---|---|
 | `mock...` | the provider of the client's own format, byte for byte |
-| `chat/NAME`, `messages/NAME`, `responses/NAME` | the provider of that name; it knows the model as NAME, so the answer's name is put back |
+| `chat/NAME`, `messages/NAME`, `responses/NAME` | the provider of that name, whatever the client's format; the answer's name is put back |
 | `team/large` | as `mock...`, under the name `mock-large`; the one model that the lists show |
 
 What follows `mock-` in a name tells the mock what to do: `mock-429`, `mock-stall`, `mock-tokens-200-interval-20`.
@@ -26,45 +28,32 @@ USUAL = "The mock upstream answers with the same words each time, so a test can 
 UPSTREAM_KEY = "sk-the-key-of-the-provider"
 ADMIN_KEY = "the-admin-key-of-the-tests"
 LISTED = "team/large"
+FORMATS = ["chat", "messages", "responses"]
 
 START_SECONDS = 30
 STOP_SECONDS = 10
 
 
-class Stack:
+class Gateway:
+    """A directory, a store in it, and the processes that are started on it."""
+
     def __init__(self):
         self._dir = tempfile.TemporaryDirectory(prefix="llm-proxy-clients-")
         # No settings of whoever runs the tests.
         self._env = {"PATH": os.environ["PATH"], "DATA_DIR": str(Path(self._dir.name) / "data"), "ADMIN_KEY": ADMIN_KEY}
         self._processes = []
-        try:
-            self.mock = self._listening("mock", "--port", "0")
-            # A prefix chooses the format of the provider; without one nothing is translated.
-            every = '{"formats":["chat","messages","responses"]}'
-            for name, kind, base, maps, params in [
-                ("every", "openai", f"{self.mock}/v1", ["mock*=mock*", f"{LISTED}=mock-large"], every),
-                ("chat", "openai", f"{self.mock}/v1", ["chat/*=*"], "{}"),
-                ("messages", "anthropic", self.mock, ["messages/*=*"], "{}"),
-                ("responses", "responses", f"{self.mock}/v1", ["responses/*=*"], "{}"),
-            ]:
-                self._run(
-                    *["provider", "add", "--key", name, "--type", kind, "--base", base, "--api-key", UPSTREAM_KEY],
-                    *["--params", params, *[arg for pair in maps for arg in ("--map", pair)]],
-                )
-            self.key = self._create_key("tests")
-            self.narrow_key = self._create_key("narrow", "--allow", "mock-small")
-            # One for each format: tests do not take of each other's one request per second.
-            self.limited_keys = {
-                kind: self._create_key(f"limited-{kind}", "--rate-limit", "1")
-                for kind in ("chat", "messages", "responses")
-            }
-            self.url = self._listening("serve", "--host", "127.0.0.1", "--port", "0")
-        except BaseException:
-            self.stop()
-            raise
 
-    def _create_key(self, name, *args):
+    def add_provider(self, name, kind, base, maps, params="{}"):
+        self._run(
+            *["provider", "add", "--key", name, "--type", kind, "--base", base, "--api-key", UPSTREAM_KEY],
+            *["--params", params, *[arg for pair in maps for arg in ("--map", pair)]],
+        )
+
+    def create_key(self, name, *args):
         return self._run("key", "create", "--name", name, *args).strip()
+
+    def serve(self):
+        return self._listening("serve", "--host", "127.0.0.1", "--port", "0")
 
     def _run(self, *args):
         done = subprocess.run([BINARY, *args], env=self._env, cwd=self._dir.name, capture_output=True, text=True)
@@ -98,6 +87,29 @@ class Stack:
                 process.kill()
                 process.wait()
         self._dir.cleanup()
+
+
+class Stack(Gateway):
+    def __init__(self):
+        super().__init__()
+        try:
+            self.mock = self._listening("mock", "--port", "0")
+            # A prefix chooses the format of the provider; without one nothing is translated.
+            every = '{"formats":["chat","messages","responses"]}'
+            self.add_provider("every", "openai", f"{self.mock}/v1", ["mock*=mock*", f"{LISTED}=mock-large"], every)
+            # Models that think, at hosts that know how to ask for it: nothing is left out for want of knowledge.
+            at = '{"host":"%s"}'
+            self.add_provider("chat", "openai", f"{self.mock}/v1", ["chat/*=z-ai/*"], at % "openrouter")
+            self.add_provider("messages", "anthropic", self.mock, ["messages/*=claude-opus-4-5-*"], at % "anthropic")
+            self.add_provider("responses", "responses", f"{self.mock}/v1", ["responses/*=gpt-5.5-*"], at % "openai")
+            self.key = self.create_key("tests")
+            self.narrow_key = self.create_key("narrow", "--allow", "mock-small")
+            # One for each format: tests do not take of each other's one request per second.
+            self.limited_keys = {kind: self.create_key(f"limited-{kind}", "--rate-limit", "1") for kind in FORMATS}
+            self.url = self.serve()
+        except BaseException:
+            self.stop()
+            raise
 
     # What the mock saw.
 

@@ -41,6 +41,9 @@ def document(gateway):
     for name in ("CredentialCreate", "CredentialUpdate"):
         schemas[name]["properties"]["allowed_models"] = {"type": "array", "items": {"enum": ["mock", "gpt-*"]}}
         del schemas[name]["properties"]["burst"]
+    # A file that was made up is none, and one that is empty would take everything away.
+    schemas["Import"]["properties"]["file"] = {"type": "string", "enum": ["providers: []", "credentials: [{name: a, key: sk-of-a-file}]"]}
+    del schemas["Import"]["properties"]["prune"]
     return served
 
 

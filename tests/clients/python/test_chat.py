@@ -6,7 +6,7 @@ import json
 import openai
 import pytest
 
-from asked import HELLO, RECIPE, WEATHER, WEATHER_ARGUMENTS, Recipe
+from asked import HELLO, PIXEL, RECIPE, REFUSAL, THOUGHTS, WEATHER, WEATHER_ARGUMENTS, Recipe, provider_of
 from stack import UPSTREAM_KEY, USUAL
 
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Tells it", "parameters": WEATHER}}
@@ -23,8 +23,9 @@ def test_plain(openai_client, chat_model):
 
 
 def test_length(openai_client, chat_model):
-    answer = openai_client.chat.completions.create(model=chat_model, messages=HELLO, max_completion_tokens=3)
-    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("The mock upstream", "length")
+    # One token less than it would say; a Responses provider takes no limit below 16.
+    answer = openai_client.chat.completions.create(model=chat_model, messages=HELLO, max_completion_tokens=16)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (USUAL[:-1], "length")
 
 
 def test_stream(openai_client, chat_model):
@@ -72,6 +73,65 @@ def test_parallel_tools_streamed(openai_client, chat_model):
     assert [json.loads(call.function.arguments) for call in calls] == [WEATHER_ARGUMENTS] * 2
     assert len({call.id for call in calls}) == 2
     assert final.choices[0].finish_reason == "tool_calls"
+
+
+def test_reasoning(openai_client, chat_model):
+    asked = {"model": chat_model, "messages": HELLO, "reasoning_effort": "low"}
+    answer = openai_client.chat.completions.create(**asked)
+    message = answer.choices[0].message
+    assert (message.reasoning_content, message.content) == (THOUGHTS, USUAL)
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 9
+    with openai_client.chat.completions.create(**asked, stream=True) as stream:
+        deltas = [chunk.choices[0].delta for chunk in stream if chunk.choices]
+    assert "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas) == THOUGHTS
+    assert "".join(delta.content or "" for delta in deltas) == USUAL
+
+
+def test_refusal(openai_client, chat_model):
+    answer = openai_client.chat.completions.create(model=f"{chat_model}-refusal", messages=HELLO)
+    [choice] = answer.choices
+    if provider_of(chat_model, "chat") == "messages":
+        # Messages has a stop reason for it, whose explanation is the refusal.
+        assert choice.finish_reason == "content_filter"
+    else:
+        assert (choice.message.refusal, choice.finish_reason) == (REFUSAL, "stop")
+    assert not choice.message.content
+
+
+def test_cached_tokens(openai_client, chat_model):
+    usage = openai_client.chat.completions.create(model=f"{chat_model}-cached", messages=HELLO).usage
+    assert usage.prompt_tokens_details.cached_tokens == usage.prompt_tokens // 2 > 0
+
+
+def test_image(openai_client, chat_model, stack):
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    turn = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, image]}
+    answer = openai_client.chat.completions.create(model=f"{chat_model}-echo", messages=[turn])
+    assert answer.choices[0].message.content == "What is it?"
+    assert PIXEL in json.dumps(stack.last()["body"])
+
+
+def test_two_answers_at_once(openai_client, chat_model):
+    asked = {"model": chat_model, "messages": HELLO, "n": 2}
+    if provider_of(chat_model, "chat") == "chat":
+        assert openai_client.chat.completions.create(**asked).choices[0].message.content == USUAL
+        return
+    # No other format has more than one answer (`translation.md` 1.11.1).
+    with pytest.raises(openai.BadRequestError) as error:
+        openai_client.chat.completions.create(**asked)
+    assert (error.value.param, error.value.code) == ("n", "unsupported_parameter")
+
+
+def test_logprobs(openai_client, chat_model, stack):
+    asked = {"model": chat_model, "messages": HELLO, "logprobs": True, "top_logprobs": 2, "reasoning_effort": "none"}
+    raw = openai_client.chat.completions.with_raw_response.create(**asked)
+    assert raw.parse().choices[0].message.content == USUAL
+    body = stack.last()["body"]
+    # Messages has none: left out, and said so (`translation.md` 1.11).
+    if provider_of(chat_model, "chat") == "messages":
+        assert "top_logprobs" not in body and "logprobs;dropped" in raw.headers["x-llm-proxy-dropped"]
+    else:
+        assert body["top_logprobs"] == 2
 
 
 def test_parse(openai_client, chat_model):

@@ -20,10 +20,9 @@ from anthropic.types import Message
 from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
-from stack import BINARY
+from stack import BINARY, FORMATS
 
 CORPUS = os.environ.get("LLM_PROXY_CORPUS")
-FORMATS = ["chat", "messages", "responses"]
 
 # Answers in the corpus as it is today, by the provider's format: fewer mean that something was lost.
 KEPT = {"chat": 626, "messages": 376, "responses": 621}

@@ -9,28 +9,31 @@ import pytest
 from asked import HELLO
 
 # Some 40 seconds, of which a test hears the first few events.
-LONG = "mock-tokens-2000-interval-20"
+LONG = "-tokens-2000-interval-20"
 
 
-def chat(client):
-    return client.chat.completions.create(model=LONG, messages=HELLO, stream=True)
+def chat(client, model):
+    return client.chat.completions.create(model=model + LONG, messages=HELLO, stream=True)
 
 
-def responses(client):
-    return client.responses.create(model=LONG, input="Hello", stream=True)
+def responses(client, model):
+    return client.responses.create(model=model + LONG, input="Hello", stream=True)
 
 
-def messages(client):
-    return client.messages.create(model=LONG, max_tokens=2000, messages=HELLO, stream=True)
+def messages(client, model):
+    return client.messages.create(model=model + LONG, max_tokens=2000, messages=HELLO, stream=True)
 
 
-@pytest.mark.parametrize("ask", [chat, responses])
-def test_openai_closes_its_stream(ask, openai_client, stack):
-    check_close(ask(openai_client), stack)
+def test_chat_closes_its_stream(openai_client, chat_model, stack):
+    check_close(chat(openai_client, chat_model), stack)
 
 
-def test_anthropic_closes_its_stream(anthropic_client, stack):
-    check_close(messages(anthropic_client), stack)
+def test_responses_closes_its_stream(openai_client, responses_model, stack):
+    check_close(responses(openai_client, responses_model), stack)
+
+
+def test_messages_closes_its_stream(anthropic_client, messages_model, stack):
+    check_close(messages(anthropic_client, messages_model), stack)
 
 
 def check_close(stream, stack):
@@ -41,16 +44,19 @@ def check_close(stream, stack):
     stack.wait_for_close(before)
 
 
-@pytest.mark.parametrize("ask", [chat, responses])
-def test_openai_task_is_cancelled(ask, openai_settings, stack):
-    check_cancel(lambda: openai.AsyncOpenAI(**openai_settings), ask, stack)
+def test_chat_task_is_cancelled(openai_settings, chat_model, stack):
+    check_cancel(lambda: openai.AsyncOpenAI(**openai_settings), chat, chat_model, stack)
 
 
-def test_anthropic_task_is_cancelled(anthropic_settings, stack):
-    check_cancel(lambda: anthropic.AsyncAnthropic(**anthropic_settings), messages, stack)
+def test_responses_task_is_cancelled(openai_settings, responses_model, stack):
+    check_cancel(lambda: openai.AsyncOpenAI(**openai_settings), responses, responses_model, stack)
 
 
-def check_cancel(new_client, ask, stack):
+def test_messages_task_is_cancelled(anthropic_settings, messages_model, stack):
+    check_cancel(lambda: anthropic.AsyncAnthropic(**anthropic_settings), messages, messages_model, stack)
+
+
+def check_cancel(new_client, ask, model, stack):
     before = stack.closed_early()
 
     async def run():
@@ -58,7 +64,7 @@ def check_cancel(new_client, ask, stack):
             heard = asyncio.Event()
 
             async def read():
-                async for _ in await ask(client):
+                async for _ in await ask(client, model):
                     heard.set()
 
             task = asyncio.create_task(read())
@@ -72,7 +78,7 @@ def check_cancel(new_client, ask, stack):
     asyncio.run(run())
 
 
-def test_the_client_goes_on_after_a_stream_it_left(openai_client):
-    with chat(openai_client) as stream:
+def test_the_client_goes_on_after_a_stream_it_left(openai_client, chat_model):
+    with chat(openai_client, chat_model) as stream:
         next(stream)
-    assert openai_client.chat.completions.create(model="mock", messages=HELLO).choices[0].finish_reason == "stop"
+    assert openai_client.chat.completions.create(model=chat_model, messages=HELLO).choices[0].finish_reason == "stop"

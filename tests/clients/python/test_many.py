@@ -1,4 +1,4 @@
-"""Twenty requests at once on one client, each of which must get its own answer."""
+"""Twenty requests at once on one client, over all of its routes in turn, each of which must get its own answer."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -7,14 +7,19 @@ import anthropic
 import openai
 
 from asked import HELLO
+from conftest import ROUTES
 
 COUNT = 20
 
 
+def model(number):
+    return list(ROUTES.values())[number % len(ROUTES)]
+
+
 def test_openai_async(openai_settings):
     async def one(client, number):
-        model = f"mock-tokens-{17 * number + 2}-interval-1"
-        stream = await client.chat.completions.create(model=model, messages=HELLO, stream=True)
+        name = f"{model(number)}-tokens-{17 * number + 2}-interval-1"
+        stream = await client.chat.completions.create(model=name, messages=HELLO, stream=True)
         text = "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
         return text.count("mock")
 
@@ -28,7 +33,8 @@ def test_openai_async(openai_settings):
 def test_anthropic_async(anthropic_settings):
     async def one(client, number):
         messages = [{"role": "user", "content": f"number {number}"}]
-        answer = await client.messages.create(model="mock-echo-delay-50", max_tokens=100, messages=messages)
+        name = f"{model(number)}-echo-delay-50"
+        answer = await client.messages.create(model=name, max_tokens=100, messages=messages)
         return answer.content[0].text
 
     async def run():
@@ -40,7 +46,8 @@ def test_anthropic_async(anthropic_settings):
 
 def test_openai_threads(openai_client):
     def one(number):
-        return openai_client.responses.create(model="mock-echo-delay-50", input=f"number {number}").output_text
+        name = f"{model(number)}-echo-delay-50"
+        return openai_client.responses.create(model=name, input=f"number {number}").output_text
 
     with ThreadPoolExecutor(COUNT) as pool:
         assert list(pool.map(one, range(COUNT))) == [f"number {number}" for number in range(COUNT)]

@@ -6,7 +6,7 @@ import json
 import anthropic
 import pytest
 
-from asked import HELLO, RECIPE, WEATHER, WEATHER_ARGUMENTS, Recipe
+from asked import HELLO, PIXEL, RECIPE, REFUSAL, THOUGHTS, WEATHER, WEATHER_ARGUMENTS, Recipe, provider_of
 from stack import LISTED, UPSTREAM_KEY, USUAL
 
 TOOL = {"name": "weather", "description": "Tells it", "input_schema": WEATHER}
@@ -22,8 +22,9 @@ def test_plain(anthropic_client, messages_model):
 
 
 def test_length(anthropic_client, messages_model):
-    answer = anthropic_client.messages.create(model=messages_model, max_tokens=3, messages=HELLO)
-    assert (answer.content[0].text, answer.stop_reason) == ("The mock upstream", "max_tokens")
+    # One token less than it would say; a Responses provider takes no limit below 16.
+    answer = anthropic_client.messages.create(model=messages_model, max_tokens=16, messages=HELLO)
+    assert (answer.content[0].text, answer.stop_reason) == (USUAL[:-1], "max_tokens")
 
 
 def test_stream(anthropic_client, messages_model):
@@ -83,8 +84,60 @@ def test_thinking(anthropic_client, messages_model):
     ) as stream:
         final = stream.get_final_message()
     thinking, text = final.content
-    assert (thinking.type, text.text) == ("thinking", USUAL)
-    assert thinking.thinking and thinking.signature
+    assert (thinking.type, thinking.thinking, text.text) == ("thinking", THOUGHTS, USUAL)
+    # What a Chat provider thought is signed by nobody (`translation.md` 1.9).
+    assert bool(thinking.signature) == (provider_of(messages_model, "messages") != "chat")
+
+
+def test_thinking_goes_back(anthropic_client, messages_model, stack):
+    asked = {"max_tokens": 5000, "tools": [TOOL], "thinking": {"type": "enabled", "budget_tokens": 2000}}
+    first = anthropic_client.messages.create(model=messages_model, messages=HELLO, **asked)
+    assert [block.type for block in first.content] == ["thinking", "tool_use"]
+    result = {"type": "tool_result", "tool_use_id": first.content[1].id, "content": "blue"}
+    turns = [*HELLO, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+    second = anthropic_client.messages.create(model=messages_model, messages=turns, **asked)
+    assert second.content[-1].text == USUAL
+    body = stack.last()["body"]
+    match provider_of(messages_model, "messages"):
+        case "chat":
+            # As OpenRouter wants it.
+            sent = [entry["summary"] for m in body["messages"] for entry in m.get("reasoning_details", [])]
+        case "messages":
+            sent = [block["thinking"] for block in body["messages"][1]["content"] if block["type"] == "thinking"]
+        case "responses":
+            [item] = [item for item in body["input"] if item.get("type") == "reasoning"]
+            assert item["encrypted_content"] and "llmp1" not in item["encrypted_content"] and "id" not in item
+            sent = [item["summary"][0]["text"]]
+    assert sent == [THOUGHTS]
+
+
+def test_refusal(anthropic_client, messages_model):
+    answer = anthropic_client.messages.create(model=f"{messages_model}-refusal", max_tokens=100, messages=HELLO)
+    assert answer.stop_reason == "refusal"
+    # At the other providers the words of a refusal are an answer of their own kind, here its text.
+    if provider_of(messages_model, "messages") != "messages":
+        assert answer.content[0].text == REFUSAL
+
+
+def test_cached_tokens(anthropic_client, messages_model):
+    answer = anthropic_client.messages.create(model=f"{messages_model}-cached", max_tokens=100, messages=HELLO)
+    # Cached tokens are not part of the others, as they are at OpenAI.
+    assert 0 <= answer.usage.input_tokens - answer.usage.cache_read_input_tokens <= 1
+    assert answer.usage.cache_read_input_tokens > 0
+
+
+def test_image_from_a_tool(anthropic_client, messages_model, stack):
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    turns = [
+        *HELLO,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [image]}]},
+    ]
+    answer = anthropic_client.messages.create(
+        model=messages_model, max_tokens=100, messages=turns, tools=[TOOL], tool_choice={"type": "none"}
+    )
+    assert answer.content[0].text == USUAL
+    assert PIXEL in json.dumps(stack.last()["body"])
 
 
 def test_parse(anthropic_client, messages_model):
@@ -94,8 +147,8 @@ def test_parse(anthropic_client, messages_model):
     assert answer.parsed_output == RECIPE
 
 
-def test_count_tokens(anthropic_client):
-    assert anthropic_client.messages.count_tokens(model="mock", messages=HELLO).input_tokens > 0
+def test_count_tokens(anthropic_client, messages_model):
+    assert anthropic_client.messages.count_tokens(model=messages_model, messages=HELLO).input_tokens > 0
 
 
 def test_model_list(anthropic_client):

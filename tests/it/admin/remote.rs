@@ -63,3 +63,91 @@ fn what_can_not_be_done_is_told() {
     let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
     assert!(said.contains("can't be asked"), "{said}");
 }
+
+/// From one gateway to another, neither of which tells a secret.
+#[test]
+fn the_whole_configuration_goes_from_one_gateway_to_another() {
+    let upstream = Fake::answering(|_| answer::json(200, "{}"));
+    let headers = r#"{"custom_headers":{"x-team":"s3cret"}}"#;
+    let one = empty()
+        .provider(ProviderRow { model_mapping: r#"{"zeta":"z","a-*":"b-$1"}"#.into(), weight: 7, ..chat(&upstream) })
+        .provider(ProviderRow { provider_params: headers.into(), api_key: "env:HOME".into(), ..anthropic(&upstream) })
+        .provider(provider("gemini", "gemini", "https://gemini.example.com"))
+        .credential(CredentialRow { rate_limit: Some(9), metadata: r#"{"a":1}"#.into(), ..credential(KEY) })
+        .env("HOME", "/")
+        .start();
+    let text = good(&one, &["export"]);
+    assert!(!text.contains("pk-upstream") && !text.contains("s3cret"), "{text}");
+    assert!(text.contains("api_key: ${CHAT_1_API_KEY}") && text.contains("env:HOME"), "{text}");
+    let path = one.data_dir().join("all.yaml");
+    std::fs::write(&path, &text).unwrap();
+    let import = |gateway: &Gateway, args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
+        command.env_clear().env("ADMIN_KEY", ADMIN_KEY).env("CHAT_1_API_KEY", "pk-other").env("GEMINI_3_API_KEY", "g");
+        command.current_dir(gateway.data_dir()).args(["import", path.to_str().unwrap()]).args(args);
+        command.args(["--url", &format!("http://{}", gateway.addr)]).output().unwrap()
+    };
+
+    // Where the rows are, only the keys are others: what is hidden stays as it was.
+    let done = import(&one, &[]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(
+        String::from_utf8_lossy(&done.stdout),
+        "added 0, changed 2, removed 0; 2 were as in the file\n",
+        "{said}"
+    );
+    assert!(said.contains("warning: provider gemini: type `gemini` is not served by this version"), "{said}");
+    let rows = one.store().load().unwrap();
+    assert_eq!((&*rows.providers[0].api_key, rows.providers[1].provider_params.as_str()), ("pk-other", headers));
+    let log = Admin::of(&one).get("/audit");
+    let entry = &log["entries"][0];
+    assert_eq!((&entry["action"], &entry["new"]["provider_key"]), (&json!("provider.update"), &json!("gemini")));
+    assert!(!log.to_string().contains("pk-other") && !log.to_string().contains("s3cret"), "{log}");
+
+    // Elsewhere a header that is not known has to be written first; and what is not in the file goes if it is asked for.
+    let two = empty().provider(provider("stray", "openai", "http://127.0.0.1:9")).env("HOME", "/").start();
+    let done = import(&two, &["--prune"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(
+        done.status.code() == Some(1) && said.contains("provider anthropic: a header in provider_params"),
+        "{said}"
+    );
+    assert_eq!(two.store().load().unwrap().providers[0].provider_key, "stray");
+    std::fs::write(&path, text.replace("***", "s3cret")).unwrap();
+    let done = import(&two, &["--prune"]);
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(
+        String::from_utf8_lossy(&done.stdout),
+        "added 4, changed 0, removed 1; 0 were as in the file\n",
+        "{said}"
+    );
+    let rows = two.store().load().unwrap();
+    assert_eq!(
+        rows.providers.iter().map(|row| row.provider_key.as_str()).collect::<Vec<_>>(),
+        ["chat", "anthropic", "gemini"]
+    );
+    assert_eq!((rows.credentials[0].rate_limit, rows.providers[0].weight), (Some(9), 7));
+    let mut client = two.client();
+    client.ask(&post("/v1/chat/completions").body(r#"{"model":"a-1","messages":[]}"#));
+    assert_eq!(client.response().status, 200, "in force before the command ends");
+    assert_eq!(upstream.requests()[0].json()["model"], "b-1");
+}
+
+#[test]
+fn the_configuration_is_looked_at_from_elsewhere() {
+    let gateway = empty().provider(provider("g", "gemini", "https://gemini.example.com")).start();
+    let output = run(&gateway, &["check-config"], ADMIN_KEY);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("error: provider g: type `gemini` is not served by this version"), "{said}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 providers and 0 credentials, 1 problems\n");
+    good(&gateway, &["provider", "remove", "g"]);
+    assert_eq!(good(&gateway, &["check-config"]), "0 providers and 0 credentials, 0 problems\n");
+    // What has to be where the store is says so, and does nothing to the store of who asks.
+    let output = run(&gateway, &["migrate", "up"], ADMIN_KEY);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("migrate works on the store itself"), "{said}");
+}
+
+use llm_proxy::config::rows::{CredentialRow, ProviderRow};

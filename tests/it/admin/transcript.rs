@@ -16,6 +16,13 @@ fn chat_with(client: &mut Client, key: &str, model: &str) -> u16 {
     client.response().status
 }
 
+/// All members of `expected`, and maybe others.
+fn has(seen: &Value, expected: Value) {
+    for (name, value) in expected.as_object().unwrap() {
+        assert_eq!(&seen[name], value, "{name}: {seen}");
+    }
+}
+
 #[test]
 fn quick_start() {
     let fake = upstream();
@@ -29,10 +36,16 @@ fn quick_start() {
         "model_mapping": {}, "is_enabled": true,
     });
     let made = admin.expect(201, "POST", "/providers", body);
-    assert_eq!((&made["version"], &made["provider"]["id"]), (&json!(1), &json!(1)));
+    let provider = json!({
+        "id": 1, "provider_key": "openai-main", "provider_type": "openai", "api_base": fake.url("/v1"), "model_mapping": {},
+        "weight": 1, "provider_params": {}, "is_enabled": true,
+    });
+    assert_eq!(made["version"], 1);
+    has(&made["provider"], provider.clone());
     let list = admin.get("/providers");
     assert_eq!((&list["version"], &list["providers"][0]["provider_key"]), (&json!(1), &json!("openai-main")));
-    assert_eq!(admin.get("/providers/1")["provider_key"], "openai-main");
+    has(&list["providers"][0], provider.clone());
+    has(&admin.get("/providers/1"), provider);
     let changed = admin.expect(200, "PUT", "/providers/1", json!({ "is_enabled": false }));
     assert_eq!(changed, json!({ "version": 2, "status": "updated" }));
     admin.expect(200, "PUT", "/providers/1", json!({ "is_enabled": true }));
@@ -40,10 +53,12 @@ fn quick_start() {
     // Credentials: with a limit, blocked, unlimited.
     let create = |name: &str, limit: Value| json!({ "key": format!("sk-{name}-key"), "name": name, "allowed_models": ["gpt-4", "gpt-3.5-turbo"], "is_enabled": true, "rate_limit": limit });
     let made = admin.expect(201, "POST", "/credentials", create("limited", json!(100)));
-    assert_eq!(
-        (&made["credential"]["rate_limit"], &made["credential"]["key_preview"]),
-        (&json!(100), &json!("sk-***key"))
-    );
+    let credential = json!({
+        "id": 1, "name": "limited", "key_preview": "sk-***key", "allowed_models": ["gpt-4", "gpt-3.5-turbo"], "rate_limit": 100,
+        "is_enabled": true,
+    });
+    assert_eq!(made["version"], 4);
+    has(&made["credential"], credential);
     admin.expect(201, "POST", "/credentials", create("blocked", json!(0)));
     admin.expect(201, "POST", "/credentials", create("unlimited", Value::Null));
     assert_eq!(chat_with(&mut client, "sk-limited-key", "gpt-4"), 200);
@@ -52,8 +67,25 @@ fn quick_start() {
     assert_eq!(chat_with(&mut client, "sk-unlimited-key", "gpt-5"), 403);
     let list = admin.get("/credentials");
     assert_eq!(list["credentials"].as_array().unwrap().len(), 3);
-    admin.expect(200, "PUT", "/credentials/1", json!({ "rate_limit": 50 }));
+    assert_eq!(list["version"], 6);
+    let changed = admin.expect(200, "PUT", "/credentials/1", json!({ "rate_limit": 50 }));
+    assert_eq!(changed, json!({ "version": 7, "status": "updated" }));
     assert_eq!(admin.get("/credentials/1")["rate_limit"], 50);
+    // Another key than the admin's opens nothing.
+    for key in ["sk-unlimited-key", "wrong"] {
+        let response = admin.ask(&with_authorization("GET", "/providers", &format!("Bearer {key}")));
+        assert_eq!(error(&response), (401, "Invalid admin key".to_owned()));
+    }
+
+    // The rest of what a client is shown first.
+    for (path, holds) in [("/v1/models", "\"data\""), ("/metrics", "llm_proxy_"), ("/health", "ok"), ("/docs", "<html")]
+    {
+        client.ask(&get(path).key("sk-limited-key"));
+        let response = client.response();
+        assert!(response.status == 200 && response.text().contains(holds), "{path}: {}", response.text());
+    }
+    client.ask(&post("/v1/completions").key("sk-limited-key").body(r#"{"model":"gpt-4","prompt":"Hello"}"#));
+    assert_eq!(client.response().status, 200);
 
     // Versions and reloading.
     let version = admin.get("/config/version");

@@ -10,6 +10,7 @@ mod dice;
 mod replay;
 mod row;
 mod rules;
+mod tokens;
 mod upstream;
 
 use std::path::PathBuf;

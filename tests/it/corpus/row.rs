@@ -55,6 +55,7 @@ pub const LEFT_OUT: &[(&str, &str)] = &[
 pub struct Row {
     pub id: String,
     pub protocol: String,
+    pub upstream: String,
     pub url_path: String,
     pub stream: bool,
     pub request_headers: BTreeMap<String, String>,
@@ -108,6 +109,11 @@ impl Row {
             Some(request) => request.get().to_owned(),
             None => protocol.minimal.replace("STREAM", if self.stream { "true" } else { "false" }),
         }
+    }
+
+    /// Whether the request is the one that was recorded.
+    pub fn was_recorded(&self) -> bool {
+        self.request.is_some()
     }
 
     /// The body of the answer: the text of a stream, or JSON.

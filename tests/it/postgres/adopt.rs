@@ -3,6 +3,7 @@
 use llm_proxy::background::store::Fault;
 
 use crate::support::postgres::Db;
+use crate::support::*;
 
 /// What each version of that service added; a version that is not here added nothing that stayed.
 fn schema(version: u32) -> String {
@@ -156,6 +157,64 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
         }
         let again = db.store().load().unwrap();
         assert_eq!((again.providers.len(), again.credentials.len()), (3, 2));
+    }
+}
+
+/// What this version can't serve is never sent in a format that it is not in, and waits for one that can.
+#[test]
+fn rows_that_are_not_served_are_kept_listed_and_told() {
+    let provider = Fake::answering(|_| answer::json(200, "{}"));
+    for version in [2, 9] {
+        let db = Db::new();
+        db.sql(&schema(version));
+        let types = ["gemini", "gcp-gemini", "Vertex", "gcp_vertex"];
+        for kind in types {
+            db.sql(&format!(
+                "INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping) VALUES \
+                 ('p-{kind}', '{kind}', 'https://x.example.com', 'k', '{{\"m\": \"{kind}\", \"only-{kind}\": \"m\"}}')"
+            ));
+        }
+        let scripted = "INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping, lua_script) VALUES \
+                        ('p-script', 'openai', 'https://x.example.com', 'k', '{\"m\": \"script\"}', 'function on_request(ctx) end')";
+        if version == 9 {
+            db.sql(scripted);
+        }
+        db.sql(&format!("UPDATE providers SET api_base = '{}'", provider.url("/v1")));
+        db.sql(r#"UPDATE providers SET model_mapping = '{"m": "main"}' WHERE provider_key = 'main'"#);
+        let hash = credential(KEY).credential_key;
+        db.sql(&format!("INSERT INTO credentials (credential_key, name) VALUES ('{hash}', 'known')"));
+        let before =
+            db.sql("SELECT id, provider_key, provider_type, api_key, model_mapping FROM providers ORDER BY id");
+
+        let gateway = Setup::new().no_credentials().env("DB_URL", db.url()).env("ADMIN_KEY", "admin-key").start();
+        let mut client = gateway.client();
+        let mut admin = |path: &str| {
+            client.ask(&get(path).key("admin-key"));
+            let answer = client.response();
+            assert_eq!(answer.status, 200, "{path}");
+            answer.json()
+        };
+        let listed = admin("/admin/v1/providers");
+        assert_eq!(listed["providers"].as_array().unwrap().len(), before.len());
+        let problems = admin("/admin/v1/config/problems").to_string();
+        for kind in types.iter().copied().chain(["gcp-vertex"]) {
+            assert!(problems.contains(&format!("type `{kind}` is not served by this version")), "{kind}: {problems}");
+        }
+        assert_eq!(problems.contains("lua_script is not served by this version"), version == 9, "{problems}");
+
+        let asked = provider.requests().len();
+        for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
+            for _ in 0..6 {
+                let body = r#"{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}],"input":"hi"}"#;
+                client.call(path, body);
+            }
+        }
+        assert_eq!(client.call("/v1/chat/completions", r#"{"model":"only-gemini","messages":[]}"#).status, 404);
+        let requests = provider.requests();
+        assert!(requests.len() > asked, "the others are served");
+        assert!(requests.iter().skip(asked).all(|request| request.json()["model"] == "main"));
+        let after = db.sql("SELECT id, provider_key, provider_type, api_key, model_mapping FROM providers ORDER BY id");
+        assert_eq!(after, before);
     }
 }
 

@@ -140,8 +140,12 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     db.store().create_credential(&credential(KEY)).unwrap();
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().join("data");
-    let at =
-        |dir: &Path| gateway(&db).env("DATA_DIR", dir.display()).env("SECRET_KEY", "0123456789abcdef0123456789abcdef");
+    let at = |dir: &Path| {
+        gateway(&db)
+            .env("DATA_DIR", dir.display())
+            .env("SECRET_KEY", "0123456789abcdef0123456789abcdef")
+            .env("ADMIN_KEY", ADMIN)
+    };
     let first = at(&dir).start();
     db.store().create_credential(&credential("second")).unwrap();
     eventually("the change is in force", || status(&first, "second") == 200);
@@ -163,6 +167,7 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     assert_eq!(health(&gateway), "unavailable, serving the copy on disk");
     assert_eq!(gateway.metric("llm_proxy_config_from_snapshot"), Some(1.0));
     assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
+    assert_eq!(create(&gateway, "refused").0, 503);
     let log = gateway.log().join("\n");
     assert!(
         log.contains("starting with the copy of version 3 on disk, since the store PostgreSQL localhost:"),
@@ -297,10 +302,10 @@ fn commands_work_on_the_database() {
     assert_eq!(ok(&["migrate", "version"]).0, "0\n");
     assert!(ok(&["migrate", "status"]).0.contains("2        own      pending"));
     let refused = gateway(&db).env("MIGRATE_ON_START", "false").try_start().err().unwrap();
-    assert!(refused.said.contains("lacks the migrations 1 (initial), 2 (own)"), "{refused:?}");
+    assert!(refused.said.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables)"), "{refused:?}");
     assert_eq!(ok(&["migrate", "up", "--to", "1"]).0, "applied: 1; the schema is at version 1\n");
-    assert_eq!(ok(&["migrate", "up"]).0, "applied: 2; the schema is at version 2\n");
-    assert_eq!(ok(&["migrate", "up"]).0, "nothing to do, the schema is at version 2\n");
+    assert_eq!(ok(&["migrate", "up"]).0, "applied: 2, 3; the schema is at version 3\n");
+    assert_eq!(ok(&["migrate", "up"]).0, "nothing to do, the schema is at version 3\n");
 
     ok(&["provider", "add", "--key", "chat", "--base", &provider.url("/v1"), "--api-key", "pk-upstream"]);
     let key = ok(&["key", "create", "--name", "team"]).0;
@@ -312,7 +317,7 @@ fn commands_work_on_the_database() {
     drop(gateway);
 
     fails(&["migrate", "down"], "loses the data in it; make a backup, then say it again with --yes");
-    assert_eq!(ok(&["migrate", "down", "--yes"]).0, "taken back: 2; the schema is at version 1\n");
-    assert_eq!(ok(&["migrate", "down", "--to", "0", "--yes"]).0, "taken back: 1; the schema is at version 0\n");
+    assert_eq!(ok(&["migrate", "down", "--yes"]).0, "taken back: 3; the schema is at version 2\n");
+    assert_eq!(ok(&["migrate", "down", "--to", "0", "--yes"]).0, "taken back: 2, 1; the schema is at version 0\n");
     assert_eq!(db.sql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), ["0"]);
 }

@@ -8,7 +8,7 @@ use llm_proxy::background::store::{Audit, Change, Changes, Delta, Fault, Once, W
 use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
 
 use crate::support::HANG;
-use crate::support::postgres::{Db, open};
+use crate::support::postgres::{Db, Server, open};
 
 fn provider(key: &str) -> ProviderRow {
     ProviderRow {
@@ -317,6 +317,21 @@ fn tls_in_its_four_modes() {
 }
 
 #[test]
+fn a_server_without_tls() {
+    let server = Server::without_tls();
+    let db = Db::on(&server);
+    let load = |parameters: &str| open(&format!("{}?{parameters}", db.url()), true).load();
+    for parameters in ["sslmode=disable", "", "sslmode=prefer"] {
+        load(parameters).unwrap();
+    }
+    for parameters in ["sslmode=require", "sslmode=verify-full"] {
+        let error = load(parameters).unwrap_err();
+        assert_eq!(error.fault, Fault::Unavailable);
+        assert!(error.message.contains("server does not support TLS"), "{error}");
+    }
+}
+
+#[test]
 fn trouble_is_told_in_words() {
     let db = Db::new();
     let other = |from: &str, to: &str| {
@@ -344,7 +359,10 @@ fn trouble_is_told_in_words() {
     }
     let error = open(db.url(), false).load().unwrap_err();
     assert_eq!(error.fault, Fault::Version);
-    assert!(error.message.contains("lacks the migrations 1 (initial), 2 (own); run `llm-proxy migrate up`"), "{error}");
+    assert!(
+        error.message.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables); run `llm-proxy migrate up`"),
+        "{error}"
+    );
     db.store().load().unwrap();
     open(db.url(), false).load().unwrap();
     db.sql("INSERT INTO llm_proxy_migrations VALUES (99, 'later', 'x')");

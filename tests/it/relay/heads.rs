@@ -160,7 +160,7 @@ fn answer_fields_that_a_client_sees() {
     let (_, response) = crossed(&provider, &gateway, &ask(&sample::CHAT), &answer::with(200, &fields, "{}"));
     let mut seen: Vec<_> = response.headers.0.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     seen.sort();
-    let own = ["content-length", "date", "x-request-id", "x-llm-proxy-upstream-request-id"];
+    let own = ["content-length", "date", "server-timing", "x-request-id", "x-llm-proxy-upstream-request-id"];
     let mut expected: Vec<_> = kept.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
     expected.extend(own.map(str::to_owned));
     expected.sort();

@@ -110,3 +110,19 @@ fn a_limit_goes_on_through_changes_of_something_else() {
     let allowed = 1 + started.elapsed().as_secs() as u32 + 1;
     assert!(passed <= allowed, "{passed} passed where {allowed} might");
 }
+
+#[test]
+fn turns_go_on_through_changes_of_something_else() {
+    let (one, two) = (named("one"), named("two"));
+    let row = |name: &str, fake: &Fake| ProviderRow { provider_key: name.into(), ..chat(fake) };
+    let gateway =
+        Setup::new().provider(row("one", &one)).provider(row("two", &two)).env("ADMIN_KEY", "admin-key").start();
+    let (mut client, mut admin) = (gateway.client(), gateway.client());
+    // A change between any two requests: were each the first of its configuration, one provider would get them all.
+    for n in 0..6 {
+        admin.ask(&post("/admin/v1/credentials").key("admin-key").body(format!(r#"{{"name":"key-{n}"}}"#)));
+        assert_eq!(admin.response().status, 201);
+        answered_by(&mut client, "m");
+    }
+    assert_eq!((one.requests().len(), two.requests().len()), (3, 3));
+}

@@ -26,6 +26,7 @@ pub struct Server {
     pub port: u16,
     /// Also holds `server.pem`, its certificate for `localhost`, which signs itself.
     pub dir: PathBuf,
+    tls: bool,
     process: Mutex<Option<Child>>,
     /// Ends with this process, and then cleans up.
     watchdog: Child,
@@ -39,6 +40,14 @@ fn shared() -> &'static Server {
 
 impl Server {
     pub fn start() -> Server {
+        Server::make(true)
+    }
+
+    pub fn without_tls() -> Server {
+        Server::make(false)
+    }
+
+    fn make(tls: bool) -> Server {
         let dir = tempfile::Builder::new().prefix("llm-proxy-postgres-").tempdir().unwrap().keep();
         std::fs::write(dir.join("password"), PASSWORD).unwrap();
         let made = Cert::new();
@@ -60,7 +69,7 @@ impl Server {
         // Reads until this process has gone: nobody ever writes.
         let script = "cat >/dev/null; pid=$(head -n 1 \"$1/data/postmaster.pid\" 2>/dev/null) && kill -QUIT \"$pid\"; rm -rf \"$1\"";
         let watchdog = Command::new("sh").args(["-c", script, "sh"]).arg(&dir).stdin(Stdio::piped()).spawn().unwrap();
-        let server = Server { port, dir, process: Mutex::default(), watchdog };
+        let server = Server { port, dir, tls, process: Mutex::default(), watchdog };
         server.resume();
         server
     }
@@ -74,7 +83,7 @@ impl Server {
             format!("unix_socket_directories={}", self.dir.display()),
             "fsync=off".into(),
             "max_connections=200".into(),
-            "ssl=on".into(),
+            format!("ssl={}", if self.tls { "on" } else { "off" }),
             format!("ssl_cert_file={}", self.dir.join("server.pem").display()),
             format!("ssl_key_file={}", self.dir.join("server.key").display()),
         ];

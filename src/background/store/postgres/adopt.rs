@@ -79,7 +79,7 @@ const LOGS: &[Shape] = &[
     ),
 ];
 
-/// Columns that the second step adds: somebody else's of that name are in the way.
+/// Columns that our own steps add: somebody else's of that name are in the way.
 const OWN: &[(&str, &[&str])] = &[
     ("providers", &["row_version", "model_mapping_written"]),
     (
@@ -95,8 +95,10 @@ const OWN: &[(&str, &[&str])] = &[
             "row_version",
         ],
     ),
+    ("request_logs", &["cost"]),
+    ("error_logs", &["model_requested"]),
 ];
-const OWN_TABLES: &[&str] = &["config_removed", "audit_log", "idempotency_keys"];
+const OWN_TABLES: &[&str] = &["config_removed", "audit_log", "idempotency_keys", "prices"];
 
 const INTEGER: &[&str] = &["int4", "int8"];
 const TEXT: &[&str] = &["varchar", "text"];

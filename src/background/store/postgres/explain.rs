@@ -63,7 +63,7 @@ fn of_server(error: &DbError) -> String {
             "; the user of DB_URL must be able to read and write the tables, and to create them where migrations are due"
         }
         "3F000" => "; the schema of search_path must exist",
-        "53300" => "; it takes no more connections: llm-proxy needs two for each process",
+        "53300" => "; it takes no more connections: llm-proxy needs up to four for each process",
         "53100" => "; free some space on its disk",
         "25006" => "; DB_URL must name the primary, not a replica that can only be read",
         "57P01" | "57P02" | "57P03" => "; it is starting or stopping, and is asked again",

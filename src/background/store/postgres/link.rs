@@ -1,6 +1,7 @@
 //! Connections: made when they are wanted, made again when they are lost, each call with an end to its patience.
 //!
-//! There are two, so that a write which waits for somebody's lock holds up no reader: one reads and listens, one writes.
+//! There are several, so that a write which waits for somebody's lock holds up no reader: one reads and listens, one writes, and two are for
+//! the logs.
 
 use std::future::{Future, poll_fn};
 use std::sync::Arc;

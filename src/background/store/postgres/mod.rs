@@ -9,6 +9,7 @@ mod link;
 mod migrate;
 mod rows;
 pub mod steps;
+mod tables;
 mod tls;
 mod write;
 
@@ -22,6 +23,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Transaction};
 
 use super::migrations::POSTGRES;
+use super::tables::Tables;
 use super::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written};
 use crate::config::boot::db_url::DbUrl;
 use crate::config::rows::Rows;
@@ -43,6 +45,9 @@ pub struct Postgres {
     reader: Link,
     /// Writes. Made when there is something to write.
     writer: Link,
+    /// Writes logs, and looks into them. Made when they are wanted.
+    logger: Link,
+    looker: Link,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +68,8 @@ impl Postgres {
             known: Mutex::default(),
             reader: Link::default(),
             writer: Link::default(),
+            logger: Link::default(),
+            looker: Link::default(),
         })
     }
 
@@ -80,8 +87,9 @@ impl Postgres {
         self.held(guard)
     }
 
-    async fn writer(&self) -> Result<Held<'_>, Error> {
-        let mut guard = self.writer.lock().await;
+    /// Any but the reader.
+    async fn other<'a>(&'a self, link: &'a Link) -> Result<Held<'a>, Error> {
+        let mut guard = link.lock().await;
         if guard.as_ref().is_none_or(Live::is_dead) {
             *guard = None;
             // Whether the tables are right, the reader has asked before there is anything to write.
@@ -276,7 +284,7 @@ impl Store for Postgres {
 
     fn write(&self, write: Write) -> Answer<'_, Written> {
         Box::pin(async move {
-            let mut writer = self.writer().await?;
+            let mut writer = self.other(&self.writer).await?;
             let answer = patiently(&self.access, write::write(&mut writer.client, &write)).await;
             writer.settle(answer)
         })
@@ -288,5 +296,9 @@ impl Store for Postgres {
             let answer = patiently(&self.access, write::audit_log(&reader.client, before, limit)).await;
             reader.settle(answer)
         })
+    }
+
+    fn tables(&self) -> Option<&dyn Tables> {
+        Some(self)
     }
 }

@@ -38,6 +38,18 @@ pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, Pa
     }
 }
 
+/// Another connection to a store that is open, for what may be lost when the power fails: it does not wait for the disk.
+pub(super) fn side(path: &Path) -> Result<Connection, Error> {
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        Ok(connection)
+    };
+    open().map_err(|error| Trouble::from(error).explain(path))
+}
+
 /// Makes directory and file, with nobody else's eyes on them from the first moment. What exists keeps its mode.
 fn prepare(dir: &Path) -> Result<PathBuf, Error> {
     let refuse = |what: &str, error: io::Error| {

@@ -1,20 +1,23 @@
 //! The embedded store: one SQLite file in `DATA_DIR`, readable by its owner only, since providers' keys are in it.
 //!
 //! Write-ahead logging lets the server read while the command line writes. A thread of its own owns the connection and does one thing after
-//! the other, since a write may wait for another process; it ends when the last handle is dropped.
+//! the other, since a write may wait for another process; it ends when the last handle is dropped. Logs and prices have another one.
 
 mod file;
 mod rows;
 pub mod steps;
+mod tables;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use super::tables::Tables;
 use super::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written};
 use crate::config::rows::Rows;
 
@@ -27,6 +30,15 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
 #[derive(Debug, Clone)]
 pub struct Sqlite {
+    path: PathBuf,
+    main: Thread,
+    /// For logs and prices.
+    side: Arc<OnceLock<Result<Thread, Error>>>,
+}
+
+/// A connection and the thread that owns it.
+#[derive(Debug, Clone)]
+struct Thread {
     jobs: Sender<Job>,
     path: PathBuf,
 }
@@ -35,22 +47,38 @@ impl Sqlite {
     /// Opens the store in `dir` and brings it up to date. Makes the directory and the file where they are missing. Several processes
     /// may do so at once.
     pub fn open(dir: &Path) -> Result<Sqlite, Error> {
-        let (mut connection, path) = file::open(dir)?;
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let serve = move || queue.into_iter().for_each(|job| job(&mut connection));
-        match thread::Builder::new().name("store".to_owned()).spawn(serve) {
-            Ok(_) => Ok(Sqlite { jobs, path }),
-            Err(error) => {
-                Err(Error::new(Fault::Unavailable, format!("the thread of the store can't be started: {error}")))
-            }
-        }
+        let (connection, path) = file::open(dir)?;
+        let main = Thread::start(&path, "store", Ok(connection))?;
+        Ok(Sqlite { path, main, side: Arc::default() })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Does `work` on the store's thread.
+    fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
+    where
+        T: Send + 'static,
+        rows::Refused: From<E>,
+    {
+        self.main.run(work)
+    }
+}
+
+impl Thread {
+    fn start(path: &Path, name: &str, connection: Result<Connection, Error>) -> Result<Thread, Error> {
+        let mut connection = connection?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let serve = move || queue.into_iter().for_each(|job| job(&mut connection));
+        match thread::Builder::new().name(name.to_owned()).spawn(serve) {
+            Ok(_) => Ok(Thread { jobs, path: path.to_owned() }),
+            Err(error) => {
+                Err(Error::new(Fault::Unavailable, format!("the thread of the store can't be started: {error}")))
+            }
+        }
+    }
+
+    /// Does `work` on this thread.
     fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
     where
         T: Send + 'static,
@@ -106,6 +134,10 @@ impl Store for Sqlite {
 
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
         self.run(move |connection| rows::audit_log(connection, before.unwrap_or(i64::MAX), limit))
+    }
+
+    fn tables(&self) -> Option<&dyn Tables> {
+        Some(self)
     }
 }
 

@@ -1,0 +1,35 @@
+//! `llm-proxy health`: whether a gateway should be sent requests, for the health check of a container.
+
+use super::{Failure, print};
+use crate::background::remote;
+use crate::config::boot::{Boot, Environment};
+use crate::tls;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The gateway's address [default: that of a gateway with these settings on this host]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// Fails, with the reason, unless `/health/ready` says yes.
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let (environment, _) = Environment::of_process();
+    let (boot, _) = Boot::from(&[], &environment)?;
+    let url = args.url.clone().unwrap_or_else(|| here(&boot));
+    // Here, what is asked is this host itself: its certificate bears another name.
+    let insecure = args.url.is_none() || !boot.verify_ssl;
+    let trust = tls::Trust { insecure, extra_roots: boot.ssl_cert_file.as_deref() };
+    let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
+    print::line(&remote::ready(&url, &tls).map_err(Failure::failed)?)
+}
+
+fn here(boot: &Boot) -> String {
+    let scheme = if boot.tls_cert.is_some() { "https" } else { "http" };
+    let host = match boot.host {
+        host if !host.is_unspecified() => host,
+        host if host.is_ipv4() => std::net::Ipv4Addr::LOCALHOST.into(),
+        _ => std::net::Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("{scheme}://{}", std::net::SocketAddr::new(host, boot.port))
+}

@@ -1,0 +1,117 @@
+//! Settings of what is seen of requests: metrics, logs, traces. All of it is optional, and off means that nothing is gathered for it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::otlp::Otlp;
+use crate::config::secret::Secret;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observe {
+    /// Stages of a request are timed.
+    pub stage_clock: bool,
+    /// Credentials with a metric label of their own; the rest are `other`.
+    pub metrics_max_credentials: usize,
+    /// Heads and bodies that wait for the background thread, over all workers.
+    pub record_buffer_bytes: usize,
+    /// Answers whose provider told no usage are counted with a vocabulary, not guessed.
+    pub exact_tokens: bool,
+    pub jsonl: Jsonl,
+    pub langfuse: Langfuse,
+    pub request_log: RequestLog,
+    pub otlp: Otlp,
+    /// How often providers are asked for a word; `None` is never.
+    pub health_check: Option<Duration>,
+}
+
+/// A file with a line for each step of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Jsonl {
+    pub enabled: bool,
+    pub path: PathBuf,
+    /// Records that wait to be written.
+    pub buffer: usize,
+    /// A file of this size is set aside.
+    pub max_bytes: u64,
+    /// Files that are kept besides the one that is written.
+    pub keep: usize,
+    pub gzip: bool,
+    /// Bytes of each body.
+    pub body_bytes: usize,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Langfuse {
+    pub enabled: bool,
+    pub public_key: Option<String>,
+    pub secret_key: Option<Secret>,
+    pub host: String,
+    /// Share of requests that are told, from 0 to 1.
+    pub sample_rate: f64,
+    pub flush: Duration,
+    /// What was sent and answered is logged.
+    pub debug: bool,
+}
+
+/// The tables `request_logs` and `error_logs`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestLog {
+    pub enabled: bool,
+    pub bodies: bool,
+    /// `None` keeps rows for ever.
+    pub retention: Option<Duration>,
+    /// Rows per second; what is above is counted and gone, save what failed.
+    pub per_second: usize,
+}
+
+impl Default for Observe {
+    fn default() -> Observe {
+        Observe {
+            stage_clock: true,
+            metrics_max_credentials: 1000,
+            record_buffer_bytes: 64 << 20,
+            exact_tokens: false,
+            jsonl: Jsonl {
+                enabled: false,
+                path: PathBuf::from("./logs/requests.jsonl"),
+                buffer: 1000,
+                max_bytes: 100 << 20,
+                keep: 5,
+                gzip: false,
+                body_bytes: 256 << 10,
+            },
+            langfuse: Langfuse {
+                enabled: false,
+                public_key: None,
+                secret_key: None,
+                host: "https://cloud.langfuse.com".to_owned(),
+                sample_rate: 1.0,
+                flush: Duration::from_secs(5),
+                debug: false,
+            },
+            request_log: RequestLog {
+                enabled: true,
+                bodies: false,
+                retention: Some(Duration::from_secs(30 * 86_400)),
+                per_second: 500,
+            },
+            otlp: Otlp::default(),
+            health_check: None,
+        }
+    }
+}
+
+impl Observe {
+    /// Settings that do not go together: which, and what to do.
+    pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
+        let mut found = Vec::new();
+        let langfuse = &self.langfuse;
+        if langfuse.enabled && (langfuse.public_key.is_none() || langfuse.secret_key.is_none()) {
+            found.push((
+                "LANGFUSE_ENABLED",
+                "needs LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY; set them, or switch it off",
+            ));
+        }
+        found
+    }
+}

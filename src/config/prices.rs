@@ -1,0 +1,170 @@
+//! What a model costs: read from the metadata of a mapping, or from the common JSON form of published price lists.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::pattern::Pattern;
+
+/// Dollars per million tokens. `None` is unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Price {
+    pub input: Option<f64>,
+    pub output: Option<f64>,
+    pub cache_read: Option<f64>,
+    /// Written to a cache for five minutes, or for a time that was not told.
+    pub cache_write_5m: Option<f64>,
+    /// Written to a cache for an hour.
+    pub cache_write_1h: Option<f64>,
+    pub reasoning: Option<f64>,
+}
+
+/// A field of the metadata, how many dollars per million tokens one of it is, and what it sets. Of two for the same the later row counts.
+type Field = (&'static str, f64, fn(&mut Price) -> &mut Option<f64>);
+
+const FIELDS: &[Field] = &[
+    ("input_cost_per_1k_tokens", 1e3, |price| &mut price.input),
+    ("output_cost_per_1k_tokens", 1e3, |price| &mut price.output),
+    ("input_cost_per_token", 1e6, |price| &mut price.input),
+    ("output_cost_per_token", 1e6, |price| &mut price.output),
+    ("cache_read_input_token_cost", 1e6, |price| &mut price.cache_read),
+    ("cache_creation_input_token_cost", 1e6, |price| &mut price.cache_write_5m),
+    ("cache_creation_input_token_cost_above_1hr", 1e6, |price| &mut price.cache_write_1h),
+    ("output_cost_per_reasoning_token", 1e6, |price| &mut price.reasoning),
+];
+
+impl Price {
+    /// `None` if the object says nothing of what a token costs.
+    pub fn of(metadata: &Value) -> Option<Price> {
+        let mut price = Price::default();
+        for (name, factor, field) in FIELDS {
+            // Some lists write their numbers as text, lest they lose a digit.
+            let value = match metadata.get(name) {
+                Some(Value::Number(number)) => number.as_f64(),
+                Some(Value::String(text)) => text.trim().parse().ok(),
+                _ => None,
+            };
+            if let Some(value) = value.filter(|value: &f64| value.is_finite() && *value >= 0.0) {
+                // To a millionth of a dollar: what the factor adds behind that is noise.
+                *field(&mut price) = Some((value * factor * 1e6).round() / 1e6);
+            }
+        }
+        (price.input.is_some() || price.output.is_some()).then_some(price)
+    }
+}
+
+/// Prices by names and patterns.
+#[derive(Debug, Default)]
+pub struct Book {
+    exact: HashMap<String, Price>,
+    /// In the order given.
+    patterns: Vec<(Pattern, Price)>,
+}
+
+impl Book {
+    /// What can't be read as a pattern is a name.
+    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> Book {
+        let mut book = Book::default();
+        for (model, price) in rows {
+            if let Ok(Some(pattern)) = Pattern::parse(&model) {
+                book.patterns.push((pattern, price));
+            }
+            book.exact.insert(model, price);
+        }
+        book
+    }
+
+    /// The price of the first of `names` that stands here by itself; else of the first that fits a pattern.
+    pub fn find(&self, names: &[&str]) -> Option<Price> {
+        let exact = names.iter().find_map(|name| self.exact.get(*name));
+        let by_pattern = |name: &&str| self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
+        exact.copied().or_else(|| names.iter().find_map(by_pattern).map(|(_, price)| *price))
+    }
+}
+
+/// What a price list says.
+#[derive(Debug, Default, PartialEq)]
+pub struct Published {
+    pub prices: BTreeMap<String, Price>,
+    /// Entries that say nothing of what a token costs: they are paid by image, second or page.
+    pub without: usize,
+}
+
+/// Longest name of a model.
+const LONGEST: usize = 512;
+
+/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that begins with the file's name.
+pub fn published(json: &str) -> Result<Published, String> {
+    let list: BTreeMap<String, Value> =
+        serde_json::from_str(json).map_err(|error| format!("is no list of prices, a JSON object by model: {error}"))?;
+    let mut found = Published::default();
+    for (model, entry) in list {
+        // Describes the fields in lists of this form, and is no model.
+        if model == "sample_spec" {
+            continue;
+        }
+        match Price::of(&entry) {
+            Some(price) if !model.is_empty() && model.len() <= LONGEST && !model.contains('\0') => {
+                found.prices.insert(model, price);
+            }
+            _ => found.without += 1,
+        }
+    }
+    if found.prices.is_empty() {
+        return Err("has no model with input_cost_per_token or output_cost_per_token".to_owned());
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn prices_in_metadata() {
+        let full = json!({
+            "input_cost_per_token": 3e-6, "output_cost_per_token": 1.5e-5, "cache_read_input_token_cost": "3e-07",
+            "cache_creation_input_token_cost": 3.75e-6, "cache_creation_input_token_cost_above_1hr": 6e-6,
+            "output_cost_per_reasoning_token": 2e-5, "mode": "chat",
+        });
+        let price = Price {
+            input: Some(3.0),
+            output: Some(15.0),
+            cache_read: Some(0.3),
+            cache_write_5m: Some(3.75),
+            cache_write_1h: Some(6.0),
+            reasoning: Some(20.0),
+        };
+        assert_eq!(Price::of(&full), Some(price));
+        let old = json!({ "input_cost_per_1k_tokens": 0.00015, "output_cost_per_1k_tokens": 0.0006 });
+        assert_eq!(Price::of(&old), Some(Price { input: Some(0.15), output: Some(0.6), ..Price::default() }));
+        for nothing in
+            [json!({}), json!(null), json!({ "input_cost_per_token": -1 }), json!({ "input_cost_per_token": "free" })]
+        {
+            assert_eq!(Price::of(&nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn names_go_before_patterns() {
+        let price = |dollars| Price { input: Some(dollars), ..Price::default() };
+        let rows = [("gpt-*", 1.0), ("gpt-4", 2.0), ("azure/gpt-4", 3.0), ("re:(", 4.0)];
+        let book = Book::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
+        let find = |names: &[&str]| book.find(names).and_then(|price| price.input);
+        assert_eq!(find(&["openai/gpt-4", "gpt-4"]), Some(2.0));
+        assert_eq!(find(&["azure/gpt-4", "gpt-4"]), Some(3.0));
+        assert_eq!(find(&["openai/gpt-5", "gpt-5"]), Some(1.0));
+        assert_eq!((find(&["claude"]), find(&["re:("])), (None, Some(4.0)));
+    }
+
+    #[test]
+    fn price_lists() {
+        let list = r#"{"sample_spec":{"input_cost_per_token":0.0},"m":{"input_cost_per_token":1e-6},"image":{"input_cost_per_image":1}}"#;
+        let found = published(list).unwrap();
+        assert_eq!((found.prices.len(), found.without, found.prices["m"].input), (1, 1, Some(1.0)));
+        assert!(published("[]").unwrap_err().starts_with("is no list of prices"));
+        assert!(published("{}").unwrap_err().starts_with("has no model with"));
+    }
+}

@@ -1,0 +1,436 @@
+//! Counts what a request asks a model to read, in any format.
+//!
+//! Text is counted word for word. Files by id, a provider's own searches and kept conversations can't be seen here; a request with any of
+//! them is a guess, as is one with tools, pictures or documents, whose rules are nearly known.
+
+use super::picture::{Detail, Unsized};
+use super::tally::Tally;
+use super::tools::{self, Function};
+use super::vocabulary::{Model, Vendor};
+use crate::json::{RawStr, RawValue};
+use crate::wire::Format;
+
+/// Tools of which a request may have this many; more are not read.
+const MOST_TOOLS: usize = 4096;
+
+/// The tokens of a request's body, and whether that is exact. A body that is no JSON has none.
+///
+/// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and `input` count as they are.
+pub fn count(format: Format, body: &[u8], model: Model, unsized_: &Unsized) -> (u64, bool) {
+    let Ok(body) = RawValue::parse(body) else { return (0, false) };
+    let mut tally = Tally::new(model, format, unsized_);
+    match format {
+        Format::Chat if body.find("messages").is_none() => {
+            for key in ["prompt", "input"] {
+                body.find(key).into_iter().for_each(|found| plain(found, &mut tally));
+            }
+            return tally.sum();
+        }
+        Format::Chat => chat(body, &mut tally),
+        Format::Messages => messages(body, &mut tally),
+        Format::Responses => responses(body, &mut tally),
+    }
+    tally.prompt()
+}
+
+/// A text, or a list of them; a list of numbers is tokens.
+fn plain(value: RawValue<'_>, tally: &mut Tally<'_>) {
+    if let Some(text) = value.as_str() {
+        return tally.text(&text.unescape());
+    }
+    for (item, _) in value.elements() {
+        match item.as_str() {
+            Some(text) => tally.text(&text.unescape()),
+            None if item.as_u64().is_some() => tally.guess(1),
+            None => item.elements().for_each(|_| tally.guess(1)),
+        }
+    }
+}
+
+fn chat(body: RawValue<'_>, tally: &mut Tally<'_>) {
+    for (message, _) in elements(body.find("messages")) {
+        let role = word(message.find("role"));
+        tally.message(&role);
+        for (key, value, _) in message.members() {
+            match &*key.unescape() {
+                "name" => tally.name(&word(Some(value))),
+                "content" | "reasoning_content" | "refusal" => content(value, tally),
+                "function_call" => call(value, tally),
+                "tool_calls" => {
+                    for (item, _) in value.elements() {
+                        item.find("function").or(item.find("custom")).into_iter().for_each(|made| call(made, tally));
+                    }
+                }
+                "audio" if !value.is_null() => tally.guess(0),
+                _ => {}
+            }
+        }
+    }
+    let functions: Vec<_> =
+        elements(body.find("functions")).take(MOST_TOOLS).filter_map(|(item, _)| function(item)).collect();
+    offered(body, &functions, tally);
+    choice(body.find("tool_choice").or(body.find("function_call")), tally);
+    schema(body.find("response_format"), tally);
+    if body.find("web_search_options").is_some() || body.find("audio").is_some() {
+        tally.guess(0);
+    }
+}
+
+fn messages(body: RawValue<'_>, tally: &mut Tally<'_>) {
+    if let Some(system) = body.find("system").filter(|system| !system.is_null()) {
+        tally.message("system");
+        content(system, tally);
+    }
+    for (message, _) in elements(body.find("messages")) {
+        tally.message(&word(message.find("role")));
+        message.find("content").into_iter().for_each(|value| content(value, tally));
+    }
+    offered(body, &[], tally);
+    choice(body.find("tool_choice"), tally);
+    schema(body.path(&["output_config", "format"]), tally);
+}
+
+fn responses(body: RawValue<'_>, tally: &mut Tally<'_>) {
+    if let Some(text) = body.find("instructions").and_then(RawValue::as_str) {
+        tally.message("system");
+        tally.text(&text.unescape());
+    }
+    match body.find("input") {
+        Some(input) if input.as_str().is_some() => {
+            tally.message("user");
+            plain(input, tally);
+        }
+        input => elements(input).for_each(|(item, _)| self::item(item, tally)),
+    }
+    offered(body, &[], tally);
+    choice(body.find("tool_choice"), tally);
+    schema(body.path(&["text", "format"]), tally);
+    // What a provider has kept can't be counted here.
+    if ["previous_response_id", "conversation", "prompt"].iter().any(|key| body.find(key).is_some_and(|v| !v.is_null()))
+    {
+        tally.guess(0);
+    }
+}
+
+/// An item of Responses' `input`.
+fn item(item: RawValue<'_>, tally: &mut Tally<'_>) {
+    match &*word(item.find("type")) {
+        "" | "message" => {
+            tally.message(&word(item.find("role")));
+            item.find("content").into_iter().for_each(|value| content(value, tally));
+        }
+        "function_call" | "custom_tool_call" => {
+            tally.message("assistant");
+            call(item, tally);
+        }
+        "function_call_output" | "custom_tool_call_output" => {
+            tally.message("tool");
+            item.find("output").into_iter().for_each(|value| content(value, tally));
+        }
+        // Reasoning is mostly not read again; others hold what the provider found.
+        "reasoning" => tally.guess(0),
+        _ => {
+            tally.guess(0);
+            tally.text(&String::from_utf8_lossy(item.bytes()));
+        }
+    }
+}
+
+/// What a message holds: a text, or a list of parts of any format.
+fn content(value: RawValue<'_>, tally: &mut Tally<'_>) {
+    if let Some(text) = value.as_str() {
+        return tally.text(&text.unescape());
+    }
+    value.elements().for_each(|(item, _)| part(item, tally));
+}
+
+fn part(part: RawValue<'_>, tally: &mut Tally<'_>) {
+    let say = |key: &str, tally: &mut Tally<'_>| tally.text(&word(part.find(key)));
+    match &*word(part.find("type")) {
+        "text" | "input_text" | "output_text" | "summary_text" => say("text", tally),
+        "refusal" => say("refusal", tally),
+        "thinking" => say("thinking", tally),
+        "image_url" => {
+            // An object in Chat, and a plain URL with some hosts.
+            let image = part.find("image_url");
+            let url = image.and_then(|image| image.find("url")).or(image).and_then(RawValue::as_str);
+            tally.picture(url.and_then(payload), detail(image));
+        }
+        "input_image" => {
+            tally.picture(part.find("image_url").and_then(RawValue::as_str).and_then(payload), detail(Some(part)))
+        }
+        "image" => {
+            tally.picture(part.path(&["source", "data"]).and_then(RawValue::as_str).map(RawStr::as_bytes), Detail::High)
+        }
+        "document" => document(part, tally),
+        "file" | "input_file" => {
+            let file = part.find("file").unwrap_or(part);
+            let data = file.find("file_data").and_then(RawValue::as_str);
+            tally.document(data.map_or(0, RawStr::len));
+        }
+        "input_audio" => {
+            tally.sound(part.path(&["input_audio", "data"]).and_then(RawValue::as_str).map_or(0, RawStr::len))
+        }
+        "tool_use" | "server_tool_use" => call(part, tally),
+        "tool_result" | "mcp_tool_result" => {
+            tally.guess(4);
+            // One level of parts: results hold text, pictures and documents.
+            match part.find("content") {
+                Some(inner) if inner.as_str().is_some() => content(inner, tally),
+                inner => {
+                    elements(inner).filter(|(item, _)| !is_result(*item)).for_each(|(item, _)| self::part(item, tally))
+                }
+            }
+        }
+        "search_result" => {
+            tally.guess(4);
+            say("title", tally);
+            part.find("content")
+                .into_iter()
+                .filter(|inner| inner.as_str().is_some())
+                .for_each(|inner| content(inner, tally));
+        }
+        // Sealed reasoning, containers, and what comes next year.
+        _ => tally.guess(0),
+    }
+}
+
+fn is_result(part: RawValue<'_>) -> bool {
+    matches!(&*word(part.find("type")), "tool_result" | "mcp_tool_result")
+}
+
+/// A document of Messages: base64, text, or elsewhere.
+fn document(part: RawValue<'_>, tally: &mut Tally<'_>) {
+    let source = |key: &str| part.path(&["source", key]);
+    let data = source("data").and_then(RawValue::as_str);
+    match &*word(source("type")) {
+        "text" => tally.text(&data.map(RawStr::unescape).unwrap_or_default()),
+        _ => tally.document(data.map_or(0, RawStr::len)),
+    }
+}
+
+/// A call, of any format: `arguments` is JSON in a string, `input` is JSON or a custom tool's text.
+fn call(call: RawValue<'_>, tally: &mut Tally<'_>) {
+    let arguments = call.find("arguments").or(call.find("input"));
+    let arguments = arguments.map(|value| match value.as_str() {
+        Some(text) => text.unescape(),
+        None => String::from_utf8_lossy(value.bytes()),
+    });
+    tally.call(&word(call.find("name")), &arguments.unwrap_or_default());
+}
+
+/// The tools of a request.
+fn offered<'a>(body: RawValue<'a>, others: &[Function<'a>], tally: &mut Tally<'_>) {
+    let mut functions = others.to_vec();
+    for (tool, _) in elements(body.find("tools")).take(MOST_TOOLS) {
+        match function(tool.find("function").or(tool.find("custom")).unwrap_or(tool)) {
+            // Tools of the provider have words of their own.
+            None => tally.guess(0),
+            Some(found) => functions.push(found),
+        }
+        // A namespace of Responses.
+        elements(tool.find("tools"))
+            .take(MOST_TOOLS)
+            .filter_map(|(inner, _)| function(inner))
+            .for_each(|inner| functions.push(inner));
+    }
+    if functions.is_empty() {
+        return;
+    }
+    match tally.vendor() {
+        Vendor::Anthropic => tally.tools(&tools::as_json(&functions)),
+        _ => tally.tools(&tools::as_types(&functions)),
+    }
+}
+
+fn function(tool: RawValue<'_>) -> Option<Function<'_>> {
+    let name = tool.find("name").filter(|name| name.as_str().is_some())?;
+    let parameters = tool.find("parameters").or(tool.find("input_schema")).filter(|schema| schema.is_object());
+    Some(Function { name, description: tool.find("description"), parameters })
+}
+
+/// A choice of tools: a word, or one tool by its name.
+fn choice(choice: Option<RawValue<'_>>, tally: &mut Tally<'_>) {
+    let Some(choice) = choice else { return };
+    if choice.eq_str("none") {
+        tally.guess(1);
+    } else if choice.is_object() {
+        let named = choice.path(&["function", "name"]).or(choice.find("name"));
+        tally.text(&word(named));
+        tally.guess(7);
+    }
+}
+
+/// A demanded form of the answer, which is told to the model in some way.
+fn schema(format: Option<RawValue<'_>>, tally: &mut Tally<'_>) {
+    let Some(format) = format.filter(|format| !matches!(&*word(format.find("type")), "" | "text")) else { return };
+    tally.guess(0);
+    if let Some(schema) = format.path(&["json_schema", "schema"]).or(format.find("schema")) {
+        tally.text(&String::from_utf8_lossy(schema.bytes()));
+    }
+}
+
+fn detail(image: Option<RawValue<'_>>) -> Detail {
+    match image.and_then(|image| image.find("detail")) {
+        Some(word) if word.eq_str("low") => Detail::Low,
+        _ => Detail::High,
+    }
+}
+
+/// The base64 of a data URL. `None` for other URLs.
+fn payload(url: RawStr<'_>) -> Option<&[u8]> {
+    const MARK: &[u8] = b";base64,";
+    let bytes = url.as_bytes();
+    let head = &bytes[..bytes.len().min(256)];
+    let at = memchr::memmem::find(head, MARK).filter(|_| head.starts_with(b"data:"))?;
+    Some(&bytes[at + MARK.len()..])
+}
+
+fn word(value: Option<RawValue<'_>>) -> std::borrow::Cow<'_, str> {
+    value.and_then(RawValue::as_str).map(RawStr::unescape).unwrap_or_default()
+}
+
+fn elements(value: Option<RawValue<'_>>) -> impl Iterator<Item = (RawValue<'_>, std::ops::Range<usize>)> {
+    value.into_iter().flat_map(RawValue::elements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tokens::text;
+    use crate::tokens::vocabulary::{Vocabulary, of_model};
+
+    fn words(text: &str) -> u64 {
+        text::count(Vocabulary::O200k, text).tokens
+    }
+
+    fn of(format: Format, model: &str, body: &str) -> (u64, bool) {
+        count(format, body.as_bytes(), of_model(model), &Unsized::default())
+    }
+
+    /// The example of OpenAI's cookbook, whose counts its API reports.
+    const EXAMPLE: &str = r#"{"messages":[
+        {"role":"system","content":"You are a helpful, pattern-following assistant that translates corporate jargon into plain English."},
+        {"role":"system","name":"example_user","content":"New synergies will help drive top-line growth."},
+        {"role":"system","name":"example_assistant","content":"Things working well together will increase revenue."},
+        {"role":"system","name":"example_user","content":"Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage."},
+        {"role":"system","name":"example_assistant","content":"Let's talk later when we're less busy about how to do better."},
+        {"role":"user","content":"This late pivot means we don't have time to boil the ocean for the client deliverable."}]}"#;
+
+    #[test]
+    fn the_published_example() {
+        for (model, expected) in [("gpt-3.5-turbo", 129), ("gpt-4-0613", 129), ("gpt-4o", 124), ("gpt-4o-mini", 124)] {
+            assert_eq!(of(Format::Chat, model, EXAMPLE), (expected, true), "{model}");
+        }
+        let with_parts = EXAMPLE.replace("\"content\":\"This", "\"content\":[{\"type\":\"text\",\"text\":\"This");
+        assert_eq!(of(Format::Chat, "gpt-4o", &with_parts.replace("deliverable.\"", "deliverable.\"}]")), (124, true));
+    }
+
+    #[test]
+    fn the_same_conversation_in_every_format() {
+        let chat = r#"{"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"Hello there"}]}"#;
+        let messages =
+            r#"{"system":"Be brief.","messages":[{"role":"user","content":[{"type":"text","text":"Hello there"}]}]}"#;
+        let responses = r#"{"instructions":"Be brief.","input":"Hello there"}"#;
+        let items = r#"{"instructions":"Be brief.","input":[{"role":"user","content":[{"type":"input_text","text":"Hello there"}]}]}"#;
+        let expected = 4 + words("Be brief.") + 4 + words("Hello there") + 3;
+        for (format, body) in [
+            (Format::Chat, chat),
+            (Format::Messages, messages),
+            (Format::Responses, responses),
+            (Format::Responses, items),
+        ] {
+            assert_eq!(of(format, "gpt-4o", body), (expected, true), "{body}");
+            assert_eq!(of(format, "gpt-5", body), (expected - 1, true), "{body}");
+            // A guess, by another factor and without a frame of the system prompt.
+            assert_eq!(of(format, "claude-sonnet-4-5", body), ((expected - 11 + 1) * 115 / 100 + 6, false), "{body}");
+        }
+    }
+
+    /// What is added to a plain question, and that the sum says that it is a guess.
+    #[test]
+    fn what_is_guessed() {
+        let png = "iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAIAAAA="; // 1024 by 1024
+        let rows = [
+            (
+                Format::Chat,
+                format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}"}}}}"#),
+                765,
+            ),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{png}","detail":"low"}}}}"#),
+                85,
+            ),
+            (Format::Chat, r#"{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}"#.to_owned(), 255),
+            (Format::Responses, format!(r#"{{"type":"input_image","image_url":"data:image/png;base64,{png}"}}"#), 765),
+            (
+                Format::Messages,
+                format!(r#"{{"type":"image","source":{{"type":"base64","media_type":"image/png","data":"{png}"}}}}"#),
+                765,
+            ),
+            (
+                Format::Messages,
+                r#"{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}"#.to_owned(),
+                255,
+            ),
+            (
+                Format::Messages,
+                r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"hello"}]}"#.to_owned(),
+                5,
+            ),
+            (Format::Messages, r#"{"type":"tool_result","tool_use_id":"t","content":"hello"}"#.to_owned(), 5),
+            (Format::Messages, r#"{"type":"document","source":{"type":"base64","data":"JVBERi0"}}"#.to_owned(), 500),
+            (Format::Messages, r#"{"type":"redacted_thinking","data":"xyz"}"#.to_owned(), 0),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"input_audio","input_audio":{{"data":"{}"}}}}"#, "AAAA".repeat(3200)),
+                2,
+            ),
+        ];
+        for (format, part, expected) in rows {
+            let (key, end) = if format == Format::Responses { ("input", "") } else { ("messages", "") };
+            let text = if format == Format::Responses { "input_text" } else { "text" };
+            let body = |part: &str| {
+                format!(r#"{{"{key}":[{{"role":"user","content":[{{"type":"{text}","text":"hi"}}{part}]}}]{end}}}"#)
+            };
+            let (bare, exact) = of(format, "gpt-4o", &body(""));
+            assert!(exact);
+            assert_eq!(of(format, "gpt-4o", &body(&format!(",{part}"))), (bare + expected, false), "{part}");
+        }
+    }
+
+    #[test]
+    fn tools_in_every_format() {
+        let schema = r#"{"type":"object","properties":{"city":{"type":"string"}}}"#;
+        let types = "namespace functions {\n\n// Weather\ntype weather = (_: {\ncity?: string,\n}) => any;\n\n} // namespace functions";
+        let chat = format!(
+            r#"{{"messages":[],"tools":[{{"type":"function","function":{{"name":"weather","description":"Weather","parameters":{schema}}}}}]}}"#
+        );
+        let messages = format!(
+            r#"{{"messages":[],"tools":[{{"name":"weather","description":"Weather","input_schema":{schema}}}]}}"#
+        );
+        let responses = format!(
+            r#"{{"input":[],"tools":[{{"type":"function","name":"weather","description":"Weather","parameters":{schema}}}]}}"#
+        );
+        assert_eq!(of(Format::Chat, "gpt-4o", &chat), (words(types) + 9 + 3, false));
+        assert_eq!(of(Format::Messages, "gpt-4o", &messages), (words(types) + 9 + 3, false));
+        assert_eq!(of(Format::Responses, "gpt-4o", &responses), (words(types) + 3 + 3, false));
+        assert!(of(Format::Messages, "claude-sonnet-4-5", &messages).0 > 500);
+        let forced =
+            chat.replace("\"tools\"", r#""tool_choice":{"type":"function","function":{"name":"weather"}},"tools""#);
+        assert_eq!(of(Format::Chat, "gpt-4o", &forced).0, words(types) + 9 + 3 + 7 + 1);
+    }
+
+    #[test]
+    fn other_bodies() {
+        assert_eq!(of(Format::Chat, "text-embedding-3-small", r#"{"input":["hello world",[1,2,3]]}"#), (5, false));
+        assert_eq!(of(Format::Chat, "gpt-3.5-turbo-instruct", r#"{"prompt":"hello world"}"#), (2, true));
+        for body in ["", "{", "[]", "null", r#"{"messages":7,"tools":{},"input":{},"system":[[]]}"#] {
+            for format in Format::ALL {
+                let (tokens, _) = of(format, "gpt-4o", body);
+                assert!(tokens <= 8, "{body}: {tokens}");
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Adds up what a conversation costs, by the rules of the model's vendor. Readers of the formats tell it what they find.
+
+use super::picture::{self, Detail, Unsized};
+use super::text;
+use super::vocabulary::{Model, Vendor};
+use crate::wire::Format;
+
+// What stands around tools, calls and answers is not published; these are the medians of recorded exchanges.
+
+/// Anthropic's own words to a model that has tools.
+const TOOLS_OF_ANTHROPIC: u64 = 500;
+/// OpenAI's words to a model that thinks and has tools: how to keep calls and thoughts apart.
+const TOOLS_OF_THINKERS: (u64, u64) = (90, 8);
+/// A call of an earlier turn, beside its name and arguments.
+const CALL: u64 = 7;
+/// The same for a model of OpenAI that thinks.
+const CALL_OF_THINKERS: u64 = 11;
+/// An answer of an earlier turn of such a model, beside the frame of a message: it says which of its channels it was on.
+const CHANNEL: u64 = 2;
+/// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to 3000.
+const DOCUMENT: (u64, u64, u64) = (1000, 500, 200_000);
+/// Bytes of sound for a token: wav of 24 kHz at 10 tokens a second.
+const SOUND: u64 = 4800;
+
+/// The sum so far.
+#[derive(Debug)]
+pub(super) struct Tally<'t> {
+    model: Model,
+    format: Format,
+    unsized_: &'t Unsized,
+    /// Tokens of the vocabulary, which [`Model::percent`] applies to.
+    words: u64,
+    /// Others.
+    rest: u64,
+    exact: bool,
+    system: bool,
+}
+
+impl<'t> Tally<'t> {
+    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> Tally<'t> {
+        Tally { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
+    }
+
+    pub(super) fn vendor(&self) -> Vendor {
+        self.model.vendor
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        let count = text::count(self.model.vocabulary, text);
+        self.words += count.tokens;
+        self.exact &= count.exact;
+    }
+
+    /// Something whose cost is not published.
+    pub(super) fn guess(&mut self, tokens: u64) {
+        self.rest += tokens;
+        self.exact = false;
+    }
+
+    /// A message begins.
+    pub(super) fn message(&mut self, role: &str) {
+        let is_system = matches!(role, "system" | "developer");
+        self.system |= is_system;
+        // Anthropic's system prompt has no frame.
+        if is_system && self.model.vendor == Vendor::Anthropic {
+            return;
+        }
+        self.rest += self.model.message + if self.thinks() && role == "assistant" { CHANNEL } else { 0 };
+        self.text(role);
+    }
+
+    /// Whether this is a model of OpenAI that thinks, whose conversations have another frame.
+    fn thinks(&self) -> bool {
+        self.model.reasons && self.model.vendor == Vendor::OpenAi
+    }
+
+    /// The name of who speaks.
+    pub(super) fn name(&mut self, name: &str) {
+        self.rest += 1;
+        self.text(name);
+    }
+
+    /// A call of an earlier turn.
+    pub(super) fn call(&mut self, name: &str, arguments: &str) {
+        self.text(name);
+        self.text(arguments);
+        self.guess(if self.thinks() { CALL_OF_THINKERS } else { CALL });
+    }
+
+    /// A picture; `base64` is `None` for one that is elsewhere.
+    pub(super) fn picture(&mut self, base64: Option<&[u8]>, detail: Detail) {
+        let size = base64.and_then(picture::size);
+        self.guess(picture::tokens(self.model.pictures, size, detail, self.unsized_));
+    }
+
+    /// A document of so many characters of base64; 0 for one that is elsewhere.
+    pub(super) fn document(&mut self, base64: usize) {
+        let (bytes, least, most) = DOCUMENT;
+        self.guess((base64 as u64 / 4 * 3 / bytes).clamp(least, most));
+    }
+
+    pub(super) fn sound(&mut self, base64: usize) {
+        self.guess((base64 as u64 / 4 * 3).div_ceil(SOUND));
+    }
+
+    /// All tools together, as [`super::tools`] has written them.
+    pub(super) fn tools(&mut self, written: &str) {
+        self.text(written);
+        let (chat, responses) = TOOLS_OF_THINKERS;
+        self.guess(match (self.model.vendor, self.format) {
+            (Vendor::Anthropic, _) => TOOLS_OF_ANTHROPIC,
+            (_, Format::Responses) if self.thinks() => responses,
+            (_, _) if self.thinks() => chat,
+            (_, Format::Responses) => 3,
+            // They go into the system message, which saves the frame of one.
+            _ if self.system => 5,
+            _ => 9,
+        });
+    }
+
+    /// The tokens, and whether each of them was counted by what is published.
+    pub(super) fn sum(self) -> (u64, bool) {
+        (self.rest + self.words * self.model.percent / 100, self.exact)
+    }
+
+    /// As [`Tally::sum`], with the start of the answer that a prompt ends with.
+    pub(super) fn prompt(mut self) -> (u64, bool) {
+        self.rest += if self.thinks() { 2 } else { 3 };
+        self.sum()
+    }
+
+    /// As [`Tally::sum`], with what ends an answer.
+    pub(super) fn answer(mut self) -> (u64, bool) {
+        self.rest += match (self.model.vendor, self.format) {
+            (Vendor::OpenAi, Format::Responses) if self.thinks() => 4,
+            (Vendor::OpenAi, Format::Responses) => 1,
+            (Vendor::OpenAi, _) if self.thinks() => 3,
+            (Vendor::OpenAi, _) => 0,
+            (Vendor::Anthropic, _) => 3,
+            (Vendor::Google, _) => 0,
+            (Vendor::Other, _) => 1,
+        };
+        self.sum()
+    }
+}

@@ -1,0 +1,111 @@
+//! The log holds nothing of a conversation and no header's value, at any level but `trace`, and no secret at any level.
+
+use llm_proxy::config::rows::CredentialRow;
+
+use super::support::gateway::PROVIDER_KEY;
+use super::support::*;
+
+/// A word that stands nowhere else.
+const SAID: &str = "canary-of-the-conversation";
+const HEADER: &str = "canary-of-a-header";
+const CLIENT_KEY: &str = "sk-canary-of-the-client";
+const ADMIN_KEY: &str = "canary-of-the-admin-key";
+const WRONG_KEY: &str = "sk-canary-of-a-stranger";
+const SECRETS: [&str; 4] = [CLIENT_KEY, PROVIDER_KEY, ADMIN_KEY, WRONG_KEY];
+
+/// Answers and failures that repeat what was said to them.
+fn parrot(request: &fake::Request) -> Vec<u8> {
+    let body = String::from_utf8_lossy(&request.body);
+    let error = format!(r#"{{"error":{{"message":"no: {SAID} {PROVIDER_KEY}","type":"server_error","code":null}}}}"#);
+    for status in [400, 401, 429, 500] {
+        if body.contains(&format!("fails-{status}")) {
+            return answer::with(status, &[("content-type", "application/json"), ("x-request-id", HEADER)], &error);
+        }
+    }
+    match body.contains("\"stream\":true") {
+        _ if body.contains("says-nonsense") => answer::typed(200, "text/event-stream", format!("data: {{\"{SAID}\n\n")),
+        _ if body.contains("breaks") => answer::sse(&[format!("data: {error}\n\n")]),
+        true => answer::sse(&sample::CHAT.events()),
+        false => answer::json(200, sample::CHAT.answer.replace("Hello", SAID)),
+    }
+}
+
+/// Every way through the gateway that has something to tell; its log.
+fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
+    let provider = Fake::answering(parrot);
+    let gateway = Setup::new()
+        .provider(chat(&provider))
+        .credential(CredentialRow { name: "team".into(), ..credential(CLIENT_KEY) })
+        .env("ADMIN_KEY", ADMIN_KEY)
+        .env("JSONL_LOG_ENABLED", "true")
+        // The list of models is asked for with the provider's key, by another client than the workers'.
+        .env("MODEL_LIST_SECS", "600")
+        .env(filter.0, filter.1)
+        .start();
+    let models = ["plain", "fails-400", "fails-401", "fails-429", "fails-500", "says-nonsense", "breaks", "x\\u0000y"];
+    let mut asked = 0;
+    for model in models {
+        for stream in [true, false] {
+            for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
+                let said = format!(r#"[{{"role":"user","content":"{SAID}"}}]"#);
+                let body = format!(
+                    r#"{{"model":"{model}","stream":{stream},"max_tokens":9,"messages":{said},"input":{said}}}"#
+                );
+                ask(&gateway, post(path).key(CLIENT_KEY).body(body));
+                asked += 1;
+            }
+        }
+    }
+    let path = "/v1/chat/completions";
+    for body in [
+        format!(r#"{{"model":"m","messages":"{SAID}"}}"#),
+        format!(r#"{{"model":"m","messages":[{{"role":"{SAID}","content":"x"}}]}}"#),
+        format!(r#"{{"model":"m","messages":[{SAID}]}}"#),
+        format!(r#"{{"messages":"{SAID}"}}"#),
+        SAID.to_owned(),
+    ] {
+        for path in [path, "/v1/messages", "/v1/responses"] {
+            ask(&gateway, post(path).key(CLIENT_KEY).body(&body));
+        }
+    }
+    ask(&gateway, post(path).key(WRONG_KEY).body("{}"));
+    ask(&gateway, get("/admin/v1/providers").key(ADMIN_KEY));
+    ask(&gateway, get("/admin/v1/providers").key(WRONG_KEY));
+    let created = format!(
+        r#"{{"provider_key":"p","api_base":"http://127.0.0.1:9","api_key":"{PROVIDER_KEY}","model_mapping":{{"x":"y"}}}}"#
+    );
+    ask(&gateway, post("/admin/v1/providers").key(ADMIN_KEY).body(created));
+    let is_line = |line: &&String| line.contains("\"status\":") && line.contains("duration_ms");
+    eventually("each request has its line", || gateway.log().iter().filter(is_line).count() >= asked);
+    gateway.log()
+}
+
+fn ask(gateway: &Gateway, request: Outgoing) {
+    let mut client = gateway.client();
+    client.ask(&request.header("x-session-id", HEADER).header("cookie", HEADER).header("traceparent", HEADER));
+    client.head();
+    client.rest();
+}
+
+fn assert_silent(log: &[String], words: &[&str]) {
+    for word in words {
+        let told: Vec<&String> = log.iter().filter(|line| line.contains(word)).collect();
+        assert!(told.is_empty(), "`{word}` is in {} lines, such as {}", told.len(), told[0]);
+    }
+}
+
+#[test]
+fn at_debug_nothing_of_a_conversation_is_told() {
+    for filter in [("LOG_LEVEL", "debug"), ("RUST_LOG", "debug")] {
+        let log = all_that_is_logged(filter);
+        assert!(log.iter().any(|line| line.contains("\"level\":\"DEBUG\"")));
+        assert_silent(&log, &[&SECRETS[..], &[SAID, HEADER]].concat());
+    }
+}
+
+#[test]
+fn at_trace_no_secret_is_told() {
+    let log = all_that_is_logged(("RUST_LOG", "trace"));
+    assert!(log.iter().any(|line| line.contains("\"level\":\"TRACE\"")));
+    assert_silent(&log, &SECRETS);
+}

@@ -1,0 +1,59 @@
+//! What a sink costs a worker: a copy of the bodies, and nothing that reads them.
+//!
+//! Each gateway has one worker; compared is the time that its thread was on a processor, as the kernel counts it. As part of the tests the
+//! rounds are short, and only work of another kind on the worker would be seen. With `SINKS_COST_REQUESTS=5000` each round is so long and
+//! 10 % is the bound; that is for a release build.
+
+use super::*;
+
+const ROUNDS: usize = 5;
+
+#[test]
+fn of_lines_at_a_kilobyte() {
+    let requests = std::env::var("SINKS_COST_REQUESTS").ok().map(|text| text.parse::<usize>().unwrap());
+    let words = "word ".repeat(200);
+    let answered = format!(
+        r#"{{"id":"c","object":"chat.completion","model":"m","choices":[{{"index":0,"message":{{"role":"assistant","content":"{words}"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}}}"#
+    );
+    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{words}"}}]}}"#);
+    let provider = Fake::answering(move |_| answer::json(200, &answered));
+    let start = |lines: bool| {
+        // Without the others that want to know of requests.
+        let setup = Setup::new()
+            .provider(chat(&provider))
+            .env("REQUEST_LOG_ENABLED", "false")
+            .env("RUST_LOG", "info,llm_proxy::access=off");
+        setup.env("JSONL_LOG_ENABLED", lines).start()
+    };
+    let gateways = [start(false), start(true)];
+    let mut clients = gateways.each_ref().map(Gateway::client);
+    let mut spent = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        for at in [0, 1] {
+            let before = on_processor(&gateways[at]);
+            for _ in 0..requests.unwrap_or(200) {
+                assert_eq!(clients[at].call("/v1/chat/completions", &body).status, 200);
+            }
+            // The first round warms up.
+            if round > 0 {
+                spent[at].push(on_processor(&gateways[at]) - before);
+            }
+        }
+    }
+    let [off, on] = spent.map(|mut rounds| {
+        rounds.sort_by(f64::total_cmp);
+        rounds[ROUNDS / 2]
+    });
+    println!("a worker's time with JSONL, against that without: {:.3}", on / off);
+    assert!(on / off < requests.map_or(2.0, |_| 1.1), "{:.3}", on / off);
+}
+
+/// Nanoseconds that the worker's thread has been on a processor.
+fn on_processor(gateway: &Gateway) -> f64 {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
+    let worker = threads
+        .map(|thread| thread.unwrap().path())
+        .find(|thread| std::fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.starts_with("worker")));
+    let stat = std::fs::read_to_string(worker.expect("no thread of a worker").join("schedstat")).unwrap();
+    stat.split(' ').next().unwrap().parse().unwrap()
+}

@@ -1,0 +1,223 @@
+//! What rows say, and how they are found.
+
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn a_row_for_each_request_on_either_store() {
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        let version = read(&gateway, "/config/version")["version"].clone();
+        let agent = |request: Outgoing| request.header("user-agent", "curl/8.5.0").header("cookie", "secret");
+        let (_, whole) = ask(&gateway, &agent(chat_request("plain")));
+        let stream = post("/v1/chat/completions").body(r#"{"model":"stream","messages":[],"stream":true}"#);
+        let (_, stream) = ask(&gateway, &agent(stream));
+        let (refused, bad) = ask(&gateway, &agent(chat_request("bad")));
+        assert_eq!(refused.status, 400);
+        // Strangers, listings and unknown paths are no rows.
+        for request in [chat_request("plain").key("wrong"), get("/v1/models"), get("/nothing")] {
+            ask(&gateway, &request);
+        }
+        let rows = items(&gateway, "/logs", 3);
+        let ids: Vec<_> = rows.iter().map(|row| row["request_id"].as_str().unwrap()).collect();
+        assert_eq!(ids, [&whole, &stream, &bad]);
+
+        let row = &rows[0];
+        let expected = json!({
+            "id": row["id"], "timestamp": row["timestamp"], "request_id": whole, "endpoint": "/v1/chat/completions",
+            "credential_name": KEY, "model_requested": "plain", "model_mapped": "plain", "provider_name": "chat",
+            "provider_type": "openai", "client_protocol": "openai", "provider_protocol": "openai", "is_streaming": false,
+            "status_code": 200, "input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100,
+            "total_duration_ms": row["total_duration_ms"], "ttft_ms": null, "error_category": null, "error_message": null,
+            "client": "curl", "cost": null,
+        });
+        assert_eq!(row, &expected);
+        assert!(row["timestamp"].as_str().unwrap().starts_with("20") && row["total_duration_ms"].is_i64());
+        assert_eq!((&rows[1]["is_streaming"], &rows[1]["total_tokens"]), (&json!(true), &json!(9)));
+        assert!(rows[1]["ttft_ms"].is_i64(), "{}", rows[1]);
+        assert_eq!((&rows[2]["status_code"], &rows[2]["error_category"]), (&json!(400), &json!("provider_4xx")));
+
+        let detail = read(&gateway, &format!("/logs/{}", row["id"]));
+        let headers: Value = serde_json::from_str(detail["request_headers"].as_str().unwrap()).unwrap();
+        assert_eq!((&headers["authorization"], &headers["cookie"]), (&json!("***"), &json!("***")));
+        assert_eq!((&detail["request_body"], &detail["response_body"]), (&Value::Null, &Value::Null));
+
+        let errors = items(&gateway, "/error-logs", 1);
+        let error = &errors[0];
+        let seen = ["request_id", "error_category", "error_code", "provider_name", "model_mapped", "client"]
+            .map(|name| &error[name]);
+        assert_eq!(
+            seen,
+            [&json!(bad), &json!("provider_4xx"), &json!(400), &json!("chat"), &json!("bad"), &json!("curl")]
+        );
+        let detail = read(&gateway, &format!("/error-logs/{}", error["id"]));
+        assert_eq!(detail["provider_request_headers"]["authorization"], "***");
+        assert_eq!(detail["provider_request_headers"]["url"], format!("{}/chat/completions", upstream.url("/v1")));
+        assert_eq!((&detail["response_status_code"], &detail["request_body"]), (&json!(400), &Value::Null));
+
+        assert_eq!(read(&gateway, "/config/version")["version"], version, "logs are no change of the configuration");
+    });
+}
+
+#[test]
+fn filters_sorting_pages_and_sums() {
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        for model in ["a", "b", "b", "bad", "broken"] {
+            ask(&gateway, &chat_request(model));
+        }
+        let stream = post("/v1/chat/completions").body(r#"{"model":"s","messages":[],"stream":true}"#);
+        let (_, id) = ask(&gateway, &stream);
+        items(&gateway, "/logs", 6);
+        // query, models that are found
+        let rows: &[(&str, &[&str])] = &[
+            ("model=b", &["b", "b"]),
+            ("status_code=400", &["bad"]),
+            ("is_streaming=true", &["s"]),
+            ("error_only=true", &["bad", "broken"]),
+            ("provider_name=nobody", &[]),
+            ("credential_name=sk-test&model=a", &["a"]),
+            ("start_time=2999-01-01T00:00:00Z", &[]),
+            ("end_time=1999-01-01", &[]),
+            ("start_time=1999-01-01T00:00:00%2B00:00&end_time=2999-01-01T00:00:00.000Z&model=a", &["a"]),
+            ("page_size=2&page=2", &["b", "bad"]),
+            ("page=9", &[]),
+            ("sort_by=status_code&sort_order=desc&page_size=2", &["broken", "bad"]),
+            ("sort_by=output_tokens&sort_order=asc&error_only=false&is_streaming=true", &["s"]),
+            ("request_id=%00", &[]),
+        ];
+        for (query, models) in rows {
+            let order = if query.contains("sort_order") { "" } else { "&sort_order=asc" };
+            let found = read(&gateway, &format!("/logs?{query}{order}"));
+            let found: Vec<_> =
+                found["items"].as_array().unwrap().iter().map(|row| row["model_requested"].as_str().unwrap()).collect();
+            assert_eq!(found, *models, "{query}");
+        }
+        let page = read(&gateway, "/logs?page_size=4");
+        let paging = ["total", "page", "page_size", "total_pages"].map(|name| page[name].as_i64().unwrap());
+        assert_eq!(paging, [6, 1, 4, 2]);
+        assert_eq!(page["items"][0]["request_id"], id, "the newest first");
+        for bad in [
+            "page=0",
+            "page_size=201",
+            "status_code=x",
+            "is_streaming=maybe",
+            "sort_by=id",
+            "sort_order=up",
+            "start_time=soon",
+        ] {
+            assert_eq!(admin(&gateway, "GET", &format!("/logs?{bad}"), Value::Null).status, 400, "{bad}");
+        }
+
+        let stats = read(&gateway, "/logs/stats");
+        let sums = ["total_requests", "total_errors", "total_input_tokens", "total_output_tokens"]
+            .map(|name| stats[name].as_i64().unwrap());
+        assert_eq!(sums, [6, 2, 3007, 302]);
+        assert_eq!((&stats["error_rate"], &stats["requests_by_provider"]), (&json!(0.3333), &json!({ "chat": 6 })));
+        assert_eq!(stats["requests_by_status"], json!({ "200": 4, "400": 1, "500": 1 }));
+        assert_eq!(stats["requests_by_model"]["b"], 2);
+        assert!(stats["avg_duration_ms"].is_f64() && stats["avg_ttft_ms"].is_f64());
+        let none = read(&gateway, "/logs/stats?model=unknown");
+        assert_eq!(
+            (&none["total_requests"], &none["avg_duration_ms"], &none["error_rate"]),
+            (&json!(0), &Value::Null, &json!(0.0))
+        );
+        let errors = items(&gateway, "/error-logs?error_category=provider_5xx", 1);
+        assert_eq!(errors[0]["model_requested"], "broken");
+    });
+}
+
+#[test]
+fn rows_are_removed_one_by_one_and_many_at_once() {
+    on_either(|place| {
+        let upstream = scripted();
+        let gateway = place.with(vec![chat(&upstream)]).start();
+        for _ in 0..3 {
+            ask(&gateway, &chat_request("bad"));
+        }
+        for path in ["/logs", "/error-logs"] {
+            let ids: Vec<_> = items(&gateway, path, 3).iter().map(|row| row["id"].as_i64().unwrap()).collect();
+            let one = format!("{path}/{}", ids[0]);
+            assert_eq!(admin(&gateway, "DELETE", &one, Value::Null).status, 204);
+            assert_eq!(admin(&gateway, "DELETE", &one, Value::Null).status, 404);
+            assert_eq!(admin(&gateway, "GET", &one, Value::Null).status, 404);
+            let batch = format!("{path}/batch-delete");
+            let many = admin(&gateway, "POST", &batch, json!({ "ids": (0..=1000).collect::<Vec<i64>>() }));
+            assert_eq!((many.status, &many.json()["error"]["param"]), (400, &json!("ids")));
+            assert_eq!(admin(&gateway, "POST", &batch, json!({})).status, 400);
+            assert_eq!(admin(&gateway, "POST", &batch, json!({ "ids": [] })).json(), json!({ "deleted": 0 }));
+            assert_eq!(admin(&gateway, "POST", &batch, json!({ "ids": ids })).json(), json!({ "deleted": 2 }));
+            items(&gateway, path, 0);
+        }
+    });
+}
+
+/// Also of what PostgreSQL would refuse: U+0000 and what is no JSON.
+#[test]
+fn bodies_when_they_are_wanted() {
+    on_either(|place| {
+        let upstream = scripted();
+        let provider = ProviderRow {
+            provider_params: r#"{"custom_headers":{"x-tenant-key":"hidden-value"}}"#.into(),
+            ..chat(&upstream)
+        };
+        let gateway = place.with(vec![provider]).env("REQUEST_LOG_BODY_ENABLED", true).start();
+        let long = "é".repeat(150);
+        let said = |content: &str| json!({ "role": "user", "content": content });
+        let body = json!({ "model": "plain", "messages": [said(&long), said("\0")] }).to_string();
+        ask(&gateway, &post("/v1/chat/completions").body(body));
+        ask(&gateway, &chat_request("bad"));
+        ask(&gateway, &post("/v1/chat/completions").body(r#"{"model":"s","messages":[],"stream":true}"#));
+        let rows = items(&gateway, "/logs", 3);
+        let detail = |at: usize| read(&gateway, &format!("/logs/{}", rows[at]["id"]));
+        let text = |value: &Value| serde_json::from_str::<Value>(value.as_str().unwrap()).unwrap();
+        let whole = detail(0);
+        let asked = text(&whole["request_body"]);
+        assert_eq!(asked["messages"][0]["content"], format!("{}... [truncated, 300 bytes total]", "é".repeat(100)));
+        assert_eq!(asked["messages"][1]["content"], "\u{fffd}");
+        assert_eq!(text(&whole["response_body"])["choices"][0]["message"]["content"], "hi");
+        let events = text(&detail(2)["response_body"]);
+        assert_eq!(events[0]["choices"][0]["delta"]["content"], "hi");
+
+        let id = &items(&gateway, "/error-logs", 1)[0]["id"];
+        let error = read(&gateway, &format!("/error-logs/{id}"));
+        assert_eq!(error["request_body"], json!({ "model": "bad", "messages": [] }));
+        assert_eq!(error["response_body"]["error"]["message"], "no such thing");
+        assert_eq!(error["provider_request_body"]["model"], "bad");
+        assert_eq!(error["provider_request_headers"]["x-tenant-key"], "***");
+        let all = format!("{whole}{error}");
+        assert_eq!(all.matches(KEY).count(), 2, "only as the credential's name: {all}");
+        assert!(!all.contains("hidden-value") && !all.contains("pk-upstream"), "{all}");
+    });
+}
+
+/// What a try has failed by is told, also where another provider then answered.
+#[test]
+fn failures_by_their_kind() {
+    on_either(|place| {
+        let upstream = scripted();
+        let away = ProviderRow { weight: 1000, ..provider("away", "openai", "http://127.0.0.1:9") };
+        let other = ProviderRow {
+            model_mapping: r#"{"busy":"busy"}"#.into(),
+            ..provider("busy", "openai", &upstream.url("/v1"))
+        };
+        let chat = ProviderRow { model_mapping: r#"{"plain":"plain"}"#.into(), ..chat(&upstream) };
+        let away = ProviderRow { model_mapping: r#"{"plain":"plain"}"#.into(), ..away };
+        let gateway = place.with(vec![away, chat, other]).start();
+        let (answered, id) = ask(&gateway, &chat_request("plain"));
+        assert_eq!(answered.status, 200);
+        assert_eq!(ask(&gateway, &chat_request("busy")).0.status, 429);
+        assert_eq!(ask(&gateway, &chat_request("unknown")).0.status, 404);
+        let rows = items(&gateway, "/logs", 3);
+        let categories: Vec<_> = rows.iter().map(|row| &row["error_category"]).collect();
+        assert_eq!(categories, [&Value::Null, &json!("provider_4xx"), &json!("client_error")]);
+        assert_eq!(rows[2]["provider_name"], Value::Null);
+        let errors = items(&gateway, "/error-logs", 1);
+        let seen = ["request_id", "error_category", "provider_name"].map(|name| &errors[0][name]);
+        assert_eq!(seen, [&json!(id), &json!("connect_error"), &json!("away")]);
+        assert!(errors[0]["error_message"].as_str().is_some_and(|text| !text.is_empty()));
+    });
+}
