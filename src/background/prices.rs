@@ -73,12 +73,12 @@ pub(super) struct Prices {
     table: watch::Receiver<Arc<Book>>,
     /// Of the snapshot that `at_hand` is of.
     generation: u64,
-    at_hand: HashMap<(i64, Short<96>, Short<96>), Option<Price>>,
+    at_hand: HashMap<(i64, Short<96>, Short<96>), Option<Price>, ahash::RandomState>,
 }
 
 impl Prices {
     pub(super) fn new(shared: Arc<Shared>, meter: Arc<Meter>, table: watch::Receiver<Arc<Book>>) -> Prices {
-        Prices { shared, meter, table, generation: 0, at_hand: HashMap::new() }
+        Prices { shared, meter, table, generation: 0, at_hand: HashMap::default() }
     }
 
     /// Tells the record what it has cost, and counts that.

@@ -112,18 +112,17 @@ const COUNTED_BYTES: usize = 1 << 20;
 
 fn wants(boot: &Boot) -> Wants {
     let observe = &boot.observe;
+    let of_all = observe.jsonl.enabled || observe.langfuse.enabled || observe.otlp.is_on() || observe.exact_tokens;
     // A row of the request log names the headers and what failed.
-    let detail = observe.jsonl.enabled
-        || observe.langfuse.enabled
-        || observe.request_log.enabled
-        || observe.otlp.is_on()
-        || observe.exact_tokens;
+    let rows = &observe.request_log;
     let bodies = [
         (observe.jsonl.enabled, observe.jsonl.body_bytes),
         (observe.langfuse.enabled, observe.jsonl.body_bytes),
-        (observe.request_log.enabled && observe.request_log.bodies, observe.jsonl.body_bytes),
+        (rows.enabled && rows.bodies, observe.jsonl.body_bytes),
         (observe.exact_tokens, COUNTED_BYTES),
     ];
     let body_bytes = bodies.iter().filter(|(wanted, _)| *wanted).map(|(_, bytes)| *bytes).max().unwrap_or(0);
-    Wants { detail, body_bytes }
+    // A failure that was not to be told has no body any more when it fails.
+    let per_second = (!of_all && !rows.bodies).then_some(rows.per_second);
+    Wants { detail: of_all || rows.enabled, body_bytes, per_second }
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use monoio::net::TcpStream;
 use rustls::ClientConfig;
@@ -50,7 +50,8 @@ pub enum ConnectError {
 
 struct Idle {
     connection: Connection,
-    since: Instant,
+    /// On the clock of the timers.
+    since: Duration,
 }
 
 /// The connections of one core.
@@ -71,8 +72,9 @@ impl Pool {
     pub fn checkout(&self, origin: &Rc<Origin>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(origin)?;
+        let now = self.timers.recent();
         while let Some(mut entry) = list.pop() {
-            if entry.since.elapsed() < IDLE_FOR && !entry.connection.reader.is_stale() {
+            if now.saturating_sub(entry.since) < IDLE_FOR && !entry.connection.reader.is_stale() {
                 return Some(entry.connection);
             }
         }
@@ -92,15 +94,16 @@ impl Pool {
             None => idle.entry(origin.clone()).or_default(),
         };
         if list.len() < MAX_IDLE {
-            list.push(Idle { connection, since: Instant::now() });
+            list.push(Idle { connection, since: self.timers.recent() });
         }
     }
 
     /// Closes what is too old or was closed by its server. Called now and then by the worker.
     pub fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
+        let now = self.timers.recent();
         for list in idle.values_mut() {
-            list.retain_mut(|entry| entry.since.elapsed() < IDLE_FOR && !entry.connection.reader.is_stale());
+            list.retain_mut(|entry| now.saturating_sub(entry.since) < IDLE_FOR && !entry.connection.reader.is_stale());
         }
         idle.retain(|_, list| !list.is_empty());
     }

@@ -77,7 +77,7 @@ impl Reader {
 
     /// Gives a buffer back for the next read.
     pub fn recycle(&mut self, buf: Vec<u8>) {
-        if self.spare.capacity() == 0 {
+        if self.spare.capacity() < buf.capacity() {
             self.spare = buf;
         }
     }

@@ -39,6 +39,8 @@ enum Awaits {
 /// The deadlines of one worker.
 pub struct Timers {
     origin: Instant,
+    /// What the clock said when it was read last.
+    recent: Cell<u64>,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     free: RefCell<Vec<usize>>,
     live: Cell<usize>,
@@ -50,6 +52,7 @@ impl Timers {
     pub fn new() -> Rc<Timers> {
         Rc::new(Timers {
             origin: Instant::now(),
+            recent: Cell::new(0),
             slots: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
             live: Cell::new(0),
@@ -59,7 +62,13 @@ impl Timers {
 
     /// Nanoseconds since this worker started.
     fn now(&self) -> u64 {
-        nanos(self.origin.elapsed())
+        self.recent.set(nanos(self.origin.elapsed()));
+        self.recent.get()
+    }
+
+    /// Time since this worker started, as old as the last deadline that was set or that last tick: for what counts in seconds.
+    pub fn recent(&self) -> Duration {
+        Duration::from_nanos(self.recent.get())
     }
 
     /// A deadline that is not set.

@@ -86,8 +86,9 @@ pub struct Upstream {
 
 impl Upstream {
     /// The answer was read to its end: the connection may serve another request, if both sides agree and nothing came behind the answer. What
-    /// did would be given to the next client.
-    pub fn settle(self, x: &Exchange<'_>, body: &BodyDecoder) {
+    /// did would be given to the next client. Its next read gets the buffer of this one.
+    pub fn settle(mut self, x: &Exchange<'_>, body: &BodyDecoder) {
+        self.connection.reader.recycle(self.bytes);
         if self.head.keep_alive && body.ended_alone() {
             x.core.pool.give_back(&self.origin, self.connection);
         }
@@ -130,6 +131,9 @@ pub async fn run(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>) -> End {
     if matches!(end, End::ClientGone) {
         x.ticket.client_gone();
     }
+    if failure.is_some() || x.ticket.went_wrong() {
+        x.recall();
+    }
     x.ticket.attempted(&provider.key, failure);
     end
 }
@@ -161,7 +165,6 @@ async fn once(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>, provider: &Pro
     };
     let status = upstream.head.status;
     x.ticket.first_byte(status);
-    x.ticket.reads();
     if matches!(status, 401 | 403) {
         return Once::Ended(End::Failed(Failure::of(refused_key(&provider.key, status))));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::core::{Core, unix_us};
+use super::core::Core;
 use crate::config::snapshot::{Credential, KeyHash, Snapshot};
 use crate::error::{Error, Kind};
 use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
@@ -29,7 +29,8 @@ pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
 /// The credential that `key` belongs to.
 ///
 /// The table is keyed by SHA-256, so the look-up's timing tells nothing of a key; the compare of the hit is constant-time all the same.
-pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>) -> Result<Caller, Error> {
+/// `now` is in seconds since 1970.
+pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller, Error> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
         if core.boot().allow_anonymous {
             return Ok(None);
@@ -41,7 +42,6 @@ pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>) -> Result<Cal
         return Err(Error::client(Kind::Auth, note));
     };
     let hash: [u8; 32] = Sha256::digest(key).into();
-    let now = (unix_us() / 1_000_000) as i64;
     let found = snapshot.credentials.get(&hash).filter(|credential| is_key_of(credential, &hash, now));
     let Some(credential) = found else {
         if snapshot.credentials.is_empty() {

@@ -35,8 +35,6 @@ pub struct Client {
     pub write_timeout: Duration,
     /// When the first bytes of the head at hand came.
     pub head_began: Option<Instant>,
-    /// Time spent waiting for the client to take bytes, in nanoseconds; for whoever takes it. `None` with STAGE_CLOCK off.
-    pub stalled_ns: Option<u64>,
     agent: Agent,
     stint: Stint,
 }
@@ -96,7 +94,6 @@ impl Client {
             door,
             write_timeout,
             head_began: None,
-            stalled_ns: core.boot().observe.stage_clock.then_some(0),
             agent: Agent { hash: 0, program: Program::UNKNOWN },
             stint: Stint::default(),
         }
@@ -140,10 +137,9 @@ impl Client {
     /// Sends all of `buf` and hands it back empty. Sets the deadline.
     pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, Gone> {
         self.deadline.set_sending(self.write_timeout);
-        let Client { reader, writer, deadline, stalled_ns, .. } = self;
-        let began = stalled_ns.map(|_| Instant::now());
+        let Client { reader, writer, deadline, .. } = self;
         let mut write = std::pin::pin!(writer.write_all(buf));
-        let sent = poll_fn(|cx| {
+        poll_fn(|cx| {
             if let Poll::Ready((result, buf)) = write.as_mut().poll(cx) {
                 return Poll::Ready(result.map(|()| buf).map_err(|_| Gone));
             }
@@ -152,16 +148,7 @@ impl Client {
             }
             Poll::Pending
         })
-        .await;
-        if let (Some(stalled), Some(began)) = (stalled_ns, began) {
-            *stalled += began.elapsed().as_nanos() as u64;
-        }
-        sent
-    }
-
-    /// Time spent in [`Client::send`] since this was asked last, in nanoseconds.
-    pub fn take_stalled(&mut self) -> u64 {
-        self.stalled_ns.as_mut().map_or(0, std::mem::take)
+        .await
     }
 
     /// Appends what the client sends to `buf`, within the deadline.

@@ -133,9 +133,11 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
     let limits = Limits { head_bytes: u32::try_from(core.boot().max_head_bytes).unwrap_or(u32::MAX) };
     let mut scan = HeadScan::default();
     let boot = core.boot();
-    if !client.buf.is_empty() || first {
+    // The clock of the head runs. It need not where the head is there at once.
+    let mut timed = false;
+    if first {
         client.deadline.set(boot.header_read_timeout);
-    } else {
+    } else if client.buf.is_empty() {
         client.deadline.set_idle(boot.keepalive_timeout);
         let spare = std::mem::take(&mut client.buf);
         client.reader.recycle(spare);
@@ -149,6 +151,9 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
             return Ok(Some(head));
         }
         let waiting = client.buf.is_empty();
+        if !waiting && !std::mem::replace(&mut timed, true) {
+            client.deadline.set(boot.header_read_timeout);
+        }
         if waiting && !first && core.shared.draining() {
             return Ok(None);
         }
@@ -156,10 +161,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
         let waited = client.read_into(&mut buf).await;
         client.buf = buf;
         match waited {
-            Waited::Done(_) if waiting => {
-                client.head_began = Some(Instant::now());
-                client.deadline.set(boot.header_read_timeout);
-            }
+            Waited::Done(_) if waiting => client.head_began = Some(Instant::now()),
             Waited::Done(_) => {}
             Waited::Gone => return Ok(None),
             Waited::Expired if waiting || core.stopping() => return Ok(None),
@@ -191,7 +193,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         budget: None,
     };
     let mut out = Vec::with_capacity(512);
-    reply::error(&mut out, &terms, &request::new_id(core), &Error::client(kind, refusal.reason));
+    reply::error(&mut out, &terms, request::new_id(core).as_str(), &Error::client(kind, refusal.reason));
     if client.send(out).await.is_ok() {
         client.close_gently().await;
     }

@@ -15,6 +15,7 @@ use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
 use crate::record::ring::Ring;
+use crate::record::sample::Sample;
 use crate::route::pick::Selector;
 
 /// A snapshot as one core uses it.
@@ -52,6 +53,8 @@ pub struct Core {
     /// The series in that shard that have labels.
     pub tally: RefCell<Tally>,
     pub ring: Arc<Ring>,
+    /// Requests that were told in detail.
+    pub sample: Sample,
     /// Who failed at the admin interface.
     pub guard: RefCell<Guard>,
     pub replay: Replay,
@@ -79,6 +82,7 @@ impl Core {
             metrics,
             tally,
             ring,
+            sample: Sample::default(),
             guard: RefCell::default(),
             replay: Replay::default(),
             connections: Cell::new(0),

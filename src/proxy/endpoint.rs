@@ -109,6 +109,14 @@ const STATEFUL: &[(&str, Format)] = &[
     ("chat", Format::Chat),
 ];
 
+/// The endpoint of `path` if it is one for a provider.
+pub fn relay(path: &str) -> Option<Relay> {
+    match find(path) {
+        Endpoint::Relay(relay) => Some(relay),
+        _ => None,
+    }
+}
+
 /// The endpoint of `path` (percent-encoding as sent, without the query).
 pub fn find(path: &str) -> Endpoint<'_> {
     match path {

@@ -169,7 +169,7 @@ async fn docs(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending
 fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What<'_>) -> Result<Vec<u8>, Error> {
     let view = core.view();
     let get = |name: &str| pending.head.get(&pending.bytes, name);
-    let caller = auth::check(core, &view.snapshot, auth::key(get))?;
+    let caller = auth::check(core, &view.snapshot, auth::key(get), ticket.started_s())?;
     ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
     let query = pending.head.query(&pending.bytes).and_then(|query| std::str::from_utf8(query).ok());
     let anthropic = get("anthropic-version").is_some();

@@ -19,7 +19,7 @@ pub fn find<'c>(x: &Exchange<'_>, view: &View, candidates: &'c Candidates) -> Op
     let (family, scope) = envelope::owner(RawStr::new(&body[envelope::find(body).last()?]))?;
     candidates.list.iter().find(|candidate| {
         let dialect = &view.provider(candidate.provider).dialect;
-        let model = candidate.upstream_model.as_deref().unwrap_or(&x.model.stripped);
+        let model = candidate.upstream_model.as_deref().unwrap_or(x.model.stripped());
         Family::of(candidate.reach.format, dialect.host) == family
             && Scope::new(&dialect.account, model_family(model)) == scope
     })

@@ -11,7 +11,7 @@ use super::auth::{self, Caller};
 use super::client::{Client, Gone};
 use super::conn::Next;
 use super::core::{Core, View};
-use super::endpoint::{self, Endpoint, Operation, Relay};
+use super::endpoint::{self, Operation, Relay};
 use super::reply::{self, Terms};
 use super::ticket::Ticket;
 use super::{body, headers, local, pin};
@@ -58,10 +58,17 @@ pub struct Wants {
 pub struct Model {
     /// As the client wrote it.
     pub asked: String,
-    /// Without the prefix of `PROVIDER_SUFFIX`: what permissions and mappings know.
-    pub stripped: String,
+    /// Where its own name begins, behind the prefix of `PROVIDER_SUFFIX`.
+    own: usize,
     /// Where its value stands in the body, quotes included.
     pub value: Range<usize>,
+}
+
+impl Model {
+    /// Without the prefix: what permissions and mappings know.
+    pub fn stripped(&self) -> &str {
+        self.asked.get(self.own..).unwrap_or_default()
+    }
 }
 
 impl Exchange<'_> {
@@ -98,8 +105,20 @@ impl Exchange<'_> {
         if self.terms.keep_alive { Next::KeepAlive } else { Next::Close }
     }
 
+    /// Something goes wrong: see [`Ticket::recall`].
+    pub fn recall(&mut self) {
+        self.ticket.recall(&self.received.bytes()[..self.head.len]);
+    }
+
+    /// The answer broke off after its head was sent.
+    pub fn truncated(&mut self, error: &Error) {
+        self.recall();
+        self.ticket.truncated(error);
+    }
+
     /// Answers with an error; the request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Next {
+        self.recall();
         self.terms.keep_alive &= !self.core.shared.draining();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
@@ -119,10 +138,10 @@ impl Exchange<'_> {
 
     /// Sends a part of the answer and hands the buffer back empty.
     pub async fn send(&mut self, out: Vec<u8>) -> Result<Vec<u8>, Gone> {
-        self.ticket.hands_over();
+        let handed_over = self.ticket.hands_over();
         self.ticket.sent(out.len());
         let sent = self.client.send(out).await;
-        self.ticket.stalled(self.client.take_stalled());
+        self.ticket.taken(handed_over);
         sent
     }
 
@@ -148,17 +167,16 @@ fn log(ticket: &Ticket, error: &Error, status: u16) {
 /// Serves the request whose head stands at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
     let bytes = std::mem::take(&mut client.buf);
-    let head_ns = client.head_began.map_or(0, |began| began.elapsed().as_nanos() as u64);
-    client.take_stalled();
-    let mut ticket = Ticket::new(core, &request_id(core, &head, &bytes), &bytes[..head.len], head_ns);
+    let id = request_id(core, &head, &bytes);
+    let mut ticket = Ticket::new(core, id.as_str(), &bytes[..head.len], client.head_began);
     ticket.traces(head.get(&bytes, "traceparent").and_then(Parent::parse));
     ticket.program(client.program(core, head.get(&bytes, "user-agent").unwrap_or_default()));
     let terms = terms(core, &head, &bytes);
-    let path = String::from_utf8_lossy(head.path(&bytes)).into_owned();
+    let relay = endpoint::relay(&String::from_utf8_lossy(head.path(&bytes)));
     ticket.edit().method = method_name(head.method);
     let pending = body::Pending { head, bytes };
 
-    let relay = match endpoint::find(&path) {
+    let relay = match relay {
         _ if pending.head.upgrade_websocket => {
             let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
             return refuse(client, ticket, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
@@ -166,13 +184,16 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         _ if pending.head.method == Method::Options => {
             return Box::pin(local::preflight(client, ticket, terms, pending)).await;
         }
-        Endpoint::Relay(relay) if pending.head.method == Method::Post => relay,
-        Endpoint::Relay(relay) => {
+        Some(relay) if pending.head.method == Method::Post => relay,
+        Some(relay) => {
             let note = format!("{} takes POST only", relay.route);
             let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
             return refuse(client, ticket, terms, pending, error).await;
         }
-        other => return Box::pin(local::serve(core, client, ticket, terms, pending, other)).await,
+        None => {
+            let path = String::from_utf8_lossy(pending.head.path(&pending.bytes)).into_owned();
+            return Box::pin(local::serve(core, client, ticket, terms, pending, endpoint::find(&path))).await;
+        }
     };
     ticket.enters(relay.route);
     ticket.edit().client_format = Some(relay.format);
@@ -182,7 +203,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
     let view = core.view();
     ticket.edit().generation = view.snapshot.generation;
-    let caller = match identify(core, &view, &pending) {
+    let caller = match identify(core, &view, &pending, ticket.started_s()) {
         Ok(caller) => caller,
         Err(error) => return refuse(client, ticket, terms, pending, error).await,
     };
@@ -217,9 +238,9 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
     x.wants = wants;
     x.ticket.edit().model = Short::new(&x.model.asked);
     x.ticket.edit().stream = x.stream;
-    auth::allow_model(caller, &x.model.stripped)?;
-    x.ticket.lap(Stage::Route);
-    if x.relay.operation != Operation::Count {
+    auth::allow_model(caller, x.model.stripped())?;
+    if x.relay.operation != Operation::Count && caller.as_ref().is_some_and(|caller| !caller.limits.is_none()) {
+        x.ticket.lap(Stage::Route);
         let generates = x.relay.operation == Operation::Generate;
         let need = || tokens::estimate(&tokens::Request { body: x.body(), max_output, generates });
         match auth::admit(x.core, caller, need) {
@@ -239,10 +260,10 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
                 return Err(error);
             }
         }
+        x.ticket.lap(Stage::Limit);
     }
-    x.ticket.lap(Stage::Limit);
     let relay = x.relay;
-    let candidates = view.selector.candidates(&view.snapshot, relay.format, relay.translates(), &x.model.stripped);
+    let candidates = view.selector.candidates(&view.snapshot, relay.format, relay.translates(), x.model.stripped());
     if candidates.list.is_empty() {
         return Err(no_candidate(x, view, &candidates));
     }
@@ -272,9 +293,9 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
         let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", asked.len());
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));
     }
-    let stripped = strip(x.core, &asked).to_string();
+    let own = asked.len() - strip(x.core, &asked).len();
     let wants = Wants { include_usage: peeked.include_usage, stream_options: peeked.stream_options.map(|(_, at)| at) };
-    let model = Model { asked, stripped, value: peeked.model_at };
+    let model = Model { asked, own, value: peeked.model_at };
     Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, wants })
 }
 
@@ -288,7 +309,7 @@ fn strip<'m>(core: &Core, model: &'m str) -> &'m str {
 }
 
 fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error {
-    let model = &x.model.stripped;
+    let model = x.model.stripped();
     if candidates.foreign > 0 {
         let note = format!(
             "model `{model}` is served, but not at {}: that takes a provider of format {}, and is never translated",
@@ -331,15 +352,15 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
     match failure {
         Some(failure) => attempt::give_up(x, failure).await,
         None => {
-            let note = format!("every provider of model `{}` is out of service", x.model.stripped);
+            let note = format!("every provider of model `{}` is out of service", x.model.stripped());
             x.fail(&Error::gateway(Kind::NoUpstream, note)).await
         }
     }
 }
 
-fn identify(core: &Core, view: &View, pending: &body::Pending) -> Result<Caller, Error> {
+fn identify(core: &Core, view: &View, pending: &body::Pending, now: i64) -> Result<Caller, Error> {
     let key = auth::key(|name| pending.head.get(&pending.bytes, name));
-    auth::check(core, &view.snapshot, key).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
+    auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
 }
 
 /// Answers with an error while the request's body may be unread: then the connection can't go on.
@@ -353,6 +374,7 @@ pub fn refuse<'c>(
     error: Error,
 ) -> Pin<Box<dyn Future<Output = Next> + 'c>> {
     Box::pin(async move {
+        ticket.recall(&pending.bytes[..pending.head.len]);
         terms.keep_alive &= pending.skip_body(client);
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
@@ -376,19 +398,27 @@ fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> Terms {
 }
 
 /// The client's request id if it sent a proper one, else a new one.
-fn request_id(core: &Core, head: &RequestHead, bytes: &[u8]) -> String {
+fn request_id(core: &Core, head: &RequestHead, bytes: &[u8]) -> Short<64> {
     match head.get(bytes, "x-request-id") {
-        Some(id) if headers::is_request_id(id) => String::from_utf8_lossy(id).into_owned(),
+        Some(id) if headers::is_request_id(id) => Short::new(std::str::from_utf8(id).unwrap_or_default()),
         _ => new_id(core),
     }
 }
 
 /// A random id in the shape of a version 4 UUID.
-pub fn new_id(core: &Core) -> String {
+pub fn new_id(core: &Core) -> Short<64> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let (a, b) = (core.random(), core.random());
     let id = (u128::from(a) << 64 | u128::from(b)) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let hex = format!("{id:032x}");
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (n, byte) in id.to_be_bytes().into_iter().enumerate() {
+        at += usize::from(matches!(n, 4 | 6 | 8 | 10));
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 15)];
+        at += 2;
+    }
+    Short::new(std::str::from_utf8(&text).unwrap_or_default())
 }
 
 pub fn method_name(method: Method) -> &'static str {

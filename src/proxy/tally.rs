@@ -14,7 +14,7 @@ use crate::metrics::book::Book;
 use crate::metrics::names::Family;
 use crate::metrics::shelf::Series;
 use crate::record::client::Program;
-use crate::record::entry::{Outcome, Record, Short, Tokens};
+use crate::record::entry::{Outcome, Record, Short, Source, Tokens};
 use crate::record::stage::Stage;
 
 /// Kinds of requests that a core keeps series at hand for. A client may ask for any number of models; then the hand is emptied.
@@ -39,6 +39,10 @@ struct Route {
     duration: Arc<Series>,
     by_status: Vec<(u16, Arc<Series>)>,
     tokens: Option<[Arc<Series>; 3]>,
+    /// By who counted.
+    sources: [Option<Arc<Series>>; Source::ALL.len()],
+    /// By the kind of token ([`Route::spent`]).
+    details: [Option<Arc<Series>>; 4],
     streams: Option<Streams>,
 }
 
@@ -232,17 +236,17 @@ impl Route {
         for (series, n) in series.iter().zip([tokens.input, tokens.output, tokens.total()]) {
             series.add(n);
         }
-        // Rarer than answers, or few in kind: these are looked up.
         let details = [
             ("cache_read", tokens.cache_read),
             ("cache_write", tokens.cache_write()),
             ("reasoning", tokens.reasoning),
             ("server_tools", tokens.server_tools),
         ];
-        for (detail, n) in details.into_iter().filter(|(_, n)| *n > 0) {
-            book.series(Family::TokenDetails, &[model, provider, detail]).add(n);
+        for ((detail, n), series) in details.into_iter().zip(&mut self.details).filter(|((_, n), _)| *n > 0) {
+            series.get_or_insert_with(|| book.series(Family::TokenDetails, &[model, provider, detail])).add(n);
         }
-        book.series(Family::TokenSources, &[provider, tokens.source.label()]).inc();
+        let source = &mut self.sources[tokens.source as usize];
+        source.get_or_insert_with(|| book.series(Family::TokenSources, &[provider, tokens.source.label()])).inc();
     }
 
     fn streamed(&mut self, record: &Record, measured: &Measured, book: &mut Book) {
@@ -310,6 +314,7 @@ fn route<'t>(routes: &'t mut Routes, book: &mut Book, record: &Record, names: im
         let Names { model, provider, credential } = &names;
         let labels = [record.method, record.endpoint, model, provider, credential, record.program.name()];
         let duration = book.series(Family::Duration, &labels);
-        Route { names, duration, by_status: Vec::new(), tokens: None, streams: None }
+        let (by_status, sources, details) = Default::default();
+        Route { names, duration, by_status, tokens: None, sources, details, streams: None }
     })
 }

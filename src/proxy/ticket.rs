@@ -25,11 +25,21 @@ pub struct Ticket {
     hold: Option<Hold>,
     /// An answer of a model is asked for: tokens are spent.
     generates: bool,
-    /// When the attempt that runs began, in microseconds since the start.
-    attempt_us: u64,
-    attempt_first_byte_us: u64,
+    attempt: Running,
     /// `None` with STAGE_CLOCK off.
     laps: Option<Laps>,
+}
+
+/// The attempt that runs, or ran last. Times are microseconds since the start.
+#[derive(Debug, Clone, Copy, Default)]
+struct Running {
+    began_us: u64,
+    /// 0 if no answer came.
+    first_byte_us: u64,
+    /// 0 likewise.
+    status: u16,
+    /// Path at the provider; `None` before it was asked.
+    path: Option<&'static str>,
 }
 
 /// The stage clock of one request.
@@ -44,13 +54,18 @@ struct Laps {
 }
 
 impl Ticket {
-    /// Starts the clock: the head of a request has arrived, which took `head_ns`.
-    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_ns: u64) -> Ticket {
+    /// Starts the clock: the head of a request has arrived, whose first bytes came at `head_began`.
+    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<Instant>) -> Ticket {
         core.metrics.inc(Counter::Requests);
         let mut record = Record::new(request_id, unix_us());
-        record.detail = Detail::new(core.shared.wants, head);
-        record.stages.add(Stage::HeadRead, head_ns);
+        let wants = core.shared.wants;
+        record.left_out =
+            wants.per_second.is_some_and(|most| !core.sample.takes(record.started_us / 1_000_000, most));
+        if !record.left_out {
+            record.detail = Detail::new(wants, head);
+        }
         let started = Instant::now();
+        record.stages.add(Stage::HeadRead, head_began.map_or(0, |began| nanoseconds(began, started)));
         let laps = Laps { last: started, read: None, handed: false, measured: Measured::default() };
         Ticket {
             core: core.clone(),
@@ -58,8 +73,7 @@ impl Ticket {
             record,
             hold: None,
             generates: false,
-            attempt_us: 0,
-            attempt_first_byte_us: 0,
+            attempt: Running::default(),
             laps: core.boot().observe.stage_clock.then_some(laps),
         }
     }
@@ -97,12 +111,38 @@ impl Ticket {
     }
 
     pub fn elapsed_us(&self) -> u64 {
-        self.started.elapsed().as_micros() as u64
+        microseconds(self.started, Instant::now())
+    }
+
+    /// When it came, in seconds since 1970.
+    pub fn started_s(&self) -> i64 {
+        (self.record.started_us / 1_000_000) as i64
     }
 
     /// What some sink wants to know beside the record. `None` if none does.
     pub fn detail(&mut self) -> Option<&mut Detail> {
         self.record.detail.as_deref_mut()
+    }
+
+    /// Something goes wrong: the request is told in detail although it was left out. `head` is its head.
+    pub fn recall(&mut self, head: &[u8]) {
+        if !std::mem::take(&mut self.record.left_out) {
+            return;
+        }
+        self.record.detail = Detail::new(self.core.shared.wants, head);
+        let Running { began_us, first_byte_us, status, path } = self.attempt;
+        let (provider, model) = (self.record.provider, self.record.sent_model);
+        if let (Some(path), Some(format)) = (path, self.record.provider_format)
+            && let Some(detail) = self.detail()
+        {
+            let attempt = Attempt::new(provider, format, model, path, began_us);
+            detail.attempt(Attempt { first_byte_us, status, ..attempt });
+        }
+    }
+
+    /// Whether it has ended otherwise than well.
+    pub fn went_wrong(&self) -> bool {
+        self.record.outcome != Outcome::Complete || self.record.status >= 400
     }
 
     /// The request has its place in a trace. `parent` is what the client says of its own span.
@@ -125,8 +165,13 @@ impl Ticket {
 
     /// A stage is over: the time since the last one ended was its.
     pub fn lap(&mut self, stage: Stage) {
+        if self.laps.is_some() {
+            self.lap_at(stage, Instant::now());
+        }
+    }
+
+    fn lap_at(&mut self, stage: Stage, now: Instant) {
         if let Some(laps) = &mut self.laps {
-            let now = Instant::now();
             self.record.stages.add(stage, nanoseconds(laps.last, now));
             laps.last = now;
         }
@@ -146,22 +191,25 @@ impl Ticket {
         }
     }
 
-    /// The first bytes of the answer go to the client.
-    pub fn hands_over(&mut self) {
-        if let Some(laps) = &mut self.laps
-            && !std::mem::replace(&mut laps.handed, true)
+    /// Bytes of the answer go to the client: now, for [`Ticket::taken`].
+    pub fn hands_over(&mut self) -> Option<Instant> {
+        let laps = self.laps.as_mut()?;
+        let now = Instant::now();
+        if !std::mem::replace(&mut laps.handed, true)
             && let Some(read) = laps.read
         {
-            laps.measured.after_ns = nanoseconds(read, Instant::now());
+            laps.measured.after_ns = nanoseconds(read, now);
         }
+        Some(now)
     }
 
-    /// The client did not take its bytes at once.
-    pub fn stalled(&mut self, ns: u64) {
-        if let Some(laps) = &mut self.laps {
-            self.record.stages.add(Stage::WriteStall, ns);
-            // Of the stage that runs.
-            laps.last += std::time::Duration::from_nanos(ns);
+    /// The client has taken what was handed over, or has gone.
+    pub fn taken(&mut self, handed_over: Option<Instant>) {
+        if let (Some(laps), Some(began)) = (&mut self.laps, handed_over) {
+            let now = Instant::now();
+            self.record.stages.add(Stage::WriteStall, nanoseconds(began, now));
+            // Not of the stage that runs.
+            laps.last += now.saturating_duration_since(began);
         }
     }
 
@@ -175,8 +223,10 @@ impl Ticket {
     pub fn attempts(&mut self, provider: i64) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         self.record.provider = provider;
-        self.attempt_us = self.elapsed_us();
-        self.attempt_first_byte_us = 0;
+        // The first one begins where the last stage has just ended.
+        let began = self.laps.as_ref().filter(|_| self.record.attempts == 1).map(|laps| laps.last);
+        let began_us = began.map_or_else(|| self.elapsed_us(), |began| microseconds(self.started, began));
+        self.attempt = Running { began_us, ..Running::default() };
     }
 
     /// What it is asked for. `body` is `None` where the client's goes as it came.
@@ -184,7 +234,8 @@ impl Ticket {
         let model = Short::new(model);
         self.record.provider_format = Some(format);
         self.record.sent_model = model;
-        let (provider, began_us) = (self.record.provider, self.attempt_us);
+        self.attempt.path = Some(path);
+        let (provider, began_us) = (self.record.provider, self.attempt.began_us);
         if let Some(detail) = self.detail() {
             detail.attempt(Attempt::new(provider, format, model, path, began_us));
             detail.sent(body);
@@ -193,16 +244,21 @@ impl Ticket {
 
     /// The upstream has answered: the first time counts.
     pub fn first_byte(&mut self, status: u16) {
-        let now = self.elapsed_us();
+        let now = Instant::now();
+        let us = microseconds(self.started, now);
         if self.record.first_byte_us == 0 {
-            self.record.first_byte_us = now;
+            self.record.first_byte_us = us;
         }
-        self.attempt_first_byte_us = now;
+        self.attempt.first_byte_us = us;
+        self.attempt.status = status;
         if let Some(attempt) = self.detail().and_then(Detail::last) {
-            attempt.first_byte_us = now;
+            attempt.first_byte_us = us;
             attempt.status = status;
         }
-        self.lap(Stage::FirstByte);
+        self.lap_at(Stage::FirstByte, now);
+        if let Some(laps) = &mut self.laps {
+            laps.read = Some(now);
+        }
     }
 
     /// The first content of a stream: the first time counts.
@@ -224,10 +280,11 @@ impl Ticket {
 
     /// The attempt has ended.
     pub fn attempted(&mut self, provider: &str, failure: Option<&Error>) {
-        let now = self.elapsed_us();
-        let (id, began_us) = (self.record.provider, self.attempt_us);
+        let (id, began_us) = (self.record.provider, self.attempt.began_us);
         let format = self.record.provider_format;
+        let started = self.started;
         if let Some(detail) = self.detail() {
+            let now = microseconds(started, Instant::now());
             let failure = failure.map(|error| (error.kind, Box::from(error.to_string())));
             // One that failed before it asked anything is told all the same.
             if !detail.ended(now, failure.clone())
@@ -243,7 +300,7 @@ impl Ticket {
             (None, Outcome::ClientGone) => "client_gone",
             (None, Outcome::Complete | Outcome::Failed(_)) => "ok",
         };
-        let latency = self.attempt_first_byte_us.saturating_sub(self.attempt_us);
+        let latency = self.attempt.first_byte_us.saturating_sub(self.attempt.began_us);
         self.core.tally.borrow_mut().attempt((self.record.provider, provider), outcome, latency);
     }
 
@@ -326,10 +383,15 @@ fn nanoseconds(from: Instant, to: Instant) -> u64 {
     to.saturating_duration_since(from).as_nanos() as u64
 }
 
+fn microseconds(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_micros() as u64
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.record.total_us = self.elapsed_us();
-        self.lap(Stage::LastByte);
+        let now = Instant::now();
+        self.record.total_us = microseconds(self.started, now);
+        self.lap_at(Stage::LastByte, now);
         let metrics = &self.core.metrics;
         metrics.add(Counter::BytesOut, self.record.response_bytes);
         metrics.add(Counter::BytesIn, self.record.request_bytes);

@@ -20,6 +20,8 @@ pub struct Wants {
     pub detail: bool,
     /// Bytes of each body; 0 is none.
     pub body_bytes: usize,
+    /// So many requests of one core in a second are told in detail, and all that fail: who wants it keeps no more. `None` is every request.
+    pub per_second: Option<usize>,
 }
 
 /// The first bytes of something, and how many there were in all.
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
 
     fn detail(body_bytes: usize) -> Box<Detail> {
-        let mut detail = Detail::new(Wants { detail: true, body_bytes }, b"POST / HTTP/1.1\r\n\r\n").unwrap();
+        let mut detail = Detail::new(Wants { detail: true, body_bytes, per_second: None }, b"POST / HTTP/1.1\r\n\r\n").unwrap();
         detail.attempt(Attempt::new(1, Format::Chat, Short::EMPTY, "/chat/completions", 0));
         detail
     }

@@ -87,6 +87,8 @@ pub enum Source {
 }
 
 impl Source {
+    pub const ALL: [Source; 3] = [Source::Provider, Source::Estimate, Source::Counted];
+
     /// The metric label `source`.
     pub fn label(self) -> &'static str {
         match self {
@@ -169,6 +171,8 @@ pub struct Record {
     /// All zero with STAGE_CLOCK off.
     pub stages: Stages,
     pub detail: Option<Box<Detail>>,
+    /// It has none since more requests came in its second than are told in detail ([`Wants::per_second`](super::detail::Wants)).
+    pub left_out: bool,
 }
 
 impl Record {
@@ -202,6 +206,7 @@ impl Record {
             first_content_us: 0,
             stages: Stages::default(),
             detail: None,
+            left_out: false,
         }
     }
 

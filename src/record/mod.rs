@@ -5,5 +5,6 @@ pub mod client;
 pub mod detail;
 pub mod entry;
 pub mod ring;
+pub mod sample;
 pub mod stage;
 pub mod trace;

@@ -46,6 +46,8 @@ pub(super) struct Log {
     errors: Queue,
     bodies: bool,
     started: Instant,
+    /// Requests that workers did not tell in detail, since the last count.
+    left_out: u64,
 }
 
 /// The tasks that write.
@@ -78,7 +80,7 @@ pub(super) fn start(shared: &Shared, store: &Arc<dyn Store>, meter: &Arc<Meter>)
         // Ends with the runtime.
         tokio::spawn(sweep(store.clone(), retention));
     }
-    (Some(Log { requests, errors, bodies: settings.bodies, started: Instant::now() }), writers)
+    (Some(Log { requests, errors, bodies: settings.bodies, started: Instant::now(), left_out: 0 }), writers)
 }
 
 impl Sink for Log {
@@ -92,12 +94,23 @@ impl Sink for Log {
         }
         let second = self.started.elapsed().as_secs();
         let failed = record.status >= 400 || row::category(record).is_some();
+        if record.left_out && !failed {
+            self.left_out += 1;
+            return;
+        }
         self.requests.push(second, failed, || row::request(record, directory, self.bodies).values());
         // Tries that failed may stand before one that did not.
         if failed || record.attempts > 1 {
             for error in row::errors(record, directory, self.bodies) {
                 self.errors.push(second, true, || error.values());
             }
+        }
+    }
+
+    fn flush(&mut self) {
+        match std::mem::take(&mut self.left_out) {
+            0 => {}
+            n => self.requests.meter.lost(self.requests.name, "rate", n),
         }
     }
 }

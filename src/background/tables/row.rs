@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn categories() {
         let detail = |status| {
-            let mut detail = Detail::new(Wants { detail: true, body_bytes: 0 }, b"").unwrap();
+            let mut detail = Detail::new(Wants { detail: true, ..Wants::default() }, b"").unwrap();
             let attempt = Attempt::new(9, Format::Chat, Short::EMPTY, "/x", 0);
             detail.attempt(Attempt { status, ..attempt });
             Some(detail)

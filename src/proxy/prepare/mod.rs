@@ -60,7 +60,7 @@ pub enum Way {
 /// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has taught.
 pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
-    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(&*x.model.stripped));
+    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(x.model.stripped()));
     let reach = &detour(x, provider, candidate, &model);
     let (way, body) = if reach.format == x.relay.format {
         let (bypass, body) = bypass::body(x, provider, candidate, &model);

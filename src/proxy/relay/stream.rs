@@ -319,7 +319,7 @@ impl<'p> Relay<'p> {
         if self.flush(x).await.is_err() {
             return End::ClientGone;
         }
-        x.ticket.truncated(&error);
+        x.truncated(&error);
         // No last chunk: a client that does not read error events sees a broken answer.
         End::Answered(Next::Close)
     }

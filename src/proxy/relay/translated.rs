@@ -345,7 +345,7 @@ impl<'p> Relay<'p> {
         }
         if let Some(error) = self.translator.failure() {
             tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
-            x.ticket.truncated(error);
+            x.truncated(error);
             let truncated = x.ticket.edit().outcome;
             if self.flush(x).await.is_err() {
                 return End::ClientGone;

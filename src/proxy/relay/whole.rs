@@ -119,6 +119,7 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
     let mut input = std::mem::take(&mut upstream.bytes);
     loop {
         if ended {
+            upstream.bytes = input;
             settle(x, &body, upstream);
             return match x.send(out).await {
                 Ok(_) => End::Answered(x.next()),
