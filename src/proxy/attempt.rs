@@ -114,13 +114,13 @@ enum Silence {
 
 pub async fn run(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>) -> End {
     x.core.metrics.inc(Counter::Attempts);
-    let provider = view.provider(plan.candidate.provider).clone();
+    let provider = view.provider(plan.candidate.provider);
     x.ticket.attempts(provider.id);
-    let end = match once(x, view, plan, &provider, Mend::Nothing).await {
+    let end = match once(x, view, plan, provider, Mend::Nothing).await {
         Once::Ended(end) => end,
         Once::Mend(mend) => {
             x.core.metrics.inc(Counter::Mended);
-            match Box::pin(once(x, view, plan, &provider, mend)).await {
+            match Box::pin(once(x, view, plan, provider, mend)).await {
                 Once::Ended(end) => end,
                 // A second one is not asked for.
                 Once::Mend(_) => End::Failed(Failure::of(Error::gateway(Kind::Internal, "mended twice"))),

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
 
 /// The credential of a request; `None` is an anonymous one, where those are allowed.
-pub type Caller = Option<Arc<Credential>>;
+pub type Caller<'s> = Option<&'s Credential>;
 
 /// Finds the caller's key in the values of the `x-api-key`, `authorization` and `api-key` headers, the first of these that is there.
 pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
@@ -30,7 +30,7 @@ pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
 ///
 /// The table is keyed by SHA-256, so the look-up's timing tells nothing of a key; the compare of the hit is constant-time all the same.
 /// `now` is in seconds since 1970.
-pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller, Error> {
+pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller<'s>, Error> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
         if core.boot().allow_anonymous {
             return Ok(None);
@@ -58,7 +58,7 @@ pub fn check(core: &Core, snapshot: &Snapshot, key: Option<&[u8]>, now: i64) -> 
         let note = format!("the API key of credential `{}` has expired; ask for a new one", credential.name);
         return Err(Error::client(Kind::Auth, note));
     }
-    Ok(Some(credential.clone()))
+    Ok(Some(credential))
 }
 
 /// Whether it is the key in force, or the one before the last rotation while that is still good.
@@ -69,7 +69,7 @@ fn is_key_of(credential: &Credential, hash: &KeyHash, now: i64) -> bool {
 }
 
 /// Whether the caller may use `model` (prefix stripped).
-pub fn allow_model(caller: &Caller, model: &str) -> Result<(), Error> {
+pub fn allow_model(caller: Caller<'_>, model: &str) -> Result<(), Error> {
     match caller {
         Some(credential) if !credential.allowed.allows(model) => {
             let note = format!(
@@ -115,8 +115,12 @@ pub struct Denied {
 /// Takes what a request needs from the caller's limits. `Ok(None)` when there are none.
 ///
 /// The clock is read once here, so that all limits speak of the same moment.
-pub fn admit(core: &Core, caller: &Caller, need: impl FnOnce() -> Need) -> Result<Option<(Hold, Budget)>, Box<Denied>> {
-    let Some(credential) = caller.as_ref().filter(|credential| !credential.limits.is_none()) else { return Ok(None) };
+pub fn admit(
+    core: &Core,
+    caller: Caller<'_>,
+    need: impl FnOnce() -> Need,
+) -> Result<Option<(Hold, Budget)>, Box<Denied>> {
+    let Some(credential) = caller.filter(|credential| !credential.limits.is_none()) else { return Ok(None) };
     let limits = &credential.limits;
     // An estimate costs a walk over the body.
     let need = if limits.tokens.is_some() { need() } else { Need::default() };

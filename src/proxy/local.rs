@@ -175,7 +175,7 @@ fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What
     let anthropic = get("anthropic-version").is_some();
     let lists = core.shared.catalog.load();
     let prefix = core.boot().model_prefix.as_deref();
-    Listing { snapshot: &view.snapshot, lists: &lists, caller: &caller, prefix }.respond(what, query, anthropic)
+    Listing { snapshot: &view.snapshot, lists: &lists, caller, prefix }.respond(what, query, anthropic)
 }
 
 /// Takes a client's telemetry for its vendor and throws it away.

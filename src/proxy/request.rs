@@ -207,7 +207,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         Ok(caller) => caller,
         Err(error) => return refuse(client, ticket, terms, pending, error).await,
     };
-    ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
+    ticket.edit().credential = caller.map_or(0, |credential| credential.id);
     ticket.lap(Stage::Auth);
 
     let (head, received) = match body::read(core, client, pending).await {
@@ -224,14 +224,14 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     ticket.lap(Stage::BodyRead);
     let (model, wants) = (Model::default(), Wants::default());
     let mut x = Exchange { core, client, ticket, terms, head, received, relay, model, stream: false, wants };
-    match admit(&mut x, &view, &caller) {
+    match admit(&mut x, &view, caller) {
         Ok(candidates) => attempt_all(&mut x, &view, &candidates).await,
         Err(error) => x.fail(&error).await,
     }
 }
 
 /// Everything that is decided before a provider is asked: what the body wants, whether the caller may have it, who serves it.
-fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candidates>, Error> {
+fn admit(x: &mut Exchange<'_>, view: &View, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
     let Found { model, stream, wants, max_output } = look(x)?;
     x.stream = stream;
     x.model = model;
@@ -239,7 +239,7 @@ fn admit(x: &mut Exchange<'_>, view: &View, caller: &Caller) -> Result<Rc<Candid
     x.ticket.edit().model = Short::new(&x.model.asked);
     x.ticket.edit().stream = x.stream;
     auth::allow_model(caller, x.model.stripped())?;
-    if x.relay.operation != Operation::Count && caller.as_ref().is_some_and(|caller| !caller.limits.is_none()) {
+    if x.relay.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
         x.ticket.lap(Stage::Route);
         let generates = x.relay.operation == Operation::Generate;
         let need = || tokens::estimate(&tokens::Request { body: x.body(), max_output, generates });
@@ -358,7 +358,7 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
     }
 }
 
-fn identify(core: &Core, view: &View, pending: &body::Pending, now: i64) -> Result<Caller, Error> {
+fn identify<'v>(core: &Core, view: &'v View, pending: &body::Pending, now: i64) -> Result<Caller<'v>, Error> {
     let key = auth::key(|name| pending.head.get(&pending.bytes, name));
     auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
 }

@@ -59,8 +59,7 @@ impl Ticket {
         core.metrics.inc(Counter::Requests);
         let mut record = Record::new(request_id, unix_us());
         let wants = core.shared.wants;
-        record.left_out =
-            wants.per_second.is_some_and(|most| !core.sample.takes(record.started_us / 1_000_000, most));
+        record.left_out = wants.per_second.is_some_and(|most| !core.sample.takes(record.started_us / 1_000_000, most));
         if !record.left_out {
             record.detail = Detail::new(wants, head);
         }

@@ -252,7 +252,8 @@ mod tests {
     use super::*;
 
     fn detail(body_bytes: usize) -> Box<Detail> {
-        let mut detail = Detail::new(Wants { detail: true, body_bytes, per_second: None }, b"POST / HTTP/1.1\r\n\r\n").unwrap();
+        let mut detail =
+            Detail::new(Wants { detail: true, body_bytes, per_second: None }, b"POST / HTTP/1.1\r\n\r\n").unwrap();
         detail.attempt(Attempt::new(1, Format::Chat, Short::EMPTY, "/chat/completions", 0));
         detail
     }

@@ -37,7 +37,8 @@ pub(super) fn directory() -> Directory {
 
 /// A request with this head and body, and nothing of an answer yet.
 pub(super) fn asked(head: &str, body: &str) -> Record {
-    let mut detail = Detail::new(Wants { detail: true, body_bytes: 1 << 16, per_second: None }, head.as_bytes()).unwrap();
+    let mut detail =
+        Detail::new(Wants { detail: true, body_bytes: 1 << 16, per_second: None }, head.as_bytes()).unwrap();
     detail.body(body.as_bytes());
     Record { detail: Some(detail), ..record("id-1") }
 }

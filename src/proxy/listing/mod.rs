@@ -39,7 +39,7 @@ pub enum What<'p> {
 pub struct Listing<'a> {
     pub snapshot: &'a Snapshot,
     pub lists: &'a Lists,
-    pub caller: &'a Caller,
+    pub caller: Caller<'a>,
     /// `PROVIDER_SUFFIX`.
     pub prefix: Option<&'a str>,
 }
@@ -136,7 +136,7 @@ impl<'a> Listing<'a> {
     }
 
     fn allows(&self, model: &str) -> bool {
-        self.caller.as_ref().is_none_or(|credential| credential.allowed.allows(model))
+        self.caller.is_none_or(|credential| credential.allowed.allows(model))
     }
 }
 

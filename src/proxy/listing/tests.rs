@@ -51,7 +51,7 @@ fn snapshot(allowed: &str) -> (Snapshot, Lists) {
 fn ask(allowed: &str, what: What<'_>, query: &str, anthropic: bool) -> Result<Value, Error> {
     let (snapshot, lists) = snapshot(allowed);
     let caller = snapshot.credentials.values().next().cloned();
-    let listing = Listing { snapshot: &snapshot, lists: &lists, caller: &caller, prefix: Some("Proxy") };
+    let listing = Listing { snapshot: &snapshot, lists: &lists, caller: caller.as_deref(), prefix: Some("Proxy") };
     let body = listing.respond(what, Some(query), anthropic)?;
     Ok(serde_json::from_slice(&body).unwrap())
 }

@@ -11,12 +11,12 @@ use super::super::request::Exchange;
 use super::super::ticket::Ticket;
 use super::{Framed, Plan, begin, end_head, timing, tokens};
 use crate::error::{Error, Kind};
-use crate::json::RawStr;
 use crate::json::stream::Document;
+use crate::json::{RawStr, RawValue, scan};
 use crate::net::http::{BodyDecoder, Framing, Step, write};
-use crate::wire;
 use crate::wire::event::Reason;
 use crate::wire::finish;
+use crate::wire::{self, Format};
 
 /// Bytes of each member that is kept to be read: usage, which has a few hundred, and what tells why the answer ended. In Chat that stands
 /// beside the text; of a longer answer it is not known.
@@ -84,6 +84,10 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
         .head
         .get(&upstream.bytes, "content-type")
         .is_some_and(|t| t.windows(4).any(|w| w.eq_ignore_ascii_case(b"json")));
+    let came = upstream.bytes.len() - upstream.head.len;
+    if upstream.head.framing == Framing::Length(came as u64) && !plan.bypass.renamed {
+        return at_once(x, upstream, plan, json && !encoded).await;
+    }
     let mut document = Document::new(finish::members(x.relay.format), CAPTURED_BYTES);
     if plan.bypass.renamed {
         document = document.replace_model(&x.model.asked);
@@ -158,6 +162,38 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
     }
 }
 
+/// The answer came together with its head, and goes on as it is: the most common case, and one copy of the bytes.
+async fn at_once(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>, readable: bool) -> End {
+    let Upstream { head, bytes, .. } = &upstream;
+    let body = &bytes[head.len..];
+    if let Some(detail) = x.ticket.detail() {
+        detail.passes();
+        detail.received(body, false);
+    }
+    let framed = match head.status {
+        204 | 304 => Framed::Empty,
+        _ => Framed::Length(body.len() as u64),
+    };
+    let mut out = Vec::with_capacity(body.len() + 768);
+    begin(&mut out, x, head, bytes, plan.pooled, framed);
+    timing(&mut out, x);
+    end_head(&mut out, framed);
+    append(&mut out, body, framed, true);
+    x.ticket.complete(head.status);
+    if readable {
+        let members = members(x.relay.format, body);
+        told(x, |name| members.iter().find(|(known, _)| *known == name)?.1);
+    }
+    let mut decoder = BodyDecoder::new(head.framing);
+    let mut pos = 0;
+    while let Ok(Step::Data(_)) = decoder.next(body, &mut pos) {}
+    upstream.settle(x, &decoder);
+    match x.send(out).await {
+        Ok(_) => End::Answered(x.next()),
+        Err(_) => End::ClientGone,
+    }
+}
+
 fn append(out: &mut Vec<u8>, payload: &[u8], framed: Framed, ended: bool) {
     match framed {
         Framed::Chunked => {
@@ -171,19 +207,37 @@ fn append(out: &mut Vec<u8>, payload: &[u8], framed: Framed, ended: bool) {
     }
 }
 
-/// The answer was read to its end: its usage goes to the record, its connection to the pool.
+/// The answer was read to its end: what it tells goes to the record, its connection to the pool.
 fn settle(x: &mut Exchange<'_>, body: &Body, upstream: Upstream) {
-    if !body.opaque
-        && let Some(raw) = body.document.captured("usage")
-    {
-        x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
-    }
-    if !body.opaque && x.relay.operation == Operation::Generate {
-        let reason = finish::of_answer(x.relay.format, |name| body.document.captured(name));
-        x.ticket.edit().finish = reason.map(Reason::label);
-        x.ticket.answered_by(|| body.document.captured("model")?.as_str().map(RawStr::unescape));
+    if !body.opaque {
+        told(x, |name| body.document.captured(name));
     }
     upstream.settle(x, &body.decoder);
+}
+
+/// The members that [`told`] reads, by one walk.
+fn members(format: Format, body: &[u8]) -> [(&'static str, Option<RawValue<'_>>); 5] {
+    let mut found = [("", None); 5];
+    for (place, name) in found.iter_mut().zip(finish::members(format).iter().chain(&["model"])) {
+        place.0 = name;
+    }
+    for (key, value, _) in scan::members(body) {
+        if let Some((_, place)) = found.iter_mut().find(|(name, _)| key.eq_str(name)) {
+            *place = Some(value);
+        }
+    }
+    found
+}
+
+/// What an answer tells of itself at its top level.
+fn told<'a>(x: &mut Exchange<'_>, member: impl Fn(&str) -> Option<RawValue<'a>>) {
+    if let Some(raw) = member("usage") {
+        x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
+    }
+    if x.relay.operation == Operation::Generate {
+        x.ticket.edit().finish = finish::of_answer(x.relay.format, &member).map(Reason::label);
+        x.ticket.answered_by(|| member("model")?.as_str().map(RawStr::unescape));
+    }
 }
 
 /// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.

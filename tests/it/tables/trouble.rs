@@ -29,6 +29,59 @@ fn too_many_a_second_are_counted_and_gone() {
     });
 }
 
+/// Of many requests in a second only some are told in detail; those that fail are among them, with every try.
+#[test]
+fn failures_among_too_many_are_told_in_full() {
+    const FAILED: [(&str, u64); 3] = [("bad", 400), ("broken", 500), ("unknown", 404)];
+    let (first, second) = (scripted(), scripted());
+    let model_mapping = r#"{"plain":"plain","bad":"bad","broken":"broken"}"#;
+    let rows = ["chat", "second"].into_iter().zip([&first, &second]);
+    let row = |(key, fake): (&str, &Fake)| ProviderRow {
+        provider_key: key.into(),
+        model_mapping: model_mapping.into(),
+        ..chat(fake)
+    };
+    let rows: Vec<_> = rows.map(row).collect();
+    let gateway = Place(None).with(rows).env("REQUEST_LOG_MAX_PER_SEC", 50).start();
+    let mut client = gateway.client();
+    let mut send = |request: Outgoing| {
+        client.ask(&request.header("user-agent", "curl/8.5.0"));
+        client.response()
+    };
+    eventually("requests are left out", || {
+        (0..100).for_each(|_| assert_eq!(send(chat_request("plain")).status, 200));
+        FAILED.iter().for_each(|(model, status)| assert_eq!(u64::from(send(chat_request(model)).status), *status));
+        dropped(&gateway, "request_log", "rate") >= 50.0
+    });
+    let told = |list: &str, id: &Value| read(&gateway, &format!("{list}/{id}"));
+    for (model, status) in FAILED {
+        let mut row = Value::Null;
+        eventually("the failure has its row", || {
+            row = read(&gateway, &format!("/logs?model={model}"))["items"][0].clone();
+            row.is_object()
+        });
+        assert_eq!(row["status_code"], status);
+        let row = told("/logs", &row["id"]);
+        assert!(row["request_headers"].as_str().unwrap().contains("curl/8.5.0"), "{row}");
+        assert_eq!(row["error_message"].is_string(), model == "unknown", "{row}");
+        let list = format!("/error-logs?request_id={}", row["request_id"].as_str().unwrap());
+        let list =
+            items(&gateway, &list, ["unknown", "bad", "broken"].iter().position(|known| *known == model).unwrap());
+        let mut tries: Vec<_> = list.iter().map(|item| told("/error-logs", &item["id"])).collect();
+        tries.sort_by_key(|row| row["provider_name"].to_string());
+        let tries = tries.iter().map(|row| {
+            assert_eq!(row["request_headers"]["user-agent"], "curl/8.5.0", "{row}");
+            (row["provider_name"].as_str().unwrap(), row["response_status_code"].as_u64().unwrap())
+        });
+        let tries: Vec<_> = tries.collect();
+        match model {
+            "bad" => assert_eq!((tries.len(), tries[0].1), (1, 400)),
+            "broken" => assert_eq!(tries, [("chat", 500), ("second", 500)]),
+            _ => assert!(tries.is_empty()),
+        }
+    }
+}
+
 #[test]
 fn a_database_that_is_gone_costs_rows_and_no_request() {
     let server = Server::start();

@@ -100,6 +100,8 @@ pub(super) struct Shelf {
     pub path: PathBuf,
     pub keep: usize,
     pub gzip: bool,
+    /// The moment in the name that was given last, in milliseconds since 1970.
+    last_ms: u64,
 }
 
 const GZ: &str = ".gz";
@@ -107,12 +109,21 @@ const GZ: &str = ".gz";
 const PART: &str = ".part";
 
 impl Shelf {
+    pub(super) fn new(path: PathBuf, keep: usize, gzip: bool) -> Shelf {
+        Shelf { path, keep, gzip, last_ms: 0 }
+    }
+
     /// Gives the file at the path its name on the shelf. `ms` since 1970 is now.
-    pub(super) fn put(&self, ms: u64) -> io::Result<()> {
-        let free = |path: &PathBuf| !path.exists() && !with(path, GZ).exists();
-        // Never one name for two files, however fast they fill.
-        let name = (ms..).map(|ms| with(&self.path, &format!(".{}", stamp(ms)))).find(free);
-        name.map_or(Ok(()), |name| fs::rename(&self.path, name))
+    ///
+    /// However fast files fill, no two get one name, and each a later one than that before it: the name of one that was removed meanwhile
+    /// would make the newest file the oldest.
+    pub(super) fn put(&mut self, ms: u64) -> io::Result<()> {
+        let name = |ms: u64| with(&self.path, &format!(".{}", stamp(ms)));
+        let free = |ms: &u64| !name(*ms).exists() && !with(&name(*ms), GZ).exists();
+        let Some(ms) = (ms.max(self.last_ms + 1)..).find(free) else { return Ok(()) };
+        fs::rename(&self.path, name(ms))?;
+        self.last_ms = ms;
+        Ok(())
     }
 
     /// Compresses what is to be, and removes what is too old.
@@ -231,7 +242,7 @@ mod tests {
     #[test]
     fn the_shelf_keeps_the_newest() {
         let dir = tempfile::tempdir().unwrap();
-        let mut shelf = Shelf { path: dir.path().join("a.jsonl"), keep: 2, gzip: false };
+        let mut shelf = Shelf::new(dir.path().join("a.jsonl"), 2, false);
         // Names of others, which are left alone.
         for other in ["a.jsonl.1", "a.jsonl.gz", "b.jsonl.20260123T193000.000Z", "a.jsonl.20260123T193000.000Z.bak"] {
             fs::write(dir.path().join(other), "other").unwrap();
@@ -255,8 +266,9 @@ mod tests {
         assert_eq!(text, "three\n");
         assert!(!dir.path().join("a.jsonl.20260123T193000.001Z.part").exists());
 
+        // The name of the first is free again.
         fs::write(&shelf.path, "four\n").unwrap();
-        shelf.put(1_769_196_600_001).unwrap();
+        shelf.put(1_769_196_600_000).unwrap();
         assert_eq!(names(&shelf)[2], "a.jsonl.20260123T193000.003Z");
         shelf.keep = 0;
         shelf.tidy().unwrap();

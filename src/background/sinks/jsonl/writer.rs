@@ -47,7 +47,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(settings: Jsonl, losses: Losses) -> Writer {
-        let shelf = Shelf { path: settings.path.clone(), keep: settings.keep, gzip: settings.gzip };
+        let shelf = Shelf::new(settings.path.clone(), settings.keep, settings.gzip);
         Writer {
             settings,
             shelf,
