@@ -120,56 +120,81 @@ impl Nest {
     }
 }
 
+/// Is told of every value that the scanner goes over, in the order in which they stand. A key is where it begins and ends, quotes
+/// included; both are 0 for what has none.
+pub(super) trait Visit {
+    /// A string, number or word from `at` to `end`.
+    fn scalar(&mut self, key: (usize, usize), at: usize, end: usize);
+    /// An array or object begins.
+    fn open(&mut self, key: (usize, usize), at: usize);
+    /// The one that began last and has not ended, ends.
+    fn close(&mut self, end: usize);
+}
+
+/// Nobody wants to know.
+impl Visit for () {
+    fn scalar(&mut self, _: (usize, usize), _: usize, _: usize) {}
+    fn open(&mut self, _: (usize, usize), _: usize) {}
+    fn close(&mut self, _: usize) {}
+}
+
 /// Skips the value that begins at or after `pos` (white space may precede it) and returns the position behind it.
 pub fn skip_value(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
     skip_value_within(Nest::default(), buf, pos)
 }
 
 /// [`skip_value`] where `nest` is open around the value.
-pub(super) fn skip_value_within(mut nest: Nest, buf: &[u8], pos: usize) -> Result<usize, ScanError> {
+pub(super) fn skip_value_within(nest: Nest, buf: &[u8], pos: usize) -> Result<usize, ScanError> {
+    visit_value(nest, buf, pos, &mut ())
+}
+
+fn visit_value<V: Visit>(mut nest: Nest, buf: &[u8], pos: usize, visit: &mut V) -> Result<usize, ScanError> {
     let outside = nest.depth();
+    let mut key = (0, 0);
     let mut pos = skip_space(buf, pos);
     loop {
         // Here a value must begin.
-        pos = match byte(buf, pos)? {
-            b'"' => skip_string(buf, pos)?,
-            b'{' => {
-                nest.push(Open::Object).or_else(|what| fault(pos, what))?;
-                pos = skip_space(buf, pos + 1);
-                if byte(buf, pos)? != b'}' {
-                    (_, pos) = skip_key(buf, pos)?;
-                    continue;
-                }
-                nest.pop();
-                pos + 1
+        let at = pos;
+        let (open, right) = match byte(buf, at)? {
+            b'{' => (Some(Open::Object), b'}'),
+            b'[' => (Some(Open::Array), b']'),
+            b'"' => {
+                pos = skip_string(buf, at)?;
+                (None, 0)
             }
-            b'[' => {
-                nest.push(Open::Array).or_else(|what| fault(pos, what))?;
-                pos = skip_space(buf, pos + 1);
-                if byte(buf, pos)? != b']' {
-                    continue;
-                }
-                nest.pop();
-                pos + 1
+            _ => {
+                pos = skip_scalar(buf, at)?;
+                (None, 0)
             }
-            _ => skip_scalar(buf, pos)?,
         };
+        match open {
+            None => visit.scalar(key, at, pos),
+            Some(open) => {
+                nest.push(open).or_else(|what| fault(at, what))?;
+                visit.open(key, at);
+                pos = skip_space(buf, at + 1);
+                if byte(buf, pos)? != right {
+                    (key, pos) = next_key(open, buf, pos)?;
+                    continue;
+                }
+                nest.pop();
+                pos += 1;
+                visit.close(pos);
+            }
+        }
         // Here one has ended: close what ends with it, or go on to the next.
         loop {
             let Some(open) = nest.top().filter(|_| nest.depth() > outside) else { return Ok(pos) };
             pos = skip_space(buf, pos);
             match (byte(buf, pos)?, open) {
+                (b',', _) => {
+                    (key, pos) = next_key(open, buf, skip_space(buf, pos + 1))?;
+                    break;
+                }
                 (b'}', Open::Object) | (b']', Open::Array) => {
                     nest.pop();
                     pos += 1;
-                }
-                (b',', Open::Object) => {
-                    (_, pos) = skip_key(buf, skip_space(buf, pos + 1))?;
-                    break;
-                }
-                (b',', Open::Array) => {
-                    pos = skip_space(buf, pos + 1);
-                    break;
+                    visit.close(pos);
                 }
                 _ => return fault(pos, Fault::Comma),
             }
@@ -177,12 +202,26 @@ pub(super) fn skip_value_within(mut nest: Nest, buf: &[u8], pos: usize) -> Resul
     }
 }
 
+/// Where the key of what comes next begins and ends, and where its value begins. An element has no key.
+#[inline]
+fn next_key(open: Open, buf: &[u8], pos: usize) -> Result<((usize, usize), usize), ScanError> {
+    match open {
+        Open::Array => Ok(((0, 0), pos)),
+        Open::Object => skip_key(buf, pos).map(|(end, value)| ((pos, end), value)),
+    }
+}
+
 /// Checks a whole document: UTF-8, one value, nothing but white space around it.
 pub fn validate(buf: &[u8]) -> Result<(), ScanError> {
+    validate_noting(buf, &mut ())
+}
+
+/// [`validate`], telling what is there.
+pub(super) fn validate_noting<V: Visit>(buf: &[u8], visit: &mut V) -> Result<(), ScanError> {
     if let Err(e) = std::str::from_utf8(buf) {
         return fault(e.valid_up_to(), Fault::Utf8);
     }
-    let end = skip_space(buf, skip_value(buf, 0)?);
+    let end = skip_space(buf, visit_value(Nest::default(), buf, 0, visit)?);
     if end < buf.len() { fault(end, Fault::Trailing) } else { Ok(()) }
 }
 

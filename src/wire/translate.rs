@@ -23,7 +23,7 @@ use super::shape::Shape;
 use super::usage::Usage;
 use super::{Format, chat, messages, read, responses};
 use crate::error::{Error, Kind};
-use crate::json::RawValue;
+use crate::json::{RawValue, Tape};
 use crate::sse::Frame;
 
 /// A translated request.
@@ -40,7 +40,8 @@ pub struct Encoded {
 
 /// Translates a request of format `from` for the target in `cx`. Errors are the client's, with `param`.
 pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
-    let raw = read::body(body)?;
+    let mut tape = Tape::default();
+    let raw = read::body(&mut tape, body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
     let mut request = decode(from, raw, &mut ledger)?;
     let restored = match cx.memory {
@@ -212,7 +213,9 @@ impl Translator {
             if let Some(read) = error::read(provider, body) {
                 return sink(Event::Fail(fault::error(None, &read)));
             }
-            let result = RawValue::parse(body)
+            let mut tape = Tape::default();
+            let result = tape
+                .read(body)
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
                 .and_then(|raw| match provider {
                     Format::Chat => chat::response::decode(raw, quirks, sink),
