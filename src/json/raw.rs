@@ -38,17 +38,29 @@ impl<'a> RawStr<'a> {
     }
 
     pub fn has_escapes(self) -> bool {
-        memchr::memchr(b'\\', self.0).is_some()
+        match self.0.len() {
+            // Names and words, for which the start of a vector search costs more than they do.
+            0..16 => self.0.contains(&b'\\'),
+            _ => memchr::memchr(b'\\', self.0).is_some(),
+        }
     }
 
     /// Whether the text is `text`, decoding escapes only where they stand.
+    #[inline]
     pub fn eq_str(self, text: &str) -> bool {
         match self.0.len().cmp(&text.len()) {
             // An escape is longer than what it stands for, so only a longer body needs decoding.
             Ordering::Less => false,
             Ordering::Equal => self.0 == text.as_bytes() && !self.has_escapes(),
-            Ordering::Greater => self.has_escapes() && self.eq_decoded(text),
+            Ordering::Greater => self.eq_shorter(text),
         }
+    }
+
+    /// [`RawStr::eq_str`] for a text that is shorter than the body. What is equal has an escape where the two first differ, if not
+    /// before.
+    fn eq_shorter(self, text: &str) -> bool {
+        let alike = self.0.iter().zip(text.as_bytes()).take_while(|(a, b)| a == b).count();
+        self.0[..=alike].contains(&b'\\') && self.eq_decoded(text)
     }
 
     fn eq_decoded(self, text: &str) -> bool {
@@ -70,7 +82,7 @@ impl<'a> RawStr<'a> {
     /// The text. Half a surrogate pair, a broken escape and invalid UTF-8 become U+FFFD; borrowed if there is nothing to decode.
     pub fn unescape(self) -> Cow<'a, str> {
         if !self.has_escapes() {
-            return String::from_utf8_lossy(self.0);
+            return std::str::from_utf8(self.0).map_or_else(|_| String::from_utf8_lossy(self.0), Cow::Borrowed);
         }
         let mut out = Vec::with_capacity(self.0.len());
         self.unescape_into(&mut out);
@@ -300,7 +312,7 @@ impl<'a> RawValue<'a> {
 
     /// The value of `key` in this object; of several the last, as other readers do.
     pub fn find(self, key: &str) -> Option<RawValue<'a>> {
-        self.members().filter(|(name, ..)| name.eq_str(key)).last().map(|(_, value, _)| value)
+        self.members().last_named(key)
     }
 
     /// [`RawValue::find`] along several keys.

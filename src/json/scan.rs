@@ -107,6 +107,12 @@ impl Nest {
         self.objects >>= 1;
     }
 
+    /// Whether the innermost is an object. Not so where nothing is open.
+    #[inline]
+    pub(super) fn is_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
     pub(super) fn top(&self) -> Option<Open> {
         match self.depth {
             0 => None,
@@ -155,43 +161,41 @@ fn visit_value<V: Visit>(mut nest: Nest, buf: &[u8], pos: usize, visit: &mut V) 
     loop {
         // Here a value must begin.
         let at = pos;
-        let (open, right) = match byte(buf, at)? {
-            b'{' => (Some(Open::Object), b'}'),
-            b'[' => (Some(Open::Array), b']'),
+        let mut ended = true;
+        match byte(buf, at)? {
             b'"' => {
                 pos = skip_string(buf, at)?;
-                (None, 0)
+                visit.scalar(key, at, pos);
             }
-            _ => {
-                pos = skip_scalar(buf, at)?;
-                (None, 0)
-            }
-        };
-        match open {
-            None => visit.scalar(key, at, pos),
-            Some(open) => {
+            left @ (b'{' | b'[') => {
+                let (open, right) = if left == b'{' { (Open::Object, b'}') } else { (Open::Array, b']') };
                 nest.push(open).or_else(|what| fault(at, what))?;
                 visit.open(key, at);
                 pos = skip_space(buf, at + 1);
-                if byte(buf, pos)? != right {
-                    (key, pos) = next_key(open, buf, pos)?;
-                    continue;
+                ended = byte(buf, pos)? == right;
+                if ended {
+                    nest.pop();
+                    pos += 1;
+                    visit.close(pos);
                 }
-                nest.pop();
-                pos += 1;
-                visit.close(pos);
+            }
+            _ => {
+                pos = skip_scalar(buf, at)?;
+                visit.scalar(key, at, pos);
             }
         }
-        // Here one has ended: close what ends with it, or go on to the next.
-        loop {
-            let Some(open) = nest.top().filter(|_| nest.depth() > outside) else { return Ok(pos) };
+        // Where one has ended: close what ends with it, or go on to the next.
+        while ended {
+            if nest.depth() == outside {
+                return Ok(pos);
+            }
             pos = skip_space(buf, pos);
-            match (byte(buf, pos)?, open) {
+            match (byte(buf, pos)?, nest.is_object()) {
                 (b',', _) => {
-                    (key, pos) = next_key(open, buf, skip_space(buf, pos + 1))?;
-                    break;
+                    pos = skip_space(buf, pos + 1);
+                    ended = false;
                 }
-                (b'}', Open::Object) | (b']', Open::Array) => {
+                (b'}', true) | (b']', false) => {
                     nest.pop();
                     pos += 1;
                     visit.close(pos);
@@ -199,15 +203,12 @@ fn visit_value<V: Visit>(mut nest: Nest, buf: &[u8], pos: usize, visit: &mut V) 
                 _ => return fault(pos, Fault::Comma),
             }
         }
-    }
-}
-
-/// Where the key of what comes next begins and ends, and where its value begins. An element has no key.
-#[inline]
-fn next_key(open: Open, buf: &[u8], pos: usize) -> Result<((usize, usize), usize), ScanError> {
-    match open {
-        Open::Array => Ok(((0, 0), pos)),
-        Open::Object => skip_key(buf, pos).map(|(end, value)| ((pos, end), value)),
+        key = (0, 0);
+        if nest.is_object() {
+            let (end, value) = skip_key(buf, pos)?;
+            key = (pos, end);
+            pos = value;
+        }
     }
 }
 
@@ -239,12 +240,21 @@ pub fn string_body(body: &[u8]) -> Result<RawStr<'_>, ScanError> {
     }
 }
 
+#[inline]
 pub(super) fn byte(buf: &[u8], pos: usize) -> Result<u8, ScanError> {
     buf.get(pos).copied().ok_or(ScanError { at: buf.len(), what: Fault::Eof })
 }
 
+/// Most white space has no length at all: one look tells.
 #[inline]
-pub fn skip_space(buf: &[u8], mut pos: usize) -> usize {
+pub fn skip_space(buf: &[u8], pos: usize) -> usize {
+    match buf.get(pos) {
+        Some(b) if *b > b' ' => pos,
+        _ => skip_spaces(buf, pos),
+    }
+}
+
+fn skip_spaces(buf: &[u8], mut pos: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = buf.get(pos) {
         pos += 1;
     }
@@ -252,6 +262,7 @@ pub fn skip_space(buf: &[u8], mut pos: usize) -> usize {
 }
 
 /// Skips a key, its colon and the space after it. Returns where the key ends, quote included, and where the value begins.
+#[inline]
 pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanError> {
     if byte(buf, pos)? != b'"' {
         return fault(pos, Fault::Key);
@@ -265,8 +276,15 @@ pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanErr
 }
 
 /// Skips the string whose opening quote stands at `pos`.
+#[inline(always)]
 fn skip_string(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
-    let mut pos = pos + 1;
+    let end = plain_run(buf, pos + 1);
+    if buf.get(end) == Some(&b'"') { Ok(end + 1) } else { skip_rest_of_string(buf, end) }
+}
+
+/// Skips what is left of a string from `pos` on, which is where its first escape stands, or its fault.
+#[inline(never)]
+fn skip_rest_of_string(buf: &[u8], mut pos: usize) -> Result<usize, ScanError> {
     loop {
         pos = plain_run(buf, pos);
         match byte(buf, pos)? {
@@ -345,6 +363,14 @@ pub(super) fn plain_run(buf: &[u8], pos: usize) -> usize {
 /// Not inlined: it would make the short way longer everywhere.
 #[inline(never)]
 fn long_run(buf: &[u8], mut pos: usize) -> usize {
+    // Up to here strings are names and words, and their end is near.
+    for word in buf[pos..].as_chunks::<8>().0.iter().take(4) {
+        let marks = special_marks(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return pos + marks.trailing_zeros() as usize / 8;
+        }
+        pos += 8;
+    }
     for block in buf[pos..].as_chunks::<32>().0 {
         if block.iter().fold(false, |any, &b| any | is_special(b)) {
             break;
@@ -366,7 +392,8 @@ fn long_run(buf: &[u8], mut pos: usize) -> usize {
 
 #[inline]
 fn is_special(b: u8) -> bool {
-    (b < 0x20) | (b == b'"') | (b == b'\\')
+    // The flipped bit makes a quote the neighbour of the control characters, so that one comparison finds both.
+    (b ^ 2 < 0x21) | (b == b'\\')
 }
 
 /// The top bit of each byte of `word` that [`is_special`]. Exact up to the lowest one: what a subtraction borrows makes false
@@ -374,12 +401,11 @@ fn is_special(b: u8) -> bool {
 #[inline]
 fn special_marks(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    let quote = word ^ (ONES * b'"' as u64);
+    let flipped = word ^ (ONES * 2);
     let backslash = word ^ (ONES * b'\\' as u64);
-    let quotes = quote.wrapping_sub(ONES) & !quote;
+    let quotes_and_controls = flipped.wrapping_sub(ONES * 0x21) & !flipped;
     let backslashes = backslash.wrapping_sub(ONES) & !backslash;
-    let controls = word.wrapping_sub(ONES * 0x20) & !word;
-    (quotes | backslashes | controls) & (ONES << 7)
+    (quotes_and_controls | backslashes) & (ONES << 7)
 }
 
 #[cfg(test)]

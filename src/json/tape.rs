@@ -89,7 +89,8 @@ impl Tape {
         if self.nodes.capacity() > KEEP_NODES {
             self.nodes = Vec::new();
         }
-        let mut notes = Notes { nodes: &mut self.nodes, most, open: 0, base: 0, full: most == 0 };
+        let room = self.nodes.capacity().min(most);
+        let mut notes = Notes { nodes: &mut self.nodes, room, most, open: 0, base: 0, full: false };
         scan::validate_noting(document, &mut notes)?;
         let whole = !notes.full;
         // The value, less the white space around it, is where the first node says.
@@ -103,6 +104,8 @@ impl Tape {
 /// Writes nodes while the scanner goes over a document.
 struct Notes<'t> {
     nodes: &'t mut Vec<Node>,
+    /// How many nodes there may be until the next look at the bound, and how many at most.
+    room: usize,
     most: usize,
     /// The number of the innermost open node, and where its value begins in the document.
     open: u32,
@@ -119,14 +122,14 @@ impl Notes<'_> {
         self.full |= len >= self.most;
         if !self.full {
             self.nodes.reserve_exact(len.max(64).min(self.most - len));
+            self.room = self.nodes.capacity().min(self.most);
         }
     }
 
     /// `false` once there is no room.
     #[inline]
     fn has_room(&mut self) -> bool {
-        // Room is made up to the bound, and kept from documents before: both are to be asked.
-        if self.nodes.len() >= self.nodes.capacity().min(self.most) {
+        if self.nodes.len() >= self.room {
             self.grow();
         }
         !self.full

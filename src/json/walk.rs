@@ -42,6 +42,14 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// Walks on to the end for the last member of that name.
+    pub(super) fn last_named(self, name: &str) -> Option<RawValue<'a>> {
+        match self.0 {
+            Steps::Tape(mut tape) => tape.last_named(name),
+            Steps::Scan(_) => self.filter(|(key, ..)| key.eq_str(name)).last().map(|(_, value, _)| value),
+        }
+    }
+
     /// Why the walk ended before the closing bracket, if it did.
     pub fn fault(&self) -> Option<ScanError> {
         self.0.fault()
@@ -134,6 +142,17 @@ struct Taped<'a> {
 }
 
 impl<'a> Taped<'a> {
+    /// As [`Members::last_named`]: makes a value of one node alone.
+    fn last_named(&mut self, name: &str) -> Option<RawValue<'a>> {
+        let mut found = None;
+        while let Some((node, inside)) = tape::split_first(&mut self.nodes) {
+            if node.key(self.bytes).eq_str(name) {
+                found = Some((node.range(), inside));
+            }
+        }
+        found.map(|(at, inside)| RawValue::noted(&self.bytes[at], inside))
+    }
+
     #[inline]
     fn next(&mut self) -> Option<(Node, RawValue<'a>, Range<usize>)> {
         let Some((node, inside)) = tape::split_first(&mut self.nodes) else {
