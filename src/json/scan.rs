@@ -262,7 +262,7 @@ fn skip_spaces(buf: &[u8], mut pos: usize) -> usize {
 }
 
 /// Skips a key, its colon and the space after it. Returns where the key ends, quote included, and where the value begins.
-#[inline]
+#[inline(always)]
 pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanError> {
     if byte(buf, pos)? != b'"' {
         return fault(pos, Fault::Key);

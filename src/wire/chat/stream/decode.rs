@@ -209,7 +209,7 @@ impl<'a> Chunk<'a> {
         }
         // An error in a list is Gemini's, other documents say nothing.
         if !document.is_object() {
-            chunk.is_error = error::read(document.bytes()).is_some();
+            chunk.is_error = error::of(document).is_some();
         }
         chunk.usage = chunk.usage.or(groq);
         for (choice, _) in choices.into_iter().flat_map(RawValue::elements) {

@@ -314,7 +314,7 @@ impl Decoder {
         if kind == b"message" {
             self.message(event, sink);
         } else if !self.event(kind, &fields, sink) {
-            match error::read(event.bytes()) {
+            match error::of(event) {
                 Some(read) => self.fail(fault::error(None, &read), sink),
                 None if kind == b"error" => {
                     let note = "the upstream reported an error without a message";

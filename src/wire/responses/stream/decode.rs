@@ -166,7 +166,7 @@ impl Decoder {
 
     /// A response that failed, with the error in it.
     fn fail_with(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
-        let error = match error::read(response.bytes()) {
+        let error = match error::of(response) {
             Some(read) => fault::error(None, &read),
             None => Error::upstream(Kind::UpstreamFault, "the upstream gave the answer up without saying why"),
         };
@@ -356,7 +356,7 @@ impl Decoder {
                 if let Some(response) = fields.response {
                     self.count(response, sink);
                 }
-                match error::read(event.bytes()) {
+                match error::of(event) {
                     Some(read) => self.fail(fault::error(None, &read), sink),
                     // A host that was asked for a stream and answers with the whole in one event.
                     None if event.find("object").is_some_and(|object| object.eq_str("response")) => {
