@@ -3,12 +3,14 @@
 use super::raw::RawValue;
 use super::scan::{self, Fault, ScanError};
 use super::stream::Document;
+use super::tape::Tape;
 use super::write;
 
 /// The property of the fuzz target `json_scan`. The first byte chooses the cuts.
 pub fn check(input: &[u8]) {
     let Some((&seed, data)) = input.split_first() else { return };
     walk_is_validate(data);
+    tape_is_scan(data, seed.into());
     document_ignores_cuts(data, seed.into());
     strings_survive(data);
 }
@@ -75,6 +77,52 @@ pub fn walk_is_validate(data: &[u8]) {
             let _ = scan::validate(data);
         }
     }
+}
+
+/// A tape changes nothing but the time: it finds the faults that [`scan::validate`] finds, and what is found along it is what a scan
+/// finds, in the same places. So it is where the bound on its nodes (`most`) is passed, where nothing is noted.
+pub fn tape_is_scan(data: &[u8], most: usize) {
+    let mut tape = Tape::default();
+    // What an earlier document left behind says nothing about the next.
+    let _ = tape.read(b"[{\"a\":[1,2,3]},[[[");
+    match (tape.read(data), scan::validate(data)) {
+        (Ok(taped), Ok(())) => drop(same_values(taped, RawValue::new(data.trim_ascii()))),
+        (taped, valid) => assert_eq!(taped.map(drop), valid),
+    }
+    if let Ok(taped) = tape.read_within(most, data) {
+        let count = same_values(taped, RawValue::new(data.trim_ascii()));
+        assert_eq!(taped.noted_inside(), if count <= most { count - 1 } else { 0 });
+    }
+    assert!(tape.noted() <= most);
+}
+
+/// Walks two values that should be one in step. Returns how many values there are, these included.
+fn same_values(taped: RawValue<'_>, scanned: RawValue<'_>) -> usize {
+    let mut count = 0;
+    let mut rest = vec![(taped, scanned)];
+    while let Some((taped, scanned)) = rest.pop() {
+        count += 1;
+        assert_eq!(taped.bytes().as_ptr_range(), scanned.bytes().as_ptr_range());
+        let (mut ours, mut theirs) = (taped.members(), scanned.members());
+        loop {
+            let (our, their) = (ours.next(), theirs.next());
+            assert_eq!((&our, ours.position(), ours.fault()), (&their, theirs.position(), theirs.fault()));
+            let (Some((key, value, at)), Some((_, their_value, _))) = (our, their) else { break };
+            if at.start < 256 {
+                let key = key.unescape();
+                assert_eq!(taped.find(&key), scanned.find(&key));
+            }
+            rest.push((value, their_value));
+        }
+        let (mut ours, mut theirs) = (taped.elements(), scanned.elements());
+        loop {
+            let (our, their) = (ours.next(), theirs.next());
+            assert_eq!((&our, ours.position(), ours.fault()), (&their, theirs.position(), theirs.fault()));
+            let (Some((value, _)), Some((their_value, _))) = (our, their) else { break };
+            rest.push((value, their_value));
+        }
+    }
+    count
 }
 
 /// A document that arrives in pieces comes out as one that arrives whole; as long as it is valid, only top-level models differ,

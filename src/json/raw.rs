@@ -7,8 +7,10 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::scan;
+use super::tape::Node;
 
 /// The bytes between the quotes of a JSON string, still escaped.
 ///
@@ -36,17 +38,29 @@ impl<'a> RawStr<'a> {
     }
 
     pub fn has_escapes(self) -> bool {
-        memchr::memchr(b'\\', self.0).is_some()
+        match self.0.len() {
+            // Names and words, for which the start of a vector search costs more than they do.
+            0..16 => self.0.contains(&b'\\'),
+            _ => memchr::memchr(b'\\', self.0).is_some(),
+        }
     }
 
     /// Whether the text is `text`, decoding escapes only where they stand.
+    #[inline]
     pub fn eq_str(self, text: &str) -> bool {
         match self.0.len().cmp(&text.len()) {
             // An escape is longer than what it stands for, so only a longer body needs decoding.
             Ordering::Less => false,
             Ordering::Equal => self.0 == text.as_bytes() && !self.has_escapes(),
-            Ordering::Greater => self.has_escapes() && self.eq_decoded(text),
+            Ordering::Greater => self.eq_shorter(text),
         }
+    }
+
+    /// [`RawStr::eq_str`] for a text that is shorter than the body. What is equal has an escape where the two first differ, if not
+    /// before.
+    fn eq_shorter(self, text: &str) -> bool {
+        let alike = self.0.iter().zip(text.as_bytes()).take_while(|(a, b)| a == b).count();
+        self.0[..=alike].contains(&b'\\') && self.eq_decoded(text)
     }
 
     fn eq_decoded(self, text: &str) -> bool {
@@ -68,7 +82,7 @@ impl<'a> RawStr<'a> {
     /// The text. Half a surrogate pair, a broken escape and invalid UTF-8 become U+FFFD; borrowed if there is nothing to decode.
     pub fn unescape(self) -> Cow<'a, str> {
         if !self.has_escapes() {
-            return String::from_utf8_lossy(self.0);
+            return std::str::from_utf8(self.0).map_or_else(|_| String::from_utf8_lossy(self.0), Cow::Borrowed);
         }
         let mut out = Vec::with_capacity(self.0.len());
         self.unescape_into(&mut out);
@@ -180,30 +194,61 @@ impl RawKind {
 }
 
 /// The bytes of one JSON value, without white space around it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct RawValue<'a>(&'a [u8]);
+///
+/// Equality and hash are those of the bytes.
+#[derive(Clone, Copy)]
+pub struct RawValue<'a> {
+    bytes: &'a [u8],
+    /// What a [`super::Tape`] says of the values inside. Empty where there are none, and where there is no tape.
+    nodes: &'a [Node],
+}
+
+impl PartialEq for RawValue<'_> {
+    fn eq(&self, other: &RawValue<'_>) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for RawValue<'_> {}
+
+impl Hash for RawValue<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
 
 impl<'a> RawValue<'a> {
     /// The largest integer that every JSON reader keeps exact.
     const MAX_EXACT: u64 = 1 << 53;
 
-    /// Takes bytes that are known to be one JSON value. For bytes from outside use [`RawValue::parse`].
+    /// Takes bytes that are known to be one JSON value. For bytes from outside use [`super::Tape::read`], or [`RawValue::parse`].
     pub fn new(bytes: &'a [u8]) -> RawValue<'a> {
-        RawValue(bytes)
+        RawValue { bytes, nodes: &[] }
     }
 
-    /// Checks a whole document and takes it, less the white space around it.
+    /// Takes a value of which a tape says what is inside.
+    #[inline]
+    pub(super) fn noted(bytes: &'a [u8], nodes: &'a [Node]) -> RawValue<'a> {
+        RawValue { bytes, nodes }
+    }
+
+    /// Checks a whole document and takes it, less the white space around it. What is in it is scanned again when it is looked for.
     pub fn parse(document: &'a [u8]) -> Result<RawValue<'a>, scan::ScanError> {
         scan::validate(document)?;
-        Ok(RawValue(document.trim_ascii()))
+        Ok(RawValue::new(document.trim_ascii()))
+    }
+
+    /// How many values inside a tape knows of.
+    pub(super) fn noted_inside(self) -> usize {
+        self.nodes.len()
     }
 
     pub fn bytes(self) -> &'a [u8] {
-        self.0
+        self.bytes
     }
 
     pub fn kind(self) -> RawKind {
-        match self.0.first() {
+        match self.bytes.first() {
             Some(b'"') => RawKind::String,
             Some(b'{') => RawKind::Object,
             Some(b'[') => RawKind::Array,
@@ -214,7 +259,7 @@ impl<'a> RawValue<'a> {
     }
 
     pub fn is_null(self) -> bool {
-        self.0 == b"null"
+        self.bytes == b"null"
     }
 
     pub fn is_object(self) -> bool {
@@ -222,7 +267,7 @@ impl<'a> RawValue<'a> {
     }
 
     pub fn as_str(self) -> Option<RawStr<'a>> {
-        Some(RawStr(self.0.strip_prefix(b"\"")?.strip_suffix(b"\"")?))
+        Some(RawStr(self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")?))
     }
 
     /// Whether this is a string with that text.
@@ -231,7 +276,7 @@ impl<'a> RawValue<'a> {
     }
 
     pub fn as_bool(self) -> Option<bool> {
-        match self.0 {
+        match self.bytes {
             b"true" => Some(true),
             b"false" => Some(false),
             _ => None,
@@ -242,7 +287,7 @@ impl<'a> RawValue<'a> {
     pub fn as_u64(self) -> Option<u64> {
         let digits = match self.as_str() {
             Some(text) => text.as_bytes(),
-            None => self.0,
+            None => self.bytes,
         };
         let exact = |n: &u64| *n <= Self::MAX_EXACT;
         if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
@@ -251,34 +296,34 @@ impl<'a> RawValue<'a> {
         if self.kind() != RawKind::Number {
             return None;
         }
-        let float: f64 = std::str::from_utf8(self.0).ok()?.parse().ok()?;
+        let float: f64 = std::str::from_utf8(self.bytes).ok()?.parse().ok()?;
         (float >= 0.0 && float.fract() == 0.0 && float <= Self::MAX_EXACT as f64).then_some(float as u64)
     }
 
     /// Walks an object; nothing if this is something else.
     pub fn members(self) -> scan::Members<'a> {
-        scan::members(self.0)
+        scan::Members::of(self.bytes, self.nodes)
     }
 
     /// Walks an array; nothing if this is something else.
     pub fn elements(self) -> scan::Elements<'a> {
-        scan::elements(self.0)
+        scan::Elements::of(self.bytes, self.nodes)
     }
 
-    /// The value of `key` in this object; of several the last.
+    /// The value of `key` in this object; of several the last, as other readers do.
     pub fn find(self, key: &str) -> Option<RawValue<'a>> {
-        scan::find(self.0, key)
+        self.members().last_named(key)
     }
 
     /// [`RawValue::find`] along several keys.
     pub fn path(self, keys: &[&str]) -> Option<RawValue<'a>> {
-        scan::path(self.0, keys)
+        keys.iter().try_fold(self, |value, key| value.find(key))
     }
 }
 
 impl fmt::Debug for RawValue<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RawValue({})", String::from_utf8_lossy(self.0))
+        write!(f, "RawValue({})", String::from_utf8_lossy(self.bytes))
     }
 }
 

@@ -107,6 +107,12 @@ impl Nest {
         self.objects >>= 1;
     }
 
+    /// Whether the innermost is an object. Not so where nothing is open.
+    #[inline]
+    pub(super) fn is_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
     pub(super) fn top(&self) -> Option<Open> {
         match self.depth {
             0 => None,
@@ -120,69 +126,103 @@ impl Nest {
     }
 }
 
+/// Is told of every value that the scanner goes over, in the order in which they stand. A key is where it begins and ends, quotes
+/// included; both are 0 for what has none.
+pub(super) trait Visit {
+    /// A string, number or word from `at` to `end`.
+    fn scalar(&mut self, key: (usize, usize), at: usize, end: usize);
+    /// An array or object begins.
+    fn open(&mut self, key: (usize, usize), at: usize);
+    /// The one that began last and has not ended, ends.
+    fn close(&mut self, end: usize);
+}
+
+/// Nobody wants to know.
+impl Visit for () {
+    fn scalar(&mut self, _: (usize, usize), _: usize, _: usize) {}
+    fn open(&mut self, _: (usize, usize), _: usize) {}
+    fn close(&mut self, _: usize) {}
+}
+
 /// Skips the value that begins at or after `pos` (white space may precede it) and returns the position behind it.
 pub fn skip_value(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
     skip_value_within(Nest::default(), buf, pos)
 }
 
 /// [`skip_value`] where `nest` is open around the value.
-pub(super) fn skip_value_within(mut nest: Nest, buf: &[u8], pos: usize) -> Result<usize, ScanError> {
+pub(super) fn skip_value_within(nest: Nest, buf: &[u8], pos: usize) -> Result<usize, ScanError> {
+    visit_value(nest, buf, pos, &mut ())
+}
+
+fn visit_value<V: Visit>(mut nest: Nest, buf: &[u8], pos: usize, visit: &mut V) -> Result<usize, ScanError> {
     let outside = nest.depth();
+    let mut key = (0, 0);
     let mut pos = skip_space(buf, pos);
     loop {
         // Here a value must begin.
-        pos = match byte(buf, pos)? {
-            b'"' => skip_string(buf, pos)?,
-            b'{' => {
-                nest.push(Open::Object).or_else(|what| fault(pos, what))?;
-                pos = skip_space(buf, pos + 1);
-                if byte(buf, pos)? != b'}' {
-                    (_, pos) = skip_key(buf, pos)?;
-                    continue;
-                }
-                nest.pop();
-                pos + 1
+        let at = pos;
+        let mut ended = true;
+        match byte(buf, at)? {
+            b'"' => {
+                pos = skip_string(buf, at)?;
+                visit.scalar(key, at, pos);
             }
-            b'[' => {
-                nest.push(Open::Array).or_else(|what| fault(pos, what))?;
-                pos = skip_space(buf, pos + 1);
-                if byte(buf, pos)? != b']' {
-                    continue;
-                }
-                nest.pop();
-                pos + 1
-            }
-            _ => skip_scalar(buf, pos)?,
-        };
-        // Here one has ended: close what ends with it, or go on to the next.
-        loop {
-            let Some(open) = nest.top().filter(|_| nest.depth() > outside) else { return Ok(pos) };
-            pos = skip_space(buf, pos);
-            match (byte(buf, pos)?, open) {
-                (b'}', Open::Object) | (b']', Open::Array) => {
+            left @ (b'{' | b'[') => {
+                let (open, right) = if left == b'{' { (Open::Object, b'}') } else { (Open::Array, b']') };
+                nest.push(open).or_else(|what| fault(at, what))?;
+                visit.open(key, at);
+                pos = skip_space(buf, at + 1);
+                ended = byte(buf, pos)? == right;
+                if ended {
                     nest.pop();
                     pos += 1;
+                    visit.close(pos);
                 }
-                (b',', Open::Object) => {
-                    (_, pos) = skip_key(buf, skip_space(buf, pos + 1))?;
-                    break;
-                }
-                (b',', Open::Array) => {
+            }
+            _ => {
+                pos = skip_scalar(buf, at)?;
+                visit.scalar(key, at, pos);
+            }
+        }
+        // Where one has ended: close what ends with it, or go on to the next.
+        while ended {
+            if nest.depth() == outside {
+                return Ok(pos);
+            }
+            pos = skip_space(buf, pos);
+            match (byte(buf, pos)?, nest.is_object()) {
+                (b',', _) => {
                     pos = skip_space(buf, pos + 1);
-                    break;
+                    ended = false;
+                }
+                (b'}', true) | (b']', false) => {
+                    nest.pop();
+                    pos += 1;
+                    visit.close(pos);
                 }
                 _ => return fault(pos, Fault::Comma),
             }
+        }
+        key = (0, 0);
+        if nest.is_object() {
+            let (end, value) = skip_key(buf, pos)?;
+            key = (pos, end);
+            pos = value;
         }
     }
 }
 
 /// Checks a whole document: UTF-8, one value, nothing but white space around it.
 pub fn validate(buf: &[u8]) -> Result<(), ScanError> {
+    validate_noting(buf, &mut ())
+}
+
+/// [`validate`], telling what is there.
+pub(super) fn validate_noting<V: Visit>(buf: &[u8], visit: &mut V) -> Result<(), ScanError> {
     if let Err(e) = std::str::from_utf8(buf) {
         return fault(e.valid_up_to(), Fault::Utf8);
     }
-    let end = skip_space(buf, skip_value(buf, 0)?);
+    let end = skip_space(buf, visit_value(Nest::default(), buf, 0, visit)?);
     if end < buf.len() { fault(end, Fault::Trailing) } else { Ok(()) }
 }
 
@@ -200,12 +240,21 @@ pub fn string_body(body: &[u8]) -> Result<RawStr<'_>, ScanError> {
     }
 }
 
+#[inline]
 pub(super) fn byte(buf: &[u8], pos: usize) -> Result<u8, ScanError> {
     buf.get(pos).copied().ok_or(ScanError { at: buf.len(), what: Fault::Eof })
 }
 
+/// Most white space has no length at all: one look tells.
 #[inline]
-pub fn skip_space(buf: &[u8], mut pos: usize) -> usize {
+pub fn skip_space(buf: &[u8], pos: usize) -> usize {
+    match buf.get(pos) {
+        Some(b) if *b > b' ' => pos,
+        _ => skip_spaces(buf, pos),
+    }
+}
+
+fn skip_spaces(buf: &[u8], mut pos: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = buf.get(pos) {
         pos += 1;
     }
@@ -213,6 +262,7 @@ pub fn skip_space(buf: &[u8], mut pos: usize) -> usize {
 }
 
 /// Skips a key, its colon and the space after it. Returns where the key ends, quote included, and where the value begins.
+#[inline(always)]
 pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanError> {
     if byte(buf, pos)? != b'"' {
         return fault(pos, Fault::Key);
@@ -226,8 +276,15 @@ pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanErr
 }
 
 /// Skips the string whose opening quote stands at `pos`.
+#[inline(always)]
 fn skip_string(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
-    let mut pos = pos + 1;
+    let end = plain_run(buf, pos + 1);
+    if buf.get(end) == Some(&b'"') { Ok(end + 1) } else { skip_rest_of_string(buf, end) }
+}
+
+/// Skips what is left of a string from `pos` on, which is where its first escape stands, or its fault.
+#[inline(never)]
+fn skip_rest_of_string(buf: &[u8], mut pos: usize) -> Result<usize, ScanError> {
     loop {
         pos = plain_run(buf, pos);
         match byte(buf, pos)? {
@@ -306,6 +363,14 @@ pub(super) fn plain_run(buf: &[u8], pos: usize) -> usize {
 /// Not inlined: it would make the short way longer everywhere.
 #[inline(never)]
 fn long_run(buf: &[u8], mut pos: usize) -> usize {
+    // Up to here strings are names and words, and their end is near.
+    for word in buf[pos..].as_chunks::<8>().0.iter().take(4) {
+        let marks = special_marks(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return pos + marks.trailing_zeros() as usize / 8;
+        }
+        pos += 8;
+    }
     for block in buf[pos..].as_chunks::<32>().0 {
         if block.iter().fold(false, |any, &b| any | is_special(b)) {
             break;
@@ -327,7 +392,8 @@ fn long_run(buf: &[u8], mut pos: usize) -> usize {
 
 #[inline]
 fn is_special(b: u8) -> bool {
-    (b < 0x20) | (b == b'"') | (b == b'\\')
+    // The flipped bit makes a quote the neighbour of the control characters, so that one comparison finds both.
+    (b ^ 2 < 0x21) | (b == b'\\')
 }
 
 /// The top bit of each byte of `word` that [`is_special`]. Exact up to the lowest one: what a subtraction borrows makes false
@@ -335,12 +401,11 @@ fn is_special(b: u8) -> bool {
 #[inline]
 fn special_marks(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
-    let quote = word ^ (ONES * b'"' as u64);
+    let flipped = word ^ (ONES * 2);
     let backslash = word ^ (ONES * b'\\' as u64);
-    let quotes = quote.wrapping_sub(ONES) & !quote;
+    let quotes_and_controls = flipped.wrapping_sub(ONES * 0x21) & !flipped;
     let backslashes = backslash.wrapping_sub(ONES) & !backslash;
-    let controls = word.wrapping_sub(ONES * 0x20) & !word;
-    (quotes | backslashes | controls) & (ONES << 7)
+    (quotes_and_controls | backslashes) & (ONES << 7)
 }
 
 #[cfg(test)]

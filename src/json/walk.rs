@@ -1,82 +1,167 @@
-//! Walks over one level of an object or array.
+//! Walks over one level of an object or array: along a tape where a value has one, else by scanning.
 
 use std::ops::Range;
 
 use super::raw::{RawStr, RawValue};
 use super::scan::{Fault, Nest, Open, ScanError, byte, fault, skip_key, skip_space, skip_value_within};
+use super::tape::{self, Node};
 
 /// Walks the members of an object.
 ///
 /// A broken object ends the walk early; [`Members::fault`] then says why. Values were skipped by the strict scanner, so each one
 /// that comes out is valid JSON.
 pub fn members(obj: &[u8]) -> Members<'_> {
-    Members(Walk::new(obj, Open::Object))
+    Members(Steps::Scan(Walk::new(obj, Open::Object)))
 }
 
 /// Walks the elements of an array. As [`members`].
 pub fn elements(arr: &[u8]) -> Elements<'_> {
-    Elements(Walk::new(arr, Open::Array))
+    Elements(Steps::Scan(Walk::new(arr, Open::Array)))
 }
 
 /// The value of `key` in an object; of several the last, as other readers do. `None` also where the object is broken before it.
 pub fn find<'a>(obj: &'a [u8], key: &str) -> Option<RawValue<'a>> {
-    members(obj).filter(|(name, ..)| name.eq_str(key)).last().map(|(_, value, _)| value)
+    RawValue::new(obj).find(key)
 }
 
 /// [`find`] along several keys.
 pub fn path<'a>(obj: &'a [u8], keys: &[&str]) -> Option<RawValue<'a>> {
-    keys.iter().try_fold(RawValue::new(obj), |value, key| value.find(key))
+    RawValue::new(obj).path(keys)
 }
 
 /// Key, value, and where the value stands in the bytes given to [`members`].
-pub struct Members<'a>(Walk<'a>);
+pub struct Members<'a>(Steps<'a>);
 
-impl<'a> Iterator for Members<'a> {
-    type Item = (RawStr<'a>, RawValue<'a>, Range<usize>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let walk = &mut self.0;
-        let at = walk.next_at()?;
-        let (key_end, value) = walk.check(skip_key(walk.buf, at))?;
-        let range = walk.value(value)?;
-        Some((RawStr::new(&walk.buf[at + 1..key_end - 1]), RawValue::new(&walk.buf[range.clone()]), range))
+impl<'a> Members<'a> {
+    /// Over `bytes`, of which `nodes` say what is inside if they say anything.
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8], nodes: &'a [Node]) -> Members<'a> {
+        match bytes.first() {
+            Some(b'{') if !nodes.is_empty() => Members(Steps::Tape(Taped { bytes, nodes, pos: 0 })),
+            _ => members(bytes),
+        }
     }
-}
 
-impl Members<'_> {
+    /// Walks on to the end for the last member of that name.
+    pub(super) fn last_named(self, name: &str) -> Option<RawValue<'a>> {
+        match self.0 {
+            Steps::Tape(mut tape) => tape.last_named(name),
+            Steps::Scan(_) => self.filter(|(key, ..)| key.eq_str(name)).last().map(|(_, value, _)| value),
+        }
+    }
+
     /// Why the walk ended before the closing bracket, if it did.
     pub fn fault(&self) -> Option<ScanError> {
-        self.0.fault
+        self.0.fault()
     }
 
     /// Where the walk stands; after the last member, the position behind the closing bracket.
     pub fn position(&self) -> usize {
-        self.0.pos
+        self.0.position()
+    }
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (RawStr<'a>, RawValue<'a>, Range<usize>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Steps::Tape(tape) => {
+                let (node, value, at) = tape.next()?;
+                Some((node.key(tape.bytes), value, at))
+            }
+            Steps::Scan(walk) => walk.member(),
+        }
     }
 }
 
 /// Value, and where it stands in the bytes given to [`elements`].
-pub struct Elements<'a>(Walk<'a>);
+pub struct Elements<'a>(Steps<'a>);
 
-impl<'a> Iterator for Elements<'a> {
-    type Item = (RawValue<'a>, Range<usize>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let at = self.0.next_at()?;
-        let range = self.0.value(at)?;
-        Some((RawValue::new(&self.0.buf[range.clone()]), range))
+impl<'a> Elements<'a> {
+    /// As [`Members::of`].
+    #[inline]
+    pub(super) fn of(bytes: &'a [u8], nodes: &'a [Node]) -> Elements<'a> {
+        match bytes.first() {
+            Some(b'[') if !nodes.is_empty() => Elements(Steps::Tape(Taped { bytes, nodes, pos: 0 })),
+            _ => elements(bytes),
+        }
     }
-}
 
-impl Elements<'_> {
     /// Why the walk ended before the closing bracket, if it did.
     pub fn fault(&self) -> Option<ScanError> {
-        self.0.fault
+        self.0.fault()
     }
 
     /// Where the walk stands; after the last element, the position behind the closing bracket.
     pub fn position(&self) -> usize {
-        self.0.pos
+        self.0.position()
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (RawValue<'a>, Range<usize>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Steps::Tape(tape) => tape.next().map(|(_, value, at)| (value, at)),
+            Steps::Scan(walk) => walk.element(),
+        }
+    }
+}
+
+/// The two ways over one level: along a tape, where there is one, or by scanning.
+enum Steps<'a> {
+    Tape(Taped<'a>),
+    Scan(Walk<'a>),
+}
+
+impl Steps<'_> {
+    /// What is on a tape was found to be whole.
+    fn fault(&self) -> Option<ScanError> {
+        match self {
+            Steps::Tape(_) => None,
+            Steps::Scan(walk) => walk.fault,
+        }
+    }
+
+    fn position(&self) -> usize {
+        match self {
+            Steps::Tape(tape) => tape.pos,
+            Steps::Scan(walk) => walk.pos,
+        }
+    }
+}
+
+struct Taped<'a> {
+    bytes: &'a [u8],
+    nodes: &'a [Node],
+    pos: usize,
+}
+
+impl<'a> Taped<'a> {
+    /// As [`Members::last_named`]: makes a value of one node alone.
+    fn last_named(&mut self, name: &str) -> Option<RawValue<'a>> {
+        let mut found = None;
+        while let Some((node, inside)) = tape::split_first(&mut self.nodes) {
+            if node.key(self.bytes).eq_str(name) {
+                found = Some((node.range(), inside));
+            }
+        }
+        found.map(|(at, inside)| RawValue::noted(&self.bytes[at], inside))
+    }
+
+    #[inline]
+    fn next(&mut self) -> Option<(Node, RawValue<'a>, Range<usize>)> {
+        let Some((node, inside)) = tape::split_first(&mut self.nodes) else {
+            self.pos = self.bytes.len();
+            return None;
+        };
+        let at = node.range();
+        self.pos = at.end;
+        Some((node, RawValue::noted(&self.bytes[at.clone()], inside), at))
     }
 }
 
@@ -142,6 +227,19 @@ impl<'a> Walk<'a> {
         }
         self.state = WalkState::Ended;
         Ok(None)
+    }
+
+    fn member(&mut self) -> Option<(RawStr<'a>, RawValue<'a>, Range<usize>)> {
+        let at = self.next_at()?;
+        let (key_end, value) = self.check(skip_key(self.buf, at))?;
+        let range = self.value(value)?;
+        Some((RawStr::new(&self.buf[at + 1..key_end - 1]), RawValue::new(&self.buf[range.clone()]), range))
+    }
+
+    fn element(&mut self) -> Option<(RawValue<'a>, Range<usize>)> {
+        let at = self.next_at()?;
+        let range = self.value(at)?;
+        Some((RawValue::new(&self.buf[range.clone()]), range))
     }
 
     fn value(&mut self, at: usize) -> Option<Range<usize>> {

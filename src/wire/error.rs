@@ -86,6 +86,15 @@ pub fn read(format: Format, data: &[u8]) -> Option<ReadError<'_>> {
     }
 }
 
+/// [`read`] for a document that was checked.
+pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
+    match format {
+        Format::Chat => chat::error::of(value),
+        Format::Messages => messages::error::of(value),
+        Format::Responses => responses::error::of(value),
+    }
+}
+
 /// Reads the body under an error status: any known shape, since hosts in front of a provider answer in their own.
 ///
 /// Beyond [`read`]: a bare `message` (Bedrock) and `detail` (FastAPI hosts: a string, or a list whose first entry has `msg`).

@@ -239,7 +239,7 @@ pub trait Decode {
     /// An error event of the provider is pushed as [`Event::Fail`]: `<format>::error::read` recognises it,
     /// [`fault::error`](super::fault::error) says what it is. `Err` is for frames that are no valid JSON of the format: the
     /// caller treats it as `Fail`. After `Fail` or `End` the decoder is not called again. `[DONE]` ends Chat and is ignored by
-    /// the others. Data is checked for UTF-8 and JSON here, once (`RawValue::parse`).
+    /// the others. Data is checked for UTF-8 and JSON here, once (`Tape::read`).
     fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;
 
     /// The bytes have ended. Pushes what is still owed (`Close`, `Finish`, `End`) if this is a clean end of the format, and

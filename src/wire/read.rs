@@ -6,7 +6,7 @@ use std::fmt;
 
 use super::item::Number;
 use crate::error::{Error, Kind};
-use crate::json::{RawKind, RawStr, RawValue, scan};
+use crate::json::{RawKind, RawStr, RawValue, Tape, scan};
 
 /// A path in the client's body. Costs nothing until an error spells it.
 #[derive(Clone, Copy)]
@@ -48,8 +48,9 @@ impl fmt::Display for Path<'_> {
 }
 
 /// The body as an object: checked as a whole, so that everything found in it later is valid JSON.
-pub fn body(body: &[u8]) -> Result<RawValue<'_>, Error> {
-    let value = RawValue::parse(body)
+pub fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a>, Error> {
+    let value = tape
+        .read(body)
         .map_err(|e: scan::ScanError| Error::client(Kind::InvalidJson, format!("the request body is not JSON: {e}")))?;
     if !value.is_object() {
         let note = format!("the request body must be an object, not {}", value.kind().name());
@@ -145,7 +146,8 @@ mod tests {
         assert_eq!(error.note, "`messages.3.content` must be a string, not an array");
         let error = required(RawValue::new(br#"{"id":null}"#), "id", &message).unwrap_err();
         assert_eq!(error.param.as_deref(), Some("messages.3.id"));
-        assert_eq!(body(b"[1]").unwrap_err().kind, Kind::InvalidType);
-        assert_eq!(body(b"{").unwrap_err().kind, Kind::InvalidJson);
+        let mut tape = Tape::default();
+        assert_eq!(body(&mut tape, b"[1]").unwrap_err().kind, Kind::InvalidType);
+        assert_eq!(body(&mut tape, b"{").unwrap_err().kind, Kind::InvalidJson);
     }
 }

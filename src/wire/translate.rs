@@ -23,7 +23,7 @@ use super::shape::Shape;
 use super::usage::Usage;
 use super::{Format, chat, messages, read, responses};
 use crate::error::{Error, Kind};
-use crate::json::RawValue;
+use crate::json::{RawValue, Tape};
 use crate::sse::Frame;
 
 /// A translated request.
@@ -40,7 +40,8 @@ pub struct Encoded {
 
 /// Translates a request of format `from` for the target in `cx`. Errors are the client's, with `param`.
 pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
-    let raw = read::body(body)?;
+    let mut tape = Tape::default();
+    let raw = read::body(&mut tape, body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
     let mut request = decode(from, raw, &mut ledger)?;
     let restored = match cx.memory {
@@ -209,15 +210,13 @@ impl Translator {
     pub fn body(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let (provider, quirks) = (self.reply.plan.provider, self.reply.plan.quirks);
         self.run(out, |_, sink| {
-            if let Some(read) = error::read(provider, body) {
-                return sink(Event::Fail(fault::error(None, &read)));
-            }
-            let result = RawValue::parse(body)
+            let mut tape = Tape::default();
+            let result = tape
+                .read(body)
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
-                .and_then(|raw| match provider {
-                    Format::Chat => chat::response::decode(raw, quirks, sink),
-                    Format::Messages => messages::response::decode(raw, quirks, sink),
-                    Format::Responses => responses::response::decode(raw, quirks, sink),
+                .and_then(|raw| match error::of(provider, raw) {
+                    Some(read) => Err(fault::error(None, &read)),
+                    None => decode_answer(provider, raw, quirks, sink),
                 });
             if let Err(error) = result {
                 sink(Event::Fail(error));
@@ -327,6 +326,15 @@ impl Translator {
             });
         });
         early.map_or(Ok(()), Err)
+    }
+}
+
+/// The events behind a provider's whole answer, which is no error.
+fn decode_answer(provider: Format, answer: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+    match provider {
+        Format::Chat => chat::response::decode(answer, quirks, sink),
+        Format::Messages => messages::response::decode(answer, quirks, sink),
+        Format::Responses => responses::response::decode(answer, quirks, sink),
     }
 }
 

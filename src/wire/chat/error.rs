@@ -29,7 +29,11 @@ pub fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
 /// Besides OpenAI's shape: `error` as a bare string (Ollama), a one-element array around the whole (Gemini's chat endpoint), and
 /// flat `{"object":"error","message",..}` (vLLM before 0.10, Mistral). `"error":null` beside an answer is none.
 pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
-    let mut value = RawValue::parse(data).ok()?;
+    RawValue::parse(data).ok().and_then(of)
+}
+
+/// [`read`] for a document that was checked.
+pub fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some((only, _)) = value.elements().next() {
         value = only;
     }

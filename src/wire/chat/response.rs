@@ -19,7 +19,7 @@ use crate::wire::quirks::Quirks;
 /// - Tool input that stands as an object is pushed as an escaped string body ([`args::write_quoted`](crate::wire::args::write_quoted)).
 /// - An answer without a finish reason: [`Note::MissingFinish`](crate::wire::event::Note::MissingFinish) and `Reason::End`.
 pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
-    let chunk = Chunk::read(body.bytes())?;
+    let chunk = Chunk::of(body);
     let no_answer = || Error::upstream(Kind::UpstreamFault, "the upstream's answer is no chat completion");
     let choice = chunk.choice.ok_or_else(no_answer)?;
     sink(Event::Start { id: chunk.id, model: chunk.model });

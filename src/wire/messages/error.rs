@@ -40,7 +40,11 @@ pub fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
 
 /// Recognises an error body or the data of an error event; also without the outer `type`, as hosts of this format send it.
 pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
-    let value = RawValue::parse(data).ok()?;
+    RawValue::parse(data).ok().and_then(of)
+}
+
+/// [`read`] for a document that was checked.
+pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     match value.find("error") {
         Some(error) => ReadError::from_value(error),
         None if value.find("type")?.eq_str("error") => ReadError::from_value(value),

@@ -39,7 +39,11 @@ pub fn event(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
 /// Recognises an error body, an `error` event of either shape, a `response.failed` event, and a whole response that failed.
 /// `"error":null`, which every good response holds, is none.
 pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
-    let value = RawValue::parse(data).ok()?;
+    RawValue::parse(data).ok().and_then(of)
+}
+
+/// [`read`] for a document that was checked.
+pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some(error) = value.find("error").filter(|error| !error.is_null()) {
         return ReadError::from_value(error);
     }

@@ -9,8 +9,7 @@
 
 use super::message::{Reader, Source};
 use crate::error::{Error, Kind};
-use crate::json::scan::ScanError;
-use crate::json::{RawStr, RawValue, scan};
+use crate::json::{RawStr, RawValue, Tape};
 use crate::sse::Frame;
 use crate::wire::chat::{error, tap};
 use crate::wire::event::{Decode, Event, Finish, Note, Reason, Sink, Status};
@@ -32,6 +31,7 @@ pub struct Decoder {
     phase: Phase,
     reader: Reader,
     tier_told: bool,
+    tape: Tape,
 }
 
 impl Decoder {
@@ -42,6 +42,27 @@ impl Decoder {
     fn fail(&mut self, error: Error, sink: Sink<'_>) {
         self.phase = Phase::Over;
         sink(Event::Fail(error));
+    }
+
+    /// A frame's data, which is no end mark.
+    fn data(&mut self, data: &[u8], is_error: bool, tape: &mut Tape, sink: Sink<'_>) -> Result<(), Error> {
+        let chunk = match Chunk::read(tape, data) {
+            // The answer is whole already.
+            Err(_) if self.phase == Phase::Finished => {
+                sink(Event::Note(Note::Disorder));
+                return Ok(());
+            }
+            chunk => chunk?,
+        };
+        if chunk.is_error || is_error {
+            let read = error::read(data).unwrap_or_default();
+            self.fail(fault::error(None, &read), sink);
+            return Ok(());
+        }
+        if chunk.is_empty() {
+            sink(Event::Note(Note::UnknownEvent));
+        }
+        self.chunk(&chunk, sink)
     }
 
     fn done(&mut self, sink: Sink<'_>) {
@@ -117,23 +138,11 @@ impl Decode for Decoder {
         if data.is_empty() || self.phase == Phase::Over {
             return Ok(());
         }
-        let chunk = match Chunk::read(data) {
-            // The answer is whole already.
-            Err(_) if self.phase == Phase::Finished => {
-                sink(Event::Note(Note::Disorder));
-                return Ok(());
-            }
-            chunk => chunk?,
-        };
-        if chunk.is_error || frame.event == Some(b"error") {
-            let read = error::read(data).unwrap_or_default();
-            self.fail(fault::error(None, &read), sink);
-            return Ok(());
-        }
-        if chunk.is_empty() {
-            sink(Event::Note(Note::UnknownEvent));
-        }
-        self.chunk(&chunk, sink)
+        // Taken out, since the chunk borrows from it.
+        let mut tape = std::mem::take(&mut self.tape);
+        let result = self.data(data, frame.event == Some(b"error"), &mut tape, sink);
+        self.tape = tape;
+        result
     }
 
     fn end(&mut self, sink: Sink<'_>) {
@@ -174,15 +183,18 @@ pub(in crate::wire::chat) struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
-    /// Reads and checks one document. The walk is the check: it skips each value by the grammar.
-    pub fn read(data: &'a [u8]) -> Result<Chunk<'a>, Error> {
-        let utf8 = |e: std::str::Utf8Error| ScanError { at: e.valid_up_to(), what: scan::Fault::Utf8 };
-        std::str::from_utf8(data).map_err(|e| fault::not_json(utf8(e)))?;
+    /// Reads and checks one document.
+    pub fn read(tape: &'a mut Tape, data: &'a [u8]) -> Result<Chunk<'a>, Error> {
+        let document = tape.read(data).map_err(fault::not_json)?;
+        Ok(Chunk::of(document))
+    }
+
+    /// Takes a document that was checked.
+    pub fn of(document: RawValue<'a>) -> Chunk<'a> {
         let mut chunk = Chunk::default();
         let mut choices = None;
         let mut groq = None;
-        let mut walk = scan::members(data);
-        for (key, value, _) in walk.by_ref() {
+        for (key, value, _) in document.members() {
             match key.as_bytes() {
                 b"id" => chunk.id = value.as_str().unwrap_or_default(),
                 b"model" => chunk.model = value.as_str().unwrap_or_default(),
@@ -195,15 +207,9 @@ impl<'a> Chunk<'a> {
                 _ => {}
             }
         }
-        match walk.fault() {
-            None if walk.position() == data.len() => {}
-            // No object: an error in a list is Gemini's, other documents say nothing.
-            Some(ScanError { what: scan::Fault::NotObject, .. }) => {
-                scan::validate(data).map_err(fault::not_json)?;
-                chunk.is_error = error::read(data).is_some();
-            }
-            Some(scan_error) => return Err(fault::not_json(scan_error)),
-            None => return Err(fault::not_json(ScanError { at: walk.position(), what: scan::Fault::Trailing })),
+        // An error in a list is Gemini's, other documents say nothing.
+        if !document.is_object() {
+            chunk.is_error = error::of(document).is_some();
         }
         chunk.usage = chunk.usage.or(groq);
         for (choice, _) in choices.into_iter().flat_map(RawValue::elements) {
@@ -214,7 +220,7 @@ impl<'a> Chunk<'a> {
             }
         }
         chunk.has_choices |= choices.is_some();
-        Ok(chunk)
+        chunk
     }
 
     /// Nothing that is known here.

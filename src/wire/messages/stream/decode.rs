@@ -11,7 +11,7 @@ use super::super::error;
 use super::super::reason::{self, Stop};
 use super::super::tap::Counts;
 use crate::error::{Error, Kind};
-use crate::json::{RawStr, RawValue};
+use crate::json::{RawStr, RawValue, Tape};
 use crate::sse::Frame;
 use crate::wire::args;
 use crate::wire::envelope::Seal;
@@ -32,6 +32,7 @@ pub struct Decoder {
     next: u32,
     held: usize,
     counts: Counts,
+    tape: Tape,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -305,6 +306,25 @@ impl Decoder {
         sink(Event::Finish(reason::finish(reason, said)));
     }
 
+    /// A frame's data. `name` is what the frame calls itself.
+    fn document(&mut self, event: RawValue<'_>, name: Option<&[u8]>, sink: Sink<'_>) {
+        let fields = Fields::of(event);
+        let kind = fields.kind.map(RawStr::as_bytes).or(name).unwrap_or_default();
+        // A host that was asked for a stream and answers with the whole in one event.
+        if kind == b"message" {
+            self.message(event, sink);
+        } else if !self.event(kind, &fields, sink) {
+            match error::of(event) {
+                Some(read) => self.fail(fault::error(None, &read), sink),
+                None if kind == b"error" => {
+                    let note = "the upstream reported an error without a message";
+                    self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+                }
+                None => sink(Event::Note(Note::UnknownEvent)),
+            }
+        }
+    }
+
     /// `false` for an event that is not known.
     fn event(&mut self, kind: &[u8], fields: &Fields<'_>, sink: Sink<'_>) -> bool {
         let null = RawValue::new(b"null");
@@ -352,26 +372,20 @@ impl Decode for Decoder {
         if self.phase == Phase::Over || data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
-        let event = RawValue::parse(data).map_err(|e| {
-            self.phase = Phase::Over;
-            fault::not_json(e)
-        })?;
-        let fields = Fields::of(event);
-        let kind = fields.kind.map(RawStr::as_bytes).or(frame.event).unwrap_or_default();
-        // A host that was asked for a stream and answers with the whole in one event.
-        if kind == b"message" {
-            self.message(event, sink);
-        } else if !self.event(kind, &fields, sink) {
-            match error::read(data) {
-                Some(read) => self.fail(fault::error(None, &read), sink),
-                None if kind == b"error" => {
-                    let note = "the upstream reported an error without a message";
-                    self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
-                }
-                None => sink(Event::Note(Note::UnknownEvent)),
+        // Taken out, since the event borrows from it.
+        let mut tape = std::mem::take(&mut self.tape);
+        let result = match tape.read(data) {
+            Ok(event) => {
+                self.document(event, frame.event, sink);
+                Ok(())
             }
-        }
-        Ok(())
+            Err(e) => {
+                self.phase = Phase::Over;
+                Err(fault::not_json(e))
+            }
+        };
+        self.tape = tape;
+        result
     }
 
     fn end(&mut self, sink: Sink<'_>) {

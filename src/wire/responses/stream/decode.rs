@@ -14,7 +14,7 @@ use super::super::tap;
 use super::slot::{Sent, Slot, What, locate, position};
 use super::whole::{cite, is_refusal, part_of, push_input, string, whole_input, whole_part, whole_reasoning};
 use crate::error::{Error, Kind};
-use crate::json::{RawStr, RawValue};
+use crate::json::{RawStr, RawValue, Tape};
 use crate::sse::Frame;
 use crate::wire::envelope::Seal;
 use crate::wire::event::{Block, Decode, Event, Finish, Note, Reason, Sink, Status};
@@ -35,6 +35,7 @@ pub struct Decoder {
     seen: Vec<u64>,
     /// The next number in canonical form.
     next: u32,
+    tape: Tape,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -165,7 +166,7 @@ impl Decoder {
 
     /// A response that failed, with the error in it.
     fn fail_with(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
-        let error = match error::read(response.bytes()) {
+        let error = match error::of(response) {
             Some(read) => fault::error(None, &read),
             None => Error::upstream(Kind::UpstreamFault, "the upstream gave the answer up without saying why"),
         };
@@ -345,6 +346,30 @@ impl Decoder {
         }
     }
 
+    /// A frame's data. `name` is what the frame calls itself.
+    fn document(&mut self, event: RawValue<'_>, name: Option<&[u8]>, sink: Sink<'_>) {
+        let fields = Fields::of(event);
+        // `message` is what readers of events call those without a name.
+        let name = name.filter(|name| *name != b"message");
+        match fields.kind.map(RawStr::as_bytes).or(name).unwrap_or_default() {
+            kind @ (b"error" | b"response.failed" | b"") => {
+                if let Some(response) = fields.response {
+                    self.count(response, sink);
+                }
+                match error::of(event) {
+                    Some(read) => self.fail(fault::error(None, &read), sink),
+                    // A host that was asked for a stream and answers with the whole in one event.
+                    None if event.find("object").is_some_and(|object| object.eq_str("response")) => {
+                        self.response(event, sink);
+                    }
+                    None if kind.is_empty() => sink(Event::Note(Note::UnknownEvent)),
+                    None => self.fail_with(event, sink),
+                }
+            }
+            kind => self.event(kind, &fields, sink),
+        }
+    }
+
     fn event(&mut self, kind: &[u8], fields: &Fields<'_>, sink: Sink<'_>) {
         let null = RawValue::new(b"null");
         let response = fields.response.unwrap_or(null);
@@ -380,28 +405,11 @@ impl Decode for Decoder {
         if self.phase == Phase::Over || data.is_empty() || data == b"[DONE]" {
             return Ok(());
         }
-        let event = RawValue::parse(data).map_err(fault::not_json)?;
-        let fields = Fields::of(event);
-        // `message` is what readers of events call those without a name.
-        let name = frame.event.filter(|name| *name != b"message");
-        match fields.kind.map(RawStr::as_bytes).or(name).unwrap_or_default() {
-            kind @ (b"error" | b"response.failed" | b"") => {
-                if let Some(response) = fields.response {
-                    self.count(response, sink);
-                }
-                match error::read(data) {
-                    Some(read) => self.fail(fault::error(None, &read), sink),
-                    // A host that was asked for a stream and answers with the whole in one event.
-                    None if event.find("object").is_some_and(|object| object.eq_str("response")) => {
-                        self.response(event, sink);
-                    }
-                    None if kind.is_empty() => sink(Event::Note(Note::UnknownEvent)),
-                    None => self.fail_with(event, sink),
-                }
-            }
-            kind => self.event(kind, &fields, sink),
-        }
-        Ok(())
+        // Taken out, since the event borrows from it.
+        let mut tape = std::mem::take(&mut self.tape);
+        let result = tape.read(data).map(|event| self.document(event, frame.event, sink)).map_err(fault::not_json);
+        self.tape = tape;
+        result
     }
 
     fn end(&mut self, sink: Sink<'_>) {
