@@ -21,6 +21,8 @@ use rusqlite::{Connection, params};
 
 const PROVIDERS: usize = 1_000;
 const CREDENTIALS: usize = 100_000;
+/// Requests per second of each credential at first: no client here comes near it.
+const RATE: i64 = 1_000_000;
 /// Each asks every [`PACE`], whether the answer before has come or not: what a request has waited to be sent counts.
 const CLIENTS: usize = 16;
 const PACE: Duration = Duration::from_millis(8);
@@ -54,7 +56,7 @@ fn main() {
                     break;
                 }
                 let sql = "UPDATE credentials SET rate_limit = ?1 WHERE id = ?2";
-                store.execute(sql, params![1000 + n, 1 + n * 997 % CREDENTIALS as i64]).expect("a change");
+                store.execute(sql, params![RATE + n, 1 + n * 997 % CREDENTIALS as i64]).expect("a change");
                 std::thread::sleep(CHANGES);
             }
             published += gateway.generation() - before;
@@ -94,8 +96,8 @@ fn fill(dir: &Path, provider: &str) -> Connection {
         let key = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(format!("sk-{n}")));
         let allowed = if n % 2 == 0 { "[]" } else { r#"["m","gpt-*"]"# };
         let sql =
-            "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit) VALUES (?1, ?2, ?3, 1000)";
-        all.execute(sql, params![key, format!("team-{n}"), allowed]).expect("a credential");
+            "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit) VALUES (?1, ?2, ?3, ?4)";
+        all.execute(sql, params![key, format!("team-{n}"), allowed, RATE]).expect("a credential");
     }
     all.commit().expect("all of it");
     store
