@@ -95,8 +95,7 @@ fn fill(dir: &Path, provider: &str) -> Connection {
     for n in 0..CREDENTIALS {
         let key = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(format!("sk-{n}")));
         let allowed = if n % 2 == 0 { "[]" } else { r#"["m","gpt-*"]"# };
-        let sql =
-            "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit) VALUES (?1, ?2, ?3, ?4)";
+        let sql = "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit) VALUES (?1, ?2, ?3, ?4)";
         all.execute(sql, params![key, format!("team-{n}"), allowed, RATE]).expect("a credential");
     }
     all.commit().expect("all of it");
