@@ -74,12 +74,14 @@ fn check_start(body: &[u8]) -> Result<(), PeekError> {
     if let Err(e) = std::str::from_utf8(body) {
         return Err(PeekError::Json(ScanError { at: e.valid_up_to(), what: Fault::Utf8 }));
     }
-    match body.trim_ascii_start().first() {
+    // White space as JSON has it, which is less than that of ASCII.
+    let start = &body[scan::skip_space(body, 0)..];
+    match start.first() {
         None => Err(PeekError::Empty),
         Some(b'{') => Ok(()),
         // Valid JSON of another kind deserves the better message; anything else the place of the fault.
         Some(_) => match scan::validate(body) {
-            Ok(()) => Err(PeekError::NotObject(RawValue::new(body.trim_ascii_start()).kind())),
+            Ok(()) => Err(PeekError::NotObject(RawValue::new(start).kind())),
             Err(fault) => Err(PeekError::Json(fault)),
         },
     }
@@ -248,6 +250,7 @@ mod tests {
                 None,
                 "the request body is not valid JSON: invalid UTF-8 at byte 10",
             ),
+            (b" \x0c{}", Kind::InvalidJson, None, "the request body is not valid JSON: a value was expected at byte 1"),
             (b"model=x", Kind::InvalidJson, None, "the request body is not valid JSON: a value was expected at byte 0"),
             (
                 deep.as_bytes(),

@@ -168,7 +168,8 @@ impl Decoder {
                 self.next += 1;
                 return;
             }
-            b"tool_use" => {
+            // A call without a name cannot be made: it is foreign, and told.
+            b"tool_use" if !text("name").is_empty() => {
                 let tool =
                     Block::Tool { kind: CallKind::Function, id: text("id"), name: text("name"), namespace: None };
                 sink(Event::Open { ix, block: tool });

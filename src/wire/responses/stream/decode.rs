@@ -271,7 +271,9 @@ impl Decoder {
                 }
             }
             What::Reasoning { ix, .. } | What::Tool { ix, .. } => sink(Event::Close { ix, status }),
-            What::Late | What::Foreign => {}
+            // A call that never had a name cannot be made.
+            What::Late => sink(Event::Note(Note::DroppedOutput)),
+            What::Foreign => {}
         }
     }
 

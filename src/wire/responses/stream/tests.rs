@@ -10,7 +10,7 @@ use crate::sse::{Block as SseBlock, Frame, Framer};
 use crate::wire::Format;
 use crate::wire::caps::Overrides;
 use crate::wire::envelope::Seal;
-use crate::wire::event::{Block, Cite, Decode, Encode, Event, Finish, Reason, Status};
+use crate::wire::event::{Block, Cite, Decode, Encode, Event, Finish, Note, Reason, Status};
 use crate::wire::item::{CallKind, ReasoningKind};
 use crate::wire::plan::{Context, Plan, Reply, Target, TestStamps};
 use crate::wire::quirks::{Host, Quirks};
@@ -249,6 +249,30 @@ fn hosts_say_it_in_many_ways() {
     }
     let unnamed: String = full().iter().map(|row| format!("data: {row}\n\n")).collect();
     assert_eq!(translate(&(unnamed + "data: [DONE]\n\n"), true), translate(&sse(&full()), true));
+}
+
+/// A call that never has a name cannot be made; that is told once, however often the provider repeats it.
+#[test]
+fn a_call_without_a_name_is_told() {
+    let call = json!({"type": "function_call", "id": "fc", "call_id": "c", "name": "", "arguments": "{}"});
+    let rows = [
+        json!({"type": "response.created", "response": {"id": "r"}}),
+        json!({"type": "response.output_item.added", "output_index": 0, "item": call}),
+        json!({"type": "response.output_item.done", "output_index": 0, "item": call}),
+        json!({"type": "response.completed", "response": {"id": "r", "status": "completed", "output": [call]}}),
+    ];
+    let (mut decoder, mut notes, mut opened) = (Decoder::new(Quirks::NONE), Vec::new(), false);
+    for row in rows {
+        let data = row.to_string();
+        let frame = Frame { event: None, data: data.as_bytes() };
+        let mut sink = |event: Event<'_>| match event {
+            Event::Note(note) => notes.push(note),
+            Event::Open { .. } => opened = true,
+            _ => {}
+        };
+        decoder.frame(frame, &mut sink).unwrap();
+    }
+    assert_eq!((notes, opened), (vec![Note::DroppedOutput], false));
 }
 
 /// Properties 56 and 57: cut anywhere, it is told; nothing is made up.

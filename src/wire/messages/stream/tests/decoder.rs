@@ -92,6 +92,7 @@ fn odd_streams() {
         ("an error that says nothing", r#"{"type":"error"}"#.to_owned(), "fail:upstream_fault"),
         ("no JSON", format!("{start}\n{{"), "0text 0:a fail:upstream_truncated"),
         ("input in the start", format!("{tool}\n{finish}"), "0f(t) 0={\"a\":1} 0. End end"),
+        ("a call without a name", format!("{}\n{delta}\n{finish}", tool.replace(r#""name":"f""#, r#""name":"""#)), "dropped_output End end"),
         ("input in the start and in deltas", format!("{tool}\n{delta}\n{finish}"), "0f(t) 0={} 0. End end"),
         ("a delta without a block", r#"{"type":"content_block_delta","index":5,"delta":{"type":"text_delta","text":"x"}}"#.to_owned(), "0text 0:x fail:upstream_truncated"),
         ("arguments without a block", delta.to_owned(), "disorder fail:upstream_truncated"),
