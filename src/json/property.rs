@@ -154,6 +154,10 @@ pub fn document_ignores_cuts(data: &[u8], seed: u64) {
     }
     expected.extend_from_slice(&data[from..]);
     assert_eq!(out, expected);
-    assert_eq!(usage.as_deref(), scan::find(data, "usage").map(RawValue::bytes).filter(|usage| usage.len() <= 64));
+    match scan::find(data, "usage").map(RawValue::bytes) {
+        // Without its long strings it may be short enough.
+        Some(found) if found.len() > 64 => assert!(usage.is_none_or(|usage| usage.len() <= 64)),
+        found => assert_eq!(usage.as_deref(), found),
+    }
     assert!(is_whole);
 }

@@ -1,8 +1,8 @@
 //! One JSON document that arrives in pieces.
 //!
 //! A whole (not streamed) answer may be megabytes long and is relayed while it arrives. [`Document`] follows it without keeping
-//! it: it captures the values of a few top-level keys (`usage`), and can put another string in the place of the top-level
-//! `model`. Every other byte goes through unchanged, whatever the cuts. Bytes that are not an object, or stop being one, go
+//! it: it captures the values of a few top-level keys (`usage`), without the long strings inside of them, and can put another
+//! string in the place of the top-level `model`. Every other byte goes through unchanged, whatever the cuts. Bytes that are not an object, or stop being one, go
 //! through unchanged from there: it is the client's business to complain about them.
 //!
 //! | state | what is awaited or open | goes to |
@@ -28,6 +28,10 @@ const MAX_KEY: usize = 64;
 
 /// A model name longer than this is left alone rather than held.
 const MAX_MODEL: usize = 1024;
+
+/// A string of more escaped bytes inside a captured value is captured as an empty one: it is what somebody said, and the words that
+/// tell of an answer are shorter.
+const MAX_TEXT: usize = 256;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -61,9 +65,47 @@ struct Capture {
     key: &'static str,
     /// `None` until the key was seen, and again if its value outgrew the limit.
     value: Option<Vec<u8>>,
+    inside: Inside,
 }
 
-/// Follows one document; see the module. Holds at most the limit for each key, and 1 KiB.
+/// Where in a captured value the next bytes belong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Inside {
+    Structure,
+    /// In a string within the value, whose captured bytes begin here.
+    Text(usize),
+    /// In one that turned out to be long.
+    LongText,
+}
+
+impl Capture {
+    fn new(key: &'static str) -> Capture {
+        Capture { key, value: None, inside: Inside::Structure }
+    }
+
+    /// Holds no more than `limit` and [`MAX_TEXT`], and a piece.
+    fn take(&mut self, bytes: &[u8], limit: usize) {
+        let Some(value) = &mut self.value else { return };
+        match self.inside {
+            Inside::Structure if value.len() + bytes.len() > limit => self.value = None,
+            Inside::Structure => value.extend_from_slice(bytes),
+            Inside::Text(from) => {
+                value.extend_from_slice(bytes);
+                if value.len() - from > MAX_TEXT {
+                    value.truncate(from);
+                    self.inside = Inside::LongText;
+                }
+            }
+            Inside::LongText => {}
+        }
+    }
+
+    fn begin_text(&mut self) {
+        self.inside = Inside::Text(self.value.as_ref().map_or(0, Vec::len));
+    }
+}
+
+/// Follows one document; see the module. Holds at most the limit for each key, a piece, and 1 KiB.
 pub struct Document {
     state: State,
     nest: Nest,
@@ -100,14 +142,14 @@ impl Piece<'_> {
 }
 
 impl Document {
-    /// Captures the values of `keys`, each up to `limit` bytes; a longer value counts as absent.
+    /// Captures the values of `keys`, each up to `limit` bytes without its long strings; a longer value counts as absent.
     pub fn new(keys: &[&'static str], limit: usize) -> Document {
         Document {
             state: State::Start,
             nest: Nest::default(),
             key: Vec::with_capacity(MAX_KEY),
             taking: Taking::Nothing,
-            captures: keys.iter().map(|&key| Capture { key, value: None }).collect(),
+            captures: keys.iter().map(|&key| Capture::new(key)).collect(),
             limit,
             replacement: None,
             model: Vec::new(),
@@ -153,12 +195,15 @@ impl Document {
 
     /// Captures the value of one more key.
     pub fn capture(mut self, key: &'static str) -> Document {
-        self.captures.push(Capture { key, value: None });
+        self.captures.push(Capture::new(key));
         self
     }
 
-    /// The captured value of `key`: present once it is complete, and valid JSON.
+    /// The captured value of `key`: present once it is complete, and valid JSON. Of a model that is replaced, what it was.
     pub fn captured(&self, key: &str) -> Option<RawValue<'_>> {
+        if self.replacement.is_some() && key == "model" {
+            return (self.taking != Taking::Model).then(|| RawValue::parse(&self.model).ok()).flatten();
+        }
         let ix = self.captures.iter().position(|c| c.key == key)?;
         if self.taking == Taking::Capture(ix) {
             return None;
@@ -243,6 +288,10 @@ impl Document {
             match input.get(pos) {
                 None => return input.len(),
                 Some(b'"') => {
+                    if let Some(ix) = self.capturing() {
+                        self.take(piece, pos);
+                        self.captures[ix].inside = Inside::Structure;
+                    }
                     self.state = State::Nested;
                     return self.end_of_part(piece, pos + 1);
                 }
@@ -265,6 +314,10 @@ impl Document {
             pos += n + 1;
             let goes_on = match byte {
                 b'"' => {
+                    if let Some(ix) = self.capturing() {
+                        self.take(piece, pos);
+                        self.captures[ix].begin_text();
+                    }
                     self.state = State::Text;
                     return pos;
                 }
@@ -311,7 +364,8 @@ impl Document {
             self.taking = Taking::Model;
         } else if let Some(ix) = self.captures.iter().position(|c| is_ours(c.key)) {
             piece.send_to(pos);
-            self.captures[ix].value = Some(Vec::new());
+            let key = self.captures[ix].key;
+            self.captures[ix] = Capture { value: Some(Vec::new()), ..Capture::new(key) };
             self.taking = Taking::Capture(ix);
         }
     }
@@ -327,26 +381,26 @@ impl Document {
         }
     }
 
+    fn capturing(&self) -> Option<usize> {
+        match self.taking {
+            Taking::Capture(ix) => Some(ix),
+            Taking::Nothing | Taking::Model => None,
+        }
+    }
+
     /// Deals with the bytes up to `end` as the open value wants.
     fn take(&mut self, piece: &mut Piece<'_>, end: usize) {
         let bytes = &piece.input[piece.from..end];
         match self.taking {
             Taking::Nothing => {}
-            Taking::Capture(ix) => {
-                let capture = &mut self.captures[ix].value;
-                if capture.as_ref().is_some_and(|value| value.len() + bytes.len() > self.limit) {
-                    *capture = None;
-                }
-                if let Some(value) = capture {
-                    value.extend_from_slice(bytes);
-                }
-            }
+            Taking::Capture(ix) => self.captures[ix].take(bytes, self.limit),
             Taking::Model if self.model.len() + bytes.len() <= MAX_MODEL => {
                 self.model.extend_from_slice(bytes);
                 piece.from = end;
             }
             Taking::Model => {
                 piece.send(&self.model);
+                self.model.clear();
                 self.taking = Taking::Nothing;
             }
         }
@@ -426,8 +480,29 @@ mod tests {
         check(r#"{"usage":{"a":1"#, r#"{"usage":{"a":1"#, None);
         check(r#"{"usage":{"a":1]"#, r#"{"usage":{"a":1]"#, None);
         check(r#"{"usage":{"a" 1}}"#, r#"{"usage":{"a" 1}}"#, None);
+        // Strings inside that are long are left out, and the limit is for the rest.
+        for (text, kept) in
+            [("x".repeat(MAX_TEXT), false), ("x".repeat(MAX_TEXT + 1), true), (r#"\""#.repeat(MAX_TEXT), true)]
+        {
+            let document = format!(r#"{{"usage":[{{"b":"{text}"}},"c"]}}"#);
+            check(&document, &document, kept.then_some(r#"[{"b":""},"c"]"#));
+        }
         let long = format!(r#"{{"usage":"{}","model":"old"}}"#, "x".repeat(80));
         check(&long, &long.replace(r#""old""#, r#""\"new\"""#), None);
+    }
+
+    #[test]
+    fn what_was_replaced_is_known() {
+        let long = format!(r#"{{"model":"{}"}}"#, "m".repeat(2 * MAX_MODEL));
+        for (input, was) in
+            [(r#"{"model":"old"}"#, Some(r#""old""#)), (r#"{"model":"ol"#, None), ("{}", None), (&long, None)]
+        {
+            for size in [1, 2000] {
+                let mut doc = Document::new(&[], 0).replace_model("new");
+                input.as_bytes().chunks(size).for_each(|piece| doc.feed(piece, &mut Vec::new()));
+                assert_eq!(doc.captured("model").map(RawValue::bytes), was.map(str::as_bytes), "{input}");
+            }
+        }
     }
 
     #[test]

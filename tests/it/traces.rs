@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use llm_proxy::config::rows::ProviderRow;
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
@@ -27,9 +28,12 @@ fn serving() -> Fake {
 }
 
 fn setup(provider: &Fake, collector: &Fake) -> Setup {
+    exporting(Setup::new().provider(chat(provider)), collector)
+}
+
+fn exporting(setup: Setup, collector: &Fake) -> Setup {
     let endpoint = collector.url("");
-    Setup::new()
-        .provider(chat(provider))
+    setup
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.replace("127.0.0.1", "localhost"))
         .env("OTEL_BSP_SCHEDULE_DELAY", 20)
 }
@@ -78,6 +82,29 @@ fn assert_said(span: &Span, expected: &[(&str, &str)]) {
 
 fn hex_of(id: &[u8]) -> String {
     hex::encode(id)
+}
+
+/// By the name that the provider gave it, which the client of a mapped model never sees.
+#[test]
+fn the_model_that_answered() {
+    let (whole, stream) = (sample::CHAT.answer.replace("m-asked", "m-sent-2026"), sample::CHAT.events().concat());
+    let stream = stream.replace("m-asked", "m-sent-2026");
+    let provider = Fake::answering(move |request| match request.json()["stream"].as_bool() {
+        Some(true) => answer::sse(&[&stream]),
+        _ => answer::json(200, &whole),
+    });
+    for (mapped, sent) in [("{}", "m-asked"), (r#"{"m-asked":"m-sent"}"#, "m-sent")] {
+        for ask in [sample::CHAT.ask, sample::CHAT.ask_stream] {
+            let collector = collector();
+            let row = ProviderRow { model_mapping: mapped.into(), ..chat(&provider) };
+            let gateway = exporting(Setup::new().provider(row), &collector).start();
+            let mut client = gateway.client();
+            client.ask(&post(sample::CHAT.path).body(ask));
+            assert_eq!(client.response().status, 200);
+            let all = wait_for(&collector, 2);
+            assert_said(&all[1], &[("gen_ai.request.model", sent), ("gen_ai.response.model", "m-sent-2026")]);
+        }
+    }
 }
 
 #[test]

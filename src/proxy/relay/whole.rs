@@ -18,8 +18,8 @@ use crate::wire::event::Reason;
 use crate::wire::finish;
 use crate::wire::{self, Format};
 
-/// Bytes of each member that is kept to be read: usage, which has a few hundred, and what tells why the answer ended. In Chat that stands
-/// beside the text; of a longer answer it is not known.
+/// Bytes of each member that is kept to be read, without its long texts: usage, which has a few hundred, and what tells why the answer
+/// ended, which in Chat and Responses stands beside what was said. Of an answer with more than that beside its texts it is not known.
 const CAPTURED_BYTES: usize = 64 << 10;
 
 /// The body on its way.

@@ -9,7 +9,7 @@ use super::super::plan::{Context, Plan, Reply, Target, TestStamps};
 use super::super::quirks::{Host, Quirk, Quirks};
 use super::super::text::Text;
 use super::super::translate::{AnyDecoder, Phase, Translator};
-use super::reading::{self, End, Reading};
+use super::reading::{self, End, Reading, Seen};
 use crate::error::{Error, Kind};
 use crate::json::RawValue;
 use crate::json::property::pieces;
@@ -147,10 +147,16 @@ impl Case {
         match (failure, whole) {
             (None, Ok(_)) => {
                 let (mut told, mut whole) = (told, reading::whole(self.client, body));
-                if self.client == Format::Responses {
-                    // Items that were open side by side stand in a stream in the order in which they began to speak.
-                    told.items.sort();
-                    whole.items.sort();
+                // Items that were open side by side stand in a stream in the order in which they began to speak, and what Chat
+                // has of their seals in that in which they ended.
+                for reading in [&mut told, &mut whole] {
+                    reading.items.iter_mut().for_each(|item| match item {
+                        Seen::Thought(_, seals) if self.client == Format::Chat => seals.sort(),
+                        _ => {}
+                    });
+                    if self.client == Format::Responses {
+                        reading.items.sort();
+                    }
                 }
                 assert_eq!(told, whole, "{self:?}: stream and whole");
             }
@@ -194,7 +200,7 @@ impl Case {
             },
             "{self:?}"
         );
-        let told_calls = told.items.iter().filter(|item| matches!(item, reading::Seen::Call(..))).count();
+        let told_calls = told.items.iter().filter(|item| matches!(item, Seen::Call(..))).count();
         assert!(failed || calls == told_calls, "{self:?}");
     }
 

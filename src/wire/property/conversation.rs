@@ -75,7 +75,8 @@ fn messages(request: RawValue<'_>) {
                     results.push(text(block, "tool_use_id"));
                     continue;
                 }
-                "tool_use" => {
+                // One of the user's is the client's mistake, which goes as it came.
+                "tool_use" if role == "assistant" => {
                     let id = text(block, "id");
                     let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
                     assert!(!id.is_empty() && id.bytes().all(legal), "{id:?}");

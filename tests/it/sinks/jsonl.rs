@@ -76,6 +76,47 @@ fn pair(
     assert!(times.is_sorted() && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')), "{what}: {times:?}");
 }
 
+/// Why an answer ended, and its usage, stand beside megabytes of text; whether it passes as it is or with the model's name put back.
+#[test]
+fn the_end_of_a_long_answer() {
+    for served in FORMATS {
+        let mut long: Value = serde_json::from_str(served.answer).unwrap();
+        let said = lengthen(&mut long, &"word \\n".repeat(200_000));
+        assert_eq!(said, 1, "{}", served.path);
+        let text = long.to_string();
+        let provider = Fake::answering(move |_| answer::json(200, &text));
+        for mapped in [r#"{"m-asked":"m-asked"}"#, r#"{"m-asked":"m-sent"}"#] {
+            let row = ProviderRow { model_mapping: mapped.into(), ..served.provider("only", &provider) };
+            let gateway = logged(Setup::new().provider(row));
+            let mut client = gateway.client();
+            client.ask(&post(served.path).header("x-request-id", "long").body(served.ask));
+            assert_eq!(client.response().status, 200);
+            let story = story(&log_of(&gateway), "long");
+            let response = &story.last().unwrap().is;
+            assert_eq!(response["finish_reason"], "stop", "{} {mapped}", served.path);
+            assert_eq!(response["usage"]["output_tokens"], 2, "{} {mapped}", served.path);
+        }
+    }
+}
+
+/// Puts `text` in the place of what was said. Returns how often.
+fn lengthen(value: &mut Value, text: &str) -> usize {
+    match value {
+        Value::Array(list) => list.iter_mut().map(|value| lengthen(value, text)).sum(),
+        Value::Object(object) => {
+            let inner = |(key, value): (&String, &mut Value)| match value {
+                Value::String(said) if ["content", "text"].contains(&key.as_str()) => {
+                    *said = text.to_owned();
+                    1
+                }
+                value => lengthen(value, text),
+            };
+            object.iter_mut().map(inner).sum()
+        }
+        _ => 0,
+    }
+}
+
 /// The path is the one that the client wrote, without a query, in which some send a key.
 #[test]
 fn the_path_as_written() {
