@@ -161,7 +161,7 @@ impl Models {
 fn request(provider: &Provider) -> Result<Target, String> {
     // One page: 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
     let page = if upstream::format(provider) == Format::Messages { "limit=1000" } else { "" };
-    upstream::target(provider, "/models", page)
+    upstream::target(provider, "/models", None, page)
 }
 
 /// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.

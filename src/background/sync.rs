@@ -76,8 +76,12 @@ impl Current {
 
     /// Returns when `version` or a later one is in force on all cores.
     pub(super) async fn reach(&self, version: i64) {
-        self.written.notify_one();
         let mut in_force = self.in_force.subscribe();
+        // Most who read change nothing, and must not make the store be read for it.
+        if in_force.borrow().version >= version {
+            return;
+        }
+        self.written.notify_one();
         // The sender lives as long as `self`.
         let _ = in_force.wait_for(|now| now.version >= version).await;
     }
@@ -117,6 +121,8 @@ pub(super) struct Sync {
     meter: Arc<Meter>,
     /// When the change was noticed that is being taken up.
     noticed: Option<Instant>,
+    /// The store was written while it was read: that reading may have begun before, and another has to follow.
+    again: bool,
 }
 
 /// What is asked of the store at present.
@@ -163,7 +169,7 @@ impl Sync {
         let source = Box::new(move || newest.read().rows.clone());
         let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
-        let whole = 0;
+        let (whole, again) = (0, false);
         Sync {
             shared,
             store,
@@ -178,6 +184,7 @@ impl Sync {
             keeper,
             meter,
             noticed,
+            again,
         }
     }
 
@@ -224,8 +231,7 @@ impl Sync {
 
     pub(super) fn take(&mut self, step: Step, names: &mut Names) {
         match step {
-            // Reading goes on; it may have begun before the write, and `Watch` will tell of that.
-            Step::Written if matches!(self.work, Work::Read(_)) => {}
+            Step::Written if matches!(self.work, Work::Read(_)) => self.again = true,
             Step::Changed(Ok(())) | Step::Written | Step::Rested => {
                 self.noticed.get_or_insert_with(Instant::now);
                 self.ask();
@@ -235,6 +241,11 @@ impl Sync {
                     tracing::info!("gateway: the store can be read again");
                 }
                 self.shared.store.set(State::Up);
+                if self.is_known(&changes) {
+                    // What was noticed before may still wait to be published.
+                    self.noticed = self.noticed.filter(|_| self.next.is_some());
+                    return self.watch();
+                }
                 self.apply(changes, names);
                 if let Some(keeper) = &self.keeper {
                     keeper.keep();
@@ -244,8 +255,15 @@ impl Sync {
         }
     }
 
+    /// Whether nothing changed since the last reading: there is nothing to compile then.
+    fn is_known(&self, changes: &Changes) -> bool {
+        let version = self.current.read().rows.version;
+        matches!(changes, Changes::Some(delta) if *delta == Delta { version, ..Delta::default() })
+    }
+
     /// Asks what changed since the last reading.
     fn ask(&mut self) {
+        self.again = false;
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
         self.work = match self.current.whole.swap(false, Ordering::Relaxed) {
             false => Work::Read(Box::pin(async move { store.changes(since).await })),
@@ -255,7 +273,7 @@ impl Sync {
 
     /// Waits for the next change.
     fn watch(&mut self) {
-        if self.current.whole.load(Ordering::Relaxed) {
+        if self.again || self.current.whole.load(Ordering::Relaxed) {
             return self.ask();
         }
         let (store, since) = (self.store.clone(), self.current.read().rows.version);

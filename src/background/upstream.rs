@@ -13,22 +13,15 @@ pub(super) struct Target {
     pub headers: HeaderMap,
 }
 
-/// `path` behind the version segment of the provider's API, as its first format has it, with `query` besides the base's own.
-pub(super) fn target(provider: &Provider, path: &str, query: &str) -> Result<Target, String> {
+/// `path` behind the version segment of the provider's API, as its first format has it, with `query` besides the base's own. `model` is
+/// the upstream's name of the one that is asked, if one is.
+pub(super) fn target(provider: &Provider, path: &str, model: Option<&str>, query: &str) -> Result<Target, String> {
     let base = &provider.base;
     let messages = format(provider) == Format::Messages;
     let scheme = if base.tls { "https" } else { "http" };
-    let mut uri = format!("{scheme}://{}{}", base.authority, base.path);
-    if messages && !base.ends_in_version() {
-        uri.push_str("/v1");
-    }
-    uri.push_str(path);
-    let queries = [base.query.as_str(), query].into_iter().filter(|part| !part.is_empty());
-    for (mark, part) in ['?', '&'].into_iter().zip(queries) {
-        uri.push(mark);
-        uri.push_str(part);
-    }
-    let uri = uri.parse().map_err(|_| "its api_base makes no address".to_owned())?;
+    let mut uri = format!("{scheme}://{}", base.authority).into_bytes();
+    provider.write_target(&mut uri, (format(provider), path), model, Some(query.as_bytes()));
+    let uri = Uri::try_from(uri).map_err(|_| "its api_base makes no address".to_owned())?;
 
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));

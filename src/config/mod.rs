@@ -13,5 +13,6 @@ pub mod publish;
 pub mod rows;
 pub mod secret;
 pub mod snapshot;
+mod target;
 pub mod time;
 pub mod vault;

@@ -22,6 +22,8 @@ use crate::net::http::{RequestHead, write};
 
 /// Bytes of a body; the longest one holds a script.
 const MAX_BODY: usize = 4 << 20;
+/// Bytes of a whole configuration as a file: 100,000 credentials are about 15 MB.
+const MAX_IMPORT: usize = 64 << 20;
 /// How often an answer is looked for.
 const LOOK: Duration = Duration::from_millis(2);
 /// Longest wait for an answer: a check of many models at many providers takes its time.
@@ -45,12 +47,13 @@ pub async fn serve(
         terms.keep_alive &= pending.skip_body(client);
         return send(client, ticket, &terms, answer).await;
     }
-    let (head, received) = match body::read_up_to(core, client, pending, MAX_BODY).await {
+    let most = if path == "/config/import" { MAX_IMPORT } else { MAX_BODY };
+    let (head, received) = match body::read_up_to(core, client, pending, most).await {
         Ok(read) => read,
         Err(body::Stopped::Gone) => return Next::Abort,
         Err(body::Stopped::Refused(error, pending)) => {
             let note =
-                format!("the request body is larger than {MAX_BODY} bytes, the most that the admin interface takes");
+                format!("the request body is larger than {most} bytes, the most that the admin interface takes here");
             let error = if error.kind == Kind::TooLarge { Error::client(Kind::TooLarge, note) } else { error };
             return refuse(client, ticket, terms, *pending, error).await;
         }

@@ -54,6 +54,7 @@ impl From<Error> for Refusal {
             Fault::Stale => (412, "precondition_failed"),
             Fault::NotFound => (404, "not_found"),
             Fault::Reused => (422, "idempotency_key_reused"),
+            Fault::Invalid => (400, "invalid_request"),
             Fault::Version | Fault::Unavailable => (503, "store_unavailable"),
         };
         Refusal::new(status, code, error.message)

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::ask::{Ask, Outcome, Refusal, empty, json, tagged};
 use super::context::{Context, TRIES, Told};
-use super::fields::{Change as Field, Count, Json, Key, Limit, Moment, Name, body};
+use super::fields::{Change as Field, Count, Json, Key, Limit, MOST, Moment, Name, body};
 use super::paging::Page;
 use super::providers::set;
 use super::view::CredentialView;
@@ -20,7 +20,7 @@ use crate::background::store::Change;
 use crate::config::rows::CredentialRow;
 
 /// At least one request must fit.
-type Burst = Count<1, { u32::MAX as i64 }>;
+type Burst = Count<1, MOST>;
 /// Up to 30 days.
 type Overlap = Count<0, 2_592_000>;
 /// How long the old key is good for after a rotation, unless something else is asked for.

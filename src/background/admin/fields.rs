@@ -281,6 +281,42 @@ impl JsonSchema for Name {
     }
 }
 
+/// Text of up to `MOST` characters, as PostgreSQL's column has it, which also keeps no U+0000.
+#[derive(Debug, Clone)]
+pub(super) struct Text<const MOST: usize>(String);
+
+impl<const MOST: usize> From<Text<MOST>> for String {
+    fn from(text: Text<MOST>) -> String {
+        text.0
+    }
+}
+
+impl<'de, const MOST: usize> Deserialize<'de> for Text<MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<MOST>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let fits = !text.contains('\0') && text.chars().nth(MOST).is_none();
+        if fits {
+            Ok(Text(text))
+        } else {
+            Err(D::Error::custom(format!("must be at most {MOST} characters, none U+0000")))
+        }
+    }
+}
+
+impl<const MOST: usize> JsonSchema for Text<MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Text{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MOST, "pattern": "^[^\u{0}]*$" })
+    }
+}
+
 /// The key of a client: visible ASCII, since it comes in a header.
 #[derive(Clone)]
 pub(super) struct Key(pub(super) String);
@@ -352,8 +388,11 @@ impl<const LEAST: i64, const MOST: i64> JsonSchema for Count<LEAST, MOST> {
     }
 }
 
+/// The largest number in a row, as PostgreSQL's column has it.
+pub(super) const MOST: i64 = i32::MAX as i64;
+
 /// A limit; 0 blocks all.
-pub(super) type Limit = Count<0, { u32::MAX as i64 }>;
+pub(super) type Limit = Count<0, MOST>;
 
 /// A moment: RFC 3339, or seconds since 1970. Seconds in the rows, text in answers.
 #[derive(Debug, Clone, Copy)]
@@ -465,7 +504,7 @@ mod tests {
             (
                 r#"{"name":"","weight":10,"limit":"x","until":"soon","map":[]}"#,
                 "name must be 1 to 255 visible characters, without a space at its ends; weight must be a whole number from 0 to 9; \
-                 limit must be a whole number from 0 to 4294967295; \
+                 limit must be a whole number from 0 to 2147483647; \
                  until must be a time, as `2030-01-31T00:00:00Z` or in seconds since 1970; map must be a JSON object",
             ),
             (r#"{"name":7}"#, "name must be a string"),

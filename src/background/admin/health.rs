@@ -22,6 +22,7 @@ use crate::config::snapshot::{Provider, Snapshot};
 use crate::metrics::gather::Facts;
 use crate::metrics::names::Family;
 use crate::wire::Format;
+use crate::wire::caps::Caps;
 
 type Seconds = Count<1, 120>;
 type AtOnce = Count<1, 10>;
@@ -358,8 +359,13 @@ async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(),
     let name = provider.models.resolve(model).unwrap_or(model.into());
     let greeting = || value!([{ "role": "user", "content": "Hi" }]);
     let (path, body) = match upstream::format(provider) {
+        // Models that reason take no `max_tokens` at OpenAI, and need room for a thought.
         Format::Chat => {
-            ("/chat/completions", value!({ "model": name, "messages": greeting(), "max_tokens": 5, "stream": false }))
+            let dialect = &provider.dialect;
+            let caps = Caps::for_model(Format::Chat, dialect.host, &name, &dialect.capabilities);
+            let (limit, most) =
+                if caps.max_completion_tokens { ("max_completion_tokens", 16) } else { ("max_tokens", 5) };
+            ("/chat/completions", value!({ "model": name, "messages": greeting(), limit: most, "stream": false }))
         }
         Format::Messages => {
             ("/messages", value!({ "model": name, "messages": greeting(), "max_tokens": 5, "stream": false }))
@@ -369,7 +375,7 @@ async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(),
             ("/responses", value!({ "model": name, "input": greeting(), "max_output_tokens": 16, "stream": false }))
         }
     };
-    let target = upstream::target(provider, path, "")?;
+    let target = upstream::target(provider, path, Some(&name), "")?;
     let (status, body) = context.client.post(target.uri, target.headers, body.to_string().into_bytes()).await?;
     if status.is_success() { Ok(()) } else { Err(said(status.as_u16(), &body)) }
 }

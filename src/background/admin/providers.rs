@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::ask::{Ask, Outcome, Refusal, empty, json, tagged};
 use super::context::{Context, TRIES, Told};
-use super::fields::{Change as Field, Count, Json, Name, body};
+use super::fields::{Change as Field, Count, Json, Name, Text, body};
 use super::paging::Page;
 use super::view::{ProviderView, unmasked};
 use super::{Status, Updated};
@@ -23,28 +23,28 @@ body! {
     /// A new provider.
     ProviderCreate {
         required provider_key: Name = "unique name, also a metric label";
-        optional provider_type: String = "openai (the default), azure, anthropic, responses; others are spoken to as openai";
-        required api_base: String = "base address, such as https://api.openai.com/v1";
+        optional provider_type: Text<50> = "openai (the default), azure, anthropic, responses; others are spoken to as openai";
+        required api_base: Text<500> = "base address, such as https://api.openai.com/v1";
         optional api_key: String = "the provider's key; `env:NAME` reads it from the server's environment";
         optional model_mapping: Json = "model or pattern to upstream model; empty serves every model";
         optional weight: Weight = "share of the requests, 1 by default; 0 is standby";
         optional provider_params: Json = "oddities and extras, such as custom_headers";
         optional is_enabled: bool = "true by default";
-        optional lua_script: String = "not served by this version";
+        optional lua_script: Text<65536> = "not served by this version";
     }
 }
 
 body! {
     /// What is to be different; what is absent stays, null clears what can be empty.
     ProviderUpdate {
-        change provider_type: String = "openai, azure, anthropic, responses; others are spoken to as openai";
-        change api_base: String = "base address";
+        change provider_type: Text<50> = "openai, azure, anthropic, responses; others are spoken to as openai";
+        change api_base: Text<500> = "base address";
         change api_key: String = "the provider's key; null removes it";
         change model_mapping: Json = "replaces the whole mapping; null is an empty one, which serves every model";
         change weight: Weight = "share of the requests; 0 is standby";
         change provider_params: Json = "replaces all; a header whose value is `***` stays as it was";
         change is_enabled: bool = "whether it is used";
-        change lua_script: String = "not served by this version; null clears it";
+        change lua_script: Text<65536> = "not served by this version; null clears it";
     }
 }
 
@@ -97,13 +97,13 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     let text = |json: Option<Json>| json.map_or_else(|| "{}".to_owned(), String::from);
     let mut row = ProviderRow {
         provider_key: body.provider_key.0,
-        provider_type: body.provider_type.unwrap_or_else(|| "openai".to_owned()),
-        api_base: body.api_base,
+        provider_type: body.provider_type.map_or_else(|| "openai".to_owned(), String::from),
+        api_base: body.api_base.into(),
         api_key: body.api_key.unwrap_or_default().into(),
         model_mapping: text(body.model_mapping),
         weight: body.weight.map_or(1, i64::from),
         provider_params: text(body.provider_params),
-        lua_script: body.lua_script.filter(|script| !script.is_empty()),
+        lua_script: body.lua_script.map(String::from).filter(|script| !script.is_empty()),
         is_enabled: body.is_enabled.unwrap_or(true),
         ..ProviderRow::default()
     };
@@ -239,7 +239,11 @@ impl ProviderUpdate {
         set(&self.is_enabled, "is_enabled", &mut row.is_enabled)?;
         self.api_key.clone().apply_or(&mut row.api_key, String::new().into());
         self.model_mapping.clone().apply_or(&mut row.model_mapping, "{}".to_owned());
-        self.lua_script.clone().apply_to(&mut row.lua_script);
+        match &self.lua_script {
+            Field::Absent => {}
+            Field::Null => row.lua_script = None,
+            Field::To(script) => row.lua_script = Some(script.clone().into()),
+        }
         match &self.provider_params {
             Field::Absent => {}
             Field::Null => row.provider_params = "{}".to_owned(),

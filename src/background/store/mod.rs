@@ -176,6 +176,8 @@ pub enum Fault {
     Reused,
     /// The store is a file that only its editor changes.
     ReadOnly,
+    /// A value does not fit into its column, as this store has it.
+    Invalid,
     /// The store was written by another version, or is none of ours.
     Version,
     /// The store cannot be read or written now: locked, full, damaged, not there.

@@ -38,9 +38,37 @@ pub struct DbUrl {
     pub options: Option<String>,
     pub application_name: Option<String>,
     pub connect_timeout: Option<Duration>,
+    /// Parameters that other clients take and that change nothing here.
+    pub ignored: Vec<String>,
 }
 
 const PORT: u16 = 5432;
+/// What other clients take as a hint and this one has no use for.
+const IGNORED: &[&str] = &[
+    "command_timeout",
+    "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
+    "max_size",
+    "min_size",
+    "pgbouncer",
+    "pool_max_conns",
+    "pool_size",
+    "pool_timeout",
+    "prepared_statement_cache_size",
+    "prepared_statements",
+    "sslcompression",
+    "sslnegotiation",
+    "sslsni",
+    "statement_cache_size",
+    "target_session_attrs",
+    "tcp_user_timeout",
+];
 const FORM: &str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE";
 
 impl DbUrl {
@@ -82,12 +110,21 @@ impl DbUrl {
 
     fn set(&mut self, name: &str, value: String) -> Result<(), String> {
         match name {
-            "sslmode" => {
+            // `ssl` is what asyncpg calls it.
+            "sslmode" | "ssl" => {
                 self.tls = match value.as_str() {
                     "disable" => TlsMode::Disable,
                     "prefer" | "allow" => TlsMode::Prefer,
                     "require" => TlsMode::Require,
                     "verify-full" => TlsMode::VerifyFull,
+                    "false" if name == "ssl" => TlsMode::Disable,
+                    "true" if name == "ssl" => TlsMode::Require,
+                    "verify-ca" => {
+                        return Err(
+                            "it sslmode=verify-full, which checks the host's name too; verify-ca is not served"
+                                .to_owned(),
+                        );
+                    }
                     _ => return Err("it sslmode=disable, prefer, require or verify-full".to_owned()),
                 }
             }
@@ -116,12 +153,11 @@ impl DbUrl {
                 return Err("it no channel_binding=require, which is not served; sslmode=verify-full protects as well"
                     .to_owned());
             }
-            // What other clients take as a hint and this one has no use for.
-            "target_session_attrs"
-            | "pool_timeout"
-            | "pool_size"
-            | "connection_limit"
-            | "prepared_statement_cache_size" => {}
+            "sslcert" | "sslkey" => {
+                return Err(format!("it no {name}: certificates of clients are not served; let it log in by password"));
+            }
+            _ if IGNORED.contains(&name) => self.ignored.push(name.to_owned()),
+            // It may be a word about safety, misspelt.
             _ => {
                 let shown: String = name.chars().take(40).collect();
                 return Err(format!(
@@ -216,6 +252,13 @@ mod tests {
         for (text, (user, password, place, tls)) in rows {
             assert_eq!(check(text), (user.into(), password.into(), place.into(), tls), "{text}");
         }
+        for (parameter, tls) in
+            [("ssl=true", Require), ("ssl=require", Require), ("ssl=false", Disable), ("ssl=disable", Disable)]
+        {
+            assert_eq!(DbUrl::parse(&format!("postgres://h/d?{parameter}")).unwrap().tls, tls, "{parameter}");
+        }
+        let url = DbUrl::parse("postgres://h/d?keepalives=1&gssencmode=disable&keepalives_idle=30").unwrap();
+        assert_eq!(url.ignored, ["keepalives", "gssencmode", "keepalives_idle"]);
         let url =
             DbUrl::parse("postgres://h/d?options=-c%20search_path%3Dgw&connect_timeout=3&sslrootcert=/ca.pem").unwrap();
         assert_eq!(url.options.as_deref(), Some("-c search_path=gw"));
@@ -231,6 +274,9 @@ mod tests {
             ("postgres://u:secret@db:x/g", "give a host and a port"),
             ("postgres://u:secret@db:0/g", "give a host and a port"),
             ("postgres://u:secret@db/g?sslmode=verify", "give it sslmode=disable, prefer, require or verify-full"),
+            ("postgres://u:secret@db/g?sslmode=verify-ca", "give it sslmode=verify-full, which checks the host's name"),
+            ("postgres://u:secret@db/g?sslcert=c.pem", "give it no sslcert: certificates of clients are not served"),
+            ("postgres://u:secret@db/g?ssl_mode=require", "give it no parameter `ssl_mode`"),
             ("postgres://u:secret@db/g?colour=red", "give it no parameter `colour`"),
             ("postgres://u:secret@db/g?channel_binding=require", "give it no channel_binding=require"),
         ];

@@ -288,6 +288,9 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
     if boot.config_file.is_some() && boot.db_url.is_some() {
         warnings.push("CONFIG_FILE and DB_URL are both set: the file is served, the database is not asked".to_owned());
     }
+    for name in boot.db_url.iter().flat_map(|url| &url.ignored) {
+        warnings.push(format!("DB_URL: the parameter {name} has no effect here"));
+    }
     for (name, means) in LATER.iter().filter(|(name, _)| environment.get(name).is_some()) {
         warnings.push(format!("{name} is set, but {means}"));
     }

@@ -111,6 +111,7 @@ fn warnings_of_what_has_no_effect() {
         ("LLM_PROXY_SERVICE_HOST", "10.0.0.1", ""),
         ("ALLOW_ANONYMOUS", "true", "without a key"),
         ("VERIFY_SSL", "false", "VERIFY_SSL is off"),
+        ("DB_URL", "postgres://u:secret@db/g?keepalives=1", "DB_URL: the parameter keepalives has no effect"),
         ("TZ", "UTC", ""),
     ];
     for (name, value, expected) in rows {

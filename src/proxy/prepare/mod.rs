@@ -1,7 +1,6 @@
 //! The request as one provider gets it: where it goes ([`path`]), its head, its body ([`bypass`] or [`translated`]).
 
 pub mod bypass;
-mod path;
 pub mod translated;
 
 use std::rc::Rc;
@@ -124,7 +123,8 @@ fn head(
     let own_format = matches!(way, Way::Bypass(_));
     let mut target = Vec::with_capacity(128);
     // A query speaks to the client's own vendor, as the path does.
-    path::target(&mut target, provider, (format, endpoint(x, format)), model, x.query().filter(|_| own_format));
+    let query = x.query().filter(|_| own_format);
+    provider.write_target(&mut target, (format, endpoint(x, format)), Some(model), query);
     let bad = |_| {
         let note = format!("provider `{}`: its api_base makes a URL that can't be sent", provider.key);
         Error::gateway(Kind::Internal, note)

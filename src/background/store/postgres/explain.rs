@@ -51,6 +51,8 @@ pub(super) fn explain(place: &str, error: &tokio_postgres::Error) -> Error {
 fn fault(code: &SqlState) -> Fault {
     match code.code() {
         "23505" => Fault::Conflict,
+        // Class 22, "data exception": asking again helps nobody.
+        code if code.starts_with("22") => Fault::Invalid,
         _ => Fault::Unavailable,
     }
 }
@@ -69,6 +71,7 @@ fn of_server(error: &DbError) -> String {
         "57P01" | "57P02" | "57P03" => "; it is starting or stopping, and is asked again",
         "55P03" | "57014" => "; another session holds what is needed: look into pg_stat_activity",
         "22001" | "22003" => "; a value does not fit into its column",
+        "22021" | "22P05" => "; PostgreSQL keeps no text with U+0000 in it",
         "42P01" | "42703" => "; its tables are not those of this version: `llm-proxy migrate status` tells more",
         _ => "",
     };

@@ -20,7 +20,15 @@ use crate::config::boot::db_url::DbUrl;
 /// Longest wait for a connection, if DB_URL has no `connect_timeout`.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longest wait for an answer. Reading 100,000 rows takes a second or two.
-const ANSWER: Duration = Duration::from_secs(60);
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
+/// Longest wait for the answer to a question that needs no work. What is silent for so long is away.
+pub(super) const GLANCE: Duration = Duration::from_secs(10);
+/// Longest wait for a change of one row to be made. Shorter than that of who asks for it, so that the connection is given up here.
+pub(super) const CHANGE: Duration = Duration::from_secs(25);
+/// Longest wait for migrations, which may have to go through a table of logs.
+pub(super) const MIGRATION: Duration = Duration::from_secs(1800);
+/// How long what was sent may stay without a receipt.
+const RECEIPT: Duration = Duration::from_secs(30);
 
 /// How the database is reached.
 pub(super) struct Access {
@@ -52,7 +60,8 @@ impl Access {
         }
         let connect = url.connect_timeout.unwrap_or(CONNECT);
         config
-            .ssl_mode(tls::ssl_mode(url.tls))
+            .ssl_mode(tls::ssl_mode(url))
+            .tcp_user_timeout(RECEIPT)
             .application_name(url.application_name.as_deref().unwrap_or("llm-proxy"))
             .connect_timeout(connect)
             .keepalives_idle(Duration::from_secs(30));
@@ -118,12 +127,13 @@ pub(super) type Held<'a> = MappedMutexGuard<'a, Live>;
 /// Waits for an answer, but not for ever.
 pub(super) async fn patiently<T>(
     access: &Access,
+    longest: Duration,
     work: impl Future<Output = Result<T, Trouble>>,
 ) -> Result<T, (Error, Patience)> {
-    match timeout(ANSWER, work).await {
+    match timeout(longest, work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(trouble)) => Err((trouble.explain(&access.place), Patience::Kept)),
-        Err(_) => Err((access.silent(ANSWER), Patience::Lost)),
+        Err(_) => Err((access.silent(longest), Patience::Lost)),
     }
 }
 

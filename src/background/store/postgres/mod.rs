@@ -22,13 +22,13 @@ use tokio::time::{Instant, timeout_at};
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Transaction};
 
-use super::migrations::POSTGRES;
+use super::migrations::{Migration, POSTGRES};
 use super::tables::Tables;
 use super::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written};
 use crate::config::boot::db_url::DbUrl;
 use crate::config::rows::Rows;
 use explain::Trouble;
-use link::{Access, Held, Link, Live, News, drive, patiently};
+use link::{ANSWER, Access, CHANGE, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
 use migrate::Done;
 use rows::BEFORE_ALL;
 
@@ -78,13 +78,27 @@ impl Postgres {
         if guard.as_ref().is_none_or(Live::is_dead) {
             *guard = None;
             let mut live = self.connect().await?;
-            let ready = patiently(&self.access, begin(&mut live.client, self.options.migrate)).await;
-            let done = live.settle(ready)?;
-            self.tell(&done);
+            self.prepare(&mut live).await?;
             self.news.gap.store(true, Ordering::Relaxed);
             *guard = Some(live);
         }
         self.held(guard)
+    }
+
+    /// Makes a new connection the reader: with the right tables under it, and listening before anything is read.
+    async fn prepare(&self, live: &mut Live) -> Result<(), Error> {
+        let missing = patiently(&self.access, ANSWER, missing(&live.client)).await;
+        let missing = live.settle(missing)?;
+        if !missing.is_empty() {
+            if !self.options.migrate {
+                return Err(Trouble::Ours(lacking(&missing)).explain(&self.access.place));
+            }
+            let done = patiently(&self.access, MIGRATION, migrate::up(&mut live.client, POSTGRES, None)).await;
+            self.tell(&live.settle(done)?);
+        }
+        let listening = async |client: &Client| Ok(client.batch_execute("LISTEN llm_proxy_config").await?);
+        let listening = patiently(&self.access, GLANCE, listening(&live.client)).await;
+        live.settle(listening)
     }
 
     /// Any but the reader.
@@ -103,7 +117,8 @@ impl Postgres {
         let (client, connection) = self.access.connect().await?;
         tokio::spawn(drive(connection, self.news.clone()));
         let mut live = Live::new(client);
-        let set = patiently(&self.access, async { Ok(live.client.batch_execute(SESSION).await?) }).await;
+        let set = async |client: &Client| Ok(client.batch_execute(SESSION).await?);
+        let set = patiently(&self.access, GLANCE, set(&live.client)).await;
         live.settle(set)?;
         Ok(live)
     }
@@ -129,7 +144,7 @@ impl Postgres {
     async fn ask_version(&self) -> Result<i64, Error> {
         let heard = *self.news.heard.borrow();
         let mut reader = self.reader().await?;
-        let answer = patiently(&self.access, version(&reader.client)).await;
+        let answer = patiently(&self.access, GLANCE, version(&reader.client)).await;
         let version = reader.settle(answer)?;
         self.learn(heard, version);
         Ok(version)
@@ -142,7 +157,7 @@ impl Postgres {
         // A gap that opens from here on is seen next time.
         let since = since.filter(|_| !self.news.gap.load(Ordering::Relaxed));
         self.news.gap.store(false, Ordering::Relaxed);
-        let answer = patiently(&self.access, read(&mut reader.client, since)).await;
+        let answer = patiently(&self.access, ANSWER, read(&mut reader.client, since)).await;
         let read = reader.settle(answer);
         match &read {
             Ok(Changes::All(Rows { version, .. }) | Changes::Some(Delta { version, .. })) => {
@@ -193,21 +208,19 @@ struct Known {
 const SESSION: &str =
     "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
 
-/// Makes a new connection the reader: with the right tables under it, and listening before anything is read.
-async fn begin(client: &mut Client, migrate: bool) -> Result<Done, Trouble> {
-    let done = if migrate { migrate::up(client, POSTGRES, None).await? } else { Done::default() };
+/// The steps that the database lacks; an error for one that is none of ours.
+async fn missing(client: &Client) -> Result<Vec<&'static Migration>, Trouble> {
     let state = migrate::look(client).await?;
-    let missing = migrate::pending(POSTGRES, &state)?;
-    if !missing.is_empty() {
-        let steps: Vec<_> = missing.iter().map(|step| format!("{} ({})", step.version, step.name)).collect();
-        let message = format!(
-            "lacks the migrations {}; run `llm-proxy migrate up`, or let the server do it with MIGRATE_ON_START=true",
-            steps.join(", ")
-        );
-        return Err(Trouble::Ours(Error::new(Fault::Version, message)));
-    }
-    client.batch_execute("LISTEN llm_proxy_config").await?;
-    Ok(done)
+    Ok(migrate::pending(POSTGRES, &state)?)
+}
+
+fn lacking(missing: &[&Migration]) -> Error {
+    let steps: Vec<_> = missing.iter().map(|step| format!("{} ({})", step.version, step.name)).collect();
+    let message = format!(
+        "lacks the migrations {}; run `llm-proxy migrate up`, or let the server do it with MIGRATE_ON_START=true",
+        steps.join(", ")
+    );
+    Error::new(Fault::Version, message)
 }
 
 async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, Trouble> {
@@ -285,7 +298,7 @@ impl Store for Postgres {
     fn write(&self, write: Write) -> Answer<'_, Written> {
         Box::pin(async move {
             let mut writer = self.other(&self.writer).await?;
-            let answer = patiently(&self.access, write::write(&mut writer.client, &write)).await;
+            let answer = patiently(&self.access, CHANGE, write::write(&mut writer.client, &write)).await;
             writer.settle(answer)
         })
     }
@@ -293,7 +306,7 @@ impl Store for Postgres {
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
         Box::pin(async move {
             let mut reader = self.reader().await?;
-            let answer = patiently(&self.access, write::audit_log(&reader.client, before, limit)).await;
+            let answer = patiently(&self.access, ANSWER, write::audit_log(&reader.client, before, limit)).await;
             reader.settle(answer)
         })
     }

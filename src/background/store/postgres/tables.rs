@@ -7,7 +7,7 @@ use super::super::Answer;
 use super::super::tables::sql::{self, Dialect, Statement};
 use super::super::tables::{Filter, Kind, Line, Listing, Query, Stats, Table, Tables, Value, Which};
 use super::explain::Trouble;
-use super::link::patiently;
+use super::link::{ANSWER, patiently};
 use super::{Postgres, rows};
 
 /// Rows in one statement.
@@ -98,7 +98,7 @@ impl Tables for Postgres {
     fn insert(&self, table: &'static Table, rows: Vec<Vec<Value>>) -> Answer<'_, ()> {
         Box::pin(async move {
             let mut held = self.other(&self.logger).await?;
-            let answer = patiently(&self.access, insert(&mut held.client, table, &rows)).await;
+            let answer = patiently(&self.access, ANSWER, insert(&mut held.client, table, &rows)).await;
             held.settle(answer)
         })
     }
@@ -106,7 +106,7 @@ impl Tables for Postgres {
     fn list(&self, query: Query) -> Answer<'_, Listing> {
         Box::pin(async move {
             let mut held = self.other(&self.looker).await?;
-            let answer = patiently(&self.access, list(&held.client, &query)).await;
+            let answer = patiently(&self.access, ANSWER, list(&held.client, &query)).await;
             held.settle(answer)
         })
     }
@@ -115,7 +115,7 @@ impl Tables for Postgres {
         Box::pin(async move {
             let mut held = self.other(&self.looker).await?;
             let get = sql::get(Dialect::Postgres, table, id);
-            let answer = patiently(&self.access, lines(&held.client, table, &get)).await;
+            let answer = patiently(&self.access, ANSWER, lines(&held.client, table, &get)).await;
             held.settle(answer).map(|mut lines| lines.pop())
         })
     }
@@ -125,7 +125,7 @@ impl Tables for Postgres {
             let mut held = self.other(&self.logger).await?;
             let remove = sql::remove(Dialect::Postgres, table, &which);
             let work = async { Ok(held.client.execute_typed(&remove.sql, &values(&remove)).await?) };
-            let answer = patiently(&self.access, work).await;
+            let answer = patiently(&self.access, ANSWER, work).await;
             held.settle(answer)
         })
     }
@@ -133,7 +133,7 @@ impl Tables for Postgres {
     fn stats(&self, filter: Filter) -> Answer<'_, Stats> {
         Box::pin(async move {
             let mut held = self.other(&self.looker).await?;
-            let answer = patiently(&self.access, stats(&held.client, &filter)).await;
+            let answer = patiently(&self.access, ANSWER, stats(&held.client, &filter)).await;
             held.settle(answer)
         })
     }

@@ -14,12 +14,14 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
-use crate::config::boot::db_url::TlsMode;
+use crate::config::boot::db_url::{DbUrl, TlsMode};
 use crate::tls::{Trust, client_config};
 
-/// Whether a connection is encrypted at all; [`Tls::new`] says whom it trusts.
-pub(super) fn ssl_mode(mode: TlsMode) -> SslMode {
-    match mode {
+/// Whether a connection is encrypted at all; [`Tls::new`] says whom it trusts. What stays on the machine never is: PostgreSQL speaks no TLS on a
+/// Unix socket.
+pub(super) fn ssl_mode(url: &DbUrl) -> SslMode {
+    match url.tls {
+        _ if url.hosts.iter().all(|(host, _)| host.starts_with('/')) => SslMode::Disable,
         TlsMode::Disable => SslMode::Disable,
         TlsMode::Prefer => SslMode::Prefer,
         TlsMode::Require | TlsMode::VerifyFull => SslMode::Require,
@@ -47,6 +49,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for T
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, host: &str) -> io::Result<Connect> {
+        // A Unix socket beside other hosts has no name, and will offer no TLS.
+        let host = if host.is_empty() { "localhost" } else { host };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         Ok(Connect { connector: TlsConnector::from(self.0.clone()), name })
     }
