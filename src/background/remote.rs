@@ -17,6 +17,8 @@ use crate::config::secret::Secret;
 
 /// From the connect to the last byte.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a configuration of perhaps 100,000 rows, each of which is a transaction. As long as the gateway itself waits.
+const IMPORT: Duration = Duration::from_secs(900);
 /// Bytes of an answer's body.
 const MOST: usize = 256 << 20;
 
@@ -94,10 +96,11 @@ impl Remote {
 
     /// The text of a good answer. `path` is behind `/admin/v1`, `body` is JSON. The error is the gateway's own, or why there is none.
     pub fn call(&self, method: &str, path: &str, body: Option<String>) -> Result<String, String> {
+        let patience = if path == "/config/import" { IMPORT } else { PATIENCE };
         self.runtime.block_on(async {
-            match timeout(PATIENCE, self.exchange(method, path, body)).await {
+            match timeout(patience, self.exchange(method, path, body)).await {
                 Ok(answer) => answer,
-                Err(_) => Err(format!("{} did not answer within {} s", self.base, PATIENCE.as_secs())),
+                Err(_) => Err(format!("{} did not answer within {} s", self.base, patience.as_secs())),
             }
         })
     }

@@ -359,7 +359,7 @@ async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(),
     let name = provider.models.resolve(model).unwrap_or(model.into());
     let greeting = || value!([{ "role": "user", "content": "Hi" }]);
     let (path, body) = match upstream::format(provider) {
-        // Models that reason take no `max_tokens` at OpenAI, and need room for a thought.
+        // At OpenAI, where models that reason refuse the older name, and need room for a thought.
         Format::Chat => {
             let dialect = &provider.dialect;
             let caps = Caps::for_model(Format::Chat, dialect.host, &name, &dialect.capabilities);

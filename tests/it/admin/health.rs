@@ -55,6 +55,30 @@ fn models_of_a_provider() {
 }
 
 #[test]
+fn the_deployments_of_azure_and_models_that_reason() {
+    let upstream = Fake::answering(|_| answer::json(200, "{}"));
+    let row = ProviderRow {
+        model_mapping: r#"{"plain":"gpt-4o","thinker":"o3"}"#.into(),
+        provider_params: r#"{"host":"azure"}"#.into(),
+        ..provider("azure", "azure", &upstream.url("?api-version=2024-10-21"))
+    };
+    let gateway = empty().provider(row).start();
+    let seen = Admin::of(&gateway).expect(200, "POST", "/providers/1/health", json!({ "max_concurrent": 1 }));
+    assert_eq!(seen["summary"]["healthy_models"], 2, "{seen}");
+    let asked = upstream.requests();
+    for (request, model) in asked.iter().zip(["gpt-4o", "o3"]) {
+        let target = format!("/openai/deployments/{model}/chat/completions?api-version=2024-10-21");
+        assert_eq!(request.target, target);
+        // A model that reasons refuses the older name.
+        assert_eq!(
+            (&request.json()["max_completion_tokens"], &request.json()["max_tokens"]),
+            (&json!(16), &Value::Null)
+        );
+    }
+    assert_eq!(asked.len(), 2);
+}
+
+#[test]
 fn several_providers() {
     let upstream = fake();
     let gateway = empty()

@@ -52,6 +52,20 @@ fn what_others_write_is_seen_by_who_asks() {
 }
 
 #[test]
+fn who_only_reads_has_nothing_published() {
+    let gateway = empty().credential(credential(KEY)).start();
+    let mut admin = Admin::of(&gateway);
+    admin.expect(201, "POST", "/credentials", json!({ "name": "a", "key": "sk-a" }));
+    let before = gateway.metric("llm_proxy_snapshot_generation");
+    for _ in 0..10 {
+        admin.get("/credentials");
+    }
+    // One that is published after them all, and that counts one.
+    admin.expect(201, "POST", "/credentials", json!({ "name": "b", "key": "sk-b" }));
+    assert_eq!(gateway.metric("llm_proxy_snapshot_generation"), before.map(|before| before + 1.0));
+}
+
+#[test]
 fn everything_can_be_read_again() {
     let gateway = empty().provider(provider("broken", "openai", "nonsense")).credential(credential(KEY)).start();
     let mut admin = Admin::of(&gateway);

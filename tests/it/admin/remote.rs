@@ -51,6 +51,17 @@ fn providers_and_keys() {
 }
 
 #[test]
+fn a_configuration_larger_than_other_bodies() {
+    let gateway = empty().start();
+    let file = gateway.data_dir().join("large.yaml");
+    // Comments cost nothing but bytes.
+    let padding = format!("# {}\n", "x".repeat(1022)).repeat(6 << 10);
+    std::fs::write(&file, format!("{padding}credentials:\n  - name: team\n    key: sk-imported\n")).unwrap();
+    good(&gateway, &["import", file.to_str().unwrap()]);
+    assert!(good(&gateway, &["key", "list"]).contains("team"));
+}
+
+#[test]
 fn what_can_not_be_done_is_told() {
     let gateway = empty().start();
     assert!(bad(&gateway, &["key", "list"], "wrong").contains("says: Invalid admin key"));

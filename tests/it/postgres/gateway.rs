@@ -132,6 +132,61 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
     assert_eq!(failed.load(Ordering::Relaxed), 0);
 }
 
+/// What does not fit into a column is the caller's fault; the store is well.
+#[test]
+fn what_the_database_can_not_keep_is_refused_as_wrong() {
+    let db = Db::new();
+    let gateway = gateway(&db).env("ADMIN_KEY", ADMIN).start();
+    let mut client = gateway.client();
+    let long = "x".repeat(501);
+    let rows = [
+        ("providers", format!(r#"{{"provider_key":"a","api_base":"http://127.0.0.1:9/{long}"}}"#), "api_base"),
+        (
+            "providers",
+            r#"{"provider_key":"a","api_base":"http://127.0.0.1:9","lua_script":"a\u0000"}"#.into(),
+            "lua_script",
+        ),
+        (
+            "providers",
+            format!(r#"{{"provider_key":"a","api_base":"http://127.0.0.1:9","provider_type":"{}"}}"#, &long[..51]),
+            "provider_type",
+        ),
+        ("credentials", r#"{"name":"a","key":"k","rate_limit":2147483648}"#.into(), "rate_limit"),
+        // Only the database knows of these.
+        ("credentials", r#"{"name":"a","key":"k","metadata":{"x":"\u0000"}}"#.into(), "(22P05)"),
+        ("credentials", r#"{"name":"a","key":"k","allowed_models":["\u0000"]}"#.into(), "(22P05)"),
+    ];
+    for (kind, body, told) in rows {
+        client.ask(&post(&format!("/admin/v1/{kind}")).key(ADMIN).body(body.as_str()));
+        let answer = client.response();
+        assert!(answer.status == 400 && answer.text().contains(told), "{body}: {} {}", answer.status, answer.text());
+    }
+    assert_eq!(health(&gateway), "ok");
+    let largest = r#"{"name":"a","key":"k","rate_limit":2147483647,"burst":2147483647,"tokens_per_minute":2147483647}"#;
+    client.ask(&post("/admin/v1/credentials").key(ADMIN).body(largest));
+    assert_eq!(client.response().status, 201);
+}
+
+/// A database that takes connections' bytes and says nothing is found out soon, and heard again when it speaks.
+#[test]
+fn a_database_that_falls_silent_is_noticed() {
+    let server = Server::start();
+    let (db, provider) = (Db::on(&server), answering());
+    db.store().add_provider(&chat(&provider)).unwrap();
+    db.store().create_credential(&credential(KEY)).unwrap();
+    let gateway = gateway(&db).env("CONFIG_POLL_SECS", 1).env("ADMIN_KEY", ADMIN).start();
+    assert_eq!(health(&gateway), "ok");
+    server.freeze();
+    let frozen = Instant::now();
+    eventually("its silence is noticed", || health(&gateway) == "unavailable");
+    println!("a silent database was noticed after {:?}", frozen.elapsed());
+    assert_eq!(status(&gateway, KEY), 200);
+    server.thaw();
+    eventually("it is heard again", || health(&gateway) == "ok");
+    assert_eq!(create(&gateway, "after").0, 201);
+    assert_eq!(status(&gateway, "after"), 200);
+}
+
 #[test]
 fn a_gateway_starts_without_the_database_from_its_last_rows() {
     let server = Server::start();

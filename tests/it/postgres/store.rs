@@ -317,6 +317,17 @@ fn tls_in_its_four_modes() {
 }
 
 #[test]
+fn a_socket_of_this_machine() {
+    let server = Server::start();
+    let db = Db::on(&server);
+    let dir = server.dir.display();
+    for parameters in ["", "&sslmode=require", "&sslmode=verify-full"] {
+        let url = format!("{}?host={dir}&port={}{parameters}", db.url(), server.port);
+        open(&url, true).load().unwrap_or_else(|error| panic!("{parameters}: {error}"));
+    }
+}
+
+#[test]
 fn a_server_without_tls() {
     let server = Server::without_tls();
     let db = Db::on(&server);

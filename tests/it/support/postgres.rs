@@ -104,6 +104,30 @@ impl Server {
         child.wait().unwrap();
     }
 
+    /// Lets it take connections and bytes, and answer nothing, as a machine does whose disk hangs.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    /// To the server and then to the processes of its sessions, which have groups of their own.
+    fn signal(&self, signal: &str) {
+        let server = self.process.lock().unwrap().as_ref().unwrap().id().to_string();
+        let kill = |pid: &str| Command::new("kill").args(["-s", signal, pid]).status().unwrap();
+        assert!(kill(&server).success());
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // `pid (name) state parent ..`
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            if parent == Some(&server) {
+                kill(&entry.file_name().to_string_lossy());
+            }
+        }
+    }
+
     fn url(&self, database: &str, parameters: &str) -> String {
         format!("postgresql://{USER}:{PASSWORD}@localhost:{}/{database}{parameters}", self.port)
     }
