@@ -30,7 +30,7 @@ pub struct Bucket {
     per: Per,
     law: Gcra,
     pub lease: Lease,
-    /// Units that the shared store had left when it was last asked.
+    /// Units that the shared store had left when it was last asked; 0 before that.
     elsewhere: AtomicU64,
 }
 
@@ -65,7 +65,7 @@ impl Bucket {
     pub fn new(rate: u32, burst: u32, per: Per) -> Bucket {
         let burst = if burst == 0 { rate } else { burst };
         let law = Gcra::new(rate, burst, per.nanos());
-        Bucket { rate, burst, per, law, lease: Lease::new(burst), elsewhere: AtomicU64::new(u64::MAX) }
+        Bucket { rate, burst, per, law, lease: Lease::new(burst), elsewhere: AtomicU64::new(0) }
     }
 
     pub fn rate(&self) -> u32 {
@@ -86,7 +86,7 @@ impl Bucket {
             return Err(Refused::Never);
         }
         self.law.take(now, n).map_err(wait)?;
-        match self.lease.take(n) {
+        match self.lease.take(n, self.elsewhere.load(Ordering::Relaxed)) {
             Ok(source) => Ok(Taken { units: n, source }),
             Err(missing) => {
                 self.law.give_back(n);
@@ -122,7 +122,8 @@ impl Bucket {
         if self.rate == 0 {
             return Level { limit: 0, left: 0, reset_ms: 0 };
         }
-        let leased = self.lease.left().map(|own| own.saturating_add(self.elsewhere.load(Ordering::Relaxed)));
+        let elsewhere = self.elsewhere.load(Ordering::Relaxed);
+        let leased = self.lease.balance().map(|own| elsewhere.saturating_add_signed(own));
         let left = self.law.left(now).min(leased.unwrap_or(u64::MAX)).min(u64::from(self.burst));
         let missing = u64::from(self.burst) - left;
         let reset = match leased {

@@ -1,10 +1,14 @@
 //! What a node may spend of a bucket that several nodes share: a slice that the background thread leases from the shared store.
 //!
 //! One atomic word holds the balance, in units. Requests take from it and never ask the store; the background thread brings it back to a
-//! full slice, and returns what lies above (units that a request had reserved and did not use). A request that needs more than a slice
-//! may take a full one below zero, else it could never pass; the rest is then leased before another passes.
+//! full slice, and returns what lies above (units that a request had reserved and did not use).
 //!
-//! So the nodes together exceed the bucket by no more than what they hold: a slice each, or one request's need if that is larger.
+//! A slice alone would make a small bucket of a large one: of ten requests at once that an unused limit of ten allows, one would pass. So
+//! requests may go below zero by half of what the store last said is left (half, so that two nodes which do so at one time stay within
+//! it), and a request that needs more than a slice may if a full slice is there, else it could never pass. What is owed is leased before
+//! anything else passes.
+//!
+//! So the nodes together exceed the bucket by no more than a slice and half the capacity each, for one burst, which they pay back.
 //!
 //! This file is also compiled by `tests/loom`, with that crate's atomics as `super::word`.
 
@@ -40,10 +44,10 @@ impl Lease {
         self.slice.unsigned_abs()
     }
 
-    /// Takes `n` units, or says how many are missing.
-    pub fn take(&self, n: u64) -> Result<Source, u64> {
+    /// Takes `n` units, or says how many are missing. `spare` is what the store has left for all nodes, as far as is known.
+    pub fn take(&self, n: u64, spare: u64) -> Result<Source, u64> {
         let n = signed(n);
-        let needed = n.min(self.slice);
+        let needed = n.min(self.slice).min(n.saturating_sub(signed(spare / 2)));
         let taken = self.change(|balance| (balance >= needed).then(|| balance.saturating_sub(n)));
         match taken {
             Ok(_) => Ok(Source::Leased),
@@ -88,11 +92,11 @@ impl Lease {
         }
     }
 
-    /// What could be taken at once; `None` where no balance is kept.
-    pub fn left(&self) -> Option<u64> {
+    /// Below zero is a debt; `None` where no balance is kept.
+    pub fn balance(&self) -> Option<i64> {
         match self.balance.load(Ordering::Relaxed) as i64 {
             ALONE => None,
-            balance => Some(balance.max(0).unsigned_abs()),
+            balance => Some(balance),
         }
     }
 

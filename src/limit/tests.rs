@@ -202,40 +202,58 @@ fn four_threads_never_admit_more_than_burst_plus_rate_times_time() {
 fn leases() {
     let lease = Lease::new(80);
     assert_eq!(lease.slice(), 10);
-    assert_eq!((lease.take(7), lease.missing(), lease.left()), (Ok(Source::Alone), 0, None));
+    assert_eq!((lease.take(7, 0), lease.missing(), lease.balance()), (Ok(Source::Alone), 0, None));
     assert!(lease.begin() && !lease.begin());
-    assert_eq!((lease.left(), lease.missing()), (Some(10), 0));
-    assert_eq!(lease.take(8), Ok(Source::Leased));
-    assert_eq!(lease.take(3), Err(1));
+    assert_eq!((lease.balance(), lease.missing()), (Some(10), 0));
+    assert_eq!(lease.take(8, 0), Ok(Source::Leased));
+    assert_eq!(lease.take(3, 0), Err(1));
     lease.give(1);
-    assert_eq!((lease.take(3), lease.missing()), (Ok(Source::Leased), 10));
+    assert_eq!((lease.take(3, 0), lease.missing()), (Ok(Source::Leased), 10));
     // More than a slice: allowed once a slice is there, and owed then.
     lease.give(10);
-    assert_eq!((lease.take(25), lease.missing()), (Ok(Source::Leased), 25));
-    assert_eq!(lease.take(1), Err(16));
+    assert_eq!((lease.take(25, 0), lease.missing()), (Ok(Source::Leased), 25));
+    assert_eq!(lease.take(1, 0), Err(16));
     // Most of it was not used.
     lease.give(30);
-    assert_eq!((lease.take_surplus(), lease.take_surplus(), lease.left()), (5, 0, Some(10)));
+    assert_eq!((lease.take_surplus(), lease.take_surplus(), lease.balance()), (5, 0, Some(10)));
     lease.charge(11);
-    assert_eq!((lease.left(), lease.missing()), (Some(0), 11));
+    assert_eq!((lease.balance(), lease.missing()), (Some(-1), 11));
     lease.end();
     lease.give(5);
     lease.charge(5);
-    assert_eq!((lease.left(), lease.missing(), lease.take_surplus()), (None, 0, 0));
+    assert_eq!((lease.balance(), lease.missing(), lease.take_surplus()), (None, 0, 0));
     assert_eq!(Lease::new(1).slice(), 1);
+}
+
+#[test]
+fn a_lease_goes_into_debt_by_half_of_what_is_left() {
+    let lease = Lease::new(80);
+    assert!(lease.begin());
+    assert_eq!((0..80).filter(|_| lease.take(1, 60).is_ok()).count(), 10 + 30);
+    assert_eq!((lease.take(1, 60), lease.missing()), (Err(1), 40));
+    // The store says that nothing is left now.
+    assert_eq!(lease.take(1, 0), Err(31));
+    // A need that is larger than all of it wants no more than a full slice.
+    lease.give(40);
+    assert_eq!((lease.take(79, 60), lease.balance()), (Ok(Source::Leased), Some(-69)));
+    assert_eq!(lease.take(1, u64::MAX), Ok(Source::Leased));
 }
 
 #[test]
 fn what_a_lease_refuses_is_not_taken_from_the_bucket() {
     let bucket = bucket(16, 0);
     assert!(bucket.lease.begin());
+    // The store was not heard yet.
     assert_eq!((0..16).filter(|_| admitted(&bucket, SECOND)).count(), 2);
     bucket.lease.give(2);
     bucket.heard(5);
     assert_eq!(bucket.level(SECOND), Level { limit: 16, left: 7, reset_ms: 563 });
-    // The store has gone: the node's own limit, of which two were used.
+    // The slice and half of what is left, which is owed then.
+    assert_eq!((0..16).filter(|_| admitted(&bucket, SECOND)).count(), 4);
+    assert_eq!((bucket.lease.balance(), bucket.level(SECOND).left), (Some(-2), 3));
+    // The store has gone: the node's own limit, of which six were used.
     bucket.lease.end();
-    assert_eq!((0..16).filter(|_| admitted(&bucket, SECOND)).count(), 14);
+    assert_eq!((0..16).filter(|_| admitted(&bucket, SECOND)).count(), 10);
 }
 
 /// One step of a thread that has read the clock.

@@ -18,6 +18,7 @@ const DEFECTS: &str = "\
 20.4 | a request counted twice, so that a limit of 1 admitted none | tests/it/admin/transcript defect_20_4_a_request_counts_once, tests/it/limits/regressions a_request_costs_one_and_a_burst_is_the_limit
 20.5 | the token bucket was a moving window | src/limit/tests burst_is_the_capacity_and_refills_at_the_rate, src/limit/tests rates_are_exact
 20.9 | no script for the schema | tests/it/postgres/gateway commands_work_on_the_database
+20.10 | the latency of a provider was never counted | tests/it/seen/metrics a_request_is_counted_by_who_where_and_how
 20.11 | is_enabled: false was ignored when a row was made | tests/it/admin/transcript defect_20_11_rows_can_be_made_disabled
 20.12 | a provider with an empty mapping served nothing | tests/it/admin/transcript defect_20_12_an_empty_mapping_serves_every_model
 20.13 | shares were left to chance | tests/it/routing/choice shares_are_exact_in_every_round
@@ -31,6 +32,7 @@ const DEFECTS: &str = "\
 21.6 | HOST was ignored, a reload emptied the state, and text was cut within a letter | tests/it/regressions the_host_of_the_environment_is_listened_on, tests/it/limits/regressions a_reload_keeps_what_is_in_a_bucket, tests/it/limits/at_once a_reload_keeps_the_count, tests/it/regressions no_text_is_cut_within_a_letter
 21.7 | the order of patterns was random | src/config/models mapping_looks_for_the_exact_name_then_for_patterns_in_stored_order, tests/it/postgres/store a_mapping_keeps_its_order_until_somebody_writes_another
 21.12 | extended mappings were refused, and broke the listing | tests/it/admin/transcript defect_21_extended_mappings_are_taken
+21.15 | logs and traces had no name of a credential | tests/it/tables/logs a_row_for_each_request_on_either_store, tests/it/sinks/langfuse who_and_where
 21.17 | a bad row failed the reload, and without a key the doors stood open | tests/it/admin/transcript defect_21_a_bad_row_takes_nothing_else_down, tests/it/postgres/gateway a_poisoned_row_is_never_an_outage, tests/it/limits/regressions without_the_last_key_the_doors_are_closed
 21.18 | disabling all keys opened the gateway | tests/it/regressions keys_that_are_all_disabled_open_nothing, tests/it/routing/access without_credentials_it_is_closed_unless_opened
 21.19 | providers' keys in plain text, addresses told to clients, headers in logs | tests/it/admin/secrets keys_are_encrypted_and_used_all_the_same, src/proxy/listing/tests info_shows_mappings_and_hides_addresses, tests/it/regressions no_secret_is_told

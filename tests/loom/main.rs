@@ -142,7 +142,7 @@ fn a_lease_is_spent_once() {
         assert!(lease.begin());
         let spend = || -> Task<u64> {
             let lease = lease.clone();
-            Box::new(move || u64::from(lease.take(2) == Ok(Source::Leased)) * 2)
+            Box::new(move || u64::from(lease.take(2, 0) == Ok(Source::Leased)) * 2)
         };
         let renew = || -> Task<u64> {
             let lease = lease.clone();
@@ -153,7 +153,26 @@ fn a_lease_is_spent_once() {
             })
         };
         let [granted, first, second] = in_parallel(vec![renew(), spend(), spend()])[..] else { unreachable!() };
-        assert_eq!(lease.left(), Some(2 + granted - first - second));
+        assert_eq!(lease.balance(), Some(2 + signed(granted) - signed(first) - signed(second)));
+    });
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap()
+}
+
+/// Requests on two cores may go into debt together, and by no more than one could alone.
+#[test]
+fn a_debt_has_one_bound_for_all() {
+    bounded(|| {
+        let lease = Arc::new(Lease::new(8));
+        assert!(lease.begin());
+        let spend = || -> Task<u64> {
+            let lease = lease.clone();
+            Box::new(move || (0..2).filter(|_| lease.take(1, 2).is_ok()).count() as u64)
+        };
+        let taken: u64 = in_parallel(vec![spend(), spend()]).iter().sum();
+        assert_eq!((taken, lease.balance()), (2, Some(-1)));
     });
 }
 
@@ -169,7 +188,7 @@ fn a_surplus_is_returned_once() {
         };
         let returned = lease.take_surplus();
         giver.join().unwrap();
-        assert_eq!((returned + lease.take_surplus(), lease.left()), (3, Some(2)));
+        assert_eq!((returned + lease.take_surplus(), lease.balance()), (3, Some(2)));
     });
 }
 
@@ -183,7 +202,7 @@ fn a_lease_that_ends() {
             let lease = lease.clone();
             thread::spawn(move || lease.end())
         };
-        let taken = (lease.take(1), lease.take(1));
+        let taken = (lease.take(1, 0), lease.take(1, 0));
         ender.join().unwrap();
         let expected = [
             (Ok(Source::Leased), Err(1)),
@@ -191,6 +210,6 @@ fn a_lease_that_ends() {
             (Ok(Source::Alone), Ok(Source::Alone)),
         ];
         assert!(expected.contains(&taken), "{taken:?}");
-        assert_eq!(lease.left(), None);
+        assert_eq!(lease.balance(), None);
     });
 }

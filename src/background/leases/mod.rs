@@ -1,8 +1,9 @@
 //! Limits over several nodes: leases slices of each bucket from a shared store (`LIMITS_URL`), for the workers to spend.
 //!
 //! Nothing of this is on the path of a request: a worker spends what its node holds ([`crate::limit::lease`]), and this brings it back to a
-//! slice every [`TICK`]. So all nodes together admit, over any time `t`, at most `capacity + rate * t` and what they held when it began: a
-//! slice (an eighth of the capacity, at least 1) for each, or one request's tokens where those are more.
+//! slice every [`TICK`]. So all nodes together admit, over any time `t`, at most `capacity + rate * t` and what each may be ahead: a slice
+//! (an eighth of the capacity, at least 1) that it held when it began, and half of what the store said was left, which it may owe and then
+//! pays back; or one request's tokens where those are more.
 //!
 //! A node takes its first slice in advance and tells the store with its first question, so that a new credential or node has no gap. While
 //! the store can't be asked, each node keeps its limits for itself, with a warning and a counter.
