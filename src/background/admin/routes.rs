@@ -163,7 +163,12 @@ fn find(request: &Request) -> Result<(Serve, i64), Box<Answer>> {
     if path == DETAILED && method == "GET" {
         return Ok((|context, ask| Box::pin(health::detailed(context, ask)), 0));
     }
-    let matching = || ROUTES.iter().filter_map(|route| Some((route, matches(route.path, path)?)));
+    // `/logs/stats` is no log of that name, whatever the method.
+    let named = ROUTES.iter().any(|route| route.path == path);
+    let matching = || {
+        let routes = ROUTES.iter().filter(move |route| !named || route.path == path);
+        routes.filter_map(|route| Some((route, matches(route.path, path)?)))
+    };
     match matching().find(|(route, _)| route.method == method) {
         Some((route, Ok(id))) => Ok((route.serve, id)),
         Some((_, Err(name))) => {
