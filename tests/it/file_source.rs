@@ -159,10 +159,10 @@ settings:
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        said.contains(&format!("{path}: line 2: provider vertex: type `gcp-vertex` is not served by this version")),
+        said.contains(&format!("{path}: line 3: provider vertex: type `gcp-vertex` is not served by this version")),
         "{said}"
     );
-    assert!(said.contains(&format!("{path}: line 5: provider mapped: model_mapping")), "{said}");
+    assert!(said.contains(&format!("{path}: line 8: provider mapped: model_mapping")), "{said}");
     assert!(said.contains("PORT in line 10 of the configuration file: `none` is unusable"), "{said}");
     assert!(text(&output.stdout).contains("0 of 0 credentials"), "{output:?}");
 }

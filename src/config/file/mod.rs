@@ -5,7 +5,7 @@ mod read;
 mod write;
 mod yaml;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub use read::read;
@@ -23,7 +23,15 @@ pub struct File {
     /// By the names of variables.
     pub settings: Vec<Setting>,
     /// Where a [`Problem`]'s object stands.
-    lines: HashMap<String, usize>,
+    places: HashMap<String, Place>,
+}
+
+/// Lines of a row.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Place {
+    line: usize,
+    /// Of its values, by their names in the file.
+    fields: Vec<(&'static str, usize)>,
 }
 
 /// A process setting.
@@ -66,13 +74,33 @@ impl File {
     /// What would be served, and what of the file can't be.
     pub fn compile(&self, env: &super::compile::Env<'_>) -> (Snapshot, Vec<Complaint>) {
         let (snapshot, problems) = compile(&self.rows(), None, env);
-        let mut complaints: Vec<_> = problems.iter().map(|problem| self.place(problem)).collect();
+        let mut complaints: Vec<_> = problems.iter().map(|problem| self.complain(problem)).collect();
         complaints.sort_by_key(|complaint| complaint.line);
         (snapshot, complaints)
     }
 
-    fn place(&self, problem: &Problem) -> Complaint {
-        let line = self.lines.get(&problem.object).copied().unwrap_or(1);
+    /// A problem begins with the name of what it speaks of.
+    fn complain(&self, problem: &Problem) -> Complaint {
+        let word = match problem.message.split([' ', ':']).next().unwrap_or_default() {
+            "type" => "provider_type",
+            word => word,
+        };
+        let line = self.places.get(&problem.object).map_or(1, |place| {
+            let field = place.fields.iter().find(|(name, _)| *name == word);
+            field.map_or(place.line, |(_, line)| *line)
+        });
         Complaint::new(line, format!("{}: {}", problem.object, problem.message))
+    }
+
+    /// What else is wrong, in rows that could be read.
+    fn problems_beside(&self, complaints: &[Complaint], env: &super::compile::Env<'_>) -> Vec<Complaint> {
+        let mut starts: Vec<usize> = self.places.values().map(|place| place.line).collect();
+        starts.sort_unstable();
+        let owner = |line: usize| starts[..starts.partition_point(|start| *start <= line)].last().copied();
+        let bad: HashSet<_> = complaints.iter().filter_map(|complaint| owner(complaint.line)).collect();
+        let known =
+            |problem: &&Problem| self.places.get(&problem.object).is_some_and(|place| !bad.contains(&place.line));
+        let (_, problems) = compile(&self.rows(), None, env);
+        problems.iter().filter(known).map(|problem| self.complain(problem)).collect()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::yaml::{self, Node, Value};
-use super::{Complaint, File, Setting};
+use super::{Complaint, File, Place, Setting};
 use crate::config::boot::table::VARIABLES;
 use crate::config::compile::Env;
 use crate::config::rows::{CredentialRow, ProviderRow};
@@ -24,8 +24,22 @@ pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
             _ => complaints.push(unknown(node.line, name, &["providers", "credentials", "settings"])),
         }
     }
+    if complaints.is_empty() {
+        return Ok(file);
+    }
+    complaints.extend(file.problems_beside(&complaints, env));
     complaints.sort_by_key(|complaint| complaint.line);
-    if complaints.is_empty() { Ok(file) } else { Err(complaints) }
+    Err(complaints)
+}
+
+/// Where the row of `node` stands, and each of its values.
+fn place(node: &Node, known: &[&'static str]) -> Place {
+    let Value::Map(pairs) = &node.value else { return Place { line: node.line, fields: Vec::new() } };
+    let field = |(name, node): &(String, Node)| {
+        let name = known.iter().find(|known| *known == name)?;
+        Some((*name, node.line))
+    };
+    Place { line: node.line, fields: pairs.iter().filter_map(field).collect() }
 }
 
 /// Of a mapping; of nothing, if that is what stands there.
@@ -188,7 +202,7 @@ fn providers(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             ..ProviderRow::default()
         };
         fields.end(PROVIDER);
-        file.lines.insert(format!("provider {}", row.provider_key), node.line);
+        file.places.insert(format!("provider {}", row.provider_key), place(node, PROVIDER));
         file.providers.push(row);
     }
 }
@@ -248,7 +262,7 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             ..CredentialRow::default()
         };
         fields.end(CREDENTIAL);
-        file.lines.entry(format!("credential {}", row.name)).or_insert(node.line);
+        file.places.entry(format!("credential {}", row.name)).or_insert_with(|| place(node, CREDENTIAL));
         file.credentials.push(row);
     }
 }
@@ -351,6 +365,16 @@ credentials:
             (
                 "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
                 &["line 3: provider a: the name is taken, on line 2"],
+            ),
+            // What the compiler finds is told with the rest, save of rows that are not wholly known.
+            (
+                "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
+                &[
+                    "line 4: credential a: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until that is mended",
+                    "line 5: credential b: `colour` is not known here; known are name, key, credential_key, allowed_models, rate_limit, \
+                     burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
+                    "line 6: `x` is not known here; known are providers, credentials, settings",
+                ],
             ),
             (
                 "credentials:\n- name: a",
