@@ -45,6 +45,8 @@ struct Store {
     remote: Option<Remote>,
     url: String,
     entries: Vec<Entry>,
+    /// Where the next round begins to look for those who need something.
+    turn: usize,
     round: JoinSet<Round>,
     tick: Interval,
     trouble: Option<Trouble>,
@@ -130,7 +132,7 @@ impl Store {
     fn new(url: &str) -> Result<Store, String> {
         let remote = Some(Remote::new(url)?);
         let url = url.to_owned();
-        Ok(Store { remote, url, entries: Vec::new(), round: JoinSet::new(), tick: every(TICK), trouble: None })
+        Ok(Store { remote, url, entries: Vec::new(), turn: 0, round: JoinSet::new(), tick: every(TICK), trouble: None })
     }
 
     fn adopt(&mut self, snapshot: &Snapshot) {
@@ -160,8 +162,7 @@ impl Store {
             return;
         }
         let Some(mut remote) = self.remote.take() else { return };
-        let due = self.entries.iter_mut().filter(|entry| entry.due <= now);
-        let asks: Vec<Ask> = due.filter_map(Entry::ask).take(AT_ONCE).collect();
+        let asks = self.asks(now);
         // A store that was down is asked whether it is there.
         if asks.is_empty() && self.trouble.is_none() {
             self.remote = Some(remote);
@@ -171,6 +172,22 @@ impl Store {
             let grants = remote.ask(&asks).await;
             Round { remote, asks, grants }
         });
+    }
+
+    /// Those of one round. It begins behind the last of the round before, so that none waits behind the same others for ever.
+    fn asks(&mut self, now: Instant) -> Vec<Ask> {
+        let turn = self.turn.min(self.entries.len());
+        let (before, behind) = self.entries.split_at_mut(turn);
+        let places = behind.iter_mut().chain(before);
+        let mut asks = Vec::new();
+        for (passed, entry) in (1..).zip(places) {
+            asks.extend(if entry.due <= now { entry.ask() } else { None });
+            if asks.len() == AT_ONCE {
+                self.turn = (turn + passed) % self.entries.len();
+                break;
+            }
+        }
+        asks
     }
 
     /// How many slices were renewed.
@@ -186,7 +203,7 @@ impl Store {
             ask.bucket.lease.give(grant.units);
             ask.bucket.heard(grant.left);
         }
-        // Both are in the order of the entries, some of which may have come or gone since.
+        // Some of the entries may have come or gone since.
         let mut answered: HashMap<&str, &Grant> = round.asks.iter().map(|ask| ask.key.as_str()).zip(&grants).collect();
         for entry in &mut self.entries {
             if let Some(grant) = answered.remove(entry.key.as_str()) {
@@ -249,4 +266,35 @@ fn key(credential: &Credential, what: &str, bucket: &Bucket) -> String {
 
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Per;
+
+    #[tokio::test]
+    async fn everyone_has_a_turn() {
+        let mut store = Store::new("redis://127.0.0.1:1").unwrap();
+        let now = Instant::now();
+        let count = AT_ONCE * 5 / 2;
+        store.entries = (0..count)
+            .map(|n| Entry { key: n.to_string(), bucket: Arc::new(Bucket::new(1, 1, Per::Second)), owed: 0, due: now })
+            .collect();
+        assert!(store.asks(now).is_empty(), "without a lease there is nothing to renew");
+        for entry in &store.entries {
+            entry.bucket.lease.begin();
+            // Nothing is granted meanwhile, so that all need something in every round.
+            entry.bucket.lease.charge(1);
+        }
+        let mut asked = HashMap::new();
+        for _ in 0..5 {
+            let asks = store.asks(now);
+            assert_eq!(asks.len(), AT_ONCE);
+            asks.into_iter().for_each(|ask| *asked.entry(ask.key).or_insert(0) += 1);
+        }
+        assert!(asked.len() == count && asked.values().all(|times| *times == 2));
+        store.entries.truncate(1);
+        assert_eq!(store.asks(now).len(), 1);
+    }
 }
