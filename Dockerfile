@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# docs/DOCKER.md tells how to build and run it.
+# docs/guides/deployment.md tells how to build and run it.
 
 FROM rust:1.90-slim-bookworm AS build
 RUN apt-get update \

@@ -71,6 +71,7 @@ struct List {
 
 #[derive(Debug, clap::Args)]
 struct Rotate {
+    /// Name or id of the key
     #[arg(value_name = "NAME|ID")]
     key: String,
     /// Hours for which the old key is still good; 0 ends it at once
@@ -80,6 +81,7 @@ struct Rotate {
 
 #[derive(Debug, clap::Args)]
 struct Revoke {
+    /// Name or id of the key
     #[arg(value_name = "NAME|ID")]
     key: String,
 }

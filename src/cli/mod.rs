@@ -20,7 +20,7 @@ pub mod translate;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::background::store::Error as StoreError;
 use crate::config::boot::BadValue;
@@ -77,6 +77,11 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct NoArgs {}
+
+/// The commands and their arguments, for the reference of the command line.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -157,7 +162,6 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -80,6 +80,7 @@ struct List {
 
 #[derive(Debug, clap::Args)]
 struct Remove {
+    /// Name or id of the provider
     #[arg(value_name = "NAME|ID")]
     provider: String,
 }

@@ -28,6 +28,7 @@ pub struct ExportArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
+    /// The configuration file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Also remove providers and credentials that are not in the file

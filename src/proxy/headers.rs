@@ -12,11 +12,11 @@ use crate::wire::Format;
 /// Request headers that reach every provider.
 ///
 /// `openai-organization` and `openai-project` are absent: they select an account, and the account is the provider row's.
-const TO_UPSTREAM: &[&str] = &["traceparent", "tracestate", "user-agent", "x-session-affinity", "x-session-id"];
+pub const TO_UPSTREAM: &[&str] = &["traceparent", "tracestate", "user-agent", "x-session-affinity", "x-session-id"];
 
 /// Request headers that reach a provider of the client's own format. They speak of the body or of the vendor's features, and a translated
 /// body has its own.
-const TO_OWN_FORMAT: &[&str] = &[
+pub const TO_OWN_FORMAT: &[&str] = &[
     "accept",
     "anthropic-beta",
     "anthropic-version",
@@ -27,7 +27,7 @@ const TO_OWN_FORMAT: &[&str] = &[
 ];
 
 /// Response headers that reach the client.
-const TO_CLIENT: &[&str] = &[
+pub const TO_CLIENT: &[&str] = &[
     "content-disposition",
     "content-encoding",
     "content-language",
@@ -41,7 +41,7 @@ const TO_CLIENT: &[&str] = &[
 ];
 
 /// Those of them that hold for an answer in another format too.
-const TO_ANY_CLIENT: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
+pub const TO_ANY_CLIENT: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
 
 /// Response header families that tell of one account's limits: passed on only where that account is the only one behind the model and the
 /// credential has no limit of its own.

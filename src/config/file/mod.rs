@@ -2,6 +2,7 @@
 //! the environment. [`read`] takes a file or tells all that is wrong with it, each with its line; [`write()`] makes one.
 
 mod read;
+pub mod schema;
 mod write;
 mod yaml;
 

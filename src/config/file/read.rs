@@ -166,7 +166,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-const PROVIDER: &[&str] = &[
+pub(super) const PROVIDER: &[&str] = &[
     "provider_key",
     "provider_type",
     "api_base",
@@ -207,7 +207,7 @@ fn providers(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
-const CREDENTIAL: &[&str] = &[
+pub(super) const CREDENTIAL: &[&str] = &[
     "name",
     "key",
     "credential_key",
@@ -267,11 +267,14 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
+/// Settings that say where the configuration is, and cannot stand in it.
+pub(super) const NOT_IN_A_FILE: &[&str] = &["CONFIG_FILE", "DB_URL"];
+
 /// Variables in lower case. What they mean is for `Boot` to say.
 fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     for (name, node) in pairs("settings", node, complaints) {
         let variable = name.to_ascii_uppercase();
-        if matches!(variable.as_str(), "CONFIG_FILE" | "DB_URL") {
+        if NOT_IN_A_FILE.contains(&variable.as_str()) {
             let message = format!("settings: {name} says where the configuration is; it can't stand in it");
             complaints.push(Complaint::new(node.line, message));
         } else if !VARIABLES.iter().any(|known| known.name == variable) {
