@@ -12,7 +12,6 @@ use monoio::net::TcpListener;
 use rustls::ClientConfig;
 
 use crate::config::boot;
-use crate::control::Shared;
 use crate::metrics::names::Counter;
 use crate::net::listen;
 use crate::net::pool::Pool;
@@ -21,13 +20,15 @@ use crate::net::timer::Timers;
 use crate::proxy::client::Door;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
+use crate::shared::Shared;
 use crate::tls;
 
 /// How often a worker looks for the signal to stop.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 /// How often a worker sweeps its pools.
 const SWEEP: Duration = Duration::from_secs(2);
-/// Pause after a failed accept, usually for want of file descriptors: the listener would fail again at once.
+/// Pause after a failed accept, usually for want of file descriptors: the listener would fail again
+/// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker is started with.
@@ -110,7 +111,8 @@ async fn run(seat: Seat) {
     drain(&core).await;
 }
 
-/// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what it took from the kernel would be lost.
+/// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what
+/// it took from the kernel would be lost.
 async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: Door) {
     // A ring's accept on a non-blocking listener would fail where it should wait.
     let listener = listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| listener);
@@ -141,7 +143,8 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: Door
     }
 }
 
-/// Ends the accepting at the signal to stop. A task of its own, so that no number of new connections delays it.
+/// Ends the accepting at the signal to stop. A task of its own, so that no number of new
+/// connections delays it.
 async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
     while !core.shared.draining() {
         monoio::time::sleep(HOUSEKEEPING).await;
@@ -197,7 +200,8 @@ pub struct Team {
 }
 
 impl Team {
-    /// Starts as many workers as `shared` has shards, listening on the address of its settings. The note says what failed.
+    /// Starts as many workers as `shared` has shards, listening on the address of its settings. The
+    /// note says what failed.
     pub fn start(shared: &Arc<Shared>) -> Result<Team, String> {
         let boot = &shared.boot;
         let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
@@ -235,7 +239,8 @@ impl Team {
         self.handles.first().map_or(Driver::Epoll, |handle| handle.driver)
     }
 
-    /// Stops accepting, lets what runs end within the grace, and returns when all workers have ended.
+    /// Stops accepting, lets what runs end within the grace, and returns when all workers have
+    /// ended.
     pub fn drain(self) {
         self.shared.drain();
         for handle in self.handles {

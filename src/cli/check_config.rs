@@ -1,17 +1,18 @@
-//! `llm-proxy check-config`: what a file, the store or a running gateway serves, and every problem; those of a file with their lines.
+//! `llm-proxy check-config`: what a file, the store or a running gateway serves, and every problem;
+//! those of a file with their lines.
 
 use std::path::PathBuf;
 
 use super::store::{Place, StoreArgs, call, number, problems};
 use super::{Failure, print};
-use crate::background::remote::Remote;
-use crate::background::store::blocking::Blocking;
+use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
 use crate::config::compile::compile;
 use crate::config::file::{self, Complaint, File};
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
+use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

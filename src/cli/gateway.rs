@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::background::store::Store;
-use crate::background::{self, Background};
 use crate::config::boot::{Boot, Environment};
-use crate::control::{Hints, Shared};
+use crate::control_plane;
+use crate::control_plane::Background;
+use crate::control_plane::store::Store;
 use crate::net::runtime::Driver;
+use crate::shared::{Hints, Shared};
 use crate::worker::{self, Team};
 
 pub struct Gateway {
@@ -20,13 +21,14 @@ pub struct Gateway {
 impl Gateway {
     /// Starts everything. When it returns, requests are served.
     pub fn start(boot: Boot, store: Arc<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
-        // Many connections need many descriptors; the usual soft limit is 1,024. What the system refuses stays as it was.
+        // Many connections need many descriptors; the usual soft limit is 1,024. What the system
+        // refuses stays as it was.
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!("the limit of open files can't be raised: {error}");
         }
         let workers = worker::count(boot.workers);
         let shared = Arc::new(Shared::new(boot, workers, hints()));
-        let background = background::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
+        let background = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
         let team = match Team::start(&shared) {
             Ok(team) => team,
             Err(why) => {

@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::store::{Place, StoreArgs, call, number, pick, tell_problems};
 use super::{Failure, print, store};
-use crate::background::admin::credentials;
-pub use crate::background::admin::credentials::hash;
-use crate::background::admin::view::{CredentialView, shown};
-use crate::background::store::Change;
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::config::rows::{CredentialRow, Rows};
+use crate::control_plane::admin::credentials;
+pub use crate::control_plane::admin::credentials::hash;
+use crate::control_plane::admin::view::{CredentialView, shown};
+use crate::control_plane::store::Change;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -48,7 +48,8 @@ struct Create {
     /// Requests that may come at once [default: the rate limit]
     #[arg(long, value_name = "B", requires = "rate_limit", value_parser = clap::value_parser!(u32).range(1..))]
     burst: Option<u32>,
-    /// Tokens per minute, of question and answer together; 0 blocks all, without it there is no limit
+    /// Tokens per minute, of question and answer together; 0 blocks all, without it there is no
+    /// limit
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     tokens_per_minute: Option<u32>,
     /// Requests in progress at one time; 0 blocks all, without it there is no limit
@@ -155,7 +156,8 @@ pub fn generate() -> Result<String, Failure> {
     credentials::generate().map_err(Failure::failed)
 }
 
-/// Compiles the row as a server will. Who has just typed it can mend it, so that every problem refuses it.
+/// Compiles the row as a server will. Who has just typed it can mend it, so that every problem
+/// refuses it.
 fn check(row: &CredentialRow) -> Result<(), Failure> {
     let rows = Rows { version: 0, providers: Vec::new(), credentials: vec![row.clone()] };
     let (_, problems) = compile(&rows, None, &|_| None);

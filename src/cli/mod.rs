@@ -1,7 +1,9 @@
 //! The command line: what each sub-command takes, and what it starts. One file for each, thin.
 //!
-//! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout, everything said about them to stderr.
+//! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout,
+//! everything said about them to stderr.
 
+pub mod admin_client;
 pub mod check_config;
 pub mod demo;
 pub mod gateway;
@@ -22,8 +24,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::background::store::Error as StoreError;
 use crate::config::boot::BadValue;
+use crate::control_plane::store::Error as StoreError;
 
 /// A gateway between applications and LLM providers: any client format to any provider format.
 #[derive(Debug, Parser)]

@@ -4,7 +4,8 @@ use std::io::{self, ErrorKind, Write};
 
 use super::Failure;
 
-/// Writes `text` and a line break to stdout. A reader that has gone wants no more: that is no failure.
+/// Writes `text` and a line break to stdout. A reader that has gone wants no more: that is no
+/// failure.
 pub fn line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::store::{Place, StoreArgs, call, number, pick, tell_problems};
 use super::{Failure, print, store};
-use crate::background::admin::view::{self, ProviderView};
-use crate::background::store::Change;
 use crate::config::boot::Environment;
 use crate::config::compile::{Type, compile};
 use crate::config::models::Mapping;
 use crate::config::rows::{ProviderRow, Rows};
 use crate::config::vault;
+use crate::control_plane::admin::view;
+use crate::control_plane::admin::view::ProviderView;
+use crate::control_plane::store::Change;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -48,13 +49,15 @@ struct Add {
     /// Base address, such as https://api.openai.com/v1
     #[arg(long, value_name = "URL")]
     base: String,
-    /// The provider's key; `env:NAME` to read it from the server's environment, `-` to read it from stdin now
+    /// The provider's key; `env:NAME` to read it from the server's environment, `-` to read it from
+    /// stdin now
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     api_key: String,
     /// Share of the requests; 0 is standby, used when no other provider is left
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     weight: u32,
-    /// Serve MODEL, under the name UPSTREAM_MODEL; may be repeated. Without it, every model is served under its own name
+    /// Serve MODEL, under the name UPSTREAM_MODEL; may be repeated. Without it, every model is
+    /// served under its own name
     #[arg(long, value_name = "MODEL=UPSTREAM_MODEL", value_parser = pair)]
     map: Vec<(String, String)>,
     /// A JSON object of extras, such as {"formats":["chat","responses"],"host":"vllm"}
@@ -177,7 +180,8 @@ fn body(row: &ProviderRow) -> String {
     )
 }
 
-/// Compiles the row as a server will. Who has just typed it can mend it, so that every problem refuses it.
+/// Compiles the row as a server will. Who has just typed it can mend it, so that every problem
+/// refuses it.
 fn check(row: &ProviderRow, environment: &Environment) -> Result<(), Failure> {
     // A variable that is missing here may be there where the server runs.
     let env = |name: &str| {
@@ -269,7 +273,8 @@ impl List {
             print::note("note", &message);
             return Ok(());
         }
-        // What is served of it is known here only where the variables are that its keys are taken from.
+        // What is served of it is known here only where the variables are that its keys are taken
+        // from.
         let served = match &place {
             Place::Here(store, environment) => {
                 let env = |name: &str| environment.get(name).map(str::to_owned);

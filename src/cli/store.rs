@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, print};
-use crate::background::remote::Remote;
-use crate::background::store;
-use crate::background::store::blocking::Blocking;
+use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
+use crate::control_plane::store;
+use crate::control_plane::store::blocking::Blocking;
 use crate::tls;
 
 /// Where a command works.
@@ -22,16 +22,19 @@ pub enum Place {
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
     /// Directory of the embedded store [DATA_DIR, else ./data]
-    // A global argument is also read by the commands above it, where `data_dir` is the flag of `serve`: hence its own id.
+    // A global argument is also read by the commands above it, where `data_dir` is the flag of
+    // `serve`: hence its own id.
     #[arg(id = "store_dir", long = "data-dir", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// Work through the admin interface of the gateway at URL, with the key in ADMIN_KEY, instead of on the store itself
+    /// Work through the admin interface of the gateway at URL, with the key in ADMIN_KEY, instead
+    /// of on the store itself
     #[arg(long = "url", value_name = "URL", global = true, conflicts_with = "store_dir")]
     url: Option<String>,
 }
 
 impl StoreArgs {
-    /// The store that `serve` would open with the same flag and environment, or the gateway at `--url`.
+    /// The store that `serve` would open with the same flag and environment, or the gateway at
+    /// `--url`.
     pub fn open(&self) -> Result<Place, Failure> {
         if let Some(url) = &self.url {
             return remote(url, &self.environment()).map(Place::There);

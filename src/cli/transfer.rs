@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::store::{Place, StoreArgs, call, number, tell_problems};
 use super::{Failure, check_config, print};
-use crate::background::remote::Remote;
-use crate::background::store::Error;
-use crate::background::store::blocking::Blocking;
-use crate::background::transfer::{plan, write};
+use crate::cli::admin_client::Remote;
 use crate::config::boot::Environment;
 use crate::config::file::{self, File};
 use crate::config::rows::Rows;
 use crate::config::vault;
+use crate::control_plane::config::import_export::{plan, write};
+use crate::control_plane::store::Error;
+use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {

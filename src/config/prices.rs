@@ -1,4 +1,5 @@
-//! What a model costs: read from the metadata of a mapping, or from the common JSON form of published price lists.
+//! What a model costs: read from the metadata of a mapping, or from the common JSON form of
+//! published price lists.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +20,8 @@ pub struct Price {
     pub reasoning: Option<f64>,
 }
 
-/// A field of the metadata, how many dollars per million tokens one of it is, and what it sets. Of two for the same the later row counts.
+/// A field of the metadata, how many dollars per million tokens one of it is, and what it sets. Of
+/// two for the same the later row counts.
 type Field = (&'static str, f64, fn(&mut Price) -> &mut Option<f64>);
 
 const FIELDS: &[Field] = &[
@@ -74,7 +76,8 @@ impl Book {
         book
     }
 
-    /// The price of the first of `names` that stands here by itself; else of the first that fits a pattern.
+    /// The price of the first of `names` that stands here by itself; else of the first that fits a
+    /// pattern.
     pub fn find(&self, names: &[&str]) -> Option<Price> {
         let exact = names.iter().find_map(|name| self.exact.get(*name));
         let by_pattern = |name: &&str| self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
@@ -93,7 +96,8 @@ pub struct Published {
 /// Longest name of a model.
 const LONGEST: usize = 512;
 
-/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that begins with the file's name.
+/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that
+/// begins with the file's name.
 pub fn published(json: &str) -> Result<Published, String> {
     let list: BTreeMap<String, Value> =
         serde_json::from_str(json).map_err(|error| format!("is no list of prices, a JSON object by model: {error}"))?;

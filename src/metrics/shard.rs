@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::{Counter, Family, Grid};
-use super::shelf::Shelf;
+use crate::metrics::series_list::Shelf;
 
 /// Aligned so that two cores never share a cache line.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Shard {
         self.add(counter, 1);
     }
 
-    /// The series of a family; [`Book`](super::book::Book) puts them there.
+    /// The series of a family; [`Book`](crate::metrics::series_index::Book) puts them there.
     pub fn shelf(&self, family: Family) -> &Shelf {
         &self.shelves[family as usize]
     }

@@ -1,5 +1,5 @@
-//! The door of the admin interface: the key is looked at before the body is read, and what passes goes to the background thread, which
-//! answers. See `control::admin`.
+//! The door of the admin interface: the key is looked at before the body is read, and what passes
+//! goes to the background thread, which answers. See `control::admin`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::core::Core;
 use super::local;
 use super::reply::{self, Terms};
 use super::request::{method_name, refuse};
-use super::ticket::Ticket;
-use crate::control::admin::{Answer, Look, Pending, Request, error_body};
-use crate::error::{Error, Kind};
-use crate::json::write as json;
-use crate::net::http::{RequestHead, write};
+use crate::proxy::recorder::Ticket;
+use crate::shared::admin::{Answer, Look, Pending, Request, error_body};
+use llm_http::{RequestHead, write};
+use llm_wire::error::{Error, Kind};
+use llm_wire::json::write as json;
 
 /// Bytes of a body; the longest one holds a script.
 const MAX_BODY: usize = 4 << 20;
@@ -155,7 +155,8 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
         answer.fields.push(("retry-after", seconds.to_string()));
         return Err(answer);
     }
-    // Of equal length, whatever was sent: neither length nor content shows in the time that this takes.
+    // Of equal length, whatever was sent: neither length nor content shows in the time that this
+    // takes.
     let given = Sha256::digest(value[7..].trim_ascii());
     if bool::from(given.ct_eq(&Sha256::digest(expected.as_bytes()))) {
         return Ok(());

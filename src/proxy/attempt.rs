@@ -1,7 +1,8 @@
 //! One try of a request at one provider: connection, write, head of the answer, and then the relay.
 //!
-//! Until something was sent to the client, a try may fail and another provider be asked. What was learned of the failure is kept: when no
-//! provider is left, the client gets the provider's own answer if there was one.
+//! Until something was sent to the client, a try may fail and another provider be asked. What was
+//! learned of the failure is kept: when no provider is left, the client gets the provider's own
+//! answer if there was one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,14 +16,14 @@ use super::prepare::{self, Prepared, Translated, Way};
 use super::relay;
 use super::request::Exchange;
 use crate::config::snapshot::Provider;
-use crate::error::{Error, Kind, Side};
 use crate::metrics::names::Counter;
-use crate::net::http::{BodyDecoder, HeadScan, Limits, Method, ResponseHead, Step, next_final_response};
 use crate::net::pool::{ConnectError, Connection, Origin};
-use crate::record::stage::Stage;
 use crate::route::pick::Candidate;
-use crate::wire;
-use crate::wire::mend::Mend;
+use crate::telemetry::stages::Stage;
+use llm_http::{BodyDecoder, HeadScan, Limits, Method, ResponseHead, Step, next_final_response};
+use llm_wire::error::{Error, Kind, Side};
+use llm_wire::error::{classify, shape};
+use llm_wire::request::retry_without::Mend;
 
 /// A provider's error answer is kept up to this size while other providers are tried.
 const HELD_ANSWER: usize = 64 << 10;
@@ -67,8 +68,9 @@ impl Failure {
         Box::new(Failure { retry: true, error, answer: None })
     }
 
-    /// Of two failures the one to tell of: a provider's own answer tells more than our note on a connection that could not be made, and
-    /// what is wrong with the request more than what is wrong with a provider.
+    /// Of two failures the one to tell of: a provider's own answer tells more than our note on a
+    /// connection that could not be made, and what is wrong with the request more than what is
+    /// wrong with a provider.
     pub fn or_better(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
         let is_told = |failure: &Failure| failure.answer.is_some() || failure.error.side == Side::Client;
         if is_told(&self) && !is_told(&later) { self } else { later }
@@ -85,8 +87,9 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The answer was read to its end: the connection may serve another request, if both sides agree and nothing came behind the answer. What
-    /// did would be given to the next client. Its next read gets the buffer of this one.
+    /// The answer was read to its end: the connection may serve another request, if both sides
+    /// agree and nothing came behind the answer. What did would be given to the next client. Its
+    /// next read gets the buffer of this one.
     pub fn settle(mut self, x: &Exchange<'_>, body: &BodyDecoder) {
         self.connection.reader.recycle(self.bytes);
         if self.head.keep_alive && body.ended_alone() {
@@ -201,7 +204,8 @@ async fn counted(x: &mut Exchange<'_>, mut upstream: Upstream) -> End {
     }
 }
 
-/// A provider of another format answered with an error: it is read, and told in the client's words if no other provider does better.
+/// A provider of another format answered with an error: it is read, and told in the client's words
+/// if no other provider does better.
 async fn refused(
     x: &mut Exchange<'_>,
     mut upstream: Upstream,
@@ -221,17 +225,17 @@ async fn refused(
         Held::Broken => None,
     };
     let format = translated.plan.provider;
-    let said = body.as_ref().and_then(|(.., body)| wire::error::read_refusal(format, body));
+    let said = body.as_ref().and_then(|(.., body)| shape::read_refusal(format, body));
     if let (400, Some(said), Mend::Nothing) = (status, &said, translated.mend)
         && let Some(mend) = Mend::of(format, said)
     {
         return Once::Mend(mend);
     }
     let error = match &said {
-        Some(said) => wire::fault::error(Some(status), said),
-        None => wire::fault::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
+        Some(said) => classify::error(Some(status), said),
+        None => classify::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
     };
-    let error = match said.and_then(|said| wire::fault::param(x.relay.format, format, &said)) {
+    let error = match said.and_then(|said| classify::param(x.relay.format, format, &said)) {
         Some(param) => error.param(param),
         None => error,
     };
@@ -241,7 +245,8 @@ async fn refused(
     Once::Ended(End::Failed(Box::new(Failure { error, answer, retry })))
 }
 
-/// The provider refused the key in its row. The client's own key was right, so it never sees a 401 for it.
+/// The provider refused the key in its row. The client's own key was right, so it never sees a 401
+/// for it.
 fn refused_key(provider: &str, status: u16) -> Error {
     let note = format!("upstream authentication failed: provider `{provider}` refused its key (status {status})");
     Error::upstream(Kind::UpstreamAuth, note)
@@ -255,7 +260,8 @@ fn forbids_retry(upstream: &Upstream) -> bool {
     upstream.head.get(&upstream.bytes, "x-should-retry") == Some(b"false")
 }
 
-/// Writes the request and reads the head of the answer. A pooled connection that turns out to be closed is replaced once.
+/// Writes the request and reads the head of the answer. A pooled connection that turns out to be
+/// closed is replaced once.
 async fn ask(
     x: &mut Exchange<'_>,
     origin: &Rc<Origin>,
@@ -274,7 +280,8 @@ async fn ask(
     let began_us = x.ticket.elapsed_us();
     x.client.deadline.set_opt(x.time_left());
     let core = x.core.clone();
-    // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and is moved with it.
+    // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and
+    // is moved with it.
     let connection = match x.client.wait(Box::pin(core.pool.connect(origin))).await {
         Waited::Done(Ok(connection)) => connection,
         Waited::Done(Err(_)) if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
@@ -335,7 +342,8 @@ async fn exchange(
     }
 }
 
-/// How long the head of the answer may take: the longest silence, and for a stream the time to its first content if that is limited.
+/// How long the head of the answer may take: the longest silence, and for a stream the time to its
+/// first content if that is limited.
 fn first_byte_limit(x: &Exchange<'_>) -> Duration {
     let boot = x.core.boot();
     let mut limit = boot.request_timeout;
@@ -353,7 +361,8 @@ async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<
     if let (Ok(()), Some(rest)) = (&sent, &prepared.rest) {
         sent = connection.writer.write_shared(rest.clone()).await;
     }
-    // A server that refuses a request early closes while we write; its answer is there to be read all the same.
+    // A server that refuses a request early closes while we write; its answer is there to be read
+    // all the same.
     let unsent = sent.err().map(|error| format!("write: {error}"));
     let mut scan = HeadScan::default();
     loop {
@@ -373,7 +382,8 @@ async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<
     }
 }
 
-/// Reads a provider's error answer whole, to be sent to the client if no other provider does better.
+/// Reads a provider's error answer whole, to be sent to the client if no other provider does
+/// better.
 async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pooled: bool) -> End {
     let status = upstream.head.status;
     let error = Error::upstream(kind_of(status), format!("provider `{provider}` answered with status {status}"));

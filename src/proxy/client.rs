@@ -9,7 +9,7 @@ use super::core::Core;
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
-use crate::record::client::Program;
+use crate::telemetry::user_agent::Program;
 
 /// A listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,8 @@ pub struct Client {
 
 /// How long a task has been running: waits that were over at once, since the last that was none.
 ///
-/// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete at once, a task would never pause, and
-/// the other connections of its core would stand still.
+/// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete
+/// at once, a task would never pause, and the other connections of its core would stand still.
 #[derive(Debug, Default)]
 struct Stint(u8);
 
@@ -61,7 +61,8 @@ impl Stint {
     }
 }
 
-/// The program of the last request, and the User-Agent that it was told by: most connections have one only.
+/// The program of the last request, and the User-Agent that it was told by: most connections have
+/// one only.
 #[derive(Debug)]
 struct Agent {
     hash: u64,
@@ -108,7 +109,8 @@ impl Client {
         self.agent.program
     }
 
-    /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.
+    /// Awaits `future`, but no longer than the deadline and only while the client is there. The
+    /// future is dropped in the other two cases.
     pub async fn wait<F: Future>(&mut self, future: F) -> Waited<F::Output> {
         let mut future = std::pin::pin!(future);
         let mut paused = false;
@@ -168,8 +170,9 @@ impl Client {
         waited
     }
 
-    /// Closes so that the last answer arrives although the client may still be sending: a socket closed with unread bytes resets the
-    /// connection, and the reset can overtake the answer. Bounded in time and in bytes.
+    /// Closes so that the last answer arrives although the client may still be sending: a socket
+    /// closed with unread bytes resets the connection, and the reset can overtake the answer.
+    /// Bounded in time and in bytes.
     pub async fn close_gently(&mut self) {
         const LINGER: Duration = Duration::from_secs(2);
         const LINGER_BYTES: usize = 1 << 20;

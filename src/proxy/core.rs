@@ -1,27 +1,29 @@
-//! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric shard, its ring and the token buckets.
+//! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric
+//! shard, its ring and the token buckets.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::guard::Guard;
-use super::replay::Replay;
-use super::tally::Tally;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
-use crate::control::Shared;
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
-use crate::record::ring::Ring;
-use crate::record::sample::Sample;
+use crate::proxy::reasoning_cache::Replay;
+use crate::proxy::request_metrics::Tally;
+use crate::proxy::throttle::Guard;
 use crate::route::pick::Selector;
+use crate::shared::Shared;
+use crate::telemetry::ring::Ring;
+use crate::telemetry::sampling::Sample;
 
 /// A snapshot as one core uses it.
 pub struct View {
     pub snapshot: Arc<Snapshot>,
-    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a new view.
+    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a
+    /// new view.
     origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
 }
@@ -60,7 +62,8 @@ pub struct Core {
     pub replay: Replay,
     /// Requests and connections in progress on this core.
     pub connections: Cell<usize>,
-    /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its format.
+    /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its
+    /// format.
     stopping: Cell<bool>,
     view: RefCell<Rc<View>>,
     random: Cell<u64>,
@@ -97,7 +100,8 @@ impl Core {
         &self.shared.boot
     }
 
-    /// The configuration in force now. Taken once per request; everything of that request uses it to its end.
+    /// The configuration in force now. Taken once per request; everything of that request uses it
+    /// to its end.
     pub fn view(&self) -> Rc<View> {
         if self.view.borrow().snapshot.generation != self.shared.publisher.generation() {
             let snapshot = self.shared.publisher.load();

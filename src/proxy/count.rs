@@ -1,17 +1,19 @@
-//! Counts of tokens for a request that is not made: `/v1/messages/count_tokens` and `/v1/responses/input_tokens` (`translation.md` 1.12).
+//! Counts of tokens for a request that is not made: `/v1/messages/count_tokens` and
+//! `/v1/responses/input_tokens` (`translation.md` 1.12).
 //!
-//! A provider with a counter of its own is asked, in its format. Where there is none the count is an estimate: clients that plan their
-//! context by it cope with a guess, and badly with a 404.
+//! A provider with a counter of its own is asked, in its format. Where there is none the count is
+//! an estimate: clients that plan their context by it cope with a guess, and badly with a 404.
 
 use super::conn::Next;
 use super::endpoint::Operation;
 use super::reply;
 use super::request::Exchange;
-use crate::json::{RawValue, write};
-use crate::wire::Format;
-use crate::wire::quirks::Host;
+use llm_wire::Format;
+use llm_wire::json::{RawValue, write};
+use llm_wire::target::quirks::Host;
 
-/// What a counter takes of a request; the rest speaks of an answer, and would be refused as unknown.
+/// What a counter takes of a request; the rest speaks of an answer, and would be refused as
+/// unknown.
 fn counted(format: Format) -> &'static [&'static str] {
     match format {
         Format::Messages => &["model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers"],
@@ -29,7 +31,8 @@ fn counted(format: Format) -> &'static [&'static str] {
     }
 }
 
-/// Whether nobody is asked for the count: the candidate's format has no counter, or its host imitates a format that has.
+/// Whether nobody is asked for the count: the candidate's format has no counter, or its host
+/// imitates a format that has.
 pub fn is_local(x: &Exchange<'_>, format: Format, host: Host) -> bool {
     let has_counter = match format {
         Format::Chat => false,

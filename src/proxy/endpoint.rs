@@ -1,6 +1,6 @@
 //! Paths to endpoints: one table. The client's format is decided by the path and by nothing else.
 
-use crate::wire::Format;
+use llm_wire::Format;
 
 /// What a path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,8 @@ pub fn find(path: &str) -> Endpoint<'_> {
     }
 }
 
-/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one trailing slash.
+/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one
+/// trailing slash.
 fn strip_version(path: &str) -> (&str, bool) {
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
     for prefix in ["/v2/v1", "/v1", "/v2"] {
@@ -170,8 +171,8 @@ fn strip_version(path: &str) -> (&str, bool) {
     (path, false)
 }
 
-/// The format in which an error on this path is written, found without routing: by the path, and for other paths by the header that only
-/// Anthropic's clients send.
+/// The format in which an error on this path is written, found without routing: by the path, and
+/// for other paths by the header that only Anthropic's clients send.
 pub fn error_format(path: &str, anthropic_version: bool) -> Format {
     let (rest, _) = strip_version(path);
     match find(path) {

@@ -9,12 +9,12 @@ use super::endpoint::Endpoint;
 use super::listing::{Listing, What};
 use super::reply::{self, Terms};
 use super::request::refuse;
-use super::ticket::Ticket;
 use super::{admin, auth, body};
-use crate::error::{Error, Kind, Methods};
-use crate::json::write as json;
-use crate::net::http::{Method, write};
-use crate::wire::Format;
+use crate::proxy::recorder::Ticket;
+use llm_http::{Method, write};
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind, Methods};
+use llm_wire::json::write as json;
 
 /// Shows `/api-docs/openapi.json`.
 const DOCS: &[u8] = include_bytes!("docs.html");
@@ -147,7 +147,8 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
     out
 }
 
-/// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to the one.
+/// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to
+/// the one.
 async fn docs(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
     let here = pending.head.path(&pending.bytes) == b"/docs";
     terms.keep_alive &= pending.skip_body(client);
@@ -197,7 +198,8 @@ async fn swallow(
     send(client, ticket, terms.keep_alive, out).await
 }
 
-/// A browser asks whether a page of another origin may call. It may: what protects the API is its key.
+/// A browser asks whether a page of another origin may call. It may: what protects the API is its
+/// key.
 pub async fn preflight(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
     ticket.enters("preflight");
     let mut out = Vec::with_capacity(512);

@@ -13,19 +13,21 @@ use super::conn::Next;
 use super::core::{Core, View};
 use super::endpoint::{self, Operation, Relay};
 use super::reply::{self, Terms};
-use super::ticket::Ticket;
-use super::{body, headers, local, pin};
-use crate::error::{Error, Kind, Methods};
 use crate::metrics::names::Counter;
-use crate::net::http::{Method, RequestHead};
-use crate::record::entry::Short;
-use crate::record::stage::Stage;
-use crate::record::trace::Parent;
+use crate::proxy::recorder::Ticket;
+use crate::proxy::{affinity, body, headers, local};
 use crate::route::pick::Candidates;
+use crate::telemetry::record::Short;
+use crate::telemetry::stages::Stage;
+use crate::telemetry::trace::Parent;
 use crate::tokens;
-use crate::wire::peek::{self, Peek};
+use llm_http::{Method, RequestHead};
+use llm_wire::error::{Error, Kind, Methods};
+use llm_wire::passthrough::peek;
+use llm_wire::passthrough::peek::Peek;
 
-/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated in errors; those in use are far shorter.
+/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated
+/// in errors; those in use are far shorter.
 const MAX_MODEL: usize = 1024;
 
 /// A request in the hands of its stages.
@@ -230,7 +232,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     }
 }
 
-/// Everything that is decided before a provider is asked: what the body wants, whether the caller may have it, who serves it.
+/// Everything that is decided before a provider is asked: what the body wants, whether the caller
+/// may have it, who serves it.
 fn admit(x: &mut Exchange<'_>, view: &View, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
     let Found { model, stream, wants, max_output } = look(x)?;
     x.stream = stream;
@@ -328,7 +331,7 @@ fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error
 /// Tries the candidates in turn until one answers or something has reached the client.
 async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates) -> Next {
     let most = x.core.boot().max_attempts.min(candidates.list.len()).max(1);
-    let pinned = pin::find(x, view, candidates);
+    let pinned = affinity::find(x, view, candidates);
     let order = pinned.into_iter().chain(candidates.order().filter(|c| pinned.is_none_or(|p| !std::ptr::eq(p, *c))));
     let mut failure: Option<Box<Failure>> = None;
     for (at, candidate) in order.take(most).enumerate() {

@@ -1,16 +1,17 @@
-//! Counts what a model wrote, from its answer in any format, whole or as a stream of events: text, reasoning, and the names and arguments
-//! of calls.
+//! Counts what a model wrote, from its answer in any format, whole or as a stream of events: text,
+//! reasoning, and the names and arguments of calls.
 //!
-//! What a stream says in pieces is put together first, since a text has other tokens than its pieces.
+//! What a stream says in pieces is put together first, since a text has other tokens than its
+//! pieces.
 
 use std::collections::BTreeMap;
 
 use super::picture::Unsized;
 use super::tally::Tally;
 use super::vocabulary::Model;
-use crate::json::RawValue;
-use crate::sse::Framer;
-use crate::wire::Format;
+use llm_wire::Format;
+use llm_wire::json::RawValue;
+use llm_wire::sse::Framer;
 
 /// An answer, as much of it as was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -243,7 +244,8 @@ mod tests {
         Answer::Stream(events.iter().flat_map(|data| format!("data: {data}\n\n").into_bytes()).collect())
     }
 
-    /// Pieces of a word are put together before they are counted, and streamed and whole answers are the same.
+    /// Pieces of a word are put together before they are counted, and streamed and whole answers
+    /// are the same.
     #[test]
     fn whole_and_streamed() {
         let rows = [

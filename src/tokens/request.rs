@@ -1,21 +1,23 @@
 //! Counts what a request asks a model to read, in any format.
 //!
-//! Text is counted word for word. Files by id, a provider's own searches and kept conversations can't be seen here; a request with any of
-//! them is a guess, as is one with tools, pictures or documents, whose rules are nearly known.
+//! Text is counted word for word. Files by id, a provider's own searches and kept conversations
+//! can't be seen here; a request with any of them is a guess, as is one with tools, pictures or
+//! documents, whose rules are nearly known.
 
 use super::picture::{Detail, Unsized};
 use super::tally::Tally;
 use super::tools::{self, Function};
 use super::vocabulary::{Model, Vendor};
-use crate::json::{RawStr, RawValue};
-use crate::wire::Format;
+use llm_wire::Format;
+use llm_wire::json::{RawStr, RawValue};
 
 /// Tools of which a request may have this many; more are not read.
 const MOST_TOOLS: usize = 4096;
 
 /// The tokens of a request's body, and whether that is exact. A body that is no JSON has none.
 ///
-/// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and `input` count as they are.
+/// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and
+/// `input` count as they are.
 pub fn count(format: Format, body: &[u8], model: Model, unsized_: &Unsized) -> (u64, bool) {
     let Ok(body) = RawValue::parse(body) else { return (0, false) };
     let mut tally = Tally::new(model, format, unsized_);

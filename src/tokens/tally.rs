@@ -1,11 +1,13 @@
-//! Adds up what a conversation costs, by the rules of the model's vendor. Readers of the formats tell it what they find.
+//! Adds up what a conversation costs, by the rules of the model's vendor. Readers of the formats
+//! tell it what they find.
 
 use super::picture::{self, Detail, Unsized};
 use super::text;
 use super::vocabulary::{Model, Vendor};
-use crate::wire::Format;
+use llm_wire::Format;
 
-// What stands around tools, calls and answers is not published; these are the medians of recorded exchanges.
+// What stands around tools, calls and answers is not published; these are the medians of recorded
+// exchanges.
 
 /// Anthropic's own words to a model that has tools.
 const TOOLS_OF_ANTHROPIC: u64 = 500;
@@ -15,9 +17,11 @@ const TOOLS_OF_THINKERS: (u64, u64) = (90, 8);
 const CALL: u64 = 7;
 /// The same for a model of OpenAI that thinks.
 const CALL_OF_THINKERS: u64 = 11;
-/// An answer of an earlier turn of such a model, beside the frame of a message: it says which of its channels it was on.
+/// An answer of an earlier turn of such a model, beside the frame of a message: it says which of
+/// its channels it was on.
 const CHANNEL: u64 = 2;
-/// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to 3000.
+/// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to
+/// 3000.
 const DOCUMENT: (u64, u64, u64) = (1000, 500, 200_000);
 /// Bytes of sound for a token: wav of 24 kHz at 10 tokens a second.
 const SOUND: u64 = 4800;

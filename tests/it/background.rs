@@ -10,15 +10,16 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::sqlite::FILE;
-use llm_proxy::background::{self, Background};
 use llm_proxy::config::boot::{Boot, Environment};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
-use llm_proxy::control::names::Resolved;
-use llm_proxy::control::{Hints, Shared};
-use llm_proxy::record::entry::Record;
-use llm_proxy::record::ring;
+use llm_proxy::control_plane;
+use llm_proxy::control_plane::Background;
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::sqlite::FILE;
+use llm_proxy::shared::names::Resolved;
+use llm_proxy::shared::{Hints, Shared};
+use llm_proxy::telemetry::record::Record;
+use llm_proxy::telemetry::ring;
 use llm_proxy::tls::server_config;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -59,7 +60,7 @@ fn environment() -> Environment {
 
 fn start(shared: &Arc<Shared>, dir: &tempfile::TempDir) -> Background {
     let store = Blocking::embedded(dir.path()).unwrap();
-    background::start(shared.clone(), store.store(), environment()).unwrap()
+    control_plane::start(shared.clone(), store.store(), environment()).unwrap()
 }
 
 #[test]
@@ -107,7 +108,8 @@ fn a_name_that_a_worker_wants_is_answered() {
     background.stop();
 }
 
-/// An upstream that answers every request with `body`, over TLS if it has settings for that, and tells what it was asked.
+/// An upstream that answers every request with `body`, over TLS if it has settings for that, and
+/// tells what it was asked.
 fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16, mpsc::Receiver<String>) {
     let (port, bound) = mpsc::channel();
     let (asked, questions) = mpsc::channel();
@@ -215,12 +217,12 @@ fn what_can_not_work_is_told_at_the_start() {
     let missing = dir.path().join("missing.pem");
     let boot = Boot { tls_cert: Some(missing.clone()), tls_key: Some(missing), ..Boot::default() };
     let store = Blocking::embedded(dir.path()).unwrap();
-    let error = background::start(shared(boot), store.store(), environment()).unwrap_err();
+    let error = control_plane::start(shared(boot), store.store(), environment()).unwrap_err();
     assert!(error.contains("missing.pem"), "{error}");
 
     let store = Blocking::embedded(dir.path()).unwrap();
     let file = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
     file.execute("DROP TABLE providers", []).unwrap();
-    let error = background::start(shared(Boot::default()), store.store(), environment()).unwrap_err();
+    let error = control_plane::start(shared(Boot::default()), store.store(), environment()).unwrap_err();
     assert!(error.contains("llm-proxy.db"), "{error}");
 }

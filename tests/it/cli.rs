@@ -5,7 +5,7 @@ mod translate;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use llm_proxy::background::store::blocking::Blocking;
+use llm_proxy::control_plane::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
 /// A working directory of its own, with the store in `data/`.

@@ -18,7 +18,6 @@ mod flow;
 mod hostile;
 mod http_codec;
 mod laws;
-mod layering;
 mod limits;
 mod logs;
 mod matrix;

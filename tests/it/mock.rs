@@ -1,10 +1,11 @@
-//! The mock over real sockets. What its answers say is tested beside its code; here is what only a connection shows.
+//! The mock over real sockets. What its answers say is tested beside its code; here is what only a
+//! connection shows.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use llm_proxy::mock::{self, Kind, Knobs, MockHandle, MockOptions};
+use llm_mock::{Kind, Knobs, MockHandle, MockOptions};
 use serde_json::Value;
 
 const CHAT: &str = "/v1/chat/completions";
@@ -13,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn start(workers: usize) -> MockHandle {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    mock::start(MockOptions { addr, workers, defaults: Knobs::default() }).unwrap()
+    llm_mock::start(MockOptions { addr, workers, defaults: Knobs::default() }).unwrap()
 }
 
 fn connect(mock: &MockHandle) -> TcpStream {
@@ -281,6 +282,6 @@ fn the_workers_share_a_port() {
 fn a_taken_port_is_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let error = mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap_err();
+    let error = llm_mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }

@@ -227,7 +227,8 @@ fn a_port_that_is_taken() {
     }
 }
 
-/// A port is free for the next process as soon as its last has ended, whatever the kernel still remembers of connections.
+/// A port is free for the next process as soon as its last has ended, whatever the kernel still
+/// remembers of connections.
 #[test]
 fn a_port_that_was_taken() {
     // An address that no other test connects from or to.

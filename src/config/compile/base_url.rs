@@ -5,9 +5,11 @@ use std::net::Ipv6Addr;
 use crate::config::snapshot::BaseUrl;
 
 impl BaseUrl {
-    /// Reads `http[s]://host[:port][/path][?query]`. Slashes at the end of the path mean nothing; the query goes with each request.
+    /// Reads `http[s]://host[:port][/path][?query]`. Slashes at the end of the path mean nothing;
+    /// the query goes with each request.
     ///
-    /// The error is a sentence without its subject. It shows the text only when no secret can be in it.
+    /// The error is a sentence without its subject. It shows the text only when no secret can be in
+    /// it.
     pub fn parse(text: &str) -> Result<BaseUrl, String> {
         let text = text.trim();
         if text.is_empty() {

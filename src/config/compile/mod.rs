@@ -1,7 +1,9 @@
-//! Rows in, a [`Snapshot`] and a list of [`Problem`]s out. Pure: no clock, no database, the environment only through a function.
+//! Rows in, a [`Snapshot`] and a list of [`Problem`]s out. Pure: no clock, no database, the
+//! environment only through a function.
 //!
-//! Every row is looked at alone, and what is wrong in one is a problem that names it; the others compile to what they would without it.
-//! Where a broken part decides who may do what (a limit, a list of models, a hash), the row gives less, never more.
+//! Every row is looked at alone, and what is wrong in one is a problem that names it; the others
+//! compile to what they would without it. Where a broken part decides who may do what (a limit, a
+//! list of models, a hash), the row gives less, never more.
 
 mod base_url;
 mod credential;
@@ -21,8 +23,9 @@ use super::snapshot::{Problem, Snapshot};
 /// Reads a variable of the environment; for `api_key` of the form `env:NAME`.
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// Compiles `rows`. Token buckets whose credential and limit are those of `previous` are carried over, so that a change of something
-/// else gives nobody a full bucket. Credentials in which nothing changed are carried over whole.
+/// Compiles `rows`. Token buckets whose credential and limit are those of `previous` are carried
+/// over, so that a change of something else gives nobody a full bucket. Credentials in which
+/// nothing changed are carried over whole.
 pub fn compile(rows: &Rows, previous: Option<&Snapshot>, env: &Env<'_>) -> (Snapshot, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut snapshot = Snapshot { version: rows.version, ..Snapshot::default() };

@@ -1,4 +1,5 @@
-//! One row of `providers`: its type decides the formats, the formats decide the header that carries the key.
+//! One row of `providers`: its type decides the formats, the formats decide the header that carries
+//! the key.
 
 use std::fmt;
 
@@ -11,8 +12,8 @@ use crate::config::ordered;
 use crate::config::rows::ProviderRow;
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
 use crate::config::vault;
-use crate::wire::Format;
-use crate::wire::quirks::Host;
+use llm_wire::Format;
+use llm_wire::target::quirks::Host;
 
 /// Weights above this are cut to it.
 const MAX_WEIGHT: u32 = 1_000_000;
@@ -130,7 +131,8 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     })
 }
 
-/// OpenAI and Azure serve their models in two formats; of all others only the one that their type names can be relied on.
+/// OpenAI and Azure serve their models in two formats; of all others only the one that their type
+/// names can be relied on.
 fn default_formats(kind: Type, dialect: &Dialect) -> Vec<Format> {
     let both = matches!(dialect.host, Host::OpenAi | Host::Azure) && !dialect.by_deployment;
     match kind.format() {
@@ -139,9 +141,10 @@ fn default_formats(kind: Type, dialect: &Dialect) -> Vec<Format> {
     }
 }
 
-/// Azure has two APIs (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, 2026-11). In the first, which wants an
-/// `api-version`, the deployment stands in the path: `true`, unless the base names it already. The other is like OpenAI's, under
-/// `/openai/v1`, which is what a base without path and version means.
+/// Azure has two APIs (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, 2026-11).
+/// In the first, which wants an `api-version`, the deployment stands in the path: `true`, unless
+/// the base names it already. The other is like OpenAI's, under `/openai/v1`, which is what a base
+/// without path and version means.
 fn azure(base: &mut BaseUrl) -> bool {
     if !matches!(base.path.as_str(), "" | "/openai") {
         return false;
@@ -191,7 +194,8 @@ fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     Ok(key)
 }
 
-/// The header lines that carry `key` towards `format`; none without a key, or when the row sets that header itself.
+/// The header lines that carry `key` towards `format`; none without a key, or when the row sets
+/// that header itself.
 fn auth(kind: Type, format: Format, key: &str, extra: &[Header], names: &mut Vec<String>) -> std::sync::Arc<[u8]> {
     let (name, value) = kind.auth(format, key);
     if key.is_empty() || extra.iter().any(|header| header.name == name) {
@@ -248,7 +252,8 @@ struct Params<'j> {
 
 impl<'j> Params<'j> {
     fn parse(json: &'j str, problems: &mut Vec<String>) -> Result<Params<'j>, String> {
-        // Without it a header that the provider relies on may be missing: better not to call it at all.
+        // Without it a header that the provider relies on may be missing: better not to call it at
+        // all.
         let pairs = ordered::pairs(json).map_err(|reason| format!("provider_params {reason}"))?;
         let mut params = Params { formats: None, headers: Vec::new(), words: Words::default() };
         for (name, value) in pairs {

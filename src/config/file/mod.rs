@@ -1,5 +1,6 @@
-//! The configuration file: providers, credentials and settings in YAML, under the names that they have in the tables, in the Admin API and in
-//! the environment. [`read`] takes a file or tells all that is wrong with it, each with its line; [`write()`] makes one.
+//! The configuration file: providers, credentials and settings in YAML, under the names that they
+//! have in the tables, in the Admin API and in the environment. [`read`] takes a file or tells all
+//! that is wrong with it, each with its line; [`write()`] makes one.
 
 mod read;
 pub mod schema;

@@ -1,4 +1,5 @@
-//! From the tree to rows. Whatever is not understood is a complaint: a word that was mistyped must not be taken for one left out.
+//! From the tree to rows. Whatever is not understood is a complaint: a word that was mistyped must
+//! not be taken for one left out.
 
 use std::collections::HashMap;
 
@@ -369,7 +370,8 @@ credentials:
                 "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
                 &["line 3: provider a: the name is taken, on line 2"],
             ),
-            // What the compiler finds is told with the rest, save of rows that are not wholly known.
+            // What the compiler finds is told with the rest, save of rows that are not wholly
+            // known.
             (
                 "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
                 &[

@@ -1,5 +1,6 @@
-//! YAML as a tree with line numbers, `${NAME}` filled in. YAML 1.2 with what a configuration needs: one document, keys that are text and
-//! stand once, numbers as JSON has them. Plain words are text unless they are `true`, `false`, `null`, `~` or a number.
+//! YAML as a tree with line numbers, `${NAME}` filled in. YAML 1.2 with what a configuration needs:
+//! one document, keys that are text and stand once, numbers as JSON has them. Plain words are text
+//! unless they are `true`, `false`, `null`, `~` or a number.
 
 use std::collections::HashMap;
 

@@ -3,12 +3,13 @@
 use super::super::request::Exchange;
 use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
-use crate::route::reach::ThinkingTools;
-use crate::wire::Format;
-use crate::wire::guard;
-use crate::wire::peek;
-use crate::wire::quirks::Quirk;
-use crate::wire::splice::{self, Splice};
+use crate::route::target_format::ThinkingTools;
+use llm_wire::Format;
+use llm_wire::passthrough::peek;
+use llm_wire::passthrough::splice;
+use llm_wire::passthrough::splice::Splice;
+use llm_wire::reasoning::strip;
+use llm_wire::target::quirks::Quirk;
 
 /// What a bypass means for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub fn body(x: &Exchange<'_>, provider: &Provider, candidate: &Candidate, model:
     {
         splice.put_first(x.body(), br#""reasoning_effort":"none""#);
     }
-    guard::cut(x.relay.format, x.body(), &mut splice);
+    strip::cut(x.relay.format, x.body(), &mut splice);
     let edited = (!splice.is_empty()).then(|| {
         let mut edited = Vec::new();
         splice.apply(x.body(), &mut edited);

@@ -1,4 +1,5 @@
-//! The request as one provider gets it: where it goes ([`path`]), its head, its body ([`bypass`] or [`translated`]).
+//! The request as one provider gets it: where it goes ([`path`]), its head, its body ([`bypass`] or
+//! [`translated`]).
 
 pub mod bypass;
 pub mod translated;
@@ -14,14 +15,14 @@ use super::endpoint::Operation;
 use super::headers;
 use super::request::Exchange;
 use crate::config::snapshot::Provider;
-use crate::error::{Error, Kind};
-use crate::net::http::write;
-use crate::record::trace::Context;
 use crate::route::pick::Candidate;
-use crate::route::reach::{Reach, ThinkingTools};
-use crate::wire::Format;
-use crate::wire::mend::Mend;
-use crate::wire::peek;
+use crate::route::target_format::{Reach, ThinkingTools};
+use crate::telemetry::trace::Context;
+use llm_http::write;
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind};
+use llm_wire::passthrough::peek;
+use llm_wire::request::retry_without::Mend;
 
 /// Bodies up to this size travel in one write with the head; larger ones are not copied for it.
 const JOINED_BODY: usize = 16 << 10;
@@ -56,7 +57,8 @@ pub enum Way {
     Translated(Box<Translated>),
 }
 
-/// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has taught.
+/// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has
+/// taught.
 pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
     let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(x.model.stripped()));
@@ -87,7 +89,8 @@ pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend)
     Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way, model, path, own_body })
 }
 
-/// The candidate's way, or the one for tools together with thinking where the model refuses them on Chat.
+/// The candidate's way, or the one for tools together with thinking where the model refuses them on
+/// Chat.
 fn detour(x: &Exchange<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> Reach {
     let reach = candidate.reach;
     if reach.thinking_tools != ThinkingTools::OnResponses || x.relay.operation != Operation::Generate {
@@ -171,7 +174,8 @@ fn head(
     Ok(())
 }
 
-/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is worth nothing without a trace that goes on.
+/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is
+/// worth nothing without a trace that goes on.
 fn is_of_trace(name: &[u8], trace: Option<Context>) -> bool {
     let Some(trace) = trace else { return false };
     name.eq_ignore_ascii_case(b"traceparent") || (trace.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))

@@ -1,16 +1,16 @@
 //! The body for a provider of another format.
 
-use super::super::replay::Remembered;
 use super::super::request::Exchange;
 use crate::config::snapshot::Provider;
-use crate::error::Error;
 use crate::metrics::names::Counter;
-use crate::route::reach::Reach;
-use crate::wire::envelope::{Family, Scope, model_family};
-use crate::wire::loss::Ledger;
-use crate::wire::mend::Mend;
-use crate::wire::plan::{Context, Plan, Policy, Target};
-use crate::wire::translate;
+use crate::proxy::reasoning_cache::Remembered;
+use crate::route::target_format::Reach;
+use llm_wire::canonical::loss::Ledger;
+use llm_wire::error::Error;
+use llm_wire::reasoning::envelope::{Family, Scope, model_family};
+use llm_wire::request::retry_without::Mend;
+use llm_wire::target::plan::{Context, Plan, Policy, Target};
+use llm_wire::translate;
 
 /// What a translation means for the answer.
 #[derive(Debug)]

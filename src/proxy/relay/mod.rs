@@ -1,5 +1,5 @@
-//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format byte for byte, those of another format
-//! [`translated`].
+//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format
+//! byte for byte, those of another format [`translated`].
 
 mod outlet;
 mod pace;
@@ -12,10 +12,10 @@ use super::headers::{self, Fate};
 use super::prepare::Bypass;
 use super::reply;
 use super::request::Exchange;
-use crate::net::http::{ResponseHead, Version, write};
-use crate::record::entry::{Source, Tokens};
-use crate::record::stage::Stage;
-use crate::wire::usage::Usage;
+use crate::telemetry::record::{Source, Tokens};
+use crate::telemetry::stages::Stage;
+use llm_http::{ResponseHead, Version, write};
+use llm_wire::canonical::usage::Usage;
 
 /// What the relay has to mind.
 pub struct Plan<'a> {
@@ -65,7 +65,8 @@ fn is_stream(upstream: &Upstream) -> bool {
     content_type.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
-/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller ends it with [`end_head`].
+/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller
+/// ends it with [`end_head`].
 pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes: &[u8], pooled: bool, framed: Framed) {
     // The stop may have been called since the request came.
     x.terms.keep_alive &= framed != Framed::Close && !x.core.shared.draining();
@@ -87,8 +88,8 @@ pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes
     }
 }
 
-/// Where the time went so far, in milliseconds (W3C Server Timing, 2025-04). For whole answers: a stream's head is sent before there is much to
-/// tell.
+/// Where the time went so far, in milliseconds (W3C Server Timing, 2025-04). For whole answers: a
+/// stream's head is sent before there is much to tell.
 fn timing(out: &mut Vec<u8>, x: &Exchange<'_>) {
     let Some(stages) = x.ticket.stages() else { return };
     out.extend_from_slice(b"server-timing: ");

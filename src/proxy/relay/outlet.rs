@@ -3,7 +3,7 @@
 use super::super::client::Gone;
 use super::super::request::Exchange;
 use super::{Framed, end_head};
-use crate::net::http::write;
+use llm_http::write;
 
 pub struct Outlet {
     /// The head until it is sent, then what has come since the last write.

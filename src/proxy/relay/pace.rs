@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::super::request::Exchange;
 
-/// A sign of life is sent after this much silence, so that proxies on the way do not take the connection for dead.
+/// A sign of life is sent after this much silence, so that proxies on the way do not take the
+/// connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Where a stream stands towards the client.
@@ -19,7 +20,8 @@ pub enum Pace {
     Whole,
 }
 
-/// Microseconds on the request's clock at which an upstream that says nothing from now on has been silent for too long.
+/// Microseconds on the request's clock at which an upstream that says nothing from now on has been
+/// silent for too long.
 pub fn silent_at(x: &Exchange<'_>) -> u64 {
     x.ticket.elapsed_us() + micros(x.silence_limit())
 }

@@ -6,9 +6,10 @@
 //! | `Committed` | content, then `Flowing` | an error event, never a clean end |
 //! | `Flowing` | the end of the answer | an error event, never a clean end |
 //!
-//! While it is held, the head and the first events wait in `out`: they carry no text, so the client loses nothing, and an upstream that fails
-//! before its first content can still be replaced. Events pass as they came, byte for byte; the only things ever added are comment lines in a
-//! long silence and the error event that ends a stream which broke off.
+//! While it is held, the head and the first events wait in `out`: they carry no text, so the client
+//! loses nothing, and an upstream that fails before its first content can still be replaced. Events
+//! pass as they came, byte for byte; the only things ever added are comment lines in a long silence
+//! and the error event that ends a stream which broke off.
 
 use std::ops::Range;
 
@@ -17,20 +18,22 @@ use super::super::client::Waited;
 use super::super::conn::Next;
 use super::super::endpoint::Operation;
 use super::super::request::Exchange;
-use super::super::ticket::Ticket;
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::{Framed, Plan, begin, tokens};
-use crate::error::{Error, Kind};
-use crate::json::scan;
 use crate::metrics::names::Counter;
-use crate::net::http::{BodyDecoder, Framing, Step, write};
-use crate::sse::{self, Framer};
-use crate::wire;
-use crate::wire::Format;
-use crate::wire::event::Reason;
-use crate::wire::splice::{self, Splice};
-use crate::wire::tap::{self, AnyTap, Moment};
+use crate::proxy::recorder::Ticket;
+use llm_http::{BodyDecoder, Framing, Step, write};
+use llm_wire::Format;
+use llm_wire::canonical::event::Reason;
+use llm_wire::error::{Error, Kind};
+use llm_wire::error::{classify, shape};
+use llm_wire::json::scan;
+use llm_wire::passthrough::splice;
+use llm_wire::passthrough::splice::Splice;
+use llm_wire::passthrough::tap;
+use llm_wire::passthrough::tap::{AnyTap, Moment};
+use llm_wire::sse::{self, Framer};
 
 /// More than this is not held back for the first content.
 const MAX_HELD: usize = 256 << 10;
@@ -182,7 +185,8 @@ impl<'p> Relay<'p> {
         }
         match self.tap.frame(frame) {
             Moment::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
-            // Not in the vendor's reference, and strict readers fail on it; a comment does what it was meant for.
+            // Not in the vendor's reference, and strict readers fail on it; a comment does what it
+            // was meant for.
             Moment::KeepAlive => {
                 sse::write::comment(&mut self.outlet.buf, "keep-alive");
                 return Ok(());
@@ -203,8 +207,8 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// What stands behind the last blank line. Many hosts forget that line; but half an event is never passed on: `false` then. `proper` says
-    /// whether the body was ended as HTTP demands.
+    /// What stands behind the last blank line. Many hosts forget that line; but half an event is
+    /// never passed on: `false` then. `proper` says whether the body was ended as HTTP demands.
     fn tail(&mut self, ticket: &mut Ticket, proper: bool) -> Result<bool, Broken> {
         let mut framer = std::mem::take(&mut self.framer);
         let Some(block) = framer.finish() else { return Ok(true) };
@@ -276,11 +280,13 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke off.
+    /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke
+    /// off.
     ///
-    /// If the answer had come to its own end, a connection that ends badly takes nothing from it. If not, a body that was ended as HTTP
-    /// demands is what the provider meant to send: it passes as it is, and only the record calls it cut. The close of a connection is no
-    /// such end, and a stream that said nothing is no answer.
+    /// If the answer had come to its own end, a connection that ends badly takes nothing from it.
+    /// If not, a body that was ended as HTTP demands is what the provider meant to send: it passes
+    /// as it is, and only the record calls it cut. The close of a connection is no such end, and a
+    /// stream that said nothing is no answer.
     async fn end(mut self, x: &mut Exchange<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
         let proper = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
         let meant = match self.tail(&mut x.ticket, proper) {
@@ -302,7 +308,8 @@ impl<'p> Relay<'p> {
         End::Answered(x.finish(self.outlet.finish()).await)
     }
 
-    /// The stream broke. Before anything was sent this is a failed attempt; after that the client is told in its own format.
+    /// The stream broke. Before anything was sent this is a failed attempt; after that the client
+    /// is told in its own format.
     async fn broken(mut self, x: &mut Exchange<'_>, broken: Broken) -> End {
         self.settle(x);
         let error = explain(x, self.plan.provider, broken);
@@ -312,7 +319,7 @@ impl<'p> Relay<'p> {
         tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only whole events were passed on, so the stream stands between two.
         let from = self.outlet.buf.len();
-        wire::error::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());
+        shape::event(x.relay.format, &mut self.outlet.buf, &error, x.ticket.request_id());
         if let Some(detail) = x.ticket.detail() {
             detail.answered(&self.outlet.buf[from..], true);
         }
@@ -334,7 +341,8 @@ impl<'p> Relay<'p> {
         x.core.metrics.add(Counter::TapErrors, u64::from(seen.parse_errors));
     }
 
-    /// Whether the answer of a model has come to its own end, or to an error that the provider itself reported.
+    /// Whether the answer of a model has come to its own end, or to an error that the provider
+    /// itself reported.
     fn is_over(&self) -> bool {
         let seen = self.tap.seen();
         seen.failed
@@ -368,8 +376,8 @@ fn renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, at
 
 /// What an error event says, as an error of ours.
 fn told(format: Format, data: &[u8]) -> Error {
-    match wire::error::read(format, data) {
-        Some(said) => wire::fault::error(None, &said),
+    match shape::read(format, data) {
+        Some(said) => classify::error(None, &said),
         None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
     }
 }

@@ -1,7 +1,8 @@
 //! Relays an answer of another format, translated on the way.
 //!
-//! Either side may be a stream or whole: a provider that answers whole to a client that streams is told as a stream, and the other way
-//! round. [`Translator`] knows how far the answer is; this file moves bytes and minds the time.
+//! Either side may be a stream or whole: a provider that answers whole to a client that streams is
+//! told as a stream, and the other way round. [`Translator`] knows how far the answer is; this file
+//! moves bytes and minds the time.
 //!
 //! | the client has | a failure meanwhile |
 //! |---|---|
@@ -17,30 +18,30 @@ use super::super::headers::{self, Fate};
 use super::super::prepare::Translated;
 use super::super::reply;
 use super::super::request::Exchange;
-use super::super::stamps::CoreStamps;
-use super::super::ticket::Ticket;
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::{Framed, end_head, is_stream, line, timing, tokens};
-use crate::error::{Error, Kind};
-use crate::json::scan;
 use crate::metrics::names::{Counter, Grid};
-use crate::net::http::{BodyDecoder, ResponseHead, Step, write};
-use crate::record::entry::{Source as Provenance, Tokens};
-use crate::sse::{Block, Framer};
-use crate::wire;
-use crate::wire::event::{Note, Reason};
-use crate::wire::loss::Ledger;
-use crate::wire::plan::Reply;
-use crate::wire::translate::{Phase, Translator};
+use crate::proxy::ids::CoreStamps;
+use crate::proxy::recorder::Ticket;
+use crate::telemetry::record::{Source as Provenance, Tokens};
+use llm_http::{BodyDecoder, ResponseHead, Step, write};
+use llm_wire::canonical::event::{Note, Reason};
+use llm_wire::canonical::loss::Ledger;
+use llm_wire::error::shape;
+use llm_wire::error::{Error, Kind};
+use llm_wire::json::scan;
+use llm_wire::sse::{Block, Framer};
+use llm_wire::target::plan::Reply;
+use llm_wire::translate::{Phase, Translator};
 
 /// Bytes of a whole answer that are held, of either side. Answers with images have some ten MiB.
 const MAX_WHOLE: usize = 64 << 20;
-/// How long the last bytes of an upstream's body are waited for, so that its connection can be used again, when the client has all of its
-/// own.
+/// How long the last bytes of an upstream's body are waited for, so that its connection can be used
+/// again, when the client has all of its own.
 const DRAIN: Duration = Duration::from_millis(250);
-/// How long usage and the end mark are waited for once the provider has said why its answer ended. Some hosts send neither, and keep the
-/// connection open.
+/// How long usage and the end mark are waited for once the provider has said why its answer ended.
+/// Some hosts send neither, and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
 
 /// What the relay has to mind.
@@ -127,8 +128,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<T
 /// What came of waiting for the upstream.
 enum Read {
     More,
-    /// Nothing more will come: the close of the connection was the end of the body, or the answer is complete and only its end mark is
-    /// missing.
+    /// Nothing more will come: the close of the connection was the end of the body, or the answer
+    /// is complete and only its end mark is missing.
     Ended,
     /// The stream that the client has was ended with an error.
     Broken,
@@ -158,8 +159,9 @@ impl<'p> Relay<'p> {
         matches!(self.outlet, To::Stream(_))
     }
 
-    /// Takes in what the upstream sent. True at the end of the body. An error is one that the client has not been told of. What comes behind
-    /// the end of the answer is read for the end of the body alone; the translator is deaf to it.
+    /// Takes in what the upstream sent. True at the end of the body. An error is one that the
+    /// client has not been told of. What comes behind the end of the answer is read for the end of
+    /// the body alone; the translator is deaf to it.
     fn digest(&mut self, ticket: &mut Ticket, input: &[u8]) -> Result<bool, Error> {
         let mut pos = 0;
         loop {
@@ -217,7 +219,8 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// The body has ended. What stands behind the last blank line counts if it is whole; half an event is none.
+    /// The body has ended. What stands behind the last blank line counts if it is whole; half an
+    /// event is none.
     fn end(&mut self, ticket: &mut Ticket) -> Result<(), Error> {
         let from = self.outlet.buf().len();
         match &mut self.source {
@@ -253,7 +256,8 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// When the upstream has been silent for too long: sooner behind a complete answer, whatever else it says meanwhile.
+    /// When the upstream has been silent for too long: sooner behind a complete answer, whatever
+    /// else it says meanwhile.
     fn silent_at(&mut self, x: &Exchange<'_>) -> u64 {
         let silent_at = pace::silent_at(x);
         if !self.translator.is_finished() {
@@ -263,7 +267,8 @@ impl<'p> Relay<'p> {
         silent_at.min(*self.tail_ends.get_or_insert(tail))
     }
 
-    /// Waits for the upstream; keeps the client's connection alive meanwhile. An error is one that the client has not been told of.
+    /// Waits for the upstream; keeps the client's connection alive meanwhile. An error is one that
+    /// the client has not been told of.
     async fn read(
         &mut self,
         x: &mut Exchange<'_>,
@@ -387,7 +392,8 @@ impl<'p> Relay<'p> {
         out
     }
 
-    /// Reads what is left of the upstream's body behind its end mark. An answer that the gateway ended itself is cancelled instead.
+    /// Reads what is left of the upstream's body behind its end mark. An answer that the gateway
+    /// ended itself is cancelled instead.
     async fn drain(mut self, x: &mut Exchange<'_>, mut upstream: Upstream) {
         if self.translator.stopped_early() {
             return;
@@ -429,7 +435,8 @@ impl<'p> Relay<'p> {
     }
 }
 
-/// Tells what has been written for the client since `from`, if it goes out as a stream; a whole answer is told when it is complete.
+/// Tells what has been written for the client since `from`, if it goes out as a stream; a whole
+/// answer is told when it is complete.
 fn answered(ticket: &mut Ticket, to: &mut To, from: usize) {
     if let (To::Stream(outlet), Some(detail)) = (to, ticket.detail()) {
         detail.answered(&outlet.buf[from..], true);
@@ -465,7 +472,8 @@ fn count(x: &Exchange<'_>, translated: &Translated) {
     }
 }
 
-/// Opens the head of a translated answer: ours, what was lost and mended on the way there, and what of the upstream's holds for any client.
+/// Opens the head of a translated answer: ours, what was lost and mended on the way there, and what
+/// of the upstream's holds for any client.
 fn begin(
     out: &mut Vec<u8>,
     x: &mut Exchange<'_>,
@@ -505,10 +513,10 @@ pub async fn give_up(x: &mut Exchange<'_>, error: &Error, answer: &Answer) -> Ne
     // A provider's own 500 stays one; what is ours says 502.
     let status = match (answer.head.status, error.kind) {
         (500, Kind::UpstreamFault) => 500,
-        _ => wire::error::status(format, error.kind),
+        _ => shape::status(format, error.kind),
     };
     let mut body = Vec::with_capacity(512);
-    wire::error::body(format, &mut body, error, x.ticket.request_id());
+    shape::body(format, &mut body, error, x.ticket.request_id());
     let framed = Framed::Length(body.len() as u64);
     let mut out = Vec::with_capacity(1024 + body.len());
     begin(&mut out, x, (status, framed), (&answer.head, &answer.bytes), answer.pooled, None);

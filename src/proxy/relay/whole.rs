@@ -1,25 +1,28 @@
 //! Relays an answer that is not a stream.
 //!
-//! The bytes pass through as they come, so a large answer and a slow client cost one buffer. On the way a scanner over the top level of the
-//! JSON takes note of `usage`, and puts the model's name back where the upstream knows it by another.
+//! The bytes pass through as they come, so a large answer and a slow client cost one buffer. On the
+//! way a scanner over the top level of the JSON takes note of `usage`, and puts the model's name
+//! back where the upstream knows it by another.
 
 use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
 use super::super::conn::Next;
 use super::super::endpoint::Operation;
 use super::super::request::Exchange;
-use super::super::ticket::Ticket;
 use super::{Framed, Plan, begin, end_head, timing, tokens};
-use crate::error::{Error, Kind};
-use crate::json::stream::Document;
-use crate::json::{RawStr, RawValue, scan};
-use crate::net::http::{BodyDecoder, Framing, Step, write};
-use crate::wire::event::Reason;
-use crate::wire::finish;
-use crate::wire::{self, Format};
+use crate::proxy::recorder::Ticket;
+use llm_http::{BodyDecoder, Framing, Step, write};
+use llm_wire::Format;
+use llm_wire::canonical::event::Reason;
+use llm_wire::error::{Error, Kind};
+use llm_wire::json::stream::Document;
+use llm_wire::json::{RawStr, RawValue, scan};
+use llm_wire::passthrough::finish;
+use llm_wire::passthrough::tap;
 
-/// Bytes of each member that is kept to be read, without its long texts: usage, which has a few hundred, and what tells why the answer
-/// ended, which in Chat and Responses stands beside what was said. Of an answer with more than that beside its texts it is not known.
+/// Bytes of each member that is kept to be read, without its long texts: usage, which has a few
+/// hundred, and what tells why the answer ended, which in Chat and Responses stands beside what was
+/// said. Of an answer with more than that beside its texts it is not known.
 const CAPTURED_BYTES: usize = 64 << 10;
 
 /// The body on its way.
@@ -162,7 +165,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, plan: &Plan<'_>, 
     }
 }
 
-/// The answer came together with its head, and goes on as it is: the most common case, and one copy of the bytes.
+/// The answer came together with its head, and goes on as it is: the most common case, and one copy
+/// of the bytes.
 async fn at_once(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>, readable: bool) -> End {
     let Upstream { head, bytes, .. } = &upstream;
     let body = &bytes[head.len..];
@@ -232,7 +236,7 @@ fn members(format: Format, body: &[u8]) -> [(&'static str, Option<RawValue<'_>>)
 /// What an answer tells of itself at its top level.
 fn told<'a>(x: &mut Exchange<'_>, member: impl Fn(&str) -> Option<RawValue<'a>>) {
     if let Some(raw) = member("usage") {
-        x.ticket.edit().tokens = Some(tokens(&wire::tap::usage(x.relay.format, raw)));
+        x.ticket.edit().tokens = Some(tokens(&tap::usage(x.relay.format, raw)));
     }
     if x.relay.operation == Operation::Generate {
         x.ticket.edit().finish = finish::of_answer(x.relay.format, &member).map(Reason::label);
@@ -240,7 +244,8 @@ fn told<'a>(x: &mut Exchange<'_>, member: impl Fn(&str) -> Option<RawValue<'a>>)
     }
 }
 
-/// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than announced, or no last chunk.
+/// The body broke off after its head was sent. The client sees it by the framing: fewer bytes than
+/// announced, or no last chunk.
 fn cut(x: &mut Exchange<'_>, plan: &Plan<'_>, how: &str) -> End {
     tracing::warn!(
         request_id = x.ticket.request_id(),

@@ -1,4 +1,5 @@
-//! Every recorded exchange through the bypass: the request arrives as it was sent, the answer comes back as it was recorded.
+//! Every recorded exchange through the bypass: the request arrives as it was sent, the answer comes
+//! back as it was recorded.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::case::{ASKED, Case, Framing, Naming, PRIVATE};
 use super::dice::Dice;
@@ -152,7 +153,8 @@ impl Stage {
         }
     }
 
-    /// Sends a request in pieces and reads the answer, on the connection of the last one if that is still there.
+    /// Sends a request in pieces and reads the answer, on the connection of the last one if that is
+    /// still there.
     fn exchange(
         &self,
         case: &Case<'_>,

@@ -1,6 +1,7 @@
-//! Where the client's answer rightly differs from the recorded one. Every difference has a rule here, and every rule has rows.
+//! Where the client's answer rightly differs from the recorded one. Every difference has a rule
+//! here, and every rule has rows.
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::case::{Case, Framing, Naming};
 

@@ -1,5 +1,5 @@
-//! The commit barrier: until the first content the client has seen nothing, so a failure may still become another provider's answer or a
-//! true status.
+//! The commit barrier: until the first content the client has seen nothing, so a failure may still
+//! become another provider's answer or a true status.
 
 use super::*;
 

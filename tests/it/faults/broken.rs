@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Seconds that a provider may say nothing: where the test does not wait for them to pass, a slow machine must not either.
+/// Seconds that a provider may say nothing: where the test does not wait for them to pass, a slow
+/// machine must not either.
 fn silence(is_awaited: bool) -> f64 {
     if is_awaited { 1.0 } else { 300.0 }
 }
@@ -12,7 +13,8 @@ fn broken(sample: &Sample, head: &str, fail: impl FnOnce(Conn)) -> (String, End)
     broken_within(silence(false), sample, head, fail)
 }
 
-/// Sends the first events with content, breaks the stream by `fail`, and gives what the client got behind them.
+/// Sends the first events with content, breaks the stream by `fail`, and gives what the client got
+/// behind them.
 fn broken_within(seconds: f64, sample: &Sample, head: &str, fail: impl FnOnce(Conn)) -> (String, End) {
     let (first, second, setup) = pair(sample);
     let gateway = setup.env("REQUEST_TIMEOUT_SECS", seconds).start();

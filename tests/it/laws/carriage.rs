@@ -1,11 +1,12 @@
-//! Reasoning that visits a foreign client comes home as it left: a loop of five turns with a tool in each.
+//! Reasoning that visits a foreign client comes home as it left: a loop of five turns with a tool
+//! in each.
 
-use llm_proxy::json::RawValue;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Plan, Reply, Target, TestStamps};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::translate::{self, Translator};
+use llm_wire::Format;
+use llm_wire::json::RawValue;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Plan, Reply, Target, TestStamps};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::{self, Translator};
 use serde_json::{Value, json};
 
 use crate::fixtures::directions;

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-/// What a hundred small requests may take beside one that never waits for anything. They need a tenth of it; left without a turn, each
-/// of them took as much as half a second.
+/// What a hundred small requests may take beside one that never waits for anything. They need a
+/// tenth of it; left without a turn, each of them took as much as half a second.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[test]

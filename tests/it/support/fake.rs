@@ -1,7 +1,8 @@
 //! A provider that does what the test says, byte for byte.
 //!
-//! [`Fake::start`] leaves every connection to the test: [`Fake::accept`] gives the next one, [`Conn::request`] reads what the gateway sent,
-//! [`Conn::send`] answers with any bytes. [`Fake::answering`] serves by itself and keeps the requests.
+//! [`Fake::start`] leaves every connection to the test: [`Fake::accept`] gives the next one,
+//! [`Conn::request`] reads what the gateway sent, [`Conn::send`] answers with any bytes.
+//! [`Fake::answering`] serves by itself and keeps the requests.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -100,7 +101,8 @@ impl Fake {
         Fake::listen(None, Some(cert.server()))
     }
 
-    /// Answers each request with the bytes that `answer` gives; see [`super::answer`] for the usual ones.
+    /// Answers each request with the bytes that `answer` gives; see [`super::answer`] for the usual
+    /// ones.
     pub fn answering(answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Fake {
         Fake::listen(Some(Arc::new(answer)), None)
     }

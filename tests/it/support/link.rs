@@ -1,4 +1,5 @@
-//! One end of a connection, plain or TLS, with what was read and not used yet. Speaks bytes, heads and bodies of HTTP/1.1.
+//! One end of a connection, plain or TLS, with what was read and not used yet. Speaks bytes, heads
+//! and bodies of HTTP/1.1.
 //!
 //! Written for tests: whatever does not come within [`HANG`], or is not HTTP, panics.
 
