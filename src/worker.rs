@@ -17,10 +17,10 @@ use crate::net::listen;
 use crate::net::pool::Pool;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
-use crate::proxy::client::Door;
+use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::tls;
 
 /// How often a worker looks for the signal to stop.
@@ -32,14 +32,14 @@ const SWEEP: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker is started with.
-pub struct Seat {
+pub struct WorkerConfig {
     pub index: usize,
     /// The core to stay on; `None` leaves that to the kernel.
     pub cpu: Option<usize>,
     pub listener: StdListener,
     /// Of the admin interface; one worker has it.
     pub admin: Option<StdListener>,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<ProcessState>,
     pub upstream_tls: Arc<ClientConfig>,
     pub seed: u64,
 }
@@ -51,7 +51,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Waits for the worker to end, which it does after `Shared::drain`.
+    /// Waits for the worker to end, which it does after `ProcessState::drain`.
     pub fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("gateway: a worker thread ended by a panic");
@@ -60,7 +60,7 @@ impl Handle {
 }
 
 /// Starts a worker. Returns when its runtime was built and it is about to accept.
-pub fn start(seat: Seat) -> io::Result<Handle> {
+pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
     let (ready, built) = crossbeam_channel::bounded(1);
     let name = format!("worker-{}", seat.index);
     let thread = thread::Builder::new().name(name).spawn(move || {
@@ -97,23 +97,23 @@ pub fn start(seat: Seat) -> io::Result<Handle> {
     }
 }
 
-async fn run(seat: Seat) {
+async fn run(seat: WorkerConfig) {
     let timers = Timers::new();
     monoio::spawn(timers.clone().run());
     let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
     if let Some(admin) = seat.admin {
         let core = core.clone();
-        monoio::spawn(async move { accept_until_drained(&core, admin, Door::Admin).await });
+        monoio::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin).await });
     }
     monoio::spawn(sweep(core.clone()));
-    accept_until_drained(&core, seat.listener, Door::Public).await;
+    accept_until_drained(&core, seat.listener, ListenerKind::Public).await;
     drain(&core).await;
 }
 
 /// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what
 /// it took from the kernel would be lost.
-async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: Door) {
+async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: ListenerKind) {
     // A ring's accept on a non-blocking listener would fail where it should wait.
     let listener = listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| listener);
     let listener = match listener.and_then(TcpListener::from_std) {
@@ -190,19 +190,19 @@ async fn drain(core: &Rc<Core>) {
 }
 
 /// All workers of the process.
-pub struct Team {
+pub struct WorkerPool {
     /// Where they listen, with the true port.
     pub addr: SocketAddr,
     /// Where the admin interface listens, if it has a listener of its own.
     pub admin_addr: Option<SocketAddr>,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     handles: Vec<Handle>,
 }
 
-impl Team {
+impl WorkerPool {
     /// Starts as many workers as `shared` has shards, listening on the address of its settings. The
     /// note says what failed.
-    pub fn start(shared: &Arc<Shared>) -> Result<Team, String> {
+    pub fn start(shared: &Arc<ProcessState>) -> Result<WorkerPool, String> {
         let boot = &shared.boot;
         let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         let (upstream_tls, warnings) = tls::client_config(&trust)?;
@@ -221,7 +221,7 @@ impl Team {
         let cpus = available_cpus();
         let mut handles = Vec::with_capacity(count);
         for (index, listener) in listeners.into_iter().enumerate() {
-            let seat = Seat {
+            let seat = WorkerConfig {
                 index,
                 cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
                 listener,
@@ -232,7 +232,7 @@ impl Team {
             };
             handles.push(start(seat).map_err(|error| unstarted(index, boot.driver, &error))?);
         }
-        Ok(Team { addr, admin_addr, shared: shared.clone(), handles })
+        Ok(WorkerPool { addr, admin_addr, shared: shared.clone(), handles })
     }
 
     pub fn driver(&self) -> Driver {

@@ -16,7 +16,7 @@ use tokio::time::{Duration, timeout};
 use crate::config::secret::Secret;
 
 /// From the connect to the last byte.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same for a configuration of perhaps 100,000 rows, each of which is a transaction. As long as
 /// the gateway itself waits.
 const IMPORT: Duration = Duration::from_secs(900);
@@ -100,7 +100,7 @@ impl Remote {
     /// The text of a good answer. `path` is behind `/admin/v1`, `body` is JSON. The error is the
     /// gateway's own, or why there is none.
     pub fn call(&self, method: &str, path: &str, body: Option<String>) -> Result<String, String> {
-        let patience = if path == "/config/import" { IMPORT } else { PATIENCE };
+        let patience = if path == "/config/import" { IMPORT } else { FLUSH_TIMEOUT };
         self.runtime.block_on(async {
             match timeout(patience, self.exchange(method, path, body)).await {
                 Ok(answer) => answer,

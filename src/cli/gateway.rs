@@ -6,16 +6,16 @@ use std::sync::Arc;
 use super::Failure;
 use crate::config::boot::{Boot, Environment};
 use crate::control_plane;
-use crate::control_plane::Background;
+use crate::control_plane::ControlPlane;
 use crate::control_plane::store::Store;
 use crate::net::runtime::Driver;
-use crate::shared::{Hints, Shared};
-use crate::worker::{self, Team};
+use crate::shared::{Hints, ProcessState};
+use crate::worker::{self, WorkerPool};
 
 pub struct Gateway {
-    shared: Arc<Shared>,
-    team: Team,
-    background: Background,
+    shared: Arc<ProcessState>,
+    team: WorkerPool,
+    background: ControlPlane,
 }
 
 impl Gateway {
@@ -27,9 +27,9 @@ impl Gateway {
             tracing::warn!("the limit of open files can't be raised: {error}");
         }
         let workers = worker::count(boot.workers);
-        let shared = Arc::new(Shared::new(boot, workers, hints()));
+        let shared = Arc::new(ProcessState::new(boot, workers, hints()));
         let background = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
-        let team = match Team::start(&shared) {
+        let team = match WorkerPool::start(&shared) {
             Ok(team) => team,
             Err(why) => {
                 background.stop();

@@ -57,16 +57,16 @@ impl Price {
 
 /// Prices by names and patterns.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct SeriesIndex {
     exact: HashMap<String, Price>,
     /// In the order given.
     patterns: Vec<(Pattern, Price)>,
 }
 
-impl Book {
+impl SeriesIndex {
     /// What can't be read as a pattern is a name.
-    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> Book {
-        let mut book = Book::default();
+    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> SeriesIndex {
+        let mut book = SeriesIndex::default();
         for (model, price) in rows {
             if let Ok(Some(pattern)) = Pattern::parse(&model) {
                 book.patterns.push((pattern, price));
@@ -155,7 +155,7 @@ mod tests {
     fn names_go_before_patterns() {
         let price = |dollars| Price { input: Some(dollars), ..Price::default() };
         let rows = [("gpt-*", 1.0), ("gpt-4", 2.0), ("azure/gpt-4", 3.0), ("re:(", 4.0)];
-        let book = Book::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
+        let book = SeriesIndex::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
         let find = |names: &[&str]| book.find(names).and_then(|price| price.input);
         assert_eq!(find(&["openai/gpt-4", "gpt-4"]), Some(2.0));
         assert_eq!(find(&["azure/gpt-4", "gpt-4"]), Some(3.0));

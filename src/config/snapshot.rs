@@ -129,7 +129,7 @@ pub struct Credential {
     pub hash: KeyHash,
     /// What it may ask for.
     pub allowed: super::models::Allowed,
-    /// Shared by all cores, and kept over reloads that do not change them.
+    /// ProcessState by all cores, and kept over reloads that do not change them.
     pub limits: Limits,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,

@@ -36,12 +36,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 use crate::config::boot::Environment;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use config::sync;
 use discovery::{certificates, dns, model_lists};
 use http::client;
 use limits::Leases;
-use metrics::meter::Meter;
+use metrics::meter::ControlPlaneMetrics;
 use records::drain::{self, Sink};
 use records::{cost, exact_tokens};
 use sinks::{access_log, jsonl, langfuse, otlp, request_log};
@@ -56,12 +56,12 @@ const WAITING_CALLS: usize = 16;
 
 /// The running thread. Dropped, it ends the thread without waiting for it.
 #[derive(Debug)]
-pub struct Background {
+pub struct ControlPlane {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Background {
+impl ControlPlane {
     /// Ends the thread when it has passed on what the workers, which must have ended, have left in
     /// their rings.
     pub fn stop(self) {
@@ -82,7 +82,11 @@ impl Background {
 ///
 /// `environment` is where `env:NAME` keys are taken from. An error says what is wrong and what to
 /// do: the store can't be read, or the listener's certificate can't be used.
-pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment) -> Result<Background, String> {
+pub fn start(
+    shared: Arc<ProcessState>,
+    store: Arc<dyn Store>,
+    environment: Environment,
+) -> Result<ControlPlane, String> {
     let (stop, stopped) = oneshot::channel();
     let (ready, started) = crossbeam_channel::bounded(1);
     let spawned = thread::Builder::new().name("background".to_owned()).spawn(move || {
@@ -99,14 +103,14 @@ pub fn start(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environmen
     });
     let thread = spawned.map_err(|error| format!("the background thread can't be started: {error}"))?;
     match started.recv() {
-        Ok(Ok(())) => Ok(Background { stop, thread }),
+        Ok(Ok(())) => Ok(ControlPlane { stop, thread }),
         Ok(Err(why)) => Err(why),
         Err(_) => Err("the background thread ended while it was starting".to_owned()),
     }
 }
 
 fn run(
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
     environment: Environment,
     stopped: oneshot::Receiver<()>,
@@ -164,7 +168,7 @@ enum Event {
 
 impl Parts {
     fn new(
-        shared: Arc<Shared>,
+        shared: Arc<ProcessState>,
         store: Arc<dyn Store>,
         environment: Environment,
         stopped: oneshot::Receiver<()>,
@@ -173,7 +177,7 @@ impl Parts {
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         // The workers' own configuration has the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
-        let meter = Meter::new(&shared);
+        let meter = ControlPlaneMetrics::new(&shared);
         let client = client::Client::new(shared.clone(), &upstream_tls);
         let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(access_log::Access)];
         sinks.extend(jsonl::start(boot, &meter)?);

@@ -19,17 +19,17 @@ type Known = HashMap<Box<[Box<str>]>, Arc<Series>, ahash::RandomState>;
 
 /// See the module. One for each shard, and the only writer of its series.
 #[derive(Debug)]
-pub struct Book {
+pub struct SeriesIndex {
     shard: Arc<Shard>,
     known: Vec<Known>,
     /// Of each family, once it is full.
     overflow: Vec<Option<Arc<Series>>>,
 }
 
-impl Book {
-    pub fn new(shard: Arc<Shard>) -> Book {
+impl SeriesIndex {
+    pub fn new(shard: Arc<Shard>) -> SeriesIndex {
         let known = Family::ALL.iter().map(|_| Known::default()).collect();
-        Book { shard, known, overflow: vec![None; Family::ALL.len()] }
+        SeriesIndex { shard, known, overflow: vec![None; Family::ALL.len()] }
     }
 
     /// The series of these labels, in the order of the family's row.
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn labels_lead_to_one_series_and_too_many_to_another() {
         let shard = Shard::new();
-        let mut book = Book::new(shard.clone());
+        let mut book = SeriesIndex::new(shard.clone());
         let first = book.series(Family::Active, &["a"]);
         assert!(Arc::ptr_eq(&first, &book.series(Family::Active, &["a"])));
         for n in 0..MAX_SERIES + 100 {

@@ -85,18 +85,18 @@ type Chunk = Box<[OnceLock<Arc<Series>>]>;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct SeriesList {
     chunks: Box<[OnceLock<Chunk>]>,
     len: AtomicUsize,
 }
 
-impl Default for Shelf {
-    fn default() -> Shelf {
-        Shelf { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), len: AtomicUsize::new(0) }
+impl Default for SeriesList {
+    fn default() -> SeriesList {
+        SeriesList { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), len: AtomicUsize::new(0) }
     }
 }
 
-impl Shelf {
+impl SeriesList {
     /// For the one writer. The last place is for the series that takes what has no room.
     pub fn push(&self, family: Family, labels: &[&str]) -> Option<Arc<Series>> {
         let at = self.len.load(Ordering::Relaxed);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_shelf_is_read_while_it_is_written_and_has_an_end() {
-        let shelf = Shelf::default();
+        let shelf = SeriesList::default();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0.. {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn values_fall_into_their_buckets() {
-        let shelf = Shelf::default();
+        let shelf = SeriesList::default();
         let series = shelf.push(Family::Ttft, &["provider", "m", "p"]).unwrap();
         for us in [1, 50_000, 50_001, 10_000_000, 10_000_001] {
             series.observe(us);
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_gauge_goes_up_and_down_over_threads() {
-        let (up, down) = (Shelf::default(), Shelf::default());
+        let (up, down) = (SeriesList::default(), SeriesList::default());
         let (a, b) = (up.push(Family::Active, &["x"]).unwrap(), down.push(Family::Active, &["x"]).unwrap());
         a.inc();
         a.inc();

@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 use super::resolve;
 use super::stream::{self, LARGE_READ, Reader, Writer};
 use super::timer::Timers;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 
 /// Idle connections kept per origin on one core. More are closed.
 const MAX_IDLE: usize = 512;
@@ -60,13 +60,18 @@ struct Idle {
 pub struct Pool {
     idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
     tls: Arc<ClientConfig>,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     timers: Rc<Timers>,
     connect_timeout: Duration,
 }
 
 impl Pool {
-    pub fn new(tls: Arc<ClientConfig>, shared: Arc<Shared>, timers: Rc<Timers>, connect_timeout: Duration) -> Pool {
+    pub fn new(
+        tls: Arc<ClientConfig>,
+        shared: Arc<ProcessState>,
+        timers: Rc<Timers>,
+        connect_timeout: Duration,
+    ) -> Pool {
         Pool { idle: RefCell::default(), tls, shared, timers, connect_timeout }
     }
 

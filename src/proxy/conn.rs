@@ -12,10 +12,10 @@ use std::time::Instant;
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
 
-use super::client::{Client, Door, Waited};
+use super::client::{Client, ListenerKind, Waited};
 use super::core::Core;
 use super::endpoint;
-use super::reply::{self, Terms};
+use super::reply::{self, ResponseMeta};
 use super::request;
 use crate::metrics::names::Counter;
 use crate::net::stream::{self, SMALL_READ};
@@ -42,7 +42,7 @@ pub fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
-    door: Door,
+    door: ListenerKind,
 ) -> impl Future<Output = ()> {
     let open = Open::count(&core);
     let _ = stream.set_nodelay(true);
@@ -95,7 +95,12 @@ impl Future for Guarded {
 }
 
 /// The handshake, and then the same as without.
-async fn secure(core: Rc<Core>, stream: TcpStream, (peer, door): (SocketAddr, Door), config: Arc<ServerConfig>) {
+async fn secure(
+    core: Rc<Core>,
+    stream: TcpStream,
+    (peer, door): (SocketAddr, ListenerKind),
+    config: Arc<ServerConfig>,
+) {
     let Ok(session) = rustls::ServerConnection::new(config) else { return };
     let deadline = core.timers.deadline();
     deadline.set(core.boot().header_read_timeout);
@@ -187,7 +192,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         505 => Kind::HttpVersion,
         _ => Kind::InvalidRequest,
     };
-    let terms = Terms {
+    let terms = ResponseMeta {
         format: endpoint::error_format(stated_path(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,

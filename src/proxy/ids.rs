@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use crate::proxy::core::{Core, unix_us};
-use llm_wire::target::plan::Stamps;
+use llm_wire::target::plan::IdSource;
 
 /// A core's own. Ids are ULIDs: 48 bits of time and 80 random ones in 26 characters, so those of
 /// one conversation sort by age.
 pub struct CoreStamps(pub Rc<Core>);
 
-impl Stamps for CoreStamps {
+impl IdSource for CoreStamps {
     fn id(&mut self) -> [u8; 26] {
         let random = u128::from(self.0.random()) << 64 | u128::from(self.0.random());
         ulid(unix_us() / 1000, random)

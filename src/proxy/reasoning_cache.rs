@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
-use crate::shared::reasoning_cache::Letter;
+use crate::shared::reasoning_cache::SealedReasoning;
 use llm_wire::reasoning::cache::{Captured, Envelopes, Memory};
 
 /// Seconds after which a turn is forgotten: a tool loop that pauses for longer is no loop.
@@ -28,14 +28,14 @@ pub struct Replay {
 
 #[derive(Debug, Default)]
 struct Inner {
-    by_key: HashMap<u64, Arc<Letter>, ahash::RandomState>,
+    by_key: HashMap<u64, Arc<SealedReasoning>, ahash::RandomState>,
     /// In order of arrival. A key that was written again stands twice; the older place is skipped.
-    order: VecDeque<Arc<Letter>>,
+    order: VecDeque<Arc<SealedReasoning>>,
     bytes: usize,
 }
 
 impl Inner {
-    fn put(&mut self, letter: Arc<Letter>, most: usize) {
+    fn put(&mut self, letter: Arc<SealedReasoning>, most: usize) {
         self.bytes += size(&letter);
         self.by_key.insert(letter.key, letter.clone());
         self.order.push_back(letter);
@@ -59,7 +59,7 @@ impl Inner {
     }
 }
 
-fn size(letter: &Letter) -> usize {
+fn size(letter: &SealedReasoning) -> usize {
     OVERHEAD + letter.envelopes.iter().map(|envelope| envelope.len()).sum::<usize>()
 }
 
@@ -80,7 +80,7 @@ impl Replay {
         // A turn is looked for by its first call.
         let Some(call) = captured.calls.first() else { return };
         let (key, at) = (key(credential, call), seconds(core));
-        let letter = Arc::new(Letter { key, envelopes: captured.envelopes.into(), at });
+        let letter = Arc::new(SealedReasoning { key, envelopes: captured.envelopes.into(), at });
         let lost = core.shared.replay.send(core.index, &letter);
         core.metrics.add(Counter::ReplayDropped, lost as u64);
         self.inner.borrow_mut().put(letter, most);
@@ -117,8 +117,8 @@ impl Memory for Remembered<'_> {
 mod tests {
     use super::*;
 
-    fn letter(key: u64, bytes: usize, at: u64) -> Arc<Letter> {
-        Arc::new(Letter { key, envelopes: Arc::from([vec![0; bytes].into_boxed_slice()]), at })
+    fn letter(key: u64, bytes: usize, at: u64) -> Arc<SealedReasoning> {
+        Arc::new(SealedReasoning { key, envelopes: Arc::from([vec![0; bytes].into_boxed_slice()]), at })
     }
 
     #[test]

@@ -13,12 +13,12 @@ use crate::telemetry::capture::{Attempt, Detail};
 use crate::telemetry::record::{Outcome, Record, Short, Source, Tokens};
 use crate::telemetry::stages::{Stage, Stages};
 use crate::telemetry::trace::{Context, Parent};
-use crate::telemetry::user_agent::Program;
+use crate::telemetry::user_agent::UserAgent;
 use crate::tokens;
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind};
 
-pub struct Ticket {
+pub struct RequestRecorder {
     core: Rc<Core>,
     started: Instant,
     record: Record,
@@ -28,7 +28,7 @@ pub struct Ticket {
     generates: bool,
     attempt: Running,
     /// `None` with STAGE_CLOCK off.
-    laps: Option<Laps>,
+    clock: Option<StageClock>,
 }
 
 /// The attempt that runs, or ran last. Times are microseconds since the start.
@@ -44,7 +44,7 @@ struct Running {
 }
 
 /// The stage clock of one request.
-struct Laps {
+struct StageClock {
     /// The end of the last stage.
     last: Instant,
     /// When bytes of the upstream came last.
@@ -54,51 +54,52 @@ struct Laps {
     measured: Measured,
 }
 
-impl Ticket {
+impl RequestRecorder {
     /// Starts the clock: the head of a request has arrived, whose first bytes came at `head_began`.
-    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<Instant>) -> Ticket {
+    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<Instant>) -> RequestRecorder {
         core.metrics.inc(Counter::Requests);
         let mut record = Record::new(request_id, unix_us());
         let wants = core.shared.wants;
-        record.left_out = wants.per_second.is_some_and(|most| !core.sample.takes(record.started_us / 1_000_000, most));
-        if !record.left_out {
+        record.sampled_out =
+            wants.per_second.is_some_and(|most| !core.sample.takes(record.started_us / 1_000_000, most));
+        if !record.sampled_out {
             record.detail = Detail::new(wants, head);
         }
         let started = Instant::now();
         record.stages.add(Stage::HeadRead, head_began.map_or(0, |began| nanoseconds(began, started)));
-        let laps = Laps { last: started, read: None, handed: false, measured: Measured::default() };
-        Ticket {
+        let clock = StageClock { last: started, read: None, handed: false, measured: Measured::default() };
+        RequestRecorder {
             core: core.clone(),
             started,
             record,
             hold: None,
             generates: false,
             attempt: Running::default(),
-            laps: core.boot().observe.stage_clock.then_some(laps),
+            clock: core.boot().observe.stage_clock.then_some(clock),
         }
     }
 
     /// The request is for this endpoint, a route template.
-    pub fn enters(&mut self, endpoint: &'static str) {
+    pub fn set_route(&mut self, endpoint: &'static str) {
         self.record.endpoint = endpoint;
         self.core.tally.borrow_mut().begun(endpoint);
     }
 
     /// Tokens will be spent.
-    pub fn generates(&mut self) {
+    pub fn mark_generation(&mut self) {
         self.generates = true;
     }
 
-    pub fn program(&mut self, program: Program) {
+    pub fn set_user_agent(&mut self, program: UserAgent) {
         self.record.program = program;
     }
 
     /// Keeps what the request was given of its credential's limits, until it ends.
-    pub fn hold(&mut self, hold: Hold) {
+    pub fn set_limit_hold(&mut self, hold: Hold) {
         self.hold = Some(hold);
     }
 
-    pub fn edit(&mut self) -> &mut Record {
+    pub fn record_mut(&mut self) -> &mut Record {
         &mut self.record
     }
 
@@ -126,8 +127,8 @@ impl Ticket {
 
     /// Something goes wrong: the request is told in detail although it was left out. `head` is its
     /// head.
-    pub fn recall(&mut self, head: &[u8]) {
-        if !std::mem::take(&mut self.record.left_out) {
+    pub fn capture_after_all(&mut self, head: &[u8]) {
+        if !std::mem::take(&mut self.record.sampled_out) {
             return;
         }
         self.record.detail = Detail::new(self.core.shared.wants, head);
@@ -142,12 +143,12 @@ impl Ticket {
     }
 
     /// Whether it has ended otherwise than well.
-    pub fn went_wrong(&self) -> bool {
+    pub fn has_failed(&self) -> bool {
         self.record.outcome != Outcome::Complete || self.record.status >= 400
     }
 
     /// The request has its place in a trace. `parent` is what the client says of its own span.
-    pub fn traces(&mut self, parent: Option<Parent>) {
+    pub fn start_trace(&mut self, parent: Option<Parent>) {
         let otlp = &self.core.boot().observe.otlp;
         let record = &mut self.record;
         if let Some(detail) = record.detail.as_deref_mut().filter(|_| otlp.is_on()) {
@@ -165,73 +166,73 @@ impl Ticket {
     // --- the clock
 
     /// A stage is over: the time since the last one ended was its.
-    pub fn lap(&mut self, stage: Stage) {
-        if self.laps.is_some() {
-            self.lap_at(stage, Instant::now());
+    pub fn end_stage(&mut self, stage: Stage) {
+        if self.clock.is_some() {
+            self.end_stage_at(stage, Instant::now());
         }
     }
 
-    fn lap_at(&mut self, stage: Stage, now: Instant) {
-        if let Some(laps) = &mut self.laps {
-            self.record.stages.add(stage, nanoseconds(laps.last, now));
-            laps.last = now;
+    fn end_stage_at(&mut self, stage: Stage, now: Instant) {
+        if let Some(clock) = &mut self.clock {
+            self.record.stages.add(stage, nanoseconds(clock.last, now));
+            clock.last = now;
         }
     }
 
     /// Bytes of an answer have come.
-    pub fn reads(&mut self) {
+    pub fn on_upstream_bytes(&mut self) {
         let streams = self.record.first_content_us > 0;
-        if let Some(laps) = &mut self.laps
-            && (streams || !laps.handed)
+        if let Some(clock) = &mut self.clock
+            && (streams || !clock.handed)
         {
             let now = Instant::now();
-            if let Some(before) = laps.read.filter(|_| streams) {
-                laps.measured.gap_ns = laps.measured.gap_ns.max(nanoseconds(before, now));
+            if let Some(before) = clock.read.filter(|_| streams) {
+                clock.measured.gap_ns = clock.measured.gap_ns.max(nanoseconds(before, now));
             }
-            laps.read = Some(now);
+            clock.read = Some(now);
         }
     }
 
-    /// Bytes of the answer go to the client: now, for [`Ticket::taken`].
-    pub fn hands_over(&mut self) -> Option<Instant> {
-        let laps = self.laps.as_mut()?;
+    /// Bytes of the answer go to the client: now, for [`RequestRecorder::write_finished`].
+    pub fn write_started(&mut self) -> Option<Instant> {
+        let clock = self.clock.as_mut()?;
         let now = Instant::now();
-        if !std::mem::replace(&mut laps.handed, true)
-            && let Some(read) = laps.read
+        if !std::mem::replace(&mut clock.handed, true)
+            && let Some(read) = clock.read
         {
-            laps.measured.after_ns = nanoseconds(read, now);
+            clock.measured.after_ns = nanoseconds(read, now);
         }
         Some(now)
     }
 
     /// The client has taken what was handed over, or has gone.
-    pub fn taken(&mut self, handed_over: Option<Instant>) {
-        if let (Some(laps), Some(began)) = (&mut self.laps, handed_over) {
+    pub fn write_finished(&mut self, handed_over: Option<Instant>) {
+        if let (Some(clock), Some(began)) = (&mut self.clock, handed_over) {
             let now = Instant::now();
             self.record.stages.add(Stage::WriteStall, nanoseconds(began, now));
             // Not of the stage that runs.
-            laps.last += now.saturating_duration_since(began);
+            clock.last += now.saturating_duration_since(began);
         }
     }
 
     pub fn stages(&self) -> Option<&Stages> {
-        self.laps.as_ref().map(|_| &self.record.stages)
+        self.clock.as_ref().map(|_| &self.record.stages)
     }
 
     // --- attempts
 
     /// A provider is tried.
-    pub fn attempts(&mut self, provider: i64) {
+    pub fn begin_attempt(&mut self, provider: i64) {
         self.record.attempts = self.record.attempts.saturating_add(1);
         self.record.provider = provider;
         // The first one begins where the last stage has just ended.
-        let began = self.laps.as_ref().filter(|_| self.record.attempts == 1).map(|laps| laps.last);
+        let began = self.clock.as_ref().filter(|_| self.record.attempts == 1).map(|clock| clock.last);
         let began_us = began.map_or_else(|| self.elapsed_us(), |began| microseconds(self.started, began));
         self.attempt = Running { began_us, ..Running::default() };
     }
 
     /// What it is asked for. `body` is `None` where the client's goes as it came.
-    pub fn asks(&mut self, format: Format, model: &str, path: &'static str, body: Option<&[u8]>) {
+    pub fn set_upstream_request(&mut self, format: Format, model: &str, path: &'static str, body: Option<&[u8]>) {
         let model = Short::new(model);
         self.record.provider_format = Some(format);
         self.record.sent_model = model;
@@ -256,9 +257,9 @@ impl Ticket {
             attempt.first_byte_us = us;
             attempt.status = status;
         }
-        self.lap_at(Stage::FirstByte, now);
-        if let Some(laps) = &mut self.laps {
-            laps.read = Some(now);
+        self.end_stage_at(Stage::FirstByte, now);
+        if let Some(clock) = &mut self.clock {
+            clock.read = Some(now);
         }
     }
 
@@ -266,13 +267,13 @@ impl Ticket {
     pub fn first_content(&mut self) {
         if self.record.first_content_us == 0 {
             self.record.first_content_us = self.elapsed_us().max(1);
-            self.lap(Stage::FirstContent);
+            self.end_stage(Stage::FirstContent);
         }
     }
 
     /// The provider tells which model answers, as `name` finds out if somebody wants to know. The
     /// first time counts.
-    pub fn answered_by<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
+    pub fn set_answering_model<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
         if let Some(attempt) =
             self.detail().and_then(Detail::last).filter(|attempt| attempt.answered_by == Short::EMPTY)
         {
@@ -281,7 +282,7 @@ impl Ticket {
     }
 
     /// The attempt has ended.
-    pub fn attempted(&mut self, provider: &str, failure: Option<&Error>) {
+    pub fn end_attempt(&mut self, provider: &str, failure: Option<&Error>) {
         let (id, began_us) = (self.record.provider, self.attempt.began_us);
         let format = self.record.provider_format;
         let started = self.started;
@@ -309,33 +310,33 @@ impl Ticket {
     // --- the end
 
     /// Bytes that went to the client.
-    pub fn sent(&mut self, bytes: usize) {
+    pub fn add_response_bytes(&mut self, bytes: usize) {
         self.record.response_bytes += bytes as u64;
     }
 
-    pub fn complete(&mut self, status: u16) {
+    pub fn set_complete(&mut self, status: u16) {
         self.record.status = status;
         self.record.outcome = Outcome::Complete;
     }
 
-    pub fn failed(&mut self, status: u16, error: &Error) {
+    pub fn set_failed(&mut self, status: u16, error: &Error) {
         self.record.status = status;
         self.record.outcome = Outcome::Failed(error.kind);
-        self.says(error);
+        self.record_error(error);
     }
 
-    pub fn truncated(&mut self, error: &Error) {
+    pub fn set_truncated(&mut self, error: &Error) {
         self.record.outcome = Outcome::Truncated(error.kind);
-        self.says(error);
+        self.record_error(error);
     }
 
-    /// As [`Ticket::truncated`], where the provider itself said no more.
-    pub fn cut(&mut self, kind: Kind) {
+    /// As [`RequestRecorder::set_truncated`], where the provider itself said no more.
+    pub fn set_cut(&mut self, kind: Kind) {
         self.record.outcome = Outcome::Truncated(kind);
     }
 
     /// An answer of the gateway's own, head and all, is what the client gets.
-    pub fn replies(&mut self, answer: &[u8]) {
+    pub fn capture_reply(&mut self, answer: &[u8]) {
         if let Some(detail) = self.detail()
             && let Some(end) = memchr::memmem::find(answer, b"\r\n\r\n")
         {
@@ -343,13 +344,13 @@ impl Ticket {
         }
     }
 
-    fn says(&mut self, error: &Error) {
+    fn record_error(&mut self, error: &Error) {
         if let Some(detail) = self.detail() {
             detail.error = Some(error.to_string().into());
         }
     }
 
-    pub fn client_gone(&mut self) {
+    pub fn set_client_disconnected(&mut self) {
         self.record.outcome = Outcome::ClientGone;
     }
 
@@ -390,11 +391,11 @@ fn microseconds(from: Instant, to: Instant) -> u64 {
     to.saturating_duration_since(from).as_micros() as u64
 }
 
-impl Drop for Ticket {
+impl Drop for RequestRecorder {
     fn drop(&mut self) {
         let now = Instant::now();
         self.record.total_us = microseconds(self.started, now);
-        self.lap_at(Stage::LastByte, now);
+        self.end_stage_at(Stage::LastByte, now);
         let metrics = &self.core.metrics;
         metrics.add(Counter::BytesOut, self.record.response_bytes);
         metrics.add(Counter::BytesIn, self.record.request_bytes);
@@ -417,7 +418,7 @@ impl Drop for Ticket {
             self.record.tokens = estimate.or(self.record.tokens);
         }
         self.complete_count();
-        let measured = self.laps.as_ref().map_or_else(Measured::default, |laps| laps.measured);
+        let measured = self.clock.as_ref().map_or_else(Measured::default, |clock| clock.measured);
         // It is borrowed if this is the unwinding of a panic in it.
         if let Ok(mut tally) = self.core.tally.try_borrow_mut() {
             tally.count(&self.record, &measured, &self.core.view().snapshot, &self.core.shared);

@@ -12,7 +12,7 @@ use llm_wire::error::{Error, Kind};
 
 /// What every answer to a request must agree on, whoever made the answer.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct ResponseMeta {
     /// The format that errors are written in.
     pub format: Format,
     pub version: Version,
@@ -27,7 +27,7 @@ pub struct Terms {
 
 /// Opens a head: status line and the fields that every answer carries. The caller adds its own and
 /// `write::end_head`.
-pub fn begin(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str) {
+pub fn begin(out: &mut Vec<u8>, status: u16, terms: &ResponseMeta, request_id: &str) {
     write::status_line(out, status);
     date(out);
     // An id was checked when it was taken from the client.
@@ -92,18 +92,25 @@ fn date(out: &mut Vec<u8>) {
 }
 
 /// A whole answer with a JSON body.
-pub fn json(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str, body: &[u8]) {
+pub fn json(out: &mut Vec<u8>, status: u16, terms: &ResponseMeta, request_id: &str, body: &[u8]) {
     typed(out, status, terms, request_id, "application/json", body);
 }
 
 /// A whole answer of any type.
-pub fn typed(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str, content_type: &'static str, body: &[u8]) {
+pub fn typed(
+    out: &mut Vec<u8>,
+    status: u16,
+    terms: &ResponseMeta,
+    request_id: &str,
+    content_type: &'static str,
+    body: &[u8],
+) {
     begin(out, status, terms, request_id);
     write::static_header(out, "content-type", content_type);
     finish(out, terms, body);
 }
 
-fn finish(out: &mut Vec<u8>, terms: &Terms, body: &[u8]) {
+fn finish(out: &mut Vec<u8>, terms: &ResponseMeta, body: &[u8]) {
     write::content_length(out, body.len() as u64);
     write::end_head(out);
     if !terms.head_only {
@@ -112,7 +119,7 @@ fn finish(out: &mut Vec<u8>, terms: &Terms, body: &[u8]) {
 }
 
 /// A whole error answer in the client's format. Returns its status.
-pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) -> u16 {
+pub fn error(out: &mut Vec<u8>, terms: &ResponseMeta, request_id: &str, error: &Error) -> u16 {
     let status = shape::status(terms.format, error.kind);
     let mut body = Vec::with_capacity(256);
     shape::body(terms.format, &mut body, error, request_id);

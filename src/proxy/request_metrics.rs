@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::metrics::names::Family;
-use crate::metrics::series_index::Book;
+use crate::metrics::series_index::SeriesIndex;
 use crate::metrics::series_list::Series;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::catalog::Lists;
 use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Outcome, Record, Short, Source, Tokens};
 use crate::telemetry::stages::Stage;
-use crate::telemetry::user_agent::Program;
+use crate::telemetry::user_agent::UserAgent;
 
 /// Kinds of requests that a core keeps series at hand for. A client may ask for any number of
 /// models; then the hand is emptied.
@@ -32,7 +32,7 @@ struct Key {
     model: Short<96>,
     provider: i64,
     credential: i64,
-    program: Program,
+    program: UserAgent,
 }
 
 /// Their series, each made when it is first needed.
@@ -80,8 +80,8 @@ pub struct Measured {
     pub gap_ns: u64,
 }
 
-pub struct Tally {
-    book: Book,
+pub struct RequestMetrics {
+    book: SeriesIndex,
     active: Vec<(&'static str, Arc<Series>)>,
     stages: Vec<Arc<Series>>,
     /// By way (bypass, translated) and phase (before, after).
@@ -94,14 +94,14 @@ pub struct Tally {
     lists: Arc<Lists>,
 }
 
-impl Tally {
-    pub fn new(shared: &Shared, core: usize) -> Tally {
-        let mut book = Book::new(shared.shards[core].clone());
+impl RequestMetrics {
+    pub fn new(shared: &ProcessState, core: usize) -> RequestMetrics {
+        let mut book = SeriesIndex::new(shared.shards[core].clone());
         let stages = Stage::ALL.iter().map(|stage| book.series(Family::StageTime, &[stage.label()])).collect();
         let overhead = ["bypass", "translated"]
             .map(|way| ["before", "after"].map(|phase| book.series(Family::Overhead, &[way, phase])));
         let idle = book.series(Family::Pool, &["idle"]);
-        Tally {
+        RequestMetrics {
             active: Vec::new(),
             stages,
             overhead,
@@ -135,7 +135,7 @@ impl Tally {
     /// A provider was tried. `outcome` is `ok`, or the label of a failure; `first_byte_us` is 0
     /// where no answer came.
     pub fn attempt(&mut self, (id, name): (i64, &str), outcome: &'static str, first_byte_us: u64) {
-        let Tally { book, providers, .. } = self;
+        let RequestMetrics { book, providers, .. } = self;
         let provider = provider(providers, book, id, name);
         if first_byte_us > 0 {
             provider.latency.observe(first_byte_us);
@@ -149,7 +149,7 @@ impl Tally {
 
     /// A connection was opened, in so many microseconds.
     pub fn connected(&mut self, (id, name): (i64, &str), us: u64) {
-        let Tally { book, providers, .. } = self;
+        let RequestMetrics { book, providers, .. } = self;
         provider(providers, book, id, name).connect.observe(us);
     }
 
@@ -160,7 +160,7 @@ impl Tally {
     }
 
     /// A request has ended.
-    pub fn count(&mut self, record: &Record, measured: &Measured, snapshot: &Snapshot, shared: &Shared) {
+    pub fn count(&mut self, record: &Record, measured: &Measured, snapshot: &Snapshot, shared: &ProcessState) {
         if !record.endpoint.is_empty() {
             self.active(record.endpoint).dec();
         }
@@ -170,7 +170,7 @@ impl Tally {
         }
         self.renew(snapshot, shared);
         self.times(record, measured);
-        let Tally { book, routes, providers, lists, .. } = self;
+        let RequestMetrics { book, routes, providers, lists, .. } = self;
         let most = shared.boot.observe.metrics_max_credentials;
         let route = route(routes, book, record, || labels::of(record, snapshot, lists, most));
         route.duration.observe(record.total_us);
@@ -207,7 +207,7 @@ impl Tally {
 
     /// Forgets what may have other names by now. The series stay, and are found again by their
     /// labels.
-    fn renew(&mut self, snapshot: &Snapshot, shared: &Shared) {
+    fn renew(&mut self, snapshot: &Snapshot, shared: &ProcessState) {
         let lists = shared.catalog.load();
         let is_new = self.generation != snapshot.generation || !Arc::ptr_eq(&self.lists, &lists);
         if is_new || self.routes.len() >= AT_HAND {
@@ -220,7 +220,7 @@ impl Tally {
 }
 
 impl Route {
-    fn ended(&mut self, record: &Record, book: &mut Book) {
+    fn ended(&mut self, record: &Record, book: &mut SeriesIndex) {
         let names = &self.names;
         let at = self.by_status.iter().position(|(status, _)| *status == record.status).unwrap_or_else(|| {
             let status = itoa::Buffer::new().format(record.status).to_owned();
@@ -232,7 +232,7 @@ impl Route {
         self.by_status[at].1.inc();
     }
 
-    fn spent(&mut self, record: &Record, tokens: &Tokens, book: &mut Book) {
+    fn spent(&mut self, record: &Record, tokens: &Tokens, book: &mut SeriesIndex) {
         let Names { model, provider, credential } = &self.names;
         let series = self.tokens.get_or_insert_with(|| {
             ["prompt", "completion", "total"]
@@ -254,7 +254,7 @@ impl Route {
         source.get_or_insert_with(|| book.series(Family::TokenSources, &[provider, tokens.source.label()])).inc();
     }
 
-    fn streamed(&mut self, record: &Record, measured: &Measured, book: &mut Book) {
+    fn streamed(&mut self, record: &Record, measured: &Measured, book: &mut SeriesIndex) {
         let Names { model, provider, .. } = &self.names;
         let streams = self.streams.get_or_insert_with(|| Streams {
             ttft: book.series(Family::Ttft, &["provider", model, provider]),
@@ -280,7 +280,7 @@ impl Route {
 
 impl Provider {
     /// An answer of it, or what became of the wish for one.
-    fn relayed(&mut self, record: &Record, names: &Names, book: &mut Book) {
+    fn relayed(&mut self, record: &Record, names: &Names, book: &mut SeriesIndex) {
         if record.outcome == Outcome::ClientGone {
             book.series(Family::Disconnects, &[&names.model, &names.provider]).inc();
         }
@@ -295,7 +295,7 @@ impl Provider {
     }
 }
 
-fn provider<'t>(providers: &'t mut Providers, book: &mut Book, id: i64, name: &str) -> &'t mut Provider {
+fn provider<'t>(providers: &'t mut Providers, book: &mut SeriesIndex, id: i64, name: &str) -> &'t mut Provider {
     providers.entry(id).or_insert_with(|| Provider {
         latency: book.series(Family::Latency, &[name]),
         connect: book.series(Family::ConnectTime, &[name]),
@@ -305,7 +305,12 @@ fn provider<'t>(providers: &'t mut Providers, book: &mut Book, id: i64, name: &s
     })
 }
 
-fn route<'t>(routes: &'t mut Routes, book: &mut Book, record: &Record, names: impl FnOnce() -> Names) -> &'t mut Route {
+fn route<'t>(
+    routes: &'t mut Routes,
+    book: &mut SeriesIndex,
+    record: &Record,
+    names: impl FnOnce() -> Names,
+) -> &'t mut Route {
     let key = Key {
         endpoint: record.endpoint.as_ptr(),
         method: record.method.as_ptr(),

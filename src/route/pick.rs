@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::config::snapshot::Snapshot;
-use crate::route::target_format::{Reach, reach};
+use crate::route::target_format::{TargetFormat, reach};
 use llm_wire::Format;
 
 /// Model names that a core remembers per format. A client may invent any number of names; beyond
@@ -27,7 +27,7 @@ pub struct Candidate {
     pub provider: usize,
     /// `None` when the upstream's name is the name asked for.
     pub upstream_model: Option<Rc<str>>,
-    pub reach: Reach,
+    pub reach: TargetFormat,
 }
 
 /// All providers of one model for clients of one format, with the rotation they share with other
@@ -208,7 +208,7 @@ mod tests {
             .map(|provider| Candidate {
                 provider,
                 upstream_model: None,
-                reach: Reach::plain(
+                reach: TargetFormat::plain(
                     Format::Chat,
                     &crate::route::target_format::tests::provider("openai", "http://h/v1", "{}"),
                     "m",

@@ -11,7 +11,7 @@ use llm_wire::target::quirks::Host;
 
 /// The way to one model at one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reach {
+pub struct TargetFormat {
     pub format: Format,
     /// What the model can do in this format.
     pub caps: Caps,
@@ -43,16 +43,16 @@ fn others(client: Format) -> [Format; 2] {
 
 /// The way to `model` (the upstream's name) for a client of `client`; `None` if there is none.
 /// Without `translate` only the client's own format will do.
-pub fn reach(client: Format, translate: bool, provider: &Provider, model: &str) -> Option<Reach> {
+pub fn reach(client: Format, translate: bool, provider: &Provider, model: &str) -> Option<TargetFormat> {
     let offers = |format: &Format| provider.formats.contains(format);
     if !translate {
-        return offers(&client).then(|| Reach::plain(client, provider, model));
+        return offers(&client).then(|| TargetFormat::plain(client, provider, model));
     }
     let [second, third] = others(client);
     let offered = || [client, second, third].into_iter().filter(offers);
     // A model that is in none of the formats is asked all the same: the provider knows better.
     let format = offered().find(|format| serves(provider, *format, model)).or_else(|| offered().next())?;
-    let mut reach = Reach::plain(format, provider, model);
+    let mut reach = TargetFormat::plain(format, provider, model);
     if format == Format::Chat && client == Format::Chat && !reach.caps.tools_with_effort_on_chat {
         reach.thinking_tools = match offers(&Format::Responses) {
             true => ThinkingTools::OnResponses,
@@ -62,9 +62,9 @@ pub fn reach(client: Format, translate: bool, provider: &Provider, model: &str) 
     Some(reach)
 }
 
-impl Reach {
-    pub fn plain(format: Format, provider: &Provider, model: &str) -> Reach {
-        Reach { format, caps: caps(provider, format, model), thinking_tools: ThinkingTools::Taken }
+impl TargetFormat {
+    pub fn plain(format: Format, provider: &Provider, model: &str) -> TargetFormat {
+        TargetFormat { format, caps: caps(provider, format, model), thinking_tools: ThinkingTools::Taken }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Requests to the admin interface, handed from a worker to the background thread, and their
 //! answers on the way back.
 //!
-//! A worker that took a request in, and found that its key is right, lays it on the [`Desk`] and
+//! A worker that took a request in, and found that its key is right, lays it on the [`AdminQueue`] and
 //! looks for the answer now and then: nothing here waits, and nobody hurries on this path.
 
 use std::net::IpAddr;
@@ -62,7 +62,7 @@ impl Call {
 /// The worker's side of a call.
 pub struct Pending(Arc<ArrayQueue<Answer>>);
 
-pub enum Look {
+pub enum CallState {
     Answered(Answer),
     NotYet,
     /// Nobody will answer: the call was dropped, as a panic does.
@@ -70,47 +70,47 @@ pub enum Look {
 }
 
 impl Pending {
-    pub fn look(&self) -> Look {
+    pub fn look(&self) -> CallState {
         // In this order: what is dropped after it was answered is answered.
         let alone = Arc::strong_count(&self.0) == 1;
         fence(Ordering::Acquire);
         match self.0.pop() {
-            Some(answer) => Look::Answered(answer),
-            None if alone => Look::Lost,
-            None => Look::NotYet,
+            Some(answer) => CallState::Answered(answer),
+            None if alone => CallState::Lost,
+            None => CallState::NotYet,
         }
     }
 }
 
 /// Where calls lie until the background thread takes them up.
-pub struct Desk {
+pub struct AdminQueue {
     calls: ArrayQueue<Call>,
     /// Wakes who takes them up.
-    bell: OnceLock<Waker>,
+    waker: OnceLock<Waker>,
 }
 
-impl Default for Desk {
-    fn default() -> Desk {
-        Desk { calls: ArrayQueue::new(WAITING), bell: OnceLock::new() }
+impl Default for AdminQueue {
+    fn default() -> AdminQueue {
+        AdminQueue { calls: ArrayQueue::new(WAITING), waker: OnceLock::new() }
     }
 }
 
-impl Desk {
+impl AdminQueue {
     /// For workers. `None` if too many lie there already.
     pub fn call(&self, request: Request) -> Option<Pending> {
         let reply = Arc::new(ArrayQueue::new(1));
         let pending = Pending(reply.clone());
         self.calls.push(Call { request, reply }).ok()?;
-        if let Some(bell) = self.bell.get() {
-            bell.wake_by_ref();
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
         Some(pending)
     }
 
-    /// For the background thread, once: `bell` is woken by each call.
-    pub fn attend(&self, bell: Waker) {
+    /// For the background thread, once: `waker` is woken by each call.
+    pub fn set_waker(&self, waker: Waker) {
         // A second one would be a second background thread, which there is not.
-        let _ = self.bell.set(bell);
+        let _ = self.waker.set(waker);
     }
 
     /// For the background thread.
@@ -158,19 +158,19 @@ mod tests {
 
     #[test]
     fn a_call_is_answered_or_lost() {
-        let desk = Desk::default();
+        let desk = AdminQueue::default();
         let pending = desk.call(request()).unwrap();
-        assert!(matches!(pending.look(), Look::NotYet));
+        assert!(matches!(pending.look(), CallState::NotYet));
         desk.next().unwrap().answer(Answer { status: 204, ..Answer::default() });
-        assert!(matches!(pending.look(), Look::Answered(Answer { status: 204, .. })));
+        assert!(matches!(pending.look(), CallState::Answered(Answer { status: 204, .. })));
         let pending = desk.call(request()).unwrap();
         drop(desk.next());
-        assert!(matches!(pending.look(), Look::Lost));
+        assert!(matches!(pending.look(), CallState::Lost));
     }
 
     #[test]
     fn the_desk_is_bounded() {
-        let desk = Desk::default();
+        let desk = AdminQueue::default();
         let calls: Vec<_> = (0..WAITING).filter_map(|_| desk.call(request())).collect();
         assert_eq!(calls.len(), WAITING);
         assert!(desk.call(request()).is_none());

@@ -18,12 +18,12 @@ use rustls::ServerConfig;
 use crate::config::boot::Boot;
 use crate::config::publish::Publisher;
 use crate::metrics::shard::Shard;
-use crate::telemetry::capture::Wants;
+use crate::telemetry::capture::CaptureConfig;
 use crate::telemetry::record::{Source, Tokens};
 use crate::telemetry::ring::Ring;
 
 /// One per process.
-pub struct Shared {
+pub struct ProcessState {
     pub boot: Boot,
     pub publisher: Publisher,
     /// Host names, kept fresh by the background thread.
@@ -31,7 +31,7 @@ pub struct Shared {
     /// Model lists of providers that serve every model.
     pub catalog: catalog::Catalog,
     /// Requests to the admin interface.
-    pub desk: admin::Desk,
+    pub desk: admin::AdminQueue,
     /// What describes the admin interface, made once by the background thread.
     pub openapi: OnceLock<Vec<u8>>,
     /// TLS of the listener; renewed when its files change. `None` is a plain listener.
@@ -51,9 +51,9 @@ pub struct Shared {
     /// Of every core, drained by the background thread.
     pub rings: Vec<Arc<Ring>>,
     /// What the sinks of records want beside their numbers.
-    pub wants: Wants,
+    pub wants: CaptureConfig,
     /// Reasoning that cores tell one another of.
-    pub replay: reasoning_cache::Post,
+    pub replay: reasoning_cache::ReasoningBroadcast,
     /// The clock of the token buckets counts from here.
     pub origin: Instant,
     pub hints: Hints,
@@ -66,16 +66,16 @@ pub struct Hints {
     pub no_providers: String,
 }
 
-impl Shared {
-    pub fn new(boot: Boot, workers: usize, hints: Hints) -> Shared {
+impl ProcessState {
+    pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
         let wants = wants(&boot);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
-        Shared {
+        ProcessState {
             boot,
             publisher: Publisher::default(),
             names: names::Table::default(),
             catalog: catalog::Catalog::default(),
-            desk: admin::Desk::default(),
+            desk: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),
             certificate_ends: AtomicI64::new(0),
@@ -86,7 +86,7 @@ impl Shared {
             background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new(room)).collect(),
             wants,
-            replay: reasoning_cache::Post::new(workers),
+            replay: reasoning_cache::ReasoningBroadcast::new(workers),
             origin: Instant::now(),
             hints,
         }
@@ -110,7 +110,7 @@ impl Shared {
 /// Bytes of a body that are enough to count its tokens.
 const COUNTED_BYTES: usize = 1 << 20;
 
-fn wants(boot: &Boot) -> Wants {
+fn wants(boot: &Boot) -> CaptureConfig {
     let observe = &boot.observe;
     let of_all = observe.jsonl.enabled || observe.langfuse.enabled || observe.otlp.is_on() || observe.exact_tokens;
     // A row of the request log names the headers and what failed.
@@ -124,5 +124,5 @@ fn wants(boot: &Boot) -> Wants {
     let body_bytes = bodies.iter().filter(|(wanted, _)| *wanted).map(|(_, bytes)| *bytes).max().unwrap_or(0);
     // A failure that was not to be told has no body any more when it fails.
     let per_second = (!of_all && !rows.bodies).then_some(rows.per_second);
-    Wants { detail: of_all || rows.enabled, body_bytes, per_second }
+    CaptureConfig { detail: of_all || rows.enabled, body_bytes, per_second }
 }

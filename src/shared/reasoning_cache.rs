@@ -15,7 +15,7 @@ const MAIL: usize = 256;
 
 /// One turn, under the id of one of its calls.
 #[derive(Debug)]
-pub struct Letter {
+pub struct SealedReasoning {
     /// Of whom, and the id of the call.
     pub key: u64,
     pub envelopes: Arc<Envelopes>,
@@ -25,22 +25,22 @@ pub struct Letter {
 
 /// The mail of every core.
 #[derive(Debug)]
-pub struct Post {
-    boxes: Vec<ArrayQueue<Arc<Letter>>>,
+pub struct ReasoningBroadcast {
+    boxes: Vec<ArrayQueue<Arc<SealedReasoning>>>,
 }
 
-impl Post {
-    pub fn new(cores: usize) -> Post {
-        Post { boxes: (0..cores).map(|_| ArrayQueue::new(MAIL)).collect() }
+impl ReasoningBroadcast {
+    pub fn new(cores: usize) -> ReasoningBroadcast {
+        ReasoningBroadcast { boxes: (0..cores).map(|_| ArrayQueue::new(MAIL)).collect() }
     }
 
     /// To all cores but `from`. Returns how many had no room.
-    pub fn send(&self, from: usize, letter: &Arc<Letter>) -> usize {
+    pub fn send(&self, from: usize, letter: &Arc<SealedReasoning>) -> usize {
         let others = self.boxes.iter().enumerate().filter(|(core, _)| *core != from);
         others.filter(|(_, mail)| mail.push(letter.clone()).is_err()).count()
     }
 
-    pub fn take(&self, core: usize) -> Option<Arc<Letter>> {
+    pub fn take(&self, core: usize) -> Option<Arc<SealedReasoning>> {
         self.boxes.get(core)?.pop()
     }
 }

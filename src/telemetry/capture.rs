@@ -17,7 +17,7 @@ const MAX_HEAD: usize = 16 << 10;
 
 /// What the sinks of this process want, fixed at its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wants {
+pub struct CaptureConfig {
     /// Heads and attempts.
     pub detail: bool,
     /// Bytes of each body; 0 is none.
@@ -29,14 +29,14 @@ pub struct Wants {
 
 /// The first bytes of something, and how many there were in all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cut {
+pub struct CappedBytes {
     pub bytes: Vec<u8>,
     pub total: u64,
 }
 
-impl Cut {
-    fn of(bytes: &[u8], limit: usize) -> Cut {
-        Cut { bytes: bytes[..bytes.len().min(limit)].to_vec(), total: bytes.len() as u64 }
+impl CappedBytes {
+    fn of(bytes: &[u8], limit: usize) -> CappedBytes {
+        CappedBytes { bytes: bytes[..bytes.len().min(limit)].to_vec(), total: bytes.len() as u64 }
     }
 
     fn push(&mut self, bytes: &[u8], limit: usize) {
@@ -53,7 +53,7 @@ impl Cut {
 /// An answer as it came or went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
-    pub cut: Cut,
+    pub cut: CappedBytes,
     /// Of a stream: where each event ends in `cut.bytes`. An event that did not fit whole is not
     /// among them.
     pub ends: Vec<u32>,
@@ -84,7 +84,7 @@ impl Body {
 
 /// Bytes that may be another's.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Twin<T> {
+pub enum SharedOrOwned<T> {
     /// Nothing was sent, or nobody wants to know.
     #[default]
     Absent,
@@ -111,7 +111,7 @@ pub struct Attempt {
     /// What it failed by, if it failed, and what was said of it.
     pub failure: Option<(Kind, Box<str>)>,
     /// Against the client's body.
-    pub request: Twin<Cut>,
+    pub request: SharedOrOwned<CappedBytes>,
     pub response: Option<Body>,
     /// The model that the provider says has answered; empty where that is not known.
     pub answered_by: Short<96>,
@@ -129,7 +129,7 @@ impl Attempt {
             ended_us: 0,
             status: 0,
             failure: None,
-            request: Twin::Absent,
+            request: SharedOrOwned::Absent,
             response: None,
             answered_by: Short::EMPTY,
         }
@@ -144,17 +144,17 @@ pub struct Detail {
     pub trace: Option<Context>,
     /// The request's head as received, secrets and all. Sinks mask it.
     pub head: Vec<u8>,
-    pub body: Option<Cut>,
+    pub body: Option<CappedBytes>,
     pub attempts: Vec<Attempt>,
     /// What the client got, against the last attempt's response.
-    pub response: Twin<Body>,
+    pub response: SharedOrOwned<Body>,
     /// What the client was told of a failure.
     pub error: Option<Box<str>>,
 }
 
 impl Detail {
     /// `None` if nobody wants any.
-    pub fn new(wants: Wants, head: &[u8]) -> Option<Box<Detail>> {
+    pub fn new(wants: CaptureConfig, head: &[u8]) -> Option<Box<Detail>> {
         let head = &head[..head.len().min(MAX_HEAD)];
         wants.detail.then(|| Box::new(Detail { limit: wants.body_bytes, head: head.to_vec(), ..Detail::default() }))
     }
@@ -166,13 +166,13 @@ impl Detail {
     /// The client's body, decoded.
     pub fn body(&mut self, body: &[u8]) {
         if self.limit > 0 {
-            self.body = Some(Cut::of(body, self.limit));
+            self.body = Some(CappedBytes::of(body, self.limit));
         }
     }
 
     /// What an attempt before it had prepared for the client never went out.
     pub fn attempt(&mut self, attempt: Attempt) {
-        self.response = Twin::Absent;
+        self.response = SharedOrOwned::Absent;
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(attempt);
         }
@@ -186,7 +186,7 @@ impl Detail {
     pub fn sent(&mut self, body: Option<&[u8]>) {
         let limit = self.limit;
         if let Some(attempt) = self.attempts.last_mut().filter(|_| limit > 0) {
-            attempt.request = body.map_or(Twin::Same, |body| Twin::Own(Cut::of(body, limit)));
+            attempt.request = body.map_or(SharedOrOwned::Same, |body| SharedOrOwned::Own(CappedBytes::of(body, limit)));
         }
     }
 
@@ -211,14 +211,14 @@ impl Detail {
     /// The client gets an answer of the gateway's own, and nothing else.
     pub fn replies(&mut self, body: &[u8]) {
         if self.limit > 0 {
-            self.response = Twin::Own(Body { cut: Cut::of(body, self.limit), ..Body::default() });
+            self.response = SharedOrOwned::Own(Body { cut: CappedBytes::of(body, self.limit), ..Body::default() });
         }
     }
 
     /// The client gets what the provider sends.
     pub fn passes(&mut self) {
         if self.limit > 0 {
-            self.response = Twin::Same;
+            self.response = SharedOrOwned::Same;
         }
     }
 
@@ -227,14 +227,14 @@ impl Detail {
         if self.limit == 0 || piece.is_empty() {
             return;
         }
-        if !matches!(self.response, Twin::Own(_)) {
+        if !matches!(self.response, SharedOrOwned::Own(_)) {
             let passed = match self.response {
-                Twin::Same => self.attempts.last().and_then(|attempt| attempt.response.clone()),
+                SharedOrOwned::Same => self.attempts.last().and_then(|attempt| attempt.response.clone()),
                 _ => None,
             };
-            self.response = Twin::Own(passed.unwrap_or_else(|| Body { stream, ..Body::default() }));
+            self.response = SharedOrOwned::Own(passed.unwrap_or_else(|| Body { stream, ..Body::default() }));
         }
-        if let Twin::Own(body) = &mut self.response {
+        if let SharedOrOwned::Own(body) = &mut self.response {
             body.push(piece, self.limit);
         }
     }
@@ -243,10 +243,10 @@ impl Detail {
     pub fn size(&self) -> usize {
         let body = |body: &Body| body.cut.bytes.len() + 4 * body.ends.len();
         let attempts = self.attempts.iter().map(|attempt| {
-            let request = if let Twin::Own(cut) = &attempt.request { cut.bytes.len() } else { 0 };
+            let request = if let SharedOrOwned::Own(cut) = &attempt.request { cut.bytes.len() } else { 0 };
             size_of::<Attempt>() + request + attempt.response.as_ref().map_or(0, body)
         });
-        let response = if let Twin::Own(own) = &self.response { body(own) } else { 0 };
+        let response = if let SharedOrOwned::Own(own) = &self.response { body(own) } else { 0 };
         let own = self.body.as_ref().map_or(0, |cut| cut.bytes.len());
         size_of::<Detail>() + self.head.len() + own + response + attempts.sum::<usize>()
     }
@@ -258,22 +258,23 @@ mod tests {
 
     fn detail(body_bytes: usize) -> Box<Detail> {
         let mut detail =
-            Detail::new(Wants { detail: true, body_bytes, per_second: None }, b"POST / HTTP/1.1\r\n\r\n").unwrap();
+            Detail::new(CaptureConfig { detail: true, body_bytes, per_second: None }, b"POST / HTTP/1.1\r\n\r\n")
+                .unwrap();
         detail.attempt(Attempt::new(1, Format::Chat, Short::EMPTY, "/chat/completions", 0));
         detail
     }
 
     #[test]
     fn nobody_wants_nothing_is_kept() {
-        assert!(Detail::new(Wants::default(), b"x").is_none());
+        assert!(Detail::new(CaptureConfig::default(), b"x").is_none());
         let mut plain = detail(0);
         plain.body(b"secret");
         plain.sent(None);
         plain.received(b"secret", true);
         plain.passes();
         plain.answered(b"secret", true);
-        assert_eq!((&plain.body, &plain.response), (&None, &Twin::Absent));
-        assert_eq!((&plain.attempts[0].request, &plain.attempts[0].response), (&Twin::Absent, &None));
+        assert_eq!((&plain.body, &plain.response), (&None, &SharedOrOwned::Absent));
+        assert_eq!((&plain.attempts[0].request, &plain.attempts[0].response), (&SharedOrOwned::Absent, &None));
     }
 
     #[test]
@@ -292,9 +293,9 @@ mod tests {
         let mut detail = detail(100);
         detail.received(b"event 1", true);
         detail.passes();
-        assert_eq!(detail.response, Twin::Same);
+        assert_eq!(detail.response, SharedOrOwned::Same);
         detail.answered(b"an error", true);
-        let Twin::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
+        let SharedOrOwned::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!(body.events().collect::<Vec<_>>(), [&b"event 1"[..], b"an error"]);
         assert!(detail.size() > 30);
     }
@@ -311,11 +312,11 @@ mod tests {
         detail.attempt(Attempt::new(2, Format::Messages, Short::EMPTY, "/messages", 6));
         detail.received(b"event of the second", true);
         detail.answered(b"translated", true);
-        let Twin::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
+        let SharedOrOwned::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!(body.events().collect::<Vec<_>>(), [b"translated"]);
 
         detail.replies(b"{}");
-        let Twin::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
+        let SharedOrOwned::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!((&*body.cut.bytes, body.stream), (&b"{}"[..], false));
     }
 
@@ -323,11 +324,14 @@ mod tests {
     fn bodies_are_cut() {
         let mut detail = detail(4);
         detail.body(b"123456");
-        assert_eq!(detail.body, Some(Cut { bytes: b"1234".to_vec(), total: 6 }));
+        assert_eq!(detail.body, Some(CappedBytes { bytes: b"1234".to_vec(), total: 6 }));
         detail.sent(Some(b"12"));
-        assert_eq!(detail.attempts[0].request, Twin::Own(Cut { bytes: b"12".to_vec(), total: 2 }));
+        assert_eq!(detail.attempts[0].request, SharedOrOwned::Own(CappedBytes { bytes: b"12".to_vec(), total: 2 }));
         detail.received(b"123", false);
         detail.received(b"456", false);
-        assert_eq!(detail.attempts[0].response.as_ref().unwrap().cut, Cut { bytes: b"1234".to_vec(), total: 6 });
+        assert_eq!(
+            detail.attempts[0].response.as_ref().unwrap().cut,
+            CappedBytes { bytes: b"1234".to_vec(), total: 6 }
+        );
     }
 }

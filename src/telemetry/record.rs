@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use crate::telemetry::capture::Detail;
 use crate::telemetry::stages::Stages;
-use crate::telemetry::user_agent::Program;
+use crate::telemetry::user_agent::UserAgent;
 use llm_wire::Format;
 use llm_wire::error::Kind;
 
@@ -149,7 +149,7 @@ pub struct Record {
     pub provider: i64,
     /// Snapshot in force, for looking up names.
     pub generation: u64,
-    pub program: Program,
+    pub program: UserAgent,
     pub status: u16,
     pub stream: bool,
     pub attempts: u8,
@@ -178,8 +178,8 @@ pub struct Record {
     pub stages: Stages,
     pub detail: Option<Box<Detail>>,
     /// It has none since more requests came in its second than are told in detail
-    /// ([`Wants::per_second`](crate::telemetry::capture::Wants)).
-    pub left_out: bool,
+    /// ([`CaptureConfig::per_second`](crate::telemetry::capture::CaptureConfig)).
+    pub sampled_out: bool,
 }
 
 impl Record {
@@ -196,7 +196,7 @@ impl Record {
             credential: 0,
             provider: 0,
             generation: 0,
-            program: Program::UNKNOWN,
+            program: UserAgent::UNKNOWN,
             status: 0,
             stream: false,
             attempts: 0,
@@ -213,7 +213,7 @@ impl Record {
             first_content_us: 0,
             stages: Stages::default(),
             detail: None,
-            left_out: false,
+            sampled_out: false,
         }
     }
 

@@ -52,16 +52,16 @@ const LOOKED_AT: usize = 160;
 
 /// The name of a program: of [`PROGRAMS`], `unknown` (none was told) or `other`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Program(u8);
+pub struct UserAgent(u8);
 
-impl Program {
-    pub const UNKNOWN: Program = Program(u8::MAX);
-    const OTHER: Program = Program(u8::MAX - 1);
+impl UserAgent {
+    pub const UNKNOWN: UserAgent = UserAgent(u8::MAX);
+    const OTHER: UserAgent = UserAgent(u8::MAX - 1);
 
-    pub fn of(user_agent: &[u8]) -> Program {
+    pub fn of(user_agent: &[u8]) -> UserAgent {
         const { assert!(PROGRAMS.len() < u8::MAX as usize - 1) }
         if user_agent.is_empty() {
-            return Program::UNKNOWN;
+            return UserAgent::UNKNOWN;
         }
         let mut text = [0; LOOKED_AT];
         let text = &mut text[..user_agent.len().min(LOOKED_AT)];
@@ -72,18 +72,18 @@ impl Program {
             true => PROGRAMS.iter().position(|(_, name)| *name == "ai-sdk"),
             false => PROGRAMS.iter().position(|(part, _)| memchr::memmem::find(text, part.as_bytes()).is_some()),
         };
-        found.map_or(Program::OTHER, |at| Program(at as u8))
+        found.map_or(UserAgent::OTHER, |at| UserAgent(at as u8))
     }
 
     pub fn name(self) -> &'static str {
         match self {
-            Program::UNKNOWN => "unknown",
-            Program(at) => PROGRAMS.get(usize::from(at)).map_or("other", |(_, name)| name),
+            UserAgent::UNKNOWN => "unknown",
+            UserAgent(at) => PROGRAMS.get(usize::from(at)).map_or("other", |(_, name)| name),
         }
     }
 }
 
-impl fmt::Debug for Program {
+impl fmt::Debug for UserAgent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -115,8 +115,8 @@ mod tests {
             ("\u{e9}", "other"),
         ];
         for (user_agent, name) in rows {
-            assert_eq!(Program::of(user_agent.as_bytes()).name(), name, "{user_agent}");
+            assert_eq!(UserAgent::of(user_agent.as_bytes()).name(), name, "{user_agent}");
         }
-        assert_eq!(Program::of(&[b'x'; 100_000]).name(), "other");
+        assert_eq!(UserAgent::of(&[b'x'; 100_000]).name(), "other");
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::picture::Unsized;
-use super::tally::Tally;
+use super::tally::TokenCounter;
 use super::vocabulary::Model;
 use llm_wire::Format;
 use llm_wire::json::RawValue;
@@ -51,7 +51,7 @@ pub fn count(format: Format, answer: &Answer, model: Model) -> (u64, bool) {
         Answer::Stream(bytes) => said.stream(format, bytes),
     }
     let unsized_ = Unsized::default();
-    let mut tally = Tally::new(model, format, &unsized_);
+    let mut tally = TokenCounter::new(model, format, &unsized_);
     if model.reasons {
         tally.guess(0);
     }
@@ -96,7 +96,7 @@ impl Said {
         }
     }
 
-    fn tally(&self, tally: &mut Tally<'_>) {
+    fn tally(&self, tally: &mut TokenCounter<'_>) {
         for ((_, part), text) in &self.0 {
             match part {
                 Part::Text | Part::Reasoning => tally.text(text),

@@ -28,7 +28,7 @@ const SOUND: u64 = 4800;
 
 /// The sum so far.
 #[derive(Debug)]
-pub(super) struct Tally<'t> {
+pub(super) struct TokenCounter<'t> {
     model: Model,
     format: Format,
     unsized_: &'t Unsized,
@@ -40,9 +40,9 @@ pub(super) struct Tally<'t> {
     system: bool,
 }
 
-impl<'t> Tally<'t> {
-    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> Tally<'t> {
-        Tally { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
+impl<'t> TokenCounter<'t> {
+    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> TokenCounter<'t> {
+        TokenCounter { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
     }
 
     pub(super) fn vendor(&self) -> Vendor {
@@ -127,13 +127,13 @@ impl<'t> Tally<'t> {
         (self.rest + self.words * self.model.percent / 100, self.exact)
     }
 
-    /// As [`Tally::sum`], with the start of the answer that a prompt ends with.
+    /// As [`TokenCounter::sum`], with the start of the answer that a prompt ends with.
     pub(super) fn prompt(mut self) -> (u64, bool) {
         self.rest += if self.thinks() { 2 } else { 3 };
         self.sum()
     }
 
-    /// As [`Tally::sum`], with what ends an answer.
+    /// As [`TokenCounter::sum`], with what ends an answer.
     pub(super) fn answer(mut self) -> (u64, bool) {
         self.rest += match (self.model.vendor, self.format) {
             (Vendor::OpenAi, Format::Responses) if self.thinks() => 4,

@@ -13,11 +13,11 @@ use hyper_util::rt::TokioIo;
 use llm_proxy::config::boot::{Boot, Environment};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
 use llm_proxy::control_plane;
-use llm_proxy::control_plane::Background;
+use llm_proxy::control_plane::ControlPlane;
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::sqlite::FILE;
 use llm_proxy::shared::names::Resolved;
-use llm_proxy::shared::{Hints, Shared};
+use llm_proxy::shared::{Hints, ProcessState};
 use llm_proxy::telemetry::record::Record;
 use llm_proxy::telemetry::ring;
 use llm_proxy::tls::server_config;
@@ -25,18 +25,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 /// Longer than anything here takes, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(start.elapsed() < FLUSH_TIMEOUT, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn shared(boot: Boot) -> Arc<Shared> {
-    Arc::new(Shared::new(boot, 2, Hints { no_credentials: String::new(), no_providers: String::new() }))
+fn shared(boot: Boot) -> Arc<ProcessState> {
+    Arc::new(ProcessState::new(boot, 2, Hints { no_credentials: String::new(), no_providers: String::new() }))
 }
 
 fn provider(key: &str, base: &str) -> ProviderRow {
@@ -58,7 +58,7 @@ fn environment() -> Environment {
     Environment { process, ..Environment::default() }
 }
 
-fn start(shared: &Arc<Shared>, dir: &tempfile::TempDir) -> Background {
+fn start(shared: &Arc<ProcessState>, dir: &tempfile::TempDir) -> ControlPlane {
     let store = Blocking::embedded(dir.path()).unwrap();
     control_plane::start(shared.clone(), store.store(), environment()).unwrap()
 }
@@ -157,7 +157,10 @@ fn providers_that_serve_everything_are_asked_for_their_models() {
     let all = other.add_provider(&provider("all", &format!("http://localhost:{port}/v1"))).unwrap();
     let shared = shared(Boot::default());
     let background = start(&shared, &dir);
-    assert_eq!(questions.recv_timeout(PATIENCE).unwrap(), format!("GET /v1/models localhost:{port} Bearer sk-env"));
+    assert_eq!(
+        questions.recv_timeout(FLUSH_TIMEOUT).unwrap(),
+        format!("GET /v1/models localhost:{port} Bearer sk-env")
+    );
     wait_for("the list", || shared.catalog.load().contains_key(&all));
     assert_eq!(*shared.catalog.load()[&all], ["m1", "m2"]);
 
@@ -168,7 +171,7 @@ fn providers_that_serve_everything_are_asked_for_their_models() {
     };
     other.add_provider(&mapped).unwrap();
     let more = other.add_provider(&provider("more", &format!("http://127.0.0.1:{port}/y"))).unwrap();
-    assert_eq!(questions.recv_timeout(PATIENCE).unwrap(), format!("GET /y/models 127.0.0.1:{port} Bearer sk-env"));
+    assert_eq!(questions.recv_timeout(FLUSH_TIMEOUT).unwrap(), format!("GET /y/models 127.0.0.1:{port} Bearer sk-env"));
     wait_for("the second list", || shared.catalog.load().contains_key(&more));
     assert_eq!(shared.catalog.load().len(), 2);
     background.stop();

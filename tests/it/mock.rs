@@ -10,7 +10,7 @@ use serde_json::Value;
 
 const CHAT: &str = "/v1/chat/completions";
 /// Longer than anything here takes, shorter than a person waits.
-const PATIENCE: Duration = Duration::from_secs(20);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn start(workers: usize) -> MockHandle {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -19,7 +19,7 @@ fn start(workers: usize) -> MockHandle {
 
 fn connect(mock: &MockHandle) -> TcpStream {
     let stream = TcpStream::connect(mock.addr()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(FLUSH_TIMEOUT)).unwrap();
     stream
 }
 
@@ -84,7 +84,7 @@ fn get(mock: &MockHandle, path: &str) -> Value {
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        assert!(start.elapsed() < FLUSH_TIMEOUT, "never: {what}");
         std::thread::yield_now();
     }
 }

@@ -190,7 +190,7 @@ const FATES: &[(&str, Fate)] = &[
     ("provider leaves a stream", |fates| {
         let (mut client, conn) = fates.flowing();
         conn.close();
-        assert_eq!(client.rest().1, End::Cut);
+        assert_eq!(client.rest().1, End::CappedBytes);
     }),
     ("client leaves", |fates| {
         let (client, mut conn) = fates.asked();

@@ -7,7 +7,7 @@
 //! ```text
 //! request:  body ─ <client>::request::decode ─ Request ─ <provider>::request::encode ─ body, Plan, Ledger
 //! answer:   frame ─ <provider>::stream::Decoder ─┐                     ┌─ <client>::stream::Encoder ─ bytes
-//!           body ── <provider>::response::decode ┴─ Event ─ Shape ─ Event ┴─ Answer ─ <client>::response::encode ─ bytes
+//!           body ── <provider>::response::decode ┴─ Event ─ Normalizer ─ Event ┴─ Answer ─ <client>::response::encode ─ bytes
 //! ```
 
 use crate::Format;
@@ -24,7 +24,7 @@ use crate::json::{RawValue, Tape};
 use crate::reasoning::cache;
 use crate::reasoning::cache::Captured;
 use crate::request::reader;
-use crate::response::normalize::Shape;
+use crate::response::normalize::Normalizer;
 use crate::response::whole;
 use crate::response::whole::Answer;
 use crate::sse::Frame;
@@ -181,7 +181,7 @@ enum Output {
 /// A later failure is written into the stream and is no `Err`; [`Translator::failure`] tells of it.
 pub struct Translator {
     decoder: AnyDecoder,
-    shape: Shape,
+    shape: Normalizer,
     output: Output,
     phase: Phase,
     failure: Option<Error>,
@@ -200,7 +200,7 @@ impl Translator {
         };
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
         let captured = Captured::is_wanted(plan).then(Captured::default);
-        let (shape, phase) = (Shape::default(), Phase::Waiting);
+        let (shape, phase) = (Normalizer::default(), Phase::Waiting);
         Translator { decoder, shape, output, phase, failure: None, captured, content: false, model: None, reply }
     }
 
@@ -401,14 +401,14 @@ fn deliver(
 mod tests {
     use super::*;
     use crate::target::caps::Overrides;
-    use crate::target::plan::{Target, TestStamps};
+    use crate::target::plan::{Target, TestIds};
     use crate::target::quirks::Host;
 
     fn translator(client: Format, provider: Format, stream: bool) -> Translator {
         let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
         let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
         plan.stream = stream;
-        Translator::new(Reply::new(plan, Box::new(TestStamps::default()), "req_1"))
+        Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"))
     }
 
     fn pairs() -> impl Iterator<Item = (Format, Format)> {

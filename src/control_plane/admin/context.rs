@@ -14,7 +14,7 @@ use crate::control_plane::admin::{audit, health};
 use crate::control_plane::config::sync::Current;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::store::{Audit, Change, Store, Write, Written};
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 
 /// Longest wait for the store.
 const STORE: Duration = Duration::from_secs(30);
@@ -25,13 +25,13 @@ const FORCE: Duration = Duration::from_secs(10);
 pub(super) const TRIES: usize = 5;
 
 pub(super) struct Context {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ProcessState>,
     pub(super) current: Arc<Current>,
     pub(super) store: Arc<dyn Store>,
     pub(super) environment: Environment,
     pub(super) client: Client,
     pub(super) audit: audit::File,
-    pub(super) health: health::Board,
+    pub(super) health: health::HealthStatus,
 }
 
 /// What is told of a change.

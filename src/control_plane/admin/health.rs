@@ -19,7 +19,7 @@ use crate::control_plane::admin::body::{Count, Moment, body};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
 use crate::control_plane::http::provider;
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::metrics::gather::Facts;
 use crate::metrics::names::Family;
 use llm_wire::Format;
@@ -175,15 +175,15 @@ pub(super) async fn detailed(context: Arc<Context>, _: Ask) -> Outcome {
 }
 
 /// What the last checks have found, for the metrics.
-pub(super) struct Board {
-    meter: Arc<Meter>,
+pub(super) struct HealthStatus {
+    meter: Arc<ControlPlaneMetrics>,
     /// By id of the provider.
     well: Mutex<HashMap<i64, bool>>,
 }
 
-impl Board {
-    pub(super) fn new(meter: Arc<Meter>) -> Board {
-        Board { meter, well: Mutex::default() }
+impl HealthStatus {
+    pub(super) fn new(meter: Arc<ControlPlaneMetrics>) -> HealthStatus {
+        HealthStatus { meter, well: Mutex::default() }
     }
 
     /// Who names the models may name wrong ones: that takes nothing from the provider.

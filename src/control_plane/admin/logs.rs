@@ -14,7 +14,7 @@ use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json};
 use crate::control_plane::admin::routes::{Kind, Parameter};
 use crate::control_plane::store::Answer;
 use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Tables, Value, Which};
-use crate::telemetry::user_agent::Program;
+use crate::telemetry::user_agent::UserAgent;
 
 /// Longest wait for the store.
 const STORE: Duration = Duration::from_secs(60);
@@ -174,7 +174,7 @@ fn program(headers: &str) -> &'static str {
     // Those of the service before this one are written as the client wrote them.
     let agent =
         headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
-    Program::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
+    UserAgent::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
 }
 
 fn dollars(billionths: i64) -> f64 {

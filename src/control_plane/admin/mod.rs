@@ -32,9 +32,9 @@ use tokio::task::JoinSet;
 use crate::config::boot::Environment;
 use crate::control_plane::config::sync::Current;
 use crate::control_plane::http::client::Client;
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::Store;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::admin::Call;
 use body::body;
 use context::Context;
@@ -62,7 +62,7 @@ struct Updated {
 
 pub(super) struct Admin {
     context: Arc<Context>,
-    bell: Arc<Bell>,
+    waker: Arc<Bell>,
     tasks: JoinSet<()>,
 }
 
@@ -84,33 +84,33 @@ pub(super) enum Step {
 
 impl Admin {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<ProcessState>,
         store: Arc<dyn Store>,
         current: Arc<Current>,
         environment: Environment,
         client: Client,
-        meter: Arc<Meter>,
+        meter: Arc<ControlPlaneMetrics>,
     ) -> Admin {
-        let bell = Arc::new(Bell::default());
-        shared.desk.attend(Waker::from(bell.clone()));
+        let waker = Arc::new(Bell::default());
+        shared.desk.set_waker(Waker::from(waker.clone()));
         // A second one would be a second background thread, which there is not.
         let _ = shared.openapi.set(openapi::document());
         let boot = &shared.boot;
         let path = boot.audit_log_path.clone().unwrap_or_else(|| boot.data_dir.join(AUDIT_FILE));
         let audit = audit::File::new(path);
-        let health = health::Board::new(meter);
+        let health = health::HealthStatus::new(meter);
         let context = Arc::new(Context { shared, current, store, environment, client, audit, health });
         if let Some(period) = context.shared.boot.observe.health_check {
             // Ends with the runtime.
             tokio::spawn(health::watch(context.clone(), period));
         }
-        Admin { context, bell, tasks: JoinSet::new() }
+        Admin { context, waker, tasks: JoinSet::new() }
     }
 
     /// Waits for something to do. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Step {
         tokio::select! {
-            () = self.bell.0.notified(), if self.tasks.len() < AT_ONCE => Step::Called,
+            () = self.waker.0.notified(), if self.tasks.len() < AT_ONCE => Step::Called,
             Some(ended) = self.tasks.join_next() => {
                 if ended.is_err() {
                     tracing::error!("gateway: a request to the admin interface ended by a panic; the others go on");

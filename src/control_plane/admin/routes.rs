@@ -106,7 +106,7 @@ routes! {
     PUT    "/providers/{provider_id}/status" "providers" "Switch a provider on or off" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
     PATCH  "/providers/{provider_id}/status" "providers" "Switch a provider on or off" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
     POST   "/providers/{provider_id}/status" "providers" "Switch a provider on or off" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
-    POST   "/providers/{provider_id}/validate-script" "providers" "Look at a script" (&[]) <- config::Script => 200 config::ScriptVerdict: config::validate_script;
+    POST   "/providers/{provider_id}/validate-script" "providers" "CallState at a script" (&[]) <- config::Script => 200 config::ScriptVerdict: config::validate_script;
     POST   "/providers/{provider_id}/health" "health" "Ask a provider's models for a word, several at a time" (&[]) <- health::ProviderCheck => 200 health::ProviderChecked: health::provider;
 
     GET    "/credentials" "credentials" "All credentials" (PAGE) => 200 credentials::CredentialList: credentials::list;

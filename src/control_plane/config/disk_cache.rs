@@ -29,9 +29,9 @@ pub const FILE: &str = "snapshot";
 /// What the first line begins with; the number goes up when the form changes.
 const MARK: &str = "llm-proxy snapshot 1";
 /// Pause between two writes: many changes in a row are one.
-const REST: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest wait for the last write when the server stops.
-const PATIENCE: Duration = Duration::from_secs(10);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where it is kept, and of which store.
 #[derive(Clone)]
@@ -42,9 +42,9 @@ struct Place {
 }
 
 /// Writes behind the back of whoever publishes.
-pub(crate) struct Keeper {
+pub(crate) struct DiskCache {
     place: Place,
-    desk: Arc<Desk>,
+    desk: Arc<Signals>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Keeper {
 type Source = Box<dyn Fn() -> Arc<Rows> + Send>;
 
 #[derive(Default)]
-struct Desk {
+struct Signals {
     /// There are rows that are not written yet.
     ready: Notify,
     stopping: AtomicBool,
@@ -61,13 +61,13 @@ struct Desk {
     hurry: Notify,
 }
 
-impl Keeper {
-    /// Keeps the rows of `store` in `dir`. Wants a runtime.
-    pub(crate) fn new(dir: &Path, store: String, environment: Environment, source: Source) -> Keeper {
+impl DiskCache {
+    /// Keeps the rows of `store` in `dir`. CaptureConfig a runtime.
+    pub(crate) fn new(dir: &Path, store: String, environment: Environment, source: Source) -> DiskCache {
         let place = Place { path: dir.join(FILE), store, environment };
-        let desk = Arc::<Desk>::default();
+        let desk = Arc::<Signals>::default();
         let task = tokio::spawn(run(place.clone(), desk.clone(), source));
-        Keeper { place, desk, task: Some(task) }
+        DiskCache { place, desk, task: Some(task) }
     }
 
     /// The rows that were kept, `None` if there are none. The error says why those that are there
@@ -92,14 +92,14 @@ impl Keeper {
         self.desk.hurry.notify_one();
         self.desk.ready.notify_one();
         if let Some(task) = self.task.take()
-            && timeout(PATIENCE, task).await.is_err()
+            && timeout(FLUSH_TIMEOUT, task).await.is_err()
         {
             tracing::warn!("gateway: the last change is not in {}: the disk is too slow", self.place.path.display());
         }
     }
 }
 
-async fn run(place: Place, desk: Arc<Desk>, source: Source) {
+async fn run(place: Place, desk: Arc<Signals>, source: Source) {
     let mut told = String::new();
     loop {
         desk.ready.notified().await;
@@ -119,7 +119,7 @@ async fn run(place: Place, desk: Arc<Desk>, source: Source) {
             return;
         }
         // What comes meanwhile is written once. Both ways of waking up are right.
-        let _ = timeout(REST, desk.hurry.notified()).await;
+        let _ = timeout(MIN_INTERVAL, desk.hurry.notified()).await;
     }
 }
 
@@ -349,7 +349,7 @@ mod tests {
         let version = Arc::new(AtomicI64::new(0));
         let newest = version.clone();
         let source = move || Arc::new(Rows { version: newest.load(Ordering::Relaxed), ..rows() });
-        let mut keeper = Keeper::new(dir.path(), "s".into(), Environment::default(), Box::new(source));
+        let mut keeper = DiskCache::new(dir.path(), "s".into(), Environment::default(), Box::new(source));
         assert_eq!(keeper.load(), Ok(None));
         for n in 1..=50 {
             version.store(n, Ordering::Relaxed);
@@ -359,7 +359,7 @@ mod tests {
         keeper.finish().await;
         assert_eq!(keeper.load().unwrap().unwrap().version, 50);
         let source = || Arc::new(Rows::default());
-        let again = Keeper::new(dir.path(), "t".into(), Environment::default(), Box::new(source));
+        let again = DiskCache::new(dir.path(), "t".into(), Environment::default(), Box::new(source));
         assert!(again.load().unwrap_err().ends_with("is of another store, s"));
     }
 }

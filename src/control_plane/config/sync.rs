@@ -18,13 +18,13 @@ use crate::config::boot::Environment;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
-use crate::control_plane::config::disk_cache::Keeper;
+use crate::control_plane::config::disk_cache::DiskCache;
 use crate::control_plane::discovery::dns::Names;
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
 use crate::control_plane::until;
 use crate::metrics::names::Family;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::store::State;
 
 /// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
@@ -58,7 +58,7 @@ struct InForce {
 /// What was read last, which need not be in force yet.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
-    /// Shared with whoever keeps a copy on disk.
+    /// ProcessState with whoever keeps a copy on disk.
     pub rows: Arc<Rows>,
     pub problems: Vec<Problem>,
 }
@@ -104,7 +104,7 @@ impl Current {
 }
 
 pub(crate) struct Sync {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
     environment: Environment,
     pub(crate) current: Arc<Current>,
@@ -119,8 +119,8 @@ pub(crate) struct Sync {
     /// one, which is not for a worker to do.
     retired: Vec<Arc<Snapshot>>,
     /// For stores that may be away when this node starts.
-    keeper: Option<Keeper>,
-    meter: Arc<Meter>,
+    keeper: Option<DiskCache>,
+    meter: Arc<ControlPlaneMetrics>,
     /// When the change was noticed that is being taken up.
     noticed: Option<Instant>,
     /// The store was written while it was read: that reading may have begun before, and another has
@@ -163,14 +163,19 @@ struct Next {
 }
 
 impl Sync {
-    pub(crate) fn new(shared: Arc<Shared>, store: Arc<dyn Store>, environment: Environment, meter: Arc<Meter>) -> Sync {
+    pub(crate) fn new(
+        shared: Arc<ProcessState>,
+        store: Arc<dyn Store>,
+        environment: Environment,
+        meter: Arc<ControlPlaneMetrics>,
+    ) -> Sync {
         let current = Arc::new(Current::new());
         let work = Work::Pause(Instant::now());
         let boot = &shared.boot;
         let remote = boot.db_url.is_some() && boot.config_file.is_none();
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
-        let keeper = remote.then(|| Keeper::new(&boot.data_dir, store.place(), environment.clone(), source));
+        let keeper = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
         let (whole, again) = (0, false);
         Sync {
@@ -535,7 +540,7 @@ mod tests {
 
     struct Rig {
         store: Fake,
-        shared: Arc<Shared>,
+        shared: Arc<ProcessState>,
         sync: Sync,
         names: Names,
     }
@@ -543,7 +548,7 @@ mod tests {
     /// Names that begin with `slow` are never answered, others at once.
     async fn rig(hosts: &[&str]) -> Rig {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
-        let shared = Arc::new(Shared::new(Boot::default(), 1, hints));
+        let shared = Arc::new(ProcessState::new(Boot::default(), 1, hints));
         let store = Fake::default();
         store.change(hosts);
         let mut names = Names::with(
@@ -555,7 +560,12 @@ mod tests {
                 })
             }),
         );
-        let mut sync = Sync::new(shared.clone(), Arc::new(store.clone()), Environment::default(), Meter::new(&shared));
+        let mut sync = Sync::new(
+            shared.clone(),
+            Arc::new(store.clone()),
+            Environment::default(),
+            ControlPlaneMetrics::new(&shared),
+        );
         sync.load(&mut names).await.unwrap();
         Rig { store, shared, sync, names }
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::tls;
 
 pub(crate) struct Watch {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     cert: PathBuf,
     key: PathBuf,
     seen: [Stamp; 2],
@@ -24,7 +24,7 @@ type Stamp = Option<(SystemTime, u64, u64)>;
 impl Watch {
     /// `None` for a plain listener. Loads the certificate if nobody did; one that can't be used is
     /// an error.
-    pub(crate) fn start(shared: Arc<Shared>) -> Result<Option<Watch>, String> {
+    pub(crate) fn start(shared: Arc<ProcessState>) -> Result<Option<Watch>, String> {
         let (Some(cert), Some(key)) = (shared.boot.tls_cert.clone(), shared.boot.tls_key.clone()) else {
             return Ok(None);
         };
@@ -88,7 +88,7 @@ mod tests {
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         let boot = Boot { tls_cert: Some(cert.clone()), tls_key: Some(key.clone()), ..Boot::default() };
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
-        let shared = Arc::new(Shared::new(boot, 1, hints));
+        let shared = Arc::new(ProcessState::new(boot, 1, hints));
         let current = || shared.tls.load_full().unwrap();
         assert!(Watch::start(shared.clone()).err().unwrap().contains("cert.pem"));
 
@@ -120,6 +120,6 @@ mod tests {
     #[test]
     fn a_plain_listener_has_nothing_to_watch() {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
-        assert!(Watch::start(Arc::new(Shared::new(Boot::default(), 1, hints))).unwrap().is_none());
+        assert!(Watch::start(Arc::new(ProcessState::new(Boot::default(), 1, hints))).unwrap().is_none());
     }
 }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::control_plane::until;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
 /// A good answer is used for this long before it is asked for again.
@@ -45,7 +45,7 @@ pub(crate) type Answer = Result<Vec<IpAddr>, String>;
 pub(crate) type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
 
 pub(crate) struct Names {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     ask: Ask,
     /// Hosts of the configuration in force, and of one that is about to be.
     needed: HashSet<String>,
@@ -87,11 +87,11 @@ pub(crate) enum Step {
 
 impl Names {
     /// Once per process: workers ring here from now on.
-    pub(crate) fn new(shared: Arc<Shared>) -> Names {
+    pub(crate) fn new(shared: Arc<ProcessState>) -> Names {
         Names::with(shared, Box::new(|host| Box::pin(ask_system(host))))
     }
 
-    pub(crate) fn with(shared: Arc<Shared>, ask: Ask) -> Names {
+    pub(crate) fn with(shared: Arc<ProcessState>, ask: Ask) -> Names {
         let bell = Arc::new(Bell::default());
         shared.names.answer(Waker::from(bell.clone()));
         Names { shared, ask, needed: HashSet::new(), entries: HashMap::new(), asked: JoinSet::new(), bell }
@@ -237,9 +237,9 @@ mod tests {
     use crate::config::boot::Boot;
     use crate::shared::Hints;
 
-    fn shared() -> Arc<Shared> {
+    fn shared() -> Arc<ProcessState> {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
-        Arc::new(Shared::new(Boot::default(), 1, hints))
+        Arc::new(ProcessState::new(Boot::default(), 1, hints))
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -251,7 +251,7 @@ mod tests {
     }
 
     /// Names that answer what the script says; each answer is used once and the last one stays.
-    fn scripted(shared: &Arc<Shared>, script: &[(&'static str, &[Answer])]) -> Names {
+    fn scripted(shared: &Arc<ProcessState>, script: &[(&'static str, &[Answer])]) -> Names {
         let script: HashMap<&str, Vec<Answer>> =
             script.iter().map(|(host, answers)| (*host, answers.iter().rev().cloned().collect())).collect();
         let script = Mutex::new(script);

@@ -14,7 +14,7 @@ use crate::control_plane::http::client::Client;
 use crate::control_plane::http::provider;
 use crate::control_plane::http::provider::Target;
 use crate::control_plane::until;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use llm_wire::Format;
 use llm_wire::json::RawValue;
 
@@ -31,7 +31,7 @@ const MAX_ID: usize = 256;
 type List = Arc<[String]>;
 
 pub(crate) struct Models {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     client: Client,
     /// By provider id. Providers that serve every model, and no others.
     entries: BTreeMap<i64, Entry>,
@@ -64,7 +64,7 @@ pub(crate) enum Step {
 }
 
 impl Models {
-    pub(crate) fn new(shared: Arc<Shared>, client: Client) -> Models {
+    pub(crate) fn new(shared: Arc<ProcessState>, client: Client) -> Models {
         Models { shared, client, entries: BTreeMap::new(), fetches: JoinSet::new() }
     }
 
@@ -286,7 +286,7 @@ mod tests {
     #[tokio::test(flavor = "current_thread", start_paused = true)]
     async fn lists_outlive_failures_but_not_their_provider() {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
-        let shared = Arc::new(Shared::new(Boot::default(), 1, hints));
+        let shared = Arc::new(ProcessState::new(Boot::default(), 1, hints));
         let (tls, _) = client_config(&Trust { insecure: true, ..Trust::default() }).unwrap();
         let mut models = Models::new(shared.clone(), Client::new(shared.clone(), &tls));
         let listed = || {

@@ -21,7 +21,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
 /// From the connect to the last byte.
@@ -34,7 +34,7 @@ const MOST: usize = 4 << 20;
 pub(crate) struct Client(Pooled<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>);
 
 impl Client {
-    pub(crate) fn new(shared: Arc<Shared>, tls: &ClientConfig) -> Client {
+    pub(crate) fn new(shared: Arc<ProcessState>, tls: &ClientConfig) -> Client {
         let mut tcp = HttpConnector::new_with_resolver(Names(shared));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -103,7 +103,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 /// The names of providers in force are in the table. The system is asked for others, such as that
 /// of a service which takes records.
 #[derive(Clone)]
-struct Names(Arc<Shared>);
+struct Names(Arc<ProcessState>);
 
 impl tower_service::Service<Name> for Names {
     type Response = vec::IntoIter<SocketAddr>;

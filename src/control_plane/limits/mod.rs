@@ -26,7 +26,7 @@ use crate::config::snapshot::{Credential, Snapshot};
 use crate::control_plane::every;
 use crate::limit::Bucket;
 use crate::metrics::names::Counter;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use redis::{Ask, Grant, Remote};
 
 /// How often slices are renewed. A slice of an eighth is spent in 125 ms at the full rate.
@@ -40,7 +40,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 pub(crate) struct Leases {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     /// `None` without `LIMITS_URL`.
     store: Option<Store>,
 }
@@ -89,7 +89,7 @@ pub(crate) enum Step {
 }
 
 impl Leases {
-    pub(crate) fn new(shared: Arc<Shared>) -> Result<Leases, String> {
+    pub(crate) fn new(shared: Arc<ProcessState>) -> Result<Leases, String> {
         let store = match &shared.boot.limits_url {
             None => None,
             Some(url) => Some(Store::new(url).map_err(|error| format!("LIMITS_URL can't be used: {error}"))?),

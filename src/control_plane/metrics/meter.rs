@@ -4,20 +4,20 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::metrics::names::Family;
-use crate::metrics::series_index::Book;
+use crate::metrics::series_index::SeriesIndex;
 use crate::metrics::series_list::Series;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 
 /// One for the process: its shard has one writer at a time. Tasks share it.
 #[derive(Debug)]
-pub struct Meter(Mutex<Book>);
+pub struct ControlPlaneMetrics(Mutex<SeriesIndex>);
 
-impl Meter {
-    pub(crate) fn new(shared: &Shared) -> Arc<Meter> {
-        Arc::new(Meter(Mutex::new(Book::new(shared.background.clone()))))
+impl ControlPlaneMetrics {
+    pub(crate) fn new(shared: &ProcessState) -> Arc<ControlPlaneMetrics> {
+        Arc::new(ControlPlaneMetrics(Mutex::new(SeriesIndex::new(shared.background.clone()))))
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn book(&self) -> MutexGuard<'_, SeriesIndex> {
         // A panic of a task while it counted takes nothing from the others.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::metrics::gather::{Facts, gather};
 use crate::metrics::names::{Family, Words};
 use crate::metrics::{openmetrics, text};
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::admin::Answer;
 use crate::shared::store::State;
 use llm_wire::Format;
@@ -16,7 +16,7 @@ use llm_wire::canonical::loss::{Loss, Repair};
 
 /// In the format that `accept` asks for: OpenMetrics if it is named, else the older text, which
 /// every scraper reads.
-pub(crate) fn answer(shared: &Shared, problems: usize, health: Facts, accept: Option<&str>) -> Answer {
+pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, accept: Option<&str>) -> Answer {
     let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
     let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
     let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
@@ -34,7 +34,7 @@ pub(crate) fn answer(shared: &Shared, problems: usize, health: Facts, accept: Op
     Answer { status: 200, body: body.into_bytes(), content_type: Some(content_type), ..Answer::default() }
 }
 
-fn of_configuration(shared: &Shared, problems: usize) -> Facts {
+fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {
     let snapshot = shared.publisher.load();
     let one = |family, value: f64| (family, Vec::new(), value);
     let state = shared.store.get();

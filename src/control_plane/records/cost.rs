@@ -8,13 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::config::prices::{Book, Price};
+use crate::config::prices::{Price, SeriesIndex};
 use crate::config::snapshot::{Provider, Snapshot};
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::Store;
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Tables};
 use crate::metrics::names::Family;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Record, Short, Tokens};
@@ -26,9 +26,9 @@ const MOST: i64 = 100_000;
 /// Prices that are kept at hand; clients choose the names.
 const AT_HAND: usize = 4096;
 
-/// Follows the table as long as somebody looks. Without tables there is an empty book. Wants a
+/// Follows the table as long as somebody looks. Without tables there is an empty book. CaptureConfig a
 /// runtime.
-pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<Book>> {
+pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<SeriesIndex>> {
     let (sender, receiver) = watch::channel(Arc::default());
     if store.tables().is_some() {
         let store = store.clone();
@@ -39,7 +39,7 @@ pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<Book>> {
                     && let Some(rows) = read(tables).await
                     && rows != known
                 {
-                    let book = Book::new(rows.iter().map(|row| (row.model.clone(), price(row))));
+                    let book = SeriesIndex::new(rows.iter().map(|row| (row.model.clone(), price(row))));
                     sender.send_replace(Arc::new(book));
                     known = rows;
                 }
@@ -71,16 +71,20 @@ fn price(row: &PriceRow) -> Price {
 }
 
 pub(crate) struct Prices {
-    shared: Arc<Shared>,
-    meter: Arc<Meter>,
-    table: watch::Receiver<Arc<Book>>,
+    shared: Arc<ProcessState>,
+    meter: Arc<ControlPlaneMetrics>,
+    table: watch::Receiver<Arc<SeriesIndex>>,
     /// Of the snapshot that `at_hand` is of.
     generation: u64,
     at_hand: HashMap<(i64, Short<96>, Short<96>), Option<Price>, ahash::RandomState>,
 }
 
 impl Prices {
-    pub(crate) fn new(shared: Arc<Shared>, meter: Arc<Meter>, table: watch::Receiver<Arc<Book>>) -> Prices {
+    pub(crate) fn new(
+        shared: Arc<ProcessState>,
+        meter: Arc<ControlPlaneMetrics>,
+        table: watch::Receiver<Arc<SeriesIndex>>,
+    ) -> Prices {
         Prices { shared, meter, table, generation: 0, at_hand: HashMap::default() }
     }
 
@@ -110,7 +114,7 @@ impl Prices {
     }
 }
 
-fn find(book: &Book, record: &Record, provider: &Provider, prefix: Option<&str>) -> Option<Price> {
+fn find(book: &SeriesIndex, record: &Record, provider: &Provider, prefix: Option<&str>) -> Option<Price> {
     let model = record.model.as_str();
     let asked = match (prefix, model.split_once('/')) {
         (Some(prefix), Some((first, rest))) if first == prefix => rest,

@@ -14,7 +14,7 @@ use crate::config::snapshot::{Provider, Snapshot};
 use crate::control_plane::records::cost::Prices;
 use crate::control_plane::records::exact_tokens;
 use crate::control_plane::records::exact_tokens::Recount;
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use crate::telemetry::ring;
 
@@ -22,7 +22,7 @@ use crate::telemetry::ring;
 const LAST: Duration = Duration::from_secs(5);
 
 /// The end of a sink's work.
-pub type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type SinkShutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Somewhere for records to go. Called on the background thread, so that it may take its time, but
 /// not wait for a network.
@@ -37,7 +37,7 @@ pub trait Sink: Send {
 
     /// Nothing comes any more. The future ends when all is where it should be, and is dropped if
     /// that takes too long.
-    fn finish(self: Box<Self>) -> Farewell {
+    fn finish(self: Box<Self>) -> SinkShutdown {
         Box::pin(ready(()))
     }
 }
@@ -63,7 +63,7 @@ impl Directory {
 }
 
 pub(crate) struct Drain {
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     sinks: Vec<Box<dyn Sink>>,
     directory: Directory,
     prices: Prices,
@@ -71,7 +71,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    pub(crate) fn new(shared: Arc<Shared>, sinks: Vec<Box<dyn Sink>>, prices: Prices, recount: Recount) -> Drain {
+    pub(crate) fn new(shared: Arc<ProcessState>, sinks: Vec<Box<dyn Sink>>, prices: Prices, recount: Recount) -> Drain {
         Drain { shared, sinks, directory: Directory::default(), prices, recount }
     }
 
@@ -130,7 +130,7 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::config::boot::Boot;
-    use crate::control_plane::metrics::meter::Meter;
+    use crate::control_plane::metrics::meter::ControlPlaneMetrics;
     use crate::shared::Hints;
     use crate::telemetry::record::{Outcome, Short, Tokens};
 
@@ -186,11 +186,17 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn every_record_of_every_core_reaches_every_sink_that_wants_it() {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
-        let shared = Arc::new(Shared::new(Boot::default(), 3, hints));
+        let shared = Arc::new(ProcessState::new(Boot::default(), 3, hints));
         let seen: [Arc<Mutex<Seen>>; 3] = Default::default();
         let sink = |at: usize| Box::new(Keep { on: at != 1, seen: seen[at].clone() }) as Box<dyn Sink>;
-        let prices = || Prices::new(shared.clone(), Meter::new(&shared), tokio::sync::watch::channel(Arc::default()).1);
-        let recount = || Recount::new(shared.clone(), Meter::new(&shared)).unwrap();
+        let prices = || {
+            Prices::new(
+                shared.clone(),
+                ControlPlaneMetrics::new(&shared),
+                tokio::sync::watch::channel(Arc::default()).1,
+            )
+        };
+        let recount = || Recount::new(shared.clone(), ControlPlaneMetrics::new(&shared)).unwrap();
         let mut drain = Drain::new(shared.clone(), vec![sink(0), sink(1), sink(2)], prices(), recount());
 
         drain.run();

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::token_counter::{Counter, Counts, Job};
 use crate::metrics::names::Family;
-use crate::shared::{Shared, labels};
-use crate::telemetry::capture::{Body, Twin};
+use crate::shared::{ProcessState, labels};
+use crate::telemetry::capture::{Body, SharedOrOwned};
 use crate::telemetry::record::{Record, Source, Tokens};
 use crate::tokens::answer::Answer;
 use crate::tokens::picture::Unsized;
@@ -22,8 +22,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 type Counted = (Arc<Record>, Option<Counts>);
 
 pub(crate) struct Recount {
-    shared: Arc<Shared>,
-    meter: Arc<Meter>,
+    shared: Arc<ProcessState>,
+    meter: Arc<ControlPlaneMetrics>,
     /// `None` where nobody wants exact counts.
     counter: Option<Counter>,
     /// Bounded by the counter's own queue.
@@ -32,7 +32,7 @@ pub(crate) struct Recount {
 }
 
 impl Recount {
-    pub(crate) fn new(shared: Arc<Shared>, meter: Arc<Meter>) -> Result<Recount, String> {
+    pub(crate) fn new(shared: Arc<ProcessState>, meter: Arc<ControlPlaneMetrics>) -> Result<Recount, String> {
         let boot = &shared.boot;
         let pictures = Unsized { tokens: boot.image_tokens, width: boot.image_width, height: boot.image_height };
         let counter = match boot.observe.exact_tokens {
@@ -106,9 +106,9 @@ fn job(record: &Record) -> Option<Job> {
     let detail = record.detail.as_ref()?;
     let attempt = detail.attempts.last()?;
     let request = match &attempt.request {
-        Twin::Own(cut) => cut,
-        Twin::Same => detail.body.as_ref()?,
-        Twin::Absent => return None,
+        SharedOrOwned::Own(cut) => cut,
+        SharedOrOwned::Same => detail.body.as_ref()?,
+        SharedOrOwned::Absent => return None,
     };
     let Body { cut, stream, .. } = attempt.response.as_ref()?;
     if !request.is_whole() || !cut.is_whole() {

@@ -1,6 +1,6 @@
 //! What a record tells of its ends: what the client got, and what went wrong.
 
-use crate::telemetry::capture::{Attempt, Body, Cut, Twin};
+use crate::telemetry::capture::{Attempt, Body, CappedBytes, SharedOrOwned};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::Format;
 use llm_wire::error::shape;
@@ -9,18 +9,18 @@ use llm_wire::error::shape;
 pub(crate) fn response(record: &Record) -> Option<&Body> {
     let detail = record.detail.as_ref()?;
     match &detail.response {
-        Twin::Own(body) => Some(body),
-        Twin::Same => detail.attempts.last()?.response.as_ref(),
-        Twin::Absent => None,
+        SharedOrOwned::Own(body) => Some(body),
+        SharedOrOwned::Same => detail.attempts.last()?.response.as_ref(),
+        SharedOrOwned::Absent => None,
     }
 }
 
 /// What a provider was sent.
-pub(crate) fn request<'a>(record: &'a Record, attempt: &'a Attempt) -> Option<&'a Cut> {
+pub(crate) fn request<'a>(record: &'a Record, attempt: &'a Attempt) -> Option<&'a CappedBytes> {
     match &attempt.request {
-        Twin::Own(cut) => Some(cut),
-        Twin::Same => record.detail.as_ref()?.body.as_ref(),
-        Twin::Absent => None,
+        SharedOrOwned::Own(cut) => Some(cut),
+        SharedOrOwned::Same => record.detail.as_ref()?.body.as_ref(),
+        SharedOrOwned::Absent => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::Directory;
 use crate::telemetry::record::Record;
 
@@ -54,12 +54,12 @@ impl Room {
 #[derive(Clone)]
 pub(crate) struct Losses {
     sink: &'static str,
-    meter: Arc<Meter>,
+    meter: Arc<ControlPlaneMetrics>,
     so_far: u64,
 }
 
 impl Losses {
-    pub(crate) fn new(sink: &'static str, meter: Arc<Meter>) -> Losses {
+    pub(crate) fn new(sink: &'static str, meter: Arc<ControlPlaneMetrics>) -> Losses {
         Losses { sink, meter, so_far: 0 }
     }
 

@@ -6,7 +6,7 @@ use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::control_plane::records::drain::Directory;
 use crate::control_plane::records::drain::tests::record;
-use crate::telemetry::capture::{Attempt, Detail, Wants};
+use crate::telemetry::capture::{Attempt, CaptureConfig, Detail};
 use crate::telemetry::record::{Record, Short};
 use llm_wire::Format;
 
@@ -38,7 +38,7 @@ pub(super) fn directory() -> Directory {
 /// A request with this head and body, and nothing of an answer yet.
 pub(super) fn asked(head: &str, body: &str) -> Record {
     let mut detail =
-        Detail::new(Wants { detail: true, body_bytes: 1 << 16, per_second: None }, head.as_bytes()).unwrap();
+        Detail::new(CaptureConfig { detail: true, body_bytes: 1 << 16, per_second: None }, head.as_bytes()).unwrap();
     detail.body(body.as_bytes());
     Record { detail: Some(detail), ..record("id-1") }
 }

@@ -2,7 +2,7 @@
 //! is missing.
 
 use crate::control_plane::sinks::redact::{Space, redact};
-use crate::telemetry::capture::{Body, Cut};
+use crate::telemetry::capture::{Body, CappedBytes};
 use llm_wire::json::{scan, write};
 use llm_wire::sse::Framer;
 
@@ -15,7 +15,7 @@ pub(crate) struct Part<'a> {
 
 impl<'a> Part<'a> {
     /// At most `most` bytes; another sink may want more of them.
-    pub(crate) fn of(cut: &'a Cut, most: usize) -> Part<'a> {
+    pub(crate) fn of(cut: &'a CappedBytes, most: usize) -> Part<'a> {
         Part { bytes: &cut.bytes[..cut.bytes.len().min(most)], total: cut.total }
     }
 
@@ -97,7 +97,7 @@ mod tests {
 
     fn written(bytes: &[u8], total: u64, most: usize) -> String {
         let mut out = Vec::new();
-        Part::of(&Cut { bytes: bytes.to_vec(), total }, most).write(&mut out);
+        Part::of(&CappedBytes { bytes: bytes.to_vec(), total }, most).write(&mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn streams() {
-        let cut = Cut { bytes: b"data: 1\n\n: x\n\ndata: {\"secret\":\"s\"}\n\n".to_vec(), total: 36 };
+        let cut = CappedBytes { bytes: b"data: 1\n\n: x\n\ndata: {\"secret\":\"s\"}\n\n".to_vec(), total: 36 };
         let whole = Body { ends: vec![14, 36], cut, stream: true };
         let shown = |body: &Body, most| {
             let mut out = Vec::new();

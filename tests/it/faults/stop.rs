@@ -41,7 +41,7 @@ fn streams_that_never_pause_are_told_as_well() {
         client.read_until(sample.content[0]);
         gateway.term();
         let (text, end) = client.rest_text();
-        assert_eq!(end, End::Cut);
+        assert_eq!(end, End::CappedBytes);
         let last = text.trim_end().rfind("\n\n").map_or(0, |at| at + 2);
         assert!(error_event(sample, &text[last..])[0].contains("this gateway is shutting down"));
         flood.join().unwrap();

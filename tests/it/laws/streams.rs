@@ -120,7 +120,7 @@ fn property_10_large_events() {
     assert_eq!((told.end, told.items.len()), (End::Failed, 3));
 }
 
-/// Cut at every event and inside each, and at every byte of a short one.
+/// CappedBytes at every event and inside each, and at every byte of a short one.
 #[test]
 fn property_56_a_cut_is_no_end() {
     for (client, provider) in directions() {

@@ -153,7 +153,7 @@ impl Client {
         let head = self.head();
         match self.rest() {
             (body, End::Whole) => Response { body, ..head },
-            (body, End::Cut) => panic!("{} cut after {:?}", head.status, String::from_utf8_lossy(&body)),
+            (body, End::CappedBytes) => panic!("{} cut after {:?}", head.status, String::from_utf8_lossy(&body)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Client {
             match self.body.piece(&mut self.link) {
                 Ok(piece) => self.ahead = piece,
                 Err(End::Whole) => return Vec::new(),
-                Err(End::Cut) => panic!("the body was cut"),
+                Err(End::CappedBytes) => panic!("the body was cut"),
             }
         }
         let rest = self.ahead.split_off(most.min(self.ahead.len()));

@@ -55,7 +55,7 @@ fn after_content_the_client_is_told_in_its_own_words() {
             conn.close();
             assert_eq!(asking.head().status, 200);
             let (stream, end) = asking.rest_text();
-            assert_eq!(end, End::Cut);
+            assert_eq!(end, End::CappedBytes);
             assert!(!stream.contains(end_mark(client)), "{stream}");
             let events = events(&stream);
             let last = events.last().unwrap();

@@ -1,13 +1,13 @@
 //! The canonical events of an answer, and the two traits of a format's stream code
 //! (`translation.md` 3.3).
 //!
-//! A decoder reads a provider and pushes events; [`Shape`](crate::response::normalize::Shape) turns
+//! A decoder reads a provider and pushes events; [`Normalizer`](crate::response::normalize::Normalizer) turns
 //! the provider's names, ids and reasoning state into the client's; an encoder writes the client's
 //! stream, or [`Answer`](crate::response::whole::Answer) folds the same events for a whole answer.
 //! Text, reasoning and arguments are escaped bytes from the read buffer all the way to the write
 //! buffer.
 //!
-//! | event | promise of decoders, checked by `Shape` |
+//! | event | promise of decoders, checked by `Normalizer` |
 //! |---|---|
 //! | `Start` | first, once; whole answers too |
 //! | `Open` | before any delta of its `ix`; `ix` is dense, in order of first appearance |

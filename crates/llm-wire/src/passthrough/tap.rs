@@ -1,7 +1,7 @@
 //! The observer of a bypass stream, whatever the format.
 //!
 //! A tap is shown each frame of a stream that passes unchanged. It says what moment of the answer
-//! the frame is ([`Moment`]) and keeps what the gateway must know at the end ([`Seen`]). It never
+//! the frame is ([`FrameKind`]) and keeps what the gateway must know at the end ([`Observed`]). It never
 //! alters, delays or refuses anything: a frame that it cannot read is counted and passes.
 
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ use crate::sse::Frame;
 /// everything may be held, and another provider tried. After the first `Content` frames are only
 /// looked at where they can matter, so a frame without any text may also be called `Content`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub enum FrameKind {
     /// Says nothing yet: role, empty deltas, `message_start`, `ping`, `response.created`, an empty
     /// block or part.
     Preamble,
@@ -44,7 +44,7 @@ pub enum Moment {
 
 /// What was seen of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Observed {
     /// The provider's id of the answer, cut at [`MAX_ID`] bytes.
     pub upstream_id: Option<String>,
     /// The last usage; numbers are cumulative, so nothing is summed. `None` where no frame had any.
@@ -66,7 +66,7 @@ pub struct Seen {
 /// An id longer than this is cut: it is for logs.
 pub const MAX_ID: usize = 128;
 
-impl Seen {
+impl Observed {
     pub(crate) fn id(&mut self, id: RawStr<'_>) {
         if self.upstream_id.is_none() && !id.is_empty() {
             let text = id.unescape();
@@ -75,24 +75,24 @@ impl Seen {
         }
     }
 
-    pub(crate) fn misread(&mut self) -> Moment {
+    pub(crate) fn misread(&mut self) -> FrameKind {
         self.parse_errors = self.parse_errors.saturating_add(1);
-        Moment::Other
+        FrameKind::Other
     }
 
-    pub(crate) fn error(&mut self) -> Moment {
+    pub(crate) fn error(&mut self) -> FrameKind {
         self.failed = true;
-        Moment::Error
+        FrameKind::Error
     }
 
-    pub(crate) fn end(&mut self) -> Moment {
+    pub(crate) fn end(&mut self) -> FrameKind {
         self.ended = true;
-        Moment::End
+        FrameKind::End
     }
 
-    pub(crate) fn finish(&mut self) -> Moment {
+    pub(crate) fn finish(&mut self) -> FrameKind {
         self.finished = true;
-        Moment::Finish
+        FrameKind::Finish
     }
 }
 
@@ -123,7 +123,7 @@ impl AnyTap {
         }
     }
 
-    pub fn frame(&mut self, frame: &Frame<'_>) -> Moment {
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         match self {
             AnyTap::Chat(tap) => tap.frame(frame),
             AnyTap::Messages(tap) => tap.frame(frame),
@@ -131,7 +131,7 @@ impl AnyTap {
         }
     }
 
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &Observed {
         match self {
             AnyTap::Chat(tap) => tap.seen(),
             AnyTap::Messages(tap) => tap.seen(),
@@ -202,7 +202,7 @@ pub(crate) mod tests {
     use crate::sse::Framer;
 
     /// Shows a whole stream to a fresh tap.
-    pub fn show(format: Format, stream: &str) -> (Vec<Moment>, Seen) {
+    pub fn show(format: Format, stream: &str) -> (Vec<FrameKind>, Observed) {
         let (mut framer, mut tap, mut rest) = (Framer::default(), AnyTap::new(format), stream.as_bytes());
         let mut moments = Vec::new();
         while let Some(block) = framer.next(&mut rest).unwrap() {
@@ -223,7 +223,7 @@ pub(crate) mod tests {
 
     #[test]
     fn ids_are_cut_at_a_character() {
-        let mut seen = Seen::default();
+        let mut seen = Observed::default();
         seen.id(RawStr::new(b""));
         assert_eq!(seen.upstream_id, None);
         seen.id(RawStr::new(format!("x{}", "é".repeat(200)).as_bytes()));
@@ -236,7 +236,10 @@ pub(crate) mod tests {
         for format in Format::ALL {
             for data in ["", "{", "nonsense", "[DONE", "{\"type\":7}", "\u{fffd}", "[]", "[[[", "{\"choices\":{}}"] {
                 let (moments, seen) = show(format, &format!("event: message\ndata: {data}\n\n"));
-                assert!(moments == [Moment::Other] || data.starts_with("{\"choices"), "{format} {data}: {moments:?}");
+                assert!(
+                    moments == [FrameKind::Other] || data.starts_with("{\"choices"),
+                    "{format} {data}: {moments:?}"
+                );
                 assert!(seen.parse_errors <= 1 && !seen.finished && !seen.ended && !seen.failed, "{format} {data}");
             }
         }

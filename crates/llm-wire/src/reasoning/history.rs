@@ -58,7 +58,7 @@ pub fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
 
 /// What an encoder does with a reasoning item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposition {
     /// Restore the native block: text and sealed bytes as they are.
     Native,
     /// Send the text as `reasoning_content` (hosts that imitate Chat).
@@ -70,7 +70,7 @@ pub enum Fate {
 }
 
 /// The fate of one item. Counts what is left out as a repair.
-pub fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledger: &mut Ledger) -> Fate {
+pub fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledger: &mut Ledger) -> Disposition {
     let has_text = item.parts.iter().any(|part| !part.text.is_empty());
     let own = |opaque: &Opaque<'_>| {
         opaque.family == target.family
@@ -87,16 +87,16 @@ pub fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledg
     };
     let refuses = target.format == Format::Responses && target.quirks.has(Quirk::NoEncryptedReasoning);
     if !item.opaque.is_empty() && item.opaque.iter().all(own) && !refuses {
-        return Fate::Native;
+        return Disposition::Native;
     }
     if target.format == Format::Chat && has_text && item.opaque.is_empty() {
-        return Fate::Plain;
+        return Disposition::Plain;
     }
     if item.opaque.is_empty() && !has_text {
-        return Fate::Drop;
+        return Disposition::Drop;
     }
     ledger.repair(Repair::Reasoning);
-    if policy.foreign_reasoning_as_text && has_text { Fate::AsText } else { Fate::Drop }
+    if policy.foreign_reasoning_as_text && has_text { Disposition::AsText } else { Disposition::Drop }
 }
 
 /// Whether the tool loop that the request continues lost its thinking: the assistant turn before
@@ -110,7 +110,7 @@ pub fn thinking_lost(request: &Request<'_>, target: &Target<'_>, policy: &Policy
     let mut scratch = Ledger::default();
     let mut turn = request.items.iter().rev().skip_while(|item| !matches!(item.kind, ItemKind::Call(_)));
     let readable = turn.by_ref().take_while(|item| !is_user_side(item)).any(|item| match &item.kind {
-        ItemKind::Reasoning(reasoning) => fate(reasoning, target, policy, &mut scratch) == Fate::Native,
+        ItemKind::Reasoning(reasoning) => fate(reasoning, target, policy, &mut scratch) == Disposition::Native,
         _ => false,
     });
     !readable
@@ -207,23 +207,23 @@ mod tests {
         let own = sealed(Family::Anthropic, Seal::Thinking, messages.scope);
         let openai = sealed(Family::OpenAi, Seal::Encrypted, responses.scope);
         let cut = &own[..own.len() - 3];
-        type Row<'r> = (&'r [u8], (Family, Seal), &'r Target<'r>, Fate);
+        type Row<'r> = (&'r [u8], (Family, Seal), &'r Target<'r>, Disposition);
         let rows: &[Row<'_>] = &[
-            (&own, ENCRYPTED, &messages, Fate::Native),
-            (&own, ENCRYPTED, &other, Fate::Drop),
-            (&own, ENCRYPTED, &responses, Fate::Drop),
-            (&own, ENCRYPTED, &compat, Fate::Drop),
-            (cut, ENCRYPTED, &messages, Fate::Drop),
-            (&openai, THINKING, &responses, Fate::Native),
-            (&openai, THINKING, &messages, Fate::Drop),
-            (b"EqQBnative", THINKING, &messages, Fate::Native),
-            (b"EqQBnative", THINKING, &responses, Fate::Drop),
-            (b"gAAAnative", ENCRYPTED, &responses, Fate::Native),
-            (b"gAAAnative", ENCRYPTED, &vllm, Fate::Drop),
-            (b"gAAAnative", ENCRYPTED, &messages, Fate::Drop),
-            (b"", THINKING, &compat, Fate::Plain),
-            (b"", THINKING, &messages, Fate::Drop),
-            (b"", THINKING, &responses, Fate::Drop),
+            (&own, ENCRYPTED, &messages, Disposition::Native),
+            (&own, ENCRYPTED, &other, Disposition::Drop),
+            (&own, ENCRYPTED, &responses, Disposition::Drop),
+            (&own, ENCRYPTED, &compat, Disposition::Drop),
+            (cut, ENCRYPTED, &messages, Disposition::Drop),
+            (&openai, THINKING, &responses, Disposition::Native),
+            (&openai, THINKING, &messages, Disposition::Drop),
+            (b"EqQBnative", THINKING, &messages, Disposition::Native),
+            (b"EqQBnative", THINKING, &responses, Disposition::Drop),
+            (b"gAAAnative", ENCRYPTED, &responses, Disposition::Native),
+            (b"gAAAnative", ENCRYPTED, &vllm, Disposition::Drop),
+            (b"gAAAnative", ENCRYPTED, &messages, Disposition::Drop),
+            (b"", THINKING, &compat, Disposition::Plain),
+            (b"", THINKING, &messages, Disposition::Drop),
+            (b"", THINKING, &responses, Disposition::Drop),
         ];
         for (opaque, native, target, expected) in rows {
             let item = opaque_of(RawStr::new(opaque), shown(), None, *native);
@@ -232,7 +232,7 @@ mod tests {
         }
         let policy = Policy { foreign_reasoning_as_text: true, ..Policy::default() };
         let item = opaque_of(RawStr::new(&own), shown(), None, ENCRYPTED);
-        assert_eq!(fate(&item, &responses, &policy, &mut Ledger::new(true)), Fate::AsText);
+        assert_eq!(fate(&item, &responses, &policy, &mut Ledger::new(true)), Disposition::AsText);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::target::tool_names;
 
 /// What remains. `Some` must be written, `None` left out.
 #[derive(Debug, Clone, Default)]
-pub struct Settled<'a> {
+pub struct TargetParams<'a> {
     /// In the target's range, as the client spelled it where it was.
     pub temperature: Option<Cow<'a, [u8]>>,
     pub top_p: Option<Number<'a>>,
@@ -58,10 +58,10 @@ pub fn settle<'a>(
     thinks: bool,
     plan: &mut Plan,
     ledger: &mut Ledger,
-) -> Result<Settled<'a>, Error> {
+) -> Result<TargetParams<'a>, Error> {
     fields::settle_ext(request, cx.target.format, ledger)?;
     state(request, cx, ledger)?;
-    let mut out = Settled::default();
+    let mut out = TargetParams::default();
     sampling(request, cx, thinks, &mut out, ledger)?;
     stops(request, cx, &mut out, plan, ledger)?;
     identity(request, cx, &mut out, ledger)?;
@@ -108,7 +108,7 @@ fn sampling<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
     thinks: bool,
-    out: &mut Settled<'a>,
+    out: &mut TargetParams<'a>,
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
     let (asked, target) = (&request.sampling, &cx.target);
@@ -197,7 +197,7 @@ fn in_range<'a>(temperature: Number<'a>, cx: &Context<'_>, ledger: &mut Ledger) 
 fn stops<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
-    out: &mut Settled<'a>,
+    out: &mut TargetParams<'a>,
     plan: &mut Plan,
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
@@ -219,7 +219,7 @@ fn stops<'a>(
 fn identity<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
-    out: &mut Settled<'a>,
+    out: &mut TargetParams<'a>,
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
     let (who, cache) = (&request.identity, &request.cache);

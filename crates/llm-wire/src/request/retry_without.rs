@@ -15,7 +15,7 @@ use crate::target::caps::{Caps, Disable};
 
 /// One thing to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Mend {
+pub enum RetryWithout {
     #[default]
     Nothing,
     /// All reasoning of the history, and thinking with it: a signature was refused.
@@ -28,22 +28,24 @@ pub enum Mend {
     ForcedTool,
 }
 
-impl Mend {
+impl RetryWithout {
     /// Reads a refusal (status 400) of a provider of `format`. `None` if nothing that we added or
     /// may leave out is at fault.
-    pub fn of(format: Format, said: &ReadError<'_>) -> Option<Mend> {
+    pub fn of(format: Format, said: &ReadError<'_>) -> Option<RetryWithout> {
         let message = said.message.unescape().to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().all(|word| message.contains(word));
         let param = said.param.map(|param| param.unescape().into_owned()).unwrap_or_default();
         if has(&["invalid", "signature", "thinking"]) || has(&["invalid", "thought", "signature"]) {
-            return Some(Mend::Reasoning);
+            return Some(RetryWithout::Reasoning);
         }
         match format {
-            Format::Responses if param == "reasoning.summary" || has(&["reasoning summar"]) => Some(Mend::Summary),
-            Format::Responses if param == "reasoning.effort" => Some(Mend::Effort),
-            Format::Chat if param == "reasoning_effort" => Some(Mend::Effort),
-            Format::Messages if has(&["output_config.effort"]) => Some(Mend::Effort),
-            Format::Messages if has(&["thinking", "tool_choice"]) => Some(Mend::ForcedTool),
+            Format::Responses if param == "reasoning.summary" || has(&["reasoning summar"]) => {
+                Some(RetryWithout::Summary)
+            }
+            Format::Responses if param == "reasoning.effort" => Some(RetryWithout::Effort),
+            Format::Chat if param == "reasoning_effort" => Some(RetryWithout::Effort),
+            Format::Messages if has(&["output_config.effort"]) => Some(RetryWithout::Effort),
+            Format::Messages if has(&["thinking", "tool_choice"]) => Some(RetryWithout::ForcedTool),
             _ => None,
         }
     }
@@ -53,20 +55,20 @@ impl Mend {
     pub(crate) fn apply(self, request: &mut Request<'_>, caps: &Caps, ledger: &mut Ledger) -> Result<(), Error> {
         match self {
             // Summaries are asked for by policy, not by the request: see `Policy::summaries`.
-            Mend::Nothing | Mend::Summary => {}
-            Mend::ForcedTool if caps.disable == Disable::Never => {
+            RetryWithout::Nothing | RetryWithout::Summary => {}
+            RetryWithout::ForcedTool if caps.disable == Disable::Never => {
                 ledger.approx(Loss::ToolChoice)?;
                 request.tool_choice = Some(ToolChoice::Auto);
             }
-            Mend::ForcedTool => {
+            RetryWithout::ForcedTool => {
                 ledger.drop(Loss::Thinking)?;
                 request.reasoning = Reasoning { mode: Mode::Off, ..request.reasoning };
             }
-            Mend::Reasoning => {
+            RetryWithout::Reasoning => {
                 request.items.retain(|item| !matches!(item.kind, ItemKind::Reasoning(_)));
                 request.reasoning = Reasoning { mode: Mode::Off, ..Reasoning::default() };
             }
-            Mend::Effort => {
+            RetryWithout::Effort => {
                 request.reasoning.effort = None;
                 if let Mode::Manual { .. } = request.reasoning.mode {
                     request.reasoning.mode = Mode::Adaptive;
@@ -92,18 +94,18 @@ mod tests {
         use Format::{Chat, Messages, Responses};
         #[rustfmt::skip]
         let rows = [
-            (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}"#, Some(Mend::Reasoning)),
-            (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"output_config.effort: Input should be 'low', 'medium' or 'high'"}}"#, Some(Mend::Effort)),
-            (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Thinking may not be enabled when tool_choice forces tool use."}}"#, Some(Mend::ForcedTool)),
+            (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages.1.content.0: Invalid `signature` in `thinking` block"}}"#, Some(RetryWithout::Reasoning)),
+            (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"output_config.effort: Input should be 'low', 'medium' or 'high'"}}"#, Some(RetryWithout::Effort)),
+            (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"Thinking may not be enabled when tool_choice forces tool use."}}"#, Some(RetryWithout::ForcedTool)),
             (Messages, r#"{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: Field required"}}"#, None),
-            (Responses, r#"{"error":{"message":"Your organization must be verified to generate reasoning summaries.","type":"invalid_request_error","param":"reasoning.summary","code":"unsupported_value"}}"#, Some(Mend::Summary)),
-            (Responses, r#"{"error":{"message":"Unsupported value: 'xhigh'","type":"invalid_request_error","param":"reasoning.effort","code":"unsupported_value"}}"#, Some(Mend::Effort)),
-            (Chat, r#"{"error":{"message":"Unsupported value","type":"invalid_request_error","param":"reasoning_effort","code":"unsupported_value"}}"#, Some(Mend::Effort)),
-            (Chat, r#"[{"error":{"code":400,"message":"Invalid thought signature.","status":"INVALID_ARGUMENT"}}]"#, Some(Mend::Reasoning)),
+            (Responses, r#"{"error":{"message":"Your organization must be verified to generate reasoning summaries.","type":"invalid_request_error","param":"reasoning.summary","code":"unsupported_value"}}"#, Some(RetryWithout::Summary)),
+            (Responses, r#"{"error":{"message":"Unsupported value: 'xhigh'","type":"invalid_request_error","param":"reasoning.effort","code":"unsupported_value"}}"#, Some(RetryWithout::Effort)),
+            (Chat, r#"{"error":{"message":"Unsupported value","type":"invalid_request_error","param":"reasoning_effort","code":"unsupported_value"}}"#, Some(RetryWithout::Effort)),
+            (Chat, r#"[{"error":{"code":400,"message":"Invalid thought signature.","status":"INVALID_ARGUMENT"}}]"#, Some(RetryWithout::Reasoning)),
             (Chat, r#"{"error":{"message":"bad","type":"invalid_request_error","param":"temperature"}}"#, None),
         ];
         for (format, body, mend) in rows {
-            assert_eq!(Mend::of(format, &read_refusal(format, body.as_bytes()).unwrap()), mend, "{body}");
+            assert_eq!(RetryWithout::of(format, &read_refusal(format, body.as_bytes()).unwrap()), mend, "{body}");
         }
     }
     /// A forced tool beside thinking: the thinking goes, and where it cannot, the force.
@@ -117,7 +119,7 @@ mod tests {
         ];
         for (model, thinking, choice, header) in rows {
             let target = Target::new(Format::Messages, Host::Anthropic, model, "p", &Overrides::default());
-            let cx = Context { mend: Mend::ForcedTool, ..Context::new(target, "m") };
+            let cx = Context { mend: RetryWithout::ForcedTool, ..Context::new(target, "m") };
             let sent = translate::request(Format::Chat, body, &cx).unwrap();
             let raw = RawValue::parse(&sent.body).unwrap();
             assert_eq!(raw.find("thinking").unwrap().bytes(), thinking.as_bytes(), "{model}");

@@ -108,7 +108,7 @@ pub struct AnswerCite {
 
 impl Answer {
     /// Takes the next event. Events of items that were not opened are ignored;
-    /// [`Shape`](crate::response::normalize::Shape) lets none through.
+    /// [`Normalizer`](crate::response::normalize::Normalizer) lets none through.
     pub fn take(&mut self, event: &Event<'_>) {
         if self.error.is_some() {
             return;

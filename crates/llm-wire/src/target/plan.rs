@@ -1,7 +1,7 @@
 //! What stands beside a translation: the facts that come from outside, and what the request leaves
 //! behind for the response.
 //!
-//! `wire` has no clock, no randomness and no configuration: [`Context`] and [`Stamps`] bring in
+//! `wire` has no clock, no randomness and no configuration: [`Context`] and [`IdSource`] bring in
 //! what is needed. A [`Plan`] is made with the request and kept until the answer ends; together
 //! with the stamps it is the [`Reply`] that encoders of responses see.
 
@@ -12,7 +12,7 @@ use crate::canonical::event::Note;
 use crate::json::{RawValue, write};
 use crate::reasoning::cache::Memory;
 use crate::reasoning::envelope::{Family, Scope, model_family};
-use crate::request::retry_without::Mend;
+use crate::request::retry_without::RetryWithout;
 use crate::target::caps::{Caps, Overrides};
 use crate::target::quirks::{Host, Quirks};
 use crate::target::tool_names::ToolTable;
@@ -53,7 +53,7 @@ impl<'c> Target<'c> {
 pub struct Policy {
     /// A loss is a 400.
     pub strict: bool,
-    /// Mend tool calls without results and results without calls; otherwise 400.
+    /// RetryWithout tool calls without results and results without calls; otherwise 400.
     pub repair_tool_pairs: bool,
     /// Reasoning of another vendor goes on as text in `<thinking>` tags instead of being dropped.
     pub foreign_reasoning_as_text: bool,
@@ -114,7 +114,7 @@ pub struct Context<'c> {
     /// no `max_tokens`.
     pub input_estimate: Option<u64>,
     /// What a refusal of the first try has taught.
-    pub mend: Mend,
+    pub mend: RetryWithout,
     /// Where the reasoning of clients that do not send it back is remembered.
     pub memory: Option<&'c dyn Memory>,
 }
@@ -128,14 +128,14 @@ impl<'c> Context<'c> {
             client_model,
             session: None,
             input_estimate: None,
-            mend: Mend::Nothing,
+            mend: RetryWithout::Nothing,
             memory: None,
         }
     }
 }
 
 /// New ids and the time, from outside.
-pub trait Stamps {
+pub trait IdSource {
     /// 26 characters of `[0-9A-Za-z]`, never given twice: the body of ids such as `call_…`.
     fn id(&mut self) -> [u8; 26];
     /// Seconds since 1970.
@@ -280,7 +280,7 @@ pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
 /// What encoders of responses see: the plan, and what they may ask from outside.
 pub struct Reply {
     pub plan: Plan,
-    pub stamps: Box<dyn Stamps>,
+    pub stamps: Box<dyn IdSource>,
     /// 26 characters that the answer's own id is made of (`chatcmpl-…`, `msg_…`, `resp_…`).
     pub id: [u8; 26],
     /// Seconds since 1970 when the answer began.
@@ -295,7 +295,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn new(plan: Plan, mut stamps: Box<dyn Stamps>, request_id: impl Into<String>) -> Reply {
+    pub fn new(plan: Plan, mut stamps: Box<dyn IdSource>, request_id: impl Into<String>) -> Reply {
         let (id, created) = (stamps.id(), stamps.now());
         let notes = [0; Note::ALL.len()];
         Reply { plan, stamps, id, created, request_id: request_id.into(), input_estimate: None, notes }
@@ -323,11 +323,11 @@ impl Reply {
     }
 }
 
-/// Stamps for tests and for `llm-proxy translate`: ids count up, the time stands still.
+/// IdSource for tests and for `llm-proxy translate`: ids count up, the time stands still.
 #[derive(Debug, Default)]
-pub struct TestStamps(pub u64);
+pub struct TestIds(pub u64);
 
-impl Stamps for TestStamps {
+impl IdSource for TestIds {
     fn id(&mut self) -> [u8; 26] {
         self.0 += 1;
         let mut out = [b'0'; 26];

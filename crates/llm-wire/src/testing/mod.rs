@@ -13,7 +13,7 @@ use crate::json::{RawKind, RawValue};
 use crate::passthrough::peek::{PeekError, peek};
 use crate::passthrough::splice::Splice;
 use crate::passthrough::tap;
-use crate::passthrough::tap::{AnyTap, Moment};
+use crate::passthrough::tap::{AnyTap, FrameKind};
 use crate::sse::Framer;
 
 /// The property of the fuzz target `wire_request`: whatever reads a client's body.
@@ -89,11 +89,11 @@ pub fn tap_bears_anything(stream: &[u8]) {
             let moment = tap.frame(&frame);
             let seen = tap.seen();
             match moment {
-                Moment::End => assert!(seen.ended),
-                Moment::Finish => assert!(seen.finished),
-                Moment::Error => assert!(seen.failed),
-                Moment::Usage => assert!(seen.usage.is_some()),
-                Moment::Preamble | Moment::Content | Moment::KeepAlive | Moment::Other => {}
+                FrameKind::End => assert!(seen.ended),
+                FrameKind::Finish => assert!(seen.finished),
+                FrameKind::Error => assert!(seen.failed),
+                FrameKind::Usage => assert!(seen.usage.is_some()),
+                FrameKind::Preamble | FrameKind::Content | FrameKind::KeepAlive | FrameKind::Other => {}
             }
             if let Some(usage) = seen.usage {
                 assert!(usage.reasoning <= usage.output_total);

@@ -98,7 +98,7 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
 /// The files that were set aside, beside the one at `path`: its name, then the moment
 /// (`requests.jsonl.20260123T193000.000Z`), then `.gz` if compressed.
 #[derive(Debug, Clone)]
-pub(super) struct Shelf {
+pub(super) struct SeriesList {
     pub path: PathBuf,
     pub keep: usize,
     pub gzip: bool,
@@ -110,9 +110,9 @@ const GZ: &str = ".gz";
 /// Of a file that is being compressed.
 const PART: &str = ".part";
 
-impl Shelf {
-    pub(super) fn new(path: PathBuf, keep: usize, gzip: bool) -> Shelf {
-        Shelf { path, keep, gzip, last_ms: 0 }
+impl SeriesList {
+    pub(super) fn new(path: PathBuf, keep: usize, gzip: bool) -> SeriesList {
+        SeriesList { path, keep, gzip, last_ms: 0 }
     }
 
     /// Gives the file at the path its name on the shelf. `ms` since 1970 is now.
@@ -200,7 +200,7 @@ fn compress(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn names(shelf: &Shelf) -> Vec<String> {
+    fn names(shelf: &SeriesList) -> Vec<String> {
         let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
         shelf.files().unwrap().iter().map(name).collect()
     }
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn the_shelf_keeps_the_newest() {
         let dir = tempfile::tempdir().unwrap();
-        let mut shelf = Shelf::new(dir.path().join("a.jsonl"), 2, false);
+        let mut shelf = SeriesList::new(dir.path().join("a.jsonl"), 2, false);
         // Names of others, which are left alone.
         for other in ["a.jsonl.1", "a.jsonl.gz", "b.jsonl.20260123T193000.000Z", "a.jsonl.20260123T193000.000Z.bak"] {
             fs::write(dir.path().join(other), "other").unwrap();

@@ -9,7 +9,7 @@ use crate::control_plane::sinks::headers::Head;
 use crate::control_plane::sinks::outcome;
 use crate::control_plane::sinks::timestamp::iso;
 use crate::control_plane::sinks::truncate::{Part, chunks};
-use crate::telemetry::capture::{Attempt, Body, Cut, Detail};
+use crate::telemetry::capture::{Attempt, Body, CappedBytes, Detail};
 use crate::telemetry::record::{Record, Source, Tokens};
 use llm_wire::json::write::{self, Object};
 
@@ -160,7 +160,7 @@ fn endpoint(attempt: &Attempt) -> String {
     format!("{version}{}", attempt.path)
 }
 
-fn payload(o: &mut Object<'_>, cut: Option<&Cut>, most: usize) {
+fn payload(o: &mut Object<'_>, cut: Option<&CappedBytes>, most: usize) {
     match cut {
         Some(cut) => Part::of(cut, most).write(o.key("payload")),
         None => o.null("payload"),

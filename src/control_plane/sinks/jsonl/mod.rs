@@ -13,8 +13,8 @@ use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use crate::config::boot::Boot;
-use crate::control_plane::metrics::meter::Meter;
-use crate::control_plane::records::drain::{Directory, Farewell, Sink};
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+use crate::control_plane::records::drain::{Directory, Sink, SinkShutdown};
 use crate::control_plane::sinks::queue_budget::{Job, Losses, Room};
 use crate::telemetry::record::Record;
 
@@ -33,7 +33,7 @@ struct Jsonl {
 
 /// `None` if it is switched off. An error is a thread that can't be started; a file that can't be
 /// opened is tried again.
-pub(crate) fn start(boot: &Boot, meter: &Arc<Meter>) -> Result<Option<Box<dyn Sink>>, String> {
+pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Option<Box<dyn Sink>>, String> {
     let settings = &boot.observe.jsonl;
     if !settings.enabled {
         return Ok(None);
@@ -74,7 +74,7 @@ impl Sink for Jsonl {
         }
     }
 
-    fn finish(self: Box<Self>) -> Farewell {
+    fn finish(self: Box<Self>) -> SinkShutdown {
         let Jsonl { jobs, over, written, .. } = *self;
         over.store(true, Ordering::Release);
         drop(jobs);

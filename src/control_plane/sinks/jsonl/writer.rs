@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::config::boot::observe::Jsonl;
-use crate::control_plane::sinks::jsonl::file::{Log, Shelf};
+use crate::control_plane::sinks::jsonl::file::{Log, SeriesList};
 use crate::control_plane::sinks::jsonl::lines::lines;
 use crate::control_plane::sinks::queue_budget::{Job, Losses};
 
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     settings: Jsonl,
-    shelf: Shelf,
+    shelf: SeriesList,
     losses: Losses,
     log: Option<Log>,
     /// Of whole requests, not written yet.
@@ -47,7 +47,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(settings: Jsonl, losses: Losses) -> Writer {
-        let shelf = Shelf::new(settings.path.clone(), settings.keep, settings.gzip);
+        let shelf = SeriesList::new(settings.path.clone(), settings.keep, settings.gzip);
         Writer {
             settings,
             shelf,

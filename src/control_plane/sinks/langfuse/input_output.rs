@@ -176,10 +176,10 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::capture::Cut;
+    use crate::telemetry::capture::CappedBytes;
 
-    fn cut(text: &str) -> Cut {
-        Cut { bytes: text.as_bytes().to_vec(), total: text.len() as u64 }
+    fn cut(text: &str) -> CappedBytes {
+        CappedBytes { bytes: text.as_bytes().to_vec(), total: text.len() as u64 }
     }
 
     fn shown(fill: impl FnOnce(&mut Vec<u8>)) -> String {

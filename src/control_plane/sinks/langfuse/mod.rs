@@ -18,8 +18,8 @@ use tokio::task::JoinHandle;
 
 use crate::config::boot::Boot;
 use crate::control_plane::http::client::Client;
-use crate::control_plane::metrics::meter::Meter;
-use crate::control_plane::records::drain::{Directory, Farewell, Sink};
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+use crate::control_plane::records::drain::{Directory, Sink, SinkShutdown};
 use crate::control_plane::sinks::queue_budget::{Job, Losses, Room};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::error::Kind;
@@ -41,7 +41,11 @@ struct Langfuse {
 
 /// `None` if it is switched off. Must be called within the runtime. An error is an address that is
 /// none.
-pub(crate) fn start(boot: &Boot, client: &Client, meter: &Arc<Meter>) -> Result<Option<Box<dyn Sink>>, String> {
+pub(crate) fn start(
+    boot: &Boot,
+    client: &Client,
+    meter: &Arc<ControlPlaneMetrics>,
+) -> Result<Option<Box<dyn Sink>>, String> {
     let settings = &boot.observe.langfuse;
     if !settings.enabled {
         return Ok(None);
@@ -75,7 +79,7 @@ impl Sink for Langfuse {
         }
     }
 
-    fn finish(self: Box<Self>) -> Farewell {
+    fn finish(self: Box<Self>) -> SinkShutdown {
         let Langfuse { jobs, losses, pending, sender, .. } = *self;
         drop(jobs);
         Box::pin(async move {

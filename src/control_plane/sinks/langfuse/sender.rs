@@ -136,7 +136,7 @@ impl Sender {
 
     async fn deliver(&mut self, batch: Batch) {
         let count = batch.ids.len() as u64;
-        // Shared by the tries.
+        // ProcessState by the tries.
         let body = Bytes::from(batch.body);
         let mut pause = PAUSE;
         for attempt in 1..=TRIES {

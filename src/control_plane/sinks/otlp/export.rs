@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::boot::otlp::Otlp;
 use crate::control_plane::http::client::Client;
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::sinks::otlp::NAME;
 use crate::control_plane::sinks::otlp::spans::text;
 use crate::control_plane::until;
@@ -40,7 +40,7 @@ pub(super) struct Export {
     queue: mpsc::Receiver<Vec<Span>>,
     stop: Arc<Notify>,
     stopping: bool,
-    meter: Arc<Meter>,
+    meter: Arc<ControlPlaneMetrics>,
     /// The last batch was lost, and somebody was told of it.
     failing: bool,
 }
@@ -61,7 +61,7 @@ impl Export {
         client: Client,
         queue: mpsc::Receiver<Vec<Span>>,
         stop: Arc<Notify>,
-        meter: Arc<Meter>,
+        meter: Arc<ControlPlaneMetrics>,
     ) -> Result<Export, String> {
         let uri = url.parse().ok().filter(|uri: &Uri| uri.host().is_some());
         let uri = uri.ok_or_else(|| format!("OTEL_EXPORTER_OTLP_ENDPOINT: `{url}` is no address of a collector"))?;

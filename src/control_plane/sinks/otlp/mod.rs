@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::control_plane::http::client::Client;
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::{Directory, Sink};
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use export::Export;
 
@@ -32,7 +32,7 @@ const LAST: Duration = Duration::from_secs(5);
 /// Takes records and passes on their spans.
 pub(crate) struct Spans {
     queue: mpsc::Sender<Vec<Span>>,
-    meter: Arc<Meter>,
+    meter: Arc<ControlPlaneMetrics>,
 }
 
 /// The task that sends them.
@@ -42,7 +42,11 @@ pub(crate) struct Exporter {
 }
 
 /// `None` where spans go nowhere. An error says which setting is wrong.
-pub(crate) fn start(shared: &Shared, client: &Client, meter: &Arc<Meter>) -> Result<Option<(Spans, Exporter)>, String> {
+pub(crate) fn start(
+    shared: &ProcessState,
+    client: &Client,
+    meter: &Arc<ControlPlaneMetrics>,
+) -> Result<Option<(Spans, Exporter)>, String> {
     let otlp = &shared.boot.observe.otlp;
     let Some(url) = otlp.url() else { return Ok(None) };
     let (sender, receiver) = mpsc::channel(QUEUE);

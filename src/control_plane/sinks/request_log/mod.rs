@@ -16,11 +16,11 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 
-use crate::control_plane::metrics::meter::Meter;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::{Directory, Sink};
 use crate::control_plane::store::logs::{ErrorRow, RequestRow, Row, Table, Value, Which};
 use crate::control_plane::store::{Error, Store};
-use crate::shared::Shared;
+use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use rate::Rate;
 
@@ -48,14 +48,18 @@ pub(crate) struct Log {
     bodies: bool,
     started: Instant,
     /// Requests that workers did not tell in detail, since the last count.
-    left_out: u64,
+    sampled_out: u64,
 }
 
 /// The tasks that write.
 pub(crate) struct Writers(JoinSet<()>);
 
-/// The sink and its tasks; no sink if nothing is to be written. Wants a runtime.
-pub(crate) fn start(shared: &Shared, store: &Arc<dyn Store>, meter: &Arc<Meter>) -> (Option<Log>, Writers) {
+/// The sink and its tasks; no sink if nothing is to be written. CaptureConfig a runtime.
+pub(crate) fn start(
+    shared: &ProcessState,
+    store: &Arc<dyn Store>,
+    meter: &Arc<ControlPlaneMetrics>,
+) -> (Option<Log>, Writers) {
     let settings = &shared.boot.observe.request_log;
     let mut writers = Writers(JoinSet::new());
     if !settings.enabled {
@@ -81,7 +85,7 @@ pub(crate) fn start(shared: &Shared, store: &Arc<dyn Store>, meter: &Arc<Meter>)
         // Ends with the runtime.
         tokio::spawn(sweep(store.clone(), retention));
     }
-    (Some(Log { requests, errors, bodies: settings.bodies, started: Instant::now(), left_out: 0 }), writers)
+    (Some(Log { requests, errors, bodies: settings.bodies, started: Instant::now(), sampled_out: 0 }), writers)
 }
 
 impl Sink for Log {
@@ -95,8 +99,8 @@ impl Sink for Log {
         }
         let second = self.started.elapsed().as_secs();
         let failed = record.status >= 400 || row::category(record).is_some();
-        if record.left_out && !failed {
-            self.left_out += 1;
+        if record.sampled_out && !failed {
+            self.sampled_out += 1;
             return;
         }
         self.requests.push(second, failed, || row::request(record, directory, self.bodies).values());
@@ -109,7 +113,7 @@ impl Sink for Log {
     }
 
     fn flush(&mut self) {
-        match std::mem::take(&mut self.left_out) {
+        match std::mem::take(&mut self.sampled_out) {
             0 => {}
             n => self.requests.meter.lost(self.requests.name, "rate", n),
         }
@@ -123,7 +127,7 @@ struct Queue {
     /// Of what lies in it.
     bytes: Arc<AtomicUsize>,
     rate: Rate,
-    meter: Arc<Meter>,
+    meter: Arc<ControlPlaneMetrics>,
 }
 
 struct Waiting {
@@ -153,7 +157,7 @@ struct Writer {
     name: &'static str,
     table: &'static Table,
     store: Arc<dyn Store>,
-    meter: Arc<Meter>,
+    meter: Arc<ControlPlaneMetrics>,
     /// The last batch could not be written, which was told.
     failing: bool,
 }

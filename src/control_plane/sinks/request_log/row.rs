@@ -6,7 +6,7 @@ use crate::config::snapshot::{Credential, Provider};
 use crate::control_plane::records::drain::Directory;
 use crate::control_plane::sinks::request_log::shorten;
 use crate::control_plane::store::logs::{ErrorRow, RequestRow};
-use crate::telemetry::capture::{Attempt, Detail, Twin};
+use crate::telemetry::capture::{Attempt, Detail, SharedOrOwned};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::Format;
 use llm_wire::error::Kind;
@@ -105,9 +105,9 @@ pub(super) fn request(record: &Record, directory: &Directory, bodies: bool) -> R
 /// What the client got.
 fn answer(detail: &Detail) -> Option<Value> {
     match &detail.response {
-        Twin::Own(body) => Some(shorten::answer(body)),
-        Twin::Same => detail.attempts.last()?.response.as_ref().map(shorten::answer),
-        Twin::Absent => None,
+        SharedOrOwned::Own(body) => Some(shorten::answer(body)),
+        SharedOrOwned::Same => detail.attempts.last()?.response.as_ref().map(shorten::answer),
+        SharedOrOwned::Absent => None,
     }
 }
 
@@ -172,9 +172,9 @@ fn of_attempt(row: ErrorRow, attempt: &Attempt, detail: &Detail, directory: &Dir
     let provider = directory.provider(attempt.provider);
     let status = (attempt.status > 0).then(|| i64::from(attempt.status));
     let sent = match &attempt.request {
-        Twin::Own(cut) => Some(cut),
-        Twin::Same => detail.body.as_ref(),
-        Twin::Absent => None,
+        SharedOrOwned::Own(cut) => Some(cut),
+        SharedOrOwned::Same => detail.body.as_ref(),
+        SharedOrOwned::Absent => None,
     };
     let received = attempt.response.as_ref().filter(|_| bodies);
     ErrorRow {
@@ -244,13 +244,13 @@ fn number(n: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::control_plane::records::drain::tests::record;
-    use crate::telemetry::capture::Wants;
+    use crate::telemetry::capture::CaptureConfig;
     use crate::telemetry::record::Short;
 
     #[test]
     fn categories() {
         let detail = |status| {
-            let mut detail = Detail::new(Wants { detail: true, ..Wants::default() }, b"").unwrap();
+            let mut detail = Detail::new(CaptureConfig { detail: true, ..CaptureConfig::default() }, b"").unwrap();
             let attempt = Attempt::new(9, Format::Chat, Short::EMPTY, "/x", 0);
             detail.attempt(Attempt { status, ..attempt });
             Some(detail)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::telemetry::capture::{Body, Cut};
+use crate::telemetry::capture::{Body, CappedBytes};
 
 /// Headers whose values are keys.
 const SECRET: &[&str] =
@@ -51,7 +51,7 @@ pub(super) fn masked(lines: &[u8], into: &mut Map<String, Value>) {
 }
 
 /// A request's body.
-pub(super) fn body(cut: &Cut) -> Value {
+pub(super) fn body(cut: &CappedBytes) -> Value {
     let whole = cut.is_whole().then(|| document(&cut.bytes)).flatten();
     let mut value = whole.unwrap_or_else(|| text(&cut.bytes, cut.total));
     shorten(&mut value, DEPTH);
@@ -143,8 +143,8 @@ mod tests {
 
     use super::*;
 
-    fn whole(bytes: &[u8]) -> Cut {
-        Cut { bytes: bytes.to_vec(), total: bytes.len() as u64 }
+    fn whole(bytes: &[u8]) -> CappedBytes {
+        CappedBytes { bytes: bytes.to_vec(), total: bytes.len() as u64 }
     }
 
     #[test]
@@ -176,8 +176,11 @@ mod tests {
     fn what_is_no_json_or_not_whole_is_text() {
         assert_eq!(body(&whole(b"<html>")), "<html>");
         assert_eq!(body(&whole(b"\xff")), "\u{fffd}");
-        assert_eq!(body(&Cut { bytes: b"{\"a\":".to_vec(), total: 5000 }), "{\"a\":... [truncated, 5000 bytes total]");
-        let long = Cut { bytes: vec![b'x'; 1000], total: 5000 };
+        assert_eq!(
+            body(&CappedBytes { bytes: b"{\"a\":".to_vec(), total: 5000 }),
+            "{\"a\":... [truncated, 5000 bytes total]"
+        );
+        let long = CappedBytes { bytes: vec![b'x'; 1000], total: 5000 };
         assert_eq!(body(&long), format!("{}... [truncated, 5000 bytes total]", "x".repeat(200)));
         assert_eq!(body(&whole(br#"{"a\u0000":"b\u0000"}"#)), json!({ "a\u{fffd}": "b\u{fffd}" }));
         // Half of a pair is no text, and neither store would take it as one.
@@ -187,9 +190,9 @@ mod tests {
     #[test]
     fn events_of_a_stream() {
         let bytes = b"event: a\ndata: {\"n\":1}\n\ndata: [DONE]\n\n".to_vec();
-        let stream = Body { cut: Cut { total: bytes.len() as u64, bytes }, ends: vec![24, 38], stream: true };
+        let stream = Body { cut: CappedBytes { total: bytes.len() as u64, bytes }, ends: vec![24, 38], stream: true };
         assert_eq!(answer(&stream), json!([{ "n": 1 }, "[DONE]"]));
-        let cut = Body { cut: Cut { total: 99, ..stream.cut }, ..stream };
+        let cut = Body { cut: CappedBytes { total: 99, ..stream.cut }, ..stream };
         assert_eq!(answer(&cut), json!([{ "n": 1 }, "[DONE]", "... [truncated, 99 bytes total]"]));
     }
 }

@@ -10,7 +10,7 @@ use crate::formats::chat::error;
 use crate::json::RawValue;
 use crate::json::scan::{self, skip_space};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{Moment, Seen, Stage, is_filled, model_in};
+use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_in};
 use crate::sse::Frame;
 
 /// What a chunk may hold beside its choices without saying anything.
@@ -32,7 +32,7 @@ const ENVELOPE: &[&[u8]] = &[
 #[derive(Debug)]
 pub struct Tap {
     stage: Stage,
-    seen: Seen,
+    seen: Observed,
     /// Keys whose value matters even when content flows. Built once for each stream: building costs
     /// as much as a search.
     keys: [Finder<'static>; 3],
@@ -41,35 +41,35 @@ pub struct Tap {
 impl Default for Tap {
     fn default() -> Tap {
         let keys = [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new);
-        Tap { stage: Stage::Opening, seen: Seen::default(), keys }
+        Tap { stage: Stage::Opening, seen: Observed::default(), keys }
     }
 }
 
 impl Tap {
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &Observed {
         &self.seen
     }
 
-    pub fn frame(&mut self, frame: &Frame<'_>) -> Moment {
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         let data = frame.data.trim_ascii();
         if data == b"[DONE]" {
             return self.seen.end();
         }
         let is_error = frame.event == Some(b"error");
         if self.stage == Stage::Flowing && !is_error && !self.keys.iter().any(|key| has_value(key, data)) {
-            return Moment::Content;
+            return FrameKind::Content;
         }
         let moment = self.chunk(data);
         if is_error {
             return self.seen.error();
         }
-        if moment == Moment::Content {
+        if moment == FrameKind::Content {
             self.stage = Stage::Flowing;
         }
         moment
     }
 
-    fn chunk(&mut self, data: &[u8]) -> Moment {
+    fn chunk(&mut self, data: &[u8]) -> FrameKind {
         let mut choices = None;
         let mut usage = None;
         let mut foreign = false;
@@ -94,15 +94,15 @@ impl Tap {
         }
         match choices {
             // A shape of a host's own: its text must not be held back.
-            None if foreign => Moment::Content,
-            None => Moment::Other,
+            None if foreign => FrameKind::Content,
+            None => FrameKind::Other,
             Some(Choices { finish: true, reason, .. }) => {
                 self.seen.reason = reason.or(self.seen.reason);
                 self.seen.finish()
             }
-            Some(Choices { content: true, .. }) => Moment::Content,
-            Some(Choices { count: 0, .. }) if usage.is_some() => Moment::Usage,
-            Some(_) => Moment::Preamble,
+            Some(Choices { content: true, .. }) => FrameKind::Content,
+            Some(Choices { count: 0, .. }) if usage.is_some() => FrameKind::Usage,
+            Some(_) => FrameKind::Preamble,
         }
     }
 }
@@ -167,12 +167,12 @@ pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::Moment::*;
+    use super::FrameKind::*;
     use super::*;
     use crate::Format;
     use crate::passthrough::tap::tests::show;
 
-    fn check(chunks: &[(&str, Moment)]) -> Seen {
+    fn check(chunks: &[(&str, FrameKind)]) -> Observed {
         let stream: String = chunks.iter().map(|(data, _)| format!("data: {data}\n\n")).collect();
         let (moments, seen) = show(Format::Chat, &stream);
         for ((data, expected), moment) in chunks.iter().zip(moments) {

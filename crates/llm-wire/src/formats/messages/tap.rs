@@ -7,14 +7,14 @@ use crate::formats::messages::error;
 use crate::json::RawValue;
 use crate::json::scan;
 use crate::passthrough::finish;
-use crate::passthrough::tap::{Moment, Seen, Stage, is_filled, model_under};
+use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_under};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
 #[derive(Debug, Default)]
 pub struct Tap {
     stage: Stage,
-    seen: Seen,
+    seen: Observed,
     counts: Counts,
 }
 
@@ -57,44 +57,44 @@ impl Kind {
 }
 
 impl Tap {
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &Observed {
         &self.seen
     }
 
-    pub fn frame(&mut self, frame: &Frame<'_>) -> Moment {
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         let moment = match Kind::of(frame) {
-            Some(Kind::BlockStart | Kind::BlockDelta) if self.stage == Stage::Flowing => Moment::Content,
+            Some(Kind::BlockStart | Kind::BlockDelta) if self.stage == Stage::Flowing => FrameKind::Content,
             Some(Kind::BlockStart) => self.block(frame.data, "content_block"),
             Some(Kind::BlockDelta) => self.block(frame.data, "delta"),
             Some(Kind::MessageStart) => self.message_start(frame.data),
             Some(Kind::MessageDelta) => self.message_delta(frame.data),
             Some(Kind::MessageStop) => self.seen.end(),
-            Some(Kind::BlockStop) => Moment::Other,
-            Some(Kind::Ping) => Moment::Preamble,
+            Some(Kind::BlockStop) => FrameKind::Other,
+            Some(Kind::Ping) => FrameKind::Preamble,
             Some(Kind::Error) => self.seen.error(),
             None => self.unknown(frame.data),
         };
-        if moment == Moment::Content {
+        if moment == FrameKind::Content {
             self.stage = Stage::Flowing;
         }
         moment
     }
 
-    fn message_start(&mut self, data: &[u8]) -> Moment {
+    fn message_start(&mut self, data: &[u8]) -> FrameKind {
         let Some(message) = scan::find(data, "message") else { return self.seen.misread() };
-        let mut moment = Moment::Preamble;
+        let mut moment = FrameKind::Preamble;
         for (key, value, _) in message.members() {
             match key.as_bytes() {
                 b"id" => self.seen.id(value.as_str().unwrap_or_default()),
                 b"usage" => self.count(value),
-                b"content" if is_filled(value) => moment = Moment::Content,
+                b"content" if is_filled(value) => moment = FrameKind::Content,
                 _ => {}
             }
         }
         moment
     }
 
-    fn message_delta(&mut self, data: &[u8]) -> Moment {
+    fn message_delta(&mut self, data: &[u8]) -> FrameKind {
         let Ok(event) = RawValue::parse(data) else { return self.seen.misread() };
         if let Some(usage) = event.find("usage") {
             self.count(usage);
@@ -104,27 +104,27 @@ impl Tap {
                 self.seen.reason = reason.as_str().and_then(finish::of_stop_reason);
                 self.seen.finish()
             }
-            _ => Moment::Other,
+            _ => FrameKind::Other,
         }
     }
 
     /// The start of a block, or a delta: empty, or the first content.
-    fn block(&mut self, data: &[u8], key: &str) -> Moment {
+    fn block(&mut self, data: &[u8], key: &str) -> FrameKind {
         match scan::find(data, key) {
-            Some(block) if block_says_something(block) => Moment::Content,
-            Some(_) => Moment::Preamble,
+            Some(block) if block_says_something(block) => FrameKind::Content,
+            Some(_) => FrameKind::Preamble,
             None => self.seen.misread(),
         }
     }
 
-    fn unknown(&mut self, data: &[u8]) -> Moment {
+    fn unknown(&mut self, data: &[u8]) -> FrameKind {
         if error::read(data).is_some() {
             return self.seen.error();
         }
         // Hosts behind translators send `[DONE]`, which is nothing here.
         match scan::validate(data) {
             Err(_) if data.trim_ascii() != b"[DONE]" && !data.is_empty() => self.seen.misread(),
-            _ => Moment::Other,
+            _ => FrameKind::Other,
         }
     }
 
@@ -254,13 +254,13 @@ pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::Moment::*;
+    use super::FrameKind::*;
     use super::*;
     use crate::Format;
     use crate::passthrough::tap::tests::show;
 
     /// Each row with its name, and without: the type in the data does as well.
-    fn check(events: &[(&str, &str, Moment)]) -> Seen {
+    fn check(events: &[(&str, &str, FrameKind)]) -> Observed {
         let mut both = [true, false].map(|named| {
             let mut stream = String::new();
             for (name, data, _) in events {

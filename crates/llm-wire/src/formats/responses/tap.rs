@@ -7,22 +7,22 @@ use crate::formats::responses::error;
 use crate::json::scan;
 use crate::json::{RawStr, RawValue};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{Moment, Seen, Stage, is_filled, model_under};
+use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_under};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
 #[derive(Debug, Default)]
 pub struct Tap {
     stage: Stage,
-    seen: Seen,
+    seen: Observed,
 }
 
 impl Tap {
-    pub fn seen(&self) -> &Seen {
+    pub fn seen(&self) -> &Observed {
         &self.seen
     }
 
-    pub fn frame(&mut self, frame: &Frame<'_>) -> Moment {
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         let moment = match frame.event {
             // A name of this format is believed; it costs nothing to read. `message` is what hosts
             // send that have none.
@@ -33,39 +33,39 @@ impl Tap {
                 None => self.unknown(frame.data),
             },
         };
-        if moment == Moment::Content {
+        if moment == FrameKind::Content {
             self.stage = Stage::Flowing;
         }
         moment
     }
 
-    fn named(&mut self, name: &[u8], data: &[u8]) -> Moment {
+    fn named(&mut self, name: &[u8], data: &[u8]) -> FrameKind {
         match name.strip_prefix(b"response.").unwrap_or(name) {
-            b"created" | b"in_progress" | b"queued" => self.lifecycle(data, Moment::Preamble),
+            b"created" | b"in_progress" | b"queued" => self.lifecycle(data, FrameKind::Preamble),
             b"completed" | b"incomplete" => {
                 self.seen.finished = true;
                 self.seen.ended = true;
                 self.seen.reason =
                     scan::find(data, "response").and_then(|response| finish::of_response(|name| response.find(name)));
-                self.lifecycle(data, Moment::End)
+                self.lifecycle(data, FrameKind::End)
             }
             b"failed" => {
                 self.seen.ended = true;
-                self.lifecycle(data, Moment::Error);
+                self.lifecycle(data, FrameKind::Error);
                 self.seen.error()
             }
             b"error" => self.seen.error(),
-            b"keepalive" => Moment::KeepAlive,
+            b"keepalive" => FrameKind::KeepAlive,
             kind if kind.ends_with(b".delta") => self.part(data, "delta", |_| false),
-            kind if kind.ends_with(b".done") => Moment::Content,
+            kind if kind.ends_with(b".done") => FrameKind::Content,
             b"output_item.added" => self.part(data, "item", item_says_something),
             b"content_part.added" | b"reasoning_summary_part.added" => self.part(data, "part", part_says_something),
-            _ => Moment::Other,
+            _ => FrameKind::Other,
         }
     }
 
     /// An event that holds the response object: its id, and at the end its usage.
-    fn lifecycle(&mut self, data: &[u8], moment: Moment) -> Moment {
+    fn lifecycle(&mut self, data: &[u8], moment: FrameKind) -> FrameKind {
         let mut walk = scan::members(data);
         let response = walk.by_ref().find(|(key, ..)| key.as_bytes() == b"response").map(|(_, value, _)| value);
         let Some(response) = response else {
@@ -84,26 +84,26 @@ impl Tap {
 
     /// An event that may hold the first content under `key`: a string if it is not empty, an object
     /// if `says_something`.
-    fn part(&mut self, data: &[u8], key: &str, says_something: fn(RawValue<'_>) -> bool) -> Moment {
+    fn part(&mut self, data: &[u8], key: &str, says_something: fn(RawValue<'_>) -> bool) -> FrameKind {
         if self.stage == Stage::Flowing {
-            return Moment::Content;
+            return FrameKind::Content;
         }
         match scan::find(data, key) {
-            Some(value) if value.is_object() && says_something(value) => Moment::Content,
-            Some(value) if !value.is_object() && is_filled(value) => Moment::Content,
-            Some(_) => Moment::Preamble,
+            Some(value) if value.is_object() && says_something(value) => FrameKind::Content,
+            Some(value) if !value.is_object() && is_filled(value) => FrameKind::Content,
+            Some(_) => FrameKind::Preamble,
             None => self.seen.misread(),
         }
     }
 
-    fn unknown(&mut self, data: &[u8]) -> Moment {
+    fn unknown(&mut self, data: &[u8]) -> FrameKind {
         if error::read(data).is_some() {
             return self.seen.error();
         }
         // Hosts behind translators send `[DONE]`, which is nothing here.
         match scan::validate(data) {
             Err(_) if data.trim_ascii() != b"[DONE]" && !data.is_empty() => self.seen.misread(),
-            _ => Moment::Other,
+            _ => FrameKind::Other,
         }
     }
 }
@@ -140,13 +140,13 @@ pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::Moment::*;
+    use super::FrameKind::*;
     use super::*;
     use crate::Format;
     use crate::passthrough::tap::tests::show;
 
     /// Each row with its name, and without: the type in the data does as well.
-    fn check(events: &[(&str, &str, Moment)]) -> Seen {
+    fn check(events: &[(&str, &str, FrameKind)]) -> Observed {
         let mut both = [true, false].map(|named| {
             let mut stream = String::new();
             for (name, data, _) in events {

@@ -9,7 +9,7 @@ use crate::json::RawStr;
 use crate::reasoning::envelope;
 use crate::reasoning::envelope::Envelope;
 use crate::response::custom_tools::ShimInput;
-use crate::response::normalize::{Out, Phase, Shape};
+use crate::response::normalize::{Normalizer, Out, Phase};
 use crate::response::stop::{StopScan, Watch};
 use crate::target::plan::Reply;
 use crate::target::tool_names::Shape as ToolShape;
@@ -38,7 +38,7 @@ pub(super) enum Item {
     Closed,
 }
 
-impl Shape {
+impl Normalizer {
     /// Passes an event of a text or refusal item on, if that is open.
     pub(super) fn pass(&mut self, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
         match event.ix().and_then(|ix| self.items.get(ix as usize)) {

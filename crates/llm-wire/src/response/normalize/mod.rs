@@ -43,7 +43,7 @@ enum Phase {
 
 /// The state of one answer.
 #[derive(Debug, Default)]
-pub struct Shape {
+pub struct Normalizer {
     phase: Phase,
     items: Vec<Item>,
     /// Ids of calls given out so far, escaped.
@@ -58,7 +58,7 @@ pub struct Shape {
     stopped: bool,
 }
 
-impl Shape {
+impl Normalizer {
     /// No event will come out any more.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over

@@ -7,7 +7,7 @@ use crate::reasoning::envelope;
 use crate::response::normalize::*;
 use crate::response::whole::{Answer, AnswerKind};
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Plan, Target, TestStamps};
+use crate::target::plan::{Context, Plan, Target, TestIds};
 use crate::target::quirks::Host;
 use crate::target::tool_names::{Shape as ToolShape, ToolEntry};
 
@@ -27,7 +27,7 @@ fn reply() -> Reply {
         let entry = ToolEntry { sent: sent.to_owned(), name: Text::plain(name), namespace, shape };
         assert!(plan.tools.add(entry));
     }
-    Reply::new(plan, Box::new(TestStamps::default()), "req_1")
+    Reply::new(plan, Box::new(TestIds::default()), "req_1")
 }
 
 fn tool<'a>(ix: u32, id: &'a str, name: &'a str) -> Event<'a> {
@@ -88,7 +88,7 @@ fn word(event: &Event<'_>) -> String {
 }
 
 fn run_with(reply: &mut Reply, events: Vec<Event<'_>>) -> String {
-    let (mut shape, mut words) = (Shape::default(), Vec::new());
+    let (mut shape, mut words) = (Normalizer::default(), Vec::new());
     for event in events {
         shape.event(event, reply, &mut |event, _| words.push(word(&event)));
     }
@@ -209,7 +209,7 @@ fn a_stop_sequence_ends_the_answer() {
 #[test]
 fn reasoning_state_is_sealed_with_its_text() {
     let mut reply = reply();
-    let (mut shape, mut envelopes) = (Shape::default(), Vec::new());
+    let (mut shape, mut envelopes) = (Normalizer::default(), Vec::new());
     let reason = |part, text| Event::Reason { ix: 0, part, kind: ReasoningKind::Summary, raw: raw(text) };
     let events = vec![
         Event::Open { ix: 0, block: Block::Reasoning { id: raw("rs_1") } },
@@ -268,7 +268,7 @@ fn a_host_that_does_not_count_is_estimated() {
 /// The fold reads what an encoder reads.
 #[test]
 fn a_fold_of_shaped_events() {
-    let (mut shape, mut reply, mut answer) = (Shape::default(), reply(), Answer::default());
+    let (mut shape, mut reply, mut answer) = (Normalizer::default(), reply(), Answer::default());
     for event in
         [tool(0, "t", "patch"), args(0, r#"{\"input\":\"x\"}"#), close(0), finish(Reason::End), usage(1, 2), Event::End]
     {

@@ -16,7 +16,7 @@ use crate::formats::chat::request::pieces::{Piece, PieceKind};
 use crate::json::{RawStr, RawValue, write};
 use crate::reasoning::envelope::Seal;
 use crate::reasoning::history;
-use crate::reasoning::history::Fate;
+use crate::reasoning::history::Disposition;
 use crate::request::reader;
 use crate::request::tools;
 use crate::request::turns;
@@ -81,19 +81,21 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
     fn reasoning(&mut self, item: &'r ReasoningItem<'a>, said: &mut Said<'r, 'a>) {
         let target = &self.cx.target;
         match history::fate(item, target, &self.cx.policy, self.ledger) {
-            Fate::Native => self.native_reasoning(item, said),
+            Disposition::Native => self.native_reasoning(item, said),
             // Hosts that give reasoning take it back; these give none and refuse fields they do not
             // know.
-            Fate::Plain if target.host.is_native() || matches!(target.host, Host::Mistral | Host::GeminiCompat) => {
+            Disposition::Plain
+                if target.host.is_native() || matches!(target.host, Host::Mistral | Host::GeminiCompat) =>
+            {
                 self.ledger.repair(Repair::Reasoning);
             }
-            Fate::Plain if self.has(Quirk::EchoReasoningDetails) => said.details.push(item),
-            Fate::Plain => said.reasoning.push(reasoning::shown(item)),
-            Fate::AsText => {
+            Disposition::Plain if self.has(Quirk::EchoReasoningDetails) => said.details.push(item),
+            Disposition::Plain => said.reasoning.push(reasoning::shown(item)),
+            Disposition::AsText => {
                 let text = [Text::plain("<thinking>"), reasoning::shown(item), Text::plain("</thinking>")];
                 said.pieces.push(Piece::text(Text::join(&text, "")));
             }
-            Fate::Drop => {}
+            Disposition::Drop => {}
         }
     }
 

@@ -11,7 +11,7 @@ use crate::formats::chat::request::history;
 use crate::json::{RawValue, write};
 use crate::request::fields;
 use crate::request::params;
-use crate::request::params::Settled;
+use crate::request::params::TargetParams;
 use crate::request::reader;
 use crate::request::schema;
 use crate::request::thinking;
@@ -315,7 +315,7 @@ fn write_reasoning(ask: Reasoning, sent: ForOpenAi, switch: Switch, cx: &Context
     }
 }
 
-fn write_sampling(request: &Request<'_>, settled: &Settled<'_>, cx: &Context<'_>, o: &mut write::Object<'_>) {
+fn write_sampling(request: &Request<'_>, settled: &TargetParams<'_>, cx: &Context<'_>, o: &mut write::Object<'_>) {
     if let Some(temperature) = &settled.temperature {
         o.value("temperature", RawValue::new(temperature));
     }
@@ -353,7 +353,7 @@ fn write_sampling(request: &Request<'_>, settled: &Settled<'_>, cx: &Context<'_>
     }
 }
 
-fn write_identity(request: &Request<'_>, settled: &Settled<'_>, cx: &Context<'_>, o: &mut write::Object<'_>) {
+fn write_identity(request: &Request<'_>, settled: &TargetParams<'_>, cx: &Context<'_>, o: &mut write::Object<'_>) {
     let texts =
         [("user", &settled.user), ("safety_identifier", &settled.safety), ("prompt_cache_key", &settled.cache_key)];
     for (name, text) in texts {

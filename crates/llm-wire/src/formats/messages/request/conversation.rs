@@ -22,7 +22,7 @@ use crate::formats::messages::request::parts::{Blocks, write_text};
 use crate::json::write;
 use crate::reasoning::envelope::Seal;
 use crate::reasoning::history;
-use crate::reasoning::history::Fate;
+use crate::reasoning::history::Disposition;
 use crate::request::reader;
 use crate::request::tools;
 use crate::request::turns;
@@ -293,7 +293,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         let texts: Vec<Text<'_>> = item.parts.iter().map(|part| part.text.clone()).collect();
         let text = Text::join(&texts, "\n\n");
         match fate {
-            Fate::Native => {
+            Disposition::Native => {
                 for opaque in &item.opaque {
                     match opaque.seal {
                         Seal::Redacted => write::object(self.block(Speaker::Assistant), |o| {
@@ -310,11 +310,11 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
                     }
                 }
             }
-            Fate::AsText => {
+            Disposition::AsText => {
                 let wrapped = [Text::plain("<thinking>"), text, Text::plain("</thinking>")];
                 self.text(Speaker::Assistant, &Text::join(&wrapped, ""));
             }
-            Fate::Plain | Fate::Drop => {}
+            Disposition::Plain | Disposition::Drop => {}
         }
     }
 

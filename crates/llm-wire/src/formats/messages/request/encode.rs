@@ -15,7 +15,7 @@ use crate::json::{RawValue, write};
 use crate::reasoning::history;
 use crate::request::fields;
 use crate::request::params;
-use crate::request::params::{FOLD_ABOVE, Settled};
+use crate::request::params::{FOLD_ABOVE, TargetParams};
 use crate::request::reader;
 use crate::request::schema;
 use crate::request::thinking;
@@ -259,7 +259,7 @@ fn output_config(o: &mut write::Object<'_>, request: &Request<'_>, think: &ForMe
     });
 }
 
-fn settle_into(o: &mut write::Object<'_>, settled: &Settled<'_>, cx: &Context<'_>) {
+fn settle_into(o: &mut write::Object<'_>, settled: &TargetParams<'_>, cx: &Context<'_>) {
     if let Some(temperature) = &settled.temperature {
         o.value("temperature", RawValue::new(temperature));
     }

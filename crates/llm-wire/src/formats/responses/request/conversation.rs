@@ -19,7 +19,7 @@ use crate::formats::responses::request::parts::{Parts, Voice, write_text};
 use crate::json::write;
 use crate::reasoning::envelope::Seal;
 use crate::reasoning::history;
-use crate::reasoning::history::Fate;
+use crate::reasoning::history::Disposition;
 use crate::request::reader;
 use crate::request::tools;
 use crate::request::turns;
@@ -175,7 +175,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     fn reasoning(&mut self, item: &ReasoningItem<'_>) {
         let parts = &mut *self.parts;
         match history::fate(item, &parts.cx.target, &parts.cx.policy, parts.ledger) {
-            Fate::Native => {
+            Disposition::Native => {
                 let states = item.opaque.iter().filter(|opaque| opaque.seal == Seal::Encrypted);
                 for (n, opaque) in states.enumerate() {
                     self.next();
@@ -188,12 +188,12 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
                     });
                 }
             }
-            Fate::AsText => {
+            Disposition::AsText => {
                 let texts: Vec<Text<'_>> = item.parts.iter().map(|part| part.text.clone()).collect();
                 let wrapped = [Text::plain("<thinking>"), Text::join(&texts, "\n\n"), Text::plain("</thinking>")];
                 self.words("assistant", Voice::Assistant, &Text::join(&wrapped, ""));
             }
-            Fate::Plain | Fate::Drop => {}
+            Disposition::Plain | Disposition::Drop => {}
         }
     }
 

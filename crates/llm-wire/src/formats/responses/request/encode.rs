@@ -11,7 +11,7 @@ use crate::formats::responses::request::parts::{CachePoints, Parts};
 use crate::json::{RawValue, write};
 use crate::request::fields;
 use crate::request::params;
-use crate::request::params::Settled;
+use crate::request::params::TargetParams;
 use crate::request::reader;
 use crate::request::schema;
 use crate::request::thinking;
@@ -194,7 +194,7 @@ fn state(o: &mut write::Object<'_>, request: &Request<'_>) {
 
 /// What the answer must hold for the reasoning to come back with the next request, and what the
 /// client asked for.
-fn include(o: &mut write::Object<'_>, request: &Request<'_>, cx: &Context<'_>, settled: &Settled<'_>) {
+fn include(o: &mut write::Object<'_>, request: &Request<'_>, cx: &Context<'_>, settled: &TargetParams<'_>) {
     let target = &cx.target;
     let encrypted = target.caps.encrypted_reasoning && !target.quirks.has(Quirk::NoEncryptedReasoning);
     let logprobs = settled.logprobs || settled.top_logprobs.is_some_and(|n| n > 0);
@@ -229,7 +229,7 @@ fn reasoning(o: &mut write::Object<'_>, request: &Request<'_>, think: &ForOpenAi
     });
 }
 
-fn text(o: &mut write::Object<'_>, form: &Form, settled: &Settled<'_>) {
+fn text(o: &mut write::Object<'_>, form: &Form, settled: &TargetParams<'_>) {
     let format = match form {
         Form::Format(format) => Some(RawValue::new(format)),
         _ => None,
@@ -247,7 +247,7 @@ fn text(o: &mut write::Object<'_>, form: &Form, settled: &Settled<'_>) {
     });
 }
 
-fn settle_into(o: &mut write::Object<'_>, settled: &Settled<'_>, request: &Request<'_>) {
+fn settle_into(o: &mut write::Object<'_>, settled: &TargetParams<'_>, request: &Request<'_>) {
     if let Some(temperature) = &settled.temperature {
         o.value("temperature", RawValue::new(temperature));
     }

@@ -2,10 +2,10 @@
 
 use crate::formats::chat::stream::tests::*;
 
-/// What the encoder makes of events, through [`Shape`], with the constant head of each chunk left
+/// What the encoder makes of events, through [`Normalizer`], with the constant head of each chunk left
 /// out.
 fn written(reply: &mut Reply, events: Vec<Event<'_>>) -> String {
-    let (mut shape, mut encoder, mut out) = (Shape::default(), Encoder::default(), Vec::new());
+    let (mut shape, mut encoder, mut out) = (Normalizer::default(), Encoder::default(), Vec::new());
     for event in events {
         shape.event(event, reply, &mut |event, reply| encoder.event(event, reply, &mut out));
     }
@@ -88,7 +88,7 @@ data: [DONE]"#;
     let tiered = |text: &str| text.replace(r#""model":"asked","service_tier":"default","#, r#""model":"asked","#);
     let got = {
         let (mut shape, mut encoder, mut out, mut reply) =
-            (Shape::default(), Encoder::default(), Vec::new(), reply(true));
+            (Normalizer::default(), Encoder::default(), Vec::new(), reply(true));
         for event in events() {
             shape.event(event, &mut reply, &mut |event, reply| encoder.event(event, reply, &mut out));
         }

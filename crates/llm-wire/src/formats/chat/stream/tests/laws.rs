@@ -126,9 +126,9 @@ fn viewed(whole: &[u8]) -> serde_json::Value {
     json!({"message": message, "finish": whole["choices"][0]["finish_reason"], "usage": whole["usage"]})
 }
 
-/// Runs a provider's stream through decoder, [`Shape`], encoder and fold.
+/// Runs a provider's stream through decoder, [`Normalizer`], encoder and fold.
 fn translated(data: &[String]) -> (Vec<u8>, Vec<u8>) {
-    let (mut shape, mut encoder, mut reply) = (Shape::default(), Encoder::default(), reply(true));
+    let (mut shape, mut encoder, mut reply) = (Normalizer::default(), Encoder::default(), reply(true));
     let (mut out, mut answer, mut decoder) = (Vec::new(), Answer::default(), Decoder::new(Quirks::NONE));
     let mut sink = |event: Event<'_>| {
         shape.event(event, &mut reply, &mut |event, reply| {

@@ -3,7 +3,7 @@
 use crate::error::Kind;
 use crate::formats::messages::response;
 use crate::formats::messages::stream::tests::*;
-use crate::response::normalize::Shape;
+use crate::response::normalize::Normalizer;
 use crate::response::whole::Answer;
 
 /// One word for each event.
@@ -52,7 +52,7 @@ fn a_stream_is_read() {
 #[test]
 fn a_whole_answer_is_its_stream() {
     let fold = |feed: &dyn Fn(Sink<'_>)| {
-        let (mut shape, mut reply, mut answer) = (Shape::default(), reply(), Answer::default());
+        let (mut shape, mut reply, mut answer) = (Normalizer::default(), reply(), Answer::default());
         feed(&mut |event| shape.event(event, &mut reply, &mut |event, _| answer.take(&event)));
         answer
     };

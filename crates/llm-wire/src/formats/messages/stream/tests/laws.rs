@@ -10,12 +10,12 @@ use crate::formats::messages::stream::tests::decoder::words;
 use crate::formats::messages::stream::tests::encoder::interleaved;
 use crate::formats::messages::stream::tests::*;
 use crate::reasoning::envelope;
-use crate::response::normalize::Shape;
+use crate::response::normalize::Normalizer;
 use crate::response::whole::Answer;
 
 /// A provider's stream through decoder, shape and encoder, and the fold of the same events.
 fn pass(input: &[u8]) -> (Vec<u8>, Answer, Reply) {
-    let (mut shape, mut reply) = (Shape::default(), reply());
+    let (mut shape, mut reply) = (Normalizer::default(), reply());
     let (mut encoder, mut answer, mut out) = (Encoder::default(), Answer::default(), Vec::new());
     decode(input, &mut |event| {
         shape.event(event, &mut reply, &mut |event, reply| {
