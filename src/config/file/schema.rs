@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::read::NOT_IN_A_FILE;
 use crate::config::boot::table::VARIABLES;
-use crate::wire::Format;
-use crate::wire::quirks::{Host, Quirk};
+use llm_wire::Format;
+use llm_wire::target::quirks::{Host, Quirk};
 
 /// The schema as a JSON document (JSON Schema, draft 2020-12).
 pub fn schema() -> Value {

@@ -3,12 +3,12 @@
 use llm_proxy::cli;
 use llm_proxy::config::boot::table::VARIABLES;
 use llm_proxy::config::file::schema;
-use llm_proxy::error::Kind;
 use llm_proxy::metrics::names::{Counter, Family, Grid, Shape};
 use llm_proxy::proxy::headers;
-use llm_proxy::record::stage::Stage;
-use llm_proxy::wire::loss::{Loss, Repair};
-use llm_proxy::wire::quirks::{Host, Quirk, Quirks};
+use llm_proxy::telemetry::stages::Stage;
+use llm_wire::canonical::loss::{Loss, Repair};
+use llm_wire::error::Kind;
+use llm_wire::target::quirks::{Host, Quirk, Quirks};
 
 use super::root;
 

@@ -17,8 +17,8 @@ fn endpoints() {
         let (cell, format) = (cells.next().unwrap(), cells.next().unwrap());
         let (method, path) = cell.trim_matches('`').split_once(' ').unwrap();
         match endpoint::find(path) {
-            Endpoint::Relay(relay) => {
-                let found = (method, relay.route, relay.format.to_string());
+            Endpoint::ApiRoute(relay) => {
+                let found = (method, relay.template, relay.format.to_string());
                 assert_eq!(found, ("POST", path, format.to_owned()), "{row}");
             }
             Endpoint::EventSink => assert_eq!((method, format), ("POST", ""), "{row}"),
