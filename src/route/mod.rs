@@ -1,5 +1,4 @@
-//! Which provider serves a request. Pure decisions over the snapshot: no sockets, no bytes of a
-//! body.
+//! Which provider serves a request. Pure decisions over the snapshot: no sockets, no bytes of a body.
 
 pub mod pick;
-pub mod target_format;
+pub mod reach;

@@ -1,5 +1,4 @@
-//! Tools as models of OpenAI are told of them: types in the manner of TypeScript, as published by
-//! those who counted them.
+//! Tools as models of OpenAI are told of them: types in the manner of TypeScript, as published by those who counted them.
 //!
 //! ```text
 //! namespace functions {
@@ -14,7 +13,7 @@
 //! } // namespace functions
 //! ```
 
-use llm_wire::json::RawValue;
+use crate::json::RawValue;
 
 /// Types within types that are written; deeper ones are `any`.
 const DEEPEST: usize = 6;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::job::{Done, Job, Out, What};
 use crate::cli::Failure;
-use llm_wire::Format;
+use crate::wire::Format;
 
 pub const HELP: &str = "\
 Each line of stdin is an object:

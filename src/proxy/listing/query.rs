@@ -2,10 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use llm_wire::error::{Error, Kind};
+use crate::error::{Error, Kind};
 
-/// Name and value of each parameter, decoded. Of a name that stands twice the first counts; an
-/// empty value is as good as none.
+/// Name and value of each parameter, decoded. Of a name that stands twice the first counts; an empty value is as good as none.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 

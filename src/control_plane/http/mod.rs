@@ -1,4 +1,0 @@
-//! HTTP calls of the control plane itself.
-
-pub mod client;
-pub mod provider;

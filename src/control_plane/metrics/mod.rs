@@ -1,4 +1,0 @@
-//! Metrics of the control plane, and the text of a scrape.
-
-pub mod meter;
-pub mod scrape;
