@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# docs/DOCKER.md tells how to build and run it.
+# docs/guides/deployment.md tells how to build and run it.
 
 FROM rust:1.90-slim-bookworm AS build
 RUN apt-get update \
@@ -7,6 +7,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY crates crates
 COPY src src
 COPY migrations migrations
 # Nothing of these two is built; the manifest names their files.

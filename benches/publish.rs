@@ -1,8 +1,11 @@
-//! What a change of the configuration costs the traffic that runs: latency with and without publishing, in turns within one run.
+//! What a change of the configuration costs the traffic that runs: latency with and without
+//! publishing, in turns within one run.
 //!
-//! `cargo bench --bench publish`. The gateway is the real binary with [`PROVIDERS`] providers and [`CREDENTIALS`] credentials. Its one worker has
-//! the first core; the second has its background thread, which reads, compiles and publishes, and the clients and the provider. These go before
-//! the background thread there, if this may be asked for (`chrt`, as root): else what they wait for each other on that core is measured too.
+//! `cargo bench --bench publish`. The gateway is the real binary with [`PROVIDERS`] providers and
+//! [`CREDENTIALS`] credentials. Its one worker has the first core; the second has its background
+//! thread, which reads, compiles and publishes, and the clients and the provider. These go before
+//! the background thread there, if this may be asked for (`chrt`, as root): else what they wait for
+//! each other on that core is measured too.
 
 #![allow(clippy::expect_used)]
 
@@ -14,16 +17,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::sqlite::FILE;
-use llm_proxy::mock::{self, Knobs, MockOptions};
+use llm_mock::{Knobs, MockOptions};
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::sqlite::FILE;
 use rusqlite::{Connection, params};
 
 const PROVIDERS: usize = 1_000;
 const CREDENTIALS: usize = 100_000;
 /// Requests per second of each credential at first: no client here comes near it.
 const RATE: i64 = 1_000_000;
-/// Each asks every [`PACE`], whether the answer before has come or not: what a request has waited to be sent counts.
+/// Each asks every [`PACE`], whether the answer before has come or not: what a request has waited
+/// to be sent counts.
 const CLIENTS: usize = 16;
 const PACE: Duration = Duration::from_millis(8);
 const ROUNDS: usize = 6;
@@ -35,7 +39,7 @@ const CHANGES: Duration = Duration::from_millis(100);
 fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    let provider = mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).expect("a mock");
+    let provider = llm_mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).expect("a mock");
     let store = fill(dir.path(), &provider.url());
     let gateway = Gateway::start(dir.path());
     let (samples, phase, done) = ([Mutex::default(), Mutex::default()], AtomicUsize::new(0), AtomicBool::new(false));
@@ -186,7 +190,8 @@ fn ask(socket: &mut TcpStream, request: &str) -> String {
     }
 }
 
-/// Puts each thread where it belongs, and tells how far that went. Only the changes themselves are left to wait on the second core.
+/// Puts each thread where it belongs, and tells how far that went. Only the changes themselves are
+/// left to wait on the second core.
 fn place(gateway: u32) -> String {
     let own = std::process::id();
     let run = |program: &str, args: &[&str]| {

@@ -1,7 +1,9 @@
-//! TLS over owned buffers (`net::stream`) against monoio-rustls: a round trip of 1 KiB, and 4 MiB received, on one thread over loopback.
+//! TLS over owned buffers (`net::stream`) against monoio-rustls: a round trip of 1 KiB, and 4 MiB
+//! received, on one thread over loopback.
 //!
-//! Figures are not what decided: monoio-rustls panics when a read that was dropped is followed by another, and a relay that watches two
-//! sockets at once must be able to stop polling a read. This bench shows that the choice costs nothing.
+//! Figures are not what decided: monoio-rustls panics when a read that was dropped is followed by
+//! another, and a relay that watches two sockets at once must be able to stop polling a read. This
+//! bench shows that the choice costs nothing.
 
 #![allow(clippy::expect_used)]
 

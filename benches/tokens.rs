@@ -1,14 +1,15 @@
-//! Counting tokens exactly: texts of several kinds, beside tiktoken-rs given the whole text at once, and a request with its answer.
+//! Counting tokens exactly: texts of several kinds, beside tiktoken-rs given the whole text at
+//! once, and a request with its answer.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use llm_proxy::background::tokens::Job;
+use llm_proxy::control_plane::records::token_counter::Job;
 use llm_proxy::tokens::answer::Answer;
 use llm_proxy::tokens::picture::Unsized;
 use llm_proxy::tokens::text;
 use llm_proxy::tokens::vocabulary::Vocabulary;
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 use tiktoken_rs::o200k_base_singleton;
 
 const PROSE: &str =

@@ -1,33 +1,29 @@
 //! llm-proxy: a gateway between applications and LLM providers.
 //!
-//! The modules, in layer order; a module imports only from layers above its own line. `tests/it/layering.rs` keeps it so.
+//! The modules, in layer order; a module imports only from layers above its own line, which
+//! `tests/it/layering.rs` checks. What needs no I/O stands in crates of its own: `llm_wire`
+//! (formats and their translation), `llm_http` (the HTTP/1.1 codec).
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 | [`error`], [`json`], [`limit`] |
-//! | 1 | [`sse`]; [`tls`] (settings for connections of both sides) |
-//! | 2 | [`wire`] (formats, pure); [`config`], [`metrics`], [`record`]; [`tokens`] (a guess, and exact counts); [`control`] (what threads share) |
-//! | 3 | [`route`] (which provider) |
-//! | 4 | [`net`] (sockets, TLS, HTTP/1.1) |
-//! | 5 | [`proxy`] (one request, told in order) |
-//! | 6 | [`worker`] (a core), [`mock`] (an upstream to try things on), [`background`] (the one thread that may wait) |
-//! | 7 | [`cli`] |
+//! | 0 | [`limit`]; [`tls`] (settings for connections of both sides) |
+//! | 1 | [`config`], [`metrics`], [`telemetry`]; [`tokens`] (an estimate, and exact counts); [`shared`] (what threads share) |
+//! | 2 | [`route`] (which provider) |
+//! | 3 | [`net`] (sockets, TLS, connection pools) |
+//! | 4 | [`proxy`] (one request, stage by stage) |
+//! | 5 | [`worker`] (a core), [`control_plane`] (the one thread that may wait) |
+//! | 6 | [`cli`] |
 
-pub mod background;
 pub mod cli;
 pub mod config;
-pub mod control;
-pub mod error;
-pub mod json;
+pub mod control_plane;
 pub mod limit;
 pub mod metrics;
-pub mod mock;
 pub mod net;
 pub mod proxy;
-pub mod record;
 pub mod route;
-pub mod sse;
+pub mod shared;
+pub mod telemetry;
 pub mod tls;
 pub mod tokens;
-pub mod wire;
 pub mod worker;

@@ -1,7 +1,8 @@
 //! TLS settings, made once per process and shared by all cores.
 //!
-//! One client configuration for the whole process means that a session ticket won by one core resumes on the others. Its ticket store has
-//! a lock inside rustls, taken once per handshake and never per request.
+//! One client configuration for the whole process means that a session ticket won by one core
+//! resumes on the others. Its ticket store has a lock inside rustls, taken once per handshake and
+//! never per request.
 
 use std::fmt;
 use std::path::Path;
@@ -93,7 +94,8 @@ pub fn ends(cert: &Path) -> Option<i64> {
     Some(certificate.validity().not_after.timestamp())
 }
 
-/// `VERIFY_SSL=false`: any certificate for any name, but signatures made with it must still be right.
+/// `VERIFY_SSL=false`: any certificate for any name, but signatures made with it must still be
+/// right.
 struct AnyCertificate(Arc<CryptoProvider>);
 
 impl fmt::Debug for AnyCertificate {

@@ -12,33 +12,34 @@ use monoio::net::TcpListener;
 use rustls::ClientConfig;
 
 use crate::config::boot;
-use crate::control::Shared;
 use crate::metrics::names::Counter;
 use crate::net::listen;
 use crate::net::pool::Pool;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
-use crate::proxy::client::Door;
+use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
+use crate::shared::ProcessState;
 use crate::tls;
 
 /// How often a worker looks for the signal to stop.
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 /// How often a worker sweeps its pools.
 const SWEEP: Duration = Duration::from_secs(2);
-/// Pause after a failed accept, usually for want of file descriptors: the listener would fail again at once.
+/// Pause after a failed accept, usually for want of file descriptors: the listener would fail again
+/// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker is started with.
-pub struct Seat {
+pub struct WorkerConfig {
     pub index: usize,
     /// The core to stay on; `None` leaves that to the kernel.
     pub cpu: Option<usize>,
     pub listener: StdListener,
     /// Of the admin interface; one worker has it.
     pub admin: Option<StdListener>,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<ProcessState>,
     pub upstream_tls: Arc<ClientConfig>,
     pub seed: u64,
 }
@@ -50,7 +51,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Waits for the worker to end, which it does after `Shared::drain`.
+    /// Waits for the worker to end, which it does after `ProcessState::drain`.
     pub fn join(self) {
         if self.thread.join().is_err() {
             tracing::error!("gateway: a worker thread ended by a panic");
@@ -59,7 +60,7 @@ impl Handle {
 }
 
 /// Starts a worker. Returns when its runtime was built and it is about to accept.
-pub fn start(seat: Seat) -> io::Result<Handle> {
+pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
     let (ready, built) = crossbeam_channel::bounded(1);
     let name = format!("worker-{}", seat.index);
     let thread = thread::Builder::new().name(name).spawn(move || {
@@ -96,22 +97,23 @@ pub fn start(seat: Seat) -> io::Result<Handle> {
     }
 }
 
-async fn run(seat: Seat) {
+async fn run(seat: WorkerConfig) {
     let timers = Timers::new();
     monoio::spawn(timers.clone().run());
     let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
     if let Some(admin) = seat.admin {
         let core = core.clone();
-        monoio::spawn(async move { accept_until_drained(&core, admin, Door::Admin).await });
+        monoio::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin).await });
     }
     monoio::spawn(sweep(core.clone()));
-    accept_until_drained(&core, seat.listener, Door::Public).await;
+    accept_until_drained(&core, seat.listener, ListenerKind::Public).await;
     drain(&core).await;
 }
 
-/// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what it took from the kernel would be lost.
-async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: Door) {
+/// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what
+/// it took from the kernel would be lost.
+async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: ListenerKind) {
     // A ring's accept on a non-blocking listener would fail where it should wait.
     let listener = listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| listener);
     let listener = match listener.and_then(TcpListener::from_std) {
@@ -141,7 +143,8 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: Door
     }
 }
 
-/// Ends the accepting at the signal to stop. A task of its own, so that no number of new connections delays it.
+/// Ends the accepting at the signal to stop. A task of its own, so that no number of new
+/// connections delays it.
 async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
     while !core.shared.draining() {
         monoio::time::sleep(HOUSEKEEPING).await;
@@ -187,18 +190,19 @@ async fn drain(core: &Rc<Core>) {
 }
 
 /// All workers of the process.
-pub struct Team {
+pub struct WorkerPool {
     /// Where they listen, with the true port.
     pub addr: SocketAddr,
     /// Where the admin interface listens, if it has a listener of its own.
     pub admin_addr: Option<SocketAddr>,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     handles: Vec<Handle>,
 }
 
-impl Team {
-    /// Starts as many workers as `shared` has shards, listening on the address of its settings. The note says what failed.
-    pub fn start(shared: &Arc<Shared>) -> Result<Team, String> {
+impl WorkerPool {
+    /// Starts as many workers as `shared` has shards, listening on the address of its settings. The
+    /// note says what failed.
+    pub fn start(shared: &Arc<ProcessState>) -> Result<WorkerPool, String> {
         let boot = &shared.boot;
         let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         let (upstream_tls, warnings) = tls::client_config(&trust)?;
@@ -217,7 +221,7 @@ impl Team {
         let cpus = available_cpus();
         let mut handles = Vec::with_capacity(count);
         for (index, listener) in listeners.into_iter().enumerate() {
-            let seat = Seat {
+            let seat = WorkerConfig {
                 index,
                 cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
                 listener,
@@ -228,14 +232,15 @@ impl Team {
             };
             handles.push(start(seat).map_err(|error| unstarted(index, boot.driver, &error))?);
         }
-        Ok(Team { addr, admin_addr, shared: shared.clone(), handles })
+        Ok(WorkerPool { addr, admin_addr, shared: shared.clone(), handles })
     }
 
     pub fn driver(&self) -> Driver {
         self.handles.first().map_or(Driver::Epoll, |handle| handle.driver)
     }
 
-    /// Stops accepting, lets what runs end within the grace, and returns when all workers have ended.
+    /// Stops accepting, lets what runs end within the grace, and returns when all workers have
+    /// ended.
     pub fn drain(self) {
         self.shared.drain();
         for handle in self.handles {
@@ -257,11 +262,7 @@ fn unstarted(index: usize, driver: boot::Driver, error: &io::Error) -> String {
 
 fn unbound(addr: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "port {} of {} is in use by another process; stop that one, or choose another port with --port or PORT",
-            addr.port(),
-            addr.ip()
-        ),
+        io::ErrorKind::AddrInUse => format!("{addr}: address in use; stop the other process or choose another PORT"),
         io::ErrorKind::PermissionDenied => format!("{addr}: not permitted; ports below 1024 need a privilege"),
         _ => format!("{addr}: can't listen: {error}"),
     }

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_proxy::net::http::coding::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_http::coding::check(bytes));

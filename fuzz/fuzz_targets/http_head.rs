@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_proxy::net::http::transcript::check_heads(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_http::transcript::check_heads(bytes));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_proxy::json::property::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_wire::json::property::check(bytes));

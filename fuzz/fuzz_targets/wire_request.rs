@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_proxy::wire::property::check_request(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| llm_wire::testing::check_request(bytes));

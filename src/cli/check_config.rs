@@ -1,17 +1,18 @@
-//! `llm-proxy check-config`: what a file, the store or a running gateway serves, and every problem; those of a file with their lines.
+//! `llm-proxy check-config`: what a file, the store or a running gateway serves, and every problem;
+//! those of a file with their lines.
 
 use std::path::PathBuf;
 
 use super::store::{Place, StoreArgs, call, number, problems};
 use super::{Failure, print};
-use crate::background::remote::Remote;
-use crate::background::store::blocking::Blocking;
+use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
-use crate::config::compile::{compile, judge, notices};
+use crate::config::compile::compile;
 use crate::config::file::{self, Complaint, File};
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
+use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,10 +27,9 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let lines = match &args.file {
         Some(path) => of_file(path)?,
-        None => match args.store.open_to_read()? {
-            None => Vec::new(),
-            Some(Place::Here(store, environment)) => of_store(&store, &environment)?,
-            Some(Place::There(remote)) => of_gateway(&remote)?,
+        None => match args.store.open()? {
+            Place::Here(store, environment) => of_store(&store, &environment)?,
+            Place::There(remote) => of_gateway(&remote)?,
         },
     };
     if lines.is_empty() { Ok(()) } else { Err(Failure::Usage(lines)) }
@@ -37,42 +37,21 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn of_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
     let environment = environment();
-    let env = |name: &str| environment.get(name).map(str::to_owned);
-    let place = path.display().to_string();
-    let (file, mut complaints) = file::read_all(&text(path)?, &env);
-    let (errors, warnings) = file.review(&env);
-    if complaints.is_empty() {
-        served(&file.rows(), &file.compile(&env).0)?;
-        complaints = errors;
-    }
-    for warning in lines(&place, &warnings) {
-        print::note("warning", &warning);
-    }
-    let mut lines = lines(&place, &complaints);
+    let file = read(path, &environment)?;
+    let (snapshot, complaints) = file.compile(&|name| environment.get(name).map(str::to_owned));
+    served(&file.rows(), &snapshot)?;
+    let mut lines = lines(&path.display().to_string(), &complaints);
     if let Err(bad) = Boot::with(&[], &environment, &file.settings) {
         lines.extend(bad.iter().map(ToString::to_string));
     }
     Ok(lines)
 }
 
-fn text(path: &std::path::Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{} can't be read: {error}", path.display())))
-}
-
 /// With the variables of this environment, which need not be those of the server.
 fn of_store(store: &Blocking, environment: &Environment) -> Result<Vec<String>, Failure> {
     let rows = store.load()?;
-    let env = |name: &str| environment.get(name).map(str::to_owned);
-    let (snapshot, problems) = compile(&rows, None, &env);
+    let (snapshot, problems) = compile(&rows, None, &|name| environment.get(name).map(str::to_owned));
     served(&rows, &snapshot)?;
-    for notice in notices(&rows) {
-        print::note("warning", &format!("{}: {}", notice.object, notice.message));
-    }
-    let (errors, _) = judge(&rows, &env);
-    let (problems, unset): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| errors.contains(problem));
-    for problem in unset {
-        print::note("warning", &format!("{}: {}", problem.object, problem.message));
-    }
     Ok(problems.into_iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect())
 }
 
@@ -98,7 +77,9 @@ pub fn environment() -> Environment {
 /// Reads a file, or says all that is wrong with it.
 pub fn read(path: &std::path::Path, environment: &Environment) -> Result<File, Failure> {
     let place = path.display().to_string();
-    file::read(&text(path)?, &|name| environment.get(name).map(str::to_owned))
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{place} can't be read: {error}")))?;
+    file::read(&text, &|name| environment.get(name).map(str::to_owned))
         .map_err(|complaints| Failure::Usage(lines(&place, &complaints)))
 }
 

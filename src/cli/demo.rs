@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::gateway::Gateway;
 use super::{Failure, key, logging, print, serve};
-use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow};
-use crate::mock::{self, Knobs, MockOptions};
+use crate::control_plane::store::blocking::Blocking;
+use llm_mock::{Knobs, MockOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -36,7 +36,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         ..Boot::default()
     };
     logging::start(&boot);
-    let upstream = mock::start(MockOptions {
+    let upstream = llm_mock::start(MockOptions {
         addr: SocketAddr::from(([127, 0, 0, 1], 0)),
         workers: 1,
         defaults: Knobs::default(),

@@ -4,30 +4,32 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Failure;
-use crate::background::store::Store;
-use crate::background::{self, Background};
 use crate::config::boot::{Boot, Environment};
-use crate::control::{Hints, Shared};
+use crate::control_plane;
+use crate::control_plane::ControlPlane;
+use crate::control_plane::store::Store;
 use crate::net::runtime::Driver;
-use crate::worker::{self, Team};
+use crate::shared::{Hints, ProcessState};
+use crate::worker::{self, WorkerPool};
 
 pub struct Gateway {
-    shared: Arc<Shared>,
-    team: Team,
-    background: Background,
+    shared: Arc<ProcessState>,
+    team: WorkerPool,
+    background: ControlPlane,
 }
 
 impl Gateway {
     /// Starts everything. When it returns, requests are served.
     pub fn start(boot: Boot, store: Arc<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
-        // Many connections need many descriptors; the usual soft limit is 1,024. What the system refuses stays as it was.
+        // Many connections need many descriptors; the usual soft limit is 1,024. What the system
+        // refuses stays as it was.
         if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!("the limit of open files can't be raised: {error}");
         }
         let workers = worker::count(boot.workers);
-        let shared = Arc::new(Shared::new(boot, workers, hints()));
-        let background = background::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
-        let team = match Team::start(&shared) {
+        let shared = Arc::new(ProcessState::new(boot, workers, hints()));
+        let background = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
+        let team = match WorkerPool::start(&shared) {
             Ok(team) => team,
             Err(why) => {
                 background.stop();
@@ -96,8 +98,8 @@ fn hints() -> Hints {
                          --name NAME`, or set ALLOW_ANONYMOUS=true"
                 .into(),
         no_providers:
-            "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
-             --key NAME --type openai --base URL --api-key KEY`"
+            "this gateway has no provider yet; add one with `llm-proxy provider add --key NAME --type openai \
+                       --base URL --api-key KEY`"
                 .into(),
     }
 }

@@ -1,7 +1,8 @@
-//! `llm-proxy health`: whether a gateway should be sent requests, for the health check of a container.
+//! `llm-proxy health`: whether a gateway should be sent requests, for the health check of a
+//! container.
 
 use super::{Failure, print};
-use crate::background::remote;
+use crate::cli::admin_client;
 use crate::config::boot::{Boot, Environment};
 use crate::tls;
 
@@ -21,7 +22,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let insecure = args.url.is_none() || !boot.verify_ssl;
     let trust = tls::Trust { insecure, extra_roots: boot.ssl_cert_file.as_deref() };
     let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
-    print::line(&remote::ready(&url, &tls).map_err(Failure::failed)?)
+    print::line(&admin_client::ready(&url, &tls).map_err(Failure::failed)?)
 }
 
 fn here(boot: &Boot) -> String {

@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use super::store::StoreArgs;
 use super::{Failure, print};
-use crate::background::store::schema::{Schema, Status};
+use crate::control_plane::store::schema::{Schema, Status};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::mock::knobs::{MAX_TOKENS, status};
-use crate::mock::{self, Fault, Knobs, MockOptions};
+use llm_mock::knobs::{MAX_TOKENS, status};
+use llm_mock::{Fault, Knobs, MockOptions};
 
-/// Run an upstream to try things on. It answers the OpenAI and Anthropic formats with fixed words, and fails on request.
+/// Run an upstream to try things on. It answers the OpenAI and Anthropic formats with fixed words,
+/// and fails on request.
 ///
-/// A request changes its own answer by a word in the model name (`mock-429`, `mock-delay-500`, `mock-stall`) or by a header
-/// (`x-mock-status: 429`). `GET /__count` tells what was asked so far, `GET /__last` the last request.
+/// A request changes its own answer by a word in the model name (`mock-429`, `mock-delay-500`,
+/// `mock-stall`) or by a header (`x-mock-status: 429`). `GET /__count` tells what was asked so far,
+/// `GET /__last` the last request.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MockArgs {
     /// Port to listen on; 0 is any free one
@@ -33,7 +35,8 @@ pub struct MockArgs {
     /// Answer every request with this error status
     #[arg(long, value_parser = status)]
     pub status: Option<u16>,
-    /// Break every answer: reset, stall, truncate, unfinished, garbage, bad-event, bad-head, slow-headers, until-close, early-hints
+    /// Break every answer: reset, stall, truncate, unfinished, garbage, bad-event, bad-head,
+    /// slow-headers, until-close, early-hints
     #[arg(long)]
     pub fault: Option<Fault>,
 }
@@ -53,7 +56,7 @@ pub fn run(args: MockArgs) -> Result<(), String> {
         ..Knobs::default()
     };
     let options = MockOptions { addr, workers: args.workers, defaults };
-    let mock = mock::start(options).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
+    let mock = llm_mock::start(options).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     // Written at once even into a pipe: scripts wait for this line to learn the port.
     let mut out = std::io::stdout();
     writeln!(out, "listening: {}", mock.url())

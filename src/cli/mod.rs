@@ -1,13 +1,13 @@
 //! The command line: what each sub-command takes, and what it starts. One file for each, thin.
 //!
-//! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout, everything said about them to stderr.
+//! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout,
+//! everything said about them to stderr.
 
+pub mod admin_client;
 pub mod check_config;
 pub mod demo;
-mod first;
 pub mod gateway;
 pub mod health;
-pub mod init;
 pub mod key;
 mod logging;
 pub mod migrate;
@@ -17,17 +17,15 @@ mod print;
 pub mod provider;
 pub mod serve;
 mod store;
-mod terminal;
 pub mod transfer;
 pub mod translate;
-mod vendors;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::background::store::Error as StoreError;
 use crate::config::boot::BadValue;
+use crate::control_plane::store::Error as StoreError;
 
 /// A gateway between applications and LLM providers: any client format to any provider format.
 #[derive(Debug, Parser)]
@@ -42,8 +40,10 @@ struct Cli {
 
 const START: &str = "\
 Without a command it serves. To begin:
-  llm-proxy demo       with a mock provider, to try it
-  llm-proxy init       with a provider of yours
+  llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
+      --api-key env:OPENAI_API_KEY
+  llm-proxy key create --name me
+  llm-proxy serve
 
 `llm-proxy serve --help` lists all settings.";
 
@@ -53,8 +53,6 @@ enum Command {
     Serve(serve::Args),
     /// Serve with a mock provider and a key, to try things on
     Demo(demo::Args),
-    /// Set up a provider and a key: asks, checks, writes, and prints the first request
-    Init(init::Args),
     /// Be a provider that answers without a model, to test against
     Mock(mock::MockArgs),
     /// Add, list and remove providers
@@ -81,6 +79,11 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct NoArgs {}
+
+/// The commands and their arguments, for the reference of the command line.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
@@ -137,16 +140,12 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    if cli.command.is_none() && !cli.serve.has_flags() && first::explained()? {
-        return Ok(ExitCode::SUCCESS);
-    }
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
             let start = serve::settings(&args)?;
             serve::run(start)
         }
         Command::Demo(args) => demo::run(&args),
-        Command::Init(args) => init::run(args),
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
@@ -165,7 +164,6 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

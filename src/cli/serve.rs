@@ -5,11 +5,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::gateway::Gateway;
 use super::{Failure, logging};
-use crate::background::store;
-use crate::background::store::blocking::Blocking;
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file::{self, Setting};
 use crate::config::rows::ProviderRow;
+use crate::control_plane::store;
+use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = table::help())]
@@ -54,21 +54,19 @@ pub fn settings(args: &Args) -> Result<Start, Failure> {
     Ok(Start { boot, environment, warnings })
 }
 
-/// The settings in the configuration file, if one is named. What else is wrong with it is told when it is served.
+/// The settings in the configuration file, if one is named. What else is wrong with it is told when
+/// it is served.
 fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Setting>, Failure> {
     let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());
     let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(vec![format!("the configuration file {path} can't be read: {error}")]))?;
-    let (file, complaints) = file::read_all(&text, &|name| environment.get(name).map(str::to_owned));
-    if complaints.is_empty() {
-        return Ok(file.settings);
+    match file::read(&text, &|name| environment.get(name).map(str::to_owned)) {
+        Ok(file) => Ok(file.settings),
+        Err(complaints) => {
+            Err(Failure::Usage(complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect()))
+        }
     }
-    let mut lines: Vec<_> = complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect();
-    if let Err(bad) = Boot::with(flags, environment, &file.settings) {
-        lines.extend(bad.iter().map(ToString::to_string));
-    }
-    Err(Failure::Usage(lines))
 }
 
 pub fn run(start: Start) -> Result<(), Failure> {
@@ -98,12 +96,8 @@ const FIRST: &[(&str, &str, &str, &str)] = &[
     ("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
 ];
 
-/// The variables of [`FIRST`].
-pub fn vendor_variables() -> impl Iterator<Item = &'static str> {
-    FIRST.iter().map(|(_, _, _, variable)| *variable)
-}
-
-/// Gives an empty store the providers whose keys the environment holds. The keys stay there: the rows name the variables.
+/// Gives an empty store the providers whose keys the environment holds. The keys stay there: the
+/// rows name the variables.
 fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Failure> {
     if !store.load()?.providers.is_empty() {
         return Ok(());
@@ -135,7 +129,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on they no longer end the process. Called before anybody is told that it serves: who is told may stop it at once.
+    /// From here on they no longer end the process. Called before anybody is told that it serves:
+    /// who is told may stop it at once.
     pub fn watch() -> Result<Signals, Failure> {
         let failed = |error: std::io::Error| Failure::failed(format!("signals can't be waited for: {error}"));
         let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -158,11 +153,6 @@ impl Signals {
 }
 
 impl Args {
-    /// Whether anything is given.
-    pub fn has_flags(&self) -> bool {
-        !self.flags().is_empty()
-    }
-
     fn flags(&self) -> Vec<Flag> {
         let flags = [
             ("--host", "HOST", &self.host),

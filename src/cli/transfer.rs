@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use super::store::{Place, StoreArgs, call, number, tell_problems};
 use super::{Failure, check_config, print};
-use crate::background::remote::Remote;
-use crate::background::store::Error;
-use crate::background::store::blocking::Blocking;
-use crate::background::transfer::{plan, write};
+use crate::cli::admin_client::Remote;
 use crate::config::boot::Environment;
 use crate::config::file::{self, File};
 use crate::config::rows::Rows;
 use crate::config::vault;
+use crate::control_plane::config::import_export::{plan, write};
+use crate::control_plane::store::Error;
+use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
@@ -28,6 +28,7 @@ pub struct ExportArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
+    /// The configuration file
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Also remove providers and credentials that are not in the file
@@ -42,10 +43,7 @@ const WITHOUT_KEYS: &str = "a gateway does not tell providers' keys: set the var
                             headers that are `***`, before the file is taken up where they are not known";
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let Some(place) = args.store.open_to_read()? else {
-        return Err(Failure::failed("there is nothing to export"));
-    };
-    let (text, note) = match place {
+    let (text, note) = match args.store.open()? {
         Place::Here(store, environment) => (write(&opened(store.load()?, &environment), true), WITH_KEYS),
         Place::There(remote) => {
             let answer: Value = call(&remote, "GET", "/config/export", None)?;

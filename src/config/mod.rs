@@ -1,6 +1,7 @@
-//! Configuration in three shapes with a step between each: [`boot`] (fixed for the process), [`rows`] (as stored),
-//! [`snapshot`] (as used: indexed, secrets ready as header bytes). [`compile`] turns rows into a snapshot and a list of problems: one bad
-//! row never takes the others down. [`publish`] makes a snapshot current on all cores.
+//! Configuration in three shapes with a step between each: [`boot`] (fixed for the process),
+//! [`rows`] (as stored), [`snapshot`] (as used: indexed, secrets ready as header bytes).
+//! [`compile`] turns rows into a snapshot and a list of problems: one bad row never takes the
+//! others down. [`publish`] makes a snapshot current on all cores.
 
 pub mod boot;
 pub mod compile;

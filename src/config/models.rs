@@ -1,8 +1,10 @@
-//! Which models a provider serves and under what name ([`Mapping`]), and which models a credential may ask for ([`Allowed`]).
+//! Which models a provider serves and under what name ([`Mapping`]), and which models a credential
+//! may ask for ([`Allowed`]).
 //!
-//! Both look for the exact name first, then go through the patterns in the order in which they were stored. What a part of them
-//! gets wrong is a problem to report and takes only that part away; what is left is never more than was meant: a mapping or a list
-//! of which nothing could be read serves or allows nothing.
+//! Both look for the exact name first, then go through the patterns in the order in which they were
+//! stored. What a part of them gets wrong is a problem to report and takes only that part away;
+//! what is left is never more than was meant: a mapping or a list of which nothing could be read
+//! serves or allows nothing.
 //!
 //! Patterns are matched seldom: each core keeps the answers of recent names.
 
@@ -15,8 +17,8 @@ use serde_json::value::RawValue;
 use super::ordered;
 use super::pattern::{Pattern, Target};
 
-/// A provider's `model_mapping`: a JSON object from model or pattern to the upstream's name, a string or an object with
-/// `mapped_model`. `{}` serves every model under the name asked.
+/// A provider's `model_mapping`: a JSON object from model or pattern to the upstream's name, a
+/// string or an object with `mapped_model`. `{}` serves every model under the name asked.
 #[derive(Debug, Default)]
 pub struct Mapping {
     /// `None` serves everything.
@@ -26,7 +28,8 @@ pub struct Mapping {
 #[derive(Debug, Default)]
 struct List {
     entries: Vec<Entry>,
-    /// Position in `entries` by key. A key that reads as a pattern is also found by its own text, such as `model[1m]`.
+    /// Position in `entries` by key. A key that reads as a pattern is also found by its own text,
+    /// such as `model[1m]`.
     by_key: HashMap<Box<str>, usize, ahash::RandomState>,
 }
 
@@ -55,7 +58,8 @@ impl Entry {
         &self.mapped
     }
 
-    /// What the object says besides `mapped_model`, for listings only: a JSON object, `{` and `}` its first and last byte.
+    /// What the object says besides `mapped_model`, for listings only: a JSON object, `{` and `}`
+    /// its first and last byte.
     pub fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
     }

@@ -1,4 +1,5 @@
-//! A JSON object as a list of pairs, in the order in which they stand: `serde_json`'s own map sorts them.
+//! A JSON object as a list of pairs, in the order in which they stand: `serde_json`'s own map sorts
+//! them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +9,8 @@ use serde_json::value::RawValue;
 
 pub type Pair<'a> = (Cow<'a, str>, &'a RawValue);
 
-/// The pairs of the object `json`; none for `null`. The error completes a sentence that begins with the column's name.
+/// The pairs of the object `json`; none for `null`. The error completes a sentence that begins with
+/// the column's name.
 pub fn pairs(json: &str) -> Result<Vec<Pair<'_>>, String> {
     match serde_json::from_str::<Option<Object<'_>>>(json) {
         Ok(object) => Ok(object.map(|object| object.0).unwrap_or_default()),

@@ -1,4 +1,5 @@
-//! One key of a `model_mapping` or one entry of `allowed_models`: a plain name, a wildcard, or a regular expression.
+//! One key of a `model_mapping` or one entry of `allowed_models`: a plain name, a wildcard, or a
+//! regular expression.
 //!
 //! | key | kind | matches |
 //! |---|---|---|
@@ -7,11 +8,12 @@
 //! | `re:gpt-(4\|5)` | regular expression | the whole name, as if written between `^` and `$` |
 //! | `gpt-(4\|5).*` | regular expression | the same, because of its characters |
 //!
-//! The last line is for rows of the service that this one replaces, which took a key for an expression when it held `.*`, `.+` or
-//! one of `[ ( | ^ $ \`; there, a `*` in an expression without `.*` and `.+` meant `.*`. New rows should say `re:`.
+//! The last line is for rows of the service that this one replaces, which took a key for an
+//! expression when it held `.*`, `.+` or one of `[ ( | ^ $ \`; there, a `*` in an expression
+//! without `.*` and `.+` meant `.*`. New rows should say `re:`.
 //!
-//! Matching is linear in the name for any pattern. Names longer than [`MAX_MODEL`] match no pattern, so that what a client sends
-//! bounds nothing but its own request.
+//! Matching is linear in the name for any pattern. Names longer than [`MAX_MODEL`] match no
+//! pattern, so that what a client sends bounds nothing but its own request.
 
 use regex::{Regex, RegexBuilder};
 
@@ -67,7 +69,8 @@ impl Pattern {
             }
     }
 
-    /// What each group took, the whole name first; a group that took no part is empty. `None`: no match.
+    /// What each group took, the whole name first; a group that took no part is empty. `None`: no
+    /// match.
     pub fn captures<'m>(&self, model: &'m str) -> Option<Vec<&'m str>> {
         if model.len() > MAX_MODEL {
             return None;
@@ -114,7 +117,8 @@ impl Wildcard {
         self.middle.len() + 1
     }
 
-    /// Calls `each` with what every star took. A star takes as little as it can, the last one what is left.
+    /// Calls `each` with what every star took. A star takes as little as it can, the last one what
+    /// is left.
     fn walk<'m>(&self, model: &'m str, mut each: impl FnMut(&'m str)) -> bool {
         let Some(mut rest) = model.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_suffix(&*self.suffix)) else {
             return false;
@@ -131,7 +135,8 @@ impl Wildcard {
 
 /// Compiles `expression` so that it must match a whole name.
 fn anchored(expression: &str) -> Result<Regex, String> {
-    // On its own first: `a)|(b` is not an expression, but between the brackets below it would be one, and an unanchored one.
+    // On its own first: `a)|(b` is not an expression, but between the brackets below it would be
+    // one, and an unanchored one.
     build(expression)?;
     build(&format!(r"\A(?:{expression})\z"))
 }
@@ -164,8 +169,8 @@ pub enum Piece {
 }
 
 impl Target {
-    /// `$1`, `${1}` and `$0` stand for groups of `pattern`; so does, of a wildcard, each `*` in its turn: `{"gpt-*": "openai/gpt-*"}`.
-    /// Without a pattern the text stands for itself.
+    /// `$1`, `${1}` and `$0` stand for groups of `pattern`; so does, of a wildcard, each `*` in its
+    /// turn: `{"gpt-*": "openai/gpt-*"}`. Without a pattern the text stands for itself.
     pub fn parse(text: &str, pattern: Option<&Pattern>) -> Result<Target, String> {
         if text.is_empty() {
             return Err("maps to an empty name".to_owned());

@@ -1,4 +1,5 @@
-//! What a model costs: read from the metadata of a mapping, or from the common JSON form of published price lists.
+//! What a model costs: read from the metadata of a mapping, or from the common JSON form of
+//! published price lists.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,7 +20,8 @@ pub struct Price {
     pub reasoning: Option<f64>,
 }
 
-/// A field of the metadata, how many dollars per million tokens one of it is, and what it sets. Of two for the same the later row counts.
+/// A field of the metadata, how many dollars per million tokens one of it is, and what it sets. Of
+/// two for the same the later row counts.
 type Field = (&'static str, f64, fn(&mut Price) -> &mut Option<f64>);
 
 const FIELDS: &[Field] = &[
@@ -55,16 +57,16 @@ impl Price {
 
 /// Prices by names and patterns.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct SeriesIndex {
     exact: HashMap<String, Price>,
     /// In the order given.
     patterns: Vec<(Pattern, Price)>,
 }
 
-impl Book {
+impl SeriesIndex {
     /// What can't be read as a pattern is a name.
-    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> Book {
-        let mut book = Book::default();
+    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> SeriesIndex {
+        let mut book = SeriesIndex::default();
         for (model, price) in rows {
             if let Ok(Some(pattern)) = Pattern::parse(&model) {
                 book.patterns.push((pattern, price));
@@ -74,7 +76,8 @@ impl Book {
         book
     }
 
-    /// The price of the first of `names` that stands here by itself; else of the first that fits a pattern.
+    /// The price of the first of `names` that stands here by itself; else of the first that fits a
+    /// pattern.
     pub fn find(&self, names: &[&str]) -> Option<Price> {
         let exact = names.iter().find_map(|name| self.exact.get(*name));
         let by_pattern = |name: &&str| self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
@@ -93,7 +96,8 @@ pub struct Published {
 /// Longest name of a model.
 const LONGEST: usize = 512;
 
-/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that begins with the file's name.
+/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that
+/// begins with the file's name.
 pub fn published(json: &str) -> Result<Published, String> {
     let list: BTreeMap<String, Value> =
         serde_json::from_str(json).map_err(|error| format!("is no list of prices, a JSON object by model: {error}"))?;
@@ -151,7 +155,7 @@ mod tests {
     fn names_go_before_patterns() {
         let price = |dollars| Price { input: Some(dollars), ..Price::default() };
         let rows = [("gpt-*", 1.0), ("gpt-4", 2.0), ("azure/gpt-4", 3.0), ("re:(", 4.0)];
-        let book = Book::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
+        let book = SeriesIndex::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
         let find = |names: &[&str]| book.find(names).and_then(|price| price.input);
         assert_eq!(find(&["openai/gpt-4", "gpt-4"]), Some(2.0));
         assert_eq!(find(&["azure/gpt-4", "gpt-4"]), Some(3.0));

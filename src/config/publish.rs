@@ -1,7 +1,9 @@
-//! Hands a new snapshot to every core: one store by the writer, one generation compare per request by each reader.
+//! Hands a new snapshot to every core: one store by the writer, one generation compare per request
+//! by each reader.
 //!
-//! The store itself is the moment of effect: a request that begins after `publish` returned sees the new snapshot, on any core,
-//! since readers compare the generation before they use their copy. No acknowledgement is needed and no reader ever waits.
+//! The store itself is the moment of effect: a request that begins after `publish` returned sees
+//! the new snapshot, on any core, since readers compare the generation before they use their copy.
+//! No acknowledgement is needed and no reader ever waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

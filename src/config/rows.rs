@@ -1,6 +1,8 @@
-//! One struct for each table row, as stored. The migrations under `migrations/` are the contract of this file.
+//! One struct for each table row, as stored. The migrations under `migrations/` are the contract of
+//! this file.
 //!
-//! JSON columns stay text here: a row with broken JSON must reach `compile`, which turns it into a problem with the row's name.
+//! JSON columns stay text here: a row with broken JSON must reach `compile`, which turns it into a
+//! problem with the row's name.
 
 use super::secret::Secret;
 
@@ -15,7 +17,8 @@ pub struct ProviderRow {
     pub api_base: String,
     /// `env:NAME` takes it from the environment; empty for a provider that needs none.
     pub api_key: Secret,
-    /// JSON object: model or pattern -> upstream model (a string, or an object with `mapped_model`). Empty serves every model.
+    /// JSON object: model or pattern -> upstream model (a string, or an object with
+    /// `mapped_model`). Empty serves every model.
     pub model_mapping: String,
     /// 0 is standby: used only when no other candidate is left.
     pub weight: i64,
@@ -27,11 +30,12 @@ pub struct ProviderRow {
     pub stamp: Stamp,
 }
 
-/// What the store itself writes beside a row. What a caller puts there is not looked at, save by an update, which names the version that it
-/// changes.
+/// What the store itself writes beside a row. What a caller puts there is not looked at, save by an
+/// update, which names the version that it changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
-    /// `row_version`: the version of the configuration ([`Rows::version`]) that the last write of this row made.
+    /// `row_version`: the version of the configuration ([`Rows::version`]) that the last write of
+    /// this row made.
     pub version: i64,
     /// Seconds since 1970.
     pub created_at: i64,
@@ -69,7 +73,8 @@ pub struct CredentialRow {
 }
 
 impl CredentialRow {
-    /// What lists may show of a key: `first3***last3` over the first ten digits of its hash, as it has always been shown.
+    /// What lists may show of a key: `first3***last3` over the first ten digits of its hash, as it
+    /// has always been shown.
     pub fn preview(&self) -> String {
         match (self.credential_key.get(..3), self.credential_key.get(7..10)) {
             (Some(first), Some(last)) => format!("{first}***{last}"),

@@ -1,28 +1,31 @@
 //! The compiled configuration that requests read. Immutable; a change is a new snapshot.
 //!
-//! Nothing here is looked up by a scan on the request path save patterns, and those are cached per core (`route::pick`).
+//! Nothing here is looked up by a scan on the request path save patterns, and those are cached per
+//! core (`route::pick`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::limit::Limits;
-use crate::wire::Format;
-use crate::wire::caps::Overrides;
-use crate::wire::plan::Policy;
-use crate::wire::quirks::{Host, Quirks};
+use llm_wire::Format;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::Policy;
+use llm_wire::target::quirks::{Host, Quirks};
 
 /// SHA-256 of a client's key.
 pub type KeyHash = [u8; 32];
 
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Grows by one with each publish in this process. 0 is the empty snapshot before the store was read.
+    /// Grows by one with each publish in this process. 0 is the empty snapshot before the store was
+    /// read.
     pub generation: u64,
     /// `config_version.version` of the rows it was made of.
     pub version: i64,
     /// Enabled providers that this version can serve, in the order of their ids.
     pub providers: Vec<Arc<Provider>>,
-    /// By hash of the key; one whose key was rotated also by that of the old key. Enabled ones only.
+    /// By hash of the key; one whose key was rotated also by that of the old key. Enabled ones
+    /// only.
     pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
     /// The same, each once, in the order of their ids.
     pub credentials_by_id: Vec<Arc<Credential>>,
@@ -52,11 +55,13 @@ pub struct Provider {
     /// The formats it is offered in; the first is the default. Never empty.
     pub formats: Vec<Format>,
     pub base: BaseUrl,
-    /// Complete header lines (`name: value\r\n`) that carry this provider's key, one set per format offered, same order as `formats`.
+    /// Complete header lines (`name: value\r\n`) that carry this provider's key, one set per format
+    /// offered, same order as `formats`.
     pub auth: Vec<Arc<[u8]>>,
     /// Complete header lines from `provider_params.custom_headers`, sent last.
     pub extra_headers: Arc<[u8]>,
-    /// Lower-case names that `auth` and `extra_headers` set, so that a client's header of that name is not forwarded beside it.
+    /// Lower-case names that `auth` and `extra_headers` set, so that a client's header of that name
+    /// is not forwarded beside it.
     pub own_header_names: Vec<String>,
     pub weight: u32,
     pub models: super::models::Mapping,
@@ -75,7 +80,8 @@ pub struct Dialect {
     pub policy: Policy,
     /// `provider_params.translation.strict`; by default `STRICT_TRANSLATION` decides.
     pub strict: Option<bool>,
-    /// The id of the row as text: state that its models have sealed can be read by this account only.
+    /// The id of the row as text: state that its models have sealed can be read by this account
+    /// only.
     pub account: Box<str>,
     /// Azure's first API: the deployment stands in the path.
     pub by_deployment: bool,
@@ -103,7 +109,8 @@ impl BaseUrl {
         format!("{scheme}://{}{}", self.authority, self.path)
     }
 
-    /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it out, and many write it all the same.
+    /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it
+    /// out, and many write it all the same.
     pub fn ends_in_version(&self) -> bool {
         let last = self.path.rsplit('/').next().unwrap_or_default();
         let mut letters = last.bytes();
@@ -122,7 +129,7 @@ pub struct Credential {
     pub hash: KeyHash,
     /// What it may ask for.
     pub allowed: super::models::Allowed,
-    /// Shared by all cores, and kept over reloads that do not change them.
+    /// ProcessState by all cores, and kept over reloads that do not change them.
     pub limits: Limits,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,

@@ -1,13 +1,15 @@
 //! The request target at a provider.
 
 use super::snapshot::{BaseUrl, Provider};
-use crate::wire::Format;
+use llm_wire::Format;
 
 impl Provider {
-    /// Writes the base's path, a version segment where Anthropic's bases leave it out, the endpoint, the query.
+    /// Writes the base's path, a version segment where Anthropic's bases leave it out, the
+    /// endpoint, the query.
     ///
-    /// `endpoint` is the path behind the version segment, `model` the upstream's name: Azure's first API has it in the path. `None` is
-    /// for what is asked of the provider and not of a model.
+    /// `endpoint` is the path behind the version segment, `model` the upstream's name: Azure's
+    /// first API has it in the path. `None` is for what is asked of the provider and not of a
+    /// model.
     pub fn write_target(
         &self,
         out: &mut Vec<u8>,

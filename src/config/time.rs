@@ -21,7 +21,8 @@ pub fn format(seconds: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// Reads `2026-11-22T20:15:00Z`, also with an offset, a fraction (which is cut off), a space for the `T`, or the date alone.
+/// Reads `2026-11-22T20:15:00Z`, also with an offset, a fraction (which is cut off), a space for
+/// the `T`, or the date alone.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let (date, time) = text.split_at_checked(10)?;

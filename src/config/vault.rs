@@ -1,8 +1,9 @@
 //! Providers' keys at rest: AES-256-GCM under a key made of `SECRET_KEY`.
 //!
-//! A sealed value is `enc:v1:KEYID:BASE64`, the bytes being a random nonce, then the ciphertext with its tag. The id says under which key it
-//! was sealed, so that two may be in use while one replaces the other: `SECRET_KEY` seals, `SECRET_KEY_PREVIOUS` still opens. Values without
-//! that beginning are plain, and are used as they are.
+//! A sealed value is `enc:v1:KEYID:BASE64`, the bytes being a random nonce, then the ciphertext
+//! with its tag. The id says under which key it was sealed, so that two may be in use while one
+//! replaces the other: `SECRET_KEY` seals, `SECRET_KEY_PREVIOUS` still opens. Values without that
+//! beginning are plain, and are used as they are.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -42,7 +43,8 @@ pub fn is_sealed(text: &str) -> bool {
     text.starts_with(MARK)
 }
 
-/// Whether `text` ought to be sealed anew: it is plain or under an older key, and there is a `SECRET_KEY`.
+/// Whether `text` ought to be sealed anew: it is plain or under an older key, and there is a
+/// `SECRET_KEY`.
 pub fn is_due(text: &str, env: &Env<'_>) -> bool {
     let Some(key) = env(VARIABLES[0]).and_then(|secret| Key::of(&secret)) else { return false };
     !is_open(text) && !text.strip_prefix(MARK).is_some_and(|rest| rest.starts_with(&format!("{}:", key.id)))
@@ -69,7 +71,8 @@ pub fn seal(text: &str, env: &Env<'_>) -> Result<String, String> {
     Ok(format!("{MARK}{}:{}", key.id, BASE64_STANDARD_NO_PAD.encode([&nonce[..], &bytes].concat())))
 }
 
-/// The plain text of `text`, sealed or not. The error completes a sentence that begins with the column's name.
+/// The plain text of `text`, sealed or not. The error completes a sentence that begins with the
+/// column's name.
 pub fn open(text: &str, env: &Env<'_>) -> Result<String, String> {
     let Some(rest) = text.trim().strip_prefix(MARK) else { return Ok(text.to_owned()) };
     let damaged = || "is encrypted, and damaged; set it anew".to_owned();

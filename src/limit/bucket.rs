@@ -1,4 +1,5 @@
-//! A bucket as a credential has it: the node's own law ([`Gcra`]) and, where nodes share it, what this one has leased ([`Lease`]).
+//! A bucket as a credential has it: the node's own law ([`Gcra`]) and, where nodes share it, what
+//! this one has leased ([`Lease`]).
 
 use super::gcra::Gcra;
 use super::lease::{Lease, Source};

@@ -1,23 +1,28 @@
-//! The bucket's law: one atomic word, compare-exchange, no lock (GCRA, the generic cell rate algorithm).
+//! The bucket's law: one atomic word, compare-exchange, no lock (GCRA, the generic cell rate
+//! algorithm).
 //!
-//! The word is the moment at which the bucket will be full again, in nanoseconds of the process clock. Taking `n` units moves it `n`
-//! intervals on and is allowed if it then lies no more than the bucket's depth in the future. Giving back moves it back; a moment that has
-//! passed counts as now, so nothing ever exceeds the capacity.
+//! The word is the moment at which the bucket will be full again, in nanoseconds of the process
+//! clock. Taking `n` units moves it `n` intervals on and is allowed if it then lies no more than
+//! the bucket's depth in the future. Giving back moves it back; a moment that has passed counts as
+//! now, so nothing ever exceeds the capacity.
 //!
-//! Over any readings of the clock from `a` to `b` at most `capacity + rate * (b - a)` units are taken, less what was given back, for any
-//! number of threads in any order: each taking is one successful exchange of the one word, which moves it at least `n` intervals on and
-//! leaves it at most one depth after the taker's own reading.
+//! Over any readings of the clock from `a` to `b` at most `capacity + rate * (b - a)` units are
+//! taken, less what was given back, for any number of threads in any order: each taking is one
+//! successful exchange of the one word, which moves it at least `n` intervals on and leaves it at
+//! most one depth after the taker's own reading.
 //!
 //! This file is also compiled by `tests/loom`, with that crate's atomics as `super::word`.
 
 use super::word::{AtomicU64, Ordering};
 
-/// The longest time that a debt keeps a bucket closed, in nanoseconds. A provider that reports absurd numbers must not close it for good.
+/// The longest time that a debt keeps a bucket closed, in nanoseconds. A provider that reports
+/// absurd numbers must not close it for good.
 const LONGEST_DEBT: u64 = 3600 * 1_000_000_000;
 
 #[derive(Debug)]
 pub struct Gcra {
-    /// Nanoseconds per unit, rounded up: the rate is never exceeded, and undershot by less than a nanosecond in each interval.
+    /// Nanoseconds per unit, rounded up: the rate is never exceeded, and undershot by less than a
+    /// nanosecond in each interval.
     interval: u64,
     /// The capacity, as nanoseconds.
     depth: u64,
@@ -31,8 +36,9 @@ impl Gcra {
         Gcra { interval, depth: interval.saturating_mul(u64::from(burst)), full_at: AtomicU64::new(0) }
     }
 
-    /// Takes `n` units at `now`, a reading of the clock that all callers share. Gives the whole units that are left, or for how many
-    /// nanoseconds there are too few. More than the capacity is never there: the caller sees to that.
+    /// Takes `n` units at `now`, a reading of the clock that all callers share. Gives the whole
+    /// units that are left, or for how many nanoseconds there are too few. More than the capacity
+    /// is never there: the caller sees to that.
     pub fn take(&self, now: u64, n: u64) -> Result<u64, u64> {
         let cost = n.saturating_mul(self.interval);
         let latest = now.saturating_add(self.depth);
@@ -50,13 +56,15 @@ impl Gcra {
         }
     }
 
-    /// Gives back what was taken and not used. What the bucket has regained meanwhile is lost: it holds no more than its capacity.
+    /// Gives back what was taken and not used. What the bucket has regained meanwhile is lost: it
+    /// holds no more than its capacity.
     pub fn give_back(&self, n: u64) {
         let cost = n.saturating_mul(self.interval);
         self.change(|full_at| full_at.saturating_sub(cost));
     }
 
-    /// Takes `n` units that are used up already, whether they are there or not. What is missing is a debt that takings wait for.
+    /// Takes `n` units that are used up already, whether they are there or not. What is missing is
+    /// a debt that takings wait for.
     pub fn charge(&self, now: u64, n: u64) {
         let cost = n.saturating_mul(self.interval);
         let most = now.saturating_add(self.depth).saturating_add(LONGEST_DEBT);

@@ -1,20 +1,25 @@
-//! What a node may spend of a bucket that several nodes share: a slice that the background thread leases from the shared store.
+//! What a node may spend of a bucket that several nodes share: a slice that the background thread
+//! leases from the shared store.
 //!
-//! One atomic word holds the balance, in units. Requests take from it and never ask the store; the background thread brings it back to a
-//! full slice, and returns what lies above (units that a request had reserved and did not use).
+//! One atomic word holds the balance, in units. Requests take from it and never ask the store; the
+//! background thread brings it back to a full slice, and returns what lies above (units that a
+//! request had reserved and did not use).
 //!
-//! A slice alone would make a small bucket of a large one: of ten requests at once that an unused limit of ten allows, one would pass. So
-//! requests may go below zero by half of what the store last said is left (half, so that two nodes which do so at one time stay within
-//! it), and a request that needs more than a slice may if a full slice is there, else it could never pass. What is owed is leased before
-//! anything else passes.
+//! A slice alone would make a small bucket of a large one: of ten requests at once that an unused
+//! limit of ten allows, one would pass. So requests may go below zero by half of what the store
+//! last said is left (half, so that two nodes which do so at one time stay within it), and a
+//! request that needs more than a slice may if a full slice is there, else it could never pass.
+//! What is owed is leased before anything else passes.
 //!
-//! So the nodes together exceed the bucket by no more than a slice and half the capacity each, for one burst, which they pay back.
+//! So the nodes together exceed the bucket by no more than a slice and half the capacity each, for
+//! one burst, which they pay back.
 //!
 //! This file is also compiled by `tests/loom`, with that crate's atomics as `super::word`.
 
 use super::word::{AtomicU64, Ordering};
 
-/// No balance is kept: there is no store, or it does not answer, and the node's own limits are the only ones.
+/// No balance is kept: there is no store, or it does not answer, and the node's own limits are the
+/// only ones.
 const ALONE: i64 = i64::MIN;
 
 #[derive(Debug)]
@@ -34,8 +39,8 @@ pub enum Source {
 }
 
 impl Lease {
-    /// For a bucket that holds `burst` units. An eighth of it is large enough to be renewed in time, and small enough that idle nodes
-    /// leave most of it to the others.
+    /// For a bucket that holds `burst` units. An eighth of it is large enough to be renewed in
+    /// time, and small enough that idle nodes leave most of it to the others.
     pub fn new(burst: u32) -> Lease {
         Lease { slice: i64::from(burst / 8).max(1), balance: AtomicU64::new(ALONE as u64) }
     }
@@ -44,7 +49,8 @@ impl Lease {
         self.slice.unsigned_abs()
     }
 
-    /// Takes `n` units, or says how many are missing. `spare` is what the store has left for all nodes, as far as is known.
+    /// Takes `n` units, or says how many are missing. `spare` is what the store has left for all
+    /// nodes, as far as is known.
     pub fn take(&self, n: u64, spare: u64) -> Result<Source, u64> {
         let n = signed(n);
         let needed = n.min(self.slice).min(n.saturating_sub(signed(spare / 2)));
@@ -66,7 +72,8 @@ impl Lease {
         let _ = self.change(|balance| Some(balance.saturating_sub(signed(n)).max(ALONE + 1)));
     }
 
-    /// Begins to keep a balance, with a full slice in advance, which the store is to be told of. False if it is kept already.
+    /// Begins to keep a balance, with a full slice in advance, which the store is to be told of.
+    /// False if it is kept already.
     pub fn begin(&self) -> bool {
         self.balance.compare_exchange(ALONE as u64, self.slice as u64, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
@@ -100,7 +107,8 @@ impl Lease {
         }
     }
 
-    /// Changes the balance, if one is kept and `to` gives a new one. The balance before that is the result either way.
+    /// Changes the balance, if one is kept and `to` gives a new one. The balance before that is the
+    /// result either way.
     fn change(&self, to: impl Fn(i64) -> Option<i64>) -> Result<i64, i64> {
         let mut seen = self.balance.load(Ordering::Relaxed);
         loop {

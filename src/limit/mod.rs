@@ -1,4 +1,5 @@
-//! Limits of a credential: requests per second, tokens per minute, requests at once. Atomic words that all cores share, no lock.
+//! Limits of a credential: requests per second, tokens per minute, requests at once. Atomic words
+//! that all cores share, no lock.
 //!
 //! | file | what |
 //! |---|---|
@@ -7,8 +8,9 @@
 //! | [`bucket`] | both, with their numbers |
 //! | [`running`] | how many requests run, and the guard that counts them down |
 //!
-//! A request asks once, with [`Limits::admit`], and is refused by all of them or by none: what one had granted before another refused is
-//! given back. What it holds is a [`Hold`], which is settled at its end with the tokens that were truly used.
+//! A request asks once, with [`Limits::admit`], and is refused by all of them or by none: what one
+//! had granted before another refused is given back. What it holds is a [`Hold`], which is settled
+//! at its end with the tokens that were truly used.
 
 pub mod bucket;
 pub mod gcra;
@@ -93,7 +95,8 @@ pub enum Refusal {
 }
 
 impl Limits {
-    /// Buckets of `before` whose numbers stay are kept with what is in them, and the count of what runs is kept in any case.
+    /// Buckets of `before` whose numbers stay are kept with what is in them, and the count of what
+    /// runs is kept in any case.
     pub fn new(settings: Settings, before: Option<&Limits>) -> Limits {
         let kept = |bucket: Option<&Arc<Bucket>>, rate, burst, per| match bucket {
             Some(bucket) if (bucket.rate(), bucket.burst()) == (rate, burst) => bucket.clone(),
@@ -123,8 +126,9 @@ impl Limits {
 
     /// Takes one request, the tokens it may need and a place among those that run, or nothing.
     ///
-    /// `now` is nanoseconds of the clock that all cores share. An answer may be allowed more tokens than the bucket ever holds, since many
-    /// clients ask for far more than they use: then all of it is reserved.
+    /// `now` is nanoseconds of the clock that all cores share. An answer may be allowed more tokens
+    /// than the bucket ever holds, since many clients ask for far more than they use: then all of
+    /// it is reserved.
     pub fn admit(&self, now: u64, need: Need) -> Result<Hold, Refusal> {
         let slot = match &self.at_once {
             None => None,

@@ -1,4 +1,5 @@
-//! How many requests of a credential run at once: a counter, and a guard that counts down on every way out.
+//! How many requests of a credential run at once: a counter, and a guard that counts down on every
+//! way out.
 //!
 //! This file is also compiled by `tests/loom`, with that crate's atomics as `super::word`.
 

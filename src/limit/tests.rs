@@ -48,7 +48,8 @@ fn burst_is_the_capacity_and_refills_at_the_rate() {
     assert!(admitted(&bucket, SECOND + 100_000_000));
 }
 
-/// 64 callers who ask again at once, in simulated time: no more than the limit and the burst, and hardly less.
+/// 64 callers who ask again at once, in simulated time: no more than the limit and the burst, and
+/// hardly less.
 #[test]
 fn rates_are_exact() {
     for rate in [1, 3, 7, 10, 100, 10_000, 1_000_000] {
@@ -277,15 +278,17 @@ fn steps() -> impl Strategy<Value = Vec<(u64, u64, Op)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Between any two takings, in the order of their exchanges: no more than the capacity and what has come back since the first one's
-    /// reading, less what was given back between them. Holds for any interleaving, since one is no more than an order of exchanges with
-    /// readings of the clock that were made before them.
+    /// Between any two takings, in the order of their exchanges: no more than the capacity and what
+    /// has come back since the first one's reading, less what was given back between them. Holds
+    /// for any interleaving, since one is no more than an order of exchanges with readings of the
+    /// clock that were made before them.
     #[test]
     fn never_more_than_capacity_and_rate_times_time(rate in 1u32..50, burst in 1u32..50, steps in steps()) {
         let law = Gcra::new(rate, burst, SECOND);
         let interval = SECOND.div_ceil(u64::from(rate));
         let mut clock = SECOND;
-        // Reading, units (negative: given back), of what was done; and what may still be given back.
+        // Reading, units (negative: given back), of what was done; and what may still be given
+        // back.
         let mut done: Vec<(u64, i64)> = Vec::new();
         let mut outstanding = 0;
         for (pause, late, op) in steps {

@@ -39,7 +39,8 @@ pub enum Value {
     },
 }
 
-/// What is known without counting: of the process, of the configuration. In the order of the family's labels.
+/// What is known without counting: of the process, of the configuration. In the order of the
+/// family's labels.
 pub type Facts = Vec<(Family, Vec<String>, f64)>;
 
 pub fn gather(shards: &[&Arc<Shard>], facts: &Facts, words: &Words<'_>) -> Vec<Metric> {

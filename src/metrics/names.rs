@@ -1,5 +1,6 @@
-//! Every metric, with its exposition name, labels and help text: the one table. [`Counter`] has what is counted without labels, [`Family`]
-//! what is told apart by some, [`Grid`] what translations lose and mend.
+//! Every metric, with its exposition name, labels and help text: the one table. [`Counter`] has
+//! what is counted without labels, [`Family`] what is told apart by some, [`Grid`] what
+//! translations lose and mend.
 
 macro_rules! counters {
     ($( $name:ident $metric:literal $help:literal; )*) => {
@@ -55,7 +56,8 @@ pub enum Shape {
     Counter,
     /// One cell, which may also be counted down or set; the sum over the cores wraps.
     Gauge,
-    /// A cell for each bucket, one for what is above the last, one for the sum. Bounds are in the unit of the exposition.
+    /// A cell for each bucket, one for what is above the last, one for the sum. Bounds are in the
+    /// unit of the exposition.
     Histogram(&'static [f64]),
 }
 
@@ -73,7 +75,8 @@ impl Shape {
 pub struct Row {
     pub name: &'static str,
     pub shape: Shape,
-    /// The unit of a cell in the unit of the exposition: 1e-6 where microseconds are counted and seconds are told.
+    /// The unit of a cell in the unit of the exposition: 1e-6 where microseconds are counted and
+    /// seconds are told.
     pub scale: f64,
     pub labels: &'static [&'static str],
     pub help: &'static str,
@@ -104,7 +107,8 @@ const DURATIONS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
 const LATENCIES: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 const FIRST_TOKENS: &[f64] = &[0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 const RATES: &[f64] = &[1.0, 5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0];
-// Ours: the gateway's own time is a matter of microseconds, the pauses of a stream one of milliseconds.
+// Ours: the gateway's own time is a matter of microseconds, the pauses of a stream one of
+// milliseconds.
 const OWN: &[f64] = &[1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 1.0];
 const STAGES: &[f64] = &[1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
 const GAPS: &[f64] = &[1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];

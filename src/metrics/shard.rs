@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::names::{Counter, Family, Grid};
-use super::shelf::Shelf;
+use crate::metrics::series_list::SeriesList;
 
 /// Aligned so that two cores never share a cache line.
 #[derive(Debug)]
@@ -12,13 +12,13 @@ use super::shelf::Shelf;
 pub struct Shard {
     counters: Vec<AtomicU64>,
     grids: Vec<AtomicU64>,
-    shelves: Vec<Shelf>,
+    shelves: Vec<SeriesList>,
 }
 
 impl Shard {
     pub fn new() -> Arc<Shard> {
         let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
-        let shelves = Family::ALL.iter().map(|_| Shelf::default()).collect();
+        let shelves = Family::ALL.iter().map(|_| SeriesList::default()).collect();
         Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID), shelves })
     }
 
@@ -30,8 +30,8 @@ impl Shard {
         self.add(counter, 1);
     }
 
-    /// The series of a family; [`Book`](super::book::Book) puts them there.
-    pub fn shelf(&self, family: Family) -> &Shelf {
+    /// The series of a family; [`SeriesIndex`](crate::metrics::series_index::SeriesIndex) puts them there.
+    pub fn shelf(&self, family: Family) -> &SeriesList {
         &self.shelves[family as usize]
     }
 

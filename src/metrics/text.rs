@@ -1,4 +1,5 @@
-//! The Prometheus text format 0.0.4 (Prometheus documentation, "Exposition formats", 2026-08), for scrapers that do not ask for OpenMetrics.
+//! The Prometheus text format 0.0.4 (Prometheus documentation, "Exposition formats", 2026-08), for
+//! scrapers that do not ask for OpenMetrics.
 
 use std::fmt::Write;
 

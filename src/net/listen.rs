@@ -1,4 +1,5 @@
-//! Listening sockets: one per worker on the same port, so that the kernel deals connections to cores and no lock is shared.
+//! Listening sockets: one per worker on the same port, so that the kernel deals connections to
+//! cores and no lock is shared.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,8 +11,8 @@ const BACKLOG: i32 = 1024;
 
 /// `count` listeners on `addr`; port 0 takes a free one, the same for all.
 ///
-/// `SO_REUSEPORT` lets any process of the same user share a port in silence. So the port is first bound without it: another process that
-/// listens there makes start-up fail with `AddrInUse`.
+/// `SO_REUSEPORT` lets any process of the same user share a port in silence. So the port is first
+/// bound without it: another process that listens there makes start-up fail with `AddrInUse`.
 pub fn bind(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let probe = socket(addr, false)?;
     probe.bind(&addr.into())?;

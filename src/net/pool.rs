@@ -1,7 +1,8 @@
 //! Connections to upstreams, kept per core and origin.
 //!
-//! An idle connection has a read in flight, so a server that closes it is seen at the next look and the connection is not used. A close that
-//! crosses a request on the wire is the caller's to retry: once, and only when no byte of an answer came.
+//! An idle connection has a read in flight, so a server that closes it is seen at the next look and
+//! the connection is not used. A close that crosses a request on the wire is the caller's to retry:
+//! once, and only when no byte of an answer came.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use rustls::pki_types::ServerName;
 use super::resolve;
 use super::stream::{self, LARGE_READ, Reader, Writer};
 use super::timer::Timers;
-use crate::control::Shared;
+use crate::shared::ProcessState;
 
 /// Idle connections kept per origin on one core. More are closed.
 const MAX_IDLE: usize = 512;
@@ -36,7 +37,8 @@ pub struct Origin {
 pub struct Connection {
     pub reader: Reader,
     pub writer: Writer,
-    /// Whether it served a request before: only then may a failure without an answer be a stale connection.
+    /// Whether it served a request before: only then may a failure without an answer be a stale
+    /// connection.
     pub reused: bool,
 }
 
@@ -58,13 +60,18 @@ struct Idle {
 pub struct Pool {
     idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
     tls: Arc<ClientConfig>,
-    shared: Arc<Shared>,
+    shared: Arc<ProcessState>,
     timers: Rc<Timers>,
     connect_timeout: Duration,
 }
 
 impl Pool {
-    pub fn new(tls: Arc<ClientConfig>, shared: Arc<Shared>, timers: Rc<Timers>, connect_timeout: Duration) -> Pool {
+    pub fn new(
+        tls: Arc<ClientConfig>,
+        shared: Arc<ProcessState>,
+        timers: Rc<Timers>,
+        connect_timeout: Duration,
+    ) -> Pool {
         Pool { idle: RefCell::default(), tls, shared, timers, connect_timeout }
     }
 
@@ -84,7 +91,8 @@ impl Pool {
     /// Takes back a connection whose last answer was read to its end.
     pub fn give_back(&self, origin: &Rc<Origin>, mut connection: Connection) {
         connection.reused = true;
-        // Starts the read that will notice a close; what comes unasked makes the connection unusable.
+        // Starts the read that will notice a close; what comes unasked makes the connection
+        // unusable.
         if connection.reader.is_stale() {
             return;
         }
@@ -152,8 +160,9 @@ impl Pool {
     }
 }
 
-/// Connects in a task of its own: a connect that is dropped half way leaks its descriptor in this version of monoio when the kernel had
-/// completed it. So the task runs to its end, and if nobody waits any more the stream is closed there.
+/// Connects in a task of its own: a connect that is dropped half way leaks its descriptor in this
+/// version of monoio when the kernel had completed it. So the task runs to its end, and if nobody
+/// waits any more the stream is closed there.
 async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
     let slot = Rc::new(Slot::default());
     let task = slot.clone();

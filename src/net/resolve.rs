@@ -3,12 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::control::names::{Resolved, Table};
+use crate::shared::names::{Resolved, Table};
 
 /// How often a worker looks for a name that is being resolved.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// The addresses of `host`, which may be an IP literal. Waits while the name is being resolved; the caller sets the limit.
+/// The addresses of `host`, which may be an IP literal. Waits while the name is being resolved; the
+/// caller sets the limit.
 pub async fn look_up(table: &Table, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);

@@ -1,8 +1,9 @@
 //! The monoio runtime of a worker thread: io_uring where the kernel allows it, else epoll.
 //!
-//! Whether io_uring works is found out by building the very ring that will be used: a probe with a tiny ring says yes where the locked
-//! memory limit then refuses the real one. `COOP_TASKRUN` (kernel 5.19) saves an interrupt per completion; without it this driver costs
-//! about a quarter more system time per request than epoll.
+//! Whether io_uring works is found out by building the very ring that will be used: a probe with a
+//! tiny ring says yes where the locked memory limit then refuses the real one. `COOP_TASKRUN`
+//! (kernel 5.19) saves an interrupt per completion; without it this driver costs about a quarter
+//! more system time per request than epoll.
 
 use std::fmt;
 use std::future::Future;
@@ -91,8 +92,8 @@ impl Worker {
 
 /// Lets the other tasks of this core have their turn.
 ///
-/// It takes a wait: the scheduler of this version puts a task that wakes itself before all others, and looks at the clock only when no
-/// task is left to run.
+/// It takes a wait: the scheduler of this version puts a task that wakes itself before all others,
+/// and looks at the clock only when no task is left to run.
 pub async fn give_way() {
     monoio::time::sleep(Duration::from_millis(1)).await;
 }

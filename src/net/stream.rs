@@ -1,10 +1,13 @@
 //! One TCP connection, plain or TLS, as a [`Reader`] and a [`Writer`].
 //!
-//! The reader keeps at most one read in flight and owns it: a caller may stop polling at any time and go on later without losing a byte.
-//! That is what io_uring demands (a dropped read may have taken bytes into a buffer that nobody owns any more) and what lets a relay
-//! watch the client while it waits for the upstream. Dropping reader and writer together closes the socket at once, in every state.
+//! The reader keeps at most one read in flight and owns it: a caller may stop polling at any time
+//! and go on later without losing a byte. That is what io_uring demands (a dropped read may have
+//! taken bytes into a buffer that nobody owns any more) and what lets a relay watch the client
+//! while it waits for the upstream. Dropping reader and writer together closes the socket at once,
+//! in every state.
 //!
-//! A write that is dropped half way leaves the peer with a torn message: whoever drops one must drop the connection with it.
+//! A write that is dropped half way leaves the peer with a torn message: whoever drops one must
+//! drop the connection with it.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -16,7 +19,8 @@ use std::task::{Context, Poll, ready};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
-/// Bytes of the first read of a message. Holds most request heads with their body, and keeps an idle connection small.
+/// Bytes of the first read of a message. Holds most request heads with their body, and keeps an
+/// idle connection small.
 pub const SMALL_READ: usize = 1536;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = 16 << 10;
@@ -28,7 +32,8 @@ type ReadHalf = OwnedReadHalf<TcpStream>;
 type WriteHalf = OwnedWriteHalf<TcpStream>;
 type ReadFuture = Pin<Box<dyn Future<Output = (ReadHalf, io::Result<usize>, Vec<u8>)>>>;
 
-/// A TLS session shared by the two halves. Borrowed for the length of a call, never across an await.
+/// A TLS session shared by the two halves. Borrowed for the length of a call, never across an
+/// await.
 type Session = Rc<RefCell<rustls::Connection>>;
 
 enum Raw {
@@ -102,7 +107,8 @@ impl Reader {
 
     /// Ready when the peer has closed or reset the connection.
     ///
-    /// Bytes that arrive instead are kept for the next read, and the watch ends with them: one read ahead is the bound.
+    /// Bytes that arrive instead are kept for the next read, and the watch ends with them: one read
+    /// ahead is the bound.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.ahead.is_empty() {
             return Poll::Pending;
@@ -117,7 +123,8 @@ impl Reader {
         }
     }
 
-    /// Whether the connection can't be used any more. Starts a read if none is in flight, so that a later close is seen.
+    /// Whether the connection can't be used any more. Starts a read if none is in flight, so that a
+    /// later close is seen.
     pub fn is_stale(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.poll_gone(&mut cx).is_ready() || !self.ahead.is_empty()
@@ -157,7 +164,8 @@ impl Reader {
         }
     }
 
-    /// What the socket gave, in a buffer that may be kept or handed back as `spare`. Empty at the end of the stream, then and ever after.
+    /// What the socket gave, in a buffer that may be kept or handed back as `spare`. Empty at the
+    /// end of the stream, then and ever after.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
         let mut future = match std::mem::replace(&mut self.raw, Raw::Closed) {
             Raw::Closed => return Poll::Ready(Ok(Vec::new())),
@@ -197,7 +205,8 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes all of `buf` and hands it back, emptied, for reuse. An error means that an unknown part went out.
+    /// Writes all of `buf` and hands it back, emptied, for reuse. An error means that an unknown
+    /// part went out.
     pub async fn write_all(&mut self, mut buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
         if buf.is_empty() {
             return (Ok(()), buf);
@@ -228,7 +237,8 @@ impl Writer {
         }
     }
 
-    /// Says that nothing more will be written. The peer sees the end of the stream after everything that was sent.
+    /// Says that nothing more will be written. The peer sees the end of the stream after everything
+    /// that was sent.
     pub async fn shutdown(&mut self) -> io::Result<()> {
         use monoio::io::AsyncWriteRent;
         if let Some(session) = self.session.clone() {
@@ -292,7 +302,8 @@ async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
     let _ = stream.write_all(cipher).await;
 }
 
-/// Moves decrypted bytes to `buf`. `WouldBlock` when more ciphertext is needed, `Ok(0)` after the peer's close_notify.
+/// Moves decrypted bytes to `buf`. `WouldBlock` when more ciphertext is needed, `Ok(0)` after the
+/// peer's close_notify.
 fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
     let mut session = session.borrow_mut();
     let mut reader = session.reader();
@@ -311,8 +322,8 @@ fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives ciphertext to the session, and moves what it holds to `plain` in between: a session with 16 KiB waiting takes no more. Empty
-/// ciphertext is the end of the stream.
+/// Gives ciphertext to the session, and moves what it holds to `plain` in between: a session with
+/// 16 KiB waiting takes no more. Empty ciphertext is the end of the stream.
 fn feed(session: &Session, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let taken = session.borrow_mut().read_tls(&mut cipher)?;

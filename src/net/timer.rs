@@ -1,9 +1,10 @@
 //! Deadlines, cheap enough to move several times per request.
 //!
-//! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a plain store. One task per worker
-//! ([`Timers::run`]) walks the slab every [`TICK`] and wakes those whose time has come. Deadlines are therefore coarse (late by up to one
-//! tick, never early) and cost no allocation, no system call and no timer-wheel insertion on the request path. With no connection open
-//! the task does not tick at all.
+//! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
+//! plain store. One task per worker ([`Timers::run`]) walks the slab every [`TICK`] and wakes those
+//! whose time has come. Deadlines are therefore coarse (late by up to one tick, never early) and
+//! cost no allocation, no system call and no timer-wheel insertion on the request path. With no
+//! connection open the task does not tick at all.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -19,7 +20,8 @@ pub const TICK: Duration = Duration::from_millis(20);
 const UNSET: u64 = u64::MAX;
 
 struct Slot {
-    /// Nanoseconds of the worker's clock, or [`UNSET`]. Nothing coarser: who is woken early finds that nothing is due yet.
+    /// Nanoseconds of the worker's clock, or [`UNSET`]. Nothing coarser: who is woken early finds
+    /// that nothing is due yet.
     at: Cell<u64>,
     awaits: Cell<Awaits>,
     waker: RefCell<Option<Waker>>,
@@ -66,7 +68,8 @@ impl Timers {
         self.recent.get()
     }
 
-    /// Time since this worker started, as old as the last deadline that was set or that last tick: for what counts in seconds.
+    /// Time since this worker started, as old as the last deadline that was set or that last tick:
+    /// for what counts in seconds.
     pub fn recent(&self) -> Duration {
         Duration::from_nanos(self.recent.get())
     }
@@ -106,7 +109,8 @@ impl Timers {
         }
     }
 
-    /// Makes deadlines pass now: those of idle owners, or of all but those who are just sending. For shutting down.
+    /// Makes deadlines pass now: those of idle owners, or of all but those who are just sending.
+    /// For shutting down.
     pub fn expire(&self, idle_only: bool) {
         for slot in self.slots.borrow().iter().flatten() {
             let meant = match slot.awaits.get() {
@@ -193,7 +197,8 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// `future`, or `None` if the deadline passes first; the future is dropped then, so what it reads or writes must be closed after.
+    /// `future`, or `None` if the deadline passes first; the future is dropped then, so what it
+    /// reads or writes must be closed after.
     pub async fn limit<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| match Pin::as_mut(&mut future).poll(cx) {

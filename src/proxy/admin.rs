@@ -1,5 +1,5 @@
-//! The door of the admin interface: the key is looked at before the body is read, and what passes goes to the background thread, which
-//! answers. See `control::admin`.
+//! The door of the admin interface: the key is looked at before the body is read, and what passes
+//! goes to the background thread, which answers. See `control::admin`.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::body;
-use super::client::{Client, Door, Waited};
+use super::client::{Client, ListenerKind, Waited};
 use super::conn::Next;
 use super::core::Core;
 use super::local;
-use super::reply::{self, Terms};
+use super::reply::{self, ResponseMeta};
 use super::request::{method_name, refuse};
-use super::ticket::Ticket;
-use crate::control::admin::{Answer, Look, Pending, Request, error_body};
-use crate::error::{Error, Kind};
-use crate::json::write as json;
-use crate::net::http::{RequestHead, write};
+use crate::proxy::recorder::RequestRecorder;
+use crate::shared::admin::{Answer, CallState, Pending, Request, error_body};
+use llm_http::{RequestHead, write};
+use llm_wire::error::{Error, Kind};
+use llm_wire::json::write as json;
 
 /// Bytes of a body; the longest one holds a script.
 const MAX_BODY: usize = 4 << 20;
@@ -33,19 +33,19 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    ticket: Ticket,
-    mut terms: Terms,
+    recorder: RequestRecorder,
+    mut terms: ResponseMeta,
     pending: body::Pending,
     path: &str,
 ) -> Next {
-    if client.door == Door::Public && core.boot().admin_addr.is_some() {
+    if client.door == ListenerKind::Public && core.boot().admin_addr.is_some() {
         let error = local::unknown(&pending);
-        return refuse(client, ticket, terms, pending, error).await;
+        return refuse(client, recorder, terms, pending, error).await;
     }
     let authorization = pending.head.get(&pending.bytes, "authorization");
     if let Err(answer) = check(core, client, authorization, path) {
         terms.keep_alive &= pending.skip_body(client);
-        return send(client, ticket, &terms, answer).await;
+        return send(client, recorder, &terms, answer).await;
     }
     let most = if path == "/config/import" { MAX_IMPORT } else { MAX_BODY };
     let (head, received) = match body::read_up_to(core, client, pending, most).await {
@@ -55,19 +55,19 @@ pub async fn serve(
             let note =
                 format!("the request body is larger than {most} bytes, the most that the admin interface takes here");
             let error = if error.kind == Kind::TooLarge { Error::client(Kind::TooLarge, note) } else { error };
-            return refuse(client, ticket, terms, *pending, error).await;
+            return refuse(client, recorder, terms, *pending, error).await;
         }
     };
-    let request = request(&head, &received, client, path, ticket.request_id());
-    call(core, client, ticket, &terms, request).await
+    let request = request(&head, &received, client, path, recorder.request_id());
+    call(core, client, recorder, &terms, request).await
 }
 
 /// Serves `/metrics`, which needs no key: the background thread sums what all cores have counted.
 pub async fn scrape(
     core: &Core,
     client: &mut Client,
-    ticket: Ticket,
-    mut terms: Terms,
+    recorder: RequestRecorder,
+    mut terms: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
     let accept = pending.head.get(&pending.bytes, "accept");
@@ -82,16 +82,22 @@ pub async fn scrape(
         idempotency_key: None,
         body: Vec::new(),
         peer: client.peer,
-        request_id: ticket.request_id().to_owned(),
+        request_id: recorder.request_id().to_owned(),
     };
-    call(core, client, ticket, &terms, request).await
+    call(core, client, recorder, &terms, request).await
 }
 
 /// Has the background thread answer.
-async fn call(core: &Core, client: &mut Client, ticket: Ticket, terms: &Terms, request: Request) -> Next {
+async fn call(
+    core: &Core,
+    client: &mut Client,
+    recorder: RequestRecorder,
+    terms: &ResponseMeta,
+    request: Request,
+) -> Next {
     let Some(pending) = core.shared.desk.call(request) else {
         let message = "too many requests to the admin interface are waiting; try again";
-        return send(client, ticket, terms, failure(503, message, "server_error", "admin_busy")).await;
+        return send(client, recorder, terms, failure(503, message, "server_error", "admin_busy")).await;
     };
     client.deadline.set(PATIENCE);
     let answer = match client.wait(answered(pending)).await {
@@ -110,15 +116,15 @@ async fn call(core: &Core, client: &mut Client, ticket: Ticket, terms: &Terms, r
             failure(504, "the admin interface has not answered in time", "server_error", "admin_timeout")
         }
     };
-    send(client, ticket, terms, answer).await
+    send(client, recorder, terms, answer).await
 }
 
 async fn answered(pending: Pending) -> Option<Answer> {
     loop {
         match pending.look() {
-            Look::Answered(answer) => return Some(answer),
-            Look::Lost => return None,
-            Look::NotYet => monoio::time::sleep(LOOK).await,
+            CallState::Answered(answer) => return Some(answer),
+            CallState::Lost => return None,
+            CallState::NotYet => monoio::time::sleep(LOOK).await,
         }
     }
 }
@@ -155,7 +161,8 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
         answer.fields.push(("retry-after", seconds.to_string()));
         return Err(answer);
     }
-    // Of equal length, whatever was sent: neither length nor content shows in the time that this takes.
+    // Of equal length, whatever was sent: neither length nor content shows in the time that this
+    // takes.
     let given = Sha256::digest(value[7..].trim_ascii());
     if bool::from(given.ct_eq(&Sha256::digest(expected.as_bytes()))) {
         return Ok(());
@@ -194,9 +201,9 @@ fn failure(status: u16, message: &str, kind: &str, code: &str) -> Answer {
     Answer { status, body: error_body(message, kind, code, None), ..Answer::default() }
 }
 
-async fn send(client: &mut Client, mut ticket: Ticket, terms: &Terms, answer: Answer) -> Next {
+async fn send(client: &mut Client, mut recorder: RequestRecorder, terms: &ResponseMeta, answer: Answer) -> Next {
     let mut out = Vec::with_capacity(512 + answer.body.len());
-    reply::begin(&mut out, answer.status, terms, ticket.request_id());
+    reply::begin(&mut out, answer.status, terms, recorder.request_id());
     for (name, value) in &answer.fields {
         // What can't stand in a head is left out.
         let _ = write::header(&mut out, name, value.as_bytes());
@@ -210,6 +217,6 @@ async fn send(client: &mut Client, mut ticket: Ticket, terms: &Terms, answer: An
     if !terms.head_only && answer.status != 204 {
         out.extend_from_slice(&answer.body);
     }
-    ticket.complete(answer.status);
-    local::send(client, ticket, terms.keep_alive, out).await
+    recorder.set_complete(answer.status);
+    local::send(client, recorder, terms.keep_alive, out).await
 }

@@ -1,28 +1,29 @@
 //! One try of a request at one provider: connection, write, head of the answer, and then the relay.
 //!
-//! Until something was sent to the client, a try may fail and another provider be asked. What was learned of the failure is kept: when no
-//! provider is left, the client gets the provider's own answer if there was one.
+//! Until something was sent to the client, a try may fail and another provider be asked. What was
+//! learned of the failure is kept: when no provider is left, the client gets the provider's own
+//! answer if there was one.
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::client::Waited;
 use super::conn::Next;
-use super::core::View;
+use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
-use super::prepare::{self, Prepared, Translated, Way};
+use super::prepare::{self, Prepared, TransferMode, Translated};
 use super::relay;
-use super::request::Exchange;
+use super::request::RequestContext;
 use crate::config::snapshot::Provider;
-use crate::error::{Error, Kind, Side};
 use crate::metrics::names::Counter;
-use crate::net::http::{BodyDecoder, HeadScan, Limits, Method, ResponseHead, Step, next_final_response};
 use crate::net::pool::{ConnectError, Connection, Origin};
-use crate::record::stage::Stage;
 use crate::route::pick::Candidate;
-use crate::wire;
-use crate::wire::mend::Mend;
+use crate::telemetry::stages::Stage;
+use llm_http::{BodyDecoder, HeadScan, Limits, Method, ResponseHead, Step, next_final_response};
+use llm_wire::error::{Error, Kind, Side};
+use llm_wire::error::{classify, shape};
+use llm_wire::request::retry_without::RetryWithout;
 
 /// A provider's error answer is kept up to this size while other providers are tried.
 const HELD_ANSWER: usize = 64 << 10;
@@ -67,8 +68,9 @@ impl Failure {
         Box::new(Failure { retry: true, error, answer: None })
     }
 
-    /// Of two failures the one to tell of: a provider's own answer tells more than our note on a connection that could not be made, and
-    /// what is wrong with the request more than what is wrong with a provider.
+    /// Of two failures the one to tell of: a provider's own answer tells more than our note on a
+    /// connection that could not be made, and what is wrong with the request more than what is
+    /// wrong with a provider.
     pub fn or_better(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
         let is_told = |failure: &Failure| failure.answer.is_some() || failure.error.side == Side::Client;
         if is_told(&self) && !is_told(&later) { self } else { later }
@@ -85,12 +87,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The answer was read to its end: the connection may serve another request, if both sides agree and nothing came behind the answer. What
-    /// did would be given to the next client. Its next read gets the buffer of this one.
-    pub fn settle(mut self, x: &Exchange<'_>, body: &BodyDecoder) {
+    /// The answer was read to its end: the connection may serve another request, if both sides
+    /// agree and nothing came behind the answer. What did would be given to the next client. Its
+    /// next read gets the buffer of this one.
+    pub fn settle(mut self, req: &RequestContext<'_>, body: &BodyDecoder) {
         self.connection.reader.recycle(self.bytes);
         if self.head.keep_alive && body.ended_alone() {
-            x.core.pool.give_back(&self.origin, self.connection);
+            req.core.pool.give_back(&self.origin, self.connection);
         }
     }
 }
@@ -112,136 +115,148 @@ enum Silence {
     Failed(Error),
 }
 
-pub async fn run(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>) -> End {
-    x.core.metrics.inc(Counter::Attempts);
+pub async fn run(req: &mut RequestContext<'_>, view: &WorkerSnapshot, plan: &Plan<'_>) -> End {
+    req.core.metrics.inc(Counter::Attempts);
     let provider = view.provider(plan.candidate.provider);
-    x.ticket.attempts(provider.id);
-    let end = match once(x, view, plan, provider, Mend::Nothing).await {
-        Once::Ended(end) => end,
-        Once::Mend(mend) => {
-            x.core.metrics.inc(Counter::Mended);
-            match Box::pin(once(x, view, plan, provider, mend)).await {
-                Once::Ended(end) => end,
+    req.recorder.begin_attempt(provider.id);
+    let end = match once(req, view, plan, provider, RetryWithout::Nothing).await {
+        TryOutcome::Ended(end) => end,
+        TryOutcome::RetryWithout(mend) => {
+            req.core.metrics.inc(Counter::Mended);
+            match Box::pin(once(req, view, plan, provider, mend)).await {
+                TryOutcome::Ended(end) => end,
                 // A second one is not asked for.
-                Once::Mend(_) => End::Failed(Failure::of(Error::gateway(Kind::Internal, "mended twice"))),
+                TryOutcome::RetryWithout(_) => End::Failed(Failure::of(Error::gateway(Kind::Internal, "mended twice"))),
             }
         }
     };
     let failure = if let End::Failed(failure) = &end { Some(&failure.error) } else { None };
     if matches!(end, End::ClientGone) {
-        x.ticket.client_gone();
+        req.recorder.set_client_disconnected();
     }
-    if failure.is_some() || x.ticket.went_wrong() {
-        x.recall();
+    if failure.is_some() || req.recorder.has_failed() {
+        req.capture_after_all();
     }
-    x.ticket.attempted(&provider.key, failure);
+    req.recorder.end_attempt(&provider.key, failure);
     end
 }
 
 /// How a try ended that may be made once more.
-enum Once {
+enum TryOutcome {
     Ended(End),
     /// The provider refused the translated request for something that can be left out.
-    Mend(Mend),
+    RetryWithout(RetryWithout),
 }
 
-async fn once(x: &mut Exchange<'_>, view: &View, plan: &Plan<'_>, provider: &Provider, mend: Mend) -> Once {
-    x.ticket.edit().provider_format = Some(plan.candidate.reach.format);
-    if count::is_local(x, plan.candidate.reach.format, provider.dialect.host) {
-        return Once::Ended(End::Answered(count::estimate(x).await));
+async fn once(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    plan: &Plan<'_>,
+    provider: &Provider,
+    mend: RetryWithout,
+) -> TryOutcome {
+    req.recorder.record_mut().provider_format = Some(plan.candidate.reach.format);
+    if count::is_local(req, plan.candidate.reach.format, provider.dialect.host) {
+        return TryOutcome::Ended(End::Answered(count::estimate(req).await));
     }
-    let prepared = match prepare::request(x, view, plan.candidate, mend) {
+    let prepared = match prepare::request(req, view, plan.candidate, mend) {
         Ok(prepared) => prepared,
-        Err(error) if error.side == Side::Client => return Once::Ended(End::Failed(Failure::untranslatable(error))),
-        Err(error) => return Once::Ended(End::Failed(Failure::of(error))),
+        Err(error) if error.side == Side::Client => {
+            return TryOutcome::Ended(End::Failed(Failure::untranslatable(error)));
+        }
+        Err(error) => return TryOutcome::Ended(End::Failed(Failure::of(error))),
     };
-    x.ticket.lap(Stage::Translate);
-    x.ticket.asks(prepared.format, &prepared.model, prepared.path, prepared.own_body());
+    req.recorder.end_stage(Stage::Translate);
+    req.recorder.set_upstream_request(prepared.format, &prepared.model, prepared.path, prepared.own_body());
     let origin = view.origin(plan.candidate.provider);
-    let upstream = match ask(x, origin, provider, &prepared).await {
+    let upstream = match ask(req, origin, provider, &prepared).await {
         Ok(upstream) => upstream,
-        Err(Silence::Gone) => return Once::Ended(End::ClientGone),
-        Err(Silence::Failed(error)) => return Once::Ended(End::Failed(Failure::of(error))),
+        Err(Silence::Gone) => return TryOutcome::Ended(End::ClientGone),
+        Err(Silence::Failed(error)) => return TryOutcome::Ended(End::Failed(Failure::of(error))),
     };
     let status = upstream.head.status;
-    x.ticket.first_byte(status);
+    req.recorder.first_byte(status);
     if matches!(status, 401 | 403) {
-        return Once::Ended(End::Failed(Failure::of(refused_key(&provider.key, status))));
+        return TryOutcome::Ended(End::Failed(Failure::of(refused_key(&provider.key, status))));
     }
-    if matches!(status, 404 | 405 | 501) && x.relay.operation == Operation::Count {
-        return Once::Ended(End::Answered(count::estimate(x).await));
+    if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
+        return TryOutcome::Ended(End::Answered(count::estimate(req).await));
     }
     match prepared.way {
-        Way::Bypass(_) if may_fail_over(&upstream) && !plan.last => {
-            Once::Ended(hold(x, upstream, &provider.key, plan.pooled).await)
+        TransferMode::Bypass(_) if may_fail_over(&upstream) && !plan.last => {
+            TryOutcome::Ended(hold(req, upstream, &provider.key, plan.pooled).await)
         }
-        Way::Bypass(bypass) => {
+        TransferMode::Bypass(bypass) => {
             let answer = relay::Plan { bypass, pooled: plan.pooled, provider: &provider.key };
-            Once::Ended(relay::run(x, upstream, &answer).await)
+            TryOutcome::Ended(relay::run(req, upstream, &answer).await)
         }
-        Way::Translated(translated) if status >= 300 => {
-            Box::pin(refused(x, upstream, &translated, &provider.key, plan.pooled)).await
+        TransferMode::Translated(translated) if status >= 300 => {
+            Box::pin(refused(req, upstream, &translated, &provider.key, plan.pooled)).await
         }
-        Way::Translated(_) if x.relay.operation == Operation::Count => Once::Ended(counted(x, upstream).await),
-        Way::Translated(translated) => {
+        TransferMode::Translated(_) if req.route.operation == Operation::Count => {
+            TryOutcome::Ended(counted(req, upstream).await)
+        }
+        TransferMode::Translated(translated) => {
             let answer = relay::translated::Plan { pooled: plan.pooled, provider: &provider.key };
-            Once::Ended(relay::translated::run(x, upstream, translated, &answer).await)
+            TryOutcome::Ended(relay::translated::run(req, upstream, translated, &answer).await)
         }
     }
 }
 
-async fn counted(x: &mut Exchange<'_>, mut upstream: Upstream) -> End {
-    match Box::pin(read_held(x, &mut upstream)).await {
+async fn counted(req: &mut RequestContext<'_>, mut upstream: Upstream) -> End {
+    match Box::pin(read_held(req, &mut upstream)).await {
         Held::Gone => End::ClientGone,
-        Held::Broken => End::Answered(count::estimate(x).await),
+        Held::Broken => End::Answered(count::estimate(req).await),
         Held::Read(body, decoder) => {
-            upstream.settle(x, &decoder);
-            End::Answered(count::counted_by(x, &body).await)
+            upstream.settle(req, &decoder);
+            End::Answered(count::counted_by(req, &body).await)
         }
     }
 }
 
-/// A provider of another format answered with an error: it is read, and told in the client's words if no other provider does better.
+/// A provider of another format answered with an error: it is read, and told in the client's words
+/// if no other provider does better.
 async fn refused(
-    x: &mut Exchange<'_>,
+    req: &mut RequestContext<'_>,
     mut upstream: Upstream,
     translated: &Translated,
     provider: &str,
     pooled: bool,
-) -> Once {
+) -> TryOutcome {
     let status = upstream.head.status;
     let retry = !forbids_retry(&upstream);
-    let body = match read_held(x, &mut upstream).await {
+    let body = match read_held(req, &mut upstream).await {
         Held::Read(body, decoder) => {
             let (head, bytes) = (upstream.head.clone(), std::mem::take(&mut upstream.bytes));
-            upstream.settle(x, &decoder);
+            upstream.settle(req, &decoder);
             Some((head, bytes, body))
         }
-        Held::Gone => return Once::Ended(End::ClientGone),
+        Held::Gone => return TryOutcome::Ended(End::ClientGone),
         Held::Broken => None,
     };
     let format = translated.plan.provider;
-    let said = body.as_ref().and_then(|(.., body)| wire::error::read_refusal(format, body));
-    if let (400, Some(said), Mend::Nothing) = (status, &said, translated.mend)
-        && let Some(mend) = Mend::of(format, said)
+    let said = body.as_ref().and_then(|(.., body)| shape::read_refusal(format, body));
+    if let (400, Some(said), RetryWithout::Nothing) = (status, &said, translated.mend)
+        && let Some(mend) = RetryWithout::of(format, said)
     {
-        return Once::Mend(mend);
+        return TryOutcome::RetryWithout(mend);
     }
     let error = match &said {
-        Some(said) => wire::fault::error(Some(status), said),
-        None => wire::fault::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
+        Some(said) => classify::error(Some(status), said),
+        None => classify::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
     };
-    let error = match said.and_then(|said| wire::fault::param(x.relay.format, format, &said)) {
+    let error = match said.and_then(|said| classify::param(req.route.format, format, &said)) {
         Some(param) => error.param(param),
         None => error,
     };
     let retry = retry && (error.retryable() || matches!(status, 408 | 429 | 500..));
     let error = error.context(format_args!("provider `{provider}`, status {status}"));
     let answer = body.map(|(head, bytes, body)| Answer { head, bytes, body, pooled, foreign: true });
-    Once::Ended(End::Failed(Box::new(Failure { error, answer, retry })))
+    TryOutcome::Ended(End::Failed(Box::new(Failure { error, answer, retry })))
 }
 
-/// The provider refused the key in its row. The client's own key was right, so it never sees a 401 for it.
+/// The provider refused the key in its row. The client's own key was right, so it never sees a 401
+/// for it.
 fn refused_key(provider: &str, status: u16) -> Error {
     let note = format!("upstream authentication failed: provider `{provider}` refused its key (status {status})");
     Error::upstream(Kind::UpstreamAuth, note)
@@ -255,41 +270,43 @@ fn forbids_retry(upstream: &Upstream) -> bool {
     upstream.head.get(&upstream.bytes, "x-should-retry") == Some(b"false")
 }
 
-/// Writes the request and reads the head of the answer. A pooled connection that turns out to be closed is replaced once.
+/// Writes the request and reads the head of the answer. A pooled connection that turns out to be
+/// closed is replaced once.
 async fn ask(
-    x: &mut Exchange<'_>,
+    req: &mut RequestContext<'_>,
     origin: &Rc<Origin>,
     provider: &Provider,
     prepared: &Prepared,
 ) -> Result<Upstream, Silence> {
-    if let Some(connection) = x.core.pool.checkout(origin) {
-        x.ticket.lap(Stage::Connect);
-        match exchange(x, connection, origin, &provider.key, prepared).await {
-            Err((Silence::Failed(_), Stale::Yes)) => x.core.metrics.inc(Counter::StaleRetries),
+    if let Some(connection) = req.core.pool.checkout(origin) {
+        req.recorder.end_stage(Stage::Connect);
+        match exchange(req, connection, origin, &provider.key, prepared).await {
+            Err((Silence::Failed(_), Stale::Yes)) => req.core.metrics.inc(Counter::StaleRetries),
             Err((silence, _)) => return Err(silence),
             Ok(upstream) => return Ok(upstream),
         }
     }
-    x.core.metrics.inc(Counter::UpstreamConnects);
-    let began_us = x.ticket.elapsed_us();
-    x.client.deadline.set_opt(x.time_left());
-    let core = x.core.clone();
-    // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and is moved with it.
-    let connection = match x.client.wait(Box::pin(core.pool.connect(origin))).await {
+    req.core.metrics.inc(Counter::UpstreamConnects);
+    let began_us = req.recorder.elapsed_us();
+    req.client.deadline.set_opt(req.time_left());
+    let core = req.core.clone();
+    // Boxed, as all that is rare: a future carries the room of everything that it may wait for, and
+    // is moved with it.
+    let connection = match req.client.wait(Box::pin(core.pool.connect(origin))).await {
         Waited::Done(Ok(connection)) => connection,
-        Waited::Done(Err(_)) if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
+        Waited::Done(Err(_)) if req.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Done(Err(error)) => return Err(Silence::Failed(no_connection(&provider.key, error))),
         Waited::Gone => return Err(Silence::Gone),
-        Waited::Expired if x.core.stopping() => return Err(Silence::Failed(Error::stopping())),
+        Waited::Expired if req.core.stopping() => return Err(Silence::Failed(Error::stopping())),
         Waited::Expired => {
             let late = ConnectError::TimedOut("TOTAL_TIMEOUT_SECS is over".to_string());
             return Err(Silence::Failed(no_connection(&provider.key, late)));
         }
     };
-    let us = x.ticket.elapsed_us().saturating_sub(began_us);
-    x.core.tally.borrow_mut().connected((provider.id, &provider.key), us);
-    x.ticket.lap(Stage::Connect);
-    exchange(x, connection, origin, &provider.key, prepared).await.map_err(|(silence, _)| silence)
+    let us = req.recorder.elapsed_us().saturating_sub(began_us);
+    req.core.tally.borrow_mut().connected((provider.id, &provider.key), us);
+    req.recorder.end_stage(Stage::Connect);
+    exchange(req, connection, origin, &provider.key, prepared).await.map_err(|(silence, _)| silence)
 }
 
 fn no_connection(provider: &str, error: ConnectError) -> Error {
@@ -308,16 +325,16 @@ enum Stale {
 }
 
 async fn exchange(
-    x: &mut Exchange<'_>,
+    req: &mut RequestContext<'_>,
     mut connection: Connection,
     origin: &Rc<Origin>,
     provider: &str,
     prepared: &Prepared,
 ) -> Result<Upstream, (Silence, Stale)> {
-    let limit = first_byte_limit(x);
-    x.client.deadline.set(limit);
+    let limit = first_byte_limit(req);
+    req.client.deadline.set(limit);
     let mut bytes = Vec::new();
-    let waited = x.client.wait(talk(&mut connection, prepared, &mut bytes)).await;
+    let waited = req.client.wait(talk(&mut connection, prepared, &mut bytes)).await;
     match waited {
         Waited::Done(Ok(head)) => Ok(Upstream { connection, origin: origin.clone(), head, bytes }),
         Waited::Done(Err(why)) => {
@@ -326,7 +343,7 @@ async fn exchange(
             Err((Silence::Failed(Error::upstream(Kind::UpstreamFault, note).detail(why)), stale))
         }
         Waited::Gone => Err((Silence::Gone, Stale::No)),
-        Waited::Expired if x.core.stopping() => Err((Silence::Failed(Error::stopping()), Stale::No)),
+        Waited::Expired if req.core.stopping() => Err((Silence::Failed(Error::stopping()), Stale::No)),
         Waited::Expired => {
             let seconds = limit.as_secs_f32();
             let note = format!("provider `{provider}` did not begin to answer within {seconds} s");
@@ -335,16 +352,17 @@ async fn exchange(
     }
 }
 
-/// How long the head of the answer may take: the longest silence, and for a stream the time to its first content if that is limited.
-fn first_byte_limit(x: &Exchange<'_>) -> Duration {
-    let boot = x.core.boot();
+/// How long the head of the answer may take: the longest silence, and for a stream the time to its
+/// first content if that is limited.
+fn first_byte_limit(req: &RequestContext<'_>) -> Duration {
+    let boot = req.core.boot();
     let mut limit = boot.request_timeout;
     if let Some(ttft) = boot.ttft_timeout
-        && x.stream
+        && req.stream
     {
         limit = limit.min(ttft);
     }
-    x.time_left().map_or(limit, |left| limit.min(left))
+    req.time_left().map_or(limit, |left| limit.min(left))
 }
 
 /// Writes the request, reads the head. What was read stays in `bytes`.
@@ -353,7 +371,8 @@ async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<
     if let (Ok(()), Some(rest)) = (&sent, &prepared.rest) {
         sent = connection.writer.write_shared(rest.clone()).await;
     }
-    // A server that refuses a request early closes while we write; its answer is there to be read all the same.
+    // A server that refuses a request early closes while we write; its answer is there to be read
+    // all the same.
     let unsent = sent.err().map(|error| format!("write: {error}"));
     let mut scan = HeadScan::default();
     loop {
@@ -373,16 +392,17 @@ async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<
     }
 }
 
-/// Reads a provider's error answer whole, to be sent to the client if no other provider does better.
-async fn hold(x: &mut Exchange<'_>, mut upstream: Upstream, provider: &str, pooled: bool) -> End {
+/// Reads a provider's error answer whole, to be sent to the client if no other provider does
+/// better.
+async fn hold(req: &mut RequestContext<'_>, mut upstream: Upstream, provider: &str, pooled: bool) -> End {
     let status = upstream.head.status;
     let error = Error::upstream(kind_of(status), format!("provider `{provider}` answered with status {status}"));
-    match read_held(x, &mut upstream).await {
+    match read_held(req, &mut upstream).await {
         Held::Gone => End::ClientGone,
         Held::Broken => End::Failed(Failure::of(error)),
         Held::Read(body, decoder) => {
             let (head, bytes) = (upstream.head.clone(), std::mem::take(&mut upstream.bytes));
-            upstream.settle(x, &decoder);
+            upstream.settle(req, &decoder);
             let answer = Some(Answer { head, bytes, body, pooled, foreign: false });
             End::Failed(Box::new(Failure { error, answer, retry: true }))
         }
@@ -397,11 +417,11 @@ enum Held {
     Broken,
 }
 
-async fn read_held(x: &mut Exchange<'_>, upstream: &mut Upstream) -> Held {
+async fn read_held(req: &mut RequestContext<'_>, upstream: &mut Upstream) -> Held {
     let mut decoder = BodyDecoder::new(upstream.head.framing);
     let mut input = upstream.bytes.split_off(upstream.head.len);
     let mut body = Vec::new();
-    x.client.deadline.set(x.core.boot().request_timeout);
+    req.client.deadline.set(req.core.boot().request_timeout);
     loop {
         let mut pos = 0;
         let ended = loop {
@@ -413,23 +433,23 @@ async fn read_held(x: &mut Exchange<'_>, upstream: &mut Upstream) -> Held {
             }
         };
         if ended {
-            return held(x, body, decoder);
+            return held(req, body, decoder);
         }
         if body.len() > HELD_ANSWER {
             return Held::Broken;
         }
         input.clear();
-        match x.client.wait(upstream.connection.reader.read(&mut input)).await {
+        match req.client.wait(upstream.connection.reader.read(&mut input)).await {
             Waited::Done(Ok(n)) if n > 0 => {}
             Waited::Gone => return Held::Gone,
-            Waited::Done(Ok(_)) if decoder.eof().is_ok() => return held(x, body, decoder),
+            Waited::Done(Ok(_)) if decoder.eof().is_ok() => return held(req, body, decoder),
             Waited::Done(_) | Waited::Expired => return Held::Broken,
         }
     }
 }
 
-fn held(x: &mut Exchange<'_>, body: Vec<u8>, decoder: BodyDecoder) -> Held {
-    if let Some(detail) = x.ticket.detail() {
+fn held(req: &mut RequestContext<'_>, body: Vec<u8>, decoder: BodyDecoder) -> Held {
+    if let Some(detail) = req.recorder.detail() {
         detail.received(&body, false);
     }
     Held::Read(body, decoder)
@@ -445,19 +465,19 @@ fn kind_of(status: u16) -> Kind {
 }
 
 /// No provider is left: the client gets the last one's answer, or our note.
-pub async fn give_up(x: &mut Exchange<'_>, failure: Box<Failure>) -> Next {
-    let Some(answer) = failure.answer else { return x.fail(&failure.error).await };
+pub async fn give_up(req: &mut RequestContext<'_>, failure: Box<Failure>) -> Next {
+    let Some(answer) = failure.answer else { return req.fail(&failure.error).await };
     if answer.foreign {
-        return relay::translated::give_up(x, &failure.error, &answer).await;
+        return relay::translated::give_up(req, &failure.error, &answer).await;
     }
     let mut out = Vec::with_capacity(1024 + answer.body.len());
     let framed = relay::Framed::Length(answer.body.len() as u64);
-    relay::begin(&mut out, x, &answer.head, &answer.bytes, answer.pooled, framed);
+    relay::begin(&mut out, req, &answer.head, &answer.bytes, answer.pooled, framed);
     relay::end_head(&mut out, framed);
     out.extend_from_slice(&answer.body);
-    if let Some(detail) = x.ticket.detail() {
+    if let Some(detail) = req.recorder.detail() {
         detail.replies(&answer.body);
     }
-    x.ticket.failed(answer.head.status, &failure.error);
-    x.finish(out).await
+    req.recorder.set_failed(answer.head.status, &failure.error);
+    req.finish(out).await
 }

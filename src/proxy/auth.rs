@@ -7,13 +7,14 @@ use subtle::ConstantTimeEq;
 
 use super::core::Core;
 use crate::config::snapshot::{Credential, KeyHash, Snapshot};
-use crate::error::{Error, Kind};
 use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
+use llm_wire::error::{Error, Kind};
 
 /// The credential of a request; `None` is an anonymous one, where those are allowed.
 pub type Caller<'s> = Option<&'s Credential>;
 
-/// Finds the caller's key in the values of the `x-api-key`, `authorization` and `api-key` headers, the first of these that is there.
+/// Finds the caller's key in the values of the `x-api-key`, `authorization` and `api-key` headers,
+/// the first of these that is there.
 pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     if let Some(key) = get("x-api-key") {
         return Some(key.trim_ascii());
@@ -28,8 +29,8 @@ pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
 
 /// The credential that `key` belongs to.
 ///
-/// The table is keyed by SHA-256, so the look-up's timing tells nothing of a key; the compare of the hit is constant-time all the same.
-/// `now` is in seconds since 1970.
+/// The table is keyed by SHA-256, so the look-up's timing tells nothing of a key; the compare of
+/// the hit is constant-time all the same. `now` is in seconds since 1970.
 pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller<'s>, Error> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
         if core.boot().allow_anonymous {
@@ -94,12 +95,14 @@ fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     text
 }
 
-/// What is left of a caller's limits after its request was looked at, for the headers of the answer.
+/// What is left of a caller's limits after its request was looked at, for the headers of the
+/// answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     pub requests: Option<Level>,
     pub tokens: Option<Level>,
-    /// For a request that was refused: milliseconds until it may pass. `None` where that can't be told.
+    /// For a request that was refused: milliseconds until it may pass. `None` where that can't be
+    /// told.
     pub retry_ms: Option<u64>,
 }
 

@@ -1,16 +1,18 @@
-//! The body of a request: read whole, since the model stands in it and another attempt may need it again. Bounded in bytes and in silence.
+//! The body of a request: read whole, since the model stands in it and another attempt may need it
+//! again. Bounded in bytes and in silence.
 
 use std::ops::Range;
 use std::rc::Rc;
 
 use super::client::{Client, Waited};
 use super::core::Core;
-use crate::error::{Error, Kind};
-use crate::net::http::{BodyDecoder, Framing, RequestHead, Step, coding, write};
+use llm_http::{BodyDecoder, Framing, RequestHead, Step, coding, write};
+use llm_wire::error::{Error, Kind};
 
 /// Read at a time while a large body comes in.
 const READ: usize = 64 << 10;
-/// Reserved at once for a body of declared length; the rest as it arrives, so that a declared gigabyte costs nothing.
+/// Reserved at once for a body of declared length; the rest as it arrives, so that a declared
+/// gigabyte costs nothing.
 const RESERVE: usize = 256 << 10;
 
 /// A request whose body has not been read.
@@ -21,7 +23,8 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Leaves the body out. True if that is possible without reading more: what follows it on the connection is kept for the next request.
+    /// Leaves the body out. True if that is possible without reading more: what follows it on the
+    /// connection is kept for the next request.
     pub fn skip_body(mut self, client: &mut Client) -> bool {
         let length = match self.head.framing {
             Framing::None => 0,
@@ -127,7 +130,8 @@ pub async fn read_up_to(
     Ok((head, received))
 }
 
-/// The body's place if all of it came with the head; what follows it goes back to the client's buffer.
+/// The body's place if all of it came with the head; what follows it goes back to the client's
+/// buffer.
 fn whole_inline(head: &RequestHead, bytes: &mut Vec<u8>, client: &mut Client) -> Option<Range<usize>> {
     let length = match head.framing {
         Framing::None => 0,

@@ -9,11 +9,11 @@ use super::core::Core;
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
-use crate::record::client::Program;
+use crate::telemetry::user_agent::UserAgent;
 
 /// A listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerKind {
     /// `HOST` and `PORT`; does not lead to the admin interface if that has a door of its own.
     Public,
     /// `ADMIN_ADDR`.
@@ -30,30 +30,30 @@ pub struct Client {
     pub deadline: Deadline,
     pub peer: IpAddr,
     /// The listener that it came to.
-    pub door: Door,
+    pub door: ListenerKind,
     /// Longest silence of a client that is being written to.
     pub write_timeout: Duration,
     /// When the first bytes of the head at hand came.
     pub head_began: Option<Instant>,
     agent: Agent,
-    stint: Stint,
+    stint: CoopBudget,
 }
 
 /// How long a task has been running: waits that were over at once, since the last that was none.
 ///
-/// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete at once, a task would never pause, and
-/// the other connections of its core would stand still.
+/// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete
+/// at once, a task would never pause, and the other connections of its core would stand still.
 #[derive(Debug, Default)]
-struct Stint(u8);
+struct CoopBudget(u8);
 
-impl Stint {
+impl CoopBudget {
     /// Some half a megabyte in reads of 16 KiB.
     const LONGEST: u8 = 32;
 
     /// Takes note of a wait; true when it is time to give way.
     fn is_over(&mut self, paused: bool) -> bool {
         self.0 = if paused { 0 } else { self.0 + 1 };
-        if self.0 < Stint::LONGEST {
+        if self.0 < CoopBudget::LONGEST {
             return false;
         }
         self.0 = 0;
@@ -61,11 +61,12 @@ impl Stint {
     }
 }
 
-/// The program of the last request, and the User-Agent that it was told by: most connections have one only.
+/// The program of the last request, and the User-Agent that it was told by: most connections have
+/// one only.
 #[derive(Debug)]
 struct Agent {
     hash: u64,
-    program: Program,
+    program: UserAgent,
 }
 
 /// How a wait ended.
@@ -83,7 +84,7 @@ pub enum Waited<T> {
 pub struct Gone;
 
 impl Client {
-    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, door: Door) -> Client {
+    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, door: ListenerKind) -> Client {
         let write_timeout = core.boot().request_timeout;
         Client {
             reader,
@@ -94,21 +95,22 @@ impl Client {
             door,
             write_timeout,
             head_began: None,
-            agent: Agent { hash: 0, program: Program::UNKNOWN },
-            stint: Stint::default(),
+            agent: Agent { hash: 0, program: UserAgent::UNKNOWN },
+            stint: CoopBudget::default(),
         }
     }
 
     /// Which program the client is, by its User-Agent.
-    pub fn program(&mut self, core: &Core, user_agent: &[u8]) -> Program {
+    pub fn program(&mut self, core: &Core, user_agent: &[u8]) -> UserAgent {
         let hash = core.hasher.hash_one(user_agent);
         if self.agent.hash != hash {
-            self.agent = Agent { hash, program: Program::of(user_agent) };
+            self.agent = Agent { hash, program: UserAgent::of(user_agent) };
         }
         self.agent.program
     }
 
-    /// Awaits `future`, but no longer than the deadline and only while the client is there. The future is dropped in the other two cases.
+    /// Awaits `future`, but no longer than the deadline and only while the client is there. The
+    /// future is dropped in the other two cases.
     pub async fn wait<F: Future>(&mut self, future: F) -> Waited<F::Output> {
         let mut future = std::pin::pin!(future);
         let mut paused = false;
@@ -168,8 +170,9 @@ impl Client {
         waited
     }
 
-    /// Closes so that the last answer arrives although the client may still be sending: a socket closed with unread bytes resets the
-    /// connection, and the reset can overtake the answer. Bounded in time and in bytes.
+    /// Closes so that the last answer arrives although the client may still be sending: a socket
+    /// closed with unread bytes resets the connection, and the reset can overtake the answer.
+    /// Bounded in time and in bytes.
     pub async fn close_gently(&mut self) {
         const LINGER: Duration = Duration::from_secs(2);
         const LINGER_BYTES: usize = 1 << 20;

@@ -18,7 +18,8 @@ pub fn rfc3339(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// Reads what [`rfc3339`] writes; fractions of a second are left out. `None` for other zones and for times before 1970.
+/// Reads what [`rfc3339`] writes; fractions of a second are left out. `None` for other zones and
+/// for times before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let numbers = |text: &str, mark: char| -> Option<[u64; 3]> {

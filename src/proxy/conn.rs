@@ -12,15 +12,15 @@ use std::time::Instant;
 use monoio::net::TcpStream;
 use rustls::ServerConfig;
 
-use super::client::{Client, Door, Waited};
+use super::client::{Client, ListenerKind, Waited};
 use super::core::Core;
 use super::endpoint;
-use super::reply::{self, Terms};
+use super::reply::{self, ResponseMeta};
 use super::request;
-use crate::error::{Error, Kind};
 use crate::metrics::names::Counter;
-use crate::net::http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use crate::net::stream::{self, SMALL_READ};
+use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
+use llm_wire::error::{Error, Kind};
 
 /// Whether a connection carries another request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +34,15 @@ pub enum Next {
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
 ///
-/// What waits here waits mostly for the next request, and there may be tens of thousands of it. So this and [`converse`] hold little: what is
-/// rare or short is boxed, and they are functions that return a block, since an `async fn` keeps its arguments beside what they become.
+/// What waits here waits mostly for the next request, and there may be tens of thousands of it. So
+/// this and [`converse`] hold little: what is rare or short is boxed, and they are functions that
+/// return a block, since an `async fn` keeps its arguments beside what they become.
 pub fn serve(
     core: Rc<Core>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
-    door: Door,
+    door: ListenerKind,
 ) -> impl Future<Output = ()> {
     let open = Open::count(&core);
     let _ = stream.set_nodelay(true);
@@ -74,7 +75,8 @@ impl Drop for Open {
     }
 }
 
-/// A future whose panic becomes an error. An unwinding task would take the worker's whole runtime with it.
+/// A future whose panic becomes an error. An unwinding task would take the worker's whole runtime
+/// with it.
 struct Guarded {
     connection: Pin<Box<dyn Future<Output = ()>>>,
 }
@@ -93,7 +95,12 @@ impl Future for Guarded {
 }
 
 /// The handshake, and then the same as without.
-async fn secure(core: Rc<Core>, stream: TcpStream, (peer, door): (SocketAddr, Door), config: Arc<ServerConfig>) {
+async fn secure(
+    core: Rc<Core>,
+    stream: TcpStream,
+    (peer, door): (SocketAddr, ListenerKind),
+    config: Arc<ServerConfig>,
+) {
     let Ok(session) = rustls::ServerConnection::new(config) else { return };
     let deadline = core.timers.deadline();
     deadline.set(core.boot().header_read_timeout);
@@ -128,7 +135,8 @@ fn converse(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
     }
 }
 
-/// The next head on the connection, at the front of `client.buf`. `None` when the client has closed, or stayed silent too long.
+/// The next head on the connection, at the front of `client.buf`. `None` when the client has
+/// closed, or stayed silent too long.
 async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Option<RequestHead>, Refusal> {
     let limits = Limits { head_bytes: u32::try_from(core.boot().max_head_bytes).unwrap_or(u32::MAX) };
     let mut scan = HeadScan::default();
@@ -184,7 +192,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         505 => Kind::HttpVersion,
         _ => Kind::InvalidRequest,
     };
-    let terms = Terms {
+    let terms = ResponseMeta {
         format: endpoint::error_format(stated_path(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,
@@ -199,7 +207,8 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     }
 }
 
-/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of the refusal.
+/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of
+/// the refusal.
 fn stated_path(buf: &[u8]) -> &str {
     let buf = buf.trim_ascii_start();
     let Some(end) = memchr::memchr2(b'\r', b'\n', buf) else { return "/" };

@@ -1,35 +1,37 @@
-//! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric shard, its ring and the token buckets.
+//! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric
+//! shard, its ring and the token buckets.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::guard::Guard;
-use super::replay::Replay;
-use super::tally::Tally;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
-use crate::control::Shared;
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
-use crate::record::ring::Ring;
-use crate::record::sample::Sample;
+use crate::proxy::reasoning_cache::Replay;
+use crate::proxy::request_metrics::RequestMetrics;
+use crate::proxy::throttle::Guard;
 use crate::route::pick::Selector;
+use crate::shared::ProcessState;
+use crate::telemetry::ring::Ring;
+use crate::telemetry::sampling::Sample;
 
 /// A snapshot as one core uses it.
-pub struct View {
+pub struct WorkerSnapshot {
     pub snapshot: Arc<Snapshot>,
-    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a new view.
+    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a
+    /// new view.
     origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
 }
 
-impl View {
-    fn new(snapshot: Arc<Snapshot>, selector: Selector) -> View {
+impl WorkerSnapshot {
+    fn new(snapshot: Arc<Snapshot>, selector: Selector) -> WorkerSnapshot {
         let origins = vec![OnceCell::new(); snapshot.providers.len()];
-        View { snapshot, origins, selector }
+        WorkerSnapshot { snapshot, origins, selector }
     }
 
     pub fn provider(&self, index: usize) -> &Arc<Provider> {
@@ -46,12 +48,12 @@ impl View {
 
 pub struct Core {
     pub index: usize,
-    pub shared: Arc<Shared>,
+    pub shared: Arc<ProcessState>,
     pub pool: Pool,
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
     /// The series in that shard that have labels.
-    pub tally: RefCell<Tally>,
+    pub tally: RefCell<RequestMetrics>,
     pub ring: Arc<Ring>,
     /// Requests that were told in detail.
     pub sample: Sample,
@@ -60,20 +62,21 @@ pub struct Core {
     pub replay: Replay,
     /// Requests and connections in progress on this core.
     pub connections: Cell<usize>,
-    /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its format.
+    /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its
+    /// format.
     stopping: Cell<bool>,
-    view: RefCell<Rc<View>>,
+    view: RefCell<Rc<WorkerSnapshot>>,
     random: Cell<u64>,
     /// For telling texts apart; what it gives is not kept.
     pub hasher: ahash::RandomState,
 }
 
 impl Core {
-    pub fn new(index: usize, shared: Arc<Shared>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
+    pub fn new(index: usize, shared: Arc<ProcessState>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
-        let tally = RefCell::new(Tally::new(&shared, index));
-        let view = Rc::new(View::new(shared.publisher.load(), Selector::new(index)));
+        let tally = RefCell::new(RequestMetrics::new(&shared, index));
+        let view = Rc::new(WorkerSnapshot::new(shared.publisher.load(), Selector::new(index)));
         Core {
             index,
             shared,
@@ -97,12 +100,13 @@ impl Core {
         &self.shared.boot
     }
 
-    /// The configuration in force now. Taken once per request; everything of that request uses it to its end.
-    pub fn view(&self) -> Rc<View> {
+    /// The configuration in force now. Taken once per request; everything of that request uses it
+    /// to its end.
+    pub fn view(&self) -> Rc<WorkerSnapshot> {
         if self.view.borrow().snapshot.generation != self.shared.publisher.generation() {
             let snapshot = self.shared.publisher.load();
             let selector = self.view.borrow().selector.after(&snapshot);
-            *self.view.borrow_mut() = Rc::new(View::new(snapshot, selector));
+            *self.view.borrow_mut() = Rc::new(WorkerSnapshot::new(snapshot, selector));
         }
         self.view.borrow().clone()
     }

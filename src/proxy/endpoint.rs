@@ -1,12 +1,12 @@
 //! Paths to endpoints: one table. The client's format is decided by the path and by nothing else.
 
-use crate::wire::Format;
+use llm_wire::Format;
 
 /// What a path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint<'p> {
     /// A POST with a `model`, for a provider.
-    Relay(Relay),
+    ApiRoute(ApiRoute),
     Models,
     Model(&'p str),
     /// LiteLLM's listing: `/v1/model/info`, or with paging `/v2/model/info` and `/model/info`.
@@ -34,16 +34,16 @@ pub enum Endpoint<'p> {
 
 /// An endpoint that is relayed to a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Relay {
+pub struct ApiRoute {
     pub format: Format,
     pub operation: Operation,
     /// Route template: the metric label `endpoint`.
-    pub route: &'static str,
+    pub template: &'static str,
     /// Path at the provider, behind the version segment.
     pub upstream: &'static str,
 }
 
-impl Relay {
+impl ApiRoute {
     /// Whether a provider of another format can do it.
     pub fn translates(&self) -> bool {
         match self.operation {
@@ -67,8 +67,8 @@ pub enum Operation {
 
 macro_rules! relays {
     ($( $route:literal $format:ident $operation:ident; )*) => {
-        const RELAYS: &[Relay] = &[ $( Relay {
-            format: Format::$format, operation: Operation::$operation, route: concat!("/v1", $route), upstream: $route,
+        const RELAYS: &[ApiRoute] = &[ $( ApiRoute {
+            format: Format::$format, operation: Operation::$operation, template: concat!("/v1", $route), upstream: $route,
         }, )* ];
     };
 }
@@ -110,9 +110,9 @@ const STATEFUL: &[(&str, Format)] = &[
 ];
 
 /// The endpoint of `path` if it is one for a provider.
-pub fn relay(path: &str) -> Option<Relay> {
+pub fn relay(path: &str) -> Option<ApiRoute> {
     match find(path) {
-        Endpoint::Relay(relay) => Some(relay),
+        Endpoint::ApiRoute(relay) => Some(relay),
         _ => None,
     }
 }
@@ -142,7 +142,7 @@ pub fn find(path: &str) -> Endpoint<'_> {
     }
     let (rest, prefixed) = strip_version(path);
     if let Some(relay) = RELAYS.iter().find(|relay| relay.upstream == rest) {
-        return Endpoint::Relay(*relay);
+        return Endpoint::ApiRoute(*relay);
     }
     if rest == "/models" {
         return Endpoint::Models;
@@ -157,7 +157,8 @@ pub fn find(path: &str) -> Endpoint<'_> {
     }
 }
 
-/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one trailing slash.
+/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one
+/// trailing slash.
 fn strip_version(path: &str) -> (&str, bool) {
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
     for prefix in ["/v2/v1", "/v1", "/v2"] {
@@ -170,12 +171,12 @@ fn strip_version(path: &str) -> (&str, bool) {
     (path, false)
 }
 
-/// The format in which an error on this path is written, found without routing: by the path, and for other paths by the header that only
-/// Anthropic's clients send.
+/// The format in which an error on this path is written, found without routing: by the path, and
+/// for other paths by the header that only Anthropic's clients send.
 pub fn error_format(path: &str, anthropic_version: bool) -> Format {
     let (rest, _) = strip_version(path);
     match find(path) {
-        Endpoint::Relay(relay) => relay.format,
+        Endpoint::ApiRoute(relay) => relay.format,
         Endpoint::Stateful(format) => format,
         _ if rest.starts_with("/messages") || anthropic_version => Format::Messages,
         _ => Format::Chat,
@@ -188,7 +189,7 @@ mod tests {
 
     fn route(path: &str) -> Option<(&'static str, Format)> {
         match find(path) {
-            Endpoint::Relay(relay) => Some((relay.route, relay.format)),
+            Endpoint::ApiRoute(relay) => Some((relay.template, relay.format)),
             _ => None,
         }
     }
@@ -198,7 +199,7 @@ mod tests {
         for relay in RELAYS {
             for prefix in ["", "/v1", "/v2", "/v2/v1"] {
                 let path = format!("{prefix}{}", relay.upstream);
-                assert_eq!(route(&path), Some((relay.route, relay.format)), "{path}");
+                assert_eq!(route(&path), Some((relay.template, relay.format)), "{path}");
             }
         }
         assert_eq!(route("/v1/chat/completions/"), Some(("/v1/chat/completions", Format::Chat)));

@@ -1,22 +1,25 @@
-//! Which headers cross the gateway. These two tables are the whole rule: what is not named is not forwarded.
+//! Which headers cross the gateway. These two tables are the whole rule: what is not named is not
+//! forwarded.
 //!
-//! Never forwarded, whatever the tables say: hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths and codings, and every header that carries
-//! a credential. They are the gateway's own on each side.
+//! Never forwarded, whatever the tables say: hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths
+//! and codings, and every header that carries a credential. They are the gateway's own on each
+//! side.
 
 use std::time::SystemTime;
 
 use super::clock;
-use crate::net::http::write;
-use crate::wire::Format;
+use llm_http::write;
+use llm_wire::Format;
 
 /// Request headers that reach every provider.
 ///
-/// `openai-organization` and `openai-project` are absent: they select an account, and the account is the provider row's.
-const TO_UPSTREAM: &[&str] = &["traceparent", "tracestate", "user-agent", "x-session-affinity", "x-session-id"];
+/// `openai-organization` and `openai-project` are absent: they select an account, and the account
+/// is the provider row's.
+pub const TO_UPSTREAM: &[&str] = &["traceparent", "tracestate", "user-agent", "x-session-affinity", "x-session-id"];
 
-/// Request headers that reach a provider of the client's own format. They speak of the body or of the vendor's features, and a translated
-/// body has its own.
-const TO_OWN_FORMAT: &[&str] = &[
+/// Request headers that reach a provider of the client's own format. They speak of the body or of
+/// the vendor's features, and a translated body has its own.
+pub const TO_OWN_FORMAT: &[&str] = &[
     "accept",
     "anthropic-beta",
     "anthropic-version",
@@ -27,7 +30,7 @@ const TO_OWN_FORMAT: &[&str] = &[
 ];
 
 /// Response headers that reach the client.
-const TO_CLIENT: &[&str] = &[
+pub const TO_CLIENT: &[&str] = &[
     "content-disposition",
     "content-encoding",
     "content-language",
@@ -41,13 +44,14 @@ const TO_CLIENT: &[&str] = &[
 ];
 
 /// Those of them that hold for an answer in another format too.
-const TO_ANY_CLIENT: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
+pub const TO_ANY_CLIENT: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
 
-/// Response header families that tell of one account's limits: passed on only where that account is the only one behind the model and the
-/// credential has no limit of its own.
+/// Response header families that tell of one account's limits: passed on only where that account is
+/// the only one behind the model and the credential has no limit of its own.
 const RATE_LIMITS: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
-/// The provider's request ids: they reach the client under a name of ours, since `x-request-id` is the gateway's.
+/// The provider's request ids: they reach the client under a name of ours, since `x-request-id` is
+/// the gateway's.
 const UPSTREAM_IDS: &[&str] = &["x-request-id", "request-id", "apim-request-id"];
 
 /// What becomes of a provider's response header.
@@ -82,7 +86,8 @@ pub fn to_client(name: &[u8]) -> Fate {
     if limits { Fate::RateLimit } else { Fate::Drop }
 }
 
-/// What becomes of a provider's header on the way to a client of another format: what speaks of the body is not true of ours.
+/// What becomes of a provider's header on the way to a client of another format: what speaks of the
+/// body is not true of ours.
 pub fn to_foreign_client(name: &[u8]) -> Fate {
     match to_client(name) {
         Fate::Forward if !named(TO_ANY_CLIENT, name) => Fate::Drop,
@@ -90,9 +95,10 @@ pub fn to_foreign_client(name: &[u8]) -> Fate {
     }
 }
 
-/// Writes an account's limit under the name that clients of `format` read (`translation.md` 4.2). `anthropic-ratelimit-requests-reset` and
-/// `x-ratelimit-reset-requests` are the same thing, save that the one is a time of day and the other a span: it is converted, and left out
-/// where it cannot be read.
+/// Writes an account's limit under the name that clients of `format` read (`translation.md` 4.2).
+/// `anthropic-ratelimit-requests-reset` and `x-ratelimit-reset-requests` are the same thing, save
+/// that the one is a time of day and the other a span: it is converted, and left out where it
+/// cannot be read.
 pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) {
     let Ok(name) = std::str::from_utf8(name) else { return };
     let name = name.to_ascii_lowercase();
@@ -108,7 +114,8 @@ pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) 
     }
 }
 
-/// `(requests, limit)` of `x-ratelimit-limit-requests` and `anthropic-ratelimit-requests-limit` alike.
+/// `(requests, limit)` of `x-ratelimit-limit-requests` and `anthropic-ratelimit-requests-limit`
+/// alike.
 fn rate_parts(name: &str) -> Option<(&str, &str)> {
     let parts = match name.strip_prefix("anthropic-ratelimit-") {
         Some(rest) => rest.rsplit_once('-')?,

@@ -7,14 +7,14 @@ use super::conn::Next;
 use super::core::Core;
 use super::endpoint::Endpoint;
 use super::listing::{Listing, What};
-use super::reply::{self, Terms};
+use super::reply::{self, ResponseMeta};
 use super::request::refuse;
-use super::ticket::Ticket;
 use super::{admin, auth, body};
-use crate::error::{Error, Kind, Methods};
-use crate::json::write as json;
-use crate::net::http::{Method, write};
-use crate::wire::Format;
+use crate::proxy::recorder::RequestRecorder;
+use llm_http::{Method, write};
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind, Methods};
+use llm_wire::json::write as json;
 
 /// Shows `/api-docs/openapi.json`.
 const DOCS: &[u8] = include_bytes!("docs.html");
@@ -23,30 +23,30 @@ const DOCS: &[u8] = include_bytes!("docs.html");
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
-    mut ticket: Ticket,
-    mut terms: Terms,
+    mut recorder: RequestRecorder,
+    mut terms: ResponseMeta,
     pending: body::Pending,
     endpoint: Endpoint<'_>,
 ) -> Next {
-    ticket.enters(route(&endpoint));
+    recorder.set_route(route(&endpoint));
     if let Endpoint::Admin(path) = endpoint {
-        return admin::serve(core, client, ticket, terms, pending, path).await;
+        return admin::serve(core, client, recorder, terms, pending, path).await;
     }
     let reading = matches!(pending.head.method, Method::Get | Method::Head);
     let mut status = 200;
     let body = match endpoint {
-        Endpoint::EventSink => return swallow(core, client, ticket, terms, pending).await,
+        Endpoint::EventSink => return swallow(core, client, recorder, terms, pending).await,
         Endpoint::Vertex => {
             terms.format = Format::Messages;
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
         Endpoint::Stateful(_) => Err(stateless()),
-        Endpoint::Unknown | Endpoint::Relay(_) | Endpoint::Admin(_) => Err(unknown(&pending)),
+        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => Err(unknown(&pending)),
         _ if !reading => {
             let note = format!("{} takes GET only", route(&endpoint));
             Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
         }
-        Endpoint::Docs => return docs(client, ticket, terms, pending).await,
+        Endpoint::Docs => return docs(client, recorder, terms, pending).await,
         Endpoint::OpenApi => Ok(core.shared.openapi.get().cloned().unwrap_or_default()),
         Endpoint::Root => Ok(root()),
         Endpoint::Health => Ok(health(core, "ok", None)),
@@ -55,25 +55,25 @@ pub async fn serve(
             status = ready_status;
             Ok(body)
         }
-        Endpoint::Metrics => return admin::scrape(core, client, ticket, terms, pending).await,
-        Endpoint::Models => listing(core, &mut ticket, &pending, What::Models),
-        Endpoint::Model(id) => listing(core, &mut ticket, &pending, What::Model(id)),
-        Endpoint::ModelInfo { paged } => listing(core, &mut ticket, &pending, What::Info { paged }),
+        Endpoint::Metrics => return admin::scrape(core, client, recorder, terms, pending).await,
+        Endpoint::Models => listing(core, &mut recorder, &pending, What::Models),
+        Endpoint::Model(id) => listing(core, &mut recorder, &pending, What::Model(id)),
+        Endpoint::ModelInfo { paged } => listing(core, &mut recorder, &pending, What::Info { paged }),
     };
     let body = match body {
         Ok(body) => body,
-        Err(error) => return refuse(client, ticket, terms, pending, error).await,
+        Err(error) => return refuse(client, recorder, terms, pending, error).await,
     };
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + body.len());
-    reply::json(&mut out, status, &terms, ticket.request_id(), &body);
-    ticket.complete(status);
-    send(client, ticket, terms.keep_alive, out).await
+    reply::json(&mut out, status, &terms, recorder.request_id(), &body);
+    recorder.set_complete(status);
+    send(client, recorder, terms.keep_alive, out).await
 }
 
 fn route(endpoint: &Endpoint<'_>) -> &'static str {
     match endpoint {
-        Endpoint::Relay(relay) => relay.route,
+        Endpoint::ApiRoute(relay) => relay.template,
         Endpoint::Models => "/v1/models",
         Endpoint::Model(_) => "/v1/models/{id}",
         Endpoint::ModelInfo { paged: false } => "/v1/model/info",
@@ -140,9 +140,6 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
             o.str("reason", reason);
         }
         o.str("store", core.shared.store.get().name());
-        if let Some(id) = core.shared.store_id.get() {
-            o.str("store_id", id);
-        }
         o.u64("config_version", view.snapshot.version.unsigned_abs());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);
@@ -150,30 +147,41 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
     out
 }
 
-/// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to the one.
-async fn docs(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
+/// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to
+/// the one.
+async fn docs(
+    client: &mut Client,
+    mut recorder: RequestRecorder,
+    mut terms: ResponseMeta,
+    pending: body::Pending,
+) -> Next {
     let here = pending.head.path(&pending.bytes) == b"/docs";
     terms.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + DOCS.len());
     let status = if here { 200 } else { 307 };
     if here {
-        reply::typed(&mut out, status, &terms, ticket.request_id(), "text/html; charset=utf-8", DOCS);
+        reply::typed(&mut out, status, &terms, recorder.request_id(), "text/html; charset=utf-8", DOCS);
     } else {
-        reply::begin(&mut out, status, &terms, ticket.request_id());
+        reply::begin(&mut out, status, &terms, recorder.request_id());
         write::static_header(&mut out, "location", "/docs");
         write::content_length(&mut out, 0);
         write::end_head(&mut out);
     }
-    ticket.complete(status);
-    send(client, ticket, terms.keep_alive, out).await
+    recorder.set_complete(status);
+    send(client, recorder, terms.keep_alive, out).await
 }
 
 /// Listings need a credential, cost no rate, and show what it may use.
-fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What<'_>) -> Result<Vec<u8>, Error> {
+fn listing(
+    core: &Core,
+    recorder: &mut RequestRecorder,
+    pending: &body::Pending,
+    what: What<'_>,
+) -> Result<Vec<u8>, Error> {
     let view = core.view();
     let get = |name: &str| pending.head.get(&pending.bytes, name);
-    let caller = auth::check(core, &view.snapshot, auth::key(get), ticket.started_s())?;
-    ticket.edit().credential = caller.as_ref().map_or(0, |credential| credential.id);
+    let caller = auth::check(core, &view.snapshot, auth::key(get), recorder.started_s())?;
+    recorder.record_mut().credential = caller.as_ref().map_or(0, |credential| credential.id);
     let query = pending.head.query(&pending.bytes).and_then(|query| std::str::from_utf8(query).ok());
     let anthropic = get("anthropic-version").is_some();
     let lists = core.shared.catalog.load();
@@ -185,46 +193,52 @@ fn listing(core: &Core, ticket: &mut Ticket, pending: &body::Pending, what: What
 async fn swallow(
     core: &Rc<Core>,
     client: &mut Client,
-    mut ticket: Ticket,
-    terms: Terms,
+    mut recorder: RequestRecorder,
+    terms: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
     match body::read(core, client, pending).await {
         Ok(_) => {}
         Err(body::Stopped::Gone) => return Next::Abort,
-        Err(body::Stopped::Refused(error, pending)) => return refuse(client, ticket, terms, *pending, error).await,
+        Err(body::Stopped::Refused(error, pending)) => return refuse(client, recorder, terms, *pending, error).await,
     }
     let mut out = Vec::with_capacity(256);
-    reply::json(&mut out, 200, &terms, ticket.request_id(), br#"{"status":"ok"}"#);
-    ticket.complete(200);
-    send(client, ticket, terms.keep_alive, out).await
+    reply::json(&mut out, 200, &terms, recorder.request_id(), br#"{"status":"ok"}"#);
+    recorder.set_complete(200);
+    send(client, recorder, terms.keep_alive, out).await
 }
 
-/// A browser asks whether a page of another origin may call. It may: what protects the API is its key.
-pub async fn preflight(client: &mut Client, mut ticket: Ticket, mut terms: Terms, pending: body::Pending) -> Next {
-    ticket.enters("preflight");
+/// A browser asks whether a page of another origin may call. It may: what protects the API is its
+/// key.
+pub async fn preflight(
+    client: &mut Client,
+    mut recorder: RequestRecorder,
+    mut terms: ResponseMeta,
+    pending: body::Pending,
+) -> Next {
+    recorder.set_route("preflight");
     let mut out = Vec::with_capacity(512);
     terms.cors = true;
     let wanted = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
     terms.keep_alive &= pending.skip_body(client);
-    reply::begin(&mut out, 204, &terms, ticket.request_id());
+    reply::begin(&mut out, 204, &terms, recorder.request_id());
     write::static_header(&mut out, "access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     // The parser refused what would split a head.
     let _ = write::header(&mut out, "access-control-allow-headers", wanted.as_deref().unwrap_or(b"*"));
     write::static_header(&mut out, "access-control-max-age", "86400");
     write::end_head(&mut out);
-    ticket.complete(204);
-    send(client, ticket, terms.keep_alive, out).await
+    recorder.set_complete(204);
+    send(client, recorder, terms.keep_alive, out).await
 }
 
-/// Sends a whole answer that the ticket already knows of.
-pub async fn send(client: &mut Client, mut ticket: Ticket, keep_alive: bool, out: Vec<u8>) -> Next {
-    ticket.sent(out.len());
+/// Sends a whole answer that the recorder already knows of.
+pub async fn send(client: &mut Client, mut recorder: RequestRecorder, keep_alive: bool, out: Vec<u8>) -> Next {
+    recorder.add_response_bytes(out.len());
     match client.send(out).await {
         Ok(_) if keep_alive => Next::KeepAlive,
         Ok(_) => Next::Close,
         Err(_) => {
-            ticket.client_gone();
+            recorder.set_client_disconnected();
             Next::Abort
         }
     }

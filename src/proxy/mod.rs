@@ -1,6 +1,7 @@
 //! One request, told in order. Start at [`request::serve`].
 
 pub mod admin;
+pub mod affinity;
 pub mod attempt;
 pub mod auth;
 pub mod body;
@@ -10,16 +11,15 @@ pub mod conn;
 pub mod core;
 pub mod count;
 pub mod endpoint;
-pub mod guard;
 pub mod headers;
+pub mod ids;
 pub mod listing;
 pub mod local;
-pub mod pin;
 pub mod prepare;
+mod reasoning_cache;
+pub mod recorder;
 pub mod relay;
-mod replay;
 pub mod reply;
 pub mod request;
-pub mod stamps;
-pub mod tally;
-pub mod ticket;
+pub mod request_metrics;
+pub mod throttle;

@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
 use super::clock;
-use crate::error::{Error, Kind};
-use crate::net::http::{Version, write};
-use crate::wire::{self, Format};
+use llm_http::{Version, write};
+use llm_wire::Format;
+use llm_wire::error::shape;
+use llm_wire::error::{Error, Kind};
 
 /// What every answer to a request must agree on, whoever made the answer.
 #[derive(Debug, Clone)]
-pub struct Terms {
+pub struct ResponseMeta {
     /// The format that errors are written in.
     pub format: Format,
     pub version: Version,
@@ -24,8 +25,9 @@ pub struct Terms {
     pub budget: Option<Budget>,
 }
 
-/// Opens a head: status line and the fields that every answer carries. The caller adds its own and `write::end_head`.
-pub fn begin(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str) {
+/// Opens a head: status line and the fields that every answer carries. The caller adds its own and
+/// `write::end_head`.
+pub fn begin(out: &mut Vec<u8>, status: u16, terms: &ResponseMeta, request_id: &str) {
     write::status_line(out, status);
     date(out);
     // An id was checked when it was taken from the client.
@@ -49,8 +51,8 @@ pub fn begin(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str) {
 
 /// What is left of the caller's own limits, in the names that its SDK reads.
 ///
-/// OpenAI: API reference, "Rate limits", "in headers", where a reset is a wait; Anthropic: "Rate limits", "response headers", where it is a
-/// moment. Both as of 2026-08.
+/// OpenAI: API reference, "Rate limits", "in headers", where a reset is a wait; Anthropic: "Rate
+/// limits", "response headers", where it is a moment. Both as of 2026-08.
 fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
     for (what, level) in [("requests", budget.requests), ("tokens", budget.tokens)] {
         let Some(level) = level else { continue };
@@ -90,18 +92,25 @@ fn date(out: &mut Vec<u8>) {
 }
 
 /// A whole answer with a JSON body.
-pub fn json(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str, body: &[u8]) {
+pub fn json(out: &mut Vec<u8>, status: u16, terms: &ResponseMeta, request_id: &str, body: &[u8]) {
     typed(out, status, terms, request_id, "application/json", body);
 }
 
 /// A whole answer of any type.
-pub fn typed(out: &mut Vec<u8>, status: u16, terms: &Terms, request_id: &str, content_type: &'static str, body: &[u8]) {
+pub fn typed(
+    out: &mut Vec<u8>,
+    status: u16,
+    terms: &ResponseMeta,
+    request_id: &str,
+    content_type: &'static str,
+    body: &[u8],
+) {
     begin(out, status, terms, request_id);
     write::static_header(out, "content-type", content_type);
     finish(out, terms, body);
 }
 
-fn finish(out: &mut Vec<u8>, terms: &Terms, body: &[u8]) {
+fn finish(out: &mut Vec<u8>, terms: &ResponseMeta, body: &[u8]) {
     write::content_length(out, body.len() as u64);
     write::end_head(out);
     if !terms.head_only {
@@ -110,10 +119,10 @@ fn finish(out: &mut Vec<u8>, terms: &Terms, body: &[u8]) {
 }
 
 /// A whole error answer in the client's format. Returns its status.
-pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) -> u16 {
-    let status = wire::error::status(terms.format, error.kind);
+pub fn error(out: &mut Vec<u8>, terms: &ResponseMeta, request_id: &str, error: &Error) -> u16 {
+    let status = shape::status(terms.format, error.kind);
     let mut body = Vec::with_capacity(256);
-    wire::error::body(terms.format, &mut body, error, request_id);
+    shape::body(terms.format, &mut body, error, request_id);
     begin(out, status, terms, request_id);
     write::static_header(out, "content-type", "application/json");
     // Who is told to come back is told when, be it a guess.
@@ -129,7 +138,8 @@ pub fn error(out: &mut Vec<u8>, terms: &Terms, request_id: &str, error: &Error) 
         write::static_header(out, "allow", methods.allow());
     }
     if error.kind == Kind::UpgradeRequired {
-        // RFC 9110 15.5.22 demands the field, which names what this server does speak, and 7.8 the option with it.
+        // RFC 9110 15.5.22 demands the field, which names what this server does speak, and 7.8 the
+        // option with it.
         write::static_header(out, "upgrade", "HTTP/1.1");
         write::static_header(out, "connection", "upgrade");
     }

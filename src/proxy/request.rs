@@ -10,47 +10,49 @@ use super::attempt::{self, Failure};
 use super::auth::{self, Caller};
 use super::client::{Client, Gone};
 use super::conn::Next;
-use super::core::{Core, View};
-use super::endpoint::{self, Operation, Relay};
-use super::reply::{self, Terms};
-use super::ticket::Ticket;
-use super::{body, headers, local, pin};
-use crate::error::{Error, Kind, Methods};
+use super::core::{Core, WorkerSnapshot};
+use super::endpoint::{self, ApiRoute, Operation};
+use super::reply::{self, ResponseMeta};
 use crate::metrics::names::Counter;
-use crate::net::http::{Method, RequestHead};
-use crate::record::entry::Short;
-use crate::record::stage::Stage;
-use crate::record::trace::Parent;
+use crate::proxy::recorder::RequestRecorder;
+use crate::proxy::{affinity, body, headers, local};
 use crate::route::pick::Candidates;
+use crate::telemetry::record::Short;
+use crate::telemetry::stages::Stage;
+use crate::telemetry::trace::Parent;
 use crate::tokens;
-use crate::wire::peek::{self, Peek};
+use llm_http::{Method, RequestHead};
+use llm_wire::error::{Error, Kind, Methods};
+use llm_wire::passthrough::peek;
+use llm_wire::passthrough::peek::Peek;
 
-/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated in errors; those in use are far shorter.
+/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated
+/// in errors; those in use are far shorter.
 const MAX_MODEL: usize = 1024;
 
 /// A request in the hands of its stages.
-pub struct Exchange<'c> {
+pub struct RequestContext<'c> {
     pub core: &'c Rc<Core>,
     pub client: &'c mut Client,
-    pub ticket: Ticket,
-    pub terms: Terms,
+    pub recorder: RequestRecorder,
+    pub meta: ResponseMeta,
     pub head: RequestHead,
     /// What the head's offsets refer to; also the body, where it came along.
     pub received: body::Received,
-    pub relay: Relay,
+    pub route: ApiRoute,
     pub model: Model,
     /// The client asked for a stream.
     pub stream: bool,
-    pub wants: Wants,
+    pub stream_options: StreamOptions,
 }
 
 /// What a body says that routing does not need.
 #[derive(Debug, Clone, Default)]
-pub struct Wants {
+pub struct StreamOptions {
     /// The client of a Chat stream asked for the chunk with usage.
     pub include_usage: bool,
-    /// Where `stream_options` stands in the body.
-    pub stream_options: Option<Range<usize>>,
+    /// The bytes of `stream_options` in the body.
+    pub span: Option<Range<usize>>,
 }
 
 /// The model of a request.
@@ -71,7 +73,7 @@ impl Model {
     }
 }
 
-impl Exchange<'_> {
+impl RequestContext<'_> {
     pub fn body(&self) -> &[u8] {
         self.received.body()
     }
@@ -91,7 +93,7 @@ impl Exchange<'_> {
     /// Time until TOTAL_TIMEOUT_SECS ends this request, if that is set.
     pub fn time_left(&self) -> Option<Duration> {
         let total = self.core.boot().total_timeout?;
-        Some(total.saturating_sub(Duration::from_micros(self.ticket.elapsed_us())))
+        Some(total.saturating_sub(Duration::from_micros(self.recorder.elapsed_us())))
     }
 
     /// How long an upstream may say nothing.
@@ -102,33 +104,33 @@ impl Exchange<'_> {
 
     /// What follows on the connection when an answer went out whole.
     pub fn next(&self) -> Next {
-        if self.terms.keep_alive { Next::KeepAlive } else { Next::Close }
+        if self.meta.keep_alive { Next::KeepAlive } else { Next::Close }
     }
 
-    /// Something goes wrong: see [`Ticket::recall`].
-    pub fn recall(&mut self) {
-        self.ticket.recall(&self.received.bytes()[..self.head.len]);
+    /// Something goes wrong: see [`RequestRecorder::capture_after_all`].
+    pub fn capture_after_all(&mut self) {
+        self.recorder.capture_after_all(&self.received.bytes()[..self.head.len]);
     }
 
     /// The answer broke off after its head was sent.
     pub fn truncated(&mut self, error: &Error) {
-        self.recall();
-        self.ticket.truncated(error);
+        self.capture_after_all();
+        self.recorder.set_truncated(error);
     }
 
     /// Answers with an error; the request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Next {
-        self.recall();
-        self.terms.keep_alive &= !self.core.shared.draining();
+        self.capture_after_all();
+        self.meta.keep_alive &= !self.core.shared.draining();
         let mut out = Vec::with_capacity(1024);
-        let status = reply::error(&mut out, &self.terms, self.ticket.request_id(), error);
-        log(&self.ticket, error, status);
-        self.ticket.failed(status, error);
-        self.ticket.replies(&out);
+        let status = reply::error(&mut out, &self.meta, self.recorder.request_id(), error);
+        log(&self.recorder, error, status);
+        self.recorder.set_failed(status, error);
+        self.recorder.capture_reply(&out);
         self.finish(out).await
     }
 
-    /// Sends a whole answer that the ticket already knows of.
+    /// Sends a whole answer that the recorder already knows of.
     pub async fn finish(&mut self, out: Vec<u8>) -> Next {
         match self.send(out).await {
             Ok(_) => self.next(),
@@ -138,29 +140,35 @@ impl Exchange<'_> {
 
     /// Sends a part of the answer and hands the buffer back empty.
     pub async fn send(&mut self, out: Vec<u8>) -> Result<Vec<u8>, Gone> {
-        let handed_over = self.ticket.hands_over();
-        self.ticket.sent(out.len());
+        let handed_over = self.recorder.write_started();
+        self.recorder.add_response_bytes(out.len());
         let sent = self.client.send(out).await;
-        self.ticket.taken(handed_over);
+        self.recorder.write_finished(handed_over);
         sent
     }
 
     pub fn log(&self, error: &Error, status: u16) {
-        log(&self.ticket, error, status);
+        log(&self.recorder, error, status);
     }
 
     pub fn gone(&mut self) -> Next {
-        self.ticket.client_gone();
+        self.recorder.set_client_disconnected();
         Next::Abort
     }
 }
 
-fn log(ticket: &Ticket, error: &Error, status: u16) {
+fn log(recorder: &RequestRecorder, error: &Error, status: u16) {
     // What a client did wrong is its own to read; the rest is somebody's to mend.
     if status >= 500 {
-        tracing::warn!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
+        tracing::warn!(request_id = recorder.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
     } else {
-        tracing::debug!(request_id = ticket.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
+        tracing::debug!(
+            request_id = recorder.request_id(),
+            status,
+            kind = error.kind.row().label,
+            "{}",
+            error.logged()
+        );
     }
 }
 
@@ -168,106 +176,118 @@ fn log(ticket: &Ticket, error: &Error, status: u16) {
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
     let bytes = std::mem::take(&mut client.buf);
     let id = request_id(core, &head, &bytes);
-    let mut ticket = Ticket::new(core, id.as_str(), &bytes[..head.len], client.head_began);
-    ticket.traces(head.get(&bytes, "traceparent").and_then(Parent::parse));
-    ticket.program(client.program(core, head.get(&bytes, "user-agent").unwrap_or_default()));
+    let mut recorder = RequestRecorder::new(core, id.as_str(), &bytes[..head.len], client.head_began);
+    recorder.start_trace(head.get(&bytes, "traceparent").and_then(Parent::parse));
+    recorder.set_user_agent(client.program(core, head.get(&bytes, "user-agent").unwrap_or_default()));
     let terms = terms(core, &head, &bytes);
-    let relay = endpoint::relay(&String::from_utf8_lossy(head.path(&bytes)));
-    ticket.edit().method = method_name(head.method);
+    let route = endpoint::relay(&String::from_utf8_lossy(head.path(&bytes)));
+    recorder.record_mut().method = method_name(head.method);
     let pending = body::Pending { head, bytes };
 
-    let relay = match relay {
+    let route = match route {
         _ if pending.head.upgrade_websocket => {
             let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
-            return refuse(client, ticket, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
+            return refuse(client, recorder, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
         }
         _ if pending.head.method == Method::Options => {
-            return Box::pin(local::preflight(client, ticket, terms, pending)).await;
+            return Box::pin(local::preflight(client, recorder, terms, pending)).await;
         }
-        Some(relay) if pending.head.method == Method::Post => relay,
-        Some(relay) => {
-            let note = format!("{} takes POST only", relay.route);
+        Some(route) if pending.head.method == Method::Post => route,
+        Some(route) => {
+            let note = format!("{} takes POST only", route.template);
             let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
-            return refuse(client, ticket, terms, pending, error).await;
+            return refuse(client, recorder, terms, pending, error).await;
         }
         None => {
             let path = String::from_utf8_lossy(pending.head.path(&pending.bytes)).into_owned();
-            return Box::pin(local::serve(core, client, ticket, terms, pending, endpoint::find(&path))).await;
+            return Box::pin(local::serve(core, client, recorder, terms, pending, endpoint::find(&path))).await;
         }
     };
-    ticket.enters(relay.route);
-    ticket.edit().client_format = Some(relay.format);
-    if relay.operation == Operation::Generate {
-        ticket.generates();
+    recorder.set_route(route.template);
+    recorder.record_mut().client_format = Some(route.format);
+    if route.operation == Operation::Generate {
+        recorder.mark_generation();
     }
 
     let view = core.view();
-    ticket.edit().generation = view.snapshot.generation;
-    let caller = match identify(core, &view, &pending, ticket.started_s()) {
+    recorder.record_mut().generation = view.snapshot.generation;
+    let caller = match identify(core, &view, &pending, recorder.started_s()) {
         Ok(caller) => caller,
-        Err(error) => return refuse(client, ticket, terms, pending, error).await,
+        Err(error) => return refuse(client, recorder, terms, pending, error).await,
     };
-    ticket.edit().credential = caller.map_or(0, |credential| credential.id);
-    ticket.lap(Stage::Auth);
+    recorder.record_mut().credential = caller.map_or(0, |credential| credential.id);
+    recorder.end_stage(Stage::Auth);
 
     let (head, received) = match body::read(core, client, pending).await {
         Ok(read) => read,
         Err(body::Stopped::Gone) => return Next::Abort,
         Err(body::Stopped::Refused(error, pending)) => {
-            return refuse(client, ticket, terms, *pending, error).await;
+            return refuse(client, recorder, terms, *pending, error).await;
         }
     };
-    ticket.edit().request_bytes = received.body().len() as u64;
-    if let Some(detail) = ticket.detail() {
+    recorder.record_mut().request_bytes = received.body().len() as u64;
+    if let Some(detail) = recorder.detail() {
         detail.body(received.body());
     }
-    ticket.lap(Stage::BodyRead);
-    let (model, wants) = (Model::default(), Wants::default());
-    let mut x = Exchange { core, client, ticket, terms, head, received, relay, model, stream: false, wants };
-    match admit(&mut x, &view, caller) {
-        Ok(candidates) => attempt_all(&mut x, &view, &candidates).await,
-        Err(error) => x.fail(&error).await,
+    recorder.end_stage(Stage::BodyRead);
+    let (model, stream_options) = (Model::default(), StreamOptions::default());
+    let mut req = RequestContext {
+        core,
+        client,
+        recorder,
+        meta: terms,
+        head,
+        received,
+        route,
+        model,
+        stream: false,
+        stream_options,
+    };
+    match admit(&mut req, &view, caller) {
+        Ok(candidates) => attempt_all(&mut req, &view, &candidates).await,
+        Err(error) => req.fail(&error).await,
     }
 }
 
-/// Everything that is decided before a provider is asked: what the body wants, whether the caller may have it, who serves it.
-fn admit(x: &mut Exchange<'_>, view: &View, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
-    let Found { model, stream, wants, max_output } = look(x)?;
-    x.stream = stream;
-    x.model = model;
-    x.wants = wants;
-    x.ticket.edit().model = Short::new(&x.model.asked);
-    x.ticket.edit().stream = x.stream;
-    auth::allow_model(caller, x.model.stripped())?;
-    if x.relay.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
-        x.ticket.lap(Stage::Route);
-        let generates = x.relay.operation == Operation::Generate;
-        let need = || tokens::estimate(&tokens::Request { body: x.body(), max_output, generates });
-        match auth::admit(x.core, caller, need) {
+/// Everything that is decided before a provider is asked: what the body requires, whether the caller
+/// may have it, who serves it.
+fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
+    let Found { model, stream, stream_options, max_output } = look(req)?;
+    req.stream = stream;
+    req.model = model;
+    req.stream_options = stream_options;
+    req.recorder.record_mut().model = Short::new(&req.model.asked);
+    req.recorder.record_mut().stream = req.stream;
+    auth::allow_model(caller, req.model.stripped())?;
+    if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
+        req.recorder.end_stage(Stage::Route);
+        let generates = req.route.operation == Operation::Generate;
+        let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, generates });
+        match auth::admit(req.core, caller, need) {
             Ok(None) => {}
             Ok(Some((hold, budget))) => {
-                x.ticket.hold(hold);
-                x.terms.budget = Some(budget);
+                req.recorder.set_limit_hold(hold);
+                req.meta.budget = Some(budget);
             }
             Err(denied) => {
                 let auth::Denied { error, budget, limit } = *denied;
-                x.core.metrics.inc(Counter::RateLimited);
+                req.core.metrics.inc(Counter::RateLimited);
                 if let Some(credential) = caller {
-                    let most = x.core.boot().observe.metrics_max_credentials;
-                    x.core.tally.borrow_mut().rejected(limit, credential, &view.snapshot, most);
+                    let most = req.core.boot().observe.metrics_max_credentials;
+                    req.core.tally.borrow_mut().rejected(limit, credential, &view.snapshot, most);
                 }
-                x.terms.budget = Some(budget);
+                req.meta.budget = Some(budget);
                 return Err(error);
             }
         }
-        x.ticket.lap(Stage::Limit);
+        req.recorder.end_stage(Stage::Limit);
     }
-    let relay = x.relay;
-    let candidates = view.selector.candidates(&view.snapshot, relay.format, relay.translates(), x.model.stripped());
+    let route = req.route;
+    let candidates = view.selector.candidates(&view.snapshot, route.format, route.translates(), req.model.stripped());
     if candidates.list.is_empty() {
-        return Err(no_candidate(x, view, &candidates));
+        return Err(no_candidate(req, view, &candidates));
     }
-    x.ticket.lap(Stage::Route);
+    req.recorder.end_stage(Stage::Route);
     Ok(candidates)
 }
 
@@ -275,17 +295,17 @@ struct Found {
     model: Model,
     stream: bool,
     max_output: Option<u64>,
-    wants: Wants,
+    stream_options: StreamOptions,
 }
 
-fn look(x: &Exchange<'_>) -> Result<Found, Error> {
-    let multipart = x.head.get(x.bytes(), "content-type").is_some_and(|t| t.starts_with(b"multipart/"));
+fn look(req: &RequestContext<'_>) -> Result<Found, Error> {
+    let multipart = req.head.get(req.bytes(), "content-type").is_some_and(|t| t.starts_with(b"multipart/"));
     if multipart {
         let note = "multipart bodies are not relayed by this version; send JSON";
         return Err(Error::client(Kind::UnsupportedEncoding, note));
     }
-    let peeked: Peek<'_> = peek::peek(x.body()).map_err(|error| {
-        x.core.metrics.inc(Counter::BadRequests);
+    let peeked: Peek<'_> = peek::peek(req.body()).map_err(|error| {
+        req.core.metrics.inc(Counter::BadRequests);
         Error::from(error)
     })?;
     let asked = peeked.model.unescape().into_owned();
@@ -293,10 +313,11 @@ fn look(x: &Exchange<'_>) -> Result<Found, Error> {
         let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", asked.len());
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));
     }
-    let own = asked.len() - strip(x.core, &asked).len();
-    let wants = Wants { include_usage: peeked.include_usage, stream_options: peeked.stream_options.map(|(_, at)| at) };
+    let own = asked.len() - strip(req.core, &asked).len();
+    let stream_options =
+        StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, at)| at) };
     let model = Model { asked, own, value: peeked.model_at };
-    Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, wants })
+    Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, stream_options })
 }
 
 /// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.
@@ -308,17 +329,17 @@ fn strip<'m>(core: &Core, model: &'m str) -> &'m str {
     }
 }
 
-fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error {
-    let model = x.model.stripped();
+fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates) -> Error {
+    let model = req.model.stripped();
     if candidates.foreign > 0 {
         let note = format!(
             "model `{model}` is served, but not at {}: that takes a provider of format {}, and is never translated",
-            x.relay.route, x.relay.format
+            req.route.template, req.route.format
         );
         return Error::client(Kind::NotSupported, note).param("model");
     }
     let note = if view.snapshot.providers.is_empty() {
-        x.core.shared.hints.no_providers.clone()
+        req.core.shared.hints.no_providers.clone()
     } else {
         format!("no provider serves model `{model}`; GET /v1/models lists what is served")
     };
@@ -326,19 +347,19 @@ fn no_candidate(x: &Exchange<'_>, view: &View, candidates: &Candidates) -> Error
 }
 
 /// Tries the candidates in turn until one answers or something has reached the client.
-async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates) -> Next {
-    let most = x.core.boot().max_attempts.min(candidates.list.len()).max(1);
-    let pinned = pin::find(x, view, candidates);
+async fn attempt_all(req: &mut RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates) -> Next {
+    let most = req.core.boot().max_attempts.min(candidates.list.len()).max(1);
+    let pinned = affinity::find(req, view, candidates);
     let order = pinned.into_iter().chain(candidates.order().filter(|c| pinned.is_none_or(|p| !std::ptr::eq(p, *c))));
     let mut failure: Option<Box<Failure>> = None;
     for (at, candidate) in order.take(most).enumerate() {
         let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most };
-        match attempt::run(x, view, &plan).await {
+        match attempt::run(req, view, &plan).await {
             attempt::End::Answered(next) => return next,
-            attempt::End::ClientGone => return x.gone(),
+            attempt::End::ClientGone => return req.gone(),
             attempt::End::Failed(new) => {
-                x.core.metrics.inc(Counter::AttemptsFailed);
-                let again = new.retry && at + 1 < most && !x.core.stopping();
+                req.core.metrics.inc(Counter::AttemptsFailed);
+                let again = new.retry && at + 1 < most && !req.core.stopping();
                 failure = Some(match failure {
                     Some(old) => old.or_better(new),
                     None => new,
@@ -350,15 +371,15 @@ async fn attempt_all(x: &mut Exchange<'_>, view: &View, candidates: &Candidates)
         }
     }
     match failure {
-        Some(failure) => attempt::give_up(x, failure).await,
+        Some(failure) => attempt::give_up(req, failure).await,
         None => {
-            let note = format!("every provider of model `{}` is out of service", x.model.stripped());
-            x.fail(&Error::gateway(Kind::NoUpstream, note)).await
+            let note = format!("every provider of model `{}` is out of service", req.model.stripped());
+            req.fail(&Error::gateway(Kind::NoUpstream, note)).await
         }
     }
 }
 
-fn identify<'v>(core: &Core, view: &'v View, pending: &body::Pending, now: i64) -> Result<Caller<'v>, Error> {
+fn identify<'v>(core: &Core, view: &'v WorkerSnapshot, pending: &body::Pending, now: i64) -> Result<Caller<'v>, Error> {
     let key = auth::key(|name| pending.head.get(&pending.bytes, name));
     auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
 }
@@ -368,26 +389,26 @@ fn identify<'v>(core: &Core, view: &'v View, pending: &body::Pending, now: i64) 
 /// Boxed here, since it is rare and called in many places; each would carry its room.
 pub fn refuse<'c>(
     client: &'c mut Client,
-    mut ticket: Ticket,
-    mut terms: Terms,
+    mut recorder: RequestRecorder,
+    mut terms: ResponseMeta,
     pending: body::Pending,
     error: Error,
 ) -> Pin<Box<dyn Future<Output = Next> + 'c>> {
     Box::pin(async move {
-        ticket.recall(&pending.bytes[..pending.head.len]);
+        recorder.capture_after_all(&pending.bytes[..pending.head.len]);
         terms.keep_alive &= pending.skip_body(client);
         let mut out = Vec::with_capacity(1024);
-        let status = reply::error(&mut out, &terms, ticket.request_id(), &error);
-        log(&ticket, &error, status);
-        ticket.failed(status, &error);
-        ticket.replies(&out);
-        local::send(client, ticket, terms.keep_alive, out).await
+        let status = reply::error(&mut out, &terms, recorder.request_id(), &error);
+        log(&recorder, &error, status);
+        recorder.set_failed(status, &error);
+        recorder.capture_reply(&out);
+        local::send(client, recorder, terms.keep_alive, out).await
     })
 }
 
-fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> Terms {
+fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseMeta {
     let path = std::str::from_utf8(head.path(bytes)).unwrap_or("/");
-    Terms {
+    ResponseMeta {
         format: endpoint::error_format(path, head.get(bytes, "anthropic-version").is_some()),
         version: head.version,
         keep_alive: head.keep_alive && !core.shared.draining(),

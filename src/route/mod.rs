@@ -1,4 +1,5 @@
-//! Which provider serves a request. Pure decisions over the snapshot: no sockets, no bytes of a body.
+//! Which provider serves a request. Pure decisions over the snapshot: no sockets, no bytes of a
+//! body.
 
 pub mod pick;
-pub mod reach;
+pub mod target_format;

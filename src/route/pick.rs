@@ -1,19 +1,20 @@
 //! Candidates for a model, and whose turn it is.
 //!
-//! Smooth weighted round-robin, per core and candidate set: after `k` times the sum of the weights each provider was first exactly `k` times
-//! its weight, whatever the order of models asked for. Cores start at different offsets, so that a restart does not send the first request
-//! of every core to the same provider. A weight of 0 is standby: tried only when all others failed.
+//! Smooth weighted round-robin, per core and candidate set: after `k` times the sum of the weights
+//! each provider was first exactly `k` times its weight, whatever the order of models asked for.
+//! Cores start at different offsets, so that a restart does not send the first request of every
+//! core to the same provider. A weight of 0 is standby: tried only when all others failed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::reach::{Reach, reach};
 use crate::config::snapshot::Snapshot;
-use crate::wire::Format;
+use crate::route::target_format::{TargetFormat, reach};
+use llm_wire::Format;
 
-/// Model names that a core remembers per format. A client may invent any number of names; beyond this they are resolved each time.
-/// Also the rotations that outlive a snapshot.
+/// Model names that a core remembers per format. A client may invent any number of names; beyond
+/// this they are resolved each time. Also the rotations that outlive a snapshot.
 const REMEMBERED: usize = 4096;
 
 /// Steps by which a rotation is advanced at most when it starts.
@@ -26,25 +27,29 @@ pub struct Candidate {
     pub provider: usize,
     /// `None` when the upstream's name is the name asked for.
     pub upstream_model: Option<Rc<str>>,
-    pub reach: Reach,
+    pub reach: TargetFormat,
 }
 
-/// All providers of one model for clients of one format, with the rotation they share with other models of the same providers.
+/// All providers of one model for clients of one format, with the rotation they share with other
+/// models of the same providers.
 #[derive(Debug)]
 pub struct Candidates {
     pub list: Vec<Candidate>,
-    /// Providers that serve the model, but not in the format that a request which is never translated must have.
+    /// Providers that serve the model, but not in the format that a request which is never
+    /// translated must have.
     pub foreign: usize,
     rotation: Rc<Rotation>,
 }
 
 impl Candidates {
-    /// The order of attempts for one request: whose turn it is, then the others, standby last. Advances the rotation.
+    /// The order of attempts for one request: whose turn it is, then the others, standby last.
+    /// Advances the rotation.
     pub fn order(&self) -> Order<'_> {
         Order { candidates: self, first: self.rotation.next(), step: 0 }
     }
 
-    /// Whether more than one provider account stands behind this model; per-account headers would mislead then.
+    /// Whether more than one provider account stands behind this model; per-account headers would
+    /// mislead then.
     pub fn pooled(&self) -> bool {
         self.list.len() > 1
     }
@@ -64,7 +69,8 @@ impl<'a> Iterator for Order<'a> {
     fn next(&mut self) -> Option<&'a Candidate> {
         let n = self.candidates.list.len();
         let weights = &self.candidates.rotation.weights;
-        // Two rounds from `first` on: those with a weight, then those on standby. `first` itself is taken in the first round.
+        // Two rounds from `first` on: those with a weight, then those on standby. `first` itself is
+        // taken in the first round.
         while self.step < 2 * n {
             let (round, at) = (self.step / n, (self.first + self.step % n) % n);
             let standby = weights[at] == 0 && at != self.first;
@@ -90,7 +96,8 @@ impl Rotation {
         let rotation = Rotation { weights, current };
         let total: u64 = rotation.weights.iter().map(|w| u64::from(*w)).sum();
         if total > 0 {
-            // Any odd stride spreads the cores; this one is far from small multiples of common weight sums.
+            // Any odd stride spreads the cores; this one is far from small multiples of common
+            // weight sums.
             for _ in 0..(core as u64 * 7919 % total).min(MAX_OFFSET) {
                 rotation.next();
             }
@@ -138,8 +145,9 @@ impl Selector {
         Selector { core, ..Selector::default() }
     }
 
-    /// For the next snapshot: whose turn it is goes on where the providers are the same. If each change began anew, a configuration that often
-    /// changes would leave all to those whose turn is first.
+    /// For the next snapshot: whose turn it is goes on where the providers are the same. If each
+    /// change began anew, a configuration that often changes would leave all to those whose turn is
+    /// first.
     pub fn after(&self, snapshot: &Snapshot) -> Selector {
         let mut rotations = self.rotations.borrow().clone();
         let is_there = |(id, weight): &(i64, u32)| snapshot.provider(*id).is_some_and(|there| there.weight == *weight);
@@ -150,7 +158,8 @@ impl Selector {
         Selector { rotations: RefCell::new(rotations), ..Selector::new(self.core) }
     }
 
-    /// Who serves `model` (prefix stripped) to a client of `format`; without `translate` only in that very format.
+    /// Who serves `model` (prefix stripped) to a client of `format`; without `translate` only in
+    /// that very format.
     pub fn candidates(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Rc<Candidates> {
         let remembered = &self.by_model[format as usize][usize::from(translate)];
         if let Some(found) = remembered.borrow().get(model) {
@@ -199,9 +208,9 @@ mod tests {
             .map(|provider| Candidate {
                 provider,
                 upstream_model: None,
-                reach: Reach::plain(
+                reach: TargetFormat::plain(
                     Format::Chat,
-                    &crate::route::reach::tests::provider("openai", "http://h/v1", "{}"),
+                    &crate::route::target_format::tests::provider("openai", "http://h/v1", "{}"),
                     "m",
                 ),
             })

@@ -1,16 +1,17 @@
-//! Counts what a model wrote, from its answer in any format, whole or as a stream of events: text, reasoning, and the names and arguments
-//! of calls.
+//! Counts what a model wrote, from its answer in any format, whole or as a stream of events: text,
+//! reasoning, and the names and arguments of calls.
 //!
-//! What a stream says in pieces is put together first, since a text has other tokens than its pieces.
+//! What a stream says in pieces is put together first, since a text has other tokens than its
+//! pieces.
 
 use std::collections::BTreeMap;
 
 use super::picture::Unsized;
-use super::tally::Tally;
+use super::tally::TokenCounter;
 use super::vocabulary::Model;
-use crate::json::RawValue;
-use crate::sse::Framer;
-use crate::wire::Format;
+use llm_wire::Format;
+use llm_wire::json::RawValue;
+use llm_wire::sse::Framer;
 
 /// An answer, as much of it as was kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +51,7 @@ pub fn count(format: Format, answer: &Answer, model: Model) -> (u64, bool) {
         Answer::Stream(bytes) => said.stream(format, bytes),
     }
     let unsized_ = Unsized::default();
-    let mut tally = Tally::new(model, format, &unsized_);
+    let mut tally = TokenCounter::new(model, format, &unsized_);
     if model.reasons {
         tally.guess(0);
     }
@@ -95,7 +96,7 @@ impl Said {
         }
     }
 
-    fn tally(&self, tally: &mut Tally<'_>) {
+    fn tally(&self, tally: &mut TokenCounter<'_>) {
         for ((_, part), text) in &self.0 {
             match part {
                 Part::Text | Part::Reasoning => tally.text(text),
@@ -243,7 +244,8 @@ mod tests {
         Answer::Stream(events.iter().flat_map(|data| format!("data: {data}\n\n").into_bytes()).collect())
     }
 
-    /// Pieces of a word are put together before they are counted, and streamed and whole answers are the same.
+    /// Pieces of a word are put together before they are counted, and streamed and whole answers
+    /// are the same.
     #[test]
     fn whole_and_streamed() {
         let rows = [

@@ -1,13 +1,15 @@
-//! How many tokens a request may need, guessed from its bytes: for limits, and for numbers that a protocol demands before the provider has
-//! told its own. Pure, and cheap enough for a worker. The modules below count exactly, which takes too long for one: only the thread of
+//! How many tokens a request may need, guessed from its bytes: for limits, and for numbers that a
+//! protocol demands before the provider has told its own. Pure, and cheap enough for a worker. The
+//! modules below count exactly, which takes too long for one: only the thread of
 //! `background::tokens` calls them.
 //!
-//! [`LOOKED_AT`] bytes are read letter by letter; what follows is counted by its bytes, at the density of the first part. Pictures and
-//! documents in base64, wherever they stand, count as what they are rather than as text.
+//! [`LOOKED_AT`] bytes are read letter by letter; what follows is counted by its bytes, at the
+//! density of the first part. Pictures and documents in base64, wherever they stand, count as what
+//! they are rather than as text.
 //!
-//! Against the usage that providers reported for some hundred recorded requests of plain text the guess was right on the median, and half
-//! of the time within a third. What the provider adds by itself (files by id, results of its searches, a kept conversation) can't be seen
-//! here.
+//! Against the usage that providers reported for some hundred recorded requests of plain text the
+//! guess was right on the median, and half of the time within a third. What the provider adds by
+//! itself (files by id, results of its searches, a kept conversation) can't be seen here.
 
 pub mod answer;
 pub mod picture;
@@ -28,10 +30,12 @@ use crate::limit::Need;
 /// Bytes that are looked at one by one.
 pub const LOOKED_AT: usize = 8 << 10;
 
-/// What is reserved for an answer whose request sets no limit. Most answers are shorter; what one uses beyond it is charged at its end.
+/// What is reserved for an answer whose request sets no limit. Most answers are shorter; what one
+/// uses beyond it is charged at its end.
 pub const ASSUMED_OUTPUT: u64 = 1024;
 
-/// A picture. Vendors count 85 to 1600, by its size; a document of unknown length counts at least as much.
+/// A picture. Vendors count 85 to 1600, by its size; a document of unknown length counts at least
+/// as much.
 const PICTURE: u64 = 1000;
 
 /// What providers say to a model that has tools, beside their descriptions: some 50 to 350.
@@ -43,7 +47,8 @@ const SHORTEST_DATA: usize = 256;
 /// Bytes per token of a whole answer that reported no usage: JSON around prose.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// Bytes per token of a stream that reported no usage: mostly one event for each token, of some hundred bytes.
+/// Bytes per token of a stream that reported no usage: mostly one event for each token, of some
+/// hundred bytes.
 const STREAMED_BYTES_PER_TOKEN: u64 = 100;
 
 /// What is known of a request.
@@ -102,7 +107,8 @@ struct Parts<'a> {
     next_member: usize,
 }
 
-/// The end of `data:image/png;base64,`, and the member that holds data in Anthropic's format and OpenAI's of audio.
+/// The end of `data:image/png;base64,`, and the member that holds data in Anthropic's format and
+/// OpenAI's of audio.
 const URL: &[u8] = b";base64,";
 const MEMBER: &[u8] = b"\"data\":";
 
@@ -199,7 +205,8 @@ fn count(text: &[u8]) -> u64 {
     let mut rest = text;
     while let Some(&first) = rest.first() {
         let (length, cost) = match first {
-            // An escaped character outside of ASCII is mostly one token, a line break or a quote half of one.
+            // An escaped character outside of ASCII is mostly one token, a line break or a quote
+            // half of one.
             b'\\' if rest.get(1) == Some(&b'u') => (6, 4),
             b'\\' => (2, 2),
             _ => {
@@ -221,7 +228,8 @@ fn run(class: Class, n: u64) -> u64 {
         Class::Letter => 4 + 4 * (n.saturating_sub(1) / 6),
         Class::Digit => 4 * n.div_ceil(3),
         Class::Space => 4 * u64::from(n > 1),
-        // `":"`, `},{` and the like are one token mostly; half of them are not in the prompt at all.
+        // `":"`, `},{` and the like are one token mostly; half of them are not in the prompt at
+        // all.
         Class::Mark => 2 * n.div_ceil(2),
         Class::Two => 2 * n,
         Class::Three => 3 * n,

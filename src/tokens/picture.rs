@@ -1,4 +1,5 @@
-//! What a picture costs, by the published rules of its vendor, and its size, from the first bytes of its base64.
+//! What a picture costs, by the published rules of its vendor, and its size, from the first bytes
+//! of its base64.
 
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::{DecodePaddingMode, Engine};
@@ -35,7 +36,8 @@ pub enum Detail {
     High,
 }
 
-/// Characters of base64 that are decoded: the header of a JPEG comes after its other data, which are 64 KiB at most in one piece.
+/// Characters of base64 that are decoded: the header of a JPEG comes after its other data, which
+/// are 64 KiB at most in one piece.
 const LOOKED_AT: usize = 96 << 10;
 /// Larger sides are some mistake.
 const LONGEST_SIDE: u32 = 1 << 16;
@@ -88,7 +90,8 @@ fn patches(width: f64, height: f64, most: f64) -> u64 {
     count(width * fit, height * fit).min(most) as u64
 }
 
-/// The size that a picture's header tells. PNG, JPEG, GIF and WebP; `None` for others and for what is broken.
+/// The size that a picture's header tells. PNG, JPEG, GIF and WebP; `None` for others and for what
+/// is broken.
 ///
 /// `base64` may be in JSON's escaped form, of the standard alphabet or the one for URLs.
 pub fn size(base64: &[u8]) -> Option<Size> {

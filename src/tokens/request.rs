@@ -1,24 +1,26 @@
 //! Counts what a request asks a model to read, in any format.
 //!
-//! Text is counted word for word. Files by id, a provider's own searches and kept conversations can't be seen here; a request with any of
-//! them is a guess, as is one with tools, pictures or documents, whose rules are nearly known.
+//! Text is counted word for word. Files by id, a provider's own searches and kept conversations
+//! can't be seen here; a request with any of them is a guess, as is one with tools, pictures or
+//! documents, whose rules are nearly known.
 
 use super::picture::{Detail, Unsized};
-use super::tally::Tally;
+use super::tally::TokenCounter;
 use super::tools::{self, Function};
 use super::vocabulary::{Model, Vendor};
-use crate::json::{RawStr, RawValue};
-use crate::wire::Format;
+use llm_wire::Format;
+use llm_wire::json::{RawStr, RawValue};
 
 /// Tools of which a request may have this many; more are not read.
 const MOST_TOOLS: usize = 4096;
 
 /// The tokens of a request's body, and whether that is exact. A body that is no JSON has none.
 ///
-/// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and `input` count as they are.
+/// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and
+/// `input` count as they are.
 pub fn count(format: Format, body: &[u8], model: Model, unsized_: &Unsized) -> (u64, bool) {
     let Ok(body) = RawValue::parse(body) else { return (0, false) };
-    let mut tally = Tally::new(model, format, unsized_);
+    let mut tally = TokenCounter::new(model, format, unsized_);
     match format {
         Format::Chat if body.find("messages").is_none() => {
             for key in ["prompt", "input"] {
@@ -34,7 +36,7 @@ pub fn count(format: Format, body: &[u8], model: Model, unsized_: &Unsized) -> (
 }
 
 /// A text, or a list of them; a list of numbers is tokens.
-fn plain(value: RawValue<'_>, tally: &mut Tally<'_>) {
+fn plain(value: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     if let Some(text) = value.as_str() {
         return tally.text(&text.unescape());
     }
@@ -47,7 +49,7 @@ fn plain(value: RawValue<'_>, tally: &mut Tally<'_>) {
     }
 }
 
-fn chat(body: RawValue<'_>, tally: &mut Tally<'_>) {
+fn chat(body: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     for (message, _) in elements(body.find("messages")) {
         let role = word(message.find("role"));
         tally.message(&role);
@@ -76,7 +78,7 @@ fn chat(body: RawValue<'_>, tally: &mut Tally<'_>) {
     }
 }
 
-fn messages(body: RawValue<'_>, tally: &mut Tally<'_>) {
+fn messages(body: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     if let Some(system) = body.find("system").filter(|system| !system.is_null()) {
         tally.message("system");
         content(system, tally);
@@ -90,7 +92,7 @@ fn messages(body: RawValue<'_>, tally: &mut Tally<'_>) {
     schema(body.path(&["output_config", "format"]), tally);
 }
 
-fn responses(body: RawValue<'_>, tally: &mut Tally<'_>) {
+fn responses(body: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     if let Some(text) = body.find("instructions").and_then(RawValue::as_str) {
         tally.message("system");
         tally.text(&text.unescape());
@@ -113,7 +115,7 @@ fn responses(body: RawValue<'_>, tally: &mut Tally<'_>) {
 }
 
 /// An item of Responses' `input`.
-fn item(item: RawValue<'_>, tally: &mut Tally<'_>) {
+fn item(item: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     match &*word(item.find("type")) {
         "" | "message" => {
             tally.message(&word(item.find("role")));
@@ -137,15 +139,15 @@ fn item(item: RawValue<'_>, tally: &mut Tally<'_>) {
 }
 
 /// What a message holds: a text, or a list of parts of any format.
-fn content(value: RawValue<'_>, tally: &mut Tally<'_>) {
+fn content(value: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     if let Some(text) = value.as_str() {
         return tally.text(&text.unescape());
     }
     value.elements().for_each(|(item, _)| part(item, tally));
 }
 
-fn part(part: RawValue<'_>, tally: &mut Tally<'_>) {
-    let say = |key: &str, tally: &mut Tally<'_>| tally.text(&word(part.find(key)));
+fn part(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
+    let say = |key: &str, tally: &mut TokenCounter<'_>| tally.text(&word(part.find(key)));
     match &*word(part.find("type")) {
         "text" | "input_text" | "output_text" | "summary_text" => say("text", tally),
         "refusal" => say("refusal", tally),
@@ -200,7 +202,7 @@ fn is_result(part: RawValue<'_>) -> bool {
 }
 
 /// A document of Messages: base64, text, or elsewhere.
-fn document(part: RawValue<'_>, tally: &mut Tally<'_>) {
+fn document(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     let source = |key: &str| part.path(&["source", key]);
     let data = source("data").and_then(RawValue::as_str);
     match &*word(source("type")) {
@@ -210,7 +212,7 @@ fn document(part: RawValue<'_>, tally: &mut Tally<'_>) {
 }
 
 /// A call, of any format: `arguments` is JSON in a string, `input` is JSON or a custom tool's text.
-fn call(call: RawValue<'_>, tally: &mut Tally<'_>) {
+fn call(call: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     let arguments = call.find("arguments").or(call.find("input"));
     let arguments = arguments.map(|value| match value.as_str() {
         Some(text) => text.unescape(),
@@ -220,7 +222,7 @@ fn call(call: RawValue<'_>, tally: &mut Tally<'_>) {
 }
 
 /// The tools of a request.
-fn offered<'a>(body: RawValue<'a>, others: &[Function<'a>], tally: &mut Tally<'_>) {
+fn offered<'a>(body: RawValue<'a>, others: &[Function<'a>], tally: &mut TokenCounter<'_>) {
     let mut functions = others.to_vec();
     for (tool, _) in elements(body.find("tools")).take(MOST_TOOLS) {
         match function(tool.find("function").or(tool.find("custom")).unwrap_or(tool)) {
@@ -250,7 +252,7 @@ fn function(tool: RawValue<'_>) -> Option<Function<'_>> {
 }
 
 /// A choice of tools: a word, or one tool by its name.
-fn choice(choice: Option<RawValue<'_>>, tally: &mut Tally<'_>) {
+fn choice(choice: Option<RawValue<'_>>, tally: &mut TokenCounter<'_>) {
     let Some(choice) = choice else { return };
     if choice.eq_str("none") {
         tally.guess(1);
@@ -262,7 +264,7 @@ fn choice(choice: Option<RawValue<'_>>, tally: &mut Tally<'_>) {
 }
 
 /// A demanded form of the answer, which is told to the model in some way.
-fn schema(format: Option<RawValue<'_>>, tally: &mut Tally<'_>) {
+fn schema(format: Option<RawValue<'_>>, tally: &mut TokenCounter<'_>) {
     let Some(format) = format.filter(|format| !matches!(&*word(format.find("type")), "" | "text")) else { return };
     tally.guess(0);
     if let Some(schema) = format.path(&["json_schema", "schema"]).or(format.find("schema")) {

@@ -1,11 +1,13 @@
-//! Adds up what a conversation costs, by the rules of the model's vendor. Readers of the formats tell it what they find.
+//! Adds up what a conversation costs, by the rules of the model's vendor. Readers of the formats
+//! tell it what they find.
 
 use super::picture::{self, Detail, Unsized};
 use super::text;
 use super::vocabulary::{Model, Vendor};
-use crate::wire::Format;
+use llm_wire::Format;
 
-// What stands around tools, calls and answers is not published; these are the medians of recorded exchanges.
+// What stands around tools, calls and answers is not published; these are the medians of recorded
+// exchanges.
 
 /// Anthropic's own words to a model that has tools.
 const TOOLS_OF_ANTHROPIC: u64 = 500;
@@ -15,16 +17,18 @@ const TOOLS_OF_THINKERS: (u64, u64) = (90, 8);
 const CALL: u64 = 7;
 /// The same for a model of OpenAI that thinks.
 const CALL_OF_THINKERS: u64 = 11;
-/// An answer of an earlier turn of such a model, beside the frame of a message: it says which of its channels it was on.
+/// An answer of an earlier turn of such a model, beside the frame of a message: it says which of
+/// its channels it was on.
 const CHANNEL: u64 = 2;
-/// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to 3000.
+/// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to
+/// 3000.
 const DOCUMENT: (u64, u64, u64) = (1000, 500, 200_000);
 /// Bytes of sound for a token: wav of 24 kHz at 10 tokens a second.
 const SOUND: u64 = 4800;
 
 /// The sum so far.
 #[derive(Debug)]
-pub(super) struct Tally<'t> {
+pub(super) struct TokenCounter<'t> {
     model: Model,
     format: Format,
     unsized_: &'t Unsized,
@@ -36,9 +40,9 @@ pub(super) struct Tally<'t> {
     system: bool,
 }
 
-impl<'t> Tally<'t> {
-    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> Tally<'t> {
-        Tally { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
+impl<'t> TokenCounter<'t> {
+    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> TokenCounter<'t> {
+        TokenCounter { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
     }
 
     pub(super) fn vendor(&self) -> Vendor {
@@ -123,13 +127,13 @@ impl<'t> Tally<'t> {
         (self.rest + self.words * self.model.percent / 100, self.exact)
     }
 
-    /// As [`Tally::sum`], with the start of the answer that a prompt ends with.
+    /// As [`TokenCounter::sum`], with the start of the answer that a prompt ends with.
     pub(super) fn prompt(mut self) -> (u64, bool) {
         self.rest += if self.thinks() { 2 } else { 3 };
         self.sum()
     }
 
-    /// As [`Tally::sum`], with what ends an answer.
+    /// As [`TokenCounter::sum`], with what ends an answer.
     pub(super) fn answer(mut self) -> (u64, bool) {
         self.rest += match (self.model.vendor, self.format) {
             (Vendor::OpenAi, Format::Responses) if self.thinks() => 4,

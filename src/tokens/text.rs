@@ -1,13 +1,15 @@
 //! Counts the tokens of a text as the vendor does, whatever the text is.
 //!
-//! tiktoken-rs does the counting, but is never given a text of any size: its regular expressions give up on long runs of one kind of
-//! character, by a panic, and its time on them grows faster than they do. So a text is cut, and only where the vocabularies' own
-//! patterns cut it whatever stands around: behind a letter or digit and before something that can't belong to the same piece. Since the
-//! patterns look at nothing behind them, and at one character before them only after white space, the parts have together exactly the
-//! tokens of the whole.
+//! tiktoken-rs does the counting, but is never given a text of any size: its regular expressions
+//! give up on long runs of one kind of character, by a panic, and its time on them grows faster
+//! than they do. So a text is cut, and only where the vocabularies' own patterns cut it whatever
+//! stands around: behind a letter or digit and before something that can't belong to the same
+//! piece. Since the patterns look at nothing behind them, and at one character before them only
+//! after white space, the parts have together exactly the tokens of the whole.
 //!
-//! A stretch of [`LONGEST`] bytes without such a place is no language. It is cut anywhere, which costs a token or so at each cut, and of a
-//! very long one only samples are counted; [`Count::exact`] tells.
+//! A stretch of [`LONGEST`] bytes without such a place is no language. It is cut anywhere, which
+//! costs a token or so at each cut, and of a very long one only samples are counted;
+//! [`Count::exact`] tells.
 
 use tiktoken_rs::{CoreBPE, cl100k_base_singleton, o200k_base_singleton};
 
@@ -30,7 +32,8 @@ pub struct Count {
 
 /// Counts a text of any length. Control tokens such as `<|endoftext|>` are text.
 ///
-/// Takes about a second for 16 MB, in an optimised build. The first call for a vocabulary loads it, which takes 0.2 s and up to 45 MB.
+/// Takes about a second for 16 MB, in an optimised build. The first call for a vocabulary loads it,
+/// which takes 0.2 s and up to 45 MB.
 pub fn count(vocabulary: Vocabulary, text: &str) -> Count {
     let bpe = match vocabulary {
         Vocabulary::O200k => o200k_base_singleton(),
@@ -55,7 +58,8 @@ fn in_parts(bpe: &CoreBPE, text: &str, length: usize) -> Count {
     count
 }
 
-/// The first place at or behind `from` where the patterns surely cut; the end of the text if there is none.
+/// The first place at or behind `from` where the patterns surely cut; the end of the text if there
+/// is none.
 fn next_cut(text: &str, from: usize) -> usize {
     let mut before = None;
     for (at, next) in text[floor(text, from)..].char_indices() {
@@ -69,8 +73,9 @@ fn next_cut(text: &str, from: usize) -> usize {
 
 /// Whether any text is cut between these two.
 ///
-/// No alternative of a pattern matches across: those that take letters take only letters, marks and an apostrophe behind the first, those
-/// that take digits only digits. Being sure of some is enough, so the lists are short.
+/// No alternative of a pattern matches across: those that take letters take only letters, marks and
+/// an apostrophe behind the first, those that take digits only digits. Being sure of some is
+/// enough, so the lists are short.
 fn cuts(before: char, next: char) -> bool {
     match before.is_ascii_digit() {
         true => !next.is_ascii_digit() && (is_apart(next) || is_letter(next)),
@@ -88,7 +93,8 @@ fn is_letter(c: char) -> bool {
         | 'ぁ'..='ゖ' | 'ァ'..='ヺ' | '一'..='鿿' | '가'..='힣')
 }
 
-/// Surely neither letter nor mark nor the apostrophe of `don't`. ASCII digits are, and other digits are not.
+/// Surely neither letter nor mark nor the apostrophe of `don't`. ASCII digits are, and other digits
+/// are not.
 fn is_apart(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='&' | '('..='@' | '['..='`' | '{'..='~' | '—' | '…' | '　'..='〃' | '「' | '」' | '！' | '，' | '：' | '？')
 }
@@ -183,7 +189,8 @@ mod tests {
         }
     }
 
-    /// Pieces whose neighbours matter: classes of the patterns, contractions, line ends, and what no list has.
+    /// Pieces whose neighbours matter: classes of the patterns, contractions, line ends, and what
+    /// no list has.
     fn pieces() -> impl Strategy<Value = String> {
         let piece = prop_oneof![
             prop::sample::select(vec![
@@ -245,7 +252,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1024))]
 
-        /// Cut at every place where it may be, a text has the same tokens.
+        /// CappedBytes at every place where it may be, a text has the same tokens.
         #[test]
         fn cutting_changes_nothing(text in pieces(), length in 0usize..8) {
             for (vocabulary, bpe) in BOTH.into_iter().zip([o200k_base_singleton(), cl100k_base_singleton()]) {
@@ -254,7 +261,8 @@ mod tests {
         }
     }
 
-    /// Neither hangs nor kills: tiktoken-rs alone panics on these spaces, and takes minutes for others.
+    /// Neither hangs nor kills: tiktoken-rs alone panics on these spaces, and takes minutes for
+    /// others.
     #[test]
     fn ten_megabytes_of_one_character() {
         for text in [" ", "a", "\n", "!", "你", "😀", "\t", "\u{301}", "\t ", "日A", "1", "\r\n"] {

@@ -1,4 +1,5 @@
-//! Tools as models of OpenAI are told of them: types in the manner of TypeScript, as published by those who counted them.
+//! Tools as models of OpenAI are told of them: types in the manner of TypeScript, as published by
+//! those who counted them.
 //!
 //! ```text
 //! namespace functions {
@@ -13,7 +14,7 @@
 //! } // namespace functions
 //! ```
 
-use crate::json::RawValue;
+use llm_wire::json::RawValue;
 
 /// Types within types that are written; deeper ones are `any`.
 const DEEPEST: usize = 6;

@@ -1,12 +1,13 @@
 //! Which vocabulary a model counts with, by its name, and how well that is known.
 //!
-//! OpenAI publishes its vocabularies. Other vendors are counted with `o200k_base` and a factor, which is a guess and says so
-//! ([`Model::published`]).
+//! OpenAI publishes its vocabularies. Other vendors are counted with `o200k_base` and a factor,
+//! which is a guess and says so ([`Model::published`]).
 
 /// Words that a text is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vocabulary {
-    /// `o200k_base`; `o200k_harmony` of gpt-oss has the same words, and other control tokens, which no text holds.
+    /// `o200k_base`; `o200k_harmony` of gpt-oss has the same words, and other control tokens, which
+    /// no text holds.
     O200k,
     /// `cl100k_base`.
     Cl100k,
@@ -162,8 +163,9 @@ const MODELS: &[(&str, Model)] = &[
     ("sonar", UNKNOWN),
 ];
 
-/// What is known of a model. What stands before it is passed over: `openai/gpt-4o`, `us.anthropic.claude-sonnet-4-5`,
-/// `ft:gpt-4o-mini:mine`, `databricks-claude-3-7-sonnet`. An unknown name counts as the newest vocabulary, and as a guess.
+/// What is known of a model. What stands before it is passed over: `openai/gpt-4o`,
+/// `us.anthropic.claude-sonnet-4-5`, `ft:gpt-4o-mini:mine`, `databricks-claude-3-7-sonnet`. An
+/// unknown name counts as the newest vocabulary, and as a guess.
 pub fn of_model(name: &str) -> Model {
     // Longer ones are nobody's model.
     let name: String = name.chars().take(256).flat_map(char::to_lowercase).collect();

@@ -10,32 +10,33 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::sqlite::FILE;
-use llm_proxy::background::{self, Background};
 use llm_proxy::config::boot::{Boot, Environment};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
-use llm_proxy::control::names::Resolved;
-use llm_proxy::control::{Hints, Shared};
-use llm_proxy::record::entry::Record;
-use llm_proxy::record::ring;
+use llm_proxy::control_plane;
+use llm_proxy::control_plane::ControlPlane;
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::sqlite::FILE;
+use llm_proxy::shared::names::Resolved;
+use llm_proxy::shared::{Hints, ProcessState};
+use llm_proxy::telemetry::record::Record;
+use llm_proxy::telemetry::ring;
 use llm_proxy::tls::server_config;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 /// Longer than anything here takes, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        assert!(start.elapsed() < FLUSH_TIMEOUT, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn shared(boot: Boot) -> Arc<Shared> {
-    Arc::new(Shared::new(boot, 2, Hints { no_credentials: String::new(), no_providers: String::new() }))
+fn shared(boot: Boot) -> Arc<ProcessState> {
+    Arc::new(ProcessState::new(boot, 2, Hints { no_credentials: String::new(), no_providers: String::new() }))
 }
 
 fn provider(key: &str, base: &str) -> ProviderRow {
@@ -57,9 +58,9 @@ fn environment() -> Environment {
     Environment { process, ..Environment::default() }
 }
 
-fn start(shared: &Arc<Shared>, dir: &tempfile::TempDir) -> Background {
+fn start(shared: &Arc<ProcessState>, dir: &tempfile::TempDir) -> ControlPlane {
     let store = Blocking::embedded(dir.path()).unwrap();
-    background::start(shared.clone(), store.store(), environment()).unwrap()
+    control_plane::start(shared.clone(), store.store(), environment()).unwrap()
 }
 
 #[test]
@@ -107,7 +108,8 @@ fn a_name_that_a_worker_wants_is_answered() {
     background.stop();
 }
 
-/// An upstream that answers every request with `body`, over TLS if it has settings for that, and tells what it was asked.
+/// An upstream that answers every request with `body`, over TLS if it has settings for that, and
+/// tells what it was asked.
 fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16, mpsc::Receiver<String>) {
     let (port, bound) = mpsc::channel();
     let (asked, questions) = mpsc::channel();
@@ -155,7 +157,10 @@ fn providers_that_serve_everything_are_asked_for_their_models() {
     let all = other.add_provider(&provider("all", &format!("http://localhost:{port}/v1"))).unwrap();
     let shared = shared(Boot::default());
     let background = start(&shared, &dir);
-    assert_eq!(questions.recv_timeout(PATIENCE).unwrap(), format!("GET /v1/models localhost:{port} Bearer sk-env"));
+    assert_eq!(
+        questions.recv_timeout(FLUSH_TIMEOUT).unwrap(),
+        format!("GET /v1/models localhost:{port} Bearer sk-env")
+    );
     wait_for("the list", || shared.catalog.load().contains_key(&all));
     assert_eq!(*shared.catalog.load()[&all], ["m1", "m2"]);
 
@@ -166,7 +171,7 @@ fn providers_that_serve_everything_are_asked_for_their_models() {
     };
     other.add_provider(&mapped).unwrap();
     let more = other.add_provider(&provider("more", &format!("http://127.0.0.1:{port}/y"))).unwrap();
-    assert_eq!(questions.recv_timeout(PATIENCE).unwrap(), format!("GET /y/models 127.0.0.1:{port} Bearer sk-env"));
+    assert_eq!(questions.recv_timeout(FLUSH_TIMEOUT).unwrap(), format!("GET /y/models 127.0.0.1:{port} Bearer sk-env"));
     wait_for("the second list", || shared.catalog.load().contains_key(&more));
     assert_eq!(shared.catalog.load().len(), 2);
     background.stop();
@@ -215,12 +220,12 @@ fn what_can_not_work_is_told_at_the_start() {
     let missing = dir.path().join("missing.pem");
     let boot = Boot { tls_cert: Some(missing.clone()), tls_key: Some(missing), ..Boot::default() };
     let store = Blocking::embedded(dir.path()).unwrap();
-    let error = background::start(shared(boot), store.store(), environment()).unwrap_err();
+    let error = control_plane::start(shared(boot), store.store(), environment()).unwrap_err();
     assert!(error.contains("missing.pem"), "{error}");
 
     let store = Blocking::embedded(dir.path()).unwrap();
     let file = rusqlite::Connection::open(dir.path().join(FILE)).unwrap();
     file.execute("DROP TABLE providers", []).unwrap();
-    let error = background::start(shared(Boot::default()), store.store(), environment()).unwrap_err();
+    let error = control_plane::start(shared(Boot::default()), store.store(), environment()).unwrap_err();
     assert!(error.contains("llm-proxy.db"), "{error}");
 }

@@ -1,5 +1,5 @@
-//! The dashboard, the rules and what is around them speak of metrics and labels that exist. That their queries also return something is shown by
-//! `tests/run monitoring`, against a Prometheus.
+//! The dashboard, the rules and what is around them speak of metrics and labels that exist. That
+//! their queries also return something is shown by `tests/run monitoring`, against a Prometheus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -93,8 +93,8 @@ fn matched(selector: &str) -> Vec<&str> {
 
 /// What is wrong with an expression; nothing, if nothing is.
 ///
-/// Every name before a brace or with our prefix is a metric, and what stands in its braces are labels of it. What is behind `by` is a label of
-/// some metric of the expression.
+/// Every name before a brace or with our prefix is a metric, and what stands in its braces are
+/// labels of it. What is behind `by` is a label of some metric of the expression.
 fn complaints(expr: &str, known: &Known) -> Vec<String> {
     let (mut wrong, mut metrics, mut grouped) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = expr;

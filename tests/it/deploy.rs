@@ -1,5 +1,6 @@
-//! What the Dockerfile and the compose file stand on, as far as it shows without a container engine: the files that they name exist and the
-//! binary runs with nothing but the libraries of the image it goes into.
+//! What the Dockerfile and the compose file stand on, as far as it shows without a container
+//! engine: the files that they name exist and the binary runs with nothing but the libraries of the
+//! image it goes into.
 
 use std::fs;
 use std::path::Path;
@@ -85,7 +86,8 @@ fn what_the_services_mount_exists() {
     assert_eq!(compose.matches("healthcheck:").count(), 4);
 }
 
-/// The binary's own words in both files: a command that does not exist would show only when a container starts.
+/// The binary's own words in both files: a command that does not exist would show only when a
+/// container starts.
 #[test]
 fn the_commands_are_understood() {
     let (dockerfile, compose) = (text("Dockerfile"), text("docker-compose.yml"));

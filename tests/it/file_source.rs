@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use llm_proxy::background::store::blocking::Blocking;
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
+use llm_proxy::control_plane::store::blocking::Blocking;
 
 use super::support::postgres::Db;
 use super::support::*;
@@ -230,7 +230,8 @@ fn rows() -> (Vec<ProviderRow>, Vec<CredentialRow>) {
     (providers, credentials)
 }
 
-/// From one store to a file to another store, in both directions, and nothing is another than it was.
+/// From one store to a file to another store, in both directions, and nothing is another than it
+/// was.
 #[test]
 fn export_and_import_are_there_and_back() {
     let (place, db) = (Place::new(), Db::new());

@@ -1,8 +1,10 @@
-//! Translations that were read: the files under `tests/fixtures/<client>-<provider>/`, one case each.
+//! Translations that were read: the files under `tests/fixtures/<client>-<provider>/`, one case
+//! each.
 //!
-//! A file has a head of `name: value` lines and sections that begin with `--- name`. JSON may be laid out over several lines, with the
-//! white space outside of strings taken away before it is compared; order of keys, digits of numbers and escapes are compared as they
-//! are. Streams are compared to the byte.
+//! A file has a head of `name: value` lines and sections that begin with `--- name`. JSON may be
+//! laid out over several lines, with the white space outside of strings taken away before it is
+//! compared; order of keys, digits of numbers and escapes are compared as they are. Streams are
+//! compared to the byte.
 //!
 //! | name | what it holds |
 //! |---|---|
@@ -20,12 +22,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use llm_proxy::sse::Framer;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Plan, Reply, Target, TestStamps};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::translate::{self, Translator};
+use llm_wire::Format;
+use llm_wire::sse::Framer;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::{self, Translator};
 
 struct Case {
     name: String,
@@ -115,7 +117,7 @@ impl Case {
     }
 
     fn translator(plan: Plan) -> Translator {
-        let mut reply = Reply::new(plan, Box::new(TestStamps::default()), "req_1");
+        let mut reply = Reply::new(plan, Box::new(TestIds::default()), "req_1");
         reply.input_estimate = Some(25);
         Translator::new(reply)
     }

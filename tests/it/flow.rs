@@ -9,7 +9,8 @@ use super::support::*;
 
 const FORMATS: [&Sample; 3] = [&CHAT, &MESSAGES, &RESPONSES];
 
-/// The provider sends an event only when the client has the one before, so whatever holds one back stops the test.
+/// The provider sends an event only when the client has the one before, so whatever holds one back
+/// stops the test.
 fn in_lock_step(gateway: &Gateway, provider: &Fake, sample: &Sample, mut client: Client) {
     client.ask(&post(sample.path).body(sample.ask_stream));
     let mut conn = provider.accept();
@@ -65,7 +66,8 @@ fn io_uring_works() -> bool {
     std::thread::spawn(|| Worker::build(Choice::Only(Driver::IoUring)).is_ok()).join().unwrap()
 }
 
-/// What a gateway with this setting runs on, by its metrics and by its log, once it was seen to relay a stream on it.
+/// What a gateway with this setting runs on, by its metrics and by its log, once it was seen to
+/// relay a stream on it.
 fn driver_of(setup: Setup) -> &'static str {
     let provider = Fake::start();
     let gateway = setup.provider(CHAT.provider("p", &provider)).start();
@@ -94,7 +96,8 @@ fn the_driver_is_the_one_that_was_asked_for() {
     }
 }
 
-/// Takes from a program the memory that it may lock, which a ring needs. Root is not bound by that limit while it has the capability.
+/// Takes from a program the memory that it may lock, which a ring needs. Root is not bound by that
+/// limit while it has the capability.
 const WITHOUT_MEMORY: &[&[&str]] = &[
     &["/usr/bin/setpriv", "--inh-caps=-ipc_lock", "--bounding-set=-ipc_lock", "/usr/bin/prlimit", "--memlock=0:0"],
     &["/usr/bin/prlimit", "--memlock=0:0"],

@@ -1,4 +1,5 @@
-//! The log holds nothing of a conversation and no header's value, at any level but `trace`, and no secret at any level.
+//! The log holds nothing of a conversation and no header's value, at any level but `trace`, and no
+//! secret at any level.
 
 use llm_proxy::config::rows::CredentialRow;
 
@@ -38,7 +39,8 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
         .credential(CredentialRow { name: "team".into(), ..credential(CLIENT_KEY) })
         .env("ADMIN_KEY", ADMIN_KEY)
         .env("JSONL_LOG_ENABLED", "true")
-        // The list of models is asked for with the provider's key, by another client than the workers'.
+        // The list of models is asked for with the provider's key, by another client than the
+        // workers'.
         .env("MODEL_LIST_SECS", "600")
         .env(filter.0, filter.1)
         .start();

@@ -1,24 +1,25 @@
-//! The mock over real sockets. What its answers say is tested beside its code; here is what only a connection shows.
+//! The mock over real sockets. What its answers say is tested beside its code; here is what only a
+//! connection shows.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use llm_proxy::mock::{self, Kind, Knobs, MockHandle, MockOptions};
+use llm_mock::{Kind, Knobs, MockHandle, MockOptions};
 use serde_json::Value;
 
 const CHAT: &str = "/v1/chat/completions";
 /// Longer than anything here takes, shorter than a person waits.
-const PATIENCE: Duration = Duration::from_secs(20);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn start(workers: usize) -> MockHandle {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    mock::start(MockOptions { addr, workers, defaults: Knobs::default() }).unwrap()
+    llm_mock::start(MockOptions { addr, workers, defaults: Knobs::default() }).unwrap()
 }
 
 fn connect(mock: &MockHandle) -> TcpStream {
     let stream = TcpStream::connect(mock.addr()).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(FLUSH_TIMEOUT)).unwrap();
     stream
 }
 
@@ -83,7 +84,7 @@ fn get(mock: &MockHandle, path: &str) -> Value {
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < PATIENCE, "never: {what}");
+        assert!(start.elapsed() < FLUSH_TIMEOUT, "never: {what}");
         std::thread::yield_now();
     }
 }
@@ -281,6 +282,6 @@ fn the_workers_share_a_port() {
 fn a_taken_port_is_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let error = mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap_err();
+    let error = llm_mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
 }

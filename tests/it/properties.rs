@@ -1,4 +1,5 @@
-//! The table of properties in `ARCHITECTURE.md` is true: each number has its row, and each test that a row names is there.
+//! The table of properties in `ARCHITECTURE.md` is true: each number has its row, and each test
+//! that a row names is there.
 
 use std::fs;
 use std::path::Path;

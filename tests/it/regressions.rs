@@ -1,5 +1,6 @@
-//! What the service before this one got wrong about configuration, keys and limits, each defect by its number in the specification (sections 20
-//! and 21, whose points are counted from 1), and the tests that keep it from coming back. Those that stand nowhere else are below.
+//! What the service before this one got wrong about configuration, keys and limits, each defect by
+//! its number in the specification (sections 20 and 21, whose points are counted from 1), and the
+//! tests that keep it from coming back. Those that stand nowhere else are below.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -97,7 +98,8 @@ fn the_host_of_the_environment_is_listened_on() {
     assert!(said.contains("listening: http://127.0.0.2:"), "{said}");
 }
 
-/// 21.6: names, keys, what clients say of themselves, and what providers answer are cut for people to read.
+/// 21.6: names, keys, what clients say of themselves, and what providers answer are cut for people
+/// to read.
 #[test]
 fn no_text_is_cut_within_a_letter() {
     let (long, said) = ("é€𝄞".repeat(25), "é€𝄞".repeat(1000));

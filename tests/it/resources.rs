@@ -1,4 +1,5 @@
-//! What the gateway holds: memory for each idle connection and for a slow reader, and descriptors of what is over.
+//! What the gateway holds: memory for each idle connection and for a slow reader, and descriptors
+//! of what is over.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,7 +15,8 @@ fn setup() -> Setup {
     Setup::new().env("LOG_LEVEL", "info")
 }
 
-/// A connection that was answered one request and stays open. One descriptor here, as in the gateway.
+/// A connection that was answered one request and stays open. One descriptor here, as in the
+/// gateway.
 fn idle(gateway: &Gateway, request: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(gateway.addr).unwrap();
     socket.set_read_timeout(Some(HANG)).unwrap();
@@ -45,7 +47,8 @@ fn connections(wanted: usize) -> usize {
     wanted.min(usize::try_from(limit).unwrap().saturating_sub(1000))
 }
 
-/// Bytes of user memory that an idle connection may cost. Where the kernel rounds all memory up to huge pages, nobody can tell so exactly.
+/// Bytes of user memory that an idle connection may cost. Where the kernel rounds all memory up to
+/// huge pages, nobody can tell so exactly.
 fn most_for_one() -> usize {
     let huge = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
     if huge.contains("[always]") { 6 << 10 } else { 4 << 10 }
@@ -121,7 +124,8 @@ fn a_slow_reader_costs_no_memory() {
     }
 }
 
-/// A gateway with a provider for each way in which a request may end. Models are named for what becomes of them.
+/// A gateway with a provider for each way in which a request may end. Models are named for what
+/// becomes of them.
 struct Fates {
     gateway: Gateway,
     /// Of the model `waiting`: the test's to speak for.
@@ -186,7 +190,7 @@ const FATES: &[(&str, Fate)] = &[
     ("provider leaves a stream", |fates| {
         let (mut client, conn) = fates.flowing();
         conn.close();
-        assert_eq!(client.rest().1, End::Cut);
+        assert_eq!(client.rest().1, End::CappedBytes);
     }),
     ("client leaves", |fates| {
         let (client, mut conn) = fates.asked();

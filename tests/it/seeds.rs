@@ -1,12 +1,13 @@
-//! The seeds of the fuzz targets hold without a fuzzer too: each is read by the property that its target checks.
+//! The seeds of the fuzz targets hold without a fuzzer too: each is read by the property that its
+//! target checks.
 //!
 //! An input that broke a property once is kept among the seeds, under a name that says what it was.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llm_proxy::net::http::{coding, transcript};
-use llm_proxy::{json, sse, wire};
+use llm_http::{coding, transcript};
+use llm_wire::{json, sse};
 
 const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("http_head", transcript::check_heads),
@@ -14,8 +15,8 @@ const TARGETS: &[(&str, fn(&[u8]))] = &[
     ("http_coding", coding::check),
     ("json_scan", json::property::check),
     ("sse_frame", sse::property::check),
-    ("wire_request", wire::property::check_request),
-    ("wire_stream", wire::property::check_stream),
+    ("wire_request", llm_wire::testing::check_request),
+    ("wire_stream", llm_wire::testing::check_stream),
 ];
 
 fn files(dir: &Path) -> Vec<PathBuf> {

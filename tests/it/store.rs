@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::HANG;
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::sqlite::{FILE, Sqlite};
-use llm_proxy::background::store::{Changes, Fault};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::sqlite::{FILE, Sqlite};
+use llm_proxy::control_plane::store::{Changes, Fault};
 
 fn provider(key: &str) -> ProviderRow {
     ProviderRow {

@@ -327,7 +327,8 @@ fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
     assert!(!gateway.log().join("\n").contains("secret-of-the-collector"));
 }
 
-/// Clients notice nothing of a collector that takes no connection's bytes, its queue is bounded, and the end of the process waits a little only.
+/// Clients notice nothing of a collector that takes no connection's bytes, its queue is bounded,
+/// and the end of the process waits a little only.
 #[test]
 fn a_collector_that_hangs() {
     let (provider, collector) = (serving(), Fake::start());

@@ -1,8 +1,8 @@
-//! The limits' atomics under a model checker: loom runs every test below once for each order in which its threads can meet, and for every
-//! value that the memory model lets them read.
+//! The limits' atomics under a model checker: loom runs every test below once for each order in
+//! which its threads can meet, and for every value that the memory model lets them read.
 //!
-//! The sources are compiled here a second time, with loom's atomics in the place of the processor's (`super::word`), so that nothing of
-//! the crate itself has to know of it.
+//! The sources are compiled here a second time, with loom's atomics in the place of the processor's
+//! (`super::word`), so that nothing of the crate itself has to know of it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
@@ -39,14 +39,16 @@ fn in_parallel<T: Send + 'static>(tasks: Vec<Task<T>>) -> Vec<T> {
     results
 }
 
-/// All orders of three threads in which they are interrupted three times at most: without a bound it takes minutes, and finds no more.
+/// All orders of three threads in which they are interrupted three times at most: without a bound
+/// it takes minutes, and finds no more.
 fn bounded(test: impl Fn() + Sync + Send + 'static) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(test);
 }
 
-/// Three threads whose readings of the clock differ: the capacity of two and nothing more, since nothing comes back in that time.
+/// Three threads whose readings of the clock differ: the capacity of two and nothing more, since
+/// nothing comes back in that time.
 #[test]
 fn takers_share_the_capacity() {
     bounded(|| {
@@ -134,7 +136,8 @@ fn running_requests_are_bounded_and_counted_down() {
     });
 }
 
-/// Requests spend a slice while the background thread renews it: no unit is spent twice, none is lost.
+/// Requests spend a slice while the background thread renews it: no unit is spent twice, none is
+/// lost.
 #[test]
 fn a_lease_is_spent_once() {
     bounded(|| {
@@ -192,7 +195,8 @@ fn a_surplus_is_returned_once() {
     });
 }
 
-/// The store goes away while a request asks: it is refused by what is left, or not asked for a balance at all.
+/// The store goes away while a request asks: it is refused by what is left, or not asked for a
+/// balance at all.
 #[test]
 fn a_lease_that_ends() {
     loom::model(|| {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::job::{Done, Job, Out, What};
 use crate::cli::Failure;
-use crate::wire::Format;
+use llm_wire::Format;
 
 pub const HELP: &str = "\
 Each line of stdin is an object:

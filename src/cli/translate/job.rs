@@ -2,16 +2,16 @@
 
 use std::str::FromStr;
 
-use crate::error::{Error, Kind};
-use crate::json::{RawStr, RawValue};
-use crate::sse::Framer;
-use crate::wire::Format;
-use crate::wire::caps::Overrides;
-use crate::wire::loss::{How, Ledger};
-use crate::wire::plan::{Context, Policy, Reply, Target, TestStamps};
-use crate::wire::quirks::Host;
-use crate::wire::translate::{self, Translator};
-use crate::wire::{error, fault};
+use llm_wire::Format;
+use llm_wire::canonical::loss::{How, Ledger};
+use llm_wire::error::{Error, Kind};
+use llm_wire::error::{classify, shape};
+use llm_wire::json::{RawStr, RawValue};
+use llm_wire::sse::Framer;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Policy, Reply, Target, TestIds};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::{self, Translator};
 
 /// What stands in [`Job::body`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +90,9 @@ impl Job<'_> {
         };
         if let Err(error) = result {
             let client = self.client();
-            done.status = error::status(client, error.kind);
+            done.status = shape::status(client, error.kind);
             done.body.clear();
-            error::body(client, &mut done.body, &error, REQUEST_ID);
+            shape::body(client, &mut done.body, &error, REQUEST_ID);
             done.error = Some(error.to_string());
         }
         done
@@ -135,7 +135,7 @@ impl Job<'_> {
             (Some(out), _) => out == Out::Stream,
             (None, what) => what == What::Stream,
         };
-        let mut translator = Translator::new(Reply::new(plan, Box::new(TestStamps::default()), REQUEST_ID));
+        let mut translator = Translator::new(Reply::new(plan, Box::new(TestIds::default()), REQUEST_ID));
         let result = match self.what {
             What::Stream => self.events(&mut translator, &mut done.body),
             What::Response { status } if status >= 400 => Err(refusal(self.to, self.from, status, self.body)),
@@ -188,9 +188,9 @@ fn small(format: Format) -> &'static [u8] {
 
 /// What a provider said under an error status.
 fn refusal(client: Format, provider: Format, status: u16, body: &[u8]) -> Error {
-    let Some(read) = error::read_refusal(provider, body) else { return fault::unreadable(status, body) };
-    let error = fault::error(Some(status), &read);
-    match fault::param(client, provider, &read) {
+    let Some(read) = shape::read_refusal(provider, body) else { return classify::unreadable(status, body) };
+    let error = classify::error(Some(status), &read);
+    match classify::param(client, provider, &read) {
         Some(param) => error.param(param),
         None => error,
     }

@@ -1,6 +1,8 @@
-//! `llm-proxy translate request|response|stream|batch`: translation by itself, for people who look for a mistake in it.
+//! `llm-proxy translate request|response|stream|batch`: translation by itself, for people who look
+//! for a mistake in it.
 //!
-//! Nothing is sent anywhere. What the gateway would tell in headers and counters goes to stderr, one line each.
+//! Nothing is sent anywhere. What the gateway would tell in headers and counters goes to stderr,
+//! one line each.
 
 mod batch;
 mod job;
@@ -13,8 +15,8 @@ use clap::Subcommand;
 
 use self::job::{Done, Job, What};
 use super::{Failure, print};
-use crate::wire::Format;
-use crate::wire::quirks::Host;
+use llm_wire::Format;
+use llm_wire::target::quirks::Host;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -65,15 +67,16 @@ struct Pair {
     /// The provider's name of the model [default: the one that the client's request names]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Who runs the provider, such as openai, deepseek or vllm: decides what it takes and how it is odd [default: openai or
-    /// anthropic, by format]
+    /// Who runs the provider, such as openai, deepseek or vllm: decides what it takes and how it is
+    /// odd [default: openai or anthropic, by format]
     #[arg(long, value_name = "HOST", value_parser = host)]
     host: Option<Host>,
 }
 
 #[derive(Debug, clap::Args)]
 struct Answer {
-    /// The client's request, in the format of `--to`: answers repeat some of it, and tools are known by it
+    /// The client's request, in the format of `--to`: answers repeat some of it, and tools are
+    /// known by it
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
     /// What the client asked for [default: what the provider sent]

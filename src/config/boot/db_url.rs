@@ -1,8 +1,9 @@
 //! `DB_URL`: where the PostgreSQL database is, and who asks.
 //!
-//! It is read more kindly than the standard has it, as the service before this one did: the last `@` ends the password, which may hold any
-//! character as it is or percent-encoded, and the driver that SQLAlchemy wants in the scheme (`postgresql+asyncpg`) is ignored. No
-//! error shows the password.
+//! It is read more kindly than the standard has it, as the service before this one did: the last
+//! `@` ends the password, which may hold any character as it is or percent-encoded, and the driver
+//! that SQLAlchemy wants in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
+//! password.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::config::secret::Secret;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
-    /// TLS if the server offers it, with whatever certificate; without it otherwise. A listener in between can read along.
+    /// TLS if the server offers it, with whatever certificate; without it otherwise. A listener in
+    /// between can read along.
     #[default]
     Prefer,
     /// TLS with whatever certificate.
@@ -168,7 +170,8 @@ impl DbUrl {
         Ok(())
     }
 
-    /// Which database this is, for messages and to tell one from another: host, port and name, without user or password.
+    /// Which database this is, for messages and to tell one from another: host, port and name,
+    /// without user or password.
     pub fn place(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let database = self.database.as_deref().or(self.user.as_deref()).unwrap_or_default();
@@ -194,7 +197,8 @@ fn host(text: &str) -> Result<(String, u16), String> {
     if host.is_empty() || host.contains(char::is_whitespace) { Err(bad()) } else { Ok((host, port)) }
 }
 
-/// Undoes percent-encoding. A `%` that begins no escape stands for itself, and so does a text whose escapes make no UTF-8.
+/// Undoes percent-encoding. A `%` that begins no escape stands for itself, and so does a text whose
+/// escapes make no UTF-8.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

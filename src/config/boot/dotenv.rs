@@ -1,4 +1,5 @@
-//! The `.env` file: `NAME=value` lines, `#` comments, optional `export`, single or double quotes. Nothing is expanded.
+//! The `.env` file: `NAME=value` lines, `#` comments, optional `export`, single or double quotes.
+//! Nothing is expanded.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -10,7 +11,8 @@ use crate::config::secret::Secret;
 /// Bytes of the file; it is a page of settings.
 const MAX_FILE: u64 = 1 << 20;
 
-/// Reads `path`; a file that is not there is empty. What cannot be read is a warning, never with the text of the line.
+/// Reads `path`; a file that is not there is empty. What cannot be read is a warning, never with
+/// the text of the line.
 pub fn read(path: &Path) -> (BTreeMap<String, Secret>, Vec<Warning>) {
     let shown = path.display();
     let trouble = |message: String| (BTreeMap::new(), vec![Warning(message)]);
@@ -69,7 +71,8 @@ fn value_of(text: &str) -> Option<String> {
     Some(value.trim_end().to_owned())
 }
 
-/// `\n`, `\t`, `\"`, `\\` and `\$` mean what they do in a shell's neighbourhood; other backslashes stand for themselves.
+/// `\n`, `\t`, `\"`, `\\` and `\$` mean what they do in a shell's neighbourhood; other backslashes
+/// stand for themselves.
 fn double_quoted(inner: &str) -> Option<String> {
     let mut value = String::new();
     let mut chars = inner.chars();

@@ -1,7 +1,8 @@
-//! Settings that are fixed for the life of the process: flags first, then the environment, then a `.env` file, then the default.
+//! Settings that are fixed for the life of the process: flags first, then the environment, then a
+//! `.env` file, then the default.
 //!
-//! [`table`] holds every variable with its default, its help and its parser. This file decides which source counts, and says all
-//! that is wrong at once.
+//! [`table`] holds every variable with its default, its help and its parser. This file decides
+//! which source counts, and says all that is wrong at once.
 
 pub mod db_url;
 pub mod dotenv;
@@ -49,7 +50,8 @@ pub struct Boot {
     /// ...or in this file, which goes before the database.
     pub config_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
-    /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the environment itself.
+    /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the
+    /// environment itself.
     pub secret_key: Option<Secret>,
     /// The one before, which still opens what it sealed.
     pub secret_key_previous: Option<Secret>,
@@ -58,7 +60,8 @@ pub struct Boot {
     /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
     pub audit_log_path: Option<PathBuf>,
     pub allow_anonymous: bool,
-    /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean `gpt-4`.
+    /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean
+    /// `gpt-4`.
     pub model_prefix: Option<String>,
     pub verify_ssl: bool,
     pub ssl_cert_file: Option<PathBuf>,
@@ -75,7 +78,8 @@ pub struct Boot {
     pub request_timeout: Duration,
     /// `None`: an answer may take as long as it likes.
     pub total_timeout: Option<Duration>,
-    /// How long the model list of a provider with an empty mapping is good for; `None` never asks for it.
+    /// How long the model list of a provider with an empty mapping is good for; `None` never asks
+    /// for it.
     pub model_list: Option<Duration>,
     pub shutdown_grace: Duration,
     /// How long the head of a stream is held back for the first content.
@@ -201,7 +205,8 @@ impl Environment {
         (Environment { process, file }, warnings)
     }
 
-    /// The value of `name` and where it stands. An empty value is none: compose files write `X=${X:-}`.
+    /// The value of `name` and where it stands. An empty value is none: compose files write
+    /// `X=${X:-}`.
     fn find(&self, name: &str) -> Option<(&str, &'static str)> {
         let set = |values: &'_ BTreeMap<String, Secret>| values.get(name).is_some_and(|value| !value.trim().is_empty());
         if set(&self.process) {
@@ -223,7 +228,8 @@ impl Environment {
 }
 
 impl Boot {
-    /// Reads every variable of [`VARIABLES`]; a flag goes before its variable. All bad values are told together.
+    /// Reads every variable of [`VARIABLES`]; a flag goes before its variable. All bad values are
+    /// told together.
     pub fn from(flags: &[Flag], environment: &Environment) -> Result<(Boot, Vec<Warning>), Vec<BadValue>> {
         Boot::with(flags, environment, &[])
     }
@@ -304,7 +310,8 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
     warnings.into_iter().map(Warning).collect()
 }
 
-/// Names that look as if they were meant for us. None begins with `LLM_PROXY_`, so whoever writes one has guessed.
+/// Names that look as if they were meant for us. None begins with `LLM_PROXY_`, so whoever writes
+/// one has guessed.
 fn unknown(name: &str) -> Option<String> {
     let rest = name.strip_prefix("LLM_PROXY_")?;
     if VARIABLES.iter().any(|variable| variable.name == rest) && !of_kubernetes(rest) {

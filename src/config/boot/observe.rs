@@ -1,4 +1,5 @@
-//! Settings of what is seen of requests: metrics, logs, traces. All of it is optional, and off means that nothing is gathered for it.
+//! Settings of what is seen of requests: metrics, logs, traces. All of it is optional, and off
+//! means that nothing is gathered for it.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -58,7 +58,8 @@ impl Otlp {
         url.filter(|_| !self.disabled)
     }
 
-    /// Whether a request of this trace is told. `parent` is what the client said of it: `None` without a client that traces.
+    /// Whether a request of this trace is told. `parent` is what the client said of it: `None`
+    /// without a client that traces.
     pub fn samples(&self, trace: u128, parent: Option<bool>) -> bool {
         if let (true, Some(sampled)) = (self.sampler.parent_based, parent) {
             return sampled;

@@ -1,4 +1,5 @@
-//! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the README's table all come from here.
+//! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the
+//! README's table all come from here.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -118,7 +119,8 @@ variables! {
     "DEFAULT_IMAGE_HEIGHT" "300" "height of such a picture" => image_height, |text| number(text, 1, 1 << 16).map(|n| n as u32);
 }
 
-/// Variables of the service that this one replaces, or of later versions, whose absence somebody must know of: what it means here.
+/// Variables of the service that this one replaces, or of later versions, whose absence somebody
+/// must know of: what it means here.
 pub const LATER: &[(&str, &str)] = &[
     ("TOKIO_WORKER_THREADS", "the number of threads is WORKERS"),
     ("CONFIG_PATH", "a configuration file is named by CONFIG_FILE"),

@@ -1,4 +1,5 @@
-//! One row of `credentials`. What cannot be read here must not open a door: the row is not served, and says so.
+//! One row of `credentials`. What cannot be read here must not open a door: the row is not served,
+//! and says so.
 
 use std::sync::Arc;
 
@@ -9,8 +10,8 @@ use crate::limit::{Limits, Settings};
 
 /// The credentials of the snapshot before this one that no row has passed yet, in the order of ids.
 ///
-/// Rows come in that order too, so that both are walked once, and memory is read as it lies: with many credentials that is most of
-/// the time that a reload takes.
+/// Rows come in that order too, so that both are walked once, and memory is read as it lies: with
+/// many credentials that is most of the time that a reload takes.
 pub(super) struct Before<'a>(&'a [Arc<Credential>]);
 
 impl<'a> Before<'a> {
@@ -62,7 +63,8 @@ pub(super) fn compile(
     Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous }))
 }
 
-/// The key before the last rotation. One that can't be read is as good as past: the new key is not refused for it.
+/// The key before the last rotation. One that can't be read is as good as past: the new key is not
+/// refused for it.
 fn previous(row: &CredentialRow, problems: &mut Vec<String>) -> Option<Previous> {
     let (Some(key), Some(until)) = (&row.previous_key, row.previous_key_until) else { return None };
     match hash(key) {
@@ -78,8 +80,8 @@ fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
     result.map_err(|message| problems.push(format!("{message}; the key is refused until that is mended"))).ok()
 }
 
-/// The value of each hex digit; 255 for what is none. A table, since digits and letters come in no order that a branch could guess,
-/// and there may be many keys.
+/// The value of each hex digit; 255 for what is none. A table, since digits and letters come in no
+/// order that a branch could guess, and there may be many keys.
 const DIGITS: [u8; 256] = {
     let mut digits = [255; 256];
     let mut value = 0;

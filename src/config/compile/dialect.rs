@@ -1,19 +1,21 @@
-//! What `provider_params` says of a provider's way with its formats: `host`, `quirks`, `capabilities`, `translation`.
+//! What `provider_params` says of a provider's way with its formats: `host`, `quirks`,
+//! `capabilities`, `translation`.
 //!
 //! ```json
 //! {"host": "vllm", "quirks": ["think_tags", "-no_parallel"], "capabilities": {"url_images": false},
 //!  "translation": {"strict": true, "foreign_reasoning": "text"}}
 //! ```
 //!
-//! A wrong word is a problem that names it and changes nothing else: the provider is served by what is known of its host.
+//! A wrong word is a problem that names it and changes nothing else: the provider is served by what
+//! is known of its host.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::snapshot::{BaseUrl, Dialect};
-use crate::wire::caps::Overrides;
-use crate::wire::plan::ServerTools;
-use crate::wire::quirks::{Host, Quirk, Quirks};
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::ServerTools;
+use llm_wire::target::quirks::{Host, Quirk, Quirks};
 
 /// The members that this module reads.
 #[derive(Default)]
@@ -54,7 +56,8 @@ impl Words<'_> {
     }
 
     fn quirks(&self, host: Host, base: &BaseUrl, problems: &mut Vec<String>) -> Quirks {
-        // Azure's versions have dates, the last of them April 2025; what OpenAI added since is refused.
+        // Azure's versions have dates, the last of them April 2025; what OpenAI added since is
+        // refused.
         let dated = base.query.split('&').any(|pair| pair.starts_with("api-version=20"));
         let built_in = match (host, dated) {
             (Host::Azure, true) => Quirks::of_host(host).with(Quirk::OldFields),

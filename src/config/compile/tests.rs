@@ -4,7 +4,7 @@ use super::super::rows::{CredentialRow, ProviderRow};
 use super::super::snapshot::Credential;
 use super::*;
 use crate::limit::Bucket;
-use crate::wire::Format;
+use llm_wire::Format;
 
 fn provider(id: i64) -> ProviderRow {
     ProviderRow {
@@ -235,7 +235,8 @@ fn a_bucket_outlives_a_reload_that_does_not_change_its_limit() {
     let bucket = |snapshot: &Snapshot, id| -> Option<Arc<Bucket>> {
         snapshot.credentials.values().find(|c| c.id == id).and_then(|c| c.limits.requests.clone())
     };
-    // 1: only its name, key and list change; 2: another rate; 3: another burst; 4: a limit where there was none.
+    // 1: only its name, key and list change; 2: another rate; 3: another burst; 4: a limit where
+    // there was none.
     let rotated = CredentialRow {
         credential_key: "ab".repeat(32),
         name: "renamed".into(),

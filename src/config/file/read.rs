@@ -1,4 +1,5 @@
-//! From the tree to rows. Whatever is not understood is a complaint: a word that was mistyped must not be taken for one left out.
+//! From the tree to rows. Whatever is not understood is a complaint: a word that was mistyped must
+//! not be taken for one left out.
 
 use std::collections::HashMap;
 
@@ -13,40 +14,23 @@ use crate::config::time;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
 pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
-    match read_all(text, env) {
-        (file, complaints) if complaints.is_empty() => Ok(file),
-        (_, complaints) => Err(complaints),
-    }
-}
-
-/// The same, with as much of the file as could be read beside the complaints: for who wants to know all that is wrong.
-pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<Complaint>) {
-    let (root, mut complaints) = yaml::parse(text, env);
+    let root = yaml::parse(text, env)?;
     let mut file = File::default();
-    file.holes.extend(complaints.iter().map(|complaint| complaint.line));
-    let Some(root) = root else { return (file, complaints) };
-    let mut found = Vec::new();
-    rows(&root, &mut file, &mut found);
-    // A value that lacks its variable is complained about once.
-    file.settings.retain(|setting| !file.holes.contains(&setting.line));
-    complaints.extend(found.into_iter().filter(|found| !file.holes.contains(&found.line)));
-    if !complaints.is_empty() {
-        let beside = file.problems_beside(&complaints, env);
-        complaints.extend(beside);
-    }
-    complaints.sort_by_key(|complaint| complaint.line);
-    (file, complaints)
-}
-
-fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
-    for (name, node) in pairs("the file", root, complaints) {
+    let mut complaints = Vec::new();
+    for (name, node) in pairs("the file", &root, &mut complaints) {
         match name.as_str() {
-            "providers" => providers(node, file, complaints),
-            "credentials" => credentials(node, file, complaints),
-            "settings" => settings(node, file, complaints),
+            "providers" => providers(node, &mut file, &mut complaints),
+            "credentials" => credentials(node, &mut file, &mut complaints),
+            "settings" => settings(node, &mut file, &mut complaints),
             _ => complaints.push(unknown(node.line, name, &["providers", "credentials", "settings"])),
         }
     }
+    if complaints.is_empty() {
+        return Ok(file);
+    }
+    complaints.extend(file.problems_beside(&complaints, env));
+    complaints.sort_by_key(|complaint| complaint.line);
+    Err(complaints)
 }
 
 /// Where the row of `node` stands, and each of its values.
@@ -183,7 +167,7 @@ impl<'n> Fields<'n> {
     }
 }
 
-const PROVIDER: &[&str] = &[
+pub(super) const PROVIDER: &[&str] = &[
     "provider_key",
     "provider_type",
     "api_base",
@@ -224,7 +208,7 @@ fn providers(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
-const CREDENTIAL: &[&str] = &[
+pub(super) const CREDENTIAL: &[&str] = &[
     "name",
     "key",
     "credential_key",
@@ -284,11 +268,14 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
+/// Settings that say where the configuration is, and cannot stand in it.
+pub(super) const NOT_IN_A_FILE: &[&str] = &["CONFIG_FILE", "DB_URL"];
+
 /// Variables in lower case. What they mean is for `Boot` to say.
 fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     for (name, node) in pairs("settings", node, complaints) {
         let variable = name.to_ascii_uppercase();
-        if matches!(variable.as_str(), "CONFIG_FILE" | "DB_URL") {
+        if NOT_IN_A_FILE.contains(&variable.as_str()) {
             let message = format!("settings: {name} says where the configuration is; it can't stand in it");
             complaints.push(Complaint::new(node.line, message));
         } else if !VARIABLES.iter().any(|known| known.name == variable) {
@@ -373,8 +360,6 @@ credentials:
             (
                 "providers:\n- provider_key: a\n  api_base: x\n  wieght: 1\n  weight: much\n  is_enabled: yes",
                 &[
-                    "line 3: provider a: api_base `x` has no scheme; write it with https:// or http:// in front; the provider is not \
-                     served",
                     "line 4: provider a: `wieght` is not known here; known are provider_key, provider_type, api_base, api_key, \
                      model_mapping, weight, provider_params, lua_script, is_enabled",
                     "line 5: provider a: weight is not a whole number",
@@ -385,7 +370,8 @@ credentials:
                 "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
                 &["line 3: provider a: the name is taken, on line 2"],
             ),
-            // What the compiler finds is told with the rest, save of rows that are not wholly known.
+            // What the compiler finds is told with the rest, save of rows that are not wholly
+            // known.
             (
                 "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
                 &[

@@ -1,9 +1,11 @@
-//! From rows to a file that [`read`](super::read) takes for the same rows. Only what differs from the default is written, and JSON as it
-//! stands, since YAML reads it and the order in it has a meaning.
+//! From rows to a file that [`read`](super::read) takes for the same rows. Only what differs from
+//! the default is written, and JSON as it stands, since YAML reads it and the order in it has a
+//! meaning.
 
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
-/// The rows as a file. A provider's key stands in it as it is in the row, unless `variable` names one of the environment to take it from.
+/// The rows as a file. A provider's key stands in it as it is in the row, unless `variable` names
+/// one of the environment to take it from.
 pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> String {
     let mut out = String::new();
     out.push_str("providers:");
@@ -93,7 +95,8 @@ impl Item<'_> {
         if bare { self.raw(name, value) } else { self.raw(name, &quoted(value)) }
     }
 
-    /// What is no JSON becomes text, which is what it is; reading it gives the same complaint as the row does.
+    /// What is no JSON becomes text, which is what it is; reading it gives the same complaint as
+    /// the row does.
     fn json(&mut self, name: &str, json: &str, default: &str) {
         match serde_json::from_str::<&serde_json::value::RawValue>(json) {
             Ok(value) if value.get() == default => {}
@@ -103,7 +106,8 @@ impl Item<'_> {
     }
 }
 
-/// In quotes as both JSON and YAML have them, a dollar sign doubled where it would begin a variable.
+/// In quotes as both JSON and YAML have them, a dollar sign doubled where it would begin a
+/// variable.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     // What JSON lets stand and YAML does not.
@@ -133,8 +137,8 @@ fn dollars(text: &str) -> String {
     out
 }
 
-/// JSON without the line breaks and spaces between its tokens, of which YAML makes something, and with a space behind `:` and `,`, which it
-/// likes.
+/// JSON without the line breaks and spaces between its tokens, of which YAML makes something, and
+/// with a space behind `:` and `,`, which it likes.
 fn one_line(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 16);
     let mut rest = json;

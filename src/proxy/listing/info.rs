@@ -1,13 +1,13 @@
 //! LiteLLM's `/model/info`: one entry for each pair of provider and mapping key.
 //!
-//! `api_base` is always null. The original discloses it to every client, and with it the names of internal hosts; the member stays for
-//! the clients that expect it to be there.
+//! `api_base` is always null. The original discloses it to every client, and with it the names of
+//! internal hosts; the member stays for the clients that expect it to be there.
 
 use super::query::Query;
 use super::{Listing, write};
 use crate::config::snapshot::Provider;
-use crate::error::Error;
-use crate::json::RawValue;
+use llm_wire::error::Error;
+use llm_wire::json::RawValue;
 
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
@@ -74,7 +74,8 @@ pub(super) fn page(listing: &Listing<'_>, query: &Query) -> Result<Vec<u8>, Erro
     Ok(out)
 }
 
-/// What the caller may see, in the order of providers and of their mappings. `mapped_parameter` asks for an upstream's name.
+/// What the caller may see, in the order of providers and of their mappings. `mapped_parameter`
+/// asks for an upstream's name.
 fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for provider in &listing.snapshot.providers {
@@ -98,7 +99,8 @@ fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) ->
     entries
 }
 
-/// A pattern is shown to who may use some model that it matches, as far as the list of allowed models tells.
+/// A pattern is shown to who may use some model that it matches, as far as the list of allowed
+/// models tells.
 fn visible(listing: &Listing<'_>, entry: &crate::config::models::Entry) -> bool {
     let Some(credential) = listing.caller else { return true };
     credential.allowed.allows(entry.key())

@@ -1,24 +1,28 @@
-//! What models there are: `/v1/models` in the words of OpenAI and of Anthropic, one model, and LiteLLM's `/model/info`.
+//! What models there are: `/v1/models` in the words of OpenAI and of Anthropic, one model, and
+//! LiteLLM's `/model/info`.
 //!
-//! A model is listed if the caller could use it: it is a key of some provider's mapping, or stands in the list that a provider without a
-//! mapping gave of itself, and the caller's credential allows it. Patterns are not names and are left out, save in `/model/info`, which
-//! shows mappings as they are. Names are shown without the prefix of `PROVIDER_SUFFIX`: both forms are served.
+//! A model is listed if the caller could use it: it is a key of some provider's mapping, or stands
+//! in the list that a provider without a mapping gave of itself, and the caller's credential allows
+//! it. Patterns are not names and are left out, save in `/model/info`, which shows mappings as they
+//! are. Names are shown without the prefix of `PROVIDER_SUFFIX`: both forms are served.
 
 mod info;
 mod query;
 
 use crate::config::snapshot::{Provider, Snapshot};
-use crate::control::catalog::Lists;
-use crate::error::{Error, Kind};
-use crate::json::write::{self, Object};
 use crate::proxy::auth::Caller;
+use crate::shared::catalog::Lists;
+use llm_wire::error::{Error, Kind};
+use llm_wire::json::write::{self, Object};
 use query::Query;
 
-/// When a model was made, which nobody here knows: the constant that the original service gives, in seconds since 1970 and in words.
+/// When a model was made, which nobody here knows: the constant that the original service gives, in
+/// seconds since 1970 and in words.
 const CREATED: u64 = 1_677_610_602;
 const CREATED_AT: &str = "2023-02-28T18:56:42Z";
 
-/// Models on a page of Anthropic's listing, unless `limit` says otherwise (docs.claude.com, "List Models", 2026-11).
+/// Models on a page of Anthropic's listing, unless `limit` says otherwise (docs.claude.com, "List
+/// Models", 2026-11).
 const PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
 
@@ -45,7 +49,8 @@ pub struct Listing<'a> {
 }
 
 impl<'a> Listing<'a> {
-    /// The JSON body of the answer. `query` is as sent; `anthropic` says that the request came from a client of the Messages format.
+    /// The JSON body of the answer. `query` is as sent; `anthropic` says that the request came from
+    /// a client of the Messages format.
     pub fn respond(&self, what: What<'_>, query: Option<&str>, anthropic: bool) -> Result<Vec<u8>, Error> {
         let query = Query::parse(query.unwrap_or_default());
         match what {

@@ -2,9 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use crate::error::{Error, Kind};
+use llm_wire::error::{Error, Kind};
 
-/// Name and value of each parameter, decoded. Of a name that stands twice the first counts; an empty value is as good as none.
+/// Name and value of each parameter, decoded. Of a name that stands twice the first counts; an
+/// empty value is as good as none.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
-/// The store of these tests: two providers with mappings, one that serves everything and told its list, one that did not.
+/// The store of these tests: two providers with mappings, one that serves everything and told its
+/// list, one that did not.
 fn snapshot(allowed: &str) -> (Snapshot, Lists) {
     let provider = |id, key: &str, kind: &str, weight, mapping: &str| ProviderRow {
         id,

@@ -1,14 +1,15 @@
 //! The body for a provider of the client's own format: the client's bytes, save what must differ.
 
-use super::super::request::Exchange;
+use super::super::request::RequestContext;
 use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
-use crate::route::reach::ThinkingTools;
-use crate::wire::Format;
-use crate::wire::guard;
-use crate::wire::peek;
-use crate::wire::quirks::Quirk;
-use crate::wire::splice::{self, Splice};
+use crate::route::target_format::ThinkingTools;
+use llm_wire::Format;
+use llm_wire::passthrough::peek;
+use llm_wire::passthrough::splice;
+use llm_wire::passthrough::splice::Splice;
+use llm_wire::reasoning::strip;
+use llm_wire::target::quirks::Quirk;
 
 /// What a bypass means for the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,36 +28,41 @@ impl Bypass {
 }
 
 /// The edited body; `None` if it goes as it came.
-pub fn body(x: &Exchange<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> (Bypass, Option<Vec<u8>>) {
+pub fn body(
+    req: &RequestContext<'_>,
+    provider: &Provider,
+    candidate: &Candidate,
+    model: &str,
+) -> (Bypass, Option<Vec<u8>>) {
     let mut splice = Splice::new();
-    let renamed = model != x.model.asked;
+    let renamed = model != req.model.asked;
     if renamed {
-        splice.replace(x.model.value.clone(), splice::quoted(model));
+        splice.replace(req.model.value.clone(), splice::quoted(model));
     }
-    let hide_usage = asks_for_usage(x, provider, candidate);
+    let hide_usage = asks_for_usage(req, provider, candidate);
     if hide_usage {
-        splice.ask_usage(x.body(), x.wants.stream_options.clone());
+        splice.ask_usage(req.body(), req.stream_options.span.clone());
     }
     if candidate.reach.thinking_tools == ThinkingTools::Unthinking
-        && let (true, None) = peek::tools_and_effort(x.body())
+        && let (true, None) = peek::tools_and_effort(req.body())
     {
-        splice.put_first(x.body(), br#""reasoning_effort":"none""#);
+        splice.put_first(req.body(), br#""reasoning_effort":"none""#);
     }
-    guard::cut(x.relay.format, x.body(), &mut splice);
+    strip::cut(req.route.format, req.body(), &mut splice);
     let edited = (!splice.is_empty()).then(|| {
         let mut edited = Vec::new();
-        splice.apply(x.body(), &mut edited);
+        splice.apply(req.body(), &mut edited);
         edited
     });
     (Bypass { renamed, hide_usage }, edited)
 }
 
 /// Chat streams tell their usage only to those who ask.
-fn asks_for_usage(x: &Exchange<'_>, provider: &Provider, candidate: &Candidate) -> bool {
-    x.stream
-        && !x.wants.include_usage
-        && x.relay.format == Format::Chat
-        && x.relay.upstream == "/chat/completions"
+fn asks_for_usage(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate) -> bool {
+    req.stream
+        && !req.stream_options.include_usage
+        && req.route.format == Format::Chat
+        && req.route.upstream == "/chat/completions"
         && candidate.reach.caps.stream_usage
         && !provider.dialect.quirks.has(Quirk::NoStreamUsage)
 }

@@ -1,4 +1,5 @@
-//! The request as one provider gets it: where it goes ([`path`]), its head, its body ([`bypass`] or [`translated`]).
+//! The request as one provider gets it: where it goes ([`path`]), its head, its body ([`bypass`] or
+//! [`translated`]).
 
 pub mod bypass;
 pub mod translated;
@@ -8,20 +9,20 @@ use std::rc::Rc;
 pub use bypass::Bypass;
 pub use translated::Translated;
 
-use super::core::View;
+use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
 use super::headers;
-use super::request::Exchange;
+use super::request::RequestContext;
 use crate::config::snapshot::Provider;
-use crate::error::{Error, Kind};
-use crate::net::http::write;
-use crate::record::trace::Context;
 use crate::route::pick::Candidate;
-use crate::route::reach::{Reach, ThinkingTools};
-use crate::wire::Format;
-use crate::wire::mend::Mend;
-use crate::wire::peek;
+use crate::route::target_format::{TargetFormat, ThinkingTools};
+use crate::telemetry::trace::Context;
+use llm_http::write;
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind};
+use llm_wire::passthrough::peek;
+use llm_wire::request::retry_without::RetryWithout;
 
 /// Bodies up to this size travel in one write with the head; larger ones are not copied for it.
 const JOINED_BODY: usize = 16 << 10;
@@ -33,7 +34,7 @@ pub struct Prepared {
     /// The body, if it is not in `first`.
     pub rest: Option<Rc<Vec<u8>>>,
     pub format: Format,
-    pub way: Way,
+    pub way: TransferMode,
     /// The upstream's name of the model.
     pub model: Rc<str>,
     /// Path at the provider, behind the version segment.
@@ -51,59 +52,66 @@ impl Prepared {
 }
 
 /// How the client's request became the provider's, and so how the answer becomes the client's.
-pub enum Way {
+pub enum TransferMode {
     Bypass(Bypass),
     Translated(Box<Translated>),
 }
 
-/// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has taught.
-pub fn request(x: &Exchange<'_>, view: &View, candidate: &Candidate, mend: Mend) -> Result<Prepared, Error> {
+/// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has
+/// taught.
+pub fn request(
+    req: &RequestContext<'_>,
+    view: &WorkerSnapshot,
+    candidate: &Candidate,
+    mend: RetryWithout,
+) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
-    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(x.model.stripped()));
-    let reach = &detour(x, provider, candidate, &model);
-    let (way, body) = if reach.format == x.relay.format {
-        let (bypass, body) = bypass::body(x, provider, candidate, &model);
-        (Way::Bypass(bypass), body)
+    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(req.model.stripped()));
+    let reach = &detour(req, provider, candidate, &model);
+    let (way, body) = if reach.format == req.route.format {
+        let (bypass, body) = bypass::body(req, provider, candidate, &model);
+        (TransferMode::Bypass(bypass), body)
     } else {
-        let (translated, mut body) = translated::body(x, provider, reach, &model, mend)?;
-        if x.relay.operation == Operation::Count {
+        let (translated, mut body) = translated::body(req, provider, reach, &model, mend)?;
+        if req.route.operation == Operation::Count {
             body = count::body(reach.format, &body);
         }
-        (Way::Translated(Box::new(translated)), Some(body))
+        (TransferMode::Translated(Box::new(translated)), Some(body))
     };
-    let length = body.as_ref().map_or(x.body().len(), Vec::len);
+    let length = body.as_ref().map_or(req.body().len(), Vec::len);
     let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
-    head(&mut first, x, provider, (reach.format, &model), &way, length)?;
+    head(&mut first, req, provider, (reach.format, &model), &way, length)?;
     let own_body = body.is_some().then_some(first.len());
     let rest = match body {
         _ if length <= JOINED_BODY => {
-            first.extend_from_slice(body.as_deref().unwrap_or(x.body()));
+            first.extend_from_slice(body.as_deref().unwrap_or(req.body()));
             None
         }
         Some(edited) => Some(Rc::new(edited)),
-        None => Some(x.shared_body()),
+        None => Some(req.shared_body()),
     };
-    let path = endpoint(x, reach.format);
+    let path = endpoint(req, reach.format);
     Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way, model, path, own_body })
 }
 
-/// The candidate's way, or the one for tools together with thinking where the model refuses them on Chat.
-fn detour(x: &Exchange<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> Reach {
+/// The candidate's way, or the one for tools together with thinking where the model refuses them on
+/// Chat.
+fn detour(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> TargetFormat {
     let reach = candidate.reach;
-    if reach.thinking_tools != ThinkingTools::OnResponses || x.relay.operation != Operation::Generate {
+    if reach.thinking_tools != ThinkingTools::OnResponses || req.route.operation != Operation::Generate {
         return reach;
     }
-    let (has_tools, effort) = peek::tools_and_effort(x.body());
+    let (has_tools, effort) = peek::tools_and_effort(req.body());
     match reach.caps.needs_responses(has_tools, effort) {
-        true => Reach::plain(Format::Responses, provider, model),
+        true => TargetFormat::plain(Format::Responses, provider, model),
         false => reach,
     }
 }
 
 /// Path at the provider, behind the version segment.
-fn endpoint(x: &Exchange<'_>, format: Format) -> &'static str {
-    match (x.relay.operation, format) {
-        _ if format == x.relay.format => x.relay.upstream,
+fn endpoint(req: &RequestContext<'_>, format: Format) -> &'static str {
+    match (req.route.operation, format) {
+        _ if format == req.route.format => req.route.upstream,
         (Operation::Count, Format::Messages) => "/messages/count_tokens",
         (Operation::Count, _) => "/responses/input_tokens",
         (_, Format::Chat) => "/chat/completions",
@@ -114,17 +122,17 @@ fn endpoint(x: &Exchange<'_>, format: Format) -> &'static str {
 
 fn head(
     out: &mut Vec<u8>,
-    x: &Exchange<'_>,
+    req: &RequestContext<'_>,
     provider: &Provider,
     (format, model): (Format, &str),
-    way: &Way,
+    way: &TransferMode,
     length: usize,
 ) -> Result<(), Error> {
-    let own_format = matches!(way, Way::Bypass(_));
+    let own_format = matches!(way, TransferMode::Bypass(_));
     let mut target = Vec::with_capacity(128);
     // A query speaks to the client's own vendor, as the path does.
-    let query = x.query().filter(|_| own_format);
-    provider.write_target(&mut target, (format, endpoint(x, format)), Some(model), query);
+    let query = req.query().filter(|_| own_format);
+    provider.write_target(&mut target, (format, endpoint(req, format)), Some(model), query);
     let bad = |_| {
         let note = format!("provider `{}`: its api_base makes a URL that can't be sent", provider.key);
         Error::gateway(Kind::Internal, note)
@@ -137,8 +145,8 @@ fn head(
     }
     let own = |name: &[u8]| provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
     let mut seen = Seen::default();
-    let trace = x.ticket.trace();
-    for (name, value) in x.head.fields(x.bytes()) {
+    let trace = req.recorder.trace();
+    for (name, value) in req.head.fields(req.bytes()) {
         if headers::to_upstream(name, own_format) && !own(name) && !is_of_trace(name, trace.map(|(trace, _)| trace)) {
             seen.note(name);
             // Name and value passed the parser, which refuses what these writers would refuse.
@@ -157,11 +165,11 @@ fn head(
     if format == Format::Messages && !seen.anthropic_version && !own(b"anthropic-version") {
         write::static_header(out, "anthropic-version", "2023-06-01");
     }
-    if let Way::Translated(translated) = way {
+    if let TransferMode::Translated(translated) = way {
         of_translation(out, translated, own(b"anthropic-beta"));
     }
     write::static_header(out, "accept-encoding", "identity");
-    let _ = write::header(out, "x-request-id", x.ticket.request_id().as_bytes());
+    let _ = write::header(out, "x-request-id", req.recorder.request_id().as_bytes());
     if let Some((trace, number)) = trace.filter(|_| !own(b"traceparent")) {
         let _ = write::header(out, "traceparent", trace.traceparent(number).as_bytes());
     }
@@ -171,7 +179,8 @@ fn head(
     Ok(())
 }
 
-/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is worth nothing without a trace that goes on.
+/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is
+/// worth nothing without a trace that goes on.
 fn is_of_trace(name: &[u8], trace: Option<Context>) -> bool {
     let Some(trace) = trace else { return false };
     name.eq_ignore_ascii_case(b"traceparent") || (trace.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))

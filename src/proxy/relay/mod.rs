@@ -1,5 +1,5 @@
-//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format byte for byte, those of another format
-//! [`translated`].
+//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format
+//! byte for byte, those of another format [`translated`].
 
 mod outlet;
 mod pace;
@@ -11,11 +11,11 @@ use super::attempt::{End, Upstream};
 use super::headers::{self, Fate};
 use super::prepare::Bypass;
 use super::reply;
-use super::request::Exchange;
-use crate::net::http::{ResponseHead, Version, write};
-use crate::record::entry::{Source, Tokens};
-use crate::record::stage::Stage;
-use crate::wire::usage::Usage;
+use super::request::RequestContext;
+use crate::telemetry::record::{Source, Tokens};
+use crate::telemetry::stages::Stage;
+use llm_http::{ResponseHead, Version, write};
+use llm_wire::canonical::usage::Usage;
 
 /// What the relay has to mind.
 pub struct Plan<'a> {
@@ -46,7 +46,7 @@ impl Framed {
     }
 }
 
-pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> End {
+pub async fn run(req: &mut RequestContext<'_>, upstream: Upstream, plan: &Plan<'_>) -> End {
     let is_stream = is_stream(&upstream);
     let encoded = upstream
         .head
@@ -54,9 +54,9 @@ pub async fn run(x: &mut Exchange<'_>, upstream: Upstream, plan: &Plan<'_>) -> E
         .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     // An encoded body can't be looked into: it was asked for as identity, and passes as it is.
     if is_stream && upstream.head.status == 200 && !encoded {
-        stream::run(x, upstream, plan).await
+        stream::run(req, upstream, plan).await
     } else {
-        whole::run(x, upstream, plan, encoded).await
+        whole::run(req, upstream, plan, encoded).await
     }
 }
 
@@ -65,12 +65,20 @@ fn is_stream(upstream: &Upstream) -> bool {
     content_type.get(..17).is_some_and(|t| t.eq_ignore_ascii_case(b"text/event-stream"))
 }
 
-/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller ends it with [`end_head`].
-pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes: &[u8], pooled: bool, framed: Framed) {
+/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller
+/// ends it with [`end_head`].
+pub fn begin(
+    out: &mut Vec<u8>,
+    req: &mut RequestContext<'_>,
+    head: &ResponseHead,
+    bytes: &[u8],
+    pooled: bool,
+    framed: Framed,
+) {
     // The stop may have been called since the request came.
-    x.terms.keep_alive &= framed != Framed::Close && !x.core.shared.draining();
-    reply::begin(out, head.status, &x.terms, x.ticket.request_id());
-    let limits = !pooled && x.terms.budget.is_none();
+    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.draining();
+    reply::begin(out, head.status, &req.meta, req.recorder.request_id());
+    let limits = !pooled && req.meta.budget.is_none();
     let mut id = false;
     for (name, value) in head.fields(bytes) {
         match headers::to_client(name) {
@@ -87,10 +95,10 @@ pub fn begin(out: &mut Vec<u8>, x: &mut Exchange<'_>, head: &ResponseHead, bytes
     }
 }
 
-/// Where the time went so far, in milliseconds (W3C Server Timing, 2025-04). For whole answers: a stream's head is sent before there is much to
-/// tell.
-fn timing(out: &mut Vec<u8>, x: &Exchange<'_>) {
-    let Some(stages) = x.ticket.stages() else { return };
+/// Where the time went so far, in milliseconds (W3C Server Timing, 2025-04). For whole answers: a
+/// stream's head is sent before there is much to tell.
+fn timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
+    let Some(stages) = req.recorder.stages() else { return };
     out.extend_from_slice(b"server-timing: ");
     let mut separator = "";
     let mut digits = itoa::Buffer::new();

@@ -1,9 +1,9 @@
 //! The client's end of a stream: bytes gather here between two writes, in one open chunk.
 
 use super::super::client::Gone;
-use super::super::request::Exchange;
+use super::super::request::RequestContext;
 use super::{Framed, end_head};
-use crate::net::http::write;
+use llm_http::write;
 
 pub struct Outlet {
     /// The head until it is sent, then what has come since the last write.
@@ -34,12 +34,12 @@ impl Outlet {
     }
 
     /// Sends what is ready.
-    pub async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), Gone> {
+    pub async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), Gone> {
         self.close_chunk();
         if !self.buf.is_empty() {
             let out = std::mem::take(&mut self.buf);
-            x.ticket.complete(200);
-            self.buf = x.send(out).await?;
+            req.recorder.set_complete(200);
+            self.buf = req.send(out).await?;
         }
         self.open_chunk();
         Ok(())

@@ -1,7 +1,8 @@
 //! Relays an answer of another format, translated on the way.
 //!
-//! Either side may be a stream or whole: a provider that answers whole to a client that streams is told as a stream, and the other way
-//! round. [`Translator`] knows how far the answer is; this file moves bytes and minds the time.
+//! Either side may be a stream or whole: a provider that answers whole to a client that streams is
+//! told as a stream, and the other way round. [`Translator`] knows how far the answer is; this file
+//! moves bytes and minds the time.
 //!
 //! | the client has | a failure meanwhile |
 //! |---|---|
@@ -16,31 +17,31 @@ use super::super::conn::Next;
 use super::super::headers::{self, Fate};
 use super::super::prepare::Translated;
 use super::super::reply;
-use super::super::request::Exchange;
-use super::super::stamps::CoreStamps;
-use super::super::ticket::Ticket;
+use super::super::request::RequestContext;
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::{Framed, end_head, is_stream, line, timing, tokens};
-use crate::error::{Error, Kind};
-use crate::json::scan;
 use crate::metrics::names::{Counter, Grid};
-use crate::net::http::{BodyDecoder, ResponseHead, Step, write};
-use crate::record::entry::{Source as Provenance, Tokens};
-use crate::sse::{Block, Framer};
-use crate::wire;
-use crate::wire::event::{Note, Reason};
-use crate::wire::loss::Ledger;
-use crate::wire::plan::Reply;
-use crate::wire::translate::{Phase, Translator};
+use crate::proxy::ids::CoreStamps;
+use crate::proxy::recorder::RequestRecorder;
+use crate::telemetry::record::{Source as Provenance, Tokens};
+use llm_http::{BodyDecoder, ResponseHead, Step, write};
+use llm_wire::canonical::event::{Note, Reason};
+use llm_wire::canonical::loss::Ledger;
+use llm_wire::error::shape;
+use llm_wire::error::{Error, Kind};
+use llm_wire::json::scan;
+use llm_wire::sse::{Block, Framer};
+use llm_wire::target::plan::Reply;
+use llm_wire::translate::{Phase, Translator};
 
 /// Bytes of a whole answer that are held, of either side. Answers with images have some ten MiB.
 const MAX_WHOLE: usize = 64 << 20;
-/// How long the last bytes of an upstream's body are waited for, so that its connection can be used again, when the client has all of its
-/// own.
+/// How long the last bytes of an upstream's body are waited for, so that its connection can be used
+/// again, when the client has all of its own.
 const DRAIN: Duration = Duration::from_millis(250);
-/// How long usage and the end mark are waited for once the provider has said why its answer ended. Some hosts send neither, and keep the
-/// connection open.
+/// How long usage and the end mark are waited for once the provider has said why its answer ended.
+/// Some hosts send neither, and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
 
 /// What the relay has to mind.
@@ -85,41 +86,47 @@ struct Relay<'p> {
     tail_ends: Option<u64>,
 }
 
-pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<Translated>, plan: &Plan<'_>) -> End {
-    count(x, &translated);
-    let mut relay = Relay::new(x, &upstream, *translated, plan);
+pub async fn run(
+    req: &mut RequestContext<'_>,
+    mut upstream: Upstream,
+    translated: Box<Translated>,
+    plan: &Plan<'_>,
+) -> End {
+    count(req, &translated);
+    let mut relay = Relay::new(req, &upstream, *translated, plan);
     let mut input = upstream.bytes.split_off(upstream.head.len);
     loop {
-        let progress = relay.digest(&mut x.ticket, &input);
+        let progress = relay.digest(&mut req.recorder, &input);
         input.clear();
-        let over =
-            match progress.and_then(|ended| if ended { relay.end(&mut x.ticket).map(|()| true) } else { Ok(false) }) {
-                Ok(over) => over,
-                Err(error) => return relay.failed(x, error),
-            };
+        let over = match progress
+            .and_then(|ended| if ended { relay.end(&mut req.recorder).map(|()| true) } else { Ok(false) })
+        {
+            Ok(over) => over,
+            Err(error) => return relay.failed(req, error),
+        };
         if over || relay.translator.phase() == Phase::Over {
-            return Box::pin(relay.finish(x, upstream)).await;
+            return Box::pin(relay.finish(req, upstream)).await;
         }
         if relay.translator.phase() == Phase::Committed
-            && let Err(end) = relay.flush(x).await
+            && let Err(end) = relay.flush(req).await
         {
             return end;
         }
-        match relay.read(x, &mut upstream, &mut input).await {
+        match relay.read(req, &mut upstream, &mut input).await {
             Ok(Read::More) => {}
             Ok(Read::Ended) => {
-                let ended = relay.end(&mut x.ticket);
+                let ended = relay.end(&mut req.recorder);
                 return match ended {
-                    Ok(()) => Box::pin(relay.finish(x, upstream)).await,
-                    Err(error) => relay.failed(x, error),
+                    Ok(()) => Box::pin(relay.finish(req, upstream)).await,
+                    Err(error) => relay.failed(req, error),
                 };
             }
-            Ok(Read::Broken) => return Box::pin(relay.finish(x, upstream)).await,
+            Ok(Read::Broken) => return Box::pin(relay.finish(req, upstream)).await,
             Ok(Read::ClientGone) => {
-                relay.settle(x);
+                relay.settle(req);
                 return End::ClientGone;
             }
-            Err(error) => return relay.failed(x, error),
+            Err(error) => return relay.failed(req, error),
         }
     }
 }
@@ -127,8 +134,8 @@ pub async fn run(x: &mut Exchange<'_>, mut upstream: Upstream, translated: Box<T
 /// What came of waiting for the upstream.
 enum Read {
     More,
-    /// Nothing more will come: the close of the connection was the end of the body, or the answer is complete and only its end mark is
-    /// missing.
+    /// Nothing more will come: the close of the connection was the end of the body, or the answer
+    /// is complete and only its end mark is missing.
     Ended,
     /// The stream that the client has was ended with an error.
     Broken,
@@ -136,18 +143,18 @@ enum Read {
 }
 
 impl<'p> Relay<'p> {
-    fn new(x: &mut Exchange<'_>, upstream: &Upstream, translated: Translated, plan: &'p Plan<'p>) -> Relay<'p> {
+    fn new(req: &mut RequestContext<'_>, upstream: &Upstream, translated: Translated, plan: &'p Plan<'p>) -> Relay<'p> {
         let Translated { plan: left, ledger, input_estimate, .. } = translated;
         let streams = left.stream;
-        let stamps = Box::new(CoreStamps(x.core.clone()));
-        let mut reply = Reply::new(left, stamps, x.ticket.request_id());
+        let stamps = Box::new(CoreStamps(req.core.clone()));
+        let mut reply = Reply::new(left, stamps, req.recorder.request_id());
         reply.input_estimate = Some(input_estimate);
         let source = match is_stream(upstream) {
             true => Source::Events(Framer::default()),
             false => Source::Whole(Vec::new()),
         };
         let outlet = match streams {
-            true => To::Stream(open_stream(x, upstream, plan, &ledger)),
+            true => To::Stream(open_stream(req, upstream, plan, &ledger)),
             false => To::Whole(Vec::new()),
         };
         let (decoder, translator) = (BodyDecoder::new(upstream.head.framing), Translator::new(reply));
@@ -158,35 +165,36 @@ impl<'p> Relay<'p> {
         matches!(self.outlet, To::Stream(_))
     }
 
-    /// Takes in what the upstream sent. True at the end of the body. An error is one that the client has not been told of. What comes behind
-    /// the end of the answer is read for the end of the body alone; the translator is deaf to it.
-    fn digest(&mut self, ticket: &mut Ticket, input: &[u8]) -> Result<bool, Error> {
+    /// Takes in what the upstream sent. True at the end of the body. An error is one that the
+    /// client has not been told of. What comes behind the end of the answer is read for the end of
+    /// the body alone; the translator is deaf to it.
+    fn digest(&mut self, recorder: &mut RequestRecorder, input: &[u8]) -> Result<bool, Error> {
         let mut pos = 0;
         loop {
             match self.decoder.next(input, &mut pos) {
-                Ok(Step::Data(range)) => self.data(ticket, &input[range])?,
+                Ok(Step::Data(range)) => self.data(recorder, &input[range])?,
                 Ok(Step::More) => return Ok(self.decoder.is_ended()),
                 Ok(Step::End) => return Ok(true),
                 Err(error) => {
-                    self.fail(ticket, malformed(self.plan.provider, &error))?;
+                    self.fail(recorder, malformed(self.plan.provider, &error))?;
                     return Ok(false);
                 }
             }
         }
     }
 
-    fn data(&mut self, ticket: &mut Ticket, data: &[u8]) -> Result<(), Error> {
+    fn data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
         if !self.streams() || matches!(self.source, Source::Whole(_)) {
             self.size += data.len();
             if self.size > MAX_WHOLE {
                 let note = format!("provider `{}` sent an answer of more than {MAX_WHOLE} bytes", self.plan.provider);
-                return self.fail(ticket, Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
+                return self.fail(recorder, Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
             }
         }
         match &mut self.source {
-            Source::Events(_) => self.events(ticket, data),
+            Source::Events(_) => self.events(recorder, data),
             Source::Whole(body) => {
-                if let Some(detail) = ticket.detail() {
+                if let Some(detail) = recorder.detail() {
                     detail.received(data, false);
                 }
                 body.extend_from_slice(data);
@@ -195,7 +203,7 @@ impl<'p> Relay<'p> {
         }
     }
 
-    fn events(&mut self, ticket: &mut Ticket, mut data: &[u8]) -> Result<(), Error> {
+    fn events(&mut self, recorder: &mut RequestRecorder, mut data: &[u8]) -> Result<(), Error> {
         let Source::Events(framer) = &mut self.source else { return Ok(()) };
         loop {
             let block = match framer.next(&mut data) {
@@ -203,22 +211,23 @@ impl<'p> Relay<'p> {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     let error = malformed(self.plan.provider, &error);
-                    return self.fail(ticket, error);
+                    return self.fail(recorder, error);
                 }
             };
-            if let Some(detail) = ticket.detail() {
+            if let Some(detail) = recorder.detail() {
                 detail.received(block.raw, true);
             }
             if let Some(frame) = block.frame {
                 let from = self.outlet.buf().len();
                 self.translator.frame(frame, self.outlet.buf())?;
-                answered(ticket, &mut self.outlet, from);
+                answered(recorder, &mut self.outlet, from);
             }
         }
     }
 
-    /// The body has ended. What stands behind the last blank line counts if it is whole; half an event is none.
-    fn end(&mut self, ticket: &mut Ticket) -> Result<(), Error> {
+    /// The body has ended. What stands behind the last blank line counts if it is whole; half an
+    /// event is none.
+    fn end(&mut self, recorder: &mut RequestRecorder) -> Result<(), Error> {
         let from = self.outlet.buf().len();
         match &mut self.source {
             Source::Whole(body) => {
@@ -233,15 +242,15 @@ impl<'p> Relay<'p> {
             }
         }
         self.translator.end(self.outlet.buf())?;
-        answered(ticket, &mut self.outlet, from);
+        answered(recorder, &mut self.outlet, from);
         Ok(())
     }
 
     /// The exchange failed below the format.
-    fn fail(&mut self, ticket: &mut Ticket, error: Error) -> Result<(), Error> {
+    fn fail(&mut self, recorder: &mut RequestRecorder, error: Error) -> Result<(), Error> {
         let from = self.outlet.buf().len();
         self.translator.fail(error, self.outlet.buf())?;
-        answered(ticket, &mut self.outlet, from);
+        answered(recorder, &mut self.outlet, from);
         Ok(())
     }
 
@@ -253,31 +262,33 @@ impl<'p> Relay<'p> {
         }
     }
 
-    /// When the upstream has been silent for too long: sooner behind a complete answer, whatever else it says meanwhile.
-    fn silent_at(&mut self, x: &Exchange<'_>) -> u64 {
-        let silent_at = pace::silent_at(x);
+    /// When the upstream has been silent for too long: sooner behind a complete answer, whatever
+    /// else it says meanwhile.
+    fn silent_at(&mut self, req: &RequestContext<'_>) -> u64 {
+        let silent_at = pace::silent_at(req);
         if !self.translator.is_finished() {
             return silent_at;
         }
-        let tail = x.ticket.elapsed_us() + TAIL.as_micros() as u64;
+        let tail = req.recorder.elapsed_us() + TAIL.as_micros() as u64;
         silent_at.min(*self.tail_ends.get_or_insert(tail))
     }
 
-    /// Waits for the upstream; keeps the client's connection alive meanwhile. An error is one that the client has not been told of.
+    /// Waits for the upstream; keeps the client's connection alive meanwhile. An error is one that
+    /// the client has not been told of.
     async fn read(
         &mut self,
-        x: &mut Exchange<'_>,
+        req: &mut RequestContext<'_>,
         upstream: &mut Upstream,
         input: &mut Vec<u8>,
     ) -> Result<Read, Error> {
-        let silent_at = self.silent_at(x);
+        let silent_at = self.silent_at(req);
         let provider = self.plan.provider;
         // An upstream that never pauses lets no deadline pass.
-        while !self.pace().is_overdue(x, silent_at) {
-            x.client.deadline.set(self.pace().patience(x, silent_at));
-            let how = match x.client.wait(upstream.connection.reader.read(input)).await {
+        while !self.pace().is_overdue(req, silent_at) {
+            req.client.deadline.set(self.pace().patience(req, silent_at));
+            let how = match req.client.wait(upstream.connection.reader.read(input)).await {
                 Waited::Done(Ok(n)) if n > 0 => {
-                    x.ticket.reads();
+                    req.recorder.on_upstream_bytes();
                     return Ok(Read::More);
                 }
                 Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Ok(Read::Ended),
@@ -291,112 +302,115 @@ impl<'p> Relay<'p> {
                     return Ok(Read::Ended);
                 }
                 let note = format!("provider `{provider}` {how} before the end of its answer");
-                return self.fail(&mut x.ticket, Error::upstream(Kind::UpstreamTruncated, note)).map(|()| Read::Broken);
+                return self
+                    .fail(&mut req.recorder, Error::upstream(Kind::UpstreamTruncated, note))
+                    .map(|()| Read::Broken);
             }
             let due = match self.pace() {
-                Pace::Held => pace::must_commit(x),
-                Pace::Committed | Pace::Flowing => !self.pace().is_overdue(x, silent_at),
+                Pace::Held => pace::must_commit(req),
+                Pace::Committed | Pace::Flowing => !self.pace().is_overdue(req, silent_at),
                 Pace::Whole => false,
             };
-            if due && self.translator.wait(self.outlet.buf()) && self.flush(x).await.is_err() {
+            if due && self.translator.wait(self.outlet.buf()) && self.flush(req).await.is_err() {
                 return Ok(Read::ClientGone);
             }
         }
         if self.translator.is_finished() {
             return Ok(Read::Ended);
         }
-        let error = match x.core.stopping() {
+        let error = match req.core.stopping() {
             true => Error::stopping(),
             false => {
                 let note = format!("provider `{provider}` stopped sending; nothing came within the time allowed");
                 Error::upstream(Kind::UpstreamTimeout, note)
             }
         };
-        self.fail(&mut x.ticket, error).map(|()| Read::Broken)
+        self.fail(&mut req.recorder, error).map(|()| Read::Broken)
     }
 
     /// Sends what is ready of a stream.
-    async fn flush(&mut self, x: &mut Exchange<'_>) -> Result<(), End> {
+    async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), End> {
         let To::Stream(outlet) = &mut self.outlet else { return Ok(()) };
         if self.translator.has_content() {
-            x.ticket.first_content();
+            req.recorder.first_content();
         }
-        let sent = outlet.flush(x).await;
+        let sent = outlet.flush(req).await;
         sent.map_err(|_| {
-            self.settle(x);
+            self.settle(req);
             End::ClientGone
         })
     }
 
     /// Nothing was sent: a failed attempt.
-    fn failed(&mut self, x: &mut Exchange<'_>, error: Error) -> End {
-        self.settle(x);
+    fn failed(&mut self, req: &mut RequestContext<'_>, error: Error) -> End {
+        self.settle(req);
         if error.code == Some(TOO_LARGE) {
-            x.core.metrics.inc(Counter::AnswerOverflow);
+            req.core.metrics.inc(Counter::AnswerOverflow);
         }
         End::Failed(Failure::of(error))
     }
 
     /// The answer is over, well or not, and all of it is in `out`.
-    async fn finish(mut self, x: &mut Exchange<'_>, upstream: Upstream) -> End {
-        self.settle(x);
+    async fn finish(mut self, req: &mut RequestContext<'_>, upstream: Upstream) -> End {
+        self.settle(req);
         if self.translator.stopped_early() {
-            x.core.metrics.inc(Counter::EarlyStops);
+            req.core.metrics.inc(Counter::EarlyStops);
         }
         if let Some(error) = self.translator.failure() {
-            tracing::warn!(request_id = x.ticket.request_id(), kind = error.kind.row().label, "{}", error.logged());
-            x.truncated(error);
-            let truncated = x.ticket.edit().outcome;
-            if self.flush(x).await.is_err() {
+            tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
+            req.truncated(error);
+            let truncated = req.recorder.record_mut().outcome;
+            if self.flush(req).await.is_err() {
                 return End::ClientGone;
             }
-            x.ticket.edit().outcome = truncated;
+            req.recorder.record_mut().outcome = truncated;
             // No last chunk: a client that does not read error events sees a broken answer.
             return End::Answered(Next::Close);
         }
         if let Some(captured) = self.translator.captured() {
-            x.core.replay.put(x.core, x.ticket.credential(), captured);
+            req.core.replay.put(req.core, req.recorder.credential(), captured);
         }
-        x.ticket.complete(200);
+        req.recorder.set_complete(200);
         let out = match std::mem::replace(&mut self.outlet, To::Whole(Vec::new())) {
             To::Stream(outlet) => {
-                x.ticket.first_content();
+                req.recorder.first_content();
                 outlet.finish()
             }
-            To::Whole(body) => self.whole(x, &upstream, &body),
+            To::Whole(body) => self.whole(req, &upstream, &body),
         };
-        if x.send(out).await.is_err() {
+        if req.send(out).await.is_err() {
             return End::ClientGone;
         }
-        let next = x.next();
-        self.drain(x, upstream).await;
+        let next = req.next();
+        self.drain(req, upstream).await;
         End::Answered(next)
     }
 
-    fn whole(&self, x: &mut Exchange<'_>, upstream: &Upstream, body: &[u8]) -> Vec<u8> {
+    fn whole(&self, req: &mut RequestContext<'_>, upstream: &Upstream, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(body.len() + 1024);
         let framed = Framed::Length(body.len() as u64);
-        begin(&mut out, x, (200, framed), (&upstream.head, &upstream.bytes), self.plan.pooled, Some(&self.ledger));
+        begin(&mut out, req, (200, framed), (&upstream.head, &upstream.bytes), self.plan.pooled, Some(&self.ledger));
         write::static_header(&mut out, "content-type", "application/json");
-        timing(&mut out, x);
+        timing(&mut out, req);
         end_head(&mut out, framed);
         out.extend_from_slice(body);
-        if let Some(detail) = x.ticket.detail() {
+        if let Some(detail) = req.recorder.detail() {
             detail.answered(body, false);
         }
         out
     }
 
-    /// Reads what is left of the upstream's body behind its end mark. An answer that the gateway ended itself is cancelled instead.
-    async fn drain(mut self, x: &mut Exchange<'_>, mut upstream: Upstream) {
+    /// Reads what is left of the upstream's body behind its end mark. An answer that the gateway
+    /// ended itself is cancelled instead.
+    async fn drain(mut self, req: &mut RequestContext<'_>, mut upstream: Upstream) {
         if self.translator.stopped_early() {
             return;
         }
         let mut input = Vec::new();
-        x.client.deadline.set(DRAIN);
+        req.client.deadline.set(DRAIN);
         while !self.decoder.is_ended() {
             input.clear();
-            match x.client.wait(upstream.connection.reader.read(&mut input)).await {
+            match req.client.wait(upstream.connection.reader.read(&mut input)).await {
                 Waited::Done(Ok(n)) if n > 0 => {}
                 _ => return,
             }
@@ -409,37 +423,38 @@ impl<'p> Relay<'p> {
                 }
             }
         }
-        upstream.settle(x, &self.decoder);
+        upstream.settle(req, &self.decoder);
     }
 
     /// What the answer told of usage goes to the record.
-    fn settle(&self, x: &mut Exchange<'_>) {
+    fn settle(&self, req: &mut RequestContext<'_>) {
         if let Some(usage) = self.translator.usage() {
             let counted = self.translator.notes().all(|(note, _)| note != Note::EstimatedUsage);
             let source = if counted { Provenance::Provider } else { Provenance::Estimate };
-            x.ticket.edit().tokens = Some(Tokens { source, ..tokens(&usage) });
+            req.recorder.record_mut().tokens = Some(Tokens { source, ..tokens(&usage) });
         }
-        x.ticket.edit().finish = self.translator.reason().map(Reason::label);
+        req.recorder.record_mut().finish = self.translator.reason().map(Reason::label);
         if let Some(model) = self.translator.model() {
-            x.ticket.answered_by(|| Some(model.into()));
+            req.recorder.set_answering_model(|| Some(model.into()));
         }
         for (_, n) in self.translator.notes() {
-            x.core.metrics.add(Counter::TranslationOddities, u64::from(n));
+            req.core.metrics.add(Counter::TranslationOddities, u64::from(n));
         }
     }
 }
 
-/// Tells what has been written for the client since `from`, if it goes out as a stream; a whole answer is told when it is complete.
-fn answered(ticket: &mut Ticket, to: &mut To, from: usize) {
-    if let (To::Stream(outlet), Some(detail)) = (to, ticket.detail()) {
+/// Tells what has been written for the client since `from`, if it goes out as a stream; a whole
+/// answer is told when it is complete.
+fn answered(recorder: &mut RequestRecorder, to: &mut To, from: usize) {
+    if let (To::Stream(outlet), Some(detail)) = (to, recorder.detail()) {
         detail.answered(&outlet.buf[from..], true);
     }
 }
 
-fn open_stream(x: &mut Exchange<'_>, upstream: &Upstream, plan: &Plan<'_>, ledger: &Ledger) -> Outlet {
-    let framed = Framed::unknown(x.terms.version);
+fn open_stream(req: &mut RequestContext<'_>, upstream: &Upstream, plan: &Plan<'_>, ledger: &Ledger) -> Outlet {
+    let framed = Framed::unknown(req.meta.version);
     let mut head = Vec::with_capacity(upstream.bytes.len() + 1024);
-    begin(&mut head, x, (200, framed), (&upstream.head, &upstream.bytes), plan.pooled, Some(ledger));
+    begin(&mut head, req, (200, framed), (&upstream.head, &upstream.bytes), plan.pooled, Some(ledger));
     write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
     write::static_header(&mut head, "cache-control", "no-cache");
     write::static_header(&mut head, "x-accel-buffering", "no");
@@ -453,8 +468,8 @@ fn malformed(provider: &str, why: &dyn std::fmt::Display) -> Error {
     Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent a malformed answer")).detail(why)
 }
 
-fn count(x: &Exchange<'_>, translated: &Translated) {
-    let metrics = &x.core.metrics;
+fn count(req: &RequestContext<'_>, translated: &Translated) {
+    let metrics = &req.core.metrics;
     metrics.inc(Counter::Translated);
     let sides = (translated.plan.client as usize, translated.plan.provider as usize);
     for (loss, _) in translated.ledger.losses() {
@@ -465,18 +480,19 @@ fn count(x: &Exchange<'_>, translated: &Translated) {
     }
 }
 
-/// Opens the head of a translated answer: ours, what was lost and mended on the way there, and what of the upstream's holds for any client.
+/// Opens the head of a translated answer: ours, what was lost and mended on the way there, and what
+/// of the upstream's holds for any client.
 fn begin(
     out: &mut Vec<u8>,
-    x: &mut Exchange<'_>,
+    req: &mut RequestContext<'_>,
     (status, framed): (u16, Framed),
     (head, bytes): (&ResponseHead, &[u8]),
     pooled: bool,
     ledger: Option<&Ledger>,
 ) {
     // The stop may have been called since the request came.
-    x.terms.keep_alive &= framed != Framed::Close && !x.core.shared.draining();
-    reply::begin(out, status, &x.terms, x.ticket.request_id());
+    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.draining();
+    reply::begin(out, status, &req.meta, req.recorder.request_id());
     if let Some(ledger) = ledger {
         let named =
             [("x-llm-proxy-dropped", ledger.dropped_header()), ("x-llm-proxy-repaired", ledger.repaired_header())];
@@ -484,12 +500,12 @@ fn begin(
             let _ = value.map(|value| write::header(out, name, value.as_bytes()));
         }
     }
-    let limits = !pooled && x.terms.budget.is_none();
+    let limits = !pooled && req.meta.budget.is_none();
     let mut id = false;
     for (name, value) in head.fields(bytes) {
         match headers::to_foreign_client(name) {
             Fate::Forward => line(out, name, value),
-            Fate::RateLimit if limits => headers::rate_limit(out, x.relay.format, name, value),
+            Fate::RateLimit if limits => headers::rate_limit(out, req.route.format, name, value),
             Fate::UpstreamId if !id => {
                 id = true;
                 line(out, b"x-llm-proxy-upstream-request-id", value);
@@ -500,25 +516,25 @@ fn begin(
 }
 
 /// No provider is left: the client gets the last one's error in its own words.
-pub async fn give_up(x: &mut Exchange<'_>, error: &Error, answer: &Answer) -> Next {
-    let format = x.relay.format;
+pub async fn give_up(req: &mut RequestContext<'_>, error: &Error, answer: &Answer) -> Next {
+    let format = req.route.format;
     // A provider's own 500 stays one; what is ours says 502.
     let status = match (answer.head.status, error.kind) {
         (500, Kind::UpstreamFault) => 500,
-        _ => wire::error::status(format, error.kind),
+        _ => shape::status(format, error.kind),
     };
     let mut body = Vec::with_capacity(512);
-    wire::error::body(format, &mut body, error, x.ticket.request_id());
+    shape::body(format, &mut body, error, req.recorder.request_id());
     let framed = Framed::Length(body.len() as u64);
     let mut out = Vec::with_capacity(1024 + body.len());
-    begin(&mut out, x, (status, framed), (&answer.head, &answer.bytes), answer.pooled, None);
+    begin(&mut out, req, (status, framed), (&answer.head, &answer.bytes), answer.pooled, None);
     write::static_header(&mut out, "content-type", "application/json");
     end_head(&mut out, framed);
     out.extend_from_slice(&body);
-    if let Some(detail) = x.ticket.detail() {
+    if let Some(detail) = req.recorder.detail() {
         detail.replies(&body);
     }
-    x.log(error, status);
-    x.ticket.failed(status, error);
-    x.finish(out).await
+    req.log(error, status);
+    req.recorder.set_failed(status, error);
+    req.finish(out).await
 }

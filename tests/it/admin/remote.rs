@@ -115,7 +115,8 @@ fn the_whole_configuration_goes_from_one_gateway_to_another() {
     assert_eq!((&entry["action"], &entry["new"]["provider_key"]), (&json!("provider.update"), &json!("gemini")));
     assert!(!log.to_string().contains("pk-other") && !log.to_string().contains("s3cret"), "{log}");
 
-    // Elsewhere a header that is not known has to be written first; and what is not in the file goes if it is asked for.
+    // Elsewhere a header that is not known has to be written first; and what is not in the file
+    // goes if it is asked for.
     let two = empty().provider(provider("stray", "openai", "http://127.0.0.1:9")).env("HOME", "/").start();
     let done = import(&two, &["--prune"]);
     let said = String::from_utf8_lossy(&done.stderr).into_owned();

@@ -1,5 +1,5 @@
-//! The original's quick start, request by request, against a gateway that has just been started; and its defects there, which must not
-//! come back.
+//! The original's quick start, request by request, against a gateway that has just been started;
+//! and its defects there, which must not come back.
 
 use super::*;
 
@@ -186,7 +186,8 @@ fn defect_21_no_provider_and_odd_weights_are_no_panic() {
     assert!(admin.get("/config/problems")["problems"][0]["message"].as_str().unwrap().contains("weight -5"));
 }
 
-/// Defects of 21: writes took effect only after a reload; a bad row made the reload fail after the version had moved.
+/// Defects of 21: writes took effect only after a reload; a bad row made the reload fail after the
+/// version had moved.
 #[test]
 fn defect_21_a_bad_row_takes_nothing_else_down() {
     let fake = upstream();

@@ -1,9 +1,10 @@
-//! One row as it is to be replayed: what the client sends, what the upstream hears and says, what the client is to get.
+//! One row as it is to be replayed: what the client sends, what the upstream hears and says, what
+//! the client is to get.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::dice::Dice;
 use super::row::{Protocol, Row, model, replaced};
@@ -136,8 +137,8 @@ struct Event<'a> {
     response: Option<&'a RawValue>,
 }
 
-/// The answer to a client that asked for `name` (quotes included): every model that the format names becomes that. In streams an empty one
-/// stays, which hosts send before they know.
+/// The answer to a client that asked for `name` (quotes included): every model that the format
+/// names becomes that. In streams an empty one stays, which hosts send before they know.
 fn put_back(row: &Row, format: Format, text: &str, name: &str) -> String {
     let change = |text: &str, holder: &str| match model(holder) {
         Some(old) if old.starts_with('"') && !(row.stream && old == "\"\"") => Some(replaced(text, old, name)),

@@ -1,10 +1,11 @@
-//! What real clients sent to a gateway, sent to this one: each request gets an answer that is right for its path.
+//! What real clients sent to a gateway, sent to this one: each request gets an answer that is right
+//! for its path.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -41,7 +42,8 @@ const COUNT_RESPONSES: &str = r#"{"object":"response.input_tokens","input_tokens
 const EMBEDDINGS: &str =
     r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AAAAAA=="}],"model":"m"}"#;
 
-/// Path without its query, and what is right for it. Every line has requests, and every request a line.
+/// Path without its query, and what is right for it. Every line has requests, and every request a
+/// line.
 const TABLE: &[(&str, &str, Right)] = &[
     ("HEAD", "/", Right::Empty(200)),
     ("HEAD", "/gw", Right::Empty(404)),
@@ -70,7 +72,8 @@ const TABLE: &[(&str, &str, Right)] = &[
     ("POST", "/gw/v1/messages", Right::Error(404, Format::Messages, NO_PATH)),
 ];
 
-/// Headers of the recorded clients that reach a provider; all others are between the client and the gateway.
+/// Headers of the recorded clients that reach a provider; all others are between the client and the
+/// gateway.
 const FORWARDED: &[&str] = &[
     "accept",
     "anthropic-beta",
@@ -155,7 +158,8 @@ impl Recorded {
         if self.body.is_some() { request.body(self.body()) } else { request }
     }
 
-    /// What the provider says: an error where the recording gateway said one, for the client to act on.
+    /// What the provider says: an error where the recording gateway said one, for the client to act
+    /// on.
     fn answer(&self, whole: &str, sample: Option<&Sample>) -> Vec<u8> {
         match (self.replied.status, sample) {
             // 404 said that the recording gateway did not have the path.
@@ -293,7 +297,8 @@ fn check_heard(request: &Recorded, heard: &[Request]) -> Checked {
 
 fn check_relayed(request: &Recorded, whole: &str, sample: Option<&Sample>, response: &Response) -> Checked {
     let (status, body) = match (request.replied.status, sample) {
-        // The provider refused its own key, of which the client must not be told as if it were the client's.
+        // The provider refused its own key, of which the client must not be told as if it were the
+        // client's.
         (401, _) => {
             let says_so = response.text().contains("upstream authentication failed");
             return if response.status == 502 && says_so { Ok(()) } else { Err("502 was expected".to_owned()) };

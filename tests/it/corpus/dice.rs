@@ -31,7 +31,8 @@ impl Dice {
         &of[self.below(of.len())]
     }
 
-    /// Up to `most` cuts of `bytes`, half of them beside a line end, where framing has its corners. Pieces are never empty.
+    /// Up to `most` cuts of `bytes`, half of them beside a line end, where framing has its corners.
+    /// Pieces are never empty.
     pub fn cuts(&mut self, bytes: &[u8], most: usize) -> Vec<Range<usize>> {
         let line_ends: Vec<usize> = memchr::memchr_iter(b'\n', bytes).collect();
         let mut at: Vec<usize> = (0..self.below(most + 1))

@@ -1,7 +1,8 @@
 //! What real providers answered and real clients sent, through the gateway.
 //!
-//! `LLM_PROXY_CORPUS` names a directory with `dev.jsonl`, recorded exchanges, and `clients.jsonl`, recorded requests. They are not part of
-//! this repository; without the variable these tests say so and pass.
+//! `LLM_PROXY_CORPUS` names a directory with `dev.jsonl`, recorded exchanges, and `clients.jsonl`,
+//! recorded requests. They are not part of this repository; without the variable these tests say so
+//! and pass.
 
 mod case;
 mod clients;
@@ -17,12 +18,13 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 use llm_proxy::config::rows::ProviderRow;
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::support::{Gateway, Setup, provider, say};
 
-/// A gateway whose provider speaks this format alone: any provider would serve any client, and here what matters is what passes unchanged.
-/// Nor does it ask for usage, which is put in and hidden again; that has tests of its own.
+/// A gateway whose provider speaks this format alone: any provider would serve any client, and here
+/// what matters is what passes unchanged. Nor does it ask for usage, which is put in and hidden
+/// again; that has tests of its own.
 fn gateway(url: &dyn Fn(&str) -> String, format: Format, mapping: &str) -> Gateway {
     let (name, path) = match format {
         Format::Chat => ("openai", "/v1"),

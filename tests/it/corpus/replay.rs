@@ -1,4 +1,5 @@
-//! Every recorded exchange through the bypass: the request arrives as it was sent, the answer comes back as it was recorded.
+//! Every recorded exchange through the bypass: the request arrives as it was sent, the answer comes
+//! back as it was recorded.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -7,7 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::case::{ASKED, Case, Framing, Naming, PRIVATE};
 use super::dice::Dice;
@@ -132,10 +133,10 @@ impl Stage {
         match rule.map_or(Expected::Recorded, |rule| (rule.expected)(case)) {
             Expected::Recorded => check_answer(case, &head, &case.expected, &body, end),
             Expected::Edited(bytes) => check_answer(case, &head, &bytes, &body, end),
-            Expected::Cut(word) => {
+            Expected::CappedBytes(word) => {
                 let (same, rest) = body.split_at_checked(case.expected.len()).ok_or("less than the upstream sent")?;
                 check_answer(case, &head, &case.expected, same, End::Whole)?;
-                equal("end", &end, &End::Cut)?;
+                equal("end", &end, &End::CappedBytes)?;
                 let data = std::str::from_utf8(rest).unwrap().lines().find_map(|line| line.strip_prefix("data: "));
                 error_of(case, data.unwrap_or_default().as_bytes(), word)
             }
@@ -152,7 +153,8 @@ impl Stage {
         }
     }
 
-    /// Sends a request in pieces and reads the answer, on the connection of the last one if that is still there.
+    /// Sends a request in pieces and reads the answer, on the connection of the last one if that is
+    /// still there.
     fn exchange(
         &self,
         case: &Case<'_>,
@@ -167,7 +169,7 @@ impl Stage {
         }
         let head = on.head();
         let (body, end) = on.rest();
-        if end == End::Cut || head.header("connection") == Some("close") {
+        if end == End::CappedBytes || head.header("connection") == Some("close") {
             *client = None;
         }
         (head, body, end)

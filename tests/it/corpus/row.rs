@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 /// What a recorded protocol is at this gateway.
 pub struct Protocol {
@@ -17,7 +17,8 @@ pub struct Protocol {
     pub path: &'static str,
     /// A request that would do, for rows of which only the answer was recorded. `STREAM` is put in.
     minimal: &'static str,
-    /// Rows of this protocol in the corpus as it is today: fewer tried means that something was lost.
+    /// Rows of this protocol in the corpus as it is today: fewer tried means that something was
+    /// lost.
     pub kept: usize,
 }
 

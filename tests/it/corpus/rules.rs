@@ -1,6 +1,7 @@
-//! Where the client's answer rightly differs from the recorded one. Every difference has a rule here, and every rule has rows.
+//! Where the client's answer rightly differs from the recorded one. Every difference has a rule
+//! here, and every rule has rows.
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::case::{Case, Framing, Naming};
 
@@ -11,7 +12,7 @@ pub enum Expected {
     /// Status and headers as recorded, and these bytes.
     Edited(Vec<u8>),
     /// [`Case::expected`], then an error event of this kind, and no proper end.
-    Cut(Word),
+    CappedBytes(Word),
     /// An estimate in the place of a count.
     Estimated,
     /// The gateway's own error.
@@ -81,7 +82,7 @@ pub const RULES: &[Rule] = &[
         applies: |case| {
             ["0550a8bdeee3c060", "5a6c0f2e69872a22"].contains(&&*case.row.id) && case.framing == Framing::Close
         },
-        expected: |_| Expected::Cut(Word { openai: "upstream_stream_truncated", anthropic: "api_error" }),
+        expected: |_| Expected::CappedBytes(Word { openai: "upstream_stream_truncated", anthropic: "api_error" }),
         naming: BOTH,
     },
     Rule {

@@ -57,7 +57,8 @@ impl Group {
         self.0.iter().filter(|(counted, reported)| counted.abs_diff(*reported) <= tokens).count()
     }
 
-    /// The error that so many of a hundred rows stay below, in tokens and in percent of what was reported.
+    /// The error that so many of a hundred rows stay below, in tokens and in percent of what was
+    /// reported.
     fn quantile(&self, percent: usize) -> (i64, i64) {
         let mut errors: Vec<_> = self.0.iter().map(|(c, r)| (*c as i64 - *r as i64, *r as i64)).collect();
         errors.sort_by_key(|(error, reported)| (error.abs() * 1000 / (*reported).max(1), *error));
@@ -99,7 +100,8 @@ fn is_plain(request: &Value) -> bool {
         && request["messages"].as_array().is_some_and(|messages| messages.iter().all(is_turn))
 }
 
-/// Rows of plain chat with a model of OpenAI, in the corpus as it is today: fewer tried means that something was lost.
+/// Rows of plain chat with a model of OpenAI, in the corpus as it is today: fewer tried means that
+/// something was lost.
 const PLAIN: usize = 128;
 
 #[test]

@@ -1,4 +1,5 @@
-//! A provider that knows which row is being replayed, by the `x-request-id` that the gateway passes on.
+//! A provider that knows which row is being replayed, by the `x-request-id` that the gateway passes
+//! on.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -74,7 +75,8 @@ fn serve(socket: TcpStream, number: usize, stage: &Stage) {
             if conn.link.try_send(&script.bytes[piece]).is_err() {
                 return;
             }
-            // Gives the gateway a chance to read this piece by itself. Nothing depends on whether it does.
+            // Gives the gateway a chance to read this piece by itself. Nothing depends on whether
+            // it does.
             match at % 3 {
                 0 => thread::sleep(Duration::from_micros(100)),
                 _ => thread::yield_now(),

@@ -1,5 +1,5 @@
-//! The commit barrier: until the first content the client has seen nothing, so a failure may still become another provider's answer or a
-//! true status.
+//! The commit barrier: until the first content the client has seen nothing, so a failure may still
+//! become another provider's answer or a true status.
 
 use super::*;
 
@@ -186,7 +186,7 @@ fn the_head_is_not_held_longer_than_commit_after() {
         assert_eq!(client.head().status, 200);
         conn.reset();
         let (text, end) = client.rest_text();
-        assert_eq!(end, End::Cut);
+        assert_eq!(end, End::CappedBytes);
         assert!(error_event(sample, &text)[0].contains("before the end of its answer"));
         assert!(second.try_accept().is_none());
     }
@@ -203,7 +203,7 @@ fn the_time_to_the_first_content_counts_on_when_the_head_is_sent() {
     let held = sample.opening.concat();
     assert_eq!(client.read_until(&held), held);
     let (text, end) = client.rest_text();
-    assert_eq!((error_event(sample, &text)[1].as_str(), end), ("timeout_error", End::Cut));
+    assert_eq!((error_event(sample, &text)[1].as_str(), end), ("timeout_error", End::CappedBytes));
     silent.expect_closed();
 }
 
@@ -220,7 +220,7 @@ fn a_stream_without_content_is_no_answer_when_the_head_is_sent_either() {
         assert_eq!(client.read_until(&held), held);
         let (text, end) = client.rest_text();
         assert!(error_event(sample, &text)[0].contains("ended its stream before the end of its answer"));
-        assert_eq!(end, End::Cut);
+        assert_eq!(end, End::CappedBytes);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Seconds that a provider may say nothing: where the test does not wait for them to pass, a slow machine must not either.
+/// Seconds that a provider may say nothing: where the test does not wait for them to pass, a slow
+/// machine must not either.
 fn silence(is_awaited: bool) -> f64 {
     if is_awaited { 1.0 } else { 300.0 }
 }
@@ -12,7 +13,8 @@ fn broken(sample: &Sample, head: &str, fail: impl FnOnce(Conn)) -> (String, End)
     broken_within(silence(false), sample, head, fail)
 }
 
-/// Sends the first events with content, breaks the stream by `fail`, and gives what the client got behind them.
+/// Sends the first events with content, breaks the stream by `fail`, and gives what the client got
+/// behind them.
 fn broken_within(seconds: f64, sample: &Sample, head: &str, fail: impl FnOnce(Conn)) -> (String, End) {
     let (first, second, setup) = pair(sample);
     let gateway = setup.env("REQUEST_TIMEOUT_SECS", seconds).start();
@@ -77,7 +79,7 @@ fn a_stream_that_breaks_ends_with_an_error_event_and_no_clean_end() {
         for (what, head, said, fail) in &rows {
             let is_timeout = *said == "stopped sending";
             let (text, end) = broken_within(silence(is_timeout), sample, head, fail);
-            assert_eq!(end, End::Cut, "{what}, {}: {text}", sample.path);
+            assert_eq!(end, End::CappedBytes, "{what}, {}: {text}", sample.path);
             let [message, kind, code] = error_event(sample, &text);
             assert!(message.contains("provider `first`") && message.contains(said), "{what}: {message}");
             let expected = match (format_of(sample), is_timeout) {
@@ -101,7 +103,7 @@ fn the_last_whole_event_before_a_cut_is_passed_on() {
             conn.close();
         });
         let (event, error) = text.split_at(last.len());
-        assert_eq!((event, end), (last, End::Cut));
+        assert_eq!((event, end), (last, End::CappedBytes));
         let error = error.strip_prefix("\n\n").unwrap_or_else(|| panic!("no blank line between the two: {text:?}"));
         assert!(error_event(sample, error)[0].contains("before the end of its answer"));
     }
@@ -158,7 +160,7 @@ fn a_stream_that_is_no_answer_of_a_model() {
         } else {
             assert_eq!(
                 (error_event(&sample::CHAT, &text)[2].as_str(), end),
-                ("upstream_stream_truncated", End::Cut),
+                ("upstream_stream_truncated", End::CappedBytes),
                 "{what}"
             );
         }
@@ -222,7 +224,7 @@ fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
         client.head();
         assert!(client.read_until("{\"id\"").len() > 4);
         fail(conn);
-        assert_eq!(client.rest().1, End::Cut, "{what}");
+        assert_eq!(client.rest().1, End::CappedBytes, "{what}");
         assert_eq!(gateway.metric("llm_proxy_answers_truncated_total"), Some(1.0), "{what}");
     }
 }

@@ -1,4 +1,5 @@
-//! What goes wrong at a provider, and at a client: who is asked next, who is told what, and what is never done.
+//! What goes wrong at a provider, and at a client: who is asked next, who is told what, and what is
+//! never done.
 
 mod barrier;
 mod broken;
@@ -10,7 +11,8 @@ mod statuses;
 mod stop;
 
 use llm_proxy::config::rows::ProviderRow;
-use llm_proxy::wire::{self, Format};
+use llm_wire::Format;
+use llm_wire::error::shape;
 
 use super::support::sample::Sample;
 use super::support::*;
@@ -38,7 +40,8 @@ fn ask_stream(gateway: &Gateway, sample: &Sample) -> Client {
     client
 }
 
-/// Accepts a connection, reads its request and begins a stream with the events that hold no content.
+/// Accepts a connection, reads its request and begins a stream with the events that hold no
+/// content.
 fn opened(provider: &Fake, sample: &Sample) -> Conn {
     let mut conn = provider.accept();
     conn.request();
@@ -94,9 +97,8 @@ fn format_of(sample: &Sample) -> Format {
 
 /// Message, type and code of an error in a format; empty where it has none.
 fn error_of(sample: &Sample, data: &str) -> [String; 3] {
-    let read = wire::error::read(format_of(sample), data.as_bytes()).unwrap_or_else(|| panic!("no error: {data}"));
-    let text =
-        |raw: Option<llm_proxy::json::RawStr<'_>>| raw.map(|raw| raw.unescape().into_owned()).unwrap_or_default();
+    let read = shape::read(format_of(sample), data.as_bytes()).unwrap_or_else(|| panic!("no error: {data}"));
+    let text = |raw: Option<llm_wire::json::RawStr<'_>>| raw.map(|raw| raw.unescape().into_owned()).unwrap_or_default();
     [read.message.unescape().into_owned(), text(read.r#type), text(read.code)]
 }
 

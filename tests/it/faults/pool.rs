@@ -1,4 +1,5 @@
-//! Connections that are kept: never one that is out of step, and no failure because one had gone stale.
+//! Connections that are kept: never one that is out of step, and no failure because one had gone
+//! stale.
 
 use super::*;
 

@@ -33,14 +33,15 @@ fn streams_that_never_pause_are_told_as_well() {
         let mut gateway = setup.env("SHUTDOWN_GRACE_SECS", 0.2).start();
         let mut client = ask_stream(&gateway, sample);
         let mut conn = opened(&provider, sample);
-        // Event by event: the gateway has more to do with each than the client, whose buffers stay empty.
+        // Event by event: the gateway has more to do with each than the client, whose buffers stay
+        // empty.
         let event = answer::chunk(sample.content[0]);
         let flood = std::thread::spawn(move || while conn.link.try_send(&event).is_ok() {});
         client.head();
         client.read_until(sample.content[0]);
         gateway.term();
         let (text, end) = client.rest_text();
-        assert_eq!(end, End::Cut);
+        assert_eq!(end, End::CappedBytes);
         let last = text.trim_end().rfind("\n\n").map_or(0, |at| at + 2);
         assert!(error_event(sample, &text[last..])[0].contains("this gateway is shutting down"));
         flood.join().unwrap();

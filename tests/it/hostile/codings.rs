@@ -1,4 +1,5 @@
-//! Compressed bodies: a few kilobytes may stand for gigabytes. All of these are read to their end, so the connection is kept.
+//! Compressed bodies: a few kilobytes may stand for gigabytes. All of these are read to their end,
+//! so the connection is kept.
 
 use std::io::Write;
 

@@ -1,6 +1,6 @@
-//! Bad input, and what each piece of it is answered: status and body to the byte, in the shape of the format that the path belongs to.
-//! After each row the gateway serves a good request: on the same connection if that was kept, else on a new one. Nothing bad reaches a
-//! provider.
+//! Bad input, and what each piece of it is answered: status and body to the byte, in the shape of
+//! the format that the path belongs to. After each row the gateway serves a good request: on the
+//! same connection if that was kept, else on a new one. Nothing bad reaches a provider.
 
 mod bodies;
 mod codings;

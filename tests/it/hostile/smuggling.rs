@@ -7,7 +7,8 @@ fn hidden() -> String {
     String::from_utf8(asking(&CHAT, r#"{"model":"m-asked","hidden":true}"#)).unwrap()
 }
 
-/// Ways to make a front server and this one disagree on where the first request ends. All of them end the connection.
+/// Ways to make a front server and this one disagree on where the first request ends. All of them
+/// end the connection.
 #[test]
 fn that_is_refused() {
     let hidden = hidden();
@@ -63,7 +64,8 @@ fn that_is_a_body() {
     assert_eq!(seen.iter().map(Request::text).collect::<Vec<_>>(), [&body, &body]);
 }
 
-/// A refused request takes what follows it on the connection with it, unless it is known where that begins.
+/// A refused request takes what follows it on the connection with it, unless it is known where that
+/// begins.
 #[test]
 fn behind_a_refusal() {
     let hidden = hidden();

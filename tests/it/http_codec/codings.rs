@@ -4,7 +4,7 @@ use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-use llm_proxy::net::http::coding::{CodingError, decode};
+use llm_http::coding::{CodingError, decode};
 use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
@@ -42,7 +42,8 @@ fn zstd(body: &[u8]) -> Vec<u8> {
 /// Brotli in stored blocks (RFC 7932 9.2): there is no encoder among our dependencies.
 fn brotli_stored(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    // 1 bit of window size 16, then for each block: not last, 4 nibbles of length - 1, stored; each block padded to a byte.
+    // 1 bit of window size 16, then for each block: not last, 4 nibbles of length - 1, stored; each
+    // block padded to a byte.
     let mut bits: u32 = 0;
     let mut count = 1;
     for block in body.chunks(1 << 16) {
@@ -86,7 +87,8 @@ fn what_was_encoded_comes_back() {
     assert_eq!(decode("zstd", &unhex(HELLO_ZSTD), LIMIT).as_deref(), Ok(&b"hello"[..]));
 }
 
-/// A stored block whose padding and length happen to be the two bytes that every zlib stream begins with.
+/// A stored block whose padding and length happen to be the two bytes that every zlib stream begins
+/// with.
 #[test]
 fn a_bare_deflate_stream_may_look_like_zlib() {
     let stored = b"\x78\x01\x00\xfe\xffx\x01\0\0\xff\xff";
@@ -225,7 +227,8 @@ proptest! {
         }
     }
 
-    /// Damaged input neither panics nor passes the limit. A decoder that panics would take a core down with it.
+    /// Damaged input neither panics nor passes the limit. A decoder that panics would take a core
+    /// down with it.
     #[test]
     fn damage_is_survived(
         body in prop::collection::vec(0..4u8, 0..600), at in any::<prop::sample::Index>(), with in any::<[u8; 3]>(), noise in any::<Vec<u8>>()

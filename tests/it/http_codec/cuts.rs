@@ -1,10 +1,11 @@
-//! Any stream, cut anywhere, is read as if it had come whole; and what we accept, hyper reads alike.
+//! Any stream, cut anywhere, is read as if it had come whole; and what we accept, hyper reads
+//! alike.
 //!
-//! Streams are generated valid, with what they mean beside them, and then damaged: bytes taken out, and pieces put in that matter to a
-//! parser of HTTP.
+//! Streams are generated valid, with what they mean beside them, and then damaged: bytes taken out,
+//! and pieces put in that matter to a parser of HTTP.
 
-use llm_proxy::net::http::transcript::{self, End, Transcript};
-use llm_proxy::net::http::{Limits, Method, write};
+use llm_http::transcript::{self, End, Transcript};
+use llm_http::{Limits, Method, write};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;

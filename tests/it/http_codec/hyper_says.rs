@@ -1,5 +1,5 @@
-//! What hyper reads from a byte stream, in the words of [`Transcript`](llm_proxy::net::http::transcript::Transcript), and the
-//! comparison with what our codec reads.
+//! What hyper reads from a byte stream, in the words of
+//! [`Transcript`](llm_http::transcript::Transcript), and the comparison with what our codec reads.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use llm_proxy::net::http::{Limits, Method, transcript};
+use llm_http::{Limits, Method, transcript};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 /// One stream, what we read from it, and what hyper does where that is something else.
@@ -97,8 +97,9 @@ pub fn server(stream: &[u8]) -> String {
     })
 }
 
-/// What a hyper client makes of an upstream that answers one request of each method with `responses`, in turn. After the last it
-/// closes if `closes`, else it waits for another request, which shows whether the connection is kept.
+/// What a hyper client makes of an upstream that answers one request of each method with
+/// `responses`, in turn. After the last it closes if `closes`, else it waits for another request,
+/// which shows whether the connection is kept.
 pub fn client(responses: &[(Method, &[u8])], closes: bool) -> String {
     run(async {
         let (near, mut far) = tokio::io::duplex(1 << 16);

@@ -1,4 +1,5 @@
-//! The HTTP/1.1 codec from outside: known traps by name, hyper as the yardstick, any cut of any stream, content codings.
+//! The HTTP/1.1 codec from outside: known traps by name, hyper as the yardstick, any cut of any
+//! stream, content codings.
 
 mod codings;
 mod cuts;

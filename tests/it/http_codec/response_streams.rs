@@ -1,6 +1,6 @@
 //! Streams of responses: ours against hyper's client.
 
-use llm_proxy::net::http::Method;
+use llm_http::Method;
 
 use super::hyper_says::{self, Row, agrees, differs};
 

@@ -1,8 +1,8 @@
-//! Faults that were seen in HTTP/1 codecs in the field, each by name. Every one of them cost some gateway an outage, a leak between
-//! clients, or its memory.
+//! Faults that were seen in HTTP/1 codecs in the field, each by name. Every one of them cost some
+//! gateway an outage, a leak between clients, or its memory.
 
-use llm_proxy::net::http::transcript::{self, End, Transcript};
-use llm_proxy::net::http::{
+use llm_http::transcript::{self, End, Transcript};
+use llm_http::{
     BodyDecoder, BodyError, Framing, HeadScan, Limits, Method, Step, forbids_body, next_final_response, parse_request,
     write,
 };
@@ -128,7 +128,8 @@ fn more_than_100_fields_are_refused() {
     assert_eq!(refused(&response(&format!("HTTP/1.1 200 OK\r\n{}\r\n", fields(150)), Method::Get)), Some(502));
 }
 
-/// A head without a limit, searched from its start on every read. Were this search quadratic, the test would not end.
+/// A head without a limit, searched from its start on every read. Were this search quadratic, the
+/// test would not end.
 #[test]
 fn a_head_that_drips_in_costs_linear_time_and_ends_at_the_limit() {
     let head = format!("{POST}x: {}", "y".repeat(1 << 20)).into_bytes();
@@ -179,7 +180,8 @@ fn a_response_without_a_length_ends_with_its_connection_which_is_not_kept() {
     assert_eq!(response("HTTP/1.1 200 OK\r\n\r\nall of it", Method::Get).to_string(), "200 [all of it]; close");
 }
 
-/// An interim response taken for the final one: the true one stayed in the buffer, and the next client on that connection got it.
+/// An interim response taken for the final one: the true one stayed in the buffer, and the next
+/// client on that connection got it.
 #[test]
 fn no_interim_response_is_ever_taken_for_the_final_one() {
     for status in ["100 Continue", "102 Processing", "103 Early Hints", "199 x"] {
@@ -215,7 +217,8 @@ fn a_body_that_is_cut_short_is_never_a_whole_one() {
     }
 }
 
-/// What one response leaves behind must not become the next one: bytes behind a body are refused, not skipped.
+/// What one response leaves behind must not become the next one: bytes behind a body are refused,
+/// not skipped.
 #[test]
 fn a_body_longer_than_its_length_spoils_the_next_response() {
     let stream = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nabcHTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";

@@ -1,11 +1,12 @@
-//! Reasoning that visits a foreign client comes home as it left: a loop of five turns with a tool in each.
+//! Reasoning that visits a foreign client comes home as it left: a loop of five turns with a tool
+//! in each.
 
-use llm_proxy::json::RawValue;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Plan, Reply, Target, TestStamps};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::translate::{self, Translator};
+use llm_wire::Format;
+use llm_wire::json::RawValue;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::{self, Translator};
 use serde_json::{Value, json};
 
 use crate::fixtures::directions;
@@ -132,7 +133,7 @@ fn properties_36_and_37_reasoning_comes_home() {
             let (own, answer) = answer(provider, n);
             native.extend(own);
             let mut translator =
-                Translator::new(Reply::new(Plan { stream: false, ..plan }, Box::new(TestStamps(n as u64 * 100)), "r"));
+                Translator::new(Reply::new(Plan { stream: false, ..plan }, Box::new(TestIds(n as u64 * 100)), "r"));
             let mut out = Vec::new();
             translator.body(answer.to_string().as_bytes(), &mut out).unwrap();
             assert!(RawValue::parse(&out).is_ok());

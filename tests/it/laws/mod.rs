@@ -1,28 +1,30 @@
-//! Laws of translation over all six directions. Each test names the numbers of the properties that it holds up; `ARCHITECTURE.md` has the
-//! table of all of them.
+//! Laws of translation over all six directions. Each test names the numbers of the properties that
+//! it holds up; `ARCHITECTURE.md` has the table of all of them.
 
 mod carriage;
 mod requests;
 mod streams;
 
-use llm_proxy::error::Kind;
-use llm_proxy::json::RawValue;
-use llm_proxy::sse::{Framer, TooLong};
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Plan, Reply, Target, TestStamps};
-use llm_proxy::wire::property::reading::{self, End, Reading, Seen};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::translate::Translator;
+use llm_wire::Format;
+use llm_wire::error::Kind;
+use llm_wire::json::RawValue;
+use llm_wire::sse::{Framer, TooLong};
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::quirks::Host;
+use llm_wire::testing::reading;
+use llm_wire::testing::reading::{End, Reading, Seen};
+use llm_wire::translate::Translator;
 
 fn translator(client: Format, provider: Format) -> Translator {
     let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
     let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
     (plan.stream, plan.include_usage) = (true, true);
-    Translator::new(Reply::new(plan, Box::new(TestStamps::default()), "req_1"))
+    Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"))
 }
 
-/// What a client gets of a provider's stream in these reads. `Err`: the kind of a failure before anything was written.
+/// What a client gets of a provider's stream in these reads. `Err`: the kind of a failure before
+/// anything was written.
 fn streamed<'a>(client: Format, provider: Format, reads: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, Kind> {
     let (mut translator, mut framer, mut out) = (translator(client, provider), Framer::default(), Vec::new());
     for mut read in reads {
@@ -35,7 +37,7 @@ fn streamed<'a>(client: Format, provider: Format, reads: impl IntoIterator<Item 
                 }
                 Ok(None) => break,
                 Err(TooLong { .. }) => {
-                    let error = llm_proxy::error::Error::upstream(Kind::UpstreamFault, "too long");
+                    let error = llm_wire::error::Error::upstream(Kind::UpstreamFault, "too long");
                     translator.fail(error, &mut out).map_err(|e| e.kind)?;
                     return Ok(out);
                 }

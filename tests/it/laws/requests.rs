@@ -1,13 +1,13 @@
-//! Laws of requests: there and back again nothing is lost that both formats can say, and a longer conversation begins with the bytes of
-//! the shorter one.
+//! Laws of requests: there and back again nothing is lost that both formats can say, and a longer
+//! conversation begins with the bytes of the shorter one.
 
-use llm_proxy::json::RawValue;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::loss::Repair;
-use llm_proxy::wire::plan::{Context, Target};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::translate::{self, Encoded};
+use llm_wire::Format;
+use llm_wire::canonical::loss::Repair;
+use llm_wire::json::RawValue;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Target};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::{self, Encoded};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -401,7 +401,8 @@ proptest! {
         }
     }
 
-    /// Equal requests are equal bytes, and a turn that is added changes nothing before it: provider caches and bound thinking live of it.
+    /// Equal requests are equal bytes, and a turn that is added changes nothing before it: provider
+    /// caches and bound thinking live of it.
     #[test]
     fn property_17_encoding_is_deterministic_and_appends(longer in conversation(), keep in 0usize..4) {
         let mut shorter = longer.clone();
@@ -428,7 +429,8 @@ proptest! {
     }
 }
 
-/// A billing block of Claude Code differs from call to call, and must not be seen by other vendors' caches.
+/// A billing block of Claude Code differs from call to call, and must not be seen by other vendors'
+/// caches.
 #[test]
 fn property_17_the_billing_block_does_not_count() {
     let body = |cch: &str| {
@@ -560,7 +562,8 @@ fn property_13_what_the_two_formats_of_openai_share() {
     assert_eq!(messages[3]["tool_calls"], body["messages"][3]["tool_calls"]);
 }
 
-/// Namespaces are flattened towards Chat, by one name in tools, history and choice; custom tools are functions where the host has none.
+/// Namespaces are flattened towards Chat, by one name in tools, history and choice; custom tools
+/// are functions where the host has none.
 #[test]
 fn property_14_namespaces_and_custom_tools() {
     let body = json!({

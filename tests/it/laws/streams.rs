@@ -1,9 +1,10 @@
 //! Laws of streams: what says the same is translated the same, and what breaks off is never an end.
 
-use llm_proxy::error::Kind;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::property::answer::Case;
-use llm_proxy::wire::property::reading::{self, End};
+use llm_wire::Format;
+use llm_wire::error::Kind;
+use llm_wire::testing::answer::Case;
+use llm_wire::testing::reading;
+use llm_wire::testing::reading::End;
 use proptest::prelude::*;
 
 use super::{finished, read, streamed, text_stream, texts};
@@ -100,14 +101,15 @@ fn property_8_the_last_event_needs_no_blank_line() {
         let whole = text_stream(provider, &["hi"]);
         let last = whole.trim_end();
         assert_eq!(streamed(client, provider, [last.as_bytes()]), streamed(client, provider, [whole.as_bytes()]));
-        // Half of the last document; of Chat that is the end mark, and the finish before it is an end.
+        // Half of the last document; of Chat that is the end mark, and the finish before it is an
+        // end.
         let half = read(client, provider, &last[..last.len() - 3]).unwrap();
         assert_eq!(half.end == End::Failed, provider != Format::Chat, "{provider} to {client}");
     }
 }
 
-/// Sizes of one event, which the framer bounds for all formats alike; memory over many events is measured in `sse::frame` and in
-/// `tests/alloc.rs`.
+/// Sizes of one event, which the framer bounds for all formats alike; memory over many events is
+/// measured in `sse::frame` and in `tests/alloc.rs`.
 #[test]
 fn property_10_large_events() {
     let (client, provider) = (Format::Chat, Format::Messages);
@@ -118,7 +120,7 @@ fn property_10_large_events() {
     assert_eq!((told.end, told.items.len()), (End::Failed, 3));
 }
 
-/// Cut at every event and inside each, and at every byte of a short one.
+/// CappedBytes at every event and inside each, and at every byte of a short one.
 #[test]
 fn property_56_a_cut_is_no_end() {
     for (client, provider) in directions() {
@@ -129,7 +131,8 @@ fn property_56_a_cut_is_no_end() {
                 match read(client, provider, &stream[..end]) {
                     Err(kind) => assert_eq!(kind, Kind::UpstreamTruncated, "{name} {end}"),
                     Ok(told) if finished(&told) => {
-                        // Only behind the finish, when nothing but the end mark or the usage is missing.
+                        // Only behind the finish, when nothing but the end mark or the usage is
+                        // missing.
                         let said =
                             ["\"finish_reason\":\"", "\"stop_reason\":\"", "response.completed", "response.incomplete"];
                         assert_eq!(whole, Ok(true), "{name}");
@@ -208,7 +211,8 @@ fn property_58_noise_changes_nothing() {
     unchanged(|stream| noise.iter().map(|noise| stream.replace("\n\n", &format!("\n\n{noise}"))).collect());
 }
 
-/// Frames of a provider out of the words that matter, so that chance makes answers, and broken ones.
+/// Frames of a provider out of the words that matter, so that chance makes answers, and broken
+/// ones.
 fn frames(provider: Format) -> BoxedStrategy<Vec<String>> {
     let rows: &'static [&'static str] = match provider {
         Format::Chat => &[
@@ -273,7 +277,8 @@ fn frames(provider: Format) -> BoxedStrategy<Vec<String>> {
             "{}",
         ],
     };
-    // What ends the answer, or breaks it, stands last in the lists: often enough, and not too often.
+    // What ends the answer, or breaks it, stands last in the lists: often enough, and not too
+    // often.
     let body = prop::collection::vec(prop::sample::select(&rows[..rows.len() - 1]), 0..14);
     let broken = prop::option::weighted(0.1, Just(rows[rows.len() - 1]));
     (body, broken, prop::sample::select(ends))
@@ -284,7 +289,8 @@ fn frames(provider: Format) -> BoxedStrategy<Vec<String>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// The grammars of all three formats, the fold, cuts and waiting, over all directions: see [`Case::streams`].
+    /// The grammars of all three formats, the fold, cuts and waiting, over all directions: see
+    /// [`Case::streams`].
     #[test]
     fn properties_9_and_47_to_50_a_stream_is_the_whole_answer(
         (provider, frames) in prop::sample::select(&Format::ALL[..]).prop_flat_map(|provider| (Just(provider), frames(provider))),

@@ -1,8 +1,9 @@
 //! Rates under load: 64 connections that ask again as soon as they are answered, on all workers.
 //!
-//! As part of the tests it is short, and exact only upwards: what a busy machine does not do in time is not admitted. With
-//! `LIMITS_LOAD_SECS=10` it takes that long for each rate, prints what was admitted and demands 97 % of the limit; that is for a machine with
-//! nothing else to do, and for a release build where the rate is 10,000 per second.
+//! As part of the tests it is short, and exact only upwards: what a busy machine does not do in
+//! time is not admitted. With `LIMITS_LOAD_SECS=10` it takes that long for each rate, prints what
+//! was admitted and demands 97 % of the limit; that is for a machine with nothing else to do, and
+//! for a release build where the rate is 10,000 per second.
 
 use super::*;
 

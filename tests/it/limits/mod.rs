@@ -1,4 +1,5 @@
-//! The limits of credentials through the front door: what is refused, what is said of it, and what comes back.
+//! The limits of credentials through the front door: what is refused, what is said of it, and what
+//! comes back.
 
 mod at_once;
 mod load;
@@ -10,8 +11,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use llm_mock::{Knobs, MockHandle, MockOptions};
 use llm_proxy::config::rows::CredentialRow;
-use llm_proxy::mock::{self, Knobs, MockHandle, MockOptions};
 
 use super::support::*;
 
@@ -32,7 +33,7 @@ fn number(response: &Response, name: &str) -> u64 {
 /// A provider that answers as fast as it can.
 fn quick() -> MockHandle {
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-    mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap()
+    llm_mock::start(MockOptions { addr, workers: 1, defaults: Knobs::default() }).unwrap()
 }
 
 /// What clients saw who asked for `seconds`, each again as soon as it was answered.
@@ -58,7 +59,8 @@ fn closed_loop(gateways: &[&Gateway], connections: usize, seconds: f64) -> Seen 
                     match client.response().status {
                         200 => admitted.fetch_add(1, Ordering::Relaxed),
                         429 => {
-                            // A refused client waits a little, so that the machine is not busy with refusals alone.
+                            // A refused client waits a little, so that the machine is not busy with
+                            // refusals alone.
                             std::thread::sleep(Duration::from_millis(2));
                             refused.fetch_add(1, Ordering::Relaxed)
                         }

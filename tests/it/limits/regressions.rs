@@ -1,4 +1,5 @@
-//! What the service that this one replaces got wrong about keys and limits, each by the name of what was wrong.
+//! What the service that this one replaces got wrong about keys and limits, each by the name of
+//! what was wrong.
 
 use llm_proxy::config::rows::ProviderRow;
 
@@ -8,8 +9,8 @@ fn answering() -> Fake {
     Fake::answering(|_| answer::json(200, sample::CHAT.answer))
 }
 
-/// Its permission check and its authentication took one each, so a limit of 1 admitted nobody, and N was N / 2. Its other server had a burst
-/// of twice the limit after an update.
+/// Its permission check and its authentication took one each, so a limit of 1 admitted nobody, and
+/// N was N / 2. Its other server had a burst of twice the limit after an update.
 #[test]
 fn a_request_costs_one_and_a_burst_is_the_limit() {
     for limit in [1, 2, 50] {
@@ -123,8 +124,8 @@ fn without_the_last_key_the_doors_are_closed() {
     assert_eq!(client.response().status, 401);
 }
 
-/// A provider's limits are its account's: a credential with limits of its own never sees them, one without does, unless several accounts
-/// stand behind the model.
+/// A provider's limits are its account's: a credential with limits of its own never sees them, one
+/// without does, unless several accounts stand behind the model.
 #[test]
 fn whose_limits_the_headers_tell() {
     let theirs = [("x-ratelimit-limit-tokens", "777"), ("anthropic-ratelimit-tokens-limit", "777")];

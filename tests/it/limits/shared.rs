@@ -31,7 +31,8 @@ fn together_they_admit_no_more_than_the_limit_and_what_each_may_be_ahead() {
     let Seen { admitted, elapsed, .. } = closed_loop(&[one, two], 16, 2.0);
     let most = LIMIT as f64 * (elapsed + 1.0) + 2.0 * AHEAD;
     assert!(admitted as f64 <= most, "{admitted} admitted in {elapsed:.2} s, {most:.0} allowed");
-    // Each alone would admit as much, so together they would have gone far beyond. That they lose little is not for a busy machine to prove.
+    // Each alone would admit as much, so together they would have gone far beyond. That they lose
+    // little is not for a busy machine to prove.
     assert!(admitted as f64 >= LIMIT as f64 * elapsed * 0.5, "{admitted} admitted in {elapsed:.2} s");
     println!("{admitted} admitted in {elapsed:.2} s, {most:.0} allowed");
 

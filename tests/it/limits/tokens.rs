@@ -1,4 +1,5 @@
-//! Tokens per minute: reserved before a provider is asked, settled with what was used, however the request ends.
+//! Tokens per minute: reserved before a provider is asked, settled with what was used, however the
+//! request ends.
 
 use super::*;
 

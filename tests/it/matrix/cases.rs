@@ -1,4 +1,5 @@
-//! The cases, as data: requests of clients and answers of providers, written by hand in `tests/fixtures/matrix/<format>.json`.
+//! The cases, as data: requests of clients and answers of providers, written by hand in
+//! `tests/fixtures/matrix/<format>.json`.
 //!
 //! An object for each case:
 //!
@@ -11,8 +12,8 @@
 
 use std::sync::OnceLock;
 
-use llm_proxy::wire::Format;
-use llm_proxy::wire::quirks::Host;
+use llm_wire::Format;
+use llm_wire::target::quirks::Host;
 use serde_json::Value;
 
 /// How the answer ends.
@@ -21,7 +22,8 @@ pub enum End {
     Answer,
     /// The provider refuses before it has said anything: the client gets a status.
     Refused,
-    /// The stream fails after words: the client gets an event, or a status if it waits for the whole.
+    /// The stream fails after words: the client gets an event, or a status if it waits for the
+    /// whole.
     Broken,
 }
 

@@ -1,18 +1,21 @@
-//! Every case for every client of every provider, streamed and whole on either side: what `wire` makes of the request is what the provider
-//! demands and carries what the client said, and what it makes of the answer is what the provider meant.
+//! Every case for every client of every provider, streamed and whole on either side: what `wire`
+//! makes of the request is what the provider demands and carries what the client said, and what it
+//! makes of the answer is what the provider meant.
 //!
-//! No cell is refused, so there is no list of exceptions. What must hold is worked out from the provider's own answer by
-//! [`crossed`](crate::support::crossed), which knows nothing of the code under test.
+//! No cell is refused, so there is no list of exceptions. What must hold is worked out from the
+//! provider's own answer by [`crossed`](crate::support::crossed), which knows nothing of the code
+//! under test.
 
 mod cases;
 
-use llm_proxy::error::{Error, Kind};
-use llm_proxy::json::RawValue;
-use llm_proxy::sse::Framer;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Plan, Reply, Target, TestStamps};
-use llm_proxy::wire::translate::{self, Translator};
-use llm_proxy::wire::{Format, error, fault};
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind};
+use llm_wire::error::{classify, shape};
+use llm_wire::json::RawValue;
+use llm_wire::sse::Framer;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::translate::{self, Translator};
 use serde_json::{Value, json};
 
 use self::cases::{CASES, Case, End};
@@ -114,14 +117,14 @@ fn answer(cell: Cell, mut plan: Plan) -> Result<Vec<u8>, Error> {
     plan.stream = cell.asks;
     plan.include_usage = true;
     let part = cell.case.of(cell.provider);
-    let mut translator = Translator::new(Reply::new(plan, Box::new(TestStamps::default()), "req_1"));
+    let mut translator = Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"));
     let mut out = Vec::new();
     if !cell.sends {
         let (status, whole) = part.whole().unwrap();
         let body = whole.to_string();
         if status >= 400 {
-            let read = error::read_refusal(cell.provider, body.as_bytes()).unwrap();
-            return Err(fault::error(Some(status), &read));
+            let read = shape::read_refusal(cell.provider, body.as_bytes()).unwrap();
+            return Err(classify::error(Some(status), &read));
         }
         translator.body(body.as_bytes(), &mut out)?;
         return Ok(out);
@@ -155,7 +158,8 @@ fn check_answer(cell: Cell, stops: &[String], bytes: &[u8]) -> Vec<String> {
         false => (said::whole(cell.client, &serde_json::from_slice(bytes).unwrap()), Vec::new()),
     };
     if cut {
-        // What the provider would have gone on to say is not paid for by the client; its end is an estimate.
+        // What the provider would have gone on to say is not paid for by the client; its end is an
+        // estimate.
         expected.usage = None;
     }
     wrong.extend(differences(&expected, &got));
@@ -177,7 +181,8 @@ fn cut_at_stop(client: Format, stops: &[String], said: &mut Said) -> bool {
     true
 }
 
-/// The client sends the answer back as history: the provider gets its own reasoning state again, as it gave it.
+/// The client sends the answer back as history: the provider gets its own reasoning state again, as
+/// it gave it.
 fn check_next_turn(cell: Cell, whole: &[u8]) -> Vec<String> {
     let said: Value = serde_json::from_slice(whole).unwrap();
     let mut request = cell.case.of(cell.client).request(false);
@@ -217,7 +222,7 @@ fn check_status(cell: Cell, answer: Result<Vec<u8>, Error>, kind: Kind) -> Vec<S
         Err(error) => error,
     };
     let mut body = Vec::new();
-    error::body(cell.client, &mut body, &error, "req_1");
+    shape::body(cell.client, &mut body, &error, "req_1");
     let body: Value = serde_json::from_slice(&body).unwrap();
     let expected = match (kind, cell.client) {
         (Kind::Overloaded, Format::Messages) => (529, json!("overloaded_error")),
@@ -226,7 +231,7 @@ fn check_status(cell: Cell, answer: Result<Vec<u8>, Error>, kind: Kind) -> Vec<S
         (_, _) => (502, json!("upstream_stream_truncated")),
     };
     let member = if cell.client == Format::Messages { "type" } else { "code" };
-    let got = (error::status(cell.client, error.kind), body["error"][member].clone());
+    let got = (shape::status(cell.client, error.kind), body["error"][member].clone());
     if got == expected { Vec::new() } else { vec![format!("{got:?}, expected {expected:?}")] }
 }
 
@@ -249,7 +254,8 @@ fn check_broken(cell: Cell, answer: Result<Vec<u8>, Error>) -> Vec<String> {
     wrong
 }
 
-/// The fixtures are what they say: answers of vendors, whose streams break no rule and say what the whole says.
+/// The fixtures are what they say: answers of vendors, whose streams break no rule and say what the
+/// whole says.
 #[test]
 fn the_fixtures_agree_with_themselves() {
     for format in Format::ALL {

@@ -1,6 +1,6 @@
 //! Databases of the service before this one, as its own migrations left them, and others.
 
-use llm_proxy::background::store::Fault;
+use llm_proxy::control_plane::store::Fault;
 
 use crate::support::postgres::Db;
 use crate::support::*;
@@ -96,7 +96,8 @@ fn rows(db: &Db, columns: &str) -> Vec<String> {
     rows
 }
 
-/// Of a dump, save what moves on (counters, times of changes), and the body of a function, which is written anew.
+/// Of a dump, save what moves on (counters, times of changes), and the body of a function, which is
+/// written anew.
 fn lines(dump: &str) -> Vec<&str> {
     let moved = ["setval", "INTO public.config_version", "INTO public.providers"];
     let body = |line: &str| line.starts_with("         ");
@@ -160,7 +161,8 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
     }
 }
 
-/// What this version can't serve is never sent in a format that it is not in, and waits for one that can.
+/// What this version can't serve is never sent in a format that it is not in, and waits for one
+/// that can.
 #[test]
 fn rows_that_are_not_served_are_kept_listed_and_told() {
     let provider = Fake::answering(|_| answer::json(200, "{}"));

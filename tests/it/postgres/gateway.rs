@@ -167,7 +167,8 @@ fn what_the_database_can_not_keep_is_refused_as_wrong() {
     assert_eq!(client.response().status, 201);
 }
 
-/// A database that takes connections' bytes and says nothing is found out soon, and heard again when it speaks.
+/// A database that takes connections' bytes and says nothing is found out soon, and heard again
+/// when it speaks.
 #[test]
 fn a_database_that_falls_silent_is_noticed() {
     let server = Server::start();

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::{Audit, Change, Changes, Delta, Fault, Once, Write, Written};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, Once, Write, Written};
 
 use crate::support::HANG;
 use crate::support::postgres::{Db, Server, open};
@@ -43,7 +43,7 @@ fn credential(name: &str) -> CredentialRow {
     }
 }
 
-fn write(store: &Blocking, change: Change) -> Result<Written, llm_proxy::background::store::Error> {
+fn write(store: &Blocking, change: Change) -> Result<Written, llm_proxy::control_plane::store::Error> {
     store.wait(store.store().write(Write { change, audit: Audit::default(), once: None }))
 }
 
@@ -122,7 +122,8 @@ fn only_what_changed_is_read_again() {
     }
 }
 
-/// Two writers whose commits come in the other order than their statements: a reader in between must not skip what the first wrote.
+/// Two writers whose commits come in the other order than their statements: a reader in between
+/// must not skip what the first wrote.
 #[test]
 fn no_change_is_skipped_however_long_a_transaction_takes() {
     let db = Db::new();

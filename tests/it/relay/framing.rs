@@ -112,7 +112,8 @@ fn encoded_request_bodies() {
 
 /// One uncompressed meta-block (RFC 7932, 9.2) and the empty last one.
 fn brotli_stored(data: &[u8]) -> Vec<u8> {
-    // WBITS 16 is `0`; ISLAST 0; MNIBBLES 4 is `00`; MLEN - 1 in 16 bits; ISUNCOMPRESSED 1; then up to the byte.
+    // WBITS 16 is `0`; ISLAST 0; MNIBBLES 4 is `00`; MLEN - 1 in 16 bits; ISUNCOMPRESSED 1; then up
+    // to the byte.
     let bits = (data.len() as u32 - 1) << 4 | 1 << 20;
     [&bits.to_le_bytes()[..3], data, &[3]].concat()
 }

@@ -20,7 +20,8 @@ fn a_large_answer_to_a_slow_reader_costs_no_memory() {
         scope.spawn(|| (0..PIECES).for_each(|_| conn.send(&piece)));
         let mut most = 0;
         let mut seen = 0;
-        // One read at a time, with a look at the gateway in between: it has more to send all the while.
+        // One read at a time, with a look at the gateway in between: it has more to send all the
+        // while.
         while seen < PIECE * PIECES {
             let at = seen % PIECE;
             let bytes = client.some((128 << 10).min(PIECE - at));

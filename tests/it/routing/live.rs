@@ -1,4 +1,5 @@
-//! What the command line writes comes into force in a running gateway, and takes nothing from what runs.
+//! What the command line writes comes into force in a running gateway, and takes nothing from what
+//! runs.
 
 use std::time::{Duration, Instant};
 
@@ -118,7 +119,8 @@ fn turns_go_on_through_changes_of_something_else() {
     let gateway =
         Setup::new().provider(row("one", &one)).provider(row("two", &two)).env("ADMIN_KEY", "admin-key").start();
     let (mut client, mut admin) = (gateway.client(), gateway.client());
-    // A change between any two requests: were each the first of its configuration, one provider would get them all.
+    // A change between any two requests: were each the first of its configuration, one provider
+    // would get them all.
     for n in 0..6 {
         admin.ask(&post("/admin/v1/credentials").key("admin-key").body(format!(r#"{{"name":"key-{n}"}}"#)));
         assert_eq!(admin.response().status, 201);

@@ -1,4 +1,5 @@
-//! Whoever asks what a request was hears one story: metrics, lines, traces, rows and spans agree about each request, in every cell of formats.
+//! Whoever asks what a request was hears one story: metrics, lines, traces, rows and spans agree
+//! about each request, in every cell of formats.
 
 use llm_proxy::config::rows::ProviderRow;
 use serde_json::Value;

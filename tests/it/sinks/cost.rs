@@ -1,8 +1,9 @@
 //! What a sink costs a worker: a copy of the bodies, and nothing that reads them.
 //!
-//! Each gateway has one worker; compared is the time that its thread was on a processor, as the kernel counts it. As part of the tests the
-//! rounds are short, and only work of another kind on the worker would be seen. With `SINKS_COST_REQUESTS=5000` each round is so long and
-//! 10 % is the bound; that is for a release build.
+//! Each gateway has one worker; compared is the time that its thread was on a processor, as the
+//! kernel counts it. As part of the tests the rounds are short, and only work of another kind on
+//! the worker would be seen. With `SINKS_COST_REQUESTS=5000` each round is so long and 10 % is the
+//! bound; that is for a release build.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! A process that is killed loses what it held back, which is a second's lines, and leaves no mess to the next one.
+//! A process that is killed loses what it held back, which is a second's lines, and leaves no mess
+//! to the next one.
 
 use std::fs::OpenOptions;
 use std::io::Write;

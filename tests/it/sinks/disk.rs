@@ -1,10 +1,12 @@
-//! A disk that is full, and a path that leads nowhere: lines are lost and counted, requests are not.
+//! A disk that is full, and a path that leads nowhere: lines are lost and counted, requests are
+//! not.
 
 use std::cell::Cell;
 
 use super::*;
 
-/// A file system of 128 KiB in which `filler` takes 64, seen by the gateway alone: a namespace of its own needs no privilege.
+/// A file system of 128 KiB in which `filler` takes 64, seen by the gateway alone: a namespace of
+/// its own needs no privilege.
 const SMALL: &str = r#"mount -t tmpfs -o size=128k none "$0" && head -c 65536 /dev/zero > "$0/filler" && exec "$@""#;
 
 #[test]

@@ -76,7 +76,8 @@ fn pair(
     assert!(times.is_sorted() && times.iter().all(|time| time.len() == 24 && time.ends_with('Z')), "{what}: {times:?}");
 }
 
-/// Why an answer ended, and its usage, stand beside megabytes of text; whether it passes as it is or with the model's name put back.
+/// Why an answer ended, and its usage, stand beside megabytes of text; whether it passes as it is
+/// or with the model's name put back.
 #[test]
 fn the_end_of_a_long_answer() {
     for served in FORMATS {
@@ -152,7 +153,8 @@ fn errors_of_a_provider() {
     }
 }
 
-/// The first provider can't be reached, the second fails, the third refuses its key, the fourth answers.
+/// The first provider can't be reached, the second fails, the third refuses its key, the fourth
+/// answers.
 #[test]
 fn failover() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -206,7 +208,8 @@ fn failover() {
     assert_eq!(story[0].is["provider"], "good");
 }
 
-/// What was prepared for a client by an attempt that failed never went out, and is not told as if it had.
+/// What was prepared for a client by an attempt that failed never went out, and is not told as if
+/// it had.
 #[test]
 fn a_stream_that_failed_before_its_content() {
     let broken = Fake::answering(|_| answer::sse(&[sample::CHAT.opening[0], sample::CHAT.error]));

@@ -1,4 +1,5 @@
-//! Where finished requests go: files of lines, Langfuse. Each through the front door, and each with its sink out of order.
+//! Where finished requests go: files of lines, Langfuse. Each through the front door, and each with
+//! its sink out of order.
 
 mod cost;
 mod crash;
@@ -11,7 +12,7 @@ mod trouble;
 
 use std::path::{Path, PathBuf};
 
-use llm_proxy::json::RawValue;
+use llm_wire::json::RawValue;
 use serde_json::Value;
 
 use super::support::sample::Sample;

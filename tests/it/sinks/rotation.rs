@@ -45,7 +45,8 @@ fn by_size() {
             kept = all.iter().filter(|path| path.to_str().unwrap().ends_with(end)).cloned().collect();
             (kept.len(), all.len()) == (2, 3)
         });
-        // In the order of their names they are what stood before the file, without a gap; no request is in two files.
+        // In the order of their names they are what stood before the file, without a gap; no
+        // request is in two files.
         let all = kept.iter().map(text).chain([text(&log_of(&gateway))]);
         let ids = all.flat_map(|text| {
             assert!((1..=8192).contains(&text.len()) && text.ends_with('\n'));

@@ -1,6 +1,7 @@
-//! What Langfuse takes: the rules of its public API reference for `POST /api/public/ingestion` (types `IngestionEvent`, `TraceBody`,
-//! `CreateGenerationBody`, `IngestionUsage`, `UsageDetails`, `MapValue`), for the two kinds of events that this gateway sends, by hand. Fields
-//! that the reference does not know are refused here, though the service would ignore them.
+//! What Langfuse takes: the rules of its public API reference for `POST /api/public/ingestion`
+//! (types `IngestionEvent`, `TraceBody`, `CreateGenerationBody`, `IngestionUsage`, `UsageDetails`,
+//! `MapValue`), for the two kinds of events that this gateway sends, by hand. Fields that the
+//! reference does not know are refused here, though the service would ignore them.
 
 use serde_json::{Map, Value};
 

@@ -1,4 +1,5 @@
-//! Langfuse down, slow, failing, or not Langfuse at all: clients see nothing of it, memory stays bounded, what is lost is counted.
+//! Langfuse down, slow, failing, or not Langfuse at all: clients see nothing of it, memory stays
+//! bounded, what is lost is counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -61,7 +62,8 @@ fn tried_again() {
     assert!(bodies.len() >= 3 && bodies[0] == bodies[1] && bodies[1] == bodies[2]);
 }
 
-/// Answers that say no: each costs its batch, is counted under its reason, and the next batch is sent all the same.
+/// Answers that say no: each costs its batch, is counted under its reason, and the next batch is
+/// sent all the same.
 #[test]
 fn answers_that_are_none() {
     let provider = speaker(&sample::CHAT);

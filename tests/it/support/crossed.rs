@@ -1,9 +1,9 @@
-//! What a client of another format is to hear of an answer: the rules of translation as a reader of the vendors' manuals would write them
-//! down, apart from the code under test.
+//! What a client of another format is to hear of an answer: the rules of translation as a reader of
+//! the vendors' manuals would write them down, apart from the code under test.
 
 use serde_json::{Value, json};
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 use super::said::{Call, Said};
 
@@ -11,7 +11,8 @@ use super::said::{Call, Said};
 pub fn crossed(from: Format, to: Format, said: &Said) -> Said {
     let mut out = said.clone();
     let why = Why::of(from, to, said);
-    // Chat and Responses have a place of its own for a refusal; in Messages it is text, and the reason says so.
+    // Chat and Responses have a place of its own for a refusal; in Messages it is text, and the
+    // reason says so.
     if to == Format::Messages && from != Format::Messages {
         out.text += &said.refusal;
         out.explanation = std::mem::take(&mut out.refusal);
@@ -103,7 +104,8 @@ impl Why {
     }
 }
 
-/// Where `got` is not what was `expected`. A call without an id has got one; usage that nobody counted is an estimate.
+/// Where `got` is not what was `expected`. A call without an id has got one; usage that nobody
+/// counted is an estimate.
 pub fn differences(expected: &Said, got: &Said) -> Vec<String> {
     let mut out = Vec::new();
     let mut differ = |what: &str, expected: &dyn std::fmt::Debug, got: &dyn std::fmt::Debug| {

@@ -1,7 +1,8 @@
 //! A provider that does what the test says, byte for byte.
 //!
-//! [`Fake::start`] leaves every connection to the test: [`Fake::accept`] gives the next one, [`Conn::request`] reads what the gateway sent,
-//! [`Conn::send`] answers with any bytes. [`Fake::answering`] serves by itself and keeps the requests.
+//! [`Fake::start`] leaves every connection to the test: [`Fake::accept`] gives the next one,
+//! [`Conn::request`] reads what the gateway sent, [`Conn::send`] answers with any bytes.
+//! [`Fake::answering`] serves by itself and keeps the requests.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -59,7 +60,7 @@ impl Conn {
         let mut words = first.split(' ').map(str::to_owned);
         let (method, target, version) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
         let (body, end) = Body::of(&headers, Body::Length(0)).rest(&mut self.link);
-        if end == End::Cut {
+        if end == End::CappedBytes {
             return None;
         }
         Some(Request { method, target, version, headers, body, connection: self.number })
@@ -100,7 +101,8 @@ impl Fake {
         Fake::listen(None, Some(cert.server()))
     }
 
-    /// Answers each request with the bytes that `answer` gives; see [`super::answer`] for the usual ones.
+    /// Answers each request with the bytes that `answer` gives; see [`super::answer`] for the usual
+    /// ones.
     pub fn answering(answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) -> Fake {
         Fake::listen(Some(Arc::new(answer)), None)
     }

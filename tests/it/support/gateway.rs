@@ -8,8 +8,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use llm_proxy::background::store::blocking::Blocking;
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
+use llm_proxy::control_plane::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
 use super::HANG;
@@ -37,7 +37,8 @@ pub fn provider(name: &str, kind: &str, base: &str) -> ProviderRow {
     }
 }
 
-/// Providers of one format each, named after it. Another name or mapping: `ProviderRow { weight: 2, ..chat(&fake) }`.
+/// Providers of one format each, named after it. Another name or mapping: `ProviderRow { weight: 2,
+/// ..chat(&fake) }`.
 pub fn chat(fake: &Fake) -> ProviderRow {
     provider("chat", "openai", &fake.url("/v1"))
 }

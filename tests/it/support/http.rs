@@ -8,7 +8,8 @@ use rustls::pki_types::ServerName;
 use super::gateway::KEY;
 use super::link::{Body, End, Headers, Link};
 
-/// A request to send. Has the test's key and a JSON content type unless a header of that name is given.
+/// A request to send. Has the test's key and a JSON content type unless a header of that name is
+/// given.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     method: String,
@@ -128,7 +129,8 @@ impl Client {
         self.response()
     }
 
-    /// The head of the next answer, without reading on. Its body is then read by [`Client::event`] and [`Client::rest`].
+    /// The head of the next answer, without reading on. Its body is then read by [`Client::event`]
+    /// and [`Client::rest`].
     pub fn head(&mut self) -> Response {
         let (first, headers) = self.link.head().expect("an answer, not a close");
         let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
@@ -151,7 +153,7 @@ impl Client {
         let head = self.head();
         match self.rest() {
             (body, End::Whole) => Response { body, ..head },
-            (body, End::Cut) => panic!("{} cut after {:?}", head.status, String::from_utf8_lossy(&body)),
+            (body, End::CappedBytes) => panic!("{} cut after {:?}", head.status, String::from_utf8_lossy(&body)),
         }
     }
 
@@ -175,7 +177,7 @@ impl Client {
             match self.body.piece(&mut self.link) {
                 Ok(piece) => self.ahead = piece,
                 Err(End::Whole) => return Vec::new(),
-                Err(End::Cut) => panic!("the body was cut"),
+                Err(End::CappedBytes) => panic!("the body was cut"),
             }
         }
         let rest = self.ahead.split_off(most.min(self.ahead.len()));

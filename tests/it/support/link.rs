@@ -1,4 +1,5 @@
-//! One end of a connection, plain or TLS, with what was read and not used yet. Speaks bytes, heads and bodies of HTTP/1.1.
+//! One end of a connection, plain or TLS, with what was read and not used yet. Speaks bytes, heads
+//! and bodies of HTTP/1.1.
 //!
 //! Written for tests: whatever does not come within [`HANG`], or is not HTTP, panics.
 
@@ -24,7 +25,7 @@ pub enum End {
     /// As its framing says; for a body to the end of the connection, by a close.
     Whole,
     /// The connection ended first.
-    Cut,
+    CappedBytes,
 }
 
 impl Link {
@@ -55,11 +56,11 @@ impl Link {
         self.stream.flush()
     }
 
-    /// Reads once. `Cut` when nothing more will come.
+    /// Reads once. `CappedBytes` when nothing more will come.
     fn fill(&mut self) -> End {
         let mut piece = [0; 64 << 10];
         match self.stream.read(&mut piece) {
-            Ok(0) => End::Cut,
+            Ok(0) => End::CappedBytes,
             Ok(n) => {
                 self.buf.extend_from_slice(&piece[..n]);
                 End::Whole
@@ -69,7 +70,7 @@ impl Link {
                     panic!("nothing came within {HANG:?}; read and not used: {:?}", String::from_utf8_lossy(&self.buf))
                 }
                 // A TLS stream that ends without its close_notify is a cut as well.
-                _ => End::Cut,
+                _ => End::CappedBytes,
             },
         }
     }
@@ -83,7 +84,7 @@ impl Link {
                 return Ok(std::mem::replace(&mut self.buf, rest));
             }
             from = self.buf.len().saturating_sub(needle.len());
-            if self.fill() == End::Cut {
+            if self.fill() == End::CappedBytes {
                 return Err(std::mem::take(&mut self.buf));
             }
         }
@@ -91,7 +92,7 @@ impl Link {
 
     /// Takes at least one byte and at most `most`; empty at the end.
     pub fn some(&mut self, most: usize) -> Vec<u8> {
-        if self.buf.is_empty() && self.fill() == End::Cut {
+        if self.buf.is_empty() && self.fill() == End::CappedBytes {
             return Vec::new();
         }
         let rest = self.buf.split_off(most.min(self.buf.len()));
@@ -189,25 +190,25 @@ impl Body {
             Body::Length(left) => {
                 let piece = link.some(*left);
                 *left -= piece.len();
-                if piece.is_empty() { Err(End::Cut) } else { Ok(piece) }
+                if piece.is_empty() { Err(End::CappedBytes) } else { Ok(piece) }
             }
             Body::Close => {
                 let piece = link.some(usize::MAX);
                 if piece.is_empty() { Err(End::Whole) } else { Ok(piece) }
             }
             Body::Chunked => {
-                let line = link.until(b"\r\n").map_err(|_| End::Cut)?;
+                let line = link.until(b"\r\n").map_err(|_| End::CappedBytes)?;
                 let text = std::str::from_utf8(&line).unwrap().trim_end();
                 let size = usize::from_str_radix(text, 16).unwrap_or_else(|_| panic!("not a chunk size: {text:?}"));
                 let mut chunk = Vec::new();
                 while chunk.len() < size {
                     let piece = link.some(size - chunk.len());
                     if piece.is_empty() {
-                        return Err(End::Cut);
+                        return Err(End::CappedBytes);
                     }
                     chunk.extend(piece);
                 }
-                assert_eq!(link.until(b"\r\n").map_err(|_| End::Cut)?, b"\r\n", "a chunk longer than its size");
+                assert_eq!(link.until(b"\r\n").map_err(|_| End::CappedBytes)?, b"\r\n", "a chunk longer than its size");
                 if size == 0 {
                     *self = Body::Length(0);
                     return Err(End::Whole);

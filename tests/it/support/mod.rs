@@ -1,5 +1,5 @@
-//! What tests through the front door stand on: the real binary ([`Setup`], [`Gateway`]), a client on a bare socket ([`Client`]) and a
-//! provider that does exactly what the test says ([`Fake`]).
+//! What tests through the front door stand on: the real binary ([`Setup`], [`Gateway`]), a client
+//! on a bare socket ([`Client`]) and a provider that does exactly what the test says ([`Fake`]).
 //!
 //! ```ignore
 //! let provider = Fake::start();
@@ -12,8 +12,8 @@
 //! assert_eq!(client.response().text(), r#"{"id":"x"}"#);
 //! ```
 //!
-//! A test is one thread that speaks for both ends in turn: sockets hold what the other end has not read yet. Nothing waits longer than
-//! [`HANG`], and nothing waits for time to pass.
+//! A test is one thread that speaks for both ends in turn: sockets hold what the other end has not
+//! read yet. Nothing waits longer than [`HANG`], and nothing waits for time to pass.
 //!
 //! `TEST_DRIVER=epoll` or `TEST_DRIVER=io_uring` runs the gateways on that driver.
 

@@ -1,6 +1,8 @@
-//! A real PostgreSQL server, started for this run of the tests on a free port and stopped when it ends, however it ends.
+//! A real PostgreSQL server, started for this run of the tests on a free port and stopped when it
+//! ends, however it ends.
 //!
-//! [`Db::new`] makes a database on the one that all tests share; a test that stops its server starts one of its own with [`Server::start`].
+//! [`Db::new`] makes a database on the one that all tests share; a test that stops its server
+//! starts one of its own with [`Server::start`].
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,9 +11,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::postgres::{Options, Postgres};
 use llm_proxy::config::boot::db_url::DbUrl;
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::postgres::{Options, Postgres};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 

@@ -1,12 +1,14 @@
-//! What an answer says, read with serde_json alone: none of the code under test stands on this side.
+//! What an answer says, read with serde_json alone: none of the code under test stands on this
+//! side.
 //!
-//! [`whole`] reads a body, [`stream`] a stream. A stream is folded into the body that it stands for, by the rules of the vendor's SDK, and
-//! what it broke on the way is listed: recordings of careless hosts have such faults, our own streams must have none.
+//! [`whole`] reads a body, [`stream`] a stream. A stream is folded into the body that it stands
+//! for, by the rules of the vendor's SDK, and what it broke on the way is listed: recordings of
+//! careless hosts have such faults, our own streams must have none.
 
 use serde_json::{Map, Value, json};
 
-use llm_proxy::sse::Framer;
-use llm_proxy::wire::Format;
+use llm_wire::Format;
+use llm_wire::sse::Framer;
 
 /// One answer, in no format.
 #[derive(Debug, Default, Clone, PartialEq)]
@@ -21,7 +23,8 @@ pub struct Said {
     pub sealed: Vec<String>,
     /// Calls that the client is to run.
     pub calls: Vec<Call>,
-    /// `finish_reason`, `stop_reason`, or `status` with `:reason` where incomplete. Empty where the answer gives none.
+    /// `finish_reason`, `stop_reason`, or `status` with `:reason` where incomplete. Empty where the
+    /// answer gives none.
     pub finish: String,
     pub stop_sequence: Option<String>,
     pub usage: Option<Tokens>,
@@ -140,7 +143,8 @@ fn openai_tokens(usage: &Value) -> Option<Tokens> {
         output: count(pick(["completion_tokens", "output_tokens"])),
         reasoning: count(&outs["reasoning_tokens"]),
     };
-    // Hosts that count as Anthropic does, in OpenAI's words: there cannot be more of a part than of the whole.
+    // Hosts that count as Anthropic does, in OpenAI's words: there cannot be more of a part than of
+    // the whole.
     if tokens.read + tokens.write > tokens.input {
         tokens.input += tokens.read + tokens.write;
     }
@@ -178,7 +182,8 @@ fn messages(body: &Value) -> Said {
 }
 
 fn anthropic_tokens(usage: &Value) -> Tokens {
-    // What was said after the history was compacted is the last of several calls, and all of them cost.
+    // What was said after the history was compacted is the last of several calls, and all of them
+    // cost.
     let calls = list(&usage["iterations"]);
     let compacted = calls.iter().any(|call| call["type"] == "compaction");
     let mut tokens = Tokens::default();

@@ -1,5 +1,6 @@
-//! What the store keeps beside the configuration, through the front door and on either store: logs of requests and failures, prices; and
-//! what is told of the health of the gateway and its providers.
+//! What the store keeps beside the configuration, through the front door and on either store: logs
+//! of requests and failures, prices; and what is told of the health of the gateway and its
+//! providers.
 
 mod cost;
 mod health;

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use llm_proxy::background::store::blocking::Blocking;
-use llm_proxy::background::store::tables::{ErrorRow, RequestRow, Row};
+use llm_proxy::control_plane::store::blocking::Blocking;
+use llm_proxy::control_plane::store::logs::{ErrorRow, RequestRow, Row};
 
 use super::*;
 use crate::support::postgres::Server;
@@ -29,7 +29,8 @@ fn too_many_a_second_are_counted_and_gone() {
     });
 }
 
-/// Of many requests in a second only some are told in detail; those that fail are among them, with every try.
+/// Of many requests in a second only some are told in detail; those that fail are among them, with
+/// every try.
 #[test]
 fn failures_among_too_many_are_told_in_full() {
     const FAILED: [(&str, u64); 3] = [("bad", 400), ("broken", 500), ("unknown", 404)];

@@ -1,4 +1,5 @@
-//! Answers that come well: whole and streams, in either direction, and what is done with the connections.
+//! Answers that come well: whole and streams, in either direction, and what is done with the
+//! connections.
 
 use super::*;
 
@@ -83,7 +84,8 @@ fn each_side_has_its_own_way() {
     }
 }
 
-/// A Messages provider is asked for a stream when the answer may be long, and the client gets it whole.
+/// A Messages provider is asked for a stream when the answer may be long, and the client gets it
+/// whole.
 #[test]
 fn a_long_answer_is_streamed_and_folded() {
     let (fake, gateway) = start(&MESSAGES);
@@ -97,7 +99,8 @@ fn a_long_answer_is_streamed_and_folded() {
     assert_eq!(text(&CHAT, &asking.response().json()), "Hello");
 }
 
-/// The gateway ends the answer at a stop sequence that the provider does not know, and the provider's work with it.
+/// The gateway ends the answer at a stop sequence that the provider does not know, and the
+/// provider's work with it.
 #[test]
 fn a_stop_sequence_is_watched_for() {
     let (fake, gateway) = start(&RESPONSES);

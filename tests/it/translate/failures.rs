@@ -1,4 +1,5 @@
-//! Providers of another format that fail: before content the next one is asked, after it the client is told in its own words.
+//! Providers of another format that fail: before content the next one is asked, after it the client
+//! is told in its own words.
 
 use super::*;
 
@@ -54,7 +55,7 @@ fn after_content_the_client_is_told_in_its_own_words() {
             conn.close();
             assert_eq!(asking.head().status, 200);
             let (stream, end) = asking.rest_text();
-            assert_eq!(end, End::Cut);
+            assert_eq!(end, End::CappedBytes);
             assert!(!stream.contains(end_mark(client)), "{stream}");
             let events = events(&stream);
             let last = events.last().unwrap();
@@ -72,7 +73,8 @@ fn after_content_the_client_is_told_in_its_own_words() {
     }
 }
 
-/// The provider has said why its answer ended: that is an end, whether the connection breaks behind it or stays open in silence.
+/// The provider has said why its answer ended: that is an end, whether the connection breaks behind
+/// it or stays open in silence.
 #[test]
 fn a_finish_without_an_end_mark_is_an_end() {
     let finished = |provider: &Sample| match provider.kind {
@@ -188,7 +190,8 @@ fn what_is_refused_once_is_left_out_once() {
     assert_eq!(asking.response().status, 400);
 }
 
-/// Nothing comes for long: the head goes out with a sign of life, and what follows is the rest of the same stream.
+/// Nothing comes for long: the head goes out with a sign of life, and what follows is the rest of
+/// the same stream.
 #[test]
 fn a_waiting_client_is_kept() {
     for (client, provider) in pairs() {

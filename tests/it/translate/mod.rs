@@ -1,5 +1,6 @@
-//! Clients of one format at providers of another, through the front door. What a translation says is tested on its own, without sockets;
-//! here it is what the gateway does with it: when it commits, whom it asks next, what it tells of failures, and what it sends where.
+//! Clients of one format at providers of another, through the front door. What a translation says
+//! is tested on its own, without sockets; here it is what the gateway does with it: when it
+//! commits, whom it asks next, what it tells of failures, and what it sends where.
 
 mod answers;
 mod counts;

@@ -1,4 +1,5 @@
-//! What goes to a provider: losses and their headers, strict mode, other ways, sealed reasoning, paths.
+//! What goes to a provider: losses and their headers, strict mode, other ways, sealed reasoning,
+//! paths.
 
 use super::*;
 
@@ -68,7 +69,8 @@ fn headers_and_query_of_the_clients_vendor_stay_behind() {
     assert_eq!(request.header("content-type"), Some("application/json"));
 }
 
-/// The whole way of a provider's sealed reasoning: to a foreign client, back to the account that sealed it, and never to another.
+/// The whole way of a provider's sealed reasoning: to a foreign client, back to the account that
+/// sealed it, and never to another.
 #[test]
 fn sealed_reasoning_goes_back_to_its_account_alone() {
     let thinking = r#"{"type":"thinking","thinking":"so","signature":"EqQB"}"#;
@@ -91,7 +93,8 @@ fn sealed_reasoning_goes_back_to_its_account_alone() {
     turns.push(serde_json::json!({"role":"user","content":"go on"}));
     let body = serde_json::json!({"model":"m-asked","reasoning":{"effort":"low"},"input":history}).to_string();
 
-    // A second provider of the client's own format has most of the weight; the account that sealed goes first all the same.
+    // A second provider of the client's own format has most of the weight; the account that sealed
+    // goes first all the same.
     let store = gateway.store();
     let second = ProviderRow { weight: 100, ..native(&RESPONSES, "other", &other) };
     let id = store.add_provider(&second).unwrap();
@@ -114,7 +117,8 @@ fn sealed_reasoning_goes_back_to_its_account_alone() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&sent).unwrap()["input"].as_array().unwrap().len(), 3);
 }
 
-/// Most Chat clients drop `reasoning_details`. Whatever core gets the tool's result, the provider gets its thinking back.
+/// Most Chat clients drop `reasoning_details`. Whatever core gets the tool's result, the provider
+/// gets its thinking back.
 #[test]
 fn reasoning_that_a_client_drops_is_remembered() {
     let thinking = r#"{"type":"thinking","thinking":"so","signature":"EqQB"}"#;

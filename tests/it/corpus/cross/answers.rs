@@ -1,17 +1,18 @@
-//! Recorded answers, whole and streamed, for clients of the two other formats, whole and streamed: text, calls, finish, usage and reasoning
-//! are those that the provider gave, and the stream keeps every rule of its format.
+//! Recorded answers, whole and streamed, for clients of the two other formats, whole and streamed:
+//! text, calls, finish, usage and reasoning are those that the provider gave, and the stream keeps
+//! every rule of its format.
 
 use std::collections::BTreeMap;
 
-use llm_proxy::error::{Error, Kind};
-use llm_proxy::json::RawValue;
-use llm_proxy::sse::Framer;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Plan, Reply, Target, TestStamps};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::translate::Translator;
-use llm_proxy::wire::{error, fault};
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind};
+use llm_wire::error::{classify, shape};
+use llm_wire::json::RawValue;
+use llm_wire::sse::Framer;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::Translator;
 use serde_json::Value;
 
 use super::super::row::Row;
@@ -43,7 +44,8 @@ const EXCUSED: &[(&str, &str, &str)] = &[(
     "shortened by hand: its deltas end where the text of its `done` events goes on, and what was streamed cannot be taken back",
 )];
 
-/// Answers in the corpus as it is today, each tried for two formats: fewer mean that something was lost.
+/// Answers in the corpus as it is today, each tried for two formats: fewer mean that something was
+/// lost.
 const KEPT: &[(Format, usize)] = &[(Format::Chat, 626), (Format::Messages, 376), (Format::Responses, 621)];
 
 #[test]
@@ -68,7 +70,8 @@ fn recorded_answers_mean_the_same_in_every_format() {
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// What providers say under an error status reaches clients of every format as an error of their own, with the words and a fitting status.
+/// What providers say under an error status reaches clients of every format as an error of their
+/// own, with the words and a fitting status.
 #[test]
 fn recorded_errors_mean_the_same_in_every_format() {
     let Some(dir) = corpus() else { return };
@@ -78,12 +81,12 @@ fn recorded_errors_mean_the_same_in_every_format() {
             continue;
         };
         let body = row.answer();
-        let read = error::read_refusal(protocol.format, &body).unwrap_or_else(|| panic!("{}: not read", row.id));
-        let failure = fault::error(Some(row.status), &read);
+        let read = shape::read_refusal(protocol.format, &body).unwrap_or_else(|| panic!("{}: not read", row.id));
+        let failure = classify::error(Some(row.status), &read);
         // The key in the provider's row is not the client's.
         let refused_key = matches!(row.status, 401 | 403);
         for client in others(protocol.format) {
-            let status = error::status(client, failure.kind);
+            let status = shape::status(client, failure.kind);
             // Some hosts say 400 where others say 404.
             let unknown_model = failure.kind == Kind::ModelNotFound;
             let expected = if refused_key {
@@ -96,7 +99,7 @@ fn recorded_errors_mean_the_same_in_every_format() {
             let billing = failure.kind == Kind::Billing && status == 402 && client == Format::Messages;
             assert!(status == expected || billing, "{}: {status} for {client}, expected {expected}", row.id);
             let mut out = Vec::new();
-            error::body(client, &mut out, &failure, "req_1");
+            shape::body(client, &mut out, &failure, "req_1");
             let told: Value = serde_json::from_slice(&out).unwrap();
             let message = told["error"]["message"].as_str().unwrap();
             let words = if refused_key { "upstream authentication failed".into() } else { read.message.unescape() };
@@ -168,7 +171,7 @@ fn translate(row: &Row, from: Format, to: Format, stream: bool) -> Result<Vec<u8
     let target = Target::new(from, host, "model", "corpus", &Overrides::default());
     let mut plan = Plan::new(to, RawValue::new(b"{}"), &Context::new(target, "asked"));
     (plan.stream, plan.include_usage) = (stream, true);
-    let mut translator = Translator::new(Reply::new(plan, Box::new(TestStamps::default()), "req_1"));
+    let mut translator = Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"));
     let (answer, mut out) = (row.answer(), Vec::new());
     if !row.stream {
         translator.body(&answer, &mut out)?;

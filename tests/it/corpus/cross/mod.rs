@@ -1,11 +1,12 @@
-//! The corpus across formats: recorded answers for clients of the two other formats, recorded requests for providers of them.
+//! The corpus across formats: recorded answers for clients of the two other formats, recorded
+//! requests for providers of them.
 //!
 //! No row is left out without a reason beside its id.
 
 mod answers;
 mod requests;
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
 /// The formats other than this one.
 fn others(format: Format) -> impl Iterator<Item = Format> {

@@ -1,14 +1,15 @@
-//! Recorded requests for providers of the two other formats, of several hosts and models: each is what the target demands, or is refused by
-//! a rule that stands in the table below.
+//! Recorded requests for providers of the two other formats, of several hosts and models: each is
+//! what the target demands, or is refused by a rule that stands in the table below.
 
 use std::collections::BTreeMap;
 
-use llm_proxy::error::Error;
-use llm_proxy::wire::Format;
-use llm_proxy::wire::caps::Overrides;
-use llm_proxy::wire::plan::{Context, Target};
-use llm_proxy::wire::quirks::Host;
-use llm_proxy::wire::{error, translate};
+use llm_wire::Format;
+use llm_wire::error::Error;
+use llm_wire::error::shape;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Target};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate;
 use serde_json::Value;
 
 use super::super::row::Row;
@@ -30,7 +31,8 @@ const TARGETS: &[(Format, Host, &str)] = &[
     (Format::Responses, Host::Vllm, "qwen"),
 ];
 
-/// Why a request may be refused: words of the message, and the row of `translation.md` that demands it.
+/// Why a request may be refused: words of the message, and the row of `translation.md` that demands
+/// it.
 const RULES: &[(&str, &str)] = &[
     ("the tool `", "1.6, a server tool without a mapping that is the only tool or forced"),
     ("the computer tool", "1.6, computer"),
@@ -96,7 +98,7 @@ fn recorded_requests_are_what_every_provider_takes() {
                     failures
                         .extend(broken.iter().filter(|fault| !excused(fault)).map(|fault| format!("{name}: {fault}")));
                 }
-                Err(error) if malformed && error::status(protocol.format, error.kind) == 400 => count.malformed += 1,
+                Err(error) if malformed && shape::status(protocol.format, error.kind) == 400 => count.malformed += 1,
                 Err(error) => match rule(&error, &body) {
                     Some(rule) => *refused.entry(rule).or_insert(0) += 1,
                     None => failures.push(format!("{name}: {:?} {}", error.param, error.note)),

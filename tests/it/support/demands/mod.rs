@@ -1,8 +1,9 @@
-//! What a provider demands of a request, as a reader of its reference writes it down: roles, order, pairing, required fields, allowed names.
-//! None of the code under test stands on this side.
+//! What a provider demands of a request, as a reader of its reference writes it down: roles, order,
+//! pairing, required fields, allowed names. None of the code under test stands on this side.
 //!
-//! Sources: OpenAI API reference and its OpenAPI description, Anthropic Messages reference, both as of 2026-08; what the pages leave out
-//! was taken from the vendors' error messages (`translation.md` section 8).
+//! Sources: OpenAI API reference and its OpenAPI description, Anthropic Messages reference, both as
+//! of 2026-08; what the pages leave out was taken from the vendors' error messages
+//! (`translation.md` section 8).
 
 mod chat;
 mod messages;
@@ -12,9 +13,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use llm_proxy::wire::Format;
+use llm_wire::Format;
 
-/// All that `body` breaks. `native` is the vendor itself, which refuses nothing that it documents; imitators know fewer fields.
+/// All that `body` breaks. `native` is the vendor itself, which refuses nothing that it documents;
+/// imitators know fewer fields.
 pub fn broken(format: Format, native: bool, body: &Value) -> Vec<String> {
     let mut check = Check { native, broken: Vec::new() };
     match format {

@@ -1,0 +1,458 @@
+//! Bodies: the bytes of a message, freed of their framing.
+//!
+//! [`BodyDecoder::next`] is given what was read and says which part of it is body. It copies
+//! nothing and keeps nothing but its state, so the same bytes give the same body however they are
+//! cut.
+//!
+//! | chunk state | awaits | then |
+//! |---|---|---|
+//! | `Size` | hex digits | `Padding`, `Extension` or `SizeLf` |
+//! | `Padding` | spaces, then `;` | `Extension` |
+//! | `Extension` | anything up to CR | `SizeLf` |
+//! | `SizeLf` | LF | `Data`, or `TrailerStart` after size 0 |
+//! | `Data` | that many bytes | `DataCr` |
+//! | `DataCr`, `DataLf` | CR LF | `Size` |
+//! | `TrailerStart` | CR or a field name | `EndLf` or `TrailerName` |
+//! | `TrailerName`, `TrailerValue`, `TrailerLf` | one field line, dropped | `TrailerStart` |
+//! | `EndLf` | LF | ended |
+
+use std::fmt;
+use std::ops::Range;
+
+use super::Framing;
+use super::head::{is_token, is_value};
+
+/// Bytes of all chunk extensions of one body. Nobody we serve sends any; without a bound they are
+/// work for nothing.
+const MAX_EXTENSION_BYTES: u16 = 16 * 1024;
+/// Bytes of the trailer section of one body.
+const MAX_TRAILER_BYTES: u16 = 8 * 1024;
+/// Hex digits of a chunk size, leading zeros included: a `u64` and no more.
+const MAX_SIZE_DIGITS: u8 = 16;
+
+/// What the next bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// This range of the input is body; never empty.
+    Data(Range<usize>),
+    /// The input is used up; read more and call again.
+    More,
+    /// The message has ended; the next one begins at `pos`.
+    End,
+}
+
+/// Why a body cannot be read on. The connection must be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyError {
+    /// Not a hexadecimal number, or one of more than 16 digits.
+    ChunkSize,
+    /// A chunk's size line or data does not end in CRLF.
+    ChunkEnd,
+    Extension,
+    ExtensionTooLong,
+    Trailer,
+    TrailerTooLong,
+    /// The connection closed before the message ended.
+    Truncated,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            BodyError::ChunkSize => "a chunk size of the body is not a hexadecimal number of at most 16 digits",
+            BodyError::ChunkEnd => "a chunk of the body does not end in CRLF",
+            BodyError::Extension => "a chunk extension holds a control character",
+            BodyError::ExtensionTooLong => "the chunk extensions of the body exceed 16 KiB",
+            BodyError::Trailer => "a trailer field is malformed",
+            BodyError::TrailerTooLong => "the trailer section exceeds 8 KiB",
+            BodyError::Truncated => "the connection closed before the end of the body",
+        })
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// Finds the body in what is read from a connection.
+#[derive(Debug)]
+pub struct BodyDecoder {
+    state: State,
+    /// Bytes of extensions, then of trailers, seen so far.
+    overhead: u16,
+    /// Something stood behind the end of the message.
+    followed: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// This many bytes of a body of known length remain; never 0.
+    Length(u64),
+    Close,
+    Size {
+        size: u64,
+        digits: u8,
+    },
+    Padding {
+        size: u64,
+    },
+    Extension {
+        size: u64,
+    },
+    SizeLf {
+        size: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCr,
+    DataLf,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    Ended,
+    /// An error is final: asked again, the decoder says the same.
+    Failed(BodyError),
+}
+
+const NEXT_CHUNK: State = State::Size { size: 0, digits: 0 };
+
+impl BodyDecoder {
+    pub fn new(framing: Framing) -> BodyDecoder {
+        let state = match framing {
+            Framing::None | Framing::Length(0) => State::Ended,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => NEXT_CHUNK,
+            Framing::Close => State::Close,
+        };
+        BodyDecoder { state, overhead: 0, followed: false }
+    }
+
+    /// The next piece of body in `input[*pos..]`. `pos` moves past what was used. After
+    /// [`Step::More`] all of `input` was used and may be dropped; after [`Step::End`] `pos` is
+    /// right behind the message.
+    pub fn next(&mut self, input: &[u8], pos: &mut usize) -> Result<Step, BodyError> {
+        loop {
+            match self.state {
+                State::Ended => {
+                    self.followed |= *pos < input.len();
+                    return Ok(Step::End);
+                }
+                State::Failed(error) => return Err(error),
+                _ if *pos >= input.len() => return Ok(Step::More),
+                State::Close => return Ok(Step::Data(take(input, pos, u64::MAX))),
+                State::Length(left) => {
+                    let data = take(input, pos, left);
+                    let left = left - data.len() as u64;
+                    self.state = if left == 0 { State::Ended } else { State::Length(left) };
+                    return Ok(Step::Data(data));
+                }
+                State::Data { left } => {
+                    let data = take(input, pos, left);
+                    let left = left - data.len() as u64;
+                    self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                    return Ok(Step::Data(data));
+                }
+                State::Size { digits: 0, .. } => {
+                    if let Some(data) = whole_chunk(input, pos) {
+                        return Ok(Step::Data(data));
+                    }
+                    self.byte(input[*pos])?;
+                }
+                _ => self.byte(input[*pos])?,
+            }
+            *pos += 1;
+        }
+    }
+
+    /// The connection was closed by the peer. `Ok` if that ends the body or the body had ended.
+    pub fn eof(&mut self) -> Result<(), BodyError> {
+        match self.state {
+            State::Ended => Ok(()),
+            State::Close => {
+                self.state = State::Ended;
+                Ok(())
+            }
+            State::Failed(error) => Err(error),
+            _ => self.fail(BodyError::Truncated),
+        }
+    }
+
+    /// Whether the message has ended and nothing was seen behind it. A server speaks only when
+    /// asked, so a connection on which it said more is out of step, and its next bytes are no
+    /// answer to what is asked next.
+    pub fn ended_alone(&self) -> bool {
+        self.is_ended() && !self.followed
+    }
+
+    /// Whether the last byte of the message has been seen. A body that ends with the connection
+    /// ends at [`eof`](Self::eof).
+    pub fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    fn fail(&mut self, error: BodyError) -> Result<(), BodyError> {
+        self.state = State::Failed(error);
+        Err(error)
+    }
+
+    /// One byte of chunk framing.
+    fn byte(&mut self, byte: u8) -> Result<(), BodyError> {
+        match self.step(byte) {
+            Ok(state) => {
+                self.state = state;
+                Ok(())
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn step(&mut self, byte: u8) -> Result<State, BodyError> {
+        match self.state {
+            State::Size { size, digits } => size_digit(size, digits, byte),
+            // RFC 9112 7.1.1 allows whitespace between the size and `;`. Without the `;` it is
+            // refused: readers disagree on `5 \r\n`.
+            State::Padding { size } => match byte {
+                b' ' | b'\t' => self.count(MAX_EXTENSION_BYTES, BodyError::ExtensionTooLong, State::Padding { size }),
+                b';' => Ok(State::Extension { size }),
+                _ => Err(BodyError::ChunkSize),
+            },
+            State::Extension { size } => match byte {
+                b'\r' => Ok(State::SizeLf { size }),
+                _ if is_value(byte) => {
+                    self.count(MAX_EXTENSION_BYTES, BodyError::ExtensionTooLong, State::Extension { size })
+                }
+                _ => Err(BodyError::Extension),
+            },
+            State::SizeLf { size: 0 } => {
+                self.overhead = 0;
+                expect(byte, b'\n', State::TrailerStart, BodyError::ChunkEnd)
+            }
+            State::SizeLf { size } => expect(byte, b'\n', State::Data { left: size }, BodyError::ChunkEnd),
+            State::DataCr => expect(byte, b'\r', State::DataLf, BodyError::ChunkEnd),
+            State::DataLf => expect(byte, b'\n', NEXT_CHUNK, BodyError::ChunkEnd),
+            State::TrailerStart if byte == b'\r' => Ok(State::EndLf),
+            State::TrailerStart if is_token(byte) => self.trailer(State::TrailerName),
+            State::TrailerName if byte == b':' => self.trailer(State::TrailerValue),
+            State::TrailerName if is_token(byte) => self.trailer(State::TrailerName),
+            State::TrailerValue if byte == b'\r' => self.trailer(State::TrailerLf),
+            State::TrailerValue if is_value(byte) => self.trailer(State::TrailerValue),
+            State::TrailerLf => expect(byte, b'\n', State::TrailerStart, BodyError::Trailer),
+            State::EndLf => expect(byte, b'\n', State::Ended, BodyError::Trailer),
+            State::TrailerStart | State::TrailerName | State::TrailerValue => Err(BodyError::Trailer),
+            // `next` serves these itself; a byte of framing never meets them.
+            state @ (State::Length(_) | State::Close | State::Data { .. } | State::Ended | State::Failed(_)) => {
+                Ok(state)
+            }
+        }
+    }
+
+    fn trailer(&mut self, state: State) -> Result<State, BodyError> {
+        self.count(MAX_TRAILER_BYTES, BodyError::TrailerTooLong, state)
+    }
+
+    fn count(&mut self, limit: u16, error: BodyError, state: State) -> Result<State, BodyError> {
+        self.overhead += 1;
+        if self.overhead > limit { Err(error) } else { Ok(state) }
+    }
+}
+
+fn size_digit(size: u64, digits: u8, byte: u8) -> Result<State, BodyError> {
+    match (byte as char).to_digit(16) {
+        Some(digit) if digits < MAX_SIZE_DIGITS => {
+            Ok(State::Size { size: size << 4 | u64::from(digit), digits: digits + 1 })
+        }
+        None if digits > 0 => match byte {
+            b'\r' => Ok(State::SizeLf { size }),
+            b';' => Ok(State::Extension { size }),
+            b' ' | b'\t' => Ok(State::Padding { size }),
+            _ => Err(BodyError::ChunkSize),
+        },
+        _ => Err(BodyError::ChunkSize),
+    }
+}
+
+fn expect(byte: u8, expected: u8, then: State, error: BodyError) -> Result<State, BodyError> {
+    if byte == expected { Ok(then) } else { Err(error) }
+}
+
+fn take(input: &[u8], pos: &mut usize, left: u64) -> Range<usize> {
+    let start = *pos;
+    let wanted = usize::try_from(left).unwrap_or(usize::MAX);
+    *pos = input.len().min(start.saturating_add(wanted));
+    start..*pos
+}
+
+/// A chunk that lies in the input as a whole and in its plain form, `size CRLF data CRLF`: the
+/// common case of a token stream, where one read holds many small chunks. Anything else is left to
+/// the states, `pos` unmoved.
+fn whole_chunk(input: &[u8], pos: &mut usize) -> Option<Range<usize>> {
+    let rest = &input[*pos..];
+    let mut size = 0usize;
+    let mut digits = 0;
+    while let Some(digit) = rest.get(digits).and_then(|&byte| (byte as char).to_digit(16)) {
+        size = size << 4 | digit as usize;
+        digits += 1;
+        if digits > 6 {
+            return None;
+        }
+    }
+    let data = digits + 2;
+    if size == 0 || rest.get(digits..data) != Some(b"\r\n") || rest.get(data + size..data + size + 2) != Some(b"\r\n") {
+        return None;
+    }
+    let start = *pos + data;
+    *pos = start + size + 2;
+    Some(start..start + size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The body, and the offset behind the message or why there is none.
+    type Outcome = (Vec<u8>, End);
+    /// `Ok(None)`: the body ended with the connection.
+    type End = Result<Option<usize>, BodyError>;
+
+    /// Reads `input` in pieces of `size` bytes; each piece is dropped when the decoder asks for
+    /// more.
+    fn decode(framing: Framing, input: &[u8], size: usize) -> Outcome {
+        let (mut decoder, mut body) = (BodyDecoder::new(framing), Vec::new());
+        let mut base = 0;
+        let mut pieces = input.chunks(size);
+        let mut piece: &[u8] = &[];
+        let mut pos = 0;
+        loop {
+            match decoder.next(piece, &mut pos) {
+                Ok(Step::Data(range)) => {
+                    assert!(!range.is_empty());
+                    body.extend_from_slice(&piece[range]);
+                }
+                Ok(Step::End) => return (body, Ok(Some(base + pos))),
+                Err(error) => {
+                    assert_eq!(decoder.next(b"0\r\n\r\n", &mut 0), Err(error), "an error is final");
+                    return (body, Err(error));
+                }
+                Ok(Step::More) => {
+                    assert_eq!(pos, piece.len(), "all of the piece was used");
+                    base += pos;
+                    pos = 0;
+                    let Some(next) = pieces.next() else { return (body, decoder.eof().map(|()| None)) };
+                    piece = next;
+                }
+            }
+        }
+    }
+
+    fn check(framing: Framing, input: &str, body: &str, end: End) {
+        for size in 1..=input.len().max(1) {
+            let (found, ending) = decode(framing, input.as_bytes(), size);
+            let found = String::from_utf8_lossy(&found).into_owned();
+            assert_eq!((found.as_str(), ending), (body, end), "{framing:?} {input:?} in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn plain_bodies() {
+        check(Framing::None, "GET /", "", Ok(Some(0)));
+        check(Framing::Length(0), "GET /", "", Ok(Some(0)));
+        check(Framing::Length(3), "abcGET /", "abc", Ok(Some(3)));
+        check(Framing::Length(3), "abc", "abc", Ok(Some(3)));
+        check(Framing::Length(3), "ab", "ab", Err(BodyError::Truncated));
+        check(Framing::Length(u64::MAX), "ab", "ab", Err(BodyError::Truncated));
+        check(Framing::Close, "abc", "abc", Ok(None));
+        check(Framing::Close, "", "", Ok(None));
+    }
+
+    #[test]
+    fn chunked_bodies() {
+        use BodyError::*;
+        let rows: &[(&str, &str, End)] = &[
+            ("0\r\n\r\n", "", Ok(Some(5))),
+            ("3\r\nabc\r\n0\r\n\r\nGET /", "abc", Ok(Some(13))),
+            ("3\r\nabc\r\n2\r\nde\r\n1\r\nf\r\n0\r\n\r\n", "abcdef", Ok(Some(26))),
+            ("A\r\n0123456789\r\n0\r\n\r\n", "0123456789", Ok(Some(20))),
+            ("00000000000a\r\n0123456789\r\n000\r\n\r\n", "0123456789", Ok(Some(33))),
+            ("2\r\n\r\n\r\n0\r\n\r\n", "\r\n", Ok(Some(12))),
+            // Extensions and trailers are dropped.
+            ("1;a=b;c=\"d\"\r\nx\r\n0;e\r\n\r\n", "x", Ok(Some(23))),
+            ("1 \t;a\r\nx\r\n0\r\n\r\n", "x", Ok(Some(15))),
+            ("1\r\nx\r\n0\r\nA: b\r\nc:\r\n\r\nGET", "x", Ok(Some(21))),
+            // Sizes that are none.
+            ("\r\n", "", Err(ChunkSize)),
+            ("g\r\n", "", Err(ChunkSize)),
+            ("-1\r\n", "", Err(ChunkSize)),
+            ("+1\r\n", "", Err(ChunkSize)),
+            ("0x1\r\n", "", Err(ChunkSize)),
+            (" 1\r\n", "", Err(ChunkSize)),
+            ("1 \r\nx\r\n", "", Err(ChunkSize)),
+            (";a\r\n", "", Err(ChunkSize)),
+            ("ffffffffffffffff\r\nab", "ab", Err(Truncated)),
+            ("10000000000000000\r\n", "", Err(ChunkSize)),
+            ("00000000000000001\r\n", "", Err(ChunkSize)),
+            // Lines that do not end in CRLF.
+            ("1\nx\n0\n\n", "", Err(ChunkSize)),
+            ("1\r\nx\n0\r\n\r\n", "x", Err(ChunkEnd)),
+            ("1\r\nxy\r\n", "x", Err(ChunkEnd)),
+            ("1\rx\r\n", "", Err(ChunkEnd)),
+            ("1\r\nx0\r\n\r\n", "x", Err(ChunkEnd)),
+            ("1\r\nx\rGET", "x", Err(ChunkEnd)),
+            ("1;a\nx\r\n0\r\n\r\n", "", Err(Extension)),
+            ("1;a\0\r\n", "", Err(Extension)),
+            ("0\r\n\n", "", Err(Trailer)),
+            ("0\r\n\rX", "", Err(Trailer)),
+            ("0\r\nGET /smuggled HTTP/1.1\r\n\r\n", "", Err(Trailer)),
+            ("0\r\n folded: x\r\n\r\n", "", Err(Trailer)),
+            ("0\r\na : x\r\n\r\n", "", Err(Trailer)),
+            ("0\r\n: x\r\n\r\n", "", Err(Trailer)),
+            ("0\r\na: x\n\r\n", "", Err(Trailer)),
+            ("0\r\na: \0\r\n\r\n", "", Err(Trailer)),
+            // Cut at every kind of place.
+            ("", "", Err(Truncated)),
+            ("1", "", Err(Truncated)),
+            ("1\r\n", "", Err(Truncated)),
+            ("1\r\nx", "x", Err(Truncated)),
+            ("1\r\nx\r\n", "x", Err(Truncated)),
+            ("0\r\n", "", Err(Truncated)),
+            ("0\r\na: b\r\n", "", Err(Truncated)),
+            ("0\r\n\r", "", Err(Truncated)),
+        ];
+        for (input, body, end) in rows {
+            check(Framing::Chunked, input, body, *end);
+        }
+    }
+
+    #[test]
+    fn what_is_dropped_is_bounded() {
+        let rows = [
+            (format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(16 * 1024)), None),
+            (format!("1;{}\r\n", "a".repeat(16 * 1024 + 1)), Some(BodyError::ExtensionTooLong)),
+            ("1;aaa\r\nx\r\n".repeat(6000), Some(BodyError::ExtensionTooLong)),
+            (format!("1{}", " ".repeat(20_000)), Some(BodyError::ExtensionTooLong)),
+            (format!("0\r\na: {}\r\n\r\n", "a".repeat(8 * 1024 - 4)), None),
+            (format!("0\r\na: {}\r\n\r\n", "a".repeat(8 * 1024 - 3)), Some(BodyError::TrailerTooLong)),
+            // Each has its own budget.
+            (format!("1;{}\r\nx\r\n0\r\na: {}\r\n\r\n", "a".repeat(16 * 1024), "a".repeat(8 * 1024 - 4)), None),
+            (format!("0\r\n{}", "a: b\r\n".repeat(2000)), Some(BodyError::TrailerTooLong)),
+        ];
+        for (input, error) in rows {
+            let (_, end) = decode(Framing::Chunked, input.as_bytes(), input.len());
+            assert_eq!(end.err(), error, "{}..", &input[..10]);
+        }
+    }
+
+    #[test]
+    fn the_decoder_knows_when_it_has_ended() {
+        let mut decoder = BodyDecoder::new(Framing::Length(2));
+        let mut pos = 0;
+        assert_eq!(decoder.next(b"ab", &mut pos), Ok(Step::Data(0..2)));
+        assert!(decoder.is_ended() && decoder.ended_alone(), "no further read is needed to know");
+        assert_eq!(decoder.next(b"abHTTP", &mut pos), Ok(Step::End));
+        assert!(decoder.is_ended() && !decoder.ended_alone());
+        let mut decoder = BodyDecoder::new(Framing::Close);
+        assert!(!decoder.is_ended());
+        assert_eq!(decoder.eof(), Ok(()));
+        assert!(decoder.is_ended());
+    }
+}

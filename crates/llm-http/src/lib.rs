@@ -1,0 +1,38 @@
+//! HTTP/1.1 on the wire, without I/O: bytes in, offsets and verdicts out.
+//!
+//! One codec serves both sides: requests of clients ([`parse_request`]) and responses of upstreams
+//! ([`next_final_response`]). A caller owns a read buffer and a write buffer; a parsed head holds
+//! offsets into the read buffer, never borrows, so nothing of it hinders the next read.
+//!
+//! ```text
+//! read buffer --> parse_request / next_final_response --> RequestHead / ResponseHead { framing, keep_alive, .. }
+//!             --> BodyDecoder::new(head.framing)      --> Step::Data(range) .. Step::End
+//! write::*    --> write buffer
+//! ```
+//!
+//! What is refused is decided by one question: could another HTTP implementation on the way read
+//! these bytes as another message? So bare LF, folded lines, several or odd framing fields and
+//! whitespace in odd places are errors, where RFC 9112 merely allows an error.
+//! `tests/it/http_codec/` lists every such difference from hyper with its reason.
+//!
+//! Absent on purpose: HTTP/2, trailers (dropped), transfer codings other than `chunked` (refused),
+//! `CONNECT` (refused), dates.
+
+pub mod body;
+pub mod coding;
+pub mod field;
+pub mod framing;
+pub mod head;
+pub mod hop;
+pub mod request;
+pub mod response;
+#[doc(hidden)]
+pub mod transcript;
+pub mod write;
+
+pub use body::{BodyDecoder, BodyError, Step};
+pub use field::{Field, Fields, Span};
+pub use framing::{Framing, forbids_body};
+pub use head::{HeadScan, Limits, Method, Refusal, Version};
+pub use request::{RequestHead, parse_request};
+pub use response::{ResponseHead, next_final_response, parse_response};

@@ -1,0 +1,455 @@
+//! What a request asks for, as far as the mock cares.
+//!
+//! The body is read with `serde_json`, not with the gateway's own scanner: the mock is there to
+//! notice what that scanner gets wrong. It is as strict as the vendors in what they all refuse (no
+//! JSON, no model, no messages, no `max_tokens` in the Messages format) and reads everything else
+//! leniently.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::kind::Kind;
+
+/// The top-level members of a body that the mock reads or echoes. The names are those of the wire.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+pub enum Field {
+    Background,
+    Dimensions,
+    EncodingFormat,
+    Include,
+    Input,
+    Instructions,
+    MaxCompletionTokens,
+    MaxOutputTokens,
+    MaxTokens,
+    MaxToolCalls,
+    Messages,
+    Metadata,
+    Model,
+    OutputConfig,
+    OutputFormat,
+    ParallelToolCalls,
+    PreviousResponseId,
+    Prompt,
+    PromptCacheKey,
+    Reasoning,
+    ReasoningEffort,
+    ResponseFormat,
+    SafetyIdentifier,
+    Store,
+    Stream,
+    StreamOptions,
+    Temperature,
+    Text,
+    Thinking,
+    ToolChoice,
+    Tools,
+    TopP,
+    Truncation,
+    User,
+    #[serde(other)]
+    Other,
+}
+
+/// The raw members of a body. Of a name that stands twice the last counts, as at the vendors.
+#[derive(Debug)]
+pub struct Fields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
+
+impl<'a> Fields<'a> {
+    /// A member; `null` is as good as none.
+    pub fn get(&self, field: Field) -> Option<&'a str> {
+        self.0[field as usize].map(RawValue::get).filter(|raw| *raw != "null")
+    }
+
+    /// The inside of a string member, still escaped.
+    fn text(&self, field: Field) -> Option<&'a str> {
+        self.get(field)?.strip_prefix('"')?.strip_suffix('"')
+    }
+
+    fn number(&self, field: Field) -> Option<u64> {
+        self.get(field)?.parse().ok()
+    }
+
+    fn is_true(&self, field: Field) -> bool {
+        self.get(field) == Some("true")
+    }
+
+    /// A member as a tree; [`Value::Null`] when there is none.
+    fn tree(&self, field: Field) -> Value {
+        self.get(field).and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or(Value::Null)
+    }
+
+    /// The elements of an array member.
+    fn list(&self, field: Field) -> Vec<Value> {
+        match self.tree(field) {
+            Value::Array(list) => list,
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Fields<'a>, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
+                let mut fields = Fields([None; Field::Other as usize + 1]);
+                while let Some(field) = map.next_key::<Field>()? {
+                    fields.0[field as usize] = Some(map.next_value()?);
+                }
+                Ok(fields)
+            }
+        }
+        from.deserialize_map(Members)
+    }
+}
+
+/// A tool that the answer may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    pub name: String,
+    /// The schema of its arguments; `None` for a custom tool of the Responses format, which takes
+    /// free text.
+    pub schema: Option<Value>,
+}
+
+/// How the answer is to show its reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reasoning {
+    /// As text; without it there is only the opaque part.
+    pub shown: bool,
+    /// With the encrypted state that goes back in the next turn.
+    pub opaque: bool,
+}
+
+/// A request, read.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    pub fields: Fields<'a>,
+    /// As it stood in the body, escapes included.
+    pub model: &'a str,
+    pub stream: bool,
+    /// A chat stream is to end with a usage chunk.
+    pub include_usage: bool,
+    /// The limit of the answer, by whichever name.
+    pub max_tokens: Option<u64>,
+    /// What the answer calls, the first being the one that was forced or stands first; empty when
+    /// it has to be text.
+    pub tools: Vec<Tool>,
+    pub parallel: bool,
+    pub reasoning: Option<Reasoning>,
+    /// The schema of a structured answer.
+    pub schema: Option<Value>,
+    /// A guess: a quarter of the body.
+    pub input_tokens: u64,
+    /// Makes the ids: two requests of one conversation differ in length.
+    pub seed: u64,
+}
+
+/// What a vendor would answer 400 to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Bad {
+    pub param: Option<&'static str>,
+    pub message: String,
+}
+
+impl Bad {
+    fn missing(param: &'static str) -> Bad {
+        Bad { param: Some(param), message: format!("Missing required parameter: '{param}'.") }
+    }
+}
+
+impl<'a> Ask<'a> {
+    pub fn read(kind: Kind, body: &'a [u8]) -> Result<Ask<'a>, Bad> {
+        let fields: Fields<'a> = serde_json::from_slice(body).map_err(|e| Bad {
+            param: None,
+            message: format!("We could not parse the JSON body of your request: {e}"),
+        })?;
+        let model = fields.text(Field::Model).filter(|m| !m.is_empty()).ok_or_else(|| Bad::missing("model"))?;
+        for (param, field) in required(kind) {
+            fields.get(*field).ok_or_else(|| Bad::missing(param))?;
+        }
+        let tools = if fields.get(Field::Tools).is_some() { callable(kind, &fields) } else { Vec::new() };
+        Ok(Ask {
+            model,
+            stream: fields.is_true(Field::Stream),
+            include_usage: fields.tree(Field::StreamOptions)["include_usage"] == true,
+            max_tokens: [Field::MaxCompletionTokens, Field::MaxTokens, Field::MaxOutputTokens]
+                .into_iter()
+                .find_map(|field| fields.number(field)),
+            tools,
+            parallel: fields.get(Field::ParallelToolCalls) != Some("false")
+                && (kind != Kind::Messages || fields.tree(Field::ToolChoice)["disable_parallel_tool_use"] != true),
+            reasoning: reasoning(kind, &fields),
+            schema: schema(kind, &fields),
+            input_tokens: (body.len() as u64 / 4).max(1),
+            seed: body.len() as u64,
+            fields,
+        })
+    }
+
+    /// The last text that the user wrote, unescaped.
+    pub fn last_user_text(&self, kind: Kind) -> String {
+        let list = match kind {
+            Kind::Completions => return self.fields.tree(Field::Prompt).as_str().unwrap_or_default().to_owned(),
+            Kind::Responses => match self.fields.tree(Field::Input) {
+                Value::String(text) => return text,
+                _ => self.fields.list(Field::Input),
+            },
+            _ => self.fields.list(Field::Messages),
+        };
+        list.iter()
+            .rev()
+            .filter(|m| m["role"] == "user")
+            .map(|m| text_of(&m["content"]))
+            .find(|t| !t.is_empty())
+            .unwrap_or_default()
+    }
+}
+
+fn required(kind: Kind) -> &'static [(&'static str, Field)] {
+    match kind {
+        Kind::Chat | Kind::CountTokens => &[("messages", Field::Messages)],
+        Kind::Messages => &[("max_tokens", Field::MaxTokens), ("messages", Field::Messages)],
+        Kind::Completions => &[("prompt", Field::Prompt)],
+        Kind::Embeddings => &[("input", Field::Input)],
+        // `input` may be absent there: a stored prompt or conversation can stand for it.
+        _ => &[],
+    }
+}
+
+/// A content string, or the texts of content parts.
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// The tools that the answer calls: none when the caller forbids it, or when the conversation ends
+/// with a tool's result, since a client that runs tools would never see the end.
+fn callable(kind: Kind, fields: &Fields) -> Vec<Tool> {
+    let choice = fields.tree(Field::ToolChoice);
+    if choice == "none" || choice["type"] == "none" || ends_with_result(kind, fields) {
+        return Vec::new();
+    }
+    let mut tools: Vec<Tool> = fields.list(Field::Tools).into_iter().filter_map(|tool| read_tool(kind, tool)).collect();
+    let forced = choice.get("function").unwrap_or(&choice)["name"].as_str();
+    if let Some(at) = forced.and_then(|name| tools.iter().position(|tool| tool.name == name)) {
+        tools[..=at].rotate_right(1);
+    }
+    tools
+}
+
+/// A tool of the caller's own; `None` for what runs at the vendor.
+fn read_tool(kind: Kind, mut tool: Value) -> Option<Tool> {
+    let typed = tool["type"].as_str().map(str::to_owned);
+    let (mut spec, schema) = match (kind, typed.as_deref()) {
+        (Kind::Chat, Some("function")) => (tool["function"].take(), "parameters"),
+        (Kind::Messages, None | Some("custom")) => (tool, "input_schema"),
+        (Kind::Responses, Some("function")) => (tool, "parameters"),
+        (Kind::Responses, Some("custom")) => {
+            return Some(Tool { name: tool["name"].as_str()?.to_owned(), schema: None });
+        }
+        _ => return None,
+    };
+    let name = spec["name"].as_str()?.to_owned();
+    let schema = match spec[schema].take() {
+        Value::Null => serde_json::json!({"type": "object"}),
+        schema => schema,
+    };
+    Some(Tool { name, schema: Some(schema) })
+}
+
+fn ends_with_result(kind: Kind, fields: &Fields) -> bool {
+    let list = fields.list(if kind == Kind::Responses { Field::Input } else { Field::Messages });
+    let Some(last) = list.last() else { return false };
+    match kind {
+        Kind::Chat => last["role"] == "tool" || last["role"] == "function",
+        Kind::Messages => {
+            last["content"].as_array().is_some_and(|parts| parts.iter().any(|p| p["type"] == "tool_result"))
+        }
+        _ => last["type"].as_str().is_some_and(|t| t.ends_with("_call_output")),
+    }
+}
+
+fn reasoning(kind: Kind, fields: &Fields) -> Option<Reasoning> {
+    match kind {
+        Kind::Chat => {
+            // The second is OpenRouter's: an effort, or a budget.
+            let mut object = fields.tree(Field::Reasoning);
+            let effort = fields.text(Field::ReasoningEffort).map(Value::from);
+            let effort = effort.unwrap_or_else(|| object["effort"].take());
+            let on = (!effort.is_null() && effort != "none") || object["max_tokens"].is_u64();
+            on.then_some(Reasoning { shown: true, opaque: false })
+        }
+        Kind::Messages => {
+            let thinking = fields.tree(Field::Thinking);
+            let on = thinking["type"] == "enabled" || thinking["type"] == "adaptive";
+            on.then(|| Reasoning { shown: thinking["display"] != "omitted", opaque: true })
+        }
+        Kind::Responses => {
+            let reasoning = fields.tree(Field::Reasoning);
+            let on = reasoning.is_object() && reasoning["effort"] != "none";
+            let include = fields.list(Field::Include);
+            on.then(|| Reasoning {
+                shown: !reasoning["summary"].is_null(),
+                opaque: include.iter().any(|i| i == "reasoning.encrypted_content"),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn schema(kind: Kind, fields: &Fields) -> Option<Value> {
+    let mut format = match kind {
+        Kind::Chat => fields.tree(Field::ResponseFormat),
+        Kind::Messages => match fields.tree(Field::OutputConfig)["format"].take() {
+            Value::Null => fields.tree(Field::OutputFormat),
+            format => format,
+        },
+        Kind::Responses => fields.tree(Field::Text)["format"].take(),
+        _ => return None,
+    };
+    match format["type"].as_str()? {
+        "json_schema" if kind == Kind::Chat => Some(format["json_schema"]["schema"].take()),
+        "json_schema" => Some(format["schema"].take()),
+        "json_object" => Some(serde_json::json!({"type": "object", "required": ["answer"]})),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<'a>(kind: Kind, body: &'a str) -> Ask<'a> {
+        Ask::read(kind, body.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn refusals() {
+        let check = |kind, body: &str, param: Option<&str>| {
+            assert_eq!(Ask::read(kind, body.as_bytes()).unwrap_err().param, param, "{body}");
+        };
+        check(Kind::Chat, "", None);
+        check(Kind::Chat, "[]", None);
+        check(Kind::Chat, r#"{"model":"m","messages":[}"#, None);
+        check(Kind::Chat, r#"{"messages":[]}"#, Some("model"));
+        check(Kind::Chat, r#"{"model":7,"messages":[]}"#, Some("model"));
+        check(Kind::Chat, r#"{"model":"m"}"#, Some("messages"));
+        check(Kind::Messages, r#"{"model":"m","messages":[]}"#, Some("max_tokens"));
+        check(Kind::Completions, r#"{"model":"m"}"#, Some("prompt"));
+        check(Kind::Embeddings, r#"{"model":"m"}"#, Some("input"));
+    }
+
+    #[test]
+    fn plain_members() {
+        let ask = read(
+            Kind::Chat,
+            r#"{"model":"a","unknown":{"model":"x"},"messages":[],"stream":true,"stream_options":{"include_usage":true},
+               "max_tokens":9,"max_completion_tokens":5,"model":"b\u0041"}"#,
+        );
+        assert_eq!(ask.model, "b\\u0041", "the last one counts, and it stays escaped");
+        assert!(ask.stream && ask.include_usage && ask.parallel && ask.tools.is_empty());
+        assert_eq!(ask.max_tokens, Some(5));
+        let ask = read(Kind::Chat, r#"{"model":"a","messages":[],"stream":null,"parallel_tool_calls":false}"#);
+        assert!(!ask.stream && !ask.include_usage && !ask.parallel);
+    }
+
+    #[test]
+    fn which_tools_are_called() {
+        let check = |kind, rest: &str, expected: &[&str]| {
+            let body = format!(r#"{{"model":"m","max_tokens":5,{rest}}}"#);
+            let names: Vec<String> = read(kind, &body).tools.into_iter().map(|t| t.name).collect();
+            assert_eq!(names, expected, "{rest}");
+        };
+        let chat =
+            r#""tools":[{"type":"function","function":{"name":"f"}},{"type":"function","function":{"name":"g"}}]"#;
+        let last = |message: &str| format!(r#""messages":[{{"role":"user","content":"x"}},{message}],{chat}"#);
+        check(Kind::Chat, &last(r#"{"role":"user","content":"y"}"#), &["f", "g"]);
+        check(Kind::Chat, &last(r#"{"role":"tool","tool_call_id":"c","content":"y"}"#), &[]);
+        check(Kind::Chat, &format!(r#""messages":[],"tool_choice":"none",{chat}"#), &[]);
+        let forced = r#""tool_choice":{"type":"function","function":{"name":"g"}}"#;
+        check(Kind::Chat, &format!(r#""messages":[],{forced},{chat}"#), &["g", "f"]);
+
+        let messages = r#""tools":[{"type":"web_search_20250305","name":"web_search"},{"name":"f","input_schema":{}},{"type":"custom","name":"g"}]"#;
+        let user = |content: &str| format!(r#""messages":[{{"role":"user","content":{content}}}],{messages}"#);
+        check(Kind::Messages, &user(r#""x""#), &["f", "g"]);
+        check(Kind::Messages, &user(r#"[{"type":"tool_result","tool_use_id":"t"},{"type":"text","text":"x"}]"#), &[]);
+        check(
+            Kind::Messages,
+            &format!(r#""tool_choice":{{"type":"tool","name":"g"}},{}"#, user(r#""x""#)),
+            &["g", "f"],
+        );
+        check(Kind::Messages, &format!(r#""tool_choice":{{"type":"none"}},{}"#, user(r#""x""#)), &[]);
+
+        let responses =
+            r#""tools":[{"type":"web_search"},{"type":"custom","name":"patch"},{"type":"function","name":"f"}]"#;
+        check(Kind::Responses, &format!(r#""input":"x",{responses}"#), &["patch", "f"]);
+        check(Kind::Responses, &format!(r#""input":[{{"type":"function_call_output"}}],{responses}"#), &[]);
+    }
+
+    #[test]
+    fn reasoning_and_structure() {
+        let check = |kind, rest: &str, shown_opaque: Option<(bool, bool)>, schema: Option<&str>| {
+            let body = format!(r#"{{"model":"m","max_tokens":5,"messages":[],{rest}}}"#);
+            let ask = read(kind, &body);
+            assert_eq!(ask.reasoning.map(|r| (r.shown, r.opaque)), shown_opaque, "{rest}");
+            assert_eq!(ask.schema.map(|s| s.to_string()).as_deref(), schema, "{rest}");
+        };
+        check(Kind::Chat, r#""reasoning_effort":"low""#, Some((true, false)), None);
+        check(Kind::Chat, r#""reasoning_effort":"none""#, None, None);
+        check(Kind::Chat, r#""reasoning":{"effort":"high"}"#, Some((true, false)), None);
+        check(Kind::Chat, r#""reasoning":{"max_tokens":2000}"#, Some((true, false)), None);
+        check(Kind::Messages, r#""thinking":{"type":"disabled"}"#, None, None);
+        check(Kind::Messages, r#""thinking":{"type":"adaptive"}"#, Some((true, true)), None);
+        check(Kind::Messages, r#""thinking":{"type":"adaptive","display":"omitted"}"#, Some((false, true)), None);
+        check(Kind::Responses, r#""reasoning":{"effort":"low"}"#, Some((false, false)), None);
+        check(
+            Kind::Responses,
+            r#""reasoning":{"summary":"auto"},"include":["reasoning.encrypted_content"]"#,
+            Some((true, true)),
+            None,
+        );
+        let schema = r#"{"type":"object"}"#;
+        let format = format!(r#"{{"type":"json_schema","schema":{schema}}}"#);
+        let chat =
+            format!(r#""response_format":{{"type":"json_schema","json_schema":{{"name":"n","schema":{schema}}}}}"#);
+        check(Kind::Chat, &chat, None, Some(schema));
+        check(Kind::Chat, r#""response_format":{"type":"text"}"#, None, None);
+        check(Kind::Messages, &format!(r#""output_config":{{"format":{format}}}"#), None, Some(schema));
+        check(Kind::Messages, &format!(r#""output_format":{format}"#), None, Some(schema));
+        check(Kind::Responses, &format!(r#""text":{{"format":{format}}}"#), None, Some(schema));
+    }
+
+    #[test]
+    fn the_last_text_of_the_user() {
+        let check = |kind, rest: &str, expected: &str| {
+            let body = format!(r#"{{"model":"m","max_tokens":5,{rest}}}"#);
+            assert_eq!(read(kind, &body).last_user_text(kind), expected, "{rest}");
+        };
+        let messages = r#""messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"text","text":"b\n"},{"type":"text","text":"c"}]},{"role":"assistant","content":"d"}]"#;
+        check(Kind::Chat, messages, "b\nc");
+        check(Kind::Messages, messages, "b\nc");
+        check(
+            Kind::Messages,
+            r#""messages":[{"role":"user","content":"a"},{"role":"user","content":[{"type":"tool_result"}]}]"#,
+            "a",
+        );
+        check(Kind::Responses, r#""input":"a""#, "a");
+        check(Kind::Responses, r#""input":[{"role":"user","content":[{"type":"input_text","text":"a"}]}]"#, "a");
+        check(Kind::Completions, r#""prompt":"a""#, "a");
+        check(Kind::Chat, r#""messages":[]"#, "");
+    }
+}

@@ -1,0 +1,307 @@
+//! How one answer is to differ from the plain one.
+//!
+//! A knob is set in three places, each stronger than the one before: the flags of the process,
+//! words in the model name (a gateway between a test and the mock forwards no unknown header, but
+//! it forwards the model), and `x-mock-*` request headers.
+//!
+//! Words in a model name are what follows `mock`, cut at `-`, `_`, `.`, `/`, `:` and spaces; the
+//! first word that is no knob ends the run, so that `mock-gpt-4o-2024-08-06` sets nothing.
+//! `team/mock-delay-500-tokens-20` sets two knobs.
+//!
+//! | model words | header | meaning |
+//! |---|---|---|
+//! | `delay-500` | `x-mock-delay-ms: 500` | wait before the answer |
+//! | `tokens-200` | `x-mock-tokens: 200` | length of a text answer, at most [`MAX_TOKENS`] |
+//! | `interval-20` | `x-mock-token-interval-ms: 20` | wait before each event that carries content |
+//! | `429` | `x-mock-status: 429` | an error body of the format (400 to 599) |
+//! | `reset`, `stall`, ... | `x-mock-fault: reset` | see [`Fault`] |
+//! | `error-first`, `error-mid` | `x-mock: error-first` | see [`ErrorAt`] |
+//! | `echo`, `refusal` | `x-mock: echo` | see [`Say`] |
+//! | `length` | `x-mock: length` | the answer ends at its token limit |
+//! | `parallel` | `x-mock: parallel` | two tool calls instead of one |
+//! | `cached` | `x-mock: cached` | half of the input tokens were read from a cache |
+//!
+//! `x-mock` takes any of the model words, separated as in a model name.
+
+use std::str::FromStr;
+
+/// The longest text answer, in tokens: an answer is built in memory before it is sent.
+pub const MAX_TOKENS: u32 = 20_000;
+
+/// What goes wrong below the level of the format. "Half way" is after half of the events that carry
+/// content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// TCP reset: half way in a stream, before the head otherwise.
+    Reset,
+    /// Silence until the other side closes: half way in a stream, before the head otherwise.
+    Stall,
+    /// The connection is closed inside an event, or before the announced length of the body.
+    Truncate,
+    /// The HTTP body ends as it should, but the stream lacks its end, or the JSON text its second
+    /// half.
+    Unfinished,
+    /// A stream goes on with bytes that are no HTTP chunk; a JSON body is HTML.
+    Garbage,
+    /// One event of a stream is not JSON; a JSON body is HTML.
+    BadEvent,
+    /// The answer is not HTTP.
+    BadHead,
+    /// The head comes line by line, 100 ms (or the interval) apart.
+    SlowHeaders,
+    /// No fault but a rare framing: neither length nor chunks, the body ends with the connection.
+    UntilClose,
+    /// No fault but a rare courtesy: a `103 Early Hints` before the answer.
+    EarlyHints,
+}
+
+impl Fault {
+    const NAMES: [(&'static str, Fault); 10] = [
+        ("reset", Fault::Reset),
+        ("stall", Fault::Stall),
+        ("truncate", Fault::Truncate),
+        ("unfinished", Fault::Unfinished),
+        ("garbage", Fault::Garbage),
+        ("bad-event", Fault::BadEvent),
+        ("bad-head", Fault::BadHead),
+        ("slow-headers", Fault::SlowHeaders),
+        ("until-close", Fault::UntilClose),
+        ("early-hints", Fault::EarlyHints),
+    ];
+}
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Fault, String> {
+        Fault::NAMES.iter().find(|(name, _)| *name == s).map(|(_, fault)| *fault).ok_or_else(|| {
+            let names: Vec<&str> = Fault::NAMES.iter().map(|(name, _)| *name).collect();
+            format!("`{s}` is not a fault; the faults are {}", names.join(", "))
+        })
+    }
+}
+
+/// Where an error stands inside an answer of status 200. An answer without a stream is the error
+/// body, whichever is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorAt {
+    /// After the opening events, before any content.
+    First,
+    /// Half way through the content.
+    Mid,
+}
+
+/// What a text answer says, if not the usual words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Say {
+    /// The last text of the user, even where tools are offered.
+    Echo,
+    /// The model declines, in the way of the format.
+    Refusal,
+}
+
+/// Every knob; the default is the plain answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Knobs {
+    /// Milliseconds before the first byte of the answer.
+    pub delay_ms: u32,
+    /// Tokens of a text answer; `None` is the usual length.
+    pub tokens: Option<u32>,
+    /// Milliseconds before each event that carries content.
+    pub interval_ms: u32,
+    /// An error status instead of an answer; 200 takes back what a weaker place has set.
+    pub status: Option<u16>,
+    pub fault: Option<Fault>,
+    pub error: Option<ErrorAt>,
+    pub say: Option<Say>,
+    pub length: bool,
+    pub parallel: bool,
+    pub cached: bool,
+}
+
+impl Knobs {
+    /// Sets what the words of a model name ask for. What is no knob is part of a name, so nothing
+    /// is an error here.
+    pub fn read_model(&mut self, model: &str) {
+        // Nearly every name ends here.
+        if memchr::memmem::find(model.as_bytes(), b"mock").is_none() {
+            return;
+        }
+        let mut words = model.split(SEPARATORS).peekable();
+        while let Some(word) = words.next() {
+            if word == "mock" {
+                self.read_run(&mut words);
+            }
+        }
+    }
+
+    /// Sets what the `x-mock-*` headers ask for; other headers are passed over.
+    ///
+    /// # Errors
+    /// A sentence for the caller when a value of such a header cannot be used.
+    pub fn read_header(&mut self, name: &str, value: &[u8]) -> Result<(), String> {
+        let Some(knob) = strip_prefix_any_case(name, "x-mock") else { return Ok(()) };
+        let value = std::str::from_utf8(value).map_err(|_| format!("the value of `{name}` is not text"))?.trim();
+        let number = |high: u32| match value.parse::<u32>() {
+            Ok(n) if n <= high => Ok(n),
+            _ => Err(format!("`{name}` is `{value}`; it takes a number from 0 to {high}")),
+        };
+        match knob.to_ascii_lowercase().as_str() {
+            "" => {
+                let mut words = value.split(SEPARATORS).peekable();
+                self.read_run(&mut words);
+                if let Some(word) = words.next() {
+                    return Err(format!("`{word}` in `{name}` is no word that the mock knows"));
+                }
+            }
+            "-delay-ms" => self.delay_ms = number(u32::MAX)?,
+            "-token-interval-ms" => self.interval_ms = number(u32::MAX)?,
+            "-tokens" => self.tokens = Some(number(MAX_TOKENS)?),
+            "-fault" => self.fault = Some(value.parse()?),
+            "-status" => self.status = Some(status(value)?),
+            _ => return Err(format!("`{name}` is no header that the mock knows")),
+        }
+        Ok(())
+    }
+
+    /// Takes words as long as they are knobs.
+    fn read_run<'a>(&mut self, words: &mut std::iter::Peekable<impl Iterator<Item = &'a str> + Clone>) {
+        loop {
+            let mut ahead = words.clone();
+            if !self.read_knob(&mut ahead) {
+                return;
+            }
+            *words = ahead;
+        }
+    }
+
+    /// Takes one knob of one or two words. False means that there is none, and that nothing was
+    /// set.
+    fn read_knob<'a>(&mut self, words: &mut impl Iterator<Item = &'a str>) -> bool {
+        let Some(word) = words.next() else { return false };
+        match word {
+            "echo" => self.say = Some(Say::Echo),
+            "refusal" => self.say = Some(Say::Refusal),
+            "length" => self.length = true,
+            "parallel" => self.parallel = true,
+            "cached" => self.cached = true,
+            "delay" | "tokens" | "interval" => {
+                let Some(n) = words.next().and_then(|n| n.parse::<u32>().ok()) else { return false };
+                match word {
+                    "delay" => self.delay_ms = n,
+                    "tokens" => self.tokens = Some(n.min(MAX_TOKENS)),
+                    _ => self.interval_ms = n,
+                }
+            }
+            "error" => match words.next() {
+                Some("first") => self.error = Some(ErrorAt::First),
+                Some("mid") => self.error = Some(ErrorAt::Mid),
+                _ => return false,
+            },
+            _ => match status(word) {
+                Ok(status) => self.status = Some(status),
+                Err(_) => return self.read_fault(word, words),
+            },
+        }
+        true
+    }
+
+    fn read_fault<'a>(&mut self, word: &str, words: &mut impl Iterator<Item = &'a str>) -> bool {
+        let known = |name: &str| Fault::NAMES.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault);
+        let fault = known(word).or_else(|| known(&format!("{word}-{}", words.next()?)));
+        if fault.is_some() {
+            self.fault = fault;
+        }
+        fault.is_some()
+    }
+}
+
+const SEPARATORS: [char; 6] = ['-', '_', '.', '/', ':', ' '];
+
+/// An error status, or 200 for none.
+pub fn status(value: &str) -> Result<u16, String> {
+    match value.parse::<u16>() {
+        Ok(n) if n == 200 || (400..600).contains(&n) => Ok(n),
+        _ => Err(format!("`{value}` is not a status that the mock can answer; it takes 200 and 400 to 599")),
+    }
+}
+
+fn strip_prefix_any_case<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    match name.get(..prefix.len()) {
+        Some(start) if start.eq_ignore_ascii_case(prefix) => Some(&name[prefix.len()..]),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_model_name() {
+        let check = |model: &str, expected: Knobs| {
+            let mut knobs = Knobs::default();
+            knobs.read_model(model);
+            assert_eq!(knobs, expected, "model `{model}`");
+        };
+        let none = Knobs::default;
+        check("gpt-4o", none());
+        check("mock", none());
+        check("mock-gpt-4o-2024-08-06", none());
+        check("gpt-429", none());
+        check("hammock-429", none());
+        check("mock-429", Knobs { status: Some(429), ..none() });
+        check("mock-299", none());
+        check("mock-delay-500", Knobs { delay_ms: 500, ..none() });
+        check("mock-delay-fast", none());
+        check("team/mock-delay-500_tokens-20", Knobs { delay_ms: 500, tokens: Some(20), ..none() });
+        check("mock-tokens-4000000000", Knobs { tokens: Some(MAX_TOKENS), ..none() });
+        check("mock-interval-20-stall", Knobs { interval_ms: 20, fault: Some(Fault::Stall), ..none() });
+        check("mock-slow-headers", Knobs { fault: Some(Fault::SlowHeaders), ..none() });
+        check("mock-slow", none());
+        check("mock-error-first", Knobs { error: Some(ErrorAt::First), ..none() });
+        check("mock-error-mid", Knobs { error: Some(ErrorAt::Mid), ..none() });
+        check("mock-error", none());
+        check("mock-echo-cached", Knobs { say: Some(Say::Echo), cached: true, ..none() });
+        check("mock-refusal", Knobs { say: Some(Say::Refusal), ..none() });
+        check("mock-gpt-length", none());
+        check("claude-mock-parallel-length", Knobs { parallel: true, length: true, ..none() });
+        check("mock-small-mock-500", Knobs { status: Some(500), ..none() });
+        for (name, fault) in Fault::NAMES {
+            check(&format!("mock-{name}"), Knobs { fault: Some(fault), ..none() });
+        }
+    }
+
+    #[test]
+    fn headers() {
+        let check = |name: &str, value: &str, expected: Result<Knobs, &str>| {
+            let mut knobs = Knobs::default();
+            let got = knobs.read_header(name, value.as_bytes()).map(|()| knobs);
+            assert_eq!(got, expected.map_err(str::to_owned), "{name}: {value}");
+        };
+        let none = Knobs::default;
+        check("x-request-id", "x", Ok(none()));
+        check("X-Mock-Delay-Ms", "7", Ok(Knobs { delay_ms: 7, ..none() }));
+        check("x-mock-tokens", "3", Ok(Knobs { tokens: Some(3), ..none() }));
+        check("x-mock-token-interval-ms", " 20 ", Ok(Knobs { interval_ms: 20, ..none() }));
+        check("x-mock-status", "529", Ok(Knobs { status: Some(529), ..none() }));
+        check("x-mock-fault", "bad-head", Ok(Knobs { fault: Some(Fault::BadHead), ..none() }));
+        check("x-mock", "error-mid tokens-5", Ok(Knobs { error: Some(ErrorAt::Mid), tokens: Some(5), ..none() }));
+        check("x-mock", "echo-nonsense", Err("`nonsense` in `x-mock` is no word that the mock knows"));
+        check("x-mock-tokens", "-1", Err("`x-mock-tokens` is `-1`; it takes a number from 0 to 20000"));
+        check("x-mock-colour", "1", Err("`x-mock-colour` is no header that the mock knows"));
+        check(
+            "x-mock-status",
+            "302",
+            Err("`302` is not a status that the mock can answer; it takes 200 and 400 to 599"),
+        );
+    }
+
+    #[test]
+    fn the_stronger_place_wins() {
+        let mut knobs = Knobs { status: Some(500), tokens: Some(1), ..Knobs::default() };
+        knobs.read_model("mock-tokens-2");
+        knobs.read_header("x-mock-status", b"200").unwrap();
+        assert_eq!((knobs.status, knobs.tokens), (Some(200), Some(2)));
+    }
+}

@@ -1,0 +1,377 @@
+//! The bytes of an answer and their times: head, framing, faults.
+//!
+//! The framing is written here by hand, in the way of other servers (no padded chunk sizes), not by
+//! the gateway's chunk writer.
+
+use std::time::Duration;
+
+use llm_http::write;
+
+use super::errors::{self, Family};
+use super::knobs::{Fault, Knobs};
+use super::script::Script;
+
+/// Bytes that go out in one write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Before the write.
+    pub wait: Duration,
+    /// Offset behind it; it begins where the piece before ended, and may be empty.
+    pub end: usize,
+}
+
+/// What becomes of the connection after the last piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    KeepAlive,
+    Close,
+    /// Closed with a TCP reset.
+    Reset,
+    /// Nothing more is sent until the other side closes.
+    Silence,
+}
+
+/// An answer as it goes over the wire, faults included.
+#[derive(Debug)]
+pub struct Plan {
+    pub status: u16,
+    /// The answer is a stream of events.
+    pub stream: bool,
+    pub bytes: Vec<u8>,
+    pub pieces: Vec<Piece>,
+    pub ending: Ending,
+}
+
+/// Who is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Client {
+    pub family: Family,
+    /// Knows chunks and wishes to keep the connection; else the answer ends with the connection.
+    pub keep_alive: bool,
+    /// Asked with `HEAD`.
+    pub head_only: bool,
+}
+
+/// An answer without its head and its faults.
+#[derive(Debug)]
+pub struct Draft {
+    status: u16,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
+    Json(Vec<u8>),
+    Stream(Script),
+}
+
+impl Body {
+    fn len(&self) -> usize {
+        match self {
+            Body::Json(body) => body.len(),
+            Body::Stream(script) => script.bytes.len(),
+        }
+    }
+}
+
+/// Room for a head and the framing of a body in one piece.
+const HEAD_BYTES: usize = 1024;
+
+/// Time for what was sent to arrive: a reset drops what still waits in the send buffer.
+const BEFORE_RESET: Duration = Duration::from_millis(20);
+const BETWEEN_HEADERS: u32 = 100;
+
+impl Draft {
+    pub fn json(body: Vec<u8>) -> Draft {
+        Draft { status: 200, body: Body::Json(body) }
+    }
+
+    pub fn stream(script: Script) -> Draft {
+        Draft { status: 200, body: Body::Stream(script) }
+    }
+
+    pub fn error(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Draft {
+        Draft { status, body: Body::Json(errors::body(family, status, message, param)) }
+    }
+
+    pub fn lay_out(self, client: Client, knobs: &Knobs) -> Plan {
+        let close = !client.keep_alive || knobs.fault == Some(Fault::UntilClose);
+        let stream = matches!(self.body, Body::Stream(_));
+        let mut layout = Layout {
+            bytes: Vec::with_capacity(HEAD_BYTES + self.body.len()),
+            pieces: Vec::new(),
+            ending: if close { Ending::Close } else { Ending::KeepAlive },
+            wait: Duration::from_millis(knobs.delay_ms.into()),
+        };
+        let head = Head { status: self.status, family: client.family, close };
+        match (self.body, knobs.fault) {
+            (_, Some(Fault::BadHead)) => {
+                layout.bytes.extend_from_slice(b"this is not HTTP\r\n\r\n");
+                layout.ending = Ending::Close;
+            }
+            (Body::Json(body), fault) => layout.json(&head, body, fault, client.head_only),
+            (Body::Stream(script), fault) => layout.stream(&head, script, fault, knobs.interval_ms),
+        }
+        layout.piece();
+        match knobs.fault {
+            Some(Fault::SlowHeaders) => {
+                layout.slow_head(if knobs.interval_ms > 0 { knobs.interval_ms } else { BETWEEN_HEADERS })
+            }
+            Some(Fault::Reset) => layout.pieces.push(Piece { wait: BEFORE_RESET, end: layout.bytes.len() }),
+            _ => {}
+        }
+        Plan { status: self.status, stream, bytes: layout.bytes, pieces: layout.pieces, ending: layout.ending }
+    }
+}
+
+struct Head {
+    status: u16,
+    family: Family,
+    close: bool,
+}
+
+/// How the client learns where the body ends.
+enum Framing {
+    Length(usize),
+    Chunked,
+    Close,
+}
+
+/// What the vendors send beside the answer, some of it at least.
+const OPENAI_HEADERS: &[u8] = b"x-request-id: req_mock\r\nopenai-processing-ms: 1\r\nopenai-version: 2020-10-01\r\n\
+    x-ratelimit-limit-requests: 10000\r\nx-ratelimit-remaining-requests: 9999\r\nx-ratelimit-reset-requests: 6ms\r\n";
+const ANTHROPIC_HEADERS: &[u8] = b"request-id: req_mock\r\nanthropic-ratelimit-requests-limit: 4000\r\n\
+    anthropic-ratelimit-requests-remaining: 3999\r\nanthropic-ratelimit-requests-reset: 2025-11-24T00:00:00Z\r\n";
+
+impl Head {
+    fn write(&self, content_type: &'static str, framing: Framing, early_hints: bool, out: &mut Vec<u8>) {
+        if early_hints {
+            out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n");
+        }
+        write::status_line(out, self.status);
+        write::static_header(out, "content-type", content_type);
+        match framing {
+            Framing::Length(length) => write::content_length(out, length as u64),
+            Framing::Chunked => write::transfer_chunked(out),
+            Framing::Close => {}
+        }
+        if self.close {
+            write::static_header(out, "connection", "close");
+        }
+        if matches!(self.status, 429 | 503 | 529) {
+            write::static_header(out, "retry-after", "1");
+        }
+        out.extend_from_slice(match self.family {
+            Family::OpenAi => OPENAI_HEADERS,
+            Family::Anthropic => ANTHROPIC_HEADERS,
+        });
+        write::end_head(out);
+    }
+}
+
+/// A plan in the making.
+struct Layout {
+    bytes: Vec<u8>,
+    pieces: Vec<Piece>,
+    ending: Ending,
+    /// Before the piece that is being written.
+    wait: Duration,
+}
+
+impl Layout {
+    /// Ends the piece that is being written.
+    fn piece(&mut self) {
+        self.pieces.push(Piece { wait: std::mem::take(&mut self.wait), end: self.bytes.len() });
+    }
+
+    fn json(&mut self, head: &Head, mut body: Vec<u8>, fault: Option<Fault>, head_only: bool) {
+        match fault {
+            Some(Fault::Reset) => return self.ending = Ending::Reset,
+            Some(Fault::Stall) => return self.ending = Ending::Silence,
+            Some(Fault::Unfinished) => body.truncate(body.len() / 2),
+            Some(Fault::Garbage | Fault::BadEvent) => body = errors::HTML.as_bytes().to_vec(),
+            _ => {}
+        }
+        let framing = if fault == Some(Fault::UntilClose) { Framing::Close } else { Framing::Length(body.len()) };
+        head.write("application/json", framing, fault == Some(Fault::EarlyHints), &mut self.bytes);
+        if fault == Some(Fault::Truncate) {
+            body.truncate(body.len() / 2);
+            self.ending = Ending::Close;
+        }
+        if !head_only {
+            self.bytes.extend_from_slice(&body);
+        }
+    }
+
+    fn stream(&mut self, head: &Head, mut script: Script, fault: Option<Fault>, interval_ms: u32) {
+        let half = script.half();
+        let mut torn = Vec::new();
+        match fault {
+            Some(Fault::BadEvent) => {
+                let at = half.saturating_sub(1);
+                let event = &script.bytes[script.end_of(at)..script.end_of(at + 1)];
+                // It keeps its name, where the format has names.
+                let named = &event[..memchr::memmem::find(event, b"data: ").unwrap_or(0)];
+                script.replace(at, &[named, errors::BAD_EVENT.as_bytes()].concat());
+            }
+            Some(Fault::Truncate) => {
+                torn.extend_from_slice(&script.bytes[script.end_of(half)..script.end_of(half + 1)]);
+                script.cut(half);
+            }
+            Some(Fault::Reset | Fault::Stall | Fault::Unfinished | Fault::Garbage) => script.cut(half),
+            _ => {}
+        }
+        let framing = if head.close { Framing::Close } else { Framing::Chunked };
+        head.write("text/event-stream; charset=utf-8", framing, fault == Some(Fault::EarlyHints), &mut self.bytes);
+        self.events(&script, !head.close, interval_ms);
+        match fault {
+            Some(Fault::Truncate) => {
+                if !head.close {
+                    self.chunk_size(torn.len());
+                }
+                self.bytes.extend_from_slice(&torn[..torn.len() / 2]);
+                self.ending = Ending::Close;
+            }
+            Some(Fault::Garbage) => {
+                self.bytes.extend_from_slice(b"this is not a chunk\r\n");
+                self.ending = Ending::Close;
+            }
+            Some(Fault::Reset) => self.ending = Ending::Reset,
+            Some(Fault::Stall) => self.ending = Ending::Silence,
+            _ if !head.close => self.bytes.extend_from_slice(b"0\r\n\r\n"),
+            _ => {}
+        }
+    }
+
+    /// The events, those without time between them in one chunk.
+    fn events(&mut self, script: &Script, chunked: bool, interval_ms: u32) {
+        let (mut start, mut end) = (0, 0);
+        for mark in &script.marks {
+            if mark.content && interval_ms > 0 {
+                self.run(&script.bytes[start..end], chunked);
+                start = end;
+                self.piece();
+                self.wait = Duration::from_millis(interval_ms.into());
+            }
+            end = mark.end;
+        }
+        self.run(&script.bytes[start..end], chunked);
+    }
+
+    fn run(&mut self, events: &[u8], chunked: bool) {
+        if chunked && !events.is_empty() {
+            self.chunk_size(events.len());
+        }
+        self.bytes.extend_from_slice(events);
+        if chunked && !events.is_empty() {
+            self.bytes.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn chunk_size(&mut self, size: usize) {
+        self.bytes.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+    }
+
+    /// Cuts the head out of the first piece, line by line.
+    fn slow_head(&mut self, between_ms: u32) {
+        let Some(first) = self.pieces.first_mut() else { return };
+        let head_end = memchr::memmem::find(&self.bytes, b"\r\n\r\n").map_or(0, |at| at + 2);
+        let ends = memchr::memmem::find_iter(&self.bytes[..head_end], b"\r\n").map(|at| at + 2);
+        let between = Duration::from_millis(between_ms.into());
+        let mut wait = std::mem::replace(&mut first.wait, between);
+        let lines: Vec<Piece> = ends.map(|end| Piece { wait: std::mem::replace(&mut wait, between), end }).collect();
+        self.pieces.splice(0..0, lines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three events, the second and third with content, as they go over the wire.
+    fn stream(knobs: &Knobs, keep_alive: bool) -> Plan {
+        let mut script = Script::default();
+        for (i, event) in ["open\n\n", "one\n\n", "two\n\n", "end\n\n"].iter().enumerate() {
+            script.bytes.extend_from_slice(event.as_bytes());
+            if i == 1 || i == 2 { script.content() } else { script.event() }
+        }
+        Draft::stream(script).lay_out(Client { family: Family::OpenAi, keep_alive, head_only: false }, knobs)
+    }
+
+    fn json(knobs: &Knobs) -> Plan {
+        let client = Client { family: Family::Anthropic, keep_alive: true, head_only: false };
+        Draft::json(b"{\"a\":\"bcd\"}".to_vec()).lay_out(client, knobs)
+    }
+
+    fn body(plan: &Plan) -> String {
+        let text = String::from_utf8(plan.bytes.clone()).unwrap();
+        text.split_once("\r\n\r\n").map_or(text.clone(), |(_, body)| body.to_owned())
+    }
+
+    fn fault(fault: Fault) -> Knobs {
+        Knobs { fault: Some(fault), ..Knobs::default() }
+    }
+
+    #[test]
+    fn faults_of_a_stream() {
+        let check = |knobs: Knobs, expected: &str, ending: Ending| {
+            let plan = stream(&knobs, true);
+            assert_eq!((body(&plan).as_str(), plan.ending), (expected, ending), "{knobs:?}");
+            assert_eq!(plan.pieces.last().unwrap().end, plan.bytes.len(), "{knobs:?}");
+        };
+        let whole = "15\r\nopen\n\none\n\ntwo\n\nend\n\n\r\n0\r\n\r\n";
+        check(Knobs::default(), whole, Ending::KeepAlive);
+        check(fault(Fault::SlowHeaders), whole, Ending::KeepAlive);
+        check(fault(Fault::Reset), "b\r\nopen\n\none\n\n\r\n", Ending::Reset);
+        check(fault(Fault::Stall), "b\r\nopen\n\none\n\n\r\n", Ending::Silence);
+        check(fault(Fault::Truncate), "b\r\nopen\n\none\n\n\r\n5\r\ntw", Ending::Close);
+        check(fault(Fault::Unfinished), "b\r\nopen\n\none\n\n\r\n0\r\n\r\n", Ending::KeepAlive);
+        check(fault(Fault::Garbage), "b\r\nopen\n\none\n\n\r\nthis is not a chunk\r\n", Ending::Close);
+        let bad = "2c\r\nopen\n\ndata: {\"this is\": not JSON\n\ntwo\n\nend\n\n\r\n0\r\n\r\n";
+        check(fault(Fault::BadEvent), bad, Ending::KeepAlive);
+        check(fault(Fault::UntilClose), "open\n\none\n\ntwo\n\nend\n\n", Ending::Close);
+        check(fault(Fault::BadHead), "", Ending::Close);
+    }
+
+    #[test]
+    fn faults_of_a_json_answer() {
+        let check = |at: Fault, length: Option<usize>, expected: &str, ending: Ending| {
+            let plan = json(&fault(at));
+            let head = String::from_utf8(plan.bytes.clone()).unwrap();
+            assert_eq!((body(&plan).as_str(), plan.ending), (expected, ending), "{at:?}");
+            let found = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(|n| n.parse().unwrap());
+            assert_eq!(found, length, "{at:?}");
+        };
+        check(Fault::Reset, None, "", Ending::Reset);
+        check(Fault::Stall, None, "", Ending::Silence);
+        check(Fault::Truncate, Some(11), "{\"a\":", Ending::Close);
+        check(Fault::Unfinished, Some(5), "{\"a\":", Ending::KeepAlive);
+        check(Fault::Garbage, Some(errors::HTML.len()), errors::HTML, Ending::KeepAlive);
+        check(Fault::UntilClose, None, "{\"a\":\"bcd\"}", Ending::Close);
+        assert!(json(&fault(Fault::EarlyHints)).bytes.starts_with(b"HTTP/1.1 103 Early Hints\r\n"));
+    }
+
+    #[test]
+    fn times() {
+        let check = |plan: Plan, expected: &[u64]| {
+            let waits: Vec<u64> = plan.pieces.iter().map(|piece| piece.wait.as_millis() as u64).collect();
+            assert_eq!(waits, expected);
+            assert!(plan.pieces.is_sorted_by_key(|piece| piece.end));
+        };
+        check(stream(&Knobs::default(), true), &[0]);
+        check(stream(&Knobs { delay_ms: 5, ..Knobs::default() }, true), &[5]);
+        check(stream(&Knobs { delay_ms: 5, interval_ms: 7, ..Knobs::default() }, true), &[5, 7, 7]);
+        check(stream(&Knobs { interval_ms: 7, ..fault(Fault::Reset) }, true), &[0, 7, 20]);
+        // Status line, eight headers, then the rest.
+        check(json(&Knobs { delay_ms: 5, ..fault(Fault::SlowHeaders) }), &[5, 100, 100, 100, 100, 100, 100, 100]);
+    }
+
+    #[test]
+    fn a_client_that_wants_to_close_gets_no_chunks() {
+        let plan = stream(&Knobs::default(), false);
+        assert_eq!((body(&plan).as_str(), plan.ending), ("open\n\none\n\ntwo\n\nend\n\n", Ending::Close));
+        let client = Client { family: Family::OpenAi, keep_alive: true, head_only: true };
+        let head = Draft::json(b"{}".to_vec()).lay_out(client, &Knobs::default());
+        assert!(head.bytes.ends_with(b"\r\n\r\n"));
+    }
+}

@@ -1,0 +1,314 @@
+//! The canonical events of an answer, and the two traits of a format's stream code
+//! (`translation.md` 3.3).
+//!
+//! A decoder reads a provider and pushes events; [`Normalizer`](crate::response::normalize::Normalizer) turns
+//! the provider's names, ids and reasoning state into the client's; an encoder writes the client's
+//! stream, or [`Answer`](crate::response::whole::Answer) folds the same events for a whole answer.
+//! Text, reasoning and arguments are escaped bytes from the read buffer all the way to the write
+//! buffer.
+//!
+//! | event | promise of decoders, checked by `Normalizer` |
+//! |---|---|
+//! | `Start` | first, once; whole answers too |
+//! | `Open` | before any delta of its `ix`; `ix` is dense, in order of first appearance |
+//! | `Text` … `Cite` | never empty |
+//! | `Close` | once for each `ix` |
+//! | `Usage` | any time before `End`; each replaces the one before, so decoders merge partial counts |
+//! | `Finish` | once, after every `Close` |
+//! | `End` | last, once; or `Fail` in its place |
+
+use crate::canonical::request::{CallKind, ReasoningKind};
+use crate::canonical::usage::Usage;
+use crate::error::Error;
+use crate::json::{RawStr, RawValue};
+use crate::reasoning::envelope::Seal;
+use crate::sse::Frame;
+use crate::target::plan::Reply;
+
+/// One step of an answer.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The provider's own id and model name, for the log. Empty where it gave none.
+    Start {
+        id: RawStr<'a>,
+        model: RawStr<'a>,
+    },
+    /// The tier that served the request, in the provider's words.
+    Tier(RawStr<'a>),
+    /// An item begins.
+    Open {
+        ix: u32,
+        block: Block<'a>,
+    },
+    Text {
+        ix: u32,
+        raw: RawStr<'a>,
+    },
+    Refusal {
+        ix: u32,
+        raw: RawStr<'a>,
+    },
+    /// Reasoning that may be shown. `part` counts the parts of the item from 0 (R `summary_index`);
+    /// M and C have one.
+    Reason {
+        ix: u32,
+        part: u32,
+        kind: ReasoningKind,
+        raw: RawStr<'a>,
+    },
+    /// Opaque state of a reasoning item, whole, after the last `Reason` of its item. From decoders
+    /// the provider's own bytes; to encoders an envelope, to be placed as it is.
+    Opaque {
+        ix: u32,
+        seal: Seal,
+        raw: RawStr<'a>,
+    },
+    /// A piece of a tool's input: JSON text of a function, free text of a custom tool.
+    Args {
+        ix: u32,
+        raw: RawStr<'a>,
+    },
+    /// A link to a source. Other citations are dropped by decoders with [`Note::DroppedCitation`].
+    Cite {
+        ix: u32,
+        cite: Cite<'a>,
+    },
+    /// Log probabilities: a non-empty array of `{token, logprob, bytes, top_logprobs}`, equal in C
+    /// and R.
+    Logprobs {
+        ix: u32,
+        raw: RawValue<'a>,
+    },
+    Close {
+        ix: u32,
+        status: Status,
+    },
+    Usage(Usage),
+    Finish(Finish<'a>),
+    Fail(Error),
+    /// The provider's end mark, or the end of its bytes where that is a clean end.
+    End,
+    /// For counters; never reaches an encoder.
+    Note(Note),
+}
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block<'a> {
+    Text,
+    Refusal,
+    /// The provider's item id; empty where it gave none.
+    Reasoning {
+        id: RawStr<'a>,
+    },
+    /// From decoders: id and name as the provider gave them, the id maybe empty; never a namespace.
+    /// To encoders: the client's name and namespace, and an id that is never empty.
+    Tool {
+        kind: CallKind,
+        id: RawStr<'a>,
+        name: RawStr<'a>,
+        namespace: Option<RawStr<'a>>,
+    },
+}
+
+/// A URL citation of R and C; M web search results are told so too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cite<'a> {
+    pub url: RawStr<'a>,
+    pub title: RawStr<'a>,
+    /// First character and the one behind the last, in the text of the item. `None`: all of the
+    /// item's text.
+    pub range: Option<(u64, u64)>,
+}
+
+/// How an item ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Status {
+    #[default]
+    Complete,
+    /// Cut by a limit or a filter.
+    Incomplete,
+}
+
+/// Why an answer ended (`translation.md` 2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    End,
+    StopSequence,
+    ToolCalls,
+    Length,
+    ContextWindow,
+    Refusal,
+    Pause,
+    Compaction,
+}
+
+impl Reason {
+    /// One vocabulary for records and spans, whatever the format: OpenAI's words where it has one.
+    pub fn label(self) -> &'static str {
+        match self {
+            Reason::End => "stop",
+            Reason::StopSequence => "stop_sequence",
+            Reason::ToolCalls => "tool_calls",
+            Reason::Length => "length",
+            Reason::ContextWindow => "context_window",
+            Reason::Refusal => "content_filter",
+            Reason::Pause => "pause",
+            Reason::Compaction => "compaction",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finish<'a> {
+    pub reason: Reason,
+    /// The stop sequence that matched, if it is known.
+    pub stop: Option<RawStr<'a>>,
+    /// Of a refusal: M `stop_details.category` and `explanation`.
+    pub category: Option<RawStr<'a>>,
+    pub explanation: Option<RawStr<'a>>,
+}
+
+impl Finish<'_> {
+    pub fn of(reason: Reason) -> Finish<'static> {
+        Finish { reason, stop: None, category: None, explanation: None }
+    }
+}
+
+/// Oddities of answers, for counters alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Note {
+    /// A block or item that the client's format cannot show.
+    DroppedOutput,
+    /// A citation other than a link.
+    DroppedCitation,
+    /// A further choice of a Chat answer.
+    DroppedChoice,
+    /// A finish reason not known here, taken as the neutral one.
+    UnknownFinish,
+    /// A whole answer without a finish reason.
+    MissingFinish,
+    /// An event not known here.
+    UnknownEvent,
+    /// Arguments that are no JSON object.
+    InvalidArguments,
+    /// Two calls of one id.
+    DuplicateCallId,
+    /// An event out of order, or a `done` text that differs from its deltas.
+    Disorder,
+    /// Usage that contradicted itself.
+    OddUsage,
+    /// The host did not count; the numbers are estimates.
+    EstimatedUsage,
+}
+
+impl Note {
+    pub const ALL: [Note; 11] = [
+        Note::DroppedOutput,
+        Note::DroppedCitation,
+        Note::DroppedChoice,
+        Note::UnknownFinish,
+        Note::MissingFinish,
+        Note::UnknownEvent,
+        Note::InvalidArguments,
+        Note::DuplicateCallId,
+        Note::Disorder,
+        Note::OddUsage,
+        Note::EstimatedUsage,
+    ];
+
+    /// Value of a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Note::DroppedOutput => "dropped_output",
+            Note::DroppedCitation => "dropped_citation",
+            Note::DroppedChoice => "dropped_choice",
+            Note::UnknownFinish => "unknown_finish",
+            Note::MissingFinish => "missing_finish",
+            Note::UnknownEvent => "unknown_event",
+            Note::InvalidArguments => "tool_args_invalid",
+            Note::DuplicateCallId => "duplicate_call_id",
+            Note::Disorder => "disorder",
+            Note::OddUsage => "odd_usage",
+            Note::EstimatedUsage => "estimated_usage",
+        }
+    }
+}
+
+/// Where a decoder pushes its events.
+pub type Sink<'s> = &'s mut dyn FnMut(Event<'_>);
+
+/// Reads the stream of one provider. Made for each attempt; owns its state.
+pub trait Decode {
+    /// Takes one frame and pushes zero to many events.
+    ///
+    /// An error event of the provider is pushed as [`Event::Fail`]: `<format>::error::read`
+    /// recognises it, [`fault::error`](crate::error::classify::error) says what it is. `Err` is for
+    /// frames that are no valid JSON of the format: the caller treats it as `Fail`. After `Fail` or
+    /// `End` the decoder is not called again. `[DONE]` ends Chat and is ignored by the others. Data
+    /// is checked for UTF-8 and JSON here, once (`Tape::read`).
+    fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;
+
+    /// The bytes have ended. Pushes what is still owed (`Close`, `Finish`, `End`) if this is a
+    /// clean end of the format, and `Fail` of kind `UpstreamTruncated` if it is not.
+    fn end(&mut self, sink: Sink<'_>);
+}
+
+/// Writes the stream of one client. Total: whatever events come, in the order promised above and
+/// cut off anywhere, the output is a valid stream of the format.
+pub trait Encode {
+    /// Takes one event and appends what it makes of it.
+    ///
+    /// Nothing is written for `Start`, `Tier` and `Usage`: until the first event for which
+    /// [`Event::is_content`] holds, the answer can still become an error with a status of its own.
+    /// The head of the stream is written with that event, or by `wait`. After `Fail` or `End` the
+    /// encoder is not called again.
+    fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: &mut Vec<u8>);
+
+    /// The client has waited for long. Appends what keeps the connection alive: the first time, if
+    /// nothing was written yet, what the format allows before content (`translation.md` 3.2); later
+    /// a ping or a comment.
+    fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>);
+
+    /// Why the encoder itself ended the answer, told once: the provider's events cannot be said in
+    /// this format, or there are too many of them. The stream has its error by then.
+    fn gave_up(&mut self) -> Option<Error> {
+        None
+    }
+}
+
+impl Event<'_> {
+    /// Whether the answer has truly begun: text, reasoning or a tool call, or its end. Decides the
+    /// commit barrier.
+    pub fn is_content(&self) -> bool {
+        match self {
+            Event::Text { .. }
+            | Event::Refusal { .. }
+            | Event::Reason { .. }
+            | Event::Opaque { .. }
+            | Event::Args { .. }
+            | Event::Cite { .. }
+            | Event::Logprobs { .. }
+            | Event::Finish(_)
+            | Event::End => true,
+            Event::Open { block, .. } => matches!(block, Block::Tool { .. }),
+            _ => false,
+        }
+    }
+
+    /// The item that the event belongs to.
+    pub fn ix(&self) -> Option<u32> {
+        match self {
+            Event::Open { ix, .. }
+            | Event::Text { ix, .. }
+            | Event::Refusal { ix, .. }
+            | Event::Reason { ix, .. }
+            | Event::Opaque { ix, .. }
+            | Event::Args { ix, .. }
+            | Event::Cite { ix, .. }
+            | Event::Logprobs { ix, .. }
+            | Event::Close { ix, .. } => Some(*ix),
+            _ => None,
+        }
+    }
+}

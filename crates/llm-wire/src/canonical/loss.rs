@@ -1,0 +1,327 @@
+//! The ledger of one translation: what the target's format could not say, and what had to be
+//! repaired.
+//!
+//! Nothing is lost in silence: a field that is removed, clamped or approximated is a named
+//! [`Loss`], and a conversation that had to be mended is a named [`Repair`]. Both are counted
+//! (`llm_proxy_translation_dropped_total{field}`) and told to the client in the response headers
+//! `x-llm-proxy-dropped` and `x-llm-proxy-repaired`. Names only, never values: a header must not
+//! carry a prompt.
+//!
+//! Strict mode turns the first loss into an [`Error`] with status 400 and the field as `param`.
+//! Repairs are not losses: they have a switch of their own (`repair_tool_pairs`). Transport noise
+//! (`n: 1`, `store: false`, cache hints to automatic caches) is dropped without an entry;
+//! `translation.md` section 1.11.1 lists what that is.
+
+use crate::error::{Error, Kind};
+
+/// Longest header value in bytes before it is cut with `…`.
+pub const HEADER_MAX: usize = 1024;
+
+/// Longest list kept; a request whose losses exceed it still counts each of them.
+const ENTRIES_MAX: usize = 64;
+
+/// How a field was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Removed.
+    Dropped,
+    /// Brought into the target's range.
+    Clamped,
+    /// Said in another way that is close but not equal.
+    Approx,
+    /// Put in another place of the conversation.
+    Moved,
+}
+
+impl How {
+    pub fn label(self) -> &'static str {
+        match self {
+            How::Dropped => "dropped",
+            How::Clamped => "clamped",
+            How::Approx => "approx",
+            How::Moved => "moved",
+        }
+    }
+}
+
+macro_rules! named {
+    ($(#[$meta:meta])* $enum:ident: $( $name:ident $label:literal $why:literal; )*) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $enum { $( #[doc = $why] $name, )* }
+
+        impl $enum {
+            /// Every row, for the table in the README and for metric registration.
+            pub const ALL: &'static [$enum] = &[ $( $enum::$name, )* ];
+
+            /// The name in headers and the value of metric labels.
+            pub fn label(self) -> &'static str {
+                match self { $( $enum::$name => $label, )* }
+            }
+
+            /// One sentence for the README.
+            pub fn why(self) -> &'static str {
+                match self { $( $enum::$name => $why, )* }
+            }
+        }
+    };
+}
+
+named! {
+    /// The fields that a target may be unable to say. The label is the field's name in the client's
+    /// words where the formats agree.
+    Loss:
+    Unknown "unknown" "a field that this gateway does not know; the header adds its name";
+    Seed "seed" "no equivalent in Messages and Responses";
+    FrequencyPenalty "frequency_penalty" "no equivalent in Messages and Responses; refused by reasoning models";
+    PresencePenalty "presence_penalty" "no equivalent in Messages and Responses; refused by reasoning models";
+    LogitBias "logit_bias" "no equivalent in Messages and Responses; refused by reasoning models";
+    Logprobs "logprobs" "no equivalent in Messages; refused by reasoning models";
+    Temperature "temperature" "clamped to the target's range, or refused by the model";
+    TopP "top_p" "refused by the model, or together with temperature";
+    TopK "top_k" "no equivalent at OpenAI; refused while thinking";
+    Sampling "sampling" "a sampling extension of another host (min_p, repetition_penalty)";
+    Stop "stop" "more sequences than the target takes and emulation is off";
+    MaxTokens "max_tokens" "raised or lowered to the model's range";
+    MaxToolCalls "max_tool_calls" "only server tools can be limited";
+    Prediction "prediction" "only lowers latency, and only at Chat Completions";
+    MessageName "messages.name" "Messages and Responses have no name on a message";
+    MessageConfig "messages.output_config" "effort per turn exists at Anthropic only; the last one is applied to the request";
+    Metadata "metadata" "Messages carries only `user_id`";
+    Verbosity "verbosity" "no equivalent in Messages";
+    ServiceTier "service_tier" "a tier without an equivalent";
+    Truncation "truncation" "`auto` exists in Responses only";
+    ContextManagement "context_management" "the formats' edits are not equivalent";
+    Include "include" "an extra output without an equivalent";
+    Store "store" "the target keeps no answers";
+    Moderation "moderation" "no equivalent in Messages";
+    CacheControl "cache_control" "more breakpoints than the target takes";
+    Citations "citations" "switches and sources of citations exist in Messages only";
+    SearchResult "search_result" "becomes text";
+    DocumentContext "document.context" "becomes text before the file";
+    DocumentTitle "document.title" "becomes the file's name";
+    ToolReference "tool_reference" "exists in Messages only";
+    AssistantImage "assistant.image" "moved to the next user turn";
+    ResultImage "tool_result.image" "moved behind the tool messages of the turn";
+    Thinking "thinking" "the model cannot think this way, or not together with the rest of the request";
+    ReasoningEffort "reasoning_effort" "the nearest lower level of the model";
+    ReasoningSummary "reasoning.summary" "the target cannot show or hide reasoning as asked";
+    ReasoningContext "reasoning.context" "exists in Responses only";
+    ReasoningMode "reasoning.mode" "exists in Responses only";
+    TaskBudget "output_config.task_budget" "exists in Messages only";
+    Speed "speed" "exists in Messages only";
+    Fallbacks "fallbacks" "exists in Messages only";
+    InferenceGeo "inference_geo" "exists in Messages only";
+    UserProfile "user_profile_id" "exists in Messages only";
+    Diagnostics "diagnostics" "exists in Messages only";
+    FallbackCredit "fallback_credit_token" "exists in Messages only";
+    ReasoningExtra "reasoning.extra" "a reasoning switch of another host";
+    JsonObject "json_object" "Messages has no free JSON mode; a line of instruction takes its place";
+    JsonSchema "json_schema" "keywords that the target refuses move into descriptions";
+    System "system" "a system message in mid conversation that the model does not take";
+    Prefill "prefill" "becomes an instruction to the model";
+    ServerTool "tools.server" "a tool that runs at another vendor";
+    ToolSearch "tools.tool_search" "deferred tools are loaded at once";
+    ToolStrict "tools.strict" "the host does not take `strict`";
+    ToolExamples "tools.input_examples" "exists in Messages only";
+    ToolCallers "tools.allowed_callers" "exists in its own format only";
+    ToolOutputSchema "tools.output_schema" "exists in Responses only";
+    ToolGrammar "tools.format" "the grammar of a custom tool becomes its description";
+    ToolDescription "tools.description" "the description of a namespace";
+    ToolChoice "tool_choice" "the host or the model does not take this choice";
+    AllowedTools "tool_choice.allowed_tools" "the tool list is filtered instead, which renews the prompt cache";
+    Parallel "parallel_tool_calls" "the host has no such switch";
+    ServerTrace "messages.server_tool" "the trace of a tool that ran at another vendor";
+}
+
+named! {
+    /// What was mended in a conversation so that the target takes it.
+    Repair:
+    OrphanCall "orphan_call" "a tool call without a result got a result that says so";
+    OrphanResult "orphan_result" "a tool result without a call became user text";
+    DuplicateResult "duplicate_result" "a second result of one call became user text";
+    DuplicateCall "duplicate_call" "a call id that was used before got a suffix";
+    MovedResult "moved_result" "a tool result was put next to its call";
+    FirstTurn "first_turn" "a conversation that began with the assistant got a first user message";
+    CallId "call_id" "a call id that the target refuses was replaced";
+    ToolName "tool_name" "a tool name that the target refuses was replaced";
+    ToolArguments "tool_arguments" "arguments that are not a JSON object were wrapped";
+    Reasoning "reasoning" "reasoning that belongs to another vendor or account was left out";
+    BlankText "blank_text" "blank text that the target refuses was left out";
+    NoTools "no_tools" "tools were named again from the history";
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    loss: Loss,
+    how: How,
+    /// The client's path when it says more than the label (`tools.0.strict`, `unknown:foo`).
+    path: Option<String>,
+}
+
+/// What one translation lost and mended. Encoders and decoders of requests write it.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    strict: bool,
+    entries: Vec<Entry>,
+    repairs: [u32; Repair::ALL.len()],
+}
+
+impl Ledger {
+    /// With `strict`, the first loss is an error instead of an entry.
+    pub fn new(strict: bool) -> Ledger {
+        Ledger { strict, ..Ledger::default() }
+    }
+
+    /// Removes a field. `Err` only in strict mode: 400 with the label as `param`.
+    pub fn drop(&mut self, loss: Loss) -> Result<(), Error> {
+        self.lose(loss, How::Dropped, None)
+    }
+
+    /// The value was brought into range. `Err` only in strict mode.
+    pub fn clamp(&mut self, loss: Loss) -> Result<(), Error> {
+        self.lose(loss, How::Clamped, None)
+    }
+
+    /// The value was said in a close but unequal way. `Err` only in strict mode.
+    pub fn approx(&mut self, loss: Loss) -> Result<(), Error> {
+        self.lose(loss, How::Approx, None)
+    }
+
+    /// The content stands in another place. `Err` only in strict mode.
+    pub fn moved(&mut self, loss: Loss) -> Result<(), Error> {
+        self.lose(loss, How::Moved, None)
+    }
+
+    /// A field that this gateway does not know. The name comes from the client: it is shortened and
+    /// cleaned before it is shown.
+    pub fn unknown(&mut self, name: &str) -> Result<(), Error> {
+        let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
+        self.lose(Loss::Unknown, How::Dropped, Some(format!("unknown:{clean}")))
+    }
+
+    /// The general form. `path` is the client's path where it says more than the label; it must
+    /// hold names and indexes only.
+    pub fn lose(&mut self, loss: Loss, how: How, path: Option<String>) -> Result<(), Error> {
+        if self.strict {
+            let param = match &path {
+                Some(path) => path.strip_prefix("unknown:").unwrap_or(path),
+                None => loss.label(),
+            };
+            let note =
+                format!("`{param}` cannot be sent to this provider as asked ({}), and strict mode is on", how.label());
+            return Err(Error::client(Kind::Unsupported, note).param(param));
+        }
+        let entry = Entry { loss, how, path };
+        if self.entries.len() < ENTRIES_MAX && !self.entries.contains(&entry) {
+            self.entries.push(entry);
+        }
+        Ok(())
+    }
+
+    pub fn repair(&mut self, repair: Repair) {
+        let slot = &mut self.repairs[repair as usize];
+        *slot = slot.saturating_add(1);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.repairs.iter().all(|n| *n == 0)
+    }
+
+    /// `(label, how)` of each loss, for the counters. Labels come from [`Loss::ALL`] and are thus
+    /// bounded.
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, How)> + '_ {
+        self.entries.iter().map(|e| (e.loss, e.how))
+    }
+
+    /// Each loss, and the client's path where it says more than the label.
+    pub fn entries(&self) -> impl Iterator<Item = (Loss, How, Option<&str>)> + '_ {
+        self.entries.iter().map(|entry| (entry.loss, entry.how, entry.path.as_deref()))
+    }
+
+    /// Each repair that happened and how often.
+    pub fn repairs(&self) -> impl Iterator<Item = (Repair, u32)> + '_ {
+        Repair::ALL.iter().zip(self.repairs).filter(|(_, n)| *n > 0).map(|(r, n)| (*r, n))
+    }
+
+    /// Value of `x-llm-proxy-dropped`: `temperature;clamped, seed;dropped`. `None` when nothing was
+    /// lost.
+    pub fn dropped_header(&self) -> Option<String> {
+        list(self.entries.iter().map(|e| format!("{};{}", e.path.as_deref().unwrap_or(e.loss.label()), e.how.label())))
+    }
+
+    /// Value of `x-llm-proxy-repaired`: `orphan_call=1`. `None` when nothing was mended.
+    pub fn repaired_header(&self) -> Option<String> {
+        list(self.repairs().map(|(repair, n)| format!("{}={n}", repair.label())))
+    }
+}
+
+/// Joins with `, ` up to [`HEADER_MAX`] bytes, the ellipsis included.
+fn list(words: impl Iterator<Item = String>) -> Option<String> {
+    const CUT: &str = ", …";
+    let mut out = String::new();
+    for word in words {
+        let gap = if out.is_empty() { "" } else { ", " };
+        if out.len() + gap.len() + word.len() + CUT.len() > HEADER_MAX {
+            out.push_str(CUT);
+            break;
+        }
+        out.push_str(gap);
+        out.push_str(&word);
+    }
+    (!out.is_empty()).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unique_and_fit_a_header() {
+        let mut seen = std::collections::HashSet::new();
+        let labels = Loss::ALL.iter().map(|l| l.label()).chain(Repair::ALL.iter().map(|r| r.label()));
+        for label in labels {
+            assert!(seen.insert(label), "`{label}` stands twice");
+            assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{label}");
+        }
+    }
+
+    /// Property 20, first half.
+    #[test]
+    fn headers_name_each_loss_once() {
+        let mut ledger = Ledger::new(false);
+        assert!(ledger.is_empty() && ledger.dropped_header().is_none() && ledger.repaired_header().is_none());
+        ledger.clamp(Loss::Temperature).unwrap();
+        ledger.drop(Loss::Seed).unwrap();
+        ledger.drop(Loss::Seed).unwrap();
+        ledger.lose(Loss::ToolStrict, How::Dropped, Some("tools.0.strict".into())).unwrap();
+        ledger.unknown("we\r\nird; field").unwrap();
+        ledger.repair(Repair::OrphanCall);
+        ledger.repair(Repair::OrphanCall);
+        assert_eq!(
+            ledger.dropped_header().unwrap(),
+            "temperature;clamped, seed;dropped, tools.0.strict;dropped, unknown:weirdfield;dropped"
+        );
+        assert_eq!(ledger.repaired_header().unwrap(), "orphan_call=2");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let mut ledger = Ledger::new(false);
+        for n in 0..200 {
+            ledger.unknown(&format!("a_rather_long_field_name_{n:03}")).unwrap();
+        }
+        let header = ledger.dropped_header().unwrap();
+        assert!(header.len() <= HEADER_MAX && header.ends_with(", …"), "{} {header}", header.len());
+    }
+
+    /// Property 20, second half.
+    #[test]
+    fn strict_mode_refuses_the_first_loss() {
+        let mut ledger = Ledger::new(true);
+        let error = ledger.drop(Loss::Seed).unwrap_err();
+        assert_eq!((error.kind.row().status, error.param.as_deref()), (400, Some("seed")));
+        let error = ledger.unknown("foo").unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("foo"));
+    }
+}

@@ -1,0 +1,203 @@
+//! Token counts in one shape, and the arithmetic between the vendors' shapes.
+//!
+//! OpenAI (chat, responses) and Gemini count cached tokens inside the input number, Anthropic and
+//! Bedrock Converse outside. Here `input_total` holds them all; [`Usage::input_fresh`] is what
+//! Anthropic calls `input_tokens`.
+//!
+//! Field names: OpenAI API reference, "CompletionUsage" and "ResponseUsage"; Anthropic Messages
+//! reference, "Usage"; both as in their SDKs of 2026-08. What single hosts do differently stands
+//! beside the field.
+
+use crate::json::RawValue;
+
+/// What one answer cost, in tokens. Where a provider said nothing, 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// All input, cached or not.
+    pub input_total: u64,
+    /// Of `input_total`: read from the provider's cache.
+    pub cache_read: u64,
+    /// Of `input_total`: written to the cache for five minutes, or for a time that was not told.
+    pub cache_write_5m: u64,
+    /// Of `input_total`: written to the cache for an hour.
+    pub cache_write_1h: u64,
+    /// All output, reasoning included.
+    pub output_total: u64,
+    /// Of `output_total`: reasoning.
+    pub reasoning: u64,
+    /// Calls of tools that ran at the provider, such as web searches. Requests, not tokens.
+    pub server_tools: u64,
+    /// The numbers contradicted one another and were repaired; worth a metric.
+    pub repaired: bool,
+}
+
+impl Usage {
+    pub fn cache_write(&self) -> u64 {
+        self.cache_write_5m.saturating_add(self.cache_write_1h)
+    }
+
+    /// Input that was neither read from a cache nor written to one.
+    pub fn input_fresh(&self) -> u64 {
+        self.input_total.saturating_sub(self.cache_read).saturating_sub(self.cache_write())
+    }
+
+    pub fn total(&self) -> u64 {
+        self.input_total.saturating_add(self.output_total)
+    }
+
+    /// Nothing was counted. With visible output this means that the host does not count, not that
+    /// the answer was free.
+    pub fn is_zero(&self) -> bool {
+        self.input_total == 0 && self.output_total == 0
+    }
+
+    /// From numbers whose input leaves the cached tokens out.
+    pub fn with_cache_outside(mut self) -> Usage {
+        self.input_total = self.input_total.saturating_add(self.cache_read).saturating_add(self.cache_write());
+        self.bounded()
+    }
+
+    /// From numbers whose input holds the cached tokens. Hosts that leave them out all the same are
+    /// found out by their sum.
+    fn with_cache_inside(mut self) -> Usage {
+        if self.cache_read.saturating_add(self.cache_write()) > self.input_total {
+            self.repaired = true;
+            return self.with_cache_outside();
+        }
+        self.bounded()
+    }
+
+    fn bounded(mut self) -> Usage {
+        self.repaired |= self.reasoning > self.output_total;
+        self.reasoning = self.reasoning.min(self.output_total);
+        self
+    }
+
+    /// Reads the `usage` object of an OpenAI format, with both spellings of its names, since hosts
+    /// mix them.
+    ///
+    /// Nulls, negative and absurd numbers count as 0; numbers in quotes are numbers.
+    pub fn from_openai(raw: RawValue<'_>) -> Usage {
+        let mut usage = Usage::default();
+        let mut total = 0;
+        let mut elsewhere = 0;
+        for (key, value, _) in raw.members() {
+            let count = || value.as_u64().unwrap_or(0);
+            match key.as_bytes() {
+                b"prompt_tokens" | b"input_tokens" => usage.input_total = count(),
+                b"completion_tokens" | b"output_tokens" => usage.output_total = count(),
+                b"total_tokens" => total = count(),
+                b"prompt_tokens_details" | b"input_tokens_details" => usage.input_details(value),
+                b"completion_tokens_details" | b"output_tokens_details" => usage.output_details(value),
+                // DeepSeek; Kimi and others.
+                b"prompt_cache_hit_tokens" | b"cached_tokens" => elsewhere = count().max(elsewhere),
+                _ => {}
+            }
+        }
+        if usage.cache_read == 0 {
+            usage.cache_read = elsewhere;
+        }
+        // Embeddings hosts may report the total alone, and all of it is input.
+        if usage.is_zero() {
+            usage.input_total = total;
+        }
+        let mut usage = usage.with_cache_inside();
+        // Gemini's chat endpoint leaves thoughts out of `completion_tokens` and counts them in the
+        // total alone.
+        let hidden = total.saturating_sub(usage.total());
+        if hidden > 0 && usage.reasoning == 0 && usage.output_total > 0 {
+            usage.output_total += hidden;
+            usage.reasoning = hidden;
+        }
+        usage
+    }
+
+    fn input_details(&mut self, details: RawValue<'_>) {
+        for (key, value, _) in details.members() {
+            let count = || value.as_u64().unwrap_or(0);
+            match key.as_bytes() {
+                b"cached_tokens" => self.cache_read = count(),
+                // The second is DashScope's, which follows Anthropic's name.
+                b"cache_write_tokens" | b"cache_creation_input_tokens" => self.cache_write_5m = count(),
+                _ => {}
+            }
+        }
+    }
+
+    fn output_details(&mut self, details: RawValue<'_>) {
+        if let Some(count) = details.find("reasoning_tokens").and_then(RawValue::as_u64) {
+            self.reasoning = count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn openai_numbers_and_their_oddities() {
+        let some = |input_total, cache_read, output_total, reasoning| Usage {
+            input_total,
+            cache_read,
+            output_total,
+            reasoning,
+            ..Usage::default()
+        };
+        let rows: &[(&str, Usage)] = &[
+            (
+                r#"{"prompt_tokens":100,"completion_tokens":9,"total_tokens":109,"prompt_tokens_details":{"cached_tokens":80,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":4}}"#,
+                some(100, 80, 9, 4),
+            ),
+            (
+                r#"{"input_tokens":5,"input_tokens_details":{"cached_tokens":2},"output_tokens":3,"output_tokens_details":{"reasoning_tokens":1},"total_tokens":8}"#,
+                some(5, 2, 3, 1),
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":2,"prompt_cache_hit_tokens":7,"prompt_cache_miss_tokens":3}"#,
+                some(10, 7, 2, 0),
+            ),
+            (
+                r#"{"prompt_tokens":10,"completion_tokens":2,"cached_tokens":6,"prompt_tokens_details":null}"#,
+                some(10, 6, 2, 0),
+            ),
+            (r#"{"prompt_tokens":"10","completion_tokens":2.0,"total_tokens":null}"#, some(10, 0, 2, 0)),
+            (
+                r#"{"prompt_tokens":-1,"completion_tokens":1e300,"prompt_tokens_details":{"cached_tokens":null}}"#,
+                some(0, 0, 0, 0),
+            ),
+            (r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":15}"#, some(8, 0, 7, 5)),
+            (r#"{"prompt_tokens":8,"total_tokens":8}"#, some(8, 0, 0, 0)),
+            (r#"{"total_tokens":3}"#, some(3, 0, 0, 0)),
+            (r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":3}"#, some(8, 0, 2, 0)),
+            (
+                r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":107,"prompt_tokens_details":{"cached_tokens":100}}"#,
+                Usage { repaired: true, ..some(105, 100, 2, 0) },
+            ),
+            (
+                r#"{"prompt_tokens":5,"completion_tokens":2,"completion_tokens_details":{"reasoning_tokens":3}}"#,
+                Usage { repaired: true, ..some(5, 0, 2, 2) },
+            ),
+            (r#"null"#, Usage::default()),
+            (r#"[]"#, Usage::default()),
+        ];
+        for (raw, usage) in rows {
+            assert_eq!(Usage::from_openai(RawValue::parse(raw.as_bytes()).unwrap()), *usage, "{raw}");
+        }
+    }
+
+    #[test]
+    fn fresh_input_is_what_no_cache_touched() {
+        let usage = Usage {
+            input_total: 20,
+            cache_read: 80,
+            cache_write_5m: 1,
+            cache_write_1h: 2,
+            output_total: 9,
+            ..Usage::default()
+        };
+        let usage = usage.with_cache_outside();
+        assert_eq!((usage.input_total, usage.input_fresh(), usage.cache_write(), usage.total()), (103, 20, 3, 112));
+        assert_eq!(usage.with_cache_inside(), usage);
+    }
+}

@@ -1,0 +1,362 @@
+//! What kind of failure a provider's error is (`translation.md` 4.2).
+//!
+//! [`error`](crate::error::shape) reads the shapes; this decides the [`Kind`] from status, type,
+//! code and, where hosts say it in prose alone, from well-known words of the message.
+
+use std::borrow::Cow;
+
+use crate::Format;
+use crate::error::shape::ReadError;
+use crate::error::{Error, Kind};
+use crate::json::RawStr;
+use crate::json::scan::{Fault, ScanError};
+
+/// An event of a provider's stream that is not JSON. One that ends inside a value was cut: the
+/// stream broke off there.
+pub fn not_json(fault: ScanError) -> Error {
+    let (kind, note) = match fault.what {
+        Fault::Eof => (Kind::UpstreamTruncated, "the upstream closed the stream inside an event"),
+        _ => (Kind::UpstreamFault, "the upstream's stream holds an event that is not JSON"),
+    };
+    Error::upstream(kind, note).detail(fault)
+}
+
+/// Longest message passed on, in characters.
+const MESSAGE_MAX: usize = 2000;
+
+/// `(word of type or code, kind)`, in the order of precedence. The words of OpenAI, Anthropic,
+/// Google and AWS.
+const WORDS: &[(&str, Kind)] = &[
+    ("context_length_exceeded", Kind::ContextTooLong),
+    ("string_above_max_length", Kind::ContextTooLong),
+    ("insufficient_quota", Kind::Billing),
+    ("credit_balance_exhausted", Kind::Billing),
+    ("billing_error", Kind::Billing),
+    ("content_filter", Kind::ContentFilter),
+    ("content_policy_violation", Kind::ContentFilter),
+    ("invalid_prompt", Kind::ContentFilter),
+    ("rate_limit_exceeded", Kind::RateLimit),
+    ("rate_limit_error", Kind::RateLimit),
+    ("rate_limit_reached", Kind::RateLimit),
+    ("RESOURCE_EXHAUSTED", Kind::RateLimit),
+    ("ThrottlingException", Kind::RateLimit),
+    ("throttlingException", Kind::RateLimit),
+    ("overloaded_error", Kind::Overloaded),
+    ("server_is_overloaded", Kind::Overloaded),
+    ("slow_down", Kind::Overloaded),
+    ("UNAVAILABLE", Kind::Overloaded),
+    ("ModelNotReadyException", Kind::Overloaded),
+    ("timeout_error", Kind::UpstreamTimeout),
+    ("DEADLINE_EXCEEDED", Kind::UpstreamTimeout),
+    ("model_not_found", Kind::ModelNotFound),
+    ("not_found_error", Kind::ModelNotFound),
+    ("NOT_FOUND", Kind::ModelNotFound),
+    ("invalid_api_key", Kind::UpstreamAuth),
+    ("authentication_error", Kind::UpstreamAuth),
+    ("UNAUTHENTICATED", Kind::UpstreamAuth),
+    ("UnrecognizedClientException", Kind::UpstreamAuth),
+    ("permission_error", Kind::Permission),
+    ("PERMISSION_DENIED", Kind::Permission),
+    ("request_too_large", Kind::TooLarge),
+    ("invalid_request_error", Kind::InvalidRequest),
+    ("INVALID_ARGUMENT", Kind::InvalidRequest),
+    ("FAILED_PRECONDITION", Kind::InvalidRequest),
+    ("ValidationException", Kind::InvalidRequest),
+    ("api_error", Kind::UpstreamFault),
+    ("server_error", Kind::UpstreamFault),
+];
+
+/// Words of messages, in lower case, that tell more than status and type do.
+const PROSE: &[(&str, Kind)] = &[
+    ("prompt is too long", Kind::ContextTooLong),
+    ("maximum context length", Kind::ContextTooLong),
+    ("exceeds the context window", Kind::ContextTooLong),
+    ("input token count", Kind::ContextTooLong),
+    ("credit balance is too low", Kind::Billing),
+    ("exceeded your current quota", Kind::Billing),
+];
+
+/// The kind that a status alone tells.
+pub fn kind_of_status(status: u16) -> Kind {
+    match status {
+        400 | 422 => Kind::InvalidRequest,
+        401 | 403 => Kind::UpstreamAuth,
+        402 => Kind::Billing,
+        404 => Kind::ModelNotFound,
+        408 | 504 => Kind::UpstreamTimeout,
+        409 => Kind::Conflict,
+        413 => Kind::TooLarge,
+        429 => Kind::RateLimit,
+        503 | 529 => Kind::Overloaded,
+        405..=499 => Kind::InvalidRequest,
+        _ => Kind::UpstreamFault,
+    }
+}
+
+/// The kind of an error that was read. `status` is `None` inside a stream.
+pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
+    let is = |raw: Option<RawStr<'_>>, word: &str| raw.is_some_and(|raw| raw.eq_str(word));
+    let by_status = status.filter(|s| *s >= 400).map(kind_of_status);
+    // The gateway's own key was refused: never the client's fault, whatever the words say.
+    if by_status == Some(Kind::UpstreamAuth) {
+        return Kind::UpstreamAuth;
+    }
+    let prose = read.message.unescape().to_ascii_lowercase();
+    if let Some((_, kind)) = PROSE.iter().find(|(words, _)| prose.contains(words)) {
+        return *kind;
+    }
+    let hit = |field: Option<RawStr<'_>>| WORDS.iter().find(|(word, _)| is(field, word)).map(|(_, kind)| *kind);
+    // The code says more than the type, and the status more than the general types.
+    match (hit(read.code), hit(read.r#type), by_status) {
+        (Some(kind), ..) => kind,
+        (None, Some(Kind::InvalidRequest | Kind::UpstreamFault), Some(kind)) => kind,
+        (None, Some(kind), _) => kind,
+        (None, None, Some(kind)) => kind,
+        (None, None, None) => numeric(read.code).unwrap_or(Kind::UpstreamFault),
+    }
+}
+
+/// A status in the place of a code, as OpenRouter and Google write it.
+fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
+    let status: u16 = std::str::from_utf8(code?.as_bytes()).ok()?.parse().ok()?;
+    (400..600).contains(&status).then(|| kind_of_status(status))
+}
+
+/// The error to raise for what a provider said. The message goes to the client; its `param` is in
+/// the provider's words and is kept for the log alone: see [`param`].
+pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
+    let kind = kind(status, read);
+    let message: String = redacted(&read.message.unescape()).chars().take(MESSAGE_MAX).collect();
+    let note = match kind {
+        Kind::UpstreamAuth => "upstream authentication failed".to_owned(),
+        _ if message.is_empty() => match status {
+            Some(status) => format!("upstream returned {status}"),
+            None => "the upstream reported an error without a message".to_owned(),
+        },
+        _ => message,
+    };
+    let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
+    let detail = format!("type {}, code {}, param {}", text(read.r#type), text(read.code), text(read.param));
+    let error = Error::upstream(kind, note).detail(detail).quoted();
+    match (kind, read.code.and_then(passed_on)) {
+        (Kind::InvalidRequest, Some(code)) => error.code(code),
+        _ => error,
+    }
+}
+
+/// Codes by which clients of OpenAI tell one invalid request from another, and which hold whatever
+/// the format was. Other codes are words of the provider.
+const CODES: &[&str] = &[
+    "array_above_max_length",
+    "array_below_min_length",
+    "decimal_above_max_value",
+    "decimal_below_min_value",
+    "empty_string",
+    "image_parse_error",
+    "image_too_large",
+    "image_too_small",
+    "integer_above_max_value",
+    "integer_below_min_value",
+    "invalid_base64_image",
+    "invalid_image",
+    "invalid_image_format",
+    "invalid_image_url",
+    "invalid_json_schema",
+    "invalid_type",
+    "invalid_value",
+    "missing_required_parameter",
+    "unknown_parameter",
+    "unsupported_image_media_type",
+    "unsupported_parameter",
+    "unsupported_value",
+];
+
+/// Fields of Chat Completions and what Responses calls them, where both have them and a client can
+/// do something about them.
+const PARAMS: &[(&str, &str)] = &[
+    ("max_completion_tokens", "max_output_tokens"),
+    ("max_tokens", "max_output_tokens"),
+    ("messages", "input"),
+    ("model", "model"),
+    ("parallel_tool_calls", "parallel_tool_calls"),
+    ("reasoning_effort", "reasoning.effort"),
+    ("response_format", "text.format"),
+    ("temperature", "temperature"),
+    ("tool_choice", "tool_choice"),
+    ("tools", "tools"),
+    ("top_logprobs", "top_logprobs"),
+    ("top_p", "top_p"),
+    ("verbosity", "text.verbosity"),
+];
+
+/// The field that a provider names, in the words of a client of another format. `None` for places
+/// inside a field, which the translation has moved, and towards Messages, whose errors name none.
+pub fn param(client: Format, provider: Format, read: &ReadError<'_>) -> Option<&'static str> {
+    let named = |name: &str| read.param.is_some_and(|param| param.eq_str(name));
+    match (client, provider) {
+        (Format::Chat, Format::Responses) => PARAMS.iter().find(|(_, theirs)| named(theirs)).map(|(ours, _)| *ours),
+        (Format::Responses, Format::Chat) => PARAMS.iter().find(|(theirs, _)| named(theirs)).map(|(_, ours)| *ours),
+        _ => None,
+    }
+}
+
+fn passed_on(code: RawStr<'_>) -> Option<&'static str> {
+    CODES.iter().find(|known| code.eq_str(known)).copied()
+}
+
+/// How keys, and the ids of accounts, begin at the vendors.
+const SECRETS: &[&str] = &[
+    "sk-", "sk_", "gsk_", "xai-", "AIza", "AKIA", "ASIA", "eyJ", "org-", "org_", "proj-", "proj_", "acct_", "wrkspc_",
+];
+
+/// Shorter words are words of a language (`org-wide`).
+const SECRET_MIN: usize = 12;
+
+/// The message without keys and ids of accounts: they are those of the provider's row, and none of
+/// the client's business. Their first characters stay, so that whoever runs the gateway knows what
+/// is meant.
+fn redacted(message: &str) -> Cow<'_, str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
+    let is_secret = |word: &str| {
+        let word = word.trim_end_matches('.');
+        word.len() >= SECRET_MIN
+            && SECRETS.iter().any(|start| word.starts_with(start))
+            && word.bytes().any(|b| b.is_ascii_digit() || b == b'*')
+    };
+    let mut out = String::new();
+    let (mut copied, mut rest) = (0, message);
+    while let Some(start) = rest.find(is_part) {
+        let word = &rest[start..];
+        let word = &word[..word.find(|c| !is_part(c)).unwrap_or(word.len())];
+        let at = message.len() - rest.len() + start;
+        if is_secret(word) {
+            let kept = SECRETS.iter().find(|start| word.starts_with(**start)).map_or(0, |start| start.len());
+            out.push_str(&message[copied..at + kept]);
+            out.push('…');
+            copied = at + word.trim_end_matches('.').len();
+        }
+        rest = &message[at + word.len()..];
+    }
+    if copied == 0 {
+        return Cow::Borrowed(message);
+    }
+    out.push_str(&message[copied..]);
+    Cow::Owned(out)
+}
+
+/// The error behind a body that says nothing in any known shape. A page of HTML is never shown, and
+/// of text only the beginning.
+pub fn unreadable(status: u16, body: &[u8]) -> Error {
+    const SHOWN: usize = 200;
+    let text = String::from_utf8_lossy(body);
+    let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
+        true => format!("upstream returned {status}"),
+        false => format!("upstream returned {status}: {text}"),
+    };
+    Error::upstream(kind_of_status(status), note).quoted()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::shape::read;
+
+    #[test]
+    fn kinds() {
+        use Format::{Chat, Messages, Responses};
+        #[rustfmt::skip]
+        let rows: &[(Format, Option<u16>, &str, Kind)] = &[
+            (Messages, Some(529), r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Kind::Overloaded),
+            (Messages, None, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, Kind::Overloaded),
+            (Messages, Some(400), r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 3 > 2"}}"#, Kind::ContextTooLong),
+            (Messages, Some(400), r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#, Kind::Billing),
+            (Messages, None, r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, Kind::UpstreamFault),
+            (Chat, Some(400), r#"{"error":{"message":"m","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#, Kind::ContextTooLong),
+            (Chat, Some(429), r#"{"error":{"message":"m","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#, Kind::Billing),
+            (Chat, Some(429), r#"{"error":{"message":"m","type":"requests","code":"rate_limit_exceeded"}}"#, Kind::RateLimit),
+            (Chat, Some(401), r#"{"error":{"message":"Incorrect API key: sk-x","type":"invalid_request_error","code":"invalid_api_key"}}"#, Kind::UpstreamAuth),
+            (Chat, Some(404), r#"{"error":{"message":"m","type":"invalid_request_error","code":"model_not_found"}}"#, Kind::ModelNotFound),
+            (Chat, Some(500), r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, Kind::UpstreamFault),
+            (Chat, None, r#"{"error":{"message":"m","code":429}}"#, Kind::RateLimit),
+            (Chat, None, r#"{"error":{"message":"m"}}"#, Kind::UpstreamFault),
+            (Responses, None, r#"{"type":"error","sequence_number":2,"error":{"type":"insufficient_quota","code":"credit_balance_exhausted","message":"m"}}"#, Kind::Billing),
+        ];
+        for (format, status, body, expected) in rows {
+            let read = read(*format, body.as_bytes()).unwrap();
+            assert_eq!(kind(*status, &read), *expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn pages_are_not_shown() {
+        let rows = [
+            (502, "<html>Bad Gateway</html>", "upstream returned 502"),
+            (502, "", "upstream returned 502"),
+            (503, " no healthy\r\n upstream ", "upstream returned 503: no healthy upstream"),
+        ];
+        for (status, body, note) in rows {
+            assert_eq!(unreadable(status, body.as_bytes()).note, note);
+        }
+        assert_eq!(unreadable(503, &[b'x'; 4096]).note.len(), "upstream returned 503: ".len() + 200);
+        assert_eq!(unreadable(503, b"").kind, Kind::Overloaded);
+    }
+
+    #[test]
+    fn a_refused_key_is_never_shown() {
+        let read = ReadError { message: RawStr::new(b"Incorrect API key: sk-secret"), ..ReadError::default() };
+        let error = error(Some(401), &read);
+        assert_eq!((error.kind, error.note.as_ref()), (Kind::UpstreamAuth, "upstream authentication failed"));
+    }
+    #[test]
+    fn keys_and_accounts_are_not_told() {
+        let rows = [
+            (
+                "Incorrect API key provided: sk-proj-Ab12************wxYz. See x",
+                "Incorrect API key provided: sk-…. See x",
+            ),
+            (
+                "Rate limit reached for gpt-4o in organization org-Ab12Cd34Ef56 on tokens per min (TPM): try again in 1s",
+                "Rate limit reached for gpt-4o in organization org-… on tokens per min (TPM): try again in 1s",
+            ),
+            ("(proj_0123456789) `eyJhbGciOi12.x`", "(proj_…) `eyJ…`"),
+            ("an org-wide rule; sk-short1; claude-opus-4-5 é", "an org-wide rule; sk-short1; claude-opus-4-5 é"),
+            ("", ""),
+        ];
+        for (said, told) in rows {
+            assert_eq!(redacted(said), told);
+            let read = ReadError { message: RawStr::new(said.as_bytes()), ..ReadError::default() };
+            let error = error(Some(429), &read);
+            assert!(said.is_empty() || error.note == told, "{}", error.note);
+            assert!(!error.detail.unwrap().contains("Ab12"), "nor in the log");
+        }
+    }
+
+    #[test]
+    fn codes_of_invalid_requests_are_passed_on() {
+        let code = |body: &str, status| error(Some(status), &read(Format::Chat, body.as_bytes()).unwrap()).code;
+        let of =
+            |code: &str| format!(r#"{{"error":{{"message":"m","type":"invalid_request_error","code":"{code}"}}}}"#);
+        assert_eq!(code(&of("unsupported_value"), 400), Some("unsupported_value"));
+        assert_eq!(code(&of("house_word"), 400), None);
+        assert_eq!(code(&of("invalid_value"), 500), None);
+    }
+
+    #[test]
+    fn fields_are_named_as_the_client_knows_them() {
+        use Format::{Chat, Messages, Responses};
+        let rows = [
+            (Chat, Responses, "max_output_tokens", Some("max_completion_tokens")),
+            (Chat, Responses, "reasoning.effort", Some("reasoning_effort")),
+            (Chat, Responses, "input[2].content", None),
+            (Responses, Chat, "max_tokens", Some("max_output_tokens")),
+            (Responses, Chat, "messages", Some("input")),
+            (Messages, Chat, "max_tokens", None),
+            (Chat, Messages, "max_tokens", None),
+        ];
+        for (client, provider, theirs, ours) in rows {
+            let read = ReadError { param: Some(RawStr::new(theirs.as_bytes())), ..ReadError::default() };
+            assert_eq!(param(client, provider, &read), ours, "{client} {provider} {theirs}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What can go wrong, said once.
+//!
+//! An [`Error`] names whose fault it is ([`Side`]), what kind of fault ([`Kind`]), a `note` that
+//! the client may read, and a `detail` for the log alone. [`Kind`] is one table: status towards
+//! OpenAI-style and Anthropic-style clients, error `type` and `code` of each, whether another
+//! attempt may help, and the metric label. The JSON body is written by `wire/<format>/error.rs`,
+//! since a body is a matter of the client's format.
+//!
+//! Notes are lower case, without a full stop, and say the thing, the value, the limit and the next
+//! step. They never hold a secret.
+
+pub mod classify;
+pub mod shape;
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Whose fault an error is. Decides who is told and which counter moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The caller sent something wrong, or left.
+    Client,
+    /// The provider failed.
+    Upstream,
+    /// This process failed, or refuses by its own configuration.
+    Gateway,
+}
+
+impl Side {
+    pub fn label(self) -> &'static str {
+        match self {
+            Side::Client => "client",
+            Side::Upstream => "upstream",
+            Side::Gateway => "gateway",
+        }
+    }
+}
+
+/// One row of the [`Kind`] table.
+#[derive(Debug, Clone, Copy)]
+pub struct KindRow {
+    /// HTTP status for clients of the OpenAI formats (chat, responses) and for paths of no format.
+    pub status: u16,
+    /// `error.type` in the OpenAI formats.
+    pub openai_type: &'static str,
+    /// `error.code` in the OpenAI formats; `None` is written as `null`.
+    pub openai_code: Option<&'static str>,
+    /// HTTP status for clients of the Messages format.
+    pub messages_status: u16,
+    /// `error.type` in the Messages format.
+    pub messages_type: &'static str,
+    /// Whether another provider may be tried, as long as nothing was sent to the client.
+    pub retryable: bool,
+    /// Value of the metric label `kind`.
+    pub label: &'static str,
+}
+
+macro_rules! kinds {
+    ($( $(#[$doc:meta])* $name:ident => $status:literal $otype:literal $ocode:expr, $mstatus:literal $mtype:literal, $retry:literal $label:literal; )*) => {
+        /// The kinds of error. Statuses, types and codes stand in the table below and nowhere else.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Kind { $( $(#[$doc])* $name, )* }
+
+        impl Kind {
+            pub const ALL: &'static [Kind] = &[ $( Kind::$name, )* ];
+
+            pub fn row(self) -> &'static KindRow {
+                match self { $( Kind::$name => &KindRow {
+                    status: $status, openai_type: $otype, openai_code: $ocode,
+                    messages_status: $mstatus, messages_type: $mtype, retryable: $retry, label: $label,
+                }, )* }
+            }
+        }
+    };
+}
+
+kinds! {
+    // kind           chat/responses: status type code                                   messages:
+    // status type          retry label
+    InvalidRequest => 400 "invalid_request_error" None,                                  400 "invalid_request_error",   false "invalid_request";
+    InvalidJson    => 400 "invalid_request_error" Some("invalid_json"),                  400 "invalid_request_error",   false "invalid_json";
+    InvalidType    => 400 "invalid_request_error" Some("invalid_type"),                  400 "invalid_request_error",   false "invalid_type";
+    /// A field that the chosen provider's format cannot say, and whose loss would change the
+    /// meaning.
+    Unsupported    => 400 "invalid_request_error" Some("unsupported_parameter"),         400 "invalid_request_error",   false "unsupported";
+    ContextTooLong => 400 "invalid_request_error" Some("context_length_exceeded"),       400 "invalid_request_error",   false "context_too_long";
+    ContentFilter  => 400 "invalid_request_error" Some("content_filter"),                400 "invalid_request_error",   false "content_filter";
+    Auth           => 401 "invalid_request_error" Some("invalid_api_key"),               401 "authentication_error",    false "auth";
+    Permission     => 403 "permission_error"      None,                                  403 "permission_error",        false "permission";
+    /// The credential may not use this model.
+    ModelForbidden => 403 "permission_error"      Some("model_not_allowed"),             403 "permission_error",        false "model_forbidden";
+    Billing        => 429 "insufficient_quota"    Some("insufficient_quota"),            402 "billing_error",           false "billing";
+    /// No provider serves the model, or the provider does not know it.
+    ModelNotFound  => 404 "invalid_request_error" Some("model_not_found"),               404 "not_found_error",         false "model_not_found";
+    /// A path that this server does not have.
+    NotFound       => 404 "invalid_request_error" Some("not_found"),                     404 "not_found_error",         false "not_found";
+    /// A path of the format that needs state which this gateway does not keep.
+    NotSupported   => 404 "invalid_request_error" Some("not_supported"),                 404 "not_found_error",         false "not_supported";
+    MethodNotAllowed => 405 "invalid_request_error" Some("method_not_allowed"),          405 "invalid_request_error",   false "method_not_allowed";
+    /// The client was too slow to send its request.
+    RequestTimeout => 408 "invalid_request_error" Some("request_timeout"),               408 "invalid_request_error",   false "request_timeout";
+    Conflict       => 409 "invalid_request_error" Some("conflict"),                      409 "invalid_request_error",   false "conflict";
+    TooLarge       => 413 "invalid_request_error" Some("request_too_large"),             413 "request_too_large",       false "too_large";
+    UnsupportedEncoding => 415 "invalid_request_error" Some("unsupported_encoding"),     415 "invalid_request_error",   false "unsupported_encoding";
+    UpgradeRequired => 426 "invalid_request_error" Some("websocket_not_supported"),      426 "invalid_request_error",   false "upgrade_required";
+    RateLimit      => 429 "rate_limit_error"      Some("rate_limit_exceeded"),           429 "rate_limit_error",        true  "rate_limit";
+    HeadTooLarge   => 431 "invalid_request_error" Some("headers_too_large"),             431 "invalid_request_error",   false "head_too_large";
+    /// The client closed its connection; nobody reads the answer. 499 is what nginx logs for it.
+    ClientGone     => 499 "invalid_request_error" Some("client_closed_request"),         499 "invalid_request_error",   false "client_gone";
+    /// A caught panic or a broken invariant.
+    Internal       => 500 "server_error"          Some("internal_error"),                500 "api_error",               false "internal";
+    NotImplemented => 501 "server_error"          Some("not_implemented"),               501 "api_error",               false "not_implemented";
+    /// The provider answered nonsense, closed early, or said 5xx.
+    UpstreamFault  => 502 "server_error"          Some("upstream_error"),                502 "api_error",               true  "upstream_fault";
+    /// No connection to the provider could be made.
+    UpstreamConnect => 502 "server_error"         Some("upstream_connect_failed"),       502 "api_error",               true  "upstream_connect";
+    /// The provider refused the key in its row: not the client's fault, so never the client's 401.
+    UpstreamAuth   => 502 "server_error"          Some("upstream_authentication_failed"), 502 "api_error",              true  "upstream_auth";
+    /// The stream ended before its end mark.
+    UpstreamTruncated => 502 "server_error"       Some("upstream_stream_truncated"),     502 "api_error",               true  "upstream_truncated";
+    /// The provider is overloaded (529, 503).
+    Overloaded     => 503 "server_error"          Some("server_is_overloaded"),          529 "overloaded_error",        true  "overloaded";
+    /// Every provider of the model is out of service.
+    NoUpstream     => 503 "server_error"          Some("no_upstream_available"),         529 "overloaded_error",        false "no_upstream";
+    HttpVersion    => 505 "invalid_request_error" Some("http_version_not_supported"),    505 "invalid_request_error",   false "http_version";
+    UpstreamTimeout => 504 "server_error"         Some("upstream_timeout"),              504 "timeout_error",           true  "upstream_timeout";
+}
+
+/// The methods of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Methods {
+    Read,
+    Post,
+}
+
+impl Methods {
+    /// Value of the field `Allow`.
+    pub fn allow(self) -> &'static str {
+        match self {
+            Methods::Read => "GET, HEAD, OPTIONS",
+            Methods::Post => "POST, OPTIONS",
+        }
+    }
+}
+
+/// An error on its way to a client, a log line and a counter.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: Kind,
+    pub side: Side,
+    /// For the client.
+    pub note: Cow<'static, str>,
+    /// The note is what a provider has said, and may repeat any part of the conversation: it is not
+    /// for the log.
+    pub quoted: bool,
+    /// For the log only: what the system below said.
+    pub detail: Option<String>,
+    /// The request field at fault, as a path (`messages.3.content`).
+    pub param: Option<String>,
+    /// Overrides the kind's `code` in the OpenAI formats.
+    pub code: Option<&'static str>,
+    /// Seconds for `Retry-After`.
+    pub retry_after: Option<u32>,
+    /// What the path does take, where the method was wrong.
+    pub allow: Option<Methods>,
+}
+
+impl Error {
+    pub fn new(side: Side, kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
+        Error {
+            kind,
+            side,
+            note: note.into(),
+            quoted: false,
+            detail: None,
+            param: None,
+            code: None,
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    pub fn client(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Side::Client, kind, note)
+    }
+
+    pub fn upstream(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Side::Upstream, kind, note)
+    }
+
+    pub fn gateway(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
+        Error::new(Side::Gateway, kind, note)
+    }
+
+    /// The grace of a shutdown has ended before the request did.
+    pub fn stopping() -> Error {
+        Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again").retry_after(1)
+    }
+
+    pub fn detail(mut self, detail: impl fmt::Display) -> Error {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
+    /// Puts words of the caller before the detail.
+    pub fn context(mut self, words: impl fmt::Display) -> Error {
+        self.detail = Some(match self.detail {
+            Some(detail) => format!("{words}: {detail}"),
+            None => words.to_string(),
+        });
+        self
+    }
+
+    /// See the field.
+    pub fn quoted(mut self) -> Error {
+        self.quoted = true;
+        self
+    }
+
+    /// As it is told in the log: without what a provider has said.
+    pub fn logged(&self) -> impl fmt::Display {
+        let note = if self.quoted { self.kind.row().label } else { &self.note };
+        Told { side: self.side, note, detail: self.detail.as_deref() }
+    }
+
+    pub fn param(mut self, param: impl Into<String>) -> Error {
+        self.param = Some(param.into());
+        self
+    }
+
+    pub fn code(mut self, code: &'static str) -> Error {
+        self.code = Some(code);
+        self
+    }
+
+    pub fn retry_after(mut self, seconds: u32) -> Error {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    pub fn allow(mut self, methods: Methods) -> Error {
+        self.allow = Some(methods);
+        self
+    }
+
+    pub fn retryable(&self) -> bool {
+        self.kind.row().retryable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Told { side: self.side, note: &self.note, detail: self.detail.as_deref() }.fmt(f)
+    }
+}
+
+/// Whose fault, what, and where.
+struct Told<'e> {
+    side: Side,
+    note: &'e str,
+    detail: Option<&'e str>,
+}
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.side.label(), self.note)?;
+        match self.detail {
+            Some(detail) => write!(f, " ({detail})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_unique_and_statuses_are_errors() {
+        let mut seen = std::collections::HashSet::new();
+        for kind in Kind::ALL {
+            let row = kind.row();
+            assert!(seen.insert(row.label), "label `{}` stands twice", row.label);
+            assert!((400..600).contains(&row.status) && (400..600).contains(&row.messages_status), "{kind:?}");
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! A provider's stream, chunk by chunk.
+//!
+//! | phase | on a chunk | on `[DONE]` | at the end of the bytes |
+//! |---|---|---|---|
+//! | `Opening` | with an id or a choice: `Start`, then `Live` | truncated | truncated |
+//! | `Live` | deltas; at a finish reason `Finished` | an end without a reason | truncated |
+//! | `Finished` | usage alone | `End` | `End` |
+//! | `Over` | nothing | | |
+
+use crate::canonical::event::{Decode, Event, Finish, Note, Reason, Sink, Status};
+use crate::error::classify;
+use crate::error::{Error, Kind};
+use crate::formats::chat::stream::message::{Reader, Source};
+use crate::formats::chat::{error, tap};
+use crate::json::{RawStr, RawValue, Tape};
+use crate::sse::Frame;
+use crate::target::quirks::Quirks;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Opening,
+    Live,
+    Finished,
+    Over,
+}
+
+/// Reads a provider's stream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    phase: Phase,
+    reader: Reader,
+    tier_told: bool,
+    tape: Tape,
+}
+
+impl Decoder {
+    pub fn new(quirks: Quirks) -> Decoder {
+        Decoder { reader: Reader::new(quirks), ..Decoder::default() }
+    }
+
+    fn fail(&mut self, error: Error, sink: Sink<'_>) {
+        self.phase = Phase::Over;
+        sink(Event::Fail(error));
+    }
+
+    /// A frame's data, which is no end mark.
+    fn data(&mut self, data: &[u8], is_error: bool, tape: &mut Tape, sink: Sink<'_>) -> Result<(), Error> {
+        let chunk = match Chunk::read(tape, data) {
+            // The answer is whole already.
+            Err(_) if self.phase == Phase::Finished => {
+                sink(Event::Note(Note::Disorder));
+                return Ok(());
+            }
+            chunk => chunk?,
+        };
+        if chunk.is_error || is_error {
+            let read = error::read(data).unwrap_or_default();
+            self.fail(classify::error(None, &read), sink);
+            return Ok(());
+        }
+        if chunk.is_empty() {
+            sink(Event::Note(Note::UnknownEvent));
+        }
+        self.chunk(&chunk, sink)
+    }
+
+    fn done(&mut self, sink: Sink<'_>) {
+        match self.phase {
+            Phase::Opening => {
+                let note = "the upstream's stream holds no answer";
+                return self.fail(Error::upstream(Kind::UpstreamTruncated, note), sink);
+            }
+            // Some hosts never give a reason; the end mark is a promise all the same.
+            Phase::Live => {
+                sink(Event::Note(Note::MissingFinish));
+                self.finish(Finish::of(Reason::End), sink);
+            }
+            Phase::Finished => {}
+            Phase::Over => return,
+        }
+        self.phase = Phase::Over;
+        sink(Event::End);
+    }
+
+    fn chunk(&mut self, chunk: &Chunk<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        if self.phase == Phase::Opening && (chunk.choice.is_some() || !chunk.id.is_empty()) {
+            self.phase = Phase::Live;
+            sink(Event::Start { id: chunk.id, model: chunk.model });
+        }
+        if let Some(tier) = chunk.tier.filter(|_| !self.tier_told) {
+            self.tier_told = true;
+            sink(Event::Tier(tier));
+        }
+        if let Some(usage) = chunk.usage {
+            sink(Event::Usage(tap::usage(usage)));
+        }
+        if chunk.other_choices {
+            sink(Event::Note(Note::DroppedChoice));
+        }
+        match &chunk.choice {
+            Some(choice) if self.phase == Phase::Live => self.choice(choice, sink),
+            _ => Ok(()),
+        }
+    }
+
+    fn choice(&mut self, choice: &Choice<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        if let Some(message) = choice.said(Source::Stream) {
+            self.reader.message(message, choice.logprobs, Source::Stream, sink)?;
+        }
+        match choice.finish() {
+            None => {}
+            Some(Ended::Failed(error)) => self.fail(error, sink),
+            Some(Ended::Finished { finish, known }) => {
+                if !known {
+                    sink(Event::Note(Note::UnknownFinish));
+                }
+                self.finish(finish, sink);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, finish: Finish<'_>, sink: Sink<'_>) {
+        self.phase = Phase::Finished;
+        self.reader.close(status_of(finish.reason), sink);
+        sink(Event::Finish(finish));
+    }
+}
+
+impl Decode for Decoder {
+    fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        let data = frame.data.trim_ascii();
+        if data == b"[DONE]" {
+            self.done(sink);
+            return Ok(());
+        }
+        if data.is_empty() || self.phase == Phase::Over {
+            return Ok(());
+        }
+        // Taken out, since the chunk borrows from it.
+        let mut tape = std::mem::take(&mut self.tape);
+        let result = self.data(data, frame.event == Some(b"error"), &mut tape, sink);
+        self.tape = tape;
+        result
+    }
+
+    fn end(&mut self, sink: Sink<'_>) {
+        match self.phase {
+            Phase::Finished => {
+                self.phase = Phase::Over;
+                sink(Event::End);
+            }
+            Phase::Over => {}
+            Phase::Opening | Phase::Live => {
+                let note = "the upstream closed the stream before its end";
+                self.fail(Error::upstream(Kind::UpstreamTruncated, note), sink);
+            }
+        }
+    }
+}
+
+/// How items end that an end finds open.
+pub(crate) fn status_of(reason: Reason) -> Status {
+    match reason {
+        Reason::Length | Reason::ContextWindow | Reason::Refusal => Status::Incomplete,
+        _ => Status::Complete,
+    }
+}
+
+/// What a chunk, or a whole answer, holds at the top.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk<'a> {
+    pub id: RawStr<'a>,
+    pub model: RawStr<'a>,
+    pub tier: Option<RawStr<'a>>,
+    pub usage: Option<RawValue<'a>>,
+    pub choice: Option<Choice<'a>>,
+    /// There are choices beside the first.
+    pub other_choices: bool,
+    has_choices: bool,
+    is_error: bool,
+}
+
+impl<'a> Chunk<'a> {
+    /// Reads and checks one document.
+    pub fn read(tape: &'a mut Tape, data: &'a [u8]) -> Result<Chunk<'a>, Error> {
+        let document = tape.read(data).map_err(classify::not_json)?;
+        Ok(Chunk::of(document))
+    }
+
+    /// Takes a document that was checked.
+    pub fn of(document: RawValue<'a>) -> Chunk<'a> {
+        let mut chunk = Chunk::default();
+        let mut choices = None;
+        let mut groq = None;
+        for (key, value, _) in document.members() {
+            match key.as_bytes() {
+                b"id" => chunk.id = value.as_str().unwrap_or_default(),
+                b"model" => chunk.model = value.as_str().unwrap_or_default(),
+                b"service_tier" => chunk.tier = value.as_str().filter(|tier| !tier.is_empty()),
+                b"usage" => chunk.usage = Some(value).filter(|usage| usage.is_object()),
+                b"x_groq" => groq = value.find("usage").filter(|usage| usage.is_object()),
+                b"choices" => choices = Some(value),
+                b"error" => chunk.is_error |= !value.is_null(),
+                b"object" => chunk.is_error |= value.eq_str("error"),
+                _ => {}
+            }
+        }
+        // An error in a list is Gemini's, other documents say nothing.
+        if !document.is_object() {
+            chunk.is_error = error::of(document).is_some();
+        }
+        chunk.usage = chunk.usage.or(groq);
+        for (choice, _) in choices.into_iter().flat_map(RawValue::elements) {
+            chunk.has_choices = true;
+            match Choice::read(choice) {
+                Some(first) if chunk.choice.is_none() => chunk.choice = Some(first),
+                _ => chunk.other_choices = true,
+            }
+        }
+        chunk.has_choices |= choices.is_some();
+        chunk
+    }
+
+    /// Nothing that is known here.
+    fn is_empty(&self) -> bool {
+        !self.has_choices && self.usage.is_none() && self.id.is_empty()
+    }
+}
+
+/// A choice.
+#[derive(Debug, Default)]
+pub(crate) struct Choice<'a> {
+    /// Of a chunk. Perplexity sends both in both kinds of answers, and each means something in one
+    /// of them only.
+    delta: Option<RawValue<'a>>,
+    /// Of a whole answer.
+    message: Option<RawValue<'a>>,
+    /// `logprobs.content`.
+    pub logprobs: Option<RawValue<'a>>,
+    finish: RawStr<'a>,
+    /// vLLM: the stop sequence that matched.
+    stop: Option<RawStr<'a>>,
+    error: Option<RawValue<'a>>,
+}
+
+/// How a choice ended.
+pub(crate) enum Ended<'a> {
+    Finished {
+        finish: Finish<'a>,
+        /// Whether the reason is known here; else it is taken as the neutral one.
+        known: bool,
+    },
+    Failed(Error),
+}
+
+impl<'a> Choice<'a> {
+    /// `None` for a choice other than the first.
+    fn read(raw: RawValue<'a>) -> Option<Choice<'a>> {
+        let mut choice = Choice::default();
+        for (key, value, _) in raw.members() {
+            match key.as_bytes() {
+                b"index" if value.as_u64().is_some_and(|index| index > 0) => return None,
+                b"delta" => choice.delta = Some(value).filter(|delta| delta.is_object()),
+                b"message" => choice.message = Some(value).filter(|message| message.is_object()),
+                b"logprobs" => choice.logprobs = value.find("content"),
+                b"finish_reason" => choice.finish = value.as_str().unwrap_or_default(),
+                b"stop_reason" => choice.stop = value.as_str().filter(|stop| !stop.is_empty()),
+                b"error" => choice.error = Some(value).filter(|error| !error.is_null()),
+                _ => {}
+            }
+        }
+        Some(choice)
+    }
+
+    /// What it says.
+    pub fn said(&self, source: Source) -> Option<RawValue<'a>> {
+        match source {
+            Source::Stream => self.delta.or(self.message),
+            Source::Whole => self.message.or(self.delta),
+        }
+    }
+
+    /// `None` while the choice goes on.
+    pub fn finish(&self) -> Option<Ended<'a>> {
+        if let Some(error) = self.error {
+            let read = crate::error::shape::ReadError::from_value(error).unwrap_or_default();
+            return Some(Ended::Failed(classify::error(None, &read)));
+        }
+        let (reason, known) = match self.finish.as_bytes() {
+            b"" => return None,
+            b"stop" if self.stop.is_some() => (Reason::StopSequence, true),
+            // The second is Together's.
+            b"stop" | b"eos" => (Reason::End, true),
+            b"tool_calls" | b"function_call" => (Reason::ToolCalls, true),
+            // The second is Mistral's.
+            b"length" | b"model_length" => (Reason::Length, true),
+            b"insufficient_system_resource" => {
+                let note = "the upstream stopped for want of resources";
+                return Some(Ended::Failed(Error::upstream(Kind::Overloaded, note)));
+            }
+            b"error" => {
+                let note = "the upstream ended its answer with the reason `error`";
+                return Some(Ended::Failed(Error::upstream(Kind::UpstreamFault, note)));
+            }
+            // Gemini adds its own reason behind the word.
+            reason if reason.starts_with(b"content_filter") => (Reason::Refusal, true),
+            _ => (Reason::End, false),
+        };
+        let stop = self.stop.filter(|_| reason == Reason::StopSequence);
+        Some(Ended::Finished { finish: Finish { stop, ..Finish::of(reason) }, known })
+    }
+}

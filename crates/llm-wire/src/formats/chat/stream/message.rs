@@ -1,0 +1,403 @@
+//! From the fields of a message, or of a delta, to events. The same machine reads streams and whole
+//! answers.
+//!
+//! Of text, reasoning and refusal one is open at a time; calls stay open beside them until the end,
+//! since their pieces may come interleaved.
+//!
+//! | open | reasoning | text | refusal | a call |
+//! |---|---|---|---|---|
+//! | `Nothing` | opens | opens | opens | opens |
+//! | `Reasoning` | goes on | closes it | closes it | closes it |
+//! | `Text` | closes it | goes on | closes it | closes it |
+//! | `Refusal` | closes it | closes it | goes on | closes it |
+
+use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
+use crate::canonical::request::ReasoningKind;
+use crate::canonical::text::is_blank;
+use crate::error::Error;
+use crate::formats::chat::reasoning::Entry;
+use crate::formats::chat::stream::calls::{Call, CallDelta, CallState, Calls};
+use crate::formats::chat::stream::think::Think;
+use crate::json::{RawKind, RawStr, RawValue};
+use crate::reasoning::envelope::Seal;
+use crate::target::quirks::{Quirk, Quirks};
+
+/// Blank text between calls beyond this is passed on.
+const BLANK_MAX: usize = 4096;
+
+/// Most citations held before there is text.
+const CITES_MAX: usize = 256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Open {
+    #[default]
+    Nothing,
+    Reasoning {
+        ix: u32,
+    },
+    Text {
+        ix: u32,
+        /// Nothing was said before it, so that the provider's character offsets count from its
+        /// beginning.
+        first: bool,
+    },
+    Refusal {
+        ix: u32,
+    },
+}
+
+/// Whether pieces of one call may come in several elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Stream,
+    Whole,
+}
+
+/// Reads the messages of one answer.
+#[derive(Debug, Default)]
+pub(crate) struct Reader {
+    quirks: Quirks,
+    /// The next item's number.
+    next: u32,
+    open: Open,
+    said: bool,
+    /// Reasoning was shown whose signature has not come.
+    unsigned: bool,
+    calls: Calls,
+    think: Think,
+    /// Blank text since a call began: hosts put line ends between calls, and those are no message.
+    blank: Vec<u8>,
+    /// Citations that came before the text, as they came.
+    cites: Vec<Vec<u8>>,
+    scratch: Vec<u8>,
+}
+
+/// The fields of a message that mean something here.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    content: Option<RawValue<'a>>,
+    long: RawStr<'a>,
+    short: RawStr<'a>,
+    details: Option<RawValue<'a>>,
+    refusal: RawStr<'a>,
+    annotations: Option<RawValue<'a>>,
+    tool_calls: Option<RawValue<'a>>,
+    function_call: Option<RawValue<'a>>,
+    /// Outputs that have no event: audio and images.
+    dropped: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn read(message: RawValue<'a>) -> Fields<'a> {
+        let mut fields = Fields::default();
+        for (key, value, _) in message.members() {
+            match key.as_bytes() {
+                b"content" => fields.content = Some(value),
+                b"reasoning_content" => fields.long = value.as_str().unwrap_or_default(),
+                b"reasoning" => fields.short = value.as_str().unwrap_or_default(),
+                b"reasoning_details" => fields.details = Some(value),
+                b"refusal" => fields.refusal = value.as_str().unwrap_or_default(),
+                b"annotations" => fields.annotations = Some(value),
+                b"tool_calls" => fields.tool_calls = Some(value),
+                b"function_call" if value.is_object() => fields.function_call = Some(value),
+                b"images" => fields.dropped |= value.elements().next().is_some(),
+                b"audio" => {
+                    let filled = |(_, value, _): (_, RawValue<'_>, _)| value.as_str().is_some_and(|s| !s.is_empty());
+                    fields.dropped |= value.members().any(filled);
+                }
+                _ => {}
+            }
+        }
+        fields
+    }
+}
+
+impl Reader {
+    pub fn new(quirks: Quirks) -> Reader {
+        Reader { quirks, ..Reader::default() }
+    }
+
+    /// Takes a message or a delta, and the log probabilities beside it.
+    pub fn message(
+        &mut self,
+        message: RawValue<'_>,
+        logprobs: Option<RawValue<'_>>,
+        source: Source,
+        sink: Sink<'_>,
+    ) -> Result<(), Error> {
+        let fields = Fields::read(message);
+        self.reasoning(&fields, sink);
+        if let Some(content) = fields.content {
+            self.content(content, sink);
+        }
+        if !fields.refusal.is_empty() {
+            self.refusal(fields.refusal, sink);
+        }
+        if let Some(list) = logprobs {
+            self.logprobs(list, sink);
+        }
+        if let Some(list) = fields.annotations {
+            self.annotations(list, sink);
+        }
+        if fields.dropped {
+            sink(Event::Note(Note::DroppedOutput));
+        }
+        if let Some(list) = fields.tool_calls {
+            for (n, (element, _)) in list.elements().enumerate() {
+                let mut delta = CallDelta::read(element);
+                if source == Source::Whole {
+                    // Each element is a call of its own, whatever ids and indexes say.
+                    delta.index = Some(n as u64);
+                }
+                self.call(delta, sink)?;
+            }
+        }
+        match fields.function_call {
+            Some(call) => self.call(CallDelta::legacy(call), sink),
+            None => Ok(()),
+        }
+    }
+
+    /// Closes everything: the answer has ended.
+    pub fn close(&mut self, status: Status, sink: Sink<'_>) {
+        let mut think = std::mem::take(&mut self.think);
+        think.finish(&mut |thought, raw| self.piece(thought, raw, sink));
+        self.close_open(status, sink);
+        for call in self.calls.iter() {
+            match call.state {
+                CallState::Open { ix } => sink(Event::Close { ix, status }),
+                // A call that never had a name cannot be made.
+                CallState::Waiting { .. } => sink(Event::Note(Note::DroppedOutput)),
+            }
+        }
+    }
+
+    fn begin(&mut self, block: Block<'_>, sink: Sink<'_>) -> u32 {
+        let ix = self.next;
+        self.next += 1;
+        sink(Event::Open { ix, block });
+        ix
+    }
+
+    fn close_open(&mut self, status: Status, sink: Sink<'_>) {
+        match std::mem::take(&mut self.open) {
+            Open::Nothing => {}
+            Open::Reasoning { ix } | Open::Text { ix, .. } | Open::Refusal { ix } => {
+                sink(Event::Close { ix, status });
+            }
+        }
+    }
+
+    fn reasoning_ix(&mut self, sink: Sink<'_>) -> u32 {
+        if let Open::Reasoning { ix } = self.open {
+            return ix;
+        }
+        self.close_open(Status::Complete, sink);
+        let ix = self.begin(Block::Reasoning { id: RawStr::default() }, sink);
+        self.open = Open::Reasoning { ix };
+        ix
+    }
+
+    /// The details where they hold text, else the plain text, which hosts send beside them.
+    fn reasoning(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
+        let plain = if fields.long.is_empty() { fields.short } else { fields.long };
+        let entries = || fields.details.into_iter().flat_map(Entry::list);
+        if !plain.is_empty() && entries().all(|entry| entry.text.is_empty()) {
+            self.thought(ReasoningKind::Full, plain, sink);
+        }
+        for entry in entries() {
+            if !entry.text.is_empty() {
+                self.thought(entry.kind, entry.text, sink);
+            }
+            self.seal(&entry, sink);
+        }
+    }
+
+    fn thought(&mut self, kind: ReasoningKind, raw: RawStr<'_>, sink: Sink<'_>) {
+        let ix = self.reasoning_ix(sink);
+        self.unsigned = true;
+        sink(Event::Reason { ix, part: 0, kind, raw });
+    }
+
+    /// The state of an entry ends its item: there is one for each.
+    fn seal(&mut self, entry: &Entry<'_>, sink: Sink<'_>) {
+        let Some((seal, _)) = entry.opaque else { return };
+        let open = matches!(self.open, Open::Reasoning { .. });
+        if seal == Seal::Thinking && self.unsigned && !open {
+            // The signature of text that was closed already; of other text it would be a forgery.
+            return sink(Event::Note(Note::DroppedOutput));
+        }
+        let sealed = entry.sealed();
+        self.opaque(seal, RawStr::new(&sealed), sink);
+    }
+
+    fn opaque(&mut self, seal: Seal, raw: RawStr<'_>, sink: Sink<'_>) {
+        let ix = self.reasoning_ix(sink);
+        self.unsigned = false;
+        sink(Event::Opaque { ix, seal, raw });
+        self.close_open(Status::Complete, sink);
+    }
+
+    /// A string, or Mistral's list of parts.
+    fn content(&mut self, content: RawValue<'_>, sink: Sink<'_>) {
+        if let Some(text) = content.as_str() {
+            return self.tagged(text, sink);
+        }
+        for (part, _) in content.elements() {
+            let kind = part.find("type").and_then(RawValue::as_str).unwrap_or_default();
+            match kind.as_bytes() {
+                b"text" => self.text(part.find("text").and_then(RawValue::as_str).unwrap_or_default(), sink),
+                b"thinking" => {
+                    let Some(thinking) = part.find("thinking") else { continue };
+                    let pieces = thinking.elements().filter_map(|(piece, _)| piece.find("text")?.as_str());
+                    for text in thinking.as_str().into_iter().chain(pieces).filter(|text| !text.is_empty()) {
+                        self.thought(ReasoningKind::Full, text, sink);
+                    }
+                }
+                b"reference" => sink(Event::Note(Note::DroppedCitation)),
+                _ => sink(Event::Note(Note::DroppedOutput)),
+            }
+        }
+    }
+
+    fn tagged(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
+        if !self.quirks.has(Quirk::ThinkTags) || raw.is_empty() {
+            return self.text(raw, sink);
+        }
+        let mut think = std::mem::take(&mut self.think);
+        think.push(raw, &mut |thought, raw| self.piece(thought, raw, sink));
+        self.think = think;
+    }
+
+    fn piece(&mut self, thought: bool, raw: RawStr<'_>, sink: Sink<'_>) {
+        if thought { self.thought(ReasoningKind::Full, raw, sink) } else { self.text(raw, sink) }
+    }
+
+    fn text(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
+        if raw.is_empty() {
+            return;
+        }
+        let ix = match self.open {
+            Open::Text { ix, .. } => ix,
+            _ if !self.calls.is_empty() && self.blank.len() < BLANK_MAX && is_blank(raw) => {
+                return self.blank.extend_from_slice(raw.as_bytes());
+            }
+            _ => {
+                self.close_open(Status::Complete, sink);
+                let ix = self.begin(Block::Text, sink);
+                self.open = Open::Text { ix, first: !std::mem::replace(&mut self.said, true) };
+                for held in std::mem::take(&mut self.cites) {
+                    self.annotation(RawValue::new(&held), sink);
+                }
+                ix
+            }
+        };
+        if !self.blank.is_empty() {
+            sink(Event::Text { ix, raw: RawStr::new(&self.blank) });
+            self.blank.clear();
+        }
+        sink(Event::Text { ix, raw });
+    }
+
+    fn refusal(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
+        let ix = match self.open {
+            Open::Refusal { ix } => ix,
+            _ => {
+                self.close_open(Status::Complete, sink);
+                let ix = self.begin(Block::Refusal, sink);
+                self.open = Open::Refusal { ix };
+                ix
+            }
+        };
+        sink(Event::Refusal { ix, raw });
+    }
+
+    fn logprobs(&mut self, list: RawValue<'_>, sink: Sink<'_>) {
+        if let Open::Text { ix, .. } = self.open
+            && list.elements().next().is_some()
+        {
+            sink(Event::Logprobs { ix, raw: list });
+        }
+    }
+
+    fn annotations(&mut self, list: RawValue<'_>, sink: Sink<'_>) {
+        list.elements().for_each(|(annotation, _)| self.annotation(annotation, sink));
+    }
+
+    fn annotation(&mut self, annotation: RawValue<'_>, sink: Sink<'_>) {
+        match (self.open, annotation.find("url_citation").and_then(cite)) {
+            (Open::Text { ix, first }, Some(cite)) => {
+                let range = cite.range.filter(|_| first);
+                sink(Event::Cite { ix, cite: Cite { range, ..cite } });
+            }
+            // OpenRouter tells its sources first.
+            (_, Some(_)) if !self.said && self.cites.len() < CITES_MAX => {
+                self.cites.push(annotation.bytes().to_vec());
+            }
+            _ => sink(Event::Note(Note::DroppedCitation)),
+        }
+    }
+
+    fn call(&mut self, delta: CallDelta<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        let n = self.calls.place(&delta)?;
+        self.blank.clear();
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let raw = self.calls.input(n, &delta, &mut scratch);
+        let result = match self.calls.get(n) {
+            Call { state: CallState::Open { ix }, .. } => {
+                if !raw.is_empty() {
+                    sink(Event::Args { ix: *ix, raw });
+                }
+                Ok(())
+            }
+            Call { name, .. } if name.is_empty() => self.calls.hold(n, raw),
+            _ => {
+                self.open_call(n, delta.signature, sink);
+                if let CallState::Open { ix } = self.calls.get(n).state
+                    && !raw.is_empty()
+                {
+                    sink(Event::Args { ix, raw });
+                }
+                Ok(())
+            }
+        };
+        self.scratch = scratch;
+        result
+    }
+
+    /// The name is known: whatever else was open ends here, but reasoning that the call's signature
+    /// seals.
+    fn open_call(&mut self, n: usize, signature: Option<RawStr<'_>>, sink: Sink<'_>) {
+        if let Some(signature) = signature {
+            self.opaque(Seal::Signature, signature, sink);
+        }
+        self.close_open(Status::Complete, sink);
+        self.said = true;
+        let ix = self.next;
+        self.next += 1;
+        let call = self.calls.get(n);
+        let state = std::mem::replace(&mut call.state, CallState::Open { ix });
+        let block = Block::Tool { kind: call.kind, id: call.id.raw(), name: call.name.raw(), namespace: None };
+        sink(Event::Open { ix, block });
+        if let CallState::Waiting { input } = state
+            && !input.is_empty()
+        {
+            sink(Event::Args { ix, raw: RawStr::new(&input) });
+        }
+    }
+}
+
+/// A citation with a link.
+fn cite(raw: RawValue<'_>) -> Option<Cite<'_>> {
+    if raw.kind() != RawKind::Object {
+        return None;
+    }
+    let text = |key| raw.find(key).and_then(RawValue::as_str);
+    let count = |key| raw.find(key).and_then(RawValue::as_u64);
+    // Hosts that know no place write 0 for both.
+    let range = count("start_index").zip(count("end_index")).filter(|(start, end)| start < end);
+    Some(Cite { url: text("url").filter(|url| !url.is_empty())?, title: text("title").unwrap_or_default(), range })
+}

@@ -1,0 +1,13 @@
+//! Streams of the Chat Completions format: decode a provider's, encode one for a client. Contracts:
+//! [`Decode`](crate::canonical::event::Decode) and [`Encode`](crate::canonical::event::Encode).
+
+mod calls;
+pub(super) mod decode;
+pub(super) mod encode;
+pub(super) mod message;
+#[cfg(test)]
+mod tests;
+mod think;
+
+pub use decode::Decoder;
+pub use encode::Encoder;

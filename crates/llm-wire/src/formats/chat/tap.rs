@@ -1,0 +1,289 @@
+//! The observer of a chat stream, or of a legacy completions stream.
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+use crate::canonical::event::Reason;
+use crate::canonical::usage::Usage;
+use crate::formats::chat::error;
+use crate::json::RawValue;
+use crate::json::scan::{self, skip_space};
+use crate::passthrough::finish;
+use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_in};
+use crate::sse::Frame;
+
+/// What a chunk may hold beside its choices without saying anything.
+const ENVELOPE: &[&[u8]] = &[
+    b"object",
+    b"type",
+    b"created",
+    b"model",
+    b"usage",
+    b"x_groq",
+    b"service_tier",
+    b"system_fingerprint",
+    b"obfuscation",
+    b"provider",
+    b"prompt_filter_results",
+];
+
+/// See [`crate::passthrough::tap`].
+#[derive(Debug)]
+pub struct Tap {
+    stage: Stage,
+    seen: Observed,
+    /// Keys whose value matters even when content flows. Built once for each stream: building costs
+    /// as much as a search.
+    keys: [Finder<'static>; 3],
+}
+
+impl Default for Tap {
+    fn default() -> Tap {
+        let keys = [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new);
+        Tap { stage: Stage::Opening, seen: Observed::default(), keys }
+    }
+}
+
+impl Tap {
+    pub fn seen(&self) -> &Observed {
+        &self.seen
+    }
+
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
+        let data = frame.data.trim_ascii();
+        if data == b"[DONE]" {
+            return self.seen.end();
+        }
+        let is_error = frame.event == Some(b"error");
+        if self.stage == Stage::Flowing && !is_error && !self.keys.iter().any(|key| has_value(key, data)) {
+            return FrameKind::Content;
+        }
+        let moment = self.chunk(data);
+        if is_error {
+            return self.seen.error();
+        }
+        if moment == FrameKind::Content {
+            self.stage = Stage::Flowing;
+        }
+        moment
+    }
+
+    fn chunk(&mut self, data: &[u8]) -> FrameKind {
+        let mut choices = None;
+        let mut usage = None;
+        let mut foreign = false;
+        let mut walk = scan::members(data);
+        for (key, value, _) in walk.by_ref() {
+            match key.as_bytes() {
+                b"id" => self.seen.id(value.as_str().unwrap_or_default()),
+                b"choices" => choices = Some(Choices::read(value)),
+                b"usage" if value.is_object() => usage = Some(value),
+                b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
+                b"error" if !value.is_null() => return self.seen.error(),
+                b"object" if value.eq_str("error") => return self.seen.error(),
+                name => foreign |= !ENVELOPE.contains(&name) && is_filled(value),
+            }
+        }
+        if walk.fault().is_some() {
+            // An array is an error of Gemini's, or nothing.
+            return if error::read(data).is_some() { self.seen.error() } else { self.seen.misread() };
+        }
+        if let Some(usage) = usage {
+            self.seen.usage = Some(crate::formats::chat::tap::usage(usage));
+        }
+        match choices {
+            // A shape of a host's own: its text must not be held back.
+            None if foreign => FrameKind::Content,
+            None => FrameKind::Other,
+            Some(Choices { finish: true, reason, .. }) => {
+                self.seen.reason = reason.or(self.seen.reason);
+                self.seen.finish()
+            }
+            Some(Choices { content: true, .. }) => FrameKind::Content,
+            Some(Choices { count: 0, .. }) if usage.is_some() => FrameKind::Usage,
+            Some(_) => FrameKind::Preamble,
+        }
+    }
+}
+
+/// What the choices of a chunk hold, of all of them together.
+#[derive(Debug, Default)]
+struct Choices {
+    count: usize,
+    finish: bool,
+    /// Of the first choice that tells one.
+    reason: Option<Reason>,
+    content: bool,
+}
+
+impl Choices {
+    fn read(choices: RawValue<'_>) -> Choices {
+        let mut read = Choices { reason: finish::of_choices(choices), ..Choices::default() };
+        for (choice, _) in choices.elements() {
+            read.count += 1;
+            for (key, value, _) in choice.members() {
+                match key.as_bytes() {
+                    b"finish_reason" => read.finish |= is_filled(value),
+                    b"delta" | b"message" => read.content |= has_content(value),
+                    b"text" => read.content |= is_filled(value),
+                    _ => {}
+                }
+            }
+        }
+        read
+    }
+}
+
+/// Anything in a delta but the role is content, so that what hosts add tomorrow is not held back.
+fn has_content(delta: RawValue<'_>) -> bool {
+    delta.members().any(|(key, value, _)| key.as_bytes() != b"role" && is_filled(value))
+}
+
+/// Whether `key` stands anywhere in `data` with a value other than null. Keys cannot be found
+/// inside strings, where their quotes are escaped; a string that is the word itself is taken for a
+/// key and sorted out by reading the chunk.
+fn has_value(key: &Finder<'_>, data: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(n) = key.find(&data[from..]) {
+        from += n + key.needle().len();
+        let colon = skip_space(data, from);
+        if data.get(colon) != Some(&b':') || !data[skip_space(data, colon + 1)..].starts_with(b"null") {
+            return true;
+        }
+    }
+    false
+}
+
+/// Reads a `usage` object; quirks in [`Usage::from_openai`].
+pub fn usage(raw: RawValue<'_>) -> Usage {
+    Usage::from_openai(raw)
+}
+
+/// Where a chunk names the model: at the top.
+pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
+    model_in(RawValue::new(data), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FrameKind::*;
+    use super::*;
+    use crate::Format;
+    use crate::passthrough::tap::tests::show;
+
+    fn check(chunks: &[(&str, FrameKind)]) -> Observed {
+        let stream: String = chunks.iter().map(|(data, _)| format!("data: {data}\n\n")).collect();
+        let (moments, seen) = show(Format::Chat, &stream);
+        for ((data, expected), moment) in chunks.iter().zip(moments) {
+            assert_eq!(moment, *expected, "{data}");
+        }
+        seen
+    }
+
+    #[test]
+    fn openai() {
+        let seen = check(&[
+            (
+                r#"{"id":"c1","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}],"usage":null}"#,
+                Preamble,
+            ),
+            (
+                r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}],"usage":null}"#,
+                Content,
+            ),
+            (
+                r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"\"usage\":{}"},"finish_reason" : null}]}"#,
+                Content,
+            ),
+            (r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"error"},"finish_reason":null}]}"#, Content),
+            (r#"{"id":"c1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":null}"#, Finish),
+            (r#"{"id":"c1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#, Usage),
+            ("[DONE]", End),
+        ]);
+        assert_eq!(seen.upstream_id.as_deref(), Some("c1"));
+        assert!(seen.finished && seen.ended && !seen.failed && seen.parse_errors == 0);
+        assert_eq!(seen.usage.map(|u| (u.input_total, u.output_total)), Some((3, 2)));
+    }
+
+    #[test]
+    fn what_begins_an_answer() {
+        for (delta, moment) in [
+            (r#"{}"#, Preamble),
+            (r#"null"#, Preamble),
+            (r#"{"role":"assistant","content":null,"tool_calls":[ ],"x":{ }}"#, Preamble),
+            (r#"{"reasoning_content":"a"}"#, Content),
+            (r#"{"tool_calls":[{"index":0,"id":"t","function":{"name":"f","arguments":""}}]}"#, Content),
+            (r#"{"content":[{"type":"thinking"}]}"#, Content),
+            (r#"{"refusal":"no"}"#, Content),
+            (r#"{"function_call":{"name":"f"}}"#, Content),
+        ] {
+            check(&[(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#), moment)]);
+        }
+    }
+
+    #[test]
+    fn oddities_of_hosts() {
+        let azure = r#"{"id":"","model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#;
+        let seen =
+            check(&[(azure, Preamble), (r#"{"id":"c2","choices":[{"index":0,"finish_reason":null}]}"#, Preamble)]);
+        assert_eq!(seen.upstream_id.as_deref(), Some("c2"));
+
+        let groq =
+            r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"r","usage":{"prompt_tokens":3}}}"#;
+        let seen =
+            check(&[(r#"{"choices":[{"delta":{"content":"a"}}],"x_groq":{"id":"r"}}"#, Content), (groq, Finish)]);
+        assert_eq!(seen.usage.map(|u| u.input_total), Some(3));
+
+        let xai = r#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":3,"completion_tokens":N}}"#;
+        let seen = check(&[(&xai.replace('N', "1"), Content), (&xai.replace('N', "2"), Content)]);
+        assert_eq!(seen.usage.map(|u| u.output_total), Some(2));
+
+        let legacy = check(&[
+            (r#"{"object":"text_completion","choices":[{"text":"","index":0,"finish_reason":null}]}"#, Preamble),
+            (r#"{"object":"text_completion","choices":[{"text":"a","index":0,"finish_reason":null}]}"#, Content),
+            (r#"{"object":"text_completion","choices":[{"text":"","index":0,"finish_reason":"length"}]}"#, Finish),
+            (" [DONE] ", End),
+        ]);
+        assert!(legacy.finished && legacy.ended);
+
+        // No finish at all: Snowflake, and some models behind OpenRouter. The end mark alone ends
+        // such an answer.
+        let seen = check(&[(r#"{"choices":[{"delta":{"content":"4"}}]}"#, Content), ("[DONE]", End)]);
+        assert!(seen.ended && !seen.finished);
+
+        // Writer's legacy completions, and whatever comes next. What OpenAI sends while it makes
+        // audio says nothing.
+        check(&[(r#"{"value":"text in another shape"}"#, Content), (r#"{"usage":{"prompt_tokens":3}}"#, Other)]);
+        let waiting = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","service_tier":"default","system_fingerprint":"f","usage":null,"obfuscation":"x"}"#;
+        check(&[(waiting, Other), (r#"{"new":"","newer":[ ]}"#, Other)]);
+
+        let whole = r#"{"choices":[{"delta":{"content":"all"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
+        assert!(check(&[(whole, Finish)]).usage.is_some());
+    }
+
+    #[test]
+    fn errors_at_any_point() {
+        for error in [
+            r#"{"error":{"message":"m"}}"#,
+            r#"{"error":"m"}"#,
+            r#"[{"error":{"code":400}}]"#,
+            r#"{"object":"error","message":"m"}"#,
+            r#"{"id":"x","choices":[{"delta":{"content":""},"finish_reason":"error"}],"error":{"code":502}}"#,
+        ] {
+            assert!(check(&[(error, Error)]).failed);
+            let text = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+            assert!(check(&[(text, Content), (error, Error)]).failed);
+        }
+        let (moments, seen) = show(Format::Chat, "event: error\ndata: oops\n\n");
+        assert!(moments == [Error] && seen.failed);
+    }
+
+    #[test]
+    fn the_model_of_a_chunk() {
+        let chunk = br#"{"id":"x","model":"gpt-up","choices":[{"delta":{"content":"\"model\":\"no\""}}]}"#;
+        assert_eq!(&chunk[model_range(chunk).unwrap()], br#""gpt-up""#);
+        assert_eq!(model_range(b"[DONE]"), None);
+        assert_eq!(model_range(br#"{"choices":[{"model":"x"}]}"#), None);
+    }
+}

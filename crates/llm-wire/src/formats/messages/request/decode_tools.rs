@@ -1,0 +1,146 @@
+//! Tools that a client declares, and its choice among them.
+
+use crate::Format;
+use crate::canonical::loss::Ledger;
+use crate::canonical::text::Text;
+use crate::canonical::tools::{ClientTool, FunctionTool, McpTool, Tool, ToolChoice, WebSearch};
+use crate::error::Error;
+use crate::formats::messages::request::content::cache_of;
+use crate::json::{RawStr, RawValue};
+use crate::request::reader;
+use crate::request::reader::Path;
+
+/// `tools`, and the MCP servers beside them.
+pub(crate) fn tools<'a>(
+    tools: Option<RawValue<'a>>,
+    servers: Option<RawValue<'a>>,
+    ledger: &mut Ledger,
+) -> Result<Vec<Tool<'a>>, Error> {
+    let mut out = Vec::new();
+    let mut servers = mcp_servers(servers)?;
+    let path = Path::root("tools");
+    let list = tools.map(|tools| reader::array(tools, &path)).transpose()?;
+    for (n, tool) in list.into_iter().flatten().enumerate() {
+        let path = path.index(n);
+        let tool = reader::object(tool, &path)?;
+        let kind = match tool.find("type").and_then(reader::some) {
+            Some(kind) => reader::string(kind, &path.key("type"))?,
+            None => RawStr::new(b"custom"),
+        };
+        out.push(match kind.unescape().as_ref() {
+            "custom" => function(tool, &path, ledger)?,
+            "mcp_toolset" => toolset(tool, kind, &mut servers),
+            word => vendor_tool(tool, kind, word, &path)?,
+        });
+    }
+    // In the first version of the beta a server needed no entry in `tools`.
+    out.extend(servers.into_iter().map(Tool::Mcp));
+    Ok(out)
+}
+
+fn function<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Tool<'a>, Error> {
+    let mut out = FunctionTool { cache: cache_of(tool), ..FunctionTool::default() };
+    for (key, value, _) in tool.members() {
+        if value.is_null() {
+            continue;
+        }
+        match key.unescape().as_ref() {
+            "type" | "cache_control" => {}
+            "name" => out.name = reader::string(value, &path.key("name"))?.into(),
+            "description" => out.description = Some(reader::string(value, &path.key("description"))?.into()),
+            "input_schema" => out.schema = Some(reader::object(value, &path.key("input_schema"))?),
+            "strict" => out.strict = Some(reader::boolean(value, &path.key("strict"))?),
+            "defer_loading" => out.defer = reader::boolean(value, &path.key("defer_loading"))?,
+            "input_examples" => out.examples = Some(value),
+            "eager_input_streaming" => out.eager = Some(reader::boolean(value, &path.key("eager_input_streaming"))?),
+            "allowed_callers" => out.callers = Some(value),
+            unknown => ledger.unknown(unknown)?,
+        }
+    }
+    if out.name.is_empty() {
+        return Err(reader::invalid(&path.key("name"), "is required"));
+    }
+    Ok(Tool::Function(out))
+}
+
+/// A tool whose `type` the vendor defines.
+fn vendor_tool<'a>(raw: RawValue<'a>, kind: RawStr<'a>, word: &str, path: &Path<'_>) -> Result<Tool<'a>, Error> {
+    let name: Option<Text<'a>> = raw.find("name").and_then(RawValue::as_str).map(Into::into);
+    if word.starts_with("web_search_") {
+        let list = |key| raw.find(key).and_then(reader::some);
+        let max_uses = list("max_uses").map(|n| reader::count(n, &path.key("max_uses"))).transpose()?;
+        return Ok(Tool::WebSearch(WebSearch {
+            format: Format::Messages,
+            name,
+            user_location: list("user_location"),
+            allowed_domains: list("allowed_domains"),
+            blocked_domains: list("blocked_domains"),
+            max_uses,
+            context_size: None,
+            cache: cache_of(raw),
+        }));
+    }
+    if word.starts_with("tool_search_tool_") {
+        return Ok(Tool::ToolSearch { format: Format::Messages, raw });
+    }
+    Ok(match (ClientTool::of(word), name) {
+        (Some(kind), Some(name)) => Tool::Client { kind, name, raw },
+        (_, name) => Tool::Server { format: Format::Messages, kind, name, raw },
+    })
+}
+
+fn mcp_servers<'a>(servers: Option<RawValue<'a>>) -> Result<Vec<McpTool<'a>>, Error> {
+    let mut out = Vec::new();
+    let path = Path::root("mcp_servers");
+    let list = servers.map(|servers| reader::array(servers, &path)).transpose()?;
+    for (n, server) in list.into_iter().flatten().enumerate() {
+        let path = path.index(n);
+        let server = reader::object(server, &path)?;
+        let text = |key| server.find(key).and_then(RawValue::as_str).map(Text::from);
+        out.push(McpTool {
+            format: Format::Messages,
+            label: reader::string(reader::required(server, "name", &path)?, &path.key("name"))?.into(),
+            url: text("url"),
+            authorization: text("authorization_token"),
+            allowed: server.path(&["tool_configuration", "allowed_tools"]).and_then(reader::some),
+            never_asks: true,
+        });
+    }
+    Ok(out)
+}
+
+/// A toolset stands for its server. One that switches single tools on or off says more than other
+/// formats can.
+fn toolset<'a>(raw: RawValue<'a>, kind: RawStr<'a>, servers: &mut Vec<McpTool<'a>>) -> Tool<'a> {
+    let name = raw.find("mcp_server_name").and_then(RawValue::as_str).map(Text::from);
+    let at = servers.iter().position(|server| name.as_ref().is_some_and(|name| server.label == *name));
+    let switches = |config: RawValue<'_>| config.find("enabled").is_some_and(|on| on.as_bool() == Some(false));
+    let narrows = raw.find("default_config").is_some_and(switches)
+        || raw.find("configs").is_some_and(|configs| configs.members().any(|(_, config, _)| switches(config)));
+    match at {
+        Some(at) if !narrows => Tool::Mcp(servers.remove(at)),
+        _ => Tool::Server { format: Format::Messages, kind, name, raw },
+    }
+}
+
+/// `tool_choice`, and what it says about parallel calls.
+pub(crate) fn choice<'a>(choice: RawValue<'a>) -> Result<(Option<ToolChoice<'a>>, Option<bool>), Error> {
+    let path = Path::root("tool_choice");
+    let choice = reader::object(choice, &path)?;
+    let kind = reader::string(reader::required(choice, "type", &path)?, &path.key("type"))?;
+    let parallel = match choice.find("disable_parallel_tool_use").and_then(reader::some) {
+        Some(flag) => Some(!reader::boolean(flag, &path.key("disable_parallel_tool_use"))?),
+        None => None,
+    };
+    let choice = match kind.unescape().as_ref() {
+        "auto" => ToolChoice::Auto,
+        "any" => ToolChoice::Required,
+        "none" => ToolChoice::None,
+        "tool" => {
+            let name = reader::string(reader::required(choice, "name", &path)?, &path.key("name"))?;
+            ToolChoice::Tool { namespace: None, name: name.into() }
+        }
+        _ => return Err(reader::invalid(&path.key("type"), "must be `auto`, `any`, `tool` or `none`")),
+    };
+    Ok((Some(choice), parallel))
+}

@@ -1,0 +1,25 @@
+//! Requests of the Messages format: decode a client's, encode one for a provider.
+//!
+//! | file | what |
+//! |---|---|
+//! | `decode` | top-level fields, in |
+//! | `content` | system, messages and their blocks, in |
+//! | `decode_tools` | tools and the choice among them, in |
+//! | `encode` | the order of decisions, and top-level fields, out |
+//! | `conversation` | turns, out |
+//! | `parts` | content blocks, out |
+//! | `encode_tools` | tools and the choice among them, out |
+
+mod content;
+mod conversation;
+mod decode;
+mod decode_tools;
+mod encode;
+mod encode_tools;
+mod parts;
+
+pub use decode::decode;
+pub use encode::encode;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,441 @@
+//! A provider's stream as events. Whole answers are read by the same code: each block of one is a
+//! start and a stop ([`Decoder::message`]).
+//!
+//! | phase | frame | goes to |
+//! |---|---|---|
+//! | `Live` | blocks; `message_delta` with a stop reason | `Finished` at the latter |
+//! | `Finished` | usage | `Over` at `message_stop` or where the bytes end |
+//! | `Over` | nothing | |
+
+use crate::canonical::args;
+use crate::canonical::event::{Block, Cite, Decode, Event, Finish, Note, Reason, Sink, Status};
+use crate::canonical::request::{CallKind, ReasoningKind};
+use crate::error::classify;
+use crate::error::{Error, Kind};
+use crate::formats::messages::error;
+use crate::formats::messages::reason;
+use crate::formats::messages::reason::Stop;
+use crate::formats::messages::tap::Counts;
+use crate::json::{RawStr, RawValue, Tape};
+use crate::reasoning::envelope::Seal;
+use crate::sse::Frame;
+use crate::target::quirks::Quirks;
+
+/// Most bytes held back until their block ends: signatures, and inputs that came with a block's
+/// start.
+const HELD_MAX: usize = 16 << 20;
+
+/// Reads a provider's stream.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    phase: Phase,
+    /// Blocks that have not stopped, in order of appearance. One as a rule.
+    open: Vec<(u64, Open)>,
+    next: u32,
+    held: usize,
+    counts: Counts,
+    tape: Tape,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Live,
+    Finished,
+    Over,
+}
+
+/// An open block.
+#[derive(Debug)]
+enum Open {
+    Text {
+        ix: u32,
+    },
+    /// The signature is held until the block stops: it comes whole, and last.
+    Thinking {
+        ix: u32,
+        signature: Vec<u8>,
+    },
+    /// The input of the start is held, quoted, until a delta takes its place or the block stops.
+    Tool {
+        ix: u32,
+        input: Vec<u8>,
+    },
+    /// What no other format can show.
+    Foreign,
+}
+
+/// The members of an event that this code reads.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<RawStr<'a>>,
+    index: Option<u64>,
+    delta: Option<RawValue<'a>>,
+    block: Option<RawValue<'a>>,
+    message: Option<RawValue<'a>>,
+    usage: Option<RawValue<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(event: RawValue<'a>) -> Fields<'a> {
+        let mut fields = Fields::default();
+        for (key, value, _) in event.members() {
+            match key.as_bytes() {
+                b"type" => fields.kind = value.as_str(),
+                b"index" => fields.index = value.as_u64(),
+                b"delta" => fields.delta = Some(value),
+                b"content_block" => fields.block = Some(value),
+                b"message" => fields.message = Some(value),
+                b"usage" => fields.usage = Some(value),
+                _ => {}
+            }
+        }
+        fields
+    }
+}
+
+impl Decoder {
+    /// No host of this format needs a quirk here so far.
+    pub fn new(_quirks: Quirks) -> Decoder {
+        Decoder::default()
+    }
+
+    /// Reads a whole answer, which must have its `content`.
+    pub fn message(&mut self, message: RawValue<'_>, sink: Sink<'_>) {
+        self.start(message, sink);
+        let content = message.find("content").into_iter().flat_map(RawValue::elements);
+        for (n, (block, _)) in (0u64..).zip(content) {
+            self.block_start(n, block, sink);
+            self.block_stop(n, sink);
+        }
+        match message.find("stop_reason").and_then(RawValue::as_str) {
+            Some(word) => self.finish(word, message, sink),
+            None if self.phase == Phase::Live => {
+                sink(Event::Note(Note::MissingFinish));
+                sink(Event::Finish(Finish::of(Reason::End)));
+            }
+            None => {}
+        }
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            sink(Event::End);
+        }
+    }
+
+    /// `message_start`, or the head of a whole answer.
+    fn start(&mut self, message: RawValue<'_>, sink: Sink<'_>) {
+        let text = |key| message.find(key).and_then(RawValue::as_str).unwrap_or_default();
+        sink(Event::Start { id: text("id"), model: text("model") });
+        if let Some(usage) = message.find("usage") {
+            self.count(usage, sink);
+        }
+    }
+
+    fn count(&mut self, usage: RawValue<'_>, sink: Sink<'_>) {
+        if !usage.is_object() {
+            return;
+        }
+        self.counts.merge(usage);
+        sink(Event::Usage(self.counts.usage()));
+        if let Some(tier) = usage.find("service_tier").and_then(RawValue::as_str).filter(|tier| !tier.is_empty()) {
+            sink(Event::Tier(tier));
+        }
+    }
+
+    fn block_start(&mut self, index: u64, block: RawValue<'_>, sink: Sink<'_>) {
+        if self.position(index).is_some() {
+            // A host that forgot to stop the block before.
+            sink(Event::Note(Note::Disorder));
+            self.block_stop(index, sink);
+        }
+        let text = |key| block.find(key).and_then(RawValue::as_str).unwrap_or_default();
+        let ix = self.next;
+        let open = match text("type").as_bytes() {
+            b"text" => {
+                sink(Event::Open { ix, block: Block::Text });
+                push_text(ix, text("text"), sink);
+                let citations = block.find("citations").into_iter().flat_map(RawValue::elements);
+                citations.for_each(|(citation, _)| cite(ix, citation, sink));
+                Open::Text { ix }
+            }
+            b"thinking" => {
+                sink(Event::Open { ix, block: Block::Reasoning { id: RawStr::default() } });
+                push_reason(ix, text("thinking"), sink);
+                Open::Thinking { ix, signature: self.hold(text("signature").as_bytes(), sink) }
+            }
+            b"redacted_thinking" => {
+                sink(Event::Open { ix, block: Block::Reasoning { id: RawStr::default() } });
+                sink(Event::Opaque { ix, seal: Seal::Redacted, raw: text("data") });
+                sink(Event::Close { ix, status: Status::Complete });
+                self.next += 1;
+                return;
+            }
+            // A call without a name cannot be made: it is foreign, and told.
+            b"tool_use" if !text("name").is_empty() => {
+                let tool =
+                    Block::Tool { kind: CallKind::Function, id: text("id"), name: text("name"), namespace: None };
+                sink(Event::Open { ix, block: tool });
+                Open::Tool { ix, input: self.hold(&input_of(block), sink) }
+            }
+            _ => {
+                sink(Event::Note(Note::DroppedOutput));
+                self.open.push((index, Open::Foreign));
+                return;
+            }
+        };
+        self.next += 1;
+        self.open.push((index, open));
+    }
+
+    fn hold(&mut self, bytes: &[u8], sink: Sink<'_>) -> Vec<u8> {
+        self.held += bytes.len();
+        if self.held > HELD_MAX && self.phase != Phase::Over {
+            let note = format!("the upstream's answer holds more than {HELD_MAX} bytes in signatures and tool inputs");
+            self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+        }
+        if self.phase == Phase::Over { Vec::new() } else { bytes.to_vec() }
+    }
+
+    fn fail(&mut self, error: Error, sink: Sink<'_>) {
+        self.phase = Phase::Over;
+        sink(Event::Fail(error));
+    }
+
+    fn position(&self, index: u64) -> Option<usize> {
+        self.open.iter().rposition(|(open, _)| *open == index)
+    }
+
+    fn delta(&mut self, index: Option<u64>, delta: RawValue<'_>, sink: Sink<'_>) {
+        let (mut kind, mut text, mut citation) = (RawStr::default(), RawStr::default(), None);
+        for (key, value, _) in delta.members() {
+            match key.as_bytes() {
+                b"type" => kind = value.as_str().unwrap_or_default(),
+                b"text" | b"thinking" | b"partial_json" | b"signature" => text = value.as_str().unwrap_or_default(),
+                b"citation" => citation = Some(value),
+                _ => {}
+            }
+        }
+        // Without an index the block that began last is meant.
+        let at = match index {
+            Some(index) => self.position(index),
+            None => self.open.len().checked_sub(1),
+        };
+        let Some(at) = at else {
+            return match (kind.as_bytes(), index) {
+                (b"text_delta", Some(index)) if !text.is_empty() && self.phase == Phase::Live => {
+                    self.block_start(index, RawValue::new(br#"{"type":"text"}"#), sink);
+                    self.delta(Some(index), delta, sink);
+                }
+                _ => sink(Event::Note(Note::Disorder)),
+            };
+        };
+        let mut signed = None;
+        match (&mut self.open[at].1, kind.as_bytes()) {
+            (Open::Foreign, _) => {}
+            (Open::Text { ix }, b"text_delta") => push_text(*ix, text, sink),
+            (Open::Text { ix }, b"citations_delta") => citation.into_iter().for_each(|c| cite(*ix, c, sink)),
+            (Open::Thinking { ix, .. }, b"thinking_delta") => push_reason(*ix, text, sink),
+            (Open::Thinking { signature, .. }, b"signature_delta") => signed = Some(std::mem::take(signature)),
+            (Open::Tool { ix, input }, b"input_json_delta") => {
+                if !text.is_empty() {
+                    input.clear();
+                    sink(Event::Args { ix: *ix, raw: text });
+                }
+            }
+            (_, b"text_delta" | b"citations_delta" | b"thinking_delta" | b"signature_delta" | b"input_json_delta") => {
+                sink(Event::Note(Note::Disorder));
+            }
+            _ => sink(Event::Note(Note::UnknownEvent)),
+        }
+        // A later signature replaces an earlier one, as it does in the vendor's SDKs.
+        if let Some(old) = signed {
+            self.held = self.held.saturating_sub(old.len());
+            let new = self.hold(text.as_bytes(), sink);
+            if let Open::Thinking { signature, .. } = &mut self.open[at].1 {
+                *signature = new;
+            }
+        }
+    }
+
+    fn block_stop(&mut self, index: u64, sink: Sink<'_>) {
+        if let Some(at) = self.position(index) {
+            let (_, open) = self.open.remove(at);
+            self.close(open, Status::Complete, sink);
+        }
+    }
+
+    fn close(&mut self, open: Open, status: Status, sink: Sink<'_>) {
+        let ix = match open {
+            Open::Foreign => return,
+            Open::Text { ix } => ix,
+            Open::Thinking { ix, signature } => {
+                self.held = self.held.saturating_sub(signature.len());
+                if !signature.is_empty() {
+                    sink(Event::Opaque { ix, seal: Seal::Thinking, raw: RawStr::new(&signature) });
+                }
+                ix
+            }
+            Open::Tool { ix, input } => {
+                self.held = self.held.saturating_sub(input.len());
+                if !input.is_empty() {
+                    sink(Event::Args { ix, raw: RawStr::new(&input) });
+                }
+                ix
+            }
+        };
+        sink(Event::Close { ix, status });
+    }
+
+    /// `said` has `stop_reason` and what explains it.
+    fn finish(&mut self, word: RawStr<'_>, said: RawValue<'_>, sink: Sink<'_>) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        let (reason, known) = match reason::stop(word) {
+            Stop::Finish(reason, known) => (reason, known),
+            Stop::Failed => {
+                return self.fail(Error::upstream(Kind::UpstreamFault, "the upstream's model failed"), sink);
+            }
+        };
+        if !known {
+            sink(Event::Note(Note::UnknownFinish));
+        }
+        let cut = matches!(reason, Reason::Length | Reason::ContextWindow | Reason::Refusal);
+        let status = if cut { Status::Incomplete } else { Status::Complete };
+        for (_, open) in std::mem::take(&mut self.open) {
+            self.close(open, status, sink);
+        }
+        self.phase = Phase::Finished;
+        sink(Event::Finish(reason::finish(reason, said)));
+    }
+
+    /// A frame's data. `name` is what the frame calls itself.
+    fn document(&mut self, event: RawValue<'_>, name: Option<&[u8]>, sink: Sink<'_>) {
+        let fields = Fields::of(event);
+        let kind = fields.kind.map(RawStr::as_bytes).or(name).unwrap_or_default();
+        // A host that was asked for a stream and answers with the whole in one event.
+        if kind == b"message" {
+            self.message(event, sink);
+        } else if !self.event(kind, &fields, sink) {
+            match error::of(event) {
+                Some(read) => self.fail(classify::error(None, &read), sink),
+                None if kind == b"error" => {
+                    let note = "the upstream reported an error without a message";
+                    self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+                }
+                None => sink(Event::Note(Note::UnknownEvent)),
+            }
+        }
+    }
+
+    /// `false` for an event that is not known.
+    fn event(&mut self, kind: &[u8], fields: &Fields<'_>, sink: Sink<'_>) -> bool {
+        let null = RawValue::new(b"null");
+        match kind {
+            b"content_block_delta" => self.delta(fields.index, fields.delta.unwrap_or(null), sink),
+            b"content_block_start" if self.phase != Phase::Live => sink(Event::Note(Note::Disorder)),
+            b"content_block_start" => {
+                let index = fields.index.unwrap_or(u64::from(self.next));
+                self.block_start(index, fields.block.unwrap_or(null), sink);
+            }
+            b"content_block_stop" => {
+                let last = self.open.last().map(|(index, _)| *index);
+                if let Some(index) = fields.index.or(last) {
+                    self.block_stop(index, sink);
+                }
+            }
+            b"message_start" => self.start(fields.message.unwrap_or(null), sink),
+            b"message_delta" => {
+                if let Some(usage) = fields.usage {
+                    self.count(usage, sink);
+                }
+                let delta = fields.delta.unwrap_or(null);
+                if let Some(word) = delta.find("stop_reason").and_then(RawValue::as_str) {
+                    self.finish(word, delta, sink);
+                }
+            }
+            b"message_stop" => {
+                // Without a stop reason too: the provider itself says that this is the end.
+                for (_, open) in std::mem::take(&mut self.open) {
+                    self.close(open, Status::Complete, sink);
+                }
+                self.phase = Phase::Over;
+                sink(Event::End);
+            }
+            b"ping" => {}
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Decode for Decoder {
+    fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        let data = frame.data.trim_ascii();
+        if self.phase == Phase::Over || data.is_empty() || data == b"[DONE]" {
+            return Ok(());
+        }
+        // Taken out, since the event borrows from it.
+        let mut tape = std::mem::take(&mut self.tape);
+        let result = match tape.read(data) {
+            Ok(event) => {
+                self.document(event, frame.event, sink);
+                Ok(())
+            }
+            Err(e) => {
+                self.phase = Phase::Over;
+                Err(classify::not_json(e))
+            }
+        };
+        self.tape = tape;
+        result
+    }
+
+    fn end(&mut self, sink: Sink<'_>) {
+        match self.phase {
+            Phase::Over => {}
+            Phase::Finished => sink(Event::End),
+            Phase::Live => {
+                let note = "the upstream closed the stream before its end";
+                sink(Event::Fail(Error::upstream(Kind::UpstreamTruncated, note)));
+            }
+        }
+        self.phase = Phase::Over;
+    }
+}
+
+fn push_text(ix: u32, raw: RawStr<'_>, sink: Sink<'_>) {
+    if !raw.is_empty() {
+        sink(Event::Text { ix, raw });
+    }
+}
+
+fn push_reason(ix: u32, raw: RawStr<'_>, sink: Sink<'_>) {
+    if !raw.is_empty() {
+        // What newer models show is a summary of what they thought.
+        sink(Event::Reason { ix, part: 0, kind: ReasoningKind::Summary, raw });
+    }
+}
+
+/// The input that came with the start of a block, as a string body. Empty if there is none yet.
+fn input_of(block: RawValue<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match block.find("input") {
+        Some(input) if input.members().next().is_some() => args::write_quoted(input, &mut out),
+        // Arguments in a string, as some imitators write them.
+        Some(input) => out.extend_from_slice(input.as_str().unwrap_or_default().as_bytes()),
+        None => {}
+    }
+    out
+}
+
+/// Only results of a web search are links that other formats can show.
+fn cite(ix: u32, citation: RawValue<'_>, sink: Sink<'_>) {
+    let text = |key| citation.find(key).and_then(RawValue::as_str).unwrap_or_default();
+    let url = text("url");
+    if text("type").eq_str("web_search_result_location") && !url.is_empty() {
+        sink(Event::Cite { ix, cite: Cite { url, title: text("title"), range: None } });
+    } else {
+        sink(Event::Note(Note::DroppedCitation));
+    }
+}

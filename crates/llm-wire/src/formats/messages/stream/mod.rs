@@ -1,0 +1,13 @@
+//! Streams of the Messages format: decode a provider's, encode one for a client. Contracts:
+//! [`Decode`](crate::canonical::event::Decode) and [`Encode`](crate::canonical::event::Encode).
+
+mod decode;
+mod encode;
+mod head;
+mod write;
+
+pub use decode::Decoder;
+pub use encode::Encoder;
+
+#[cfg(test)]
+mod tests;

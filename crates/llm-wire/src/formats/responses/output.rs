@@ -1,0 +1,150 @@
+//! Output items as this format writes them, in the events of a stream and in whole answers alike.
+//!
+//! One canonical item is one output item, but for two cases: a text or a thought of which nothing
+//! came is none, and of a thought with several states each state after the first is an item of its
+//! own.
+
+use crate::canonical::event::Status;
+use crate::canonical::request::{CallKind, ReasoningKind};
+use crate::json::{RawStr, RawValue, write};
+use crate::response::whole::{AnswerCite, AnswerItem, AnswerKind, AnswerReasoning};
+use crate::target::plan::Reply;
+
+/// How many output items a canonical item is.
+pub(super) fn count(item: &AnswerItem) -> usize {
+    match &item.kind {
+        AnswerKind::Text { text, .. } | AnswerKind::Refusal { text } => usize::from(!text.is_empty()),
+        AnswerKind::Reasoning { parts, opaque, .. } => opaque.len().max(usize::from(!parts.is_empty())),
+        AnswerKind::Tool { .. } => 1,
+    }
+}
+
+/// A fresh id for an item of this kind.
+pub(super) fn id(kind: &AnswerKind, reply: &mut Reply) -> String {
+    reply.fresh(match kind {
+        AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => "msg_",
+        AnswerKind::Reasoning { .. } => "rs_",
+        AnswerKind::Tool { kind: CallKind::Function, .. } => "fc_",
+        AnswerKind::Tool { kind: CallKind::Custom, .. } => "ctc_",
+    })
+}
+
+pub(super) fn status(status: Status) -> &'static str {
+    match status {
+        Status::Complete => "completed",
+        Status::Incomplete => "incomplete",
+    }
+}
+
+/// The item as it begins: nothing in it yet.
+pub(super) fn begun(o: &mut write::Object<'_>, kind: &AnswerKind, id: &str) {
+    o.str("id", id);
+    match kind {
+        AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => {
+            message_head(o, "in_progress");
+            o.array("content", |_| {});
+        }
+        AnswerKind::Reasoning { .. } => {
+            o.str("type", "reasoning");
+            o.array("summary", |_| {});
+        }
+        AnswerKind::Tool { .. } => call(o, kind, "in_progress", b""),
+    }
+}
+
+/// The item as it ended. `nth` counts the output items of one canonical item.
+pub(super) fn done(o: &mut write::Object<'_>, item: &AnswerItem, nth: usize, id: &str) {
+    let status = status(item.status);
+    o.str("id", id);
+    match &item.kind {
+        AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => {
+            message_head(o, status);
+            o.array("content", |a| a.object(|o| part(o, &item.kind)));
+        }
+        AnswerKind::Reasoning { parts, opaque, .. } => {
+            let parts = if nth == 0 { parts.as_slice() } else { &[] };
+            reasoning(o, parts, opaque.get(nth).map(|(_, state)| state.as_slice()));
+        }
+        AnswerKind::Tool { input, .. } => call(o, &item.kind, status, input),
+    }
+}
+
+fn message_head(o: &mut write::Object<'_>, status: &str) {
+    o.str("type", "message");
+    o.str("status", status);
+    o.str("role", "assistant");
+}
+
+fn call(o: &mut write::Object<'_>, kind: &AnswerKind, status: &str, input: &[u8]) {
+    let AnswerKind::Tool { kind, id, name, namespace, .. } = kind else { return };
+    let (word, member) = match kind {
+        CallKind::Function => ("function_call", "arguments"),
+        CallKind::Custom => ("custom_tool_call", "input"),
+    };
+    o.str("type", word);
+    o.str("status", status);
+    o.raw_str("call_id", id.raw());
+    if let Some(namespace) = namespace {
+        o.raw_str("namespace", namespace.raw());
+    }
+    o.raw_str("name", name.raw());
+    o.raw_str(member, RawStr::new(input));
+}
+
+fn reasoning(o: &mut write::Object<'_>, parts: &[AnswerReasoning], state: Option<&[u8]>) {
+    let of = |kind| parts.iter().filter(move |part| part.kind == kind);
+    o.str("type", "reasoning");
+    o.array("summary", |a| {
+        of(ReasoningKind::Summary).for_each(|part| a.object(|o| reasoning_part(o, part.kind, &part.text)));
+    });
+    if of(ReasoningKind::Full).next().is_some() {
+        o.array("content", |a| {
+            of(ReasoningKind::Full).for_each(|part| a.object(|o| reasoning_part(o, part.kind, &part.text)));
+        });
+    }
+    if let Some(state) = state {
+        o.raw_str("encrypted_content", RawStr::new(state));
+    }
+}
+
+/// The members of a part of a thought.
+pub(super) fn reasoning_part(o: &mut write::Object<'_>, kind: ReasoningKind, text: &[u8]) {
+    o.str("type", if kind == ReasoningKind::Summary { "summary_text" } else { "reasoning_text" });
+    o.raw_str("text", RawStr::new(text));
+}
+
+/// The members of the one part of a message.
+pub(super) fn part(o: &mut write::Object<'_>, kind: &AnswerKind) {
+    match kind {
+        AnswerKind::Text { text, cites, logprobs } => {
+            o.str("type", "output_text");
+            o.raw_str("text", RawStr::new(text));
+            o.array("annotations", |a| cites.iter().for_each(|cite| a.object(|o| annotation(o, cite, text))));
+            write_logprobs(o, logprobs);
+        }
+        AnswerKind::Refusal { text } => {
+            o.str("type", "refusal");
+            o.raw_str("refusal", RawStr::new(text));
+        }
+        AnswerKind::Reasoning { .. } | AnswerKind::Tool { .. } => {}
+    }
+}
+
+/// `elements` are those of an array, without its brackets.
+pub(super) fn write_logprobs(o: &mut write::Object<'_>, elements: &[u8]) {
+    o.array("logprobs", |a| {
+        if !elements.is_empty() {
+            a.value(RawValue::new(elements));
+        }
+    });
+}
+
+/// A link. One without a range belongs to all of the text.
+pub(super) fn annotation(o: &mut write::Object<'_>, cite: &AnswerCite, text: &[u8]) {
+    let (start, end) = cite.range.unwrap_or_else(|| (0, RawStr::new(text).unescape().chars().count() as u64));
+    o.str("type", "url_citation");
+    o.u64("start_index", start);
+    o.u64("end_index", end);
+    o.raw_str("url", cite.url.raw());
+    o.raw_str("title", cite.title.raw());
+}

@@ -1,0 +1,300 @@
+//! Content parts for a provider: what stands inside messages and tool results.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::Format;
+use crate::canonical::loss::{Ledger, Loss};
+use crate::canonical::request::{CachePoint, FilePart, ImagePart, ItemKind, Part, Request, Role, Src, TextPart};
+use crate::canonical::text::Text;
+use crate::error::{Error, Kind};
+use crate::formats::responses::request::encode::is_openai;
+use crate::json::{RawStr, write};
+use crate::reasoning::history;
+use crate::request::data_url;
+use crate::request::reader;
+use crate::request::turns;
+use crate::target::plan::Context;
+use crate::target::quirks::Quirk;
+
+/// Who says a part: the type of a text depends on it, and a wrong one is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Voice {
+    /// `input_text`: user, system, developer.
+    Input,
+    /// `input_text`, and no cache breakpoints.
+    Result,
+    /// `output_text`.
+    Assistant,
+}
+
+/// Writes parts. Holds what every writer of a request shares.
+pub(super) struct Parts<'b, 'a> {
+    pub request: &'b Request<'a>,
+    pub cx: &'b Context<'b>,
+    pub ledger: &'b mut Ledger,
+    pub cache: CachePoints,
+}
+
+impl Parts<'_, '_> {
+    /// Without the parts that have no place here, whose losses are entered.
+    pub fn fit<'p, 's>(&mut self, parts: &'p [Part<'s>]) -> Result<Cow<'p, [Part<'s>]>, Error> {
+        let loss = |part: &Part<'_>| match part {
+            Part::ToolReference { .. } => Some(Loss::ToolReference),
+            Part::Foreign(foreign) if foreign.format != Format::Responses => history::droppable(foreign),
+            _ => None,
+        };
+        let losses: Vec<Loss> = parts.iter().filter_map(loss).collect();
+        if losses.is_empty() {
+            return Ok(Cow::Borrowed(parts));
+        }
+        losses.into_iter().try_for_each(|loss| self.ledger.drop(loss))?;
+        Ok(parts.iter().filter(|part| loss(part).is_none()).cloned().collect())
+    }
+
+    /// Writes the array of parts. `path` is the client's path to what holds them.
+    pub fn list(&mut self, parts: &[Part<'_>], voice: Voice, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+        let mut result = Ok(());
+        write::array(out, |a| result = self.each(parts, voice, path, a));
+        result
+    }
+
+    fn each(&mut self, parts: &[Part<'_>], voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
+        parts.iter().try_for_each(|part| self.part(part, voice, path, a))
+    }
+
+    fn part(&mut self, part: &Part<'_>, voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
+        match part {
+            Part::Text(part) => self.text(part, voice, a),
+            Part::Refusal(text) if voice == Voice::Assistant => {
+                a.object(|o| {
+                    o.str("type", "refusal");
+                    o.raw_str("refusal", text.raw());
+                });
+                Ok(())
+            }
+            Part::Refusal(text) => {
+                write_text(text.raw(), voice, a);
+                Ok(())
+            }
+            Part::Image(image) => self.image(image, voice, path, a),
+            Part::File(file) => self.file(file, voice, path, a),
+            Part::Audio { .. } => Err(reader::unsupported_content(&path, "audio")),
+            Part::SearchResult { .. } => {
+                self.ledger.approx(Loss::SearchResult)?;
+                write_text(turns::search_text(part).raw(), voice, a);
+                Ok(())
+            }
+            // Left out by `fit`.
+            Part::ToolReference { .. } => Ok(()),
+            Part::Foreign(foreign) if foreign.format == Format::Responses => {
+                a.value(foreign.raw);
+                Ok(())
+            }
+            Part::Foreign(foreign) => {
+                let what = format!("content of type `{}`", foreign.kind.unescape());
+                Err(reader::unsupported_content(&foreign.path, &what))
+            }
+        }
+    }
+
+    fn text(&mut self, part: &TextPart<'_>, voice: Voice, a: &mut write::Array<'_>) -> Result<(), Error> {
+        let own = self.request.from == Format::Responses && voice == Voice::Assistant;
+        if part.citations.is_some() && !own {
+            self.ledger.drop(Loss::Citations)?;
+        }
+        a.object(|o| {
+            o.str("type", text_type(voice));
+            o.raw_str("text", part.text.raw());
+            if let Some(citations) = part.citations.filter(|_| own) {
+                o.value("annotations", citations);
+            }
+            self.cache.write(part.cache, voice, o);
+        });
+        Ok(())
+    }
+
+    fn image(
+        &mut self,
+        image: &ImagePart<'_>,
+        voice: Voice,
+        path: &str,
+        a: &mut write::Array<'_>,
+    ) -> Result<(), Error> {
+        let source = match &image.src {
+            Src::Base64 { media, data } => Source::Data("image_url", media, *data),
+            Src::Url(url) => Source::Text("image_url", self.url(url, path, "an image")?),
+            Src::FileId { format, id } => Source::Text("file_id", self.file_id(*format, *id, path)?),
+            Src::Text(_) | Src::Content(_) => return Err(reader::unsupported_content(&path, "an image made of text")),
+        };
+        a.object(|o| {
+            o.str("type", "input_image");
+            source.write(o);
+            match image.detail {
+                Some(detail) => o.raw_str("detail", detail),
+                None => o.str("detail", "auto"),
+            }
+            self.cache.write(image.cache, voice, o);
+        });
+        Ok(())
+    }
+
+    fn file(&mut self, file: &FilePart<'_>, voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
+        if file.citations {
+            self.ledger.drop(Loss::Citations)?;
+        }
+        if let Some(context) = file.context.as_ref().filter(|text| !text.is_empty()) {
+            self.ledger.approx(Loss::DocumentContext)?;
+            write_text(context.raw(), voice, a);
+        }
+        if let (Src::Base64 { media, data }, Some(_)) = (&file.src, image_media(&file.src)) {
+            let src = Src::Base64 { media: media.clone(), data: *data };
+            return self.image(&ImagePart { src, detail: None, cache: file.cache }, voice, path, a);
+        }
+        if let Src::Content(parts) = &file.src {
+            return self.each(parts, voice, path, a);
+        }
+        let takes_files = self.cx.target.caps.pdf && !self.cx.target.quirks.has(Quirk::NoFiles);
+        let encoded;
+        let source = match &file.src {
+            // Hosts without files still read their text.
+            Src::Text(text) if !takes_files => {
+                write_text(text.raw(), voice, a);
+                return Ok(());
+            }
+            _ if !takes_files => return Err(reader::unsupported_content(&path, "a file")),
+            Src::Text(text) => {
+                encoded = STANDARD.encode(text.unescape().as_bytes());
+                Source::Data("file_data", "text/plain", RawStr::new(encoded.as_bytes()))
+            }
+            Src::Base64 { media, data } => Source::Data("file_data", media, *data),
+            Src::Url(url) => Source::Text("file_url", self.url(url, path, "a file")?),
+            Src::FileId { format, id } => Source::Text("file_id", self.file_id(*format, *id, path)?),
+            Src::Content(_) => return Ok(()),
+        };
+        if file.name.is_none() && file.title.is_some() {
+            self.ledger.approx(Loss::DocumentTitle)?;
+        }
+        let name = file.name.as_ref().or(file.title.as_ref());
+        a.object(|o| {
+            o.str("type", "input_file");
+            source.write(o);
+            match (name, &source) {
+                // Beside an id or a URL a name is refused.
+                (_, Source::Text(..)) => {}
+                (Some(name), _) => o.raw_str("filename", name.raw()),
+                (None, Source::Data(_, "text/plain", _)) => o.str("filename", "document.txt"),
+                (None, _) => o.str("filename", "document.pdf"),
+            }
+            self.cache.write(file.cache, voice, o);
+        });
+        Ok(())
+    }
+
+    fn url<'s>(&self, url: &'s Text<'_>, path: &str, what: &str) -> Result<RawStr<'s>, Error> {
+        if !self.cx.target.caps.url_images {
+            return Err(reader::unsupported_content(&path, &format!("{what} by its URL")));
+        }
+        Ok(url.raw())
+    }
+
+    /// Ids of files mean nothing outside the account that holds the files.
+    fn file_id<'s>(&self, format: Format, id: RawStr<'s>, path: &str) -> Result<RawStr<'s>, Error> {
+        let own = format != Format::Messages && is_openai(self.cx.target.host);
+        if !own {
+            let note = "a file id of another provider cannot be used here; send the file itself";
+            return Err(Error::client(Kind::Unsupported, note).param(path).code("file_id_not_portable"));
+        }
+        Ok(id)
+    }
+}
+
+/// Where the bytes are: the member's name and its value.
+enum Source<'s> {
+    /// A data URL of this media type.
+    Data(&'static str, &'s str, RawStr<'s>),
+    Text(&'static str, RawStr<'s>),
+}
+
+impl Source<'_> {
+    fn write(&self, o: &mut write::Object<'_>) {
+        match self {
+            Source::Data(name, media, data) => data_url::write(media, *data, o.key(name)),
+            Source::Text(name, text) => o.raw_str(name, *text),
+        }
+    }
+}
+
+/// Images that came as files.
+fn image_media<'s>(src: &'s Src<'_>) -> Option<&'s str> {
+    match src {
+        Src::Base64 { media, .. } if media.starts_with("image/") => Some(media),
+        _ => None,
+    }
+}
+
+fn text_type(voice: Voice) -> &'static str {
+    match voice {
+        Voice::Input | Voice::Result => "input_text",
+        Voice::Assistant => "output_text",
+    }
+}
+
+/// A text part without anything else.
+pub(super) fn write_text(text: RawStr<'_>, voice: Voice, a: &mut write::Array<'_>) {
+    a.object(|o| {
+        o.str("type", text_type(voice));
+        o.raw_str("text", text);
+    });
+}
+
+/// How many breakpoints OpenAI takes in one request (Prompt caching guide, 2026).
+const POINTS_MAX: usize = 4;
+
+/// Which cache breakpoints are written: only parts of messages can have them, and older models
+/// cache by themselves.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CachePoints {
+    takes: bool,
+    /// So many are left out before the first one is written: the last ones cover the most.
+    skip: usize,
+}
+
+impl CachePoints {
+    pub fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CachePoints, Error> {
+        let takes = cx.target.caps.cache_points;
+        let own = request.from == Format::Responses;
+        let points = if takes { count(request) } else { 0 };
+        let skip = if own { 0 } else { points.saturating_sub(POINTS_MAX) };
+        if skip > 0 {
+            ledger.drop(Loss::CacheControl)?;
+        }
+        Ok(CachePoints { takes, skip })
+    }
+
+    pub fn takes(&self) -> bool {
+        self.takes
+    }
+
+    /// Writes the breakpoint, if there is one and it may stand.
+    fn write(&mut self, point: Option<CachePoint>, voice: Voice, o: &mut write::Object<'_>) {
+        if point.is_none() || !self.takes || voice != Voice::Input {
+            return;
+        }
+        match self.skip {
+            0 => o.object("prompt_cache_breakpoint", |o| o.str("mode", "explicit")),
+            _ => self.skip -= 1,
+        }
+    }
+}
+
+/// All breakpoints that have a place.
+fn count(request: &Request<'_>) -> usize {
+    let messages = request.items.iter().filter_map(|item| match &item.kind {
+        ItemKind::Message(message) if message.role != Role::Assistant => Some(&message.parts),
+        _ => None,
+    });
+    messages.flatten().chain(&request.system).filter(|part| part.cache().is_some()).count()
+}

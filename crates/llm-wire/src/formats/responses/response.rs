@@ -1,0 +1,60 @@
+//! Whole answers of the Responses format: decode a provider's, encode one for a client.
+
+use crate::canonical::event::{Reason, Sink, Status};
+use crate::error::{Error, Kind};
+use crate::formats::responses::object;
+use crate::formats::responses::object::{Facts, Stage};
+use crate::formats::responses::output;
+use crate::formats::responses::stream::Decoder;
+use crate::json::{RawKind, RawValue, write};
+use crate::response::whole::{Answer, AnswerItem, AnswerKind, Ended};
+use crate::target::plan::Reply;
+use crate::target::quirks::Quirks;
+
+/// Reads a provider's whole answer as the events that a stream of the same answer would have given.
+///
+/// `body` is valid JSON, and no error body. Anything but an answer of this format is an `Err` of
+/// kind `UpstreamFault`. An answer without a status ends with
+/// [`Note::MissingFinish`](crate::canonical::event::Note::MissingFinish) and the neutral reason.
+pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+    if body.find("output").is_none_or(|output| output.kind() != RawKind::Array) {
+        let note = "the upstream's answer is not one of the Responses format: it has no `output`";
+        return Err(Error::upstream(Kind::UpstreamFault, note));
+    }
+    Decoder::new(quirks).response(body, sink);
+    Ok(())
+}
+
+/// Writes a whole answer for a client of this format.
+///
+/// The law: what it writes equals the `response` of the terminal event that
+/// [`Encoder`](crate::formats::responses::stream::Encoder) writes for the same events, but for ids
+/// and times. Names, ids, finish and usage are final in `answer`; opaque state is an envelope
+/// already. The id is `reply.answer_id()`, the model `reply.plan.model`, the time `reply.created`.
+/// Never `Err`.
+pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+    let ended = answer.ended();
+    let explained = explanation(answer, &ended);
+    let items = answer.items.iter().chain(&explained);
+    let shown: Vec<(&AnswerItem, usize, String)> = items
+        .flat_map(|item| (0..output::count(item)).map(move |nth| (item, nth)))
+        .map(|(item, nth)| (item, nth, output::id(&item.kind, reply)))
+        .collect();
+    let tier = answer.tier.as_ref().map(|tier| tier.unescape());
+    let facts =
+        Facts { stage: Stage::Ended(&ended), usage: Some(answer.usage.unwrap_or_default()), tier: tier.as_deref() };
+    write::object(out, |o| {
+        object::write(o, &facts, reply, |a| {
+            shown.iter().for_each(|(item, nth, id)| a.object(|o| output::done(o, item, *nth, id)));
+        });
+    });
+    Ok(())
+}
+
+/// Why the provider refused, as a message of its own: the format has no other place for it.
+pub(super) fn explanation(answer: &Answer, ended: &Ended) -> Option<AnswerItem> {
+    let text = ended.explanation.as_ref().filter(|text| ended.reason == Reason::Refusal && !text.is_empty())?;
+    let told = answer.items.iter().any(|item| matches!(item.kind, AnswerKind::Refusal { .. }));
+    let kind = AnswerKind::Refusal { text: text.as_bytes().to_vec() };
+    (!told).then_some(AnswerItem { kind, status: Status::Complete })
+}

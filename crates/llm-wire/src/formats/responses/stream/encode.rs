@@ -1,0 +1,484 @@
+//! Events as a client's stream.
+//!
+//! | phase | event | output, goes to |
+//! |---|---|---|
+//! | `Init` | the first content, or `wait` | `response.created`, `response.in_progress`; `Live` |
+//! | `Live` | items | the events of their items, below |
+//! | `Live` | `Finish`, `Usage`, `Tier` | nothing: kept for the end, since usage may come after the finish |
+//! | `Live` | `End` | `response.completed` or `.incomplete`; `Over` |
+//! | any | `Fail` | `response.failed`, with the items that are done; `Over` |
+//!
+//! | item | what comes | output, goes to |
+//! |---|---|---|
+//! | `Silent` | a tool's `Open`; the first text, thought or state of another | `output_item.added`; `Live` |
+//! | `Live` | deltas | deltas, each in its part |
+//! | `Live` | `Close` | `done` of the part, `output_item.done`; `Done` |
+//!
+//! What an item holds is folded by an [`Answer`], so that `done` events, the terminal event and
+//! whole answers are one code.
+
+use crate::canonical::event::{Block, Encode, Event, Status};
+use crate::canonical::request::{CallKind, ReasoningKind};
+use crate::error::Error;
+use crate::formats::responses::object;
+use crate::formats::responses::object::{Facts, Stage};
+use crate::formats::responses::output;
+use crate::formats::responses::response::explanation;
+use crate::formats::responses::stream::write::{Place, Writer};
+use crate::json::{RawStr, RawValue};
+use crate::response::whole::{Answer, AnswerKind};
+use crate::sse;
+use crate::target::plan::Reply;
+
+/// What stands behind a delta of text.
+const NO_LOGPROBS: &[u8] = b",\"logprobs\":[]";
+
+/// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].
+#[derive(Debug, Default)]
+pub struct Encoder {
+    phase: Phase,
+    /// `sequence_number` of the next event.
+    number: u64,
+    answer: Box<Answer>,
+    /// One for each item of the answer.
+    slots: Vec<Slot>,
+    /// Output items in the order of their `output_index`.
+    shown: Vec<Shown>,
+    gave_up: Option<Error>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Init,
+    Live,
+    Over,
+}
+
+/// An item of the answer on its way out.
+#[derive(Debug, Default)]
+struct Slot {
+    state: State,
+    /// Of a thought: what part flows.
+    thought: Option<Thought>,
+    /// Of a thought: how many parts of each kind began.
+    summaries: u64,
+    contents: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Silent,
+    /// `output_index` is the place in `shown`.
+    Live {
+        output_index: usize,
+    },
+    Done,
+}
+
+/// The part of a thought that flows.
+#[derive(Debug, Clone, Copy)]
+struct Thought {
+    /// As the provider counts.
+    part: u32,
+    kind: ReasoningKind,
+    /// As the answer counts, over both kinds.
+    nth: u32,
+    /// As the format counts, within its kind.
+    index: u64,
+}
+
+/// An output item.
+#[derive(Debug)]
+struct Shown {
+    ix: usize,
+    /// See [`output::done`].
+    nth: usize,
+    id: String,
+    done: bool,
+}
+
+impl Encoder {
+    fn begin(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
+        if self.phase != Phase::Init {
+            return;
+        }
+        self.phase = Phase::Live;
+        for name in [Stage::Begun.event(), "response.in_progress"] {
+            self.lifecycle(name, Stage::Begun, reply, out);
+        }
+    }
+
+    /// An event with the whole response in it.
+    fn lifecycle(&mut self, name: &str, stage: Stage<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, number, .. } = self;
+        let tier = answer.tier.as_ref().map(|tier| tier.unescape());
+        let usage = match stage {
+            Stage::Begun => None,
+            Stage::Ended(_) => Some(answer.usage.unwrap_or_default()),
+            Stage::Failed(_) => answer.usage,
+        };
+        let facts = Facts { stage, usage, tier: tier.as_deref() };
+        Writer { out, number }.event(name, |o| {
+            o.object("response", |o| {
+                object::write(o, &facts, reply, |a| {
+                    for item in shown.iter().filter(|item| item.done) {
+                        a.object(|o| output::done(o, &answer.items[item.ix], item.nth, &item.id));
+                    }
+                });
+            });
+        });
+    }
+
+    /// The place of an item in the output, begun now if need be. `None` if it has ended or never
+    /// began.
+    fn live(&mut self, ix: u32, reply: &mut Reply, out: &mut Vec<u8>) -> Option<usize> {
+        let slot = self.slots.get(ix as usize)?;
+        match slot.state {
+            State::Live { output_index } => Some(output_index),
+            State::Done => None,
+            State::Silent => {
+                let output_index = self.add(ix as usize, 0, reply, out);
+                self.slots[ix as usize].state = State::Live { output_index };
+                if !matches!(
+                    self.answer.items[ix as usize].kind,
+                    AnswerKind::Reasoning { .. } | AnswerKind::Tool { .. }
+                ) {
+                    self.part("response.content_part.added", output_index, true, out);
+                }
+                Some(output_index)
+            }
+        }
+    }
+
+    fn add(&mut self, ix: usize, nth: usize, reply: &mut Reply, out: &mut Vec<u8>) -> usize {
+        let Encoder { answer, shown, number, .. } = self;
+        let kind = &answer.items[ix].kind;
+        let id = output::id(kind, reply);
+        Writer { out, number }.event("response.output_item.added", |o| {
+            o.u64("output_index", shown.len() as u64);
+            o.object("item", |o| output::begun(o, kind, &id));
+        });
+        shown.push(Shown { ix, nth, id, done: false });
+        shown.len() - 1
+    }
+
+    fn done(&mut self, output_index: usize, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, number, .. } = self;
+        let item = &mut shown[output_index];
+        item.done = true;
+        Writer { out, number }.event("response.output_item.done", |o| {
+            o.u64("output_index", output_index as u64);
+            o.object("item", |o| output::done(o, &answer.items[item.ix], item.nth, &item.id));
+        });
+    }
+
+    /// An event of the part of a message, with the part in it.
+    fn part(&mut self, name: &str, output_index: usize, empty: bool, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, number, .. } = self;
+        let item = &shown[output_index];
+        let kind = &answer.items[item.ix].kind;
+        let nothing = match kind {
+            AnswerKind::Refusal { .. } => AnswerKind::Refusal { text: Vec::new() },
+            _ => AnswerKind::Text { text: Vec::new(), cites: Vec::new(), logprobs: Vec::new() },
+        };
+        let place = content(item, output_index);
+        Writer { out, number }.event(name, |o| {
+            place.write(o);
+            o.object("part", |o| output::part(o, if empty { &nothing } else { kind }));
+        });
+    }
+
+    fn text(&mut self, ix: u32, name: &str, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
+        let Some(output_index) = self.live(ix, reply, out) else { return };
+        let item = &self.shown[output_index];
+        let is_call = matches!(self.answer.items[item.ix].kind, AnswerKind::Tool { .. });
+        let place =
+            Place { part: content(item, output_index).part.filter(|_| !is_call), ..content(item, output_index) };
+        let tail = if name == "response.output_text.delta" { NO_LOGPROBS } else { b"" };
+        Writer { out, number: &mut self.number }.delta(name, place, raw, tail);
+    }
+
+    /// Log probabilities come behind their text: a delta of nothing else.
+    fn logprobs(&mut self, ix: u32, raw: RawValue<'_>, out: &mut Vec<u8>) {
+        let Some(Slot { state: State::Live { output_index }, .. }) = self.slots.get(ix as usize) else { return };
+        let place = content(&self.shown[*output_index], *output_index);
+        let mut tail = b",\"logprobs\":".to_vec();
+        tail.extend_from_slice(raw.bytes());
+        Writer { out, number: &mut self.number }.delta("response.output_text.delta", place, RawStr::default(), &tail);
+    }
+
+    /// A thought. Its parts follow one another, so that a new one ends the one before.
+    fn thought(
+        &mut self,
+        ix: u32,
+        part: u32,
+        kind: ReasoningKind,
+        raw: RawStr<'_>,
+        reply: &mut Reply,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(output_index) = self.live(ix, reply, out) else { return };
+        let slot = &mut self.slots[ix as usize];
+        let flowing = slot.thought.filter(|thought| (thought.part, thought.kind) == (part, kind));
+        let thought = match flowing {
+            Some(thought) => thought,
+            None => {
+                let nth = slot.thought.map_or(0, |before| before.nth + 1);
+                let count = if kind == ReasoningKind::Summary { &mut slot.summaries } else { &mut slot.contents };
+                let index = std::mem::replace(count, *count + 1);
+                self.end_thought(ix, output_index, out);
+                let thought = Thought { part, kind, nth, index };
+                self.slots[ix as usize].thought = Some(thought);
+                self.thought_event(thought, output_index, ThoughtEvent::Added, out);
+                thought
+            }
+        };
+        let item = &self.shown[output_index];
+        let (_, delta, ..) = names(kind);
+        Writer { out, number: &mut self.number }.delta(delta, thought.place(item, output_index), raw, b"");
+        self.answer.take(&Event::Reason { ix, part: thought.nth, kind, raw });
+    }
+
+    fn end_thought(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
+        if let Some(thought) = self.slots[ix as usize].thought {
+            self.thought_event(thought, output_index, ThoughtEvent::TextDone, out);
+            self.thought_event(thought, output_index, ThoughtEvent::Done, out);
+        }
+    }
+
+    fn thought_event(&mut self, thought: Thought, output_index: usize, event: ThoughtEvent, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, number, .. } = self;
+        let item = &shown[output_index];
+        let AnswerKind::Reasoning { parts, .. } = &answer.items[item.ix].kind else { return };
+        let text = parts.iter().find(|part| part.part == thought.nth).map(|part| part.text.as_slice());
+        let text = text.unwrap_or_default();
+        let (added, _, text_done, done) = names(thought.kind);
+        let name = match event {
+            ThoughtEvent::Added => added,
+            ThoughtEvent::TextDone => text_done,
+            ThoughtEvent::Done => done,
+        };
+        Writer { out, number }.event(name, |o| {
+            thought.place(item, output_index).write(o);
+            match event {
+                ThoughtEvent::TextDone => o.raw_str("text", RawStr::new(text)),
+                _ => o.object("part", |o| output::reasoning_part(o, thought.kind, text)),
+            }
+        });
+    }
+
+    fn close(&mut self, ix: u32, reply: &mut Reply, out: &mut Vec<u8>) {
+        let Some(slot) = self.slots.get_mut(ix as usize) else { return };
+        let State::Live { output_index } = std::mem::replace(&mut slot.state, State::Done) else { return };
+        match &self.answer.items[ix as usize].kind {
+            AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => {
+                self.text_done(output_index, out);
+                self.part("response.content_part.done", output_index, false, out);
+            }
+            AnswerKind::Reasoning { .. } => self.end_thought(ix, output_index, out),
+            AnswerKind::Tool { .. } => self.input_done(output_index, out),
+        }
+        self.done(output_index, out);
+        for nth in 1..output::count(&self.answer.items[ix as usize]) {
+            let output_index = self.add(ix as usize, nth, reply, out);
+            self.done(output_index, out);
+        }
+    }
+
+    /// The links of a text, whose range may be all of it, and the text as a whole.
+    fn text_done(&mut self, output_index: usize, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, number, .. } = self;
+        let item = &shown[output_index];
+        let place = content(item, output_index);
+        let mut writer = Writer { out, number };
+        match &answer.items[item.ix].kind {
+            AnswerKind::Text { text, cites, logprobs } => {
+                for (n, cite) in (0u64..).zip(cites) {
+                    writer.event("response.output_text.annotation.added", |o| {
+                        place.write(o);
+                        o.u64("annotation_index", n);
+                        o.object("annotation", |o| output::annotation(o, cite, text));
+                    });
+                }
+                writer.event("response.output_text.done", |o| {
+                    place.write(o);
+                    o.raw_str("text", RawStr::new(text));
+                    output::write_logprobs(o, logprobs);
+                });
+            }
+            AnswerKind::Refusal { text } => writer.event("response.refusal.done", |o| {
+                place.write(o);
+                o.raw_str("refusal", RawStr::new(text));
+            }),
+            _ => {}
+        }
+    }
+
+    fn input_done(&mut self, output_index: usize, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, number, .. } = self;
+        let item = &shown[output_index];
+        let AnswerKind::Tool { kind, name, input, .. } = &answer.items[item.ix].kind else { return };
+        let place = Place { part: None, ..content(item, output_index) };
+        let (event, member) = match kind {
+            CallKind::Function => ("response.function_call_arguments.done", "arguments"),
+            CallKind::Custom => ("response.custom_tool_call_input.done", "input"),
+        };
+        Writer { out, number }.event(event, |o| {
+            place.write(o);
+            if *kind == CallKind::Function {
+                o.raw_str("name", name.raw());
+            }
+            o.raw_str(member, RawStr::new(input));
+        });
+    }
+
+    fn item(&mut self, event: Event<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
+        match &event {
+            Event::Open { ix, block } if *ix as usize == self.slots.len() => {
+                self.slots.push(Slot::default());
+                self.answer.take(&event);
+                if matches!(block, Block::Tool { .. }) {
+                    self.live(*ix, reply, out);
+                }
+                return;
+            }
+            _ if event
+                .ix()
+                .is_some_and(|ix| self.slots.get(ix as usize).is_none_or(|slot| slot.state == State::Done)) =>
+            {
+                return;
+            }
+            Event::Text { ix, raw } => self.text(*ix, "response.output_text.delta", *raw, reply, out),
+            Event::Refusal { ix, raw } => self.text(*ix, "response.refusal.delta", *raw, reply, out),
+            Event::Args { ix, raw } => {
+                let custom = self
+                    .answer
+                    .items
+                    .get(*ix as usize)
+                    .is_some_and(|item| matches!(item.kind, AnswerKind::Tool { kind: CallKind::Custom, .. }));
+                let name = match custom {
+                    true => "response.custom_tool_call_input.delta",
+                    false => "response.function_call_arguments.delta",
+                };
+                self.text(*ix, name, *raw, reply, out);
+            }
+            Event::Reason { ix, part, kind, raw } => return self.thought(*ix, *part, *kind, *raw, reply, out),
+            Event::Opaque { ix, .. } => {
+                self.live(*ix, reply, out);
+            }
+            Event::Logprobs { ix, raw } => self.logprobs(*ix, *raw, out),
+            Event::Close { ix, .. } => {
+                self.answer.take(&event);
+                return self.close(*ix, reply, out);
+            }
+            _ => {}
+        }
+        self.answer.take(&event);
+    }
+
+    /// Why the provider refused, as a last message.
+    fn explain(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
+        let Some(item) = explanation(&self.answer, &self.answer.ended()) else { return };
+        let AnswerKind::Refusal { text } = item.kind else { return };
+        let ix = self.slots.len() as u32;
+        self.item(Event::Open { ix, block: Block::Refusal }, reply, out);
+        self.item(Event::Refusal { ix, raw: RawStr::new(&text) }, reply, out);
+        self.item(Event::Close { ix, status: Status::Complete }, reply, out);
+    }
+
+    fn end(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
+        for ix in 0..self.slots.len() {
+            self.close(ix as u32, reply, out);
+        }
+        self.explain(reply, out);
+        let ended = self.answer.ended();
+        let stage = Stage::Ended(&ended);
+        self.lifecycle(stage.event(), stage, reply, out);
+        self.phase = Phase::Over;
+    }
+
+    /// Items that are open stay so: they are not in the answer.
+    fn fail(&mut self, error: &Error, reply: &mut Reply, out: &mut Vec<u8>) {
+        self.begin(reply, out);
+        let stage = Stage::Failed(error);
+        self.lifecycle(stage.event(), stage, reply, out);
+        self.phase = Phase::Over;
+    }
+}
+
+impl Encode for Encoder {
+    fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if event.is_content() {
+            self.begin(reply, out);
+        }
+        match event {
+            Event::Fail(error) => return self.fail(&error, reply, out),
+            Event::End => return self.end(reply, out),
+            Event::Start { .. } | Event::Tier(_) | Event::Usage(_) | Event::Finish(_) => self.answer.take(&event),
+            Event::Note(_) => {}
+            item => self.item(item, reply, out),
+        }
+        // The fold is bounded.
+        if let Some(error) = self.answer.error.take() {
+            self.fail(&error, reply, out);
+            self.gave_up = Some(error);
+        }
+    }
+
+    fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
+        match self.phase {
+            Phase::Init => self.begin(reply, out),
+            Phase::Live => sse::write::comment(out, "keep-alive"),
+            Phase::Over => {}
+        }
+    }
+
+    fn gave_up(&mut self) -> Option<Error> {
+        self.gave_up.take()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ThoughtEvent {
+    Added,
+    TextDone,
+    Done,
+}
+
+impl Thought {
+    fn place<'s>(&self, item: &'s Shown, output_index: usize) -> Place<'s> {
+        let name = match self.kind {
+            ReasoningKind::Summary => "summary_index",
+            ReasoningKind::Full => "content_index",
+        };
+        Place { item_id: &item.id, output_index: output_index as u64, part: Some((name, self.index)) }
+    }
+}
+
+/// The place of the one part of a message.
+fn content(item: &Shown, output_index: usize) -> Place<'_> {
+    Place { item_id: &item.id, output_index: output_index as u64, part: Some(("content_index", 0)) }
+}
+
+/// The events of a thought's part: its begin, a delta, the end of its text, its end.
+fn names(kind: ReasoningKind) -> (&'static str, &'static str, &'static str, &'static str) {
+    match kind {
+        ReasoningKind::Summary => (
+            "response.reasoning_summary_part.added",
+            "response.reasoning_summary_text.delta",
+            "response.reasoning_summary_text.done",
+            "response.reasoning_summary_part.done",
+        ),
+        ReasoningKind::Full => (
+            "response.content_part.added",
+            "response.reasoning_text.delta",
+            "response.reasoning_text.done",
+            "response.content_part.done",
+        ),
+    }
+}

@@ -1,0 +1,14 @@
+//! Streams of the Responses format: decode a provider's, encode one for a client. Contracts:
+//! [`Decode`](crate::canonical::event::Decode) and [`Encode`](crate::canonical::event::Encode).
+
+mod decode;
+mod encode;
+mod slot;
+mod whole;
+mod write;
+
+pub use decode::Decoder;
+pub use encode::Encoder;
+
+#[cfg(test)]
+mod tests;

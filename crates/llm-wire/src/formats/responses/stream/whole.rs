@@ -1,0 +1,154 @@
+//! What a provider says of a part or an item as a whole, told as what is new in it.
+
+use crate::canonical::args;
+use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
+use crate::canonical::request::ReasoningKind;
+use crate::formats::responses::stream::slot::{Part, Sent};
+use crate::json::{RawStr, RawValue};
+
+/// Most parts of one message.
+const PARTS_MAX: usize = 4096;
+
+impl Part {
+    pub fn push(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
+        if raw.is_empty() || self.closed {
+            return;
+        }
+        self.sent.add(raw);
+        sink(if self.refusal { Event::Refusal { ix: self.ix, raw } } else { Event::Text { ix: self.ix, raw } });
+    }
+
+    pub fn logprobs(&mut self, raw: RawValue<'_>, sink: Sink<'_>) {
+        if raw.elements().next().is_some() && !self.refusal && !self.closed {
+            self.logprobs = true;
+            sink(Event::Logprobs { ix: self.ix, raw });
+        }
+    }
+}
+
+pub(super) fn string<'a>(object: RawValue<'a>, key: &str) -> Option<RawStr<'a>> {
+    object.find(key).and_then(RawValue::as_str)
+}
+
+/// The part of that index, opened now if need be. The one before it has ended then.
+pub(super) fn part_of<'p>(
+    parts: &'p mut Vec<Part>,
+    index: u64,
+    refusal: bool,
+    next: &mut u32,
+    sink: Sink<'_>,
+) -> Option<&'p mut Part> {
+    match parts.iter().position(|part| part.index == index) {
+        Some(at) if parts[at].refusal == refusal => return parts.get_mut(at),
+        Some(_) => {
+            sink(Event::Note(Note::Disorder));
+            return None;
+        }
+        None if parts.len() >= PARTS_MAX => return None,
+        None => {}
+    }
+    for part in parts.iter_mut().filter(|part| !part.closed) {
+        part.closed = true;
+        sink(Event::Close { ix: part.ix, status: Status::Complete });
+    }
+    let ix = *next;
+    *next += 1;
+    sink(Event::Open { ix, block: if refusal { Block::Refusal } else { Block::Text } });
+    let sent = Sent::default();
+    parts.push(Part { index, ix, refusal, sent, cited: false, logprobs: false, closed: false });
+    parts.last_mut()
+}
+
+/// `None` for a part that is neither text nor refusal.
+pub(super) fn is_refusal(part: RawValue<'_>) -> Option<bool> {
+    match string(part, "type").unwrap_or_default().as_bytes() {
+        b"output_text" | b"text" => Some(false),
+        b"refusal" => Some(true),
+        _ => None,
+    }
+}
+
+/// A part as it stands in an item that is done.
+pub(super) fn whole_part(parts: &mut Vec<Part>, index: u64, part: RawValue<'_>, next: &mut u32, sink: Sink<'_>) {
+    let Some(refusal) = is_refusal(part) else { return sink(Event::Note(Note::DroppedOutput)) };
+    let text = string(part, if refusal { "refusal" } else { "text" }).unwrap_or_default();
+    // Parts that came and went need no second look.
+    if parts.iter().any(|old| old.index == index && old.closed) {
+        return;
+    }
+    let Some(open) = part_of(parts, index, refusal, next, sink) else { return };
+    let rest = open.sent.rest(text, sink);
+    open.push(rest, sink);
+    if let Some(logprobs) = part.find("logprobs").filter(|_| !open.logprobs) {
+        open.logprobs(logprobs, sink);
+    }
+    if !open.cited {
+        let annotations = part.find("annotations").into_iter().flat_map(RawValue::elements);
+        annotations.for_each(|(annotation, _)| cite(open.ix, annotation, sink));
+    }
+}
+
+/// The parts of a thought from the one on that flowed last.
+pub(super) fn whole_reasoning(
+    ix: u32,
+    item: RawValue<'_>,
+    (last, mut number, sent): (Option<(ReasoningKind, u64)>, u32, Sent),
+    sink: Sink<'_>,
+) {
+    let parts = [("summary", ReasoningKind::Summary), ("content", ReasoningKind::Full)];
+    let parts = parts.into_iter().flat_map(|(key, kind)| {
+        let list = item.find(key).into_iter().flat_map(RawValue::elements);
+        (0u64..).zip(list).map(move |(n, (part, _))| ((kind, n), string(part, "text").unwrap_or_default()))
+    });
+    let mut begun = last.is_none();
+    let mut any = last.is_some();
+    for (place, text) in parts {
+        let raw = if last == Some(place) {
+            begun = true;
+            sent.rest(text, sink)
+        } else {
+            number += u32::from(begun && any);
+            text
+        };
+        if begun && !raw.is_empty() {
+            sink(Event::Reason { ix, part: number, kind: place.0, raw });
+            any = true;
+        }
+    }
+}
+
+pub(super) fn whole_input(ix: u32, sent: &mut Sent, item: RawValue<'_>, sink: Sink<'_>) {
+    match item.find("arguments").or_else(|| item.find("input")) {
+        // Arguments as an object, as some imitators write them.
+        Some(object) if object.is_object() => {
+            let mut quoted = Vec::new();
+            args::write_quoted(object, &mut quoted);
+            let rest = sent.rest(RawStr::new(&quoted), sink);
+            push_input(ix, sent, rest, sink);
+        }
+        Some(text) => {
+            let rest = sent.rest(text.as_str().unwrap_or_default(), sink);
+            push_input(ix, sent, rest, sink);
+        }
+        None => {}
+    }
+}
+
+pub(super) fn push_input(ix: u32, sent: &mut Sent, raw: RawStr<'_>, sink: Sink<'_>) {
+    if !raw.is_empty() {
+        sent.add(raw);
+        sink(Event::Args { ix, raw });
+    }
+}
+
+/// Only links can be told in other formats.
+pub(super) fn cite(ix: u32, annotation: RawValue<'_>, sink: Sink<'_>) {
+    let text = |key| string(annotation, key).unwrap_or_default();
+    let url = text("url");
+    if !text("type").eq_str("url_citation") || url.is_empty() {
+        return sink(Event::Note(Note::DroppedCitation));
+    }
+    let count = |key| annotation.find(key).and_then(RawValue::as_u64);
+    let range = count("start_index").zip(count("end_index"));
+    sink(Event::Cite { ix, cite: Cite { url, title: text("title"), range } });
+}

@@ -1,0 +1,225 @@
+//! The observer of a responses stream.
+
+use std::ops::Range;
+
+use crate::canonical::usage::Usage;
+use crate::formats::responses::error;
+use crate::json::scan;
+use crate::json::{RawStr, RawValue};
+use crate::passthrough::finish;
+use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_under};
+use crate::sse::Frame;
+
+/// See [`crate::passthrough::tap`].
+#[derive(Debug, Default)]
+pub struct Tap {
+    stage: Stage,
+    seen: Observed,
+}
+
+impl Tap {
+    pub fn seen(&self) -> &Observed {
+        &self.seen
+    }
+
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
+        let moment = match frame.event {
+            // A name of this format is believed; it costs nothing to read. `message` is what hosts
+            // send that have none.
+            Some(name) if name.starts_with(b"response.") => self.named(name, frame.data),
+            Some(name @ (b"error" | b"keepalive")) => self.named(name, frame.data),
+            _ => match type_of(frame.data) {
+                Some(name) => self.named(name.as_bytes(), frame.data),
+                None => self.unknown(frame.data),
+            },
+        };
+        if moment == FrameKind::Content {
+            self.stage = Stage::Flowing;
+        }
+        moment
+    }
+
+    fn named(&mut self, name: &[u8], data: &[u8]) -> FrameKind {
+        match name.strip_prefix(b"response.").unwrap_or(name) {
+            b"created" | b"in_progress" | b"queued" => self.lifecycle(data, FrameKind::Preamble),
+            b"completed" | b"incomplete" => {
+                self.seen.finished = true;
+                self.seen.ended = true;
+                self.seen.reason =
+                    scan::find(data, "response").and_then(|response| finish::of_response(|name| response.find(name)));
+                self.lifecycle(data, FrameKind::End)
+            }
+            b"failed" => {
+                self.seen.ended = true;
+                self.lifecycle(data, FrameKind::Error);
+                self.seen.error()
+            }
+            b"error" => self.seen.error(),
+            b"keepalive" => FrameKind::KeepAlive,
+            kind if kind.ends_with(b".delta") => self.part(data, "delta", |_| false),
+            kind if kind.ends_with(b".done") => FrameKind::Content,
+            b"output_item.added" => self.part(data, "item", item_says_something),
+            b"content_part.added" | b"reasoning_summary_part.added" => self.part(data, "part", part_says_something),
+            _ => FrameKind::Other,
+        }
+    }
+
+    /// An event that holds the response object: its id, and at the end its usage.
+    fn lifecycle(&mut self, data: &[u8], moment: FrameKind) -> FrameKind {
+        let mut walk = scan::members(data);
+        let response = walk.by_ref().find(|(key, ..)| key.as_bytes() == b"response").map(|(_, value, _)| value);
+        let Some(response) = response else {
+            self.seen.misread();
+            return moment;
+        };
+        for (key, value, _) in response.members() {
+            match key.as_bytes() {
+                b"id" => self.seen.id(value.as_str().unwrap_or_default()),
+                b"usage" if value.is_object() => self.seen.usage = Some(usage(value)),
+                _ => {}
+            }
+        }
+        moment
+    }
+
+    /// An event that may hold the first content under `key`: a string if it is not empty, an object
+    /// if `says_something`.
+    fn part(&mut self, data: &[u8], key: &str, says_something: fn(RawValue<'_>) -> bool) -> FrameKind {
+        if self.stage == Stage::Flowing {
+            return FrameKind::Content;
+        }
+        match scan::find(data, key) {
+            Some(value) if value.is_object() && says_something(value) => FrameKind::Content,
+            Some(value) if !value.is_object() && is_filled(value) => FrameKind::Content,
+            Some(_) => FrameKind::Preamble,
+            None => self.seen.misread(),
+        }
+    }
+
+    fn unknown(&mut self, data: &[u8]) -> FrameKind {
+        if error::read(data).is_some() {
+            return self.seen.error();
+        }
+        // Hosts behind translators send `[DONE]`, which is nothing here.
+        match scan::validate(data) {
+            Err(_) if data.trim_ascii() != b"[DONE]" && !data.is_empty() => self.seen.misread(),
+            _ => FrameKind::Other,
+        }
+    }
+}
+
+fn type_of(data: &[u8]) -> Option<RawStr<'_>> {
+    let (_, value, _) = scan::members(data).find(|(key, ..)| key.as_bytes() == b"type")?;
+    value.as_str()
+}
+
+/// Messages and reasoning begin empty, and their content follows in parts. Any other item says
+/// something by itself.
+fn item_says_something(item: RawValue<'_>) -> bool {
+    let empty = |key: &str| !item.find(key).is_some_and(is_filled);
+    match item.find("type") {
+        Some(kind) if kind.eq_str("message") => !empty("content"),
+        Some(kind) if kind.eq_str("reasoning") => !empty("summary") || !empty("content"),
+        _ => true,
+    }
+}
+
+fn part_says_something(part: RawValue<'_>) -> bool {
+    ["text", "refusal"].iter().any(|key| part.find(key).is_some_and(is_filled))
+}
+
+/// Reads a `usage` object; quirks in [`Usage::from_openai`].
+pub fn usage(raw: RawValue<'_>) -> Usage {
+    Usage::from_openai(raw)
+}
+
+/// Where an event names the model: in the response of a lifecycle event.
+pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
+    model_under(data, "response")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FrameKind::*;
+    use super::*;
+    use crate::Format;
+    use crate::passthrough::tap::tests::show;
+
+    /// Each row with its name, and without: the type in the data does as well.
+    fn check(events: &[(&str, &str, FrameKind)]) -> Observed {
+        let mut both = [true, false].map(|named| {
+            let mut stream = String::new();
+            for (name, data, _) in events {
+                let line = if named { format!("event: {name}\n") } else { String::new() };
+                stream += &format!("{line}data: {{\"type\":\"{name}\"{data}}}\n\n");
+            }
+            let (moments, seen) = show(Format::Responses, &stream);
+            for ((name, data, expected), moment) in events.iter().zip(moments) {
+                assert_eq!(moment, *expected, "{name} {data}");
+            }
+            seen
+        });
+        assert_eq!(both[0], both[1]);
+        std::mem::take(&mut both[0])
+    }
+
+    #[test]
+    fn openai() {
+        let response = r#","response":{"id":"resp_1","model":"up","usage":null,"output":[]},"sequence_number":0"#;
+        let done = r#","response":{"id":"resp_1","output":[{"usage":{"input_tokens":9}}],"usage":{"input_tokens":3,"input_tokens_details":{"cached_tokens":1},"output_tokens":2,"total_tokens":5}}"#;
+        let seen = check(&[
+            ("response.created", response, Preamble),
+            ("response.in_progress", response, Preamble),
+            ("response.output_item.added", r#","item":{"type":"message","content":[]}"#, Preamble),
+            ("response.content_part.added", r#","part":{"type":"output_text","annotations":[],"text":""}"#, Preamble),
+            ("keepalive", "", KeepAlive),
+            ("response.output_text.delta", r#","delta":"""#, Preamble),
+            ("response.output_text.delta", r#","delta":"Hi","obfuscation":"x""#, Content),
+            ("response.output_item.added", r#","item":{"type":"message","content":[]}"#, Content),
+            ("response.output_text.done", r#","text":"Hi""#, Content),
+            ("response.web_search_call.searching", "", Other),
+            ("response.completed", done, End),
+        ]);
+        assert_eq!(seen.upstream_id.as_deref(), Some("resp_1"));
+        assert!(seen.finished && seen.ended && !seen.failed && seen.parse_errors == 0);
+        assert_eq!(seen.usage.map(|u| (u.input_total, u.cache_read, u.output_total)), Some((3, 1, 2)));
+    }
+
+    #[test]
+    fn what_begins_an_answer() {
+        for (name, data, moment) in [
+            (
+                "response.output_item.added",
+                r#","item":{"type":"reasoning","summary":[],"encrypted_content":"x"}"#,
+                Preamble,
+            ),
+            ("response.output_item.added", r#","item":{"type":"function_call","name":"f","arguments":""}"#, Content),
+            ("response.output_item.added", r#","item":{"type":"message","content":[{"text":"a"}]}"#, Content),
+            ("response.reasoning_summary_part.added", r#","part":{"type":"summary_text","text":""}"#, Preamble),
+            ("response.content_part.added", r#","part":{"type":"refusal","refusal":"no"}"#, Content),
+            ("response.reasoning_summary_text.delta", r#","delta":"a""#, Content),
+            ("response.output_item.done", r#","item":{}"#, Content),
+        ] {
+            check(&[(name, data, moment)]);
+        }
+    }
+
+    #[test]
+    fn failures() {
+        let failed = r#","response":{"id":"r","status":"failed","error":{"code":"server_error","message":"m"},"usage":{"input_tokens":4}}"#;
+        let seen = check(&[("response.failed", failed, Error)]);
+        assert!(seen.failed && seen.ended && !seen.finished && seen.usage.is_some());
+        assert!(check(&[("error", r#","code":"c","message":"m""#, Error)]).failed);
+        let (moments, seen) = show(Format::Responses, "data: {\"error\":{\"message\":\"m\"}}\n\ndata: [DONE]\n\n");
+        assert!(moments == [Error, Other] && seen.failed && !seen.ended && seen.parse_errors == 0);
+        let cut = check(&[("response.incomplete", r#","response":{"status":"incomplete"}"#, End)]);
+        assert!(cut.finished && cut.ended && cut.usage.is_none());
+    }
+
+    #[test]
+    fn the_model_of_a_stream() {
+        let created = br#"{"type":"response.created","response":{"id":"r","tools":[{"model":"no"}],"model":"gpt-up"}}"#;
+        assert_eq!(&created[model_range(created).unwrap()], br#""gpt-up""#);
+        assert_eq!(model_range(br#"{"type":"response.output_text.delta","delta":"a","model":"x"}"#), None);
+    }
+}

@@ -1,0 +1,414 @@
+//! Names for JSON that was found and not decoded.
+//!
+//! [`RawStr`] is what stands between the quotes of a string, escapes and all; [`RawValue`] is one
+//! whole value. Both are a borrowed slice and `Copy`. They are made by [`super::scan`], which has
+//! checked the grammar; given other bytes they answer something harmless (`None`, U+FFFD) and never
+//! panic.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use super::scan;
+use super::tape::Node;
+
+/// The bytes between the quotes of a JSON string, still escaped.
+///
+/// Two `RawStr` are equal when their bytes are; compare text with [`RawStr::eq_str`], which sees
+/// through escapes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct RawStr<'a>(&'a [u8]);
+
+impl<'a> RawStr<'a> {
+    /// Takes the bytes between the quotes. They should be a valid JSON string body: see
+    /// [`scan::string_body`] to check.
+    pub fn new(body: &'a [u8]) -> RawStr<'a> {
+        RawStr(body)
+    }
+
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Length of the escaped bytes, which is at least the length of the text.
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    pub fn has_escapes(self) -> bool {
+        match self.0.len() {
+            // Names and words, for which the start of a vector search costs more than they do.
+            0..16 => self.0.contains(&b'\\'),
+            _ => memchr::memchr(b'\\', self.0).is_some(),
+        }
+    }
+
+    /// Whether the text is `text`, decoding escapes only where they stand.
+    #[inline]
+    pub fn eq_str(self, text: &str) -> bool {
+        match self.0.len().cmp(&text.len()) {
+            // An escape is longer than what it stands for, so only a longer body needs decoding.
+            Ordering::Less => false,
+            Ordering::Equal => self.0 == text.as_bytes() && !self.has_escapes(),
+            Ordering::Greater => self.eq_shorter(text),
+        }
+    }
+
+    /// [`RawStr::eq_str`] for a text that is shorter than the body. What is equal has an escape
+    /// where the two first differ, if not before.
+    fn eq_shorter(self, text: &str) -> bool {
+        let alike = self.0.iter().zip(text.as_bytes()).take_while(|(a, b)| a == b).count();
+        self.0[..=alike].contains(&b'\\') && self.eq_decoded(text)
+    }
+
+    fn eq_decoded(self, text: &str) -> bool {
+        let mut rest = text.as_bytes();
+        let mut utf8 = [0; 4];
+        for piece in Pieces(self.0) {
+            let piece = match piece {
+                Piece::Plain(bytes) => bytes,
+                Piece::Escaped(c) => c.encode_utf8(&mut utf8).as_bytes(),
+            };
+            match rest.strip_prefix(piece) {
+                Some(after) => rest = after,
+                None => return false,
+            }
+        }
+        rest.is_empty()
+    }
+
+    /// The text. Half a surrogate pair, a broken escape and invalid UTF-8 become U+FFFD; borrowed
+    /// if there is nothing to decode.
+    pub fn unescape(self) -> Cow<'a, str> {
+        if !self.has_escapes() {
+            return std::str::from_utf8(self.0).map_or_else(|_| String::from_utf8_lossy(self.0), Cow::Borrowed);
+        }
+        let mut out = Vec::with_capacity(self.0.len());
+        self.unescape_into(&mut out);
+        match String::from_utf8(out) {
+            Ok(text) => Cow::Owned(text),
+            Err(e) => Cow::Owned(String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        }
+    }
+
+    /// Appends the text. As [`RawStr::unescape`], but bytes that are not UTF-8 are copied as they
+    /// are.
+    pub fn unescape_into(self, out: &mut Vec<u8>) {
+        let mut utf8 = [0; 4];
+        for piece in Pieces(self.0) {
+            match piece {
+                Piece::Plain(bytes) => out.extend_from_slice(bytes),
+                Piece::Escaped(c) => out.extend_from_slice(c.encode_utf8(&mut utf8).as_bytes()),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RawStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawStr(\"{}\")", String::from_utf8_lossy(self.0))
+    }
+}
+
+enum Piece<'a> {
+    Plain(&'a [u8]),
+    Escaped(char),
+}
+
+/// Cuts a string body into runs of plain bytes and decoded escapes.
+struct Pieces<'a>(&'a [u8]);
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Piece<'a>;
+
+    fn next(&mut self) -> Option<Piece<'a>> {
+        let (&first, rest) = self.0.split_first()?;
+        if first != b'\\' {
+            let end = memchr::memchr(b'\\', self.0).unwrap_or(self.0.len());
+            let (plain, rest) = self.0.split_at(end);
+            self.0 = rest;
+            return Some(Piece::Plain(plain));
+        }
+        let (&kind, rest) = rest.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        Some(Piece::Escaped(match kind {
+            b'"' | b'\\' | b'/' => char::from(kind),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => self.unicode(),
+            _ => char::REPLACEMENT_CHARACTER,
+        }))
+    }
+}
+
+impl Pieces<'_> {
+    /// Decodes what follows `\u`: four digits, and the second half of a pair if the first is one.
+    fn unicode(&mut self) -> char {
+        let Some(unit) = hex4(self.0) else { return char::REPLACEMENT_CHARACTER };
+        self.0 = &self.0[4..];
+        if let Some(c) = char::from_u32(unit) {
+            return c;
+        }
+        let low = self.0.strip_prefix(b"\\u").and_then(hex4).filter(|low| (0xdc00..0xe000).contains(low));
+        match low {
+            Some(low) if unit < 0xdc00 => {
+                self.0 = &self.0[6..];
+                let code = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+            }
+            _ => char::REPLACEMENT_CHARACTER,
+        }
+    }
+}
+
+fn hex4(digits: &[u8]) -> Option<u32> {
+    digits.get(..4)?.iter().try_fold(0, |code, &d| Some(code << 4 | char::from(d).to_digit(16)?))
+}
+
+/// What a [`RawValue`] is, told from its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RawKind {
+    Null,
+    Bool,
+    Number,
+    String,
+    Array,
+    Object,
+}
+
+impl RawKind {
+    /// The word for error messages: "`stream` must be a boolean, not a string".
+    pub fn name(self) -> &'static str {
+        match self {
+            RawKind::Null => "null",
+            RawKind::Bool => "a boolean",
+            RawKind::Number => "a number",
+            RawKind::String => "a string",
+            RawKind::Array => "an array",
+            RawKind::Object => "an object",
+        }
+    }
+}
+
+/// The bytes of one JSON value, without white space around it.
+///
+/// Equality and hash are those of the bytes.
+#[derive(Clone, Copy)]
+pub struct RawValue<'a> {
+    bytes: &'a [u8],
+    /// What a [`super::Tape`] says of the values inside. Empty where there are none, and where
+    /// there is no tape.
+    nodes: &'a [Node],
+}
+
+impl PartialEq for RawValue<'_> {
+    fn eq(&self, other: &RawValue<'_>) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for RawValue<'_> {}
+
+impl Hash for RawValue<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.bytes.hash(state);
+    }
+}
+
+impl<'a> RawValue<'a> {
+    /// The largest integer that every JSON reader keeps exact.
+    const MAX_EXACT: u64 = 1 << 53;
+
+    /// Takes bytes that are known to be one JSON value. For bytes from outside use
+    /// [`super::Tape::read`], or [`RawValue::parse`].
+    pub fn new(bytes: &'a [u8]) -> RawValue<'a> {
+        RawValue { bytes, nodes: &[] }
+    }
+
+    /// Takes a value of which a tape says what is inside.
+    #[inline]
+    pub(super) fn noted(bytes: &'a [u8], nodes: &'a [Node]) -> RawValue<'a> {
+        RawValue { bytes, nodes }
+    }
+
+    /// Checks a whole document and takes it, less the white space around it. What is in it is
+    /// scanned again when it is looked for.
+    pub fn parse(document: &'a [u8]) -> Result<RawValue<'a>, scan::ScanError> {
+        scan::validate(document)?;
+        Ok(RawValue::new(document.trim_ascii()))
+    }
+
+    /// How many values inside a tape knows of.
+    pub(super) fn noted_inside(self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub fn kind(self) -> RawKind {
+        match self.bytes.first() {
+            Some(b'"') => RawKind::String,
+            Some(b'{') => RawKind::Object,
+            Some(b'[') => RawKind::Array,
+            Some(b't' | b'f') => RawKind::Bool,
+            Some(b'-' | b'0'..=b'9') => RawKind::Number,
+            _ => RawKind::Null,
+        }
+    }
+
+    pub fn is_null(self) -> bool {
+        self.bytes == b"null"
+    }
+
+    pub fn is_object(self) -> bool {
+        self.kind() == RawKind::Object
+    }
+
+    pub fn as_str(self) -> Option<RawStr<'a>> {
+        Some(RawStr(self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")?))
+    }
+
+    /// Whether this is a string with that text.
+    pub fn eq_str(self, text: &str) -> bool {
+        self.as_str().is_some_and(|s| s.eq_str(text))
+    }
+
+    pub fn as_bool(self) -> Option<bool> {
+        match self.bytes {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A count. Also from `12.0` and `"12"`, since some hosts write them so; negative, broken or
+    /// above 2^53 is `None`.
+    pub fn as_u64(self) -> Option<u64> {
+        let digits = match self.as_str() {
+            Some(text) => text.as_bytes(),
+            None => self.bytes,
+        };
+        let exact = |n: &u64| *n <= Self::MAX_EXACT;
+        if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
+            return std::str::from_utf8(digits).ok()?.parse().ok().filter(exact);
+        }
+        if self.kind() != RawKind::Number {
+            return None;
+        }
+        let float: f64 = std::str::from_utf8(self.bytes).ok()?.parse().ok()?;
+        (float >= 0.0 && float.fract() == 0.0 && float <= Self::MAX_EXACT as f64).then_some(float as u64)
+    }
+
+    /// Walks an object; nothing if this is something else.
+    pub fn members(self) -> scan::Members<'a> {
+        scan::Members::of(self.bytes, self.nodes)
+    }
+
+    /// Walks an array; nothing if this is something else.
+    pub fn elements(self) -> scan::Elements<'a> {
+        scan::Elements::of(self.bytes, self.nodes)
+    }
+
+    /// The value of `key` in this object; of several the last, as other readers do.
+    pub fn find(self, key: &str) -> Option<RawValue<'a>> {
+        self.members().last_named(key)
+    }
+
+    /// [`RawValue::find`] along several keys.
+    pub fn path(self, keys: &[&str]) -> Option<RawValue<'a>> {
+        keys.iter().try_fold(self, |value, key| value.find(key))
+    }
+}
+
+impl fmt::Debug for RawValue<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RawValue({})", String::from_utf8_lossy(self.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_compared_and_decoded_through_escapes() {
+        let rows: &[(&[u8], &str)] = &[
+            (b"", ""),
+            (b"gpt-x", "gpt-x"),
+            (br"a\/b", "a/b"),
+            (br#"\"\\\b\f\n\r\t"#, "\"\\\u{8}\u{c}\n\r\t"),
+            (br"\u006dod\u0065l", "model"),
+            (br"\ud83d\ude00!", "\u{1f600}!"),
+            (br"\ud83d", "\u{fffd}"),
+            (br"\ude00\ud83d", "\u{fffd}\u{fffd}"),
+            (br"\ud83dx", "\u{fffd}x"),
+            (br"\ud83d\u0041", "\u{fffd}A"),
+            ("\u{2028}é".as_bytes(), "\u{2028}é"),
+        ];
+        for (raw, text) in rows {
+            let raw = RawStr::new(raw);
+            assert_eq!(raw.unescape(), *text, "{raw:?}");
+            assert!(raw.eq_str(text), "{raw:?}");
+            assert!(!raw.eq_str(&format!("{text}x")) && !raw.eq_str("nothing of this"), "{raw:?}");
+        }
+        assert!(matches!(RawStr::new(b"plain").unescape(), Cow::Borrowed("plain")));
+    }
+
+    /// Deltas are copied as they are, so the halves of a pair that a provider cut meet again in the
+    /// client's concatenation.
+    #[test]
+    fn property_7_halves_of_a_pair_meet_again() {
+        let [first, second] = [&br"a\ud83d"[..], br"\ude00b"].map(RawStr::new);
+        let mut joined = Vec::new();
+        for half in [first, second] {
+            crate::json::scan::string_body(half.as_bytes()).unwrap();
+            joined.extend_from_slice(half.as_bytes());
+        }
+        assert!(RawStr::new(&joined).eq_str("a\u{1f600}b"));
+    }
+
+    #[test]
+    fn bytes_that_no_scanner_checked_do_no_harm() {
+        for raw in [&b"\\"[..], b"\\u", b"\\u12", b"\\q", b"\xff\\n", b"\\ud83d\\u"] {
+            let _ = RawStr::new(raw).unescape();
+            assert!(!RawStr::new(raw).eq_str("x"));
+        }
+        assert_eq!(RawValue::new(b"").kind(), RawKind::Null);
+        assert_eq!(RawValue::new(b"\"").as_str(), None);
+    }
+
+    #[test]
+    fn counts() {
+        let rows: &[(&[u8], Option<u64>)] = &[
+            (b"0", Some(0)),
+            (b"12", Some(12)),
+            (b"12.0", Some(12)),
+            (b"1.2e1", Some(12)),
+            (b"\"12\"", Some(12)),
+            (b"9007199254740992", Some(1 << 53)),
+            (b"9007199254740993", None),
+            (b"1e400", None),
+            (b"99999999999999999999", None),
+            (b"-1", None),
+            (b"1.5", None),
+            (b"\"-1\"", None),
+            (b"\"\"", None),
+            (b"null", None),
+            (b"true", None),
+            (b"[1]", None),
+        ];
+        for (raw, count) in rows {
+            assert_eq!(RawValue::new(raw).as_u64(), *count, "{:?}", RawValue::new(raw));
+        }
+    }
+}

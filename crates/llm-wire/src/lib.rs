@@ -1,0 +1,89 @@
+//! Wire formats of LLM providers as pure code over bytes: OpenAI Chat Completions, Anthropic
+//! Messages and OpenAI Responses, and the translation between them.
+//!
+//! There is no I/O in this crate, no clock, no randomness, no configuration and no log. What comes
+//! from outside is handed in by [`target::plan`].
+//!
+//! [`Format`] is the only list of formats. Each format is one folder of [`formats`] with the same
+//! files. A vendor that speaks a known format is a row of configuration, not code.
+//!
+//! Where client and provider speak the same format, bytes pass through and [`passthrough`] observes
+//! them. Where they differ, [`translate`] decodes into the [`canonical`] model and encodes from it.
+//!
+//! | step | modules |
+//! |---|---|
+//! | bytes | [`json`], [`sse`] |
+//! | what a request or an answer contains, whatever its format | [`canonical`] |
+//! | what the provider can take | [`target`] |
+//! | how a request is fitted to the provider | [`request`], [`reasoning`] |
+//! | how an answer is fitted to the client | [`response`] |
+//! | how each format is read and written | [`formats`] |
+//! | errors: kinds, shapes of each format, classification of what providers send | [`error`] |
+
+pub mod canonical;
+pub mod error;
+pub mod formats;
+pub mod json;
+pub mod passthrough;
+pub mod reasoning;
+pub mod request;
+pub mod response;
+pub mod sse;
+pub mod target;
+pub mod testing;
+pub mod translate;
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An LLM wire protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// OpenAI Chat Completions and what travels beside it on the same hosts: legacy completions,
+    /// embeddings, moderations.
+    Chat,
+    /// Anthropic Messages.
+    Messages,
+    /// OpenAI Responses.
+    Responses,
+}
+
+impl Format {
+    pub const ALL: [Format; 3] = [Format::Chat, Format::Messages, Format::Responses];
+
+    /// The word for this format on the command line, in configuration and in our own metric labels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Chat => "chat",
+            Format::Messages => "messages",
+            Format::Responses => "responses",
+        }
+    }
+
+    /// The word that dashboards and logs of the original service know (`client_protocol`,
+    /// `provider_protocol`).
+    pub fn protocol(self) -> &'static str {
+        match self {
+            Format::Chat => "openai",
+            Format::Messages => "anthropic",
+            Format::Responses => "response_api",
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Format, String> {
+        Format::ALL
+            .into_iter()
+            .find(|f| f.name() == s)
+            .ok_or_else(|| format!("`{s}` is not a format; the formats are chat, messages and responses"))
+    }
+}

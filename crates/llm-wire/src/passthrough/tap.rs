@@ -1,0 +1,247 @@
+//! The observer of a bypass stream, whatever the format.
+//!
+//! A tap is shown each frame of a stream that passes unchanged. It says what moment of the answer
+//! the frame is ([`FrameKind`]) and keeps what the gateway must know at the end ([`Observed`]). It never
+//! alters, delays or refuses anything: a frame that it cannot read is counted and passes.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::Format;
+use crate::canonical::event::Reason;
+use crate::canonical::usage::Usage;
+use crate::formats::{chat, messages, responses};
+use crate::json::scan;
+use crate::json::{RawKind, RawStr, RawValue};
+use crate::sse::Frame;
+
+/// What a frame is to a relay.
+///
+/// The answer begins for the client at the first `Content`, `Finish`, `End` or `Error`; until then
+/// everything may be held, and another provider tried. After the first `Content` frames are only
+/// looked at where they can matter, so a frame without any text may also be called `Content`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameKind {
+    /// Says nothing yet: role, empty deltas, `message_start`, `ping`, `response.created`, an empty
+    /// block or part.
+    Preamble,
+    /// Text, reasoning, a tool call, or something new that is not empty.
+    Content,
+    /// The chat chunk with usage and no choices. Left out for a client that did not ask for it.
+    Usage,
+    /// Holds the reason why the answer ended; the end mark and usage may follow.
+    Finish,
+    /// The end mark: `[DONE]`, `message_stop`, `response.completed`, `response.incomplete`.
+    End,
+    /// The provider reports that the answer failed.
+    Error,
+    /// `keepalive` of the responses format: not in the vendor's reference, and strict readers fail
+    /// on it. To be left out.
+    KeepAlive,
+    /// Nothing of the above, or not understood.
+    Other,
+}
+
+/// What was seen of a stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The provider's id of the answer, cut at [`MAX_ID`] bytes.
+    pub upstream_id: Option<String>,
+    /// The last usage; numbers are cumulative, so nothing is summed. `None` where no frame had any.
+    pub usage: Option<Usage>,
+    /// A finish reason was seen. Some hosts send none before the end mark, and some no end mark
+    /// after it: either one makes an answer of the chat format whole. Of the others it is the end
+    /// mark that counts.
+    pub finished: bool,
+    /// Why the answer ended, as far as it was told.
+    pub reason: Option<Reason>,
+    /// The end mark was seen.
+    pub ended: bool,
+    /// An error event was seen.
+    pub failed: bool,
+    /// Frames that should have been understood and were not.
+    pub parse_errors: u32,
+}
+
+/// An id longer than this is cut: it is for logs.
+pub const MAX_ID: usize = 128;
+
+impl Observed {
+    pub(crate) fn id(&mut self, id: RawStr<'_>) {
+        if self.upstream_id.is_none() && !id.is_empty() {
+            let text = id.unescape();
+            let end = (0..=MAX_ID.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            self.upstream_id = Some(text[..end].to_owned());
+        }
+    }
+
+    pub(crate) fn misread(&mut self) -> FrameKind {
+        self.parse_errors = self.parse_errors.saturating_add(1);
+        FrameKind::Other
+    }
+
+    pub(crate) fn error(&mut self) -> FrameKind {
+        self.failed = true;
+        FrameKind::Error
+    }
+
+    pub(crate) fn end(&mut self) -> FrameKind {
+        self.ended = true;
+        FrameKind::End
+    }
+
+    pub(crate) fn finish(&mut self) -> FrameKind {
+        self.finished = true;
+        FrameKind::Finish
+    }
+}
+
+/// How closely a tap looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// No content yet: every frame is read, since the relay waits for the first that has some.
+    #[default]
+    Opening,
+    /// Frames are read where they can matter.
+    Flowing,
+}
+
+/// A tap of any format.
+#[derive(Debug)]
+pub enum AnyTap {
+    Chat(Box<chat::tap::Tap>),
+    Messages(messages::tap::Tap),
+    Responses(responses::tap::Tap),
+}
+
+impl AnyTap {
+    pub fn new(format: Format) -> AnyTap {
+        match format {
+            Format::Chat => AnyTap::Chat(Box::default()),
+            Format::Messages => AnyTap::Messages(messages::tap::Tap::default()),
+            Format::Responses => AnyTap::Responses(responses::tap::Tap::default()),
+        }
+    }
+
+    pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
+        match self {
+            AnyTap::Chat(tap) => tap.frame(frame),
+            AnyTap::Messages(tap) => tap.frame(frame),
+            AnyTap::Responses(tap) => tap.frame(frame),
+        }
+    }
+
+    pub fn seen(&self) -> &Observed {
+        match self {
+            AnyTap::Chat(tap) => tap.seen(),
+            AnyTap::Messages(tap) => tap.seen(),
+            AnyTap::Responses(tap) => tap.seen(),
+        }
+    }
+}
+
+/// Reads the `usage` object of an answer in `format`.
+pub fn usage(format: Format, raw: RawValue<'_>) -> Usage {
+    match format {
+        Format::Chat => chat::tap::usage(raw),
+        Format::Messages => messages::tap::usage(raw),
+        Format::Responses => responses::tap::usage(raw),
+    }
+}
+
+/// Where the data of an event names the model, quotes included. `None` in events that do not, which
+/// are most.
+pub fn model_range(format: Format, data: &[u8]) -> Option<Range<usize>> {
+    match format {
+        Format::Chat => chat::tap::model_range(data),
+        Format::Messages => messages::tap::model_range(data),
+        Format::Responses => responses::tap::model_range(data),
+    }
+}
+
+/// The model that the data of an event names.
+pub fn model(format: Format, data: &[u8]) -> Option<Cow<'_, str>> {
+    let quoted = data.get(model_range(format, data)?)?;
+    Some(RawStr::new(quoted.get(1..quoted.len() - 1)?).unescape())
+}
+
+/// Where a whole answer names the model, quotes included: the top-level `model`, in all formats.
+///
+/// An empty name, which Azure sends before it knows, is left alone.
+pub fn body_model_range(data: &[u8]) -> Option<Range<usize>> {
+    model_in(RawValue::new(data), 0)
+}
+
+/// The `model` of an object that begins at `start`.
+pub(crate) fn model_in(object: RawValue<'_>, start: usize) -> Option<Range<usize>> {
+    let (_, model, at) = object.members().find(|(key, ..)| key.eq_str("model"))?;
+    model.as_str().filter(|name| !name.is_empty())?;
+    Some(start + at.start..start + at.end)
+}
+
+/// The `model` of the object under the top-level key `outer`.
+pub(crate) fn model_under(data: &[u8], outer: &str) -> Option<Range<usize>> {
+    let (_, object, at) = scan::members(data).find(|(key, ..)| key.eq_str(outer))?;
+    model_in(object, at.start)
+}
+
+/// Whether a value says something: not null, `""`, `[]` or `{}`.
+pub(crate) fn is_filled(value: RawValue<'_>) -> bool {
+    match value.kind() {
+        RawKind::Null => false,
+        RawKind::String => value.bytes() != b"\"\"",
+        RawKind::Array => value.elements().next().is_some(),
+        RawKind::Object => value.members().next().is_some(),
+        RawKind::Bool | RawKind::Number => true,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::sse::Framer;
+
+    /// Shows a whole stream to a fresh tap.
+    pub fn show(format: Format, stream: &str) -> (Vec<FrameKind>, Observed) {
+        let (mut framer, mut tap, mut rest) = (Framer::default(), AnyTap::new(format), stream.as_bytes());
+        let mut moments = Vec::new();
+        while let Some(block) = framer.next(&mut rest).unwrap() {
+            moments.extend(block.frame.map(|frame| tap.frame(&frame)));
+        }
+        moments.extend(framer.finish().and_then(|block| block.frame).map(|frame| tap.frame(&frame)));
+        (moments, tap.seen().clone())
+    }
+
+    #[test]
+    fn whole_bodies_name_the_model_at_the_top() {
+        let body = br#" {"a":{"model":"x"}, "model" : "m" }"#;
+        assert_eq!(&body[body_model_range(body).unwrap()], br#""m""#);
+        for body in ["{}", r#"{"model":""}"#, r#"{"model":null}"#, r#"[{"model":"m"}]"#, ""] {
+            assert_eq!(body_model_range(body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn ids_are_cut_at_a_character() {
+        let mut seen = Observed::default();
+        seen.id(RawStr::new(b""));
+        assert_eq!(seen.upstream_id, None);
+        seen.id(RawStr::new(format!("x{}", "é".repeat(200)).as_bytes()));
+        seen.id(RawStr::new(b"later"));
+        assert_eq!(seen.upstream_id.unwrap().len(), MAX_ID - 1);
+    }
+
+    #[test]
+    fn noise_is_counted_and_passes() {
+        for format in Format::ALL {
+            for data in ["", "{", "nonsense", "[DONE", "{\"type\":7}", "\u{fffd}", "[]", "[[[", "{\"choices\":{}}"] {
+                let (moments, seen) = show(format, &format!("event: message\ndata: {data}\n\n"));
+                assert!(
+                    moments == [FrameKind::Other] || data.starts_with("{\"choices"),
+                    "{format} {data}: {moments:?}"
+                );
+                assert!(seen.parse_errors <= 1 && !seen.finished && !seen.ended && !seen.failed, "{format} {data}");
+            }
+        }
+    }
+}

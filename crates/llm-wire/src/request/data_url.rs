@@ -1,0 +1,189 @@
+//! Data URLs and media types, without a copy of what they carry (`translation.md` 1.3).
+//!
+//! A data URL of an image is megabytes long and stands in a JSON string; it is looked at in its
+//! escaped form, and the payload is a slice of it. Some clients escape the slash (`\/`), which
+//! base64 uses: the slice stays valid inside any other JSON string.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::GeneralPurposeConfig;
+
+use crate::canonical::text::Text;
+use crate::json::{RawStr, write};
+
+/// A parsed `data:` URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataUrl<'a> {
+    /// Lower case, without parameters; as sniffed if none was declared. `application/octet-stream`
+    /// if nothing is known.
+    pub media: Cow<'static, str>,
+    pub payload: Payload<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// An escaped body that holds base64.
+    Base64(RawStr<'a>),
+    /// Text that was percent-encoded.
+    Text(Text<'a>),
+}
+
+const UNKNOWN: &str = "application/octet-stream";
+
+/// Media types that need no allocation.
+const KNOWN: &[&str] = &[
+    "image/jpeg",
+    "image/png",
+    "image/gif",
+    "image/webp",
+    "application/pdf",
+    "text/plain",
+    "audio/wav",
+    "audio/mpeg",
+    UNKNOWN,
+];
+
+/// Parses a data URL in an escaped body. `None` if it is another URL or has no comma.
+pub fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
+    let bytes = url.as_bytes();
+    let scheme = bytes.get(..5)?;
+    if !scheme.eq_ignore_ascii_case(b"data:") {
+        return None;
+    }
+    let comma = 5 + memchr::memchr(b',', &bytes[5..])?;
+    let head = RawStr::new(&bytes[5..comma]).unescape();
+    let body = RawStr::new(&bytes[comma + 1..]);
+    let mut words = head.split(';').map(str::trim);
+    let declared = words.next().unwrap_or_default();
+    let is_base64 = words.any(|word| word.eq_ignore_ascii_case("base64"));
+    if !is_base64 {
+        let media = if declared.is_empty() { Cow::Borrowed("text/plain") } else { normal(declared) };
+        return Some(DataUrl { media, payload: Payload::Text(percent_decoded(body)) });
+    }
+    Some(DataUrl { media: media_of(declared, body), payload: Payload::Base64(body) })
+}
+
+/// The media type of a base64 payload: as declared, or told from its first bytes if the declaration
+/// says nothing.
+pub fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
+    let declared = normal(declared);
+    if !declared.is_empty() && declared != UNKNOWN {
+        return declared;
+    }
+    Cow::Borrowed(sniff(payload).unwrap_or(UNKNOWN))
+}
+
+/// Lower case, without parameters; `image/jpg` is spelled as registered.
+fn normal(media: &str) -> Cow<'static, str> {
+    let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media = if media == "image/jpg" { "image/jpeg".to_owned() } else { media };
+    match KNOWN.iter().find(|known| **known == media) {
+        Some(known) => Cow::Borrowed(known),
+        None => Cow::Owned(media),
+    }
+}
+
+/// The media type that the first bytes of a base64 payload tell.
+pub fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
+    // 24 characters give 18 bytes, more than any signature below needs.
+    let prefix: Vec<u8> = payload.as_bytes().iter().copied().filter(|b| *b != b'\\').take(24).collect();
+    let config = GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let engine = base64::engine::GeneralPurpose::new(&base64::alphabet::STANDARD, config);
+    let bytes = engine.decode(prefix).ok()?;
+    match bytes.as_slice() {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E', ..] => Some("audio/wav"),
+        [b'%', b'P', b'D', b'F', ..] => Some("application/pdf"),
+        _ => None,
+    }
+}
+
+/// Whether Messages takes images of this type.
+pub fn is_messages_image(media: &str) -> bool {
+    matches!(media, "image/jpeg" | "image/png" | "image/gif" | "image/webp")
+}
+
+/// Writes a data URL as a JSON string, quotes included.
+pub fn write(media: &str, payload: RawStr<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\"data:");
+    write::escaped(out, media);
+    out.extend_from_slice(b";base64,");
+    out.extend_from_slice(payload.as_bytes());
+    out.push(b'"');
+}
+
+fn percent_decoded(body: RawStr<'_>) -> Text<'_> {
+    if !body.as_bytes().contains(&b'%') {
+        return body.into();
+    }
+    let plain = body.unescape();
+    let mut out = Vec::with_capacity(plain.len());
+    let mut rest = plain.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digit = |n: usize| tail.get(n).and_then(|d| char::from(*d).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high << 4 | low) as u8);
+                rest = &tail[2..];
+            }
+            _ => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    Text::plain(&String::from_utf8_lossy(&out))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Property 35: parameters, upper case, no base64, nothing declared.
+    #[test]
+    fn data_urls() {
+        let base64 = |data: &'static str| Payload::Base64(RawStr::new(data.as_bytes()));
+        let text = |data: &str| Payload::Text(Text::plain(data));
+        let rows = [
+            ("data:image/png;base64,iVBORw0KGgo=", "image/png", base64("iVBORw0KGgo=")),
+            ("DATA:IMAGE/PNG;charset=utf-8;BASE64,AAAA", "image/png", base64("AAAA")),
+            (r"data:image\/jpg;base64,\/9j\/4AAQ", "image/jpeg", base64(r"\/9j\/4AAQ")),
+            ("data:;base64,iVBORw0KGgoAAAANSUhEUg==", "image/png", base64("iVBORw0KGgoAAAANSUhEUg==")),
+            (
+                r"data:application/octet-stream;base64,\/9j\/4AAQSkZJRgABAQ==",
+                "image/jpeg",
+                base64(r"\/9j\/4AAQSkZJRgABAQ=="),
+            ),
+            ("data:;base64,AAAA", UNKNOWN, base64("AAAA")),
+            ("data:application/pdf;name=a.pdf;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
+            ("data:text/plain;charset=utf-8,a%20b%0Ac%zz", "text/plain", text("a b\nc%zz")),
+            ("data:,hello", "text/plain", text("hello")),
+        ];
+        for (url, media, payload) in rows {
+            let got = parse(RawStr::new(url.as_bytes())).unwrap();
+            assert_eq!((got.media.as_ref(), got.payload), (media, payload), "{url}");
+        }
+        for url in ["https://example.com/a.png", "data:image/png", "dat", ""] {
+            assert_eq!(parse(RawStr::new(url.as_bytes())), None, "{url}");
+        }
+    }
+
+    /// Property 35: a large payload is a slice of the body.
+    #[test]
+    fn a_large_payload_is_not_copied() {
+        let url = format!("data:image/png;base64,{}", "A".repeat(50 << 20));
+        let raw = RawStr::new(url.as_bytes());
+        let Some(DataUrl { payload: Payload::Base64(data), .. }) = parse(raw) else { panic!("not base64") };
+        assert_eq!(data.as_bytes().as_ptr(), url.as_bytes()[url.len() - data.len()..].as_ptr());
+        let mut out = Vec::new();
+        write("image/png", RawStr::new(b"AAAA"), &mut out);
+        assert_eq!(out, b"\"data:image/png;base64,AAAA\"");
+    }
+}

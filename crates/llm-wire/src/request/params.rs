@@ -1,0 +1,468 @@
+//! Everything of a request that is neither conversation nor tools: what of it the target takes
+//! (`translation.md` 1.11).
+//!
+//! Each encoder of requests calls [`settle`] once and writes what comes back; the rules about
+//! state, sampling, stop sequences, identity and tiers stand here and nowhere else.
+
+use std::borrow::Cow;
+
+use crate::Format;
+use crate::canonical::loss::{Ledger, Loss};
+use crate::canonical::request::{Number, Request};
+use crate::canonical::text::Text;
+use crate::error::Error;
+use crate::json::{RawStr, RawValue};
+use crate::request::fields;
+use crate::request::reader;
+use crate::target::caps::SamplingRule;
+use crate::target::plan::{Context, Plan};
+use crate::target::quirks::{Host, Quirk};
+use crate::target::tool_names;
+
+/// What remains. `Some` must be written, `None` left out.
+#[derive(Debug, Clone, Default)]
+pub struct TargetParams<'a> {
+    /// In the target's range, as the client spelled it where it was.
+    pub temperature: Option<Cow<'a, [u8]>>,
+    pub top_p: Option<Number<'a>>,
+    pub top_k: Option<Number<'a>>,
+    pub frequency_penalty: Option<Number<'a>>,
+    pub presence_penalty: Option<Number<'a>>,
+    pub seed: Option<Number<'a>>,
+    pub logit_bias: Option<RawValue<'a>>,
+    pub logprobs: bool,
+    pub top_logprobs: Option<u64>,
+    /// Native stop sequences. What is emulated stands in [`Plan::stops`].
+    pub stop: Vec<Text<'a>>,
+    pub verbosity: Option<RawStr<'a>>,
+    /// In the target's words.
+    pub tier: Option<Cow<'a, str>>,
+    /// `user` (C, R).
+    pub user: Option<Text<'a>>,
+    /// `safety_identifier` (C, R), `metadata.user_id` (M).
+    pub safety: Option<Text<'a>>,
+    /// C and R.
+    pub metadata: Option<RawValue<'a>>,
+    pub cache_key: Option<Text<'a>>,
+    pub cache_options: Option<RawValue<'a>>,
+    pub cache_retention: Option<RawValue<'a>>,
+    /// `moderation`, between C and R.
+    pub moderation: Option<RawValue<'a>>,
+}
+
+/// Applies the table of 1.11. `thinks` tells whether the model will reason on this request (see
+/// [`effort`](crate::canonical::effort)).
+pub fn settle<'a>(
+    request: &Request<'a>,
+    cx: &Context<'_>,
+    thinks: bool,
+    plan: &mut Plan,
+    ledger: &mut Ledger,
+) -> Result<TargetParams<'a>, Error> {
+    fields::settle_ext(request, cx.target.format, ledger)?;
+    state(request, cx, ledger)?;
+    let mut out = TargetParams::default();
+    sampling(request, cx, thinks, &mut out, ledger)?;
+    stops(request, cx, &mut out, plan, ledger)?;
+    identity(request, cx, &mut out, ledger)?;
+    out.tier = tier(request.tier, cx, ledger)?;
+    Ok(out)
+}
+
+/// State that lives at a provider cannot be followed to another one.
+fn state(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<(), Error> {
+    let state = &request.state;
+    let to = cx.target.format;
+    let stateful = [
+        (state.previous.is_some(), "previous_response_id"),
+        (state.conversation.is_some(), "conversation"),
+        (state.prompt.is_some(), "prompt"),
+        (state.background, "background"),
+    ];
+    if let Some((_, name)) = stateful.iter().find(|(asked, _)| *asked && to != Format::Responses) {
+        return Err(reader::unsupported_parameter(name, &format!("`{name}`")));
+    }
+    if request.sampling.n.is_some_and(|n| n > 1) && to != request.from {
+        return Err(reader::unsupported_parameter(&"n", "`n` above 1"));
+    }
+    if request.max_tokens == Some(0) && to != Format::Messages {
+        return Err(reader::unsupported_parameter(&"max_tokens", "`max_tokens` 0"));
+    }
+    if state.store == Some(true) && to != request.from {
+        ledger.drop(Loss::Store)?;
+    }
+    let known = [&b"reasoning.encrypted_content"[..], b"message.output_text.logprobs"];
+    if to != Format::Responses && state.include.iter().any(|name| !known.contains(&name.as_bytes())) {
+        ledger.drop(Loss::Include)?;
+    }
+    if to != Format::Responses && state.truncation.is_some_and(|word| word.eq_str("auto")) {
+        ledger.drop(Loss::Truncation)?;
+    }
+    if to != Format::Responses && request.max_tool_calls.is_some() {
+        ledger.drop(Loss::MaxToolCalls)?;
+    }
+    Ok(())
+}
+
+fn sampling<'a>(
+    request: &Request<'a>,
+    cx: &Context<'_>,
+    thinks: bool,
+    out: &mut TargetParams<'a>,
+    ledger: &mut Ledger,
+) -> Result<(), Error> {
+    let (asked, target) = (&request.sampling, &cx.target);
+    let caps = &target.caps;
+    let openai_reasons = target.format != Format::Messages && caps.sampling != SamplingRule::Ok;
+    let refused = match caps.sampling {
+        SamplingRule::Ok => false,
+        SamplingRule::None => true,
+        SamplingRule::OnlyEffortNone => thinks,
+    };
+    let m_thinks = thinks && target.format == Format::Messages;
+
+    if let Some(temperature) = asked.temperature {
+        if refused || m_thinks {
+            // The default may be said: models that refuse the field take it at 1.
+            if temperature.value() != 1.0 {
+                ledger.drop(Loss::Temperature)?;
+            }
+        } else {
+            out.temperature = Some(in_range(temperature, cx, ledger)?);
+        }
+    }
+    if let Some(top_p) = asked.top_p {
+        let together = out.temperature.is_some() && !caps.temp_and_top_p_together;
+        if refused || together || (m_thinks && top_p.value() < 0.95) {
+            if top_p.value() != 1.0 {
+                ledger.drop(Loss::TopP)?;
+            }
+        } else {
+            out.top_p = Some(top_p);
+        }
+    }
+    let native = target.host.is_native();
+    let chat = target.format == Format::Chat;
+    out.top_k = keep(asked.top_k, caps.top_k && !refused && !m_thinks, Loss::TopK, ledger)?;
+    let free = chat && !openai_reasons && !minimal(cx);
+    let xai_thinks = target.host == Host::Xai && thinks;
+    let penalties = free && !xai_thinks && !target.quirks.has(Quirk::NoPenalties);
+    out.frequency_penalty = keep(asked.frequency_penalty, penalties, Loss::FrequencyPenalty, ledger)?;
+    out.presence_penalty = keep(asked.presence_penalty, penalties, Loss::PresencePenalty, ledger)?;
+    out.seed = keep(asked.seed, chat && !minimal(cx), Loss::Seed, ledger)?;
+    out.logit_bias = keep(asked.logit_bias, free, Loss::LogitBias, ledger)?;
+    let logprobs = caps.logprobs && !refused && !target.quirks.has(Quirk::NoLogprobs);
+    if asked.logprobs || asked.top_logprobs.is_some_and(|n| n > 0) {
+        if logprobs {
+            (out.logprobs, out.top_logprobs) = (asked.logprobs, asked.top_logprobs);
+        } else {
+            ledger.drop(Loss::Logprobs)?;
+        }
+    }
+    let verbosity = target.format != Format::Messages && native && !target.quirks.has(Quirk::OldFields);
+    out.verbosity = keep(request.verbosity, verbosity, Loss::Verbosity, ledger)?;
+    Ok(())
+}
+
+fn minimal(cx: &Context<'_>) -> bool {
+    cx.target.quirks.has(Quirk::MinimalFields)
+}
+
+fn keep<T>(value: Option<T>, takes: bool, loss: Loss, ledger: &mut Ledger) -> Result<Option<T>, Error> {
+    if value.is_some() && !takes {
+        ledger.drop(loss)?;
+        return Ok(None);
+    }
+    Ok(value)
+}
+
+fn in_range<'a>(temperature: Number<'a>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<Cow<'a, [u8]>, Error> {
+    let (value, max) = (temperature.value(), cx.target.caps.temperature_max);
+    if value < 0.0 || value.is_nan() {
+        ledger.clamp(Loss::Temperature)?;
+        return Ok(Cow::Borrowed(b"0"));
+    }
+    if value > max as f64 {
+        ledger.clamp(Loss::Temperature)?;
+        return Ok(Cow::Owned(max.to_string().into_bytes()));
+    }
+    if value == 0.0 && cx.target.quirks.has(Quirk::NoZeroTemperature) {
+        ledger.clamp(Loss::Temperature)?;
+        return Ok(Cow::Borrowed(b"0.01"));
+    }
+    Ok(Cow::Borrowed(temperature.0.bytes()))
+}
+
+/// As many native ones as the target takes, the rest by the gateway.
+fn stops<'a>(
+    request: &Request<'a>,
+    cx: &Context<'_>,
+    out: &mut TargetParams<'a>,
+    plan: &mut Plan,
+    ledger: &mut Ledger,
+) -> Result<(), Error> {
+    let room = usize::try_from(cx.target.caps.stop_max).unwrap_or(usize::MAX);
+    // Messages refuses sequences of white space alone.
+    let native = |stop: &Text<'_>| cx.target.format != Format::Messages || !stop.is_blank();
+    for stop in request.sampling.stop.iter().filter(|stop| !stop.is_empty()) {
+        if out.stop.len() < room && native(stop) {
+            out.stop.push(stop.clone());
+        } else if cx.policy.emulate_stop {
+            plan.stops.push(stop.unescape().into_owned());
+        } else {
+            ledger.drop(Loss::Stop)?;
+        }
+    }
+    Ok(())
+}
+
+fn identity<'a>(
+    request: &Request<'a>,
+    cx: &Context<'_>,
+    out: &mut TargetParams<'a>,
+    ledger: &mut Ledger,
+) -> Result<(), Error> {
+    let (who, cache) = (&request.identity, &request.cache);
+    let openai = cx.target.format != Format::Messages;
+    if !openai {
+        out.safety = who.safety.clone().or_else(|| who.user.clone());
+        if request.from != Format::Messages && who.metadata.is_some_and(|m| m.members().next().is_some()) {
+            ledger.drop(Loss::Metadata)?;
+        }
+        return Ok(());
+    }
+    if minimal(cx) || !cx.target.host.is_native() {
+        return Ok(());
+    }
+    if cx.target.quirks.has(Quirk::OldFields) {
+        out.user = who.user.clone().or_else(|| who.safety.as_ref().map(|id| fit(id, "")));
+        if request.from != Format::Messages && who.metadata.is_some_and(|m| m.members().next().is_some()) {
+            ledger.drop(Loss::Metadata)?;
+        }
+        return Ok(());
+    }
+    out.user = who.user.clone();
+    out.safety = who.safety.as_ref().map(|id| fit(id, ""));
+    out.cache_key = match &cache.key {
+        Some(key) => Some(fit(key, "pck_")),
+        None => cx.session.map(Text::plain).or_else(|| session_of(who.safety.as_ref()?)).map(|key| fit(&key, "pck_")),
+    };
+    out.cache_options = cache.options.filter(|_| cx.target.caps.cache_points);
+    out.cache_retention = cache.retention;
+    out.moderation = request.ext.find("moderation").filter(|m| !m.is_null());
+    if request.from != Format::Messages {
+        out.metadata = who.metadata;
+    }
+    Ok(())
+}
+
+/// Within OpenAI's 64 characters: itself, or a hash.
+fn fit<'a>(id: &Text<'a>, prefix: &str) -> Text<'a> {
+    let plain = id.unescape();
+    match tool_names::bounded(&plain, 64, prefix) {
+        Cow::Borrowed(_) => id.clone(),
+        Cow::Owned(hash) => Text::plain(&hash),
+    }
+}
+
+/// The session in the user id of Claude Code: `…_session_<uuid>`, or JSON with `session_id`.
+fn session_of(user_id: &Text<'_>) -> Option<Text<'static>> {
+    let plain = user_id.unescape();
+    if plain.starts_with('{') {
+        let value = RawValue::parse(plain.as_bytes()).ok()?;
+        return Some(Text::from(value.find("session_id")?.as_str()?).into_owned());
+    }
+    let (_, session) = plain.rsplit_once("_session_")?;
+    Some(Text::plain(session))
+}
+
+fn tier<'a>(tier: Option<RawStr<'a>>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<Option<Cow<'a, str>>, Error> {
+    let Some(word) = tier.map(RawStr::unescape) else { return Ok(None) };
+    let mapped = match (cx.target.format, word.as_ref()) {
+        _ if !cx.target.host.is_native() || cx.target.quirks.has(Quirk::OldFields) => None,
+        (Format::Messages, "default" | "standard_only") => Some("standard_only"),
+        (Format::Messages, "auto" | "priority" | "fast") => Some("auto"),
+        (Format::Messages, _) => None,
+        (_, "standard_only") => Some("default"),
+        (_, _) => return Ok(Some(word)),
+    };
+    if mapped.is_none() && word != "auto" && word != "default" {
+        ledger.drop(Loss::ServiceTier)?;
+    }
+    Ok(mapped.map(Cow::Borrowed))
+}
+
+/// `max_tokens` for a Messages target when the client gave none: the policy's, else the model's
+/// default; for models that refuse to overflow the window, what the window still holds by the
+/// estimate.
+pub fn default_max_tokens(cx: &Context<'_>) -> u64 {
+    let caps = &cx.target.caps;
+    let wish = cx.policy.max_tokens.unwrap_or(caps.default_output).min(caps.max_output);
+    match cx.input_estimate {
+        Some(input) if !caps.window_stop => {
+            wish.min(caps.context_window.saturating_sub(input).saturating_sub(1024)).max(1)
+        }
+        _ => wish,
+    }
+}
+
+/// A whole answer with more `max_tokens` than this is asked for as a stream and folded: the
+/// vendor's SDKs refuse to wait longer than ten minutes for one (`plan.upstream_stream`, set by the
+/// encoder of Messages requests).
+pub const FOLD_ABOVE: u64 = 21_000;
+
+/// Smallest `max_output_tokens` that OpenAI takes (Responses, and reasoning models on Chat).
+pub const OPENAI_MIN_TOKENS: u64 = 16;
+
+/// `max_tokens` towards OpenAI-style targets: raised to 16 where less is refused, lowered to the
+/// model's limit.
+pub fn openai_max_tokens(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<Option<u64>, Error> {
+    let Some(asked) = request.max_tokens else { return Ok(None) };
+    let caps = &cx.target.caps;
+    let reasons = cx.target.host.is_native() && !caps.levels.is_empty();
+    let floor = if cx.target.format == Format::Responses || reasons { OPENAI_MIN_TOKENS } else { 0 };
+    let fits = asked.clamp(floor, caps.max_output.max(floor));
+    if fits != asked {
+        ledger.clamp(Loss::MaxTokens)?;
+    }
+    Ok(Some(fits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::caps::Overrides;
+    use crate::target::plan::Target;
+
+    fn context(format: Format, host: Host, model: &'static str) -> Context<'static> {
+        Context::new(Target::new(format, host, model, "p", &Overrides::default()), "asked")
+    }
+
+    fn plan(cx: &Context<'_>) -> Plan {
+        Plan::new(Format::Chat, RawValue::new(b"{}"), cx)
+    }
+
+    fn number(text: &'static str) -> Option<Number<'static>> {
+        Some(Number(RawValue::new(text.as_bytes())))
+    }
+
+    #[test]
+    fn sampling_by_model() {
+        let claude = |model| context(Format::Messages, Host::Anthropic, model);
+        let rows = [
+            // target, thinks, temperature, top_p -> temperature, top_p, header
+            (claude("claude-sonnet-4-5"), false, "1.7", None, Some("1"), None, "temperature;clamped"),
+            (claude("claude-sonnet-4-5"), false, "0.50", Some("0.9"), Some("0.50"), None, "top_p;dropped"),
+            (claude("claude-3-haiku"), false, "0.5", Some("0.9"), Some("0.5"), Some("0.9"), ""),
+            (claude("claude-sonnet-4-5"), true, "0.5", Some("0.97"), None, Some("0.97"), "temperature;dropped"),
+            (claude("claude-opus-5"), false, "0.5", None, None, None, "temperature;dropped"),
+            (claude("claude-opus-5"), false, "1", Some("1.0"), None, None, ""),
+            (context(Format::Responses, Host::OpenAi, "gpt-5"), true, "0.5", None, None, None, "temperature;dropped"),
+            (context(Format::Responses, Host::OpenAi, "gpt-5.2"), false, "0.5", None, Some("0.5"), None, ""),
+            (context(Format::Responses, Host::OpenAi, "gpt-5.2"), true, "0.5", None, None, None, "temperature;dropped"),
+            (context(Format::Chat, Host::Kimi, "kimi-k2"), false, "0", None, Some("0.01"), None, "temperature;clamped"),
+            (context(Format::Chat, Host::Unknown, "llama"), false, "-1", None, Some("0"), None, "temperature;clamped"),
+        ];
+        for (cx, thinks, temperature, top_p, sent, sent_top_p, header) in rows {
+            let mut request = Request::new(Format::Chat);
+            (request.sampling.temperature, request.sampling.top_p) = (number(temperature), top_p.and_then(number));
+            let mut ledger = Ledger::new(false);
+            let got = settle(&request, &cx, thinks, &mut plan(&cx), &mut ledger).unwrap();
+            let what = format!("{} {temperature}", cx.target.model);
+            assert_eq!(got.temperature.as_deref(), sent.map(str::as_bytes), "{what}");
+            assert_eq!(got.top_p.map(|n| n.0.bytes()), sent_top_p.map(str::as_bytes), "{what}");
+            assert_eq!(ledger.dropped_header().unwrap_or_default(), header, "{what}");
+        }
+    }
+
+    /// Property 33: state that lives elsewhere is refused, and named.
+    #[test]
+    fn state_of_another_provider_is_refused() {
+        let cx = context(Format::Messages, Host::Anthropic, "claude-opus-5");
+        let check = |fill: fn(&mut Request<'static>), param: &str| {
+            let mut request = Request::new(Format::Responses);
+            fill(&mut request);
+            let error = settle(&request, &cx, false, &mut plan(&cx), &mut Ledger::new(false)).unwrap_err();
+            assert_eq!((error.kind.row().status, error.param.as_deref()), (400, Some(param)));
+        };
+        check(|r| r.state.previous = Some(RawValue::new(b"\"resp_1\"")), "previous_response_id");
+        check(|r| r.state.conversation = Some(RawValue::new(b"{}")), "conversation");
+        check(|r| r.state.prompt = Some(RawValue::new(b"{}")), "prompt");
+        check(|r| r.state.background = true, "background");
+        check(|r| r.sampling.n = Some(2), "n");
+    }
+
+    #[test]
+    fn stop_sequences_are_native_as_far_as_they_go() {
+        let mut request = Request::new(Format::Messages);
+        request.sampling.stop = ["a", "b", "c", "d", "e"].map(Text::plain).to_vec();
+        for (cx, native, emulated) in [
+            (context(Format::Messages, Host::Anthropic, "claude-opus-5"), 5, 0),
+            (context(Format::Chat, Host::OpenAi, "gpt-4o"), 4, 1),
+            (context(Format::Chat, Host::OpenAi, "o3"), 0, 5),
+            (context(Format::Responses, Host::OpenAi, "gpt-4o"), 0, 5),
+        ] {
+            let mut plan = plan(&cx);
+            let got = settle(&request, &cx, false, &mut plan, &mut Ledger::new(true)).unwrap();
+            assert_eq!((got.stop.len(), plan.stops.len()), (native, emulated), "{}", cx.target.model);
+        }
+    }
+
+    #[test]
+    fn identity_and_cache_key() {
+        let id = format!("user_{}_account_x_session_1234", "f".repeat(64));
+        let mut request = Request::new(Format::Messages);
+        request.identity.safety = Some(Text::plain(&id));
+        let openai = context(Format::Responses, Host::OpenAi, "gpt-5");
+        let got = settle(&request, &openai, false, &mut plan(&openai), &mut Ledger::new(true)).unwrap();
+        assert_eq!(got.safety.unwrap().as_bytes().len(), 64, "hashed");
+        assert!(got.cache_key.unwrap().eq_str("1234"));
+        request.identity.safety = Some(Text::plain(r#"{"device_id":"d","session_id":"s-9"}"#));
+        let got = settle(&request, &openai, false, &mut plan(&openai), &mut Ledger::new(true)).unwrap();
+        assert!(got.cache_key.unwrap().eq_str("s-9"));
+        let mut old = context(Format::Chat, Host::Azure, "gpt-4o");
+        old.target.quirks = old.target.quirks.with(Quirk::OldFields);
+        let got = settle(&request, &old, false, &mut plan(&old), &mut Ledger::new(true)).unwrap();
+        assert!(got.safety.is_none() && got.cache_key.is_none() && got.user.is_some());
+        let unknown = context(Format::Chat, Host::Unknown, "llama");
+        let got = settle(&request, &unknown, false, &mut plan(&unknown), &mut Ledger::new(true)).unwrap();
+        assert!(got.safety.is_none() && got.cache_key.is_none());
+    }
+
+    #[test]
+    fn tiers() {
+        let rows = [
+            (Format::Messages, Host::Anthropic, "default", Some("standard_only"), ""),
+            (Format::Messages, Host::Anthropic, "priority", Some("auto"), ""),
+            (Format::Messages, Host::Anthropic, "flex", None, "service_tier;dropped"),
+            (Format::Responses, Host::OpenAi, "standard_only", Some("default"), ""),
+            (Format::Responses, Host::OpenAi, "flex", Some("flex"), ""),
+            (Format::Chat, Host::Unknown, "auto", None, ""),
+        ];
+        for (format, host, asked, sent, header) in rows {
+            let cx = context(format, host, "m");
+            let mut request = Request::new(Format::Chat);
+            request.tier = Some(RawStr::new(asked.as_bytes()));
+            let mut ledger = Ledger::new(false);
+            let got = settle(&request, &cx, false, &mut plan(&cx), &mut ledger).unwrap();
+            assert_eq!(got.tier.as_deref(), sent, "{format} {asked}");
+            assert_eq!(ledger.dropped_header().unwrap_or_default(), header, "{format} {asked}");
+        }
+    }
+
+    /// Property 30, the defaults.
+    #[test]
+    fn limits() {
+        let cx = context(Format::Messages, Host::Anthropic, "claude-sonnet-4-20250514");
+        assert_eq!(default_max_tokens(&cx), 64_000);
+        assert_eq!(default_max_tokens(&Context { input_estimate: Some(150_000), ..cx }), 48_976);
+        assert_eq!(default_max_tokens(&context(Format::Messages, Host::Bedrock, "anthropic.claude-opus-5")), 8192);
+        let openai = context(Format::Responses, Host::OpenAi, "gpt-4o");
+        let mut request = Request::new(Format::Chat);
+        for (asked, sent) in [(None, None), (Some(5), Some(16)), (Some(100), Some(100)), (Some(1 << 40), Some(16_384))]
+        {
+            request.max_tokens = asked;
+            assert_eq!(openai_max_tokens(&request, &openai, &mut Ledger::new(false)).unwrap(), sent);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Reading fields of a client's body: the value or an error that names its path.
+//!
+//! `null` counts as absent everywhere ([`some`]): SDKs write it for fields that were not set.
+
+use std::fmt;
+
+use crate::canonical::request::Number;
+use crate::error::{Error, Kind};
+use crate::json::{RawKind, RawStr, RawValue, Tape, scan};
+
+/// A path in the client's body. Costs nothing until an error spells it.
+#[derive(Clone, Copy)]
+pub struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Key(&'p str),
+    Index(usize),
+}
+
+impl<'p> Path<'p> {
+    pub fn root(key: &'p str) -> Path<'p> {
+        Path { parent: None, step: Step::Key(key) }
+    }
+
+    pub fn key(&'p self, key: &'p str) -> Path<'p> {
+        Path { parent: Some(self), step: Step::Key(key) }
+    }
+
+    pub fn index(&'p self, index: usize) -> Path<'p> {
+        Path { parent: Some(self), step: Step::Index(index) }
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            write!(f, "{parent}.")?;
+        }
+        match self.step {
+            Step::Key(key) => f.write_str(key),
+            Step::Index(index) => write!(f, "{index}"),
+        }
+    }
+}
+
+/// The body as an object: checked as a whole, so that everything found in it later is valid JSON.
+pub fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a>, Error> {
+    let value = tape
+        .read(body)
+        .map_err(|e: scan::ScanError| Error::client(Kind::InvalidJson, format!("the request body is not JSON: {e}")))?;
+    if !value.is_object() {
+        let note = format!("the request body must be an object, not {}", value.kind().name());
+        return Err(Error::client(Kind::InvalidType, note));
+    }
+    Ok(value)
+}
+
+/// `None` for `null`.
+pub fn some(value: RawValue<'_>) -> Option<RawValue<'_>> {
+    (!value.is_null()).then_some(value)
+}
+
+pub fn string<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawStr<'a>, Error> {
+    value.as_str().ok_or_else(|| wrong_type(path, "a string", value))
+}
+
+pub fn boolean(value: RawValue<'_>, path: &Path<'_>) -> Result<bool, Error> {
+    value.as_bool().ok_or_else(|| wrong_type(path, "a boolean", value))
+}
+
+/// A count up to 2^53; numbers in quotes pass, since some clients write them.
+pub fn count(value: RawValue<'_>, path: &Path<'_>) -> Result<u64, Error> {
+    value.as_u64().ok_or_else(|| wrong_type(path, "a whole number", value))
+}
+
+pub fn number<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Number<'a>, Error> {
+    match value.kind() {
+        RawKind::Number => Ok(Number(value)),
+        _ => Err(wrong_type(path, "a number", value)),
+    }
+}
+
+pub fn object<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
+    if value.is_object() { Ok(value) } else { Err(wrong_type(path, "an object", value)) }
+}
+
+/// The elements of an array.
+pub fn array<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<impl Iterator<Item = RawValue<'a>> + use<'a>, Error> {
+    match value.kind() {
+        RawKind::Array => Ok(value.elements().map(|(element, _)| element)),
+        _ => Err(wrong_type(path, "an array", value)),
+    }
+}
+
+/// A member that must be there and not `null`.
+pub fn required<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
+    object.find(key).and_then(some).ok_or_else(|| {
+        Error::client(Kind::InvalidRequest, format!("`{path}.{key}` is required")).param(format!("{path}.{key}"))
+    })
+}
+
+pub fn wrong_type(path: &Path<'_>, expected: &str, got: RawValue<'_>) -> Error {
+    let note = format!("`{path}` must be {expected}, not {}", got.kind().name());
+    Error::client(Kind::InvalidType, note).param(path.to_string())
+}
+
+/// A value of the right type that means nothing. `why` ends the sentence "`path` …".
+pub fn invalid(path: &impl fmt::Display, why: &str) -> Error {
+    Error::client(Kind::InvalidRequest, format!("`{path}` {why}")).param(path.to_string())
+}
+
+/// A content part or item that cannot be told to the target, and whose loss would change the
+/// meaning.
+pub fn unsupported_content(path: &impl fmt::Display, what: &str) -> Error {
+    Error::client(Kind::Unsupported, format!("{what} cannot be sent to this provider"))
+        .param(path.to_string())
+        .code("unsupported_content")
+}
+
+/// A parameter that cannot be told to the target, and whose loss would change the meaning.
+pub fn unsupported_parameter(path: &impl fmt::Display, what: &str) -> Error {
+    Error::client(Kind::Unsupported, format!("{what} cannot be used with this provider")).param(path.to_string())
+}
+
+/// A tool that the target does not have.
+pub fn unsupported_tool(path: &impl fmt::Display, what: &str) -> Error {
+    Error::client(Kind::Unsupported, format!("{what} does not exist at this provider"))
+        .param(path.to_string())
+        .code("unsupported_tool")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_path() {
+        let messages = Path::root("messages");
+        let message = messages.index(3);
+        let path = message.key("content");
+        let error = string(RawValue::new(b"[]"), &path).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("messages.3.content"));
+        assert_eq!(error.note, "`messages.3.content` must be a string, not an array");
+        let error = required(RawValue::new(br#"{"id":null}"#), "id", &message).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some("messages.3.id"));
+        let mut tape = Tape::default();
+        assert_eq!(body(&mut tape, b"[1]").unwrap_err().kind, Kind::InvalidType);
+        assert_eq!(body(&mut tape, b"{").unwrap_err().kind, Kind::InvalidJson);
+    }
+}

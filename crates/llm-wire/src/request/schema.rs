@@ -1,0 +1,307 @@
+//! JSON schemas for targets that take only a part of the language (`translation.md` 1.5, 1.10).
+//!
+//! Most schemas are copied as they are. Only structured output and strict tools of Messages, and
+//! strict mode of OpenAI, refuse keywords. The rewriting keeps the order of keys, the spelling of
+//! numbers and duplicate keys; it never turns a value into a tree. Depth is limited by the JSON
+//! scanner, which refuses documents nested deeper than 128 levels.
+
+use crate::json::{RawKind, RawStr, RawValue, write};
+
+/// A schema for `output_config.format` or a strict tool of Messages.
+///
+/// Keywords of the allow-list stay (Anthropic, "Structured outputs", 2026); `oneOf` becomes
+/// `anyOf`; every object is closed with `additionalProperties: false`; what constrains values moves
+/// into `description`, where the model still reads it. `true` if anything had to move or go: the
+/// caller adds `json_schema;approx` to the ledger.
+pub fn for_messages(schema: RawValue<'_>, out: &mut Vec<u8>) -> bool {
+    let mut writer = Writer { lossy: false };
+    writer.schema(schema, out);
+    writer.lossy
+}
+
+/// Kept as they are.
+const KEPT: &[&str] = &["type", "enum", "const", "$ref", "required", "title", "default", "$schema", "$id"];
+
+/// Hold one schema, a list of schemas, or named schemas.
+const ONE: &[&str] = &["items", "additionalProperties"];
+const LIST: &[&str] = &["anyOf", "allOf", "oneOf", "prefixItems"];
+const NAMED: &[&str] = &["properties", "$defs", "definitions"];
+
+/// String formats that Messages enforces.
+const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
+
+struct Writer {
+    lossy: bool,
+}
+
+impl Writer {
+    fn schema(&mut self, schema: RawValue<'_>, out: &mut Vec<u8>) {
+        if !schema.is_object() {
+            // `true`, `false` and errors: not ours to mend.
+            out.extend_from_slice(schema.bytes());
+            return;
+        }
+        let mut moved = Vec::new();
+        let mut description = None;
+        let mut closes = is_object_schema(schema);
+        let mut body = Vec::new();
+        write::object(&mut body, |o| {
+            for (key, value, _) in schema.members() {
+                let name = key.unescape();
+                match name.as_ref() {
+                    "description" => description = value.as_str(),
+                    "additionalProperties" if closes => {
+                        closes = false;
+                        self.lossy |= value.as_bool() != Some(false);
+                        o.bool("additionalProperties", false);
+                    }
+                    "oneOf" => self.list(value, o.key("anyOf")),
+                    "format" if value.as_str().is_some_and(|f| FORMATS.iter().any(|known| f.eq_str(known))) => {
+                        o.value("format", value);
+                    }
+                    "minItems" if matches!(value.bytes(), b"0" | b"1") => o.value("minItems", value),
+                    // An annotation that no model needs.
+                    "examples" | "$comment" | "deprecated" | "readOnly" | "writeOnly" => self.lossy = true,
+                    name if KEPT.contains(&name) => o.value(name, value),
+                    name if ONE.contains(&name) => self.schema(value, o.key(name)),
+                    name if LIST.contains(&name) => self.list(value, o.key(name)),
+                    name if NAMED.contains(&name) => self.named(value, o.key(name)),
+                    _ => moved.push((key, value)),
+                }
+            }
+            if closes {
+                o.bool("additionalProperties", false);
+            }
+            if description.is_some() || !moved.is_empty() {
+                self.lossy |= !moved.is_empty();
+                describe(description, &moved, o.key("description"));
+            }
+        });
+        out.append(&mut body);
+    }
+
+    fn list(&mut self, value: RawValue<'_>, out: &mut Vec<u8>) {
+        if value.kind() != RawKind::Array {
+            out.extend_from_slice(value.bytes());
+            return;
+        }
+        write::array(out, |a| value.elements().for_each(|(schema, _)| self.schema(schema, a.element())));
+    }
+
+    fn named(&mut self, value: RawValue<'_>, out: &mut Vec<u8>) {
+        if !value.is_object() {
+            out.extend_from_slice(value.bytes());
+            return;
+        }
+        out.push(b'{');
+        for (n, (key, schema, _)) in value.members().enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            write::raw_string(out, key);
+            out.push(b':');
+            self.schema(schema, out);
+        }
+        out.push(b'}');
+    }
+}
+
+/// Whether the schema describes objects, and so has to be closed.
+fn is_object_schema(schema: RawValue<'_>) -> bool {
+    let named = |value: RawValue<'_>| value.as_str().is_some_and(|word| word.eq_str("object"));
+    match schema.find("type") {
+        Some(kind) => named(kind) || kind.elements().any(|(kind, _)| named(kind)),
+        None => schema.find("properties").is_some(),
+    }
+}
+
+/// The description, and behind it the constraints that had no other place: `minLength: 3, pattern:
+/// "^a"`.
+fn describe(description: Option<RawStr<'_>>, moved: &[(RawStr<'_>, RawValue<'_>)], out: &mut Vec<u8>) {
+    out.push(b'"');
+    if let Some(text) = description {
+        out.extend_from_slice(text.as_bytes());
+    }
+    if !moved.is_empty() {
+        out.extend_from_slice(if description.is_some_and(|d| !d.is_empty()) { b" (" } else { b"(" });
+        for (n, (key, value)) in moved.iter().enumerate() {
+            if n > 0 {
+                out.extend_from_slice(b", ");
+            }
+            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(b": ");
+            write::escaped(out, &String::from_utf8_lossy(value.bytes()));
+        }
+        out.push(b')');
+    }
+    out.push(b'"');
+}
+
+/// Keywords that OpenAI's strict mode refuses (Structured outputs guide, 2026).
+const NOT_STRICT: &[&str] = &[
+    "allOf",
+    "oneOf",
+    "not",
+    "dependentRequired",
+    "dependentSchemas",
+    "if",
+    "then",
+    "else",
+    "patternProperties",
+    "unevaluatedProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "unevaluatedItems",
+    "contains",
+    "minContains",
+    "maxContains",
+    "uniqueItems",
+    "default",
+];
+
+/// Whether a schema may be sent with `strict: true` to OpenAI: every object is closed, requires all
+/// its properties, and no keyword outside the strict part is used. Making optional properties
+/// mandatory would change what is asked for, so a schema that does not qualify is sent with
+/// `strict: false` and unchanged.
+pub fn is_openai_strict(schema: RawValue<'_>) -> bool {
+    schema.is_object() && schema.find("anyOf").is_none() && is_object_schema(schema) && strict(schema)
+}
+
+fn strict(schema: RawValue<'_>) -> bool {
+    if !schema.is_object() {
+        return true;
+    }
+    let mut properties: Option<RawValue<'_>> = None;
+    let mut required: Option<RawValue<'_>> = None;
+    let mut closed = false;
+    for (key, value, _) in schema.members() {
+        let name = key.unescape();
+        let fits = match name.as_ref() {
+            "properties" => {
+                properties = Some(value);
+                value.members().all(|(_, schema, _)| strict(schema))
+            }
+            "required" => {
+                required = Some(value);
+                true
+            }
+            "additionalProperties" => {
+                closed = value.as_bool() == Some(false);
+                closed
+            }
+            "items" => strict(value),
+            "anyOf" => value.elements().all(|(schema, _)| strict(schema)),
+            "$defs" | "definitions" => value.members().all(|(_, schema, _)| strict(schema)),
+            name => !NOT_STRICT.contains(&name),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    if !is_object_schema(schema) {
+        return true;
+    }
+    let is_required = |key: RawStr<'_>| {
+        let key = key.unescape();
+        required.is_some_and(|list| list.elements().any(|(name, _)| name.as_str().is_some_and(|n| n.eq_str(&key))))
+    };
+    closed && properties.is_none_or(|all| all.members().all(|(key, ..)| is_required(key)))
+}
+
+/// Whether the root of a tool's schema describes an object, as Messages demands: `type: object`, or
+/// no `type` at all.
+pub fn has_object_root(schema: RawValue<'_>) -> bool {
+    schema.is_object() && schema.find("type").is_none_or(|_| is_object_schema(schema))
+}
+
+/// The schema that stands for "no parameters".
+pub const EMPTY: &[u8] = br#"{"type":"object","properties":{}}"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schemas_towards_messages() {
+        let rows = [
+            (
+                r#"{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#,
+                r#"{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#,
+                false,
+            ),
+            (
+                r#"{"type":"object","properties":{"n":{"type":"number","minimum":1.0,"maximum":1e400}}}"#,
+                r#"{"type":"object","properties":{"n":{"type":"number","description":"(minimum: 1.0, maximum: 1e400)"}},"additionalProperties":false}"#,
+                true,
+            ),
+            (
+                r#"{"type":"string","description":"an id","pattern":"^\\d+$","format":"zip"}"#,
+                r#"{"type":"string","description":"an id (pattern: \"^\\\\d+$\", format: \"zip\")"}"#,
+                true,
+            ),
+            (
+                r#"{"oneOf":[{"type":"object","additionalProperties":true},{"type":["string","null"]}]}"#,
+                r#"{"anyOf":[{"type":"object","additionalProperties":false},{"type":["string","null"]}]}"#,
+                true,
+            ),
+            (
+                r##"{"$defs":{"p":{"type":"object","properties":{}}},"$ref":"#/$defs/p","title":"t"}"##,
+                r##"{"$defs":{"p":{"type":"object","properties":{},"additionalProperties":false}},"$ref":"#/$defs/p","title":"t"}"##,
+                false,
+            ),
+            (
+                r#"{"type":"array","items":{"type":"string","format":"date"},"minItems":1,"maxItems":3}"#,
+                r#"{"type":"array","items":{"type":"string","format":"date"},"minItems":1,"description":"(maxItems: 3)"}"#,
+                true,
+            ),
+            (
+                r#"{"type":"object","properties":{"minimum":{"type":"integer"}}}"#,
+                r#"{"type":"object","properties":{"minimum":{"type":"integer"}},"additionalProperties":false}"#,
+                false,
+            ),
+            ("true", "true", false),
+        ];
+        for (schema, expected, lossy) in rows {
+            let mut out = Vec::new();
+            assert_eq!(for_messages(RawValue::new(schema.as_bytes()), &mut out), lossy, "{schema}");
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+            assert!(RawValue::parse(&out).is_ok());
+        }
+    }
+
+    #[test]
+    fn strictness_of_openai() {
+        let rows = [
+            (
+                r#"{"type":"object","properties":{"a":{"type":"string"}},"required":["a"],"additionalProperties":false}"#,
+                true,
+            ),
+            (r#"{"type":"object","properties":{"a":{"type":"string"}},"additionalProperties":false}"#, false),
+            (r#"{"type":"object","properties":{},"required":[]}"#, false),
+            (r#"{"type":"object","properties":{},"additionalProperties":false}"#, true),
+            (
+                r#"{"type":"object","properties":{"a":{"type":"object"}},"required":["a"],"additionalProperties":false}"#,
+                false,
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"anyOf":[{"type":"string"},{"allOf":[]}]}},"required":["a"],"additionalProperties":false}"#,
+                false,
+            ),
+            (r#"{"type":"array","items":{}}"#, false),
+        ];
+        for (schema, fits) in rows {
+            assert_eq!(is_openai_strict(RawValue::new(schema.as_bytes())), fits, "{schema}");
+        }
+    }
+
+    #[test]
+    fn roots() {
+        for (schema, fits) in
+            [("{}", true), (r#"{"type":"object"}"#, true), (r#"{"type":"array"}"#, false), ("[]", false)]
+        {
+            assert_eq!(has_object_root(RawValue::new(schema.as_bytes())), fits, "{schema}");
+        }
+        assert!(has_object_root(RawValue::new(EMPTY)));
+    }
+}

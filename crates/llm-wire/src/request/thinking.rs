@@ -1,0 +1,413 @@
+//! What one model takes of the reasoning that a client asked for (`translation.md` 1.8).
+//!
+//! [`for_messages`], [`for_openai`] and [`for_chat`] are the only places that decide it; encoders
+//! write what they return.
+
+use crate::canonical::effort::{BUDGET_MIN, Effort, Mode, Reasoning, Show, budget_of, effort_of};
+use crate::canonical::loss::{Ledger, Loss};
+use crate::canonical::request::{ItemKind, Request};
+use crate::error::Error;
+use crate::json::RawValue;
+use crate::target::caps::{Caps, Disable, Thinking};
+use crate::target::quirks::{Quirk, Quirks};
+
+/// The `thinking` object towards a Messages provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThinkingField {
+    /// Leave the field out.
+    Absent,
+    Disabled,
+    Enabled {
+        budget: u64,
+    },
+    Adaptive,
+}
+
+/// What goes to a Messages provider. `max_tokens` is final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForMessages {
+    pub thinking: ThinkingField,
+    /// Write `display` explicitly (`summarized` or `omitted`): newer models default to `omitted`.
+    /// `None`: the field has no place.
+    pub show: Option<Show>,
+    /// `output_config.effort`.
+    pub effort: Option<Effort>,
+    pub max_tokens: u64,
+    /// Whether the model will think, so that the encoder drops temperature, top_k and a top_p below
+    /// 0.95.
+    pub thinks: bool,
+}
+
+/// What a request says that bears on thinking beside the controls themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Circumstances {
+    /// `max_tokens` as the client gave it (or the default that stands for it).
+    pub max_tokens: u64,
+    /// The tool choice is `any` or one tool. Manual thinking is refused together with it.
+    pub forced_tool: bool,
+    /// The assistant turn before the last tool results lost its thinking block; manual thinking
+    /// would be refused.
+    pub thinking_lost: bool,
+}
+
+/// What the client asks for where the request alone has settings: the last effort of a turn of its
+/// own replaces that of the request. Strict mode makes that an error.
+pub fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
+    let config = request.items.iter().rev().find_map(|item| match &item.kind {
+        ItemKind::Message(message) => message.config,
+        _ => None,
+    });
+    let Some(config) = config else { return Ok(request.reasoning) };
+    ledger.approx(Loss::MessageConfig)?;
+    let effort = config.find("effort").and_then(RawValue::as_str).and_then(|word| Effort::parse(&word.unescape()));
+    Ok(Reasoning { effort: effort.or(request.reasoning.effort), ..request.reasoning })
+}
+
+/// Reasoning towards a Messages provider. Strict mode makes a loss an error.
+pub fn for_messages(
+    ask: Reasoning,
+    caps: &Caps,
+    now: Circumstances,
+    ledger: &mut Ledger,
+) -> Result<ForMessages, Error> {
+    let max_tokens = clamp_max(now.max_tokens, caps, ledger)?;
+    let mut out = ForMessages { thinking: ThinkingField::Absent, show: None, effort: None, max_tokens, thinks: false };
+    match ask.mode {
+        Mode::Unset => {
+            // An effort without a mode comes from a Messages client's `output_config` alone.
+            out.effort = snap_messages(ask.effort, caps, ledger)?;
+            out.thinks = caps.thinks_by_default;
+            Ok(out)
+        }
+        Mode::Off => off_messages(ask, caps, out, ledger),
+        Mode::Manual { .. } | Mode::Adaptive => on_messages(ask, caps, now, out, ledger),
+    }
+}
+
+fn clamp_max(asked: u64, caps: &Caps, ledger: &mut Ledger) -> Result<u64, Error> {
+    if asked > caps.max_output {
+        ledger.clamp(Loss::MaxTokens)?;
+        return Ok(caps.max_output);
+    }
+    Ok(asked)
+}
+
+fn off_messages(ask: Reasoning, caps: &Caps, mut out: ForMessages, ledger: &mut Ledger) -> Result<ForMessages, Error> {
+    let wanted = ask.effort.filter(|e| *e != Effort::None);
+    match (caps.thinking, caps.disable) {
+        (Thinking::None, _) => {}
+        (_, Disable::Never) => {
+            ledger.approx(Loss::Thinking)?;
+            out.effort = caps.levels.snap(Effort::Minimal);
+            out.thinks = true;
+        }
+        (_, Disable::UpTo(limit)) => {
+            out.thinking = ThinkingField::Disabled;
+            out.effort = snap_messages(wanted, caps, ledger)?;
+            if out.effort.is_some_and(|e| e > limit) {
+                ledger.clamp(Loss::ReasoningEffort)?;
+                out.effort = Some(limit);
+            }
+        }
+        (_, Disable::Always) => {
+            out.thinking = ThinkingField::Disabled;
+            out.effort = snap_messages(wanted, caps, ledger)?;
+        }
+    }
+    Ok(out)
+}
+
+fn on_messages(
+    ask: Reasoning,
+    caps: &Caps,
+    now: Circumstances,
+    mut out: ForMessages,
+    ledger: &mut Ledger,
+) -> Result<ForMessages, Error> {
+    match caps.thinking {
+        Thinking::None | Thinking::Effort => ledger.drop(Loss::Thinking)?,
+        Thinking::Manual => {
+            if now.forced_tool || now.thinking_lost {
+                ledger.drop(Loss::Thinking)?;
+                out.thinking = ThinkingField::Disabled;
+                return Ok(out);
+            }
+            let budget = match ask.mode {
+                Mode::Manual { budget } => budget,
+                _ => budget_of(ask.effort.unwrap_or(Effort::Medium)),
+            };
+            let (budget, max_tokens) = fit(budget, out.max_tokens, caps.max_output, ledger)?;
+            if budget < BUDGET_MIN {
+                ledger.drop(Loss::Thinking)?;
+                return Ok(out);
+            }
+            (out.thinking, out.max_tokens, out.thinks) = (ThinkingField::Enabled { budget }, max_tokens, true);
+            out.show = ask.show;
+        }
+        Thinking::Adaptive | Thinking::AdaptiveOrManual => {
+            let effort = match (ask.effort, ask.mode) {
+                (Some(effort), _) => Some(effort),
+                (None, Mode::Manual { budget }) => Some(effort_of(budget)),
+                (None, _) => None,
+            };
+            out.effort = snap_messages(effort, caps, ledger)?;
+            out.thinking = ThinkingField::Adaptive;
+            out.show = Some(ask.show.unwrap_or(Show::Summary));
+            out.thinks = true;
+        }
+    }
+    Ok(out)
+}
+
+fn snap_messages(effort: Option<Effort>, caps: &Caps, ledger: &mut Ledger) -> Result<Option<Effort>, Error> {
+    let Some(effort) = effort.filter(|e| *e != Effort::None) else { return Ok(None) };
+    // `xhigh` has a higher neighbour that means the same to models without it.
+    let wish = if effort == Effort::Xhigh && !caps.levels.has(Effort::Xhigh) { Effort::Max } else { effort };
+    let snapped = caps.levels.snap(wish);
+    if snapped != Some(effort) && effort != Effort::Minimal {
+        ledger.approx(Loss::ReasoningEffort)?;
+    }
+    Ok(snapped)
+}
+
+/// Makes room for a budget: `1024 ≤ budget < max_tokens ≤ cap`. The client's limit is for its
+/// answer, so it is raised by the budget first and the budget lowered only at the model's cap.
+fn fit(budget: u64, max_tokens: u64, cap: u64, ledger: &mut Ledger) -> Result<(u64, u64), Error> {
+    let budget = budget.max(BUDGET_MIN);
+    if budget < max_tokens {
+        return Ok((budget, max_tokens));
+    }
+    ledger.approx(Loss::MaxTokens)?;
+    let raised = budget.saturating_add(max_tokens).min(cap);
+    Ok((budget.min(raised.saturating_sub(max_tokens.clamp(1, BUDGET_MIN))), raised))
+}
+
+/// What goes to an OpenAI-style provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ForOpenAi {
+    /// `reasoning_effort` (C) or `reasoning.effort` (R); `None` leaves it out.
+    pub effort: Option<Effort>,
+    /// R `reasoning.summary: "auto"`, if the policy asks for summaries at all
+    /// ([`Policy::summaries`](crate::target::plan::Policy)).
+    pub summary: bool,
+    /// Whether the model will think: decides sampling parameters ([`Caps::sampling`]).
+    pub thinks: bool,
+}
+
+/// Reasoning towards Chat Completions or Responses.
+pub fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
+    if caps.levels.is_empty() {
+        if !matches!(ask.mode, Mode::Unset | Mode::Off) {
+            ledger.drop(Loss::ReasoningEffort)?;
+        }
+        return Ok(ForOpenAi { thinks: caps.thinks_by_default, ..ForOpenAi::default() });
+    }
+    let wish = match ask.mode {
+        Mode::Unset => ask.effort,
+        Mode::Off => Some(Effort::None),
+        Mode::Manual { budget } => ask.effort.or(Some(effort_of(budget))),
+        // Adaptive without an effort: the provider's default is meant.
+        Mode::Adaptive => ask.effort,
+    };
+    let effort = wish.and_then(|wish| caps.levels.snap(wish));
+    // A budget below every level rises to the lowest in silence; so does `minimal`.
+    if effort != wish && wish != Some(Effort::Minimal) {
+        ledger.approx(Loss::ReasoningEffort)?;
+    }
+    let thinks = effort.map_or(caps.thinks_by_default, |e| e != Effort::None);
+    // Organisations that are not verified get a 400 for summaries, so nobody is given one who said
+    // nothing about reasoning.
+    let asked = matches!(ask.mode, Mode::Manual { .. } | Mode::Adaptive) || ask.show.is_some();
+    Ok(ForOpenAi { effort, summary: thinks && asked && ask.show != Some(Show::Omitted), thinks })
+}
+
+/// How a host that imitates Chat Completions is told to think.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Switch {
+    /// Nothing but `reasoning_effort`, if any.
+    #[default]
+    None,
+    /// `thinking: {"type": "enabled"|"disabled"}`.
+    ThinkingType(bool),
+    /// `enable_thinking`, and `thinking_budget` where the client gave one.
+    EnableThinking(bool, Option<u64>),
+    /// `chat_template_kwargs: {"enable_thinking": …}`.
+    Template(bool),
+    /// `reasoning: {"effort"|"max_tokens", "exclude"}`; with neither, `{"enabled": true}`; effort
+    /// `none` switches off.
+    Object { effort: Option<Effort>, max_tokens: Option<u64>, exclude: bool },
+}
+
+/// Reasoning towards a Chat Completions host with quirks. `(…, Switch::None)` on OpenAI itself.
+pub fn for_chat(
+    ask: Reasoning,
+    caps: &Caps,
+    quirks: Quirks,
+    ledger: &mut Ledger,
+) -> Result<(ForOpenAi, Switch), Error> {
+    let on = match ask.mode {
+        Mode::Unset if ask.effort.is_none() => return Ok((for_openai(ask, caps, ledger)?, Switch::None)),
+        Mode::Off => false,
+        _ => true,
+    };
+    let budget = match ask.mode {
+        Mode::Manual { budget } => Some(budget),
+        _ => None,
+    };
+    let switch = if quirks.has(Quirk::ReasoningObject) {
+        let effort = if on { ask.effort } else { Some(Effort::None) };
+        let max_tokens = budget.filter(|_| effort.is_none());
+        Switch::Object { effort, max_tokens, exclude: ask.show == Some(Show::Omitted) }
+    } else if quirks.has(Quirk::ThinkingType) {
+        Switch::ThinkingType(on)
+    } else if quirks.has(Quirk::EnableThinking) {
+        Switch::EnableThinking(on, budget.or(ask.effort.filter(|_| on).map(budget_of)))
+    } else if quirks.has(Quirk::TemplateThinking) && caps.levels.is_empty() {
+        Switch::Template(on)
+    } else {
+        return Ok((for_openai(ask, caps, ledger)?, Switch::None));
+    };
+    Ok((ForOpenAi { effort: None, summary: false, thinks: on }, switch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Format;
+    use crate::target::caps::Overrides;
+    use crate::target::quirks::Host;
+
+    fn claude(model: &str) -> Caps {
+        Caps::for_model(Format::Messages, Host::Anthropic, model, &Overrides::default())
+    }
+
+    fn openai(model: &str) -> Caps {
+        Caps::for_model(Format::Responses, Host::OpenAi, model, &Overrides::default())
+    }
+
+    fn now(max_tokens: u64) -> Circumstances {
+        Circumstances { max_tokens, forced_tool: false, thinking_lost: false }
+    }
+
+    /// Property 32, towards Messages: every level and model class.
+    #[test]
+    fn efforts_towards_messages() {
+        use Effort::*;
+        use ThinkingField::{Absent, Adaptive, Disabled, Enabled};
+        #[rustfmt::skip]
+        let rows: &[(&str, Effort, ThinkingField, Option<Effort>, u64)] = &[
+            ("claude-opus-5",     None,    Disabled, Option::None, 8000),
+            ("claude-opus-5",     Minimal, Adaptive, Some(Low),    8000),
+            ("claude-opus-5",     Xhigh,   Adaptive, Some(Xhigh),  8000),
+            ("claude-opus-5",     Max,     Adaptive, Some(Max),    8000),
+            ("claude-fable-5-1",  None,    Absent,   Some(Low),    8000),
+            ("claude-opus-4-6",   Xhigh,   Adaptive, Some(Max),    8000),
+            ("claude-opus-4-6",   High,    Adaptive, Some(High),   8000),
+            ("claude-sonnet-4-5", None,    Disabled, Option::None, 8000),
+            ("claude-sonnet-4-5", Minimal, Enabled { budget: 1024 },   Option::None, 8000),
+            ("claude-sonnet-4-5", Low,     Enabled { budget: 4096 },   Option::None, 8000),
+            ("claude-sonnet-4-5", Medium,  Enabled { budget: 10_240 }, Option::None, 18_240),
+            ("claude-sonnet-4-5", High,    Enabled { budget: 24_576 }, Option::None, 32_576),
+            ("claude-sonnet-4-5", Max,     Enabled { budget: 49_152 }, Option::None, 57_152),
+            ("claude-3-haiku-20240307", High, Absent, Option::None, 4096),
+        ];
+        for (model, effort, thinking, level, max_tokens) in rows {
+            let caps = claude(model);
+            let ask = Reasoning::from_effort(Some(*effort));
+            let got = for_messages(ask, &caps, now(8000), &mut Ledger::new(false)).unwrap();
+            assert_eq!(
+                (got.thinking, got.effort, got.max_tokens),
+                (*thinking, *level, *max_tokens),
+                "{model} {effort:?}"
+            );
+            if let Enabled { budget } = got.thinking {
+                assert!(budget >= BUDGET_MIN && budget < got.max_tokens);
+            }
+            if got.thinking == Adaptive {
+                assert_eq!(got.show, Some(Show::Summary), "display must be explicit");
+            }
+        }
+    }
+
+    /// Properties 29 and 30: budgets stay below `max_tokens` for any pair of numbers; a forced tool
+    /// switches manual thinking off.
+    #[test]
+    fn budgets_fit() {
+        let caps = claude("claude-opus-4-1");
+        for max_tokens in [1, 1000, 1024, 1025, 20_000, 32_000, 1 << 40] {
+            for budget in [0, 1024, 5000, 31_999, 32_000, 1 << 40] {
+                let ask = Reasoning { mode: Mode::Manual { budget }, ..Reasoning::default() };
+                let got = for_messages(ask, &caps, now(max_tokens), &mut Ledger::new(false)).unwrap();
+                assert!(got.max_tokens <= caps.max_output);
+                if let ThinkingField::Enabled { budget } = got.thinking {
+                    assert!((BUDGET_MIN..got.max_tokens).contains(&budget), "{max_tokens} {budget}");
+                }
+            }
+        }
+        let ask = Reasoning::from_effort(Some(Effort::High));
+        let forced = Circumstances { forced_tool: true, ..now(8000) };
+        let mut ledger = Ledger::new(false);
+        let got = for_messages(ask, &caps, forced, &mut ledger).unwrap();
+        assert_eq!(got.thinking, ThinkingField::Disabled);
+        assert_eq!(ledger.dropped_header().as_deref(), Some("thinking;dropped"));
+        let got = for_messages(ask, &claude("claude-opus-4-7"), forced, &mut Ledger::new(false)).unwrap();
+        assert_eq!(got.thinking, ThinkingField::Adaptive, "adaptive keeps both");
+    }
+
+    /// Property 32, towards OpenAI.
+    #[test]
+    fn controls_towards_openai() {
+        use Effort::*;
+        let manual = |budget| Reasoning { mode: Mode::Manual { budget }, ..Reasoning::default() };
+        let adaptive = Reasoning { mode: Mode::Adaptive, ..Reasoning::default() };
+        #[rustfmt::skip]
+        let rows: &[(&str, Reasoning, Option<Effort>)] = &[
+            ("gpt-5",   manual(1500),  Some(Minimal)),
+            ("gpt-5.2", manual(1500),  Some(Low)),
+            ("gpt-5",   manual(8191),  Some(Low)),
+            ("gpt-5",   manual(8192),  Some(Medium)),
+            ("gpt-5",   manual(20_000), Some(High)),
+            ("gpt-5",   manual(40_000), Some(High)),
+            ("gpt-5.2", manual(40_000), Some(Xhigh)),
+            ("gpt-5",   adaptive,      Option::None),
+            ("gpt-5",   Reasoning { effort: Some(Max), ..adaptive }, Some(High)),
+            ("gpt-5.2", Reasoning { effort: Some(Max), ..adaptive }, Some(Xhigh)),
+            ("gpt-6",   Reasoning { effort: Some(Max), ..adaptive }, Some(Max)),
+            ("gpt-5",   Reasoning::from_effort(Some(None)), Some(Minimal)),
+            ("gpt-5.2", Reasoning::from_effort(Some(None)), Some(None)),
+            ("gpt-5",   Reasoning::default(), Option::None),
+            ("gpt-4o",  Reasoning::from_effort(Some(High)), Option::None),
+        ];
+        for (model, ask, effort) in rows {
+            let got = for_openai(*ask, &openai(model), &mut Ledger::new(false)).unwrap();
+            assert_eq!(got.effort, *effort, "{model} {ask:?}");
+        }
+        let ask = Reasoning::from_effort(Some(High));
+        assert!(for_openai(ask, &openai("gpt-5"), &mut Ledger::new(false)).unwrap().summary);
+        let hidden = Reasoning { show: Some(Show::Omitted), ..ask };
+        assert!(!for_openai(hidden, &openai("gpt-5"), &mut Ledger::new(false)).unwrap().summary);
+    }
+
+    #[test]
+    fn switches_of_imitators() {
+        let rows = [
+            (Host::DeepSeek, Some(Effort::High), Switch::ThinkingType(true)),
+            (Host::DeepSeek, Some(Effort::None), Switch::ThinkingType(false)),
+            (Host::DeepSeek, None, Switch::None),
+            (Host::Qwen, Some(Effort::Low), Switch::EnableThinking(true, Some(4096))),
+            (Host::Vllm, Some(Effort::None), Switch::Template(false)),
+            (
+                Host::OpenRouter,
+                Some(Effort::High),
+                Switch::Object { effort: Some(Effort::High), max_tokens: None, exclude: false },
+            ),
+            (Host::Unknown, Some(Effort::High), Switch::None),
+        ];
+        for (host, effort, switch) in rows {
+            let caps = Caps::for_model(Format::Chat, host, "some-model", &Overrides::default());
+            let ask = Reasoning::from_effort(effort);
+            let got = for_chat(ask, &caps, Quirks::of_host(host), &mut Ledger::new(false)).unwrap();
+            assert_eq!(got.1, switch, "{host:?} {effort:?}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Tools that the client runs: functions, custom tools behind a shim, and the functions that the
+//! gateway itself makes.
+
+use std::borrow::Cow;
+
+use crate::Format;
+use crate::canonical::effort::Mode;
+use crate::canonical::loss::{How, Loss, Repair};
+use crate::canonical::request::{CallKind, Item, ItemKind, OutputFormat};
+use crate::canonical::text::Text;
+use crate::canonical::tools::{CustomTool, FunctionTool};
+use crate::error::{Error, Kind};
+use crate::json::{RawValue, write};
+use crate::request::reader;
+use crate::request::schema;
+use crate::request::tool_choice::Choice;
+use crate::request::tools::{ANSWER_TOOL, Maker, Offered, Schema, keeps_custom};
+use crate::target::caps::Structured;
+use crate::target::quirks::Quirk;
+use crate::target::tool_names::{Shape, ToolEntry};
+
+impl<'r, 'a> Maker<'_, 'r, 'a> {
+    pub(super) fn function(&mut self, at: usize, function: &'r FunctionTool<'a>) -> Result<(), Error> {
+        let bad_root = |schema: &RawValue<'_>| {
+            !schema.is_object() || (self.to() == Format::Messages && !schema::has_object_root(*schema))
+        };
+        if function.schema.as_ref().is_some_and(bad_root) {
+            return Err(reader::invalid(&format!("tools.{at}"), "needs a schema whose root is an object"));
+        }
+        let name = self.register(at, function.namespace.as_ref(), &function.name, Shape::Function)?;
+        let losses = [
+            (function.examples.is_some() && self.to() != Format::Messages, Loss::ToolExamples),
+            (function.callers.is_some() && self.to() != self.request.from, Loss::ToolCallers),
+            (function.output_schema.is_some() && self.to() != Format::Responses, Loss::ToolOutputSchema),
+        ];
+        for (_, loss) in losses.into_iter().filter(|(lost, _)| *lost) {
+            self.ledger.lose(
+                loss,
+                How::Dropped,
+                Some(format!("tools.{at}.{}", loss.label().trim_start_matches("tools."))),
+            )?;
+        }
+        let strict = self.strict(function.strict);
+        if function.strict == Some(true) && strict != Some(true) {
+            self.ledger.lose(Loss::ToolStrict, How::Dropped, Some(format!("tools.{at}.strict")))?;
+        }
+        let schema = self.schema(function.schema, strict)?;
+        self.offer.tools.push(Offered::Function {
+            name: Cow::Owned(name),
+            description: function.description.clone(),
+            schema,
+            strict,
+            source: Some(function),
+        });
+        Ok(())
+    }
+
+    /// Responses rewrites schemas when `strict` is absent, so it is always written there.
+    pub(super) fn strict(&self, asked: Option<bool>) -> Option<bool> {
+        let target = &self.cx.target;
+        match target.format {
+            Format::Responses => Some(asked.unwrap_or(false) && target.caps.strict_tools),
+            _ if target.quirks.has(Quirk::NoToolStrict) || !target.caps.strict_tools => None,
+            Format::Messages if target.quirks.has(Quirk::NoMessagesStrict) => None,
+            // Absent means false in Chat and Messages: only a wish is worth a field.
+            _ => asked.filter(|strict| *strict || self.request.from == Format::Chat),
+        }
+    }
+
+    fn schema(&mut self, schema: Option<RawValue<'a>>, strict: Option<bool>) -> Result<Schema<'a>, Error> {
+        let Some(schema) = schema else { return Ok(Schema::Raw(RawValue::new(schema::EMPTY))) };
+        if self.to() == Format::Messages && strict == Some(true) {
+            let mut out = Vec::with_capacity(schema.bytes().len() + 32);
+            if schema::for_messages(schema, &mut out) {
+                self.ledger.approx(Loss::JsonSchema)?;
+            }
+            return Ok(Schema::Made(out));
+        }
+        // Responses takes `{}` (recorded); Messages demands the type, and so does Chat where there
+        // is a schema at all.
+        let demands_type = self.to() != Format::Responses && self.to() != self.request.from;
+        if demands_type && schema.find("type").is_none() {
+            let mut out = br#"{"type":"object""#.to_vec();
+            let inner = &schema.bytes()[1..];
+            if !inner.trim_ascii_start().starts_with(b"}") {
+                out.push(b',');
+            }
+            out.extend_from_slice(inner);
+            return Ok(Schema::Made(out));
+        }
+        Ok(Schema::Raw(schema))
+    }
+
+    pub(super) fn custom(&mut self, at: usize, custom: &'r CustomTool<'a>) -> Result<(), Error> {
+        let known = keeps_custom(self.cx, CallKind::Custom);
+        let shape = if known { Shape::Custom } else { Shape::ShimmedCustom };
+        let name = self.register(at, custom.namespace.as_ref(), &custom.name, shape)?;
+        if known {
+            self.offer.tools.push(Offered::Custom { name: Cow::Owned(name), source: custom });
+            return Ok(());
+        }
+        self.offer.tools.push(Offered::Function {
+            name: Cow::Owned(name),
+            description: custom.description.clone(),
+            schema: Schema::Made(shim_schema(custom)),
+            strict: self.strict(None),
+            source: None,
+        });
+        Ok(())
+    }
+
+    pub(super) fn register(
+        &mut self,
+        at: usize,
+        namespace: Option<&Text<'a>>,
+        name: &Text<'a>,
+        shape: Shape,
+    ) -> Result<String, Error> {
+        let sent = self.sent(namespace, name);
+        let flat = namespace.is_none() && name.eq_str(&sent);
+        if !flat && namespace.is_none() {
+            self.ledger.repair(Repair::ToolName);
+        }
+        let entry = ToolEntry {
+            sent: sent.clone(),
+            name: name.clone().into_owned(),
+            namespace: namespace.map(|n| n.clone().into_owned()),
+            shape,
+        };
+        if !self.plan.tools.add(entry) {
+            let note = format!("two tools are called `{}`", name.unescape());
+            return Err(Error::client(Kind::InvalidRequest, note).param(format!("tools.{at}")));
+        }
+        Ok(sent)
+    }
+
+    /// Structured output at a Messages model without it: one forced tool whose input is the answer.
+    pub(super) fn answer_tool(&mut self) -> Result<(), Error> {
+        let OutputFormat::JsonSchema { schema, .. } = &self.request.format else { return Ok(()) };
+        let target = &self.cx.target;
+        let native = target.caps.structured == Structured::JsonSchema && !target.quirks.has(Quirk::NoMessagesStrict);
+        let thinks = matches!(self.request.reasoning.mode, Mode::Manual { .. } | Mode::Adaptive);
+        // Beside other tools a forced answer would forbid their use.
+        if self.to() != Format::Messages || native || thinks || !self.offer.tools.is_empty() {
+            return Ok(());
+        }
+        if !schema::has_object_root(*schema) {
+            return Err(reader::invalid(&"response_format", "needs a schema whose root is an object"));
+        }
+        let name = Text::plain(ANSWER_TOOL);
+        self.register(0, None, &name, Shape::Answer)?;
+        let schema = self.schema(Some(*schema), None)?;
+        self.offer.tools.push(Offered::Function {
+            name: Cow::Borrowed(ANSWER_TOOL),
+            description: Some(Text::plain("Give the answer with this tool.")),
+            schema,
+            strict: None,
+            source: None,
+        });
+        self.offer.answer_tool = true;
+        Ok(())
+    }
+
+    /// Messages refuses calls in history without tools: name them again, and forbid their use.
+    pub(super) fn name_from_history(&mut self) {
+        if self.to() != Format::Messages || !self.offer.tools.is_empty() {
+            return;
+        }
+        let mut seen: Vec<String> = Vec::new();
+        for item in &self.request.items {
+            let Item { kind: ItemKind::Call(call), .. } = item else { continue };
+            let name = self.sent(call.namespace.as_ref(), &call.name);
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
+        }
+        for name in seen {
+            self.ledger.repair(Repair::NoTools);
+            self.offer.tools.push(Offered::Function {
+                name: Cow::Owned(name),
+                description: None,
+                schema: Schema::Raw(RawValue::new(schema::EMPTY)),
+                strict: None,
+                source: None,
+            });
+            self.offer.choice = Some(Choice::None);
+        }
+    }
+}
+
+/// `{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}`, with the
+/// grammar in the description.
+pub(super) fn shim_schema(custom: &CustomTool<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::object(&mut out, |o| {
+        o.str("type", "object");
+        o.object("properties", |o| {
+            o.object("input", |o| {
+                o.str("type", "string");
+                if let Some(grammar) = custom.grammar {
+                    let out = o.key("description");
+                    out.extend_from_slice(b"\"The input must match this ");
+                    out.extend_from_slice(grammar.syntax.as_bytes());
+                    out.extend_from_slice(b" grammar:\\n");
+                    out.extend_from_slice(grammar.definition.as_bytes());
+                    out.push(b'"');
+                }
+            });
+        });
+        o.array("required", |a| a.str("input"));
+        o.bool("additionalProperties", false);
+    });
+    out
+}

@@ -1,0 +1,209 @@
+//! Which tools a target is offered, under which names and in which shape; and the choice among them
+//! (`translation.md` 1.5–1.7).
+//!
+//! One function, [`offer`], for all targets. Encoders write what it returns and decide nothing
+//! about tools themselves. It fills the [`ToolTable`](tool_names::ToolTable) of the plan, with
+//! which names find their way back. [`functions`] and [`server`] hold the rules for either kind of
+//! tool.
+
+mod functions;
+mod server;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use crate::Format;
+use crate::canonical::loss::{Ledger, Loss};
+use crate::canonical::request::{CallKind, Request};
+use crate::canonical::text::Text;
+use crate::canonical::tools::{CustomTool, FunctionTool, McpTool, Tool, ToolChoice, WebSearch};
+use crate::error::Error;
+use crate::json::RawValue;
+use crate::request::reader;
+use crate::request::tool_choice::Choice;
+use crate::target::plan::{Context, Plan};
+use crate::target::tool_names;
+use crate::target::tool_names::Shape;
+
+/// The name of the tool that stands for structured output.
+pub const ANSWER_TOOL: &str = "json_response";
+
+/// What to write into `tools`.
+#[derive(Debug, Clone)]
+pub enum Offered<'r, 'a> {
+    Function {
+        name: Cow<'r, str>,
+        description: Option<Text<'a>>,
+        schema: Schema<'a>,
+        /// Already fit for the target: `Some` must be written, `None` left out. Always `Some`
+        /// towards Responses.
+        strict: Option<bool>,
+        /// `None` for functions that the gateway made.
+        source: Option<&'r FunctionTool<'a>>,
+    },
+    /// A custom tool at a target that knows them.
+    Custom {
+        name: Cow<'r, str>,
+        source: &'r CustomTool<'a>,
+    },
+    WebSearch(&'r WebSearch<'a>),
+    Mcp(&'r McpTool<'a>),
+    /// A tool of the target's own format, to be copied.
+    Native(RawValue<'a>),
+}
+
+/// A JSON schema: the client's bytes, or made here.
+#[derive(Debug, Clone)]
+pub enum Schema<'a> {
+    Raw(RawValue<'a>),
+    Made(Vec<u8>),
+}
+
+impl Schema<'_> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Schema::Raw(raw) => raw.bytes(),
+            Schema::Made(bytes) => bytes,
+        }
+    }
+}
+
+/// All about tools that an encoder writes.
+#[derive(Debug, Clone, Default)]
+pub struct Offer<'r, 'a> {
+    pub tools: Vec<Offered<'r, 'a>>,
+    /// `None`: leave the field out.
+    pub choice: Option<Choice<'a>>,
+    /// `Some(false)`: at most one call at a time. `None`: leave the field out.
+    pub parallel: Option<bool>,
+    /// The choice names one tool or demands any: manual thinking is refused together with it.
+    pub forced: bool,
+    /// Structured output is asked for through [`ANSWER_TOOL`]: `output_config.format` must not be
+    /// written. If this is `false` and the target has no structured output either (beside other
+    /// tools, or while thinking), the encoder asks for the schema in an instruction and enters
+    /// `json_schema;approx`.
+    pub answer_tool: bool,
+}
+
+/// Decides about tools for the target of `cx`. Fails for duplicate names, for tools whose loss
+/// would change the meaning, and in strict mode for any loss.
+pub fn offer<'r, 'a>(
+    request: &'r Request<'a>,
+    cx: &Context<'_>,
+    plan: &mut Plan,
+    ledger: &mut Ledger,
+) -> Result<Offer<'r, 'a>, Error> {
+    let mut maker = Maker { request, cx, plan, ledger, offer: Offer::default(), lacking: Vec::new() };
+    let keep = maker.allowed()?;
+    for (at, tool) in request.tools.iter().enumerate() {
+        if keep.as_ref().is_none_or(|names| names_tool(names, tool)) {
+            maker.tool(at, tool)?;
+        }
+    }
+    maker.lacking()?;
+    maker.answer_tool()?;
+    maker.name_from_history();
+    maker.choose()?;
+    Ok(maker.offer)
+}
+
+pub(crate) struct Maker<'m, 'r, 'a> {
+    pub(crate) request: &'r Request<'a>,
+    pub(crate) cx: &'m Context<'m>,
+    pub(crate) plan: &'m mut Plan,
+    pub(crate) ledger: &'m mut Ledger,
+    pub(crate) offer: Offer<'r, 'a>,
+    /// Server tools that the target lacks: index and type.
+    lacking: Vec<(usize, String)>,
+}
+
+impl<'r, 'a> Maker<'_, 'r, 'a> {
+    pub(crate) fn to(&self) -> Format {
+        self.cx.target.format
+    }
+
+    /// Messages has no `allowed_tools`: the list is cut to the names instead, which renews the
+    /// prompt cache.
+    fn allowed(&mut self) -> Result<Option<&'r [Text<'a>]>, Error> {
+        match &self.request.tool_choice {
+            Some(ToolChoice::Allowed { names, .. }) if !self.keeps_allowed() => {
+                self.ledger.approx(Loss::AllowedTools)?;
+                Ok(Some(names))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    pub(crate) fn keeps_allowed(&self) -> bool {
+        self.to() != Format::Messages && self.cx.target.host.is_native()
+    }
+
+    fn tool(&mut self, at: usize, tool: &'r Tool<'a>) -> Result<(), Error> {
+        match tool {
+            Tool::Function(function) => self.function(at, function),
+            Tool::Custom(custom) => self.custom(at, custom),
+            Tool::WebSearch(search) if self.takes_web_search() => {
+                self.offer.tools.push(Offered::WebSearch(search));
+                Ok(())
+            }
+            Tool::WebSearch(_) => self.lacks(at, "web_search"),
+            Tool::Mcp(mcp) => self.mcp(at, mcp),
+            Tool::Client { kind, name, raw } => match (self.to(), kind.as_function()) {
+                (Format::Messages, _) => self.native(*raw),
+                (_, Some((description, schema))) => {
+                    let sent = self.register(at, None, name, Shape::Function)?;
+                    self.offer.tools.push(Offered::Function {
+                        name: Cow::Owned(sent),
+                        description: Some(Text::plain(description)),
+                        schema: Schema::Made(schema.as_bytes().to_vec()),
+                        strict: self.strict(None),
+                        source: None,
+                    });
+                    Ok(())
+                }
+                (_, None) => Err(reader::unsupported_tool(&format!("tools.{at}"), "the computer tool")),
+            },
+            Tool::ToolSearch { format, raw } if *format == self.to() => self.native(*raw),
+            Tool::ToolSearch { .. } => self.ledger.drop(Loss::ToolSearch),
+            Tool::Server { format, raw, .. } if *format == self.to() && self.runs_tools() => self.native(*raw),
+            Tool::Server { kind, .. } => self.lacks(at, &kind.unescape()),
+        }
+    }
+
+    fn native(&mut self, raw: RawValue<'a>) -> Result<(), Error> {
+        self.offer.tools.push(Offered::Native(raw));
+        Ok(())
+    }
+
+    pub(crate) fn sent(&self, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
+        sent_name(self.cx, namespace, name)
+    }
+}
+
+/// The name under which the target knows a tool, for calls in history.
+pub fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
+    let namespace = namespace.map(|n| n.unescape().into_owned());
+    tool_names::tool_name(cx.target.caps.tool_names, namespace.as_deref(), &name.unescape()).into_owned()
+}
+
+/// Whether a call in history, and its result, stay calls of a custom tool at the target; otherwise
+/// they are calls of a function whose input is shimmed.
+pub fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
+    kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format != Format::Messages
+}
+
+fn names_tool(names: &[Text<'_>], tool: &Tool<'_>) -> bool {
+    let named = |name: &Text<'_>| names.iter().any(|n| n.eq_str(&name.unescape()));
+    match tool {
+        Tool::Function(tool) => named(&tool.name),
+        Tool::Custom(tool) => named(&tool.name),
+        Tool::Client { name, .. } => named(name),
+        Tool::Mcp(tool) => named(&tool.label),
+        Tool::WebSearch(_) => names.iter().any(|n| n.as_bytes().starts_with(b"web_search")),
+        Tool::ToolSearch { .. } => false,
+        Tool::Server { kind, name, .. } => {
+            name.as_ref().is_some_and(named) || names.iter().any(|n| n.as_bytes() == kind.as_bytes())
+        }
+    }
+}

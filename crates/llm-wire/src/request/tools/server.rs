@@ -1,0 +1,68 @@
+//! Tools that run at a vendor: whether this target runs them, and what becomes of those that it
+//! does not.
+
+use crate::Format;
+use crate::canonical::loss::{How, Loss};
+use crate::canonical::tools::{McpTool, ToolChoice};
+use crate::error::Error;
+use crate::request::reader;
+use crate::request::tools::{Maker, Offered};
+use crate::target::plan::ServerTools;
+use crate::target::quirks::Host;
+
+impl<'r, 'a> Maker<'_, 'r, 'a> {
+    /// Whether the target may run server tools of its own format. A client that speaks it knows its
+    /// host (`openrouter:web_search`); the clouds that resell Claude run none of Anthropic's, nor
+    /// its MCP connector (Anthropic's pages on either, 2026).
+    pub(super) fn runs_tools(&self) -> bool {
+        !matches!(self.cx.target.host, Host::Bedrock | Host::Vertex)
+    }
+
+    pub(super) fn takes_web_search(&self) -> bool {
+        let target = &self.cx.target;
+        target.caps.web_search && (self.to() != Format::Chat || target.model.contains("-search"))
+    }
+
+    pub(super) fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
+        let knows = self.cx.target.host.is_native() || mcp.format == self.to();
+        let fits = mcp.url.is_some()
+            && knows
+            && match self.to() {
+                Format::Chat => false,
+                Format::Messages => mcp.never_asks && self.runs_tools(),
+                Format::Responses => true,
+            };
+        if !fits {
+            return self.lacks(at, "mcp");
+        }
+        self.offer.tools.push(Offered::Mcp(mcp));
+        Ok(())
+    }
+
+    pub(super) fn lacks(&mut self, at: usize, kind: &str) -> Result<(), Error> {
+        self.lacking.push((at, kind.to_owned()));
+        Ok(())
+    }
+
+    /// A tool list is an offer: what the target lacks may go, unless it was the point of the
+    /// request.
+    pub(super) fn lacking(&mut self) -> Result<(), Error> {
+        let forced = |kind: &str| match &self.request.tool_choice {
+            Some(ToolChoice::Server { kind: chosen, .. }) => chosen.eq_str(kind),
+            Some(ToolChoice::Tool { name, .. }) => name.eq_str(kind),
+            Some(ToolChoice::Required) => self.offer.tools.is_empty(),
+            _ => false,
+        };
+        let policy = self.cx.policy.server_tools;
+        for (at, kind) in &self.lacking {
+            let meant = forced(kind) || (self.offer.tools.is_empty() && policy == ServerTools::Auto);
+            if policy == ServerTools::Reject || meant {
+                return Err(reader::unsupported_tool(&format!("tools.{at}"), &format!("the tool `{kind}`")));
+            }
+        }
+        for (at, _) in std::mem::take(&mut self.lacking) {
+            self.ledger.lose(Loss::ServerTool, How::Dropped, Some(format!("tools.{at}")))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,454 @@
+//! From items to turns: tool calls and results paired, in order, so that every target takes them
+//! (`translation.md` 1.2, 1.4).
+//!
+//! [`pair`] gives a list in which each assistant turn is followed by exactly one result for each of
+//! its calls, in call order, and then by the rest of the user's turn; [`turns`] cuts such a list
+//! into turns. Encoders of Chat and Messages use both; Responses takes items as they are and needs
+//! [`pair`] only for its repairs.
+//!
+//! **Prefix law.** What a turn becomes is decided by the turn and what precedes it, so that a
+//! longer conversation begins with the bytes of the shorter one: thinking blocks and prompt caches
+//! depend on it. The one exception is a result that comes after later turns: the call was answered
+//! by a stand-in until then. It is moved to its call and counted as [`Repair::MovedResult`].
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use crate::Format;
+use crate::canonical::loss::{Ledger, Loss, Repair};
+use crate::canonical::request::{Item, ItemKind, Message, Part, Request, Role, Src, ToolCall, ToolResult};
+use crate::canonical::text::Text;
+use crate::error::{Error, Kind};
+use crate::reasoning::history::is_user_side;
+use crate::target::plan::{Context, Policy};
+use crate::target::quirks::Quirk;
+
+/// What stands for a result that never came.
+pub const NO_RESULT: &str = "tool result unavailable; do not assume it ran";
+
+/// What Messages gets when a conversation begins with the assistant.
+pub const FIRST_TURN: &str = "(conversation continues)";
+
+/// Pairs calls and results. Repairs as far as the policy allows, else fails with the path of the
+/// first item at fault.
+pub fn pair<'a>(request: &Request<'a>, policy: &Policy, ledger: &mut Ledger) -> Result<Vec<Item<'a>>, Error> {
+    let plan = match_up(&request.items);
+    let mut pairer = Pairer { request, policy, ledger, plan, out: Vec::with_capacity(request.items.len()) };
+    pairer.run()?;
+    Ok(pairer.out)
+}
+
+/// What was found about each item.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Match {
+    /// Neither call nor result.
+    #[default]
+    None,
+    /// A call, the index of its result, and its new id if its own was used before.
+    Call { result: Option<usize>, id: Option<String> },
+    /// A result that belongs to a call before it.
+    Paired,
+    /// A result whose call has one already.
+    Duplicate,
+    /// A result without a call before it.
+    Orphan,
+}
+
+/// One pass over the list. A result belongs to the latest unanswered call of its id before it.
+fn match_up(items: &[Item<'_>]) -> Vec<Match> {
+    let mut found = vec![Match::None; items.len()];
+    // Of each id: the calls not answered yet, how often it was used, and whether it was answered.
+    let mut open: HashMap<&[u8], (Vec<usize>, u32)> = HashMap::new();
+    for (n, item) in items.iter().enumerate() {
+        match &item.kind {
+            ItemKind::Call(call) => {
+                let (waiting, uses) = open.entry(call.call_id.as_bytes()).or_default();
+                waiting.push(n);
+                *uses += 1;
+                let id = (*uses > 1).then(|| format!("{}_{uses}", call.call_id.unescape()));
+                found[n] = Match::Call { result: None, id };
+            }
+            ItemKind::Result(result) => {
+                found[n] = match open.get_mut(result.call_id.as_bytes()) {
+                    None => Match::Orphan,
+                    Some((waiting, _)) => match waiting.pop() {
+                        None => Match::Duplicate,
+                        Some(call) => {
+                            if let Match::Call { result, .. } = &mut found[call] {
+                                *result = Some(n);
+                            }
+                            Match::Paired
+                        }
+                    },
+                };
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+struct Pairer<'p, 'a> {
+    request: &'p Request<'a>,
+    policy: &'p Policy,
+    ledger: &'p mut Ledger,
+    plan: Vec<Match>,
+    out: Vec<Item<'a>>,
+}
+
+impl<'a> Pairer<'_, 'a> {
+    fn run(&mut self) -> Result<(), Error> {
+        let items = &self.request.items;
+        let mut at = 0;
+        while at < items.len() {
+            let end = run_end(items, at, false);
+            for n in at..end {
+                let item = self.assistant(n);
+                self.out.push(item);
+            }
+            let user_end = run_end(items, end, true);
+            self.results(at..end, user_end)?;
+            for n in end..user_end {
+                self.user(n)?;
+            }
+            at = user_end;
+        }
+        Ok(())
+    }
+
+    /// An assistant-side item; a call whose id was used before gets a new one.
+    fn assistant(&mut self, n: usize) -> Item<'a> {
+        let mut item = self.request.items[n].clone();
+        if let (ItemKind::Call(call), Match::Call { id: Some(id), .. }) = (&mut item.kind, &self.plan[n]) {
+            self.ledger.repair(Repair::DuplicateCall);
+            call.call_id = Text::plain(id);
+        }
+        item
+    }
+
+    /// One result for each call of a turn, in call order, wherever they stand in the client's list.
+    fn results(&mut self, turn: std::ops::Range<usize>, user_end: usize) -> Result<(), Error> {
+        for n in turn {
+            let Match::Call { result, id } = self.plan[n].clone() else { continue };
+            let ItemKind::Call(call) = &self.request.items[n].kind else { continue };
+            let mut item = match result {
+                Some(result) => {
+                    if result >= user_end {
+                        self.ledger.repair(Repair::MovedResult);
+                    }
+                    self.request.items[result].clone()
+                }
+                None => {
+                    self.may_repair(n, "has no result")?;
+                    self.ledger.repair(Repair::OrphanCall);
+                    Item::made(no_result(call))
+                }
+            };
+            if let (ItemKind::Result(result), Some(id)) = (&mut item.kind, id) {
+                result.call_id = Text::plain(&id);
+            }
+            self.out.push(item);
+        }
+        Ok(())
+    }
+
+    /// An item of the user's turn that is no paired result.
+    fn user(&mut self, n: usize) -> Result<(), Error> {
+        let item = &self.request.items[n];
+        let ItemKind::Result(result) = &item.kind else {
+            self.out.push(item.clone());
+            return Ok(());
+        };
+        let (repair, why) = match self.plan[n] {
+            Match::Orphan => (Repair::OrphanResult, "answers a call that does not precede it"),
+            Match::Duplicate => (Repair::DuplicateResult, "answers a call that has its result already"),
+            _ => return Ok(()),
+        };
+        self.may_repair(n, why)?;
+        self.ledger.repair(repair);
+        self.out.push(Item { at: item.at, kind: as_text(result).into() });
+        Ok(())
+    }
+
+    fn may_repair(&self, n: usize, why: &str) -> Result<(), Error> {
+        if self.policy.repair_tool_pairs {
+            return Ok(());
+        }
+        let path = self.request.path(&self.request.items[n]);
+        Err(Error::client(Kind::InvalidRequest, format!("the tool call at `{path}` {why}")).param(path))
+    }
+}
+
+/// Where the run of assistant-side (or user-side) items that begins at `at` ends.
+fn run_end(items: &[Item<'_>], at: usize, user: bool) -> usize {
+    items[at..].iter().position(|item| is_user_side(item) != user).map_or(items.len(), |n| at + n)
+}
+
+fn no_result<'a>(call: &ToolCall<'a>) -> ToolResult<'a> {
+    ToolResult {
+        call_id: call.call_id.clone(),
+        kind: call.kind,
+        parts: vec![Part::text(Text::plain(NO_RESULT))],
+        is_error: true,
+        cache: None,
+    }
+}
+
+/// `[tool result <id>] …` as the user's words.
+fn as_text<'a>(result: &ToolResult<'a>) -> Message<'a> {
+    let head = Text::join(&[Text::plain("[tool result "), result.call_id.clone(), Text::plain("] ")], "");
+    let mut parts = result.parts.clone();
+    match parts.first_mut() {
+        Some(Part::Text(first)) => first.text = Text::join(&[head, first.text.clone()], ""),
+        _ => parts.insert(0, Part::text(head)),
+    }
+    Message::new(Role::User, parts)
+}
+
+/// Whose turn it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    User,
+    Assistant,
+}
+
+/// Neighbouring items of one side. System messages stand in user turns, in place.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn<'t, 'a> {
+    pub side: Side,
+    pub items: &'t [Item<'a>],
+}
+
+impl<'t, 'a> Turn<'t, 'a> {
+    /// The results at the head of a user turn, and the rest. After [`pair`] there are no others.
+    pub fn split_results(self) -> (&'t [Item<'a>], &'t [Item<'a>]) {
+        let end = self.items.iter().position(|item| !matches!(item.kind, ItemKind::Result(_)));
+        self.items.split_at(end.unwrap_or(self.items.len()))
+    }
+}
+
+/// Cuts a paired list into turns.
+pub fn turns<'t, 'a>(items: &'t [Item<'a>]) -> Vec<Turn<'t, 'a>> {
+    let side = |item: &Item<'_>| if is_user_side(item) { Side::User } else { Side::Assistant };
+    items.chunk_by(|a, b| side(a) == side(b)).map(|items| Turn { side: side(&items[0]), items }).collect()
+}
+
+/// What to do with words of the assistant at the end of a conversation, for the model to go on
+/// from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefill {
+    /// There are none.
+    None,
+    /// The target goes on from them.
+    Keep,
+    /// The message goes, and its text becomes an instruction to begin with it, in a user message at
+    /// the end.
+    Hint,
+}
+
+/// Decides about a prefill, or refuses the request.
+pub fn prefill(items: &[Item<'_>], cx: &Context<'_>, ledger: &mut Ledger) -> Result<Prefill, Error> {
+    match items.last().map(|item| &item.kind) {
+        Some(ItemKind::Message(message)) if message.role == Role::Assistant => {}
+        _ => return Ok(Prefill::None),
+    }
+    let target = &cx.target;
+    let takes = match target.format {
+        Format::Chat => target.quirks.has(Quirk::ContinueFinal),
+        Format::Messages => target.caps.prefill,
+        Format::Responses => false,
+    };
+    if takes {
+        return Ok(Prefill::Keep);
+    }
+    if cx.policy.prefill_as_hint {
+        ledger.approx(Loss::Prefill)?;
+        return Ok(Prefill::Hint);
+    }
+    let note =
+        "the conversation ends with the assistant, and this model cannot go on from its words; end with a user message";
+    Err(Error::client(Kind::Unsupported, note).param("messages").code("prefill_unsupported"))
+}
+
+/// The instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say
+/// nothing.
+pub fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
+    let said = Text::join(&words(message), "").trim_end();
+    let order = Text::plain("Begin your answer with exactly this text, and go on from it: ");
+    (!said.is_blank()).then(|| Text::join(&[order, said], ""))
+}
+
+/// The texts of a message, refusals among them.
+pub fn words<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
+    let text = |part: &Part<'a>| match part {
+        Part::Text(part) => Some(part.text.clone()),
+        Part::Refusal(text) => Some(text.clone()),
+        _ => None,
+    };
+    message.parts.iter().filter_map(text).collect()
+}
+
+/// The text of a result's parts, for targets that take text alone: texts joined by line ends, other
+/// parts left to the caller.
+pub fn result_text<'a>(result: &ToolResult<'a>) -> Text<'a> {
+    let texts: Vec<Text<'a>> = result.parts.iter().filter_map(part_text).collect();
+    Text::join(&texts, "\n")
+}
+
+fn part_text<'a>(part: &Part<'a>) -> Option<Text<'a>> {
+    match part {
+        Part::Text(part) => Some(part.text.clone()),
+        Part::Refusal(text) => Some(text.clone()),
+        Part::SearchResult { .. } => Some(search_text(part)),
+        Part::File(file) => match &file.src {
+            Src::Text(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `[source] title`, a line end, and the text of a search result. Empty for other parts.
+pub fn search_text<'a>(part: &Part<'a>) -> Text<'a> {
+    let Part::SearchResult { source, title, text, .. } = part else { return Text::EMPTY };
+    let head = [Text::plain("["), source.clone(), Text::plain("] "), title.clone(), Text::plain("\n"), text.clone()];
+    Text::join(&head, "")
+}
+
+/// An id as it is sent to a target with this rule; counts a replacement.
+pub fn sent_id<'t>(rule: crate::target::tool_names::IdRule, id: &'t Text<'_>, ledger: &mut Ledger) -> Text<'t> {
+    let plain = id.unescape();
+    match crate::target::tool_names::call_id(rule, &plain) {
+        Cow::Borrowed(_) => Text::from(id.raw()),
+        Cow::Owned(new) => {
+            ledger.repair(Repair::CallId);
+            Text::plain(&new)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical::args::ArgText;
+    use crate::canonical::request::{CallKind, ReasoningItem};
+
+    fn call(id: &str) -> ItemKind<'static> {
+        ToolCall {
+            kind: CallKind::Function,
+            item_id: None,
+            call_id: Text::plain(id),
+            namespace: None,
+            name: Text::plain("f"),
+            input: ArgText::Quoted(Text::EMPTY),
+            opaque: None,
+            cache: None,
+        }
+        .into()
+    }
+
+    fn result(id: &str) -> ItemKind<'static> {
+        let parts = vec![Part::text(Text::plain("ok"))];
+        ToolResult { call_id: Text::plain(id), kind: CallKind::Function, parts, is_error: false, cache: None }.into()
+    }
+
+    /// `c1` a call, `r1` its result, `u` and `a` messages, `s` a system message, `t` thinking.
+    fn conversation(spec: &str) -> Request<'static> {
+        let mut request = Request::new(Format::Chat);
+        for (n, word) in spec.split_whitespace().enumerate() {
+            let message = |role| ItemKind::from(Message::new(role, vec![Part::text(Text::plain("x"))]));
+            let kind = match word.split_at(1) {
+                ("c", id) => call(id),
+                ("r", id) => result(id),
+                ("u", _) => message(Role::User),
+                ("a", _) => message(Role::Assistant),
+                ("s", _) => message(Role::System),
+                ("t", _) => ReasoningItem::default().into(),
+                _ => panic!("{word}"),
+            };
+            request.items.push(Item { at: n as u32, kind });
+        }
+        request
+    }
+
+    fn shown(items: &[Item<'_>]) -> String {
+        let words = items.iter().map(|item| match &item.kind {
+            ItemKind::Call(call) => format!("c{}", call.call_id.unescape()),
+            ItemKind::Result(result) if result.is_error => format!("e{}", result.call_id.unescape()),
+            ItemKind::Result(result) => format!("r{}", result.call_id.unescape()),
+            ItemKind::Message(m) => match (m.role, &m.parts[0]) {
+                (Role::User, Part::Text(part)) if part.text.as_bytes().starts_with(b"[tool result") => "w".to_owned(),
+                (Role::User, _) => "u".to_owned(),
+                (Role::Assistant, _) => "a".to_owned(),
+                _ => "s".to_owned(),
+            },
+            _ => "t".to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Properties 21 and 23.
+    #[test]
+    fn calls_and_results_are_paired() {
+        let rows = [
+            ("u c1 c2 r2 r1 u", "u c1 c2 r1 r2 u", ""),
+            ("u t c1 c2 r2 u r1 s", "u t c1 c2 r1 r2 u s", ""),
+            ("u c1 r1 c2 r2", "u c1 r1 c2 r2", ""),
+            ("u c1 u", "u c1 e1 u", "orphan_call=1"),
+            ("u c1", "u c1 e1", "orphan_call=1"),
+            ("u c1 c2 r2", "u c1 c2 e1 r2", "orphan_call=1"),
+            ("u r9 a", "u w a", "orphan_result=1"),
+            ("u c1 r1 r1 u", "u c1 r1 w u", "duplicate_result=1"),
+            ("u r1 c1 u", "u w c1 e1 u", "orphan_call=1, orphan_result=1"),
+            ("u c1 u a r1 u", "u c1 r1 u a u", "moved_result=1"),
+            ("u c1 s r1", "u c1 r1 s", ""),
+            ("u c1 r1 c1 r1", "u c1 r1 c1_2 r1_2", "duplicate_call=1"),
+            ("a u", "a u", ""),
+        ];
+        for (spec, expected, repaired) in rows {
+            let mut ledger = Ledger::new(false);
+            let items = pair(&conversation(spec), &Policy::default(), &mut ledger).unwrap();
+            assert_eq!(shown(&items), expected, "{spec}");
+            assert_eq!(ledger.repaired_header().unwrap_or_default(), repaired, "{spec}");
+        }
+    }
+
+    /// Property 23, with repair off.
+    #[test]
+    fn without_repair_the_first_fault_is_named() {
+        let policy = Policy { repair_tool_pairs: false, ..Policy::default() };
+        for (spec, param) in [("u c1 u", "messages.1"), ("u r9", "messages.1"), ("u c1 r1 r1", "messages.3")] {
+            let error = pair(&conversation(spec), &policy, &mut Ledger::new(false)).unwrap_err();
+            assert_eq!((error.kind.row().status, error.param.as_deref()), (400, Some(param)), "{spec}");
+        }
+        assert!(pair(&conversation("u c1 c2 r2 r1"), &policy, &mut Ledger::new(false)).is_ok());
+    }
+
+    /// Property 17, the pairing part: every longer conversation begins with the shorter one, as
+    /// long as no result is late.
+    #[test]
+    fn pairing_is_prefix_stable() {
+        let words: Vec<&str> = "u t c1 c2 r2 r1 u a r7 u c3 u a c1 r1 s u".split(' ').collect();
+        let turn_ends = [1, 6, 7, 8, 10, 12, 13, 15, 16, 17];
+        let paired = |n: usize| {
+            let items =
+                pair(&conversation(&words[..n].join(" ")), &Policy::default(), &mut Ledger::new(false)).unwrap();
+            shown(&items)
+        };
+        let whole = paired(words.len());
+        for end in turn_ends {
+            assert!(whole.starts_with(&paired(end)), "{} is no beginning of {whole}", paired(end));
+        }
+    }
+
+    #[test]
+    fn turns_are_runs_of_one_side() {
+        let items = pair(&conversation("u u t a c1 r1 u s a"), &Policy::default(), &mut Ledger::new(false)).unwrap();
+        let cut: Vec<_> = turns(&items).iter().map(|turn| (turn.side, shown(turn.items))).collect();
+        let expected =
+            [(Side::User, "u u"), (Side::Assistant, "t a c1"), (Side::User, "r1 u s"), (Side::Assistant, "a")];
+        assert_eq!(cut, expected.map(|(side, items)| (side, items.to_owned())));
+        let (results, rest) = turns(&items)[2].split_results();
+        assert_eq!((shown(results), shown(rest)), ("r1".to_owned(), "u s".to_owned()));
+    }
+}

@@ -1,0 +1,201 @@
+//! Between decoder and encoder: from the provider's answer to the client's, whatever the two
+//! formats are.
+//!
+//! Everything that both sides would otherwise have to know stands here once: tool names and ids,
+//! custom tools behind a shim, the tool that stands for structured output, stop sequences,
+//! envelopes around opaque reasoning, the finish override, and the order of events. Decoders push
+//! what the provider said; encoders write what they get. Here are the phases of an answer; its
+//! items are in [`items`].
+//!
+//! | phase | events taken | goes to |
+//! |---|---|---|
+//! | `Before` | `Start` | `Live`; anything else starts the answer too |
+//! | `Live` | items and deltas | `Finished` at `Finish`, or at a stop sequence `Over` |
+//! | `Finished` | `Usage`, `Tier` | `Over` at `End` |
+//! | `Over` | nothing | |
+
+mod items;
+#[cfg(test)]
+mod tests;
+
+use crate::canonical::event::{Event, Finish, Note, Reason, Status};
+use crate::canonical::text::Text;
+use crate::canonical::usage::Usage;
+use crate::json::{RawStr, RawValue};
+use crate::response::normalize::items::Item;
+use crate::target::plan::{Reply, one_line};
+
+/// Where shaped events go: an encoder or a fold.
+pub type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
+
+/// The tiers of OpenAI and Anthropic. Hosts have others (Groq: `on_demand`), on which typed clients
+/// fail.
+const TIERS: &[&str] = &["auto", "default", "flex", "scale", "priority", "fast", "standard", "batch"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Phase {
+    #[default]
+    Before,
+    Live,
+    Finished,
+    Over,
+}
+
+/// The state of one answer.
+#[derive(Debug, Default)]
+pub struct Normalizer {
+    phase: Phase,
+    items: Vec<Item>,
+    /// Ids of calls given out so far, escaped.
+    ids: Vec<Text<'static>>,
+    usage: Option<Usage>,
+    /// Escaped bytes of text, reasoning and arguments that went out: the base of an estimate.
+    sent: u64,
+    scratch: Vec<u8>,
+    /// Why the answer ended.
+    reason: Option<Reason>,
+    /// A stop sequence ended the answer; the upstream call is of no more use.
+    stopped: bool,
+}
+
+impl Normalizer {
+    /// No event will come out any more.
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// The reason of the end was told, and the end itself was not.
+    pub fn is_finished(&self) -> bool {
+        self.phase == Phase::Finished
+    }
+
+    /// The gateway itself ended the answer: cancel the upstream call.
+    pub fn stopped_early(&self) -> bool {
+        self.stopped
+    }
+
+    /// The last usage that came, or the estimate that took its place.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn ended_by(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// Takes one event of a decoder and passes on zero to many.
+    pub fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
+        match (self.phase, event) {
+            (Phase::Over, _) => {}
+            (_, Event::Note(note)) => reply.note(note),
+            (_, Event::Fail(error)) => {
+                self.phase = Phase::Over;
+                out(Event::Fail(error), reply);
+            }
+            (_, Event::Usage(usage)) => {
+                if usage.repaired {
+                    reply.note(Note::OddUsage);
+                }
+                self.usage = Some(usage);
+                out(Event::Usage(usage), reply);
+            }
+            (_, Event::Tier(tier)) if TIERS.iter().any(|known| tier.eq_str(known)) => out(Event::Tier(tier), reply),
+            (_, Event::Tier(_)) => {}
+            (Phase::Before, Event::Start { id, model }) => {
+                self.phase = Phase::Live;
+                out(Event::Start { id, model }, reply);
+            }
+            (_, Event::Start { .. }) => reply.note(Note::Disorder),
+            (Phase::Before, event) => {
+                self.phase = Phase::Live;
+                out(Event::Start { id: RawStr::default(), model: RawStr::default() }, reply);
+                self.live(event, reply, out);
+            }
+            (Phase::Live, event) => self.live(event, reply, out),
+            (Phase::Finished, Event::End) => self.end(reply, out),
+            (Phase::Finished, _) => reply.note(Note::Disorder),
+        }
+    }
+
+    fn live(&mut self, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
+        match event {
+            Event::Open { ix, block } => self.open(ix, block, reply, out),
+            Event::Text { ix, raw } => self.text(ix, raw, reply, out),
+            Event::Args { ix, raw } => self.args(ix, raw, reply, out),
+            Event::Reason { ix, raw, .. } if !raw.is_empty() => self.reason(ix, event, reply, out),
+            Event::Opaque { ix, seal, raw } if !raw.is_empty() => self.seal(ix, seal, raw, reply, out),
+            Event::Refusal { raw, .. } if !raw.is_empty() => {
+                self.sent += raw.len() as u64;
+                self.pass(event, reply, out);
+            }
+            Event::Cite { .. } => self.pass(event, reply, out),
+            Event::Logprobs { ix, raw } => {
+                let line = one_line(raw.bytes());
+                self.pass(Event::Logprobs { ix, raw: RawValue::new(&line) }, reply, out);
+            }
+            Event::Close { ix, status } => self.close(ix, status, reply, out),
+            Event::Finish(finish) => self.finish(finish, reply, out),
+            // An end without a finish: a whole answer that did not say why it ended.
+            Event::End => {
+                reply.note(Note::MissingFinish);
+                self.finish(Finish::of(Reason::End), reply, out);
+                self.end(reply, out);
+            }
+            // What is left: empty deltas.
+            _ => {}
+        }
+    }
+
+    /// A stop sequence came: the answer ends here, whatever the provider goes on to say.
+    fn stop(&mut self, ix: u32, stop: usize, reply: &mut Reply, out: Out<'_>) {
+        self.items[ix as usize] = Item::Closed;
+        out(Event::Close { ix, status: Status::Complete }, reply);
+        self.close_all(Status::Complete, reply, out);
+        let stop = Text::plain(&reply.plan.stops[stop]);
+        let finish = Finish { stop: Some(stop.raw()), ..Finish::of(Reason::StopSequence) };
+        out(Event::Finish(finish), reply);
+        self.stopped = true;
+        self.end(reply, out);
+    }
+
+    fn close_all(&mut self, status: Status, reply: &mut Reply, out: Out<'_>) {
+        for ix in 0..self.items.len() {
+            if !matches!(self.items[ix], Item::Closed) {
+                self.close(ix as u32, status, reply, out);
+            }
+        }
+    }
+
+    fn finish(&mut self, finish: Finish<'_>, reply: &mut Reply, out: Out<'_>) {
+        let cut = matches!(finish.reason, Reason::Length | Reason::ContextWindow | Reason::Refusal);
+        self.close_all(if cut { Status::Incomplete } else { Status::Complete }, reply, out);
+        // Hosts say `stop` beside calls, and `tool_calls` beside none.
+        let reason = match (finish.reason, !self.ids.is_empty()) {
+            (Reason::End, true) => Reason::ToolCalls,
+            (Reason::ToolCalls, false) => Reason::End,
+            (reason, _) => reason,
+        };
+        self.phase = Phase::Finished;
+        self.reason = Some(reason);
+        out(Event::Finish(Finish { reason, ..finish }), reply);
+    }
+
+    fn end(&mut self, reply: &mut Reply, out: Out<'_>) {
+        let counted = self.usage.is_some_and(|usage| !usage.is_zero() || self.sent == 0);
+        if !counted || self.stopped {
+            let known = self.usage.filter(|usage| !usage.is_zero());
+            let mut usage = known.unwrap_or_default();
+            if known.is_none() {
+                usage.input_total = reply.input_estimate.unwrap_or(0);
+            }
+            // Four bytes a token: the first guess of every estimator for text of this kind.
+            usage.output_total = usage.output_total.max(self.sent.div_ceil(4));
+            reply.note(Note::EstimatedUsage);
+            self.usage = Some(usage);
+            out(Event::Usage(usage), reply);
+        }
+        self.phase = Phase::Over;
+        out(Event::End, reply);
+    }
+}

@@ -1,0 +1,361 @@
+//! What stands beside a translation: the facts that come from outside, and what the request leaves
+//! behind for the response.
+//!
+//! `wire` has no clock, no randomness and no configuration: [`Context`] and [`IdSource`] bring in
+//! what is needed. A [`Plan`] is made with the request and kept until the answer ends; together
+//! with the stamps it is the [`Reply`] that encoders of responses see.
+
+use std::borrow::Cow;
+
+use crate::Format;
+use crate::canonical::event::Note;
+use crate::json::{RawValue, write};
+use crate::reasoning::cache::Memory;
+use crate::reasoning::envelope::{Family, Scope, model_family};
+use crate::request::retry_without::RetryWithout;
+use crate::target::caps::{Caps, Overrides};
+use crate::target::quirks::{Host, Quirks};
+use crate::target::tool_names::ToolTable;
+
+/// The endpoint of one attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'c> {
+    pub format: Format,
+    pub host: Host,
+    pub quirks: Quirks,
+    pub caps: Caps,
+    /// The name sent upstream, plain text.
+    pub model: &'c str,
+    /// Whose opaque reasoning state this endpoint reads and writes.
+    pub family: Family,
+    pub scope: Scope,
+}
+
+impl<'c> Target<'c> {
+    /// A target with what is known of its host and model. `account` is the id of the provider's
+    /// row; `overrides` and the words for quirks come from its `provider_params`; the words are
+    /// applied by the caller ([`Quirks::apply`]).
+    pub fn new(format: Format, host: Host, model: &'c str, account: &str, overrides: &Overrides) -> Target<'c> {
+        Target {
+            format,
+            host,
+            quirks: Quirks::of_host(host),
+            caps: Caps::for_model(format, host, model, overrides),
+            model,
+            family: Family::of(format, host),
+            scope: Scope::new(account, model_family(model)),
+        }
+    }
+}
+
+/// Choices of whoever runs the gateway. [`Policy::default`] holds the defaults of `translation.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// A loss is a 400.
+    pub strict: bool,
+    /// RetryWithout tool calls without results and results without calls; otherwise 400.
+    pub repair_tool_pairs: bool,
+    /// Reasoning of another vendor goes on as text in `<thinking>` tags instead of being dropped.
+    pub foreign_reasoning_as_text: bool,
+    /// A trailing assistant message becomes an instruction where the model has no prefill;
+    /// otherwise 400.
+    pub prefill_as_hint: bool,
+    pub server_tools: ServerTools,
+    /// Chat clients get `reasoning_details` beside `reasoning_content`.
+    pub reasoning_details: bool,
+    /// Ask Responses providers for reasoning summaries on behalf of clients that see thinking.
+    pub summaries: bool,
+    /// Set a top-level cache breakpoint for clients whose format cannot.
+    pub auto_cache: bool,
+    /// For Messages targets when the client gave none; before the model's own default.
+    pub max_tokens: Option<u64>,
+    /// Emulate stop sequences where the target has none; otherwise they are dropped with an entry
+    /// in the ledger.
+    pub emulate_stop: bool,
+}
+
+/// What to do with a server tool that the target lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServerTools {
+    /// Drop it if another tool remains and the choice does not name it; else 400.
+    #[default]
+    Auto,
+    Reject,
+    Drop,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            strict: false,
+            repair_tool_pairs: true,
+            foreign_reasoning_as_text: false,
+            prefill_as_hint: false,
+            server_tools: ServerTools::Auto,
+            reasoning_details: true,
+            summaries: true,
+            auto_cache: true,
+            max_tokens: None,
+            emulate_stop: true,
+        }
+    }
+}
+
+/// All that the translation of one request may know beside its body.
+#[derive(Clone, Copy)]
+pub struct Context<'c> {
+    pub target: Target<'c>,
+    pub policy: Policy,
+    /// The model as the client named it: what answers show.
+    pub client_model: &'c str,
+    /// `x-claude-code-session-id`, for the prompt cache key.
+    pub session: Option<&'c str>,
+    /// Estimated input tokens, if known already. Needed for old Claude models when the client gave
+    /// no `max_tokens`.
+    pub input_estimate: Option<u64>,
+    /// What a refusal of the first try has taught.
+    pub mend: RetryWithout,
+    /// Where the reasoning of clients that do not send it back is remembered.
+    pub memory: Option<&'c dyn Memory>,
+}
+
+impl<'c> Context<'c> {
+    /// With the default policy and nothing known beside the target.
+    pub fn new(target: Target<'c>, client_model: &'c str) -> Context<'c> {
+        Context {
+            target,
+            policy: Policy::default(),
+            client_model,
+            session: None,
+            input_estimate: None,
+            mend: RetryWithout::Nothing,
+            memory: None,
+        }
+    }
+}
+
+/// New ids and the time, from outside.
+pub trait IdSource {
+    /// 26 characters of `[0-9A-Za-z]`, never given twice: the body of ids such as `call_…`.
+    fn id(&mut self) -> [u8; 26];
+    /// Seconds since 1970.
+    fn now(&mut self) -> u64;
+}
+
+/// What the request leaves behind for the response. Owned: it outlives the body.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub client: Format,
+    pub provider: Format,
+    /// The model as the client named it, plain text.
+    pub model: String,
+    /// The client asked for a stream.
+    pub stream: bool,
+    /// The provider is asked for a stream, for whatever reason. Set by the encoder of the request;
+    /// `stream` to begin with.
+    pub upstream_stream: bool,
+    /// A Chat client asked for usage in its stream.
+    pub include_usage: bool,
+    /// The client asked not to be shown reasoning (M `display: omitted`).
+    pub display_omitted: bool,
+    /// Chat clients get `reasoning_details`.
+    pub reasoning_details: bool,
+    /// A Chat client offered its tools as the deprecated `functions`: a call goes back as
+    /// `function_call`.
+    pub legacy_functions: bool,
+    /// The client asked for log probabilities.
+    pub logprobs: bool,
+    pub tools: ToolTable,
+    /// Stop sequences that the gateway watches for, plain text. Set by the encoder of the request.
+    pub stops: Vec<String>,
+    /// Headers `anthropic-beta` that the request needs. Set by the encoder of Messages requests.
+    pub betas: Vec<&'static str>,
+    pub family: Family,
+    pub scope: Scope,
+    pub quirks: Quirks,
+    /// The client's own values, which a Responses answer repeats.
+    pub echo: Echo,
+}
+
+impl Plan {
+    /// A plan before the encoder has had its say. `echo` is taken from the client's body.
+    pub fn new(client: Format, body: RawValue<'_>, cx: &Context<'_>) -> Plan {
+        Plan {
+            client,
+            provider: cx.target.format,
+            model: cx.client_model.to_owned(),
+            stream: false,
+            upstream_stream: false,
+            include_usage: false,
+            display_omitted: false,
+            reasoning_details: cx.policy.reasoning_details,
+            legacy_functions: client == Format::Chat && speaks_functions(body),
+            logprobs: false,
+            tools: ToolTable::default(),
+            stops: Vec::new(),
+            betas: Vec::new(),
+            family: cx.target.family,
+            scope: cx.target.scope,
+            quirks: cx.target.quirks,
+            echo: if client == Format::Responses { Echo::of(body) } else { Echo::default() },
+        }
+    }
+}
+
+/// Whether a Chat request has `functions` and no `tools`.
+fn speaks_functions(body: RawValue<'_>) -> bool {
+    let (mut functions, mut tools) = (false, false);
+    for (key, value, _) in body.members().filter(|(_, value, _)| !value.is_null()) {
+        functions |= key.eq_str("functions");
+        tools |= key.eq_str("tools") && value.elements().next().is_some();
+    }
+    functions && !tools
+}
+
+/// Raw values of a Responses request that its answer repeats, whatever was sent to the provider.
+#[derive(Debug, Clone, Default)]
+pub struct Echo {
+    fields: Vec<(&'static str, Box<[u8]>)>,
+}
+
+/// `(field, what stands in the answer if the request said nothing)`, in the order in which the
+/// SDK's type lists them. `store` and `previous_response_id` are not echoed: this gateway keeps
+/// nothing, and says so.
+pub const ECHOED: &[(&str, &[u8])] = &[
+    ("background", b"false"),
+    ("instructions", b"null"),
+    ("max_output_tokens", b"null"),
+    ("max_tool_calls", b"null"),
+    ("metadata", b"{}"),
+    ("parallel_tool_calls", b"true"),
+    ("prompt_cache_key", b"null"),
+    ("reasoning", br#"{"effort":null,"summary":null}"#),
+    ("safety_identifier", b"null"),
+    ("temperature", b"1.0"),
+    ("text", br#"{"format":{"type":"text"}}"#),
+    ("tool_choice", br#""auto""#),
+    ("tools", b"[]"),
+    ("top_logprobs", b"0"),
+    ("top_p", b"1.0"),
+    ("truncation", br#""disabled""#),
+    ("user", b"null"),
+];
+
+impl Echo {
+    fn of(body: RawValue<'_>) -> Echo {
+        let mut fields = Vec::new();
+        for (key, value, _) in body.members() {
+            let name = ECHOED.iter().find(|(name, _)| key.eq_str(name)).map(|(name, _)| *name);
+            if let Some(name) = name.filter(|_| !value.is_null()) {
+                fields.retain(|(other, _)| *other != name);
+                fields.push((name, one_line(value.bytes()).into()));
+            }
+        }
+        Echo { fields }
+    }
+
+    /// The client's value, or the default of the field. `null` for a name that is not in
+    /// [`ECHOED`].
+    pub fn get(&self, name: &str) -> RawValue<'_> {
+        let own = self.fields.iter().find(|(key, _)| *key == name).map(|(_, raw)| raw.as_ref());
+        let default = || ECHOED.iter().find(|(key, _)| *key == name).map(|(_, raw)| *raw);
+        RawValue::new(own.or_else(default).unwrap_or(b"null"))
+    }
+
+    /// Writes every field of [`ECHOED`] as members of a `response` object.
+    pub fn write(&self, o: &mut write::Object<'_>) {
+        ECHOED.iter().for_each(|(name, _)| o.value(name, self.get(name)));
+    }
+}
+
+/// JSON without line breaks, which would end an event in the midst of its data. They can stand
+/// between values alone.
+pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
+    match memchr::memchr2(b'\n', b'\r', json) {
+        None => Cow::Borrowed(json),
+        Some(_) => Cow::Owned(json.iter().map(|b| if matches!(b, b'\n' | b'\r') { b' ' } else { *b }).collect()),
+    }
+}
+
+/// What encoders of responses see: the plan, and what they may ask from outside.
+pub struct Reply {
+    pub plan: Plan,
+    pub stamps: Box<dyn IdSource>,
+    /// 26 characters that the answer's own id is made of (`chatcmpl-…`, `msg_…`, `resp_…`).
+    pub id: [u8; 26],
+    /// Seconds since 1970 when the answer began.
+    pub created: u64,
+    /// For `request_id` in error bodies and events.
+    pub request_id: String,
+    /// Estimated input tokens, for `message_start` and for hosts that do not count. May be set
+    /// until the first content arrives.
+    pub input_estimate: Option<u64>,
+    /// How often each oddity of [`Note::ALL`] was seen.
+    pub notes: [u32; Note::ALL.len()],
+}
+
+impl Reply {
+    pub fn new(plan: Plan, mut stamps: Box<dyn IdSource>, request_id: impl Into<String>) -> Reply {
+        let (id, created) = (stamps.id(), stamps.now());
+        let notes = [0; Note::ALL.len()];
+        Reply { plan, stamps, id, created, request_id: request_id.into(), input_estimate: None, notes }
+    }
+
+    /// Counts an oddity.
+    pub fn note(&mut self, note: Note) {
+        let slot = &mut self.notes[note as usize];
+        *slot = slot.saturating_add(1);
+    }
+
+    /// The id of the whole answer with the prefix of the client's format.
+    pub fn answer_id(&self) -> String {
+        let prefix = match self.plan.client {
+            Format::Chat => "chatcmpl-",
+            Format::Messages => "msg_",
+            Format::Responses => "resp_",
+        };
+        format!("{prefix}{}", String::from_utf8_lossy(&self.id))
+    }
+
+    /// A fresh id such as `call_…`, `fc_…`, `rs_…`.
+    pub fn fresh(&mut self, prefix: &str) -> String {
+        format!("{prefix}{}", String::from_utf8_lossy(&self.stamps.id()))
+    }
+}
+
+/// IdSource for tests and for `llm-proxy translate`: ids count up, the time stands still.
+#[derive(Debug, Default)]
+pub struct TestIds(pub u64);
+
+impl IdSource for TestIds {
+    fn id(&mut self) -> [u8; 26] {
+        self.0 += 1;
+        let mut out = [b'0'; 26];
+        let digits = format!("{:026}", self.0);
+        out.copy_from_slice(digits.as_bytes());
+        out
+    }
+
+    fn now(&mut self) -> u64 {
+        1_700_000_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_sees_its_own_values() {
+        let echo =
+            Echo::of(RawValue::new(br#"{"tools":[{"type":"custom"}],"temperature":0.50,"top_p":null,"input":"x"}"#));
+        assert_eq!(echo.get("tools").bytes(), br#"[{"type":"custom"}]"#);
+        assert_eq!(echo.get("temperature").bytes(), b"0.50");
+        assert_eq!(echo.get("top_p").bytes(), b"1.0");
+        let spread = Echo::of(RawValue::new(b"{\"tools\":[\r\n{\"type\":\n\"custom\"}]}"));
+        assert_eq!(spread.get("tools").bytes(), br#"[  {"type": "custom"}]"#, "events are lines");
+        let mut out = Vec::new();
+        write::object(&mut out, |o| echo.write(o));
+        assert_eq!(RawValue::parse(&out).unwrap().members().count(), ECHOED.len());
+    }
+}

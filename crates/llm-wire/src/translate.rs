@@ -1,0 +1,481 @@
+//! From one format to another, told in order.
+//!
+//! [`request`] turns a client's body into a provider's; [`Translator`] turns the provider's answer,
+//! stream or whole, into the client's, stream or whole. Both are generic over the formats by
+//! `match`: the format folders never see one another.
+//!
+//! ```text
+//! request:  body ─ <client>::request::decode ─ Request ─ <provider>::request::encode ─ body, Plan, Ledger
+//! answer:   frame ─ <provider>::stream::Decoder ─┐                     ┌─ <client>::stream::Encoder ─ bytes
+//!           body ── <provider>::response::decode ┴─ Event ─ Normalizer ─ Event ┴─ Answer ─ <client>::response::encode ─ bytes
+//! ```
+
+use crate::Format;
+use crate::canonical::effort::Show;
+use crate::canonical::event::{Decode, Encode, Event, Note, Reason, Sink};
+use crate::canonical::loss::Ledger;
+use crate::canonical::request::Request;
+use crate::canonical::usage::Usage;
+use crate::error::classify;
+use crate::error::shape;
+use crate::error::{Error, Kind};
+use crate::formats::{chat, messages, responses};
+use crate::json::{RawValue, Tape};
+use crate::reasoning::cache;
+use crate::reasoning::cache::Captured;
+use crate::request::reader;
+use crate::response::normalize::Normalizer;
+use crate::response::whole;
+use crate::response::whole::Answer;
+use crate::sse::Frame;
+use crate::target::plan::{Context, Plan, Reply};
+use crate::target::quirks::{Quirk, Quirks};
+
+/// A translated request.
+#[derive(Debug)]
+pub struct Encoded {
+    pub body: Vec<u8>,
+    /// For the answer, and for headers ([`Plan::betas`], [`Plan::upstream_stream`]).
+    pub plan: Plan,
+    /// For the headers `x-llm-proxy-dropped` and `x-llm-proxy-repaired`, and for counters.
+    pub ledger: Ledger,
+    /// Turns that got back their reasoning from [`Context::memory`].
+    pub restored: usize,
+}
+
+/// Translates a request of format `from` for the target in `cx`. Errors are the client's, with
+/// `param`.
+pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
+    let mut tape = Tape::default();
+    let raw = reader::body(&mut tape, body)?;
+    let mut ledger = Ledger::new(cx.policy.strict);
+    let mut request = decode(from, raw, &mut ledger)?;
+    let restored = match cx.memory {
+        Some(memory) if from == Format::Chat => cache::restore(&mut request, memory),
+        _ => 0,
+    };
+    cx.mend.apply(&mut request, &cx.target.caps, &mut ledger)?;
+    let mut plan = Plan::new(from, raw, cx);
+    plan.stream = request.stream;
+    plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
+    plan.include_usage = request.include_usage;
+    plan.display_omitted = from == Format::Messages && request.reasoning.show == Some(Show::Omitted);
+    plan.logprobs = request.sampling.logprobs || request.sampling.top_logprobs.is_some_and(|n| n > 0);
+    let mut out = Vec::with_capacity(body.len() + body.len() / 8 + 256);
+    match cx.target.format {
+        Format::Chat => chat::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
+        Format::Messages => messages::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
+        Format::Responses => responses::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
+    }
+    Ok(Encoded { body: out, plan, ledger, restored })
+}
+
+/// The canonical request behind a body.
+pub fn decode<'a>(from: Format, body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
+    match from {
+        Format::Chat => chat::request::decode(body, ledger),
+        Format::Messages => messages::request::decode(body, ledger),
+        Format::Responses => responses::request::decode(body, ledger),
+    }
+}
+
+/// The decoder of a provider's stream.
+pub enum AnyDecoder {
+    Chat(chat::stream::Decoder),
+    Messages(messages::stream::Decoder),
+    Responses(responses::stream::Decoder),
+}
+
+impl AnyDecoder {
+    pub fn new(format: Format, quirks: Quirks) -> AnyDecoder {
+        match format {
+            Format::Chat => AnyDecoder::Chat(chat::stream::Decoder::new(quirks)),
+            Format::Messages => AnyDecoder::Messages(messages::stream::Decoder::new(quirks)),
+            Format::Responses => AnyDecoder::Responses(responses::stream::Decoder::new(quirks)),
+        }
+    }
+}
+
+impl Decode for AnyDecoder {
+    fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        match self {
+            AnyDecoder::Chat(decoder) => decoder.frame(frame, sink),
+            AnyDecoder::Messages(decoder) => decoder.frame(frame, sink),
+            AnyDecoder::Responses(decoder) => decoder.frame(frame, sink),
+        }
+    }
+
+    fn end(&mut self, sink: Sink<'_>) {
+        match self {
+            AnyDecoder::Chat(decoder) => decoder.end(sink),
+            AnyDecoder::Messages(decoder) => decoder.end(sink),
+            AnyDecoder::Responses(decoder) => decoder.end(sink),
+        }
+    }
+}
+
+/// The encoder of a client's stream.
+pub enum AnyEncoder {
+    Chat(chat::stream::Encoder),
+    Messages(messages::stream::Encoder),
+    Responses(responses::stream::Encoder),
+}
+
+impl AnyEncoder {
+    pub fn new(format: Format) -> AnyEncoder {
+        match format {
+            Format::Chat => AnyEncoder::Chat(chat::stream::Encoder::default()),
+            Format::Messages => AnyEncoder::Messages(messages::stream::Encoder::default()),
+            Format::Responses => AnyEncoder::Responses(responses::stream::Encoder::default()),
+        }
+    }
+}
+
+impl Encode for AnyEncoder {
+    fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
+        match self {
+            AnyEncoder::Chat(encoder) => encoder.event(event, reply, out),
+            AnyEncoder::Messages(encoder) => encoder.event(event, reply, out),
+            AnyEncoder::Responses(encoder) => encoder.event(event, reply, out),
+        }
+    }
+
+    fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
+        match self {
+            AnyEncoder::Chat(encoder) => encoder.wait(reply, out),
+            AnyEncoder::Messages(encoder) => encoder.wait(reply, out),
+            AnyEncoder::Responses(encoder) => encoder.wait(reply, out),
+        }
+    }
+
+    fn gave_up(&mut self) -> Option<Error> {
+        match self {
+            AnyEncoder::Chat(encoder) => encoder.gave_up(),
+            AnyEncoder::Messages(encoder) => encoder.gave_up(),
+            AnyEncoder::Responses(encoder) => encoder.gave_up(),
+        }
+    }
+}
+
+/// How far the answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing was written: a failure can still be a status, or be tried elsewhere.
+    Waiting,
+    /// The client has bytes of the answer. Failures go into the stream.
+    Committed,
+    /// The answer has ended, well or not.
+    Over,
+}
+
+enum Output {
+    Stream(Box<AnyEncoder>),
+    Whole(Box<Answer>),
+}
+
+/// Translates one answer. Four cases in one type: the provider streams or not, the client streams
+/// or not.
+///
+/// Every method appends to `out` what goes to the client. `Err` means that the answer failed while
+/// nothing had been written: the caller may try another provider or answer with the error's status.
+/// A later failure is written into the stream and is no `Err`; [`Translator::failure`] tells of it.
+pub struct Translator {
+    decoder: AnyDecoder,
+    shape: Normalizer,
+    output: Output,
+    phase: Phase,
+    failure: Option<Error>,
+    captured: Option<Captured>,
+    content: bool,
+    model: Option<Box<str>>,
+    pub reply: Reply,
+}
+
+impl Translator {
+    pub fn new(reply: Reply) -> Translator {
+        let plan = &reply.plan;
+        let output = match plan.stream {
+            true => Output::Stream(Box::new(AnyEncoder::new(plan.client))),
+            false => Output::Whole(Box::default()),
+        };
+        let decoder = AnyDecoder::new(plan.provider, plan.quirks);
+        let captured = Captured::is_wanted(plan).then(Captured::default);
+        let (shape, phase) = (Normalizer::default(), Phase::Waiting);
+        Translator { decoder, shape, output, phase, failure: None, captured, content: false, model: None, reply }
+    }
+
+    /// Takes one frame of the provider's stream.
+    pub fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.run(out, |decoder, sink| {
+            if let Err(error) = decoder.frame(frame, sink) {
+                sink(Event::Fail(error));
+            }
+        })
+    }
+
+    /// Takes a whole answer: of a provider that was asked for one, or that answered a stream with
+    /// one.
+    pub fn body(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let (provider, quirks) = (self.reply.plan.provider, self.reply.plan.quirks);
+        self.run(out, |_, sink| {
+            let mut tape = Tape::default();
+            let result = tape
+                .read(body)
+                .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
+                .and_then(|raw| match shape::of(provider, raw) {
+                    Some(read) => Err(classify::error(None, &read)),
+                    None => decode_answer(provider, raw, quirks, sink),
+                });
+            if let Err(error) = result {
+                sink(Event::Fail(error));
+            }
+        })
+    }
+
+    /// The provider's bytes have ended.
+    pub fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.run(out, |decoder, sink| decoder.end(sink))?;
+        if self.phase == Phase::Over {
+            return Ok(());
+        }
+        self.fail(Error::upstream(Kind::UpstreamTruncated, "the upstream closed the stream before its end"), out)
+    }
+
+    /// The exchange failed below the format: reset, timeout, a frame too long.
+    pub fn fail(&mut self, error: Error, out: &mut Vec<u8>) -> Result<(), Error> {
+        let mut error = Some(error);
+        self.run(out, |_, sink| {
+            if let Some(error) = error.take() {
+                sink(Event::Fail(error));
+            }
+        })
+    }
+
+    /// The client has waited for long. `false` if there is nothing to write to it: it asked for a
+    /// whole answer.
+    pub fn wait(&mut self, out: &mut Vec<u8>) -> bool {
+        match (&mut self.output, self.phase) {
+            (Output::Stream(encoder), Phase::Waiting | Phase::Committed) => {
+                encoder.wait(&mut self.reply, out);
+                self.phase = Phase::Committed;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The client's bytes hold more than what keeps a connection alive.
+    pub fn has_content(&self) -> bool {
+        self.content
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The provider has said why its answer ended. What may still come is usage and the end mark.
+    pub fn is_finished(&self) -> bool {
+        self.shape.is_finished()
+    }
+
+    /// The gateway ended the answer itself (a stop sequence): the upstream call should be
+    /// cancelled.
+    pub fn stopped_early(&self) -> bool {
+        self.shape.stopped_early()
+    }
+
+    /// A failure that the client was told of inside its stream.
+    pub fn failure(&self) -> Option<&Error> {
+        self.failure.as_ref()
+    }
+
+    /// The last usage seen, estimates included (see [`Note::EstimatedUsage`] in the reply's notes).
+    pub fn usage(&self) -> Option<Usage> {
+        self.shape.usage()
+    }
+
+    /// Why the answer ended, once it has.
+    pub fn reason(&self) -> Option<Reason> {
+        self.shape.ended_by()
+    }
+
+    /// The provider's own name of the model, once it was told.
+    pub fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
+    /// What is to be remembered of an answer that came well.
+    pub fn captured(&mut self) -> Option<Captured> {
+        self.captured.take().filter(Captured::is_useful)
+    }
+
+    /// How often each oddity was seen.
+    pub fn notes(&self) -> impl Iterator<Item = (Note, u32)> + '_ {
+        Note::ALL.into_iter().zip(self.reply.notes).filter(|(_, n)| *n > 0)
+    }
+
+    fn run(&mut self, out: &mut Vec<u8>, feed: impl FnOnce(&mut AnyDecoder, Sink<'_>)) -> Result<(), Error> {
+        if self.phase == Phase::Over {
+            return Ok(());
+        }
+        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply } = self;
+        let mut early = None;
+        feed(decoder, &mut |event| {
+            if let Event::Start { model: told, .. } = &event {
+                *model = Some(told.unescape().into());
+            }
+            shape.event(event, reply, &mut |event, reply| {
+                if *phase == Phase::Over {
+                    return;
+                }
+                *content |= event.is_content();
+                if let Some(captured) = captured {
+                    captured.take(&event);
+                }
+                deliver(event, reply, output, phase, (&mut early, &mut *failure), out);
+            });
+        });
+        early.map_or(Ok(()), Err)
+    }
+}
+
+/// The events behind a provider's whole answer, which is no error.
+fn decode_answer(provider: Format, answer: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+    match provider {
+        Format::Chat => chat::response::decode(answer, quirks, sink),
+        Format::Messages => messages::response::decode(answer, quirks, sink),
+        Format::Responses => responses::response::decode(answer, quirks, sink),
+    }
+}
+
+/// Hands one shaped event to the encoder or the fold, and keeps the phase.
+fn deliver(
+    event: Event<'_>,
+    reply: &mut Reply,
+    output: &mut Output,
+    phase: &mut Phase,
+    (early, failure): (&mut Option<Error>, &mut Option<Error>),
+    out: &mut Vec<u8>,
+) {
+    let ends = matches!(event, Event::End | Event::Fail(_));
+    match output {
+        Output::Stream(encoder) => {
+            if let Event::Fail(error) = &event {
+                if *phase == Phase::Waiting {
+                    *early = Some(whole::copy(error));
+                    *phase = Phase::Over;
+                    return;
+                }
+                *failure = Some(whole::copy(error));
+            }
+            if event.is_content() {
+                *phase = Phase::Committed;
+            }
+            encoder.event(event, reply, out);
+            if let Some(error) = encoder.gave_up() {
+                *failure = Some(error);
+                *phase = Phase::Over;
+            }
+        }
+        Output::Whole(answer) => {
+            answer.take(&event);
+            if let Some(error) = answer.error.take() {
+                *early = Some(error);
+                *phase = Phase::Over;
+            } else if ends {
+                let written = match reply.plan.client {
+                    Format::Chat => chat::response::encode(answer, reply, out),
+                    Format::Messages => messages::response::encode(answer, reply, out),
+                    Format::Responses => responses::response::encode(answer, reply, out),
+                };
+                *early = written.err();
+            }
+        }
+    }
+    if ends {
+        *phase = Phase::Over;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::caps::Overrides;
+    use crate::target::plan::{Target, TestIds};
+    use crate::target::quirks::Host;
+
+    fn translator(client: Format, provider: Format, stream: bool) -> Translator {
+        let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
+        let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
+        plan.stream = stream;
+        Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"))
+    }
+
+    fn pairs() -> impl Iterator<Item = (Format, Format)> {
+        Format::ALL.into_iter().flat_map(|a| Format::ALL.into_iter().map(move |b| (a, b))).filter(|(a, b)| a != b)
+    }
+
+    /// Property 57, early errors: nothing is written, the kind stays, another provider can be
+    /// tried.
+    #[test]
+    fn a_failure_before_content_is_an_error() {
+        for (client, provider) in pairs() {
+            for stream in [true, false] {
+                let mut out = Vec::new();
+                let mut cut = translator(client, provider, stream);
+                assert!(cut.end(&mut out).is_err(), "{client} {provider}: an empty answer");
+                let mut reset = translator(client, provider, stream);
+                let error = reset.fail(Error::upstream(Kind::UpstreamConnect, "reset"), &mut out).unwrap_err();
+                assert_eq!((error.kind, reset.phase()), (Kind::UpstreamConnect, Phase::Over));
+                let mut refused = translator(client, provider, stream);
+                let body = br#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+                assert_eq!(refused.body(body, &mut out).unwrap_err().kind, Kind::Overloaded);
+                let mut nonsense = translator(client, provider, stream);
+                assert_eq!(nonsense.body(b"<html>", &mut out).unwrap_err().kind, Kind::UpstreamFault);
+                assert!(out.is_empty(), "{client} {provider}");
+                assert!(refused.failure().is_none() && refused.usage().is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_waiting_client_commits_a_stream_and_no_whole_answer() {
+        for (client, provider) in pairs() {
+            let mut out = Vec::new();
+            let mut whole = translator(client, provider, false);
+            assert!(!whole.wait(&mut out) && whole.phase() == Phase::Waiting);
+            let mut stream = translator(client, provider, true);
+            assert!(stream.wait(&mut out) && stream.phase() == Phase::Committed);
+            let failed = stream.fail(Error::upstream(Kind::UpstreamTimeout, "late"), &mut out);
+            assert!(failed.is_ok(), "told inside the stream");
+            assert_eq!(stream.failure().map(|e| e.kind), Some(Kind::UpstreamTimeout));
+        }
+    }
+
+    /// A block of Messages that has ended cannot go on. The caller learns that the client got no
+    /// whole answer.
+    #[test]
+    fn an_encoder_that_gives_up_is_a_failure() {
+        let mut stream = translator(Format::Messages, Format::Chat, true);
+        let mut out = Vec::new();
+        for delta in [
+            r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}"#,
+            r#"{"index":1,"id":"b","function":{"name":"g","arguments":"{"}}"#,
+            r#"{"index":0,"function":{"arguments":"more"}}"#,
+        ] {
+            let data = format!(r#"{{"id":"c","choices":[{{"index":0,"delta":{{"tool_calls":[{delta}]}}}}]}}"#);
+            stream.frame(Frame { event: None, data: data.as_bytes() }, &mut out).unwrap();
+        }
+        assert_eq!((stream.phase(), stream.failure().map(|e| e.kind)), (Phase::Over, Some(Kind::UpstreamFault)));
+        assert!(out.ends_with(b"\n\n") && String::from_utf8(out).unwrap().contains("event: error"));
+    }
+
+    #[test]
+    fn a_body_that_is_no_object_is_refused() {
+        let target = Target::new(Format::Messages, Host::Anthropic, "claude-opus-5", "p", &Overrides::default());
+        let cx = Context::new(target, "asked");
+        for (body, kind) in [(&b"{"[..], Kind::InvalidJson), (b"[]", Kind::InvalidType)] {
+            assert_eq!(request(Format::Chat, body, &cx).unwrap_err().kind, kind);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Calls to a running gateway, for the command line.
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::{Duration, timeout};
+
+use crate::config::secret::Secret;
+
+/// From the connect to the last byte.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+/// The same for a configuration of perhaps 100,000 rows, each of which is a transaction. As long as
+/// the gateway itself waits.
+const IMPORT: Duration = Duration::from_secs(900);
+/// Bytes of an answer's body.
+const MOST: usize = 256 << 20;
+
+/// Longest wait for the answer of a health check.
+const SOON: Duration = Duration::from_secs(5);
+
+type Caller = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+pub struct Remote {
+    base: String,
+    key: Secret,
+    client: Caller,
+    runtime: Runtime,
+}
+
+/// What `/health/ready` of the gateway at `url` says. The error is why it is not ready, or not
+/// there.
+pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
+    let base = url.trim().trim_end_matches('/');
+    let uri: Uri = format!("{base}/health/ready").parse().map_err(|_| not_an_address(url))?;
+    let (client, runtime) = (client(tls), runtime()?);
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = uri;
+    let (status, text) = runtime.block_on(async {
+        match timeout(SOON, exchange(&client, base, request)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(format!("{base} did not answer within {} s", SOON.as_secs())),
+        }
+    })?;
+    if status.is_success() { Ok(text) } else { Err(format!("{base} is not ready: {text}")) }
+}
+
+fn not_an_address(url: &str) -> String {
+    format!("`{url}` is no address of a gateway; write it as http://host:18000")
+}
+
+fn runtime() -> Result<Runtime, String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| format!("the system gives no runtime: {error}"))
+}
+
+fn client(tls: &ClientConfig) -> Caller {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let mut tls = tls.clone();
+    // The connector sets its own.
+    tls.alpn_protocols.clear();
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+    Client::builder(TokioExecutor::new()).build(connector)
+}
+
+/// Status and text of an answer.
+async fn exchange(client: &Caller, base: &str, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
+    let failed = |why: String| format!("{base} can't be asked: {why}");
+    let answer =
+        client.request(request).await.map_err(|error| failed(crate::control_plane::http::client::chain(&error)))?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), MOST).collect().await;
+    let body = body.map_err(|error| failed(crate::control_plane::http::client::chain(&*error)))?.to_bytes();
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+}
+
+impl Remote {
+    /// `url` is the gateway's, with or without `/admin/v1`.
+    pub fn new(url: &str, key: Secret, tls: &ClientConfig) -> Result<Remote, String> {
+        let base = url.trim().trim_end_matches('/').trim_end_matches("/admin/v1").trim_end_matches('/');
+        if !base.starts_with("http://") && !base.starts_with("https://") {
+            return Err(not_an_address(url));
+        }
+        Ok(Remote { base: base.to_owned(), key, client: client(tls), runtime: runtime()? })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
+    /// The text of a good answer. `path` is behind `/admin/v1`, `body` is JSON. The error is the
+    /// gateway's own, or why there is none.
+    pub fn call(&self, method: &str, path: &str, body: Option<String>) -> Result<String, String> {
+        let patience = if path == "/config/import" { IMPORT } else { FLUSH_TIMEOUT };
+        self.runtime.block_on(async {
+            match timeout(patience, self.exchange(method, path, body)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(format!("{} did not answer within {} s", self.base, patience.as_secs())),
+            }
+        })
+    }
+
+    async fn exchange(&self, method: &str, path: &str, body: Option<String>) -> Result<String, String> {
+        let uri: Uri = format!("{}/admin/v1{path}", self.base)
+            .parse()
+            .map_err(|_| format!("`{}` is no address of a gateway", self.base))?;
+        let mut key = HeaderValue::from_str(&format!("Bearer {}", &*self.key))
+            .map_err(|_| "ADMIN_KEY holds a character that cannot stand in a header".to_owned())?;
+        key.set_sensitive(true);
+        let mut request = Request::new(Full::from(body.unwrap_or_default()));
+        *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
+        *request.uri_mut() = uri;
+        request.headers_mut().insert(AUTHORIZATION, key);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let (status, text) = exchange(&self.client, &self.base, request).await?;
+        if status.is_success() {
+            return Ok(text);
+        }
+        let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        let message = value.pointer("/error/message").and_then(Value::as_str);
+        Err(match message {
+            Some(message) => format!("{} says: {message}", self.base),
+            None => format!("{} answered with status {}; is it a gateway?", self.base, status.as_u16()),
+        })
+    }
+}

@@ -1,0 +1,316 @@
+//! The JSON schema of the configuration file, for editors: the fields that the reader knows, with
+//! their types and meanings. Tests compare its names with the reader's tables.
+
+// The types below describe fields and hold no values.
+#![allow(dead_code)]
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use super::read::NOT_IN_A_FILE;
+use crate::config::boot::table::VARIABLES;
+use llm_wire::Format;
+use llm_wire::target::quirks::{Host, Quirk};
+
+/// The schema as a JSON document (JSON Schema, draft 2020-12).
+pub fn schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<Gateway>().to_value()
+}
+
+/// A configuration file of llm-proxy
+#[derive(JsonSchema)]
+#[schemars(title = "llm-proxy configuration file", deny_unknown_fields)]
+struct Gateway {
+    /// Settings by the names of their environment variables, in lower case. The environment wins
+    settings: Option<Settings>,
+    /// The providers that requests are sent to
+    providers: Option<Vec<Provider>>,
+    /// The keys of clients
+    credentials: Option<Vec<Credential>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Provider {
+    /// Unique name, which logs and metrics show
+    provider_key: String,
+    /// openai (the default), azure, anthropic or responses; other types are treated as openai
+    provider_type: Option<String>,
+    /// Base URL, such as https://api.openai.com/v1
+    api_base: String,
+    /// The provider's API key; `${NAME}` takes it from the environment when the file is read,
+    /// `env:NAME` when the provider is used
+    api_key: Option<String>,
+    /// Model or pattern to the provider's name of the model; empty serves every model
+    model_mapping: Option<BTreeMap<String, MappedModel>>,
+    /// Share of the requests, 1 by default; 0 makes the provider a standby, which is used when no
+    /// other provider is left
+    weight: Option<OrVariable<Weight>>,
+    /// Formats, host, quirks, capabilities, translation and headers
+    provider_params: Option<Params>,
+    /// Not served by this version: a provider with a script is a problem
+    lua_script: Option<String>,
+    /// Whether the provider is used, true by default
+    is_enabled: Option<OrVariable<bool>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum MappedModel {
+    /// The provider's name of the model; `*` or `$1` is what the pattern matched
+    Name(String),
+    /// The same with prices and other facts about the model
+    WithFacts(WithFacts),
+}
+
+#[derive(JsonSchema)]
+struct WithFacts {
+    /// The provider's name of the model
+    mapped_model: String,
+    /// Dollars for a token of the prompt
+    input_cost_per_token: Option<f64>,
+    /// Dollars for a token of the answer
+    output_cost_per_token: Option<f64>,
+    /// Dollars for a thousand tokens of the prompt
+    input_cost_per_1k_tokens: Option<f64>,
+    /// Dollars for a thousand tokens of the answer
+    output_cost_per_1k_tokens: Option<f64>,
+    /// Dollars for a token that the provider reads from its cache
+    cache_read_input_token_cost: Option<f64>,
+    /// Dollars for a token that the provider writes to its cache for 5 minutes
+    cache_creation_input_token_cost: Option<f64>,
+    /// Dollars for a token that the provider writes to its cache for an hour
+    cache_creation_input_token_cost_above_1hr: Option<f64>,
+    /// Dollars for a token of reasoning
+    output_cost_per_reasoning_token: Option<f64>,
+}
+
+#[derive(JsonSchema)]
+struct Params {
+    /// Formats that the provider can be asked in; by default that of its type
+    formats: Option<Vec<FormatName>>,
+    /// Who runs the server, where its address does not tell
+    host: Option<HostName>,
+    /// Quirks to add to those of the host, or with a leading `-` to take away
+    quirks: Option<Vec<QuirkName>>,
+    /// What the provider's models can do; `models` has it by name or pattern
+    capabilities: Option<Map<String, Value>>,
+    /// Options of the translation
+    translation: Option<Translation>,
+    /// Headers to add to each request
+    custom_headers: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Translation {
+    /// Answer 400 for each loss instead of naming it in a header; the default is STRICT_TRANSLATION
+    strict: Option<bool>,
+    /// Repair tool calls without results and results without calls, true by default
+    repair_tool_pairs: Option<bool>,
+    /// What becomes of visible reasoning of another vendor in the history, drop by default
+    foreign_reasoning: Option<ForeignReasoning>,
+    /// Give Chat clients `reasoning_details` beside `reasoning_content`, true by default
+    reasoning_details: Option<bool>,
+    /// Ask Responses providers for summaries of reasoning, true by default
+    summaries: Option<bool>,
+    /// Set a cache breakpoint for clients whose format has none, true by default
+    anthropic_auto_cache: Option<bool>,
+    /// Watch for stop sequences that the provider does not know, true by default
+    emulate_stop: Option<bool>,
+    /// What becomes of a last message of the assistant that the model cannot continue, reject by
+    /// default
+    prefill: Option<Prefill>,
+    /// What becomes of a tool that runs at another vendor, auto by default
+    server_tools: Option<ServerTools>,
+    /// `max_tokens` for Messages providers when the client gives none
+    max_tokens: Option<std::num::NonZeroU64>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum ForeignReasoning {
+    Drop,
+    Text,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum Prefill {
+    Reject,
+    Hint,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum ServerTools {
+    Auto,
+    Reject,
+    Drop,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Credential {
+    /// The name of the key in logs and metrics
+    name: String,
+    /// The key that the client sends; give this or `credential_key`
+    key: Option<String>,
+    /// The SHA-256 of the key in hex
+    credential_key: Option<String>,
+    /// Models and patterns that the key may use; empty allows all
+    allowed_models: Option<Vec<String>>,
+    /// Requests per second; 0 blocks the key, without it there is no limit
+    rate_limit: Option<OrVariable<u32>>,
+    /// Requests that may arrive at one moment; the default is the rate limit
+    burst: Option<OrVariable<u32>>,
+    /// Tokens per minute, of prompts and answers; 0 blocks the key, without it there is no limit
+    tokens_per_minute: Option<OrVariable<u32>>,
+    /// Requests in progress at one time; 0 blocks the key, without it there is no limit
+    max_concurrency: Option<OrVariable<u32>>,
+    /// When the key expires; without it, never
+    expires_at: Option<PointInTime>,
+    /// The SHA-256 in hex of the key that this one has replaced
+    previous_key: Option<String>,
+    /// How long the previous key stays valid
+    previous_key_until: Option<PointInTime>,
+    /// Notes of your own
+    metadata: Option<Map<String, Value>>,
+    /// Whether the key is valid, true by default
+    is_enabled: Option<OrVariable<bool>>,
+}
+
+/// A value, or text with a variable that becomes one.
+struct OrVariable<T>(PhantomData<T>);
+
+/// `${NAME}` or `${NAME:-DEFAULT}`, alone or within a text.
+fn variable() -> Value {
+    json!({ "type": "string", "pattern": r"\$\{[A-Za-z0-9_]+(:-[^}]*)?\}" })
+}
+
+impl<T: JsonSchema> JsonSchema for OrVariable<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_or_variable", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [generator.subschema_for::<T>(), variable()] })
+    }
+}
+
+/// Implements `JsonSchema` for a type by an expression.
+macro_rules! described {
+    ($( $name:ident = $schema:expr; )*) => { $(
+        struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let schema: Map<String, Value> = $schema;
+                schema.into()
+            }
+        }
+    )* };
+}
+
+described! {
+    Weight = object(json!({ "type": "integer", "minimum": 0, "maximum": 1_000_000 }));
+    PointInTime = object(json!({
+        "anyOf": [
+            { "type": "string", "format": "date-time" },
+            { "type": "integer", "description": "seconds since 1970" },
+            variable(),
+        ],
+    }));
+    FormatName = object(json!({ "enum": format_names() }));
+    HostName = object(json!({ "enum": Host::ALL.iter().map(|host| host.name()).collect::<Vec<_>>() }));
+    QuirkName = object(json!({ "enum": quirk_names() }));
+    Settings = object(json!({
+        "type": "object", "properties": settings(), "additionalProperties": false,
+    }));
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn format_names() -> [&'static str; 3] {
+    [Format::Chat, Format::Messages, Format::Responses].map(Format::name)
+}
+
+fn quirk_names() -> Vec<String> {
+    let names = Quirk::ALL.iter().map(|quirk| quirk.name().to_owned());
+    let taken_away = Quirk::ALL.iter().map(|quirk| format!("-{}", quirk.name()));
+    names.chain(taken_away).collect()
+}
+
+/// A property for each setting. Its default tells its type; text is taken for every type.
+fn settings() -> Map<String, Value> {
+    let settings = VARIABLES.iter().filter(|setting| !NOT_IN_A_FILE.contains(&setting.name));
+    settings
+        .map(|setting| {
+            let default = serde_json::from_str::<Value>(setting.default);
+            let default = default.unwrap_or_else(|_| setting.default.into());
+            let kind = match default {
+                Value::Bool(_) => "boolean",
+                Value::Number(_) => "number",
+                _ => "string",
+            };
+            let mut schema = json!({ "description": setting.help, "type": [kind, "null"] });
+            if kind == "boolean" || kind == "number" {
+                schema = json!({
+                    "description": setting.help,
+                    "anyOf": [{ "type": [kind, "null"] }, variable()],
+                });
+            }
+            if !setting.default.is_empty() {
+                schema["default"] = default;
+            }
+            (setting.name.to_ascii_lowercase(), schema)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::{CREDENTIAL, PROVIDER};
+    use super::*;
+
+    fn names(properties: &Value) -> Vec<&str> {
+        let mut names: Vec<&str> = properties.as_object().unwrap().keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn sorted(mut names: Vec<&str>) -> Vec<&str> {
+        names.sort_unstable();
+        names
+    }
+
+    /// A field that the reader takes is in the schema, and the other way round.
+    #[test]
+    fn has_the_fields_of_the_reader() {
+        let schema = schema();
+        let properties = &schema["properties"];
+        assert_eq!(names(properties), ["credentials", "providers", "settings"]);
+        let provider = &properties["providers"]["items"];
+        assert_eq!(names(&provider["properties"]), sorted(PROVIDER.to_vec()));
+        assert_eq!(provider["required"], json!(["provider_key", "api_base"]));
+        let credential = &properties["credentials"]["items"];
+        assert_eq!(names(&credential["properties"]), sorted(CREDENTIAL.to_vec()));
+        let settings = &properties["settings"]["properties"];
+        assert_eq!(names(settings).len(), VARIABLES.len() - NOT_IN_A_FILE.len());
+    }
+}

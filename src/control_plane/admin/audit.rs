@@ -1,0 +1,115 @@
+//! Each change as a line of JSON in a file, beside the table `audit_log`: for whoever gathers logs.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::control_plane::admin::body::Moment;
+use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::request::{Ask, Outcome, json};
+use crate::control_plane::store::{Audit, AuditRow};
+
+pub(super) struct File {
+    path: PathBuf,
+    /// It could not be written last time, which was told.
+    failing: AtomicBool,
+}
+
+/// A change of the configuration
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Entry<'a> {
+    /// Of the line in the table; not in the file
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<i64>,
+    timestamp: Moment,
+    /// `admin:` and the fingerprint of the admin key, or `cli:` and the system's user
+    actor: &'a str,
+    /// Where the request came from; only in the file
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    request_id: Option<&'a str>,
+    action: &'a str,
+    object: &'a str,
+    object_id: i64,
+    /// The row before, without secrets
+    #[schemars(with = "Option<serde_json::Value>")]
+    old: Option<&'a RawValue>,
+    /// The row after, without secrets
+    #[schemars(with = "Option<serde_json::Value>")]
+    new: Option<&'a RawValue>,
+}
+
+impl<'a> Entry<'a> {
+    fn of(audit: &'a Audit, object_id: i64, seconds: i64) -> Entry<'a> {
+        let raw = |text: &'a Option<String>| text.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Entry {
+            id: None,
+            timestamp: Moment(seconds),
+            actor: &audit.actor,
+            peer: None,
+            request_id: audit.request_id.as_deref(),
+            action: &audit.action,
+            object: &audit.object,
+            object_id,
+            old: raw(&audit.old),
+            new: raw(&audit.new),
+        }
+    }
+}
+
+impl File {
+    pub(super) fn new(path: PathBuf) -> File {
+        File { path, failing: AtomicBool::new(false) }
+    }
+
+    /// Appends a line. What can't be written costs the line, not the change, which stands in the
+    /// table as well.
+    pub(super) fn append(&self, audit: &Audit, object_id: i64, peer: IpAddr) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let entry = Entry {
+            peer: Some(peer.to_string()),
+            ..Entry::of(audit, object_id, i64::try_from(now.as_secs()).unwrap_or_default())
+        };
+        let write = || -> std::io::Result<()> {
+            let mut line = serde_json::to_vec(&entry)?;
+            line.push(b'\n');
+            let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+            // In one piece, since others may append too.
+            file.write_all(&line)
+        };
+        match write() {
+            Ok(()) => self.failing.store(false, Ordering::Relaxed),
+            Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::error!("gateway: the audit log {} can't be written: {error}", self.path.display());
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The newest changes
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct AuditLog<'a> {
+    entries: Vec<Entry<'a>>,
+}
+
+pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+    let before = ask.number("before", 1, i64::MAX)?;
+    let limit = ask.number("limit", 1, 1000)?.unwrap_or(100);
+    let rows = context.store.audit_log(before, u32::try_from(limit).unwrap_or(100)).await?;
+    let entry = |row: &'_ AuditRow| (row.id, row.timestamp.div_euclid(1_000_000));
+    let entries = rows.iter().map(|row| {
+        let (id, seconds) = entry(row);
+        Entry { id: Some(id), ..Entry::of(&row.audit, row.object_id, seconds) }
+    });
+    json(200, &AuditLog { entries: entries.collect() })
+}

@@ -1,0 +1,519 @@
+//! Bodies of requests, read field by field, so that all that is wrong is told at once; and the
+//! schema of each, from the same table.
+//!
+//! A field is `required`, `optional` (absent or null: the default) or a `change` (absent: as it
+//! was; null: cleared).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::ordered::{self, Pair};
+use crate::config::time;
+use crate::control_plane::admin::request::Refusal;
+
+/// A field of a body that changes a row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    #[default]
+    Absent,
+    Null,
+    To(T),
+}
+
+impl<T> Change<T> {
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Change::Absent)
+    }
+
+    pub(crate) fn map<U>(self, into: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Change::Absent => Change::Absent,
+            Change::Null => Change::Null,
+            Change::To(value) => Change::To(into(value)),
+        }
+    }
+
+    /// Sets a column that may be null.
+    pub(crate) fn apply_to(self, column: &mut Option<T>) {
+        match self {
+            Change::Absent => {}
+            Change::Null => *column = None,
+            Change::To(value) => *column = Some(value),
+        }
+    }
+
+    /// Sets a column that has a value of its own for nothing.
+    pub(crate) fn apply_or<C: From<T>>(self, column: &mut C, cleared: C) {
+        match self {
+            Change::Absent => {}
+            Change::Null => *column = cleared,
+            Change::To(value) => *column = value.into(),
+        }
+    }
+}
+
+/// The fields of a body.
+pub(crate) struct Fields<'a> {
+    pairs: Vec<Pair<'a>>,
+    bad: Vec<(&'static str, String)>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Fields<'a>, Refusal> {
+        let text = std::str::from_utf8(body).map_err(|_| Refusal::invalid("the body is not UTF-8", None))?;
+        let text = if text.trim().is_empty() { "{}" } else { text };
+        let pairs = ordered::pairs(text).map_err(|why| Refusal::invalid(format!("the body {why}"), None))?;
+        Ok(Fields { pairs, bad: Vec::new() })
+    }
+
+    /// The last of that name counts.
+    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    fn value<T: DeserializeOwned>(&mut self, name: &'static str, raw: &RawValue) -> Option<T> {
+        serde_json::from_str(raw.get()).map_err(|error| self.bad.push((name, words(&error)))).ok()
+    }
+
+    pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+        match self.raw(name) {
+            None => {
+                self.bad.push((name, "is required".to_owned()));
+                None
+            }
+            Some(raw) => self.value(name, raw),
+        }
+    }
+
+    pub(crate) fn optional<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<Option<T>> {
+        match self.raw(name) {
+            None => Some(None),
+            Some(raw) if raw.get() == "null" => Some(None),
+            Some(raw) => self.value(name, raw).map(Some),
+        }
+    }
+
+    pub(crate) fn change<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<Change<T>> {
+        match self.raw(name) {
+            None => Some(Change::Absent),
+            Some(raw) if raw.get() == "null" => Some(Change::Null),
+            Some(raw) => self.value(name, raw).map(Change::To),
+        }
+    }
+
+    /// `body`, if nothing was wrong with its fields.
+    pub(crate) fn finish<B>(self, body: Option<B>) -> Result<B, Refusal> {
+        match body {
+            Some(body) if self.bad.is_empty() => Ok(body),
+            _ => {
+                let told: Vec<_> = self.bad.iter().map(|(name, why)| format!("{name} {why}")).collect();
+                Err(Refusal::invalid(told.join("; "), self.bad.first().map(|(name, _)| (*name).to_owned())))
+            }
+        }
+    }
+}
+
+/// What serde says, without the place, and completing a sentence that begins with the field's name.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    match text.strip_prefix("invalid type: ") {
+        Some(rest) => match rest.split_once(", expected ") {
+            Some((_, wanted)) => format!("must be {wanted}"),
+            None => "has the wrong type".to_owned(),
+        },
+        None => text.to_owned(),
+    }
+}
+
+/// A body that a route takes.
+pub(crate) trait Body: JsonSchema + Sized {
+    fn read(fields: &mut Fields<'_>) -> Option<Self>;
+}
+
+macro_rules! body {
+    ($(#[$doc:meta])* $name:ident { $( $kind:ident $field:ident : $type:ty = $help:literal; )* }) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(crate) struct $name { $( #[doc = $help] pub(crate) $field: body!(@type $kind $type), )* }
+
+        impl $crate::control_plane::admin::body::Body for $name {
+            fn read(fields: &mut $crate::control_plane::admin::body::Fields<'_>) -> Option<$name> {
+                // Each is read before the first that is missing ends it.
+                $( let $field = fields.$kind(stringify!($field)); )*
+                Some($name { $( $field: $field?, )* })
+            }
+        }
+
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let mut object = $crate::control_plane::admin::body::Object::default();
+                $( object.$kind::<$type>(generator, stringify!($field), $help); )*
+                object.schema()
+            }
+        }
+    };
+    (@type required $type:ty) => { $type };
+    (@type optional $type:ty) => { Option<$type> };
+    (@type change $type:ty) => { $crate::control_plane::admin::body::Change<$type> };
+}
+pub(crate) use body;
+
+/// The schema of a body while it is made.
+#[derive(Default)]
+pub(crate) struct Object {
+    properties: Map<String, Value>,
+    required: Vec<Value>,
+}
+
+impl Object {
+    pub(crate) fn required<T: JsonSchema>(&mut self, generator: &mut SchemaGenerator, name: &str, help: &str) {
+        self.required.push(name.into());
+        let schema = generator.subschema_for::<T>();
+        self.property(schema, name, help);
+    }
+
+    pub(crate) fn optional<T: JsonSchema>(&mut self, generator: &mut SchemaGenerator, name: &str, help: &str) {
+        let schema = generator.subschema_for::<Option<T>>();
+        self.property(schema, name, help);
+    }
+
+    pub(crate) fn change<T: JsonSchema>(&mut self, generator: &mut SchemaGenerator, name: &str, help: &str) {
+        self.optional::<T>(generator, name, help);
+    }
+
+    fn property(&mut self, mut schema: Schema, name: &str, help: &str) {
+        schema.insert("description".to_owned(), help.into());
+        self.properties.insert(name.to_owned(), schema.to_value());
+    }
+
+    pub(crate) fn schema(self) -> Schema {
+        json_schema!({ "type": "object", "properties": self.properties, "required": self.required })
+    }
+}
+
+/// A JSON object, kept as text: order matters in a mapping.
+#[derive(Clone, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Json(Box<RawValue>);
+
+impl Json {
+    pub(crate) fn text(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers with keys may stand in it.
+        f.write_str("{..}")
+    }
+}
+
+impl From<Json> for String {
+    fn from(json: Json) -> String {
+        json.text().to_owned()
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        if raw.get().starts_with('{') { Ok(Json(raw)) } else { Err(D::Error::custom("must be a JSON object")) }
+    }
+}
+
+impl JsonSchema for Json {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Object".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object" })
+    }
+}
+
+/// Text that is shown in lists, logs and metrics: 1 to 255 characters, all visible, no space at its
+/// ends.
+#[derive(Debug, Clone, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Name(pub(crate) String);
+
+impl From<Name> for String {
+    fn from(name: Name) -> String {
+        name.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let fits = !text.is_empty() && text.trim() == text && text.chars().count() <= 255;
+        if !fits || text.chars().any(char::is_control) {
+            return Err(D::Error::custom("must be 1 to 255 visible characters, without a space at its ends"));
+        }
+        Ok(Name(text))
+    }
+}
+
+impl JsonSchema for Name {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" })
+    }
+}
+
+/// Text of up to `MOST` characters, as PostgreSQL's column has it, which also keeps no U+0000.
+#[derive(Debug, Clone)]
+pub(crate) struct Text<const MOST: usize>(String);
+
+impl<const MOST: usize> From<Text<MOST>> for String {
+    fn from(text: Text<MOST>) -> String {
+        text.0
+    }
+}
+
+impl<'de, const MOST: usize> Deserialize<'de> for Text<MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<MOST>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let fits = !text.contains('\0') && text.chars().nth(MOST).is_none();
+        if fits {
+            Ok(Text(text))
+        } else {
+            Err(D::Error::custom(format!("must be at most {MOST} characters, none U+0000")))
+        }
+    }
+}
+
+impl<const MOST: usize> JsonSchema for Text<MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Text{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "maxLength": MOST, "pattern": "^[^\u{0}]*$" })
+    }
+}
+
+/// The key of a client: visible ASCII, since it comes in a header.
+#[derive(Clone)]
+pub(crate) struct Key(pub(crate) String);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let fits = (1..=1024).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Key(text))
+        } else {
+            Err(D::Error::custom("must be 1 to 1024 visible ASCII characters without spaces"))
+        }
+    }
+}
+
+impl JsonSchema for Key {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Key".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 1024, "pattern": "^[!-~]+$" })
+    }
+}
+
+/// A whole number that is not negative.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Count<const LEAST: i64, const MOST: i64>(pub(crate) i64);
+
+impl<const LEAST: i64, const MOST: i64> From<Count<LEAST, MOST>> for i64 {
+    fn from(count: Count<LEAST, MOST>) -> i64 {
+        count.0
+    }
+}
+
+impl<'de, const LEAST: i64, const MOST: i64> Deserialize<'de> for Count<LEAST, MOST> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wanted = || D::Error::custom(format!("must be a whole number from {LEAST} to {MOST}"));
+        let number = serde_json::Number::deserialize(deserializer).map_err(|_| wanted())?;
+        // `1.0` is a whole number too, in JSON and in JSON Schema.
+        let float = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64);
+        let value = number.as_i64().or_else(float);
+        value.filter(|n| (LEAST..=MOST).contains(n)).map(Count).ok_or_else(wanted)
+    }
+}
+
+impl<const LEAST: i64, const MOST: i64> JsonSchema for Count<LEAST, MOST> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Count{LEAST}To{MOST}").into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
+    }
+}
+
+/// The largest number in a row, as PostgreSQL's column has it.
+pub(crate) const MOST: i64 = i32::MAX as i64;
+
+/// A limit; 0 blocks all.
+pub(crate) type Limit = Count<0, MOST>;
+
+/// A moment: RFC 3339, or seconds since 1970. Seconds in the rows, text in answers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(pub(crate) i64);
+
+impl Serialize for Moment {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&time::format(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
+        let seconds = match Value::deserialize(deserializer)? {
+            Value::String(text) => time::parse(&text),
+            Value::Number(number) => number.as_i64().filter(|n| (0..=253_402_300_799).contains(n)),
+            _ => None,
+        };
+        seconds
+            .map(Moment)
+            .ok_or_else(|| D::Error::custom("must be a time, as `2030-01-31T00:00:00Z` or in seconds since 1970"))
+    }
+}
+
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let text = json_schema!({ "type": "string", "format": "date-time" });
+        if generator.contract().is_serialize() {
+            return text;
+        }
+        json_schema!({ "anyOf": [text, { "type": "integer", "minimum": 0, "maximum": 253_402_300_799_i64 }] })
+    }
+}
+
+/// A moment in answers, to the millisecond. Microseconds since 1970 in the rows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Micros(pub(crate) i64);
+
+impl Serialize for Micros {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seconds = time::format(self.0.div_euclid(1_000_000));
+        let millis = self.0.rem_euclid(1_000_000) / 1000;
+        serializer.serialize_str(&format!("{}.{millis:03}Z", seconds.trim_end_matches('Z')))
+    }
+}
+
+impl JsonSchema for Micros {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Micros".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "date-time" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    body! {
+        /// For the tests.
+        Sample {
+            required name: Name = "a name";
+            optional weight: Count<0, 9> = "a weight";
+            change limit: Limit = "a limit";
+            change until: Moment = "an end";
+            optional map: Json = "an object";
+        }
+    }
+
+    fn read(body: &str) -> Result<Sample, String> {
+        let mut fields = Fields::parse(body.as_bytes()).map_err(|refusal| refusal.message)?;
+        let sample = Sample::read(&mut fields);
+        fields.finish(sample).map_err(|refusal| refusal.message)
+    }
+
+    #[test]
+    fn absent_is_not_null() {
+        let sample = read(r#"{"name":"a","limit":null,"until":"1970-01-01T00:00:09Z","map":{"z":1,"a":2},"extra":1}"#);
+        let sample = sample.unwrap();
+        assert!(matches!(sample.limit, Change::Null) && matches!(sample.until, Change::To(Moment(9))));
+        assert_eq!(
+            (sample.name.0.as_str(), sample.weight.is_none(), sample.map.unwrap().text()),
+            ("a", true, r#"{"z":1,"a":2}"#)
+        );
+        assert!(read(r#"{"name":"a"}"#).unwrap().limit.is_absent());
+        assert_eq!(read(r#"{"name":"a","weight":3.0}"#).unwrap().weight.unwrap().0, 3);
+    }
+
+    #[test]
+    fn every_bad_field_is_named() {
+        let rows = [
+            ("", "name is required"),
+            ("[]", "the body is not a JSON object"),
+            ("{", "the body is not JSON (column 1)"),
+            (
+                r#"{"name":"","weight":10,"limit":"x","until":"soon","map":[]}"#,
+                "name must be 1 to 255 visible characters, without a space at its ends; weight must be a whole number from 0 to 9; \
+                 limit must be a whole number from 0 to 2147483647; \
+                 until must be a time, as `2030-01-31T00:00:00Z` or in seconds since 1970; map must be a JSON object",
+            ),
+            (r#"{"name":7}"#, "name must be a string"),
+        ];
+        for (body, message) in rows {
+            assert_eq!(read(body).unwrap_err(), message, "{body}");
+        }
+    }
+}

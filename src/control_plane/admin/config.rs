@@ -1,0 +1,118 @@
+//! `/config` and `/auth`: what is in force, what is wrong with it, and reading it again.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::control_plane::admin::body::{Moment, body};
+use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+
+/// That the key is right
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Valid {
+    valid: bool,
+    message: &'static str,
+}
+
+/// The version of the configuration in force
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ConfigVersion {
+    version: i64,
+    /// When this was answered
+    timestamp: Moment,
+}
+
+/// What is in force after everything was read again
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Reloaded {
+    version: i64,
+    timestamp: Moment,
+    /// Those that are served
+    providers_count: usize,
+    /// Those that are good
+    credentials_count: usize,
+    /// See /config/problems
+    problems_count: usize,
+}
+
+/// What can't be used of the configuration, which takes nothing else out of service
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Problems {
+    version: i64,
+    problems: Vec<Told>,
+}
+
+/// A row, or a part of one, that can't be used
+#[derive(Debug, Serialize, JsonSchema)]
+struct Told {
+    /// `provider NAME` or `credential NAME`
+    object: String,
+    message: String,
+}
+
+body! {
+    /// A script to look at.
+    Script {
+        required lua_script: String = "its source";
+    }
+}
+
+/// Whether a script could be used
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ScriptVerdict {
+    valid: bool,
+    error: Option<&'static str>,
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(i64::try_from(since.as_secs()).unwrap_or_default())
+}
+
+pub(super) async fn validate(_: Arc<Context>, _: Ask) -> Outcome {
+    json(200, &Valid { valid: true, message: "Admin key is valid" })
+}
+
+pub(super) async fn version(context: Arc<Context>, _: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    json(200, &ConfigVersion { version: context.shared.publisher.load().version, timestamp: now() })
+}
+
+pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
+    if let Err(message) = context.current.reload().await {
+        return Err(Refusal::new(503, "store_unavailable", message));
+    }
+    let snapshot = context.shared.publisher.load();
+    json(
+        200,
+        &Reloaded {
+            version: snapshot.version,
+            timestamp: now(),
+            providers_count: snapshot.providers.len(),
+            credentials_count: snapshot.credentials_by_id.len(),
+            problems_count: context.current.read().problems.len(),
+        },
+    )
+}
+
+pub(super) async fn problems(context: Arc<Context>, _: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let read = context.current.read();
+    let told =
+        read.problems.iter().map(|problem| Told { object: problem.object.clone(), message: problem.message.clone() });
+    json(200, &Problems { version: read.rows.version, problems: told.collect() })
+}
+
+pub(super) async fn validate_script(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    context.provider(ask.id)?;
+    let body: Script = ask.body()?;
+    let error = match body.lua_script.trim() {
+        "" => "the script is empty",
+        _ => "scripts are not served by this version",
+    };
+    json(200, &ScriptVerdict { valid: false, error: Some(error) })
+}

@@ -1,0 +1,157 @@
+//! What every handler works with: the rows, the store, and the way of a change into force.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+use crate::config::boot::Environment;
+use crate::config::compile::compile;
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::control_plane::admin::request::{Ask, Refusal};
+use crate::control_plane::admin::{audit, health};
+use crate::control_plane::config::sync::Current;
+use crate::control_plane::http::client::Client;
+use crate::control_plane::store::{Audit, Change, Store, Write, Written};
+use crate::shared::ProcessState;
+
+/// Longest wait for the store.
+const STORE: Duration = Duration::from_secs(30);
+/// Longest wait for a change to come into force; the names of new hosts take at most two seconds of
+/// it.
+const FORCE: Duration = Duration::from_secs(10);
+/// Tries of a change whose row somebody else changes at the same time.
+pub(super) const TRIES: usize = 5;
+
+pub(super) struct Context {
+    pub(super) shared: Arc<ProcessState>,
+    pub(super) current: Arc<Current>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) environment: Environment,
+    pub(super) client: Client,
+    pub(super) audit: audit::File,
+    pub(super) health: health::HealthStatus,
+}
+
+/// What is told of a change.
+pub(super) struct Told<'a> {
+    pub(super) action: &'static str,
+    pub(super) object: &'a str,
+    pub(super) old: Option<String>,
+    pub(super) new: Option<String>,
+}
+
+impl Context {
+    /// Makes a change, and returns when it is in force on all cores of this process.
+    pub(super) async fn write(&self, ask: &Ask, change: Change, told: Told<'_>) -> Result<Written, Refusal> {
+        let written = self.change(ask, change, told).await?;
+        self.force(written.version).await;
+        Ok(written)
+    }
+
+    /// Makes a change, and returns when it is stored.
+    pub(super) async fn change(&self, ask: &Ask, change: Change, told: Told<'_>) -> Result<Written, Refusal> {
+        let once = if ask.request.method == "POST" { ask.once()? } else { None };
+        let audit = Audit {
+            actor: self.actor(),
+            request_id: Some(ask.request.request_id.clone()),
+            action: told.action.to_owned(),
+            object: told.object.to_owned(),
+            old: told.old,
+            new: told.new,
+        };
+        let write = Write { change, audit: audit.clone(), once };
+        let Ok(written) = timeout(STORE, self.store.write(write)).await else {
+            let message =
+                format!("the store did not answer within {} s; the change may have been made", STORE.as_secs());
+            return Err(Refusal::new(503, "store_unavailable", message));
+        };
+        let written = written?;
+        if !written.repeated {
+            self.audit.append(&audit, written.id, ask.request.peer);
+        }
+        Ok(written)
+    }
+
+    /// Waits until `version` is in force, but not for ever: it is stored, and comes into force when
+    /// it can.
+    pub(super) async fn force(&self, version: i64) {
+        if timeout(FORCE, self.current.reach(version)).await.is_err() {
+            tracing::warn!(version, "gateway: a change is stored, but not in force after {} s", FORCE.as_secs());
+        }
+    }
+
+    /// Takes up what others may have written. Fails if the store can't be asked.
+    pub(super) async fn refresh(&self) -> Result<(), Refusal> {
+        match timeout(STORE, self.store.version()).await {
+            Ok(version) => self.force(version?).await,
+            Err(_) => {
+                let message = format!("the store did not answer within {} s", STORE.as_secs());
+                return Err(Refusal::new(503, "store_unavailable", message));
+            }
+        }
+        Ok(())
+    }
+
+    /// For reading: what is known here, if the store can't be asked.
+    pub(super) async fn refresh_if_possible(&self) {
+        let _ = self.refresh().await;
+    }
+
+    pub(super) fn version(&self) -> i64 {
+        self.current.read().rows.version
+    }
+
+    pub(super) fn provider(&self, id: i64) -> Result<ProviderRow, Refusal> {
+        let read = self.current.read();
+        let at = read.rows.providers.binary_search_by_key(&id, |row| row.id);
+        at.map(|at| read.rows.providers[at].clone()).map_err(|_| Refusal::missing("provider", id))
+    }
+
+    pub(super) fn credential(&self, id: i64) -> Result<CredentialRow, Refusal> {
+        let read = self.current.read();
+        let at = read.rows.credentials.binary_search_by_key(&id, |row| row.id);
+        at.map(|at| read.rows.credentials[at].clone()).map_err(|_| Refusal::missing("credential", id))
+    }
+
+    pub(super) fn env(&self) -> impl Fn(&str) -> Option<String> + '_ {
+        |name| self.environment.get(name).map(str::to_owned)
+    }
+
+    /// Refuses a row that has a problem which it did not have before. Who sends it can mend it now;
+    /// later nobody may look.
+    pub(super) fn check_provider(&self, old: Option<&ProviderRow>, new: &ProviderRow) -> Result<(), Refusal> {
+        let rows = |row: &ProviderRow| Rows {
+            providers: vec![ProviderRow { is_enabled: true, ..row.clone() }],
+            ..Rows::default()
+        };
+        self.check(old.map(rows), &rows(new))
+    }
+
+    pub(super) fn check_credential(&self, old: Option<&CredentialRow>, new: &CredentialRow) -> Result<(), Refusal> {
+        let rows = |row: &CredentialRow| Rows {
+            credentials: vec![CredentialRow { is_enabled: true, ..row.clone() }],
+            ..Rows::default()
+        };
+        self.check(old.map(rows), &rows(new))
+    }
+
+    fn check(&self, old: Option<Rows>, new: &Rows) -> Result<(), Refusal> {
+        let env = self.env();
+        let known = old.map(|old| compile(&old, None, &env).1).unwrap_or_default();
+        let (_, problems) = compile(new, None, &env);
+        let told = |message: &String| !known.iter().any(|known| known.message == *message);
+        let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).filter(told).collect();
+        let Some(first) = messages.first() else { return Ok(()) };
+        // Each message begins with the name of its column.
+        let param = first.split([' ', ':']).next().map(str::to_owned);
+        Err(Refusal::invalid(messages.join("; "), param))
+    }
+
+    /// Who makes changes here: the admin key, by its fingerprint.
+    fn actor(&self) -> String {
+        let key = self.shared.boot.admin_key.as_deref().unwrap_or_default();
+        format!("admin:{}", &hex::encode(Sha256::digest(key.as_bytes()))[..12])
+    }
+}

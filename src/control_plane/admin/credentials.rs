@@ -1,0 +1,312 @@
+//! `/credentials`.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use schemars::JsonSchema;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::config::rows::CredentialRow;
+use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit, MOST, Moment, Name, body};
+use crate::control_plane::admin::context::{Context, TRIES, Told};
+use crate::control_plane::admin::paging::Page;
+use crate::control_plane::admin::providers::set;
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::view::CredentialView;
+use crate::control_plane::admin::{Status, Updated};
+use crate::control_plane::store::Change;
+
+/// At least one request must fit.
+type Burst = Count<1, MOST>;
+/// Up to 30 days.
+type Overlap = Count<0, 2_592_000>;
+/// How long the old key is good for after a rotation, unless something else is asked for.
+const OVERLAP_SECS: i64 = 86_400;
+
+body! {
+    /// A new credential.
+    CredentialCreate {
+        optional key: Key = "the key that the client will send; without it one is made, and shown in the answer this once";
+        required name: Name = "who it is for; shown in logs and metrics";
+        optional allowed_models: Vec<String> = "models and patterns; empty allows all";
+        optional rate_limit: Limit = "requests per second; 0 blocks all, null is unlimited";
+        optional burst: Burst = "requests that may come at once; the rate limit unless given";
+        optional tokens_per_minute: Limit = "tokens per minute; 0 blocks all, null is unlimited";
+        optional max_concurrency: Limit = "requests in progress at one time; 0 blocks all, null is unlimited";
+        optional expires_at: Moment = "when it ends; null is never";
+        optional metadata: Json = "notes of your own";
+        optional is_enabled: bool = "true by default";
+    }
+}
+
+body! {
+    /// What is to be different; what is absent stays, null clears what can be empty.
+    CredentialUpdate {
+        change key: Key = "a new key, in the place of the old one at once; see rotate";
+        change name: Name = "who it is for";
+        change allowed_models: Vec<String> = "models and patterns; empty or null allows all";
+        change rate_limit: Limit = "requests per second; 0 blocks all, null is unlimited";
+        change burst: Burst = "requests that may come at once; null is the rate limit";
+        change tokens_per_minute: Limit = "tokens per minute; 0 blocks all, null is unlimited";
+        change max_concurrency: Limit = "requests in progress at one time; 0 blocks all, null is unlimited";
+        change expires_at: Moment = "when it ends; null is never";
+        change metadata: Json = "replaces all notes";
+        change is_enabled: bool = "whether it is good";
+    }
+}
+
+body! {
+    /// How a key is to be replaced.
+    Rotate {
+        optional key: Key = "the new key; without it one is made";
+        optional overlap_secs: Overlap = "how long the old key is good beside the new one; a day unless given, 0 ends it at once";
+    }
+}
+
+/// All credentials, enabled or not
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CredentialList {
+    /// Of the configuration
+    version: i64,
+    credentials: Vec<CredentialView>,
+    #[serde(flatten)]
+    page: Page,
+}
+
+/// A credential that was made, or has a new key
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CredentialCreated {
+    /// Of the configuration with it
+    version: i64,
+    credential: CredentialView,
+    /// The key, if it was made here; it is shown this once
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
+
+/// A credential whose status was set
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct CredentialStatus {
+    /// Of the configuration with it
+    version: i64,
+    /// `updated`
+    status: &'static str,
+    credential: CredentialView,
+}
+
+/// `sk-` and 48 characters of the URL-safe alphabet: 288 random bits.
+pub fn generate() -> Result<String, String> {
+    let mut random = [0; 36];
+    getrandom::fill(&mut random).map_err(|error| format!("the system gives no random numbers for a key: {error}"))?;
+    Ok(format!("sk-{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
+}
+
+/// What the store keeps of a key: its SHA-256 in hex.
+pub fn hash(key: &str) -> String {
+    hex::encode(Sha256::digest(key.as_bytes()))
+}
+
+/// The key that was asked for, or a new one, which is then to be shown.
+fn key_or_new(key: Option<Key>) -> Result<(String, Option<String>), Refusal> {
+    match key {
+        Some(key) => Ok((key.0, None)),
+        None => {
+            let key = generate().map_err(|why| Refusal::new(500, "internal_error", why))?;
+            Ok((key.clone(), Some(key)))
+        }
+    }
+}
+
+fn list_text(models: Vec<String>) -> String {
+    serde_json::Value::from(models).to_string()
+}
+
+pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let read = context.current.read();
+    let search = ask.query("search").map(|text| text.to_lowercase());
+    let wanted = |row: &&CredentialRow| search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text));
+    let (rows, page) = Page::of(&ask, read.rows.credentials.iter().filter(wanted))?;
+    let credentials = rows.into_iter().map(CredentialView::of).collect();
+    json(200, &CredentialList { version: read.rows.version, credentials, page })
+}
+
+pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let row = context.credential(ask.id)?;
+    Ok(tagged(json(200, &CredentialView::of(&row))?, row.stamp.version))
+}
+
+pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: CredentialCreate = ask.body()?;
+    let (key, made) = key_or_new(body.key)?;
+    let row = CredentialRow {
+        credential_key: hash(&key),
+        name: body.name.0,
+        allowed_models: list_text(body.allowed_models.unwrap_or_default()),
+        rate_limit: body.rate_limit.map(i64::from),
+        burst: body.burst.map(i64::from),
+        tokens_per_minute: body.tokens_per_minute.map(i64::from),
+        max_concurrency: body.max_concurrency.map(i64::from),
+        expires_at: body.expires_at.map(|moment| moment.0),
+        metadata: body.metadata.map_or_else(|| "{}".to_owned(), String::from),
+        is_enabled: body.is_enabled.unwrap_or(true),
+        ..CredentialRow::default()
+    };
+    context.check_credential(None, &row)?;
+    let told = Told { action: "credential.create", object: &row.name, old: None, new: Some(shown(&row)) };
+    let written = context.write(&ask, Change::AddCredential(row.clone()), told).await?;
+    // If it is not known here yet, as stored.
+    let row = context.credential(written.id).or_else(|refusal| match written.repeated {
+        true => Err(refusal),
+        false => Ok(CredentialRow { id: written.id, ..row }),
+    })?;
+    // A key that was made for a repeated request is none.
+    let (key, made) = if written.repeated { (None, None) } else { (Some(key), made) };
+    let credential = CredentialView::of(&row);
+    let credential = key.iter().fold(credential, |view, key| view.with_key(key));
+    let body = CredentialCreated { version: written.version, credential, key: made };
+    let mut answer = tagged(json(201, &body)?, row.stamp.version);
+    answer.fields.push(("location", format!("/admin/v1/credentials/{}", row.id)));
+    Ok(answer)
+}
+
+pub(super) async fn update(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: CredentialUpdate = ask.body()?;
+    if body.is_empty() {
+        return Err(Refusal::new(400, "no_fields", "No fields to update"));
+    }
+    let (version, row) = change(&context, &ask, "credential.update", |row| body.apply(row)).await?;
+    Ok(tagged(json(200, &Updated { version, status: "updated" })?, row.stamp.version))
+}
+
+pub(super) async fn status(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: Status = ask.body()?;
+    let set = |row: &mut CredentialRow| {
+        row.is_enabled = body.is_enabled;
+        Ok(())
+    };
+    let (version, row) = change(&context, &ask, "credential.status", set).await?;
+    let body = CredentialStatus { version, status: "updated", credential: CredentialView::of(&row) };
+    Ok(tagged(json(200, &body)?, row.stamp.version))
+}
+
+pub(super) async fn rotate(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: Rotate = ask.body()?;
+    let (key, made) = key_or_new(body.key)?;
+    let overlap = body.overlap_secs.map_or(OVERLAP_SECS, i64::from);
+    let (hash, until) = (hash(&key), now() + overlap);
+    let replace = |row: &mut CredentialRow| {
+        if row.credential_key == hash {
+            return Ok(());
+        }
+        let old = std::mem::replace(&mut row.credential_key, hash.clone());
+        (row.previous_key, row.previous_key_until) = match overlap {
+            0 => (None, None),
+            _ => (Some(old), Some(until)),
+        };
+        Ok(())
+    };
+    let (version, row) = change(&context, &ask, "credential.rotate", replace).await?;
+    // A key that was made for a repeated request is none.
+    let made = made.filter(|key| row.credential_key == crate::control_plane::admin::credentials::hash(key));
+    let credential = CredentialView::of(&row);
+    let credential = if row.credential_key == hash { credential.with_key(&key) } else { credential };
+    let body = CredentialCreated { version, credential, key: made };
+    Ok(tagged(json(200, &body)?, row.stamp.version))
+}
+
+pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh().await?;
+    let row = context.credential(ask.id)?;
+    ask.check_version("credential", row.stamp.version)?;
+    let row_version = ask.if_match()?.map(|_| row.stamp.version);
+    let told = Told { action: "credential.delete", object: &row.name, old: Some(shown(&row)), new: None };
+    context.write(&ask, Change::RemoveCredential { id: ask.id, row_version }, told).await?;
+    empty()
+}
+
+/// As for providers.
+async fn change(
+    context: &Context,
+    ask: &Ask,
+    action: &'static str,
+    edit: impl Fn(&mut CredentialRow) -> Result<(), Refusal>,
+) -> Result<(i64, CredentialRow), Refusal> {
+    let mut tries = TRIES;
+    loop {
+        context.refresh().await?;
+        let old = context.credential(ask.id)?;
+        ask.check_version("credential", old.stamp.version)?;
+        let mut new = old.clone();
+        edit(&mut new)?;
+        context.check_credential(Some(&old), &new)?;
+        let told = Told { action, object: &new.name, old: Some(shown(&old)), new: Some(shown(&new)) };
+        tries -= 1;
+        match context.write(ask, Change::UpdateCredential(new.clone()), told).await {
+            Ok(written) => {
+                new.stamp.version = written.version;
+                // If it is not known here yet, as stored.
+                let row = context
+                    .credential(ask.id)
+                    .ok()
+                    .filter(|row| row.stamp.version >= written.version || written.repeated);
+                return Ok((written.version, row.unwrap_or(new)));
+            }
+            Err(refusal) if refusal.status == 412 && ask.request.if_match.is_none() && tries > 0 => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+impl CredentialUpdate {
+    fn is_empty(&self) -> bool {
+        self.key.is_absent()
+            && self.name.is_absent()
+            && self.allowed_models.is_absent()
+            && self.rate_limit.is_absent()
+            && self.burst.is_absent()
+            && self.tokens_per_minute.is_absent()
+            && self.max_concurrency.is_absent()
+            && self.expires_at.is_absent()
+            && self.metadata.is_absent()
+            && self.is_enabled.is_absent()
+    }
+
+    fn apply(&self, row: &mut CredentialRow) -> Result<(), Refusal> {
+        if let Field::To(key) = &self.key {
+            row.credential_key = hash(&key.0);
+            (row.previous_key, row.previous_key_until) = (None, None);
+        } else {
+            set(&self.key.clone().map(|key| key.0), "key", &mut String::new())?;
+        }
+        set(&self.name, "name", &mut row.name)?;
+        set(&self.is_enabled, "is_enabled", &mut row.is_enabled)?;
+        self.allowed_models.clone().map(list_text).apply_or(&mut row.allowed_models, "[]".to_owned());
+        self.rate_limit.clone().map(i64::from).apply_to(&mut row.rate_limit);
+        self.burst.clone().map(i64::from).apply_to(&mut row.burst);
+        self.tokens_per_minute.clone().map(i64::from).apply_to(&mut row.tokens_per_minute);
+        self.max_concurrency.clone().map(i64::from).apply_to(&mut row.max_concurrency);
+        self.expires_at.clone().map(|moment| moment.0).apply_to(&mut row.expires_at);
+        self.metadata.clone().apply_or(&mut row.metadata, "{}".to_owned());
+        // A burst without a limit means nothing.
+        if row.rate_limit.is_none() && self.burst.is_absent() {
+            row.burst = None;
+        }
+        Ok(())
+    }
+}
+
+/// For the audit log. Of the key only that it is another shows, by its hash.
+fn shown(row: &CredentialRow) -> String {
+    serde_json::to_string(&CredentialView::of(row)).unwrap_or_default()
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

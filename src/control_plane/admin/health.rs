@@ -1,0 +1,420 @@
+//! Checks: a provider is well if a model of it answers a greeting. Each costs a few tokens; none
+//! happens unasked, unless HEALTH_CHECK_INTERVAL_SECS says so. What they find is also in the
+//! metrics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json as value};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::rows::ProviderRow;
+use crate::config::snapshot::{Provider, Snapshot};
+use crate::control_plane::admin::body::{Count, Moment, body};
+use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::http::provider;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+use crate::metrics::gather::Facts;
+use crate::metrics::names::Family;
+use llm_wire::Format;
+use llm_wire::target::caps::Caps;
+
+type Seconds = Count<1, 120>;
+type AtOnce = Count<1, 10>;
+
+const TIMEOUT: i64 = 30;
+/// Of the checks that are asked for by GET.
+const SHORT_TIMEOUT: i64 = 10;
+const AT_ONCE: i64 = 2;
+/// Models of one provider that are asked in one check.
+const MOST: usize = 100;
+/// Characters of a provider's error that are passed on.
+const LONGEST: usize = 500;
+
+body! {
+    /// What to check.
+    Check {
+        optional provider_ids: Vec<i64> = "those to check; all that are enabled unless given";
+        optional models: Vec<String> = "models to ask each for; those of its mapping unless given";
+        optional timeout_secs: Seconds = "per call; 30 unless given";
+        optional max_concurrent: AtOnce = "providers at one time; 2 unless given";
+    }
+}
+
+body! {
+    /// What to check of a provider.
+    ProviderCheck {
+        optional models: Vec<String> = "those of its mapping unless given";
+        optional max_concurrent: AtOnce = "models at one time; 2 unless given";
+        optional timeout_secs: Seconds = "per call; 30 unless given";
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Health {
+    Healthy,
+    Unhealthy,
+    Disabled,
+    Unknown,
+}
+
+/// How one model answered
+#[derive(Debug, Serialize, JsonSchema)]
+struct ModelHealth {
+    model: String,
+    status: Health,
+    response_time_ms: Option<u64>,
+    error: Option<String>,
+}
+
+/// How a provider's models answered
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ProviderHealth {
+    provider_id: i64,
+    provider_key: String,
+    provider_type: String,
+    status: Health,
+    models: Vec<ModelHealth>,
+    avg_response_time_ms: Option<u64>,
+    checked_at: Moment,
+    /// Why it can't be asked at all
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// How several providers are
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Checked {
+    providers: Vec<ProviderHealth>,
+    total_providers: usize,
+    healthy_providers: usize,
+    unhealthy_providers: usize,
+}
+
+/// How a provider is, in numbers too
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ProviderChecked {
+    #[serde(flatten)]
+    health: ProviderHealth,
+    summary: Summary,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Summary {
+    total_models: usize,
+    healthy_models: usize,
+    unhealthy_models: usize,
+}
+
+/// How the gateway and its providers are
+#[derive(Debug, Serialize, JsonSchema)]
+struct Detailed {
+    /// `ok`, or `degraded` if a provider is unhealthy
+    status: &'static str,
+    #[serde(flatten)]
+    checked: Checked,
+}
+
+pub(super) async fn check(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: Check = ask.body()?;
+    context.refresh_if_possible().await;
+    let rows = wanted(&context, body.provider_ids.unwrap_or_default())?;
+    let plan = Plan {
+        models: body.models.unwrap_or_default(),
+        patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
+        at_once: 1,
+        most: MOST,
+    };
+    json(200, &several(&context, rows, Arc::new(plan), body.max_concurrent.map_or(AT_ONCE, i64::from)).await)
+}
+
+pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: ProviderCheck = ask.body()?;
+    context.refresh_if_possible().await;
+    let row = context.provider(ask.id)?;
+    let plan = Plan {
+        models: body.models.unwrap_or_default(),
+        patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
+        at_once: usize::try_from(body.max_concurrent.map_or(AT_ONCE, i64::from)).unwrap_or(1),
+        most: MOST,
+    };
+    let health = look(context, row, Arc::new(plan)).await;
+    let count = |status| health.models.iter().filter(|model| model.status == status).count();
+    let summary = Summary {
+        total_models: health.models.len(),
+        healthy_models: count(Health::Healthy),
+        unhealthy_models: count(Health::Unhealthy),
+    };
+    json(200, &ProviderChecked { health, summary })
+}
+
+pub(super) async fn one(context: Arc<Context>, ask: Ask) -> Outcome {
+    let patience = seconds(ask.number("timeout_secs", 1, 120)?.unwrap_or(SHORT_TIMEOUT));
+    let models = ask.query("models").unwrap_or_default();
+    let models = models.split(',').map(str::trim).filter(|model| !model.is_empty()).map(str::to_owned).collect();
+    context.refresh_if_possible().await;
+    let row = context.provider(ask.id)?;
+    json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1, most: MOST })).await)
+}
+
+/// `GET /health/detailed`: everything that is enabled.
+pub(super) async fn detailed(context: Arc<Context>, _: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let rows = wanted(&context, Vec::new())?;
+    let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: MOST };
+    let checked = several(&context, rows, Arc::new(plan), 10).await;
+    let status = if checked.unhealthy_providers == 0 { "ok" } else { "degraded" };
+    json(200, &Detailed { status, checked })
+}
+
+/// What the last checks have found, for the metrics.
+pub(super) struct HealthStatus {
+    meter: Arc<ControlPlaneMetrics>,
+    /// By id of the provider.
+    well: Mutex<HashMap<i64, bool>>,
+}
+
+impl HealthStatus {
+    pub(super) fn new(meter: Arc<ControlPlaneMetrics>) -> HealthStatus {
+        HealthStatus { meter, well: Mutex::default() }
+    }
+
+    /// Who names the models may name wrong ones: that takes nothing from the provider.
+    fn found(&self, health: &ProviderHealth, plan: &Plan) {
+        let well = match health.status {
+            Health::Healthy => true,
+            Health::Unhealthy if plan.models.is_empty() => false,
+            _ => return,
+        };
+        self.well.lock().unwrap_or_else(PoisonError::into_inner).insert(health.provider_id, well);
+    }
+
+    fn latency(&self, provider: &Provider, elapsed: Duration) {
+        let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+        self.meter.with(Family::Latency, &[&provider.key], |series| series.observe(us));
+    }
+
+    /// Of those providers that are served.
+    pub(super) fn facts(&self, snapshot: &Snapshot) -> Facts {
+        let well = self.well.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = snapshot.providers.iter().filter_map(|provider| Some((provider, well.get(&provider.id)?)));
+        known
+            .map(|(provider, well)| (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(*well))))
+            .collect()
+    }
+}
+
+/// Asks one model of each provider, now and then.
+pub(super) async fn watch(context: Arc<Context>, period: Duration) {
+    let plan = Arc::new(Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: 1 });
+    loop {
+        tokio::time::sleep(period).await;
+        let rows = wanted(&context, Vec::new()).unwrap_or_default();
+        for health in several(&context, rows, plan.clone(), AT_ONCE).await.providers {
+            if health.status == Health::Unhealthy {
+                let why = health.models.into_iter().find_map(|model| model.error).or(health.error).unwrap_or_default();
+                tracing::warn!(provider = health.provider_key, "upstream: the check of its health failed: {why}");
+            }
+        }
+    }
+}
+
+fn seconds(count: i64) -> Duration {
+    Duration::from_secs(count.unsigned_abs())
+}
+
+/// The rows of these ids; all that are enabled if there is none.
+fn wanted(context: &Context, ids: Vec<i64>) -> Result<Vec<ProviderRow>, Refusal> {
+    if !ids.is_empty() {
+        return ids.into_iter().map(|id| context.provider(id)).collect();
+    }
+    let read = context.current.read();
+    Ok(read.rows.providers.iter().filter(|row| row.is_enabled).cloned().collect())
+}
+
+/// How to ask.
+struct Plan {
+    /// Empty: those that the provider has.
+    models: Vec<String>,
+    /// Per call.
+    patience: Duration,
+    /// Models at one time.
+    at_once: usize,
+    /// Models of a provider in all.
+    most: usize,
+}
+
+/// Checks providers, some at one time, and gives them in the order asked.
+async fn several(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Arc<Plan>, at_once: i64) -> Checked {
+    let turns = Arc::new(Semaphore::new(usize::try_from(at_once).unwrap_or(1)));
+    let mut tasks = JoinSet::new();
+    for (at, row) in rows.into_iter().enumerate() {
+        let (context, plan, turns) = (context.clone(), plan.clone(), turns.clone());
+        tasks.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            (at, look(context, row, plan).await)
+        });
+    }
+    let mut found = tasks.join_all().await;
+    found.sort_by_key(|(at, _)| *at);
+    let providers: Vec<_> = found.into_iter().map(|(_, health)| health).collect();
+    let count = |status| providers.iter().filter(|provider| provider.status == status).count();
+    Checked {
+        total_providers: providers.len(),
+        healthy_providers: count(Health::Healthy),
+        unhealthy_providers: count(Health::Unhealthy),
+        providers,
+    }
+}
+
+async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> ProviderHealth {
+    let mut health = ProviderHealth {
+        provider_id: row.id,
+        provider_key: row.provider_key.clone(),
+        provider_type: row.provider_type.clone(),
+        status: Health::Unknown,
+        models: Vec::new(),
+        avg_response_time_ms: None,
+        checked_at: now(),
+        error: None,
+    };
+    if !row.is_enabled {
+        health.status = Health::Disabled;
+        return health;
+    }
+    let snapshot = context.shared.publisher.load();
+    let Some(provider) = snapshot.provider(row.id) else {
+        health.status = Health::Unhealthy;
+        health.error = Some("it can't be used; GET /admin/v1/config/problems says why".to_owned());
+        return health;
+    };
+    health.models = ask_all(&context, provider, &plan).await;
+    let is = |status| health.models.iter().any(|model| model.status == status);
+    health.status = match health.models.is_empty() {
+        true => Health::Unknown,
+        false if is(Health::Healthy) => Health::Healthy,
+        false => Health::Unhealthy,
+    };
+    let times: Vec<u64> = health.models.iter().filter_map(|model| model.response_time_ms).collect();
+    health.avg_response_time_ms = times.iter().sum::<u64>().checked_div(times.len() as u64);
+    context.health.found(&health, &plan);
+    health
+}
+
+/// Asks for each model, some at one time, and gives them in order.
+async fn ask_all(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Plan>) -> Vec<ModelHealth> {
+    let models = if plan.models.is_empty() { models(provider) } else { plan.models.clone() };
+    let turns = Arc::new(Semaphore::new(plan.at_once.max(1)));
+    let mut tasks = JoinSet::new();
+    for (at, model) in models.into_iter().take(plan.most).enumerate() {
+        let (context, provider, plan, turns) = (context.clone(), provider.clone(), plan.clone(), turns.clone());
+        tasks.spawn(async move {
+            let _turn = turns.acquire_owned().await;
+            (at, greet(&context, &provider, model, plan.patience).await)
+        });
+    }
+    let mut found = tasks.join_all().await;
+    found.sort_by_key(|(at, _)| *at);
+    found.into_iter().map(|(_, health)| health).collect()
+}
+
+/// The models of its mapping, without patterns, which are no names. One that serves every model is
+/// asked for a common one of its kind.
+fn models(provider: &Provider) -> Vec<String> {
+    if !provider.models.serves_all() {
+        return provider.models.names().map(str::to_owned).collect();
+    }
+    let kind = provider.provider_type.to_ascii_lowercase();
+    let model = match (provider::format(provider), kind.as_str()) {
+        (Format::Messages, _) => "claude-3-haiku-20240307",
+        (_, "azure") => "gpt-35-turbo",
+        _ => "gpt-3.5-turbo",
+    };
+    vec![model.to_owned()]
+}
+
+/// One short call.
+async fn greet(context: &Context, provider: &Provider, model: String, patience: Duration) -> ModelHealth {
+    let started = Instant::now();
+    let answered = timeout(patience, call(context, provider, &model)).await;
+    let elapsed = started.elapsed();
+    if let Ok(Ok(())) = answered {
+        context.health.latency(provider, elapsed);
+    }
+    let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let (status, response_time_ms, error) = match answered {
+        Ok(Ok(())) => (Health::Healthy, Some(elapsed), None),
+        Ok(Err(error)) => (Health::Unhealthy, Some(elapsed), Some(error)),
+        Err(_) => (Health::Unhealthy, None, Some(format!("Timeout after {}s", patience.as_secs()))),
+    };
+    ModelHealth { model, status, response_time_ms, error }
+}
+
+async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(), String> {
+    let name = provider.models.resolve(model).unwrap_or(model.into());
+    let greeting = || value!([{ "role": "user", "content": "Hi" }]);
+    let (path, body) = match provider::format(provider) {
+        // At OpenAI, where models that reason refuse the older name, and need room for a thought.
+        Format::Chat => {
+            let dialect = &provider.dialect;
+            let caps = Caps::for_model(Format::Chat, dialect.host, &name, &dialect.capabilities);
+            let (limit, most) =
+                if caps.max_completion_tokens { ("max_completion_tokens", 16) } else { ("max_tokens", 5) };
+            ("/chat/completions", value!({ "model": name, "messages": greeting(), limit: most, "stream": false }))
+        }
+        Format::Messages => {
+            ("/messages", value!({ "model": name, "messages": greeting(), "max_tokens": 5, "stream": false }))
+        }
+        // 16 is the least that OpenAI takes (platform.openai.com, "Create a model response",
+        // 2026-11).
+        Format::Responses => {
+            ("/responses", value!({ "model": name, "input": greeting(), "max_output_tokens": 16, "stream": false }))
+        }
+    };
+    let target = provider::target(provider, path, Some(&name), "")?;
+    let (status, body) = context.client.post(target.uri, target.headers, body.to_string().into_bytes()).await?;
+    if status.is_success() { Ok(()) } else { Err(said(status.as_u16(), &body)) }
+}
+
+/// The error in the provider's words. What speaks of its key may quote it.
+fn said(status: u16, body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = body.pointer("/error/message").or_else(|| body.get("error")).or_else(|| body.get("message"));
+    let Some(message) = message.and_then(Value::as_str) else { return format!("HTTP {status}") };
+    let lower = message.to_lowercase();
+    if lower.contains("api") && lower.contains("key") {
+        return "Authentication error".to_owned();
+    }
+    format!("HTTP {status} - {}", message.chars().take(LONGEST).collect::<String>())
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(i64::try_from(since.as_secs()).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_says() {
+        let rows = [
+            (400, r#"{"error":{"message":"no such model"}}"#, "HTTP 400 - no such model"),
+            (401, r#"{"error":{"message":"Incorrect API key provided: sk-1"}}"#, "Authentication error"),
+            (500, r#"{"error":"broken"}"#, "HTTP 500 - broken"),
+            (502, "<html>", "HTTP 502"),
+            (503, "{}", "HTTP 503"),
+        ];
+        for (status, body, expected) in rows {
+            assert_eq!(said(status, body.as_bytes()), expected);
+        }
+    }
+}

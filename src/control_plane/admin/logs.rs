@@ -1,0 +1,441 @@
+//! `/logs` and `/error-logs`: finished requests and failures, as the tables of the store have them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::time::{Duration, timeout};
+
+use crate::control_plane::admin::body::{Micros, body};
+use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json};
+use crate::control_plane::admin::routes::{Kind, Parameter};
+use crate::control_plane::store::Answer;
+use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Tables, Value, Which};
+use crate::telemetry::user_agent::UserAgent;
+
+/// Longest wait for the store.
+const STORE: Duration = Duration::from_secs(60);
+/// Rows of a page.
+const MOST: i64 = 200;
+const USUAL: i64 = 50;
+/// Ids in one removal.
+const AT_ONCE: usize = 1000;
+
+const fn text(name: &'static str) -> Parameter {
+    Parameter { name, help: "exactly this", kind: Kind::Text }
+}
+
+const FROM: Parameter =
+    Parameter { name: "start_time", help: "from then on, as 2030-01-31T00:00:00Z", kind: Kind::Moment };
+const TO: Parameter = Parameter { name: "end_time", help: "up to then", kind: Kind::Moment };
+const PAGE: Parameter = Parameter { name: "page", help: "from 1", kind: Kind::Number(1, u32::MAX as i64) };
+const SIZE: Parameter = Parameter { name: "page_size", help: "50 unless given", kind: Kind::Number(1, MOST) };
+const ORDER: Parameter =
+    Parameter { name: "sort_order", help: "desc unless given", kind: Kind::Choice(&["desc", "asc"]) };
+const SORTS: &[&str] =
+    &["timestamp", "status_code", "total_duration_ms", "total_tokens", "input_tokens", "output_tokens"];
+const ERROR_SORTS: &[&str] = &["timestamp", "error_category", "total_duration_ms"];
+
+pub(super) const LIST: &[Parameter] = &[
+    PAGE,
+    SIZE,
+    text("request_id"),
+    text("provider_name"),
+    Parameter { name: "model", help: "as the client asked for it", kind: Kind::Text },
+    text("credential_name"),
+    Parameter { name: "status_code", help: "exactly this", kind: Kind::Number(100, 599) },
+    Parameter { name: "is_streaming", help: "streams alone, or the others", kind: Kind::Flag },
+    Parameter { name: "error_only", help: "a status from 400 on, or an error category", kind: Kind::Flag },
+    FROM,
+    TO,
+    Parameter { name: "sort_by", help: "timestamp unless given", kind: Kind::Choice(SORTS) },
+    ORDER,
+];
+
+pub(super) const STATS: &[Parameter] = &[
+    FROM,
+    TO,
+    text("provider_name"),
+    Parameter { name: "model", help: "as the client asked for it", kind: Kind::Text },
+];
+
+pub(super) const ERRORS: &[Parameter] = &[
+    PAGE,
+    SIZE,
+    text("request_id"),
+    text("provider_name"),
+    text("error_category"),
+    FROM,
+    TO,
+    Parameter { name: "sort_by", help: "timestamp unless given", kind: Kind::Choice(ERROR_SORTS) },
+    ORDER,
+];
+
+body! {
+    /// Rows to remove.
+    BatchDelete {
+        required ids: Vec<i64> = "at most 1000";
+    }
+}
+
+/// How many rows there were
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Deleted {
+    deleted: u64,
+}
+
+/// A part of a list
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Paged<T> {
+    items: Vec<T>,
+    /// In all pages
+    total: i64,
+    page: i64,
+    page_size: i64,
+    total_pages: i64,
+}
+
+/// A finished request
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LogEntry {
+    id: i64,
+    timestamp: Micros,
+    request_id: String,
+    endpoint: Option<String>,
+    credential_name: Option<String>,
+    model_requested: Option<String>,
+    model_mapped: Option<String>,
+    provider_name: Option<String>,
+    provider_type: Option<String>,
+    client_protocol: Option<String>,
+    provider_protocol: Option<String>,
+    is_streaming: bool,
+    status_code: Option<i64>,
+    input_tokens: i64,
+    output_tokens: i64,
+    total_tokens: i64,
+    total_duration_ms: Option<i64>,
+    ttft_ms: Option<i64>,
+    error_category: Option<String>,
+    error_message: Option<String>,
+    /// Which program asked, by its User-Agent
+    client: Option<&'static str>,
+    /// Dollars, where prices are known
+    cost: Option<f64>,
+}
+
+/// A finished request with what was said
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LogDetail {
+    #[serde(flatten)]
+    entry: LogEntry,
+    /// Keys masked, long texts cut
+    request_headers: Option<String>,
+    /// With REQUEST_LOG_BODY_ENABLED
+    request_body: Option<String>,
+    response_body: Option<String>,
+}
+
+impl LogEntry {
+    fn of(row: &RequestRow) -> LogEntry {
+        let row = row.clone();
+        LogEntry {
+            id: row.id,
+            timestamp: Micros(row.timestamp),
+            request_id: row.request_id,
+            endpoint: row.endpoint,
+            credential_name: row.credential_name,
+            model_requested: row.model_requested,
+            model_mapped: row.model_mapped,
+            provider_name: row.provider_name,
+            provider_type: row.provider_type,
+            client_protocol: row.client_protocol,
+            provider_protocol: row.provider_protocol,
+            is_streaming: row.is_streaming,
+            status_code: row.status_code,
+            input_tokens: row.input_tokens,
+            output_tokens: row.output_tokens,
+            total_tokens: row.total_tokens,
+            total_duration_ms: row.total_duration_ms,
+            ttft_ms: row.ttft_ms,
+            error_category: row.error_category,
+            error_message: row.error_message,
+            client: row.request_headers.as_deref().map(program),
+            cost: row.cost.map(dollars),
+        }
+    }
+}
+
+fn program(headers: &str) -> &'static str {
+    let headers: serde_json::Value = serde_json::from_str(headers).unwrap_or_default();
+    // Those of the service before this one are written as the client wrote them.
+    let agent =
+        headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
+    UserAgent::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
+}
+
+fn dollars(billionths: i64) -> f64 {
+    billionths as f64 / 1e9
+}
+
+/// Sums over requests
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct LogStats {
+    total_requests: i64,
+    /// A status from 400 on, or an error category
+    total_errors: i64,
+    /// From 0 to 1, four digits
+    error_rate: f64,
+    total_input_tokens: i64,
+    total_output_tokens: i64,
+    avg_duration_ms: Option<f64>,
+    avg_ttft_ms: Option<f64>,
+    /// Dollars, of those requests whose prices are known
+    total_cost: f64,
+    /// The most frequent 1000, as below
+    requests_by_provider: BTreeMap<String, i64>,
+    requests_by_model: BTreeMap<String, i64>,
+    requests_by_status: BTreeMap<String, i64>,
+}
+
+/// A failure at a provider
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ErrorEntry {
+    id: i64,
+    timestamp: Micros,
+    request_id: String,
+    error_category: String,
+    error_code: Option<i64>,
+    error_message: Option<String>,
+    provider_name: Option<String>,
+    credential_name: Option<String>,
+    model_requested: Option<String>,
+    model_mapped: Option<String>,
+    endpoint: Option<String>,
+    client_protocol: Option<String>,
+    provider_protocol: Option<String>,
+    is_streaming: bool,
+    /// Up to the end of this try
+    total_duration_ms: Option<i64>,
+    client: Option<String>,
+}
+
+/// A failure at a provider with what was said
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ErrorDetail {
+    #[serde(flatten)]
+    entry: ErrorEntry,
+    provider_api_base: Option<String>,
+    response_status_code: Option<i64>,
+    /// Keys masked, long texts cut
+    #[schemars(with = "Option<serde_json::Value>")]
+    request_headers: Option<Box<RawValue>>,
+    /// With REQUEST_LOG_BODY_ENABLED, as the other bodies
+    #[schemars(with = "Option<serde_json::Value>")]
+    request_body: Option<Box<RawValue>>,
+    #[schemars(with = "Option<serde_json::Value>")]
+    response_body: Option<Box<RawValue>>,
+    #[schemars(with = "Option<serde_json::Value>")]
+    provider_request_body: Option<Box<RawValue>>,
+    #[schemars(with = "Option<serde_json::Value>")]
+    provider_request_headers: Option<Box<RawValue>>,
+}
+
+impl ErrorEntry {
+    fn of(row: &ErrorRow) -> ErrorEntry {
+        let row = row.clone();
+        ErrorEntry {
+            id: row.id,
+            timestamp: Micros(row.timestamp),
+            request_id: row.request_id,
+            error_category: row.error_category,
+            error_code: row.error_code,
+            error_message: row.error_message,
+            provider_name: row.provider_name,
+            credential_name: row.credential_name,
+            model_requested: row.model_requested,
+            model_mapped: row.mapped_model,
+            endpoint: row.endpoint,
+            client_protocol: row.client_protocol,
+            provider_protocol: row.provider_protocol,
+            is_streaming: row.is_streaming,
+            total_duration_ms: row.total_duration_ms,
+            client: row.client,
+        }
+    }
+}
+
+pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+    let filter = requests_filter(&ask, true)?;
+    page::<RequestRow, _>(&context, &ask, SORTS, filter, LogEntry::of).await
+}
+
+pub(super) async fn errors(context: Arc<Context>, ask: Ask) -> Outcome {
+    let mut filter = period(&ask)?;
+    for name in ["request_id", "provider_name", "error_category"] {
+        equal::<ErrorRow>(&mut filter, name, ask.query(name).map(Value::Text));
+    }
+    page::<ErrorRow, _>(&context, &ask, ERROR_SORTS, filter, ErrorEntry::of).await
+}
+
+pub(super) async fn stats(context: Arc<Context>, ask: Ask) -> Outcome {
+    let filter = requests_filter(&ask, false)?;
+    let stats = answer(tables(&context)?.stats(filter)).await?;
+    let rate = stats.errors as f64 / stats.requests.max(1) as f64;
+    json(
+        200,
+        &LogStats {
+            total_requests: stats.requests,
+            total_errors: stats.errors,
+            error_rate: (rate * 10_000.0).round() / 10_000.0,
+            total_input_tokens: stats.input_tokens,
+            total_output_tokens: stats.output_tokens,
+            avg_duration_ms: stats.duration_ms,
+            avg_ttft_ms: stats.ttft_ms,
+            total_cost: dollars(stats.cost),
+            requests_by_provider: stats.by_provider.into_iter().collect(),
+            requests_by_model: stats.by_model.into_iter().collect(),
+            requests_by_status: stats.by_status.into_iter().collect(),
+        },
+    )
+}
+
+pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
+    let mut row: RequestRow = one(&context, &ask).await?;
+    let entry = LogEntry::of(&row);
+    let [request_headers, request_body, response_body] =
+        [&mut row.request_headers, &mut row.request_body, &mut row.response_body].map(Option::take);
+    json(200, &LogDetail { entry, request_headers, request_body, response_body })
+}
+
+pub(super) async fn get_error(context: Arc<Context>, ask: Ask) -> Outcome {
+    let row: ErrorRow = one(&context, &ask).await?;
+    let entry = ErrorEntry::of(&row);
+    let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
+    json(
+        200,
+        &ErrorDetail {
+            entry,
+            provider_api_base: row.provider_api_base,
+            response_status_code: row.response_status_code,
+            request_headers: raw(row.request_headers),
+            request_body: raw(row.request_body),
+            response_body: raw(row.response_body),
+            provider_request_body: raw(row.provider_request_body),
+            provider_request_headers: raw(row.provider_request_headers),
+        },
+    )
+}
+
+pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
+    remove_one::<RequestRow>(&context, &ask).await
+}
+
+pub(super) async fn remove_error(context: Arc<Context>, ask: Ask) -> Outcome {
+    remove_one::<ErrorRow>(&context, &ask).await
+}
+
+pub(super) async fn batch(context: Arc<Context>, ask: Ask) -> Outcome {
+    remove_many::<RequestRow>(&context, &ask).await
+}
+
+pub(super) async fn batch_errors(context: Arc<Context>, ask: Ask) -> Outcome {
+    remove_many::<ErrorRow>(&context, &ask).await
+}
+
+async fn page<R: Row, T: Serialize>(
+    context: &Context,
+    ask: &Ask,
+    sorts: &'static [&'static str],
+    filter: Filter,
+    show: impl Fn(&R) -> T,
+) -> Outcome {
+    let page = ask.number("page", 1, i64::from(u32::MAX))?.unwrap_or(1);
+    let page_size = ask.number("page_size", 1, MOST)?.unwrap_or(USUAL);
+    let sort = ask.choice("sort_by", sorts)?.unwrap_or("timestamp");
+    let descending = ask.choice("sort_order", &["desc", "asc"])? != Some("asc");
+    // The names are those of columns.
+    let Some(sort) = R::column(sort) else { return Err(Refusal::missing("column", 0)) };
+    let query = Query { table: R::TABLE, filter, sort, descending, skip: (page - 1) * page_size, take: page_size };
+    let Listing { total, lines } = answer(tables(context)?.list(query)).await?;
+    let items = lines.into_iter().map(|(id, values)| show(&R::of(id, values))).collect();
+    let total_pages = total.unsigned_abs().div_ceil(page_size.unsigned_abs()) as i64;
+    json(200, &Paged { items, total, page, page_size, total_pages })
+}
+
+fn requests_filter(ask: &Ask, whole: bool) -> Result<Filter, Refusal> {
+    let mut filter = period(ask)?;
+    equal::<RequestRow>(&mut filter, "provider_name", ask.query("provider_name").map(Value::Text));
+    equal::<RequestRow>(&mut filter, "model_requested", ask.query("model").map(Value::Text));
+    if whole {
+        for name in ["request_id", "credential_name"] {
+            equal::<RequestRow>(&mut filter, name, ask.query(name).map(Value::Text));
+        }
+        equal::<RequestRow>(&mut filter, "status_code", ask.number("status_code", 100, 599)?.map(Value::Number));
+        equal::<RequestRow>(&mut filter, "is_streaming", ask.flag("is_streaming")?.map(Value::Flag));
+        filter.failed = ask.flag("error_only")?.unwrap_or(false);
+    }
+    Ok(filter)
+}
+
+fn period(ask: &Ask) -> Result<Filter, Refusal> {
+    let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
+    // Of the second in which it ends all counts: rows have fractions.
+    let to = ask.moment("end_time")?.map(|seconds| micros(seconds) + 999_999);
+    Ok(Filter { from: ask.moment("start_time")?.map(micros), to, ..Filter::default() })
+}
+
+fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value>) {
+    // PostgreSQL takes no U+0000, and no row has one.
+    let value = value.map(|value| match value {
+        Value::Text(text) => Value::Text(text.replace('\0', "\u{fffd}")),
+        other => other,
+    });
+    filter.equal.extend(R::column(name).zip(value));
+}
+
+async fn one<R: Row>(context: &Context, ask: &Ask) -> Result<R, Refusal> {
+    let found = answer(tables(context)?.get(R::TABLE, ask.id)).await?;
+    found.map(|(id, values)| R::of(id, values)).ok_or_else(|| missing::<R>(ask.id))
+}
+
+async fn remove_one<R: Row>(context: &Context, ask: &Ask) -> Outcome {
+    match answer(tables(context)?.remove(R::TABLE, Which::Ids(vec![ask.id]))).await? {
+        0 => Err(missing::<R>(ask.id)),
+        _ => empty(),
+    }
+}
+
+async fn remove_many<R: Row>(context: &Context, ask: &Ask) -> Outcome {
+    let BatchDelete { ids } = ask.body()?;
+    if ids.len() > AT_ONCE {
+        let message = format!("ids has {} ids, the most at once are {AT_ONCE}", ids.len());
+        return Err(Refusal::invalid(message, Some("ids".to_owned())));
+    }
+    json(200, &Deleted { deleted: answer(tables(context)?.remove(R::TABLE, Which::Ids(ids))).await? })
+}
+
+fn missing<R: Row>(id: i64) -> Refusal {
+    Refusal::missing(&format!("row in {}", R::TABLE.name), id)
+}
+
+pub(super) fn tables(context: &Context) -> Result<&dyn Tables, Refusal> {
+    context.store.tables().ok_or_else(|| {
+        let message =
+            "the configuration is a file, which has no tables for logs and prices; use the embedded store or DB_URL";
+        Refusal::new(409, "no_tables", message)
+    })
+}
+
+pub(super) async fn answer<T>(answer: Answer<'_, T>) -> Result<T, Refusal> {
+    match timeout(STORE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            let message = format!("the store did not answer within {} s; ask for a shorter time", STORE.as_secs());
+            Err(Refusal::new(503, "store_unavailable", message))
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `/prices`: what models cost, as `llm-proxy import-prices` has written it.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::logs::{answer, tables};
+use crate::control_plane::admin::paging::Page;
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row};
+
+/// The most that are read.
+const MOST: i64 = 100_000;
+
+/// Dollars per million tokens; null is unknown
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Price {
+    id: i64,
+    /// A name or a pattern, maybe behind `PROVIDER/`
+    model: String,
+    input: Option<f64>,
+    output: Option<f64>,
+    cache_read: Option<f64>,
+    cache_write_5m: Option<f64>,
+    cache_write_1h: Option<f64>,
+    reasoning: Option<f64>,
+}
+
+/// Prices, by model
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct PriceList<'a> {
+    prices: Vec<&'a Price>,
+    #[serde(flatten)]
+    page: Page,
+}
+
+pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+    // Its name is that of a column.
+    let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
+    let query =
+        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MOST };
+    let listing = answer(tables(&context)?.list(query)).await?;
+    let wanted = ask.query("search").unwrap_or_default().to_lowercase();
+    let prices: Vec<_> = listing
+        .lines
+        .into_iter()
+        .map(|(id, values)| PriceRow::of(id, values))
+        .filter(|row| row.model.to_lowercase().contains(&wanted))
+        .map(|row| Price {
+            id: row.id,
+            model: row.model,
+            input: row.input,
+            output: row.output,
+            cache_read: row.cache_read,
+            cache_write_5m: row.cache_write_5m,
+            cache_write_1h: row.cache_write_1h,
+            reasoning: row.reasoning,
+        })
+        .collect();
+    let (prices, page) = Page::of(&ask, prices.iter())?;
+    json(200, &PriceList { prices, page })
+}

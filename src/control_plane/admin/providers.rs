@@ -1,0 +1,280 @@
+//! `/providers`.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::config::rows::ProviderRow;
+use crate::config::vault;
+use crate::control_plane::admin::body::{Change as Field, Count, Json, Name, Text, body};
+use crate::control_plane::admin::context::{Context, TRIES, Told};
+use crate::control_plane::admin::paging::Page;
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::view::{ProviderView, unmasked};
+use crate::control_plane::admin::{Status, Updated};
+use crate::control_plane::store::Change;
+use crate::shared::admin::Request;
+
+/// As far as the compiler of the configuration takes them.
+type Weight = Count<0, 1_000_000>;
+
+body! {
+    /// A new provider.
+    ProviderCreate {
+        required provider_key: Name = "unique name, also a metric label";
+        optional provider_type: Text<50> = "openai (the default), azure, anthropic, responses; others are spoken to as openai";
+        required api_base: Text<500> = "base address, such as https://api.openai.com/v1";
+        optional api_key: String = "the provider's key; `env:NAME` reads it from the server's environment";
+        optional model_mapping: Json = "model or pattern to upstream model; empty serves every model";
+        optional weight: Weight = "share of the requests, 1 by default; 0 is standby";
+        optional provider_params: Json = "oddities and extras, such as custom_headers";
+        optional is_enabled: bool = "true by default";
+        optional lua_script: Text<65536> = "not served by this version";
+    }
+}
+
+body! {
+    /// What is to be different; what is absent stays, null clears what can be empty.
+    ProviderUpdate {
+        change provider_type: Text<50> = "openai, azure, anthropic, responses; others are spoken to as openai";
+        change api_base: Text<500> = "base address";
+        change api_key: String = "the provider's key; null removes it";
+        change model_mapping: Json = "replaces the whole mapping; null is an empty one, which serves every model";
+        change weight: Weight = "share of the requests; 0 is standby";
+        change provider_params: Json = "replaces all; a header whose value is `***` stays as it was";
+        change is_enabled: bool = "whether it is used";
+        change lua_script: Text<65536> = "not served by this version; null clears it";
+    }
+}
+
+/// All providers, enabled or not
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ProviderList {
+    /// Of the configuration
+    version: i64,
+    providers: Vec<ProviderView>,
+    #[serde(flatten)]
+    page: Page,
+}
+
+/// A provider that was made
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ProviderCreated {
+    /// Of the configuration with it
+    version: i64,
+    provider: ProviderView,
+}
+
+/// A provider whose status was set
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct ProviderStatus {
+    /// Of the configuration with it
+    version: i64,
+    /// `updated`
+    status: &'static str,
+    provider: ProviderView,
+}
+
+pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let read = context.current.read();
+    let search = ask.query("search").map(|text| text.to_lowercase());
+    let wanted = |row: &&ProviderRow| search.as_ref().is_none_or(|text| row.provider_key.to_lowercase().contains(text));
+    let (rows, page) = Page::of(&ask, read.rows.providers.iter().filter(wanted))?;
+    let providers = rows.into_iter().map(ProviderView::of).collect();
+    json(200, &ProviderList { version: read.rows.version, providers, page })
+}
+
+pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let row = context.provider(ask.id)?;
+    Ok(tagged(json(200, &ProviderView::of(&row))?, row.stamp.version))
+}
+
+pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: ProviderCreate = ask.body()?;
+    let text = |json: Option<Json>| json.map_or_else(|| "{}".to_owned(), String::from);
+    let mut row = ProviderRow {
+        provider_key: body.provider_key.0,
+        provider_type: body.provider_type.map_or_else(|| "openai".to_owned(), String::from),
+        api_base: body.api_base.into(),
+        api_key: body.api_key.unwrap_or_default().into(),
+        model_mapping: text(body.model_mapping),
+        weight: body.weight.map_or(1, i64::from),
+        provider_params: text(body.provider_params),
+        lua_script: body.lua_script.map(String::from).filter(|script| !script.is_empty()),
+        is_enabled: body.is_enabled.unwrap_or(true),
+        ..ProviderRow::default()
+    };
+    context.check_provider(None, &row)?;
+    seal(&context, &mut row)?;
+    let told = Told { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
+    let written = context.write(&ask, Change::AddProvider(row.clone()), told).await?;
+    // If it is not known here yet, as stored.
+    let row = context.provider(written.id).or_else(|refusal| match written.repeated {
+        true => Err(refusal),
+        false => Ok(ProviderRow { id: written.id, ..row }),
+    })?;
+    let body = ProviderCreated { version: written.version, provider: ProviderView::of(&row) };
+    let mut answer = tagged(json(201, &body)?, row.stamp.version);
+    answer.fields.push(("location", format!("/admin/v1/providers/{}", row.id)));
+    Ok(answer)
+}
+
+pub(super) async fn update(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: ProviderUpdate = ask.body()?;
+    if body.is_empty() {
+        return Err(Refusal::new(400, "no_fields", "No fields to update"));
+    }
+    let (version, row) = change(&context, &ask, "provider.update", |row| body.apply(row)).await?;
+    Ok(tagged(json(200, &Updated { version, status: "updated" })?, row.stamp.version))
+}
+
+pub(super) async fn status(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: Status = ask.body()?;
+    let set = |row: &mut ProviderRow| {
+        row.is_enabled = body.is_enabled;
+        Ok(())
+    };
+    let (version, row) = change(&context, &ask, "provider.status", set).await?;
+    let body = ProviderStatus { version, status: "updated", provider: ProviderView::of(&row) };
+    Ok(tagged(json(200, &body)?, row.stamp.version))
+}
+
+pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh().await?;
+    let row = context.provider(ask.id)?;
+    ask.check_version("provider", row.stamp.version)?;
+    let row_version = ask.if_match()?.map(|_| row.stamp.version);
+    let told = Told { action: "provider.delete", object: &row.provider_key, old: Some(shown(&row)), new: None };
+    context.write(&ask, Change::RemoveProvider { id: ask.id, row_version }, told).await?;
+    empty()
+}
+
+/// Seals every key anew that is plain or under an older key than `SECRET_KEY`. Gives how many there
+/// were.
+pub(super) async fn reencrypt(context: Arc<Context>, ask: Ask) -> Outcome {
+    context.refresh().await?;
+    if context.environment.get("SECRET_KEY").is_none() {
+        let message = "SECRET_KEY is not set, so there is nothing to encrypt with";
+        return Err(Refusal::new(409, "no_secret_key", message));
+    }
+    let rows = context.current.read().rows.providers.clone();
+    let mut count = 0;
+    for row in rows.iter().filter(|row| vault::is_due(&row.api_key, &context.env())) {
+        let request = Request { if_match: None, idempotency_key: None, ..ask.request.clone() };
+        let ask = Ask { id: row.id, request };
+        let open = |row: &mut ProviderRow| {
+            let plain = vault::open(&row.api_key, &context.env());
+            let plain = plain.map_err(|why| {
+                Refusal::new(409, "unreadable_key", format!("api_key of provider {} {why}", row.provider_key))
+            })?;
+            row.api_key = plain.into();
+            Ok(())
+        };
+        change(&context, &ask, "provider.reencrypt", open).await?;
+        count += 1;
+    }
+    json(200, &Reencrypted { version: context.version(), reencrypted: count })
+}
+
+/// Keys of providers that were encrypted anew
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Reencrypted {
+    version: i64,
+    reencrypted: usize,
+}
+
+/// Reads the row, changes it, and writes it if nobody else has meanwhile; if somebody has, all over
+/// again, unless the caller named a version. Gives the version of the configuration and the row.
+async fn change(
+    context: &Context,
+    ask: &Ask,
+    action: &'static str,
+    edit: impl Fn(&mut ProviderRow) -> Result<(), Refusal>,
+) -> Result<(i64, ProviderRow), Refusal> {
+    let mut tries = TRIES;
+    loop {
+        context.refresh().await?;
+        let old = context.provider(ask.id)?;
+        ask.check_version("provider", old.stamp.version)?;
+        let mut new = old.clone();
+        edit(&mut new)?;
+        context.check_provider(Some(&old), &new)?;
+        seal(context, &mut new)?;
+        let told = Told { action, object: &old.provider_key, old: Some(shown(&old)), new: Some(shown(&new)) };
+        tries -= 1;
+        match context.write(ask, Change::UpdateProvider(new.clone()), told).await {
+            Ok(written) => {
+                new.stamp.version = written.version;
+                // If it is not known here yet, as stored.
+                let row = context
+                    .provider(ask.id)
+                    .ok()
+                    .filter(|row| row.stamp.version >= written.version || written.repeated);
+                return Ok((written.version, row.unwrap_or(new)));
+            }
+            Err(refusal) if refusal.status == 412 && ask.request.if_match.is_none() && tries > 0 => {}
+            Err(refusal) => return Err(refusal),
+        }
+    }
+}
+
+impl ProviderUpdate {
+    fn is_empty(&self) -> bool {
+        self.provider_type.is_absent()
+            && self.api_base.is_absent()
+            && self.api_key.is_absent()
+            && self.model_mapping.is_absent()
+            && self.weight.is_absent()
+            && self.provider_params.is_absent()
+            && self.is_enabled.is_absent()
+            && self.lua_script.is_absent()
+    }
+
+    fn apply(&self, row: &mut ProviderRow) -> Result<(), Refusal> {
+        set(&self.provider_type, "provider_type", &mut row.provider_type)?;
+        set(&self.api_base, "api_base", &mut row.api_base)?;
+        set(&self.weight, "weight", &mut row.weight)?;
+        set(&self.is_enabled, "is_enabled", &mut row.is_enabled)?;
+        self.api_key.clone().apply_or(&mut row.api_key, String::new().into());
+        self.model_mapping.clone().apply_or(&mut row.model_mapping, "{}".to_owned());
+        match &self.lua_script {
+            Field::Absent => {}
+            Field::Null => row.lua_script = None,
+            Field::To(script) => row.lua_script = Some(script.clone().into()),
+        }
+        match &self.provider_params {
+            Field::Absent => {}
+            Field::Null => row.provider_params = "{}".to_owned(),
+            Field::To(params) => row.provider_params = unmasked(params.text(), &row.provider_params),
+        }
+        Ok(())
+    }
+}
+
+/// Sets a column that can't be empty.
+pub(super) fn set<T: Clone + Into<C>, C>(field: &Field<T>, name: &str, column: &mut C) -> Result<(), Refusal> {
+    match field {
+        Field::Absent => Ok(()),
+        Field::To(value) => {
+            *column = value.clone().into();
+            Ok(())
+        }
+        Field::Null => {
+            Err(Refusal::invalid(format!("{name} can't be null; leave it out to keep it"), Some(name.into())))
+        }
+    }
+}
+
+fn seal(context: &Context, row: &mut ProviderRow) -> Result<(), Refusal> {
+    let sealed = vault::seal(&row.api_key, &context.env());
+    row.api_key = sealed.map_err(|why| Refusal::new(500, "internal_error", why))?.into();
+    Ok(())
+}
+
+/// For the audit log.
+fn shown(row: &ProviderRow) -> String {
+    serde_json::to_string(&ProviderView::of(row)).unwrap_or_default()
+}

@@ -1,0 +1,251 @@
+//! A request as a handler sees it, and what it may answer.
+
+use serde::Serialize;
+
+use crate::config::time;
+use crate::control_plane::admin::body::{Body, Fields};
+use crate::control_plane::store::{Error, Fault, Once};
+use crate::shared::admin::{Answer, Request, error_body};
+use sha2::{Digest, Sha256};
+
+/// A request whose path was understood.
+pub(crate) struct Ask {
+    pub(crate) request: Request,
+    /// The number in the path; 0 where there is none.
+    pub(crate) id: i64,
+}
+
+pub(crate) type Outcome = Result<Answer, Refusal>;
+
+/// Why a request is not done as it was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) param: Option<String>,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { status, code, message: message.into(), param: None }
+    }
+
+    pub(crate) fn invalid(message: impl Into<String>, param: Option<String>) -> Refusal {
+        Refusal { param, ..Refusal::new(400, "invalid_request", message) }
+    }
+
+    pub(crate) fn missing(what: &str, id: i64) -> Refusal {
+        Refusal::new(404, "not_found", format!("there is no {what} with id {id}"))
+    }
+
+    pub(crate) fn answer(self) -> Answer {
+        let kind = if self.status < 500 { "invalid_request_error" } else { "server_error" };
+        let body = error_body(&self.message, kind, self.code, self.param.as_deref());
+        Answer { status: self.status, body, ..Answer::default() }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        let (status, code) = match error.fault {
+            Fault::Conflict => (409, "conflict"),
+            Fault::ReadOnly => (409, "read_only"),
+            Fault::Stale => (412, "precondition_failed"),
+            Fault::NotFound => (404, "not_found"),
+            Fault::Reused => (422, "idempotency_key_reused"),
+            Fault::Invalid => (400, "invalid_request"),
+            Fault::Version | Fault::Unavailable => (503, "store_unavailable"),
+        };
+        Refusal::new(status, code, error.message)
+    }
+}
+
+impl Ask {
+    pub(crate) fn body<B: Body>(&self) -> Result<B, Refusal> {
+        let mut fields = Fields::parse(&self.request.body)?;
+        let body = B::read(&mut fields);
+        fields.finish(body)
+    }
+
+    /// The versions that `If-Match` allows; `None` is any.
+    pub(crate) fn if_match(&self) -> Result<Option<Vec<i64>>, Refusal> {
+        let Some(text) = self.request.if_match.as_deref().map(str::trim).filter(|text| *text != "*") else {
+            return Ok(None);
+        };
+        let version = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').parse::<i64>().ok();
+        // A tag that is none of ours matches nothing.
+        Ok(Some(text.split(',').filter_map(version).collect()))
+    }
+
+    /// Refuses if the row's version is none of those that were asked for.
+    pub(crate) fn check_version(&self, what: &str, version: i64) -> Result<(), Refusal> {
+        match self.if_match()? {
+            Some(allowed) if !allowed.contains(&version) => {
+                let message = format!(
+                    "{what} {} has version {version}, which is not the one in If-Match; read it again and repeat the change",
+                    self.id
+                );
+                Err(Refusal::new(412, "precondition_failed", message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// For a change that must not happen twice: the caller's key, kept as a hash together with what
+    /// it was used for.
+    pub(crate) fn once(&self) -> Result<Option<Once>, Refusal> {
+        let Some(key) = &self.request.idempotency_key else { return Ok(None) };
+        if key.is_empty() || key.len() > 255 {
+            let message = "Idempotency-Key must have 1 to 255 characters";
+            return Err(Refusal::invalid(message, Some("Idempotency-Key".to_owned())));
+        }
+        let hash = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+        let place = format!("{} {} ", self.request.method, self.request.path);
+        Ok(Some(Once { key: hash((place + key).as_bytes()), fingerprint: hash(&self.request.body) }))
+    }
+
+    /// The value of a parameter in the query; empty is as good as none.
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
+        let pairs = self.request.query.split('&').filter_map(|part| part.split_once('='));
+        pairs.into_iter().find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| decode(value))
+    }
+
+    pub(crate) fn number(&self, name: &'static str, least: i64, most: i64) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.query(name) else { return Ok(None) };
+        let wanted =
+            || Refusal::invalid(format!("{name} must be a whole number from {least} to {most}"), Some(name.into()));
+        text.parse().ok().filter(|n| (least..=most).contains(n)).map(Some).ok_or_else(wanted)
+    }
+
+    pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
+        match self.query(name).as_deref() {
+            None => Ok(None),
+            Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(_) => Err(Refusal::invalid(format!("{name} must be true or false"), Some(name.into()))),
+        }
+    }
+
+    pub(crate) fn choice(
+        &self,
+        name: &'static str,
+        choices: &'static [&'static str],
+    ) -> Result<Option<&'static str>, Refusal> {
+        let Some(text) = self.query(name) else { return Ok(None) };
+        let wanted = || Refusal::invalid(format!("{name} must be one of {}", choices.join(", ")), Some(name.into()));
+        choices.iter().find(|choice| **choice == text).map(|choice| Some(*choice)).ok_or_else(wanted)
+    }
+
+    /// Seconds since 1970. A moment without a zone is one of UTC.
+    pub(crate) fn moment(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
+        let Some(text) = self.query(name) else { return Ok(None) };
+        // A `+` that was not escaped has come as a space.
+        let zone = text.get(11..).map(|rest| format!("{}{}", &text[..11], rest.replace(' ', "+")));
+        let found = time::parse(&text).or_else(|| time::parse(&format!("{text}Z")));
+        let found = found.or_else(|| time::parse(&zone?));
+        let wanted = || Refusal::invalid(format!("{name} must be a time, as 2030-01-31T00:00:00Z"), Some(name.into()));
+        found.map(Some).ok_or_else(wanted)
+    }
+}
+
+/// Percent-decoding. A `%` that begins no escape stays, and what is no UTF-8 becomes U+FFFD.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let mut decoded = [0];
+        match bytes.get(at + 1..at + 3) {
+            Some(digits) if *byte == b'%' && hex::decode_to_slice(digits, &mut decoded).is_ok() => {
+                out.extend_from_slice(&decoded);
+                at += 3;
+            }
+            _ => {
+                out.push(if *byte == b'+' { b' ' } else { *byte });
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// An answer of JSON.
+pub(crate) fn json(status: u16, body: &impl Serialize) -> Outcome {
+    match serde_json::to_vec(body) {
+        Ok(body) => Ok(Answer { status, body, ..Answer::default() }),
+        Err(error) => Err(Refusal::new(500, "internal_error", format!("the answer can't be written: {error}"))),
+    }
+}
+
+pub(crate) fn empty() -> Outcome {
+    Ok(Answer { status: 204, ..Answer::default() })
+}
+
+/// With the version of the row that it is about.
+pub(crate) fn tagged(mut answer: Answer, version: i64) -> Answer {
+    answer.fields.push(("etag", format!("\"{version}\"")));
+    answer
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    pub(crate) fn ask(query: &str, if_match: Option<&str>) -> Ask {
+        let request = Request {
+            method: "GET",
+            path: "/x".into(),
+            query: query.into(),
+            accept: None,
+            if_match: if_match.map(str::to_owned),
+            idempotency_key: None,
+            body: Vec::new(),
+            peer: IpAddr::from([127, 0, 0, 1]),
+            request_id: "r".into(),
+        };
+        Ask { request, id: 1 }
+    }
+
+    #[test]
+    fn preconditions() {
+        let rows = [
+            (None, true),
+            (Some("*"), true),
+            (Some("\"7\""), true),
+            (Some("W/\"7\""), true),
+            (Some("7"), true),
+            (Some("\"6\", \"7\""), true),
+            (Some("\"6\""), false),
+            (Some("nonsense"), false),
+            (Some(""), false),
+        ];
+        for (text, allowed) in rows {
+            assert_eq!(ask("", text).check_version("provider", 7).is_ok(), allowed, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn queries() {
+        let ask = ask("a=1+2%2B&b=&n=5&m=x%ff", None);
+        assert_eq!((ask.query("a"), ask.query("b"), ask.query("c")), (Some("1 2+".to_owned()), None, None));
+        assert_eq!(ask.number("n", 1, 9).unwrap(), Some(5));
+        assert!(ask.number("n", 6, 9).is_err() && ask.number("m", 1, 9).is_err());
+        assert_eq!(ask.number("b", 1, 9).unwrap(), None);
+    }
+
+    #[test]
+    fn flags_choices_and_moments() {
+        let ask = ask(
+            "f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02",
+            None,
+        );
+        assert_eq!((ask.flag("f").unwrap(), ask.flag("none").unwrap()), (Some(true), None));
+        assert!(ask.flag("c").is_err() && ask.choice("f", &["asc"]).is_err() && ask.moment("c").is_err());
+        assert_eq!(ask.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));
+        let moments = ["t", "u", "v", "d"].map(|name| ask.moment(name).unwrap());
+        assert_eq!(moments, [Some(60), Some(0), Some(0), Some(86_400)]);
+    }
+}

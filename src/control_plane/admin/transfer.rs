@@ -1,0 +1,82 @@
+//! `/config/export` and `/config/import`: the whole store as a configuration file. No secret leaves
+//! in it; what comes in may hold some.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::config::file;
+use crate::control_plane::admin::body::body;
+use crate::control_plane::admin::context::{Context, Told};
+use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::config::import_export::{plan, write};
+use crate::shared::admin::Request;
+
+/// The configuration as a file
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Exported {
+    version: i64,
+    /// YAML; a key stands in a variable of the environment, the value of a header is `***`
+    file: String,
+}
+
+body! {
+    /// A configuration file to take up.
+    Import {
+        required file: String = "YAML, without variables; settings in it are passed over";
+        optional prune: bool = "whether what is not in it is removed; false by default";
+    }
+}
+
+/// What was different in a file that was taken up
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Imported {
+    /// Of the configuration with it
+    version: i64,
+    added: usize,
+    changed: usize,
+    removed: usize,
+    /// Rows that were as in the file
+    same: usize,
+}
+
+pub(super) async fn export(context: Arc<Context>, _: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let rows = context.current.read().rows.clone();
+    json(200, &Exported { version: rows.version, file: write(&rows, false) })
+}
+
+/// As on the command line, a row that can't be served is stored all the same, and is then a
+/// problem.
+pub(super) async fn import(context: Arc<Context>, ask: Ask) -> Outcome {
+    let body: Import = ask.body()?;
+    let file = file::read(&body.file, &|_| None).map_err(|complaints| {
+        let told: Vec<_> = complaints.iter().map(ToString::to_string).collect();
+        Refusal::invalid(told.join("; "), Some("file".to_owned()))
+    })?;
+    context.refresh().await?;
+    let there = context.current.read().rows.clone();
+    let plan = plan(&there, file.rows(), body.prune.unwrap_or_default(), &context.env());
+    let plan = plan.map_err(|why| Refusal::invalid(why, Some("file".to_owned())))?;
+    drop(there);
+    // A key for one change is none for many; to say it again does no harm.
+    let request = Request { if_match: None, idempotency_key: None, ..ask.request };
+    let ask = Ask { id: 0, request };
+    let mut version = context.version();
+    for (done, step) in plan.steps.iter().enumerate() {
+        let [old, new] = step.told.clone();
+        let told = Told { action: step.action, object: &step.object, old, new };
+        let written = context.change(&ask, step.change.clone(), told).await;
+        let written = written.map_err(|refusal| Refusal {
+            status: if refusal.status == 412 { 409 } else { refusal.status },
+            message: format!("{}; {done} of {} changes were made, say it again", refusal.message, plan.steps.len()),
+            ..refusal
+        })?;
+        version = written.version;
+    }
+    context.force(version).await;
+    let count = |what| plan.count(what);
+    let (added, changed, removed) = (count("create"), count("update"), count("delete"));
+    json(200, &Imported { version, added, changed, removed, same: plan.same })
+}

@@ -1,0 +1,223 @@
+//! Rows as they are shown: without secrets. Also for `llm-proxy provider list --json` and the like.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::control_plane::admin::body::Moment;
+
+/// What is shown in the place of a secret, and means "as it was" where it is sent back.
+pub const MASK: &str = "***";
+
+/// A provider, without its key, and without the values of its headers, which may hold keys as well.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Provider")]
+pub struct ProviderView {
+    pub id: i64,
+    pub provider_key: String,
+    pub provider_type: String,
+    pub api_base: String,
+    /// Whether a key is set, and where: `none`, `env:NAME`, `encrypted` or `plain`
+    pub api_key_kind: String,
+    /// Model or pattern to upstream model, in the order in which patterns are tried
+    #[schemars(with = "Map<String, Value>")]
+    pub model_mapping: Box<RawValue>,
+    pub weight: i64,
+    #[schemars(with = "Map<String, Value>")]
+    pub provider_params: Box<RawValue>,
+    pub is_enabled: bool,
+    pub lua_script: Option<String>,
+    /// For If-Match
+    pub row_version: i64,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl ProviderView {
+    pub fn of(row: &ProviderRow) -> ProviderView {
+        ProviderView {
+            id: row.id,
+            provider_key: row.provider_key.clone(),
+            provider_type: row.provider_type.clone(),
+            api_base: row.api_base.clone(),
+            api_key_kind: key_kind(&row.api_key),
+            model_mapping: column(&row.model_mapping),
+            weight: row.weight,
+            provider_params: masked(&row.provider_params),
+            is_enabled: row.is_enabled,
+            lua_script: row.lua_script.clone(),
+            row_version: row.stamp.version,
+            created_at: Moment(row.stamp.created_at),
+            updated_at: Moment(row.stamp.updated_at),
+        }
+    }
+}
+
+fn key_kind(key: &str) -> String {
+    match key.trim() {
+        "" => "none".to_owned(),
+        key if key.starts_with("env:") => key.to_owned(),
+        key if crate::config::vault::is_sealed(key) => "encrypted".to_owned(),
+        _ => "plain".to_owned(),
+    }
+}
+
+/// The text of a column. What is no JSON is shown as a string.
+fn column(text: &str) -> Box<RawValue> {
+    let raw = RawValue::from_string(text.to_owned()).or_else(|_| serde_json::value::to_raw_value(text));
+    raw.unwrap_or_default()
+}
+
+/// `provider_params` as they are shown.
+pub fn masked(params: &str) -> Box<RawValue> {
+    let Ok(mut params) = serde_json::from_str::<Value>(params) else { return column("{}") };
+    if let Some(headers) = params.get_mut("custom_headers").and_then(|headers| headers.as_object_mut()) {
+        headers.values_mut().for_each(|value| *value = MASK.into());
+    }
+    column(&params.to_string())
+}
+
+/// `new`, with the values of headers that were sent back as they were shown.
+pub fn unmasked(new: &str, old: &str) -> String {
+    if !new.contains(MASK) {
+        return new.to_owned();
+    }
+    let (Ok(mut new_value), Ok(old_value)) = (serde_json::from_str::<Value>(new), serde_json::from_str::<Value>(old))
+    else {
+        return new.to_owned();
+    };
+    let Some(headers) = new_value.get_mut("custom_headers").and_then(|headers| headers.as_object_mut()) else {
+        return new.to_owned();
+    };
+    for (name, value) in headers.iter_mut().filter(|(_, value)| *value == MASK) {
+        if let Some(old) = old_value.get("custom_headers").and_then(|headers| headers.get(name)) {
+            value.clone_from(old);
+        }
+    }
+    new_value.to_string()
+}
+
+/// Whether a header's value is missing, since it was shown without.
+pub fn hides_a_header(params: &str) -> bool {
+    let params = serde_json::from_str::<Value>(params).unwrap_or_default();
+    let headers = params.get("custom_headers").and_then(Value::as_object);
+    headers.is_some_and(|headers| headers.values().any(|value| *value == MASK))
+}
+
+/// A credential, without its key
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Credential")]
+pub struct CredentialView {
+    pub id: i64,
+    pub name: String,
+    /// `first3***last3`; of the key itself in the answer that creates it, else of its hash
+    pub key_preview: String,
+    #[schemars(with = "Vec<String>")]
+    pub allowed_models: Box<RawValue>,
+    pub rate_limit: Option<i64>,
+    pub burst: Option<i64>,
+    pub tokens_per_minute: Option<i64>,
+    pub max_concurrency: Option<i64>,
+    expires_at: Option<Moment>,
+    /// How long the key before the last rotation is still good
+    previous_key_until: Option<Moment>,
+    #[schemars(with = "Map<String, Value>")]
+    pub metadata: Box<RawValue>,
+    pub is_enabled: bool,
+    /// For If-Match
+    pub row_version: i64,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl CredentialView {
+    pub fn of(row: &CredentialRow) -> CredentialView {
+        CredentialView {
+            id: row.id,
+            name: row.name.clone(),
+            key_preview: row.preview(),
+            allowed_models: column(&row.allowed_models),
+            rate_limit: row.rate_limit,
+            burst: row.burst,
+            tokens_per_minute: row.tokens_per_minute,
+            max_concurrency: row.max_concurrency,
+            expires_at: row.expires_at.map(Moment),
+            previous_key_until: row.previous_key_until.map(Moment),
+            metadata: column(if row.metadata.is_empty() { "{}" } else { &row.metadata }),
+            is_enabled: row.is_enabled,
+            row_version: row.stamp.version,
+            created_at: Moment(row.stamp.created_at),
+            updated_at: Moment(row.stamp.updated_at),
+        }
+    }
+
+    /// Seconds since 1970.
+    pub fn expires(&self) -> Option<i64> {
+        self.expires_at.map(|moment| moment.0)
+    }
+
+    /// As it is shown to who sends the key itself.
+    pub fn with_key(mut self, key: &str) -> CredentialView {
+        self.key_preview = preview(key);
+        self
+    }
+}
+
+/// A row for the audit log.
+pub fn shown(view: &impl Serialize) -> Option<String> {
+    serde_json::to_string(view).ok()
+}
+
+/// `first3***last3` of a key of more than 6 characters, else `***`.
+pub fn preview(key: &str) -> String {
+    let count = key.chars().count();
+    if count <= 6 {
+        return MASK.to_owned();
+    }
+    let first: String = key.chars().take(3).collect();
+    let last: String = key.chars().skip(count - 3).collect();
+    format!("{first}{MASK}{last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_secret_is_shown() {
+        let row = ProviderRow {
+            api_key: "sk-secret".into(),
+            model_mapping: r#"{"z":"1","a":"2"}"#.into(),
+            provider_params: r#"{"custom_headers":{"x-key":"s3cret"},"n":1}"#.into(),
+            ..ProviderRow::default()
+        };
+        let text = serde_json::to_string(&ProviderView::of(&row)).unwrap();
+        assert!(!text.contains("secret") && !text.contains("s3cret"), "{text}");
+        assert!(text.contains(r#""model_mapping":{"z":"1","a":"2"}"#), "{text}");
+        assert!(text.contains(r#""custom_headers":{"x-key":"***"}"#), "{text}");
+    }
+
+    #[test]
+    fn previews() {
+        for (key, shown) in [("sk-1234", "sk-***234"), ("123456", "***"), ("äöüäöüß", "äöü***öüß"), ("", "***")]
+        {
+            assert_eq!(preview(key), shown);
+        }
+    }
+
+    #[test]
+    fn headers_that_were_masked_stay() {
+        let old = r#"{"custom_headers":{"a":"1","b":"2"}}"#;
+        let rows = [
+            (r#"{"custom_headers":{"a":"***","c":"3"}}"#, r#"{"custom_headers":{"a":"1","c":"3"}}"#),
+            (r#"{"custom_headers":{"d":"***"}}"#, r#"{"custom_headers":{"d":"***"}}"#),
+            (r#"{"x":"***"}"#, r#"{"x":"***"}"#),
+            ("{}", "{}"),
+        ];
+        for (new, expected) in rows {
+            assert_eq!(unmasked(new, old), expected);
+        }
+    }
+}

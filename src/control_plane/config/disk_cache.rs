@@ -1,0 +1,365 @@
+//! The last good rows of a database, on this node's own disk, so that it can start while the
+//! database is down.
+//!
+//! The file is one line with a checksum, then JSON, or that JSON encrypted if there is a
+//! `SECRET_KEY`. It is replaced in one step and says of which database it is: rows of another one
+//! are never served.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
+
+use crate::config::boot::Environment;
+use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::secret::Secret;
+use crate::config::vault;
+
+/// The file in `DATA_DIR`.
+pub const FILE: &str = "snapshot";
+/// What the first line begins with; the number goes up when the form changes.
+const MARK: &str = "llm-proxy snapshot 1";
+/// Pause between two writes: many changes in a row are one.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Longest wait for the last write when the server stops.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where it is kept, and of which store.
+#[derive(Clone)]
+struct Place {
+    path: PathBuf,
+    store: String,
+    environment: Environment,
+}
+
+/// Writes behind the back of whoever publishes.
+pub(crate) struct DiskCache {
+    place: Place,
+    desk: Arc<Signals>,
+    task: Option<JoinHandle<()>>,
+}
+
+/// Gives the newest rows. They are asked for when they are written, and held no longer: whoever
+/// changes rows that somebody holds must copy them.
+type Source = Box<dyn Fn() -> Arc<Rows> + Send>;
+
+#[derive(Default)]
+struct Signals {
+    /// There are rows that are not written yet.
+    ready: Notify,
+    stopping: AtomicBool,
+    /// Cuts a rest short.
+    hurry: Notify,
+}
+
+impl DiskCache {
+    /// Keeps the rows of `store` in `dir`. CaptureConfig a runtime.
+    pub(crate) fn new(dir: &Path, store: String, environment: Environment, source: Source) -> DiskCache {
+        let place = Place { path: dir.join(FILE), store, environment };
+        let desk = Arc::<Signals>::default();
+        let task = tokio::spawn(run(place.clone(), desk.clone(), source));
+        DiskCache { place, desk, task: Some(task) }
+    }
+
+    /// The rows that were kept, `None` if there are none. The error says why those that are there
+    /// can't be used.
+    pub(crate) fn load(&self) -> Result<Option<Rows>, String> {
+        let path = self.place.path.display();
+        match std::fs::read_to_string(&self.place.path) {
+            Ok(text) => self.place.read(&text).map(Some).map_err(|why| format!("the copy in {path} {why}")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("the copy in {path} can't be read: {error}")),
+        }
+    }
+
+    /// Has the rows written soon.
+    pub(crate) fn keep(&self) {
+        self.desk.ready.notify_one();
+    }
+
+    /// Writes what is not written yet.
+    pub(crate) async fn finish(&mut self) {
+        self.desk.stopping.store(true, Ordering::Release);
+        self.desk.hurry.notify_one();
+        self.desk.ready.notify_one();
+        if let Some(task) = self.task.take()
+            && timeout(FLUSH_TIMEOUT, task).await.is_err()
+        {
+            tracing::warn!("gateway: the last change is not in {}: the disk is too slow", self.place.path.display());
+        }
+    }
+}
+
+async fn run(place: Place, desk: Arc<Signals>, source: Source) {
+    let mut told = String::new();
+    loop {
+        desk.ready.notified().await;
+        // Before the rows are looked at: what comes later has its own notice.
+        let last = desk.stopping.load(Ordering::Acquire);
+        let (place, rows) = (place.clone(), source());
+        let written = spawn_blocking(move || place.write(&rows)).await;
+        match written.unwrap_or_else(|_| Err("the writer has panicked".to_owned())) {
+            Ok(()) => told.clear(),
+            Err(why) if why == told => {}
+            Err(why) => {
+                tracing::warn!("gateway: the rows can't be kept for a start without the database: {why}");
+                told = why;
+            }
+        }
+        if last {
+            return;
+        }
+        // What comes meanwhile is written once. Both ways of waking up are right.
+        let _ = timeout(MIN_INTERVAL, desk.hurry.notified()).await;
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Body {
+    store: String,
+    version: i64,
+    providers: Vec<Provider>,
+    credentials: Vec<Credential>,
+}
+
+#[derive(Serialize)]
+struct BodyOf<'a> {
+    store: &'a str,
+    version: i64,
+    providers: Vec<ProviderOf<'a>>,
+    credentials: Vec<CredentialOf<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Provider(#[serde(with = "ProviderForm")] ProviderRow);
+#[derive(Serialize)]
+struct ProviderOf<'a>(#[serde(with = "ProviderForm")] &'a ProviderRow);
+#[derive(Serialize, Deserialize)]
+struct Credential(#[serde(with = "CredentialForm")] CredentialRow);
+#[derive(Serialize)]
+struct CredentialOf<'a>(#[serde(with = "CredentialForm")] &'a CredentialRow);
+
+impl Place {
+    fn read(&self, text: &str) -> Result<Rows, String> {
+        let (head, body) = text.split_once('\n').ok_or("is cut short")?;
+        let sum = head.strip_prefix(MARK).ok_or("was written by another version")?.trim();
+        if sum != hex::encode(Sha256::digest(body)) {
+            return Err("is damaged: its checksum is wrong".to_owned());
+        }
+        let body = vault::open(body, &|name| self.environment.get(name).map(str::to_owned))?;
+        let body: Body = serde_json::from_str(&body).map_err(|error| format!("can't be read: {error}"))?;
+        if body.store != self.store {
+            return Err(format!("is of another store, {}", body.store));
+        }
+        Ok(Rows {
+            version: body.version,
+            providers: body.providers.into_iter().map(|row| row.0).collect(),
+            credentials: body.credentials.into_iter().map(|row| row.0).collect(),
+        })
+    }
+
+    fn text(&self, rows: &Rows) -> Result<String, String> {
+        let body = BodyOf {
+            store: &self.store,
+            version: rows.version,
+            providers: rows.providers.iter().map(ProviderOf).collect(),
+            credentials: rows.credentials.iter().map(CredentialOf).collect(),
+        };
+        let body = serde_json::to_string(&body).map_err(|error| error.to_string())?;
+        let body = vault::seal(&body, &|name| self.environment.get(name).map(str::to_owned))?;
+        Ok(format!("{MARK} {}\n{body}", hex::encode(Sha256::digest(&body))))
+    }
+
+    /// The new file takes the old one's place when it is whole and on the disk.
+    fn write(&self, rows: &Rows) -> Result<(), String> {
+        let text = self.text(rows)?;
+        let new = self.path.with_extension("new");
+        let replace = || -> io::Result<()> {
+            if let Some(dir) = self.path.parent() {
+                DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            }
+            // One that was left behind may have another mode.
+            match std::fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&new, &self.path)?;
+            match self.path.parent() {
+                Some(dir) => File::open(dir)?.sync_all(),
+                None => Ok(()),
+            }
+        };
+        replace().map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+}
+
+// The columns, by name. A column that is missing here does not compile.
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ProviderRow")]
+struct ProviderForm {
+    id: i64,
+    provider_key: String,
+    provider_type: String,
+    api_base: String,
+    #[serde(with = "secret")]
+    api_key: Secret,
+    model_mapping: String,
+    weight: i64,
+    provider_params: String,
+    lua_script: Option<String>,
+    is_enabled: bool,
+    #[serde(with = "StampForm")]
+    stamp: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CredentialRow")]
+struct CredentialForm {
+    id: i64,
+    credential_key: String,
+    name: String,
+    allowed_models: String,
+    rate_limit: Option<i64>,
+    burst: Option<i64>,
+    tokens_per_minute: Option<i64>,
+    max_concurrency: Option<i64>,
+    expires_at: Option<i64>,
+    previous_key: Option<String>,
+    previous_key_until: Option<i64>,
+    metadata: String,
+    is_enabled: bool,
+    #[serde(with = "StampForm")]
+    stamp: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Stamp")]
+struct StampForm {
+    version: i64,
+    created_at: i64,
+    updated_at: i64,
+}
+
+/// A [`Secret`] is written nowhere but here.
+mod secret {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Secret;
+
+    pub fn serialize<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(secret)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
+        String::deserialize(deserializer).map(Secret::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::AtomicI64;
+
+    use super::*;
+
+    fn rows() -> Rows {
+        let stamp = Stamp { version: 3, created_at: 1, updated_at: 2 };
+        let provider = ProviderRow {
+            id: 7,
+            provider_key: "p".into(),
+            api_key: "sk-\u{1}\u{2028}secret".into(),
+            model_mapping: "{\"z\": 1, \"a\":2}".into(),
+            lua_script: Some("x".into()),
+            is_enabled: true,
+            stamp,
+            ..ProviderRow::default()
+        };
+        let credential = CredentialRow {
+            id: 1 << 40,
+            name: "c".into(),
+            rate_limit: Some(-1),
+            expires_at: Some(i64::MAX),
+            previous_key: Some("k".into()),
+            stamp,
+            ..CredentialRow::default()
+        };
+        Rows { version: 9, providers: vec![provider], credentials: vec![credential] }
+    }
+
+    fn environment(key: &str) -> Environment {
+        let process = [("SECRET_KEY".to_owned(), key.into())].into();
+        Environment { process, ..Environment::default() }
+    }
+
+    fn place(dir: &Path, key: &str) -> Place {
+        Place { path: dir.join("data").join(FILE), store: "PostgreSQL db:1/x".into(), environment: environment(key) }
+    }
+
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn what_is_kept_comes_back() {
+        for key in ["", KEY] {
+            let dir = tempfile::tempdir().unwrap();
+            let place = place(dir.path(), key);
+            place.write(&Rows::default()).unwrap();
+            place.write(&rows()).unwrap();
+            let text = std::fs::read_to_string(&place.path).unwrap();
+            assert_eq!(place.read(&text).unwrap(), rows());
+            assert_eq!(text.contains("secret"), key.is_empty(), "plain only without SECRET_KEY");
+            assert_eq!(std::fs::metadata(&place.path).unwrap().permissions().mode() & 0o777, 0o600);
+            let left: Vec<_> = std::fs::read_dir(place.path.parent().unwrap()).unwrap().collect();
+            assert_eq!(left.len(), 1, "{left:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_as_it_was_written_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = place(dir.path(), KEY).text(&rows()).unwrap();
+        let refused = |text: &str, place: &Place| place.read(text).unwrap_err();
+        let same = place(dir.path(), KEY);
+        for (at, _) in good.char_indices() {
+            let mut bytes = good.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'x' { b'y' } else { b'x' };
+            refused(&String::from_utf8(bytes).unwrap(), &same);
+            refused(&good[..at], &same);
+        }
+        assert!(refused(&good, &place(dir.path(), "")).contains("encrypted under the key"));
+        let other = Place { store: "PostgreSQL db:1/y".into(), ..same };
+        assert_eq!(refused(&good, &other), "is of another store, PostgreSQL db:1/x");
+    }
+
+    #[tokio::test]
+    async fn the_last_rows_are_written_when_it_stops() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = Arc::new(AtomicI64::new(0));
+        let newest = version.clone();
+        let source = move || Arc::new(Rows { version: newest.load(Ordering::Relaxed), ..rows() });
+        let mut keeper = DiskCache::new(dir.path(), "s".into(), Environment::default(), Box::new(source));
+        assert_eq!(keeper.load(), Ok(None));
+        for n in 1..=50 {
+            version.store(n, Ordering::Relaxed);
+            keeper.keep();
+            tokio::task::yield_now().await;
+        }
+        keeper.finish().await;
+        assert_eq!(keeper.load().unwrap().unwrap().version, 50);
+        let source = || Arc::new(Rows::default());
+        let again = DiskCache::new(dir.path(), "t".into(), Environment::default(), Box::new(source));
+        assert!(again.load().unwrap_err().ends_with("is of another store, s"));
+    }
+}

@@ -1,0 +1,185 @@
+//! A store as a configuration file, and a file into a store: what the command line does on a store,
+//! and the admin interface on its own.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::config::compile::Env;
+use crate::config::file;
+use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::vault;
+use crate::control_plane::admin::view::{CredentialView, ProviderView, hides_a_header, masked, shown, unmasked};
+use crate::control_plane::store::Change;
+
+/// What makes of a store's rows those of a file.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    /// Rows that are as in the file.
+    pub same: usize,
+}
+
+#[derive(Debug)]
+pub struct Step {
+    /// For the audit log, as are `object`, the row's name, and `told`, the row before and after.
+    pub action: &'static str,
+    pub object: String,
+    pub told: [Option<String>; 2],
+    pub change: Change,
+}
+
+impl Plan {
+    /// How many steps `create`, `update` or `delete`.
+    pub fn count(&self, what: &str) -> usize {
+        self.steps.iter().filter(|step| step.action.ends_with(what)).count()
+    }
+}
+
+/// What makes of the rows `there` those of the file. Providers are told apart by their names,
+/// credentials by their keys. With `prune`, what is not in the file goes. The error says which row
+/// of the file can't be stored.
+pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan, String> {
+    let mut plan = Plan::default();
+    let known: HashMap<_, _> = there.providers.iter().map(|row| (row.provider_key.as_str(), row)).collect();
+    let mut kept = HashSet::new();
+    for row in file.providers {
+        let old = known.get(row.provider_key.as_str()).copied();
+        kept.extend(old.map(|old| old.id));
+        match provider(old, row, env)? {
+            Some(step) => plan.steps.push(step),
+            None => plan.same += 1,
+        }
+    }
+    let gone = |row: &&ProviderRow| prune && !kept.contains(&row.id);
+    plan.steps.extend(there.providers.iter().filter(gone).map(|row| Step {
+        action: "provider.delete",
+        object: row.provider_key.clone(),
+        told: [shown(&ProviderView::of(row)), None],
+        change: Change::RemoveProvider { id: row.id, row_version: Some(row.stamp.version) },
+    }));
+    let known: HashMap<_, _> = there.credentials.iter().map(|row| (row.credential_key.as_str(), row)).collect();
+    let mut kept = HashSet::new();
+    for row in file.credentials {
+        let old = known.get(row.credential_key.as_str()).copied();
+        kept.extend(old.map(|old| old.id));
+        match credential(old, row) {
+            Some(step) => plan.steps.push(step),
+            None => plan.same += 1,
+        }
+    }
+    let gone = |row: &&CredentialRow| prune && !kept.contains(&row.id);
+    plan.steps.extend(there.credentials.iter().filter(gone).map(|row| Step {
+        action: "credential.delete",
+        object: row.name.clone(),
+        told: [shown(&CredentialView::of(row)), None],
+        change: Change::RemoveCredential { id: row.id, row_version: Some(row.stamp.version) },
+    }));
+    Ok(plan)
+}
+
+/// `None` if the row is as it was.
+fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Result<Option<Step>, String> {
+    let provider_params = match old {
+        // Headers that an export has not shown stay as they are.
+        Some(old) if tight(&row.provider_params) == tight(masked(&old.provider_params).get()) => {
+            old.provider_params.clone()
+        }
+        old => unmasked(&row.provider_params, old.map_or("{}", |old| &old.provider_params)),
+    };
+    if hides_a_header(&provider_params) {
+        let name = &row.provider_key;
+        return Err(format!(
+            "provider {name}: a header in provider_params is `***` and not known here; write its value"
+        ));
+    }
+    let sealed = vault::seal(&row.api_key, env)?.into();
+    let row = ProviderRow { provider_params, ..row };
+    let object = row.provider_key.clone();
+    let told = |row: &ProviderRow| [old.and_then(|old| shown(&ProviderView::of(old))), shown(&ProviderView::of(row))];
+    let Some(old) = old else {
+        let row = ProviderRow { api_key: sealed, ..row };
+        return Ok(Some(Step {
+            action: "provider.create",
+            object,
+            told: told(&row),
+            change: Change::AddProvider(row),
+        }));
+    };
+    let key = vault::open(&old.api_key, env).unwrap_or_default();
+    let new = ProviderRow { id: old.id, stamp: old.stamp, ..row };
+    if same_provider(&new, old) && key == *new.api_key {
+        return Ok(None);
+    }
+    let row = ProviderRow { api_key: sealed, ..new };
+    Ok(Some(Step { action: "provider.update", object, told: told(&row), change: Change::UpdateProvider(row) }))
+}
+
+/// `None` if the row is as it was.
+fn credential(old: Option<&CredentialRow>, row: CredentialRow) -> Option<Step> {
+    let object = row.name.clone();
+    let told = [old.and_then(|old| shown(&CredentialView::of(old))), shown(&CredentialView::of(&row))];
+    match old {
+        None => Some(Step { action: "credential.create", object, told, change: Change::AddCredential(row) }),
+        Some(old) => {
+            let row = CredentialRow { id: old.id, stamp: old.stamp, ..row };
+            let step = |row| Step { action: "credential.update", object, told, change: Change::UpdateCredential(row) };
+            (!same_credential(&row, old)).then(|| step(row))
+        }
+    }
+}
+
+/// But for the key, which may be encrypted; JSON may be spaced otherwise.
+fn same_provider(new: &ProviderRow, old: &ProviderRow) -> bool {
+    let plain = |row: &ProviderRow| {
+        let json = (tight(&row.model_mapping), tight(&row.provider_params));
+        let (model_mapping, provider_params) = json;
+        ProviderRow { model_mapping, provider_params, api_key: "".into(), stamp: Stamp::default(), ..row.clone() }
+    };
+    plain(new) == plain(old)
+}
+
+fn same_credential(new: &CredentialRow, old: &CredentialRow) -> bool {
+    let plain = |row: &CredentialRow| {
+        let (allowed_models, metadata) = (tight(&row.allowed_models), tight(&row.metadata));
+        CredentialRow { allowed_models, metadata, stamp: Stamp::default(), ..row.clone() }
+    };
+    plain(new) == plain(old)
+}
+
+/// JSON without the spaces between its tokens; what is none stays as it is.
+fn tight(json: &str) -> String {
+    let mut out = Vec::with_capacity(json.len());
+    let mut quoted = false;
+    let mut escaped = false;
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b' ' | b'\n' | b'\r' | b'\t' if !quoted => continue,
+            _ => {}
+        }
+        out.push(byte);
+    }
+    String::from_utf8(out).unwrap_or_default()
+}
+
+/// The rows as a file. Without `secrets` each key stands in a variable of the environment, to be
+/// set by whoever reads the file again, and the values of headers are hidden.
+pub fn write(rows: &Rows, secrets: bool) -> String {
+    if secrets {
+        return file::write(rows, &|_| None);
+    }
+    let mut rows = rows.clone();
+    for row in rows.providers.iter_mut().filter(|row| row.provider_params.contains("custom_headers")) {
+        row.provider_params = masked(&row.provider_params).get().to_owned();
+    }
+    file::write(&rows, &|row| {
+        Some(variable(row)).filter(|_| !row.api_key.is_empty() && !row.api_key.starts_with("env:"))
+    })
+}
+
+/// `OPENAI_MAIN_3_API_KEY`; the id tells apart what else would be the same.
+fn variable(row: &ProviderRow) -> String {
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
+    format!("{}_{}_API_KEY", row.provider_key.chars().map(letter).collect::<String>(), row.id)
+}

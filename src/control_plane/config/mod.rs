@@ -1,0 +1,6 @@
+//! The configuration in force: read from the store, compiled, published, kept on disk for a start
+//! without the store, exported and imported.
+
+pub mod disk_cache;
+pub mod import_export;
+pub mod sync;

@@ -1,0 +1,690 @@
+//! Follows the store: rows -> compile -> names -> publish.
+//!
+//! After the first reading only what changed is read. A new configuration is published when
+//! something is known of every host in it, or after [`NAMES`]: so that no request has to wait for a
+//! name. Until then the old one is in force. What the store can't tell now, it is asked for again;
+//! nothing is taken away meanwhile.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout};
+
+use crate::config::boot::Environment;
+use crate::config::compile::compile;
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::snapshot::{Problem, Snapshot};
+use crate::control_plane::config::disk_cache::DiskCache;
+use crate::control_plane::discovery::dns::Names;
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
+use crate::control_plane::until;
+use crate::metrics::names::Family;
+use crate::shared::ProcessState;
+use crate::shared::store::State;
+
+/// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Longest wait for a reading of everything to come into force.
+const RELOAD: Duration = Duration::from_secs(15);
+/// How long a new configuration waits for its names.
+const NAMES: Duration = Duration::from_secs(2);
+
+/// What others on this thread may know of the configuration.
+#[derive(Debug)]
+pub(crate) struct Current {
+    read: Mutex<Read>,
+    in_force: watch::Sender<InForce>,
+    /// The store was written: it is to be read now.
+    written: Notify,
+    /// All of it is to be read, whatever is known.
+    whole: AtomicBool,
+}
+
+/// What is in force on all cores.
+#[derive(Debug, Clone, Copy)]
+struct InForce {
+    /// `config_version`.
+    version: i64,
+    /// Of the last reading of everything.
+    whole: u64,
+}
+
+/// What was read last, which need not be in force yet.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// ProcessState with whoever keeps a copy on disk.
+    pub rows: Arc<Rows>,
+    pub problems: Vec<Problem>,
+}
+
+impl Current {
+    fn new() -> Current {
+        let (in_force, _) = watch::channel(InForce { version: -1, whole: 0 });
+        Current { read: Mutex::default(), in_force, written: Notify::new(), whole: AtomicBool::new(false) }
+    }
+
+    /// Not to be held over an await.
+    pub(crate) fn read(&self) -> MutexGuard<'_, Read> {
+        // A panic elsewhere leaves rows that were written whole.
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when `version` or a later one is in force on all cores.
+    pub(crate) async fn reach(&self, version: i64) {
+        let mut in_force = self.in_force.subscribe();
+        // Most who read change nothing, and must not make the store be read for it.
+        if in_force.borrow().version >= version {
+            return;
+        }
+        self.written.notify_one();
+        // The sender lives as long as `self`.
+        let _ = in_force.wait_for(|now| now.version >= version).await;
+    }
+
+    /// Reads everything again, and returns when that is in force on all cores.
+    pub(crate) async fn reload(&self) -> Result<(), String> {
+        let mut in_force = self.in_force.subscribe();
+        let before = in_force.borrow_and_update().whole;
+        self.whole.store(true, Ordering::Relaxed);
+        self.written.notify_one();
+        match timeout(RELOAD, in_force.wait_for(|now| now.whole > before)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(format!(
+                "the store could not be read within {} s; the configuration in force stays",
+                RELOAD.as_secs()
+            )),
+        }
+    }
+}
+
+pub(crate) struct Sync {
+    shared: Arc<ProcessState>,
+    store: Arc<dyn Store>,
+    environment: Environment,
+    pub(crate) current: Arc<Current>,
+    work: Work,
+    trouble: Option<Trouble>,
+    /// How often everything was read.
+    whole: u64,
+    next: Option<Next>,
+    /// Those of the snapshot in force, which were told.
+    problems: Vec<Problem>,
+    /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free
+    /// one, which is not for a worker to do.
+    retired: Vec<Arc<Snapshot>>,
+    /// For stores that may be away when this node starts.
+    keeper: Option<DiskCache>,
+    meter: Arc<ControlPlaneMetrics>,
+    /// When the change was noticed that is being taken up.
+    noticed: Option<Instant>,
+    /// The store was written while it was read: that reading may have begun before, and another has
+    /// to follow.
+    again: bool,
+}
+
+/// What is asked of the store at present.
+enum Work {
+    /// Whether it changed.
+    Watch(Answer<'static, ()>),
+    /// What changed, or everything.
+    Read(Answer<'static, Changes>),
+    /// Nothing, since it fails.
+    Pause(Instant),
+}
+
+/// What became of it.
+pub(crate) enum Step {
+    Changed(Result<(), Error>),
+    Read(Result<Changes, Error>),
+    Rested,
+    /// Somebody on this thread wrote to the store.
+    Written,
+}
+
+/// The store fails.
+struct Trouble {
+    message: String,
+    pause: Duration,
+}
+
+/// A configuration that is not in force yet.
+struct Next {
+    snapshot: Snapshot,
+    problems: Vec<Problem>,
+    hosts: HashSet<String>,
+    /// When it is published, whatever is known of its hosts.
+    deadline: Instant,
+}
+
+impl Sync {
+    pub(crate) fn new(
+        shared: Arc<ProcessState>,
+        store: Arc<dyn Store>,
+        environment: Environment,
+        meter: Arc<ControlPlaneMetrics>,
+    ) -> Sync {
+        let current = Arc::new(Current::new());
+        let work = Work::Pause(Instant::now());
+        let boot = &shared.boot;
+        let remote = boot.db_url.is_some() && boot.config_file.is_none();
+        let newest = current.clone();
+        let source = Box::new(move || newest.read().rows.clone());
+        let keeper = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
+        let (problems, trouble, next, retired, noticed) = Default::default();
+        let (whole, again) = (0, false);
+        Sync {
+            shared,
+            store,
+            environment,
+            current,
+            work,
+            trouble,
+            whole,
+            next,
+            problems,
+            retired,
+            keeper,
+            meter,
+            noticed,
+            again,
+        }
+    }
+
+    /// Reads and compiles everything, for the start. If the store is away, the copy on disk must
+    /// do.
+    pub(crate) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
+        match self.store.load().await {
+            Ok(rows) => self.take(Step::Read(Ok(Changes::All(rows))), names),
+            Err(error) if error.fault == Fault::Unavailable => self.start_without(error, names)?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn start_without(&mut self, error: Error, names: &mut Names) -> Result<(), Error> {
+        let Some(keeper) = &self.keeper else { return Err(error) };
+        let none = || Err("there is no copy of its rows on this node yet".to_owned());
+        match keeper.load().and_then(|rows| rows.map_or_else(none, Ok)) {
+            Ok(rows) => {
+                tracing::warn!("gateway: starting with the copy of version {} on disk, since {error}", rows.version);
+                self.shared.store.set(State::Snapshot);
+                self.apply(Changes::All(rows), names);
+                self.fail(&error);
+                Ok(())
+            }
+            Err(why) => Err(Error { message: format!("{error}; and {why}"), ..error }),
+        }
+    }
+
+    /// Leaves the last rows on disk.
+    pub(crate) async fn finish(&mut self) {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.finish().await;
+        }
+    }
+
+    /// Waits for something to do. Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Step {
+        let current = self.current.clone();
+        tokio::select! {
+            step = self.work.done() => step,
+            () = current.written.notified() => Step::Written,
+        }
+    }
+
+    pub(crate) fn take(&mut self, step: Step, names: &mut Names) {
+        match step {
+            Step::Written if matches!(self.work, Work::Read(_)) => self.again = true,
+            Step::Changed(Ok(())) | Step::Written | Step::Rested => {
+                self.noticed.get_or_insert_with(Instant::now);
+                self.ask();
+            }
+            Step::Read(Ok(changes)) => {
+                if self.trouble.take().is_some() {
+                    tracing::info!("gateway: the store can be read again");
+                }
+                self.shared.store.set(State::Up);
+                if self.is_known(&changes) {
+                    // What was noticed before may still wait to be published.
+                    self.noticed = self.noticed.filter(|_| self.next.is_some());
+                    return self.watch();
+                }
+                self.apply(changes, names);
+                if let Some(keeper) = &self.keeper {
+                    keeper.keep();
+                }
+            }
+            Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),
+        }
+    }
+
+    /// Whether nothing changed since the last reading: there is nothing to compile then.
+    fn is_known(&self, changes: &Changes) -> bool {
+        let version = self.current.read().rows.version;
+        matches!(changes, Changes::Some(delta) if *delta == Delta { version, ..Delta::default() })
+    }
+
+    /// Asks what changed since the last reading.
+    fn ask(&mut self) {
+        self.again = false;
+        let (store, since) = (self.store.clone(), self.current.read().rows.version);
+        self.work = match self.current.whole.swap(false, Ordering::Relaxed) {
+            false => Work::Read(Box::pin(async move { store.changes(since).await })),
+            true => Work::Read(Box::pin(async move { store.load().await.map(Changes::All) })),
+        };
+    }
+
+    /// Waits for the next change.
+    fn watch(&mut self) {
+        if self.again || self.current.whole.load(Ordering::Relaxed) {
+            return self.ask();
+        }
+        let (store, since) = (self.store.clone(), self.current.read().rows.version);
+        self.work = Work::Watch(Box::pin(async move { store.changed(since).await }));
+    }
+
+    /// Each message is told once, until the store works again.
+    fn fail(&mut self, error: &Error) {
+        let message = error.to_string();
+        let pause = match &self.trouble {
+            Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
+            None => PAUSE,
+        };
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+            tracing::error!("gateway: the store can't be read, the configuration in force stays: {message}");
+        }
+        self.trouble = Some(Trouble { message, pause });
+        if self.shared.store.get() == State::Up {
+            self.shared.store.set(State::Down);
+        }
+        self.work = Work::Pause(Instant::now() + pause);
+    }
+
+    /// Takes up what was read, compiles it and begins to look for the names in it.
+    fn apply(&mut self, changes: Changes, names: &mut Names) {
+        let environment = |name: &str| self.environment.get(name).map(str::to_owned);
+        let mut read = self.current.read();
+        self.whole += u64::from(matches!(changes, Changes::All(_)));
+        match changes {
+            Changes::All(rows) => read.rows = Arc::new(rows),
+            Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
+        }
+        let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
+        read.problems.clone_from(&problems);
+        drop(read);
+        let hosts = hosts(&snapshot);
+        names.need(&hosts);
+        // A store that keeps changing can't put the change off.
+        let latest = Instant::now() + NAMES;
+        let deadline = self.next.as_ref().map_or(latest, |next| next.deadline.min(latest));
+        self.next = Some(Next { snapshot, problems, hosts, deadline });
+        self.watch();
+    }
+
+    /// When [`Sync::publish`] publishes at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.next.as_ref().map(|next| next.deadline)
+    }
+
+    /// Brings what was loaded into force if it is time. Gives the snapshot that is in force then.
+    pub(crate) fn publish(&mut self, names: &mut Names) -> Option<Arc<Snapshot>> {
+        let ready = |next: &mut Next| names.know(&next.hosts) || next.deadline <= Instant::now();
+        let next = self.next.take_if(ready)?;
+        let before = self.shared.publisher.load();
+        let generation = self.shared.publisher.publish(next.snapshot);
+        let after = self.shared.publisher.load();
+        self.current.in_force.send_replace(InForce { version: after.version, whole: self.whole });
+        names.keep(next.hosts);
+        if let Some(noticed) = self.noticed.take() {
+            let us = noticed.elapsed().as_micros() as u64;
+            self.meter.with(Family::Propagation, &[], |series| series.observe(us));
+        }
+        tracing::info!(
+            generation,
+            version = after.version,
+            "gateway: configuration in force: {} providers ({}), {} credentials ({}), {} problems",
+            after.providers.len(),
+            changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
+            after.credentials_by_id.len(),
+            // Those that did not change were carried over as they are.
+            changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
+            next.problems.len(),
+        );
+        let (told, found): (HashSet<_>, HashSet<_>) = (self.problems.iter().collect(), next.problems.iter().collect());
+        for problem in next.problems.iter().filter(|problem| !told.contains(problem)) {
+            tracing::warn!("gateway: {}: {}", problem.object, problem.message);
+        }
+        for problem in self.problems.iter().filter(|problem| !found.contains(problem)) {
+            tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
+        }
+        self.problems = next.problems;
+        self.retired.push(before);
+        Some(after)
+    }
+
+    /// Frees the snapshots that no worker uses any more. A worker lets go of one when its next
+    /// request begins and the last that began with it has ended, so that at most one for each
+    /// request in progress is kept, which that request would keep alone.
+    pub(crate) fn release(&mut self) {
+        // Nobody can come to hold one again: it is not in force, and those who hold one have
+        // counted themselves.
+        self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
+    }
+}
+
+impl Work {
+    async fn done(&mut self) -> Step {
+        match self {
+            Work::Watch(answer) => Step::Changed(answer.await),
+            Work::Read(answer) => Step::Read(answer.await),
+            Work::Pause(end) => {
+                until(Some(*end)).await;
+                Step::Rested
+            }
+        }
+    }
+}
+
+/// Puts rows that were written in the place of the old ones, in the order of ids, and takes out
+/// those that are gone.
+fn merge(rows: &mut Rows, delta: Delta) {
+    rows.version = delta.version;
+    replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
+    replace(&mut rows.credentials, delta.credentials, &delta.removed_credentials, |row: &CredentialRow| row.id);
+}
+
+fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) -> i64) {
+    for row in written {
+        match rows.binary_search_by_key(&id(&row), id) {
+            Ok(at) => rows[at] = row,
+            Err(at) => rows.insert(at, row),
+        }
+    }
+    if !removed.is_empty() {
+        let removed: HashSet<_> = removed.iter().collect();
+        rows.retain(|row| !removed.contains(&id(row)));
+    }
+}
+
+/// Those that are names.
+fn hosts(snapshot: &Snapshot) -> HashSet<String> {
+    let hosts = snapshot.providers.iter().map(|provider| &provider.base.host);
+    hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned().collect()
+}
+
+/// `+1 -0 ~2`: how many came, went, and are others than they were. Both are in the order of ids;
+/// they may be long.
+fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
+    let (mut came, mut changed, mut kept) = (0, 0, 0);
+    let mut rest = old;
+    for row in new {
+        while let [first, others @ ..] = rest
+            && id(first) < id(row)
+        {
+            rest = others;
+        }
+        match rest.first().filter(|first| id(first) == id(row)) {
+            None => came += 1,
+            Some(first) => {
+                kept += 1;
+                changed += usize::from(!same(first, row));
+            }
+        }
+    }
+    format!("+{came} -{} ~{changed}", old.len() - kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::boot::Boot;
+    use crate::control_plane::store::{AuditRow, Write, Written};
+    use crate::shared::Hints;
+
+    #[test]
+    fn counting_changes() {
+        let old = [(1, "a"), (2, "b"), (3, "c")];
+        let new = [(2, "b"), (3, "d"), (4, "e"), (5, "f")];
+        let told = |old: &[(i64, &str)], new: &[(i64, &str)]| changes(old, new, |row| row.0, |a, b| a.1 == b.1);
+        assert_eq!(told(&old, &new), "+2 -1 ~1");
+        assert_eq!(told(&new, &new), "+0 -0 ~0");
+        assert_eq!((told(&[], &new), told(&old, &[])), ("+4 -0 ~0".to_owned(), "+0 -3 ~0".to_owned()));
+    }
+
+    /// A store that a test changes under the hands of [`Sync`].
+    #[derive(Clone, Default)]
+    struct Fake(Arc<Mutex<Inner>>);
+
+    #[derive(Default)]
+    struct Inner {
+        rows: Rows,
+        broken: Option<&'static str>,
+        asked: usize,
+    }
+
+    impl Fake {
+        fn change(&self, hosts: &[&str]) {
+            let mut inner = self.0.lock().unwrap();
+            inner.rows.version += 1;
+            let provider = |(at, host): (usize, &&str)| ProviderRow {
+                id: at as i64,
+                provider_key: format!("p{at}"),
+                provider_type: "openai".into(),
+                api_base: format!("http://{host}/v1"),
+                model_mapping: "{}".into(),
+                provider_params: "{}".into(),
+                is_enabled: true,
+                ..ProviderRow::default()
+            };
+            inner.rows.providers = hosts.iter().enumerate().map(provider).collect();
+        }
+
+        fn broken(&self, why: Option<&'static str>) {
+            self.0.lock().unwrap().broken = why;
+        }
+
+        fn asked(&self) -> usize {
+            std::mem::take(&mut self.0.lock().unwrap().asked)
+        }
+
+        fn rows(&self) -> Result<Rows, Error> {
+            let mut inner = self.0.lock().unwrap();
+            inner.asked += 1;
+            match inner.broken {
+                Some(why) => Err(Error::new(Fault::Unavailable, why)),
+                None => Ok(inner.rows.clone()),
+            }
+        }
+    }
+
+    impl Store for Fake {
+        fn place(&self) -> String {
+            unreachable!()
+        }
+
+        fn version(&self) -> Answer<'_, i64> {
+            unreachable!()
+        }
+
+        fn load(&self) -> Answer<'_, Rows> {
+            Box::pin(async { self.rows() })
+        }
+
+        fn changes(&self, _: i64) -> Answer<'_, Changes> {
+            Box::pin(async { self.rows().map(Changes::All) })
+        }
+
+        fn changed(&self, since: i64) -> Answer<'_, ()> {
+            Box::pin(async move {
+                while self.rows()?.version == since {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(())
+            })
+        }
+
+        fn write(&self, _: Write) -> Answer<'_, Written> {
+            unreachable!()
+        }
+
+        fn audit_log(&self, _: Option<i64>, _: u32) -> Answer<'_, Vec<AuditRow>> {
+            unreachable!()
+        }
+    }
+
+    struct Rig {
+        store: Fake,
+        shared: Arc<ProcessState>,
+        sync: Sync,
+        names: Names,
+    }
+
+    /// Names that begin with `slow` are never answered, others at once.
+    async fn rig(hosts: &[&str]) -> Rig {
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        let shared = Arc::new(ProcessState::new(Boot::default(), 1, hints));
+        let store = Fake::default();
+        store.change(hosts);
+        let mut names = Names::with(
+            shared.clone(),
+            Box::new(|host| {
+                let slow = host.starts_with("slow");
+                Box::pin(async move {
+                    if slow { std::future::pending().await } else { Ok(vec![IpAddr::from([10, 0, 0, 1])]) }
+                })
+            }),
+        );
+        let mut sync = Sync::new(
+            shared.clone(),
+            Arc::new(store.clone()),
+            Environment::default(),
+            ControlPlaneMetrics::new(&shared),
+        );
+        sync.load(&mut names).await.unwrap();
+        Rig { store, shared, sync, names }
+    }
+
+    impl Rig {
+        /// Goes on until a configuration is published.
+        async fn published(&mut self) -> Arc<Snapshot> {
+            loop {
+                if let Some(snapshot) = self.sync.publish(&mut self.names) {
+                    return snapshot;
+                }
+                self.step().await;
+            }
+        }
+
+        async fn step(&mut self) {
+            let late = self.sync.deadline();
+            tokio::select! {
+                step = self.names.next() => self.names.take(step),
+                step = self.sync.next() => self.sync.take(step, &mut self.names),
+                () = until(late) => {}
+            }
+        }
+
+        /// Goes on for so long, during which nothing may become ready to be published.
+        async fn run(&mut self, time: Duration) {
+            let end = Instant::now() + time;
+            while tokio::time::timeout_at(end, self.step()).await.is_ok() {}
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn names_are_known_before_a_configuration_is_in_force() {
+        let mut rig = rig(&["a", "192.0.2.1", "[::1]", "b"]).await;
+        assert!(rig.sync.publish(&mut rig.names).is_none());
+        let start = Instant::now();
+        assert_eq!(rig.published().await.providers.len(), 4);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("b").is_some());
+        rig.run(NAMES).await;
+        assert!(rig.sync.deadline().is_none(), "nothing has changed");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_slow_name_does_not_hold_a_change_for_long_even_if_more_follow() {
+        let mut rig = rig(&["a", "slow"]).await;
+        let start = Instant::now();
+        for n in 0..3 {
+            rig.store.change(&["a", "slow", &format!("slow{n}")]);
+            rig.run(NAMES / 4).await;
+            assert!(rig.sync.publish(&mut rig.names).is_none());
+        }
+        let snapshot = rig.published().await;
+        assert_eq!((snapshot.version, snapshot.generation, start.elapsed()), (4, 1, NAMES));
+        assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("slow").is_none());
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_store_that_fails_is_asked_less_and_less_and_nothing_is_lost() {
+        let mut rig = rig(&["a"]).await;
+        rig.published().await;
+        rig.store.change(&["a", "b"]);
+        rig.store.broken(Some("the disk is gone"));
+        rig.store.asked();
+        rig.run(Duration::from_secs(60)).await;
+        // After 0.2, 0.4, ... 6.4 s and then every 10 s.
+        assert_eq!(rig.store.asked(), 11);
+        assert_eq!(rig.shared.publisher.load().providers.len(), 1);
+        rig.store.broken(None);
+        assert_eq!(rig.published().await.providers.len(), 2);
+        assert!(rig.sync.trouble.is_none());
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn who_wrote_waits_until_it_is_in_force() {
+        let mut rig = rig(&["a"]).await;
+        rig.published().await;
+        rig.store.change(&["a", "b"]);
+        let (current, start) = (rig.sync.current.clone(), Instant::now());
+        let publisher = rig.shared.clone();
+        let writer = tokio::spawn(async move {
+            current.reach(2).await;
+            publisher.publisher.load().version
+        });
+        let published = async { while rig.published().await.version < 2 {} };
+        published.await;
+        assert_eq!(writer.await.unwrap(), 2);
+        assert_eq!(start.elapsed(), Duration::ZERO, "without waiting for the next look");
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_snapshot_is_freed_here_and_not_by_who_used_it_last() {
+        let mut rig = rig(&["a"]).await;
+        let used = rig.published().await;
+        let seen = Arc::downgrade(&used);
+        rig.store.change(&["b"]);
+        rig.published().await;
+        rig.sync.release();
+        assert_eq!(rig.sync.retired.len(), 1);
+        drop(used);
+        assert_eq!(seen.strong_count(), 1);
+        rig.sync.release();
+        assert_eq!((seen.strong_count(), rig.sync.retired.len()), (0, 0));
+    }
+
+    #[test]
+    fn changes_are_put_in_place() {
+        let row = |id, weight| ProviderRow { id, weight, ..ProviderRow::default() };
+        let mut rows = Rows { version: 1, providers: vec![row(1, 0), row(3, 0), row(4, 0)], credentials: Vec::new() };
+        let delta = Delta {
+            version: 9,
+            providers: vec![row(2, 5), row(3, 5), row(7, 5)],
+            removed_providers: vec![1, 6, 7],
+            ..Delta::default()
+        };
+        merge(&mut rows, delta);
+        assert_eq!(
+            rows,
+            Rows { version: 9, providers: vec![row(2, 5), row(3, 5), row(4, 0)], credentials: Vec::new() }
+        );
+    }
+}

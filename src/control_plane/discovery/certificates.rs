@@ -1,0 +1,125 @@
+//! Watches the files of the listener's certificate, so that a renewed one is used without a
+//! restart. Connections that are open keep the old one.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use crate::shared::ProcessState;
+use crate::tls;
+
+pub(crate) struct Watch {
+    shared: Arc<ProcessState>,
+    cert: PathBuf,
+    key: PathBuf,
+    seen: [Stamp; 2],
+}
+
+/// What changes when a file is written or replaced. `None` for a file that can't be seen.
+type Stamp = Option<(SystemTime, u64, u64)>;
+
+impl Watch {
+    /// `None` for a plain listener. Loads the certificate if nobody did; one that can't be used is
+    /// an error.
+    pub(crate) fn start(shared: Arc<ProcessState>) -> Result<Option<Watch>, String> {
+        let (Some(cert), Some(key)) = (shared.boot.tls_cert.clone(), shared.boot.tls_key.clone()) else {
+            return Ok(None);
+        };
+        // Before the files are read: a change in between is seen later.
+        let seen = [stamp(&cert), stamp(&key)];
+        if shared.tls.load().is_none() {
+            let config = tls::server_config(&cert, &key)?;
+            shared.tls.store(Some(config));
+        }
+        shared.certificate_ends.store(tls::ends(&cert).unwrap_or(0), Ordering::Relaxed);
+        Ok(Some(Watch { shared, cert, key, seen }))
+    }
+
+    /// Looks once. The two files can't be replaced in one step, so that a pair which does not fit
+    /// is expected now and then.
+    pub(crate) fn look(&mut self) {
+        let now = [stamp(&self.cert), stamp(&self.key)];
+        if now == self.seen {
+            return;
+        }
+        self.seen = now;
+        match tls::server_config(&self.cert, &self.key) {
+            Ok(config) => {
+                self.shared.tls.store(Some(config));
+                self.shared.certificate_ends.store(tls::ends(&self.cert).unwrap_or(0), Ordering::Relaxed);
+                tracing::info!("gateway: the certificate in TLS_CERT has changed and is in use");
+            }
+            Err(why) => {
+                tracing::warn!("gateway: TLS_CERT or TLS_KEY has changed, the old certificate stays in use: {why}")
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let of = |file: Metadata| Some((file.modified().ok()?, file.len(), file.ino()));
+    std::fs::metadata(path).ok().and_then(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::boot::Boot;
+    use crate::shared::Hints;
+
+    fn write(path: &Path, text: &str) {
+        // As those do who know how: a new file, then a rename.
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, path).unwrap();
+    }
+
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_good_pair_replaces_and_a_bad_one_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+        let boot = Boot { tls_cert: Some(cert.clone()), tls_key: Some(key.clone()), ..Boot::default() };
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        let shared = Arc::new(ProcessState::new(boot, 1, hints));
+        let current = || shared.tls.load_full().unwrap();
+        assert!(Watch::start(shared.clone()).err().unwrap().contains("cert.pem"));
+
+        let (first, second) = (pair(), pair());
+        write(&cert, &first.0);
+        write(&key, &first.1);
+        let mut watch = Watch::start(shared.clone()).unwrap().unwrap();
+        let before = current();
+        // The year 4096, as rcgen makes them.
+        assert_eq!(shared.certificate_ends.load(Ordering::Relaxed), 67_090_118_400);
+        watch.look();
+        assert!(Arc::ptr_eq(&before, &current()));
+
+        write(&cert, &second.0);
+        watch.look();
+        assert!(Arc::ptr_eq(&before, &current()), "certificate and key do not fit");
+        write(&key, &second.1);
+        watch.look();
+        let after = current();
+        assert!(!Arc::ptr_eq(&before, &after));
+
+        std::fs::remove_file(&key).unwrap();
+        watch.look();
+        write(&cert, "no certificate");
+        watch.look();
+        assert!(Arc::ptr_eq(&after, &current()));
+    }
+
+    #[test]
+    fn a_plain_listener_has_nothing_to_watch() {
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        assert!(Watch::start(Arc::new(ProcessState::new(Boot::default(), 1, hints))).unwrap().is_none());
+    }
+}

@@ -1,0 +1,359 @@
+//! Keeps [`Table`] fresh: the hosts of every provider in force, and the names that workers ask for.
+//!
+//! The system's own resolver does the work (`getaddrinfo`, on tokio's pool for calls that wait), so
+//! that `/etc/hosts`, `/etc/resolv.conf`, search domains and whatever else the machine is set up
+//! with count here as they do everywhere on it, and edits of them are seen. It does not tell how
+//! long an answer may be kept: each name is asked for again after [`RENEW`], which is shorter than
+//! what providers' zones commonly allow, and caches nearby keep to the true time. hickory-resolver,
+//! which does tell, was tried (0.26.3, 2026-11): with no name server in reach it takes 15 s for a
+//! name that `/etc/hosts` holds, since it waits for the other address family; it reads both files
+//! once; and it brings some forty crates.
+//!
+//! [`Table`]: crate::shared::names::Table
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::control_plane::until;
+use crate::shared::ProcessState;
+use crate::shared::names::Resolved;
+
+/// A good answer is used for this long before it is asked for again.
+const RENEW: Duration = Duration::from_secs(30);
+/// The first pause after a failure; it doubles up to [`RENEW`].
+const RETRY: Duration = Duration::from_secs(1);
+/// How long an answer is waited for. The system's own patience may be longer; its thread then ends
+/// later.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A name of no provider in force is kept this long after a worker asked for it: for requests that
+/// began under an older configuration.
+const KEEP_WANTED: Duration = Duration::from_secs(600);
+/// Addresses of a name that are used at most.
+const MOST: usize = 16;
+
+pub(crate) type Answer = Result<Vec<IpAddr>, String>;
+/// Asks the system, or in tests a script.
+pub(crate) type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
+
+pub(crate) struct Names {
+    shared: Arc<ProcessState>,
+    ask: Ask,
+    /// Hosts of the configuration in force, and of one that is about to be.
+    needed: HashSet<String>,
+    entries: HashMap<String, Entry>,
+    asked: JoinSet<(String, Answer)>,
+    bell: Arc<Bell>,
+}
+
+struct Entry {
+    /// As in the table.
+    resolved: Option<Resolved>,
+    /// When to ask. While an answer is awaited: when to ask again if it never comes.
+    due: Instant,
+    /// In a row.
+    failures: u32,
+    /// When a worker last asked for it.
+    wanted: Option<Instant>,
+}
+
+/// What workers ring when they want a name.
+#[derive(Default)]
+struct Bell(Notify);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
+    }
+}
+
+/// Something that [`Names`] waited for.
+pub(crate) enum Step {
+    Wanted,
+    Due,
+    Answered(String, Answer),
+    /// A lookup ended without an answer, which only a panic can do. Its name is asked for again in
+    /// time.
+    Lost,
+}
+
+impl Names {
+    /// Once per process: workers ring here from now on.
+    pub(crate) fn new(shared: Arc<ProcessState>) -> Names {
+        Names::with(shared, Box::new(|host| Box::pin(ask_system(host))))
+    }
+
+    pub(crate) fn with(shared: Arc<ProcessState>, ask: Ask) -> Names {
+        let bell = Arc::new(Bell::default());
+        shared.names.answer(Waker::from(bell.clone()));
+        Names { shared, ask, needed: HashSet::new(), entries: HashMap::new(), asked: JoinSet::new(), bell }
+    }
+
+    /// Begins to look for `hosts`, those of a configuration that is about to be published.
+    pub(crate) fn need(&mut self, hosts: &HashSet<String>) {
+        for host in hosts {
+            self.needed.insert(host.clone());
+            self.entry(host);
+        }
+        self.ask_due(Instant::now());
+    }
+
+    /// Whether something is known of each of `hosts`, if only that it can't be resolved.
+    pub(crate) fn know(&self, hosts: &HashSet<String>) -> bool {
+        let known = |host: &String| self.entries.get(host).is_some_and(|entry| entry.resolved.is_some());
+        hosts.iter().all(known)
+    }
+
+    /// A configuration with these hosts is in force: others are forgotten, unless a worker asked
+    /// for them not long ago.
+    pub(crate) fn keep(&mut self, hosts: HashSet<String>) {
+        self.needed = hosts;
+        self.forget(Instant::now());
+    }
+
+    /// Waits for something to do. Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Step {
+        let due = self.entries.values().map(|entry| entry.due).min();
+        tokio::select! {
+            () = self.bell.0.notified() => Step::Wanted,
+            () = until(due) => Step::Due,
+            Some(ended) = self.asked.join_next() => match ended {
+                Ok((host, answer)) => Step::Answered(host, answer),
+                Err(_) => Step::Lost,
+            },
+        }
+    }
+
+    pub(crate) fn take(&mut self, step: Step) {
+        let now = Instant::now();
+        match step {
+            Step::Wanted => {
+                while let Some(host) = self.shared.names.next_wanted() {
+                    self.entry(&host).wanted = Some(now);
+                }
+            }
+            Step::Due => self.forget(now),
+            Step::Answered(host, answer) => self.answered(&host, answer, now),
+            Step::Lost => tracing::error!("gateway: a name lookup ended by a panic"),
+        }
+        self.ask_due(now);
+    }
+
+    fn entry(&mut self, host: &str) -> &mut Entry {
+        let fresh = || Entry { resolved: None, due: Instant::now(), failures: 0, wanted: None };
+        self.entries.entry(host.to_owned()).or_insert_with(fresh)
+    }
+
+    fn ask_due(&mut self, now: Instant) {
+        for (host, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.due <= now) {
+            entry.due = now + 2 * PATIENCE;
+            let (host, answer) = (host.clone(), (self.ask)(host.clone()));
+            self.asked.spawn(async move { (host, answer.await) });
+        }
+    }
+
+    fn answered(&mut self, host: &str, answer: Answer, now: Instant) {
+        // Forgotten meanwhile.
+        let Some(entry) = self.entries.get_mut(host) else { return };
+        let resolved = match answer {
+            Ok(addresses) => {
+                if entry.failures > 0 {
+                    tracing::info!(host, "gateway: the name can be resolved again");
+                }
+                entry.failures = 0;
+                entry.due = now + RENEW;
+                Resolved::Addresses(addresses.into())
+            }
+            Err(why) => {
+                if entry.failures == 0 {
+                    let kept = matches!(entry.resolved, Some(Resolved::Addresses(_)));
+                    let then = if kept { "; its last known addresses stay in use" } else { "" };
+                    tracing::warn!(host, "gateway: the name of a provider's host can't be resolved: {why}{then}");
+                }
+                entry.due = now + RENEW.min(RETRY * (1 << entry.failures.min(10)));
+                entry.failures += 1;
+                match &entry.resolved {
+                    Some(good @ Resolved::Addresses(_)) => good.clone(),
+                    _ => Resolved::Failed(why.into()),
+                }
+            }
+        };
+        if entry.resolved.as_ref() != Some(&resolved) {
+            entry.resolved = Some(resolved);
+            self.publish();
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        let before = self.entries.len();
+        let lately = |entry: &Entry| entry.wanted.is_some_and(|at| now.duration_since(at) < KEEP_WANTED);
+        self.entries.retain(|host, entry| self.needed.contains(host) || lately(entry));
+        if self.entries.len() < before {
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
+        let known = self.entries.iter().filter_map(|(host, entry)| Some((host.clone(), entry.resolved.clone()?)));
+        self.shared.names.publish(known.collect());
+    }
+}
+
+async fn ask_system(host: String) -> Answer {
+    match timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), 0))).await {
+        Ok(Ok(found)) => in_order(found.map(|address| address.ip())),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+/// IPv4 first: a machine without a way to the IPv6 internet is common, one without a way to the
+/// other is rare and says so at once.
+fn in_order(found: impl Iterator<Item = IpAddr>) -> Answer {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    addresses.truncate(MOST);
+    if addresses.is_empty() { Err("the name has no addresses".to_owned()) } else { Ok(addresses) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::config::boot::Boot;
+    use crate::shared::Hints;
+
+    fn shared() -> Arc<ProcessState> {
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        Arc::new(ProcessState::new(Boot::default(), 1, hints))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn hosts<const N: usize>(names: [&str; N]) -> HashSet<String> {
+        names.map(str::to_owned).into()
+    }
+
+    /// Names that answer what the script says; each answer is used once and the last one stays.
+    fn scripted(shared: &Arc<ProcessState>, script: &[(&'static str, &[Answer])]) -> Names {
+        let script: HashMap<&str, Vec<Answer>> =
+            script.iter().map(|(host, answers)| (*host, answers.iter().rev().cloned().collect())).collect();
+        let script = Mutex::new(script);
+        let ask = move |host: String| -> Pin<Box<dyn Future<Output = Answer> + Send>> {
+            let mut script = script.lock().unwrap();
+            let answers = script.get_mut(host.as_str()).unwrap();
+            let answer = if answers.len() > 1 { answers.pop().unwrap() } else { answers[0].clone() };
+            Box::pin(std::future::ready(answer))
+        };
+        Names::with(shared.clone(), Box::new(ask))
+    }
+
+    fn failed(why: &str) -> Option<Resolved> {
+        Some(Resolved::Failed(why.into()))
+    }
+
+    fn addresses(texts: &[&str]) -> Option<Resolved> {
+        Some(Resolved::Addresses(texts.iter().map(|text| ip(text)).collect()))
+    }
+
+    #[test]
+    fn order_and_bound() {
+        let check = |found: &[&str], expected: &[&str]| {
+            let expected: Vec<_> = expected.iter().map(|text| ip(text)).collect();
+            assert_eq!(in_order(found.iter().map(|text| ip(text))), Ok(expected), "{found:?}");
+        };
+        check(&["::1", "127.0.0.1", "::2", "127.0.0.1"], &["127.0.0.1", "::1", "::2"]);
+        check(&["::1"], &["::1"]);
+        assert!(in_order(std::iter::empty()).is_err());
+        assert_eq!(in_order((0..100).map(|n| IpAddr::from([10, 0, 0, n]))).unwrap().len(), MOST);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn the_last_good_answer_stays() {
+        let shared = shared();
+        let (one, two) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        let script = [Ok(vec![one]), Err("no answer".to_owned()), Err("no answer".to_owned()), Ok(vec![two])];
+        let mut names = scripted(&shared, &[("a", &script)]);
+        names.need(&hosts(["a"]));
+        assert_eq!((shared.names.get("a"), names.know(&hosts(["a"]))), (None, false));
+        // When each answer comes, in seconds, and what is known then.
+        let rows = [(0, "10.0.0.1"), (30, "10.0.0.1"), (31, "10.0.0.1"), (33, "10.0.0.2"), (63, "10.0.0.2")];
+        let start = Instant::now();
+        for (second, expected) in rows {
+            while !answered(&mut names).await {}
+            assert_eq!(start.elapsed().as_secs(), second);
+            assert_eq!(shared.names.get("a"), addresses(&[expected]), "second {second}");
+        }
+    }
+
+    async fn answered(names: &mut Names) -> bool {
+        let step = names.next().await;
+        let answered = matches!(step, Step::Answered(..));
+        names.take(step);
+        answered
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn failure_is_known_too_and_retried_at_a_growing_distance() {
+        let shared = shared();
+        let mut names = scripted(&shared, &[("a", &[Err("no such name".to_owned())])]);
+        names.need(&hosts(["a"]));
+        let start = Instant::now();
+        for second in [0, 1, 3, 7, 15, 31, 61, 91] {
+            while !answered(&mut names).await {}
+            assert_eq!(start.elapsed().as_secs(), second);
+            assert_eq!(shared.names.get("a"), failed("no such name"));
+            assert!(names.know(&hosts(["a"])));
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn workers_are_answered_and_old_names_forgotten() {
+        let shared = shared();
+        let answer = [Ok(vec![ip("10.0.0.1")])];
+        let mut names = scripted(&shared, &[("a", &answer), ("b", &answer), ("c", &answer)]);
+        names.need(&hosts(["a", "b"]));
+        while !names.know(&hosts(["a", "b"])) {
+            answered(&mut names).await;
+        }
+        names.keep(hosts(["b"]));
+        assert_eq!((shared.names.get("a"), shared.names.get("b")), (None, addresses(&["10.0.0.1"])));
+
+        let from = Instant::now();
+        let worker = shared.clone();
+        std::thread::spawn(move || worker.names.want("c")).join().unwrap();
+        while shared.names.get("c").is_none() {
+            answered(&mut names).await;
+        }
+        assert_eq!(from.elapsed(), Duration::ZERO);
+        while shared.names.get("c").is_some() {
+            answered(&mut names).await;
+        }
+        assert!(from.elapsed() >= KEEP_WANTED && from.elapsed() < KEEP_WANTED + 2 * RENEW);
+        assert_eq!(shared.names.get("b"), addresses(&["10.0.0.1"]));
+    }
+
+    #[tokio::test]
+    async fn the_system_knows_itself() {
+        let found = ask_system("localhost".to_owned()).await.unwrap();
+        assert!(found[0].is_loopback() && found.iter().skip_while(|ip| ip.is_ipv4()).all(IpAddr::is_ipv6), "{found:?}");
+        assert_eq!(ask_system("192.0.2.7".to_owned()).await, Ok(vec![ip("192.0.2.7")]));
+        assert!(ask_system("no..name".to_owned()).await.is_err());
+    }
+}

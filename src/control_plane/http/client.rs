@@ -1,0 +1,132 @@
+//! The background thread's own calls to providers, and to services that take records: hyper on
+//! tokio, names from the table that workers use, bounds on time and size.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use std::vec;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pooled;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use tokio::time::timeout;
+
+use crate::shared::ProcessState;
+use crate::shared::names::Resolved;
+
+/// From the connect to the last byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of an answer's body.
+const MOST: usize = 4 << 20;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Client(Pooled<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>);
+
+impl Client {
+    pub(crate) fn new(shared: Arc<ProcessState>, tls: &ClientConfig) -> Client {
+        let mut tcp = HttpConnector::new_with_resolver(Names(shared));
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let mut tls = tls.clone();
+        // The connector sets its own.
+        tls.alpn_protocols.clear();
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        // Calls are minutes apart: nothing is worth keeping.
+        Client(Pooled::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+    }
+
+    /// The body of a good answer. The error names neither the address nor any header, which may
+    /// hold secrets.
+    pub(crate) async fn get(&self, uri: Uri, headers: HeaderMap) -> Result<Bytes, String> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        match timeout(PATIENCE, self.exchange(request)).await {
+            Ok(Ok((status, body))) if status.is_success() => Ok(body),
+            Ok(Ok((status, _))) => Err(format!("status {}", status.as_u16())),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+
+    /// Status and body of any answer to a body of JSON. The caller sets the limit of time.
+    pub(crate) async fn post(
+        &self,
+        uri: Uri,
+        mut headers: HeaderMap,
+        body: impl Into<Bytes>,
+    ) -> Result<(StatusCode, Bytes), String> {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let mut request = Request::new(Full::new(body.into()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), String> {
+        let answer = self.send(request).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Any answer, whole. The caller sets the limit of time.
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
+        let (head, body) = self.0.request(request).await.map_err(|error| chain(&error))?.into_parts();
+        let body = Limited::new(body, MOST).collect().await.map_err(|error| chain(&*error))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
+    }
+}
+
+/// An error with its causes, which this stack keeps out of its texts.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// The names of providers in force are in the table. The system is asked for others, such as that
+/// of a service which takes records.
+#[derive(Clone)]
+struct Names(Arc<ProcessState>);
+
+impl tower_service::Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        // The connector puts the port in.
+        let found = match self.0.names.get(name.as_str()) {
+            Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
+            Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
+            // Of no provider.
+            None => {
+                return Box::pin(async move {
+                    let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+                    Ok(found.collect::<Vec<_>>().into_iter())
+                });
+            }
+        };
+        Box::pin(std::future::ready(found.map(Vec::into_iter)))
+    }
+}

@@ -1,0 +1,4 @@
+//! HTTP calls of the control plane itself.
+
+pub mod client;
+pub mod provider;

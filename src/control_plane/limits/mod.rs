@@ -1,0 +1,306 @@
+//! Limits over several nodes: leases slices of each bucket from a shared store (`LIMITS_URL`), for
+//! the workers to spend.
+//!
+//! Nothing of this is on the path of a request: a worker spends what its node holds
+//! ([`crate::limit::lease`]), and this brings it back to a slice every [`TICK`]. So all nodes
+//! together admit, over any time `t`, at most `capacity + rate * t` and what each may be ahead: a
+//! slice (an eighth of the capacity, at least 1) that it held when it began, and half of what the
+//! store said was left, which it may owe and then pays back; or one request's tokens where those
+//! are more.
+//!
+//! A node takes its first slice in advance and tells the store with its first question, so that a
+//! new credential or node has no gap. While the store can't be asked, each node keeps its limits
+//! for itself, with a warning and a counter.
+
+mod redis;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Interval};
+
+use crate::config::snapshot::{Credential, Snapshot};
+use crate::control_plane::every;
+use crate::limit::Bucket;
+use crate::metrics::names::Counter;
+use crate::shared::ProcessState;
+use redis::{Ask, Grant, Remote};
+
+/// How often slices are renewed. A slice of an eighth is spent in 125 ms at the full rate.
+const TICK: Duration = Duration::from_millis(25);
+/// Buckets in one round; others wait for the next.
+const AT_ONCE: usize = 1000;
+/// A bucket that has nothing left is not asked for more often than it can have something, and at
+/// least this often.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The pause between tries of a store that is down; it begins at the first and doubles.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+pub(crate) struct Leases {
+    shared: Arc<ProcessState>,
+    /// `None` without `LIMITS_URL`.
+    store: Option<Store>,
+}
+
+struct Store {
+    /// `None` while a round is under way, which has it.
+    remote: Option<Remote>,
+    url: String,
+    entries: Vec<Entry>,
+    /// Where the next round begins to look for those who need something.
+    turn: usize,
+    round: JoinSet<Round>,
+    tick: Interval,
+    trouble: Option<Trouble>,
+}
+
+/// The store can't be asked.
+struct Trouble {
+    message: String,
+    pause: Duration,
+    until: Instant,
+}
+
+/// A bucket that is shared.
+struct Entry {
+    key: String,
+    bucket: Arc<Bucket>,
+    /// Units that were taken in advance, and the store does not know of.
+    owed: u64,
+    /// When it may ask again.
+    due: Instant,
+}
+
+/// A round that has ended.
+pub(crate) struct Round {
+    remote: Remote,
+    asks: Vec<Ask>,
+    grants: Result<Vec<Grant>, String>,
+}
+
+pub(crate) enum Step {
+    Tick,
+    Ended(Box<Round>),
+    /// A round ended without a result, which only a panic can do.
+    Lost,
+}
+
+impl Leases {
+    pub(crate) fn new(shared: Arc<ProcessState>) -> Result<Leases, String> {
+        let store = match &shared.boot.limits_url {
+            None => None,
+            Some(url) => Some(Store::new(url).map_err(|error| format!("LIMITS_URL can't be used: {error}"))?),
+        };
+        Ok(Leases { shared, store })
+    }
+
+    /// `snapshot` is in force. Buckets that it has kept go on as they are.
+    pub(crate) fn adopt(&mut self, snapshot: &Snapshot) {
+        if let Some(store) = &mut self.store {
+            store.adopt(snapshot);
+        }
+    }
+
+    /// Waits for something to do. Nothing is lost when the future is dropped.
+    pub(crate) async fn next(&mut self) -> Step {
+        let Some(store) = &mut self.store else { return std::future::pending().await };
+        tokio::select! {
+            Some(ended) = store.round.join_next() => ended.map_or(Step::Lost, |round| Step::Ended(Box::new(round))),
+            _ = store.tick.tick(), if store.round.is_empty() => Step::Tick,
+        }
+    }
+
+    pub(crate) fn take(&mut self, step: Step) {
+        let Some(store) = &mut self.store else { return };
+        let failed = match step {
+            Step::Tick => return store.begin(),
+            Step::Ended(round) => store.end(*round),
+            Step::Lost => {
+                store.remote = Remote::new(&store.url).ok();
+                Err("the round ended by a panic".to_owned())
+            }
+        };
+        match failed {
+            Ok(renewed) => self.shared.background.add(Counter::LimitLeases, renewed),
+            Err(message) => {
+                self.shared.background.inc(Counter::LimitStoreFailures);
+                store.fail(message);
+            }
+        }
+    }
+}
+
+impl Store {
+    fn new(url: &str) -> Result<Store, String> {
+        let remote = Some(Remote::new(url)?);
+        let url = url.to_owned();
+        Ok(Store { remote, url, entries: Vec::new(), turn: 0, round: JoinSet::new(), tick: every(TICK), trouble: None })
+    }
+
+    fn adopt(&mut self, snapshot: &Snapshot) {
+        let mut old: HashMap<String, Entry> = self.entries.drain(..).map(|entry| (entry.key.clone(), entry)).collect();
+        for credential in &snapshot.credentials_by_id {
+            let limits = &credential.limits;
+            for (what, bucket) in [("requests", &limits.requests), ("tokens", &limits.tokens)] {
+                let Some(bucket) = bucket.as_ref().filter(|bucket| bucket.rate() > 0) else { continue };
+                let key = key(credential, what, bucket);
+                let known = old.remove(&key).filter(|entry| Arc::ptr_eq(&entry.bucket, bucket));
+                let mut entry =
+                    known.unwrap_or_else(|| Entry { key, bucket: bucket.clone(), owed: 0, due: Instant::now() });
+                if self.trouble.is_none() {
+                    entry.lease();
+                }
+                self.entries.push(entry);
+            }
+        }
+        // Requests that began under the snapshot before may still hold some of these.
+        old.into_values().for_each(|gone| gone.bucket.lease.end());
+    }
+
+    /// Asks for all that need something.
+    fn begin(&mut self) {
+        let now = Instant::now();
+        if self.trouble.as_ref().is_some_and(|trouble| now < trouble.until) {
+            return;
+        }
+        let Some(mut remote) = self.remote.take() else { return };
+        let asks = self.asks(now);
+        // A store that was down is asked whether it is there.
+        if asks.is_empty() && self.trouble.is_none() {
+            self.remote = Some(remote);
+            return;
+        }
+        self.round.spawn(async move {
+            let grants = remote.ask(&asks).await;
+            Round { remote, asks, grants }
+        });
+    }
+
+    /// Those of one round. It begins behind the last of the round before, so that none waits behind
+    /// the same others for ever.
+    fn asks(&mut self, now: Instant) -> Vec<Ask> {
+        let turn = self.turn.min(self.entries.len());
+        let (before, behind) = self.entries.split_at_mut(turn);
+        let places = behind.iter_mut().chain(before);
+        let mut asks = Vec::new();
+        for (passed, entry) in (1..).zip(places) {
+            asks.extend(if entry.due <= now { entry.ask() } else { None });
+            if asks.len() == AT_ONCE {
+                self.turn = (turn + passed) % self.entries.len();
+                break;
+            }
+        }
+        asks
+    }
+
+    /// How many slices were renewed.
+    fn end(&mut self, round: Round) -> Result<u64, String> {
+        self.remote = Some(round.remote);
+        let grants = round.grants?;
+        if self.trouble.take().is_some() {
+            tracing::info!("gateway: the store of LIMITS_URL answers again, limits are shared");
+            self.entries.iter_mut().for_each(Entry::lease);
+        }
+        let now = Instant::now();
+        for (ask, grant) in round.asks.iter().zip(&grants) {
+            ask.bucket.lease.give(grant.units);
+            ask.bucket.heard(grant.left);
+        }
+        // Some of the entries may have come or gone since.
+        let mut answered: HashMap<&str, &Grant> = round.asks.iter().map(|ask| ask.key.as_str()).zip(&grants).collect();
+        for entry in &mut self.entries {
+            if let Some(grant) = answered.remove(entry.key.as_str()) {
+                entry.due = now + grant.wait.min(LONGEST_WAIT);
+            }
+        }
+        Ok(grants.len() as u64)
+    }
+
+    /// Each message is told once, until the store answers again.
+    fn fail(&mut self, message: String) {
+        let pause = self.trouble.as_ref().map_or(PAUSES.0, |trouble| (trouble.pause * 2).min(PAUSES.1));
+        if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+            tracing::warn!(
+                "gateway: the store of LIMITS_URL can't be asked, each node keeps its limits for itself: {message}"
+            );
+        }
+        self.trouble = Some(Trouble { message, pause, until: Instant::now() + pause });
+        for entry in &mut self.entries {
+            entry.bucket.lease.end();
+            entry.owed = 0;
+        }
+    }
+}
+
+impl Entry {
+    /// Takes the first slice in advance, if it holds none.
+    fn lease(&mut self) {
+        if self.bucket.lease.begin() {
+            self.owed = self.bucket.lease.slice();
+            self.due = Instant::now();
+        }
+    }
+
+    /// `None` if it needs nothing. A slice that is mostly there can wait.
+    fn ask(&mut self) -> Option<Ask> {
+        let lease = &self.bucket.lease;
+        let missing = lease.missing();
+        let wanted = if missing * 4 >= lease.slice() { missing } else { 0 };
+        let surplus = lease.take_surplus();
+        if wanted == 0 && surplus == 0 && self.owed == 0 {
+            return None;
+        }
+        let used = signed(std::mem::take(&mut self.owed)) - signed(surplus);
+        Some(Ask { key: self.key.clone(), bucket: self.bucket.clone(), used, wanted })
+    }
+}
+
+/// By the key's hash: nodes with stores of their own give other ids to the same credential. By the
+/// numbers, so that a limit that was changed begins anew.
+fn key(credential: &Credential, what: &str, bucket: &Bucket) -> String {
+    let mut key = format!("llm-proxy:{what}:");
+    // Half of it is enough to tell keys apart. Writing to a String does not fail.
+    credential.hash[..16].iter().for_each(|byte| {
+        let _ = write!(key, "{byte:02x}");
+    });
+    let _ = write!(key, ":{}:{}", bucket.rate(), bucket.burst());
+    key
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Per;
+
+    #[tokio::test]
+    async fn everyone_has_a_turn() {
+        let mut store = Store::new("redis://127.0.0.1:1").unwrap();
+        let now = Instant::now();
+        let count = AT_ONCE * 5 / 2;
+        store.entries = (0..count)
+            .map(|n| Entry { key: n.to_string(), bucket: Arc::new(Bucket::new(1, 1, Per::Second)), owed: 0, due: now })
+            .collect();
+        assert!(store.asks(now).is_empty(), "without a lease there is nothing to renew");
+        for entry in &store.entries {
+            entry.bucket.lease.begin();
+            // Nothing is granted meanwhile, so that all need something in every round.
+            entry.bucket.lease.charge(1);
+        }
+        let mut asked = HashMap::new();
+        for _ in 0..5 {
+            let asks = store.asks(now);
+            assert_eq!(asks.len(), AT_ONCE);
+            asks.into_iter().for_each(|ask| *asked.entry(ask.key).or_insert(0) += 1);
+        }
+        assert!(asked.len() == count && asked.values().all(|times| *times == 2));
+        store.entries.truncate(1);
+        assert_eq!(store.asks(now).len(), 1);
+    }
+}

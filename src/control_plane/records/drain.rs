@@ -1,0 +1,222 @@
+//! Empties the record rings of all cores into the sinks. A sink is where finished requests go: the
+//! access log, files, tables, services. On the way tokens that were guessed are counted, if that is
+//! wanted, and each record is told its cost.
+
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::snapshot::{Provider, Snapshot};
+use crate::control_plane::records::cost::Prices;
+use crate::control_plane::records::exact_tokens;
+use crate::control_plane::records::exact_tokens::Recount;
+use crate::shared::ProcessState;
+use crate::telemetry::record::Record;
+use crate::telemetry::ring;
+
+/// How long the last records may take on their way, all sinks at once.
+const LAST: Duration = Duration::from_secs(5);
+
+/// The end of a sink's work.
+pub type SinkShutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Somewhere for records to go. Called on the background thread, so that it may take its time, but
+/// not wait for a network.
+pub trait Sink: Send {
+    /// Whether anything would come of a record. Asked for each.
+    fn enabled(&self) -> bool;
+
+    fn record(&mut self, record: &Arc<Record>, directory: &Directory);
+
+    /// After each batch with records in it, and at the end.
+    fn flush(&mut self) {}
+
+    /// Nothing comes any more. The future ends when all is where it should be, and is dropped if
+    /// that takes too long.
+    fn finish(self: Box<Self>) -> SinkShutdown {
+        Box::pin(ready(()))
+    }
+}
+
+/// What the ids of a record stand for.
+#[derive(Debug, Default, Clone)]
+pub struct Directory(Arc<Snapshot>);
+
+impl Directory {
+    /// `None` for the id 0, which is nobody, and for a provider that is no longer served.
+    pub fn provider(&self, id: i64) -> Option<&Provider> {
+        self.0.provider(id).map(|provider| &**provider)
+    }
+
+    /// As [`Directory::provider`].
+    pub fn credential(&self, id: i64) -> Option<&str> {
+        self.0.credential(id).map(|credential| &*credential.name)
+    }
+
+    pub(crate) fn of(snapshot: Arc<Snapshot>) -> Directory {
+        Directory(snapshot)
+    }
+}
+
+pub(crate) struct Drain {
+    shared: Arc<ProcessState>,
+    sinks: Vec<Box<dyn Sink>>,
+    directory: Directory,
+    prices: Prices,
+    recount: Recount,
+}
+
+impl Drain {
+    pub(crate) fn new(shared: Arc<ProcessState>, sinks: Vec<Box<dyn Sink>>, prices: Prices, recount: Recount) -> Drain {
+        Drain { shared, sinks, directory: Directory::default(), prices, recount }
+    }
+
+    /// Takes what is there now: at most one full ring of each core, so that busy cores can't hold
+    /// this thread.
+    pub(crate) fn run(&mut self) {
+        let mut any = false;
+        let rings = self.shared.clone();
+        for ring in &rings.rings {
+            for _ in 0..ring::CAPACITY {
+                let Some(record) = ring.pop() else { break };
+                any = true;
+                if let Some(record) = self.recount.take(Arc::new(record)) {
+                    self.pass(record);
+                }
+            }
+        }
+        while let Some(record) = self.recount.next() {
+            any = true;
+            self.pass(record);
+        }
+        if any {
+            self.sinks.iter_mut().filter(|sink| sink.enabled()).for_each(|sink| sink.flush());
+        }
+    }
+
+    /// Tells a record its cost and hands it to the sinks.
+    fn pass(&mut self, mut record: Arc<Record>) {
+        if self.directory.0.generation != self.shared.publisher.generation() {
+            self.directory = Directory::of(self.shared.publisher.load());
+        }
+        // Nobody else has it any more.
+        self.prices.charge(Arc::make_mut(&mut record), &self.directory.0);
+        for sink in self.sinks.iter_mut().filter(|sink| sink.enabled()) {
+            sink.record(&record, &self.directory);
+        }
+    }
+
+    /// The last records, when no worker runs any more.
+    pub(crate) async fn finish(&mut self) {
+        self.run();
+        let deadline = std::time::Instant::now() + exact_tokens::PATIENCE;
+        while let Some(record) = self.recount.last(deadline) {
+            self.pass(record);
+        }
+        self.sinks.iter_mut().for_each(|sink| sink.flush());
+        let mut all: JoinSet<()> = self.sinks.drain(..).map(|sink| sink.finish()).collect();
+        // What takes longer has told of its losses when it was dropped.
+        let _ = timeout(LAST, async { while all.join_next().await.is_some() {} }).await;
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::config::boot::Boot;
+    use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+    use crate::shared::Hints;
+    use crate::telemetry::record::{Outcome, Short, Tokens};
+
+    pub(crate) fn record(id: &str) -> Record {
+        Record {
+            endpoint: "/v1/chat/completions",
+            method: "POST",
+            client_format: Some(llm_wire::Format::Chat),
+            provider_format: Some(llm_wire::Format::Chat),
+            model: Short::new("gpt-4"),
+            sent_model: Short::new("gpt-4-0613"),
+            credential: 7,
+            provider: 9,
+            generation: 1,
+            status: 200,
+            attempts: 1,
+            outcome: Outcome::Complete,
+            tokens: Some(Tokens { input: 11, output: 22, ..Tokens::default() }),
+            finish: Some("stop"),
+            request_bytes: 1,
+            response_bytes: 2,
+            total_us: 12_345,
+            first_byte_us: 2_000,
+            ..Record::new(id, 1_700_000_000_000_000)
+        }
+    }
+
+    #[derive(Default)]
+    struct Seen {
+        ids: Vec<String>,
+        flushes: usize,
+    }
+
+    struct Keep {
+        on: bool,
+        seen: Arc<Mutex<Seen>>,
+    }
+
+    impl Sink for Keep {
+        fn enabled(&self) -> bool {
+            self.on
+        }
+
+        fn record(&mut self, record: &Arc<Record>, _: &Directory) {
+            self.seen.lock().unwrap().ids.push(record.request_id.as_str().to_owned());
+        }
+
+        fn flush(&mut self) {
+            self.seen.lock().unwrap().flushes += 1;
+        }
+    }
+
+    #[tokio::test]
+    async fn every_record_of_every_core_reaches_every_sink_that_wants_it() {
+        let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
+        let shared = Arc::new(ProcessState::new(Boot::default(), 3, hints));
+        let seen: [Arc<Mutex<Seen>>; 3] = Default::default();
+        let sink = |at: usize| Box::new(Keep { on: at != 1, seen: seen[at].clone() }) as Box<dyn Sink>;
+        let prices = || {
+            Prices::new(
+                shared.clone(),
+                ControlPlaneMetrics::new(&shared),
+                tokio::sync::watch::channel(Arc::default()).1,
+            )
+        };
+        let recount = || Recount::new(shared.clone(), ControlPlaneMetrics::new(&shared)).unwrap();
+        let mut drain = Drain::new(shared.clone(), vec![sink(0), sink(1), sink(2)], prices(), recount());
+
+        drain.run();
+        assert_eq!(seen[0].lock().unwrap().flushes, 0);
+        for (core, ring) in shared.rings.iter().enumerate() {
+            (0..=core).for_each(|n| ring.push(record(&format!("{core}.{n}"))));
+        }
+        drain.run();
+        drain.finish().await;
+        for at in [0, 2] {
+            let seen = seen[at].lock().unwrap();
+            assert_eq!(seen.ids, ["0.0", "1.0", "1.1", "2.0", "2.1", "2.2"]);
+            assert_eq!(seen.flushes, 2);
+        }
+        assert!(seen[1].lock().unwrap().ids.is_empty());
+
+        // Rings are emptied even if nobody wants what is in them.
+        let mut idle = Drain::new(shared.clone(), vec![sink(1)], prices(), recount());
+        shared.rings[0].push(record("unread"));
+        idle.run();
+        assert!(shared.rings[0].pop().is_none());
+    }
+}

@@ -1,0 +1,245 @@
+//! Counts tokens exactly, for records whose provider told none: on one thread of low priority,
+//! behind a queue that is bounded in jobs and in bytes. Nobody waits for it: a job that finds no
+//! room is refused and counted, and its record keeps the estimate.
+//!
+//! The vocabularies are loaded with the first job that needs them, and stay.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::tokens::answer::{self, Answer};
+use crate::tokens::picture::Unsized;
+use crate::tokens::request;
+use crate::tokens::vocabulary::of_model;
+use llm_wire::Format;
+
+/// Jobs that may wait.
+pub const MOST_JOBS: usize = 1024;
+/// Bytes of requests and answers that may wait, the job under way included.
+pub const MOST_BYTES: usize = 64 << 20;
+
+/// Of 0 to 19: what is left of the cores when workers and the background thread have had theirs.
+const NICE: i32 = 10;
+
+/// A request and its answer, as they were sent to and came from the provider, or as the client
+/// knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The model that the provider was asked for.
+    pub model: String,
+    /// Of both bodies.
+    pub format: Format,
+    /// JSON.
+    pub request: Vec<u8>,
+    pub answer: Answer,
+}
+
+/// The tokens of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub input: u64,
+    pub output: u64,
+    /// Whether both were counted by published rules and the model's own vocabulary, of what can be
+    /// seen.
+    pub exact: bool,
+}
+
+impl Job {
+    /// Counts on the thread that calls.
+    pub fn count(&self, pictures: &Unsized) -> Counts {
+        let model = of_model(&self.model);
+        let (input, read) = request::count(self.format, &self.request, model, pictures);
+        let (output, written) = answer::count(self.format, &self.answer, model);
+        Counts { input, output, exact: read && written }
+    }
+
+    fn bytes(&self) -> usize {
+        self.model.len() + self.request.len() + self.answer.len()
+    }
+}
+
+/// What became of jobs so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub counted: u64,
+    /// There was no room.
+    pub refused: u64,
+    /// The count panicked.
+    pub failed: u64,
+}
+
+/// The counting thread. Dropped, it ends the thread after the job under way, without waiting for
+/// it; jobs that wait are answered with `None`.
+#[derive(Debug)]
+pub struct Counter {
+    queue: Sender<Waiting>,
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    counted: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+    /// Of jobs that wait or are under way.
+    bytes: AtomicUsize,
+    ends: AtomicBool,
+}
+
+struct Waiting {
+    job: Job,
+    then: Box<dyn FnOnce(Option<Counts>) + Send>,
+}
+
+impl Counter {
+    /// Starts the thread. `pictures` is for those whose size is unknown.
+    pub fn start(pictures: Unsized) -> io::Result<Counter> {
+        let (queue, waiting) = bounded(MOST_JOBS);
+        let state = Arc::new(State::default());
+        let shared = state.clone();
+        thread::Builder::new().name("tokens".to_owned()).spawn(move || run(&waiting, &shared, &pictures))?;
+        Ok(Counter { queue, state })
+    }
+
+    /// Hands a job over, without waiting. `then` is called on the counting thread, with `None`
+    /// where counting failed or the thread ends; it should pass the counts on, by a channel. False
+    /// if there is no room: then `then` is dropped, and the estimate has to do.
+    pub fn submit(&self, job: Job, then: impl FnOnce(Option<Counts>) + Send + 'static) -> bool {
+        let bytes = job.bytes();
+        let before = self.state.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // A job alone is taken whatever its size: bodies have a bound of their own.
+        let fits = before == 0 || before.saturating_add(bytes) <= MOST_BYTES;
+        if fits && self.queue.try_send(Waiting { job, then: Box::new(then) }).is_ok() {
+            return true;
+        }
+        self.state.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.state.refused.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    pub fn stats(&self) -> Stats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Stats {
+            counted: read(&self.state.counted),
+            refused: read(&self.state.refused),
+            failed: read(&self.state.failed),
+        }
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        self.state.ends.store(true, Ordering::Relaxed);
+    }
+}
+
+fn run(waiting: &Receiver<Waiting>, state: &State, pictures: &Unsized) {
+    // Of this thread alone, on Linux. Where it is refused, the thread is as the others.
+    if let Err(error) = rustix::process::nice(NICE) {
+        tracing::debug!("gateway: the counting thread keeps its priority: {error}");
+    }
+    for Waiting { job, then } in waiting {
+        let counts = match state.ends.load(Ordering::Relaxed) {
+            true => None,
+            false => count(&job, state, pictures),
+        };
+        state.bytes.fetch_sub(job.bytes(), Ordering::Relaxed);
+        if catch_unwind(AssertUnwindSafe(|| then(counts))).is_err() {
+            tracing::error!("gateway: whoever asked for a count of tokens has panicked");
+        }
+    }
+}
+
+fn count(job: &Job, state: &State, pictures: &Unsized) -> Option<Counts> {
+    match catch_unwind(AssertUnwindSafe(|| job.count(pictures))) {
+        Ok(counts) => {
+            state.counted.fetch_add(1, Ordering::Relaxed);
+            Some(counts)
+        }
+        Err(_) => {
+            let size = job.bytes();
+            tracing::error!("gateway: counting the tokens of {size} bytes has panicked; the estimate is used");
+            state.failed.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Only a hang is longer.
+    const PATIENCE: Duration = Duration::from_secs(300);
+
+    fn job(text: &str) -> Job {
+        Job {
+            model: "gpt-4o".to_owned(),
+            format: Format::Chat,
+            request: format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#).into_bytes(),
+            answer: Answer::Text("hello world".to_owned()),
+        }
+    }
+
+    fn counter() -> Counter {
+        Counter::start(Unsized::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn counts_come_back() {
+        let counter = counter();
+        let (done, answer) = tokio::sync::oneshot::channel();
+        assert!(counter.submit(job("hello world"), move |counts| done.send(counts).unwrap()));
+        assert_eq!(answer.await.unwrap(), Some(Counts { input: 3 + 1 + 2 + 3, output: 2, exact: true }));
+        assert_eq!(counter.stats(), Stats { counted: 1, ..Stats::default() });
+    }
+
+    /// The thread is held in a callback, so that what comes after it waits.
+    #[test]
+    fn a_full_queue_refuses_and_the_rest_is_counted() {
+        let counter = counter();
+        let (release, held) = bounded::<()>(0);
+        let (entered, is_held) = bounded(1);
+        let hold = move |_| {
+            entered.send(()).unwrap();
+            let _ = held.recv();
+        };
+        assert!(counter.submit(job(""), hold));
+        is_held.recv_timeout(PATIENCE).unwrap();
+        let (done, answers) = bounded(MOST_JOBS);
+        let submit = |text: &str| {
+            let done = done.clone();
+            counter.submit(job(text), move |counts| done.send(counts).unwrap())
+        };
+        // Bytes first: two large ones do not fit beside one another.
+        let large = "a ".repeat(MOST_BYTES / 4 + 1000);
+        assert!(submit(&large));
+        assert!(!submit(&large));
+        let taken = (0..MOST_JOBS).filter(|_| submit("a")).count();
+        assert_eq!(taken, MOST_JOBS - 1);
+        assert_eq!(counter.stats().refused, 2);
+        drop(counter);
+        drop(release);
+        // Those that wait when it is dropped are told so.
+        for _ in 0..MOST_JOBS {
+            assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn a_panic_costs_one_answer() {
+        let counter = counter();
+        assert!(counter.submit(job("a"), |_| panic!("on purpose")));
+        let (done, answer) = bounded(1);
+        assert!(counter.submit(job("a"), move |counts| done.send(counts).unwrap()));
+        assert!(answer.recv_timeout(PATIENCE).unwrap().is_some());
+        assert_eq!(counter.stats().counted, 2);
+    }
+}

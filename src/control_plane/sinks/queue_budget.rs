@@ -1,0 +1,104 @@
+//! The bound of a sink's queue in bytes, and the count of what it loses.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+use crate::control_plane::records::drain::Directory;
+use crate::telemetry::record::Record;
+
+/// Of so many losses one is warned of.
+const WARN_EVERY: u64 = 100;
+
+/// A record on its way, with what its ids stand for.
+pub(crate) struct Job {
+    pub record: Arc<Record>,
+    pub directory: Directory,
+    _space: Space,
+}
+
+/// Bytes of details that may wait.
+pub(crate) struct Room {
+    used: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// Given back when dropped.
+struct Space {
+    used: Arc<AtomicUsize>,
+    size: usize,
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        self.used.fetch_sub(self.size, Ordering::Relaxed);
+    }
+}
+
+impl Room {
+    pub(crate) fn new(most: usize) -> Room {
+        Room { used: Arc::default(), most }
+    }
+
+    /// `None` if there is no room. One that finds nothing before it is always taken, however large.
+    pub(crate) fn job(&self, record: &Arc<Record>, directory: &Directory) -> Option<Job> {
+        let size = size_of::<Record>() + record.detail_size();
+        let before = self.used.fetch_add(size, Ordering::Relaxed);
+        let space = Space { used: self.used.clone(), size };
+        let fits = before == 0 || before + size <= self.most;
+        fits.then(|| Job { record: record.clone(), directory: directory.clone(), _space: space })
+    }
+}
+
+/// What one sink passes on and loses.
+#[derive(Clone)]
+pub(crate) struct Losses {
+    sink: &'static str,
+    meter: Arc<ControlPlaneMetrics>,
+    so_far: u64,
+}
+
+impl Losses {
+    pub(crate) fn new(sink: &'static str, meter: Arc<ControlPlaneMetrics>) -> Losses {
+        Losses { sink, meter, so_far: 0 }
+    }
+
+    pub(crate) fn passed(&self, n: u64) {
+        self.meter.passed(self.sink, n);
+    }
+
+    /// Warns of the first, and of each hundredth after it.
+    pub(crate) fn lost(&mut self, reason: &str, n: u64) {
+        if n == 0 {
+            return;
+        }
+        self.meter.lost(self.sink, reason, n);
+        let due = self.so_far.next_multiple_of(WARN_EVERY);
+        self.so_far += n;
+        if self.so_far > due {
+            tracing::warn!(sink = self.sink, reason, lost = self.so_far, "gateway: records are lost");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::records::drain::tests::record;
+
+    #[test]
+    fn full_is_full_until_something_has_left() {
+        let (record, directory) = (Arc::new(record("id")), Directory::default());
+        let one = size_of::<Record>();
+        let room = Room::new(2 * one);
+        let (first, second) = (room.job(&record, &directory), room.job(&record, &directory));
+        assert!(first.is_some() && second.is_some());
+        assert!(room.job(&record, &directory).is_none());
+        drop(first);
+        assert!(room.job(&record, &directory).is_some());
+
+        let small = Room::new(1);
+        let alone = small.job(&record, &directory);
+        assert!(alone.is_some() && small.job(&record, &directory).is_none());
+    }
+}

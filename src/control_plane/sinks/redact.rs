@@ -1,0 +1,333 @@
+//! What must not or need not leave the process in a log: values of fields that hold secrets, and
+//! the bytes of images, sounds and files.
+//!
+//! Works on text that is JSON, a stream's events, or the beginning of either: it reads words and
+//! never builds a tree. What was not recognised is copied byte for byte.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use memchr::memmem;
+use sha2::{Digest, Sha256};
+
+/// Fields whose text is a secret, in lower case with `_` for `-`.
+const SECRET: &[&[u8]] = &[
+    b"access_token",
+    b"api_key",
+    b"apikey",
+    b"authorization",
+    b"authorization_token",
+    b"aws_secret_access_key",
+    b"client_secret",
+    b"cookie",
+    b"id_token",
+    b"passwd",
+    b"password",
+    b"private_key",
+    b"proxy_authorization",
+    b"refresh_token",
+    b"secret",
+    b"secret_access_key",
+    b"secret_key",
+    b"set_cookie",
+    b"x_api_key",
+    b"x_goog_api_key",
+];
+/// Longest of [`SECRET`].
+const LONGEST: usize = 24;
+/// Objects whose `data` is base64.
+const HOLDERS: &[&[u8]] = &[b"source", b"input_audio", b"inline_data", b"inlineData", b"audio"];
+/// Fields that are base64 wherever they stand.
+const PAYLOADS: &[&[u8]] = &[b"b64_json", b"partial_image_b64"];
+/// What stands between a data URL's type and its payload.
+const MARK: &[u8] = b";base64,";
+/// Bytes before the mark in which `data:` is looked for.
+const TYPE: usize = 128;
+
+const MASK: &[u8] = b"***";
+
+/// Reads base64 with and without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// What becomes of white space between words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Space {
+    /// Dropped: `text` is whole JSON, and the result stands in one line.
+    Drop,
+    Keep,
+}
+
+/// Appends `text` to `out` without what must not be told.
+pub(super) fn redact(out: &mut Vec<u8>, text: &[u8], space: Space) {
+    let text = without_urls(text);
+    let mut walk = Walk { text: &text, at: 0, field: Field::Other, around: Vec::new() };
+    walk.run(out, space);
+}
+
+/// What a field is, by its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Other,
+    Secret,
+    /// An object whose `data` is a payload.
+    Holder,
+    Data,
+    Payload,
+}
+
+impl Field {
+    fn of(key: &[u8]) -> Field {
+        if key == b"data" {
+            return Field::Data;
+        }
+        if HOLDERS.contains(&key) {
+            return Field::Holder;
+        }
+        if PAYLOADS.contains(&key) {
+            return Field::Payload;
+        }
+        let mut lower = [0; LONGEST];
+        let Some(name) = lower.get_mut(..key.len()) else { return Field::Other };
+        for (to, from) in name.iter_mut().zip(key) {
+            *to = if *from == b'-' { b'_' } else { from.to_ascii_lowercase() };
+        }
+        if SECRET.contains(&&*name) { Field::Secret } else { Field::Other }
+    }
+}
+
+struct Walk<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// Of the value that comes.
+    field: Field,
+    /// Of the objects around it.
+    around: Vec<Field>,
+}
+
+impl Walk<'_> {
+    fn run(&mut self, out: &mut Vec<u8>, space: Space) {
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.string(out);
+                    continue;
+                }
+                b'{' => {
+                    self.around.push(self.field);
+                    self.field = Field::Other;
+                }
+                b'}' => {
+                    self.around.pop();
+                }
+                b' ' | b'\t' | b'\n' | b'\r' if space == Space::Drop => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => {}
+            }
+            out.push(*byte);
+            self.at += 1;
+        }
+    }
+
+    /// Takes a string, which may be cut off by the end of the text.
+    fn string(&mut self, out: &mut Vec<u8>) {
+        let start = self.at + 1;
+        let end = end_of_string(self.text, start);
+        let body = &self.text[start..end];
+        let closed = self.text.get(end) == Some(&b'"');
+        self.at = if closed { end + 1 } else { end };
+        out.push(b'"');
+        if closed && self.text[self.at..].trim_ascii_start().first() == Some(&b':') {
+            self.field = Field::of(body);
+            out.extend_from_slice(body);
+        } else {
+            let holder = self.around.last() == Some(&Field::Holder);
+            match self.field {
+                Field::Secret if !body.is_empty() => out.extend_from_slice(MASK),
+                Field::Payload => payload(out, body, closed),
+                Field::Data if holder => payload(out, body, closed),
+                _ => out.extend_from_slice(body),
+            }
+        }
+        if closed {
+            out.push(b'"');
+        }
+    }
+}
+
+/// Where a string ends that began before `at`: at its quote, at the end of the line, which no
+/// string of JSON holds, or of the text.
+fn end_of_string(text: &[u8], mut at: usize) -> usize {
+    loop {
+        match memchr::memchr3(b'"', b'\\', b'\n', &text[at..]) {
+            None => return text.len(),
+            Some(n) if text[at + n] == b'\\' => at = (at + n + 2).min(text.len()),
+            Some(n) => return at + n,
+        }
+    }
+}
+
+/// What is left of `base64`: its length and the beginning of its SHA-256, by which the same file
+/// can be found again.
+fn payload(out: &mut Vec<u8>, base64: &[u8], whole: bool) {
+    let mut plain: Vec<u8> = base64.iter().copied().filter(|byte| *byte != b'\\').collect();
+    if plain.is_empty() || !plain.iter().all(|byte| is_base64(*byte)) {
+        return out.extend_from_slice(base64);
+    }
+    for byte in &mut plain {
+        *byte = match *byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => other,
+        };
+    }
+    let note = match BASE64.decode(&plain) {
+        Ok(bytes) if whole => format!("[{} bytes, sha256 {}]", bytes.len(), &hex::encode(Sha256::digest(&bytes))[..16]),
+        _ if whole => {
+            format!("[{} characters, sha256 {}]", plain.len(), &hex::encode(Sha256::digest(&plain))[..16])
+        }
+        _ => format!("[more than {} bytes]", plain.len() / 4 * 3),
+    };
+    out.extend_from_slice(note.as_bytes());
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
+}
+
+/// `text` with the payloads of its data URLs cut, wherever they stand: in a field of their own, in
+/// the middle of a text, in JSON within JSON.
+fn without_urls(text: &[u8]) -> Cow<'_, [u8]> {
+    let mut out = Vec::new();
+    let mut done = 0;
+    for mark in memmem::find_iter(text, MARK) {
+        let start = mark + MARK.len();
+        // Marks within a payload that was cut.
+        if mark < done || !is_url(&text[mark.saturating_sub(TYPE).max(done)..mark]) {
+            continue;
+        }
+        let mut end = start;
+        while text.get(end).is_some_and(|byte| is_base64(*byte))
+            || (text.get(end) == Some(&b'\\') && text.get(end + 1) == Some(&b'/'))
+        {
+            end += 1;
+        }
+        out.extend_from_slice(&text[done..start]);
+        payload(&mut out, &text[start..end], end < text.len());
+        done = end;
+    }
+    if done == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.extend_from_slice(&text[done..]);
+    Cow::Owned(out)
+}
+
+/// Whether `data:` and a type are what `before` ends with.
+fn is_url(before: &[u8]) -> bool {
+    let Some(at) = memmem::rfind(before, b"data:") else { return false };
+    before[at..].iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'(' | b')'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redacted(text: &str, space: Space) -> String {
+        let mut out = Vec::new();
+        redact(&mut out, text.as_bytes(), space);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn what_is_told_and_what_is_not() {
+        // `hello` is aGVsbG8=, and its SHA-256 begins with 2cf24dba5fb0a30e.
+        let rows = [
+            (r#"{"model":"m","n":1.50,"x":[true,null]}"#, r#"{"model":"m","n":1.50,"x":[true,null]}"#),
+            (r#"{"api_key":"sk-1","API-Key":"sk-2"}"#, r#"{"api_key":"***","API-Key":"***"}"#),
+            (
+                r#"{"headers":{"Authorization":"Bearer x","X-Api-Key":"y","accept":"z"}}"#,
+                r#"{"headers":{"Authorization":"***","X-Api-Key":"***","accept":"z"}}"#,
+            ),
+            (r#"{"cookie":["a=b","c\"d"],"password":""}"#, r#"{"cookie":["***","***"],"password":""}"#),
+            // A schema says that there is a password, and not which.
+            (r#"{"password":{"type":"string"},"token":"t"}"#, r#"{"password":{"type":"string"},"token":"t"}"#),
+            (r#"{"text":"api_key","a":"\"api_key\":\"b\""}"#, r#"{"text":"api_key","a":"\"api_key\":\"b\""}"#),
+            (
+                r#"{"url":"data:image/png;base64,aGVsbG8="}"#,
+                r#"{"url":"data:image/png;base64,[5 bytes, sha256 2cf24dba5fb0a30e]"}"#,
+            ),
+            (
+                r#"{"url":"data:image\/png;charset=x;base64,aGVsbG8"}"#,
+                r#"{"url":"data:image\/png;charset=x;base64,[5 bytes, sha256 2cf24dba5fb0a30e]"}"#,
+            ),
+            (
+                r#"{"a":"see ![x](data:image/png;base64,aGVsbG8=) and data:;base64,aGVsbG8=!"}"#,
+                r#"{"a":"see ![x](data:image/png;base64,[5 bytes, sha256 2cf24dba5fb0a30e]) and data:;base64,[5 bytes, sha256 2cf24dba5fb0a30e]!"}"#,
+            ),
+            (r#"{"a":"some data: no;base64,aGVsbG8="}"#, r#"{"a":"some data: no;base64,aGVsbG8="}"#),
+            (
+                r#"{"arguments":"{\"u\":\"data:a/b;base64,aGVsbG8=\"}"}"#,
+                r#"{"arguments":"{\"u\":\"data:a/b;base64,[5 bytes, sha256 2cf24dba5fb0a30e]\"}"}"#,
+            ),
+            (
+                r#"{"source":{"data":"aGVsbG8=","type":"base64"}}"#,
+                r#"{"source":{"data":"[5 bytes, sha256 2cf24dba5fb0a30e]","type":"base64"}}"#,
+            ),
+            (
+                r#"{"input_audio":{"format":"wav","data":"aGVsbG8="},"data":"aGVsbG8="}"#,
+                r#"{"input_audio":{"format":"wav","data":"[5 bytes, sha256 2cf24dba5fb0a30e]"},"data":"aGVsbG8="}"#,
+            ),
+            (
+                r#"{"source":{"type":"text","data":"plain words"}}"#,
+                r#"{"source":{"type":"text","data":"plain words"}}"#,
+            ),
+            (r#"{"b64_json":"aGVsbG8A"}"#, r#"{"b64_json":"[6 bytes, sha256 f3aefe62965a9190]"}"#),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(redacted(text, Space::Keep), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_line() {
+        let text = "{\n \"a\" : \"b c\",\r\n\t\"password\" :\n\"x\", \"n\": [ 1 ] }\n";
+        assert_eq!(redacted(text, Space::Drop), r#"{"a":"b c","password":"***","n":[1]}"#);
+        let expected = "{\n \"a\" : \"b c\",\r\n\t\"password\" :\n\"***\", \"n\": [ 1 ] }\n";
+        assert_eq!(redacted(text, Space::Keep), expected);
+    }
+
+    /// However it is cut, nothing of a secret or a payload is told.
+    #[test]
+    fn a_beginning() {
+        let text = r#"{"k":"v","api_key":"QQQQQQ","i":"data:image/png;base64,WWWWWWWW","source":{"data":"ZZZZZZZZ"}}"#;
+        for end in 0..=text.len() {
+            let told = redacted(&text[..end], Space::Keep);
+            assert!(!told.contains('Q') && !told.contains('W') && !told.contains('Z'), "{told}");
+        }
+        let cut = &text[..text.find("WWW").unwrap() + 5];
+        assert!(redacted(cut, Space::Keep).ends_with(";base64,[more than 3 bytes]"));
+    }
+
+    /// A quote too many in one line of a stream has no effect on the next.
+    #[test]
+    fn streams() {
+        let text = "event: a\ndata: {\"x\":\"y\"}\n\n: it's \"\ndata: {\"secret\":\"x\"}\n\n";
+        assert_eq!(redacted(text, Space::Keep), text.replace("\"secret\":\"x\"", "\"secret\":\"***\""));
+    }
+
+    #[test]
+    fn arbitrary_text_is_copied() {
+        for text in ["", "\"", "\\", "\"\\", "}}}{{{\"a\":", "Bad Gateway", "\u{e9}\"\u{e9}"] {
+            assert_eq!(redacted(text, Space::Keep), text);
+        }
+    }
+}

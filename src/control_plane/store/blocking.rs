@@ -1,0 +1,96 @@
+//! A store for callers that may wait: the command line and tests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::control_plane::admin::view::{CredentialView, ProviderView, shown};
+use crate::control_plane::store::sqlite::Sqlite;
+use crate::control_plane::store::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
+
+pub struct Blocking {
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+}
+
+impl Blocking {
+    pub fn new(store: Arc<dyn Store>) -> Result<Blocking, Error> {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let failed =
+            |error| Error::new(Fault::Unavailable, format!("the system gives no runtime for the store: {error}"));
+        Ok(Blocking { store, runtime: runtime.map_err(failed)? })
+    }
+
+    /// The embedded store in `dir`.
+    pub fn embedded(dir: &Path) -> Result<Blocking, Error> {
+        Blocking::new(Arc::new(Sqlite::open(dir)?))
+    }
+
+    pub fn place(&self) -> String {
+        self.store.place()
+    }
+
+    /// The store itself, for those that do not wait.
+    pub fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    pub fn wait<T>(&self, answer: Answer<'_, T>) -> Result<T, Error> {
+        self.runtime.block_on(answer)
+    }
+
+    pub fn load(&self) -> Result<Rows, Error> {
+        self.wait(self.store.load())
+    }
+
+    pub fn version(&self) -> Result<i64, Error> {
+        self.wait(self.store.version())
+    }
+
+    pub fn changes(&self, since: i64) -> Result<Changes, Error> {
+        self.wait(self.store.changes(since))
+    }
+
+    /// Makes a change in the name of the system's user; gives the id of its row. `told` is the row
+    /// before and after, for the audit log.
+    pub fn change(&self, action: &str, object: &str, told: [Option<String>; 2], change: Change) -> Result<i64, Error> {
+        let [old, new] = told;
+        let user = std::env::var("USER").unwrap_or_default();
+        let user = if user.is_empty() { "unknown" } else { &user };
+        let audit = Audit {
+            actor: format!("cli:{user}"),
+            action: action.to_owned(),
+            object: object.to_owned(),
+            old,
+            new,
+            ..Audit::default()
+        };
+        self.wait(self.store.write(Write { change, audit, once: None })).map(|written| written.id)
+    }
+
+    pub fn add_provider(&self, row: &ProviderRow) -> Result<i64, Error> {
+        self.change(
+            "provider.create",
+            &row.provider_key,
+            [None, shown(&ProviderView::of(row))],
+            Change::AddProvider(row.clone()),
+        )
+    }
+
+    pub fn remove_provider(&self, id: i64) -> Result<(), Error> {
+        let change = Change::RemoveProvider { id, row_version: None };
+        self.change("provider.delete", "", [None, None], change).map(drop)
+    }
+
+    pub fn create_credential(&self, row: &CredentialRow) -> Result<i64, Error> {
+        let told = [None, shown(&CredentialView::of(row))];
+        self.change("credential.create", &row.name, told, Change::AddCredential(row.clone()))
+    }
+
+    pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {
+        let change = Change::RemoveCredential { id, row_version: None };
+        self.change("credential.delete", "", [None, None], change).map(drop)
+    }
+}

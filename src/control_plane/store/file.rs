@@ -1,0 +1,251 @@
+//! The configuration file as a store that nobody can write to: its editor does.
+//!
+//! A file is taken up whole or not at all. It is read again when it looks different and has looked
+//! so twice, since editors and deployments do not write it in one step.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::sleep;
+
+use crate::config::boot::Environment;
+use crate::config::file::{self, Complaint, File, Setting};
+use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written};
+
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// Bytes of a file; more is no configuration.
+const MOST: u64 = 256 << 20;
+/// Complaints that are told at once.
+const TOLD: usize = 20;
+
+pub struct FileStore {
+    path: PathBuf,
+    environment: Environment,
+    known: Mutex<Known>,
+}
+
+/// What was read last.
+#[derive(Default)]
+struct Known {
+    rows: Rows,
+    settings: Vec<Setting>,
+    look: Look,
+    /// Why the file, as it looked then, was not taken up.
+    refused: Option<Error>,
+    /// Ids by name and by key hash. They stay, so that what is remembered of a row (its bucket)
+    /// stays with it wherever it moves in the file.
+    providers: HashMap<String, i64>,
+    credentials: HashMap<String, i64>,
+}
+
+/// What changes when a file is written or replaced. `None` for a file that can't be seen.
+type Look = Option<(SystemTime, u64, u64)>;
+
+impl FileStore {
+    /// Reads nothing yet.
+    pub fn new(path: &Path, environment: Environment) -> FileStore {
+        FileStore { path: path.to_owned(), environment, known: Mutex::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> Look {
+        let of = |file: Metadata| Some((file.modified().ok()?, file.len(), file.ino()));
+        std::fs::metadata(&self.path).ok().and_then(of)
+    }
+
+    /// Waits until the file looks other than when it was read last.
+    async fn touched(&self) {
+        loop {
+            let look = self.look();
+            if look != self.known().look {
+                sleep(LOOK).await;
+                if self.look() == look {
+                    return;
+                }
+            } else {
+                sleep(LOOK).await;
+            }
+        }
+    }
+
+    /// Reads the file. The version moves on if that gives other rows.
+    fn read(&self) -> Result<Rows, Error> {
+        // Before it is read: what is written meanwhile is seen later.
+        let look = self.look();
+        let read = read(&self.path, &self.environment);
+        let mut known = self.known();
+        known.look = look;
+        match read {
+            Ok(file) => {
+                known.refused = None;
+                known.take(file, look);
+                Ok(known.rows.clone())
+            }
+            Err(error) => {
+                known.refused = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The file at `path`, which can be served as it is.
+fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
+    let refuse = |why: &str| Error::new(Fault::Unavailable, format!("the configuration file {} {why}", path.display()));
+    let unreadable = |error: std::io::Error| refuse(&format!("can't be read: {error}"));
+    if std::fs::metadata(path).map_err(unreadable)?.len() > MOST {
+        return Err(refuse(&format!("is larger than {} MiB", MOST >> 20)));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let env = |name: &str| environment.get(name).map(str::to_owned);
+    let complain = |complaints: &[Complaint]| {
+        let mut text = format!("has {} problems and is not taken up:", complaints.len());
+        for complaint in complaints.iter().take(TOLD) {
+            // Writing to a String does not fail.
+            let _ = write!(text, "\n  {complaint}");
+        }
+        if complaints.len() > TOLD {
+            text.push_str("\n  and more; `llm-proxy check-config` lists all");
+        }
+        refuse(&text)
+    };
+    let file = file::read(&text, &env).map_err(|complaints| complain(&complaints))?;
+    let (_, complaints) = file.compile(&env);
+    if complaints.is_empty() { Ok(file) } else { Err(complain(&complaints)) }
+}
+
+impl Known {
+    fn take(&mut self, file: File, look: Look) {
+        if self.rows.version > 0 && file.settings != self.settings {
+            tracing::warn!(
+                "gateway: the settings in the configuration file have changed; they count from the next start on"
+            );
+        }
+        self.settings = file.settings;
+        let written = look.and_then(|(at, ..)| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let written = i64::try_from(written.as_secs()).unwrap_or_default();
+        let stamp = Stamp { version: self.rows.version + 1, created_at: written, updated_at: written };
+        let providers = number(file.providers, &mut self.providers, &self.rows.providers, stamp);
+        let credentials = number(file.credentials, &mut self.credentials, &self.rows.credentials, stamp);
+        if self.rows.version == 0 || providers != self.rows.providers || credentials != self.rows.credentials {
+            self.rows = Rows { version: stamp.version, providers, credentials };
+        }
+    }
+}
+
+/// Gives each row the id that it had, or the next one, and the stamp that it had if nothing in it
+/// has changed. Sorts by id.
+fn number<T: Numbered>(mut rows: Vec<T>, ids: &mut HashMap<String, i64>, before: &[T], stamp: Stamp) -> Vec<T> {
+    for row in &mut rows {
+        let next = ids.len() as i64 + 1;
+        let (name, id, _) = row.parts();
+        *id = *ids.entry(name.to_owned()).or_insert(next);
+    }
+    rows.sort_by_key(T::id);
+    for row in &mut rows {
+        let old = before.binary_search_by_key(&row.id(), T::id).ok().map(|at| &before[at]);
+        *row.parts().2 = old.map_or(stamp, T::stamp);
+        if old != Some(&*row) {
+            *row.parts().2 = stamp;
+        }
+    }
+    rows
+}
+
+trait Numbered: PartialEq {
+    /// What it is known by in the file, and what the store gives it.
+    fn parts(&mut self) -> (&str, &mut i64, &mut Stamp);
+    fn id(&self) -> i64;
+    fn stamp(&self) -> Stamp;
+}
+
+impl Numbered for ProviderRow {
+    fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
+        (&self.provider_key, &mut self.id, &mut self.stamp)
+    }
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+impl Numbered for CredentialRow {
+    fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
+        (&self.credential_key, &mut self.id, &mut self.stamp)
+    }
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+impl Store for FileStore {
+    fn place(&self) -> String {
+        format!("file, {}", self.path.display())
+    }
+
+    fn version(&self) -> Answer<'_, i64> {
+        let known = self.known();
+        let answer = match &known.refused {
+            Some(error) => Err(error.clone()),
+            None => Ok(known.rows.version),
+        };
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn load(&self) -> Answer<'_, Rows> {
+        Box::pin(async { self.read() })
+    }
+
+    /// A file that was refused is told of once; after that this waits until somebody has touched
+    /// it.
+    fn changes(&self, _since: i64) -> Answer<'_, Changes> {
+        Box::pin(async {
+            let refused = self.known().refused.is_some();
+            if refused {
+                self.touched().await;
+            }
+            self.read().map(Changes::All)
+        })
+    }
+
+    fn changed(&self, since: i64) -> Answer<'_, ()> {
+        Box::pin(async move {
+            while self.known().rows.version == since {
+                self.touched().await;
+                self.read()?;
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, _write: Write) -> Answer<'_, Written> {
+        let message = format!(
+            "providers and credentials are those of the file {}; change them there, the server takes it up within a second",
+            self.path.display()
+        );
+        Box::pin(std::future::ready(Err(Error::new(Fault::ReadOnly, message))))
+    }
+
+    fn audit_log(&self, _before: Option<i64>, _limit: u32) -> Answer<'_, Vec<AuditRow>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+}

@@ -1,0 +1,131 @@
+//! Tables beside the configuration: finished requests, failures, prices. No write to them is a
+//! change of the configuration, and none of this holds up those that are: a store has connections
+//! of its own for it.
+
+mod rows;
+pub mod sql;
+
+use crate::control_plane::store::Answer;
+
+pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
+
+/// One cell of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Null,
+    Number(i64),
+    Real(f64),
+    Text(String),
+    Flag(bool),
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Number,
+    Real,
+    Text,
+    Flag,
+    /// Microseconds since 1970.
+    Time,
+    /// Text that may be long; not in lists.
+    Body,
+    /// JSON that may be long; not in lists.
+    Json,
+}
+
+impl Kind {
+    /// Left out of lists.
+    fn is_long(self) -> bool {
+        matches!(self, Kind::Body | Kind::Json)
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// One of the tables. Each also has an `id` of the store's choice.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table {
+    pub name: &'static str,
+    pub columns: &'static [Column],
+    /// A row replaces the one with the same value in this column.
+    pub key: Option<&'static str>,
+}
+
+/// A row as it was read: its id, then its cells in the order of the table's columns.
+pub type Line = (i64, Vec<Value>);
+
+/// Rows that are wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Columns and the values that they must have.
+    pub equal: Vec<(&'static Column, Value)>,
+    /// Microseconds since 1970, both ends included.
+    pub from: Option<i64>,
+    pub to: Option<i64>,
+    /// Of `request_logs`: those with a status from 400 on, or with an error category.
+    pub failed: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Query {
+    pub table: &'static Table,
+    pub filter: Filter,
+    pub sort: &'static Column,
+    pub descending: bool,
+    pub skip: i64,
+    pub take: i64,
+}
+
+/// A part of a list.
+#[derive(Debug)]
+pub struct Listing {
+    /// Rows that fit the filter.
+    pub total: i64,
+    /// With nothing in their long columns.
+    pub lines: Vec<Line>,
+}
+
+/// Rows to be removed.
+#[derive(Debug, Clone)]
+pub enum Which {
+    Ids(Vec<i64>),
+    /// Older than this, in microseconds since 1970; at most so many.
+    Before(i64, i64),
+}
+
+/// Sums over `request_logs`.
+#[derive(Debug, Default, PartialEq)]
+pub struct Stats {
+    pub requests: i64,
+    pub errors: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub duration_ms: Option<f64>,
+    pub ttft_ms: Option<f64>,
+    /// Billionths of a dollar.
+    pub cost: i64,
+    /// The most frequent [`sql::GROUPS`] of each.
+    pub by_provider: Vec<(String, i64)>,
+    pub by_model: Vec<(String, i64)>,
+    pub by_status: Vec<(String, i64)>,
+}
+
+/// See [`crate::control_plane::store::Store::tables`].
+pub trait Tables: Send + Sync {
+    /// Writes rows, all or none. The cells are in the order of the table's columns.
+    fn insert(&self, table: &'static Table, rows: Vec<Vec<Value>>) -> Answer<'_, ()>;
+
+    fn list(&self, query: Query) -> Answer<'_, Listing>;
+
+    fn get(&self, table: &'static Table, id: i64) -> Answer<'_, Option<Line>>;
+
+    /// Gives how many there were.
+    fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64>;
+
+    fn stats(&self, filter: Filter) -> Answer<'_, Stats>;
+}

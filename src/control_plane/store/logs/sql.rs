@@ -1,0 +1,214 @@
+//! The statements, in the dialect of either store. They differ in how times, JSON and the widths of
+//! numbers are written, and in little else.
+//!
+//! Names of tables and columns come from `rows.rs` alone; values are always parameters.
+
+use std::fmt::Write;
+
+use crate::control_plane::store::logs::{Column, Filter, Kind, Query, Table, Value, Which};
+
+/// Values of one column that are told apart in [`crate::control_plane::store::logs::Stats`].
+pub const GROUPS: i64 = 1000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A statement with the values of its parameters.
+#[derive(Debug, Default)]
+pub struct Statement {
+    pub sql: String,
+    pub values: Vec<(Kind, Value)>,
+}
+
+impl Statement {
+    fn new(sql: impl Into<String>) -> Statement {
+        Statement { sql: sql.into(), values: Vec::new() }
+    }
+
+    fn push(&mut self, sql: &str) {
+        self.sql.push_str(sql);
+    }
+
+    /// A parameter of this kind, as an expression.
+    fn value(&mut self, dialect: Dialect, kind: Kind, value: Value) {
+        self.values.push((kind, value));
+        let at = self.values.len();
+        // Writing to a String does not fail.
+        let _ = match (dialect, kind) {
+            (Dialect::Postgres, Kind::Time) => write!(self.sql, "to_timestamp(${at}::float8 / 1e6)"),
+            (Dialect::Postgres, Kind::Json) => write!(self.sql, "${at}::jsonb"),
+            _ => write!(self.sql, "${at}"),
+        };
+    }
+
+    fn filter(&mut self, dialect: Dialect, filter: &Filter) {
+        self.push(" WHERE true");
+        for (column, value) in &filter.equal {
+            self.push(&format!(" AND {} = ", column.name));
+            self.value(dialect, column.kind, value.clone());
+        }
+        for (comparison, moment) in [(">=", filter.from), ("<=", filter.to)] {
+            if let Some(moment) = moment {
+                self.push(&format!(" AND timestamp {comparison} "));
+                self.value(dialect, Kind::Time, Value::Number(moment));
+            }
+        }
+        if filter.failed {
+            self.push(&format!(" AND {FAILED}"));
+        }
+    }
+}
+
+const FAILED: &str = "(status_code >= 400 OR error_category IS NOT NULL)";
+
+/// A column as it is read. `NULL` for what lists leave out.
+fn read(dialect: Dialect, column: &Column, whole: bool) -> String {
+    let name = column.name;
+    if !whole && column.kind.is_long() {
+        return "NULL".to_owned();
+    }
+    match (dialect, column.kind) {
+        (Dialect::Sqlite, _) | (_, Kind::Flag) => name.to_owned(),
+        (_, Kind::Number) => format!("{name}::bigint"),
+        (_, Kind::Real) => format!("{name}::float8"),
+        (_, Kind::Text | Kind::Body | Kind::Json) => format!("{name}::text"),
+        (_, Kind::Time) => format!("(extract(epoch FROM {name}) * 1000000)::bigint"),
+    }
+}
+
+fn select(dialect: Dialect, table: &Table, whole: bool) -> Statement {
+    let columns: Vec<_> = table.columns.iter().map(|column| read(dialect, column, whole)).collect();
+    let id = if dialect == Dialect::Postgres { "id::bigint" } else { "id" };
+    Statement::new(format!("SELECT {id}, {} FROM {}", columns.join(", "), table.name))
+}
+
+/// Rows of any number at once. Not more than 500: a statement has at most 65,535 parameters.
+pub fn insert(dialect: Dialect, table: &Table, rows: &[Vec<Value>]) -> Statement {
+    let names: Vec<_> = table.columns.iter().map(|column| column.name).collect();
+    let mut statement = Statement::new(format!("INSERT INTO {} ({}) VALUES ", table.name, names.join(", ")));
+    for (at, row) in rows.iter().enumerate() {
+        statement.push(if at == 0 { "(" } else { ", (" });
+        for (at, (column, value)) in table.columns.iter().zip(row).enumerate() {
+            statement.push(if at == 0 { "" } else { ", " });
+            statement.value(dialect, column.kind, value.clone());
+        }
+        statement.push(")");
+    }
+    if let Some(key) = table.key {
+        let set: Vec<_> =
+            names.iter().filter(|name| **name != key).map(|name| format!("{name} = excluded.{name}")).collect();
+        statement.push(&format!(" ON CONFLICT ({key}) DO UPDATE SET {}", set.join(", ")));
+    }
+    statement
+}
+
+pub fn list(dialect: Dialect, query: &Query) -> Statement {
+    let mut statement = select(dialect, query.table, false);
+    statement.filter(dialect, &query.filter);
+    let way = if query.descending { "DESC" } else { "ASC" };
+    // What is never null is read from its index in either direction; said of it, PostgreSQL would
+    // sort.
+    let nulls = if query.sort.kind == Kind::Time { "" } else { " NULLS LAST" };
+    statement.push(&format!(" ORDER BY {} {way}{nulls}, id {way} LIMIT ", query.sort.name));
+    statement.value(dialect, Kind::Number, Value::Number(query.take));
+    statement.push(" OFFSET ");
+    statement.value(dialect, Kind::Number, Value::Number(query.skip));
+    statement
+}
+
+pub fn count(dialect: Dialect, query: &Query) -> Statement {
+    let mut statement = Statement::new(format!("SELECT count(*) FROM {}", query.table.name));
+    statement.filter(dialect, &query.filter);
+    statement
+}
+
+pub fn get(dialect: Dialect, table: &Table, id: i64) -> Statement {
+    let mut statement = select(dialect, table, true);
+    statement.push(" WHERE id = ");
+    statement.value(dialect, Kind::Number, Value::Number(id));
+    statement
+}
+
+pub fn remove(dialect: Dialect, table: &Table, which: &Which) -> Statement {
+    let mut statement = Statement::new(format!("DELETE FROM {} WHERE id IN (", table.name));
+    match which {
+        // Never matches, where an empty list would be no SQL.
+        Which::Ids(ids) if ids.is_empty() => statement.push("0"),
+        Which::Ids(ids) => {
+            for (at, id) in ids.iter().enumerate() {
+                statement.push(if at == 0 { "" } else { ", " });
+                statement.value(dialect, Kind::Number, Value::Number(*id));
+            }
+        }
+        Which::Before(moment, most) => {
+            statement.push(&format!("SELECT id FROM {} WHERE timestamp < ", table.name));
+            statement.value(dialect, Kind::Time, Value::Number(*moment));
+            statement.push(" ORDER BY timestamp LIMIT ");
+            statement.value(dialect, Kind::Number, Value::Number(*most));
+        }
+    }
+    statement.push(")");
+    statement
+}
+
+/// Seven cells: requests, errors, input, output, cost as whole numbers; duration and ttft as
+/// fractions or nothing.
+pub fn totals(dialect: Dialect, filter: &Filter) -> Statement {
+    let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS BIGINT)");
+    let average = |column: &str| format!("CAST(avg({column}) AS DOUBLE PRECISION)");
+    let mut statement = Statement::new(format!(
+        "SELECT count(*), count(*) FILTER (WHERE {FAILED}), {}, {}, {}, {}, {} FROM request_logs",
+        sum("input_tokens"),
+        sum("output_tokens"),
+        sum("cost"),
+        average("total_duration_ms"),
+        average("ttft_ms"),
+    ));
+    statement.filter(dialect, filter);
+    statement
+}
+
+/// Text and number.
+pub fn groups(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
+    let mut statement = Statement::new(format!("SELECT CAST({column} AS TEXT), count(*) FROM request_logs"));
+    statement.filter(dialect, filter);
+    statement.push(&format!(" AND {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {GROUPS}"));
+    statement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control_plane::store::logs::{PriceRow, RequestRow, Row};
+
+    #[test]
+    fn statements_of_either_dialect() {
+        let equal = vec![(RequestRow::column("status_code").unwrap(), Value::Number(429))];
+        let query = Query {
+            table: RequestRow::TABLE,
+            filter: Filter { equal, from: Some(1), to: None, failed: true },
+            sort: RequestRow::column("total_tokens").unwrap(),
+            descending: true,
+            skip: 50,
+            take: 25,
+        };
+        let sqlite = list(Dialect::Sqlite, &query).sql;
+        let end = "FROM request_logs WHERE true AND status_code = $1 AND timestamp >= $2 AND (status_code >= 400 OR error_category IS NOT NULL) \
+                   ORDER BY total_tokens DESC NULLS LAST, id DESC LIMIT $3 OFFSET $4";
+        assert!(sqlite.starts_with("SELECT id, timestamp, request_id, ") && sqlite.ends_with(end), "{sqlite}");
+        assert!(sqlite.contains("error_message, NULL, NULL, request_headers, cost FROM"), "{sqlite}");
+        let postgres = list(Dialect::Postgres, &query);
+        assert!(postgres.sql.contains("AND timestamp >= to_timestamp($2::float8 / 1e6) AND"), "{}", postgres.sql);
+        assert_eq!(postgres.values.len(), 4);
+
+        let rows = [PriceRow::default().values(), PriceRow::default().values()];
+        let prices = insert(Dialect::Postgres, PriceRow::TABLE, &rows);
+        assert!(prices.sql.contains("VALUES ($1, $2, $3, $4, $5, $6, $7), ($8, "), "{}", prices.sql);
+        assert!(prices.sql.contains(" ON CONFLICT (model) DO UPDATE SET input = excluded.input, "), "{}", prices.sql);
+        let removed = remove(Dialect::Sqlite, RequestRow::TABLE, &Which::Ids(vec![3, 4])).sql;
+        assert_eq!(removed, "DELETE FROM request_logs WHERE id IN ($1, $2)");
+    }
+}

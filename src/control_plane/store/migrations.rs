@@ -1,0 +1,124 @@
+//! The numbered steps from an empty store to the one that `config::rows` describes. They are part
+//! of the binary; a step that was released is never edited, which its checksum in the store makes
+//! sure of.
+
+use sha2::{Digest, Sha256};
+
+use crate::control_plane::store::{Error, Fault};
+
+#[derive(Debug)]
+pub(super) struct Migration {
+    pub version: i64,
+    pub name: &'static str,
+    pub up: &'static str,
+    /// Takes the step back, with the data in it.
+    pub down: &'static str,
+}
+
+pub(super) const SQLITE: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        up: include_str!("../../../migrations/sqlite/0001_initial.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0001_initial.down.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "admin",
+        up: include_str!("../../../migrations/sqlite/0002_admin.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0002_admin.down.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "tables",
+        up: include_str!("../../../migrations/sqlite/0003_tables.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0003_tables.down.sql"),
+    },
+];
+
+pub(super) const POSTGRES: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "initial",
+        up: include_str!("../../../migrations/postgres/0001_initial.up.sql"),
+        down: include_str!("../../../migrations/postgres/0001_initial.down.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "own",
+        up: include_str!("../../../migrations/postgres/0002_own.up.sql"),
+        down: include_str!("../../../migrations/postgres/0002_own.down.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "tables",
+        up: include_str!("../../../migrations/postgres/0003_tables.up.sql"),
+        down: include_str!("../../../migrations/postgres/0003_tables.down.sql"),
+    },
+];
+
+/// A row of `llm_proxy_migrations`.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub version: i64,
+    pub checksum: String,
+}
+
+impl Migration {
+    /// SHA-256 of the step up, in hex.
+    pub fn checksum(&self) -> String {
+        hex::encode(Sha256::digest(self.up.as_bytes()))
+    }
+}
+
+/// The steps of `known` that a store with `applied` still lacks.
+pub(super) fn pending<'a>(known: &'a [Migration], applied: &[Applied]) -> Result<Vec<&'a Migration>, Error> {
+    let newest = known.iter().map(|migration| migration.version).max().unwrap_or_default();
+    if let Some(ahead) = applied.iter().map(|step| step.version).max().filter(|version| *version > newest) {
+        let message = format!(
+            "was written by a newer llm-proxy (its schema is {ahead}, this binary knows {newest}); \
+             run that version, or use another store"
+        );
+        return Err(Error::new(Fault::Version, message));
+    }
+    let mut missing = Vec::new();
+    for migration in known {
+        match applied.iter().find(|step| step.version == migration.version) {
+            None => missing.push(migration),
+            Some(step) if step.checksum == migration.checksum() => {}
+            Some(_) => {
+                let message = format!(
+                    "has schema {} ({}) in a form that this binary does not know; run the version that wrote it",
+                    migration.version, migration.name
+                );
+                return Err(Error::new(Fault::Version, message));
+            }
+        }
+    }
+    Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_count_from_one() {
+        assert!(SQLITE.iter().map(|migration| migration.version).eq(1..=SQLITE.len() as i64));
+    }
+
+    #[test]
+    fn what_is_pending() {
+        let step = |version, up| Migration { version, name: "step", up, down: "" };
+        let done = |migration: &Migration| Applied { version: migration.version, checksum: migration.checksum() };
+        let known = [step(1, "a"), step(2, "b")];
+        let versions = |applied: &[Applied]| -> Result<Vec<i64>, Fault> {
+            pending(&known, applied).map(|steps| steps.iter().map(|s| s.version).collect()).map_err(|e| e.fault)
+        };
+        assert_eq!(versions(&[]), Ok(vec![1, 2]));
+        assert_eq!(versions(&[done(&known[0])]), Ok(vec![2]));
+        assert_eq!(versions(&[done(&known[0]), done(&known[1])]), Ok(vec![]));
+        assert_eq!(versions(&[done(&step(3, "c"))]), Err(Fault::Version));
+        assert_eq!(versions(&[done(&step(1, "edited"))]), Err(Fault::Version));
+    }
+}

@@ -1,0 +1,241 @@
+//! Where providers and credentials are kept, behind one trait.
+//!
+//! Several processes (other gateways, the command line, SQL by hand) may use the same store at the
+//! same time. Every write moves `config_version` on, whoever makes it, and stamps the row with the
+//! version that it made, so that a reader who knows a version can ask for what came after it.
+
+pub mod blocking;
+pub mod file;
+pub mod logs;
+mod migrations;
+pub mod postgres;
+pub mod schema;
+pub mod sqlite;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::config::boot::{Boot, Environment};
+use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+
+/// The store that `boot` names. None but the embedded one is asked anything yet.
+pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Error> {
+    if let Some(path) = &boot.config_file {
+        return Ok(Arc::new(file::FileStore::new(path, environment.clone())));
+    }
+    match &boot.db_url {
+        Some(url) => {
+            let options = postgres::Options { migrate: boot.migrate_on_start, poll: boot.config_poll };
+            Ok(Arc::new(postgres::Postgres::new(url, options)?))
+        }
+        None => Ok(Arc::new(sqlite::Sqlite::open(&boot.data_dir)?)),
+    }
+}
+
+/// What a store will say. It may be dropped; a write may have happened all the same.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A store may be used by several tasks at once. Its futures want a tokio runtime with time, and
+/// none of them blocks the thread.
+pub trait Store: Send + Sync {
+    /// Which store it is, for a person; never with a password.
+    fn place(&self) -> String;
+
+    /// `config_version.version` now. Also tells whether the store is there.
+    fn version(&self) -> Answer<'_, i64>;
+
+    /// Everything, enabled or not, in the order of ids and as of one moment.
+    fn load(&self) -> Answer<'_, Rows>;
+
+    /// What is different from the rows at version `since`, as of one moment. A store that no longer
+    /// knows gives everything.
+    fn changes(&self, since: i64) -> Answer<'_, Changes>;
+
+    /// Waits until the version is another than `since`; looks at once, and then when it is told of
+    /// a change or time has passed. An error says that this can't be told now. It may be dropped
+    /// and asked again.
+    fn changed(&self, since: i64) -> Answer<'_, ()>;
+
+    /// Makes one change, all of it or nothing.
+    fn write(&self, write: Write) -> Answer<'_, Written>;
+
+    /// At most `limit` lines of the audit log with ids below `before`, the newest first.
+    fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
+
+    /// Logs and prices; `None` if it keeps none.
+    fn tables(&self) -> Option<&dyn logs::Tables> {
+        None
+    }
+}
+
+/// The answer to [`Store::changes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    All(Rows),
+    Some(Delta),
+}
+
+/// Rows that were written since, and the ids of those that were removed. An id is never used twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The version that these changes lead to.
+    pub version: i64,
+    pub providers: Vec<ProviderRow>,
+    pub credentials: Vec<CredentialRow>,
+    pub removed_providers: Vec<i64>,
+    pub removed_credentials: Vec<i64>,
+}
+
+/// One change, and what is written in the same transaction.
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub change: Change,
+    pub audit: Audit,
+    /// For a change that must not happen twice.
+    pub once: Option<Once>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The new row's id is the store's choice. A `provider_key` that is taken is a
+    /// [`Fault::Conflict`].
+    AddProvider(ProviderRow),
+    /// Sets every column of the row with this id but `provider_key`, if `stamp.version` is still
+    /// that of the row ([`Fault::Stale`] if not).
+    UpdateProvider(ProviderRow),
+    /// With a version: only if the row still has it.
+    RemoveProvider {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// The new row's id is the store's choice. A key that exists is a [`Fault::Conflict`]; a name
+    /// may stand twice.
+    AddCredential(CredentialRow),
+    /// As [`Change::UpdateProvider`]; every column.
+    UpdateCredential(CredentialRow),
+    RemoveCredential {
+        id: i64,
+        row_version: Option<i64>,
+    },
+}
+
+/// Who makes a change, and what it changes: a line of `audit_log`. Values are JSON without secrets.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// `admin:` and the fingerprint of the admin key, `cli:` and the system's user.
+    pub actor: String,
+    pub request_id: Option<String>,
+    /// `provider.create`, `credential.rotate`...
+    pub action: String,
+    /// The row's name.
+    pub object: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
+
+/// A line of `audit_log`.
+#[derive(Debug, Clone)]
+pub struct AuditRow {
+    pub id: i64,
+    /// Microseconds since 1970.
+    pub timestamp: i64,
+    pub object_id: i64,
+    pub audit: Audit,
+}
+
+/// A key of the caller's choice: a change with one that was seen within [`Once::KEPT_SECS`] is not
+/// made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// At most 64 characters.
+    pub key: String,
+    /// What the change was. The same key with another fingerprint is a [`Fault::Reused`].
+    pub fingerprint: String,
+}
+
+impl Once {
+    pub const KEPT_SECS: i64 = 86_400;
+}
+
+/// What became of a [`Write`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Of the row.
+    pub id: i64,
+    /// Of the configuration with the change in it; that of the row, too.
+    pub version: i64,
+    /// Nothing was done: [`Write::once`] was seen before, and this is the row of that time, which
+    /// may be gone.
+    pub repeated: bool,
+}
+
+/// What kind of trouble an [`Error`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A unique value is taken.
+    Conflict,
+    /// The row was changed by somebody else.
+    Stale,
+    /// There is no row of that id.
+    NotFound,
+    /// The key of a [`Once`] belongs to another change.
+    Reused,
+    /// The store is a file that only its editor changes.
+    ReadOnly,
+    /// A value does not fit into its column, as this store has it.
+    Invalid,
+    /// The store was written by another version, or is none of ours.
+    Version,
+    /// The store cannot be read or written now: locked, full, damaged, not there.
+    Unavailable,
+}
+
+/// A message for a person: which store, what is wrong, what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    pub fault: Fault,
+    pub message: String,
+}
+
+impl Error {
+    pub(crate) fn new(fault: Fault, message: impl Into<String>) -> Error {
+        Error { fault, message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+// What every store says of these, in the same words.
+
+fn taken(change: &Change) -> Error {
+    let message = match change {
+        Change::AddProvider(row) | Change::UpdateProvider(row) => {
+            format!("a provider named `{}` exists; remove it first, or choose another name", row.provider_key)
+        }
+        _ => "a credential with this key exists".to_owned(),
+    };
+    Error::new(Fault::Conflict, message)
+}
+
+fn missing(what: &str, id: i64) -> Error {
+    Error::new(Fault::NotFound, format!("there is no {what} with id {id}"))
+}
+
+fn stale(what: &str, id: i64, expected: i64, found: i64) -> Error {
+    let message = format!(
+        "{what} {id} was changed meanwhile: its version is {found}, not {expected}; read it again and repeat the change"
+    );
+    Error::new(Fault::Stale, message)
+}
+
+fn reused() -> Error {
+    Error::new(Fault::Reused, "this Idempotency-Key was used for another request; take a new key for each change")
+}

@@ -1,0 +1,142 @@
+//! Logs and prices, on two connections of their own: one writes, one looks, since a look into many
+//! rows takes its time.
+
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use crate::control_plane::store::Answer;
+use crate::control_plane::store::logs::sql;
+use crate::control_plane::store::logs::sql::{Dialect, Statement};
+use crate::control_plane::store::logs::{Filter, Kind, Line, Listing, Query, Stats, Table, Tables, Value, Which};
+use crate::control_plane::store::postgres::explain::Trouble;
+use crate::control_plane::store::postgres::link::{ANSWER, patiently};
+use crate::control_plane::store::postgres::{Postgres, rows};
+
+/// Rows in one statement.
+const AT_ONCE: usize = 500;
+
+/// With their types, as `query_typed` wants them.
+fn values(statement: &Statement) -> Vec<rows::Value<'_>> {
+    statement.values.iter().map(|(kind, value)| typed(*kind, value)).collect()
+}
+
+fn typed(kind: Kind, value: &Value) -> rows::Value<'_> {
+    let nothing: rows::Value<'static> = match kind {
+        Kind::Number | Kind::Time => (&None::<i64>, Type::INT8),
+        Kind::Real => (&None::<f64>, Type::FLOAT8),
+        Kind::Text | Kind::Body | Kind::Json => (&None::<&str>, Type::TEXT),
+        Kind::Flag => (&None::<bool>, Type::BOOL),
+    };
+    let given: &(dyn ToSql + Sync) = match value {
+        Value::Null => return nothing,
+        Value::Number(number) => number,
+        Value::Real(number) => number,
+        Value::Text(text) => text,
+        Value::Flag(flag) => flag,
+    };
+    (given, nothing.1)
+}
+
+fn line(row: &Row, table: &Table) -> Result<Line, tokio_postgres::Error> {
+    let mut cells = Vec::with_capacity(table.columns.len());
+    for (at, column) in table.columns.iter().enumerate() {
+        let at = at + 1;
+        let cell = match column.kind {
+            Kind::Number | Kind::Time => row.try_get::<_, Option<i64>>(at)?.map(Value::Number),
+            Kind::Real => row.try_get::<_, Option<f64>>(at)?.map(Value::Real),
+            Kind::Text | Kind::Body | Kind::Json => row.try_get::<_, Option<String>>(at)?.map(Value::Text),
+            Kind::Flag => row.try_get::<_, Option<bool>>(at)?.map(Value::Flag),
+        };
+        cells.push(cell.unwrap_or(Value::Null));
+    }
+    Ok((row.try_get(0)?, cells))
+}
+
+async fn insert(client: &mut Client, table: &Table, rows: &[Vec<Value>]) -> Result<(), Trouble> {
+    let transaction = client.transaction().await?;
+    for rows in rows.chunks(AT_ONCE) {
+        let statement = sql::insert(Dialect::Postgres, table, rows);
+        transaction.execute_typed(&statement.sql, &values(&statement)).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+async fn lines(client: &Client, table: &Table, statement: &Statement) -> Result<Vec<Line>, Trouble> {
+    let found = client.query_typed(&statement.sql, &values(statement)).await?;
+    Ok(found.iter().map(|row| line(row, table)).collect::<Result<_, _>>()?)
+}
+
+async fn list(client: &Client, query: &Query) -> Result<Listing, Trouble> {
+    let count = sql::count(Dialect::Postgres, query);
+    let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
+    let list = sql::list(Dialect::Postgres, query);
+    Ok(Listing { total, lines: lines(client, query.table, &list).await? })
+}
+
+async fn groups(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(String, i64)>, Trouble> {
+    let groups = sql::groups(Dialect::Postgres, filter, column);
+    let found = client.query_typed(&groups.sql, &values(&groups)).await?;
+    Ok(found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?)
+}
+
+async fn stats(client: &Client, filter: &Filter) -> Result<Stats, Trouble> {
+    let totals = sql::totals(Dialect::Postgres, filter);
+    let row = client.query_typed_one(&totals.sql, &values(&totals)).await?;
+    Ok(Stats {
+        requests: row.try_get(0)?,
+        errors: row.try_get(1)?,
+        input_tokens: row.try_get(2)?,
+        output_tokens: row.try_get(3)?,
+        cost: row.try_get(4)?,
+        duration_ms: row.try_get(5)?,
+        ttft_ms: row.try_get(6)?,
+        by_provider: groups(client, filter, "provider_name").await?,
+        by_model: groups(client, filter, "model_requested").await?,
+        by_status: groups(client, filter, "status_code").await?,
+    })
+}
+
+impl Tables for Postgres {
+    fn insert(&self, table: &'static Table, rows: Vec<Vec<Value>>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let mut held = self.other(&self.logger).await?;
+            let answer = patiently(&self.access, ANSWER, insert(&mut held.client, table, &rows)).await;
+            held.settle(answer)
+        })
+    }
+
+    fn list(&self, query: Query) -> Answer<'_, Listing> {
+        Box::pin(async move {
+            let mut held = self.other(&self.looker).await?;
+            let answer = patiently(&self.access, ANSWER, list(&held.client, &query)).await;
+            held.settle(answer)
+        })
+    }
+
+    fn get(&self, table: &'static Table, id: i64) -> Answer<'_, Option<Line>> {
+        Box::pin(async move {
+            let mut held = self.other(&self.looker).await?;
+            let get = sql::get(Dialect::Postgres, table, id);
+            let answer = patiently(&self.access, ANSWER, lines(&held.client, table, &get)).await;
+            held.settle(answer).map(|mut lines| lines.pop())
+        })
+    }
+
+    fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut held = self.other(&self.logger).await?;
+            let remove = sql::remove(Dialect::Postgres, table, &which);
+            let work = async { Ok(held.client.execute_typed(&remove.sql, &values(&remove)).await?) };
+            let answer = patiently(&self.access, ANSWER, work).await;
+            held.settle(answer)
+        })
+    }
+
+    fn stats(&self, filter: Filter) -> Answer<'_, Stats> {
+        Box::pin(async move {
+            let mut held = self.other(&self.looker).await?;
+            let answer = patiently(&self.access, ANSWER, stats(&held.client, &filter)).await;
+            held.settle(answer)
+        })
+    }
+}

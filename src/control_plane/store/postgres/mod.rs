@@ -1,0 +1,320 @@
+//! A PostgreSQL database, shared by any number of gateways, and by whoever writes SQL by hand.
+//!
+//! A change is heard of by `NOTIFY`, and looked for now and then in case a notice was lost. A
+//! connection that ends is made again by whoever wants it next; what happened in between is not
+//! known, so that everything is read again.
+
+mod adopt;
+mod explain;
+mod link;
+mod logs;
+mod migrate;
+mod rows;
+pub mod steps;
+mod tls;
+mod write;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::MutexGuard;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, GenericClient, IsolationLevel, Transaction};
+
+use crate::config::boot::db_url::DbUrl;
+use crate::config::rows::Rows;
+use crate::control_plane::store::logs::Tables;
+use crate::control_plane::store::migrations::{Migration, POSTGRES};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written};
+use explain::Trouble;
+use link::{ANSWER, Access, CHANGE, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
+use migrate::Done;
+use rows::BEFORE_ALL;
+
+/// Removals that are remembered, in versions; the trigger `llm_proxy_list_removed` forgets those
+/// before.
+const REMEMBERED: i64 = 100_000;
+
+pub struct Postgres {
+    access: Access,
+    options: Options,
+    news: Arc<News>,
+    /// The last answer.
+    known: Mutex<Option<Known>>,
+    /// Reads and listens.
+    reader: Link,
+    /// Writes. Made when there is something to write.
+    writer: Link,
+    /// Writes logs, and looks into them. Made when they are wanted.
+    logger: Link,
+    looker: Link,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether steps that the database lacks are run when it is first connected to.
+    pub migrate: bool,
+    /// How often it is asked for its version, notices or not.
+    pub poll: Duration,
+}
+
+impl Postgres {
+    /// Connects to nothing yet.
+    pub fn new(url: &DbUrl, options: Options) -> Result<Postgres, Error> {
+        Ok(Postgres {
+            access: Access::new(url)?,
+            options,
+            news: Arc::default(),
+            known: Mutex::default(),
+            reader: Link::default(),
+            writer: Link::default(),
+            logger: Link::default(),
+            looker: Link::default(),
+        })
+    }
+
+    async fn reader(&self) -> Result<Held<'_>, Error> {
+        let mut guard = self.reader.lock().await;
+        if guard.as_ref().is_none_or(Live::is_dead) {
+            *guard = None;
+            let mut live = self.connect().await?;
+            self.prepare(&mut live).await?;
+            self.news.gap.store(true, Ordering::Relaxed);
+            *guard = Some(live);
+        }
+        self.held(guard)
+    }
+
+    /// Makes a new connection the reader: with the right tables under it, and listening before
+    /// anything is read.
+    async fn prepare(&self, live: &mut Live) -> Result<(), Error> {
+        let missing = patiently(&self.access, ANSWER, missing(&live.client)).await;
+        let missing = live.settle(missing)?;
+        if !missing.is_empty() {
+            if !self.options.migrate {
+                return Err(Trouble::Ours(lacking(&missing)).explain(&self.access.place));
+            }
+            let done = patiently(&self.access, MIGRATION, migrate::up(&mut live.client, POSTGRES, None)).await;
+            self.tell(&live.settle(done)?);
+        }
+        let listening = async |client: &Client| Ok(client.batch_execute("LISTEN llm_proxy_config").await?);
+        let listening = patiently(&self.access, GLANCE, listening(&live.client)).await;
+        live.settle(listening)
+    }
+
+    /// Any but the reader.
+    async fn other<'a>(&'a self, link: &'a Link) -> Result<Held<'a>, Error> {
+        let mut guard = link.lock().await;
+        if guard.as_ref().is_none_or(Live::is_dead) {
+            *guard = None;
+            // Whether the tables are right, the reader has asked before there is anything to write.
+            drop(self.reader().await?);
+            *guard = Some(self.connect().await?);
+        }
+        self.held(guard)
+    }
+
+    async fn connect(&self) -> Result<Live, Error> {
+        let (client, connection) = self.access.connect().await?;
+        tokio::spawn(drive(connection, self.news.clone()));
+        let mut live = Live::new(client);
+        let set = async |client: &Client| Ok(client.batch_execute(SESSION).await?);
+        let set = patiently(&self.access, GLANCE, set(&live.client)).await;
+        live.settle(set)?;
+        Ok(live)
+    }
+
+    fn held<'a>(&self, guard: MutexGuard<'a, Option<Live>>) -> Result<Held<'a>, Error> {
+        let lost =
+            |_| Error::new(Fault::Unavailable, format!("the connection to the store {} is lost", self.access.place));
+        MutexGuard::try_map(guard, Option::as_mut).map_err(lost)
+    }
+
+    fn tell(&self, done: &Done) {
+        let place = &self.access.place;
+        if done.adopted {
+            tracing::info!(
+                "gateway: the store {place} was that of the service before this one; all of its rows are kept"
+            );
+        }
+        if !done.steps.is_empty() {
+            tracing::info!("gateway: the store {place} was migrated, steps {:?}", done.steps);
+        }
+    }
+
+    async fn ask_version(&self) -> Result<i64, Error> {
+        let heard = *self.news.heard.borrow();
+        let mut reader = self.reader().await?;
+        let answer = patiently(&self.access, GLANCE, version(&reader.client)).await;
+        let version = reader.settle(answer)?;
+        self.learn(heard, version);
+        Ok(version)
+    }
+
+    /// `since` of `None` is everything.
+    async fn read(&self, since: Option<i64>) -> Result<Changes, Error> {
+        let heard = *self.news.heard.borrow();
+        let mut reader = self.reader().await?;
+        // A gap that opens from here on is seen next time.
+        let since = since.filter(|_| !self.news.gap.load(Ordering::Relaxed));
+        self.news.gap.store(false, Ordering::Relaxed);
+        let answer = patiently(&self.access, ANSWER, read(&mut reader.client, since)).await;
+        let read = reader.settle(answer);
+        match &read {
+            Ok(Changes::All(Rows { version, .. }) | Changes::Some(Delta { version, .. })) => {
+                self.learn(heard, *version)
+            }
+            Err(_) => self.news.gap.store(true, Ordering::Relaxed),
+        }
+        read
+    }
+
+    /// Keeps what an answer said, and which news were known when it was asked for.
+    fn learn(&self, heard: u64, version: i64) {
+        let known = Known { at: Instant::now(), heard, version };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+
+    /// Asks when there are news, and else once in [`Options::poll`], however often this is called.
+    async fn wait(&self, since: i64) -> Result<(), Error> {
+        let mut news = self.news.heard.subscribe();
+        loop {
+            let heard = *news.borrow_and_update();
+            let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.news.gap.load(Ordering::Relaxed) || known.is_some_and(|known| known.version > since) {
+                return Ok(());
+            }
+            match known {
+                Some(known) if known.heard == heard && known.at.elapsed() < self.options.poll => {
+                    // The sender lives as long as `self`.
+                    let _ = timeout_at(known.at + self.options.poll, news.changed()).await;
+                }
+                _ if self.ask_version().await? == since => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// What was heard last from the database.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    at: Instant,
+    /// Of [`News::heard`], before it was asked.
+    heard: u64,
+    version: i64,
+}
+
+/// What each session is told first. `search_path` is that of the user or of DB_URL's options.
+const SESSION: &str =
+    "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
+
+/// The steps that the database lacks; an error for one that is none of ours.
+async fn missing(client: &Client) -> Result<Vec<&'static Migration>, Trouble> {
+    let state = migrate::look(client).await?;
+    Ok(migrate::pending(POSTGRES, &state)?)
+}
+
+fn lacking(missing: &[&Migration]) -> Error {
+    let steps: Vec<_> = missing.iter().map(|step| format!("{} ({})", step.version, step.name)).collect();
+    let message = format!(
+        "lacks the migrations {}; run `llm-proxy migrate up`, or let the server do it with MIGRATE_ON_START=true",
+        steps.join(", ")
+    );
+    Error::new(Fault::Version, message)
+}
+
+async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, Trouble> {
+    match client.query_typed_opt("SELECT version FROM config_version WHERE id = 1", &[]).await? {
+        Some(row) => Ok(row.try_get(0)?),
+        None => Err(write::no_version()),
+    }
+}
+
+/// All of it is as of one moment.
+async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, Trouble> {
+    let moment =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let version = version(&moment).await?;
+    // A version that is behind is that of a backup.
+    let since = since.filter(|since| (version - REMEMBERED..=version).contains(since));
+    let delta = match since {
+        Some(since) => delta(&moment, since, version).await?,
+        None => None,
+    };
+    let changes = match delta {
+        Some(delta) => Changes::Some(delta),
+        None => Changes::All(Rows {
+            version,
+            providers: rows::providers(&moment, BEFORE_ALL).await?,
+            credentials: rows::credentials(&moment, BEFORE_ALL).await?,
+        }),
+    };
+    moment.commit().await?;
+    Ok(changes)
+}
+
+/// `None` if that is no longer known.
+async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Option<Delta>, Trouble> {
+    let mut delta = Delta { version, ..Delta::default() };
+    const REMOVED: &str = "SELECT object, row_id FROM config_removed WHERE version > $1";
+    for row in moment.query_typed(REMOVED, &[(&since, Type::INT8)]).await? {
+        match (row.try_get(0)?, row.try_get::<_, Option<i64>>(1)?) {
+            ("providers", Some(id)) => delta.removed_providers.push(id),
+            ("credentials", Some(id)) => delta.removed_credentials.push(id),
+            _ => return Ok(None),
+        }
+    }
+    delta.providers = rows::providers(moment, since).await?;
+    delta.credentials = rows::credentials(moment, since).await?;
+    Ok(Some(delta))
+}
+
+impl Store for Postgres {
+    fn place(&self) -> String {
+        self.access.place.clone()
+    }
+
+    fn version(&self) -> Answer<'_, i64> {
+        Box::pin(self.ask_version())
+    }
+
+    fn load(&self) -> Answer<'_, Rows> {
+        Box::pin(async move {
+            match self.read(None).await? {
+                Changes::All(rows) => Ok(rows),
+                Changes::Some(_) => Err(Error::new(Fault::Unavailable, "asked for everything, the store gave a part")),
+            }
+        })
+    }
+
+    fn changes(&self, since: i64) -> Answer<'_, Changes> {
+        Box::pin(self.read(Some(since)))
+    }
+
+    fn changed(&self, since: i64) -> Answer<'_, ()> {
+        Box::pin(self.wait(since))
+    }
+
+    fn write(&self, write: Write) -> Answer<'_, Written> {
+        Box::pin(async move {
+            let mut writer = self.other(&self.writer).await?;
+            let answer = patiently(&self.access, CHANGE, write::write(&mut writer.client, &write)).await;
+            writer.settle(answer)
+        })
+    }
+
+    fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+        Box::pin(async move {
+            let mut reader = self.reader().await?;
+            let answer = patiently(&self.access, ANSWER, write::audit_log(&reader.client, before, limit)).await;
+            reader.settle(answer)
+        })
+    }
+
+    fn tables(&self) -> Option<&dyn Tables> {
+        Some(self)
+    }
+}

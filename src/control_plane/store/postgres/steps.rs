@@ -1,0 +1,57 @@
+//! The schema's steps on a connection of their own.
+
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+
+use crate::config::boot::db_url::DbUrl;
+use crate::control_plane::store::Error;
+use crate::control_plane::store::migrations::POSTGRES;
+use crate::control_plane::store::postgres::adopt::Found;
+use crate::control_plane::store::postgres::link::{Access, News, drive};
+use crate::control_plane::store::postgres::migrate;
+use crate::control_plane::store::schema::{Status, Step};
+
+pub struct Steps(Access);
+
+impl Steps {
+    pub fn new(url: &DbUrl) -> Result<Steps, Error> {
+        Access::new(url).map(Steps)
+    }
+
+    pub async fn status(&self) -> Result<Status, Error> {
+        let client = self.connect().await?;
+        let state = migrate::look(&client).await.map_err(|trouble| trouble.explain(&self.0.place))?;
+        let note = match &state.found {
+            Found::Nothing | Found::Ours => None,
+            Found::Original => {
+                Some("the tables are those of the service before this one; `migrate up` takes them over".to_owned())
+            }
+            Found::Other(why) => Some(format!("the store {} {why}", self.0.place)),
+        };
+        let applied = |version| state.applied.iter().any(|step| step.version == version);
+        let step = |step: &crate::control_plane::store::migrations::Migration| Step {
+            version: step.version,
+            name: step.name,
+            applied: applied(step.version),
+        };
+        Ok(Status { steps: POSTGRES.iter().map(step).collect(), note })
+    }
+
+    pub async fn up(&self, to: Option<i64>) -> Result<Vec<i64>, Error> {
+        let mut client = self.connect().await?;
+        let done = migrate::up(&mut client, POSTGRES, to).await;
+        done.map(|done| done.steps).map_err(|trouble| trouble.explain(&self.0.place))
+    }
+
+    pub async fn down(&self, to: i64) -> Result<Vec<i64>, Error> {
+        let mut client = self.connect().await?;
+        migrate::down(&mut client, POSTGRES, to).await.map_err(|trouble| trouble.explain(&self.0.place))
+    }
+
+    async fn connect(&self) -> Result<Client, Error> {
+        let (client, connection) = self.0.connect().await?;
+        tokio::spawn(drive(connection, Arc::<News>::default()));
+        Ok(client)
+    }
+}

@@ -1,0 +1,86 @@
+//! The steps of a store's schema, for `llm-proxy migrate`. Nothing here is asked of a store that
+//! serves.
+
+use std::path::PathBuf;
+
+use tokio::runtime::Builder;
+
+use crate::config::boot::Boot;
+use crate::control_plane::store::postgres::steps::Steps;
+use crate::control_plane::store::sqlite::steps as sqlite;
+use crate::control_plane::store::{Error, Fault};
+
+/// A store whose steps can be told, taken and taken back.
+pub enum Schema {
+    Sqlite(PathBuf),
+    Postgres(Box<Steps>),
+}
+
+/// Where a store stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// All that this binary knows, in their order.
+    pub steps: Vec<Step>,
+    /// What else is to be said of it, such as whose tables they are.
+    pub note: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub version: i64,
+    pub name: &'static str,
+    pub applied: bool,
+}
+
+impl Status {
+    /// The number of the newest step that was taken; 0 is an empty store.
+    pub fn version(&self) -> i64 {
+        self.steps.iter().filter(|step| step.applied).map(|step| step.version).max().unwrap_or_default()
+    }
+}
+
+impl Schema {
+    /// Of the store that `boot` names.
+    pub fn of(boot: &Boot) -> Result<Schema, Error> {
+        match (&boot.config_file, &boot.db_url) {
+            (Some(path), _) => {
+                let message = format!(
+                    "the configuration file {} has no schema, so that there is nothing to migrate",
+                    path.display()
+                );
+                Err(Error::new(Fault::ReadOnly, message))
+            }
+            (None, Some(url)) => Ok(Schema::Postgres(Box::new(Steps::new(url)?))),
+            (None, None) => Ok(Schema::Sqlite(boot.data_dir.clone())),
+        }
+    }
+
+    pub fn status(&self) -> Result<Status, Error> {
+        match self {
+            Schema::Sqlite(dir) => sqlite::status(dir),
+            Schema::Postgres(steps) => wait(steps.status()),
+        }
+    }
+
+    /// Takes the steps that are missing, up to `to`. Gives those that were taken.
+    pub fn up(&self, to: Option<i64>) -> Result<Vec<i64>, Error> {
+        match self {
+            Schema::Sqlite(dir) => sqlite::up(dir, to),
+            Schema::Postgres(steps) => wait(steps.up(to)),
+        }
+    }
+
+    /// Takes steps back until `to` is the newest, with the data in them. Gives those that were
+    /// taken back.
+    pub fn down(&self, to: i64) -> Result<Vec<i64>, Error> {
+        match self {
+            Schema::Sqlite(dir) => sqlite::down(dir, to),
+            Schema::Postgres(steps) => wait(steps.down(to)),
+        }
+    }
+}
+
+fn wait<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let failed = |error| Error::new(Fault::Unavailable, format!("the system gives no runtime for the store: {error}"));
+    Builder::new_current_thread().enable_all().build().map_err(failed)?.block_on(work)
+}

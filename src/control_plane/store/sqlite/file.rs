@@ -1,0 +1,201 @@
+//! The file itself: made, opened, brought up to date, and its errors in words.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+
+use crate::control_plane::store::migrations;
+use crate::control_plane::store::migrations::{Applied, Migration};
+use crate::control_plane::store::sqlite::FILE;
+use crate::control_plane::store::{Error, Fault};
+
+/// Longest wait for another process's write to end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Opens the store in `dir` and brings it up to date. Makes the directory and the file where they
+/// are missing. Several processes may do so at once.
+pub(super) fn open(dir: &Path) -> Result<(Connection, PathBuf), Error> {
+    open_at(dir, migrations::SQLITE)
+}
+
+/// The same with some of the steps.
+pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, PathBuf), Error> {
+    let path = prepare(dir)?;
+    let open = || -> Result<Connection, Trouble> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(&path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        write_ahead(&connection)?;
+        migrate(&mut connection, known)?;
+        Ok(connection)
+    };
+    match open() {
+        Ok(connection) => Ok((connection, path)),
+        Err(trouble) => Err(trouble.explain(&path)),
+    }
+}
+
+/// Another connection to a store that is open, for what may be lost when the power fails: it does
+/// not wait for the disk.
+pub(super) fn side(path: &Path) -> Result<Connection, Error> {
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.pragma_update(None, "synchronous", "normal")?;
+        Ok(connection)
+    };
+    open().map_err(|error| Trouble::from(error).explain(path))
+}
+
+/// Makes directory and file, with nobody else's eyes on them from the first moment. What exists
+/// keeps its mode.
+fn prepare(dir: &Path) -> Result<PathBuf, Error> {
+    let refuse = |what: &str, error: io::Error| {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                "; let DATA_DIR be a directory that this user may write to"
+            }
+            io::ErrorKind::StorageFull => "; free some space on its disk",
+            _ => "",
+        };
+        Error::new(Fault::Unavailable, format!("{what}: {error}{hint}"))
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| refuse(&format!("the data directory {} cannot be made", dir.display()), error))?;
+    // Absolute, so that it stays the same file and is never taken for a `file:` address.
+    let dir = dir
+        .canonicalize()
+        .map_err(|error| refuse(&format!("the data directory {} cannot be used", dir.display()), error))?;
+    let path = dir.join(FILE);
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| refuse(&format!("the store {} cannot be opened", path.display()), error))?;
+    Ok(path)
+}
+
+/// Switches to write-ahead logging. The switch needs the file for itself and does not wait for it,
+/// as other statements do.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+            // A file system without shared memory keeps its old journal, which works as well.
+            other => return other,
+        }
+    }
+}
+
+pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Result<(), Trouble> {
+    if migrations::pending(known, &applied(connection)?)?.is_empty() {
+        return Ok(());
+    }
+    // Looked at again under the write lock: another process may have done it since.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let steps = migrations::pending(known, &applied(&transaction)?)?;
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS llm_proxy_migrations (
+             version    INTEGER PRIMARY KEY,
+             name       TEXT    NOT NULL,
+             checksum   TEXT    NOT NULL,
+             applied_at INTEGER NOT NULL DEFAULT (unixepoch())
+         ) STRICT",
+    )?;
+    for step in steps {
+        transaction.execute_batch(step.up)?;
+        transaction.execute(
+            "INSERT INTO llm_proxy_migrations (version, name, checksum) VALUES (?1, ?2, ?3)",
+            params![step.version, step.name, step.checksum()],
+        )?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The steps that the file has seen: none if it is empty, an error if its tables are not ours.
+pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Trouble> {
+    let tables: Option<bool> = connection
+        .query_row(
+            "SELECT max(name = 'llm_proxy_migrations') FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
+            [],
+            |row| row.get(0),
+        )
+        .optional()?
+        .flatten();
+    match tables {
+        None => Ok(Vec::new()),
+        Some(false) => Err(Trouble::Ours(Error::new(
+            Fault::Version,
+            "is a database of something else; let DATA_DIR be another directory",
+        ))),
+        Some(true) => {
+            let row = |row: &Row<'_>| Ok(Applied { version: row.get(0)?, checksum: row.get(1)? });
+            let sql = "SELECT version, checksum FROM llm_proxy_migrations ORDER BY version";
+            Ok(connection.prepare(sql)?.query_map([], row)?.collect::<rusqlite::Result<_>>()?)
+        }
+    }
+}
+
+/// An error before it is known of which file it speaks.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Sqlite(rusqlite::Error),
+    /// The message lacks its subject.
+    Ours(Error),
+}
+
+impl From<rusqlite::Error> for Trouble {
+    fn from(error: rusqlite::Error) -> Trouble {
+        Trouble::Sqlite(error)
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Trouble {
+        Trouble::Ours(error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn explain(self, path: &Path) -> Error {
+        let path = path.display();
+        let error = match self {
+            Trouble::Ours(error) => return Error::new(error.fault, format!("the store {path} {error}")),
+            Trouble::Sqlite(error) => error,
+        };
+        let reason = match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => "cannot be written: its disk is full".to_owned(),
+            Some(ErrorCode::ReadOnly) => "cannot be written: the file or its disk is read-only".to_owned(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                format!("was locked by another process for more than {} s", PATIENCE.as_secs())
+            }
+            Some(ErrorCode::NotADatabase) => {
+                "is no SQLite file; move it away, or let DATA_DIR be another directory".to_owned()
+            }
+            Some(ErrorCode::DatabaseCorrupt) => format!("is damaged ({error}); restore it from a backup"),
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => format!("cannot be opened ({error})"),
+            _ => format!("failed: {error}"),
+        };
+        Error::new(Fault::Unavailable, format!("the store {path} {reason}"))
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
+pub(super) fn is_unique_violation(error: &rusqlite::Error) -> bool {
+    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_UNIQUE)
+}

@@ -1,0 +1,149 @@
+//! Logs and prices: on a thread and a connection of their own, so that a long look into the logs
+//! holds up no change of the configuration.
+
+use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, params_from_iter};
+
+use crate::control_plane::store::logs::sql;
+use crate::control_plane::store::logs::sql::{Dialect, Statement};
+use crate::control_plane::store::logs::{
+    Column, Filter, Kind, Line, Listing, Query, Stats, Table, Tables, Value, Which,
+};
+use crate::control_plane::store::sqlite::{Sqlite, Thread, file};
+use crate::control_plane::store::{Answer, Error};
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Value::Number(number) => (*number).into(),
+            Value::Real(number) => (*number).into(),
+            Value::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+            Value::Flag(flag) => (*flag).into(),
+        })
+    }
+}
+
+impl FromSql for Value {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Value> {
+        Ok(match value {
+            ValueRef::Null | ValueRef::Blob(_) => Value::Null,
+            ValueRef::Integer(number) => Value::Number(number),
+            ValueRef::Real(number) => Value::Real(number),
+            ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
+        })
+    }
+}
+
+fn values(statement: &Statement) -> impl rusqlite::Params {
+    params_from_iter(statement.values.iter().map(|(_, value)| value.clone()))
+}
+
+/// A row of `table`; a flag is a number there.
+fn line(row: &Row<'_>, table: &Table) -> rusqlite::Result<Line> {
+    let cell = |(at, column): (usize, &Column)| -> rusqlite::Result<Value> {
+        let value: Value = row.get(at + 1)?;
+        Ok(match (column.kind, value) {
+            (Kind::Flag, Value::Number(number)) => Value::Flag(number != 0),
+            (_, value) => value,
+        })
+    };
+    Ok((row.get(0)?, table.columns.iter().enumerate().map(cell).collect::<rusqlite::Result<_>>()?))
+}
+
+fn insert(connection: &mut Connection, table: &Table, rows: &[Vec<Value>]) -> rusqlite::Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        // The same statement for each row: values stand in the order of the columns.
+        let statement = sql::insert(Dialect::Sqlite, table, std::slice::from_ref(first));
+        let mut prepared = transaction.prepare(&statement.sql)?;
+        for row in rows {
+            prepared.execute(params_from_iter(row))?;
+        }
+    }
+    transaction.commit()
+}
+
+fn list(connection: &Connection, query: &Query) -> rusqlite::Result<Listing> {
+    let count = sql::count(Dialect::Sqlite, query);
+    let total = connection.query_row(&count.sql, values(&count), |row| row.get(0))?;
+    let list = sql::list(Dialect::Sqlite, query);
+    let mut prepared = connection.prepare(&list.sql)?;
+    let lines = prepared.query_map(values(&list), |row| line(row, query.table))?.collect::<rusqlite::Result<_>>()?;
+    Ok(Listing { total, lines })
+}
+
+fn stats(connection: &Connection, filter: &Filter) -> rusqlite::Result<Stats> {
+    let totals = sql::totals(Dialect::Sqlite, filter);
+    let groups = |column| -> rusqlite::Result<Vec<(String, i64)>> {
+        let groups = sql::groups(Dialect::Sqlite, filter, column);
+        let mut prepared = connection.prepare(&groups.sql)?;
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        prepared.query_map(values(&groups), read)?.collect()
+    };
+    let (by_provider, by_model, by_status) =
+        (groups("provider_name")?, groups("model_requested")?, groups("status_code")?);
+    connection.query_row(&totals.sql, values(&totals), |row| {
+        Ok(Stats {
+            requests: row.get(0)?,
+            errors: row.get(1)?,
+            input_tokens: row.get(2)?,
+            output_tokens: row.get(3)?,
+            cost: row.get(4)?,
+            duration_ms: row.get(5)?,
+            ttft_ms: row.get(6)?,
+            by_provider,
+            by_model,
+            by_status,
+        })
+    })
+}
+
+impl Sqlite {
+    /// The thread of this, which is started when it is first wanted.
+    fn side(&self) -> Result<&Thread, Error> {
+        match self.side.get_or_init(|| Thread::start(&self.path, "store-tables", file::side(&self.path))) {
+            Ok(thread) => Ok(thread),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn on_side<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Answer<'_, T> {
+        match self.side() {
+            Ok(thread) => thread.run(work),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}
+
+impl Tables for Sqlite {
+    fn insert(&self, table: &'static Table, rows: Vec<Vec<Value>>) -> Answer<'_, ()> {
+        self.on_side(move |connection| insert(connection, table, &rows))
+    }
+
+    fn list(&self, query: Query) -> Answer<'_, Listing> {
+        self.on_side(move |connection| list(connection, &query))
+    }
+
+    fn get(&self, table: &'static Table, id: i64) -> Answer<'_, Option<Line>> {
+        self.on_side(move |connection| {
+            let get = sql::get(Dialect::Sqlite, table, id);
+            connection.query_row(&get.sql, values(&get), |row| line(row, table)).optional()
+        })
+    }
+
+    fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64> {
+        self.on_side(move |connection| {
+            let remove = sql::remove(Dialect::Sqlite, table, &which);
+            connection.execute(&remove.sql, values(&remove)).map(|count| count as u64)
+        })
+    }
+
+    fn stats(&self, filter: Filter) -> Answer<'_, Stats> {
+        self.on_side(move |connection| stats(connection, &filter))
+    }
+}

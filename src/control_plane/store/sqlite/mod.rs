@@ -1,0 +1,147 @@
+//! The embedded store: one SQLite file in `DATA_DIR`, readable by its owner only, since providers'
+//! keys are in it.
+//!
+//! Write-ahead logging lets the server read while the command line writes. A thread of its own owns
+//! the connection and does one thing after the other, since a write may wait for another process;
+//! it ends when the last handle is dropped. Logs and prices have another one.
+
+mod file;
+mod logs;
+mod rows;
+pub mod steps;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::config::rows::Rows;
+use crate::control_plane::store::logs::Tables;
+use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written};
+
+/// The file in `DATA_DIR`.
+pub const FILE: &str = "llm-proxy.db";
+/// How often [`Store::changed`] looks, which is a read of one number.
+const LOOK: Duration = Duration::from_millis(200);
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    path: PathBuf,
+    main: Thread,
+    /// For logs and prices.
+    side: Arc<OnceLock<Result<Thread, Error>>>,
+}
+
+/// A connection and the thread that owns it.
+#[derive(Debug, Clone)]
+struct Thread {
+    jobs: Sender<Job>,
+    path: PathBuf,
+}
+
+impl Sqlite {
+    /// Opens the store in `dir` and brings it up to date. Makes the directory and the file where
+    /// they are missing. Several processes may do so at once.
+    pub fn open(dir: &Path) -> Result<Sqlite, Error> {
+        let (connection, path) = file::open(dir)?;
+        let main = Thread::start(&path, "store", Ok(connection))?;
+        Ok(Sqlite { path, main, side: Arc::default() })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
+    where
+        T: Send + 'static,
+        rows::Refused: From<E>,
+    {
+        self.main.run(work)
+    }
+}
+
+impl Thread {
+    fn start(path: &Path, name: &str, connection: Result<Connection, Error>) -> Result<Thread, Error> {
+        let mut connection = connection?;
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let serve = move || queue.into_iter().for_each(|job| job(&mut connection));
+        match thread::Builder::new().name(name.to_owned()).spawn(serve) {
+            Ok(_) => Ok(Thread { jobs, path: path.to_owned() }),
+            Err(error) => {
+                Err(Error::new(Fault::Unavailable, format!("the thread of the store can't be started: {error}")))
+            }
+        }
+    }
+
+    /// Does `work` on this thread.
+    fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
+    where
+        T: Send + 'static,
+        rows::Refused: From<E>,
+    {
+        let (reply, done) = oneshot::channel();
+        let path = self.path.clone();
+        let job = move |connection: &mut Connection| {
+            let result = work(connection).map_err(|error| rows::Refused::from(error).explain(&path));
+            // Who asked may want it no more.
+            let _ = reply.send(result);
+        };
+        // If the thread is gone, so is `reply`.
+        let _ = self.jobs.send(Box::new(job));
+        Box::pin(async move { done.await.unwrap_or_else(|_| Err(self.gone())) })
+    }
+
+    fn gone(&self) -> Error {
+        let message = format!("the thread of the store {} has ended by a panic; restart", self.path.display());
+        Error::new(Fault::Unavailable, message)
+    }
+}
+
+impl Store for Sqlite {
+    fn place(&self) -> String {
+        format!("embedded, {}", self.path.display())
+    }
+
+    fn version(&self) -> Answer<'_, i64> {
+        self.run(|connection| rows::version(connection))
+    }
+
+    fn load(&self) -> Answer<'_, Rows> {
+        self.run(rows::load)
+    }
+
+    fn changes(&self, since: i64) -> Answer<'_, Changes> {
+        self.run(move |connection| rows::changes(connection, since))
+    }
+
+    fn changed(&self, since: i64) -> Answer<'_, ()> {
+        Box::pin(async move {
+            while self.version().await? == since {
+                tokio::time::sleep(LOOK).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn write(&self, write: Write) -> Answer<'_, Written> {
+        self.run(move |connection| rows::write(connection, &write))
+    }
+
+    fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
+        self.run(move |connection| rows::audit_log(connection, before.unwrap_or(i64::MAX), limit))
+    }
+
+    fn tables(&self) -> Option<&dyn Tables> {
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

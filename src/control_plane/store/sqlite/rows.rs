@@ -1,0 +1,332 @@
+//! The statements: rows in and out.
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::control_plane::store::sqlite::file::{Trouble, is_unique_violation};
+use crate::control_plane::store::{
+    Audit, AuditRow, Change, Changes, Delta, Error, Once, Write, Written, missing, reused, stale, taken,
+};
+
+/// `config_removed` holds the removals of this many versions.
+const REMEMBERED: i64 = 100_000;
+
+const PROVIDERS: &str = "SELECT id, row_version, created_at, updated_at, provider_key, provider_type, api_base, api_key, \
+                         model_mapping, weight, provider_params, lua_script, is_enabled FROM providers";
+const CREDENTIALS: &str = "SELECT id, row_version, created_at, updated_at, credential_key, name, allowed_models, rate_limit, burst, \
+                           tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled \
+                           FROM credentials";
+
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT version FROM config_version", [], |row| row.get(0))
+}
+
+pub(super) fn load(connection: &mut Connection) -> rusqlite::Result<Rows> {
+    everything(&connection.transaction_with_behavior(TransactionBehavior::Deferred)?)
+}
+
+fn everything(snapshot: &Transaction<'_>) -> rusqlite::Result<Rows> {
+    Ok(Rows {
+        version: version(snapshot)?,
+        providers: all(snapshot, &format!("{PROVIDERS} ORDER BY id"), [], provider)?,
+        credentials: all(snapshot, &format!("{CREDENTIALS} ORDER BY id"), [], credential)?,
+    })
+}
+
+pub(super) fn changes(connection: &mut Connection, since: i64) -> rusqlite::Result<Changes> {
+    let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    let version = version(&snapshot)?;
+    // A version that falls is another store in the place of the one that was read.
+    if since > version || version - since >= REMEMBERED {
+        return everything(&snapshot).map(Changes::All);
+    }
+    let removed = |object: &str| {
+        let sql = "SELECT row_id FROM config_removed WHERE version > ?1 AND object = ?2 ORDER BY row_id";
+        all(&snapshot, sql, params![since, object], |row| row.get(0))
+    };
+    Ok(Changes::Some(Delta {
+        version,
+        providers: all(&snapshot, &format!("{PROVIDERS} WHERE row_version > ?1 ORDER BY id"), [since], provider)?,
+        credentials: all(&snapshot, &format!("{CREDENTIALS} WHERE row_version > ?1 ORDER BY id"), [since], credential)?,
+        removed_providers: removed("provider")?,
+        removed_credentials: removed("credential")?,
+    }))
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    values: impl rusqlite::Params,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(sql)?.query_map(values, read)?.collect()
+}
+
+fn stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
+    Ok(Stamp { version: row.get(1)?, created_at: row.get(2)?, updated_at: row.get(3)? })
+}
+
+fn provider(row: &Row<'_>) -> rusqlite::Result<ProviderRow> {
+    Ok(ProviderRow {
+        id: row.get(0)?,
+        stamp: stamp(row)?,
+        provider_key: text(row, 4)?,
+        provider_type: text(row, 5)?,
+        api_base: text(row, 6)?,
+        api_key: text(row, 7)?.into(),
+        model_mapping: text(row, 8)?,
+        weight: row.get(9)?,
+        provider_params: text(row, 10)?,
+        lua_script: Some(text(row, 11)?).filter(|script| !script.is_empty()),
+        is_enabled: row.get(12)?,
+    })
+}
+
+fn credential(row: &Row<'_>) -> rusqlite::Result<CredentialRow> {
+    Ok(CredentialRow {
+        id: row.get(0)?,
+        stamp: stamp(row)?,
+        credential_key: text(row, 4)?,
+        name: text(row, 5)?,
+        allowed_models: text(row, 6)?,
+        rate_limit: row.get(7)?,
+        burst: row.get(8)?,
+        tokens_per_minute: row.get(9)?,
+        max_concurrency: row.get(10)?,
+        expires_at: row.get(11)?,
+        previous_key: Some(text(row, 12)?).filter(|key| !key.is_empty()),
+        previous_key_until: row.get(13)?,
+        metadata: text(row, 14)?,
+        is_enabled: row.get(15)?,
+    })
+}
+
+/// Text that is not UTF-8 spoils its own row, not the whole reading.
+fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        _ => String::new(),
+    })
+}
+
+/// Why a change is not made.
+pub(super) enum Refused {
+    /// For a reason that is the caller's.
+    Told(Error),
+    Failed(rusqlite::Error),
+}
+
+impl Refused {
+    pub(super) fn explain(self, path: &std::path::Path) -> Error {
+        match self {
+            Refused::Told(error) => error,
+            Refused::Failed(error) => Trouble::from(error).explain(path),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Refused {
+        Refused::Failed(error)
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Refused {
+        Refused::Told(error)
+    }
+}
+
+pub(super) fn write(connection: &mut Connection, write: &Write) -> Result<Written, Refused> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(once) = &write.once
+        && let Some(id) = seen(&transaction, once)?
+    {
+        return Ok(Written { id, version: version(&transaction)?, repeated: true });
+    }
+    let id = change(&transaction, &write.change)?;
+    if let Some(once) = &write.once {
+        transaction.execute(
+            "INSERT INTO idempotency_keys (key, fingerprint, row_id) VALUES (?1, ?2, ?3)",
+            params![once.key, once.fingerprint, id],
+        )?;
+    }
+    audit(&transaction, &write.audit, id)?;
+    let version = version(&transaction)?;
+    transaction.commit()?;
+    Ok(Written { id, version, repeated: false })
+}
+
+/// The row of the change that `once` was seen with.
+fn seen(transaction: &Transaction<'_>, once: &Once) -> Result<Option<i64>, Refused> {
+    transaction.execute("DELETE FROM idempotency_keys WHERE created_at <= unixepoch() - ?1", [Once::KEPT_SECS])?;
+    let sql = "SELECT row_id, fingerprint FROM idempotency_keys WHERE key = ?1";
+    let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, text(row, 1)?));
+    match transaction.query_row(sql, [&once.key], row).optional()? {
+        None => Ok(None),
+        Some((id, fingerprint)) if fingerprint == once.fingerprint => Ok(Some(id)),
+        Some(_) => Err(reused().into()),
+    }
+}
+
+/// Gives the id of the row.
+fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused> {
+    let unique = |error: rusqlite::Error| match is_unique_violation(&error) {
+        true => Refused::Told(taken(change)),
+        false => Refused::Failed(error),
+    };
+    match change {
+        Change::AddProvider(row) => add_provider(transaction, row).map_err(unique),
+        Change::AddCredential(row) => add_credential(transaction, row).map_err(unique),
+        Change::UpdateProvider(row) => {
+            expect(transaction, "provider", row.id, Some(row.stamp.version))?;
+            update_provider(transaction, row)?;
+            Ok(row.id)
+        }
+        Change::UpdateCredential(row) => {
+            expect(transaction, "credential", row.id, Some(row.stamp.version))?;
+            update_credential(transaction, row).map_err(unique)?;
+            Ok(row.id)
+        }
+        Change::RemoveProvider { id, row_version } => {
+            expect(transaction, "provider", *id, *row_version)?;
+            transaction.execute("DELETE FROM providers WHERE id = ?1", [id])?;
+            Ok(*id)
+        }
+        Change::RemoveCredential { id, row_version } => {
+            expect(transaction, "credential", *id, *row_version)?;
+            transaction.execute("DELETE FROM credentials WHERE id = ?1", [id])?;
+            Ok(*id)
+        }
+    }
+}
+
+/// That there is a row of this id, and of this version if one is given. The transaction holds the
+/// write lock, so it stays so.
+fn expect(transaction: &Transaction<'_>, what: &str, id: i64, row_version: Option<i64>) -> Result<(), Refused> {
+    let sql = format!("SELECT row_version FROM {what}s WHERE id = ?1");
+    let found: Option<i64> = transaction.query_row(&sql, [id], |row| row.get(0)).optional()?;
+    match (found, row_version) {
+        (None, _) => Err(missing(what, id).into()),
+        (Some(found), Some(expected)) if found != expected => Err(stale(what, id, expected, found).into()),
+        _ => Ok(()),
+    }
+}
+
+fn add_provider(transaction: &Transaction<'_>, row: &ProviderRow) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping, weight, provider_params, \
+         lua_script, is_enabled) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            row.provider_key,
+            row.provider_type,
+            row.api_base,
+            &*row.api_key,
+            row.model_mapping,
+            row.weight,
+            row.provider_params,
+            row.lua_script,
+            row.is_enabled,
+        ],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+fn update_provider(transaction: &Transaction<'_>, row: &ProviderRow) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE providers SET provider_type = ?2, api_base = ?3, api_key = ?4, model_mapping = ?5, weight = ?6, \
+         provider_params = ?7, lua_script = ?8, is_enabled = ?9 WHERE id = ?1",
+        params![
+            row.id,
+            row.provider_type,
+            row.api_base,
+            &*row.api_key,
+            row.model_mapping,
+            row.weight,
+            row.provider_params,
+            row.lua_script,
+            row.is_enabled,
+        ],
+    )
+}
+
+fn add_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit, burst, tokens_per_minute, max_concurrency, \
+         expires_at, previous_key, previous_key_until, metadata, is_enabled) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            row.credential_key,
+            row.name,
+            row.allowed_models,
+            row.rate_limit,
+            row.burst,
+            row.tokens_per_minute,
+            row.max_concurrency,
+            row.expires_at,
+            row.previous_key,
+            row.previous_key_until,
+            metadata(row),
+            row.is_enabled,
+        ],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+fn update_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE credentials SET credential_key = ?2, name = ?3, allowed_models = ?4, rate_limit = ?5, burst = ?6, \
+         tokens_per_minute = ?7, max_concurrency = ?8, expires_at = ?9, previous_key = ?10, previous_key_until = ?11, metadata = ?12, \
+         is_enabled = ?13 WHERE id = ?1",
+        params![
+            row.id,
+            row.credential_key,
+            row.name,
+            row.allowed_models,
+            row.rate_limit,
+            row.burst,
+            row.tokens_per_minute,
+            row.max_concurrency,
+            row.expires_at,
+            row.previous_key,
+            row.previous_key_until,
+            metadata(row),
+            row.is_enabled,
+        ],
+    )
+}
+
+/// The column wants JSON.
+fn metadata(row: &CredentialRow) -> &str {
+    if row.metadata.is_empty() { "{}" } else { &row.metadata }
+}
+
+fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> rusqlite::Result<()> {
+    transaction.execute(
+        "INSERT INTO audit_log (timestamp, actor, request_id, action, object, object_id, old, new) \
+         VALUES (CAST(unixepoch('subsec') * 1000000 AS INTEGER), ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![audit.actor, audit.request_id, audit.action, audit.object, id, audit.old, audit.new],
+    )?;
+    Ok(())
+}
+
+pub(super) fn audit_log(connection: &Connection, before: i64, limit: u32) -> rusqlite::Result<Vec<AuditRow>> {
+    let sql = "SELECT id, timestamp, actor, request_id, action, object, object_id, old, new FROM audit_log \
+               WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+    all(connection, sql, params![before, limit], |row| {
+        Ok(AuditRow {
+            id: row.get(0)?,
+            timestamp: row.get(1)?,
+            object_id: row.get(6)?,
+            audit: Audit {
+                actor: row.get(2)?,
+                request_id: row.get(3)?,
+                action: row.get(4)?,
+                object: row.get(5)?,
+                old: row.get(7)?,
+                new: row.get(8)?,
+            },
+        })
+    })
+}

@@ -1,0 +1,211 @@
+use rusqlite::Connection;
+
+use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::control_plane::store::migrations;
+use crate::control_plane::store::migrations::Migration;
+use crate::control_plane::store::sqlite::*;
+use crate::control_plane::store::{Audit, Change, Once};
+
+fn open() -> (tempfile::TempDir, Connection) {
+    let dir = tempfile::tempdir().unwrap();
+    let (connection, _) = file::open(dir.path()).unwrap();
+    (dir, connection)
+}
+
+fn tables(connection: &Connection) -> Vec<String> {
+    let sql = "SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' ORDER BY name";
+    connection.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn provider(key: &str) -> ProviderRow {
+    ProviderRow {
+        provider_key: key.into(),
+        model_mapping: "{}".into(),
+        provider_params: "{}".into(),
+        is_enabled: true,
+        ..ProviderRow::default()
+    }
+}
+
+fn credential(key: &str) -> CredentialRow {
+    CredentialRow { credential_key: key.into(), allowed_models: "[]".into(), ..CredentialRow::default() }
+}
+
+fn plain(change: Change) -> Write {
+    Write { change, audit: Audit::default(), once: None }
+}
+
+/// Makes a change, and gives what became of it or the kind of error.
+fn make(connection: &mut Connection, change: Change) -> Result<Written, Fault> {
+    write(connection, &plain(change))
+}
+
+fn write(connection: &mut Connection, write: &Write) -> Result<Written, Fault> {
+    rows::write(connection, write).map_err(|refused| refused.explain(Path::new("x")).fault)
+}
+
+fn delta(connection: &mut Connection, since: i64) -> crate::control_plane::store::Delta {
+    match rows::changes(connection, since).unwrap() {
+        Changes::Some(delta) => delta,
+        Changes::All(_) => panic!("everything"),
+    }
+}
+
+#[test]
+fn every_step_can_be_taken_back_and_taken_again() {
+    let (_dir, mut connection) = open();
+    let full = tables(&connection);
+    make(&mut connection, Change::AddProvider(provider("kept"))).unwrap();
+    let newest = migrations::SQLITE.last().unwrap();
+    let back = |connection: &mut Connection, step: &Migration| {
+        connection.execute_batch(step.down).unwrap();
+        connection.execute("DELETE FROM llm_proxy_migrations WHERE version = ?1", [step.version]).unwrap();
+    };
+    // The last step alone: what it adds to is kept.
+    back(&mut connection, newest);
+    file::migrate(&mut connection, migrations::SQLITE).unwrap();
+    assert_eq!(rows::load(&mut connection).unwrap().providers[0].provider_key, "kept");
+    for step in migrations::SQLITE.iter().rev() {
+        back(&mut connection, step);
+    }
+    assert_eq!(tables(&connection), ["llm_proxy_migrations"]);
+    file::migrate(&mut connection, migrations::SQLITE).unwrap();
+    assert_eq!(tables(&connection), full);
+}
+
+#[test]
+fn a_newer_store_is_left_alone() {
+    let (dir, connection) = open();
+    connection
+        .execute("INSERT INTO llm_proxy_migrations (version, name, checksum) VALUES (999, 'x', 'x')", [])
+        .unwrap();
+    let error = Sqlite::open(dir.path()).unwrap_err();
+    assert_eq!(error.fault, Fault::Version);
+    assert!(error.message.contains("newer llm-proxy (its schema is 999"), "{error}");
+}
+
+#[test]
+fn somebody_elses_database_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = Connection::open(dir.path().join(FILE)).unwrap();
+    other.execute_batch("CREATE TABLE recipes (id INTEGER)").unwrap();
+    let error = Sqlite::open(dir.path()).unwrap_err();
+    assert!(error.message.ends_with("is a database of something else; let DATA_DIR be another directory"), "{error}");
+    assert_eq!(tables(&other), ["recipes"]);
+}
+
+#[test]
+fn a_step_that_fails_leaves_nothing_behind() {
+    let mut connection = Connection::open_in_memory().unwrap();
+    let up = "CREATE TABLE a (id INTEGER); CREATE TABLE a (id INTEGER)";
+    let broken = Migration { version: 1, name: "broken", up, down: "" };
+    assert!(file::migrate(&mut connection, &[broken]).is_err());
+    assert_eq!(tables(&connection), [""; 0]);
+}
+
+#[test]
+fn trouble_with_the_disk_is_told_in_words() {
+    // what limits the store, what is said
+    let limits = [
+        ("PRAGMA max_page_count = 1", "cannot be written: its disk is full"),
+        ("PRAGMA query_only = 1", "cannot be written: the file or its disk is read-only"),
+    ];
+    for (pragma, message) in limits {
+        let (_dir, mut connection) = open();
+        connection.execute_batch(pragma).unwrap();
+        let large = ProviderRow { api_base: "x".repeat(100_000), ..provider("p") };
+        let error =
+            rows::write(&mut connection, &plain(Change::AddProvider(large))).map_err(|e| e.explain(Path::new("x")));
+        let error = error.unwrap_err();
+        assert_eq!(error.fault, Fault::Unavailable);
+        assert!(error.message.ends_with(message), "{error}");
+    }
+}
+
+#[test]
+fn text_that_is_no_text_spoils_its_own_row_only() {
+    let (_dir, mut connection) = open();
+    let sql = "INSERT INTO credentials (credential_key, name) VALUES ('a', CAST(x'ff' AS TEXT)), ('b', 'fine')";
+    connection.execute_batch(sql).unwrap();
+    let names: Vec<_> = rows::load(&mut connection).unwrap().credentials.into_iter().map(|row| row.name).collect();
+    assert_eq!(names, ["\u{fffd}", "fine"]);
+}
+
+#[test]
+fn writes_to_the_logs_are_no_change() {
+    let (_dir, connection) = open();
+    connection.execute("INSERT INTO request_logs (timestamp, request_id) VALUES (1, 'r')", []).unwrap();
+    assert_eq!(rows::version(&connection).unwrap(), 0);
+}
+
+#[test]
+fn what_changed_since_a_version_is_told_whoever_wrote() {
+    let (_dir, mut connection) = open();
+    let first = make(&mut connection, Change::AddProvider(provider("a"))).unwrap();
+    let key = make(&mut connection, Change::AddCredential(credential("k"))).unwrap();
+    assert_eq!((first.version, key.version), (1, 2));
+
+    // By hand, as an operator would.
+    connection.execute("UPDATE providers SET weight = 7", []).unwrap();
+    let seen = delta(&mut connection, 2);
+    assert_eq!((seen.version, seen.providers.len(), seen.credentials.len()), (3, 1, 0));
+    assert_eq!((seen.providers[0].weight, seen.providers[0].stamp.version), (7, 3));
+
+    connection.execute("DELETE FROM credentials", []).unwrap();
+    let seen = delta(&mut connection, 2);
+    assert_eq!((seen.version, seen.removed_credentials, seen.removed_providers), (4, vec![key.id], vec![]));
+    assert_eq!(delta(&mut connection, 4), crate::control_plane::store::Delta { version: 4, ..Default::default() });
+
+    assert!(matches!(rows::changes(&mut connection, 5).unwrap(), Changes::All(_)), "of the future");
+    connection.execute("UPDATE config_version SET version = 1000000", []).unwrap();
+    assert!(matches!(rows::changes(&mut connection, 4).unwrap(), Changes::All(_)), "long ago");
+}
+
+#[test]
+fn an_update_wants_the_version_that_it_read() {
+    let (_dir, mut connection) = open();
+    make(&mut connection, Change::AddProvider(provider("a"))).unwrap();
+    let read = rows::load(&mut connection).unwrap().providers.remove(0);
+    let change = |weight, read: &ProviderRow| Change::UpdateProvider(ProviderRow { weight, ..read.clone() });
+    let done = make(&mut connection, change(2, &read)).unwrap();
+    assert_eq!(make(&mut connection, change(3, &read)), Err(Fault::Stale));
+    let now = rows::load(&mut connection).unwrap().providers.remove(0);
+    assert_eq!((now.weight, now.stamp.version), (2, done.version));
+    let gone = |row_version| Change::RemoveProvider { id: now.id, row_version };
+    assert_eq!(make(&mut connection, gone(Some(1))), Err(Fault::Stale));
+    assert!(make(&mut connection, gone(Some(now.stamp.version))).is_ok());
+    assert_eq!(make(&mut connection, gone(None)), Err(Fault::NotFound));
+    assert_eq!(make(&mut connection, change(4, &now)), Err(Fault::NotFound));
+}
+
+#[test]
+fn a_change_with_a_key_happens_once() {
+    let (_dir, mut connection) = open();
+    let once = |fingerprint: &str| Some(Once { key: "k".into(), fingerprint: fingerprint.into() });
+    let add = |key: &str, once| Write { once, ..plain(Change::AddProvider(provider(key))) };
+    let first = write(&mut connection, &add("a", once("x"))).unwrap();
+    let again = write(&mut connection, &add("a", once("x"))).unwrap();
+    assert_eq!((again.id, again.version, again.repeated), (first.id, first.version, true));
+    assert_eq!(write(&mut connection, &add("b", once("y"))), Err(Fault::Reused));
+    // A day later.
+    connection.execute("UPDATE idempotency_keys SET created_at = created_at - ?1", [Once::KEPT_SECS]).unwrap();
+    assert!(!write(&mut connection, &add("b", once("y"))).unwrap().repeated);
+    // What fails leaves no key behind.
+    let other = Some(Once { key: "o".into(), fingerprint: "x".into() });
+    assert_eq!(write(&mut connection, &add("a", other.clone())), Err(Fault::Conflict));
+    assert!(!write(&mut connection, &add("c", other)).unwrap().repeated);
+}
+
+#[test]
+fn changes_leave_a_line_in_the_audit_log_and_failures_do_not() {
+    let (_dir, mut connection) = open();
+    for (n, key) in ["a", "a", "b"].into_iter().enumerate() {
+        let audit = Audit { actor: format!("t{n}"), new: Some("{}".into()), ..Audit::default() };
+        let _ = write(&mut connection, &Write { audit, ..plain(Change::AddProvider(provider(key))) });
+    }
+    let lines = rows::audit_log(&connection, i64::MAX, 9).unwrap();
+    let seen: Vec<_> = lines.iter().map(|line| (line.object_id, line.audit.actor.as_str())).collect();
+    assert_eq!(seen, [(2, "t2"), (1, "t0")]);
+    assert!(lines[0].timestamp > 1_700_000_000_000_000, "{}", lines[0].timestamp);
+    assert_eq!(rows::audit_log(&connection, lines[0].id, 1).unwrap()[0].id, lines[1].id);
+}

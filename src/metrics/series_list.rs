@@ -1,0 +1,175 @@
+//! The series of one writer: a list that only grows, read while it is written, without a lock.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::metrics::names::{Family, Shape};
+
+/// Series in one chunk.
+const CHUNK: usize = 256;
+/// Chunks of a shelf.
+const CHUNKS: usize = 64;
+/// Series of one family that one writer may have. Beyond that they are counted together, under
+/// `other`.
+pub const MAX_SERIES: usize = CHUNK * CHUNKS - 1;
+
+/// Some labels and what was counted under them. Written by one thread, read by whoever scrapes.
+#[derive(Debug)]
+pub struct Series {
+    pub labels: Box<[Box<str>]>,
+    family: Family,
+    cells: Box<[AtomicU64]>,
+    /// Upper bounds of the buckets in the unit of the cells.
+    bounds: Box<[u64]>,
+}
+
+impl Series {
+    pub(super) fn new(family: Family, labels: &[&str]) -> Series {
+        let row = family.row();
+        debug_assert_eq!(labels.len(), row.labels.len(), "{}", row.name);
+        let bounds = match row.shape {
+            Shape::Histogram(bounds) => bounds.iter().map(|bound| (bound / row.scale).round() as u64).collect(),
+            Shape::Counter | Shape::Gauge => Box::default(),
+        };
+        Series {
+            labels: labels.iter().map(|label| (*label).into()).collect(),
+            family,
+            cells: (0..row.shape.cells()).map(|_| AtomicU64::new(0)).collect(),
+            bounds,
+        }
+    }
+
+    /// Counts up. A negative number of a gauge wraps, here and in the sum.
+    pub fn add(&self, n: u64) {
+        add(&self.cells[0], n);
+    }
+
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    pub fn dec(&self) {
+        self.add(u64::MAX);
+    }
+
+    /// Sets a gauge that one thread alone writes.
+    pub fn set(&self, value: u64) {
+        self.cells[0].store(value, Ordering::Relaxed);
+    }
+
+    /// Takes a value into a histogram, in the unit of its cells.
+    pub fn observe(&self, value: u64) {
+        let at = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
+        add(&self.cells[at], 1);
+        add(&self.cells[self.bounds.len() + 1], value);
+    }
+
+    /// Adds what was counted to `sums`, which has as many cells.
+    pub fn add_to(&self, sums: &mut [u64]) {
+        for (sum, cell) in sums.iter_mut().zip(&self.cells) {
+            *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
+        }
+    }
+
+    pub fn family(&self) -> Family {
+        self.family
+    }
+}
+
+/// One writer: a load and a store, no locked instruction.
+fn add(cell: &AtomicU64, n: u64) {
+    cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
+
+type Chunk = Box<[OnceLock<Arc<Series>>]>;
+
+/// See the module.
+#[derive(Debug)]
+pub struct SeriesList {
+    chunks: Box<[OnceLock<Chunk>]>,
+    len: AtomicUsize,
+}
+
+impl Default for SeriesList {
+    fn default() -> SeriesList {
+        SeriesList { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), len: AtomicUsize::new(0) }
+    }
+}
+
+impl SeriesList {
+    /// For the one writer. The last place is for the series that takes what has no room.
+    pub fn push(&self, family: Family, labels: &[&str]) -> Option<Arc<Series>> {
+        let at = self.len.load(Ordering::Relaxed);
+        let chunk = self.chunks.get(at / CHUNK)?;
+        let series = Arc::new(Series::new(family, labels));
+        let chunk = chunk.get_or_init(|| (0..CHUNK).map(|_| OnceLock::new()).collect());
+        chunk[at % CHUNK].set(series.clone()).ok()?;
+        self.len.store(at + 1, Ordering::Release);
+        Some(series)
+    }
+
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Series>> {
+        (0..self.len()).filter_map(|at| self.chunks[at / CHUNK].get()?[at % CHUNK].get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shelf_is_read_while_it_is_written_and_has_an_end() {
+        let shelf = SeriesList::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for n in 0.. {
+                    match shelf.push(Family::Active, &[&n.to_string()]) {
+                        Some(series) => series.inc(),
+                        None => break,
+                    }
+                }
+            });
+            let mut seen = 0;
+            while seen < MAX_SERIES {
+                let now = shelf.iter().count();
+                assert!(now >= seen);
+                assert!(shelf.iter().enumerate().all(|(n, series)| *series.labels[0] == *n.to_string()));
+                seen = now;
+            }
+        });
+        assert_eq!(shelf.len(), MAX_SERIES + 1);
+    }
+
+    #[test]
+    fn values_fall_into_their_buckets() {
+        let shelf = SeriesList::default();
+        let series = shelf.push(Family::Ttft, &["provider", "m", "p"]).unwrap();
+        for us in [1, 50_000, 50_001, 10_000_000, 10_000_001] {
+            series.observe(us);
+        }
+        let mut sums = vec![0; Family::Ttft.row().shape.cells()];
+        series.add_to(&mut sums);
+        assert_eq!(sums, [2, 1, 0, 0, 0, 0, 0, 1, 1, 20_100_003]);
+    }
+
+    #[test]
+    fn a_gauge_goes_up_and_down_over_threads() {
+        let (up, down) = (SeriesList::default(), SeriesList::default());
+        let (a, b) = (up.push(Family::Active, &["x"]).unwrap(), down.push(Family::Active, &["x"]).unwrap());
+        a.inc();
+        a.inc();
+        b.dec();
+        let mut sums = [0];
+        a.add_to(&mut sums);
+        b.add_to(&mut sums);
+        assert_eq!(sums, [1]);
+    }
+}

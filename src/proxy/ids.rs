@@ -1,0 +1,44 @@
+//! New ids and the time, for translations, which make up neither.
+
+use std::rc::Rc;
+
+use crate::proxy::core::{Core, unix_us};
+use llm_wire::target::plan::IdSource;
+
+/// A core's own. Ids are ULIDs: 48 bits of time and 80 random ones in 26 characters, so those of
+/// one conversation sort by age.
+pub struct CoreStamps(pub Rc<Core>);
+
+impl IdSource for CoreStamps {
+    fn id(&mut self) -> [u8; 26] {
+        let random = u128::from(self.0.random()) << 64 | u128::from(self.0.random());
+        ulid(unix_us() / 1000, random)
+    }
+
+    fn now(&mut self) -> u64 {
+        unix_us() / 1_000_000
+    }
+}
+
+fn ulid(ms: u64, random: u128) -> [u8; 26] {
+    const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let mut bits = u128::from(ms) << 80 | random & ((1 << 80) - 1);
+    let mut out = [0; 26];
+    for place in out.iter_mut().rev() {
+        *place = DIGITS[(bits & 31) as usize];
+        bits >>= 5;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ulids() {
+        assert_eq!(&ulid(0, 0), b"00000000000000000000000000");
+        assert_eq!(&ulid((1 << 48) - 1, u128::MAX), b"7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+        assert!(ulid(1, u128::MAX) < ulid(2, 0));
+    }
+}

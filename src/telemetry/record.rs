@@ -1,0 +1,241 @@
+//! What is known of a request when it has ended. Written by a worker, read by the background
+//! thread.
+//!
+//! A record owns no text: names are looked up in a snapshot by id, and what a client may choose
+//! (request id, model) is copied into a fixed space and cut there. So a record costs a copy and no
+//! allocation, unless a sink wants its [`Detail`].
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use crate::telemetry::capture::Detail;
+use crate::telemetry::stages::Stages;
+use crate::telemetry::user_agent::UserAgent;
+use llm_wire::Format;
+use llm_wire::error::Kind;
+
+/// Up to `N` bytes of text, cut at a character boundary.
+#[derive(Clone, Copy)]
+pub struct Short<const N: usize> {
+    len: u8,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Short<N> {
+    pub const EMPTY: Short<N> = Short { len: 0, bytes: [0; N] };
+
+    pub fn new(text: &str) -> Short<N> {
+        const { assert!(N <= 255) }
+        let mut end = text.len().min(N);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut bytes = [0; N];
+        bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+        Short { len: end as u8, bytes }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+}
+
+impl<const N: usize> PartialEq for Short<N> {
+    fn eq(&self, other: &Short<N>) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl<const N: usize> Eq for Short<N> {}
+
+impl<const N: usize> Hash for Short<N> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl<const N: usize> fmt::Debug for Short<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer went out whole, whatever its status.
+    Complete,
+    /// The client left before the end.
+    ClientGone,
+    /// Refused or failed with this kind before anything of an answer was sent.
+    Failed(Kind),
+    /// The answer broke off after its head was sent.
+    Truncated(Kind),
+}
+
+/// Who counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Source {
+    #[default]
+    Provider,
+    /// Guessed by sizes, since the provider told nothing.
+    Estimate,
+    /// Counted here with the vocabulary of the model, or with the nearest one.
+    Counted,
+}
+
+impl Source {
+    pub const ALL: [Source; 3] = [Source::Provider, Source::Estimate, Source::Counted];
+
+    /// The metric label `source`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Source::Provider => "provider",
+            Source::Estimate => "estimate",
+            Source::Counted => "counted",
+        }
+    }
+}
+
+/// What an answer cost, in tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tokens {
+    /// All input, cached or not.
+    pub input: u64,
+    /// All output, reasoning included.
+    pub output: u64,
+    pub cache_read: u64,
+    /// Written to a cache for five minutes, or for a time that was not told.
+    pub cache_write_5m: u64,
+    /// Written to a cache for an hour.
+    pub cache_write_1h: u64,
+    pub reasoning: u64,
+    /// Calls of tools that ran at the provider. Requests, not tokens.
+    pub server_tools: u64,
+    pub source: Source,
+}
+
+impl Tokens {
+    pub fn total(&self) -> u64 {
+        self.input.saturating_add(self.output)
+    }
+
+    pub fn cache_write(&self) -> u64 {
+        self.cache_write_5m.saturating_add(self.cache_write_1h)
+    }
+}
+
+/// One finished request.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub request_id: Short<64>,
+    /// Route template, such as `/v1/chat/completions`.
+    pub endpoint: &'static str,
+    pub method: &'static str,
+    /// The client's format; `None` on paths of no format.
+    pub client_format: Option<Format>,
+    pub provider_format: Option<Format>,
+    /// As the client wrote it, cut.
+    pub model: Short<96>,
+    /// As the last provider tried was asked for it.
+    pub sent_model: Short<96>,
+    /// 0 is none.
+    pub credential: i64,
+    /// 0 is none. The last one tried.
+    pub provider: i64,
+    /// Snapshot in force, for looking up names.
+    pub generation: u64,
+    pub program: UserAgent,
+    pub status: u16,
+    pub stream: bool,
+    pub attempts: u8,
+    pub outcome: Outcome,
+    /// `None` where no answer of a model came of it.
+    pub tokens: Option<Tokens>,
+    /// Billionths of a dollar, where the configuration knows the prices. Filled in by the
+    /// background thread.
+    pub cost: Option<u64>,
+    /// Why the answer ended, in one vocabulary for all formats (`stop`, `length`, `tool_calls`...);
+    /// `None` if it was not seen.
+    pub finish: Option<&'static str>,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    /// Microseconds since 1970 when the head was complete.
+    pub started_us: u64,
+    /// Microseconds from the head to the last byte written.
+    pub total_us: u64,
+    /// Microseconds from the head to the first byte of the upstream's answer; 0 when there was
+    /// none.
+    pub first_byte_us: u64,
+    /// Microseconds from the head to the first content of a stream; 0 for whole answers, and when
+    /// there was none.
+    pub first_content_us: u64,
+    /// All zero with STAGE_CLOCK off.
+    pub stages: Stages,
+    pub detail: Option<Box<Detail>>,
+    /// It has none since more requests came in its second than are told in detail
+    /// ([`CaptureConfig::per_second`](crate::telemetry::capture::CaptureConfig)).
+    pub sampled_out: bool,
+}
+
+impl Record {
+    /// Of a request of which nothing is known yet.
+    pub fn new(request_id: &str, started_us: u64) -> Record {
+        Record {
+            request_id: Short::new(request_id),
+            endpoint: "",
+            method: "",
+            client_format: None,
+            provider_format: None,
+            model: Short::EMPTY,
+            sent_model: Short::EMPTY,
+            credential: 0,
+            provider: 0,
+            generation: 0,
+            program: UserAgent::UNKNOWN,
+            status: 0,
+            stream: false,
+            attempts: 0,
+            // What holds if the task is dropped before anything else was said.
+            outcome: Outcome::ClientGone,
+            tokens: None,
+            cost: None,
+            finish: None,
+            request_bytes: 0,
+            response_bytes: 0,
+            started_us,
+            total_us: 0,
+            first_byte_us: 0,
+            first_content_us: 0,
+            stages: Stages::default(),
+            detail: None,
+            sampled_out: false,
+        }
+    }
+
+    /// The request went to a provider of another format.
+    pub fn is_translated(&self) -> bool {
+        self.provider_format.is_some() && self.provider_format != self.client_format
+    }
+
+    /// What of a ring's bytes it takes.
+    pub fn detail_size(&self) -> usize {
+        self.detail.as_ref().map_or(0, |detail| detail.size())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_text_is_cut_at_a_character() {
+        assert_eq!(Short::<4>::new("abc").as_str(), "abc");
+        assert_eq!(Short::<4>::new("abcé").as_str(), "abc");
+        assert_eq!(Short::<4>::new("").as_str(), "");
+    }
+}

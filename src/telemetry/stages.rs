@@ -1,0 +1,104 @@
+//! Where the time of a request went: one duration for each stage, measured by laps, so that nothing
+//! is counted twice or left out.
+
+/// What a request is doing. A stage may be entered several times, as when a second provider is
+/// tried; its times add up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Stage {
+    /// From the first byte of the head to its end. Before the clock of the request starts.
+    HeadRead,
+    Auth,
+    BodyRead,
+    /// Looking into the body, permission, and the choice of a provider.
+    Route,
+    Limit,
+    /// Making the provider's request out of the client's, translated or not.
+    Translate,
+    /// Waiting for a connection to the provider; nearly nothing with a pooled one.
+    Connect,
+    /// From the first byte sent to the provider to the head of its answer.
+    FirstByte,
+    /// From the head of the answer to its first content. Of whole answers it is nothing.
+    FirstContent,
+    /// From there to the last byte.
+    LastByte,
+    /// Of the times above, what was spent waiting for the client to take bytes. Not in them.
+    WriteStall,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 11] = [
+        Stage::HeadRead,
+        Stage::Auth,
+        Stage::BodyRead,
+        Stage::Route,
+        Stage::Limit,
+        Stage::Translate,
+        Stage::Connect,
+        Stage::FirstByte,
+        Stage::FirstContent,
+        Stage::LastByte,
+        Stage::WriteStall,
+    ];
+
+    /// The value of the metric label `stage`, and the name in `Server-Timing`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Stage::HeadRead => "head_read",
+            Stage::Auth => "auth",
+            Stage::BodyRead => "body_read",
+            Stage::Route => "route",
+            Stage::Limit => "limit",
+            Stage::Translate => "translate",
+            Stage::Connect => "connect",
+            Stage::FirstByte => "first_byte",
+            Stage::FirstContent => "first_content",
+            Stage::LastByte => "last_byte",
+            Stage::WriteStall => "write_stall",
+        }
+    }
+}
+
+/// Nanoseconds by stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stages([u64; Stage::ALL.len()]);
+
+impl Stages {
+    pub fn add(&mut self, stage: Stage, ns: u64) {
+        self.0[stage as usize] += ns;
+    }
+
+    /// Takes time out of a stage, as far as it is there.
+    pub fn take(&mut self, stage: Stage, ns: u64) {
+        let cell = &mut self.0[stage as usize];
+        *cell = cell.saturating_sub(ns);
+    }
+
+    pub fn get(&self, stage: Stage) -> u64 {
+        self.0[stage as usize]
+    }
+
+    /// What the gateway itself took before the provider was asked. The waits for client, connection
+    /// and provider are not in it.
+    pub fn before(&self) -> u64 {
+        [Stage::Auth, Stage::Route, Stage::Limit, Stage::Translate].into_iter().map(|stage| self.get(stage)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_stand_in_their_order_and_add_up() {
+        assert!(Stage::ALL.iter().enumerate().all(|(at, stage)| *stage as usize == at));
+        let mut stages = Stages::default();
+        for (stage, ns) in [(Stage::Auth, 5), (Stage::Connect, 100), (Stage::Auth, 2), (Stage::Translate, 10)] {
+            stages.add(stage, ns);
+        }
+        assert_eq!((stages.get(Stage::Auth), stages.before()), (7, 17));
+        stages.take(Stage::Auth, 10);
+        assert_eq!(stages.get(Stage::Auth), 0);
+    }
+}

@@ -1,0 +1,126 @@
+//! The place of a request in a distributed trace (W3C Trace Context). Ids are made from the
+//! request, not by chance: the worker sends them on before anybody has told of the request, and the
+//! background thread tells of it by the same ones.
+
+/// Span number of the request itself; its attempts count from 1.
+pub const REQUEST: u64 = 0;
+
+/// What a client says of its own span (`traceparent`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parent {
+    pub trace: u128,
+    pub span: u64,
+    pub sampled: bool,
+}
+
+impl Parent {
+    /// `None` for what is no `traceparent`, which is as if there was none. Of later versions what
+    /// version 00 has is read.
+    pub fn parse(value: &[u8]) -> Option<Parent> {
+        let text = std::str::from_utf8(value).ok()?.trim();
+        let mut parts = text.split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex =
+            |part: &str, len: usize| part.len() == len && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let well_formed = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
+        if !well_formed || version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let trace = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
+        let span = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
+        Some(Parent { trace, span, sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1 })
+    }
+}
+
+/// A request in its trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context {
+    pub trace: u128,
+    pub parent: Option<Parent>,
+    pub sampled: bool,
+    /// What its span ids are made from.
+    seed: u64,
+}
+
+impl Context {
+    /// A request that has no client's trace begins its own. Clients may repeat a request id, so its
+    /// time counts too. `samples` decides by the trace's id, and by what the client has decided.
+    pub fn new(
+        request_id: &str,
+        started_us: u64,
+        parent: Option<Parent>,
+        samples: impl FnOnce(u128, Option<bool>) -> bool,
+    ) -> Context {
+        let seed = hash((request_id, started_us));
+        let own = || u128::from(hash((seed, "high"))) << 64 | u128::from(hash((seed, "low")));
+        let trace = parent.map_or_else(own, |parent| parent.trace);
+        Context { trace, parent, sampled: samples(trace, parent.map(|parent| parent.sampled)), seed }
+    }
+
+    /// Id of the request's span ([`REQUEST`]), or of that of an attempt.
+    pub fn span(&self, number: u64) -> u64 {
+        hash((self.seed, number))
+    }
+
+    /// The value of `traceparent` under which the attempt of this number goes out.
+    pub fn traceparent(&self, number: u64) -> String {
+        format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span(number), u8::from(self.sampled))
+    }
+}
+
+/// Never 0, which is no id.
+fn hash(of: impl std::hash::Hash) -> u64 {
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(of).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn what_a_client_may_say() {
+        let parent = Parent::parse(GIVEN.as_bytes()).unwrap();
+        let expected = Parent { trace: 0x4bf92f3577b34da6a3ce929d0e0e4736, span: 0x00f067aa0ba902b7, sampled: true };
+        assert_eq!(parent, expected);
+        let zero = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+        for (value, is_one) in [
+            (GIVEN.replace("-01", "-00"), true),
+            (GIVEN.replacen("00-", "01-", 1) + "-more", true),
+            (GIVEN.to_owned() + "-more", false),
+            (GIVEN.replacen("00-", "ff-", 1), false),
+            (GIVEN.to_uppercase(), false),
+            (GIVEN.replace("00f067aa0ba902b7", "0000000000000000"), false),
+            (zero.to_owned(), false),
+            (GIVEN[..54].to_owned(), false),
+            (String::new(), false),
+            ("00-+bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(), false),
+        ] {
+            assert_eq!(Parent::parse(value.as_bytes()).is_some(), is_one, "{value}");
+        }
+        assert!(Parent::parse(b"\xff").is_none());
+    }
+
+    #[test]
+    fn ids_are_the_same_each_time_and_differ_by_request_time_and_attempt() {
+        let of = |id, time| Context::new(id, time, None, |_, parent| parent.is_none());
+        assert_eq!(of("a", 1), of("a", 1));
+        let all = [of("a", 1), of("a", 2), of("b", 1)];
+        let mut spans: Vec<u64> = all.iter().flat_map(|context| [0, 1, 2].map(|n| context.span(n))).collect();
+        spans.sort_unstable();
+        spans.dedup();
+        assert_eq!(spans.len(), 9);
+        assert!(all[0].trace != all[1].trace && all[0].trace != all[2].trace && all[0].sampled);
+    }
+
+    #[test]
+    fn a_clients_trace_goes_on() {
+        let parent = Parent::parse(GIVEN.as_bytes());
+        let context = Context::new("a", 1, parent, |_, sampled| sampled == Some(true));
+        let sent = context.traceparent(1);
+        let read = Parent::parse(sent.as_bytes()).unwrap();
+        assert_eq!((read.trace, read.span, read.sampled), (parent.unwrap().trace, context.span(1), true));
+        assert_ne!(read.span, parent.unwrap().span);
+    }
+}
