@@ -9,11 +9,9 @@ use subtle::ConstantTimeEq;
 
 use super::body;
 use super::client::{Client, ListenerKind, Waited};
-use super::conn::Next;
 use super::core::Core;
-use super::local;
 use super::reply::{self, ResponseMeta};
-use super::request::{method_name, refuse};
+use super::request_context::{self, Next, method_name, refuse};
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::admin::{Answer, CallState, Pending, Request, error_body};
 use llm_http::{RequestHead, write};
@@ -39,7 +37,7 @@ pub async fn serve(
     path: &str,
 ) -> Next {
     if client.door == ListenerKind::Public && core.boot().admin_addr.is_some() {
-        let error = local::unknown(&pending);
+        let error = request_context::unknown(&pending);
         return refuse(client, recorder, terms, pending, error).await;
     }
     let authorization = pending.head.get(&pending.bytes, "authorization");
@@ -218,5 +216,5 @@ async fn send(client: &mut Client, mut recorder: RequestRecorder, terms: &Respon
         out.extend_from_slice(&answer.body);
     }
     recorder.set_complete(answer.status);
-    local::send(client, recorder, terms.keep_alive, out).await
+    request_context::send(client, recorder, terms.keep_alive, out).await
 }

@@ -6,7 +6,7 @@
 
 use crate::proxy::core::WorkerSnapshot;
 use crate::proxy::endpoint::Operation;
-use crate::proxy::request::RequestContext;
+use crate::proxy::request_context::RequestContext;
 use crate::route::pick::{Candidate, Candidates};
 use llm_wire::json::RawStr;
 use llm_wire::reasoning::envelope;

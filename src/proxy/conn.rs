@@ -17,20 +17,11 @@ use super::core::Core;
 use super::endpoint;
 use super::reply::{self, ResponseMeta};
 use super::request;
+use super::request_context::{Next, new_id};
 use crate::metrics::names::Counter;
 use crate::net::stream::{self, SMALL_READ};
 use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use llm_wire::error::{Error, Kind};
-
-/// Whether a connection carries another request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
-    KeepAlive,
-    /// The answer is sent and said that it is the last one.
-    Close,
-    /// The connection is broken or was left in the middle of a message.
-    Abort,
-}
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
 ///
@@ -201,7 +192,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         budget: None,
     };
     let mut out = Vec::with_capacity(512);
-    reply::error(&mut out, &terms, request::new_id(core).as_str(), &Error::client(kind, refusal.reason));
+    reply::error(&mut out, &terms, new_id(core).as_str(), &Error::client(kind, refusal.reason));
     if client.send(out).await.is_ok() {
         client.close_gently().await;
     }

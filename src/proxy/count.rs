@@ -4,10 +4,10 @@
 //! A provider with a counter of its own is asked, in its format. Where there is none the count is
 //! an estimate: clients that plan their context by it cope with a guess, and badly with a 404.
 
-use super::conn::Next;
 use super::endpoint::Operation;
 use super::reply;
-use super::request::RequestContext;
+use super::request_context::Next;
+use super::request_context::RequestContext;
 use llm_wire::Format;
 use llm_wire::json::{RawValue, write};
 use llm_wire::target::quirks::Host;

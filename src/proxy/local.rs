@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use super::client::Client;
-use super::conn::Next;
 use super::core::Core;
 use super::endpoint::Endpoint;
 use super::listing::{Listing, What};
 use super::reply::{self, ResponseMeta};
-use super::request::refuse;
+use super::request_context::{Next, refuse, send, unknown};
 use super::{admin, auth, body};
 use crate::proxy::recorder::RequestRecorder;
 use llm_http::{Method, write};
@@ -94,13 +93,6 @@ fn route(endpoint: &Endpoint<'_>) -> &'static str {
 fn stateless() -> Error {
     let note = "this path needs state that the gateway does not keep; send the whole conversation with each request";
     Error::client(Kind::NotSupported, note)
-}
-
-pub fn unknown(pending: &body::Pending) -> Error {
-    let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
-    let shown: String = path.chars().take(200).collect();
-    let note = format!("no such path: {shown}; the API is under /v1 (chat/completions, messages, responses, models)");
-    Error::client(Kind::NotFound, note)
 }
 
 fn root() -> Vec<u8> {
@@ -229,17 +221,4 @@ pub async fn preflight(
     write::end_head(&mut out);
     recorder.set_complete(204);
     send(client, recorder, terms.keep_alive, out).await
-}
-
-/// Sends a whole answer that the recorder already knows of.
-pub async fn send(client: &mut Client, mut recorder: RequestRecorder, keep_alive: bool, out: Vec<u8>) -> Next {
-    recorder.add_response_bytes(out.len());
-    match client.send(out).await {
-        Ok(_) if keep_alive => Next::KeepAlive,
-        Ok(_) => Next::Close,
-        Err(_) => {
-            recorder.set_client_disconnected();
-            Next::Abort
-        }
-    }
 }

@@ -21,5 +21,7 @@ pub mod recorder;
 pub mod relay;
 pub mod reply;
 pub mod request;
+pub mod request_context;
 pub mod request_metrics;
 pub mod throttle;
+pub mod upstream;

@@ -12,6 +12,7 @@ use crate::telemetry::capture::Detail;
 use crate::telemetry::stages::Stages;
 use crate::telemetry::user_agent::UserAgent;
 use llm_wire::Format;
+use llm_wire::canonical::usage::Usage;
 use llm_wire::error::Kind;
 
 /// Up to `N` bytes of text, cut at a character boundary.
@@ -120,6 +121,20 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// What a provider reported.
+    pub fn reported(usage: &Usage) -> Tokens {
+        Tokens {
+            input: usage.input_total,
+            output: usage.output_total,
+            cache_read: usage.cache_read,
+            cache_write_5m: usage.cache_write_5m,
+            cache_write_1h: usage.cache_write_1h,
+            reasoning: usage.reasoning,
+            server_tools: usage.server_tools,
+            source: Source::Provider,
+        }
+    }
+
     pub fn total(&self) -> u64 {
         self.input.saturating_add(self.output)
     }

@@ -1,6 +1,6 @@
 //! The body for a provider of the client's own format: the client's bytes, save what must differ.
 
-use super::super::request::RequestContext;
+use super::super::request_context::RequestContext;
 use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
 use crate::route::target_format::ThinkingTools;

@@ -13,7 +13,7 @@ use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
 use super::headers;
-use super::request::RequestContext;
+use super::request_context::RequestContext;
 use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
 use crate::route::target_format::{TargetFormat, ThinkingTools};

@@ -1,6 +1,6 @@
 //! The body for a provider of another format.
 
-use super::super::request::RequestContext;
+use super::super::request_context::RequestContext;
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::proxy::reasoning_cache::Remembered;

@@ -1,8 +1,8 @@
 //! The client's end of a stream: bytes gather here between two writes, in one open chunk.
 
 use super::super::client::Gone;
-use super::super::request::RequestContext;
-use super::{Framed, end_head};
+use super::super::request_context::RequestContext;
+use super::head::{Framed, end_head};
 use llm_http::write;
 
 pub struct Outlet {

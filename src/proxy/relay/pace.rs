@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::request::RequestContext;
+use super::super::request_context::RequestContext;
 
 /// A sign of life is sent after this much silence, so that proxies on the way do not take the
 /// connection for dead.

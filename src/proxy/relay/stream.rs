@@ -13,16 +13,18 @@
 
 use std::ops::Range;
 
-use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
-use super::super::conn::Next;
 use super::super::endpoint::Operation;
-use super::super::request::RequestContext;
+use super::super::request_context::Next;
+use super::super::request_context::RequestContext;
+use super::super::upstream::{End, Failure, Upstream};
+use super::Plan;
+use super::head::{Framed, begin};
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
-use super::{Framed, Plan, begin, tokens};
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
+use crate::telemetry::record::Tokens;
 use llm_http::{BodyDecoder, Framing, Step, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
@@ -335,7 +337,7 @@ impl<'p> Relay<'p> {
     fn settle(&self, req: &mut RequestContext<'_>) {
         let seen = self.tap.seen();
         if let Some(usage) = &seen.usage {
-            req.recorder.record_mut().tokens = Some(tokens(usage));
+            req.recorder.record_mut().tokens = Some(Tokens::reported(usage));
         }
         req.recorder.record_mut().finish = seen.reason.map(Reason::label);
         req.core.metrics.add(Counter::TapErrors, u64::from(seen.parse_errors));

@@ -11,16 +11,16 @@
 
 use std::time::Duration;
 
-use super::super::attempt::{Answer, End, Failure, Upstream};
 use super::super::client::Waited;
-use super::super::conn::Next;
 use super::super::headers::{self, Fate};
 use super::super::prepare::Translated;
 use super::super::reply;
-use super::super::request::RequestContext;
+use super::super::request_context::Next;
+use super::super::request_context::RequestContext;
+use super::super::upstream::{Answer, End, Failure, Upstream};
+use super::head::{Framed, end_head, line, timing};
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
-use super::{Framed, end_head, is_stream, line, timing, tokens};
 use crate::metrics::names::{Counter, Grid};
 use crate::proxy::ids::CoreStamps;
 use crate::proxy::recorder::RequestRecorder;
@@ -149,7 +149,7 @@ impl<'p> Relay<'p> {
         let stamps = Box::new(CoreStamps(req.core.clone()));
         let mut reply = Reply::new(left, stamps, req.recorder.request_id());
         reply.input_estimate = Some(input_estimate);
-        let source = match is_stream(upstream) {
+        let source = match upstream.is_event_stream() {
             true => Source::Events(Framer::default()),
             false => Source::Whole(Vec::new()),
         };
@@ -431,7 +431,7 @@ impl<'p> Relay<'p> {
         if let Some(usage) = self.translator.usage() {
             let counted = self.translator.notes().all(|(note, _)| note != Note::EstimatedUsage);
             let source = if counted { Provenance::Provider } else { Provenance::Estimate };
-            req.recorder.record_mut().tokens = Some(Tokens { source, ..tokens(&usage) });
+            req.recorder.record_mut().tokens = Some(Tokens { source, ..Tokens::reported(&usage) });
         }
         req.recorder.record_mut().finish = self.translator.reason().map(Reason::label);
         if let Some(model) = self.translator.model() {

@@ -4,13 +4,15 @@
 //! way a scanner over the top level of the JSON takes note of `usage`, and puts the model's name
 //! back where the upstream knows it by another.
 
-use super::super::attempt::{End, Failure, Upstream};
 use super::super::client::Waited;
-use super::super::conn::Next;
 use super::super::endpoint::Operation;
-use super::super::request::RequestContext;
-use super::{Framed, Plan, begin, end_head, timing, tokens};
+use super::super::request_context::Next;
+use super::super::request_context::RequestContext;
+use super::super::upstream::{End, Failure, Upstream};
+use super::Plan;
+use super::head::{Framed, begin, end_head, timing};
 use crate::proxy::recorder::RequestRecorder;
+use crate::telemetry::record::Tokens;
 use llm_http::{BodyDecoder, Framing, Step, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
@@ -236,7 +238,7 @@ fn members(format: Format, body: &[u8]) -> [(&'static str, Option<RawValue<'_>>)
 /// What an answer tells of itself at its top level.
 fn told<'a>(req: &mut RequestContext<'_>, member: impl Fn(&str) -> Option<RawValue<'a>>) {
     if let Some(raw) = member("usage") {
-        req.recorder.record_mut().tokens = Some(tokens(&tap::usage(req.route.format, raw)));
+        req.recorder.record_mut().tokens = Some(Tokens::reported(&tap::usage(req.route.format, raw)));
     }
     if req.route.operation == Operation::Generate {
         req.recorder.record_mut().finish = finish::of_answer(req.route.format, &member).map(Reason::label);
