@@ -18,6 +18,7 @@ mod flow;
 mod hostile;
 mod http_codec;
 mod laws;
+mod layering;
 mod limits;
 mod logs;
 mod matrix;
