@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use monoio::io::Canceller;
-use monoio::net::TcpListener;
 use rustls::ClientConfig;
 
 use crate::config::boot;
@@ -17,6 +15,7 @@ use crate::net::listen;
 use crate::net::pool::Pool;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
+use crate::net::{self, Canceller, TcpListener};
 use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
@@ -66,7 +65,7 @@ pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
     let thread = thread::Builder::new().name(name).spawn(move || {
         if let Some(cpu) = seat.cpu {
             // Not allowed in some containers; the kernel then places the thread.
-            let _ = monoio::utils::bind_to_cpu_set([cpu]);
+            let _ = net::bind_to_cpu_set([cpu]);
         }
         let choice = match seat.shared.boot.driver {
             boot::Driver::Auto => runtime::Choice::Auto,
@@ -99,14 +98,14 @@ pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
 
 async fn run(seat: WorkerConfig) {
     let timers = Timers::new();
-    monoio::spawn(timers.clone().run());
+    net::spawn(timers.clone().run());
     let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
     if let Some(admin) = seat.admin {
         let core = core.clone();
-        monoio::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin).await });
+        net::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin).await });
     }
-    monoio::spawn(sweep(core.clone()));
+    net::spawn(sweep(core.clone()));
     accept_until_drained(&core, seat.listener, ListenerKind::Public).await;
     drain(&core).await;
 }
@@ -115,14 +114,14 @@ async fn run(seat: WorkerConfig) {
 /// it took from the kernel would be lost.
 async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: ListenerKind) {
     // A ring's accept on a non-blocking listener would fail where it should wait.
-    let listener = listener.set_nonblocking(monoio::utils::is_legacy()).map(|()| listener);
+    let listener = listener.set_nonblocking(net::is_legacy()).map(|()| listener);
     let listener = match listener.and_then(TcpListener::from_std) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
     };
     let canceller = Canceller::new();
     let handle = canceller.handle();
-    monoio::spawn(cancel_when_drained(core.clone(), canceller));
+    net::spawn(cancel_when_drained(core.clone(), canceller));
     loop {
         match listener.cancelable_accept(handle.clone()).await {
             Ok((stream, peer)) if core.connections.get() >= core.boot().max_connections => {
@@ -132,12 +131,12 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: List
             }
             Ok((stream, peer)) => {
                 core.metrics.inc(Counter::ConnectionsAccepted);
-                monoio::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full(), door));
+                net::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full(), door));
             }
             Err(_) if core.shared.draining() => return,
             Err(error) => {
                 tracing::warn!("gateway: accept failed: {error}");
-                monoio::time::sleep(ACCEPT_PAUSE).await;
+                net::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -147,7 +146,7 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: List
 /// connections delays it.
 async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
     while !core.shared.draining() {
-        monoio::time::sleep(HOUSEKEEPING).await;
+        net::sleep(HOUSEKEEPING).await;
     }
     accepting.cancel();
 }
@@ -155,7 +154,7 @@ async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
 /// Sweeps the pool now and then.
 async fn sweep(core: Rc<Core>) {
     while !core.shared.draining() {
-        monoio::time::sleep(SWEEP).await;
+        net::sleep(SWEEP).await;
         core.pool.sweep();
         core.tally.borrow().idle_connections(core.pool.idle_count());
     }
@@ -167,7 +166,7 @@ async fn drain(core: &Rc<Core>) {
     let mut waited = Duration::ZERO;
     core.timers.expire(true);
     while core.connections.get() > 0 && waited < grace {
-        monoio::time::sleep(HOUSEKEEPING).await;
+        net::sleep(HOUSEKEEPING).await;
         waited += HOUSEKEEPING;
         // Those that were answering at the signal are idle now.
         core.timers.expire(true);
@@ -183,7 +182,7 @@ async fn drain(core: &Rc<Core>) {
     // Time for the last error events to be written.
     let mut rounds = 0;
     while core.connections.get() > 0 && rounds < 20 {
-        monoio::time::sleep(HOUSEKEEPING).await;
+        net::sleep(HOUSEKEEPING).await;
         core.timers.expire(true);
         rounds += 1;
     }

@@ -7,3 +7,11 @@ pub mod resolve;
 pub mod runtime;
 pub mod stream;
 pub mod timer;
+
+/// The runtime's own items that others need. Only `net` names monoio, so that another runtime
+/// could take its place here.
+pub(crate) use monoio::io::Canceller;
+pub(crate) use monoio::net::{TcpListener, TcpStream};
+pub(crate) use monoio::spawn;
+pub(crate) use monoio::time::sleep;
+pub(crate) use monoio::utils::{bind_to_cpu_set, is_legacy};

@@ -12,6 +12,7 @@ use super::client::{Client, ListenerKind, Waited};
 use super::core::Core;
 use super::reply::{self, ResponseMeta};
 use super::request_context::{self, Next, method_name, refuse};
+use crate::net;
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::admin::{Answer, CallState, Pending, Request, error_body};
 use llm_http::{RequestHead, write};
@@ -122,7 +123,7 @@ async fn answered(pending: Pending) -> Option<Answer> {
         match pending.look() {
             CallState::Answered(answer) => return Some(answer),
             CallState::Lost => return None,
-            CallState::NotYet => monoio::time::sleep(LOOK).await,
+            CallState::NotYet => net::sleep(LOOK).await,
         }
     }
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use monoio::net::TcpStream;
 use rustls::ServerConfig;
 
 use super::client::{Client, ListenerKind, Waited};
@@ -19,6 +18,7 @@ use super::reply::{self, ResponseMeta};
 use super::request;
 use super::request_context::{Next, new_id};
 use crate::metrics::names::Counter;
+use crate::net::TcpStream;
 use crate::net::stream::{self, SMALL_READ};
 use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
 use llm_wire::error::{Error, Kind};
