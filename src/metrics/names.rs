@@ -21,32 +21,32 @@ macro_rules! counters {
 }
 
 counters! {
-    ConnectionsAccepted "llm_proxy_connections_accepted_total" "Client connections accepted.";
-    ConnectionsRefused  "llm_proxy_connections_refused_total" "Client connections closed at once because the worker had MAX_CONNECTIONS open.";
-    ConnectionPanics    "llm_proxy_connection_panics_total" "Connections ended by a caught panic.";
-    Requests            "llm_proxy_http_requests_total" "Request heads read, whatever came of them.";
-    BadRequests         "llm_proxy_bad_requests_total" "Requests refused for their HTTP or JSON.";
+    ConnectionsAccepted "llm_proxy_connections_accepted_total" "Client connections that were accepted.";
+    ConnectionsRefused  "llm_proxy_connections_refused_total" "Client connections that were closed at once because the worker had MAX_CONNECTIONS open.";
+    ConnectionPanics    "llm_proxy_connection_panics_total" "Connections that ended because of a caught panic.";
+    Requests            "llm_proxy_http_requests_total" "Request heads that were read, whatever became of the requests.";
+    BadRequests         "llm_proxy_bad_requests_total" "Requests that were refused because their HTTP or JSON was invalid.";
     AuthFailures        "llm_proxy_auth_failures_total" "Requests without a valid credential.";
-    RateLimited         "llm_proxy_rate_limited_total" "Requests refused by a limit of their credential.";
-    LimitLeases         "llm_proxy_limit_leases_total" "Slices of limits that were renewed at the store of LIMITS_URL.";
-    LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the store of LIMITS_URL could not be asked, so that each node kept its limits for itself.";
-    ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client closed before the end of the answer.";
-    Attempts            "llm_proxy_attempts_total" "Tries at an upstream.";
-    AttemptsFailed      "llm_proxy_attempts_failed_total" "Tries that failed before anything was sent to the client.";
-    UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections opened to upstreams.";
-    StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests sent again because a pooled connection had been closed.";
-    Truncated           "llm_proxy_answers_truncated_total" "Answers that broke off after their head was sent.";
-    HeldOverflow        "llm_proxy_held_overflow_total" "Streams whose head was sent before content came because too much was held.";
-    TapErrors           "llm_proxy_tap_parse_errors_total" "Bypassed events that could not be read for usage.";
-    Translated          "llm_proxy_translated_requests_total" "Requests sent to a provider in another format than the client's.";
-    TranslationOddities "llm_proxy_translation_oddities_total" "Parts of providers' answers that a translation could not show, or had to guess.";
-    Mended              "llm_proxy_mended_requests_total" "Requests sent once more without something that a provider had refused.";
-    EarlyStops          "llm_proxy_early_stops_total" "Answers ended by the gateway at a stop sequence that the provider does not know.";
-    AnswerOverflow      "llm_proxy_answer_overflow_total" "Whole answers given up because they were larger than the gateway holds for translation.";
-    ReasoningRestored   "llm_proxy_reasoning_restored_total" "Assistant turns that got back the reasoning which the client had left out.";
-    ReplayDropped       "llm_proxy_reasoning_mail_dropped_total" "Turns whose reasoning another core had no room to be told of.";
-    BytesIn             "llm_proxy_request_body_bytes_total" "Bytes of request bodies, after decoding.";
-    BytesOut            "llm_proxy_response_bytes_total" "Bytes sent to clients.";
+    RateLimited         "llm_proxy_rate_limited_total" "Requests that were refused because of a limit of their credential.";
+    LimitLeases         "llm_proxy_limit_leases_total" "Leases of limits that were renewed at the server of LIMITS_URL.";
+    LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the server of LIMITS_URL did not answer, so that each gateway applied its limits by itself.";
+    ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client disconnected before the end of the response.";
+    Attempts            "llm_proxy_attempts_total" "Attempts at providers.";
+    AttemptsFailed      "llm_proxy_attempts_failed_total" "Attempts that failed before anything was sent to the client.";
+    UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections that were opened to providers.";
+    StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests that were sent again because the provider had closed the pooled connection.";
+    Truncated           "llm_proxy_answers_truncated_total" "Responses that broke off after their head was sent.";
+    HeldOverflow        "llm_proxy_held_overflow_total" "Streams whose head was sent before their first content because too many bytes were held back.";
+    TapErrors           "llm_proxy_tap_parse_errors_total" "Events of passed-through streams that could not be read for usage.";
+    Translated          "llm_proxy_translated_requests_total" "Requests that were sent to a provider in another format than the client's.";
+    TranslationOddities "llm_proxy_translation_oddities_total" "Parts of providers' responses that a translation could not express, or had to guess.";
+    Mended              "llm_proxy_mended_requests_total" "Requests that were sent once more without something that the provider had refused.";
+    EarlyStops          "llm_proxy_early_stops_total" "Responses that the gateway ended at a stop sequence that the provider does not know.";
+    AnswerOverflow      "llm_proxy_answer_overflow_total" "Whole responses that failed because they were larger than the gateway holds for translation.";
+    ReasoningRestored   "llm_proxy_reasoning_restored_total" "Assistant turns to which the gateway added the reasoning that the client had left out.";
+    ReplayDropped       "llm_proxy_reasoning_mail_dropped_total" "Turns whose reasoning another worker had no room to receive.";
+    BytesIn             "llm_proxy_request_body_bytes_total" "Bytes of request bodies, after decompression.";
+    BytesOut            "llm_proxy_response_bytes_total" "Bytes that were sent to clients.";
 }
 
 /// What the cells of a series are.
@@ -117,51 +117,51 @@ use Shape::{Counter as C, Gauge as G, Histogram as H};
 
 families! {
     Requests      "llm_proxy_requests_total" C, 1.0 ["method" "endpoint" "model" "provider" "status_code" "api_key_name" "client"] "Requests that have ended. Those that were refused before a provider was chosen have the provider `none`.";
-    Duration      "llm_proxy_request_duration_seconds" H(DURATIONS), 1e-6 ["method" "endpoint" "model" "provider" "api_key_name" "client"] "From the head of a request to the last byte of its answer.";
+    Duration      "llm_proxy_request_duration_seconds" H(DURATIONS), 1e-6 ["method" "endpoint" "model" "provider" "api_key_name" "client"] "Time from the head of a request to the last byte of its response.";
     Active        "llm_proxy_active_requests" G, 1.0 ["endpoint"] "Requests in progress.";
-    Tokens        "llm_proxy_tokens_total" C, 1.0 ["model" "provider" "token_type" "api_key_name" "client"] "Tokens of question (`prompt`), answer (`completion`) and both (`total`).";
-    TokenDetails  "llm_proxy_token_details_total" C, 1.0 ["model" "provider" "detail"] "Of the tokens: read from a cache, written to one, thought; and calls of tools at the provider.";
-    TokenSources  "llm_proxy_token_counts_total" C, 1.0 ["provider" "source"] "Answers by who counted their tokens: the provider, this gateway exactly, or a guess.";
-    Cost          "llm_proxy_cost_dollars_total" C, 1e-9 ["model" "provider" "api_key_name"] "Cost by the prices that the configuration has.";
-    Ttft          "llm_proxy_ttft_seconds" H(FIRST_TOKENS), 1e-6 ["source" "model" "provider"] "From the head of a request to the first content of its stream.";
-    TokenRate     "llm_proxy_tokens_per_second" H(RATES), 1e-3 ["source" "model" "provider"] "Tokens of a stream's answer by the time from its first content to its end.";
+    Tokens        "llm_proxy_tokens_total" C, 1.0 ["model" "provider" "token_type" "api_key_name" "client"] "Tokens of prompts (`prompt`), of answers (`completion`) and of both (`total`).";
+    TokenDetails  "llm_proxy_token_details_total" C, 1.0 ["model" "provider" "detail"] "Parts of these tokens: read from a cache, written to a cache, or used for reasoning; also calls of tools at the provider.";
+    TokenSources  "llm_proxy_token_counts_total" C, 1.0 ["provider" "source"] "Responses by the source of their token count: the provider, an exact count by the gateway, or an estimate.";
+    Cost          "llm_proxy_cost_dollars_total" C, 1e-9 ["model" "provider" "api_key_name"] "Cost in dollars, by the configured prices.";
+    Ttft          "llm_proxy_ttft_seconds" H(FIRST_TOKENS), 1e-6 ["source" "model" "provider"] "Time from the head of a request to the first content of its stream.";
+    TokenRate     "llm_proxy_tokens_per_second" H(RATES), 1e-3 ["source" "model" "provider"] "Tokens of a stream divided by the time from its first content to its end.";
     InterToken    "llm_proxy_inter_token_seconds" H(GAPS), 1e-6 ["model" "provider"] "Mean time between two tokens of a stream.";
-    StreamGap     "llm_proxy_stream_gap_max_seconds" H(GAPS), 1e-6 ["model" "provider"] "Longest pause of a stream behind its first content.";
-    Health        "llm_proxy_provider_health" G, 1.0 ["provider"] "1 if the last check of the provider went well, 0 if not. Absent before the first one.";
-    Latency       "llm_proxy_provider_latency_seconds" H(LATENCIES), 1e-6 ["provider"] "From the first byte sent to a provider to the head of its answer, of requests and checks.";
-    Bypass        "llm_proxy_bypass_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that went to a provider of the client's own format.";
-    BypassBytes   "llm_proxy_bypass_streaming_bytes_total" C, 1.0 ["provider"] "Bytes of streams that passed as they came.";
+    StreamGap     "llm_proxy_stream_gap_max_seconds" H(GAPS), 1e-6 ["model" "provider"] "Longest pause of a stream after its first content.";
+    Health        "llm_proxy_provider_health" G, 1.0 ["provider"] "1 if the last health check of the provider succeeded, 0 if it failed. Absent before the first check.";
+    Latency       "llm_proxy_provider_latency_seconds" H(LATENCIES), 1e-6 ["provider"] "Time from the first byte sent to a provider to the head of its response, of requests and health checks.";
+    Bypass        "llm_proxy_bypass_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that were passed through to a provider of the client's own format.";
+    BypassBytes   "llm_proxy_bypass_streaming_bytes_total" C, 1.0 ["provider"] "Bytes of streams that were passed through unchanged.";
     Cross         "llm_proxy_cross_protocol_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that were translated.";
-    Weight        "llm_proxy_provider_effective_weight" G, 1.0 ["provider"] "Weight of a provider in force.";
-    Circuit       "llm_proxy_provider_circuit_state" G, 1.0 ["provider" "state"] "1 for the state that the provider is in. This version takes no provider out of service, so all are `closed`.";
-    Disconnects   "llm_proxy_client_disconnects_total" C, 1.0 ["model" "provider"] "Requests whose client left before the end of the answer.";
-    AttemptEnds   "llm_proxy_provider_attempts_total" C, 1.0 ["provider" "outcome"] "Tries at a provider: `ok`, or what they failed by.";
+    Weight        "llm_proxy_provider_effective_weight" G, 1.0 ["provider"] "Weight of a provider that is in force.";
+    Circuit       "llm_proxy_provider_circuit_state" G, 1.0 ["provider" "state"] "1 for the state that the provider is in. This version takes no provider out of service, so every state is `closed`.";
+    Disconnects   "llm_proxy_client_disconnects_total" C, 1.0 ["model" "provider"] "Requests whose client disconnected before the end of the response.";
+    AttemptEnds   "llm_proxy_provider_attempts_total" C, 1.0 ["provider" "outcome"] "Attempts at a provider by outcome: `ok`, or the reason of the failure.";
     ConnectTime   "llm_proxy_upstream_connect_seconds" H(STAGES), 1e-6 ["provider"] "Time to open a connection to a provider, TLS included.";
-    Pool          "llm_proxy_upstream_connections" G, 1.0 ["state"] "Connections to providers: `idle` ones are kept for the next request.";
-    Overhead      "llm_proxy_overhead_seconds" H(OWN), 1e-9 ["way" "phase"] "What the gateway itself took: `before` the provider was asked, and `after` its answer had come until it was handed to the client.";
-    StageTime     "llm_proxy_stage_seconds" H(STAGES), 1e-9 ["stage"] "Where the time of requests went.";
-    Rejections    "llm_proxy_limit_rejections_total" C, 1.0 ["limit" "api_key_name"] "Requests refused by a limit of their credential.";
-    SinkRecords   "llm_proxy_sink_records_total" C, 1.0 ["sink"] "Records that a sink has passed on.";
+    Pool          "llm_proxy_upstream_connections" G, 1.0 ["state"] "Connections to providers. `idle` ones are kept for the next request.";
+    Overhead      "llm_proxy_overhead_seconds" H(OWN), 1e-9 ["way" "phase"] "Time that the gateway itself took: `before` it sent the request to the provider, and `after` the response had come until it was written to the client.";
+    StageTime     "llm_proxy_stage_seconds" H(STAGES), 1e-9 ["stage"] "Time that requests spent in each stage.";
+    Rejections    "llm_proxy_limit_rejections_total" C, 1.0 ["limit" "api_key_name"] "Requests that were refused because of a limit of their credential.";
+    SinkRecords   "llm_proxy_sink_records_total" C, 1.0 ["sink"] "Records that a sink has delivered.";
     SinkDropped   "llm_proxy_sink_records_dropped_total" C, 1.0 ["sink" "reason"] "Records that a sink has lost.";
-    Propagation   "llm_proxy_config_propagation_seconds" H(GAPS), 1e-6 [] "From the notice of a change of the configuration to its being in force.";
-    AppInfo       "llm_proxy_app_info" G, 1.0 ["version" "title" "driver"] "The running version, and how it waits for sockets.";
-    BuildInfo     "llm_proxy_build_info" G, 1.0 ["version" "os" "arch" "profile"] "What was built.";
-    Workers       "llm_proxy_workers" G, 1.0 [] "Worker threads.";
-    Generation    "llm_proxy_snapshot_generation" G, 1.0 [] "Number of the configuration in force.";
-    SnapshotAge   "llm_proxy_snapshot_age_seconds" G, 1.0 [] "Time since the configuration in force was published.";
-    ConfigVersion "llm_proxy_config_version" G, 1.0 [] "Version of the store's rows in force.";
-    Problems      "llm_proxy_config_problems" G, 1.0 [] "Rows, or parts of rows, that can't be used; /admin/v1/config/problems lists them.";
-    StoreUp       "llm_proxy_store_up" G, 1.0 [] "Whether the store answered when it was asked last.";
-    FromSnapshot  "llm_proxy_config_from_snapshot" G, 1.0 [] "Whether the configuration in force is the copy on disk, since the store has not answered yet.";
-    RingDropped   "llm_proxy_records_dropped_total" C, 1.0 [] "Records that found their ring full.";
-    DetailDropped "llm_proxy_record_details_dropped_total" C, 1.0 [] "Records that went on without heads and bodies, for want of room (RECORD_BUFFER_BYTES).";
-    CertExpiry    "llm_proxy_certificate_expiry_timestamp_seconds" G, 1.0 [] "When the listener's certificate ends, in seconds since 1970. Absent without TLS.";
-    ProcessCpu    "llm_proxy_process_cpu_seconds_total" C, 1.0 [] "Processor time of this process.";
-    ProcessMemory "llm_proxy_process_resident_memory_bytes" G, 1.0 [] "Memory of this process in RAM.";
-    ProcessFds    "llm_proxy_process_open_fds" G, 1.0 [] "Open file descriptors.";
-    ProcessMaxFds "llm_proxy_process_max_fds" G, 1.0 [] "Most file descriptors that may be open.";
-    ProcessThreads "llm_proxy_process_threads" G, 1.0 [] "Threads.";
-    ProcessStart  "llm_proxy_process_start_time_seconds" G, 1.0 [] "When this process started, in seconds since 1970.";
+    Propagation   "llm_proxy_config_propagation_seconds" H(GAPS), 1e-6 [] "Time from the notification of a configuration change until it is in force.";
+    AppInfo       "llm_proxy_app_info" G, 1.0 ["version" "title" "driver"] "Version of this process, and the driver by which it waits for sockets.";
+    BuildInfo     "llm_proxy_build_info" G, 1.0 ["version" "os" "arch" "profile"] "Version, operating system, architecture and profile that this binary was built with.";
+    Workers       "llm_proxy_workers" G, 1.0 [] "Number of worker threads.";
+    Generation    "llm_proxy_snapshot_generation" G, 1.0 [] "Number of the configuration snapshot that is in force.";
+    SnapshotAge   "llm_proxy_snapshot_age_seconds" G, 1.0 [] "Time since the configuration snapshot in force was published.";
+    ConfigVersion "llm_proxy_config_version" G, 1.0 [] "Version of the store's rows that is in force.";
+    Problems      "llm_proxy_config_problems" G, 1.0 [] "Rows, or parts of rows, that cannot be used. GET /admin/v1/config/problems lists them.";
+    StoreUp       "llm_proxy_store_up" G, 1.0 [] "1 if the store answered its last request, 0 if not.";
+    FromSnapshot  "llm_proxy_config_from_snapshot" G, 1.0 [] "1 if the configuration in force is the copy on disk because the store has not answered yet, 0 if not.";
+    RingDropped   "llm_proxy_records_dropped_total" C, 1.0 [] "Records that were lost because the ring of their worker was full.";
+    DetailDropped "llm_proxy_record_details_dropped_total" C, 1.0 [] "Records that went on without captured heads and bodies because RECORD_BUFFER_BYTES was used up.";
+    CertExpiry    "llm_proxy_certificate_expiry_timestamp_seconds" G, 1.0 [] "Time at which the certificate of the listener expires, in seconds since 1970. Absent without TLS.";
+    ProcessCpu    "llm_proxy_process_cpu_seconds_total" C, 1.0 [] "CPU time of this process.";
+    ProcessMemory "llm_proxy_process_resident_memory_bytes" G, 1.0 [] "Resident memory of this process.";
+    ProcessFds    "llm_proxy_process_open_fds" G, 1.0 [] "Open file descriptors of this process.";
+    ProcessMaxFds "llm_proxy_process_max_fds" G, 1.0 [] "Limit of open file descriptors.";
+    ProcessThreads "llm_proxy_process_threads" G, 1.0 [] "Threads of this process.";
+    ProcessStart  "llm_proxy_process_start_time_seconds" G, 1.0 [] "Time at which this process started, in seconds since 1970.";
 }
 
 /// Counters by a word of a fixed list and by the formats of client and provider.
@@ -185,12 +185,12 @@ impl Grid {
             Grid::Dropped => (
                 "llm_proxy_translation_dropped_total",
                 "field",
-                "Fields that a translated request could not say, each named in x-llm-proxy-dropped.",
+                "Fields that a translated request could not express, each named in x-llm-proxy-dropped.",
             ),
             Grid::Repaired => (
                 "llm_proxy_translation_repaired_total",
                 "repair",
-                "Mends of conversations in translated requests, each named in x-llm-proxy-repaired.",
+                "Repairs of conversations in translated requests, each named in x-llm-proxy-repaired.",
             ),
         }
     }

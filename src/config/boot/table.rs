@@ -16,7 +16,7 @@ pub struct Variable {
     pub name: &'static str,
     /// As it would be written; empty is unset.
     pub default: &'static str,
-    /// One line, lower case, no full stop.
+    /// What the setting is for: whole sentences, on one line.
     pub help: &'static str,
     /// Whether the value must not be shown.
     pub secret: bool,
@@ -42,81 +42,81 @@ macro_rules! variables {
 }
 
 variables! {
-    "HOST" "0.0.0.0" "address to listen on" => host, host;
-    "PORT" "18000" "port to listen on; 0 takes any free one" => port, port;
-    "WORKERS" "0" "worker threads; 0 is one per available core" => workers, |text| number(text, 0, 1024);
-    "RUNTIME_DRIVER" "auto" "auto, io_uring or epoll; auto is io_uring where the kernel allows it" => driver, driver;
-    "DATA_DIR" "./data" "directory of the embedded store, or of the last good copy of the database" => data_dir, path;
-    "DB_URL" "" "PostgreSQL database with providers and credentials, instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE" secret => db_url, |text| DbUrl::parse(text).map(Some);
-    "MIGRATE_ON_START" "true" "bring the tables of that database up to date when the server starts" => migrate_on_start, switch;
-    "CONFIG_POLL_SECS" "5" "how often that database is asked for changes beside its notices" => config_poll, seconds;
-    "CONFIG_FILE" "" "YAML file with providers, credentials and settings, instead of a store" => config_file, |text| path(text).map(Some);
-    "ADMIN_KEY" "" "key of the admin interface; without it the interface is closed" secret => admin_key, |text| header_key(text).map(Some);
-    "ADMIN_ADDR" "" "address and port of the admin interface, such as 127.0.0.1:18001; without it, it is on PORT" => admin_addr, |text| address(text).map(Some);
-    "AUDIT_LOG_PATH" "" "file for a line of JSON about each change of the configuration; unset is `audit.jsonl` in DATA_DIR" => audit_log_path, |text| path(text).map(Some);
-    "SECRET_KEY" "" "encrypts providers' keys in the store; 32 characters or more, such as `openssl rand -hex 32` prints" secret => secret_key, |text| secret(text).map(Some);
-    "SECRET_KEY_PREVIOUS" "" "the SECRET_KEY before, which still decrypts; see `provider reencrypt`" secret => secret_key_previous, |text| secret(text).map(Some);
-    "ALLOW_ANONYMOUS" "false" "serve requests that bring no key" => allow_anonymous, switch;
-    "PROVIDER_SUFFIX" "" "a prefix that clients may put before model names: `Proxy` makes `Proxy/gpt-4` mean `gpt-4`" => model_prefix, |text| prefix(text).map(Some);
-    "LOG_LEVEL" "info" "off, error, warn, info, debug or trace" => log_level, log_level;
-    "VERIFY_SSL" "true" "verify the certificates of providers" => verify_ssl, switch;
-    "SSL_CERT_FILE" "" "PEM file of the authorities that sign providers' certificates, instead of the system's" => ssl_cert_file, |text| path(text).map(Some);
-    "TLS_CERT" "" "PEM file of this server's certificate chain; with TLS_KEY it serves https" => tls_cert, |text| path(text).map(Some);
-    "TLS_KEY" "" "PEM file of this server's private key" => tls_key, |text| path(text).map(Some);
-    "CONNECT_TIMEOUT_SECS" "10" "longest wait for a connection to a provider, TLS included" => connect_timeout, seconds;
-    "HEADER_READ_TIMEOUT_SECS" "30" "longest wait for the head of a request" => header_read_timeout, seconds;
-    "BODY_READ_TIMEOUT_SECS" "60" "longest silence of a client while it sends a body" => body_read_timeout, seconds;
-    "KEEPALIVE_TIMEOUT_SECS" "75" "how long an idle client connection is kept" => keepalive_timeout, seconds;
-    "TTFT_TIMEOUT_SECS" "0" "longest wait for the first content of an answer; 0 is off" => ttft_timeout, seconds_or_off;
-    "REQUEST_TIMEOUT_SECS" "300" "longest silence of a provider" => request_timeout, seconds;
-    "TOTAL_TIMEOUT_SECS" "0" "longest time for a whole answer; 0 is off" => total_timeout, seconds_or_off;
-    "MODEL_LIST_SECS" "600" "how often a provider with an empty mapping is asked for its models, for the listings; 0 is never" => model_list, seconds_or_off;
-    "SHUTDOWN_GRACE_SECS" "30" "how long running requests may take to end when the server stops" => shutdown_grace, seconds_or_zero;
-    "COMMIT_AFTER_SECS" "10" "how long the head of a stream is held back so that another provider can still be tried" => commit_after, seconds_or_zero;
-    "MAX_BODY_BYTES" "67108864" "largest request body, after decompression" => max_body_bytes, |text| number(text, 1024, 1 << 40);
-    "MAX_HEAD_BYTES" "65536" "largest request head" => max_head_bytes, |text| number(text, 1024, 16 << 20);
-    "MAX_CONNECTIONS" "65536" "client connections per worker" => max_connections, |text| number(text, 1, 1 << 24);
-    "STRICT_TRANSLATION" "false" "answer 400 where a request cannot be translated without a loss, instead of naming the loss in a header" => strict_translation, switch;
-    "REPLAY_CACHE_BYTES" "67108864" "sealed reasoning remembered for Chat clients that do not send it back; 0 is none" => replay_cache_bytes, |text| number(text, 0, 1 << 40);
-    "MAX_ATTEMPTS" "3" "attempts per request over all providers" => max_attempts, |text| number(text, 1, 100);
-    "LIMITS_URL" "" "redis:// or rediss:// URL of a Redis or Valkey in which nodes share their limits" secret => limits_url, |text| store_url(text).map(Some);
-    "STAGE_CLOCK" "true" "time the stages of each request, for metrics, logs and the header server-timing" => observe.stage_clock, switch;
-    "METRICS_MAX_CREDENTIALS" "1000" "credentials with a metric label of their own; the others are counted as `other`" => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
-    "RECORD_BUFFER_BYTES" "67108864" "heads and bodies that may wait for logs and traces; beyond it records go without them" => observe.record_buffer_bytes, |text| number(text, 0, 1 << 40);
-    "TOKEN_COUNTING" "estimate" "estimate or exact: how tokens are counted where the provider does not tell" => observe.exact_tokens, counting;
-    "JSONL_LOG_ENABLED" "false" "write a line of JSON for each step of each request" => observe.jsonl.enabled, switch;
-    "JSONL_LOG_PATH" "./logs/requests.jsonl" "file for these lines" => observe.jsonl.path, path;
-    "JSONL_LOG_BUFFER_SIZE" "1000" "requests that may wait to be written; more are dropped and counted" => observe.jsonl.buffer, |text| number(text, 1, 1 << 20);
-    "JSONL_LOG_MAX_BYTES" "104857600" "size at which the file is set aside and a new one begun" => observe.jsonl.max_bytes, |text| number(text, 4096, 1 << 50).map(|bytes| bytes as u64);
-    "JSONL_LOG_KEEP" "5" "files set aside that are kept" => observe.jsonl.keep, |text| number(text, 0, 10_000);
-    "JSONL_LOG_GZIP" "false" "compress files that were set aside" => observe.jsonl.gzip, switch;
-    "JSONL_LOG_BODY_MAX_BYTES" "262144" "bytes of each body in these lines" => observe.jsonl.body_bytes, |text| number(text, 0, 1 << 30);
-    "LANGFUSE_ENABLED" "false" "send traces to Langfuse" => observe.langfuse.enabled, switch;
-    "LANGFUSE_PUBLIC_KEY" "" "public key of the Langfuse project" => observe.langfuse.public_key, |text| header_key(text).map(|key| Some(key.to_string()));
-    "LANGFUSE_SECRET_KEY" "" "secret key of the Langfuse project" secret => observe.langfuse.secret_key, |text| header_key(text).map(Some);
-    "LANGFUSE_HOST" "https://cloud.langfuse.com" "where Langfuse is" => observe.langfuse.host, web_url;
-    "LANGFUSE_SAMPLE_RATE" "1.0" "share of the requests that are sent, from 0 to 1" => observe.langfuse.sample_rate, share;
-    "LANGFUSE_FLUSH_INTERVAL" "5" "longest time that traces wait to be sent" => observe.langfuse.flush, seconds;
-    "LANGFUSE_DEBUG" "false" "log what Langfuse answers" => observe.langfuse.debug, switch;
-    "OTEL_EXPORTER_OTLP_ENDPOINT" "" "base URL of a collector that takes OTLP over HTTP; unset sends no spans" => observe.otlp.endpoint, |text| web_url(text).map(Some);
-    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "" "the whole URL for spans, instead of /v1/traces behind that base" => observe.otlp.traces_endpoint, |text| web_url(text).map(Some);
-    "OTEL_EXPORTER_OTLP_HEADERS" "" "headers for the collector, such as `authorization=Basic%20...`; commas between several" secret => observe.otlp.headers, otlp::headers;
-    "OTEL_EXPORTER_OTLP_TIMEOUT" "10000" "milliseconds that the collector may take for a batch" => observe.otlp.timeout, otlp::timeout;
-    "OTEL_EXPORTER_OTLP_PROTOCOL" "http/protobuf" "the one protocol that is spoken" => observe.otlp.protocol, otlp::protocol;
-    "OTEL_SERVICE_NAME" "" "name of this service in traces; unset is `service.name` of OTEL_RESOURCE_ATTRIBUTES, else llm-proxy" => observe.otlp.service_name, |text: &str| Ok::<_, String>(Some(text.to_owned()));
-    "OTEL_RESOURCE_ATTRIBUTES" "" "what else traces say of this process: key=value with commas between" => observe.otlp.resource, otlp::pairs;
-    "OTEL_TRACES_SAMPLER" "parentbased_always_on" "always_on, always_off or traceidratio, or one of them behind parentbased_: which requests have spans" => observe.otlp.sampler, otlp::sampler;
-    "OTEL_TRACES_SAMPLER_ARG" "1.0" "share of the requests for traceidratio, from 0 to 1" => observe.otlp.sampler_arg, share;
-    "OTEL_BSP_SCHEDULE_DELAY" "5000" "milliseconds that spans wait for others to be sent with" => observe.otlp.delay, otlp::timeout;
-    "OTEL_SDK_DISABLED" "false" "send no spans, whatever else is set" => observe.otlp.disabled, switch;
-    "REQUEST_LOG_ENABLED" "true" "keep a row for each request in the store, table request_logs, and one for each failure in error_logs" => observe.request_log.enabled, switch;
-    "REQUEST_LOG_BODY_ENABLED" "false" "with the bodies of request and answer" => observe.request_log.bodies, switch;
-    "REQUEST_LOG_RETENTION_DAYS" "30" "days that these rows are kept; 0 is for ever" => observe.request_log.retention, days_or_ever;
-    "REQUEST_LOG_MAX_PER_SEC" "500" "rows per second of each table; what is above is counted and not kept, failures last" => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
-    "HEALTH_CHECK_INTERVAL_SECS" "0" "how often each provider is asked for a word, which costs tokens; 0 is never" => observe.health_check, seconds_or_off;
-    "DEFAULT_IMAGE_TOKEN_COUNT" "250" "tokens of a picture, where tokens are counted here and its vendor publishes no rule" => image_tokens, |text| number(text, 0, 1 << 20).map(|n| n as u32);
-    "DEFAULT_IMAGE_WIDTH" "300" "width of a picture whose size can't be seen, such as one behind a URL" => image_width, |text| number(text, 1, 1 << 16).map(|n| n as u32);
-    "DEFAULT_IMAGE_HEIGHT" "300" "height of such a picture" => image_height, |text| number(text, 1, 1 << 16).map(|n| n as u32);
+    "HOST" "0.0.0.0" "The address that the server listens on." => host, host;
+    "PORT" "18000" "The port that the server listens on; 0 takes any free port." => port, port;
+    "WORKERS" "0" "The number of worker threads; 0 is one for each available core." => workers, |text| number(text, 0, 1024);
+    "RUNTIME_DRIVER" "auto" "How workers wait for sockets: io_uring, epoll, or auto, which is io_uring where the kernel allows it." => driver, driver;
+    "DATA_DIR" "./data" "The directory of the embedded store, or with DB_URL of the last good copy of the configuration." => data_dir, path;
+    "DB_URL" "" "A PostgreSQL database that holds providers and credentials instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE." secret => db_url, |text| DbUrl::parse(text).map(Some);
+    "MIGRATE_ON_START" "true" "Whether the server updates the tables of the database when it starts." => migrate_on_start, switch;
+    "CONFIG_POLL_SECS" "5" "How often the server asks the database for changes, in addition to the notifications that it gets." => config_poll, seconds;
+    "CONFIG_FILE" "" "A YAML file with providers, credentials and settings, which is used instead of a store." => config_file, |text| path(text).map(Some);
+    "ADMIN_KEY" "" "The key of the admin interface. Without it the interface is closed." secret => admin_key, |text| header_key(text).map(Some);
+    "ADMIN_ADDR" "" "The address and port of a separate listener for the admin interface, such as 127.0.0.1:18001. Without it the interface is on PORT." => admin_addr, |text| address(text).map(Some);
+    "AUDIT_LOG_PATH" "" "The file that gets a line of JSON for each change of the configuration. Without it the file is `audit.jsonl` in DATA_DIR." => audit_log_path, |text| path(text).map(Some);
+    "SECRET_KEY" "" "The secret that encrypts the API keys of providers in the store: 32 characters or more, such as `openssl rand -hex 32` prints." secret => secret_key, |text| secret(text).map(Some);
+    "SECRET_KEY_PREVIOUS" "" "The former SECRET_KEY, which is still used to decrypt. `llm-proxy provider reencrypt` makes it unnecessary." secret => secret_key_previous, |text| secret(text).map(Some);
+    "ALLOW_ANONYMOUS" "false" "Whether requests without a key are served." => allow_anonymous, switch;
+    "PROVIDER_SUFFIX" "" "A prefix that clients may put before model names: with `Proxy`, `Proxy/gpt-4` means `gpt-4`." => model_prefix, |text| prefix(text).map(Some);
+    "LOG_LEVEL" "info" "How much is logged: off, error, warn, info, debug or trace." => log_level, log_level;
+    "VERIFY_SSL" "true" "Whether the certificates of providers are verified." => verify_ssl, switch;
+    "SSL_CERT_FILE" "" "A PEM file with the certificate authorities that providers' certificates are checked against, instead of the system's." => ssl_cert_file, |text| path(text).map(Some);
+    "TLS_CERT" "" "A PEM file with the certificate chain of this server. With it and TLS_KEY the server speaks https." => tls_cert, |text| path(text).map(Some);
+    "TLS_KEY" "" "A PEM file with the private key of this server." => tls_key, |text| path(text).map(Some);
+    "CONNECT_TIMEOUT_SECS" "10" "The longest time to connect to a provider, TLS included." => connect_timeout, seconds;
+    "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
+    "BODY_READ_TIMEOUT_SECS" "60" "The longest pause of a client while it sends a body." => body_read_timeout, seconds;
+    "KEEPALIVE_TIMEOUT_SECS" "75" "How long an idle connection of a client is kept open." => keepalive_timeout, seconds;
+    "TTFT_TIMEOUT_SECS" "0" "The longest time to the first content of an answer; 0 turns this limit off." => ttft_timeout, seconds_or_off;
+    "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within an answer." => request_timeout, seconds;
+    "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole answer; 0 turns this limit off." => total_timeout, seconds_or_off;
+    "MODEL_LIST_SECS" "600" "How often a provider with an empty mapping is asked which models it has, for model listings; 0 turns this off." => model_list, seconds_or_off;
+    "SHUTDOWN_GRACE_SECS" "30" "How long running requests may take to finish when the server stops." => shutdown_grace, seconds_or_zero;
+    "COMMIT_AFTER_SECS" "10" "The longest time that the head of a streamed response is held back, so that another provider can still be tried." => commit_after, seconds_or_zero;
+    "MAX_BODY_BYTES" "67108864" "The largest request body, after decompression." => max_body_bytes, |text| number(text, 1024, 1 << 40);
+    "MAX_HEAD_BYTES" "65536" "The largest request head." => max_head_bytes, |text| number(text, 1024, 16 << 20);
+    "MAX_CONNECTIONS" "65536" "The most client connections of one worker; more are closed at once." => max_connections, |text| number(text, 1, 1 << 24);
+    "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
+    "REPLAY_CACHE_BYTES" "67108864" "The memory for sealed reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => replay_cache_bytes, |text| number(text, 0, 1 << 40);
+    "MAX_ATTEMPTS" "3" "The most attempts of one request, over all providers." => max_attempts, |text| number(text, 1, 100);
+    "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
+    "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
+    "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
+    "RECORD_BUFFER_BYTES" "67108864" "The memory for captured heads and bodies that wait for logs and traces; beyond it records go on without them." => observe.record_buffer_bytes, |text| number(text, 0, 1 << 40);
+    "TOKEN_COUNTING" "estimate" "How tokens are counted where the provider does not report them: estimate or exact." => observe.exact_tokens, counting;
+    "JSONL_LOG_ENABLED" "false" "Whether a file gets a line of JSON for each step of each request." => observe.jsonl.enabled, switch;
+    "JSONL_LOG_PATH" "./logs/requests.jsonl" "The file of the JSONL log." => observe.jsonl.path, path;
+    "JSONL_LOG_BUFFER_SIZE" "1000" "The number of requests that may wait to be written to the JSONL log; more are dropped and counted." => observe.jsonl.buffer, |text| number(text, 1, 1 << 20);
+    "JSONL_LOG_MAX_BYTES" "104857600" "The size at which the file of the JSONL log is renamed and a new one is begun." => observe.jsonl.max_bytes, |text| number(text, 4096, 1 << 50).map(|bytes| bytes as u64);
+    "JSONL_LOG_KEEP" "5" "The number of renamed files that are kept." => observe.jsonl.keep, |text| number(text, 0, 10_000);
+    "JSONL_LOG_GZIP" "false" "Whether renamed files are compressed." => observe.jsonl.gzip, switch;
+    "JSONL_LOG_BODY_MAX_BYTES" "262144" "The size at which bodies are cut in the JSONL log, in Langfuse and in the request log." => observe.jsonl.body_bytes, |text| number(text, 0, 1 << 30);
+    "LANGFUSE_ENABLED" "false" "Whether traces are sent to Langfuse." => observe.langfuse.enabled, switch;
+    "LANGFUSE_PUBLIC_KEY" "" "The public key of the Langfuse project." => observe.langfuse.public_key, |text| header_key(text).map(|key| Some(key.to_string()));
+    "LANGFUSE_SECRET_KEY" "" "The secret key of the Langfuse project." secret => observe.langfuse.secret_key, |text| header_key(text).map(Some);
+    "LANGFUSE_HOST" "https://cloud.langfuse.com" "The address of the Langfuse server." => observe.langfuse.host, web_url;
+    "LANGFUSE_SAMPLE_RATE" "1.0" "The share of requests that are sent to Langfuse, from 0 to 1." => observe.langfuse.sample_rate, share;
+    "LANGFUSE_FLUSH_INTERVAL" "5" "The longest time that a trace waits to be sent to Langfuse." => observe.langfuse.flush, seconds;
+    "LANGFUSE_DEBUG" "false" "Whether the answers of Langfuse are logged." => observe.langfuse.debug, switch;
+    "OTEL_EXPORTER_OTLP_ENDPOINT" "" "The base URL of a collector that accepts OTLP over HTTP. Without it no spans are sent." => observe.otlp.endpoint, |text| web_url(text).map(Some);
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "" "The whole URL that spans are sent to, instead of `/v1/traces` at the base URL." => observe.otlp.traces_endpoint, |text| web_url(text).map(Some);
+    "OTEL_EXPORTER_OTLP_HEADERS" "" "Headers for the collector, such as `authorization=Basic%20...`; several are separated by commas." secret => observe.otlp.headers, otlp::headers;
+    "OTEL_EXPORTER_OTLP_TIMEOUT" "10000" "The longest time that the collector may take for a batch, in milliseconds." => observe.otlp.timeout, otlp::timeout;
+    "OTEL_EXPORTER_OTLP_PROTOCOL" "http/protobuf" "The protocol of the collector; `http/protobuf` is the only one that is supported." => observe.otlp.protocol, otlp::protocol;
+    "OTEL_SERVICE_NAME" "" "The name of this service in traces. Without it, it is `service.name` of OTEL_RESOURCE_ATTRIBUTES, or else llm-proxy." => observe.otlp.service_name, |text: &str| Ok::<_, String>(Some(text.to_owned()));
+    "OTEL_RESOURCE_ATTRIBUTES" "" "Attributes of this process in traces: key=value, several separated by commas." => observe.otlp.resource, otlp::pairs;
+    "OTEL_TRACES_SAMPLER" "parentbased_always_on" "Which requests have spans: always_on, always_off, traceidratio, or one of these with parentbased_ before it." => observe.otlp.sampler, otlp::sampler;
+    "OTEL_TRACES_SAMPLER_ARG" "1.0" "The share of requests that traceidratio samples, from 0 to 1." => observe.otlp.sampler_arg, share;
+    "OTEL_BSP_SCHEDULE_DELAY" "5000" "The longest time that a span waits to be sent in a batch, in milliseconds." => observe.otlp.delay, otlp::timeout;
+    "OTEL_SDK_DISABLED" "false" "Turns spans off, whatever else is set." => observe.otlp.disabled, switch;
+    "REQUEST_LOG_ENABLED" "true" "Whether the store keeps a row for each request (table request_logs) and one for each failed attempt (table error_logs)." => observe.request_log.enabled, switch;
+    "REQUEST_LOG_BODY_ENABLED" "false" "Whether these rows include the bodies of requests and responses." => observe.request_log.bodies, switch;
+    "REQUEST_LOG_RETENTION_DAYS" "30" "The number of days that these rows are kept; 0 keeps them forever." => observe.request_log.retention, days_or_ever;
+    "REQUEST_LOG_MAX_PER_SEC" "500" "The most rows that each of the two tables gets in a second. Others are dropped and counted, successful requests first." => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
+    "HEALTH_CHECK_INTERVAL_SECS" "0" "How often each provider gets a one-token health request, which costs tokens; 0 turns this off." => observe.health_check, seconds_or_off;
+    "DEFAULT_IMAGE_TOKEN_COUNT" "250" "The tokens of an image where the gateway counts tokens and the vendor publishes no rule for images." => image_tokens, |text| number(text, 0, 1 << 20).map(|n| n as u32);
+    "DEFAULT_IMAGE_WIDTH" "300" "The width in pixels of an image whose size is unknown, such as one behind a URL, where the gateway counts tokens." => image_width, |text| number(text, 1, 1 << 16).map(|n| n as u32);
+    "DEFAULT_IMAGE_HEIGHT" "300" "The height in pixels of such an image." => image_height, |text| number(text, 1, 1 << 16).map(|n| n as u32);
 }
 
 /// Variables of the service that this one replaces, or of later versions, whose absence somebody
@@ -155,9 +155,9 @@ pub const IGNORED: &[&str] = &[
 pub fn help() -> String {
     const COLUMN: usize = 28;
     let mut text = String::from(
-        "Environment variables. Flags go before them; a `.env` file in the working\n\
-         directory fills in those that are not set. Times are seconds and may be\n\
-         fractions.\n",
+        "Environment variables. Flags take precedence over them; a `.env` file in the\n\
+         working directory provides those that are not set. Times are in seconds and\n\
+         may be fractions.\n",
     );
     for Variable { name, default, help, .. } in VARIABLES {
         let default = format!("[default: {}]", if default.is_empty() { "unset" } else { default });

@@ -51,7 +51,7 @@ macro_rules! named {
         pub enum $enum { $( #[doc = $why] $name, )* }
 
         impl $enum {
-            /// Every row, for the table in the README and for metric registration.
+            /// Every row, for the reference and for metric registration.
             pub const ALL: &'static [$enum] = &[ $( $enum::$name, )* ];
 
             /// The name in headers and the value of metric labels.
@@ -59,7 +59,7 @@ macro_rules! named {
                 match self { $( $enum::$name => $label, )* }
             }
 
-            /// One sentence for the README.
+            /// What it means, for the reference.
             pub fn why(self) -> &'static str {
                 match self { $( $enum::$name => $why, )* }
             }
@@ -71,41 +71,41 @@ named! {
     /// The fields that a target may be unable to say. The label is the field's name in the client's
     /// words where the formats agree.
     Loss:
-    Unknown "unknown" "a field that this gateway does not know; the header adds its name";
+    Unknown "unknown" "the gateway does not know the field; the header has its name";
     Seed "seed" "no equivalent in Messages and Responses";
     FrequencyPenalty "frequency_penalty" "no equivalent in Messages and Responses; refused by reasoning models";
     PresencePenalty "presence_penalty" "no equivalent in Messages and Responses; refused by reasoning models";
     LogitBias "logit_bias" "no equivalent in Messages and Responses; refused by reasoning models";
     Logprobs "logprobs" "no equivalent in Messages; refused by reasoning models";
-    Temperature "temperature" "clamped to the target's range, or refused by the model";
-    TopP "top_p" "refused by the model, or together with temperature";
-    TopK "top_k" "no equivalent at OpenAI; refused while thinking";
-    Sampling "sampling" "a sampling extension of another host (min_p, repetition_penalty)";
-    Stop "stop" "more sequences than the target takes and emulation is off";
-    MaxTokens "max_tokens" "raised or lowered to the model's range";
-    MaxToolCalls "max_tool_calls" "only server tools can be limited";
-    Prediction "prediction" "only lowers latency, and only at Chat Completions";
+    Temperature "temperature" "brought into the provider's range, or refused by the model";
+    TopP "top_p" "refused by the model, or refused together with temperature";
+    TopK "top_k" "no equivalent at OpenAI; refused while the model thinks";
+    Sampling "sampling" "a sampling parameter of another host, such as min_p or repetition_penalty";
+    Stop "stop" "there are more sequences than the provider accepts, and the gateway does not watch for them";
+    MaxTokens "max_tokens" "brought into the model's range";
+    MaxToolCalls "max_tool_calls" "only calls of tools that run at the vendor can be limited";
+    Prediction "prediction" "it only lowers latency, and exists in Chat Completions only";
     MessageName "messages.name" "Messages and Responses have no name on a message";
-    MessageConfig "messages.output_config" "effort per turn exists at Anthropic only; the last one is applied to the request";
-    Metadata "metadata" "Messages carries only `user_id`";
+    MessageConfig "messages.output_config" "an effort for each turn exists at Anthropic only; the last one is applied to the request";
+    Metadata "metadata" "Messages accepts only `user_id`";
     Verbosity "verbosity" "no equivalent in Messages";
-    ServiceTier "service_tier" "a tier without an equivalent";
+    ServiceTier "service_tier" "the provider has no equivalent tier";
     Truncation "truncation" "`auto` exists in Responses only";
-    ContextManagement "context_management" "the formats' edits are not equivalent";
-    Include "include" "an extra output without an equivalent";
-    Store "store" "the target keeps no answers";
+    ContextManagement "context_management" "the edits of the formats are not equivalent";
+    Include "include" "the provider has no equivalent output";
+    Store "store" "the provider stores no answers";
     Moderation "moderation" "no equivalent in Messages";
-    CacheControl "cache_control" "more breakpoints than the target takes";
-    Citations "citations" "switches and sources of citations exist in Messages only";
-    SearchResult "search_result" "becomes text";
-    DocumentContext "document.context" "becomes text before the file";
-    DocumentTitle "document.title" "becomes the file's name";
+    CacheControl "cache_control" "there are more cache breakpoints than the provider accepts";
+    Citations "citations" "citations and their sources exist in Messages only";
+    SearchResult "search_result" "sent as text";
+    DocumentContext "document.context" "sent as text before the file";
+    DocumentTitle "document.title" "sent as the name of the file";
     ToolReference "tool_reference" "exists in Messages only";
-    AssistantImage "assistant.image" "moved to the next user turn";
-    ResultImage "tool_result.image" "moved behind the tool messages of the turn";
+    AssistantImage "assistant.image" "sent in the next user turn";
+    ResultImage "tool_result.image" "sent after the tool messages of the turn";
     Thinking "thinking" "the model cannot think this way, or not together with the rest of the request";
-    ReasoningEffort "reasoning_effort" "the nearest lower level of the model";
-    ReasoningSummary "reasoning.summary" "the target cannot show or hide reasoning as asked";
+    ReasoningEffort "reasoning_effort" "replaced by the nearest lower level of the model";
+    ReasoningSummary "reasoning.summary" "the provider cannot show or hide reasoning as requested";
     ReasoningContext "reasoning.context" "exists in Responses only";
     ReasoningMode "reasoning.mode" "exists in Responses only";
     TaskBudget "output_config.task_budget" "exists in Messages only";
@@ -115,23 +115,23 @@ named! {
     UserProfile "user_profile_id" "exists in Messages only";
     Diagnostics "diagnostics" "exists in Messages only";
     FallbackCredit "fallback_credit_token" "exists in Messages only";
-    ReasoningExtra "reasoning.extra" "a reasoning switch of another host";
-    JsonObject "json_object" "Messages has no free JSON mode; a line of instruction takes its place";
-    JsonSchema "json_schema" "keywords that the target refuses move into descriptions";
-    System "system" "a system message in mid conversation that the model does not take";
-    Prefill "prefill" "becomes an instruction to the model";
-    ServerTool "tools.server" "a tool that runs at another vendor";
-    ToolSearch "tools.tool_search" "deferred tools are loaded at once";
-    ToolStrict "tools.strict" "the host does not take `strict`";
+    ReasoningExtra "reasoning.extra" "a reasoning parameter of another host";
+    JsonObject "json_object" "Messages has no free JSON mode; an instruction is added to the prompt";
+    JsonSchema "json_schema" "keywords that the provider refuses are moved into descriptions";
+    System "system" "the model does not accept a system message within the conversation";
+    Prefill "prefill" "replaced by an instruction to the model";
+    ServerTool "tools.server" "the tool runs at another vendor";
+    ToolSearch "tools.tool_search" "deferred tools are sent at once";
+    ToolStrict "tools.strict" "the host does not accept `strict`";
     ToolExamples "tools.input_examples" "exists in Messages only";
     ToolCallers "tools.allowed_callers" "exists in its own format only";
     ToolOutputSchema "tools.output_schema" "exists in Responses only";
-    ToolGrammar "tools.format" "the grammar of a custom tool becomes its description";
-    ToolDescription "tools.description" "the description of a namespace";
-    ToolChoice "tool_choice" "the host or the model does not take this choice";
-    AllowedTools "tool_choice.allowed_tools" "the tool list is filtered instead, which renews the prompt cache";
-    Parallel "parallel_tool_calls" "the host has no such switch";
-    ServerTrace "messages.server_tool" "the trace of a tool that ran at another vendor";
+    ToolGrammar "tools.format" "the grammar of a custom tool is sent as its description";
+    ToolDescription "tools.description" "a namespace of tools has no description in the provider's format";
+    ToolChoice "tool_choice" "the host or the model does not accept this choice";
+    AllowedTools "tool_choice.allowed_tools" "the list of tools is filtered instead, which renews the prompt cache";
+    Parallel "parallel_tool_calls" "the host has no such field";
+    ServerTrace "messages.server_tool" "the record of a tool that ran at another vendor";
 }
 
 named! {
@@ -139,16 +139,16 @@ named! {
     Repair:
     OrphanCall "orphan_call" "a tool call without a result got a result that says so";
     OrphanResult "orphan_result" "a tool result without a call became user text";
-    DuplicateResult "duplicate_result" "a second result of one call became user text";
+    DuplicateResult "duplicate_result" "a second result of the same call became user text";
     DuplicateCall "duplicate_call" "a call id that was used before got a suffix";
-    MovedResult "moved_result" "a tool result was put next to its call";
+    MovedResult "moved_result" "a tool result was moved next to its call";
     FirstTurn "first_turn" "a conversation that began with the assistant got a first user message";
     CallId "call_id" "a call id that the target refuses was replaced";
     ToolName "tool_name" "a tool name that the target refuses was replaced";
     ToolArguments "tool_arguments" "arguments that are not a JSON object were wrapped";
     Reasoning "reasoning" "reasoning that belongs to another vendor or account was left out";
     BlankText "blank_text" "blank text that the target refuses was left out";
-    NoTools "no_tools" "tools were named again from the history";
+    NoTools "no_tools" "the tools were declared again from the history";
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

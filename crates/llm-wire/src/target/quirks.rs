@@ -117,14 +117,14 @@ macro_rules! quirks {
         pub enum Quirk { $( #[doc = $why] $name, )* }
 
         impl Quirk {
-            /// Every row, for the table in the README.
+            /// Every row, for the reference.
             pub const ALL: &'static [Quirk] = &[ $( Quirk::$name, )* ];
 
             pub fn name(self) -> &'static str {
                 match self { $( Quirk::$name => $label, )* }
             }
 
-            /// One sentence for the README.
+            /// What it means, for the reference.
             pub fn why(self) -> &'static str {
                 match self { $( Quirk::$name => $why, )* }
             }
@@ -133,44 +133,44 @@ macro_rules! quirks {
 }
 
 quirks! {
-    MinimalFields "minimal_fields" "send only model, messages, stream, stream_options, max_tokens, temperature, top_p, stop, tools, tool_choice and response_format";
-    PlainContent "plain_content" "send the content of a message as a plain string when it is one text part";
-    JoinSystem "join_system" "send the system prompt as one string";
-    SystemFirst "system_first" "the chat template wants system messages first: later ones go into user text";
-    AlternateRoles "alternate_roles" "the chat template wants user and assistant in turn: merge neighbours";
-    NoUserAfterTool "no_user_after_tool" "a user message directly after a tool message is refused: images go inside the tool content, text behind a short assistant message";
-    NoMessageName "no_message_name" "`messages[].name` is refused";
-    NoStreamUsage "no_stream_usage" "`stream_options` is refused";
-    AlwaysStream "always_stream" "the host answers streams only: fold for clients that did not ask for one";
-    StreamThinking "stream_thinking" "thinking needs a stream: fold for clients that did not ask for one";
-    NoToolChoice "no_tool_choice" "`tool_choice` is ignored or refused";
-    ToolChoiceAny "tool_choice_any" "`required` is spelled `any`";
-    NoForcedToolThinking "no_forced_tool_thinking" "a forced tool choice is refused while the model thinks";
-    NoParallel "no_parallel" "`parallel_tool_calls` is refused";
-    NoToolStrict "no_tool_strict" "`strict` on a tool is refused";
-    NoJsonSchema "no_json_schema" "`json_schema` is refused: the schema goes into the prompt with `json_object`";
-    NoLogprobs "no_logprobs" "`logprobs` is refused";
-    NoPenalties "no_penalties" "frequency and presence penalties are refused";
-    NoZeroTemperature "no_zero_temperature" "a temperature of 0 is refused: send 0.01";
-    EchoReasoning "echo_reasoning" "within a tool loop every assistant message must carry its `reasoning_content`";
-    EchoEmptyReasoning "echo_empty_reasoning" "an unknown `reasoning_content` is sent as an empty string";
-    EchoReasoningDetails "echo_reasoning_details" "`reasoning_details` goes back unmodified";
-    ReasoningField "reasoning_field" "the field is called `reasoning` instead of `reasoning_content`";
-    ThinkingType "thinking_type" "thinking is switched by `thinking: {type}`";
-    EnableThinking "enable_thinking" "thinking is switched by `enable_thinking` and `thinking_budget`";
-    ReasoningObject "reasoning_object" "thinking is steered by `reasoning: {effort, max_tokens, exclude}`";
-    TemplateThinking "template_thinking" "thinking is switched by `chat_template_kwargs.enable_thinking`";
-    ReasoningFormat "reasoning_format" "`reasoning_format: parsed` keeps reasoning out of the text";
-    ThinkTags "think_tags" "reasoning arrives inside the text between `<think>` tags";
-    NoEncryptedReasoning "no_encrypted_reasoning" "the Responses endpoint refuses `encrypted_content`";
-    GoogleSignature "google_signature" "tool calls carry `extra_content.google.thought_signature`, which goes back unmodified";
-    VertexSignature "vertex_signature" "tool calls carry `extra_content.vertex.thought_signature`, which goes back unmodified";
-    ContinueFinal "continue_final" "a last assistant message is continued (`continue_final_message`)";
-    ImageString "image_string" "`image_url` is a plain string";
-    NoFiles "no_files" "file parts are refused";
-    NoDeveloper "no_developer" "the role `developer` is unknown";
-    OldFields "old_fields" "an older version of OpenAI's API: no `safety_identifier`, `prompt_cache_*`, `metadata`, `verbosity`, `service_tier`; the client's id is sent as `user`";
-    NoMessagesStrict "no_messages_strict" "`strict` and `output_config.format` are refused for the newest models of this transport";
+    MinimalFields "minimal_fields" "Only model, messages, stream, stream_options, max_tokens, temperature, top_p, stop, tools, tool_choice and response_format are sent.";
+    PlainContent "plain_content" "The content of a message is sent as a plain string when it is one text part.";
+    JoinSystem "join_system" "The system prompt is sent as one string.";
+    SystemFirst "system_first" "The chat template accepts system messages only at the beginning; later ones become user text.";
+    AlternateRoles "alternate_roles" "The chat template requires user and assistant in turn; neighbours of one role are merged.";
+    NoUserAfterTool "no_user_after_tool" "A user message directly after a tool message is refused; images go inside the tool content, text goes behind a short assistant message.";
+    NoMessageName "no_message_name" "`messages[].name` is refused.";
+    NoStreamUsage "no_stream_usage" "`stream_options` is refused.";
+    AlwaysStream "always_stream" "The host answers only with streams; the gateway collects the stream for clients that did not ask for one.";
+    StreamThinking "stream_thinking" "The host thinks only in streams; the gateway collects the stream for clients that did not ask for one.";
+    NoToolChoice "no_tool_choice" "`tool_choice` is ignored or refused.";
+    ToolChoiceAny "tool_choice_any" "The tool choice `required` is called `any`.";
+    NoForcedToolThinking "no_forced_tool_thinking" "A forced tool choice is refused while the model thinks.";
+    NoParallel "no_parallel" "`parallel_tool_calls` is refused.";
+    NoToolStrict "no_tool_strict" "`strict` on a tool is refused.";
+    NoJsonSchema "no_json_schema" "`json_schema` is refused; the schema goes into the prompt, with `json_object`.";
+    NoLogprobs "no_logprobs" "`logprobs` is refused.";
+    NoPenalties "no_penalties" "Frequency and presence penalties are refused.";
+    NoZeroTemperature "no_zero_temperature" "A temperature of 0 is refused; 0.01 is sent.";
+    EchoReasoning "echo_reasoning" "Within a tool loop every assistant message must carry its `reasoning_content`.";
+    EchoEmptyReasoning "echo_empty_reasoning" "A `reasoning_content` that is not known is sent as an empty string.";
+    EchoReasoningDetails "echo_reasoning_details" "`reasoning_details` is sent back unmodified.";
+    ReasoningField "reasoning_field" "The field of visible reasoning is called `reasoning` instead of `reasoning_content`.";
+    ThinkingType "thinking_type" "Thinking is turned on and off by `thinking: {type}`.";
+    EnableThinking "enable_thinking" "Thinking is turned on and off by `enable_thinking` and limited by `thinking_budget`.";
+    ReasoningObject "reasoning_object" "Thinking is controlled by `reasoning: {effort, max_tokens, exclude}`.";
+    TemplateThinking "template_thinking" "Thinking is turned on and off by `chat_template_kwargs.enable_thinking`.";
+    ReasoningFormat "reasoning_format" "`reasoning_format: parsed` keeps reasoning out of the text.";
+    ThinkTags "think_tags" "Reasoning arrives inside the text, between `<think>` tags.";
+    NoEncryptedReasoning "no_encrypted_reasoning" "The Responses endpoint refuses `encrypted_content`.";
+    GoogleSignature "google_signature" "Tool calls carry `extra_content.google.thought_signature`, which is sent back unmodified.";
+    VertexSignature "vertex_signature" "Tool calls carry `extra_content.vertex.thought_signature`, which is sent back unmodified.";
+    ContinueFinal "continue_final" "The model continues a last assistant message (`continue_final_message`).";
+    ImageString "image_string" "`image_url` is a plain string.";
+    NoFiles "no_files" "File parts are refused.";
+    NoDeveloper "no_developer" "The role `developer` is unknown.";
+    OldFields "old_fields" "The host has an older version of OpenAI's API, without `safety_identifier`, `prompt_cache_*`, `metadata`, `verbosity` and `service_tier`; the client's id is sent as `user`.";
+    NoMessagesStrict "no_messages_strict" "`strict` and `output_config.format` are refused for the newest models of this transport.";
 }
 
 /// A set of [`Quirk`]s.
