@@ -16,7 +16,7 @@ use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A configuration file; without it the store, or the gateway at --url
+    /// A configuration file [default: the store, or the gateway at --url]
     #[arg(value_name = "FILE", conflicts_with_all = ["store_dir", "url"])]
     file: Option<PathBuf>,
     #[command(flatten)]

@@ -12,10 +12,10 @@ use llm_mock::{Knobs, MockOptions};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Port to listen on; 0 is any free one
+    /// Port to listen on; 0 takes any free port
     #[arg(long, value_name = "PORT", default_value_t = 18000)]
     pub port: u16,
-    /// Worker threads; 0 is one per available core
+    /// Number of worker threads; 0 is one for each available core
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub workers: usize,
 }

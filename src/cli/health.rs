@@ -8,7 +8,7 @@ use crate::tls;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The gateway's address [default: that of a gateway with these settings on this host]
+    /// URL of the gateway [default: a gateway on this host with the settings of this environment]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }

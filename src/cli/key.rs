@@ -27,45 +27,44 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Create a key and print it, once: only its hash is stored
+    /// Create a key and print it once; only its hash is stored
     Create(Create),
-    /// List the keys, without the keys
+    /// List the keys by name, without the secrets themselves
     List(List),
-    /// Replace a key by a new one and print it; the old one stays good for a while
+    /// Replace a key by a new one and print it; the old one stays valid for a while
     Rotate(Rotate),
-    /// Revoke a key for good; a running server refuses it at once
+    /// Revoke a key permanently; a running server refuses it at once
     Revoke(Revoke),
 }
 
 #[derive(Debug, clap::Args)]
 struct Create {
-    /// Who it is for; shown in logs and metrics
+    /// Name of the key in logs and metrics
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     name: String,
-    /// Requests per second; 0 blocks all, without it there is no limit
+    /// Requests per second; 0 blocks the key [default: no limit]
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     rate_limit: Option<u32>,
-    /// Requests that may come at once [default: the rate limit]
+    /// Requests that may arrive at one moment [default: the rate limit]
     #[arg(long, value_name = "B", requires = "rate_limit", value_parser = clap::value_parser!(u32).range(1..))]
     burst: Option<u32>,
-    /// Tokens per minute, of question and answer together; 0 blocks all, without it there is no
-    /// limit
+    /// Tokens per minute, of prompts and answers together; 0 blocks the key [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     tokens_per_minute: Option<u32>,
-    /// Requests in progress at one time; 0 blocks all, without it there is no limit
+    /// Requests in progress at one time; 0 blocks the key [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     max_concurrency: Option<u32>,
-    /// Days until it expires; without it, never
+    /// Days until the key expires [default: never]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     expires_in: Option<u32>,
-    /// A model or pattern that it may ask for; may be repeated. Without it, every model
+    /// A model or pattern that the key may use; may be repeated [default: every model]
     #[arg(long, value_name = "MODEL")]
     allow: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// As JSON
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
@@ -75,7 +74,7 @@ struct Rotate {
     /// Name or id of the key
     #[arg(value_name = "NAME|ID")]
     key: String,
-    /// Hours for which the old key is still good; 0 ends it at once
+    /// Hours for which the old key stays valid; 0 ends it at once
     #[arg(long, value_name = "HOURS", default_value_t = 24, value_parser = clap::value_parser!(u32).range(0..=720))]
     overlap: u32,
 }

@@ -16,29 +16,29 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take the steps that are missing; a database of the service before this one is taken over
+    /// Apply the migrations that are missing; a database of llm-proxy v1 is taken over
     Up(Up),
-    /// Take steps back, the newest first
+    /// Revert migrations, the newest first
     Down(Down),
-    /// Print the number of the newest step that was taken
+    /// Print the number of the newest migration that was applied
     Version(super::NoArgs),
-    /// List the steps
+    /// List the migrations
     Status(super::NoArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct Up {
-    /// The last step to take [default: all]
+    /// Number of the last migration to apply [default: all]
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(1..))]
     to: Option<i64>,
 }
 
 #[derive(Debug, clap::Args)]
 struct Down {
-    /// The step that is the newest afterwards; 0 takes all of them back [default: one step back]
+    /// Number of the migration that is the newest afterwards; 0 reverts all [default: revert one]
     #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..))]
     to: Option<i64>,
-    /// Yes, with what is in the tables and columns of these steps
+    /// Confirm that the data in the tables and columns of these migrations is lost
     #[arg(long)]
     yes: bool,
 }

@@ -6,36 +6,36 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use llm_mock::knobs::{MAX_TOKENS, status};
 use llm_mock::{Fault, Knobs, MockOptions};
 
-/// Run an upstream to try things on. It answers the OpenAI and Anthropic formats with fixed words,
-/// and fails on request.
+/// Run a mock provider. It answers the OpenAI and Anthropic formats with a fixed text, and fails on
+/// request.
 ///
-/// A request changes its own answer by a word in the model name (`mock-429`, `mock-delay-500`,
-/// `mock-stall`) or by a header (`x-mock-status: 429`). `GET /__count` tells what was asked so far,
-/// `GET /__last` the last request.
+/// A request changes its own answer by instructions in the model name (`mock-429`,
+/// `mock-delay-500`, `mock-stall`) or by headers (`x-mock-status: 429`). `GET /__count` returns the
+/// numbers of requests so far, `GET /__last` the last request.
 #[derive(Debug, Clone, clap::Args)]
 pub struct MockArgs {
-    /// Port to listen on; 0 is any free one
+    /// Port to listen on; 0 takes any free port
     #[arg(long, default_value_t = 0)]
     pub port: u16,
     /// Address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     pub host: IpAddr,
-    /// Threads
+    /// Number of threads
     #[arg(long, default_value_t = 1)]
     pub workers: usize,
-    /// Milliseconds before the answer
+    /// Milliseconds before each answer
     #[arg(long, default_value_t = 0)]
     pub delay_ms: u32,
-    /// Tokens of a text answer
+    /// Number of tokens of a text answer
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TOKENS)))]
     pub tokens: Option<u32>,
     /// Milliseconds between the events of a stream
     #[arg(long, default_value_t = 0)]
     pub interval_ms: u32,
-    /// Answer every request with this error status
+    /// Error status that every request is answered with
     #[arg(long, value_parser = status)]
     pub status: Option<u16>,
-    /// Break every answer: reset, stall, truncate, unfinished, garbage, bad-event, bad-head,
+    /// Fault of every answer: reset, stall, truncate, unfinished, garbage, bad-event, bad-head,
     /// slow-headers, until-close, early-hints
     #[arg(long)]
     pub fault: Option<Fault>,

@@ -41,7 +41,7 @@ struct Cli {
 const START: &str = "\
 Without a command it serves. To begin:
   llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
-      --api-key env:OPENAI_API_KEY
+      --api-key env:OPENAI_API_KEY --map 'gpt-*=gpt-*'
   llm-proxy key create --name me
   llm-proxy serve
 
@@ -49,29 +49,29 @@ Without a command it serves. To begin:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve clients (what happens without a command)
+    /// Serve clients; this is the default without a command
     Serve(serve::Args),
-    /// Serve with a mock provider and a key, to try things on
+    /// Serve with a mock provider and a key, to try the gateway
     Demo(demo::Args),
-    /// Be a provider that answers without a model, to test against
+    /// Run a mock provider, which answers without a model
     Mock(mock::MockArgs),
     /// Add, list and remove providers
     Provider(provider::Args),
-    /// Create, list and revoke the keys of clients
+    /// Create, list, rotate and revoke the keys of clients
     Key(key::Args),
-    /// Translate a request or an answer between formats, without a server
+    /// Translate a request or a response between formats, without a server
     Translate(translate::Args),
-    /// Bring the tables of the store up to date, or take that back
+    /// Update the tables of the store, or take updates back
     Migrate(migrate::Args),
     /// Write the store as a configuration file
     Export(transfer::ExportArgs),
-    /// Take providers and credentials of a configuration file into the store
+    /// Write the providers and credentials of a configuration file into the store
     Import(transfer::ImportArgs),
-    /// Take a published list of prices into the store
+    /// Write a published list of prices into the store
     ImportPrices(prices::Args),
-    /// Tell whether a gateway is ready, for the health check of a container
+    /// Check whether a gateway is ready, as the health check of a container
     Health(health::Args),
-    /// Tell what a configuration file, the store or a gateway serves, and all that is wrong with it
+    /// Print what a configuration file, the store or a gateway serves, and every problem of it
     CheckConfig(check_config::Args),
     /// Print the version
     Version(NoArgs),

@@ -9,8 +9,8 @@ use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Which};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// JSON by model: {"MODEL": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}}; `-`
-    /// is standard input
+    /// Prices as a JSON object by model, {"MODEL": {"input_cost_per_token": 1e-6,
+    /// "output_cost_per_token": 2e-6}}; `-` reads standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Also remove the prices of models that are not in the file

@@ -27,56 +27,58 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add a provider; a running server takes it up at once
+    /// Add a provider; a running server uses it at once
     Add(Add),
     /// List the providers
     List(List),
     /// Remove a provider
     Remove(Remove),
-    /// Encrypt the providers' keys in the store under the SECRET_KEY of now
+    /// Encrypt the stored API keys of providers with the current SECRET_KEY
     Reencrypt,
 }
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = ADD_EXAMPLES)]
 struct Add {
-    /// Unique name
+    /// Unique name of the provider
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     key: String,
-    /// openai, azure, anthropic or responses; other types are spoken to as openai
+    /// openai, azure, anthropic or responses; other types are treated as openai
     #[arg(long = "type", value_name = "TYPE", default_value = "openai")]
     provider_type: String,
-    /// Base address, such as https://api.openai.com/v1
+    /// Base URL, such as https://api.openai.com/v1
     #[arg(long, value_name = "URL")]
     base: String,
-    /// The provider's key; `env:NAME` to read it from the server's environment, `-` to read it from
-    /// stdin now
+    /// API key of the provider; `env:NAME` reads it from the server's environment, `-` reads it
+    /// from standard input now
     #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
     api_key: String,
-    /// Share of the requests; 0 is standby, used when no other provider is left
+    /// Share of the requests; a provider with 0 is a standby, used when no other provider is left
     #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     weight: u32,
-    /// Serve MODEL, under the name UPSTREAM_MODEL; may be repeated. Without it, every model is
-    /// served under its own name
+    /// Serve MODEL, a name or a pattern, as UPSTREAM_MODEL; may be repeated [default: every model
+    /// under its own name]
     #[arg(long, value_name = "MODEL=UPSTREAM_MODEL", value_parser = pair)]
     map: Vec<(String, String)>,
-    /// A JSON object of extras, such as {"formats":["chat","responses"],"host":"vllm"}
+    /// Provider parameters as a JSON object, such as {"formats":["chat","responses"],"host":"vllm"}
     #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
     params: String,
 }
 
 const ADD_EXAMPLES: &str = "\
-Examples; models may be patterns, and what a `*` stands for can be used again:
+Examples. MODEL may be a pattern; `*` in UPSTREAM_MODEL is the text that the star
+of MODEL stands for:
   llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
-      --api-key env:OPENAI_API_KEY
+      --api-key env:OPENAI_API_KEY --map 'gpt-*=gpt-*'
   llm-proxy provider add --key claude --type anthropic \\
-      --base https://api.anthropic.com --api-key - < key.txt
+      --base https://api.anthropic.com --map 'claude-*=claude-*' \\
+      --api-key - < key.txt
   llm-proxy provider add --key router --base https://openrouter.ai/api/v1 \\
       --api-key env:ROUTER_KEY --map 'gpt-*=openai/gpt-*'";
 
 #[derive(Debug, clap::Args)]
 struct List {
-    /// As JSON
+    /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }

@@ -14,22 +14,22 @@ use crate::control_plane::store::blocking::Blocking;
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = table::help())]
 pub struct Args {
-    /// Address to listen on [HOST]
+    /// Address to listen on [env: HOST]
     #[arg(long, value_name = "ADDRESS")]
     host: Option<String>,
-    /// Port to listen on [PORT]
+    /// Port to listen on; 0 takes any free port [env: PORT]
     #[arg(long, value_name = "PORT")]
     port: Option<String>,
-    /// Worker threads; 0 is one per available core [WORKERS]
+    /// Number of worker threads; 0 is one for each available core [env: WORKERS]
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// Directory of the embedded store [DATA_DIR]
+    /// Directory of the embedded store [env: DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// YAML file with providers, credentials and settings, instead of a store [CONFIG_FILE]
+    /// YAML file with providers, credentials and settings, used instead of a store [env: CONFIG_FILE]
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-    /// auto, io_uring or epoll [RUNTIME_DRIVER]
+    /// How workers wait for sockets: auto, io_uring or epoll [env: RUNTIME_DRIVER]
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
 }

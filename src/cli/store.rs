@@ -21,13 +21,13 @@ pub enum Place {
 
 #[derive(Debug, clap::Args)]
 pub struct StoreArgs {
-    /// Directory of the embedded store [DATA_DIR, else ./data]
+    /// Directory of the embedded store [env: DATA_DIR] [default: ./data]
     // A global argument is also read by the commands above it, where `data_dir` is the flag of
     // `serve`: hence its own id.
     #[arg(id = "store_dir", long = "data-dir", value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// Work through the admin interface of the gateway at URL, with the key in ADMIN_KEY, instead
-    /// of on the store itself
+    /// Use the admin interface of the gateway at URL, with the key in ADMIN_KEY, instead of the
+    /// store itself
     #[arg(long = "url", value_name = "URL", global = true, conflicts_with = "store_dir")]
     url: Option<String>,
 }

@@ -19,7 +19,7 @@ use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 pub struct ExportArgs {
-    /// Where to write it, readable by its owner only; without it, to stdout
+    /// New file, readable by its owner only [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]

@@ -12,17 +12,18 @@ use crate::cli::Failure;
 use llm_wire::Format;
 
 pub const HELP: &str = "\
-Each line of stdin is an object:
-  id        anything; the result has it again
+Each line of standard input is an object:
+  id        any value; the result repeats it
   kind      request, response or stream
   from, to  formats: chat, messages or responses
-  body      what to translate: JSON, or a string with the bytes (a stream always is one)
-  request   the client's request behind an answer (JSON or a string)
-  out       whole or stream: what the client of an answer asked for
-  status    of a response [default: 200]
-  model, host, strict  as the flags of `translate request`
+  body      the body to translate: JSON, or a string with its bytes (for a stream
+            always a string)
+  request   the client's request that a response belongs to (JSON or a string)
+  out       whole or stream: the form of the output
+  status    the status of a response [default: 200]
+  model, host, strict  like the options of `translate request`
 
-Each line of stdout is an object, in the same order:
+Each line of standard output is an object, in the same order:
   id, status, body (JSON, or a string for a stream), error (null, or why the
   client gets an error), losses, repairs, notes";
 

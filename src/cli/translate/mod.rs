@@ -26,60 +26,61 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A client's request on stdin becomes the provider's on stdout
+    /// Translate a client's request from standard input into the provider's format
     Request {
         #[command(flatten)]
         pair: Pair,
-        /// A field that the provider's format cannot say is an error
+        /// Fail when the provider's format cannot express a field
         #[arg(long)]
         strict: bool,
     },
-    /// A provider's whole answer on stdin becomes the client's on stdout
+    /// Translate a provider's whole response from standard input into the client's format
     Response {
         #[command(flatten)]
         pair: Pair,
         #[command(flatten)]
         answer: Answer,
-        /// The status that the answer came with
+        /// Status of the response
         #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u16).range(100..=599))]
         status: u16,
     },
-    /// A provider's stream of server-sent events on stdin becomes the client's on stdout
+    /// Translate a provider's server-sent events from standard input into the client's format
     Stream {
         #[command(flatten)]
         pair: Pair,
         #[command(flatten)]
         answer: Answer,
     },
-    /// Many translations: a JSON object on each line of stdin, and one for each on stdout
+    /// Translate many bodies: a JSON object on each line of standard input, and one for each on
+    /// standard output
     #[command(after_help = batch::HELP)]
     Batch,
 }
 
 #[derive(Debug, clap::Args)]
 struct Pair {
-    /// The format that stdin has: chat, messages or responses
+    /// Format of the input: chat, messages or responses
     #[arg(long, value_name = "FORMAT")]
     from: Format,
-    /// The format that stdout gets
+    /// Format of the output: chat, messages or responses
     #[arg(long, value_name = "FORMAT")]
     to: Format,
-    /// The provider's name of the model [default: the one that the client's request names]
+    /// The provider's name of the model [default: the model of the client's request]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Who runs the provider, such as openai, deepseek or vllm: decides what it takes and how it is
-    /// odd [default: openai or anthropic, by format]
+    /// Who runs the provider, such as openai, deepseek or vllm, which decides its capabilities and
+    /// quirks [default: openai or anthropic, by format]
     #[arg(long, value_name = "HOST", value_parser = host)]
     host: Option<Host>,
 }
 
 #[derive(Debug, clap::Args)]
 struct Answer {
-    /// The client's request, in the format of `--to`: answers repeat some of it, and tools are
-    /// known by it
+    /// File with the client's request in the format of `--to`; a response repeats parts of it and
+    /// refers to its tools
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
-    /// What the client asked for [default: what the provider sent]
+    /// Form of the output [default: the form of the input]
     #[arg(long, value_name = "whole|stream")]
     out: Option<job::Out>,
 }
