@@ -8,7 +8,7 @@ use super::{Failure, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
 use crate::config::compile::compile;
-use crate::config::file::{self, Complaint, File};
+use crate::config::file::{self, Complaint, File, schema};
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
@@ -19,12 +19,18 @@ pub struct Args {
     /// A configuration file [default: the store, or the gateway at --url]
     #[arg(value_name = "FILE", conflicts_with_all = ["store_dir", "url"])]
     file: Option<PathBuf>,
+    /// Print the JSON schema of configuration files, for editors, and check nothing
+    #[arg(long)]
+    schema: bool,
     #[command(flatten)]
     store: StoreArgs,
 }
 
 /// Fails if a server would refuse the file, or has problems with a row.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    if args.schema {
+        return print::line(&format!("{:#}", schema::schema()));
+    }
     let lines = match &args.file {
         Some(path) => of_file(path)?,
         None => match args.store.open()? {

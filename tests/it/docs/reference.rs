@@ -1,8 +1,9 @@
 //! The generated parts of the reference.
 
+use std::process::Command;
+
 use llm_proxy::cli;
 use llm_proxy::config::boot::table::VARIABLES;
-use llm_proxy::config::file::schema;
 use llm_proxy::metrics::names::{Counter, Family, Grid, Shape};
 use llm_proxy::proxy::headers;
 use llm_proxy::telemetry::stages::Stage;
@@ -286,7 +287,9 @@ fn wrapped(text: &str) -> String {
 #[test]
 fn configuration_file_schema() {
     let file = "docs/reference/gateway.schema.json";
-    let expected = serde_json::to_string_pretty(&schema::schema()).unwrap() + "\n";
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-proxy")).args(["check-config", "--schema"]).output().unwrap();
+    let expected = String::from_utf8(output.stdout).unwrap();
+    assert!(expected.len() > 10_000, "{}", String::from_utf8_lossy(&output.stderr));
     let found = std::fs::read_to_string(root().join(file)).unwrap_or_default();
     check(file, "schema", &found, &expected, || expected.clone());
 }
