@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_parts_are_left_out_and_told() {
+    fn invalid_parts_are_left_out_and_reported() {
         // mapping, problems, asked, sent
         let rows = [
             (r#"{"a":1,"b":"c"}"#, 1, "b", Some("c")),

@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_told_apart() {
+    fn invalid_pattern_keys_are_reported() {
         let rows = [
             ("", "is empty"),
             ("re:[a", "is not a regular expression: unclosed character class"),

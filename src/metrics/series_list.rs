@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shelf_is_read_while_it_is_written_and_has_an_end() {
+    fn series_list_is_bounded_and_readable_while_written() {
         let shelf = SeriesList::default();
         std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -1,8 +1,9 @@
 //! The provider that a conversation belongs to.
 //!
-//! Reasoning that one account has sealed can be read by that account only (`translation.md` 1.9.1).
-//! A history that carries it goes there first, whoever's turn it is; if that provider fails, the
-//! next one gets the conversation without.
+//! Reasoning that one account has sealed can be read by that account only
+//! (`docs/internals/translation/reasoning.md`, "Account affinity"). A history that carries it goes
+//! there first, whoever's turn it is; if that provider fails, the next one gets the conversation
+//! without.
 
 use crate::proxy::core::WorkerSnapshot;
 use crate::proxy::endpoint::Operation;

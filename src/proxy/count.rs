@@ -1,5 +1,6 @@
 //! Counts of tokens for a request that is not made: `/v1/messages/count_tokens` and
-//! `/v1/responses/input_tokens` (`translation.md` 1.12).
+//! `/v1/responses/input_tokens` (`docs/internals/translation/requests.md`, "Counting tokens without
+//! a request").
 //!
 //! A provider with a counter of its own is asked, in its format. Where there is none the count is
 //! an estimate: clients that plan their context by it cope with a guess, and badly with a 404.

@@ -95,7 +95,8 @@ pub fn to_foreign_client(name: &[u8]) -> Fate {
     }
 }
 
-/// Writes an account's limit under the name that clients of `format` read (`translation.md` 4.2).
+/// Writes an account's limit under the name that clients of `format` read
+/// (`docs/internals/translation/errors.md`, "Headers of an error").
 /// `anthropic-ratelimit-requests-reset` and `x-ratelimit-reset-requests` are the same thing, save
 /// that the one is a time of day and the other a span: it is converted, and left out where it
 /// cannot be read.

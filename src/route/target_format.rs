@@ -1,4 +1,5 @@
-//! In which of its formats a provider is asked for a model (`translation.md` 0.6).
+//! In which of its formats a provider is asked for a model (`docs/internals/translation.md`,
+//! "Choice of the provider's format").
 //!
 //! The client's own format comes first: its bytes pass as they are. If the provider does not offer
 //! it, or not for this model, the format follows that keeps most of what such a client says. What a
@@ -19,7 +20,8 @@ pub struct TargetFormat {
 }
 
 /// What becomes of a Chat request that has function tools and lets the model think. The newest
-/// models of OpenAI refuse that on Chat Completions (`translation.md` 1.8).
+/// models of OpenAI refuse that on Chat Completions (`docs/internals/translation/reasoning.md`,
+/// "Tools and thinking on Chat Completions").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThinkingTools {
     /// It is sent as it is.

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_answered_or_lost() {
+    fn admin_call_is_answered_or_lost() {
         let desk = AdminQueue::default();
         let pending = desk.call(request()).unwrap();
         assert!(matches!(pending.look(), CallState::NotYet));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_desk_is_bounded() {
+    fn admin_queue_is_bounded() {
         let desk = AdminQueue::default();
         let calls: Vec<_> = (0..WAITING).filter_map(|_| desk.call(request())).collect();
         assert_eq!(calls.len(), WAITING);

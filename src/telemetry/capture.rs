@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_wants_nothing_is_kept() {
+    fn unwanted_sinks_capture_nothing() {
         assert!(Detail::new(CaptureConfig::default(), b"x").is_none());
         let mut plain = detail(0);
         plain.body(b"secret");
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passed_becomes_the_clients_own_when_more_is_said() {
+    fn shared_capture_becomes_separate_when_the_sides_differ() {
         let mut detail = detail(100);
         detail.received(b"event 1", true);
         detail.passes();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_went_out_is_forgotten() {
+    fn failed_attempt_leaves_no_captured_response() {
         let mut detail = detail(100);
         detail.received(b"event of the first", true);
         detail.passes();

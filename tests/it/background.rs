@@ -64,7 +64,7 @@ fn start(shared: &Arc<ProcessState>, dir: &tempfile::TempDir) -> ControlPlane {
 }
 
 #[test]
-fn what_another_process_writes_comes_into_force() {
+fn writes_of_another_process_take_effect() {
     let dir = tempfile::tempdir().unwrap();
     let other = Blocking::embedded(dir.path()).unwrap();
     other.add_provider(&provider("first", "http://localhost:9/v1")).unwrap();
@@ -179,7 +179,7 @@ fn providers_that_serve_everything_are_asked_for_their_models() {
 }
 
 #[test]
-fn they_are_asked_over_tls_as_the_settings_have_it() {
+fn model_lists_are_fetched_over_tls() {
     let dir = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -215,7 +215,7 @@ fn record() -> Record {
 }
 
 #[test]
-fn what_can_not_work_is_told_at_the_start() {
+fn impossible_settings_are_reported_at_start() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing.pem");
     let boot = Boot { tls_cert: Some(missing.clone()), tls_key: Some(missing), ..Boot::default() };

@@ -299,7 +299,7 @@ fn many_processes_may_start_on_a_new_store_at_once() {
 }
 
 #[test]
-fn bad_settings_are_told_all_at_once() {
+fn all_invalid_settings_are_reported() {
     let place = Place::new();
     let command =
         |args: &[&str]| ran(place.command(args).env("WORKERS", "-1").env("LOG_LEVEL", "loud").output().unwrap());

@@ -166,7 +166,7 @@ fn every_expression_speaks_of_metrics_that_exist() {
 
 /// The names that dashboards of the service before this one are bookmarked by, and its panels.
 #[test]
-fn the_dashboard_is_the_one_of_old_and_more() {
+fn dashboard_keeps_the_panels_of_v1() {
     let path = root().join("grafana/dashboards/llm-proxy.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(dashboard["title"], "LLM API Proxy Dashboard");

@@ -136,7 +136,7 @@ fn a_file_that_can_not_be_served_stops_the_start() {
 }
 
 #[test]
-fn check_config_tells_what_would_be_served_and_what_not() {
+fn check_config_reports_what_would_be_served() {
     let (place, provider) = (Place::new(), Fake::start());
     let good = place.write("good.yaml", &file(&provider, "{a: a, 'gpt-*': x}", ""));
     let said = place.ok(&[("UPSTREAM_KEY", "x")], &["check-config", &good]);

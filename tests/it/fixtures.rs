@@ -1,5 +1,5 @@
 //! Translations that were read: the files under `tests/fixtures/<client>-<provider>/`, one case
-//! each.
+//! each. `docs/internals/translation/examples.md` lists them.
 //!
 //! A file has a head of `name: value` lines and sections that begin with `--- name`. JSON may be
 //! laid out over several lines, with the white space outside of strings taken away before it is
@@ -8,7 +8,7 @@
 //!
 //! | name | what it holds |
 //! |---|---|
-//! | `why` | what the case shows, with the section of the specification |
+//! | `why` | what the case shows |
 //! | `target` | host and model at the provider |
 //! | `dropped`, `repaired` | the headers of the answer; none if absent |
 //! | `betas` | what `anthropic-beta` gets |

@@ -97,7 +97,7 @@ fn assert_silent(log: &[String], words: &[&str]) {
 }
 
 #[test]
-fn at_debug_nothing_of_a_conversation_is_told() {
+fn debug_logs_contain_no_conversation() {
     for filter in [("LOG_LEVEL", "debug"), ("RUST_LOG", "debug")] {
         let log = all_that_is_logged(filter);
         assert!(log.iter().any(|line| line.contains("\"level\":\"DEBUG\"")));
@@ -106,7 +106,7 @@ fn at_debug_nothing_of_a_conversation_is_told() {
 }
 
 #[test]
-fn at_trace_no_secret_is_told() {
+fn trace_logs_contain_no_secret() {
     let log = all_that_is_logged(("RUST_LOG", "trace"));
     assert!(log.iter().any(|line| line.contains("\"level\":\"TRACE\"")));
     assert_silent(&log, &SECRETS);

@@ -1,6 +1,5 @@
-//! What the service before this one got wrong about configuration, keys and limits, each defect by
-//! its number in the specification (sections 20 and 21, whose points are counted from 1), and the
-//! tests that keep it from coming back. Those that stand nowhere else are below.
+//! Defects of llm-proxy v1 in configuration, keys and limits, and the tests that keep them from
+//! coming back. Those that stand nowhere else are below.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,46 +10,46 @@ use llm_proxy::config::rows::{CredentialRow, ProviderRow};
 
 use super::support::*;
 
-/// Number, what was wrong, and the tests: each a file and a function.
+/// What was wrong, and the tests: each a file and a function.
 const DEFECTS: &str = "\
-20.1 | /health/detailed did not exist | tests/it/admin/health several_providers
-20.2 | /docs did not exist | tests/it/admin/documents the_document_and_the_page_are_served_without_anything_from_elsewhere
-20.3 | a rate limit of 0 was none | tests/it/admin/transcript defect_20_3_a_rate_limit_of_zero_blocks_all, tests/it/limits/regressions zero_blocks_by_each_limit
-20.4 | a request counted twice, so that a limit of 1 admitted none | tests/it/admin/transcript defect_20_4_a_request_counts_once, tests/it/limits/regressions a_request_costs_one_and_a_burst_is_the_limit
-20.5 | the token bucket was a moving window | src/limit/tests burst_is_the_capacity_and_refills_at_the_rate, src/limit/tests rates_are_exact
-20.9 | no script for the schema | tests/it/postgres/gateway commands_work_on_the_database
-20.10 | the latency of a provider was never counted | tests/it/seen/metrics a_request_is_counted_by_who_where_and_how
-20.11 | is_enabled: false was ignored when a row was made | tests/it/admin/transcript defect_20_11_rows_can_be_made_disabled
-20.12 | a provider with an empty mapping served nothing | tests/it/admin/transcript defect_20_12_an_empty_mapping_serves_every_model
-20.13 | shares were left to chance | tests/it/routing/choice shares_are_exact_in_every_round
-20.15 | errors were not in the client's form | tests/it/routing/access keys_that_are_refused, tests/it/limits/regressions a_refusal_says_when_and_whose
-20.19 | a limit could not be cleared | tests/it/admin/transcript defect_20_19_null_removes_a_limit
-21.1 | a panic without a provider | tests/it/admin/transcript quick_start, tests/it/admin/transcript defect_21_no_provider_and_odd_weights_are_no_panic
-21.2 | a panic where all weights are 0, and a negative one was huge | tests/it/admin/transcript defect_21_no_provider_and_odd_weights_are_no_panic
-21.3 | writes had no effect until a reload | tests/it/admin/live a_write_is_in_force_when_it_is_answered
-21.4 | the timeout was one for the whole answer | tests/it/regressions a_stream_may_last_longer_than_the_timeout
-21.5 | bodies over 2 MiB were refused, others read without end | tests/it/relay/size a_request_of_twenty_megabytes, tests/it/relay/size a_body_larger_than_allowed_is_refused
-21.6 | HOST was ignored, a reload emptied the state, and text was cut within a letter | tests/it/regressions the_host_of_the_environment_is_listened_on, tests/it/limits/regressions a_reload_keeps_what_is_in_a_bucket, tests/it/limits/at_once a_reload_keeps_the_count, tests/it/regressions no_text_is_cut_within_a_letter
-21.7 | the order of patterns was random | src/config/models mapping_looks_for_the_exact_name_then_for_patterns_in_stored_order, tests/it/postgres/store a_mapping_keeps_its_order_until_somebody_writes_another
-21.12 | extended mappings were refused, and broke the listing | tests/it/admin/transcript defect_21_extended_mappings_are_taken
-21.15 | logs and traces had no name of a credential | tests/it/tables/logs a_row_for_each_request_on_either_store, tests/it/sinks/langfuse who_and_where
-21.17 | a bad row failed the reload, and without a key the doors stood open | tests/it/admin/transcript defect_21_a_bad_row_takes_nothing_else_down, tests/it/postgres/gateway a_poisoned_row_is_never_an_outage, tests/it/limits/regressions without_the_last_key_the_doors_are_closed
-21.18 | disabling all keys opened the gateway | tests/it/regressions keys_that_are_all_disabled_open_nothing, tests/it/routing/access without_credentials_it_is_closed_unless_opened
-21.19 | providers' keys in plain text, addresses told to clients, headers in logs | tests/it/admin/secrets keys_are_encrypted_and_used_all_the_same, src/proxy/listing/tests info_shows_mappings_and_hides_addresses, tests/it/regressions no_secret_is_told
-21.20 | no Retry-After, limits of the provider dropped, no /v1/models/{id} | tests/it/limits/regressions a_refusal_says_when_and_whose, tests/it/limits/regressions whose_limits_the_headers_tell, src/proxy/listing/tests one_model_is_whatever_would_be_served
-21.26 | providers that were removed went on serving, refusals without the key's name, twice the burst | tests/it/routing/live providers_and_keys_come_and_go, tests/it/limits/regressions a_refusal_says_when_and_whose, tests/it/limits/regressions a_request_costs_one_and_a_burst_is_the_limit
-2.1 | a limit of models was asked before the prefix was taken off | tests/it/routing/choice a_prefix_may_stand_before_a_model
-3.4 | a missing header passed for a valid admin key | tests/it/admin/transcript defect_21_validate_wants_a_header
-8 | listings cost a request | tests/it/limits/regressions listings_and_counts_are_free
+/health/detailed did not exist | tests/it/admin/health several_providers
+/docs did not exist | tests/it/admin/documents openapi_and_docs_page_need_no_other_host
+a rate limit of 0 was none | tests/it/admin/transcript rate_limit_of_zero_blocks_all_requests, tests/it/limits/regressions zero_blocks_by_each_limit
+a request counted twice, so that a limit of 1 admitted none | tests/it/admin/transcript request_counts_once, tests/it/limits/regressions a_request_costs_one_and_a_burst_is_the_limit
+the token bucket was a moving window | src/limit/tests burst_is_the_capacity_and_refills_at_the_rate, src/limit/tests rates_are_exact
+no script for the schema | tests/it/postgres/gateway commands_work_on_the_database
+the latency of a provider was never counted | tests/it/observability/metrics a_request_is_counted_by_who_where_and_how
+is_enabled: false was ignored when a row was made | tests/it/admin/transcript rows_can_be_created_disabled
+a provider with an empty mapping served nothing | tests/it/admin/transcript empty_mapping_serves_every_model
+shares were left to chance | tests/it/routing/choice shares_are_exact_in_every_round
+errors were not in the client's form | tests/it/routing/access keys_that_are_refused, tests/it/limits/regressions a_refusal_says_when_and_whose
+a limit could not be cleared | tests/it/admin/transcript null_removes_a_limit
+a panic without a provider | tests/it/admin/transcript quick_start, tests/it/admin/transcript no_provider_and_odd_weights_do_not_panic
+a panic where all weights are 0, and a negative one was huge | tests/it/admin/transcript no_provider_and_odd_weights_do_not_panic
+writes had no effect until a reload | tests/it/admin/live a_write_is_in_force_when_it_is_answered
+the timeout was one for the whole answer | tests/it/regressions a_stream_may_last_longer_than_the_timeout
+bodies over 2 MiB were refused, others read without end | tests/it/relay/size a_request_of_twenty_megabytes, tests/it/relay/size a_body_larger_than_allowed_is_refused
+HOST was ignored, a reload emptied the state, and text was cut within a letter | tests/it/regressions the_host_of_the_environment_is_listened_on, tests/it/limits/regressions a_reload_keeps_what_is_in_a_bucket, tests/it/limits/at_once a_reload_keeps_the_count, tests/it/regressions no_text_is_cut_within_a_letter
+the order of patterns was random | src/config/models mapping_looks_for_the_exact_name_then_for_patterns_in_stored_order, tests/it/postgres/store a_mapping_keeps_its_order_until_somebody_writes_another
+extended mappings were refused, and broke the listing | tests/it/admin/transcript extended_mappings_are_accepted
+logs and traces had no name of a credential | tests/it/tables/logs a_row_for_each_request_on_either_store, tests/it/sinks/langfuse who_and_where
+a bad row failed the reload, and without a key the gateway was open | tests/it/admin/transcript bad_row_affects_nothing_else, tests/it/postgres/gateway a_poisoned_row_is_never_an_outage, tests/it/limits/regressions gateway_closes_when_the_last_key_is_removed
+disabling all keys opened the gateway | tests/it/regressions keys_that_are_all_disabled_open_nothing, tests/it/routing/access without_credentials_it_is_closed_unless_opened
+providers' keys in plain text, addresses told to clients, headers in logs | tests/it/admin/secrets keys_are_encrypted_and_used_all_the_same, src/proxy/listing/tests info_shows_mappings_and_hides_addresses, tests/it/regressions no_secret_is_shown_anywhere
+no Retry-After, limits of the provider dropped, no /v1/models/{id} | tests/it/limits/regressions a_refusal_says_when_and_whose, tests/it/limits/regressions rate_limit_headers_name_the_right_limit, src/proxy/listing/tests one_model_is_whatever_would_be_served
+providers that were removed went on serving, refusals without the key's name, twice the burst | tests/it/routing/live providers_and_keys_come_and_go, tests/it/limits/regressions a_refusal_says_when_and_whose, tests/it/limits/regressions a_request_costs_one_and_a_burst_is_the_limit
+a limit of models was asked before the prefix was taken off | tests/it/routing/choice a_prefix_may_stand_before_a_model
+a missing header passed for a valid admin key | tests/it/admin/transcript validate_demands_the_admin_key
+listings cost a request | tests/it/limits/regressions listings_and_counts_are_free
 ";
 
 #[test]
-fn every_defect_has_its_tests() {
+fn every_defect_of_v1_has_tests() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for row in DEFECTS.lines() {
         let cells: Vec<_> = row.split(" | ").collect();
-        assert!(cells.len() == 3 && !cells[2].is_empty(), "{row}");
-        for test in cells[2].split(", ") {
+        assert!(cells.len() == 2 && !cells[1].is_empty(), "{row}");
+        for test in cells[1].split(", ") {
             let (file, test) = test.split_once(' ').unwrap();
             let source = std::fs::read_to_string(root.join(file).with_extension("rs")).unwrap();
             let test = format!("#[test]\nfn {test}()");
@@ -61,7 +60,7 @@ fn every_defect_has_its_tests() {
 
 const PATH: &str = sample::CHAT.path;
 
-/// 21.4: what is limited is a silence.
+/// What is limited is a silence.
 #[test]
 fn a_stream_may_last_longer_than_the_timeout() {
     let provider = Fake::start();
@@ -83,7 +82,6 @@ fn a_stream_may_last_longer_than_the_timeout() {
     assert_eq!(client.rest().1, End::Whole);
 }
 
-/// 21.6.
 #[test]
 fn the_host_of_the_environment_is_listened_on() {
     let dir = tempfile::tempdir().unwrap();
@@ -98,7 +96,7 @@ fn the_host_of_the_environment_is_listened_on() {
     assert!(said.contains("listening: http://127.0.0.2:"), "{said}");
 }
 
-/// 21.6: names, keys, what clients say of themselves, and what providers answer are cut for people
+/// Names, keys, what clients say of themselves, and what providers answer are cut for people
 /// to read.
 #[test]
 fn no_text_is_cut_within_a_letter() {
@@ -129,7 +127,7 @@ fn no_text_is_cut_within_a_letter() {
     assert!(!gateway.log().join("\n").contains("panic"), "{:?}", gateway.log());
 }
 
-/// 21.18: also who sends no key at all.
+/// Also who sends no key at all.
 #[test]
 fn keys_that_are_all_disabled_open_nothing() {
     let provider = Fake::answering(|_| answer::json(200, "{}"));
@@ -145,9 +143,9 @@ fn keys_that_are_all_disabled_open_nothing() {
     assert_eq!(provider.requests().len(), 1);
 }
 
-/// 21.19: at the most talkative level, by whatever a client or an operator may read.
+/// At the most talkative level, by whatever a client or an operator may read.
 #[test]
-fn no_secret_is_told() {
+fn no_secret_is_shown_anywhere() {
     let provider = Fake::answering(|_| answer::json(500, r#"{"error":{"message":"no"}}"#));
     let headers = r#"{"custom_headers":{"x-team-secret":"hidden-header"}}"#;
     let row = ProviderRow { provider_params: headers.into(), ..chat(&provider) };

@@ -44,7 +44,7 @@ fn refuses_connections(gateway: &Gateway) -> bool {
 }
 
 #[test]
-fn what_runs_comes_to_its_end() {
+fn running_requests_finish_at_shutdown() {
     for signal in ["TERM", "INT"] {
         let (provider, mut gateway) = serving(&CHAT, Setup::new());
         let (mut streaming, mut conn) = flowing(&provider, &gateway, &CHAT);
@@ -142,7 +142,7 @@ fn a_stream_that_goes_on_beyond_the_grace() {
 
 /// Nothing was sent yet: the client gets a status, and no other provider is asked any more.
 #[test]
-fn a_request_without_an_answer_beyond_the_grace() {
+fn request_beyond_the_grace_period_is_ended() {
     for (sample, status) in [(&CHAT, 503), (&MESSAGES, 529), (&RESPONSES, 503)] {
         for begun in [false, true] {
             let (provider, spare) = (Fake::start(), Fake::start());
@@ -251,7 +251,7 @@ fn messages(gateway: &Gateway) -> Vec<String> {
 }
 
 #[test]
-fn what_it_says_of_itself() {
+fn startup_log_names_store_listener_and_workers() {
     let (_provider, mut gateway) = serving(&CHAT, Setup::new());
     let (addr, store) = (gateway.addr, gateway.data_dir().join("llm-proxy.db").display().to_string());
     gateway.term();

@@ -154,7 +154,7 @@ fn many_may_open_a_new_store_at_once() {
 }
 
 #[test]
-fn what_is_no_store_is_told() {
+fn invalid_store_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(FILE), "not a database, but long enough to look like one".repeat(100)).unwrap();
     let error = Sqlite::open(dir.path()).unwrap_err();

@@ -108,7 +108,7 @@ fn the_model_that_answered() {
 }
 
 #[test]
-fn one_span_of_the_request_and_one_of_its_attempt() {
+fn request_and_attempt_have_a_span_each() {
     let (provider, collector) = (serving(), collector());
     let gateway = setup(&provider, &collector).env("OTEL_SERVICE_NAME", "front").start();
     let mut client = gateway.client();
@@ -204,7 +204,7 @@ fn each_attempt_of_a_failover_has_its_span_and_its_parenthood() {
 }
 
 #[test]
-fn what_was_refused_and_what_broke_off() {
+fn spans_of_refused_and_truncated_requests() {
     let provider = Fake::start();
     let collector = collector();
     let gateway = setup(&provider, &collector).start();
@@ -232,7 +232,7 @@ fn what_was_refused_and_what_broke_off() {
 }
 
 #[test]
-fn samplers_decide_what_is_told_and_what_the_provider_is_told_of_it() {
+fn samplers_decide_export_and_the_flag_upstream() {
     let unsampled = PARENT.replace("-01", "-00");
     let rows = [
         ("parentbased_always_on", "1", Some(PARENT), true),
@@ -262,7 +262,7 @@ fn samplers_decide_what_is_told_and_what_the_provider_is_told_of_it() {
 }
 
 #[test]
-fn nobody_traces_and_the_clients_trace_passes() {
+fn client_trace_passes_without_an_exporter() {
     let (provider, collector) = (serving(), collector());
     for env in [("OTEL_SDK_DISABLED", "true"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "")] {
         let gateway = setup(&provider, &collector).env(env.0, env.1).start();
@@ -347,7 +347,7 @@ fn a_collector_that_hangs() {
 }
 
 #[test]
-fn settings_that_make_no_sense_are_told() {
+fn invalid_otlp_settings_are_reported() {
     let rows = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),

@@ -415,8 +415,7 @@ mod tests {
         Format::ALL.into_iter().flat_map(|a| Format::ALL.into_iter().map(move |b| (a, b))).filter(|(a, b)| a != b)
     }
 
-    /// Property 57, early errors: nothing is written, the kind stays, another provider can be
-    /// tried.
+    /// Of an early error nothing is written, the kind stays, another provider can be tried.
     #[test]
     fn a_failure_before_content_is_an_error() {
         for (client, provider) in pairs() {

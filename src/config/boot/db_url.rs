@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told_without_the_password() {
+    fn invalid_urls_are_reported_without_the_password() {
         let rows = [
             ("", "give the address of a PostgreSQL database"),
             ("mysql://u:secret@db/g", "give the address of a PostgreSQL database"),

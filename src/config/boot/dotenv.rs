@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_line_counts_and_bad_lines_are_told_without_their_text() {
+    fn last_assignment_wins_and_bad_lines_are_reported_without_text() {
         let (values, warnings) = parse("\u{feff}A=1\r\nsk-secret\n\nA=2\n", ".env");
         assert_eq!(&*values["A"], "2");
         assert_eq!(warnings, [Warning(".env line 2 is ignored: it is not NAME=value".to_owned())]);

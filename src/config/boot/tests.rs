@@ -70,7 +70,7 @@ fn values() {
 }
 
 #[test]
-fn every_bad_value_is_told_at_once() {
+fn every_invalid_value_is_reported() {
     let process: &[(&str, &str)] = &[
         ("HOST", "example.com"),
         ("PORT", "65536"),

@@ -132,7 +132,7 @@ fn what_a_provider_may_get_wrong() {
 }
 
 #[test]
-fn all_that_is_wrong_with_a_row_is_told_at_once() {
+fn all_problems_of_a_row_are_reported() {
     let row = ProviderRow { api_base: "x".into(), api_key: "env:UNSET".into(), weight: -1, ..provider(1) };
     assert_eq!(one(row).1.len(), 3);
 }
@@ -177,7 +177,7 @@ fn order_duplicates_and_disabled_rows() {
 }
 
 #[test]
-fn a_poor_credential_is_refused_or_gets_less_never_more() {
+fn an_invalid_credential_never_gets_more_rights() {
     let with = |edit: fn(&mut CredentialRow)| {
         let mut row = credential(1);
         edit(&mut row);

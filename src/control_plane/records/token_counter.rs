@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_costs_one_answer() {
+    fn panic_fails_one_request_only() {
         let counter = counter();
         assert!(counter.submit(job("a"), |_| panic!("on purpose")));
         let (done, answer) = bounded(1);

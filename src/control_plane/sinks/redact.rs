@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_and_what_is_not() {
+    fn secrets_are_redacted_by_name_and_form() {
         // `hello` is aGVsbG8=, and its SHA-256 begins with 2cf24dba5fb0a30e.
         let rows = [
             (r#"{"model":"m","n":1.50,"x":[true,null]}"#, r#"{"model":"m","n":1.50,"x":[true,null]}"#),

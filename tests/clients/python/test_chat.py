@@ -116,7 +116,8 @@ def test_two_answers_at_once(openai_client, chat_model):
     if provider_of(chat_model, "chat") == "chat":
         assert openai_client.chat.completions.create(**asked).choices[0].message.content == USUAL
         return
-    # No other format has more than one answer (`translation.md` 1.11.1).
+    # No other format has more than one answer (`docs/internals/translation.md`, "Refused instead of
+    # dropped").
     with pytest.raises(openai.BadRequestError) as error:
         openai_client.chat.completions.create(**asked)
     assert (error.value.param, error.value.code) == ("n", "unsupported_parameter")
@@ -127,7 +128,7 @@ def test_logprobs(openai_client, chat_model, stack):
     raw = openai_client.chat.completions.with_raw_response.create(**asked)
     assert raw.parse().choices[0].message.content == USUAL
     body = stack.last()["body"]
-    # Messages has none: left out, and said so (`translation.md` 1.11).
+    # Messages has none: left out, and said so (`docs/internals/translation.md`, "Losses").
     if provider_of(chat_model, "chat") == "messages":
         assert "top_logprobs" not in body and "logprobs;dropped" in raw.headers["x-llm-proxy-dropped"]
     else:

@@ -85,7 +85,8 @@ def test_thinking(anthropic_client, messages_model):
         final = stream.get_final_message()
     thinking, text = final.content
     assert (thinking.type, thinking.thinking, text.text) == ("thinking", THOUGHTS, USUAL)
-    # What a Chat provider thought is signed by nobody (`translation.md` 1.9).
+    # What a Chat provider thought is signed by nobody (`docs/internals/translation/reasoning.md`,
+    # "What a client sees of a provider's reasoning").
     assert bool(thinking.signature) == (provider_of(messages_model, "messages") != "chat")
 
 

@@ -73,7 +73,8 @@ def test_reasoning(openai_client, responses_model):
     reasoning = [item for item in answer.output if item.type == "reasoning"]
     assert len(reasoning) == 1 and answer.output_text == USUAL
     assert answer.usage.output_tokens_details.reasoning_tokens == 9
-    # A Chat provider shows its thoughts themselves, and seals none (`translation.md` 1.9).
+    # A Chat provider shows its thoughts themselves, and seals none
+    # (`docs/internals/translation/reasoning.md`, "What a client sees of a provider's reasoning").
     if provider_of(responses_model, "responses") == "chat":
         assert reasoning[0].content[0].text == THOUGHTS and not reasoning[0].encrypted_content
     else:
@@ -105,7 +106,8 @@ def test_custom_tool_round_trip(openai_client, responses_model, stack):
 def test_refusal(openai_client, responses_model):
     answer = openai_client.responses.create(model=f"{responses_model}-refusal", input="Hello")
     if provider_of(responses_model, "responses") == "messages":
-        # A stop reason there, without words (`translation.md` 2.3).
+        # A stop reason there, without words (`docs/internals/translation/responses.md`,
+        # "Refusals").
         assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "content_filter")
     else:
         [part] = answer.output[0].content
@@ -135,7 +137,8 @@ def test_what_the_vendor_would_keep(openai_client, responses_model):
     if provider_of(responses_model, "responses") == "responses":
         assert openai_client.responses.create(**asked).output_text == USUAL
         return
-    # The state is the vendor's who made the answer before (`translation.md` 1.11.1).
+    # The state is the vendor's who made the answer before (`docs/internals/translation.md`,
+    # "Refused instead of dropped").
     with pytest.raises(openai.BadRequestError) as error:
         openai_client.responses.create(**asked)
     assert error.value.param == "previous_response_id"

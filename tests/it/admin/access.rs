@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn without_a_key_of_its_own_the_interface_is_closed() {
+fn without_an_admin_key_the_admin_api_is_closed() {
     let gateway = Setup::new().start();
     let mut admin = Admin::of(&gateway);
     let (status, message) = error(&admin.call("GET", "/providers", Value::Null));
@@ -11,7 +11,7 @@ fn without_a_key_of_its_own_the_interface_is_closed() {
 }
 
 #[test]
-fn the_key_is_asked_for() {
+fn admin_api_demands_the_key() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     let valid = admin.expect(200, "POST", "/auth/validate", Value::Null);
@@ -39,7 +39,7 @@ fn the_key_is_asked_for() {
 }
 
 #[test]
-fn who_guesses_is_slowed_and_others_are_not() {
+fn guessing_the_admin_key_is_throttled_per_address() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     let mut statuses = Vec::new();

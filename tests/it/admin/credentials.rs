@@ -62,7 +62,7 @@ fn made_changed_and_removed() {
 }
 
 #[test]
-fn what_is_wrong_is_named_field_by_field() {
+fn reports_all_invalid_fields() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/credentials", json!({ "key": "sk-taken", "name": "a" }));

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_document_and_the_page_are_served_without_anything_from_elsewhere() {
+fn openapi_and_docs_page_need_no_other_host() {
     let gateway = empty().start();
     let mut client = gateway.client();
     client.ask(&get("/api-docs/openapi.json"));

@@ -37,7 +37,7 @@ fn a_write_is_in_force_when_it_is_answered() {
 }
 
 #[test]
-fn what_others_write_is_seen_by_who_asks() {
+fn writes_of_others_are_visible_at_once() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     let store = gateway.store();
@@ -52,7 +52,7 @@ fn what_others_write_is_seen_by_who_asks() {
 }
 
 #[test]
-fn who_only_reads_has_nothing_published() {
+fn admin_reads_do_not_publish() {
     let gateway = empty().credential(credential(KEY)).start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/credentials", json!({ "name": "a", "key": "sk-a" }));
@@ -77,7 +77,7 @@ fn everything_can_be_read_again() {
 }
 
 #[test]
-fn a_store_that_is_gone_is_told_and_what_is_in_force_stays() {
+fn lost_store_is_reported_and_the_snapshot_stays() {
     let gateway = empty().credential(credential(KEY)).start();
     let mut admin = Admin::of(&gateway);
     let file = rusqlite::Connection::open(gateway.data_dir().join("llm-proxy.db")).unwrap();
@@ -92,7 +92,7 @@ fn a_store_that_is_gone_is_told_and_what_is_in_force_stays() {
 }
 
 #[test]
-fn each_change_is_told_in_the_table_and_in_the_file() {
+fn each_change_is_in_the_audit_table_and_file() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/providers", new_provider("p"));

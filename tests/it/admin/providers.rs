@@ -53,7 +53,7 @@ fn made_changed_and_removed() {
 }
 
 #[test]
-fn what_is_wrong_is_named_field_by_field() {
+fn reports_all_invalid_fields() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/providers", new_provider("taken"));
@@ -120,7 +120,7 @@ fn a_row_that_was_broken_before_can_still_be_switched_off() {
 }
 
 #[test]
-fn a_change_may_want_the_version_that_it_read() {
+fn changes_may_be_conditional_on_a_version() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/providers", new_provider("p"));
@@ -139,7 +139,7 @@ fn a_change_may_want_the_version_that_it_read() {
 }
 
 #[test]
-fn changes_at_the_same_time_lose_nothing() {
+fn concurrent_changes_are_all_kept() {
     let gateway = empty().start();
     Admin::of(&gateway).expect(201, "POST", "/providers", new_provider("p"));
     let fields = [

@@ -62,7 +62,7 @@ fn a_configuration_larger_than_other_bodies() {
 }
 
 #[test]
-fn what_can_not_be_done_is_told() {
+fn impossible_commands_are_explained() {
     let gateway = empty().start();
     assert!(bad(&gateway, &["key", "list"], "wrong").contains("says: Invalid admin key"));
     assert!(bad(&gateway, &["key", "list"], "").contains("ADMIN_KEY is not set here"));

@@ -100,9 +100,9 @@ fn quick_start() {
     assert_eq!(chat_with(&mut client, "sk-unlimited-key", "gpt-4"), 404);
 }
 
-/// Defect 20.3: a limit of 0 was no limit, or one per second.
+/// In v1 a limit of 0 was no limit, or one per second.
 #[test]
-fn defect_20_3_a_rate_limit_of_zero_blocks_all() {
+fn rate_limit_of_zero_blocks_all_requests() {
     let fake = upstream();
     let gateway = empty().provider(chat(&fake)).start();
     Admin::of(&gateway).expect(201, "POST", "/credentials", json!({ "key": "sk-zero", "name": "z", "rate_limit": 0 }));
@@ -113,9 +113,9 @@ fn defect_20_3_a_rate_limit_of_zero_blocks_all() {
     assert!(fake.requests().is_empty());
 }
 
-/// Defect 20.4: each request counted twice, so that a limit of 1 never admitted one.
+/// In v1 each request counted twice, so that a limit of 1 never admitted one.
 #[test]
-fn defect_20_4_a_request_counts_once() {
+fn request_counts_once() {
     let fake = upstream();
     let gateway = empty().provider(chat(&fake)).start();
     let mut admin = Admin::of(&gateway);
@@ -128,9 +128,9 @@ fn defect_20_4_a_request_counts_once() {
     }
 }
 
-/// Defect 20.11: `is_enabled: false` was ignored when a row was made.
+/// In v1 `is_enabled: false` was ignored when a row was made.
 #[test]
-fn defect_20_11_rows_can_be_made_disabled() {
+fn rows_can_be_created_disabled() {
     let fake = upstream();
     let gateway = empty().credential(credential(KEY)).start();
     let mut admin = Admin::of(&gateway);
@@ -142,9 +142,9 @@ fn defect_20_11_rows_can_be_made_disabled() {
     assert_eq!((chat_with(&mut client, KEY, "m"), chat_with(&mut client, "sk-off", "m")), (404, 401));
 }
 
-/// Defect 20.12: a provider with an empty mapping, as in the first example, served nothing.
+/// In v1 a provider with an empty mapping, as in the first example, served nothing.
 #[test]
-fn defect_20_12_an_empty_mapping_serves_every_model() {
+fn empty_mapping_serves_every_model() {
     let fake = upstream();
     let gateway = empty().credential(credential(KEY)).start();
     let body = json!({ "provider_key": "p", "api_base": fake.url("/v1"), "api_key": "k", "model_mapping": {} });
@@ -152,9 +152,9 @@ fn defect_20_12_an_empty_mapping_serves_every_model() {
     assert_eq!(chat_with(&mut gateway.client(), KEY, "whatever"), 200);
 }
 
-/// Defect 20.19: a limit could be set and never cleared.
+/// In v1 a limit could be set and never cleared.
 #[test]
-fn defect_20_19_null_removes_a_limit() {
+fn null_removes_a_limit() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/credentials", json!({ "key": "sk-a", "name": "a", "rate_limit": 5 }));
@@ -164,9 +164,9 @@ fn defect_20_19_null_removes_a_limit() {
     assert_eq!(admin.get("/credentials/1")["rate_limit"], Value::Null);
 }
 
-/// Defects of 21: panics with no provider or one of weight 0; a negative weight was a huge one.
+/// In v1 a request panicked with no provider or one of weight 0; a negative weight was a huge one.
 #[test]
-fn defect_21_no_provider_and_odd_weights_are_no_panic() {
+fn no_provider_and_odd_weights_do_not_panic() {
     let fake = upstream();
     let gateway = empty().credential(credential(KEY)).start();
     let mut admin = Admin::of(&gateway);
@@ -186,10 +186,10 @@ fn defect_21_no_provider_and_odd_weights_are_no_panic() {
     assert!(admin.get("/config/problems")["problems"][0]["message"].as_str().unwrap().contains("weight -5"));
 }
 
-/// Defects of 21: writes took effect only after a reload; a bad row made the reload fail after the
+/// In v1 writes took effect only after a reload; a bad row made the reload fail after the
 /// version had moved.
 #[test]
-fn defect_21_a_bad_row_takes_nothing_else_down() {
+fn bad_row_affects_nothing_else() {
     let fake = upstream();
     let gateway = empty().credential(credential(KEY)).provider(chat(&fake)).start();
     let mut admin = Admin::of(&gateway);
@@ -202,9 +202,9 @@ fn defect_21_a_bad_row_takes_nothing_else_down() {
     assert_eq!(chat_with(&mut gateway.client(), KEY, "m"), 200);
 }
 
-/// Defect of 21: extended mappings were refused when made, and broke the list when written by hand.
+/// In v1 extended mappings were refused when made, and broke the list when written by hand.
 #[test]
-fn defect_21_extended_mappings_are_taken() {
+fn extended_mappings_are_accepted() {
     let fake = upstream();
     let gateway = empty().credential(credential(KEY)).start();
     let mut admin = Admin::of(&gateway);
@@ -216,9 +216,9 @@ fn defect_21_extended_mappings_are_taken() {
     assert_eq!(fake.requests()[0].json()["model"], "up");
 }
 
-/// Defect of 21: a missing header passed for a valid key at `/auth/validate`.
+/// In v1 a missing header passed for a valid key at `/auth/validate`.
 #[test]
-fn defect_21_validate_wants_a_header() {
+fn validate_demands_the_admin_key() {
     let gateway = empty().start();
     let response = Admin::of(&gateway).ask(&with_authorization("POST", "/auth/validate", ""));
     assert_eq!((response.status, &response.json()["valid"]), (401, &json!(false)));

@@ -168,7 +168,7 @@ fn a_stream_that_is_no_answer_of_a_model() {
 }
 
 #[test]
-fn a_providers_own_error_event_is_the_last_word() {
+fn error_event_of_the_provider_ends_the_stream() {
     for sample in FORMATS {
         for (what, follows) in [("a clean end", answer::LAST_CHUNK), ("a cut", "")] {
             let (text, end) = broken(sample, answer::SSE, |mut conn| {

@@ -40,7 +40,7 @@ fn check(sample: &Sample, ask: &str, advance: impl Fn(&mut Client, &mut Conn)) {
 }
 
 #[test]
-fn before_the_head_of_the_answer() {
+fn client_leaves_before_the_response_head() {
     for sample in FORMATS {
         check(sample, sample.ask, |_, _| {});
         check(sample, sample.ask_stream, |_, _| {});
@@ -49,7 +49,7 @@ fn before_the_head_of_the_answer() {
 }
 
 #[test]
-fn before_the_first_content() {
+fn client_leaves_before_the_first_content() {
     for sample in FORMATS {
         check(sample, sample.ask_stream, |_, conn| {
             conn.send(answer::SSE);
@@ -59,7 +59,7 @@ fn before_the_first_content() {
 }
 
 #[test]
-fn in_the_middle_of_a_stream() {
+fn client_leaves_inside_a_stream() {
     for sample in FORMATS {
         check(sample, sample.ask_stream, |client, conn| {
             conn.send(answer::SSE);
@@ -71,7 +71,7 @@ fn in_the_middle_of_a_stream() {
 }
 
 #[test]
-fn in_the_middle_of_a_whole_answer() {
+fn client_leaves_inside_a_whole_response() {
     check(&sample::CHAT, sample::CHAT.ask, |client, conn| {
         conn.send("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{\"id\":");
         client.head();
@@ -80,7 +80,7 @@ fn in_the_middle_of_a_whole_answer() {
 }
 
 #[test]
-fn while_an_error_answer_is_kept() {
+fn client_leaves_while_an_error_response_is_buffered() {
     let (first, _second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
     let mut client = gateway.client();
@@ -93,7 +93,7 @@ fn while_an_error_answer_is_kept() {
 }
 
 #[test]
-fn with_its_buffers_full() {
+fn client_leaves_with_full_buffers() {
     let (provider, setup) = alone(&sample::CHAT);
     let gateway = setup.start();
     for (_, leave) in leavings().into_iter().take(2) {
@@ -113,7 +113,7 @@ fn with_its_buffers_full() {
 }
 
 #[test]
-fn with_its_request_half_sent() {
+fn client_leaves_with_half_a_request_sent() {
     let (provider, setup) = alone(&sample::CHAT);
     let gateway = setup.start();
     let request = post(sample::CHAT.path).body(sample::CHAT.ask).bytes();
@@ -132,7 +132,7 @@ fn with_its_request_half_sent() {
 }
 
 #[test]
-fn nothing_is_left_of_clients_that_left() {
+fn disconnected_clients_leave_no_resources() {
     let (provider, setup) = alone(&sample::CHAT);
     let gateway = setup.start();
     let before = gateway.descriptors();

@@ -75,7 +75,7 @@ const FOREIGN: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{\"secret\":\"foreign\"}";
 
 #[test]
-fn what_comes_behind_an_answer_is_nobodys() {
+fn bytes_behind_a_response_end_the_connection() {
     let chunked = [answer::JSON.as_bytes(), &answer::chunk("{}"), b"0\r\n\r\n"].concat();
     let rows = [
         ("length", answer::json(200, "{}"), 200),
@@ -111,7 +111,7 @@ fn what_comes_behind_an_answer_is_nobodys() {
 }
 
 #[test]
-fn what_comes_behind_an_error_that_was_kept_is_nobodys() {
+fn bytes_behind_a_buffered_error_end_the_connection() {
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
     let mut client = gateway.client();

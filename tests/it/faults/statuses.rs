@@ -46,7 +46,7 @@ fn statuses_that_are_the_clients_business() {
 }
 
 #[test]
-fn a_provider_that_forbids_another_try_is_obeyed() {
+fn x_should_retry_false_is_respected() {
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
     let mut client = asked(&gateway);
@@ -71,7 +71,7 @@ fn the_last_providers_own_answer_reaches_the_client() {
 }
 
 #[test]
-fn a_providers_answer_says_more_than_a_connection_that_could_not_be_made() {
+fn provider_response_is_preferred_to_a_connect_error() {
     let first = Fake::start();
     let second = ProviderRow { weight: 0, ..provider("second", "openai", &format!("http://{}", closed_port())) };
     let gateway = Setup::new().provider(chat(&first)).provider(second).start();

@@ -27,7 +27,7 @@ fn new_connections_do_not_keep_it_from_stopping() {
 }
 
 #[test]
-fn streams_that_never_pause_are_told_as_well() {
+fn shutdown_reaches_streams_that_never_pause() {
     for sample in FORMATS {
         let (provider, setup) = alone(sample);
         let mut gateway = setup.env("SHUTDOWN_GRACE_SECS", 0.2).start();

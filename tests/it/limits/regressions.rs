@@ -113,7 +113,7 @@ fn zero_blocks_by_each_limit() {
 
 /// When the last key went, its doors stood open.
 #[test]
-fn without_the_last_key_the_doors_are_closed() {
+fn gateway_closes_when_the_last_key_is_removed() {
     let provider = answering();
     let gateway = Setup::new().provider(chat(&provider)).start();
     assert_eq!(gateway.client().call(PATH, sample::CHAT.ask).status, 200);
@@ -127,7 +127,7 @@ fn without_the_last_key_the_doors_are_closed() {
 /// A provider's limits are its account's: a credential with limits of its own never sees them, one
 /// without does, unless several accounts stand behind the model.
 #[test]
-fn whose_limits_the_headers_tell() {
+fn rate_limit_headers_name_the_right_limit() {
     let theirs = [("x-ratelimit-limit-tokens", "777"), ("anthropic-ratelimit-tokens-limit", "777")];
     let provider = || {
         Fake::answering(move |_| {

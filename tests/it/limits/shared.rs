@@ -22,7 +22,7 @@ fn says(node: &Gateway, text: &str) -> bool {
 }
 
 #[test]
-fn together_they_admit_no_more_than_the_limit_and_what_each_may_be_ahead() {
+fn nodes_together_admit_at_most_the_limit_and_their_debts() {
     let (provider, redis) = (quick(), Redis::start());
     let nodes = [node(&provider, &redis.url()), node(&provider, &redis.url())];
     let [one, two] = &nodes;
@@ -64,7 +64,7 @@ fn a_small_limit_admits_requests_at_once() {
 }
 
 #[test]
-fn without_the_store_each_keeps_its_own_limits_and_says_so() {
+fn without_redis_each_node_limits_alone() {
     let (provider, mut redis) = (quick(), Redis::start());
     let node = node(&provider, &redis.url());
     eventually("the store is told", || leases(&node) >= 1.0);
@@ -86,7 +86,7 @@ fn without_the_store_each_keeps_its_own_limits_and_says_so() {
 }
 
 #[test]
-fn a_store_that_is_not_there_stops_nobody() {
+fn missing_redis_refuses_no_request() {
     let provider = quick();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let node = node(&provider, &format!("redis://user:s3cret@{nobody}"));

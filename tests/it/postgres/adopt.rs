@@ -164,7 +164,7 @@ fn each_version_is_taken_up_and_nothing_is_lost() {
 /// What this version can't serve is never sent in a format that it is not in, and waits for one
 /// that can.
 #[test]
-fn rows_that_are_not_served_are_kept_listed_and_told() {
+fn unserved_rows_are_kept_and_reported() {
     let provider = Fake::answering(|_| answer::json(200, "{}"));
     for version in [2, 9] {
         let db = Db::new();

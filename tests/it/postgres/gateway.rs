@@ -170,7 +170,7 @@ fn what_the_database_can_not_keep_is_refused_as_wrong() {
 /// A database that takes connections' bytes and says nothing is found out soon, and heard again
 /// when it speaks.
 #[test]
-fn a_database_that_falls_silent_is_noticed() {
+fn silent_database_is_noticed() {
     let server = Server::start();
     let (db, provider) = (Db::on(&server), answering());
     db.store().add_provider(&chat(&provider)).unwrap();

@@ -156,7 +156,7 @@ fn no_change_is_skipped_however_long_a_transaction_takes() {
 }
 
 #[test]
-fn conflicts_stale_versions_and_missing_rows() {
+fn conflicts_stale_versions_and_missing_rows_are_refused() {
     let db = Db::new();
     let store = db.store();
     let id = store.add_provider(&provider("a")).unwrap();
@@ -257,7 +257,7 @@ fn odd_rows_are_read() {
 }
 
 #[test]
-fn a_change_is_heard_of_at_once() {
+fn changes_are_noticed_at_once() {
     let db = Db::new();
     // It asks by itself only after HANG.
     let (ours, theirs) = (db.store(), db.store());
@@ -344,7 +344,7 @@ fn a_server_without_tls() {
 }
 
 #[test]
-fn trouble_is_told_in_words() {
+fn database_errors_are_explained() {
     let db = Db::new();
     let other = |from: &str, to: &str| {
         let url = db.url().replace(from, to);

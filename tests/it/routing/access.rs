@@ -94,7 +94,7 @@ fn models_that_a_credential_may_not_ask_for() {
 }
 
 #[test]
-fn a_limited_credential_is_told_its_limit_in_its_format() {
+fn limit_headers_have_the_clients_format() {
     let provider = named("p");
     let limited = CredentialRow { rate_limit: Some(1), burst: Some(2), ..credential(KEY) };
     for (sample, names) in [

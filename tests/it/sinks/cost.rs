@@ -10,7 +10,7 @@ use super::*;
 const ROUNDS: usize = 5;
 
 #[test]
-fn of_lines_at_a_kilobyte() {
+fn cost_of_lines_of_one_kilobyte() {
     let requests = std::env::var("SINKS_COST_REQUESTS").ok().map(|text| text.parse::<usize>().unwrap());
     let words = "word ".repeat(200);
     let answered = format!(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 #[test]
-fn killed() {
+fn killed_process_leaves_whole_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log/of requests.jsonl");
     let provider = speaker(&sample::CHAT);
@@ -49,7 +49,7 @@ fn killed() {
 
 /// At a stop in good order nothing is lost.
 #[test]
-fn stopped() {
+fn nothing_is_lost_at_shutdown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("requests.jsonl");
     let provider = speaker(&sample::CHAT);

@@ -10,7 +10,7 @@ use super::*;
 const SMALL: &str = r#"mount -t tmpfs -o size=128k none "$0" && head -c 65536 /dev/zero > "$0/filler" && exec "$@""#;
 
 #[test]
-fn full() {
+fn full_disk_loses_records_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
     let provider = speaker(&sample::CHAT);
@@ -77,7 +77,7 @@ fn not_to_be_opened() {
 
 /// Two gateways with one file: the second waits until the first is gone.
 #[test]
-fn one_writer() {
+fn second_gateway_waits_for_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("requests.jsonl");
     let provider = speaker(&sample::CHAT);

@@ -237,7 +237,7 @@ fn a_share() {
 
 /// What waits at a stop is sent before the process ends.
 #[test]
-fn stopped() {
+fn queue_is_sent_at_shutdown() {
     let langfuse = Langfuse::start();
     let provider = speaker(&sample::CHAT);
     let setup = traced(Setup::new().provider(chat(&provider)), &langfuse.server);

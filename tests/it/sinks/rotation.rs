@@ -26,7 +26,7 @@ fn text(path: &PathBuf) -> String {
 }
 
 #[test]
-fn by_size() {
+fn file_rotated_by_size() {
     for gzip in [false, true] {
         let provider = speaker(&sample::CHAT);
         let setup = Setup::new().provider(chat(&provider)).env("JSONL_LOG_ENABLED", "true").env("JSONL_LOG_GZIP", gzip);
@@ -63,7 +63,7 @@ fn by_size() {
 
 /// Somebody else moves the file: the next lines go to a new one.
 #[test]
-fn by_somebody_else() {
+fn file_rotated_by_another_process() {
     let provider = speaker(&sample::CHAT);
     let gateway = Setup::new().provider(chat(&provider)).env("JSONL_LOG_ENABLED", "true").start();
     let ask = |id: &str| {

@@ -15,7 +15,7 @@ fn asks(gateway: &Gateway, count: usize, body: &str) {
 }
 
 #[test]
-fn nobody_there() {
+fn unreachable_langfuse_loses_no_request() {
     let provider = speaker(&sample::CHAT);
     let gone = Fake::start();
     let setup = traced(Setup::new().provider(chat(&provider)), &gone);
@@ -95,7 +95,7 @@ fn answers_that_are_none() {
 
 /// Langfuse takes some events of a batch and not others.
 #[test]
-fn some_are_rejected() {
+fn rejected_langfuse_events_are_counted() {
     let provider = speaker(&sample::CHAT);
     let langfuse = Fake::answering(|request| {
         let batch = request.json()["batch"].clone();

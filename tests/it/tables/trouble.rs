@@ -32,7 +32,7 @@ fn too_many_a_second_are_counted_and_gone() {
 /// Of many requests in a second only some are told in detail; those that fail are among them, with
 /// every try.
 #[test]
-fn failures_among_too_many_are_told_in_full() {
+fn failures_are_recorded_in_full_under_load() {
     const FAILED: [(&str, u64); 3] = [("bad", 400), ("broken", 500), ("unknown", 404)];
     let (first, second) = (scripted(), scripted());
     let model_mapping = r#"{"plain":"plain","bad":"bad","broken":"broken"}"#;
@@ -174,7 +174,7 @@ fn a_configuration_file_has_no_tables() {
 }
 
 #[test]
-fn switched_off() {
+fn disabled_request_log_writes_no_rows() {
     let upstream = scripted();
     let gateway = Place(None).with(vec![chat(&upstream)]).env("REQUEST_LOG_ENABLED", false).start();
     ask(&gateway, &chat_request("plain"));

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn whole() {
+fn whole_responses_are_translated() {
     for (client, provider) in pairs() {
         let (fake, gateway) = start(provider);
         let mut asking = gateway.client();

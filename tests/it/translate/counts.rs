@@ -39,7 +39,7 @@ fn a_provider_of_the_other_format_counts() {
 }
 
 #[test]
-fn where_nobody_counts_it_is_estimated() {
+fn count_is_estimated_without_a_counter() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"Hello, how are you today?"}]}"#;
     let count = |gateway: &Gateway| {
         let response = gateway.client().call(MESSAGES_COUNT, body);

@@ -4,7 +4,7 @@
 use super::*;
 
 #[test]
-fn before_content_the_next_provider_is_asked() {
+fn failure_before_content_fails_over() {
     for (client, provider) in pairs() {
         let (first, second) = (Fake::start(), Fake::start());
         // The standby speaks the client's own format: a failover may change the way.
@@ -38,7 +38,7 @@ fn before_content_the_next_provider_is_asked() {
 }
 
 #[test]
-fn after_content_the_client_is_told_in_its_own_words() {
+fn failure_after_content_is_an_error_event() {
     for (client, provider) in pairs() {
         for cut in [false, true] {
             let (fake, gateway) = start(provider);
@@ -114,7 +114,7 @@ fn a_finish_without_an_end_mark_is_an_end() {
 }
 
 #[test]
-fn an_error_answer_is_told_in_the_clients_words() {
+fn error_responses_are_translated() {
     let (fake, gateway) = start(&MESSAGES);
     let mut asking = gateway.client();
     // What Anthropic says, and the status, type and code of what an OpenAI client reads.
@@ -163,7 +163,7 @@ fn a_page_of_html_is_never_shown() {
 }
 
 #[test]
-fn what_is_refused_once_is_left_out_once() {
+fn refused_field_is_left_out_and_tried_once_more() {
     let (fake, gateway) = start(&RESPONSES);
     let mut asking = gateway.client();
     let body = r#"{"model":"gpt-5.2","max_tokens":9000,"thinking":{"type":"enabled","budget_tokens":5000},"messages":[{"role":"user","content":"hi"}]}"#;

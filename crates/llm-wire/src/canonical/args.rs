@@ -1,5 +1,5 @@
-//! Tool arguments: a JSON text in a string at OpenAI, an object at Anthropic (`translation.md`
-//! 2.4).
+//! Tool arguments: a JSON text in a string at OpenAI, an object at Anthropic
+//! (`docs/internals/translation/responses.md`, "Tool calls in a response").
 //!
 //! Models write arguments, so they may be anything. Messages takes objects only, hence what is no
 //! object is wrapped as `{"_raw_arguments": "<the exact text>"}` and unwrapped on the way back. A
@@ -196,7 +196,7 @@ mod tests {
         out
     }
 
-    /// Property 43: the input of M is always an object, and the exact text comes back.
+    /// The input of M is always an object, and the exact text comes back.
     #[test]
     fn arguments_become_objects_and_come_back() {
         let big = format!("{{\"x\":\"{}\"}}", "y".repeat(1 << 20));

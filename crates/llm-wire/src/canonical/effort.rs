@@ -1,5 +1,5 @@
 //! Reasoning controls in canonical form: effort levels, budgets, and the tables between them
-//! (`translation.md` 1.8).
+//! (`docs/internals/translation/reasoning.md`, "Efforts and budgets").
 //!
 //! Three vocabularies meet here: OpenAI speaks of an effort, Anthropic of a budget (older models)
 //! or of adaptive thinking with an effort (newer ones). What one model takes of a [`Reasoning`] is

@@ -1,5 +1,5 @@
 //! The canonical events of an answer, and the two traits of a format's stream code
-//! (`translation.md` 3.3).
+//! (`docs/internals/translation/streams.md`, "Canonical events").
 //!
 //! A decoder reads a provider and pushes events; [`Normalizer`](crate::response::normalize::Normalizer) turns
 //! the provider's names, ids and reasoning state into the client's; an encoder writes the client's
@@ -130,7 +130,7 @@ pub enum Status {
     Incomplete,
 }
 
-/// Why an answer ended (`translation.md` 2.2).
+/// Why an answer ended (`docs/internals/translation/responses.md`, "Finish reasons").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     End,
@@ -266,8 +266,8 @@ pub trait Encode {
     fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: &mut Vec<u8>);
 
     /// The client has waited for long. Appends what keeps the connection alive: the first time, if
-    /// nothing was written yet, what the format allows before content (`translation.md` 3.2); later
-    /// a ping or a comment.
+    /// nothing was written yet, what the format allows before content
+    /// (`docs/internals/translation/streams.md`, "Keep-alive"); later a ping or a comment.
     fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>);
 
     /// Why the encoder itself ended the answer, told once: the provider's events cannot be said in

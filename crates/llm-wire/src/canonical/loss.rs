@@ -10,7 +10,7 @@
 //! Strict mode turns the first loss into an [`Error`] with status 400 and the field as `param`.
 //! Repairs are not losses: they have a switch of their own (`repair_tool_pairs`). Transport noise
 //! (`n: 1`, `store: false`, cache hints to automatic caches) is dropped without an entry;
-//! `translation.md` section 1.11.1 lists what that is.
+//! `docs/internals/translation.md`, "Dropped without a name" lists what that is.
 
 use crate::error::{Error, Kind};
 
@@ -286,7 +286,7 @@ mod tests {
         }
     }
 
-    /// Property 20, first half.
+    /// Each loss is named once, in the headers.
     #[test]
     fn headers_name_each_loss_once() {
         let mut ledger = Ledger::new(false);
@@ -315,7 +315,7 @@ mod tests {
         assert!(header.len() <= HEADER_MAX && header.ends_with(", …"), "{} {header}", header.len());
     }
 
-    /// Property 20, second half.
+    /// Strict mode refuses the first loss.
     #[test]
     fn strict_mode_refuses_the_first_loss() {
         let mut ledger = Ledger::new(true);

@@ -1,4 +1,5 @@
-//! What kind of failure a provider's error is (`translation.md` 4.2).
+//! What kind of failure a provider's error is (`docs/internals/translation/errors.md`, "Kinds of
+//! errors").
 //!
 //! [`error`](crate::error::shape) reads the shapes; this decides the [`Kind`] from status, type,
 //! code and, where hosts say it in prose alone, from well-known words of the message.
@@ -309,7 +310,7 @@ mod tests {
         assert_eq!((error.kind, error.note.as_ref()), (Kind::UpstreamAuth, "upstream authentication failed"));
     }
     #[test]
-    fn keys_and_accounts_are_not_told() {
+    fn keys_and_account_ids_are_redacted() {
         let rows = [
             (
                 "Incorrect API key provided: sk-proj-Ab12************wxYz. See x",

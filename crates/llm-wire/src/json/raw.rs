@@ -367,7 +367,7 @@ mod tests {
     /// Deltas are copied as they are, so the halves of a pair that a provider cut meet again in the
     /// client's concatenation.
     #[test]
-    fn property_7_halves_of_a_pair_meet_again() {
+    fn surrogate_halves_join_when_concatenated() {
         let [first, second] = [&br"a\ud83d"[..], br"\ude00b"].map(RawStr::new);
         let mut joined = Vec::new();
         for half in [first, second] {

@@ -1,4 +1,5 @@
-//! Reasoning for clients that do not send it back (`translation.md` 1.9, rule 4).
+//! Reasoning for clients that do not send it back (`docs/internals/translation/reasoning.md`,
+//! "Reasoning cache").
 //!
 //! Most Chat clients drop `reasoning_details`. What a provider sealed before it called a tool is
 //! then missing when the result of the tool comes, and some models refuse to go on without. So the

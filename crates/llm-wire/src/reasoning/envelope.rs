@@ -1,5 +1,5 @@
 //! The envelope in which one vendor's opaque reasoning state visits a client of another format
-//! (`translation.md` 1.9).
+//! (`docs/internals/translation/reasoning.md`, "Envelopes").
 //!
 //! `llmp1.<family>.<scope>.<base64url(JSON)>`, where the JSON is `{"id"?, "t", "s", "k"}`: the
 //! provider's item id, the visible text (clients trim what they show, and Messages checks text and
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// Property 38, the parsing part: what is cut, changed or too large is no envelope.
+    /// What is cut, changed or too large is no envelope.
     #[test]
     fn damaged_envelopes_are_refused() {
         let bytes = written(&sample("text"));

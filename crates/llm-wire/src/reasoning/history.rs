@@ -1,5 +1,6 @@
 //! Reasoning in a client's history: what of it may go to the target, and in what form
-//! (`translation.md` 1.9, back direction).
+//! (`docs/internals/translation/reasoning.md`, "What of a client's reasoning goes to the
+//! provider").
 //!
 //! Decoders open envelopes with [`opaque_of`]; encoders ask [`fate`] and do as they are told. A
 //! signature is never forged, a block never edited: it goes back exactly as its maker gave it, or
@@ -195,8 +196,7 @@ mod tests {
     const THINKING: (Family, Seal) = (Family::Anthropic, Seal::Thinking);
     const ENCRYPTED: (Family, Seal) = (Family::OpenAi, Seal::Encrypted);
 
-    /// Properties 38 and 39, the rules: what belongs to another vendor, account or format never
-    /// goes upstream as state.
+    /// What belongs to another vendor, account or format never goes upstream as state.
     #[test]
     fn fates() {
         let messages = target(Format::Messages, Host::Anthropic, "a");

@@ -1,4 +1,5 @@
-//! Keeps envelopes out of a bypass (`translation.md` 0.2, 1.9.1).
+//! Keeps envelopes out of a bypass (`docs/internals/translation/reasoning.md`, "Envelopes in a
+//! passthrough").
 //!
 //! A conversation that another vendor served for a while comes back with that vendor's sealed
 //! reasoning in envelopes of ours. The vendor of this request would refuse it as a broken

@@ -1,4 +1,5 @@
-//! Data URLs and media types, without a copy of what they carry (`translation.md` 1.3).
+//! Data URLs and media types, without a copy of what they carry
+//! (`docs/internals/translation/requests.md`, "Content parts").
 //!
 //! A data URL of an image is megabytes long and stands in a JSON string; it is looked at in its
 //! escaped form, and the payload is a slice of it. Some clients escape the slash (`\/`), which
@@ -146,7 +147,7 @@ fn percent_decoded(body: RawStr<'_>) -> Text<'_> {
 mod tests {
     use super::*;
 
-    /// Property 35: parameters, upper case, no base64, nothing declared.
+    /// Parameters, upper case, no base64, nothing declared.
     #[test]
     fn data_urls() {
         let base64 = |data: &'static str| Payload::Base64(RawStr::new(data.as_bytes()));
@@ -175,7 +176,7 @@ mod tests {
         }
     }
 
-    /// Property 35: a large payload is a slice of the body.
+    /// A large payload is a slice of the body.
     #[test]
     fn a_large_payload_is_not_copied() {
         let url = format!("data:image/png;base64,{}", "A".repeat(50 << 20));

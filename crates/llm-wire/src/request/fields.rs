@@ -343,8 +343,8 @@ fn is_nothing(raw: RawValue<'_>) -> bool {
 mod tests {
     use super::*;
 
-    /// Property 19: the names of the vendors' parameter types, typed here from their SDKs and not
-    /// from the table above.
+    /// The names of the vendors' parameter types, typed here from their SDKs and not from the table
+    /// above.
     #[test]
     fn every_parameter_has_a_rule() {
         let chat = "messages model audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens \

@@ -1,5 +1,5 @@
 //! Everything of a request that is neither conversation nor tools: what of it the target takes
-//! (`translation.md` 1.11).
+//! (`docs/internals/translation/requests.md`, "Sampling").
 //!
 //! Each encoder of requests calls [`settle`] once and writes what comes back; the rules about
 //! state, sampling, stop sequences, identity and tiers stand here and nowhere else.
@@ -50,8 +50,8 @@ pub struct TargetParams<'a> {
     pub moderation: Option<RawValue<'a>>,
 }
 
-/// Applies the table of 1.11. `thinks` tells whether the model will reason on this request (see
-/// [`effort`](crate::canonical::effort)).
+/// Applies `docs/internals/translation/requests.md`, "Sampling" and what follows there. `thinks`
+/// tells whether the model will reason on this request (see [`effort`](crate::canonical::effort)).
 pub fn settle<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
@@ -375,7 +375,7 @@ mod tests {
         }
     }
 
-    /// Property 33: state that lives elsewhere is refused, and named.
+    /// State that lives elsewhere is refused, and named.
     #[test]
     fn state_of_another_provider_is_refused() {
         let cx = context(Format::Messages, Host::Anthropic, "claude-opus-5");
@@ -450,7 +450,7 @@ mod tests {
         }
     }
 
-    /// Property 30, the defaults.
+    /// The defaults of `max_tokens` towards Messages.
     #[test]
     fn limits() {
         let cx = context(Format::Messages, Host::Anthropic, "claude-sonnet-4-20250514");

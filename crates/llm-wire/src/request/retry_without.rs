@@ -1,5 +1,5 @@
 //! What is left out of a request when a provider refused it for something that can be left out
-//! (`translation.md` 1.8, 1.9 rule 6, 6.1).
+//! (`docs/internals/translation.md`, "Retry without a refused field").
 //!
 //! Once for each request, and only for requests that this gateway wrote: what a client wrote itself
 //! is the client's to mend.

@@ -1,4 +1,5 @@
-//! JSON schemas for targets that take only a part of the language (`translation.md` 1.5, 1.10).
+//! JSON schemas for targets that take only a part of the language
+//! (`docs/internals/translation/requests.md`, "Schemas that a target restricts").
 //!
 //! Most schemas are copied as they are. Only structured output and strict tools of Messages, and
 //! strict mode of OpenAI, refuse keywords. The rewriting keeps the order of keys, the spelling of

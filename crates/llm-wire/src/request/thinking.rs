@@ -1,4 +1,5 @@
-//! What one model takes of the reasoning that a client asked for (`translation.md` 1.8).
+//! What one model takes of the reasoning that a client asked for
+//! (`docs/internals/translation/reasoning.md`).
 //!
 //! [`for_messages`], [`for_openai`] and [`for_chat`] are the only places that decide it; encoders
 //! write what they return.
@@ -289,7 +290,7 @@ mod tests {
         Circumstances { max_tokens, forced_tool: false, thinking_lost: false }
     }
 
-    /// Property 32, towards Messages: every level and model class.
+    /// Efforts and budgets towards Messages: every level and model class.
     #[test]
     fn efforts_towards_messages() {
         use Effort::*;
@@ -329,8 +330,8 @@ mod tests {
         }
     }
 
-    /// Properties 29 and 30: budgets stay below `max_tokens` for any pair of numbers; a forced tool
-    /// switches manual thinking off.
+    /// Budgets stay below `max_tokens` for any pair of numbers; a forced tool switches manual
+    /// thinking off.
     #[test]
     fn budgets_fit() {
         let caps = claude("claude-opus-4-1");
@@ -354,7 +355,7 @@ mod tests {
         assert_eq!(got.thinking, ThinkingField::Adaptive, "adaptive keeps both");
     }
 
-    /// Property 32, towards OpenAI.
+    /// Efforts and budgets towards OpenAI.
     #[test]
     fn controls_towards_openai() {
         use Effort::*;

@@ -1,5 +1,5 @@
 //! The choice among the tools that were offered, and whether they may be called side by side
-//! (`translation.md` 1.7).
+//! (`docs/internals/translation/requests.md`, "Tool choice").
 
 use crate::Format;
 use crate::canonical::loss::Loss;

@@ -1,5 +1,5 @@
 //! From items to turns: tool calls and results paired, in order, so that every target takes them
-//! (`translation.md` 1.2, 1.4).
+//! (`docs/internals/translation/requests.md`, "Turns").
 //!
 //! [`pair`] gives a list in which each assistant turn is followed by exactly one result for each of
 //! its calls, in call order, and then by the rest of the user's turn; [`turns`] cuts such a list
@@ -387,7 +387,8 @@ mod tests {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Properties 21 and 23.
+    /// Results stand in the order of their calls, and calls and results that do not match are
+    /// repaired.
     #[test]
     fn calls_and_results_are_paired() {
         let rows = [
@@ -413,7 +414,7 @@ mod tests {
         }
     }
 
-    /// Property 23, with repair off.
+    /// Without repairs the first mismatch is an error.
     #[test]
     fn without_repair_the_first_fault_is_named() {
         let policy = Policy { repair_tool_pairs: false, ..Policy::default() };
@@ -424,8 +425,7 @@ mod tests {
         assert!(pair(&conversation("u c1 c2 r2 r1"), &policy, &mut Ledger::new(false)).is_ok());
     }
 
-    /// Property 17, the pairing part: every longer conversation begins with the shorter one, as
-    /// long as no result is late.
+    /// Every longer conversation begins with the shorter one, as long as no result is late.
     #[test]
     fn pairing_is_prefix_stable() {
         let words: Vec<&str> = "u t c1 c2 r2 r1 u a r7 u c3 u a c1 r1 s u".split(' ').collect();

@@ -1,4 +1,5 @@
-//! Custom (freeform) tools at hosts that know functions only (`translation.md` 1.6).
+//! Custom (freeform) tools at hosts that know functions only
+//! (`docs/internals/translation/requests.md`, "Custom tools").
 //!
 //! Such a tool is offered as a function with one string, `input`. Its calls come back as
 //! `{"input":"…"}` and must reach the client as free text, live. The arguments arrive as JSON
@@ -182,7 +183,7 @@ fn whole(arguments: RawStr<'_>, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// Property 55: any split gives what the whole gives.
+    /// Any split gives what the whole gives.
     #[test]
     fn streamed_input_equals_whole_input() {
         let rows = [

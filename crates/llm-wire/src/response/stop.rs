@@ -1,4 +1,5 @@
-//! Stop sequences for targets that have none (`translation.md` 1.11).
+//! Stop sequences for targets that have none (`docs/internals/translation/requests.md`, "Stop
+//! sequences").
 //!
 //! The gateway watches the text and cuts it before the first match. What may be the beginning of a
 //! match is held back; everything else goes on at once. Matching is on the plain text, output is
@@ -130,7 +131,7 @@ mod tests {
         (String::from_utf8(out).unwrap(), None)
     }
 
-    /// Property 59, the text part: at the start, across deltas, across escapes, several sequences.
+    /// A sequence at the start, across deltas, across escapes, several sequences.
     #[test]
     fn matches_wherever_the_text_is_cut() {
         let rows: &[(&[&str], &str, &str, Option<usize>)] = &[

@@ -1,4 +1,5 @@
-//! The fold: a whole answer, made of the same events as a stream (`translation.md` 2, the law).
+//! The fold: a whole answer, made of the same events as a stream
+//! (`docs/internals/translation/responses.md`).
 //!
 //! A whole answer of a provider is decoded into events, a stream is folded for a client that wants
 //! none; either way encoders of whole answers read an [`Answer`]. Buffers are owned; text is still

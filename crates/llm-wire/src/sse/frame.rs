@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn property_3_line_ends() {
+    fn line_ends_are_equivalent() {
         let lf = "event: a\ndata: 1\n\ndata: 2\n\n\n: c\ndata: 3\n\n";
         let frames = &[("a", "1"), ("", "2"), ("", "3")];
         check(lf.as_bytes(), frames, None);
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn property_4_what_says_nothing_changes_nothing() {
+    fn comments_and_unknown_fields_are_ignored() {
         for input in [
             "data: x\n\n",
             "data:x\n\n",
@@ -398,19 +398,19 @@ mod tests {
     }
 
     #[test]
-    fn property_5_data_lines_join() {
+    fn data_lines_join_with_a_line_feed() {
         check(b"data: {\ndata:  \"a\":\r\ndata: 1}\n\n", &[("", "{\n \"a\":\n1}")], None);
         check(b"data\ndata: x\ndata\n\ndata: a\ndata: b\n\n", &[("", "\nx\n"), ("", "a\nb")], None);
     }
 
     #[test]
-    fn property_6_only_three_things_end_a_line() {
+    fn only_lf_crlf_and_cr_end_a_line() {
         let data = "\u{2028}\u{2029}\u{85}\u{b}\u{c}\u{1f600}";
         check(format!("data: {data}\n\n").as_bytes(), &[("", data)], None);
     }
 
     #[test]
-    fn property_8_the_end_without_a_blank_line() {
+    fn last_event_needs_no_blank_line() {
         for end in ["", "\n", "\r", "\r\n"] {
             check(
                 format!("data: 1\n\ndata: 2{end}").as_bytes(),
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn property_10_limit() {
+    fn events_over_the_limit_are_refused() {
         let content = b"event: a\r\ndata: 12\r\n";
         let stream = [&b": c\r\n"[..], content, b"\r\n", content, b"\r\n"].concat();
         for cut in 0..stream.len() {
@@ -471,7 +471,7 @@ mod tests {
     /// A gigabyte would take a debug build half a minute; what could grow shows in the first
     /// megabytes.
     #[test]
-    fn property_10_small_events_need_no_memory() {
+    fn small_events_do_not_allocate() {
         let read: Vec<u8> =
             b"event: e\ndata: {\"delta\":\"some words\"}\n\n".iter().copied().cycle().take(10_007).collect();
         let mut framer = Framer::default();
@@ -517,12 +517,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn properties_1_and_2_cuts_change_nothing(stream in stream(), seed: u64) {
+        fn any_split_of_the_input_gives_the_same_events(stream in stream(), seed: u64) {
             property::framing_ignores_cuts(&stream, seed);
         }
 
         #[test]
-        fn property_9_arbitrary_bytes(stream in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"\n\r: dat"[..])], 0..80), seed: u64) {
+        fn arbitrary_bytes_are_survived(stream in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"\n\r: dat"[..])], 0..80), seed: u64) {
             property::framing_ignores_cuts(&stream, seed);
         }
     }

@@ -86,7 +86,8 @@ pub struct Caps {
     pub levels: Levels,
     pub thinks_by_default: bool,
     pub disable: Disable,
-    /// Thinking blocks are bound to what precedes them (`translation.md` 1.9.1).
+    /// Thinking blocks are bound to what precedes them (`docs/internals/translation/reasoning.md`,
+    /// "Bound thinking").
     pub thinking_binding: bool,
     /// Thinking between tool calls needs the beta `interleaved-thinking-2025-05-14`.
     pub interleaved_beta: bool,
@@ -386,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_settings_are_named_and_the_rest_holds() {
+    fn invalid_settings_are_named_and_the_rest_applies() {
         let (overrides, problems) = Overrides::parse(
             &json!({"pdf": "yes", "colour": 1, "n": true, "effort_levels": ["lots"], "models": {"x": 1}}),
         );

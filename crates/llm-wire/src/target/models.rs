@@ -1,9 +1,9 @@
 //! Built-in capability patterns of the models we know by name.
 //!
 //! Sources: Anthropic's pages "Thinking troubleshooting", "Models overview" and "Preserved
-//! thinking" (2026), OpenAI's model pages and API reference (2026), gathered in `translation.md`
-//! 0.7 and 6.1. Dots and dashes in Claude names are equal, transport prefixes (`us.anthropic.`,
-//! `anthropic/`) and dates are seen through.
+//! thinking" (2026), OpenAI's model pages and API reference (2026), gathered in
+//! `docs/internals/translation/hosts.md`, "Classes of models". Dots and dashes in Claude names are
+//! equal; transport prefixes (`us.anthropic.`, `anthropic/`) and dates are ignored.
 
 use crate::Format;
 use crate::canonical::effort::{Effort, Levels};

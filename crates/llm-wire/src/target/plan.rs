@@ -48,7 +48,8 @@ impl<'c> Target<'c> {
     }
 }
 
-/// Choices of whoever runs the gateway. [`Policy::default`] holds the defaults of `translation.md`.
+/// Choices of whoever runs the gateway. [`Policy::default`] holds the defaults of
+/// `docs/internals/translation.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// A loss is a 400.
@@ -346,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_client_sees_its_own_values() {
+    fn response_echoes_the_clients_values() {
         let echo =
             Echo::of(RawValue::new(br#"{"tools":[{"type":"custom"}],"temperature":0.50,"top_p":null,"input":"x"}"#));
         assert_eq!(echo.get("tools").bytes(), br#"[{"type":"custom"}]"#);

@@ -3,8 +3,8 @@
 //!
 //! Built-in sets come from the host of the provider's base URL ([`Host::of`]);
 //! `provider_params.quirks` adds a word or, with a leading `-`, takes one away. Sources: the
-//! vendors' API pages and trackers as collected in `translation.md` 6.1 and 6.2. What a *model* can
-//! do is in [`caps`](crate::target::caps); what a *host* accepts on the wire is here.
+//! vendors' API pages and trackers as collected in `docs/internals/translation/hosts.md`. What a
+//! *model* can do is in [`caps`](crate::target::caps); what a *host* accepts on the wire is here.
 
 macro_rules! hosts {
     ($( $(#[$default:meta])? $name:ident $label:literal; )*) => {

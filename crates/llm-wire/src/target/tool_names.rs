@@ -1,5 +1,5 @@
 //! Names and ids of tools: what each target takes, and a replacement for what it does not
-//! (`translation.md` 1.5, 1.6).
+//! (`docs/internals/translation/requests.md`, "Tool names").
 //!
 //! Both functions are pure: the same name always becomes the same replacement, in declarations, in
 //! history and in `tool_choice`, whatever else the request holds. Encoded conversations therefore
@@ -211,7 +211,7 @@ impl ToolTable {
 mod tests {
     use super::*;
 
-    /// Property 28, the names themselves.
+    /// Names become valid for the target.
     #[test]
     fn names() {
         let long = "x".repeat(100);
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(tool_name(NameRule::OpenAi, Some("fs"), "read"), "fs__read");
     }
 
-    /// Property 27.
+    /// Call ids are valid for the target and stay paired.
     #[test]
     fn call_ids() {
         let (id64, id65, id116) = ("a".repeat(64), "a".repeat(65), "a".repeat(116));

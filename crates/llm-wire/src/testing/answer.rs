@@ -140,7 +140,7 @@ impl Case {
         self.bounded(body, &whole);
     }
 
-    /// Property 47: the stream, put together, is the whole answer; and both fail or neither.
+    /// The stream, put together, is the whole answer; and both fail or neither.
     fn agree(self, (stream, streamed): (&[u8], Outcome), (body, whole): (&[u8], Outcome)) {
         let Ok(failure) = streamed else {
             assert!(stream.is_empty() && body.is_empty(), "{self:?}: bytes before a failure");

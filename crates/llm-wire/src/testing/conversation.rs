@@ -1,5 +1,5 @@
-//! What providers demand of a conversation (`translation.md` 1.2, 1.4, 1.5), read from the request
-//! as it is sent.
+//! What providers demand of a conversation (`docs/internals/translation/requests.md`, "Turns"),
+//! read from the request as it is sent.
 
 use std::collections::HashSet;
 

@@ -2,7 +2,7 @@
 //! nothing of the encoders.
 //!
 //! A broken rule panics. What remains is a [`Reading`], the same for a stream and for the whole
-//! answer that says the same (`translation.md` 7, properties 47 to 50).
+//! answer that says the same (`docs/internals/testing.md`, "Properties of translation").
 
 use std::borrow::Cow;
 

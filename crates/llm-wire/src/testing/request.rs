@@ -72,7 +72,7 @@ fn laws(client: Format, (format, host, model): (Format, Host, &str), policy: Pol
         }
     };
     if let Ok(again) = translate::request(client, body, &cx) {
-        assert_eq!(encoded.body, again.body, "property 17: encoders are deterministic");
+        assert_eq!(encoded.body, again.body, "encoders are deterministic");
     }
     headers(&encoded.ledger);
     losses(&encoded, &strictly);
@@ -87,7 +87,7 @@ fn laws(client: Format, (format, host, model): (Format, Host, &str), policy: Pol
     assert!(encoded.body.len() <= 16 * body.len() + (64 << 10), "{} of {}", encoded.body.len(), body.len());
 }
 
-/// Property 20: what was lost is named, and in strict mode refused.
+/// What was lost is named, and in strict mode refused.
 fn losses(encoded: &Encoded, strictly: &Result<Encoded, Error>) {
     match (encoded.ledger.losses().next(), strictly) {
         (None, Ok(strictly)) => assert_eq!(encoded.body, strictly.body),

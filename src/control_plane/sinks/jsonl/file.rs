@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_line_is_cut_off() {
+    fn incomplete_last_line_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/down/log");
         let long = "x".repeat(200_000);

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_that_is_told() {
+    fn sampling_is_stable_and_nested() {
         for n in 0..100 {
             let id = format!("id-{n}");
             assert!(is_told(&id, 1.0) && !is_told(&id, 0.0));

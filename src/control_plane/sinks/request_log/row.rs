@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_fill_no_table() {
+    fn unauthenticated_requests_write_no_rows() {
         let stranger = Record { outcome: Outcome::Failed(Kind::Auth), ..record("r") };
         let listing = Record { client_format: None, ..record("r") };
         assert!(is_told(&record("r")) && !is_told(&stranger) && !is_told(&listing));

@@ -85,7 +85,7 @@ fn a_newer_store_is_left_alone() {
 }
 
 #[test]
-fn somebody_elses_database_is_left_alone() {
+fn foreign_database_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let other = Connection::open(dir.path().join(FILE)).unwrap();
     other.execute_batch("CREATE TABLE recipes (id INTEGER)").unwrap();
@@ -104,7 +104,7 @@ fn a_step_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
-fn trouble_with_the_disk_is_told_in_words() {
+fn disk_errors_are_explained() {
     // what limits the store, what is said
     let limits = [
         ("PRAGMA max_page_count = 1", "cannot be written: its disk is full"),
@@ -139,7 +139,7 @@ fn writes_to_the_logs_are_no_change() {
 }
 
 #[test]
-fn what_changed_since_a_version_is_told_whoever_wrote() {
+fn changes_since_a_version_include_all_writers() {
     let (_dir, mut connection) = open();
     let first = make(&mut connection, Change::AddProvider(provider("a"))).unwrap();
     let key = make(&mut connection, Change::AddCredential(credential("k"))).unwrap();

@@ -31,28 +31,28 @@ const TARGETS: &[(Format, Host, &str)] = &[
     (Format::Responses, Host::Vllm, "qwen"),
 ];
 
-/// Why a request may be refused: words of the message, and the row of `translation.md` that demands
-/// it.
+/// Why a request may be refused: words of the message, and the heading that demands it, of
+/// `docs/internals/translation.md` or `docs/internals/translation/requests.md`.
 const RULES: &[(&str, &str)] = &[
-    ("the tool `", "1.6, a server tool without a mapping that is the only tool or forced"),
-    ("the computer tool", "1.6, computer"),
-    ("`n` above 1", "1.11, n"),
-    ("`previous_response_id`", "1.11, previous_response_id"),
-    ("`conversation`", "1.11, conversation"),
-    ("`background`", "1.11, background"),
-    ("an item of type `item_reference`", "1.11, item_reference"),
-    ("of type `compaction`", "1.11, context_management"),
-    ("a moderation policy that blocks", "1.11, moderation"),
-    ("an output other than text", "1.11, modalities"),
-    ("the conversation ends with the assistant", "1.2, prefill"),
-    ("audio", "1.3, audio to M or R"),
-    ("an image by its URL", "1.3, URLs where url_images=false"),
-    ("a file by its URL", "1.3, URLs where url_images=false"),
-    ("file id of another provider", "1.3, file ids never cross families"),
-    ("the id of a file", "1.3, file ids never cross families"),
-    ("the URL of a file", "1.3, file URL: Chat has no form of it"),
-    ("a file cannot be sent", "1.3, PDF to hosts without files"),
-    ("a file of type", "1.3, documents of M are PDF and text"),
+    ("the tool `", "Tools that run at a vendor: the only tool, or forced"),
+    ("the computer tool", "Refused instead of dropped: computer"),
+    ("`n` above 1", "Refused instead of dropped: n"),
+    ("`previous_response_id`", "State at a provider"),
+    ("`conversation`", "State at a provider"),
+    ("`background`", "State at a provider"),
+    ("an item of type `item_reference`", "Refused instead of dropped: item_reference"),
+    ("of type `compaction`", "Refused instead of dropped: compaction"),
+    ("a moderation policy that blocks", "Refused instead of dropped: moderation"),
+    ("an output other than text", "Refused instead of dropped: audio output"),
+    ("the conversation ends with the assistant", "Conversations that end with the assistant"),
+    ("audio", "Content parts: audio"),
+    ("an image by its URL", "Content parts: URLs"),
+    ("a file by its URL", "Content parts: URLs"),
+    ("file id of another provider", "Content parts: file ids"),
+    ("the id of a file", "Content parts: file ids"),
+    ("the URL of a file", "Content parts: file URLs"),
+    ("a file cannot be sent", "Content parts: PDF"),
+    ("a file of type", "Content parts: documents"),
 ];
 
 /// Recorded requests that no translation can take, and why.

@@ -2,8 +2,8 @@
 //! pairing, required fields, allowed names. None of the code under test stands on this side.
 //!
 //! Sources: OpenAI API reference and its OpenAPI description, Anthropic Messages reference, both as
-//! of 2026-08; what the pages leave out was taken from the vendors' error messages
-//! (`translation.md` section 8).
+//! of 2026-08; what the pages leave out was taken from the vendors' error messages, as issue
+//! trackers quote them.
 
 mod chat;
 mod messages;

@@ -1,5 +1,5 @@
 //! `reasoning_details`: the list in which hosts and this gateway carry reasoning with its opaque
-//! state (`translation.md` 1.9).
+//! state (`docs/internals/translation/reasoning.md`, "Envelopes").
 //!
 //! The form is OpenRouter's ("Reasoning tokens", 2026): entries `reasoning.text {text, signature}`,
 //! `reasoning.summary {summary}` and `reasoning.encrypted {data}`, each with `id`, `format` and

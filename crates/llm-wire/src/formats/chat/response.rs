@@ -287,7 +287,7 @@ mod tests {
         answer
     }
 
-    /// Property 47, the provider's side: a whole answer and a stream of it are one.
+    /// Decoding a whole response and its stream gives the same events.
     #[test]
     fn a_whole_answer_is_the_fold_of_its_stream() {
         let usage = r#"{"prompt_tokens":5,"completion_tokens":7}"#;
@@ -355,7 +355,7 @@ mod tests {
         Event::Open { ix, block }
     }
 
-    /// Property 46: all that strict readers demand, and text and offsets over several items.
+    /// All that strict readers demand, and text and offsets over several items.
     #[test]
     fn an_answer_for_a_client() {
         let cite = |ix, range| Event::Cite { ix, cite: Cite { url: raw("u"), title: raw("t"), range } };
@@ -406,7 +406,7 @@ mod tests {
         assert!(written_for(r#"{"functions":[{}],"tools":[{}]}"#, events()).contains("tool_calls"));
     }
 
-    /// Property 42, towards the client; and the rule for `content` when nothing was said.
+    /// Finish reasons towards the client, and the rule for `content` when nothing was said.
     #[test]
     fn ends_and_empty_content() {
         let rows = [

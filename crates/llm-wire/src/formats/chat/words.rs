@@ -8,7 +8,7 @@ use crate::json::{RawStr, write};
 use crate::reasoning::envelope::Seal;
 use crate::target::plan::Plan;
 
-/// `finish_reason` (`translation.md` 2.2), for this client.
+/// `finish_reason` (`docs/internals/translation/responses.md`, "Finish reasons"), for this client.
 pub(super) fn finish(reason: Reason, plan: &Plan) -> &'static str {
     match reason {
         Reason::End | Reason::StopSequence | Reason::Pause | Reason::Compaction => "stop",

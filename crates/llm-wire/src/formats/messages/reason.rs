@@ -1,4 +1,5 @@
-//! Why an answer ended, in the words of this format (`translation.md` 2.2).
+//! Why an answer ended, in the words of this format (`docs/internals/translation/responses.md`,
+//! "Finish reasons").
 
 use crate::canonical::event::{Finish, Reason};
 use crate::canonical::text::Text;
@@ -94,7 +95,7 @@ mod tests {
         Reason::Compaction,
     ];
 
-    /// Property 42: the table, both ways.
+    /// The table, both ways.
     #[test]
     fn reasons_come_back() {
         for reason in ALL {

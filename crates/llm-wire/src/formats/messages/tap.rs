@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_strangers() {
+    fn errors_and_unknown_events() {
         assert!(check(&[("error", r#","error":{"type":"overloaded_error","message":"m"}"#, Error)]).failed);
         let (moments, seen) = show(
             Format::Messages,

@@ -1,5 +1,5 @@
-//! Token counts as this format writes them: cached tokens outside `input_tokens` (`translation.md`
-//! 2.5).
+//! Token counts as this format writes them: cached tokens outside `input_tokens`
+//! (`docs/internals/translation/responses.md`, "Usage arithmetic").
 
 use crate::canonical::usage::Usage;
 use crate::json::write;
@@ -48,7 +48,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Property 44: what is written is read back equal, whatever the numbers.
+        /// What is written is read back equal, whatever the numbers.
         #[test]
         fn counts_come_back(numbers in prop::array::uniform7(0u64..1 << 48)) {
             let [fresh, read, write_5m, write_1h, output, reasoning, server_tools] = numbers;

@@ -111,8 +111,8 @@ pub(super) fn write(
     }
 }
 
-/// Token counts as this format writes them: cached tokens inside `input_tokens` (`translation.md`
-/// 2.5).
+/// Token counts as this format writes them: cached tokens inside `input_tokens`
+/// (`docs/internals/translation/responses.md`, "Usage arithmetic").
 fn write_usage(o: &mut write::Object<'_>, usage: &Usage) {
     o.u64("input_tokens", usage.input_total);
     o.object("input_tokens_details", |o| {
@@ -132,7 +132,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Property 44: what is written is read back equal, whatever the numbers.
+        /// What is written is read back equal, whatever the numbers.
         #[test]
         fn counts_come_back(numbers in prop::array::uniform5(0u64..1 << 48)) {
             let [fresh, read, written, output, reasoning] = numbers;

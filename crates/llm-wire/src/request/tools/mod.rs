@@ -1,5 +1,5 @@
 //! Which tools a target is offered, under which names and in which shape; and the choice among them
-//! (`translation.md` 1.5–1.7).
+//! (`docs/internals/translation/requests.md`, "Function tools").
 //!
 //! One function, [`offer`], for all targets. Encoders write what it returns and decide nothing
 //! about tools themselves. It fills the [`ToolTable`](tool_names::ToolTable) of the plan, with

@@ -69,7 +69,7 @@ fn asking(from: Format, tools: Vec<Tool<'static>>) -> Request<'static> {
     Request { tools, ..Request::new(from) }
 }
 
-/// Property 31: `strict` is always said to Responses, and elsewhere only where it is a wish.
+/// `strict` is always said to Responses, and elsewhere only where it is a wish.
 #[test]
 fn strictness() {
     let rows = [
@@ -101,7 +101,7 @@ fn custom_tools_are_kept_or_shimmed() {
     assert!(description.as_str().unwrap().unescape().ends_with("lark grammar:\nstart: \"x\""));
 }
 
-/// Property 28, with namespaces: names are flattened and find their way back.
+/// With namespaces: names are flattened and find their way back.
 #[test]
 fn names_find_their_way_back() {
     let tool =

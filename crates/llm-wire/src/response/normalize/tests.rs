@@ -122,7 +122,7 @@ fn a_plain_answer_passes() {
     assert_eq!(run(events), "start usage:9/1 0text 0hi 0. End usage:9/4 end");
 }
 
-/// Property 42, the override; and names and ids as the client knows them.
+/// The override of finish reasons, and names and ids as the client knows them.
 #[test]
 fn tools_are_the_clients_own() {
     let events = vec![
@@ -173,7 +173,7 @@ fn shims_are_undone() {
     assert_eq!(run(answer), "start 0text 0{} 0. End usage:1/1 end");
 }
 
-/// Property 59: text is watched, reasoning and arguments are not, and nothing follows the end.
+/// Text is watched, reasoning and arguments are not, and nothing follows the end.
 #[test]
 fn a_stop_sequence_ends_the_answer() {
     let mut reply = reply();
@@ -267,7 +267,7 @@ fn a_host_that_does_not_count_is_estimated() {
 
 /// The fold reads what an encoder reads.
 #[test]
-fn a_fold_of_shaped_events() {
+fn fold_of_normalized_events() {
     let (mut shape, mut reply, mut answer) = (Normalizer::default(), reply(), Answer::default());
     for event in
         [tool(0, "t", "patch"), args(0, r#"{\"input\":\"x\"}"#), close(0), finish(Reason::End), usage(1, 2), Event::End]

@@ -50,7 +50,8 @@ pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>
 /// its `Err` (strict mode) is passed on with `?`.
 ///
 /// - Deterministic and append-only: the same request gives the same bytes, and what was written for
-///   a turn does not depend on later ones (`translation.md` 1.9.1). Nothing fresh, no map order.
+///   a turn does not depend on later ones (`docs/internals/translation.md`, "Append-only
+///   encoding"). Nothing fresh, no map order.
 /// - Writes `model` from `cx.target.model`, `stream` from `plan.upstream_stream`, never `null` for
 ///   an absent field.
 /// - May change in `plan`: `upstream_stream`, `betas`, `stops`, `tools` (the last two through the

@@ -44,7 +44,8 @@ const THINKING_BINDING: &str = "thinking-binding-controls-2026-08-01";
 /// on with `?`.
 ///
 /// - Deterministic and append-only: the same request gives the same bytes, and what was written for
-///   a turn does not depend on later ones (`translation.md` 1.9.1). `messages` is the last member.
+///   a turn does not depend on later ones (`docs/internals/translation.md`, "Append-only
+///   encoding"). `messages` is the last member.
 /// - Writes `model` from `cx.target.model`, `stream` from `plan.upstream_stream`, never `null` for
 ///   an absent field.
 /// - Changes in `plan`: `upstream_stream`, `betas`; `stops` and `tools` through the shared

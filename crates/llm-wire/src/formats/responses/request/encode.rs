@@ -38,7 +38,8 @@ const SCHEMA_NAME: &str = "response";
 /// mode) is passed on with `?`.
 ///
 /// - Deterministic and append-only: the same request gives the same bytes, and what was written for
-///   a turn does not depend on later ones (`translation.md` 1.9.1). `input` is the last member.
+///   a turn does not depend on later ones (`docs/internals/translation.md`, "Append-only
+///   encoding"). `input` is the last member.
 /// - Writes `model` from `cx.target.model`, `stream` from `plan.upstream_stream`, never `null` for
 ///   an absent field. Items carry no ids: with `store: false` the provider does not know them.
 /// - Changes in `plan`: `stops` and `tools`, through the shared functions.

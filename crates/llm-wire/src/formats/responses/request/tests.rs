@@ -105,7 +105,7 @@ fn a_request_comes_back() {
     assert_eq!(notes, "");
 }
 
-/// Property 18: schemas and numbers keep their bytes.
+/// Schemas and numbers keep their bytes.
 #[test]
 fn spelling_is_kept() {
     let schema = r#"{"type":"object", "b":1.0,"a":1e400,"a":12345678901234567890}"#;
@@ -120,8 +120,7 @@ fn spelling_is_kept() {
     assert!(out.contains(schema) && out.contains("1.50"), "{out}");
 }
 
-/// Law 17: the same bytes each time, and a longer conversation begins with the bytes of the
-/// shorter.
+/// The same bytes each time, and a longer conversation begins with the bytes of the shorter.
 #[test]
 fn conversations_only_grow() {
     let items = json!([
@@ -446,7 +445,7 @@ fn pictures_of_the_assistant_are_shown_by_the_user() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Property 9 for requests: whatever a client sends is a request or an error.
+    /// Whatever a client sends is a request or an error.
     #[test]
     fn any_body(key in "[a-z_.]{0,12}", word in "(null|1|\"x\"|\\{\\}|\\[\\]|\\[1\\]|\\[\\{\\}\\])") {
         let names: Vec<&str> = crate::request::fields::FIELDS.iter().filter(|f| f.format == Format::Responses).map(|f| f.name).collect();

@@ -55,7 +55,7 @@ fn events(stream: &str) -> Vec<Value> {
     blocks.map(event).collect()
 }
 
-/// Property 50. Returns the response of the terminal event.
+/// Returns the response of the terminal event.
 fn grammar(stream: &str) -> Value {
     let events = events(stream);
     let mut added: Vec<Value> = Vec::new();
@@ -175,8 +175,7 @@ fn expected() -> Value {
     ])
 }
 
-/// Properties 41 and 50, and the fold law 47: streamed, folded and read as a whole, it is one
-/// answer.
+/// Streamed, folded and read as a whole, it is one answer.
 #[test]
 fn an_answer_is_the_same_however_it_comes() {
     let rows = full();
@@ -256,7 +255,7 @@ fn hosts_say_it_in_many_ways() {
 /// A call that never has a name cannot be made; that is told once, however often the provider
 /// repeats it.
 #[test]
-fn a_call_without_a_name_is_told() {
+fn call_without_a_name_is_counted() {
     let call = json!({"type": "function_call", "id": "fc", "call_id": "c", "name": "", "arguments": "{}"});
     let rows = [
         json!({"type": "response.created", "response": {"id": "r"}}),
@@ -278,7 +277,7 @@ fn a_call_without_a_name_is_told() {
     assert_eq!((notes, opened), (vec![Note::DroppedOutput], false));
 }
 
-/// Properties 56 and 57: cut anywhere, it is told; nothing is made up.
+/// Cut anywhere, it is told; nothing is made up.
 #[test]
 fn a_cut_stream_fails() {
     let rows = full();
@@ -367,7 +366,7 @@ fn lines(stream: &str) -> Vec<String> {
     events(stream).iter().map(line).collect()
 }
 
-/// Worked example 9.3: thinking, text, a tool, and the provider dies.
+/// Thinking, text, a tool, and then the provider breaks off.
 #[test]
 fn thinking_text_tool_cut() {
     let reason = |text| Event::Reason { ix: 0, part: 0, kind: ReasoningKind::Summary, raw: raw(text) };
@@ -424,7 +423,7 @@ fn thinking_text_tool_cut() {
     assert_eq!(grammar(&stream)["error"], json!({"code":"server_error","message":"upstream stream ended early"}));
 }
 
-/// Worked example 9.4, the client's half: a custom tool, its input copied as it is.
+/// The stream of a custom tool, with its input copied as it is.
 #[test]
 fn a_custom_tool() {
     let tool =
@@ -451,10 +450,10 @@ fn a_custom_tool() {
     assert_eq!(grammar(&stream)["usage"]["total_tokens"], 5, "usage after the finish counts");
 }
 
-/// Property 7, and what stands only at the end: links over all of a text, log probabilities,
-/// several states, an explanation.
+/// What stands only at the end: halves of a surrogate pair, links over all of a text, log
+/// probabilities, several states, an explanation.
 #[test]
-fn what_the_end_tells() {
+fn terminal_event_completes_what_was_missing() {
     let text = |raw| Event::Text { ix: 0, raw };
     let cite = Cite { url: raw("https://a"), title: raw(""), range: None };
     let opaque = |state| Event::Opaque { ix: 1, seal: Seal::Redacted, raw: raw(state) };
@@ -547,7 +546,7 @@ fn any_frame() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Property 9: any events in any order. What comes out, if anything, is a stream of the format.
+    /// Any events in any order. What comes out, if anything, is a stream of the format.
     #[test]
     fn any_events(frames in prop::collection::vec(any_frame(), 0..24), tail in ".{0,20}") {
         let input: String = frames.iter().map(|frame| format!("data: {frame}\n\n")).collect();

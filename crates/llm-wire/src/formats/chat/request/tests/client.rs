@@ -84,7 +84,8 @@ fn messages_become_items() {
     );
     #[rustfmt::skip]
     let rows: &[(&str, &[&str])] = &[
-        // `translation.md` 9.1, the client's side.
+        // The client's side of `docs/internals/translation/examples.md`, "Chat client, Messages
+        // provider".
         (&nine_one, &["system Be brief.", "1 User Weather in A and B?", "2 Reasoning two calls Thinking", r#"2 Call call_1 w {"c":"A"}"#, "2 Call call_2 w ", "3 Result call_2 Function error no city", "4 Result call_1 Function rain"]),
         // Leading system messages are the system prompt, later ones stay where they are. Blank ones
         // say nothing.
@@ -147,10 +148,9 @@ fn errors_name_their_path() {
     }
 }
 
-/// Property 19: what the table says has a home does not end up among the leftovers, and what has
-/// none does.
+/// What the table says has a home does not end up among the leftovers, and what has none does.
 #[test]
-fn every_field_finds_its_home() {
+fn every_field_reaches_its_place() {
     let sample = |name: &str| match name {
         "messages" | "tools" | "functions" => "[]",
         "stop" => r#"["a"]"#,
@@ -208,7 +208,7 @@ fn reasoning_controls() {
 }
 
 #[test]
-fn unknown_fields_are_told_by_name() {
+fn unknown_fields_are_named() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":[{"type":"text","text":"x","odd":1}],"strange":2},{"role":"user","content":"y","strange":3}],
         "tools":[{"type":"function","function":{"name":"f","queer":1}}]}"#;
     let mut ledger = Ledger::new(false);

@@ -55,7 +55,7 @@ fn sent_with(request: &Request<'_>, cx: &Context<'_>) -> Result<Sent, Error> {
     (plan.stream, plan.upstream_stream) = (request.stream, request.stream);
     let (mut ledger, mut out, mut again) = (Ledger::new(cx.policy.strict), Vec::new(), Vec::new());
     encode(request, cx, &mut plan, &mut ledger, &mut out)?;
-    // Property 17, first half.
+    // Encoding is deterministic.
     let mut other = Plan::new(request.from, RawValue::new(b"{}"), cx);
     (other.stream, other.upstream_stream) = (request.stream, request.stream);
     encode(request, cx, &mut other, &mut Ledger::new(false), &mut again)?;

@@ -2,9 +2,9 @@
 
 use crate::formats::chat::request::tests::*;
 
-/// Properties 11 and 18 inside one format: what law 11 lists survives, raw bytes included.
+/// Inside one format everything survives, raw bytes included.
 #[test]
-fn openai_gets_what_the_client_said() {
+fn openai_request_round_trip_is_unchanged() {
     let body = r#"{"model":"m1","messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBO\/w==","detail":"low"}},{"type":"image_url","image_url":{"url":"https:\/\/x"}}]},{"role":"assistant","content":"b","refusal":"r"},{"role":"user","content":"c","name":"Ann"},{"role":"assistant","content":null,"tool_calls":[{"id":"t1","type":"function","function":{"name":"f","arguments":"{\"n\":1.0}"}},{"id":"t2","type":"function","function":{"name":"f","arguments":"not json"}}]},{"role":"tool","tool_call_id":"t1","content":"1"},{"role":"tool","tool_call_id":"t2","content":[{"type":"text","text":"2"},{"type":"text","text":"3"}]},{"role":"user","content":"\ud83d"}],"tools":[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{"n":{"type":"number","maximum":1e400,"maximum":2}}},"strict":false}}],"tool_choice":{"type":"function","function":{"name":"f"}},"parallel_tool_calls":false,"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"},"strict":true}},"max_completion_tokens":99,"temperature":0.50,"top_p":0.9,"seed":12345678901234567890,"logit_bias":{"1":-1.0},"stop":["a","b"],"user":"u","prompt_cache_key":"pk","metadata":{"k":"v"},"service_tier":"flex","stream":false}"#;
     let got = sent(body, Host::OpenAi, "m1");
     assert_eq!((got.dropped.as_str(), got.repaired.as_str()), ("", ""));
@@ -13,7 +13,7 @@ fn openai_gets_what_the_client_said() {
 
 /// What the canonical form holds beyond Chat, towards OpenAI.
 #[test]
-fn what_other_clients_say() {
+fn requests_of_other_formats_towards_chat() {
     let mut request = Request::new(Format::Messages);
     request.model = Text::plain("claude");
     let image = || Part::Image(ImagePart { src: Src::Url(Text::plain("https://x")), detail: None, cache: None });
@@ -36,7 +36,7 @@ fn what_other_clients_say() {
         strict: None,
     };
     let got = sent_with(&request, &context(Host::OpenAi, "gpt-4o")).unwrap();
-    // Property 24, and the order of calls and results.
+    // Calls and results keep their order, and images of results stand behind all tool messages.
     let expected = r#"[{"role":"system","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","content":"q"},{"role":"assistant","content":[{"type":"text","text":"one"},{"type":"text","text":"two"}],"tool_calls":[{"id":"t1","type":"function","function":{"name":"f","arguments":"{\"a\": 1}"}},{"id":"t2","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"t1","content":"[image 1 of t1 attached below]"},{"role":"tool","tool_call_id":"t2","content":[{"type":"text","text":"[tool_error] r"},{"type":"text","text":"[image 1 of t2 attached below]"}]},{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x"}},{"type":"image_url","image_url":{"url":"https://x"}}]},{"role":"user","content":"more"}]"#;
     assert_eq!(got.get("messages"), expected);
     assert_eq!(got.dropped, "tool_result.image;moved");
@@ -77,8 +77,7 @@ fn reasoning(text: &str, opaque: Option<Opaque<'static>>) -> ReasoningItem<'stat
     ReasoningItem { parts, opaque: opaque.into_iter().collect(), ..ReasoningItem::default() }
 }
 
-/// Properties 38 and 39: reasoning goes back to the host that made it, in its own form, and nowhere
-/// else.
+/// Reasoning goes back to the host that made it, in its own form, and nowhere else.
 #[test]
 fn reasoning_goes_back() {
     let own = |host, seal| {
@@ -154,7 +153,7 @@ fn loops_of_hosts_that_want_an_echo() {
     assert_eq!(got.dropped, "thinking;dropped");
 }
 
-/// Properties 22 and 25 for templates that want roles in turn and one system message first.
+/// Merging and system messages for templates that want roles in turn and one system message first.
 #[test]
 fn templates_with_strict_turns() {
     let body = with(
@@ -189,7 +188,7 @@ fn the_prompt_of_a_client_of_responses() {
     }
 }
 
-/// Property 26.
+/// Conversations that begin or end with the assistant.
 #[test]
 fn words_of_the_assistant_at_the_end() {
     let body = with(r#"{"role":"user","content":"a"},{"role":"assistant","content":"The"}"#);
@@ -207,8 +206,7 @@ fn words_of_the_assistant_at_the_end() {
     assert_eq!(got.dropped, "prefill;approx");
 }
 
-/// Property 17, second half: a longer conversation begins with the bytes of the shorter one, at
-/// every kind of host.
+/// A longer conversation begins with the bytes of the shorter one, at every kind of host.
 #[test]
 fn encoding_is_append_only() {
     let turns = [
@@ -262,7 +260,7 @@ fn parameters_by_host() {
     );
 }
 
-/// Property 32, the rule for models that refuse tools beside thinking on this endpoint.
+/// Models that refuse tools together with thinking on this endpoint.
 #[test]
 fn tools_beside_thinking() {
     let body = |extra: &str| {
@@ -411,11 +409,11 @@ fn breakpoints_tools_and_searches_of_other_clients() {
     );
     assert_eq!(got.get("tools"), r#"[{"type":"function","function":{"name":"fs__read","parameters":{"type":"object","properties":{}},"strict":false}}]"#.replace(r#","strict":false"#, ""));
     assert!(got.get("tool_choice").starts_with(r#"{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"a_b_"#));
-    // Property 28: history speaks of the tool by the name that was offered.
+    // History speaks of the tool by the name that was offered.
     assert!(got.get("messages").contains(r#""name":"fs__read""#));
 }
 
-/// Property 20, second half: strict mode names the field.
+/// Strict mode names the field.
 #[test]
 fn strict_mode_refuses_losses() {
     let body = r#"{"model":"m","messages":[{"role":"user","content":"q"}],"seed":1}"#;

@@ -18,7 +18,8 @@ fn an_answer_of_openai() {
     assert_eq!(got, expected);
 }
 
-/// `translation.md` 9.2, the upstream's side; properties 51 and 54.
+/// The stream of `docs/internals/translation/examples.md`, "One stream, step by step", at the
+/// decoder.
 #[test]
 fn interleaved_calls() {
     let got = run(&[
@@ -34,7 +35,7 @@ fn interleaved_calls() {
     assert_eq!(got, r#"0:call(a,f) 0={"x": 1:call(b,g) 1={} 0=1} 0. 1. End usage(100,80,9) end"#);
 }
 
-/// Property 52: what is open closes when something else begins.
+/// What is open closes when something else begins.
 #[test]
 fn order_of_items() {
     #[rustfmt::skip]
@@ -50,7 +51,7 @@ fn order_of_items() {
         (&[r#"{"content":"","reasoning_content":"","refusal":"","tool_calls":[]}"#, r#"{"content":null}"#], ""),
         (&[r#"{"content":[{"type":"thinking","thinking":[{"type":"text","text":"r"}]},{"type":"text","text":"t"},{"type":"reference"}]}"#],
          "0:reasoning 0~Full=r 0. 1:text 1=t <dropped_citation> 1."),
-        // Property 7: halves of a pair pass as they are.
+        // Halves of a pair pass as they are.
         (&[r#"{"content":"\ud83d"}"#, r#"{"content":"\ude00"}"#], "0:text 0=\u{fffd} 0=\u{fffd} 0."),
     ];
     for (deltas, expected) in rows {
@@ -61,7 +62,7 @@ fn order_of_items() {
     }
 }
 
-/// Property 53.
+/// Deviations of hosts in tool calls.
 #[test]
 fn oddities_of_calls() {
     #[rustfmt::skip]
@@ -151,7 +152,7 @@ fn citations() {
     assert_eq!(got, "0:text 0@u1None 0=text 0@u2Some((1, 3)) <dropped_citation> <dropped_citation> 0. End end");
 }
 
-/// Property 42, towards the canonical reasons.
+/// Finish reasons as canonical reasons.
 #[test]
 fn finish_reasons() {
     let rows = [
@@ -177,7 +178,7 @@ fn finish_reasons() {
     assert_eq!(twice, "0:text 0=t 0? Length end", "the first reason wins, and nothing follows it");
 }
 
-/// Properties 54 and 56 to 58: usage anywhere, ends of every kind, errors at any point, noise.
+/// Usage anywhere, ends of every kind, errors at any point, noise.
 #[test]
 fn usage_ends_errors_and_noise() {
     let text = r#"{"content":"t"}"#;

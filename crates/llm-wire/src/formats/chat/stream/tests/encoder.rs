@@ -34,7 +34,7 @@ fn close(ix: u32) -> Event<'static> {
     Event::Close { ix, status: Status::Complete }
 }
 
-/// Property 49: one identity, one finish, usage only where it was asked for, `[DONE]` last.
+/// One identity, one finish, usage only where it was asked for, `[DONE]` last.
 #[test]
 fn a_stream_for_a_client() {
     use crate::canonical::event::Cite;

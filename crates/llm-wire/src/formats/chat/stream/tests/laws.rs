@@ -2,7 +2,7 @@
 
 use crate::formats::chat::stream::tests::*;
 
-/// Property 51: three calls, each in five pieces, in any order that keeps each call's own.
+/// Three calls, each in five pieces, in any order that keeps each call's own.
 #[test]
 fn every_interleaving_of_calls_gives_the_same_calls() {
     let pieces = ["", "{\\\"k\\\"", ":\\\"", "v", "\\\"}"];
@@ -39,7 +39,7 @@ fn every_interleaving_of_calls_gives_the_same_calls() {
 }
 
 /// A client's view of a stream: the deltas put together as SDKs do. Fails where the grammar is
-/// broken (property 49).
+/// broken (`docs/internals/translation/streams.md`, "Encoding Chat streams").
 fn accumulate(stream: &[u8]) -> serde_json::Value {
     use serde_json::{Value, json};
     let (mut framer, mut rest) = (Framer::default(), stream);
@@ -175,7 +175,7 @@ fn deltas() -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    /// Properties 47 and 49: any answer becomes a valid stream, and its fold is the whole answer.
+    /// Any answer becomes a valid stream, and its fold is the whole answer.
     #[test]
     fn streams_are_valid_and_fold_to_the_whole(deltas in deltas(), finish in prop::sample::select(vec!["stop", "length", "tool_calls", "content_filter"])) {
         let mut data: Vec<String> = deltas.iter().map(|delta| chunk(delta)).collect();
@@ -208,7 +208,7 @@ proptest! {
         prop_assert_eq!(first, second);
     }
 
-    /// Property 9: nothing that arrives makes the decoder panic, and it ends in `End` or `Fail`.
+    /// Nothing that arrives makes the decoder panic, and it ends in `End` or `Fail`.
     #[test]
     fn anything_can_arrive(deltas in deltas(), noise in prop::collection::vec(any::<u8>(), 0..40), at: prop::sample::Index, cut: prop::sample::Index, tags: bool) {
         let mut data: Vec<Vec<u8>> = deltas.iter().map(|delta| chunk(delta).into_bytes()).collect();

@@ -61,7 +61,7 @@ fn thinking_is_read() {
     }
 }
 
-/// Property 20, the decoder's part: what is unknown is told once; and what is wrong is named.
+/// Each unknown field is named once, and wrong types are named with their path.
 #[test]
 fn unknown_and_wrong_fields() {
     let body = r#"{"model":"m","max_tokens":9,"novel":1,"speed":"fast","output_config":{"effort":"ultra","task_budget":{}},"messages":[{"role":"user","content":[{"type":"text","text":"a","odd":1},{"type":"text","text":"b","odd":2}],"id":"x"}]}"#;

@@ -2,7 +2,7 @@
 
 use crate::formats::messages::request::tests::*;
 
-/// Properties 21 to 23 and 25: turns are mended, merged and kept in order.
+/// Turns are mended, merged and kept in order.
 #[test]
 fn turns() {
     const T: fn(&str) -> String = |text| format!(r#"{{"type":"text","text":"{text}"}}"#);
@@ -61,7 +61,7 @@ fn settings_of_a_turn() {
     );
 }
 
-/// Property 26, the end: words of the assistant to go on from.
+/// Conversations that end with the assistant.
 #[test]
 fn prefills() {
     let messages = r#"[{"role":"user","content":[{"type":"text","text":"q"}]},{"role":"assistant","content":[{"type":"text","text":"{\"a\": \n"}]}]"#;
@@ -75,10 +75,10 @@ fn prefills() {
     assert_eq!((hint.get("messages"), hint.headers().as_str()), (words, "prefill;approx"));
 }
 
-/// Property 38: state of another vendor or account, and damaged state, is never sent; its own comes
-/// back byte for byte (36).
+/// State of another vendor or account, and damaged state, is never sent; its own comes back byte
+/// for byte (36).
 #[test]
-fn envelopes_come_home() {
+fn envelopes_are_restored_for_their_account() {
     let seal = |family, scope, seal, text: &str| {
         let mut out = Vec::new();
         let envelope =
@@ -117,7 +117,7 @@ fn envelopes_come_home() {
     }
 }
 
-/// Property 17: a longer conversation begins with the bytes of the shorter one.
+/// A longer conversation begins with the bytes of the shorter one.
 #[test]
 fn encoding_is_append_only() {
     let turns = [

@@ -26,7 +26,8 @@ fn function(name: &str, schema: &'static [u8]) -> Tool<'static> {
     })
 }
 
-/// `translation.md` 9.1, from its canonical form.
+/// The tool loop of `docs/internals/translation/examples.md`, "Chat client, Messages provider",
+/// from its canonical form.
 #[test]
 fn worked_example() {
     let call = |id: &str, arguments: &str| ToolCall {
@@ -87,8 +88,7 @@ fn worked_example() {
     assert_eq!(sent.headers(), "");
 }
 
-/// Property 30, and the ten-minute rule: a whole answer that may take long is asked for as a
-/// stream.
+/// `max_tokens` is always sent, and a whole answer that may take long is asked for as a stream.
 #[test]
 fn max_tokens_and_streams() {
     let rows =
@@ -165,7 +165,8 @@ fn cache_points_of_other_formats() {
     assert!(!plain.body.contains("cache_control"));
 }
 
-/// Media that the format has no place for, and what takes its place (`translation.md` 1.3).
+/// Media that the format has no place for, and what takes its place
+/// (`docs/internals/translation/requests.md`, "Content parts").
 #[test]
 fn media_of_other_formats() {
     let base64 = |media: &'static str| Src::Base64 { media: media.into(), data: RawStr::new(b"aGk=") };

@@ -47,8 +47,7 @@ fn a_stream_is_read() {
     assert_eq!(words(&stream(WHOLE)), expected);
 }
 
-/// Property 47 at its root: a whole answer gives the events of its stream, so both fold to the
-/// same.
+/// A whole answer gives the events of its stream, so both fold to the same.
 #[test]
 fn a_whole_answer_is_its_stream() {
     let fold = |feed: &dyn Fn(Sink<'_>)| {
@@ -72,7 +71,7 @@ fn a_whole_answer_is_its_stream() {
     }
 }
 
-/// Properties 8, 56, 57 and 58, the decoder's part; and the oddities of hosts.
+/// Ends without a blank line, truncation, errors, noise, and deviations of hosts.
 #[test]
 fn odd_streams() {
     let start = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"a"}}"#;

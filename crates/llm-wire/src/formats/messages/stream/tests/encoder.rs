@@ -50,7 +50,7 @@ data: {"type":"message_stop"}
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
-/// `translation.md` 9.2: interleaved calls of Chat.
+/// Interleaved calls of Chat: `docs/internals/translation/examples.md`, "One stream, step by step".
 #[test]
 fn worked_example() {
     let events = vec![
@@ -69,7 +69,7 @@ fn worked_example() {
     assert_eq!(encode(events), expected);
 }
 
-/// Properties 48 and 52: blocks one after another, whatever came side by side.
+/// Blocks one after another, whatever came side by side.
 #[test]
 fn one_block_at_a_time() {
     #[rustfmt::skip]
@@ -114,8 +114,8 @@ pub(super) fn interleaved(order: &[usize], fragments: &[&str]) -> Vec<String> {
     calls.map(|call| call.split(' ').filter_map(|word| word.strip_prefix("p:")).collect()).collect()
 }
 
-/// Property 51: every interleaving of three calls of three fragments; of five fragments see the
-/// random orders below.
+/// Every interleaving of three calls of three fragments; of five fragments see the random orders
+/// below.
 #[test]
 fn every_interleaving_of_calls() {
     let fragments = [r#"{\"n\":"#, "[1,{}]", "}"];
@@ -133,7 +133,7 @@ fn every_interleaving_of_calls() {
 /// The provider cannot take bytes back to a block that has ended, nor make the gateway hold without
 /// bound.
 #[test]
-fn what_cannot_be_told_is_a_failure() {
+fn inexpressible_events_fail_the_stream() {
     let late = |tail| vec![tool(0, "a"), args(0, "{}"), tool(1, "b"), args(1, "{"), args(0, tail), args(1, "}")];
     assert_eq!(encode(late(" ")), "start(7+0/1) tool_usef p:{} . tool_usef p:{ p:}");
     assert_eq!(encode(late("x")), "start(7+0/1) tool_usef p:{} . tool_usef p:{ error:api_error");
@@ -143,9 +143,9 @@ fn what_cannot_be_told_is_a_failure() {
     assert_eq!(encode(events), "start(7+0/1) tool_usef p:{ error:api_error");
 }
 
-/// Properties 56 and 57, the client's part: a failure is an error event, and no end follows.
+/// A failure is an error event, and no end follows.
 #[test]
-fn failures_are_told() {
+fn failures_become_error_events() {
     let fail = || Event::Fail(Error::upstream(Kind::Overloaded, "busy"));
     let rows = [
         (vec![fail()], "error:overloaded_error"),

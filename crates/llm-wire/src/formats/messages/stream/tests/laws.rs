@@ -61,7 +61,7 @@ fn streams_fold_to_whole_answers() {
     assert_eq!(reply.notes[Note::DroppedOutput as usize], 1);
 }
 
-/// Property 43, the client's part: the input is an object, whatever the model wrote.
+/// The input is an object, whatever the model wrote.
 #[test]
 fn whole_inputs_are_objects() {
     let rows = [
@@ -79,7 +79,7 @@ fn whole_inputs_are_objects() {
     }
 }
 
-/// Property 56: cut anywhere, a stream ends as an error and never as an answer.
+/// Cut anywhere, a stream ends as an error and never as an answer.
 #[test]
 fn a_cut_is_no_end() {
     let whole = stream(WHOLE);
@@ -147,8 +147,8 @@ proptest! {
         prop_assert_eq!(interleaved(&order, &fragments), [r#"{"a}":"\"}{","b":[{}]}"#; 3]);
     }
 
-    /// Property 9 and 48: any frames in any order give a stream of the right grammar that ends, and
-    /// that folds as it should.
+    /// Any frames in any order give a stream of the right grammar that ends, and that folds as it
+    /// should.
     #[test]
     fn any_frames_make_a_valid_stream(frames in prop::collection::vec(frames(), 0..24)) {
         let input: String = frames.iter().map(|frame| format!("{frame}\n\n")).collect();
@@ -171,8 +171,7 @@ proptest! {
         told(&pass(&input).0, true);
     }
 
-    /// Properties 1 to 3 at this layer: how the bytes were cut into frames of the same data says
-    /// nothing.
+    /// How the bytes were cut into frames of the same data says nothing.
     #[test]
     fn laid_out_data_is_the_same(at in 0..200usize) {
         let spread = WHOLE.lines().map(|line| {

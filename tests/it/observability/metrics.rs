@@ -87,7 +87,7 @@ fn every_cell_counts_its_tokens_and_its_way() {
 }
 
 #[test]
-fn clients_make_no_series() {
+fn clients_cannot_create_series() {
     let (_provider, gateway) = serving(&CHAT, r#"{"known":"m","gpt-*":"m"}"#);
     let mut client = gateway.client();
     for n in 0..300 {
@@ -138,7 +138,7 @@ fn credentials_beyond_the_limit_share_a_label() {
 }
 
 #[test]
-fn failures_and_those_who_leave() {
+fn failures_and_disconnects_are_recorded() {
     let provider = Fake::start();
     let spare = Fake::start();
     let weight = |row: ProviderRow, weight| ProviderRow { weight, ..row };

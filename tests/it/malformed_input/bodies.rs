@@ -4,7 +4,7 @@ use super::*;
 
 /// For every format the same, since no format is looked at before the model is known.
 #[test]
-fn of_requests() {
+fn malformed_bodies_are_refused_in_each_format() {
     let not = |fault: &str| bad_json(&format!("the request body is not valid JSON: {fault}"));
     let empty = bad_json("the request body is empty; send a JSON object");
     let other = |what: &str| bad_type(&format!("the request body must be a JSON object, but it is {what}"));
@@ -83,7 +83,7 @@ fn of_requests() {
 }
 
 #[test]
-fn that_are_not_sent_as_json() {
+fn bodies_of_other_media_types_are_refused() {
     let multipart = unsupported_encoding("multipart bodies are not relayed by this version; send JSON");
     let mut bench = Bench::new();
     for (path, shape) in [
@@ -100,7 +100,7 @@ fn that_are_not_sent_as_json() {
 
 /// What looks odd and is right: it passes as it is.
 #[test]
-fn that_are_good() {
+fn valid_bodies_are_accepted() {
     let bench = Bench::new();
     let deep = format!(r#"{{"model":"m-asked","x":{}{}}}"#, "[".repeat(127), "]".repeat(127));
     let rows = [

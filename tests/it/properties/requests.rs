@@ -386,7 +386,7 @@ proptest! {
 
     /// There and back, over each of the other formats; the middle says the same too.
     #[test]
-    fn properties_11_to_16_nothing_is_lost_on_the_way(conversation in conversation()) {
+    fn requests_survive_a_round_trip_through_each_format(conversation in conversation()) {
         for (client, middle) in directions() {
             let body = conversation.said_in(client);
             let there = encoded(client, middle, &body);
@@ -404,7 +404,7 @@ proptest! {
     /// Equal requests are equal bytes, and a turn that is added changes nothing before it: provider
     /// caches and bound thinking live of it.
     #[test]
-    fn property_17_encoding_is_deterministic_and_appends(longer in conversation(), keep in 0usize..4) {
+    fn encoding_is_deterministic_and_append_only(longer in conversation(), keep in 0usize..4) {
         let mut shorter = longer.clone();
         if keep < shorter.turns.len() {
             shorter.last = shorter.turns[keep].user.clone();
@@ -432,7 +432,7 @@ proptest! {
 /// A billing block of Claude Code differs from call to call, and must not be seen by other vendors'
 /// caches.
 #[test]
-fn property_17_the_billing_block_does_not_count() {
+fn billing_block_does_not_change_the_prefix() {
     let body = |cch: &str| {
         format!(
             r#"{{"model":"m","max_tokens":9,"system":[{{"type":"text","text":"x-anthropic-billing-header: cch={cch};"}},{{"type":"text","text":"S"}}],"messages":[{{"role":"user","content":"u"}}]}}"#
@@ -445,7 +445,7 @@ fn property_17_the_billing_block_does_not_count() {
 }
 
 #[test]
-fn property_18_numbers_order_and_repeated_keys_survive() {
+fn numbers_key_order_and_repeated_keys_survive() {
     let odd = r#"{"type":"object","z":1.0,"properties":{"n":{"maximum":1e400,"minimum":-0.0,"multipleOf":12345678901234567890}},"a":1,"a":2}"#;
     let quoted = odd.replace('"', "\\\"");
     for (client, provider) in directions() {
@@ -469,7 +469,7 @@ fn property_18_numbers_order_and_repeated_keys_survive() {
 
 /// Ids of any length and shape: legal for the target, the pair still a pair, no two ids one.
 #[test]
-fn property_27_call_ids() {
+fn call_ids_fit_each_target_and_stay_paired() {
     let ids = ["x".to_owned(), "a".repeat(64), "a".repeat(65), "a".repeat(116), "fc:1|2".to_owned(), "é😀".to_owned()];
     for (client, provider) in directions() {
         let mut seen = std::collections::HashSet::new();
@@ -513,7 +513,7 @@ fn property_27_call_ids() {
 
 /// What Chat and Responses share beyond the list of 11.
 #[test]
-fn property_13_what_the_two_formats_of_openai_share() {
+fn fields_common_to_both_openai_formats_survive() {
     let body = json!({
         "model": "asked",
         "messages": [
@@ -565,7 +565,7 @@ fn property_13_what_the_two_formats_of_openai_share() {
 /// Namespaces are flattened towards Chat, by one name in tools, history and choice; custom tools
 /// are functions where the host has none.
 #[test]
-fn property_14_namespaces_and_custom_tools() {
+fn namespaces_and_custom_tools_are_restored() {
     let body = json!({
         "model": "asked",
         "input": [

@@ -14,7 +14,7 @@ fn unknown(path: &str) -> Said {
 }
 
 #[test]
-fn that_are_not_served() {
+fn unknown_paths_are_refused() {
     let vertex = "/models/gcp-vertex/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict";
     let long = format!("/{}", "a".repeat(300));
     let rows: Vec<(&str, &str, Shape, Said)> = vec![
@@ -81,7 +81,7 @@ fn that_are_not_served() {
 }
 
 #[test]
-fn that_take_other_methods() {
+fn wrong_methods_are_refused() {
     const READ: &str = "GET, HEAD, OPTIONS";
     const ASK: &str = "POST, OPTIONS";
     let rows = [
@@ -123,7 +123,7 @@ fn that_take_other_methods() {
 }
 
 #[test]
-fn that_ask_for_a_websocket() {
+fn websocket_upgrades_are_refused() {
     let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
     let upgrade = said(note).status(426).code("websocket_not_supported");
     let mut bench = Bench::new();

@@ -23,7 +23,7 @@ fn unchanged(respell: impl Fn(&str) -> Vec<String>) {
 }
 
 #[test]
-fn property_1_two_reads_are_one() {
+fn any_split_into_two_reads_gives_the_same_output() {
     for (client, provider) in directions() {
         let (_, shortest) = streams(client, provider).into_iter().min_by_key(|(_, stream)| stream.len()).unwrap();
         let bytes = shortest.as_bytes();
@@ -35,7 +35,7 @@ fn property_1_two_reads_are_one() {
 }
 
 #[test]
-fn property_2_reads_of_one_byte() {
+fn reads_of_one_byte_give_the_same_output() {
     for (client, provider) in directions() {
         for (name, stream) in streams(client, provider) {
             let expected = streamed(client, provider, [stream.as_bytes()]);
@@ -45,7 +45,7 @@ fn property_2_reads_of_one_byte() {
 }
 
 #[test]
-fn property_3_line_ends() {
+fn line_ends_are_equivalent() {
     unchanged(|stream| {
         let mut n = 0;
         let mixed = stream.split_inclusive('\n').map(|line| {
@@ -57,7 +57,7 @@ fn property_3_line_ends() {
 }
 
 #[test]
-fn property_4_what_says_nothing_changes_nothing() {
+fn comments_and_unknown_fields_are_ignored() {
     unchanged(|stream| {
         let fields = |line: &str| {
             if line == "\n" { "\n: note\nid: 7\nretry: 5\nfoo: bar\n".to_owned() } else { line.to_owned() }
@@ -73,12 +73,12 @@ fn property_4_what_says_nothing_changes_nothing() {
 }
 
 #[test]
-fn property_5_a_document_over_several_lines() {
+fn a_document_may_span_several_data_lines() {
     unchanged(|stream| vec![stream.replace("data: {", "data: {\ndata:  ").replace("}\n", "\ndata: }\n")]);
 }
 
 #[test]
-fn properties_6_and_7_text_is_what_was_said() {
+fn text_survives_line_separators_and_split_surrogates() {
     let rows: &[(&[&str], &str)] = &[
         (&["a\u{2028}b\u{2029}", "\u{85}c\u{1f600}"], "a\u{2028}b\u{2029}\u{85}c\u{1f600}"),
         (&["x\\ud83d", "\\ude00y"], "x\u{1f600}y"),
@@ -96,7 +96,7 @@ fn properties_6_and_7_text_is_what_was_said() {
 }
 
 #[test]
-fn property_8_the_last_event_needs_no_blank_line() {
+fn last_event_without_a_blank_line_is_translated() {
     for (client, provider) in directions() {
         let whole = text_stream(provider, &["hi"]);
         let last = whole.trim_end();
@@ -111,7 +111,7 @@ fn property_8_the_last_event_needs_no_blank_line() {
 /// Sizes of one event, which the framer bounds for all formats alike; memory over many events is
 /// measured in `sse::frame` and in `tests/alloc.rs`.
 #[test]
-fn property_10_large_events() {
+fn large_events_pass_up_to_the_limit() {
     let (client, provider) = (Format::Chat, Format::Messages);
     let large = |mib: usize| "x".repeat(mib << 20);
     let told = read(client, provider, &text_stream(provider, &["a", &large(15)])).unwrap();
@@ -122,7 +122,7 @@ fn property_10_large_events() {
 
 /// CappedBytes at every event and inside each, and at every byte of a short one.
 #[test]
-fn property_56_a_cut_is_no_end() {
+fn truncated_stream_never_ends_cleanly() {
     for (client, provider) in directions() {
         for (name, stream) in streams(client, provider) {
             let blocks: Vec<usize> = stream.match_indices("\n\n").map(|(at, _)| at).collect();
@@ -179,7 +179,7 @@ fn error_events(provider: Format) -> &'static [(&'static str, Kind)] {
 }
 
 #[test]
-fn property_57_an_error_at_each_position() {
+fn error_event_at_each_position_is_reported() {
     for (client, provider) in directions() {
         let stream = text_stream(provider, &["one", "two"]);
         let blocks: Vec<&str> = stream.split_inclusive("\n\n").collect();
@@ -201,7 +201,7 @@ fn property_57_an_error_at_each_position() {
 }
 
 #[test]
-fn property_58_noise_changes_nothing() {
+fn pings_comments_and_unknown_events_change_nothing() {
     let noise = [
         ": keep-alive\n\n",
         "event: ping\ndata: {\"type\":\"ping\"}\n\n",
@@ -292,7 +292,7 @@ proptest! {
     /// The grammars of all three formats, the fold, cuts and waiting, over all directions: see
     /// [`Case::streams`].
     #[test]
-    fn properties_9_and_47_to_50_a_stream_is_the_whole_answer(
+    fn stream_folds_to_the_whole_response(
         (provider, frames) in prop::sample::select(&Format::ALL[..]).prop_flat_map(|provider| (Just(provider), frames(provider))),
         options: u8, seed: u64,
     ) {
@@ -303,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn property_9_arbitrary_bytes(
+    fn arbitrary_bytes_are_survived(
         format in prop::sample::select(&Format::ALL[..]), noise in prop::collection::vec(any::<u8>(), 0..60), seed: u64,
         json in "[ -~]{0,60}",
     ) {

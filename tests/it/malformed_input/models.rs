@@ -17,7 +17,7 @@ fn long(bytes: usize) -> Said {
 }
 
 #[test]
-fn that_nobody_serves() {
+fn models_without_a_provider_are_refused() {
     let most = "m".repeat(1024);
     let rows: Vec<(String, Said)> = vec![
         ("m-other".into(), unknown("m-other")),
@@ -56,7 +56,7 @@ fn that_nobody_serves() {
 }
 
 #[test]
-fn that_a_key_may_not_use() {
+fn models_that_a_key_may_not_use_are_refused() {
     let limited = |name: &str, allowed: &str| CredentialRow {
         name: name.into(),
         allowed_models: allowed.into(),
@@ -90,7 +90,7 @@ fn that_a_key_may_not_use() {
 }
 
 #[test]
-fn of_listings() {
+fn malformed_listing_requests_are_refused() {
     let unlisted = |id: &str| {
         said(format!("model `{id}` is not served, or not to this credential; GET /v1/models lists what is"))
             .status(404)

@@ -49,7 +49,7 @@ fn that_is_refused() {
 
 /// A request within the body of another is text.
 #[test]
-fn that_is_a_body() {
+fn bytes_of_a_body_are_never_a_request() {
     let bench = Bench::new();
     let body = json!({ "model": MODEL, "messages": [hidden()] }).to_string();
     let chunks = format!("{:x};{}\r\n{body}\r\n0\r\nx: {}\r\n\r\n", body.len(), "GET / HTTP/1.1", "POST / HTTP/1.1");
@@ -67,7 +67,7 @@ fn that_is_a_body() {
 /// A refused request takes what follows it on the connection with it, unless it is known where that
 /// begins.
 #[test]
-fn behind_a_refusal() {
+fn bytes_behind_a_refused_request_are_never_a_request() {
     let hidden = hidden();
     let mut bench = Bench::with(Setup::new().env("MAX_BODY_BYTES", 2000));
     // Known: it is a request as any other.
@@ -96,7 +96,7 @@ fn behind_a_refusal() {
 
 /// What a client sends that ends in a head of the gateway's: nothing of it becomes a line there.
 #[test]
-fn in_an_answer() {
+fn client_values_add_no_header_lines() {
     let mut bench = Bench::new();
     let long = "i".repeat(65);
     for id in ["a b", "a\tb", "é", "\"", "a;b", "a,b", "<x>", &long] {

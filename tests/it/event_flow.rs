@@ -42,7 +42,7 @@ fn in_lock_step(gateway: &Gateway, provider: &Fake, sample: &Sample, mut client:
 }
 
 #[test]
-fn from_a_plain_provider() {
+fn events_pass_one_by_one_from_plain_tcp() {
     for sample in FORMATS {
         let provider = Fake::start();
         let gateway = Setup::new().provider(sample.provider("p", &provider)).start();
@@ -51,7 +51,7 @@ fn from_a_plain_provider() {
 }
 
 #[test]
-fn from_a_provider_behind_tls() {
+fn events_pass_one_by_one_from_tls() {
     let cert = cert::Cert::new();
     for sample in FORMATS {
         let provider = Fake::start_tls(&cert);
@@ -86,7 +86,7 @@ fn driver_of(setup: Setup) -> &'static str {
 }
 
 #[test]
-fn the_driver_is_the_one_that_was_asked_for() {
+fn requested_io_driver_is_used() {
     let asked = |driver| driver_of(Setup::new().env("RUNTIME_DRIVER", driver));
     assert_eq!(asked("epoll"), "epoll");
     if io_uring_works() {

@@ -123,7 +123,7 @@ fn sent(client: Format, provider: Format, account: &str, history: &Value) -> (Pl
 
 /// Also the reasoning parts of 12, 15 and 16.
 #[test]
-fn properties_36_and_37_reasoning_comes_home() {
+fn reasoning_returns_to_the_account_that_made_it() {
     for (client, provider) in directions().filter(|(_, provider)| *provider != Format::Chat) {
         let (mut history, mut native) = (opening(client), Vec::new());
         for n in 0..TURNS {
@@ -140,12 +140,12 @@ fn properties_36_and_37_reasoning_comes_home() {
             append(client, &mut history, &serde_json::from_slice(&out).unwrap());
         }
         assert_eq!(reasoning(provider, &sent(client, provider, "p", &history).1), native);
-        property_38_no_other_account_gets_it(client, provider, &history);
+        reasoning_goes_to_no_other_account(client, provider, &history);
     }
 }
 
 /// Another account or vendor, or a state that was tampered with: the request goes, without it.
-fn property_38_no_other_account_gets_it(client: Format, provider: Format, history: &Value) {
+fn reasoning_goes_to_no_other_account(client: Format, provider: Format, history: &Value) {
     let (_, body, repaired) = sent(client, provider, "another account", history);
     assert!(reasoning(provider, &body).is_empty() && repaired, "{client} to {provider}");
     for other in

@@ -9,7 +9,7 @@ const UNKNOWN: &str = "the API key is not known to this gateway, or is disabled"
 
 /// The key is looked at before the body, so what the body is does not matter.
 #[test]
-fn that_open_nothing() {
+fn invalid_keys_are_refused() {
     let expired = CredentialRow { name: "team-a".into(), expires_at: Some(1_700_000_000), ..credential("sk-expired") };
     let disabled = CredentialRow { is_enabled: false, ..credential("sk-disabled") };
     let setup = Setup::new().credential(credential(KEY)).credential(expired).credential(disabled);
@@ -64,7 +64,7 @@ fn that_open_nothing() {
 }
 
 #[test]
-fn where_nobody_has_one() {
+fn without_credentials_every_key_is_refused() {
     let hint = "this gateway has no credential yet, so nobody may use it; create one with `llm-proxy key create --name NAME`, \
                 or set ALLOW_ANONYMOUS=true";
     let bench = Bench::with(Setup::new().no_credentials());

@@ -191,7 +191,7 @@ fn span_attributes<'s>(
 }
 
 #[test]
-fn everybody_tells_the_same() {
+fn all_sinks_agree_about_each_request() {
     let (langfuse, collector) = (Langfuse::start(), traces::collector());
     for served in FORMATS {
         let upstream = provider(served);

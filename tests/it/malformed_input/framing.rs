@@ -16,7 +16,7 @@ fn framed(sample: &Sample, fields: &str, rest: &str) -> Vec<u8> {
 }
 
 #[test]
-fn that_heads_declare() {
+fn conflicting_framing_in_heads_is_refused() {
     let both = said("both content-length and transfer-encoding are given");
     let twice = said("content-length is given twice with different values");
     let number = said("content-length is not a plain decimal number");
@@ -72,7 +72,7 @@ fn that_heads_declare() {
 }
 
 #[test]
-fn of_chunks() {
+fn malformed_chunks_are_refused() {
     let size = said("a chunk size of the body is not a hexadecimal number of at most 16 digits");
     let end = said("a chunk of the body does not end in CRLF");
     let trailer = said("a trailer field is malformed");
@@ -121,7 +121,7 @@ fn of_chunks() {
 }
 
 #[test]
-fn of_more_than_is_taken() {
+fn bodies_over_the_limit_are_refused() {
     let chunks = "400\r\n".to_owned() + &"x".repeat(0x400) + "\r\n";
     let rows: &[(&str, String, String)] = &[
         ("one byte more", format!("content-length: {}\r\n", LIMIT + 1), "x".repeat(LIMIT + 1)),
@@ -147,7 +147,7 @@ fn of_more_than_is_taken() {
 
 /// What looks odd and is right.
 #[test]
-fn that_is_good() {
+fn valid_framing_is_accepted() {
     let mut bench = bench();
     let size = format!("{:x}", CHAT.ask.len());
     let upper = size.to_uppercase();

@@ -17,7 +17,7 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn that_do_not_decode() {
+fn bodies_that_do_not_decode_are_refused() {
     let good = gzip(CHAT.ask.as_bytes());
     let bomb = gzip(&vec![b' '; 32 << 20]);
     assert!(bomb.len() < LIMIT, "what is sent is small");

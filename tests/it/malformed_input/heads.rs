@@ -22,7 +22,7 @@ fn old() -> Said {
 
 /// Heads of which the path is `/` or no path can be told.
 #[test]
-fn of_no_path() {
+fn heads_that_are_not_http_are_refused() {
     let rows: &[(&str, &str, Said)] = &[
         ("bare LF everywhere", "GET / HTTP/1.1\nhost: a\n\n", said(BARE_LF)),
         ("bare LF in one line", "GET / HTTP/1.1\r\nhost: a\nx: b\r\n\r\n", said(BARE_LF)),
@@ -102,7 +102,7 @@ fn client_hello() -> Vec<u8> {
 
 /// A refused head of a known path is answered in the shape of that path.
 #[test]
-fn of_every_format() {
+fn malformed_heads_are_refused_in_each_format() {
     let mut bench = Bench::new();
     for sample in FORMATS {
         let line = format!("POST {} HTTP/1.1\r\n", sample.path);
@@ -123,7 +123,7 @@ fn of_every_format() {
 }
 
 #[test]
-fn of_great_size() {
+fn heads_over_the_limit_are_refused() {
     const LARGE: &str = "the head is larger than this server accepts; send fewer or shorter header fields";
     let line = "GET / HTTP/1.1\r\nhost: a\r\n";
     let many = |count: usize| (1..count).map(|n| format!("x{n}: {n}\r\n")).collect::<String>();
@@ -154,7 +154,7 @@ fn of_great_size() {
 
 /// What looks odd and is right.
 #[test]
-fn that_are_good() {
+fn unusual_valid_heads_are_accepted() {
     let mut bench = Bench::new();
     let good = asking(&CHAT, CHAT.ask);
     let text = String::from_utf8(good).unwrap();

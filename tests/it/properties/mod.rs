@@ -1,5 +1,5 @@
-//! Laws of translation over all six directions. Each test names the numbers of the properties that
-//! it holds up; `ARCHITECTURE.md` has the table of all of them.
+//! Properties of translation over all six directions; `docs/internals/testing.md`, "Properties of
+//! translation" has the table of all of them.
 
 mod carriage;
 mod requests;

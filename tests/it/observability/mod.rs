@@ -1,0 +1,4 @@
+//! What can be observed of requests from outside: metrics, logs, traces.
+
+mod agreement;
+mod metrics;
