@@ -102,7 +102,7 @@ macro_rules! families {
     };
 }
 
-// Bounds of the service before this one, so that its dashboards go on.
+// Bounds of llm-proxy v1, so that its dashboards go on.
 const DURATIONS: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0];
 const LATENCIES: &[f64] = &[0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 const FIRST_TOKENS: &[f64] = &[0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];

@@ -139,7 +139,7 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
     out
 }
 
-/// Our own page, which needs nothing from elsewhere. Other names of it, from the original, lead to
+/// Our own page, which needs nothing from elsewhere. Other names of it, from llm-proxy v1, lead to
 /// the one.
 async fn docs(
     client: &mut Client,

@@ -120,7 +120,7 @@ impl AdminQueue {
 }
 
 /// The body of every error of the admin interface: `error` as OpenAI's clients read it, `detail` as
-/// the original's do.
+/// those of llm-proxy v1 do.
 pub fn error_body(message: &str, kind: &str, code: &str, param: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     json::object(&mut out, |o| {

@@ -164,7 +164,7 @@ fn every_expression_speaks_of_metrics_that_exist() {
     assert!(report.is_empty(), "{}", report.join("\n"));
 }
 
-/// The names that dashboards of the service before this one are bookmarked by, and its panels.
+/// The names that dashboards of llm-proxy v1 are bookmarked by, and its panels.
 #[test]
 fn dashboard_keeps_the_panels_of_v1() {
     let path = root().join("grafana/dashboards/llm-proxy.json");

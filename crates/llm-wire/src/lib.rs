@@ -60,7 +60,7 @@ impl Format {
         }
     }
 
-    /// The word that dashboards and logs of the original service know (`client_protocol`,
+    /// The word that dashboards and logs of llm-proxy v1 know (`client_protocol`,
     /// `provider_protocol`).
     pub fn protocol(self) -> &'static str {
         match self {

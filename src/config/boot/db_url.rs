@@ -1,6 +1,6 @@
 //! `DB_URL`: where the PostgreSQL database is, and who asks.
 //!
-//! It is read more kindly than the standard has it, as the service before this one did: the last
+//! It is read more kindly than the standard has it, as llm-proxy v1 did: the last
 //! `@` ends the password, which may hold any character as it is or percent-encoded, and the driver
 //! that SQLAlchemy wants in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
 //! password.

@@ -171,7 +171,7 @@ impl LogEntry {
 
 fn program(headers: &str) -> &'static str {
     let headers: serde_json::Value = serde_json::from_str(headers).unwrap_or_default();
-    // Those of the service before this one are written as the client wrote them.
+    // Those of llm-proxy v1 are written as the client wrote them.
     let agent =
         headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
     UserAgent::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()

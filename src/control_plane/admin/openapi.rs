@@ -204,7 +204,7 @@ fn error_schema() -> Value {
                     "param": { "type": ["string", "null"], "description": "the first field that is wrong" },
                 },
             },
-            "detail": { "description": "the message once more, as the original has it" },
+            "detail": { "description": "the message once more, as llm-proxy v1 has it" },
         },
     })
 }

@@ -16,7 +16,7 @@ use llm_wire::error::{Error, Kind};
 use llm_wire::json::write::{self, Object};
 use query::Query;
 
-/// When a model was made, which nobody here knows: the constant that the original service gives, in
+/// When a model was made, which nobody here knows: the constant that llm-proxy v1 gives, in
 /// seconds since 1970 and in words.
 const CREATED: u64 = 1_677_610_602;
 const CREATED_AT: &str = "2023-02-28T18:56:42Z";

@@ -1,4 +1,4 @@
-//! The original's quick start, request by request, against a gateway that has just been started;
+//! The quick start of llm-proxy v1, request by request, against a gateway that has just been started;
 //! and its defects there, which must not come back.
 
 use super::*;

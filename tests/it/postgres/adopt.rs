@@ -1,4 +1,4 @@
-//! Databases of the service before this one, as its own migrations left them, and others.
+//! Databases of llm-proxy v1, as its own migrations left them, and others.
 
 use llm_proxy::control_plane::store::Fault;
 
@@ -232,7 +232,7 @@ fn anything_else_is_refused_with_nothing_changed() {
             "ALTER TABLE providers ADD COLUMN tenant TEXT; UPDATE providers SET tenant = 'x'; ALTER TABLE providers ALTER COLUMN tenant SET NOT NULL",
             "providers.tenant (text) is not known",
         ),
-        ("ALTER TABLE credentials RENAME TO master_keys", "the tables of version 1"),
+        ("ALTER TABLE credentials RENAME TO master_keys", "at its schema version 1"),
         (
             "DROP TABLE providers, credentials, config_version; CREATE TABLE recipes (id INTEGER)",
             "is a database of something else",

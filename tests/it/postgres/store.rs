@@ -224,7 +224,7 @@ fn a_mapping_keeps_its_order_until_somebody_writes_another() {
     assert_eq!(mapping(), r#"{"z": "1", "a":"2"}"#);
     db.sql("UPDATE providers SET weight = 1");
     assert_eq!(mapping(), r#"{"z": "1", "a":"2"}"#);
-    // As the service before this one would, or a person.
+    // As llm-proxy v1 would, or a person.
     db.sql(r#"UPDATE providers SET model_mapping = '{"z": "1"}'"#);
     assert_eq!(mapping(), r#"{"z": "1"}"#);
 }

@@ -1,7 +1,7 @@
 //! A record as lines of JSON: what the client asked, what each provider was sent and said, what the
 //! client got.
 //!
-//! Names and order of the fields are those of the service before this one, as far as it had them.
+//! Names and order of the fields are those of llm-proxy v1, as far as it had them.
 
 use crate::config::snapshot::Provider;
 use crate::control_plane::records::drain::Directory;
@@ -154,7 +154,7 @@ fn ended(record: &Record, attempt: &Attempt) -> u64 {
     }
 }
 
-/// As the service before this one told it: with the version segment for Messages alone.
+/// As llm-proxy v1 told it: with the version segment for Messages alone.
 fn endpoint(attempt: &Attempt) -> String {
     let version = if attempt.format == llm_wire::Format::Messages { "/v1" } else { "" };
     format!("{version}{}", attempt.path)

@@ -188,7 +188,7 @@ impl<'a> Story<'a> {
     }
 }
 
-/// What the service before this one called it.
+/// What llm-proxy v1 called it.
 fn title(record: &Record) -> &'static str {
     match (record.endpoint, record.client_format) {
         ("/v1/completions", _) => "completion",

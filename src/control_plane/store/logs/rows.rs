@@ -1,4 +1,4 @@
-//! The rows with their columns' names, which are those of the service before this one, and two of
+//! The rows with their columns' names, which are those of llm-proxy v1, and two of
 //! our own: `cost` and `model_requested`.
 
 use crate::control_plane::store::logs::{Column, Kind, Table, Value};

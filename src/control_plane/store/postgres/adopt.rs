@@ -25,8 +25,8 @@ pub(super) enum Found {
     Nothing,
     /// `llm_proxy_migrations` is there.
     Ours,
-    /// Tables of the service before this one, in a form that the first step can bring up to date.
-    Original,
+    /// Tables of llm-proxy v1, in a form that the first step can bring up to date.
+    Version1,
     /// The reason completes a sentence that begins with the store's name.
     Other(String),
 }
@@ -34,7 +34,7 @@ pub(super) enum Found {
 /// A table, and of each column its name, the types it may have, and whether it must be there.
 type Shape = (&'static str, &'static [(&'static str, &'static [&'static str], bool)]);
 
-const ORIGINAL: &[Shape] = &[
+const VERSION_1_TABLES: &[Shape] = &[
     (
         "providers",
         &[
@@ -112,19 +112,20 @@ pub(super) fn recognise(tables: &Tables) -> Found {
     if tables.contains_key("llm_proxy_migrations") {
         return Found::Ours;
     }
-    // The service before this one leaves its counter behind when it takes all of its steps back.
+    // llm-proxy v1 leaves its counter behind when it takes all of its steps back.
     if tables.keys().all(|name| name == "schema_migrations") {
         return Found::Nothing;
     }
-    let missing: Vec<_> = ORIGINAL.iter().map(|(name, _)| *name).filter(|name| !tables.contains_key(*name)).collect();
+    let missing: Vec<_> =
+        VERSION_1_TABLES.iter().map(|(name, _)| *name).filter(|name| !tables.contains_key(*name)).collect();
     if tables.contains_key("master_keys") && missing.contains(&"credentials") {
         return Found::Other(
-            "has the tables of version 1 of the service before this one (master_keys); bring it to version 2 with that service's own \
-             migrations first; nothing was changed"
+            "has the tables of llm-proxy v1 at its schema version 1 (master_keys); bring it to version 2 with llm-proxy v1's \
+             own migrations first; nothing was changed"
                 .to_owned(),
         );
     }
-    if missing.len() == ORIGINAL.len() {
+    if missing.len() == VERSION_1_TABLES.len() {
         let names: Vec<_> = tables.keys().take(3).map(String::as_str).collect();
         return Found::Other(format!(
             "is a database of something else (its tables: {}{}); give llm-proxy a database or a schema of its own; nothing was changed",
@@ -133,7 +134,7 @@ pub(super) fn recognise(tables: &Tables) -> Found {
         ));
     }
     let mut wrong: Vec<_> = missing.iter().map(|name| format!("there is no table {name}")).collect();
-    for (name, columns) in ORIGINAL.iter().chain(LOGS) {
+    for (name, columns) in VERSION_1_TABLES.iter().chain(LOGS) {
         if let Some(table) = tables.get(*name) {
             compare(name, columns, table, &mut wrong);
         }
@@ -146,10 +147,10 @@ pub(super) fn recognise(tables: &Tables) -> Found {
         wrong.push(format!("table {name} is in the way of our own"));
     }
     if wrong.is_empty() {
-        return Found::Original;
+        return Found::Version1;
     }
     Found::Other(format!(
-        "looks like a database of the service before this one, but differs from all of its versions from 2 on: {}; nothing was changed",
+        "looks like a database of llm-proxy v1, but differs from all of its schema versions from 2 on: {}; nothing was changed",
         wrong.join(", ")
     ))
 }
@@ -233,11 +234,11 @@ mod tests {
         assert_eq!(recognise(&tables("")), Found::Nothing);
         assert_eq!(recognise(&tables("schema_migrations(version int8!)")), Found::Nothing);
         assert_eq!(recognise(&tables("llm_proxy_migrations(version int4!); x(y int4)")), Found::Ours);
-        assert_eq!(recognise(&tables(VERSION_2)), Found::Original);
+        assert_eq!(recognise(&tables(VERSION_2)), Found::Version1);
         // Somebody's own table, and columns of their own that fill themselves.
         let more =
             VERSION_2.replace("is_enabled bool,", "is_enabled bool, owner text, cost int4,") + "recipes(id int4)";
-        assert_eq!(recognise(&tables(&more)), Found::Original);
+        assert_eq!(recognise(&tables(&more)), Found::Version1);
 
         // changed from, to, what is said
         let rows = [

@@ -46,7 +46,7 @@ pub(super) fn pending<'a>(known: &'a [Migration], state: &State) -> Result<Vec<&
 pub(super) struct Done {
     /// The steps that were run.
     pub steps: Vec<i64>,
-    /// There was a database of the service before this one.
+    /// There was a database of llm-proxy v1.
     pub adopted: bool,
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>
             applied_at TIMESTAMPTZ NOT NULL DEFAULT now() \
         )";
     transaction.batch_execute(TABLE).await?;
-    let adopted = state.found == Found::Original;
+    let adopted = state.found == Found::Version1;
     for step in &steps {
         transaction.batch_execute(step.up).await?;
         const LINE: &str =

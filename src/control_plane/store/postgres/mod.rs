@@ -135,9 +135,7 @@ impl Postgres {
     fn tell(&self, done: &Done) {
         let place = &self.access.place;
         if done.adopted {
-            tracing::info!(
-                "gateway: the store {place} was that of the service before this one; all of its rows are kept"
-            );
+            tracing::info!("gateway: the store {place} was that of llm-proxy v1; all of its rows are kept");
         }
         if !done.steps.is_empty() {
             tracing::info!("gateway: the store {place} was migrated, steps {:?}", done.steps);

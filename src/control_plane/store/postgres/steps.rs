@@ -24,9 +24,7 @@ impl Steps {
         let state = migrate::look(&client).await.map_err(|trouble| trouble.explain(&self.0.place))?;
         let note = match &state.found {
             Found::Nothing | Found::Ours => None,
-            Found::Original => {
-                Some("the tables are those of the service before this one; `migrate up` takes them over".to_owned())
-            }
+            Found::Version1 => Some("the tables are those of llm-proxy v1; `migrate up` takes them over".to_owned()),
             Found::Other(why) => Some(format!("the store {} {why}", self.0.place)),
         };
         let applied = |version| state.applied.iter().any(|step| step.version == version);
