@@ -24,6 +24,7 @@ use crate::json::{RawValue, Tape};
 use crate::reasoning::cache;
 use crate::reasoning::cache::Captured;
 use crate::request::reader;
+use crate::response::delta_template::{DeltaTemplate, Observed};
 use crate::response::normalize::Normalizer;
 use crate::response::whole;
 use crate::response::whole::Answer;
@@ -181,6 +182,7 @@ enum Output {
 /// A later failure is written into the stream and is no `Err`; [`Translator::failure`] tells of it.
 pub struct Translator {
     decoder: AnyDecoder,
+    template: DeltaTemplate,
     shape: Normalizer,
     output: Output,
     phase: Phase,
@@ -199,18 +201,40 @@ impl Translator {
             false => Output::Whole(Box::default()),
         };
         let decoder = AnyDecoder::new(plan.provider, plan.quirks);
+        let template = DeltaTemplate::new(plan.provider, plan.quirks);
         let captured = Captured::is_wanted(plan).then(Captured::default);
         let (shape, phase) = (Normalizer::default(), Phase::Waiting);
-        Translator { decoder, shape, output, phase, failure: None, captured, content: false, model: None, reply }
+        Translator {
+            decoder,
+            template,
+            shape,
+            output,
+            phase,
+            failure: None,
+            captured,
+            content: false,
+            model: None,
+            reply,
+        }
     }
 
     /// Takes one frame of the provider's stream.
     pub fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.run(out, |decoder, sink| {
-            if let Err(error) = decoder.frame(frame, sink) {
+        if let Some(event) = self.template.read(&frame) {
+            return self.run(out, |_, sink| sink(event));
+        }
+        let mut observed = Observed::default();
+        let result = self.run(out, |decoder, sink| {
+            let decoded = decoder.frame(frame, &mut |event| {
+                observed.event(&event, frame.data);
+                sink(event);
+            });
+            if let Err(error) = decoded {
                 sink(Event::Fail(error));
             }
-        })
+        });
+        self.template.learn(&frame, &observed);
+        result
     }
 
     /// Takes a whole answer: of a provider that was asked for one, or that answered a stream with
@@ -318,7 +342,7 @@ impl Translator {
         if self.phase == Phase::Over {
             return Ok(());
         }
-        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply } = self;
+        let Translator { decoder, shape, output, phase, failure, captured, content, model, reply, .. } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
             if let Event::Start { model: told, .. } = &event {
@@ -475,6 +499,77 @@ mod tests {
         let cx = Context::new(target, "asked");
         for (body, kind) in [(&b"{"[..], Kind::InvalidJson), (b"[]", Kind::InvalidType)] {
             assert_eq!(request(Format::Chat, body, &cx).unwrap_err().kind, kind);
+        }
+    }
+
+    const MESSAGES_FRAMES: &[&str] = &[
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"TEXT"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"TEXT"}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"TEXT"}}"#,
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"thinking","thinking":""}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"thinking_delta","thinking":"TEXT"}}"#,
+        r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"TEXT"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        r#"{"type":"content_block_stop","index":1}"#,
+        r#"{"type":"ping"}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":1}}"#,
+    ];
+
+    const CHAT_FRAMES: &[&str] = &[
+        r#"{"id":"c","choices":[{"index":0,"delta":{"content":"TEXT"},"finish_reason":null}]}"#,
+        r#"{"id":"c","choices":[{"index":0,"delta":{"content":"TEXT"},"finish_reason":null}]}"#,
+        r#"{"id":"c","choices":[{"index":0,"delta":{"reasoning_content":"TEXT"},"finish_reason":null}]}"#,
+        r#"{"id":"c","choices":[{"index":0,"delta":{"refusal":"TEXT"},"finish_reason":null}]}"#,
+        r#"{"id":"c","choices":[{"index":1,"delta":{"content":"TEXT"},"finish_reason":null}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"i","function":{"name":"f","arguments":"TEXT"}}]}}]}"#,
+        r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"TEXT"}}]}}]}"#,
+        r#"{"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#,
+        r#"{"id":"c","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#,
+        "[DONE]",
+    ];
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Frames of any kind in any order: the client gets the same bytes with the decoder asked
+        /// for each.
+        #[test]
+        fn the_delta_template_changes_nothing(
+            steps in proptest::collection::vec((0usize..12, 0usize..8, 1usize..5), 0..24),
+            stop in proptest::bool::ANY,
+        ) {
+            let texts = ["a", "{}", "", r"\n", r"\u00e9", "\u{e9}", r#"\""#, "null"];
+            for (provider, frames) in [(Format::Messages, MESSAGES_FRAMES), (Format::Chat, CHAT_FRAMES)] {
+                for client in Format::ALL.into_iter().filter(|client| *client != provider) {
+                    let run = |template: Option<DeltaTemplate>| {
+                        let mut translator = translator(client, provider, true);
+                        if stop {
+                            translator.reply.plan.stops = vec!["aa".into()];
+                        }
+                        if let Some(template) = template {
+                            translator.template = template;
+                        }
+                        let mut out = Vec::new();
+                        let mut feed = |data: &str| {
+                            let frame = Frame { event: None, data: data.as_bytes() };
+                            translator.frame(frame, &mut out).err().map(|e| e.to_string())
+                        };
+                        let mut errors = vec![feed(r#"{"type":"message_start","message":{"id":"m"}}"#)];
+                        for (frame, text, times) in &steps {
+                            for _ in 0..*times {
+                                let data = frames[frame % frames.len()].replace("TEXT", texts[*text]);
+                                errors.push(feed(&data));
+                            }
+                        }
+                        errors.push(translator.end(&mut out).err().map(|e| e.to_string()));
+                        let notes: Vec<_> = translator.notes().collect();
+                        (String::from_utf8(out).unwrap(), errors, notes)
+                    };
+                    proptest::prop_assert_eq!(run(None), run(Some(DeltaTemplate::off())));
+                }
+            }
         }
     }
 }

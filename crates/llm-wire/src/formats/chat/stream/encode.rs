@@ -85,7 +85,13 @@ impl Encode for Encoder {
             Event::Open { ix, block } => self.open(ix, block, reply, out),
             Event::Text { raw, .. } => {
                 self.chars += words::chars(raw.as_bytes());
-                self.delta(reply, out, |o| o.raw_str("content", raw));
+                // Written by hand: nearly every chunk is one of these.
+                self.chunk(reply, out, |out| {
+                    out.extend_from_slice(br#"{"content":""#);
+                    out.extend_from_slice(raw.as_bytes());
+                    out.extend_from_slice(br#""}"#);
+                    out.extend_from_slice(LIVE.as_bytes());
+                });
             }
             Event::Refusal { raw, .. } => {
                 self.refused = true;

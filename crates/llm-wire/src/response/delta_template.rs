@@ -1,0 +1,233 @@
+//! A shortcut for streams whose frames differ from one another in one string alone.
+//!
+//! Most frames of an answer are a delta of text: the same bytes before the text, the same bytes
+//! behind it. Reading the JSON of each anew costs more than all else that is done with it. So the
+//! bytes around the string are remembered; a frame with the same surroundings is the same event with
+//! another text, and the decoder is not called.
+//!
+//! | state | a frame that the decoder read as one delta | any other frame |
+//! |---|---|---|
+//! | `Empty` | `Seen` | |
+//! | `Seen` | with the same surroundings `Confirmed`, else `Seen` | `Empty` |
+//! | `Confirmed` | (the decoder is not called where the surroundings match) `Seen` | `Empty` |
+//!
+//! Two equal frames in a row are asked for, since the first delta of an item may change the state of
+//! the decoder. Which deltas change nothing from the second on is for each decoder to say:
+//! [`DeltaTemplate::new`] lists them.
+
+use crate::Format;
+use crate::canonical::event::Event;
+use crate::canonical::request::ReasoningKind;
+use crate::json::{RawStr, scan};
+use crate::sse::Frame;
+use crate::target::quirks::{Quirk, Quirks};
+
+/// Streams whose surroundings change with each frame (a sequence number, padding) are not followed
+/// any further after so many changes.
+const MAX_CHANGES: u32 = 16;
+
+/// Surroundings larger than this are not remembered, in bytes.
+const MAX_SURROUNDINGS: usize = 4 << 10;
+
+/// The kind of delta, with all of the event but its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delta {
+    Text { ix: u32 },
+    Reason { ix: u32, part: u32, kind: ReasoningKind },
+    Args { ix: u32 },
+}
+
+impl Delta {
+    fn of<'a>(event: &Event<'a>) -> Option<(Delta, RawStr<'a>)> {
+        match *event {
+            Event::Text { ix, raw } => Some((Delta::Text { ix }, raw)),
+            Event::Reason { ix, part, kind, raw } => Some((Delta::Reason { ix, part, kind }, raw)),
+            Event::Args { ix, raw } => Some((Delta::Args { ix }, raw)),
+            _ => None,
+        }
+    }
+
+    fn with(self, raw: RawStr<'_>) -> Event<'_> {
+        match self {
+            Delta::Text { ix } => Event::Text { ix, raw },
+            Delta::Reason { ix, part, kind } => Event::Reason { ix, part, kind, raw },
+            Delta::Args { ix } => Event::Args { ix, raw },
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Empty,
+    Seen(Delta),
+    Confirmed(Delta),
+    /// The stream has no such frames.
+    Off,
+}
+
+/// The surroundings of the last delta of one stream.
+#[derive(Debug)]
+pub(crate) struct DeltaTemplate {
+    state: State,
+    /// Whether [`Event::Args`] may be followed.
+    args: bool,
+    changes: u32,
+    /// The frame's `event` field, empty for none.
+    name: Vec<u8>,
+    /// The frame's data up to the text, its opening quote included.
+    before: Vec<u8>,
+    /// The frame's data behind the text, its closing quote included.
+    after: Vec<u8>,
+}
+
+/// What a decoder made of one frame, gathered while it pushes its events.
+#[derive(Debug, Default)]
+pub(crate) struct Observed {
+    events: u32,
+    delta: Option<(Delta, usize, usize)>,
+}
+
+impl Observed {
+    /// Takes one event that the decoder pushed for a frame with `data`.
+    pub fn event(&mut self, event: &Event<'_>, data: &[u8]) {
+        self.events += 1;
+        if self.events > 1 {
+            self.delta = None;
+            return;
+        }
+        // Where the text stands in the frame. A text that the decoder made itself lies elsewhere.
+        self.delta = Delta::of(event).and_then(|(delta, raw)| {
+            let start = (raw.as_bytes().as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
+            let end = start.checked_add(raw.len())?;
+            let quoted = start > 0 && data.get(start - 1) == Some(&b'"') && data.get(end) == Some(&b'"');
+            quoted.then_some((delta, start, end))
+        });
+    }
+}
+
+impl DeltaTemplate {
+    /// For the stream of one provider.
+    ///
+    /// Chat: text and reasoning leave the decoder as they found it, once their item is open, unless
+    /// the host puts reasoning in tags, which may be split between frames; arguments are assembled.
+    /// Messages: all three kinds do. Responses: the decoder keeps what has come of each item, to
+    /// compare it with the `done` events, so nothing is followed.
+    pub fn new(provider: Format, quirks: Quirks) -> DeltaTemplate {
+        let state = match provider {
+            Format::Chat if quirks.has(Quirk::ThinkTags) => State::Off,
+            Format::Chat | Format::Messages => State::Empty,
+            Format::Responses => State::Off,
+        };
+        let args = provider == Format::Messages;
+        DeltaTemplate { state, args, changes: 0, name: Vec::new(), before: Vec::new(), after: Vec::new() }
+    }
+
+    /// Follows nothing, to compare with.
+    #[cfg(test)]
+    pub fn off() -> DeltaTemplate {
+        DeltaTemplate { state: State::Off, ..DeltaTemplate::new(Format::Messages, Quirks::default()) }
+    }
+
+    /// The event of a frame, if it differs from the one before in its text alone.
+    pub fn read<'a>(&self, frame: &Frame<'a>) -> Option<Event<'a>> {
+        let State::Confirmed(delta) = self.state else { return None };
+        let text = frame.data.strip_prefix(&self.before[..])?.strip_suffix(&self.after[..])?;
+        if text.is_empty() || frame.event.unwrap_or_default() != self.name {
+            return None;
+        }
+        std::str::from_utf8(text).ok()?;
+        Some(delta.with(scan::string_body(text).ok()?))
+    }
+
+    /// Remembers a frame that the decoder has read.
+    pub fn learn(&mut self, frame: &Frame<'_>, observed: &Observed) {
+        if self.state == State::Off {
+            return;
+        }
+        let Some((delta, start, end)) = observed.delta.filter(|(delta, ..)| self.follows(*delta)) else {
+            self.state = State::Empty;
+            return;
+        };
+        let (before, after) = (&frame.data[..start], &frame.data[end..]);
+        let name = frame.event.unwrap_or_default();
+        let is_same = self.state == State::Seen(delta)
+            && (name, before, after) == (&self.name[..], &self.before[..], &self.after[..]);
+        if is_same {
+            self.state = State::Confirmed(delta);
+            return;
+        }
+        self.changes += 1;
+        self.state = State::Seen(delta);
+        if self.changes > MAX_CHANGES || before.len() + after.len() > MAX_SURROUNDINGS {
+            self.state = State::Off;
+            return;
+        }
+        for (kept, new) in [(&mut self.name, name), (&mut self.before, before), (&mut self.after, after)] {
+            kept.clear();
+            kept.extend_from_slice(new);
+        }
+    }
+
+    fn follows(&self, delta: Delta) -> bool {
+        self.args || !matches!(delta, Delta::Args { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(data: &str) -> Frame<'_> {
+        Frame { event: None, data: data.as_bytes() }
+    }
+
+    /// Shows a frame as a decoder would that pushes the string `text` of it.
+    fn learn(template: &mut DeltaTemplate, data: &str, text: &str) {
+        let at = data.find(text).unwrap();
+        let raw = RawStr::new(&data.as_bytes()[at..at + text.len()]);
+        let mut observed = Observed::default();
+        observed.event(&Event::Text { ix: 0, raw }, data.as_bytes());
+        template.learn(&frame(data), &observed);
+    }
+
+    fn text(event: Option<Event<'_>>) -> Option<String> {
+        match event? {
+            Event::Text { raw, .. } => Some(raw.unescape().into_owned()),
+            event => panic!("{event:?}"),
+        }
+    }
+
+    #[test]
+    fn two_equal_frames_confirm() {
+        let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
+        learn(&mut template, r#"{"t":"one"}"#, "one");
+        assert!(template.read(&frame(r#"{"t":"two"}"#)).is_none());
+        learn(&mut template, r#"{"t":"two"}"#, "two");
+        assert_eq!(text(template.read(&frame(r#"{"t":"a\nb"}"#))).as_deref(), Some("a\nb"));
+        for other in [r#"{"t":"a","u":"b"}"#, r#"{"t":""}"#, r#"{"t":"\"}"#, r#"{"t":"\x"}"#, r#"{"u":"a"}"#, "{"] {
+            assert!(template.read(&frame(other)).is_none(), "{other}");
+        }
+        let named = Frame { event: Some(b"error"), data: br#"{"t":"a"}"# };
+        assert!(template.read(&named).is_none());
+        let torn = [br#"{"t":""#, &b"\xff"[..], br#""}"#].concat();
+        assert!(template.read(&Frame { event: None, data: &torn }).is_none());
+    }
+
+    #[test]
+    fn any_other_frame_asks_for_two_again() {
+        let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
+        learn(&mut template, r#"{"t":"one"}"#, "one");
+        learn(&mut template, r#"{"t":"two"}"#, "two");
+        template.learn(&frame("{}"), &Observed::default());
+        assert!(template.read(&frame(r#"{"t":"three"}"#)).is_none());
+    }
+
+    #[test]
+    fn a_stream_that_always_differs_is_given_up() {
+        let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
+        for n in 0..=MAX_CHANGES {
+            learn(&mut template, &format!(r#"{{"n":{n},"t":"text"}}"#), "text");
+        }
+        assert_eq!(template.state, State::Off);
+    }
+}
