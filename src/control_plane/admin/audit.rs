@@ -27,13 +27,13 @@ pub(super) struct File {
 /// A change of the configuration
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Entry<'a> {
-    /// Of the line in the table; not in the file
+    /// Id of the row in the table; absent in the file
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<i64>,
     timestamp: Moment,
-    /// `admin:` and the fingerprint of the admin key, or `cli:` and the system's user
+    /// `admin:` and the fingerprint of the admin key, or `cli:` and the name of the system user
     actor: &'a str,
-    /// Where the request came from; only in the file
+    /// Address that the request came from; only in the file
     #[serde(skip_serializing_if = "Option::is_none")]
     peer: Option<String>,
     request_id: Option<&'a str>,

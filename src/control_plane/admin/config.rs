@@ -10,7 +10,7 @@ use crate::control_plane::admin::body::{Moment, body};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
 
-/// That the key is right
+/// The admin key is right
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Valid {
     valid: bool,
@@ -21,31 +21,31 @@ pub(super) struct Valid {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ConfigVersion {
     version: i64,
-    /// When this was answered
+    /// Time of this response
     timestamp: Moment,
 }
 
-/// What is in force after everything was read again
+/// The configuration in force after the store was read again
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Reloaded {
     version: i64,
     timestamp: Moment,
-    /// Those that are served
+    /// Number of providers that are served
     providers_count: usize,
-    /// Those that are good
+    /// Number of credentials that are valid
     credentials_count: usize,
-    /// See /config/problems
+    /// Number of problems; /config/problems lists them
     problems_count: usize,
 }
 
-/// What can't be used of the configuration, which takes nothing else out of service
+/// The rows, and parts of rows, that cannot be used; the others are served
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Problems {
     version: i64,
     problems: Vec<Told>,
 }
 
-/// A row, or a part of one, that can't be used
+/// A row, or a part of a row, that cannot be used
 #[derive(Debug, Serialize, JsonSchema)]
 struct Told {
     /// `provider NAME` or `credential NAME`
@@ -54,13 +54,13 @@ struct Told {
 }
 
 body! {
-    /// A script to look at.
+    /// A script to validate.
     Script {
-        required lua_script: String = "its source";
+        required lua_script: String = "source of the script";
     }
 }
 
-/// Whether a script could be used
+/// Whether the script can be used
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ScriptVerdict {
     valid: bool,

@@ -29,68 +29,68 @@ const OVERLAP_SECS: i64 = 86_400;
 body! {
     /// A new credential.
     CredentialCreate {
-        optional key: Key = "the key that the client will send; without it one is made, and shown in the answer this once";
-        required name: Name = "who it is for; shown in logs and metrics";
-        optional allowed_models: Vec<String> = "models and patterns; empty allows all";
-        optional rate_limit: Limit = "requests per second; 0 blocks all, null is unlimited";
-        optional burst: Burst = "requests that may come at once; the rate limit unless given";
-        optional tokens_per_minute: Limit = "tokens per minute; 0 blocks all, null is unlimited";
-        optional max_concurrency: Limit = "requests in progress at one time; 0 blocks all, null is unlimited";
-        optional expires_at: Moment = "when it ends; null is never";
+        optional key: Key = "the key that the client sends; without it a new key is made and shown in this response only";
+        required name: Name = "name of the key in logs and metrics";
+        optional allowed_models: Vec<String> = "models and patterns that the key may use; empty allows all";
+        optional rate_limit: Limit = "requests per second; 0 blocks the key, null is unlimited";
+        optional burst: Burst = "requests that may arrive at one moment; the rate limit by default";
+        optional tokens_per_minute: Limit = "tokens per minute, of prompts and answers; 0 blocks the key, null is unlimited";
+        optional max_concurrency: Limit = "requests in progress at one time; 0 blocks the key, null is unlimited";
+        optional expires_at: Moment = "when the key expires; null is never";
         optional metadata: Json = "notes of your own";
-        optional is_enabled: bool = "true by default";
+        optional is_enabled: bool = "whether the key is valid, true by default";
     }
 }
 
 body! {
-    /// What is to be different; what is absent stays, null clears what can be empty.
+    /// Changes of a credential. An absent field stays as it is, null clears one that can be empty.
     CredentialUpdate {
-        change key: Key = "a new key, in the place of the old one at once; see rotate";
-        change name: Name = "who it is for";
-        change allowed_models: Vec<String> = "models and patterns; empty or null allows all";
-        change rate_limit: Limit = "requests per second; 0 blocks all, null is unlimited";
-        change burst: Burst = "requests that may come at once; null is the rate limit";
-        change tokens_per_minute: Limit = "tokens per minute; 0 blocks all, null is unlimited";
-        change max_concurrency: Limit = "requests in progress at one time; 0 blocks all, null is unlimited";
-        change expires_at: Moment = "when it ends; null is never";
+        change key: Key = "a new key, which replaces the old one at once; `rotate` keeps the old one valid for a while";
+        change name: Name = "name of the key in logs and metrics";
+        change allowed_models: Vec<String> = "models and patterns that the key may use; empty or null allows all";
+        change rate_limit: Limit = "requests per second; 0 blocks the key, null is unlimited";
+        change burst: Burst = "requests that may arrive at one moment; null is the rate limit";
+        change tokens_per_minute: Limit = "tokens per minute, of prompts and answers; 0 blocks the key, null is unlimited";
+        change max_concurrency: Limit = "requests in progress at one time; 0 blocks the key, null is unlimited";
+        change expires_at: Moment = "when the key expires; null is never";
         change metadata: Json = "replaces all notes";
-        change is_enabled: bool = "whether it is good";
+        change is_enabled: bool = "whether the key is valid";
     }
 }
 
 body! {
-    /// How a key is to be replaced.
+    /// How the key is replaced.
     Rotate {
-        optional key: Key = "the new key; without it one is made";
-        optional overlap_secs: Overlap = "how long the old key is good beside the new one; a day unless given, 0 ends it at once";
+        optional key: Key = "the new key; without it a new key is made";
+        optional overlap_secs: Overlap = "seconds for which the old key stays valid, a day by default; 0 ends it at once";
     }
 }
 
 /// All credentials, enabled or not
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CredentialList {
-    /// Of the configuration
+    /// Version of the configuration
     version: i64,
     credentials: Vec<CredentialView>,
     #[serde(flatten)]
     page: Page,
 }
 
-/// A credential that was made, or has a new key
+/// The created credential, or the one with its new key
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CredentialCreated {
-    /// Of the configuration with it
+    /// Version of the configuration with this change
     version: i64,
     credential: CredentialView,
-    /// The key, if it was made here; it is shown this once
+    /// The key, if the gateway made it; it is shown in this response only
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
 }
 
-/// A credential whose status was set
+/// The credential with its new status
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct CredentialStatus {
-    /// Of the configuration with it
+    /// Version of the configuration with this change
     version: i64,
     /// `updated`
     status: &'static str,

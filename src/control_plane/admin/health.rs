@@ -38,21 +38,21 @@ const MOST: usize = 100;
 const LONGEST: usize = 500;
 
 body! {
-    /// What to check.
+    /// Which providers and models to check.
     Check {
-        optional provider_ids: Vec<i64> = "those to check; all that are enabled unless given";
-        optional models: Vec<String> = "models to ask each for; those of its mapping unless given";
-        optional timeout_secs: Seconds = "per call; 30 unless given";
-        optional max_concurrent: AtOnce = "providers at one time; 2 unless given";
+        optional provider_ids: Vec<i64> = "ids of the providers to check; all that are enabled by default";
+        optional models: Vec<String> = "models to check at each provider; those of its mapping by default";
+        optional timeout_secs: Seconds = "seconds for each call, 30 by default";
+        optional max_concurrent: AtOnce = "providers that are checked at one time, 2 by default";
     }
 }
 
 body! {
-    /// What to check of a provider.
+    /// Which models of the provider to check.
     ProviderCheck {
-        optional models: Vec<String> = "those of its mapping unless given";
-        optional max_concurrent: AtOnce = "models at one time; 2 unless given";
-        optional timeout_secs: Seconds = "per call; 30 unless given";
+        optional models: Vec<String> = "names of models; those of its mapping by default";
+        optional max_concurrent: AtOnce = "models that are checked at one time, 2 by default";
+        optional timeout_secs: Seconds = "seconds for each call, 30 by default";
     }
 }
 
@@ -65,7 +65,7 @@ enum Health {
     Unknown,
 }
 
-/// How one model answered
+/// The health of one model
 #[derive(Debug, Serialize, JsonSchema)]
 struct ModelHealth {
     model: String,
@@ -74,7 +74,7 @@ struct ModelHealth {
     error: Option<String>,
 }
 
-/// How a provider's models answered
+/// The health of a provider's models
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ProviderHealth {
     provider_id: i64,
@@ -84,12 +84,12 @@ pub(super) struct ProviderHealth {
     models: Vec<ModelHealth>,
     avg_response_time_ms: Option<u64>,
     checked_at: Moment,
-    /// Why it can't be asked at all
+    /// Why the provider cannot be checked at all
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-/// How several providers are
+/// The health of several providers
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Checked {
     providers: Vec<ProviderHealth>,
@@ -98,7 +98,7 @@ pub(super) struct Checked {
     unhealthy_providers: usize,
 }
 
-/// How a provider is, in numbers too
+/// The health of a provider, with numbers
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ProviderChecked {
     #[serde(flatten)]
@@ -113,7 +113,7 @@ struct Summary {
     unhealthy_models: usize,
 }
 
-/// How the gateway and its providers are
+/// The health of the gateway and its providers
 #[derive(Debug, Serialize, JsonSchema)]
 struct Detailed {
     /// `ok`, or `degraded` if a provider is unhealthy

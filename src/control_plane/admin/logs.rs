@@ -25,16 +25,24 @@ const USUAL: i64 = 50;
 const AT_ONCE: usize = 1000;
 
 const fn text(name: &'static str) -> Parameter {
-    Parameter { name, help: "exactly this", kind: Kind::Text }
+    Parameter { name, help: "only entries with exactly this value", kind: Kind::Text }
 }
 
-const FROM: Parameter =
-    Parameter { name: "start_time", help: "from then on, as 2030-01-31T00:00:00Z", kind: Kind::Moment };
-const TO: Parameter = Parameter { name: "end_time", help: "up to then", kind: Kind::Moment };
-const PAGE: Parameter = Parameter { name: "page", help: "from 1", kind: Kind::Number(1, u32::MAX as i64) };
-const SIZE: Parameter = Parameter { name: "page_size", help: "50 unless given", kind: Kind::Number(1, MOST) };
-const ORDER: Parameter =
-    Parameter { name: "sort_order", help: "desc unless given", kind: Kind::Choice(&["desc", "asc"]) };
+const FROM: Parameter = Parameter {
+    name: "start_time",
+    help: "only entries from this time on, such as 2030-01-31T00:00:00Z",
+    kind: Kind::Moment,
+};
+const TO: Parameter = Parameter { name: "end_time", help: "only entries up to this time", kind: Kind::Moment };
+const PAGE: Parameter =
+    Parameter { name: "page", help: "number of the page, from 1", kind: Kind::Number(1, u32::MAX as i64) };
+const SIZE: Parameter =
+    Parameter { name: "page_size", help: "entries of a page, 50 by default", kind: Kind::Number(1, MOST) };
+const ORDER: Parameter = Parameter {
+    name: "sort_order",
+    help: "order of the entries, desc by default",
+    kind: Kind::Choice(&["desc", "asc"]),
+};
 const SORTS: &[&str] =
     &["timestamp", "status_code", "total_duration_ms", "total_tokens", "input_tokens", "output_tokens"];
 const ERROR_SORTS: &[&str] = &["timestamp", "error_category", "total_duration_ms"];
@@ -44,14 +52,22 @@ pub(super) const LIST: &[Parameter] = &[
     SIZE,
     text("request_id"),
     text("provider_name"),
-    Parameter { name: "model", help: "as the client asked for it", kind: Kind::Text },
+    Parameter { name: "model", help: "the model as the client named it", kind: Kind::Text },
     text("credential_name"),
-    Parameter { name: "status_code", help: "exactly this", kind: Kind::Number(100, 599) },
-    Parameter { name: "is_streaming", help: "streams alone, or the others", kind: Kind::Flag },
-    Parameter { name: "error_only", help: "a status from 400 on, or an error category", kind: Kind::Flag },
+    Parameter { name: "status_code", help: "only entries with exactly this value", kind: Kind::Number(100, 599) },
+    Parameter { name: "is_streaming", help: "only streams, or only whole responses", kind: Kind::Flag },
+    Parameter {
+        name: "error_only",
+        help: "only entries with a status from 400 on or an error category",
+        kind: Kind::Flag,
+    },
     FROM,
     TO,
-    Parameter { name: "sort_by", help: "timestamp unless given", kind: Kind::Choice(SORTS) },
+    Parameter {
+        name: "sort_by",
+        help: "column that the entries are sorted by, timestamp by default",
+        kind: Kind::Choice(SORTS),
+    },
     ORDER,
 ];
 
@@ -59,7 +75,7 @@ pub(super) const STATS: &[Parameter] = &[
     FROM,
     TO,
     text("provider_name"),
-    Parameter { name: "model", help: "as the client asked for it", kind: Kind::Text },
+    Parameter { name: "model", help: "the model as the client named it", kind: Kind::Text },
 ];
 
 pub(super) const ERRORS: &[Parameter] = &[
@@ -70,18 +86,22 @@ pub(super) const ERRORS: &[Parameter] = &[
     text("error_category"),
     FROM,
     TO,
-    Parameter { name: "sort_by", help: "timestamp unless given", kind: Kind::Choice(ERROR_SORTS) },
+    Parameter {
+        name: "sort_by",
+        help: "column that the entries are sorted by, timestamp by default",
+        kind: Kind::Choice(ERROR_SORTS),
+    },
     ORDER,
 ];
 
 body! {
-    /// Rows to remove.
+    /// The entries to remove.
     BatchDelete {
-        required ids: Vec<i64> = "at most 1000";
+        required ids: Vec<i64> = "ids of the entries, at most 1000";
     }
 }
 
-/// How many rows there were
+/// The number of removed entries
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Deleted {
     deleted: u64,
@@ -91,7 +111,7 @@ pub(super) struct Deleted {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Paged<T> {
     items: Vec<T>,
-    /// In all pages
+    /// Number of entries in all pages
     total: i64,
     page: i64,
     page_size: i64,
@@ -121,13 +141,13 @@ pub(super) struct LogEntry {
     ttft_ms: Option<i64>,
     error_category: Option<String>,
     error_message: Option<String>,
-    /// Which program asked, by its User-Agent
+    /// The client program, by its User-Agent
     client: Option<&'static str>,
-    /// Dollars, where prices are known
+    /// Cost in dollars, where prices are known
     cost: Option<f64>,
 }
 
-/// A finished request with what was said
+/// A finished request with headers and bodies
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LogDetail {
     #[serde(flatten)]
@@ -181,19 +201,19 @@ fn dollars(billionths: i64) -> f64 {
     billionths as f64 / 1e9
 }
 
-/// Sums over requests
+/// Sums over finished requests
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct LogStats {
     total_requests: i64,
     /// A status from 400 on, or an error category
     total_errors: i64,
-    /// From 0 to 1, four digits
+    /// From 0 to 1, with four digits
     error_rate: f64,
     total_input_tokens: i64,
     total_output_tokens: i64,
     avg_duration_ms: Option<f64>,
     avg_ttft_ms: Option<f64>,
-    /// Dollars, of those requests whose prices are known
+    /// Cost in dollars of the requests whose prices are known
     total_cost: f64,
     /// The most frequent 1000, as below
     requests_by_provider: BTreeMap<String, i64>,
@@ -201,7 +221,7 @@ pub(super) struct LogStats {
     requests_by_status: BTreeMap<String, i64>,
 }
 
-/// A failure at a provider
+/// A failed attempt at a provider
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ErrorEntry {
     id: i64,
@@ -218,12 +238,12 @@ pub(super) struct ErrorEntry {
     client_protocol: Option<String>,
     provider_protocol: Option<String>,
     is_streaming: bool,
-    /// Up to the end of this try
+    /// Time up to the end of this attempt
     total_duration_ms: Option<i64>,
     client: Option<String>,
 }
 
-/// A failure at a provider with what was said
+/// A failed attempt at a provider with headers and bodies
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ErrorDetail {
     #[serde(flatten)]

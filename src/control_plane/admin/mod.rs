@@ -45,16 +45,16 @@ const AT_ONCE: usize = 64;
 const AUDIT_FILE: &str = "audit.jsonl";
 
 body! {
-    /// Whether a row is used.
+    /// The status of a row.
     Status {
-        required is_enabled: bool = "whether it is used";
+        required is_enabled: bool = "whether the row is used";
     }
 }
 
 /// A row that was changed
 #[derive(Debug, Serialize, JsonSchema)]
 struct Updated {
-    /// Of the configuration with the change
+    /// Version of the configuration with this change
     version: i64,
     /// `updated`
     status: &'static str,

@@ -36,7 +36,7 @@ pub(super) fn document() -> Vec<u8> {
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "bearer_auth": { "type": "http", "scheme": "bearer", "description": "a client's key; below /admin/v1 the ADMIN_KEY" }
+                "bearer_auth": { "type": "http", "scheme": "bearer", "description": "the key of a client; below /admin/v1 the ADMIN_KEY" }
             },
         },
         "tags": TAGS.iter().map(|(name, text)| json!({ "name": name, "description": text })).collect::<Vec<_>>(),
@@ -45,13 +45,13 @@ pub(super) fn document() -> Vec<u8> {
 }
 
 const TAGS: &[(&str, &str)] = &[
-    ("completions", "what clients ask"),
-    ("models", "what there is to be asked"),
-    ("providers", "who answers"),
-    ("credentials", "who may ask"),
-    ("config", "what is in force"),
-    ("logs", "what was asked"),
-    ("health", "who is well"),
+    ("completions", "requests of clients to models"),
+    ("models", "listings of models"),
+    ("providers", "the providers that requests are sent to"),
+    ("credentials", "the keys of clients"),
+    ("config", "the configuration as a whole"),
+    ("logs", "finished requests and failed attempts"),
+    ("health", "health of the gateway and of providers"),
 ];
 
 /// Paths of others, for the page; their bodies are their formats', and are not described here.
@@ -59,15 +59,27 @@ const OTHERS: &[(&str, &str, &str, &str, bool)] = &[
     ("post", "/v1/chat/completions", "completions", "OpenAI Chat Completions", false),
     ("post", "/v1/responses", "completions", "OpenAI Responses", false),
     ("post", "/v1/messages", "completions", "Anthropic Messages", false),
-    ("post", "/v1/messages/count_tokens", "completions", "Count the tokens of a message", false),
-    ("post", "/v1/completions", "completions", "Text completions of old", false),
+    ("post", "/v1/messages/count_tokens", "completions", "Count the tokens of a request", false),
+    ("post", "/v1/completions", "completions", "Legacy completions", false),
     ("post", "/v1/embeddings", "completions", "Embeddings", false),
-    ("get", "/v1/models", "models", "The models that this key may use", false),
-    ("get", "/v1/model/info", "models", "The models with their providers", false),
-    ("get", "/health", "health", "Whether the gateway runs", false),
-    ("get", "/health/live", "health", "The same: a process that answers lives", false),
-    ("get", "/health/ready", "health", "Whether it should be sent requests; 503 with the reason if not", false),
-    ("get", "/health/detailed", "health", "Whether each provider answers; with the admin key", true),
+    ("get", "/v1/models", "models", "List the models that the key may use", false),
+    ("get", "/v1/model/info", "models", "List the models with their providers", false),
+    ("get", "/health", "health", "Check that the process runs", false),
+    ("get", "/health/live", "health", "Check that the process runs, like /health", false),
+    (
+        "get",
+        "/health/ready",
+        "health",
+        "Check whether the gateway should be sent requests; 503 with the reason if not",
+        false,
+    ),
+    (
+        "get",
+        "/health/detailed",
+        "health",
+        "Send a one-token health request to each provider, with the admin key; this costs tokens",
+        true,
+    ),
 ];
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
@@ -80,11 +92,16 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let writes =
         (matches!(route.method, "PUT" | "PATCH" | "DELETE") || route.path.ends_with("rotate")) && has_versions(route);
     if writes {
-        parameters
-            .push(header("If-Match", "the row's version, as in its ETag: changes it only if it is still that one"));
+        parameters.push(header(
+            "If-Match",
+            "the version of the row, from its ETag: the change is made only if the row still has it",
+        ));
     }
     if route.method == "POST" && route.status == 201 {
-        parameters.push(header("Idempotency-Key", "a request with the same key, within a day, is not done again"));
+        parameters.push(header(
+            "Idempotency-Key",
+            "a second request with the same key within a day is not carried out again",
+        ));
     }
     let mut answers = Map::new();
     let mut good = json!({ "description": "done" });
@@ -125,13 +142,13 @@ fn id(method: &str, path: &str) -> String {
 
 fn failures(route: &Route) -> Vec<(u16, &'static str)> {
     let mut all = vec![
-        (401, "no admin key, or a wrong one"),
+        (401, "the admin key is missing or wrong"),
         (429, "too many wrong admin keys"),
-        (503, "the store can't be asked now, or there is no ADMIN_KEY"),
+        (503, "the store does not answer, or ADMIN_KEY is not set"),
     ];
     let with_id = route.path.contains('{');
     if with_id || route.body.is_some() || !route.query.is_empty() {
-        all.push((400, "every field that is wrong, named"));
+        all.push((400, "the request is invalid; the message names every invalid field"));
     }
     if with_id || route.path == "/health/check" {
         all.push((404, "there is no such row"));
@@ -141,14 +158,14 @@ fn failures(route: &Route) -> Vec<(u16, &'static str)> {
         || !has_versions(route)
         || route.path == "/prices"
     {
-        all.push((409, "it conflicts with another, or the store is a file"));
+        all.push((409, "the change conflicts with another row, or the store is a file"));
         all.push((413, "the body is too large"));
     }
     if with_id && route.method != "GET" && has_versions(route) {
         all.push((412, "the row was changed by somebody else"));
     }
     if route.method == "POST" {
-        all.push((422, "the Idempotency-Key was used for something else"));
+        all.push((422, "the Idempotency-Key was used for another request"));
     }
     all
 }
@@ -201,10 +218,10 @@ fn error_schema() -> Value {
                     "message": { "type": "string" },
                     "type": { "type": "string" },
                     "code": { "type": "string" },
-                    "param": { "type": ["string", "null"], "description": "the first field that is wrong" },
+                    "param": { "type": ["string", "null"], "description": "the first invalid field" },
                 },
             },
-            "detail": { "description": "the message once more, as llm-proxy v1 has it" },
+            "detail": { "description": "the message once more, for clients of llm-proxy v1" },
         },
     })
 }

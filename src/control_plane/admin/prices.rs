@@ -18,7 +18,7 @@ const MOST: i64 = 100_000;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Price {
     id: i64,
-    /// A name or a pattern, maybe behind `PROVIDER/`
+    /// A name or a pattern, with or without `PROVIDER/` before it
     model: String,
     input: Option<f64>,
     output: Option<f64>,

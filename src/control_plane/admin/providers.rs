@@ -22,28 +22,28 @@ type Weight = Count<0, 1_000_000>;
 body! {
     /// A new provider.
     ProviderCreate {
-        required provider_key: Name = "unique name, also a metric label";
-        optional provider_type: Text<50> = "openai (the default), azure, anthropic, responses; others are spoken to as openai";
-        required api_base: Text<500> = "base address, such as https://api.openai.com/v1";
-        optional api_key: String = "the provider's key; `env:NAME` reads it from the server's environment";
+        required provider_key: Name = "unique name, which logs and metrics show";
+        optional provider_type: Text<50> = "openai (the default), azure, anthropic or responses; other types are treated as openai";
+        required api_base: Text<500> = "base URL, such as https://api.openai.com/v1";
+        optional api_key: String = "API key of the provider; `env:NAME` reads it from the server's environment";
         optional model_mapping: Json = "model or pattern to upstream model; empty serves every model";
-        optional weight: Weight = "share of the requests, 1 by default; 0 is standby";
-        optional provider_params: Json = "oddities and extras, such as custom_headers";
-        optional is_enabled: bool = "true by default";
+        optional weight: Weight = "share of the requests, 1 by default; with 0 the provider is a standby";
+        optional provider_params: Json = "formats, host, quirks, capabilities, translation and custom_headers";
+        optional is_enabled: bool = "whether the provider is used, true by default";
         optional lua_script: Text<65536> = "not served by this version";
     }
 }
 
 body! {
-    /// What is to be different; what is absent stays, null clears what can be empty.
+    /// Changes of a provider. An absent field stays as it is, null clears one that can be empty.
     ProviderUpdate {
-        change provider_type: Text<50> = "openai, azure, anthropic, responses; others are spoken to as openai";
-        change api_base: Text<500> = "base address";
-        change api_key: String = "the provider's key; null removes it";
+        change provider_type: Text<50> = "openai, azure, anthropic or responses; other types are treated as openai";
+        change api_base: Text<500> = "base URL";
+        change api_key: String = "API key of the provider; null removes it";
         change model_mapping: Json = "replaces the whole mapping; null is an empty one, which serves every model";
-        change weight: Weight = "share of the requests; 0 is standby";
-        change provider_params: Json = "replaces all; a header whose value is `***` stays as it was";
-        change is_enabled: bool = "whether it is used";
+        change weight: Weight = "share of the requests; with 0 the provider is a standby";
+        change provider_params: Json = "replaces all parameters; a header whose value is `***` stays as it was";
+        change is_enabled: bool = "whether the provider is used";
         change lua_script: Text<65536> = "not served by this version; null clears it";
     }
 }
@@ -51,25 +51,25 @@ body! {
 /// All providers, enabled or not
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ProviderList {
-    /// Of the configuration
+    /// Version of the configuration
     version: i64,
     providers: Vec<ProviderView>,
     #[serde(flatten)]
     page: Page,
 }
 
-/// A provider that was made
+/// The created provider
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ProviderCreated {
-    /// Of the configuration with it
+    /// Version of the configuration with this change
     version: i64,
     provider: ProviderView,
 }
 
-/// A provider whose status was set
+/// The provider with its new status
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct ProviderStatus {
-    /// Of the configuration with it
+    /// Version of the configuration with this change
     version: i64,
     /// `updated`
     status: &'static str,
@@ -179,7 +179,7 @@ pub(super) async fn reencrypt(context: Arc<Context>, ask: Ask) -> Outcome {
     json(200, &Reencrypted { version: context.version(), reencrypted: count })
 }
 
-/// Keys of providers that were encrypted anew
+/// The number of API keys that were encrypted again
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Reencrypted {
     version: i64,

@@ -52,23 +52,23 @@ pub(super) enum Kind {
 }
 
 const PAGE: &[Parameter] = &[
-    Parameter { name: "page", help: "from 1", kind: Kind::Number(1, u32::MAX as i64) },
+    Parameter { name: "page", help: "number of the page, from 1", kind: Kind::Number(1, u32::MAX as i64) },
     Parameter {
         name: "size",
-        help: "of a page; all unless given",
+        help: "entries of a page; all of them by default",
         kind: Kind::Number(1, crate::control_plane::admin::paging::MOST),
     },
-    Parameter { name: "search", help: "part of the name, in any case", kind: Kind::Text },
+    Parameter { name: "search", help: "a part of the name, in upper or lower case", kind: Kind::Text },
 ];
 
 const AUDIT: &[Parameter] = &[
-    Parameter { name: "before", help: "lines with ids below this one", kind: Kind::Number(1, i64::MAX) },
-    Parameter { name: "limit", help: "100 unless given", kind: Kind::Number(1, 1000) },
+    Parameter { name: "before", help: "only entries whose id is lower", kind: Kind::Number(1, i64::MAX) },
+    Parameter { name: "limit", help: "number of entries, 100 by default", kind: Kind::Number(1, 1000) },
 ];
 
 const CHECK: &[Parameter] = &[
-    Parameter { name: "models", help: "names with commas between", kind: Kind::Text },
-    Parameter { name: "timeout_secs", help: "per call; 10 unless given", kind: Kind::Number(1, 120) },
+    Parameter { name: "models", help: "names of models, separated by commas", kind: Kind::Text },
+    Parameter { name: "timeout_secs", help: "seconds for each call, 10 by default", kind: Kind::Number(1, 120) },
 ];
 
 fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -95,52 +95,52 @@ macro_rules! routes {
 }
 
 routes! {
-    POST   "/auth/validate" "config" "Whether the admin key is right" (&[]) => 200 config::Valid: config::validate;
+    POST   "/auth/validate" "config" "Check the admin key" (&[]) => 200 config::Valid: config::validate;
 
-    GET    "/providers" "providers" "All providers" (PAGE) => 200 providers::ProviderList: providers::list;
-    POST   "/providers" "providers" "Make a provider" (&[]) <- providers::ProviderCreate => 201 providers::ProviderCreated: providers::create;
-    GET    "/providers/{provider_id}" "providers" "One provider" (&[]) => 200 view::ProviderView: providers::get;
+    GET    "/providers" "providers" "List providers" (PAGE) => 200 providers::ProviderList: providers::list;
+    POST   "/providers" "providers" "Create a provider" (&[]) <- providers::ProviderCreate => 201 providers::ProviderCreated: providers::create;
+    GET    "/providers/{provider_id}" "providers" "Get a provider" (&[]) => 200 view::ProviderView: providers::get;
     PUT    "/providers/{provider_id}" "providers" "Change a provider" (&[]) <- providers::ProviderUpdate => 200 Updated: providers::update;
     PATCH  "/providers/{provider_id}" "providers" "Change a provider, as PUT does" (&[]) <- providers::ProviderUpdate => 200 Updated: providers::update;
     DELETE "/providers/{provider_id}" "providers" "Remove a provider" (&[]) => 204: providers::remove;
-    PUT    "/providers/{provider_id}/status" "providers" "Switch a provider on or off" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
-    PATCH  "/providers/{provider_id}/status" "providers" "Switch a provider on or off" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
-    POST   "/providers/{provider_id}/status" "providers" "Switch a provider on or off" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
-    POST   "/providers/{provider_id}/validate-script" "providers" "CallState at a script" (&[]) <- config::Script => 200 config::ScriptVerdict: config::validate_script;
-    POST   "/providers/{provider_id}/health" "health" "Ask a provider's models for a word, several at a time" (&[]) <- health::ProviderCheck => 200 health::ProviderChecked: health::provider;
+    PUT    "/providers/{provider_id}/status" "providers" "Enable or disable a provider" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
+    PATCH  "/providers/{provider_id}/status" "providers" "Enable or disable a provider" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
+    POST   "/providers/{provider_id}/status" "providers" "Enable or disable a provider" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
+    POST   "/providers/{provider_id}/validate-script" "providers" "Validate a script; this version runs none" (&[]) <- config::Script => 200 config::ScriptVerdict: config::validate_script;
+    POST   "/providers/{provider_id}/health" "health" "Send a one-token health request to models of a provider, several at a time; this costs tokens" (&[]) <- health::ProviderCheck => 200 health::ProviderChecked: health::provider;
 
-    GET    "/credentials" "credentials" "All credentials" (PAGE) => 200 credentials::CredentialList: credentials::list;
-    POST   "/credentials" "credentials" "Make a credential" (&[]) <- credentials::CredentialCreate => 201 credentials::CredentialCreated: credentials::create;
-    GET    "/credentials/{credential_id}" "credentials" "One credential" (&[]) => 200 view::CredentialView: credentials::get;
+    GET    "/credentials" "credentials" "List credentials" (PAGE) => 200 credentials::CredentialList: credentials::list;
+    POST   "/credentials" "credentials" "Create a credential" (&[]) <- credentials::CredentialCreate => 201 credentials::CredentialCreated: credentials::create;
+    GET    "/credentials/{credential_id}" "credentials" "Get a credential" (&[]) => 200 view::CredentialView: credentials::get;
     PUT    "/credentials/{credential_id}" "credentials" "Change a credential" (&[]) <- credentials::CredentialUpdate => 200 Updated: credentials::update;
     PATCH  "/credentials/{credential_id}" "credentials" "Change a credential, as PUT does" (&[]) <- credentials::CredentialUpdate => 200 Updated: credentials::update;
     DELETE "/credentials/{credential_id}" "credentials" "Remove a credential" (&[]) => 204: credentials::remove;
-    PUT    "/credentials/{credential_id}/status" "credentials" "Switch a credential on or off" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
-    PATCH  "/credentials/{credential_id}/status" "credentials" "Switch a credential on or off" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
-    POST   "/credentials/{credential_id}/status" "credentials" "Switch a credential on or off" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
-    POST   "/credentials/{credential_id}/rotate" "credentials" "Give a credential a new key; the old one stays good for a while" (&[]) <- credentials::Rotate => 200 credentials::CredentialCreated: credentials::rotate;
+    PUT    "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
+    PATCH  "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
+    POST   "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
+    POST   "/credentials/{credential_id}/rotate" "credentials" "Replace the key of a credential; the old key stays valid for a while" (&[]) <- credentials::Rotate => 200 credentials::CredentialCreated: credentials::rotate;
 
-    GET    "/config/version" "config" "The version in force" (&[]) => 200 config::ConfigVersion: config::version;
-    POST   "/config/reload" "config" "Read everything again" (&[]) => 200 config::Reloaded: config::reload;
-    GET    "/config/problems" "config" "What can't be used of the configuration" (&[]) => 200 config::Problems: config::problems;
-    POST   "/config/reencrypt" "config" "Encrypt providers' keys under the SECRET_KEY of now" (&[]) => 200 providers::Reencrypted: providers::reencrypt;
-    GET    "/config/export" "config" "Everything as a configuration file, without secrets" (&[]) => 200 transfer::Exported: transfer::export;
-    POST   "/config/import" "config" "Take up a configuration file" (&[]) <- transfer::Import => 200 transfer::Imported: transfer::import;
-    GET    "/prices" "config" "What models cost, in dollars per million tokens" (PAGE) => 200 prices::PriceList<'_>: prices::list;
-    GET    "/audit" "config" "Who changed what, the newest first" (AUDIT) => 200 audit::AuditLog<'_>: audit::list;
+    GET    "/config/version" "config" "Get the version of the configuration in force" (&[]) => 200 config::ConfigVersion: config::version;
+    POST   "/config/reload" "config" "Read the store again" (&[]) => 200 config::Reloaded: config::reload;
+    GET    "/config/problems" "config" "List rows, and parts of rows, that cannot be used" (&[]) => 200 config::Problems: config::problems;
+    POST   "/config/reencrypt" "config" "Encrypt the stored API keys of providers with the current SECRET_KEY" (&[]) => 200 providers::Reencrypted: providers::reencrypt;
+    GET    "/config/export" "config" "Export the configuration as a file, without secrets" (&[]) => 200 transfer::Exported: transfer::export;
+    POST   "/config/import" "config" "Import a configuration file" (&[]) <- transfer::Import => 200 transfer::Imported: transfer::import;
+    GET    "/prices" "config" "List the prices of models, in dollars per million tokens" (PAGE) => 200 prices::PriceList<'_>: prices::list;
+    GET    "/audit" "config" "List changes of the configuration, the newest first" (AUDIT) => 200 audit::AuditLog<'_>: audit::list;
 
-    GET    "/logs" "logs" "Finished requests" (logs::LIST) => 200 logs::Paged<logs::LogEntry>: logs::list;
-    GET    "/logs/stats" "logs" "Sums over finished requests" (logs::STATS) => 200 logs::LogStats: logs::stats;
-    GET    "/logs/{log_id}" "logs" "One request, with headers and bodies" (&[]) => 200 logs::LogDetail: logs::get;
-    DELETE "/logs/{log_id}" "logs" "Remove a row" (&[]) => 204: logs::remove;
-    POST   "/logs/batch-delete" "logs" "Remove rows" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch;
-    GET    "/error-logs" "logs" "Failures at providers" (logs::ERRORS) => 200 logs::Paged<logs::ErrorEntry>: logs::errors;
-    GET    "/error-logs/{log_id}" "logs" "One failure, with headers and bodies" (&[]) => 200 logs::ErrorDetail: logs::get_error;
-    DELETE "/error-logs/{log_id}" "logs" "Remove a row" (&[]) => 204: logs::remove_error;
-    POST   "/error-logs/batch-delete" "logs" "Remove rows" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch_errors;
+    GET    "/logs" "logs" "List finished requests" (logs::LIST) => 200 logs::Paged<logs::LogEntry>: logs::list;
+    GET    "/logs/stats" "logs" "Sum up finished requests" (logs::STATS) => 200 logs::LogStats: logs::stats;
+    GET    "/logs/{log_id}" "logs" "Get a finished request, with headers and bodies" (&[]) => 200 logs::LogDetail: logs::get;
+    DELETE "/logs/{log_id}" "logs" "Remove an entry" (&[]) => 204: logs::remove;
+    POST   "/logs/batch-delete" "logs" "Remove entries" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch;
+    GET    "/error-logs" "logs" "List failed attempts at providers" (logs::ERRORS) => 200 logs::Paged<logs::ErrorEntry>: logs::errors;
+    GET    "/error-logs/{log_id}" "logs" "Get a failed attempt, with headers and bodies" (&[]) => 200 logs::ErrorDetail: logs::get_error;
+    DELETE "/error-logs/{log_id}" "logs" "Remove an entry" (&[]) => 204: logs::remove_error;
+    POST   "/error-logs/batch-delete" "logs" "Remove entries" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch_errors;
 
-    POST   "/health/check" "health" "Ask models of several providers for a word" (&[]) <- health::Check => 200 health::Checked: health::check;
-    GET    "/health/providers/{provider_id}" "health" "Ask a provider's models for a word, one after the other" (CHECK) => 200 health::ProviderHealth: health::one;
+    POST   "/health/check" "health" "Send a one-token health request to models of several providers; this costs tokens" (&[]) <- health::Check => 200 health::Checked: health::check;
+    GET    "/health/providers/{provider_id}" "health" "Send a one-token health request to models of a provider, one after the other; this costs tokens" (CHECK) => 200 health::ProviderHealth: health::one;
 }
 
 /// Not behind `/admin/v1`, and served with the same key.

@@ -17,27 +17,27 @@ use crate::shared::admin::Request;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Exported {
     version: i64,
-    /// YAML; a key stands in a variable of the environment, the value of a header is `***`
+    /// YAML; API keys are variables of the environment, the values of headers are `***`
     file: String,
 }
 
 body! {
-    /// A configuration file to take up.
+    /// A configuration file to import.
     Import {
-        required file: String = "YAML, without variables; settings in it are passed over";
-        optional prune: bool = "whether what is not in it is removed; false by default";
+        required file: String = "the file as YAML, without variables; its settings are ignored";
+        optional prune: bool = "whether rows that the file does not have are removed, false by default";
     }
 }
 
-/// What was different in a file that was taken up
+/// What the import has changed
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Imported {
-    /// Of the configuration with it
+    /// Version of the configuration with this change
     version: i64,
     added: usize,
     changed: usize,
     removed: usize,
-    /// Rows that were as in the file
+    /// Rows that were the same as in the file
     same: usize,
 }
 

@@ -29,7 +29,7 @@ pub struct ProviderView {
     pub provider_params: Box<RawValue>,
     pub is_enabled: bool,
     pub lua_script: Option<String>,
-    /// For If-Match
+    /// Version of the row, for If-Match
     pub row_version: i64,
     created_at: Moment,
     updated_at: Moment,
@@ -112,7 +112,7 @@ pub fn hides_a_header(params: &str) -> bool {
 pub struct CredentialView {
     pub id: i64,
     pub name: String,
-    /// `first3***last3`; of the key itself in the answer that creates it, else of its hash
+    /// `first3***last3`: of the key itself in the response that creates it, otherwise of its hash
     pub key_preview: String,
     #[schemars(with = "Vec<String>")]
     pub allowed_models: Box<RawValue>,
@@ -121,12 +121,12 @@ pub struct CredentialView {
     pub tokens_per_minute: Option<i64>,
     pub max_concurrency: Option<i64>,
     expires_at: Option<Moment>,
-    /// How long the key before the last rotation is still good
+    /// How long the key before the last rotation stays valid
     previous_key_until: Option<Moment>,
     #[schemars(with = "Map<String, Value>")]
     pub metadata: Box<RawValue>,
     pub is_enabled: bool,
-    /// For If-Match
+    /// Version of the row, for If-Match
     pub row_version: i64,
     created_at: Moment,
     updated_at: Moment,
