@@ -81,7 +81,7 @@ named! {
     TopP "top_p" "refused by the model, or refused together with temperature";
     TopK "top_k" "no equivalent at OpenAI; refused while the model thinks";
     Sampling "sampling" "a sampling parameter of another host, such as min_p or repetition_penalty";
-    Stop "stop" "there are more sequences than the provider accepts, and the gateway does not watch for them";
+    Stop "stop" "there are more sequences than the provider accepts and the gateway watches for";
     MaxTokens "max_tokens" "brought into the model's range";
     MaxToolCalls "max_tool_calls" "only calls of tools that run at the vendor can be limited";
     Prediction "prediction" "it only lowers latency, and exists in Chat Completions only";

@@ -7,7 +7,7 @@
 //! scanned once for itself and once more for each level around it.
 //!
 //! ```
-//! use llm_proxy::json::Tape;
+//! use llm_wire::json::Tape;
 //! let mut tape = Tape::default();
 //! let body = tape.read(br#" {"messages":[{"role":"user"}]} "#).unwrap();
 //! let (message, _) = body.find("messages").unwrap().elements().next().unwrap();

@@ -4,7 +4,7 @@
 //! commas, so that code reads like the JSON that it writes:
 //!
 //! ```
-//! use llm_proxy::json::write;
+//! use llm_wire::json::write;
 //! let mut out = Vec::new();
 //! write::object(&mut out, |o| {
 //!     o.str("type", "error");

@@ -73,11 +73,17 @@ pub(crate) fn restore(request: &mut Request<'_>, memory: &dyn Memory) -> usize {
         start += len.max(1);
     }
     let turns = found.len();
-    // From the back, so that the places in front stay where they are.
-    for (at, envelopes) in found.into_iter().rev() {
-        let items = envelopes.iter().filter_map(|envelope| envelope::parse(RawStr::new(envelope)));
-        let items: Vec<Item<'_>> = items.map(|envelope| Item::made(restored(envelope))).collect();
-        request.items.splice(at..at, items);
+    if turns == 0 {
+        return 0;
+    }
+    let items = std::mem::take(&mut request.items);
+    let mut found = found.into_iter().peekable();
+    for (at, item) in items.into_iter().enumerate() {
+        if let Some((_, envelopes)) = found.next_if(|(start, _)| *start == at) {
+            let opened = envelopes.iter().filter_map(|envelope| envelope::parse(RawStr::new(envelope)));
+            request.items.extend(opened.map(|envelope| Item::made(restored(envelope))));
+        }
+        request.items.push(item);
     }
     turns
 }

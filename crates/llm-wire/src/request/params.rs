@@ -194,6 +194,10 @@ fn in_range<'a>(temperature: Number<'a>, cx: &Context<'_>, ledger: &mut Ledger) 
 }
 
 /// As many native ones as the target takes, the rest by the gateway.
+/// Most stop sequences that the gateway watches for. Each is looked for in every piece of text, so
+/// without a bound a request could make its answer as slow as it likes.
+const EMULATED_STOPS_MAX: usize = 64;
+
 fn stops<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
@@ -207,7 +211,7 @@ fn stops<'a>(
     for stop in request.sampling.stop.iter().filter(|stop| !stop.is_empty()) {
         if out.stop.len() < room && native(stop) {
             out.stop.push(stop.clone());
-        } else if cx.policy.emulate_stop {
+        } else if cx.policy.emulate_stop && plan.stops.len() < EMULATED_STOPS_MAX {
             plan.stops.push(stop.unescape().into_owned());
         } else {
             ledger.drop(Loss::Stop)?;

@@ -6,6 +6,9 @@
 //! numbers and duplicate keys; it never turns a value into a tree. Depth is limited by the JSON
 //! scanner, which refuses documents nested deeper than 128 levels.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 use crate::json::{RawKind, RawStr, RawValue, write};
 
 /// A schema for `output_config.format` or a strict tool of Messages.
@@ -203,11 +206,9 @@ fn strict(schema: RawValue<'_>) -> bool {
     if !is_object_schema(schema) {
         return true;
     }
-    let is_required = |key: RawStr<'_>| {
-        let key = key.unescape();
-        required.is_some_and(|list| list.elements().any(|(name, _)| name.as_str().is_some_and(|n| n.eq_str(&key))))
-    };
-    closed && properties.is_none_or(|all| all.members().all(|(key, ..)| is_required(key)))
+    let names = required.into_iter().flat_map(RawValue::elements).filter_map(|(name, _)| name.as_str());
+    let required: HashSet<Cow<'_, str>> = names.map(RawStr::unescape).collect();
+    closed && properties.is_none_or(|all| all.members().all(|(key, ..)| required.contains(&key.unescape())))
 }
 
 /// Whether the root of a tool's schema describes an object, as Messages demands: `type: object`, or

@@ -12,7 +12,7 @@
 //! by a stand-in until then. It is moved to its call and counted as [`Repair::MovedResult`].
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, Repair};
@@ -54,38 +54,123 @@ enum Match {
     Orphan,
 }
 
-/// One pass over the list. A result belongs to the latest unanswered call of its id before it.
+/// Finds the result of each call, in one pass.
+///
+/// A result belongs to the latest turn before it that has unanswered calls of its id, and there to
+/// the first of them: the results of parallel calls that share an id come in the order of the
+/// calls. A result without an id answers the first open call of the latest turn that has one.
 fn match_up(items: &[Item<'_>]) -> Vec<Match> {
     let mut found = vec![Match::None; items.len()];
-    // Of each id: the calls not answered yet, how often it was used, and whether it was answered.
-    let mut open: HashMap<&[u8], (Vec<usize>, u32)> = HashMap::new();
+    let mut open = OpenCalls::default();
+    let mut ids = CallIds::default();
+    let mut turn = 0;
+    let mut users_turn = true;
     for (n, item) in items.iter().enumerate() {
+        let user = is_user_side(item);
+        turn += usize::from(users_turn && !user);
+        users_turn = user;
         match &item.kind {
             ItemKind::Call(call) => {
-                let (waiting, uses) = open.entry(call.call_id.as_bytes()).or_default();
-                waiting.push(n);
-                *uses += 1;
-                let id = (*uses > 1).then(|| format!("{}_{uses}", call.call_id.unescape()));
-                found[n] = Match::Call { result: None, id };
+                let id = call.call_id.unescape();
+                found[n] = Match::Call { result: None, id: ids.rename(&id) };
+                open.add(id, turn, n);
             }
             ItemKind::Result(result) => {
-                found[n] = match open.get_mut(result.call_id.as_bytes()) {
-                    None => Match::Orphan,
-                    Some((waiting, _)) => match waiting.pop() {
-                        None => Match::Duplicate,
-                        Some(call) => {
-                            if let Match::Call { result, .. } = &mut found[call] {
-                                *result = Some(n);
-                            }
-                            Match::Paired
+                let id = result.call_id.unescape();
+                found[n] = match open.take(&id, &found) {
+                    Some(call) => {
+                        if let Match::Call { result, .. } = &mut found[call] {
+                            *result = Some(n);
                         }
-                    },
+                        Match::Paired
+                    }
+                    None if open.knows(&id) => Match::Duplicate,
+                    None => Match::Orphan,
                 };
             }
             _ => {}
         }
     }
     found
+}
+
+/// The calls that wait for a result.
+#[derive(Default)]
+struct OpenCalls<'i> {
+    by_id: HashMap<Cow<'i, str>, Vec<OpenTurn>>,
+    /// All of them, for results without an id.
+    all: Vec<OpenTurn>,
+}
+
+/// The calls of one turn, in order. Those that got their result in the meantime are skipped.
+struct OpenTurn {
+    turn: usize,
+    calls: VecDeque<usize>,
+}
+
+impl<'i> OpenCalls<'i> {
+    fn add(&mut self, id: Cow<'i, str>, turn: usize, call: usize) {
+        for turns in [self.by_id.entry(id).or_default(), &mut self.all] {
+            match turns.last_mut() {
+                Some(last) if last.turn == turn => last.calls.push_back(call),
+                _ => turns.push(OpenTurn { turn, calls: VecDeque::from([call]) }),
+            }
+        }
+    }
+
+    /// The call that a result of this id answers. It is open no longer.
+    fn take(&mut self, id: &str, found: &[Match]) -> Option<usize> {
+        let own = self.by_id.get_mut(id).and_then(|turns| OpenTurn::take(turns, found));
+        match own {
+            None if id.is_empty() => OpenTurn::take(&mut self.all, found),
+            own => own,
+        }
+    }
+
+    /// Whether there was a call of this id.
+    fn knows(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+}
+
+impl OpenTurn {
+    fn take(turns: &mut Vec<OpenTurn>, found: &[Match]) -> Option<usize> {
+        while let Some(last) = turns.last_mut() {
+            while let Some(call) = last.calls.pop_front() {
+                if matches!(found[call], Match::Call { result: None, .. }) {
+                    return Some(call);
+                }
+            }
+            turns.pop();
+        }
+        None
+    }
+}
+
+/// The ids of the calls so far, under which none may stand twice.
+#[derive(Default)]
+struct CallIds {
+    used: HashSet<String>,
+    /// The number to try next for each id that was used before.
+    next: HashMap<String, u32>,
+}
+
+impl CallIds {
+    /// The new id of a call whose own is taken: the id with the first free number behind it. It
+    /// depends on the calls before it alone.
+    fn rename(&mut self, id: &str) -> Option<String> {
+        if self.used.insert(id.to_owned()) {
+            return None;
+        }
+        let next = self.next.entry(id.to_owned()).or_insert(2);
+        loop {
+            let new = format!("{id}_{next}");
+            *next += 1;
+            if self.used.insert(new.clone()) {
+                return Some(new);
+            }
+        }
+    }
 }
 
 struct Pairer<'p, 'a> {
@@ -144,8 +229,9 @@ impl<'a> Pairer<'_, 'a> {
                     Item::made(no_result(call))
                 }
             };
-            if let (ItemKind::Result(result), Some(id)) = (&mut item.kind, id) {
-                result.call_id = Text::plain(&id);
+            if let ItemKind::Result(result) = &mut item.kind {
+                result.kind = call.kind;
+                result.call_id = id.map_or_else(|| call.call_id.clone(), |id| Text::plain(&id));
             }
             self.out.push(item);
         }
@@ -404,6 +490,12 @@ mod tests {
             ("u c1 u a r1 u", "u c1 r1 u a u", "moved_result=1"),
             ("u c1 s r1", "u c1 r1 s", ""),
             ("u c1 r1 c1 r1", "u c1 r1 c1_2 r1_2", "duplicate_call=1"),
+            ("u c1 c1_2 c1 r1 r1_2 r1", "u c1 c1_2 c1_3 r1 r1_2 r1_3", "duplicate_call=1"),
+            ("u c1 c1 c1_2 r1 r1 r1_2", "u c1 c1_2 c1_2_2 r1 r1_2 r1_2_2", "duplicate_call=2"),
+            ("u c c r r", "u c c_2 r r_2", "duplicate_call=1"),
+            ("u c1 c2 r r", "u c1 c2 r1 r2", ""),
+            ("u c1 c r1 r", "u c1 c r1 r", ""),
+            ("u r c1 r1", "u w c1 r1", "orphan_result=1"),
             ("a u", "a u", ""),
         ];
         for (spec, expected, repaired) in rows {
@@ -412,6 +504,49 @@ mod tests {
             assert_eq!(shown(&items), expected, "{spec}");
             assert_eq!(ledger.repaired_header().unwrap_or_default(), repaired, "{spec}");
         }
+    }
+
+    /// Which call each result answers: `call-result`, by their places.
+    #[test]
+    fn results_of_one_id_are_answered_in_order() {
+        let answers = |spec: &str| {
+            let request = conversation(spec);
+            let found = match_up(&request.items);
+            let pairs = found.iter().enumerate().filter_map(|(n, found)| match found {
+                Match::Call { result: Some(result), .. } => Some(format!("{n}-{result}")),
+                _ => None,
+            });
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+        let rows = [
+            ("c1 c1 r1 r1", "0-2 1-3"),
+            ("c c c r r r", "0-3 1-4 2-5"),
+            ("c1 c2 c1 r1 r2 r1", "0-3 1-4 2-5"),
+            ("c1 c2 c1 r2 r1 r1", "0-4 1-3 2-5"),
+            // The latest turn with open calls comes first, the earlier ones after it.
+            ("c1 c1 u c1 r1 r1 r1", "0-5 1-6 3-4"),
+            ("c1 u c1 c1 r1 r1 r1", "0-6 2-4 3-5"),
+            ("c1 c1 r1 u c1 r1 r1", "0-2 1-6 4-5"),
+            ("c1 r1 c1 r1 c1 r1", "0-1 2-3 4-5"),
+            ("c1 t a c1 r1 s r1", "0-4 3-6"),
+            // Results without an id.
+            ("c1 c2 r r", "0-2 1-3"),
+            ("c1 c r1 r", "0-2 1-3"),
+            ("c1 c r r1", "0-3 1-2"),
+            ("c1 u c2 r r", "0-4 2-3"),
+        ];
+        for (spec, expected) in rows {
+            assert_eq!(answers(spec), expected, "{spec}");
+        }
+    }
+
+    /// The same id, escaped in two ways.
+    #[test]
+    fn ids_are_compared_as_they_are_read() {
+        let mut request = conversation("cé ré");
+        let ItemKind::Result(result) = &mut request.items[1].kind else { panic!() };
+        result.call_id = Text::from(crate::json::RawStr::new(br"\u00e9"));
+        assert_eq!(match_up(&request.items)[1], Match::Paired);
     }
 
     /// Without repairs the first mismatch is an error.
@@ -428,8 +563,8 @@ mod tests {
     /// Every longer conversation begins with the shorter one, as long as no result is late.
     #[test]
     fn pairing_is_prefix_stable() {
-        let words: Vec<&str> = "u t c1 c2 r2 r1 u a r7 u c3 u a c1 r1 s u".split(' ').collect();
-        let turn_ends = [1, 6, 7, 8, 10, 12, 13, 15, 16, 17];
+        let words: Vec<&str> = "u t c1 c2 r2 r1 u a r7 u c3 u a c1 r1 s u c1 c1_2 c1 r1 r1_2 r1 u".split(' ').collect();
+        let turn_ends = [1, 6, 7, 8, 10, 12, 13, 15, 16, 17, 23, 24];
         let paired = |n: usize| {
             let items =
                 pair(&conversation(&words[..n].join(" ")), &Policy::default(), &mut Ledger::new(false)).unwrap();

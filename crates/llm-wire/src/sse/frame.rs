@@ -13,7 +13,7 @@
 //! byte for byte, and the output stands between two events after each of them.
 //!
 //! ```
-//! use llm_proxy::sse::Framer;
+//! use llm_wire::sse::Framer;
 //! let mut framer = Framer::default();
 //! let mut read: &[u8] = b"event: ping\ndata: {}\n\ndata: [DO";
 //! let block = framer.next(&mut read).unwrap().unwrap();

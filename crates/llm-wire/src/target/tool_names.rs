@@ -9,6 +9,8 @@
 //! Ids are never cut: ids with a common prefix would collide.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use sha2::{Digest, Sha256};
 
@@ -169,10 +171,12 @@ pub struct ToolEntry {
 }
 
 /// From the names that a provider was given back to the client's. Made with the request, used on
-/// the response.
+/// the response. Lookups are by hash: a request may declare any number of tools.
 #[derive(Debug, Clone, Default)]
 pub struct ToolTable {
     entries: Vec<ToolEntry>,
+    /// From [`ToolEntry::sent`] to the place in `entries`.
+    by_name: HashMap<String, usize>,
 }
 
 impl ToolTable {
@@ -180,8 +184,10 @@ impl ToolTable {
     /// refused.
     #[must_use]
     pub fn add(&mut self, entry: ToolEntry) -> bool {
-        let fresh = self.find(&entry.sent).is_none();
+        let slot = self.by_name.entry(entry.sent.clone());
+        let fresh = matches!(slot, Entry::Vacant(_));
         if fresh {
+            slot.or_insert(self.entries.len());
             self.entries.push(entry);
         }
         fresh
@@ -190,12 +196,12 @@ impl ToolTable {
     /// The tool that the provider calls `sent`. `None` for a name the model made up: it goes to the
     /// client as it is.
     pub fn find(&self, sent: &str) -> Option<&ToolEntry> {
-        self.entries.iter().find(|e| e.sent == sent)
+        self.entries.get(*self.by_name.get(sent)?)
     }
 
     /// [`ToolTable::find`] for a name that is still escaped.
     pub fn find_raw(&self, sent: RawStr<'_>) -> Option<&ToolEntry> {
-        self.entries.iter().find(|e| sent.eq_str(&e.sent))
+        self.find(&sent.unescape())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &ToolEntry> {

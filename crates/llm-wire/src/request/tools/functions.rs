@@ -2,6 +2,7 @@
 //! gateway itself makes.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::Format;
 use crate::canonical::effort::Mode;
@@ -166,15 +167,13 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
         if self.to() != Format::Messages || !self.offer.tools.is_empty() {
             return;
         }
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         for item in &self.request.items {
             let Item { kind: ItemKind::Call(call), .. } = item else { continue };
             let name = self.sent(call.namespace.as_ref(), &call.name);
-            if !seen.contains(&name) {
-                seen.push(name);
+            if !seen.insert(name.clone()) {
+                continue;
             }
-        }
-        for name in seen {
             self.ledger.repair(Repair::NoTools);
             self.offer.tools.push(Offered::Function {
                 name: Cow::Owned(name),

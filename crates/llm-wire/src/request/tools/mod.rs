@@ -12,6 +12,7 @@ mod server;
 mod tests;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
@@ -97,7 +98,7 @@ pub fn offer<'r, 'a>(
     let mut maker = Maker { request, cx, plan, ledger, offer: Offer::default(), lacking: Vec::new() };
     let keep = maker.allowed()?;
     for (at, tool) in request.tools.iter().enumerate() {
-        if keep.as_ref().is_none_or(|names| names_tool(names, tool)) {
+        if keep.as_ref().is_none_or(|allowed| allowed.has(tool)) {
             maker.tool(at, tool)?;
         }
     }
@@ -125,11 +126,11 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 
     /// Messages has no `allowed_tools`: the list is cut to the names instead, which renews the
     /// prompt cache.
-    fn allowed(&mut self) -> Result<Option<&'r [Text<'a>]>, Error> {
+    fn allowed(&mut self) -> Result<Option<Allowed<'r>>, Error> {
         match &self.request.tool_choice {
             Some(ToolChoice::Allowed { names, .. }) if !self.keeps_allowed() => {
                 self.ledger.approx(Loss::AllowedTools)?;
-                Ok(Some(names))
+                Ok(Some(Allowed::of(names)))
             }
             _ => Ok(None),
         }
@@ -193,17 +194,31 @@ pub fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
     kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format != Format::Messages
 }
 
-fn names_tool(names: &[Text<'_>], tool: &Tool<'_>) -> bool {
-    let named = |name: &Text<'_>| names.iter().any(|n| n.eq_str(&name.unescape()));
-    match tool {
-        Tool::Function(tool) => named(&tool.name),
-        Tool::Custom(tool) => named(&tool.name),
-        Tool::Client { name, .. } => named(name),
-        Tool::Mcp(tool) => named(&tool.label),
-        Tool::WebSearch(_) => names.iter().any(|n| n.as_bytes().starts_with(b"web_search")),
-        Tool::ToolSearch { .. } => false,
-        Tool::Server { kind, name, .. } => {
-            name.as_ref().is_some_and(named) || names.iter().any(|n| n.as_bytes() == kind.as_bytes())
+/// The tools that a choice allows.
+struct Allowed<'r> {
+    names: HashSet<Cow<'r, str>>,
+    web_search: bool,
+}
+
+impl<'r> Allowed<'r> {
+    fn of(names: &'r [Text<'_>]) -> Allowed<'r> {
+        let names: HashSet<Cow<'r, str>> = names.iter().map(Text::unescape).collect();
+        let web_search = names.iter().any(|name| name.starts_with("web_search"));
+        Allowed { names, web_search }
+    }
+
+    fn has(&self, tool: &Tool<'_>) -> bool {
+        let named = |name: &Text<'_>| self.names.contains(name.unescape().as_ref());
+        match tool {
+            Tool::Function(tool) => named(&tool.name),
+            Tool::Custom(tool) => named(&tool.name),
+            Tool::Client { name, .. } => named(name),
+            Tool::Mcp(tool) => named(&tool.label),
+            Tool::WebSearch(_) => self.web_search,
+            Tool::ToolSearch { .. } => false,
+            Tool::Server { kind, name, .. } => {
+                name.as_ref().is_some_and(named) || self.names.contains(kind.unescape().as_ref())
+            }
         }
     }
 }

@@ -7,6 +7,8 @@
 //! | `assistant` | its reasoning, its words, its calls, in this order |
 //! | `tool`, `function` | a result |
 
+use std::collections::{HashMap, HashSet};
+
 use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::{Ledger, Loss};
@@ -28,7 +30,7 @@ use crate::request::reader::{Path, some};
 /// `messages`.
 pub(super) fn read<'a>(list: RawValue<'a>, request: &mut Request<'a>, ledger: &mut Ledger) -> Result<(), Error> {
     let root = Path::root("messages");
-    let mut reader = Reader { request, ledger, leading: true, custom: Vec::new(), functions: Vec::new() };
+    let mut reader = Reader { request, ledger, leading: true, custom: HashSet::new(), functions: HashMap::new() };
     for (at, message) in reader::array(list, &root)?.enumerate() {
         let path = root.index(at);
         reader.message(at, reader::object(message, &path)?, &path)?;
@@ -42,9 +44,9 @@ struct Reader<'r, 'a> {
     /// Only system messages so far.
     leading: bool,
     /// Ids of calls of custom tools: a result does not tell.
-    custom: Vec<RawStr<'a>>,
-    /// Calls of the deprecated form that wait for their result: name, and the id that was made up.
-    functions: Vec<(RawStr<'a>, Text<'a>)>,
+    custom: HashSet<RawStr<'a>>,
+    /// Calls of the deprecated form that wait for their result: by name, the ids that were made up.
+    functions: HashMap<RawStr<'a>, Vec<Text<'a>>>,
 }
 
 /// The fields of a message.
@@ -178,7 +180,7 @@ impl<'a> Reader<'_, 'a> {
             (Some(kind), _, Some(custom)) if kind.eq_str("custom") => {
                 let path = path.key("custom");
                 let input = reader::string(reader::required(custom, "input", &path)?, &path.key("input"))?;
-                self.custom.push(id);
+                self.custom.insert(id);
                 (CallKind::Custom, name_of(custom, &path)?, ArgText::Free(input.into()))
             }
             (_, Some(function), _) if kind.is_none_or(|kind| kind.eq_str("function")) => {
@@ -206,7 +208,7 @@ impl<'a> Reader<'_, 'a> {
         let call = reader::object(call, path)?;
         let name = name_of(call, path)?;
         let call_id = Text::plain(&format!("call_fn_{at}"));
-        self.functions.push((name, call_id.clone()));
+        self.functions.entry(name).or_default().push(call_id.clone());
         let input = arguments(call, path)?;
         let kind = CallKind::Function;
         self.push(
@@ -235,11 +237,8 @@ impl<'a> Reader<'_, 'a> {
 
     fn function(&mut self, at: usize, fields: Fields<'a>, path: &Path<'_>) -> Result<(), Error> {
         let name = fields.name.map(|name| reader::string(name, &path.key("name"))).transpose()?.unwrap_or_default();
-        let call = self.functions.iter().rposition(|(called, _)| *called == name);
-        let id = match call {
-            Some(n) => self.functions.remove(n).1,
-            None => Text::plain(&format!("call_fn_{at}")),
-        };
+        let call = self.functions.get_mut(&name).and_then(Vec::pop);
+        let id = call.unwrap_or_else(|| Text::plain(&format!("call_fn_{at}")));
         self.result(at, id, CallKind::Function, fields.content, path)
     }
 

@@ -1,5 +1,7 @@
 //! Tools that a client declares, and its choice among them.
 
+use std::collections::HashMap;
+
 use crate::Format;
 use crate::canonical::loss::Ledger;
 use crate::canonical::text::Text;
@@ -17,7 +19,7 @@ pub(crate) fn tools<'a>(
     ledger: &mut Ledger,
 ) -> Result<Vec<Tool<'a>>, Error> {
     let mut out = Vec::new();
-    let mut servers = mcp_servers(servers)?;
+    let mut servers = Servers::read(servers)?;
     let path = Path::root("tools");
     let list = tools.map(|tools| reader::array(tools, &path)).transpose()?;
     for (n, tool) in list.into_iter().flatten().enumerate() {
@@ -34,7 +36,7 @@ pub(crate) fn tools<'a>(
         });
     }
     // In the first version of the beta a server needed no entry in `tools`.
-    out.extend(servers.into_iter().map(Tool::Mcp));
+    out.extend(servers.list.into_iter().flatten().map(Tool::Mcp));
     Ok(out)
 }
 
@@ -89,37 +91,57 @@ fn vendor_tool<'a>(raw: RawValue<'a>, kind: RawStr<'a>, word: &str, path: &Path<
     })
 }
 
-fn mcp_servers<'a>(servers: Option<RawValue<'a>>) -> Result<Vec<McpTool<'a>>, Error> {
-    let mut out = Vec::new();
-    let path = Path::root("mcp_servers");
-    let list = servers.map(|servers| reader::array(servers, &path)).transpose()?;
-    for (n, server) in list.into_iter().flatten().enumerate() {
-        let path = path.index(n);
-        let server = reader::object(server, &path)?;
-        let text = |key| server.find(key).and_then(RawValue::as_str).map(Text::from);
-        out.push(McpTool {
-            format: Format::Messages,
-            label: reader::string(reader::required(server, "name", &path)?, &path.key("name"))?.into(),
-            url: text("url"),
-            authorization: text("authorization_token"),
-            allowed: server.path(&["tool_configuration", "allowed_tools"]).and_then(reader::some),
-            never_asks: true,
-        });
+/// MCP servers that no toolset has taken yet.
+struct Servers<'a> {
+    list: Vec<Option<McpTool<'a>>>,
+    /// Places in `list` by label, the first of them last.
+    by_label: HashMap<Text<'a>, Vec<usize>>,
+}
+
+impl<'a> Servers<'a> {
+    fn read(servers: Option<RawValue<'a>>) -> Result<Servers<'a>, Error> {
+        let mut list = Vec::new();
+        let path = Path::root("mcp_servers");
+        let servers = servers.map(|servers| reader::array(servers, &path)).transpose()?;
+        for (n, server) in servers.into_iter().flatten().enumerate() {
+            let path = path.index(n);
+            let server = reader::object(server, &path)?;
+            let text = |key| server.find(key).and_then(RawValue::as_str).map(Text::from);
+            list.push(Some(McpTool {
+                format: Format::Messages,
+                label: reader::string(reader::required(server, "name", &path)?, &path.key("name"))?.into(),
+                url: text("url"),
+                authorization: text("authorization_token"),
+                allowed: server.path(&["tool_configuration", "allowed_tools"]).and_then(reader::some),
+                never_asks: true,
+            }));
+        }
+        let mut by_label: HashMap<Text<'a>, Vec<usize>> = HashMap::new();
+        for (at, server) in list.iter().enumerate().rev() {
+            by_label
+                .entry(server.as_ref().map(|server| server.label.clone()).unwrap_or_default())
+                .or_default()
+                .push(at);
+        }
+        Ok(Servers { list, by_label })
     }
-    Ok(out)
+
+    fn take(&mut self, label: &Text<'a>) -> Option<McpTool<'a>> {
+        let at = self.by_label.get_mut(label)?.pop()?;
+        self.list.get_mut(at)?.take()
+    }
 }
 
 /// A toolset stands for its server. One that switches single tools on or off says more than other
 /// formats can.
-fn toolset<'a>(raw: RawValue<'a>, kind: RawStr<'a>, servers: &mut Vec<McpTool<'a>>) -> Tool<'a> {
+fn toolset<'a>(raw: RawValue<'a>, kind: RawStr<'a>, servers: &mut Servers<'a>) -> Tool<'a> {
     let name = raw.find("mcp_server_name").and_then(RawValue::as_str).map(Text::from);
-    let at = servers.iter().position(|server| name.as_ref().is_some_and(|name| server.label == *name));
     let switches = |config: RawValue<'_>| config.find("enabled").is_some_and(|on| on.as_bool() == Some(false));
     let narrows = raw.find("default_config").is_some_and(switches)
         || raw.find("configs").is_some_and(|configs| configs.members().any(|(_, config, _)| switches(config)));
-    match at {
-        Some(at) if !narrows => Tool::Mcp(servers.remove(at)),
-        _ => Tool::Server { format: Format::Messages, kind, name, raw },
+    match name.as_ref().filter(|_| !narrows).and_then(|name| servers.take(name)) {
+        Some(server) => Tool::Mcp(server),
+        None => Tool::Server { format: Format::Messages, kind, name, raw },
     }
 }
 

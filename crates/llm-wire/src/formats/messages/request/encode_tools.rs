@@ -17,6 +17,8 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, blocks: &m
     if offer.tools.is_empty() {
         return;
     }
+    // Without a tool that searches, a deferred tool would stay hidden for ever.
+    let searches = blocks.request.tools.iter().any(|tool| matches!(tool, Tool::ToolSearch { .. }));
     o.array("tools", |a| {
         for tool in &offer.tools {
             match tool {
@@ -30,7 +32,7 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, blocks: &m
                         o.bool("strict", *strict);
                     }
                     if let Some(source) = source {
-                        extras(o, source, blocks);
+                        extras(o, source, searches, blocks);
                     }
                 }),
                 Offered::WebSearch(search) => a.object(|o| web_search(o, search, blocks)),
@@ -50,10 +52,8 @@ fn write_schema(o: &mut write::Object<'_>, schema: &Schema<'_>) {
 }
 
 /// What only this format can say about a function, of a client of this format.
-fn extras(o: &mut write::Object<'_>, tool: &FunctionTool<'_>, blocks: &mut Blocks<'_, '_>) {
+fn extras(o: &mut write::Object<'_>, tool: &FunctionTool<'_>, searches: bool, blocks: &mut Blocks<'_, '_>) {
     if blocks.request.from == Format::Messages {
-        // Without a tool that searches, a deferred tool would stay hidden for ever.
-        let searches = blocks.request.tools.iter().any(|tool| matches!(tool, Tool::ToolSearch { .. }));
         if tool.defer && searches {
             o.bool("defer_loading", true);
         }

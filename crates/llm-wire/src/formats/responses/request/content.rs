@@ -1,5 +1,7 @@
 //! Items of a client's request and the parts in them.
 
+use std::collections::HashSet;
+
 use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::Ledger;
@@ -10,6 +12,7 @@ use crate::canonical::request::{
 use crate::canonical::text::Text;
 use crate::error::Error;
 use crate::formats::responses::request::decode_tools;
+use crate::formats::responses::request::decode_tools::ToolKey;
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::reasoning::envelope::{Family, Seal};
 use crate::reasoning::history;
@@ -28,15 +31,17 @@ pub(super) fn input<'a>(input: RawValue<'a>, request: &mut Request<'a>, ledger: 
     let RawKind::Array = input.kind() else {
         return Err(reader::wrong_type(&path, "a string or an array", input));
     };
+    let mut known_tools: Option<HashSet<ToolKey<'a>>> = None;
     for (n, item) in reader::array(input, &path)?.enumerate() {
         let path = path.index(n);
         let item = reader::object(item, &path)?;
         if item.find("type").is_some_and(|kind| kind.eq_str("additional_tools")) {
             known(item, &["type", "id", "role", "tools"], ledger)?;
+            let known = known_tools.get_or_insert_with(|| request.tools.iter().filter_map(decode_tools::key).collect());
             for tool in decode_tools::tools(item.find("tools"), &path.key("tools"), ledger)? {
                 // A deferred tool is declared again when it was found; here it was loaded from the
                 // start.
-                if !request.tools.iter().any(|known| decode_tools::is_same(known, &tool)) {
+                if decode_tools::key(&tool).is_none_or(|key| known.insert(key)) {
                     request.tools.push(tool);
                 }
             }

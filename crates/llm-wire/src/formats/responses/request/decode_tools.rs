@@ -159,12 +159,15 @@ fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool
     }))
 }
 
-/// Whether two declarations name one tool.
-pub(crate) fn is_same(a: &Tool<'_>, b: &Tool<'_>) -> bool {
-    match (a, b) {
-        (Tool::Function(a), Tool::Function(b)) => a.namespace == b.namespace && a.name == b.name,
-        (Tool::Custom(a), Tool::Custom(b)) => a.namespace == b.namespace && a.name == b.name,
-        _ => false,
+/// What a declaration is told from others by: whether it is a custom tool, its namespace, its name.
+pub(crate) type ToolKey<'a> = (bool, Option<Text<'a>>, Text<'a>);
+
+/// The key of a tool that the client runs. `None` for the others.
+pub(crate) fn key<'a>(tool: &Tool<'a>) -> Option<ToolKey<'a>> {
+    match tool {
+        Tool::Function(tool) => Some((false, tool.namespace.clone(), tool.name.clone())),
+        Tool::Custom(tool) => Some((true, tool.namespace.clone(), tool.name.clone())),
+        _ => None,
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, parts: &Pa
     if offer.tools.is_empty() {
         return;
     }
+    // Without a tool that searches, a deferred tool would stay hidden for ever.
+    let searches = parts.request.tools.iter().any(|tool| matches!(tool, Tool::ToolSearch { .. }));
     o.array("tools", |a| {
         for tool in &offer.tools {
             match tool {
@@ -45,7 +47,7 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, parts: &Pa
                     // Left out, the provider would rewrite the schema.
                     o.bool("strict", strict.unwrap_or(false));
                     if let Some(source) = source {
-                        extras(o, source, parts);
+                        extras(o, source, searches, parts);
                     }
                 }),
                 Offered::Custom { name, source } => a.object(|o| custom(o, name, source)),
@@ -62,12 +64,10 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, parts: &Pa
 }
 
 /// What only this format can say about a function, of a client of this format.
-fn extras(o: &mut write::Object<'_>, tool: &FunctionTool<'_>, parts: &Parts<'_, '_>) {
+fn extras(o: &mut write::Object<'_>, tool: &FunctionTool<'_>, searches: bool, parts: &Parts<'_, '_>) {
     if parts.request.from != Format::Responses {
         return;
     }
-    // Without a tool that searches, a deferred tool would stay hidden for ever.
-    let searches = parts.request.tools.iter().any(|tool| matches!(tool, Tool::ToolSearch { .. }));
     if tool.defer && searches {
         o.bool("defer_loading", true);
     }
