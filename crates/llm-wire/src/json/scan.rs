@@ -356,7 +356,7 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 /// about 32 bytes at once, in a form that compilers turn into vector instructions, and then word by
 /// word.
 #[inline]
-pub(super) fn plain_run(buf: &[u8], pos: usize) -> usize {
+pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
     let Some(rest) = buf.get(pos..) else { return buf.len() };
     match rest.first_chunk::<8>() {
         Some(word) => match special_marks(u64::from_le_bytes(*word)) {

@@ -131,6 +131,17 @@ impl AnyTap {
         }
     }
 
+    /// Whether the last frame was called content by its structure alone, as content was flowing
+    /// already. Nothing that the tap keeps came from it, and a frame of the same structure is the
+    /// same to the tap.
+    pub fn passed_unread(&self) -> bool {
+        match self {
+            AnyTap::Chat(tap) => tap.passed_unread(),
+            AnyTap::Messages(tap) => tap.passed_unread(),
+            AnyTap::Responses(tap) => tap.passed_unread(),
+        }
+    }
+
     pub fn seen(&self) -> &Observed {
         match self {
             AnyTap::Chat(tap) => tap.seen(),

@@ -33,6 +33,7 @@ const ENVELOPE: &[&[u8]] = &[
 pub struct Tap {
     stage: Stage,
     seen: Observed,
+    unread: bool,
     /// Keys whose value matters even when content flows. Built once for each stream: building costs
     /// as much as a search.
     keys: [Finder<'static>; 3],
@@ -41,7 +42,7 @@ pub struct Tap {
 impl Default for Tap {
     fn default() -> Tap {
         let keys = [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new);
-        Tap { stage: Stage::Opening, seen: Observed::default(), keys }
+        Tap { stage: Stage::Opening, seen: Observed::default(), unread: false, keys }
     }
 }
 
@@ -50,13 +51,20 @@ impl Tap {
         &self.seen
     }
 
+    /// See [`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread).
+    pub fn passed_unread(&self) -> bool {
+        self.unread
+    }
+
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
+        self.unread = false;
         let data = frame.data.trim_ascii();
         if data == b"[DONE]" {
             return self.seen.end();
         }
         let is_error = frame.event == Some(b"error");
         if self.stage == Stage::Flowing && !is_error && !self.keys.iter().any(|key| has_value(key, data)) {
+            self.unread = true;
             return FrameKind::Content;
         }
         let moment = self.chunk(data);

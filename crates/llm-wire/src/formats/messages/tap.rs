@@ -15,6 +15,7 @@ use crate::sse::Frame;
 pub struct Tap {
     stage: Stage,
     seen: Observed,
+    unread: bool,
     counts: Counts,
 }
 
@@ -61,9 +62,16 @@ impl Tap {
         &self.seen
     }
 
+    /// See [`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread).
+    pub fn passed_unread(&self) -> bool {
+        self.unread
+    }
+
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
-        let moment = match Kind::of(frame) {
-            Some(Kind::BlockStart | Kind::BlockDelta) if self.stage == Stage::Flowing => FrameKind::Content,
+        let kind = Kind::of(frame);
+        self.unread = self.stage == Stage::Flowing && matches!(kind, Some(Kind::BlockStart | Kind::BlockDelta));
+        let moment = match kind {
+            Some(Kind::BlockStart | Kind::BlockDelta) if self.unread => FrameKind::Content,
             Some(Kind::BlockStart) => self.block(frame.data, "content_block"),
             Some(Kind::BlockDelta) => self.block(frame.data, "delta"),
             Some(Kind::MessageStart) => self.message_start(frame.data),

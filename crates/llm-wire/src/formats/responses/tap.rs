@@ -15,6 +15,7 @@ use crate::sse::Frame;
 pub struct Tap {
     stage: Stage,
     seen: Observed,
+    unread: bool,
 }
 
 impl Tap {
@@ -22,7 +23,13 @@ impl Tap {
         &self.seen
     }
 
+    /// See [`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread).
+    pub fn passed_unread(&self) -> bool {
+        self.unread
+    }
+
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
+        self.unread = false;
         let moment = match frame.event {
             // A name of this format is believed; it costs nothing to read. `message` is what hosts
             // send that have none.
@@ -86,6 +93,7 @@ impl Tap {
     /// if `says_something`.
     fn part(&mut self, data: &[u8], key: &str, says_something: fn(RawValue<'_>) -> bool) -> FrameKind {
         if self.stage == Stage::Flowing {
+            self.unread = true;
             return FrameKind::Content;
         }
         match scan::find(data, key) {

@@ -1,0 +1,377 @@
+//! Recognises events of a stream that differ from those before in the values of some strings and
+//! numbers alone, without reading them.
+//!
+//! Nearly all events of an answer have one structure: the same keys in the same order around another
+//! text, another sequence number, other padding. What a tap says of such an event follows from its
+//! structure, so it was said already. A template is the event's bytes with holes where values
+//! changed; matching costs one comparison for each run of bytes between holes, finds the end of the
+//! event on the way, and is exact: whatever does not match goes to the framer and the tap.
+//!
+//! A template is learned from events that a tap has passed unread
+//! ([`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread)), which change nothing
+//! that it keeps. A value under a key of [`NAMES`] is never a hole, since taps decide by them.
+
+use crate::json::scan;
+
+/// Keys whose values say what an event is.
+const NAMES: &[&[u8]] = &[b"type", b"object", b"event", b"status"];
+
+/// Events longer than this are not learned, in bytes.
+const MAX_EVENT: usize = 4 << 10;
+
+/// Strings and numbers of an event; those behind are compared as bytes.
+const MAX_VALUES: u32 = 64;
+
+/// A stream whose structure changes more often is not followed any further.
+const MAX_CHANGES: u32 = 64;
+
+/// A value that may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hole {
+    /// The inside of a string.
+    String,
+    /// Digits.
+    Number,
+    /// The event ends here.
+    End,
+}
+
+/// The structure of the last events of one stream.
+#[derive(Debug, Default)]
+pub struct EventTemplate {
+    /// The last event that was learned, blank line included.
+    example: Vec<u8>,
+    /// Bit n is set if the n-th value of `example` is a hole.
+    holes: u64,
+    /// Ends of the literal runs of `example`, and what follows each. Empty: nothing matches.
+    runs: Vec<Run>,
+    changes: u32,
+}
+
+/// A run of bytes that must be equal, `example[start..end]`.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    start: usize,
+    end: usize,
+    then: Hole,
+}
+
+impl EventTemplate {
+    /// The length of the event at the start of `buf`, its blank line included, if it has the
+    /// structure of those before. `None` also for an event whose end has not come yet.
+    pub fn match_event(&self, buf: &[u8]) -> Option<usize> {
+        let mut pos = 0;
+        for run in &self.runs {
+            let literal = &self.example[run.start..run.end];
+            if !buf[pos..].starts_with(literal) {
+                return None;
+            }
+            pos += literal.len();
+            match run.then {
+                Hole::End => return Some(pos),
+                Hole::String => pos = string_end(buf, pos)?,
+                Hole::Number => {
+                    let digits = buf[pos..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    if digits == 0 {
+                        return None;
+                    }
+                    pos += digits;
+                }
+            }
+        }
+        None
+    }
+
+    /// The length of the events at the start of `buf` that have the structure of those before.
+    pub fn match_events(&self, buf: &[u8]) -> usize {
+        let mut pos = 0;
+        while let Some(len) = self.match_event(&buf[pos..]) {
+            pos += len;
+        }
+        pos
+    }
+
+    /// Learns from an event, blank line included, that a tap passed unread.
+    pub fn learn(&mut self, event: &[u8]) {
+        if self.changes > MAX_CHANGES || event.len() > MAX_EVENT || !event.ends_with(b"\n\n") || event.contains(&b'\r')
+        {
+            return;
+        }
+        self.changes += 1;
+        match changed_values(&self.example, event) {
+            Some(changed) => self.holes |= changed,
+            None => self.holes = 0,
+        }
+        self.example.clear();
+        self.example.extend_from_slice(event);
+        self.cut();
+    }
+
+    /// Cuts the example into runs at its holes. Without a hole it is no template yet.
+    fn cut(&mut self) {
+        self.runs.clear();
+        if self.holes == 0 {
+            return;
+        }
+        let mut start = 0;
+        for value in Values::of(&self.example).take(MAX_VALUES as usize) {
+            if self.holes & (1 << value.number) != 0 {
+                let then = if value.is_string { Hole::String } else { Hole::Number };
+                self.runs.push(Run { start, end: value.start, then });
+                start = value.end;
+            }
+        }
+        self.runs.push(Run { start, end: self.example.len(), then: Hole::End });
+    }
+}
+
+/// The closing quote of the string whose inside begins at `pos`.
+#[inline]
+fn string_end(buf: &[u8], mut pos: usize) -> Option<usize> {
+    loop {
+        pos = scan::plain_run(buf, pos);
+        match buf.get(pos)? {
+            b'"' => return Some(pos),
+            b'\\' => pos += 2,
+            _ => return None,
+        }
+        if pos > buf.len() {
+            return None;
+        }
+    }
+}
+
+/// A string that is no key, or a run of digits.
+#[derive(Debug, Clone, Copy)]
+struct Value {
+    number: u32,
+    is_string: bool,
+    /// Of a string, what is between the quotes.
+    start: usize,
+    end: usize,
+    /// It stands under a key of [`NAMES`].
+    is_name: bool,
+}
+
+/// The values of an event in order. What is no JSON yields some values or none; a template that was
+/// made of it matches nothing that differs in structure either.
+struct Values<'e> {
+    event: &'e [u8],
+    pos: usize,
+    number: u32,
+    key: &'e [u8],
+}
+
+impl<'e> Values<'e> {
+    fn of(event: &'e [u8]) -> Values<'e> {
+        Values { event, pos: 0, number: 0, key: b"" }
+    }
+}
+
+impl Iterator for Values<'_> {
+    type Item = Value;
+
+    fn next(&mut self) -> Option<Value> {
+        loop {
+            let start = self.pos;
+            let is_string = match self.event.get(start)? {
+                b'"' => true,
+                b'0'..=b'9' => false,
+                _ => {
+                    self.pos += 1;
+                    continue;
+                }
+            };
+            let (start, end) = if is_string {
+                let end = string_end(self.event, start + 1)?;
+                self.pos = end + 1;
+                (start + 1, end)
+            } else {
+                let digits = self.event[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                self.pos = start + digits;
+                (start, start + digits)
+            };
+            if is_string && self.event.get(scan::skip_space(self.event, self.pos)) == Some(&b':') {
+                self.key = &self.event[start..end];
+                continue;
+            }
+            let value = Value { number: self.number, is_string, start, end, is_name: NAMES.contains(&self.key) };
+            self.number += 1;
+            return Some(value);
+        }
+    }
+}
+
+/// The values in which two events differ, as bits. `None` if they differ in anything else.
+fn changed_values(one: &[u8], other: &[u8]) -> Option<u64> {
+    let (mut a, mut b) = (Values::of(one), Values::of(other));
+    let (mut from_a, mut from_b, mut changed) = (0, 0, 0);
+    loop {
+        let (left, right) = match (a.next(), b.next()) {
+            (Some(left), Some(right)) => (left, right),
+            (None, None) => return (one[from_a..] == other[from_b..]).then_some(changed),
+            _ => return None,
+        };
+        if left.is_string != right.is_string || one[from_a..left.start] != other[from_b..right.start] {
+            return None;
+        }
+        (from_a, from_b) = (left.end, right.end);
+        if one[left.start..left.end] != other[right.start..right.end] {
+            if left.is_name || right.number >= MAX_VALUES {
+                return None;
+            }
+            changed |= 1 << right.number;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Format;
+    use crate::passthrough::tap::{AnyTap, FrameKind};
+    use crate::sse::Framer;
+
+    fn chat(content: &str, padding: &str) -> String {
+        format!(
+            "data: {{\"id\":\"c1\",\"created\":17,\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{content}\"}},\
+             \"finish_reason\":null}}],\"obfuscation\":\"{padding}\"}}\n\n"
+        )
+    }
+
+    fn learned(events: &[String]) -> EventTemplate {
+        let mut template = EventTemplate::default();
+        events.iter().for_each(|event| template.learn(event.as_bytes()));
+        template
+    }
+
+    #[test]
+    fn values_may_differ_and_nothing_else() {
+        let template = learned(&[chat("a", "xy"), chat("b", "z")]);
+        for event in [chat("", ""), chat(r#" \"quoted\" \\"#, "é"), chat("a", "xy")] {
+            assert_eq!(template.match_event(event.as_bytes()), Some(event.len()), "{event}");
+            assert_eq!(template.match_event(format!("{event}{event}x").as_bytes()), Some(event.len()));
+            for end in 0..event.len() {
+                assert_eq!(template.match_event(&event.as_bytes()[..end]), None);
+            }
+        }
+        for other in [
+            chat("a", "b").replace("null", "\"stop\""),
+            chat("a", "b").replace("c1", "c2"),
+            chat("a", "b").replace("content", "refusal"),
+            chat("a", "b").replace("}\n", ",\"error\":{}}\n"),
+            chat("a\n", "b"),
+            "data: [DONE]\n\n".to_owned(),
+            ": comment\n\n".to_owned(),
+        ] {
+            assert_eq!(template.match_event(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_values_and_names_are_not() {
+        let event = |kind: &str, n: u32, delta: &str| {
+            format!("event: {kind}\ndata: {{\"type\":\"{kind}\",\"sequence_number\":{n},\"delta\":\"{delta}\"}}\n\n")
+        };
+        let template = learned(&[event("x.delta", 9, "a"), event("x.delta", 10, "b")]);
+        let next = event("x.delta", 1234, "c");
+        assert_eq!(template.match_events(format!("{next}{next}data: {{}}\n\n").as_bytes()), 2 * next.len());
+        assert_eq!(template.match_event(event("x.delta", 1, "c").replace(":1,", ":-1,").as_bytes()), None);
+        let nothing = learned(&[event("x.delta", 1, "a"), event("y.delta", 1, "a")]);
+        assert_eq!(nothing.match_event(event("z.delta", 1, "a").as_bytes()), None);
+    }
+
+    #[test]
+    fn holes_are_kept_while_the_structure_stays() {
+        let template = learned(&[chat("a", "x"), chat("b", "x"), chat("b", "y")]);
+        assert!(template.match_event(chat("c", "z").as_bytes()).is_some());
+    }
+
+    #[test]
+    fn a_stream_of_ever_new_structure_is_given_up() {
+        let mut template = EventTemplate::default();
+        for n in 0..200 {
+            template.learn(format!("data: {{\"k{n}\":\"\"}}\n\n").as_bytes());
+        }
+        assert_eq!(template.changes, MAX_CHANGES + 1);
+    }
+
+    const EVENTS: &[(Format, &[&str])] = &[
+        (
+            Format::Chat,
+            &[
+                "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+                "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":\"TEXT\"}],\"usage\":null}\n\n",
+                "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":{\"total_tokens\":NUMBER}}\n\n",
+                "data: {\"error\":\"TEXT\"}\n\n",
+                "data: {\"object\":\"TEXT\",\"choices\":[{\"delta\":{\"content\":\"\"}}]}\n\n",
+                "event: error\ndata: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"TEXT\"},\"finish_reason\":null}],\"usage\":null}\n\n",
+                "data: [DONE]\n\n",
+                ": TEXT\n\n",
+            ],
+        ),
+        (
+            Format::Messages,
+            &[
+                "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"text\":\"TEXT\"}}\n\n",
+                "data: {\"type\":\"TEXT\",\"delta\":{\"text\":\"TEXT\"}}\n\n",
+                "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"TEXT\"}}\n\n",
+                "event: TEXT\ndata: {\"type\":\"TEXT\"}\n\n",
+            ],
+        ),
+        (
+            Format::Responses,
+            &[
+                "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"sequence_number\":7,\"delta\":\"TEXT\"}\n\n",
+                "data: {\"type\":\"TEXT\",\"sequence_number\":7,\"delta\":\"TEXT\"}\n\n",
+                "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"TEXT\",\"usage\":{}}}\n\n",
+                "event: keepalive\ndata: {\"type\":\"keepalive\",\"sequence_number\":7}\n\n",
+            ],
+        ),
+    ];
+
+    const TEXTS: &[&str] = &[
+        "a",
+        "",
+        "usage",
+        r#"\"error\":1"#,
+        "error",
+        "content_block_delta",
+        "message_stop",
+        "response.failed",
+        "stop",
+        "response.output_text.delta",
+        "\u{e9}",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// An event that matches is one that the tap calls content and that changes nothing that the
+        /// tap keeps.
+        #[test]
+        fn what_matches_is_content(
+            steps in prop::collection::vec((0usize..8, 0usize..11, prop::bool::ANY), 0..40),
+        ) {
+            for (format, events) in EVENTS {
+                let (mut tap, mut template) = (AnyTap::new(*format), EventTemplate::default());
+                for (event, text, often) in &steps {
+                    let event = events[if *often { 0 } else { event % events.len() }].replace("TEXT", TEXTS[*text]).replace("NUMBER", &text.to_string());
+                    let matched = template.match_event(event.as_bytes());
+                    let before = tap.seen().clone();
+                    let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
+                    let block = framer.next(&mut rest).unwrap().unwrap();
+                    let kind = block.frame.map(|frame| tap.frame(&frame));
+                    if let Some(len) = matched {
+                        prop_assert_eq!((len, kind), (event.len(), Some(FrameKind::Content)), "{}", event);
+                        prop_assert_eq!(&before, tap.seen(), "{}", event);
+                    } else if tap.passed_unread() {
+                        template.learn(event.as_bytes());
+                    }
+                }
+            }
+        }
+    }
+}
