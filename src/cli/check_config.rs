@@ -13,6 +13,7 @@ use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
 use crate::control_plane::store::blocking::Blocking;
+use crate::route::rank;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -114,6 +115,9 @@ fn served(rows: &Rows, snapshot: &Snapshot) -> Result<(), Failure> {
     let providers: Vec<_> = snapshot.providers.iter().map(line).collect();
     if !providers.is_empty() {
         print::table(["PROVIDER", "TYPE", "HOST", "WEIGHT", "MODELS"], &providers)?;
+    }
+    if let Some(sentence) = rank::overlap(snapshot) {
+        print::note("warning", &sentence);
     }
     print::line(&format!(
         "{} of {} providers and {} of {} credentials would be served",

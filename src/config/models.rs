@@ -33,6 +33,15 @@ struct List {
     by_key: HashMap<Box<str>, usize, ahash::RandomState>,
 }
 
+/// How a mapping knows a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Exactly,
+    ByPattern,
+    /// As it knows every name: the mapping is empty, or its pair `*` sends each name as it is.
+    AsEvery,
+}
+
 /// One pair of a mapping.
 #[derive(Debug)]
 pub struct Entry {
@@ -66,6 +75,10 @@ impl Entry {
 
     pub fn matches(&self, model: &str) -> bool {
         *self.key == *model || self.pattern.as_ref().is_some_and(|pattern| pattern.matches(model))
+    }
+
+    fn passes_every_name(&self) -> bool {
+        &*self.key == "*" && matches!(&*self.mapped, "*" | "$0" | "$1")
     }
 
     fn parse(key: &str, value: &RawValue) -> Result<Entry, String> {
@@ -153,6 +166,23 @@ impl Mapping {
         let list = self.list.as_ref()?;
         let exact = list.by_key.get(model).map(|at| &list.entries[*at]);
         exact.or_else(|| list.entries.iter().find(|entry| entry.matches(model)))
+    }
+
+    /// By what the provider serves `model`; `None` if it does not.
+    pub fn named(&self, model: &str) -> Option<Named> {
+        let Some(list) = &self.list else { return Some(Named::AsEvery) };
+        if let Some(entry) = list.by_key.get(model).map(|at| &list.entries[*at])
+            && let Target::Plain(_) = &entry.target
+        {
+            return Some(Named::Exactly);
+        }
+        let entry = list.entries.iter().find(|entry| entry.resolve(model).is_some())?;
+        Some(if entry.passes_every_name() { Named::AsEvery } else { Named::ByPattern })
+    }
+
+    /// Whether names that nobody wrote down are served under the name asked.
+    pub fn is_catch_all(&self) -> bool {
+        self.serves_all() || self.entries().iter().any(Entry::passes_every_name)
     }
 
     /// Whether the mapping was empty: every model is served under the name asked.

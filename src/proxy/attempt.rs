@@ -8,6 +8,7 @@ use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
 use super::prepare::{self, TransferMode, Translated};
+use super::refusal;
 use super::relay;
 use super::request_context::{Next, RequestContext};
 use super::upstream::{Answer, End, Failure, Held, Silence, Upstream, ask, hold, read_held};
@@ -26,6 +27,8 @@ pub struct Plan<'a> {
     pub pooled: bool,
     /// Nobody is left to ask after this one.
     pub last: bool,
+    /// Nobody was asked before it either.
+    pub only: bool,
 }
 
 pub async fn run(req: &mut RequestContext<'_>, view: &WorkerSnapshot, plan: &Plan<'_>) -> End {
@@ -89,13 +92,13 @@ async fn once(
     };
     let status = upstream.head.status;
     req.recorder.first_byte(status);
-    if matches!(status, 401 | 403) {
-        return TryOutcome::Ended(End::Failed(Failure::of(refused_key(&provider.key, status))));
-    }
     if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
         return TryOutcome::Ended(End::Answered(count::estimate(req).await));
     }
     match prepared.way {
+        TransferMode::Bypass(_) if refusal::decides(plan, status) => {
+            TryOutcome::Ended(Box::pin(refusal::judge(req, upstream, plan, &provider.key)).await)
+        }
         TransferMode::Bypass(_) if may_fail_over(&upstream) && !plan.last => {
             TryOutcome::Ended(hold(req, upstream, &provider.key, plan.pooled).await)
         }
@@ -104,7 +107,7 @@ async fn once(
             TryOutcome::Ended(relay::run(req, upstream, &answer).await)
         }
         TransferMode::Translated(translated) if status >= 300 => {
-            Box::pin(refused(req, upstream, &translated, &provider.key, plan.pooled)).await
+            Box::pin(refused(req, upstream, &translated, &provider.key, plan)).await
         }
         TransferMode::Translated(_) if req.route.operation == Operation::Count => {
             TryOutcome::Ended(counted(req, upstream).await)
@@ -134,7 +137,7 @@ async fn refused(
     mut upstream: Upstream,
     translated: &Translated,
     provider: &str,
-    pooled: bool,
+    plan: &Plan<'_>,
 ) -> TryOutcome {
     let status = upstream.head.status;
     let retry = !forbids_retry(&upstream);
@@ -154,25 +157,19 @@ async fn refused(
     {
         return TryOutcome::RetryWithout(mend);
     }
-    let error = match &said {
-        Some(said) => classify::error(Some(status), said),
-        None => classify::unreadable(status, body.as_ref().map_or(&[], |(.., body)| body)),
-    };
-    let error = match said.and_then(|said| classify::param(req.route.format, format, &said)) {
+    let param = said.as_ref().and_then(|said| classify::param(req.route.format, format, said));
+    let lacks_model = refusal::lacks_model(plan, status, said.as_ref());
+    let error = refusal::error(provider, status, said, body.as_ref().map_or(&[], |(.., body)| body));
+    let error = match param {
         Some(param) => error.param(param),
         None => error,
     };
-    let retry = retry && (error.retryable() || matches!(status, 408 | 429 | 500..));
-    let error = error.context(format_args!("provider `{provider}`, status {status}"));
+    let retry = retry && (error.retryable() || lacks_model || matches!(status, 408 | 429 | 500..));
+    // What was said of the key is not for the client.
+    let body = body.filter(|_| error.kind != Kind::UpstreamAuth);
+    let pooled = plan.pooled;
     let answer = body.map(|(head, bytes, body)| Answer { head, bytes, body, pooled, foreign: true });
-    TryOutcome::Ended(End::Failed(Box::new(Failure { error, answer, retry })))
-}
-
-/// The provider refused the key in its row. The client's own key was right, so it never sees a 401
-/// for it.
-fn refused_key(provider: &str, status: u16) -> Error {
-    let note = format!("upstream authentication failed: provider `{provider}` refused its key (status {status})");
-    Error::upstream(Kind::UpstreamAuth, note)
+    TryOutcome::Ended(End::Failed(Box::new(Failure { error, answer, retry, lacks_model })))
 }
 
 fn may_fail_over(upstream: &Upstream) -> bool {

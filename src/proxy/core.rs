@@ -26,12 +26,14 @@ pub struct WorkerSnapshot {
     /// new view.
     origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
+    /// Of the lists of models that the selector knows.
+    lists_generation: u64,
 }
 
 impl WorkerSnapshot {
-    fn new(snapshot: Arc<Snapshot>, selector: Selector) -> WorkerSnapshot {
+    fn new(snapshot: Arc<Snapshot>, selector: Selector, lists_generation: u64) -> WorkerSnapshot {
         let origins = vec![OnceCell::new(); snapshot.providers.len()];
-        WorkerSnapshot { snapshot, origins, selector }
+        WorkerSnapshot { snapshot, origins, selector, lists_generation }
     }
 
     pub fn provider(&self, index: usize) -> &Arc<Provider> {
@@ -76,7 +78,9 @@ impl Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
         let tally = RefCell::new(RequestMetrics::new(&shared, index));
-        let view = Rc::new(WorkerSnapshot::new(shared.publisher.load(), Selector::new(index)));
+        let lists_generation = shared.catalog.generation();
+        let selector = Selector::new(index, shared.boot.catch_all_routing, shared.catalog.load());
+        let view = Rc::new(WorkerSnapshot::new(shared.publisher.load(), selector, lists_generation));
         Core {
             index,
             shared,
@@ -103,10 +107,15 @@ impl Core {
     /// The configuration in force now. Taken once per request; everything of that request uses it
     /// to its end.
     pub fn view(&self) -> Rc<WorkerSnapshot> {
-        if self.view.borrow().snapshot.generation != self.shared.publisher.generation() {
+        let lists_generation = self.shared.catalog.generation();
+        let is_stale = {
+            let view = self.view.borrow();
+            view.snapshot.generation != self.shared.publisher.generation() || view.lists_generation != lists_generation
+        };
+        if is_stale {
             let snapshot = self.shared.publisher.load();
-            let selector = self.view.borrow().selector.after(&snapshot);
-            *self.view.borrow_mut() = Rc::new(WorkerSnapshot::new(snapshot, selector));
+            let selector = self.view.borrow().selector.after(&snapshot, self.shared.catalog.load());
+            *self.view.borrow_mut() = Rc::new(WorkerSnapshot::new(snapshot, selector, lists_generation));
         }
         self.view.borrow().clone()
     }

@@ -18,6 +18,7 @@ pub mod local;
 pub mod prepare;
 mod reasoning_cache;
 pub mod recorder;
+pub mod refusal;
 pub mod relay;
 pub mod reply;
 pub mod request;

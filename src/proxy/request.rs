@@ -207,7 +207,7 @@ async fn attempt_all(req: &mut RequestContext<'_>, view: &WorkerSnapshot, candid
     let order = pinned.into_iter().chain(candidates.order().filter(|c| pinned.is_none_or(|p| !std::ptr::eq(p, *c))));
     let mut failure: Option<Box<Failure>> = None;
     for (at, candidate) in order.take(most).enumerate() {
-        let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most };
+        let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most, only: most == 1 };
         match attempt::run(req, view, &plan).await {
             End::Answered(next) => return next,
             End::ClientGone => return req.gone(),

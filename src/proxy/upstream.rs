@@ -36,23 +36,28 @@ pub struct Failure {
     pub answer: Option<Answer>,
     /// Whether another provider may do better.
     pub retry: bool,
+    /// The provider was asked since it serves every name, and does not have the model.
+    pub lacks_model: bool,
 }
 
 impl Failure {
     pub fn of(error: Error) -> Box<Failure> {
-        Box::new(Failure { retry: error.retryable(), error, answer: None })
+        Box::new(Failure { retry: error.retryable(), error, answer: None, lacks_model: false })
     }
 
     /// The request cannot be said in this provider's format. Another one's may have the words.
     pub fn untranslatable(error: Error) -> Box<Failure> {
-        Box::new(Failure { retry: true, error, answer: None })
+        Box::new(Failure { retry: true, error, answer: None, lacks_model: false })
     }
 
     /// Of two failures the one to tell of: a provider's own answer tells more than our note on a
     /// connection that could not be made, and what is wrong with the request more than what is
-    /// wrong with a provider.
+    /// wrong with a provider. That a provider of any name does not have this one tells least.
     pub fn or_better(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
         let is_told = |failure: &Failure| failure.answer.is_some() || failure.error.side == Side::Client;
+        if later.lacks_model {
+            return self;
+        }
         if is_told(&self) && !is_told(&later) { self } else { later }
     }
 }
@@ -235,7 +240,7 @@ pub async fn hold(req: &mut RequestContext<'_>, mut upstream: Upstream, provider
             let (head, bytes) = (upstream.head.clone(), std::mem::take(&mut upstream.bytes));
             upstream.settle(req, &decoder);
             let answer = Some(Answer { head, bytes, body, pooled, foreign: false });
-            End::Failed(Box::new(Failure { error, answer, retry: true }))
+            End::Failed(Box::new(Failure { error, answer, retry: true, lacks_model: false }))
         }
     }
 }

@@ -2,4 +2,5 @@
 //! body.
 
 pub mod pick;
+pub mod rank;
 pub mod target_format;

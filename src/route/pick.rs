@@ -1,16 +1,23 @@
 //! Candidates for a model, and whose turn it is.
 //!
-//! Smooth weighted round-robin, per core and candidate set: after `k` times the sum of the weights
-//! each provider was first exactly `k` times its weight, whatever the order of models asked for.
-//! Cores start at different offsets, so that a restart does not send the first request of every
-//! core to the same provider. A weight of 0 is standby: tried only when all others failed.
+//! Candidates stand in the order of their [`Rank`]. Within a rank, smooth weighted round-robin, per
+//! core and candidate set: after `k` times the sum of the weights each provider was first exactly
+//! `k` times its weight, whatever the order of models asked for. Cores start at different offsets,
+//! so that a restart does not send the first request of every core to the same provider. A weight
+//! of 0 is standby: tried only when all others failed, save those of which nothing tells that they
+//! have the model.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use crate::config::boot::CatchAllRouting;
 use crate::config::snapshot::Snapshot;
+use crate::route::rank::Rank;
 use crate::route::target_format::{TargetFormat, reach};
+use crate::shared::catalog::Lists;
 use llm_wire::Format;
 
 /// Model names that a core remembers per format. A client may invent any number of names; beyond
@@ -28,16 +35,27 @@ pub struct Candidate {
     /// `None` when the upstream's name is the name asked for.
     pub upstream_model: Option<Rc<str>>,
     pub reach: TargetFormat,
+    pub rank: Rank,
 }
 
-/// All providers of one model for clients of one format, with the rotation they share with other
-/// models of the same providers.
+/// All providers of one model for clients of one format, the best rank first.
 #[derive(Debug)]
 pub struct Candidates {
     pub list: Vec<Candidate>,
     /// Providers that serve the model, but not in the format that a request which is never
     /// translated must have.
     pub foreign: usize,
+    groups: Vec<Group>,
+}
+
+/// Candidates that take turns, with the rotation that they share with other models of the same
+/// providers.
+#[derive(Debug)]
+struct Group {
+    /// In [`Candidates::list`].
+    range: Range<usize>,
+    /// Nothing tells that they have the model.
+    is_guess: bool,
     rotation: Rc<Rotation>,
 }
 
@@ -45,7 +63,8 @@ impl Candidates {
     /// The order of attempts for one request: whose turn it is, then the others, standby last.
     /// Advances the rotation.
     pub fn order(&self) -> Order<'_> {
-        Order { candidates: self, first: self.rotation.next(), step: 0 }
+        let first = self.groups.first().map_or(0, |group| group.rotation.next());
+        Order { candidates: self, pass: Pass::Weighted, group: 0, step: 0, first }
     }
 
     /// Whether more than one provider account stands behind this model; per-account headers would
@@ -55,31 +74,81 @@ impl Candidates {
     }
 }
 
+/// Who is tried, in this order, each in all groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Weighted,
+    Standby,
+    WeightedGuess,
+    StandbyGuess,
+}
+
+impl Pass {
+    fn after(self) -> Option<Pass> {
+        match self {
+            Pass::Weighted => Some(Pass::Standby),
+            Pass::Standby => Some(Pass::WeightedGuess),
+            Pass::WeightedGuess => Some(Pass::StandbyGuess),
+            Pass::StandbyGuess => None,
+        }
+    }
+
+    fn is_standby(self) -> bool {
+        matches!(self, Pass::Standby | Pass::StandbyGuess)
+    }
+
+    fn is_guess(self) -> bool {
+        matches!(self, Pass::WeightedGuess | Pass::StandbyGuess)
+    }
+}
+
 /// Iterator over the candidates of one request.
 #[derive(Debug)]
 pub struct Order<'a> {
     candidates: &'a Candidates,
-    first: usize,
+    pass: Pass,
+    group: usize,
     step: usize,
+    /// Whose turn it is in the group.
+    first: usize,
+}
+
+impl Order<'_> {
+    /// On to the next group, or to the next pass over all of them.
+    fn advance(&mut self) -> Option<()> {
+        let groups = &self.candidates.groups;
+        self.group += 1;
+        self.step = 0;
+        if self.group >= groups.len() {
+            self.pass = self.pass.after()?;
+            self.group = 0;
+        }
+        // The turn of the first group was taken when the order was made.
+        let group = groups.get(self.group)?;
+        if self.group > 0 && !self.pass.is_standby() && self.pass.is_guess() == group.is_guess {
+            self.first = group.rotation.next();
+        }
+        Some(())
+    }
 }
 
 impl<'a> Iterator for Order<'a> {
     type Item = &'a Candidate;
 
     fn next(&mut self) -> Option<&'a Candidate> {
-        let n = self.candidates.list.len();
-        let weights = &self.candidates.rotation.weights;
-        // Two rounds from `first` on: those with a weight, then those on standby. `first` itself is
-        // taken in the first round.
-        while self.step < 2 * n {
-            let (round, at) = (self.step / n, (self.first + self.step % n) % n);
-            let standby = weights[at] == 0 && at != self.first;
+        loop {
+            let group = self.candidates.groups.get(self.group)?;
+            let n = group.range.len();
+            if self.step == n || group.is_guess != self.pass.is_guess() {
+                self.advance()?;
+                continue;
+            }
+            let at = if self.pass.is_standby() { self.step } else { (self.first + self.step) % n };
             self.step += 1;
-            if standby == (round == 1) {
-                return self.candidates.list.get(at);
+            if (group.rotation.weights[at] == 0) == self.pass.is_standby() {
+                return self.candidates.list.get(group.range.start + at);
             }
         }
-        None
     }
 }
 
@@ -131,31 +200,33 @@ type Remembered = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
 /// By the ids and weights of the providers in them.
 type Rotations = HashMap<Vec<(i64, u32)>, Rc<Rotation>, ahash::RandomState>;
 
-/// One core's choice of providers, for one snapshot.
+/// One core's choice of providers, for one snapshot and the lists of models that are known.
 #[derive(Debug, Default)]
 pub struct Selector {
     core: usize,
+    routing: CatchAllRouting,
+    lists: Arc<Lists>,
     /// By the client's format, untranslated requests first.
     by_model: [[RefCell<Remembered>; 2]; 3],
     rotations: RefCell<Rotations>,
 }
 
 impl Selector {
-    pub fn new(core: usize) -> Selector {
-        Selector { core, ..Selector::default() }
+    pub fn new(core: usize, routing: CatchAllRouting, lists: Arc<Lists>) -> Selector {
+        Selector { core, routing, lists, ..Selector::default() }
     }
 
-    /// For the next snapshot: whose turn it is goes on where the providers are the same. If each
-    /// change began anew, a configuration that often changes would leave all to those whose turn is
-    /// first.
-    pub fn after(&self, snapshot: &Snapshot) -> Selector {
+    /// For the next snapshot or the next lists: whose turn it is goes on where the providers are
+    /// the same. If each change began anew, a configuration that often changes would leave all to
+    /// those whose turn is first.
+    pub fn after(&self, snapshot: &Snapshot, lists: Arc<Lists>) -> Selector {
         let mut rotations = self.rotations.borrow().clone();
         let is_there = |(id, weight): &(i64, u32)| snapshot.provider(*id).is_some_and(|there| there.weight == *weight);
         rotations.retain(|providers, _| providers.iter().all(is_there));
         if rotations.len() > REMEMBERED {
             rotations.clear();
         }
-        Selector { rotations: RefCell::new(rotations), ..Selector::new(self.core) }
+        Selector { rotations: RefCell::new(rotations), ..Selector::new(self.core, self.routing, lists) }
     }
 
     /// Who serves `model` (prefix stripped) to a client of `format`; without `translate` only in
@@ -178,19 +249,39 @@ impl Selector {
         let mut foreign = 0;
         for (index, provider) in snapshot.providers.iter().enumerate() {
             let Some(upstream) = provider.models.resolve(model) else { continue };
+            let Some(rank) = Rank::of(provider, model, &self.lists) else { continue };
             let Some(reach) = reach(format, translate, provider, &upstream) else {
                 foreign += 1;
                 continue;
             };
             let upstream_model = (upstream != model).then(|| Rc::from(&*upstream));
-            list.push(Candidate { provider: index, upstream_model, reach });
+            list.push(Candidate { provider: index, upstream_model, reach, rank });
         }
-        let providers = list.iter().map(|candidate| &snapshot.providers[candidate.provider]);
-        let key: Vec<_> = providers.map(|provider| (provider.id, provider.weight)).collect();
-        let begin =
-            |key: &Vec<(i64, u32)>| Rc::new(Rotation::new(key.iter().map(|(_, weight)| *weight).collect(), self.core));
-        let rotation = self.rotations.borrow_mut().entry(key).or_insert_with_key(begin).clone();
-        Candidates { list, foreign, rotation }
+        let groups = self.groups(snapshot, &mut list);
+        Candidates { list, foreign, groups }
+    }
+
+    /// Puts the candidates in the order of their ranks and gives each rank its rotation.
+    fn groups(&self, snapshot: &Snapshot, list: &mut [Candidate]) -> Vec<Group> {
+        let is_ranked = self.routing == CatchAllRouting::Ranked;
+        if is_ranked {
+            list.sort_by_key(|candidate| candidate.rank);
+        }
+        let mut groups = Vec::new();
+        let mut start = 0;
+        for group in list.chunk_by(|a, b| !is_ranked || a.rank == b.rank) {
+            let providers = group.iter().map(|candidate| &snapshot.providers[candidate.provider]);
+            let key: Vec<_> = providers.map(|provider| (provider.id, provider.weight)).collect();
+            let begin = |key: &Vec<(i64, u32)>| {
+                Rc::new(Rotation::new(key.iter().map(|(_, weight)| *weight).collect(), self.core))
+            };
+            let rotation = self.rotations.borrow_mut().entry(key).or_insert_with_key(begin).clone();
+            let range = start..start + group.len();
+            start = range.end;
+            let is_guess = is_ranked && group.iter().all(|candidate| candidate.rank == Rank::Unknown);
+            groups.push(Group { range, is_guess, rotation });
+        }
+        groups
     }
 }
 
@@ -203,9 +294,12 @@ mod tests {
         (0..n).map(|_| rotation.next()).collect()
     }
 
-    fn candidates(weights: &[u32]) -> Candidates {
-        let list = (0..weights.len())
-            .map(|provider| Candidate {
+    /// Groups of candidates, each with their weights and whether it is a guess.
+    fn candidates(ranks: &[(&[u32], bool)]) -> Candidates {
+        let mut all = Candidates { list: Vec::new(), foreign: 0, groups: Vec::new() };
+        for (weights, is_guess) in ranks {
+            let start = all.list.len();
+            all.list.extend((start..start + weights.len()).map(|provider| Candidate {
                 provider,
                 upstream_model: None,
                 reach: TargetFormat::plain(
@@ -213,9 +307,12 @@ mod tests {
                     &crate::route::target_format::tests::provider("openai", "http://h/v1", "{}"),
                     "m",
                 ),
-            })
-            .collect();
-        Candidates { list, foreign: 0, rotation: Rc::new(Rotation::new(weights.to_vec(), 0)) }
+                rank: Rank::Exact,
+            }));
+            let rotation = Rc::new(Rotation::new(weights.to_vec(), 0));
+            all.groups.push(Group { range: start..all.list.len(), is_guess: *is_guess, rotation });
+        }
+        all
     }
 
     fn order(candidates: &Candidates) -> Vec<usize> {
@@ -250,10 +347,21 @@ mod tests {
 
     #[test]
     fn each_candidate_is_tried_once_and_standby_last() {
-        let set = candidates(&[1, 0, 1]);
+        let set = candidates(&[(&[1, 0, 1], false)]);
         assert_eq!(order(&set), [0, 2, 1]);
         assert_eq!(order(&set), [2, 0, 1]);
-        assert_eq!(order(&candidates(&[0, 0])), [0, 1]);
+        assert_eq!(order(&candidates(&[(&[0, 0], false)])), [0, 1]);
+        assert_eq!(order(&candidates(&[(&[0, 1], true)])), [1, 0]);
         assert_eq!(order(&candidates(&[])), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn ranks_take_turns_within_and_follow_one_another() {
+        let set = candidates(&[(&[1, 1], false), (&[1, 1, 0], false), (&[1, 0], true)]);
+        assert_eq!(order(&set), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(order(&set), [1, 0, 3, 2, 4, 5, 6]);
+        // A standby that has the model goes before one of which that is not known.
+        assert_eq!(order(&candidates(&[(&[0], false), (&[1], true)])), [0, 1]);
+        assert_eq!(order(&candidates(&[(&[0], false), (&[1], false)])), [1, 0]);
     }
 }

@@ -92,13 +92,17 @@ pub(super) mod tests {
     use crate::config::rows::{ProviderRow, Rows};
 
     pub fn provider(kind: &str, base: &str, params: &str) -> Provider {
+        mapped(kind, base, params, "{}")
+    }
+
+    pub fn mapped(kind: &str, base: &str, params: &str, mapping: &str) -> Provider {
         let row = ProviderRow {
             id: 1,
             provider_key: "p".into(),
             provider_type: kind.into(),
             api_base: base.into(),
             api_key: "k".into(),
-            model_mapping: "{}".into(),
+            model_mapping: mapping.into(),
             weight: 1,
             provider_params: params.into(),
             is_enabled: true,

@@ -32,6 +32,16 @@ pub enum Driver {
     Epoll,
 }
 
+/// How providers that serve every model stand to those whose mapping names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CatchAllRouting {
+    /// By what is known of a model: see `route::rank`.
+    #[default]
+    Ranked,
+    /// All that serve a model share its requests by their weights.
+    Equal,
+}
+
 /// Process settings. Durations are in the variables as seconds and may be fractions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Boot {
@@ -92,6 +102,7 @@ pub struct Boot {
     pub max_connections: usize,
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
+    pub catch_all_routing: CatchAllRouting,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
     /// What a picture is taken for that can't be measured, where tokens are counted here.
@@ -142,6 +153,7 @@ impl Default for Boot {
             max_head_bytes: 64 << 10,
             max_connections: 65_536,
             max_attempts: 3,
+            catch_all_routing: CatchAllRouting::Ranked,
             limits_url: None,
             image_tokens: 250,
             image_width: 300,

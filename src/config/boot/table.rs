@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::db_url::DbUrl;
-use super::{Boot, Driver, otlp};
+use super::{Boot, CatchAllRouting, Driver, otlp};
 
 /// A setting that this version honours.
 #[derive(Debug)]
@@ -79,6 +79,7 @@ variables! {
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
     "REPLAY_CACHE_BYTES" "67108864" "The memory for sealed reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => replay_cache_bytes, |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "The most attempts of one request, over all providers." => max_attempts, |text| number(text, 1, 100);
+    "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
     "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
@@ -206,6 +207,14 @@ fn driver(text: &str) -> Result<Driver, String> {
         "io_uring" | "io-uring" | "iouring" => Ok(Driver::IoUring),
         "epoll" => Ok(Driver::Epoll),
         _ => Err("auto, io_uring or epoll".to_owned()),
+    }
+}
+
+fn catch_all_routing(text: &str) -> Result<CatchAllRouting, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "ranked" => Ok(CatchAllRouting::Ranked),
+        "equal" => Ok(CatchAllRouting::Equal),
+        _ => Err("ranked or equal".to_owned()),
     }
 }
 

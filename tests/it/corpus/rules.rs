@@ -2,6 +2,7 @@
 //! here, and every rule has rows.
 
 use llm_wire::Format;
+use llm_wire::error::{Kind, classify, shape};
 
 use super::case::{Case, Framing, Naming};
 
@@ -43,12 +44,18 @@ pub struct Rule {
 
 const BOTH: &[Naming] = &[Naming::Same, Naming::Mapped];
 
+/// Whether the words of a 403 are about the key.
+fn is_about_key(case: &Case<'_>) -> bool {
+    let read = shape::read_refusal(case.protocol.format, &case.answer);
+    read.is_some_and(|read| classify::kind(Some(403), &read) == Kind::UpstreamAuth)
+}
+
 /// The first that applies counts.
 pub const RULES: &[Rule] = &[
     Rule {
         name: "refused key",
-        why: "401 and 403 of a provider are about the key in its row, not about the client's: 502 tells whose fault it is",
-        applies: |case| matches!(case.row.status, 401 | 403),
+        why: "a 401 of a provider, and a 403 whose words say so, is about the key in its row, not about the client's: 502 tells whose fault it is",
+        applies: |case| case.row.status == 401 || case.row.status == 403 && is_about_key(case),
         expected: |_| Expected::Refused {
             status: 502,
             word: Word { openai: "upstream_authentication_failed", anthropic: "api_error" },

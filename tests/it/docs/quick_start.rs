@@ -1,15 +1,25 @@
 //! The quick starts, followed word by word: blocks under `<!-- test: quick-start -->` are run, with
-//! the mock provider in the place of the vendor.
+//! a server in the place of each vendor that has this vendor's models and no others. Each request
+//! is made as often as providers could take turns.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use super::{blocks, text};
+use crate::support::fake::{Fake, Request};
 use crate::support::http::{Client, post};
+use crate::support::{answer, sample};
 
 const MARK: &str = "<!-- test: quick-start -->";
-const VENDOR: &str = "https://api.openai.com/v1";
+/// A vendor's base URL, the path of the base at the server in its place, how the names of its
+/// models begin, and its answer.
+const VENDORS: [(&str, &str, &str, &str); 2] = [
+    ("https://api.openai.com/v1", "/v1", "gpt-", sample::CHAT.answer),
+    ("https://api.anthropic.com", "", "claude-", sample::MESSAGES.answer),
+];
+/// Requests for each that the document has.
+const TURNS: usize = 4;
 const GATEWAY: &str = "http://127.0.0.1:18000";
 
 /// The words of a command as a shell reads them: quotes, backslashes at the end of lines, `$NAME`.
@@ -69,7 +79,7 @@ fn address(output: impl std::io::Read + Send + 'static) -> SocketAddr {
 /// What a reader of the document has: a directory, an environment, and a gateway once it is started.
 struct Reader {
     dir: tempfile::TempDir,
-    mock: SocketAddr,
+    vendors: Vec<Fake>,
     variables: Vec<(String, String)>,
     gateway: Option<(Running, SocketAddr)>,
     answers: usize,
@@ -89,8 +99,10 @@ impl Reader {
             let found = self.variables.iter().rfind(|(known, _)| known == name);
             found.unwrap_or_else(|| panic!("${name} is not set: {command}")).1.clone()
         };
-        let vendor = format!("http://{}/v1", self.mock);
-        words(&command.replace(VENDOR, &vendor), &variable)
+        let place = |command: String, ((base, path, ..), fake): (&(&str, &str, &str, &str), &Fake)| {
+            command.replace(base, &fake.url(path))
+        };
+        words(&VENDORS.iter().zip(&self.vendors).fold(command.to_owned(), place), &variable)
     }
 
     fn run(&self, command: &str) -> String {
@@ -136,22 +148,32 @@ impl Reader {
         let address = self.gateway.as_ref().expect("a gateway that serves").1;
         let mut client = Client::connect(address);
         let request = post(path.unwrap());
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        client.ask(&request.body(body));
-        let response = client.response();
-        assert_eq!(response.status, 200, "{command}: {}", response.text());
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value)).body(body);
+        for turn in 0..TURNS {
+            client.ask(&request);
+            let response = client.response();
+            assert_eq!(response.status, 200, "{command}, turn {turn}: {}", response.text());
+        }
         self.answers += 1;
     }
 }
 
+/// What the server in the place of a vendor answers.
+fn vendor(names: &str, whole: &str, request: &Request) -> Vec<u8> {
+    if request.method == "GET" {
+        return answer::json(404, "{}");
+    }
+    match request.json()["model"].as_str().is_some_and(|model| model.starts_with(names)) {
+        true => answer::json(200, whole),
+        false => answer::json(404, r#"{"error":{"message":"no such model","type":"not_found_error"}}"#),
+    }
+}
+
 fn follow(file: &str) {
-    let mut mock = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
-    let mut mock = mock.args(["mock", "--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let output = mock.stdout.take().unwrap();
-    let _mock = Running(mock);
+    let fake = |(_, _, names, whole)| Fake::answering(move |request| vendor(names, whole, request));
     let mut reader = Reader {
         dir: tempfile::tempdir().unwrap(),
-        mock: address(output),
+        vendors: VENDORS.into_iter().map(fake).collect(),
         variables: Vec::new(),
         gateway: None,
         answers: 0,

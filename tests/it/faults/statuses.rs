@@ -21,7 +21,7 @@ fn answers(provider: &Fake, answer: impl AsRef<[u8]>) -> Conn {
 
 #[test]
 fn statuses_that_another_provider_may_mend() {
-    for status in [401, 403, 408, 429, 500, 502, 503, 504, 520, 529] {
+    for status in [401, 408, 429, 500, 502, 503, 504, 520, 529] {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
         let mut client = asked(&gateway);
@@ -34,7 +34,7 @@ fn statuses_that_another_provider_may_mend() {
 
 #[test]
 fn statuses_that_are_the_clients_business() {
-    for status in [400, 402, 404, 409, 413, 422, 451] {
+    for status in [400, 402, 403, 409, 413, 422, 451] {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
         let mut client = asked(&gateway);
@@ -43,6 +43,82 @@ fn statuses_that_are_the_clients_business() {
         assert_eq!((response.status, response.text()), (status, ERROR));
         assert!(second.try_accept().is_none());
     }
+}
+
+/// The pair serves every model: that the first one does not have this one is no answer yet.
+#[test]
+fn a_model_that_a_catch_all_does_not_have() {
+    let no_model = r#"{"error":{"message":"The model `m` does not exist","type":"invalid_request_error","code":null}}"#;
+    for (status, body) in [(404, ERROR), (400, no_model)] {
+        for sample in [&sample::CHAT, &sample::MESSAGES] {
+            let (first, second, setup) = pair(sample);
+            let gateway = setup.start();
+            let mut client = gateway.client();
+            client.ask(&post(sample::CHAT.path).body(sample::CHAT.ask));
+            answers(&first, answer::json(status, body));
+            answers(&second, answer::json(200, sample.answer));
+            assert_eq!(client.response().status, 200, "{status} of {}", sample.kind);
+        }
+    }
+    // Nobody has it: the answer is the one of the provider whose turn it was.
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::json(404, no_model));
+    answers(&second, answer::json(404, "{}"));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (404, no_model));
+    // Nor does it hide what the provider that has it says.
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::json(429, ERROR));
+    answers(&second, answer::json(404, "{}"));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (429, ERROR));
+    // A mapping that names the model means it.
+    let (first, second) = (Fake::start(), Fake::start());
+    let named = |name: &str, fake: &Fake, weight| ProviderRow {
+        provider_key: name.into(),
+        model_mapping: r#"{"*":"m-*"}"#.into(),
+        weight,
+        ..chat(fake)
+    };
+    let gateway = Setup::new().provider(named("first", &first, 1)).provider(named("second", &second, 0)).start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::json(404, ERROR));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (404, ERROR));
+}
+
+#[test]
+fn a_403_that_is_not_about_the_key_is_the_answer() {
+    let moderated = r#"{"error":{"message":"m requires moderation: flagged","code":403,"metadata":{"reasons":["x"]}}}"#;
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&first, answer::json(403, moderated));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (403, moderated));
+    assert!(second.try_accept().is_none());
+    // In another format the words are the same.
+    let (first, second, setup) = pair(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = gateway.client();
+    client.ask(&post(sample::MESSAGES.path).body(sample::MESSAGES.ask));
+    answers(&first, answer::json(403, moderated));
+    let response = client.response();
+    let [message, kind, _] = error_of(&sample::MESSAGES, response.text());
+    assert_eq!((response.status, kind.as_str()), (403, "permission_error"));
+    assert!(message.contains("m requires moderation: flagged"), "{message}");
+    assert!(second.try_accept().is_none());
+    // A page is nobody's key either.
+    let (provider, setup) = alone(&sample::CHAT);
+    let gateway = setup.start();
+    let mut client = asked(&gateway);
+    answers(&provider, answer::typed(403, "text/html", "<html>blocked</html>"));
+    let response = client.response();
+    assert_eq!((response.status, response.text()), (403, "<html>blocked</html>"));
 }
 
 #[test]
@@ -95,10 +171,8 @@ fn a_refused_key_is_never_the_clients_401() {
             let gateway = setup.start();
             let mut client = gateway.client();
             client.ask(&post(sample.path).body(sample.ask));
-            answers(
-                &provider,
-                answer::json(status, r#"{"error":{"message":"Incorrect API key provided: pk-upst***"}}"#),
-            );
+            let refusal = r#"{"error":{"message":"Incorrect API key provided: pk-upst***","type":"permission_error","code":null}}"#;
+            answers(&provider, answer::json(status, refusal));
             let response = client.response();
             assert_eq!(response.status, 502);
             let [message, kind, code] = error_of(sample, response.text());

@@ -81,7 +81,8 @@ const PROSE: &[(&str, Kind)] = &[
 pub fn kind_of_status(status: u16) -> Kind {
     match status {
         400 | 422 => Kind::InvalidRequest,
-        401 | 403 => Kind::UpstreamAuth,
+        401 => Kind::UpstreamAuth,
+        403 => Kind::Permission,
         402 => Kind::Billing,
         404 => Kind::ModelNotFound,
         408 | 504 => Kind::UpstreamTimeout,
@@ -99,7 +100,7 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     let is = |raw: Option<RawStr<'_>>, word: &str| raw.is_some_and(|raw| raw.eq_str(word));
     let by_status = status.filter(|s| *s >= 400).map(kind_of_status);
     // The gateway's own key was refused: never the client's fault, whatever the words say.
-    if by_status == Some(Kind::UpstreamAuth) {
+    if status == Some(401) || status == Some(403) && is_about_key(read) {
         return Kind::UpstreamAuth;
     }
     let prose = read.message.unescape().to_ascii_lowercase();
@@ -117,6 +118,62 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     }
 }
 
+/// Words of a type or code, in lower case, by which a 403 is about the provider's key and what it
+/// may do, and not about what the request holds.
+const KEY_WORDS: &[&str] = &[
+    "authentication",
+    "unauthenticated",
+    "unauthorized",
+    "permission",
+    "api_key",
+    "apikey",
+    "access_denied",
+    "accessdenied",
+    "unrecognizedclient",
+    "insufficient_scope",
+];
+
+fn is_about_key(read: &ReadError<'_>) -> bool {
+    [read.r#type, read.code].into_iter().flatten().any(|word| {
+        let word = word.unescape().to_ascii_lowercase();
+        KEY_WORDS.iter().any(|known| word.contains(known))
+    })
+}
+
+/// Types and codes that say that the provider does not have the model.
+const NO_MODEL: &[&str] = &[
+    "model_not_found",
+    "model_not_available",
+    "model_not_exist",
+    "invalid_model",
+    "unknown_model",
+    "not_found_error",
+    "DeploymentNotFound",
+    "NOT_FOUND",
+];
+
+/// Words of a message about a model, in lower case, that say the same.
+const NO_MODEL_PROSE: &[&str] = &[
+    "not exist",
+    "not found",
+    "no such model",
+    "unknown model",
+    "unrecognized model",
+    "invalid model",
+    "not a valid model",
+    "isn't a valid model",
+];
+
+/// Whether a 400 says that the provider does not have the model. Hosts have no common word for it.
+pub fn is_no_model(read: &ReadError<'_>) -> bool {
+    let is_word = |raw: RawStr<'_>| NO_MODEL.iter().any(|word| raw.eq_str(word));
+    if [read.r#type, read.code].into_iter().flatten().any(is_word) {
+        return true;
+    }
+    let prose = read.message.unescape().to_ascii_lowercase();
+    prose.contains("model") && NO_MODEL_PROSE.iter().any(|words| prose.contains(words))
+}
+
 /// A status in the place of a code, as OpenRouter and Google write it.
 fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
     let status: u16 = std::str::from_utf8(code?.as_bytes()).ok()?.parse().ok()?;
@@ -128,7 +185,13 @@ fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
 pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let kind = kind(status, read);
     let message: String = redacted(&read.message.unescape()).chars().take(MESSAGE_MAX).collect();
+    let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
+    let mut detail = format!("type {}, code {}, param {}", text(read.r#type), text(read.code), text(read.param));
+    if kind == Kind::UpstreamAuth && !message.is_empty() {
+        detail = format!("{message}; {detail}");
+    }
     let note = match kind {
+        // What it said of the key is for the log.
         Kind::UpstreamAuth => "upstream authentication failed".to_owned(),
         _ if message.is_empty() => match status {
             Some(status) => format!("upstream returned {status}"),
@@ -136,8 +199,6 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
         },
         _ => message,
     };
-    let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
-    let detail = format!("type {}, code {}, param {}", text(read.r#type), text(read.code), text(read.param));
     let error = Error::upstream(kind, note).detail(detail).quoted();
     match (kind, read.code.and_then(passed_on)) {
         (Kind::InvalidRequest, Some(code)) => error.code(code),
@@ -278,6 +339,13 @@ mod tests {
             (Chat, Some(429), r#"{"error":{"message":"m","type":"requests","code":"rate_limit_exceeded"}}"#, Kind::RateLimit),
             (Chat, Some(401), r#"{"error":{"message":"Incorrect API key: sk-x","type":"invalid_request_error","code":"invalid_api_key"}}"#, Kind::UpstreamAuth),
             (Chat, Some(404), r#"{"error":{"message":"m","type":"invalid_request_error","code":"model_not_found"}}"#, Kind::ModelNotFound),
+            (Chat, Some(403), r#"{"error":{"message":"x requires moderation","code":403,"metadata":{}}}"#, Kind::Permission),
+            (Chat, Some(403), r#"{"error":{"message":"m","type":"invalid_request_error","code":"unsupported_country_region_territory"}}"#, Kind::Permission),
+            (Chat, Some(403), r#"{"error":{"message":"m","type":"invalid_request_error","code":"content_policy_violation"}}"#, Kind::ContentFilter),
+            (Chat, Some(403), r#"{"error":{"message":"m","code":"invalid_api_key"}}"#, Kind::UpstreamAuth),
+            (Chat, Some(403), r#"{"error":{"message":"m","code":403,"status":"PERMISSION_DENIED"}}"#, Kind::UpstreamAuth),
+            (Messages, Some(403), r#"{"type":"error","error":{"type":"permission_error","message":"m"}}"#, Kind::UpstreamAuth),
+            (Messages, Some(401), r#"{"type":"error","error":{"type":"invalid_request_error","message":"m"}}"#, Kind::UpstreamAuth),
             (Chat, Some(500), r#"{"error":{"message":"m","type":"invalid_request_error"}}"#, Kind::UpstreamFault),
             (Chat, None, r#"{"error":{"message":"m","code":429}}"#, Kind::RateLimit),
             (Chat, None, r#"{"error":{"message":"m"}}"#, Kind::UpstreamFault),
@@ -286,6 +354,26 @@ mod tests {
         for (format, status, body, expected) in rows {
             let read = read(*format, body.as_bytes()).unwrap();
             assert_eq!(kind(*status, &read), *expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn words_for_a_model_that_is_not_there() {
+        let rows = [
+            (r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","code":404}}"#, true),
+            (
+                r#"{"error":{"message":"Model Not Exist","type":"invalid_request_error","code":"invalid_request_error"}}"#,
+                true,
+            ),
+            (r#"{"error":{"message":"x is not a valid model ID","code":400}}"#, true),
+            (r#"{"message":"Invalid model: x","type":"invalid_model","code":"1500"}"#, true),
+            (r#"{"error":{"message":"m","code":"model_not_found"}}"#, true),
+            (r#"{"error":{"message":"this model does not support tools","type":"invalid_request_error"}}"#, false),
+            (r#"{"error":{"message":"file abc not found","type":"invalid_request_error"}}"#, false),
+        ];
+        for (body, expected) in rows {
+            let read = crate::error::shape::read_refusal(Format::Chat, body.as_bytes()).unwrap();
+            assert_eq!(is_no_model(&read), expected, "{body}");
         }
     }
 

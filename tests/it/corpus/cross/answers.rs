@@ -84,7 +84,7 @@ fn recorded_errors_mean_the_same_in_every_format() {
         let read = shape::read_refusal(protocol.format, &body).unwrap_or_else(|| panic!("{}: not read", row.id));
         let failure = classify::error(Some(row.status), &read);
         // The key in the provider's row is not the client's.
-        let refused_key = matches!(row.status, 401 | 403);
+        let refused_key = failure.kind == Kind::UpstreamAuth;
         for client in others(protocol.format) {
             let status = shape::status(client, failure.kind);
             // Some hosts say 400 where others say 404.
