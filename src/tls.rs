@@ -4,6 +4,8 @@
 //! resumes on the others. Its ticket store has a lock inside rustls, taken once per handshake and
 //! never per request.
 
+mod validity;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,11 +89,10 @@ pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Strin
     Ok(Arc::new(config))
 }
 
-/// When the first certificate of a chain ends, in seconds since 1970. `None` if that can't be read.
-pub fn ends(cert: &Path) -> Option<i64> {
+/// When the first certificate of a chain expires, as RFC 3339 in UTC. `None` if that can't be read.
+pub fn not_after(cert: &Path) -> Option<String> {
     let chain = certificates(cert).ok()?;
-    let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+    validity::not_after(chain.first()?)
 }
 
 /// `VERIFY_SSL=false`: any certificate for any name, but signatures made with it must still be

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -60,7 +61,7 @@ impl Handle {
 
 /// Starts a worker. Returns when its runtime was built and it is about to accept.
 pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
-    let (ready, built) = crossbeam_channel::bounded(1);
+    let (ready, built) = mpsc::sync_channel(1);
     let name = format!("worker-{}", seat.index);
     let thread = thread::Builder::new().name(name).spawn(move || {
         if let Some(cpu) = seat.cpu {

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::Failure;
 use crate::config::boot::{Boot, Environment};
 use crate::control_plane;
@@ -23,7 +25,7 @@ impl Gateway {
     pub fn start(boot: Boot, store: Arc<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
         // Many connections need many descriptors; the usual soft limit is 1,024. What the system
         // refuses stays as it was.
-        if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        if let Err(error) = raise_open_files() {
             tracing::warn!("the limit of open files can't be raised: {error}");
         }
         let workers = worker::count(boot.workers);
@@ -89,6 +91,12 @@ impl Gateway {
         self.team.drain();
         self.background.stop();
     }
+}
+
+/// Raises this process's limit of open files as far as it may raise it itself.
+fn raise_open_files() -> rustix::io::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
 }
 
 fn hints() -> Hints {

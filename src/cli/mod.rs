@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod health;
 pub mod key;
 mod logging;
+pub mod manual;
 pub mod migrate;
 pub mod mock;
 pub mod prices;
@@ -73,6 +74,11 @@ enum Command {
     Health(health::Args),
     /// Print what a configuration file, the store or a gateway serves, and every problem of it
     CheckConfig(check_config::Args),
+    /// Print a script that completes commands and options in a shell
+    Completions(manual::CompletionsArgs),
+    /// Write man pages and completions into a directory
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
     /// Print the version
     Version(NoArgs),
 }
@@ -156,6 +162,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ImportPrices(args) => prices::run(&args),
         Command::Health(args) => health::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::Manual(args) => manual::run(&args),
         Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
     }?;
     Ok(ExitCode::SUCCESS)

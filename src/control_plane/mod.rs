@@ -27,10 +27,10 @@ pub mod store;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use tokio::runtime;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
@@ -88,7 +88,7 @@ pub fn start(
     environment: Environment,
 ) -> Result<ControlPlane, String> {
     let (stop, stopped) = oneshot::channel();
-    let (ready, started) = crossbeam_channel::bounded(1);
+    let (ready, started) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new().name("background".to_owned()).spawn(move || {
         let run = || run(shared, store, environment, stopped, &ready);
         match catch_unwind(AssertUnwindSafe(run)) {
@@ -114,7 +114,7 @@ fn run(
     store: Arc<dyn Store>,
     environment: Environment,
     stopped: oneshot::Receiver<()>,
-    ready: &Sender<Result<(), String>>,
+    ready: &SyncSender<Result<(), String>>,
 ) -> Result<(), String> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -208,7 +208,7 @@ impl Parts {
         })
     }
 
-    async fn serve(&mut self, ready: &Sender<Result<(), String>>) {
+    async fn serve(&mut self, ready: &SyncSender<Result<(), String>>) {
         loop {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
+use rustix::io::Errno;
 
 /// Entries of a worker's ring. About 100 KiB of locked memory.
 const RING_ENTRIES: u32 = 1024;
@@ -109,7 +110,7 @@ fn uring() -> io::Result<Worker> {
     let runtime = match built {
         Ok(runtime) => runtime,
         // Older kernels refuse the flag.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
             RuntimeBuilder::<IoUringDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?
         }
         Err(error) => return Err(error),

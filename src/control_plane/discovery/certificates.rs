@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
+use crate::config::time;
 use crate::shared::ProcessState;
 use crate::tls;
 
@@ -34,7 +35,7 @@ impl Watch {
             let config = tls::server_config(&cert, &key)?;
             shared.tls.store(Some(config));
         }
-        shared.certificate_ends.store(tls::ends(&cert).unwrap_or(0), Ordering::Relaxed);
+        shared.certificate_ends.store(expiry(&cert), Ordering::Relaxed);
         Ok(Some(Watch { shared, cert, key, seen }))
     }
 
@@ -49,7 +50,7 @@ impl Watch {
         match tls::server_config(&self.cert, &self.key) {
             Ok(config) => {
                 self.shared.tls.store(Some(config));
-                self.shared.certificate_ends.store(tls::ends(&self.cert).unwrap_or(0), Ordering::Relaxed);
+                self.shared.certificate_ends.store(expiry(&self.cert), Ordering::Relaxed);
                 tracing::info!("gateway: the certificate in TLS_CERT has changed and is in use");
             }
             Err(why) => {
@@ -57,6 +58,11 @@ impl Watch {
             }
         }
     }
+}
+
+/// In seconds since 1970; 0 if it can't be read.
+fn expiry(cert: &Path) -> i64 {
+    tls::not_after(cert).and_then(|end| time::parse(&end)).unwrap_or(0)
 }
 
 fn stamp(path: &Path) -> Stamp {

@@ -5,6 +5,8 @@ use std::fs;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::process::{Resource, getrlimit};
+
 use crate::metrics::gather::{Facts, gather};
 use crate::metrics::names::{Family, Words};
 use crate::metrics::{openmetrics, text};
@@ -84,7 +86,7 @@ fn of_process() -> Facts {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     tell(Family::ProcessStart, number(19).zip(uptime).map(|(start, up)| (now - up + start / ticks).round()));
     tell(Family::ProcessFds, fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64));
-    tell(Family::ProcessMaxFds, rlimit::Resource::NOFILE.get_soft().ok().map(|most| most as f64));
+    tell(Family::ProcessMaxFds, getrlimit(Resource::Nofile).current.map(|most| most as f64));
     facts
 }
 

@@ -3,9 +3,8 @@
 //! with its guess.
 
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::token_counter::{Counter, Counts, Job};
@@ -39,7 +38,7 @@ impl Recount {
             true => Some(Counter::start(pictures).map_err(|error| format!("tokens can't be counted: {error}"))?),
             false => None,
         };
-        Ok(Recount { shared, meter, counter, counted: unbounded(), waiting: 0 })
+        Ok(Recount { shared, meter, counter, counted: mpsc::channel(), waiting: 0 })
     }
 
     /// Takes a record whose tokens can be counted; gives back any other, ready for the sinks.
@@ -70,7 +69,7 @@ impl Recount {
     /// and their records with them.
     pub(crate) fn last(&mut self, deadline: Instant) -> Option<Arc<Record>> {
         if self.waiting > 0
-            && let Ok(counted) = self.counted.1.recv_deadline(deadline)
+            && let Ok(counted) = self.counted.1.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
             return Some(self.settle(counted));
         }

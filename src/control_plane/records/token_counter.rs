@@ -8,9 +8,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-
-use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::tokens::answer::{self, Answer};
 use crate::tokens::picture::Unsized;
@@ -77,7 +76,7 @@ pub struct Stats {
 /// it; jobs that wait are answered with `None`.
 #[derive(Debug)]
 pub struct Counter {
-    queue: Sender<Waiting>,
+    queue: SyncSender<Waiting>,
     state: Arc<State>,
 }
 
@@ -99,7 +98,7 @@ struct Waiting {
 impl Counter {
     /// Starts the thread. `pictures` is for those whose size is unknown.
     pub fn start(pictures: Unsized) -> io::Result<Counter> {
-        let (queue, waiting) = bounded(MOST_JOBS);
+        let (queue, waiting) = sync_channel(MOST_JOBS);
         let state = Arc::new(State::default());
         let shared = state.clone();
         thread::Builder::new().name("tokens".to_owned()).spawn(move || run(&waiting, &shared, &pictures))?;
@@ -205,15 +204,15 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_and_the_rest_is_counted() {
         let counter = counter();
-        let (release, held) = bounded::<()>(0);
-        let (entered, is_held) = bounded(1);
+        let (release, held) = sync_channel::<()>(0);
+        let (entered, is_held) = sync_channel(1);
         let hold = move |_| {
             entered.send(()).unwrap();
             let _ = held.recv();
         };
         assert!(counter.submit(job(""), hold));
         is_held.recv_timeout(PATIENCE).unwrap();
-        let (done, answers) = bounded(MOST_JOBS);
+        let (done, answers) = sync_channel(MOST_JOBS);
         let submit = |text: &str| {
             let done = done.clone();
             counter.submit(job(text), move |counts| done.send(counts).unwrap())
@@ -237,7 +236,7 @@ mod tests {
     fn panic_fails_one_request_only() {
         let counter = counter();
         assert!(counter.submit(job("a"), |_| panic!("on purpose")));
-        let (done, answer) = bounded(1);
+        let (done, answer) = sync_channel(1);
         assert!(counter.submit(job("a"), move |counts| done.send(counts).unwrap()));
         assert!(answer.recv_timeout(PATIENCE).unwrap().is_some());
         assert_eq!(counter.stats().counted, 2);

@@ -7,9 +7,9 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread;
 
-use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::oneshot;
 
 use crate::config::boot::Boot;
@@ -22,7 +22,7 @@ use crate::telemetry::record::Record;
 const NAME: &str = "jsonl";
 
 struct Jsonl {
-    jobs: Sender<Job>,
+    jobs: SyncSender<Job>,
     room: Room,
     losses: Losses,
     /// Set when nothing comes any more.
@@ -38,7 +38,7 @@ pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Opt
     if !settings.enabled {
         return Ok(None);
     }
-    let (jobs, queue) = crossbeam_channel::bounded(settings.buffer);
+    let (jobs, queue) = mpsc::sync_channel(settings.buffer);
     let (done, written) = oneshot::channel();
     let losses = Losses::new(NAME, meter.clone());
     let writer = writer::Writer::new(settings.clone(), losses.clone());

@@ -2,10 +2,9 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
-
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::config::boot::observe::Jsonl;
 use crate::control_plane::sinks::jsonl::file::{Log, SeriesList};
