@@ -1,5 +1,7 @@
 //! The `llm-proxy` binary. Everything is in the library; here stand only what a process has one of.
 
+mod static_libc;
+
 use std::process::ExitCode;
 
 /// Taken for even memory use over long runs with many buffer sizes, not for speed: on the request
@@ -9,5 +11,6 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    static_libc::restrict_name_services();
     llm_proxy::cli::main()
 }
