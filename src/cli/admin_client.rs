@@ -20,10 +20,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// The same for a configuration of perhaps 100,000 rows, each of which is a transaction. As long as
 /// the gateway itself waits.
 const IMPORT: Duration = Duration::from_secs(900);
-/// Bytes of an answer's body.
+/// Bytes of a response's body.
 const MOST: usize = 256 << 20;
 
-/// Longest wait for the answer of a health check.
+/// Longest wait for the response of a health check.
 const SOON: Duration = Duration::from_secs(5);
 
 type Caller = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -72,7 +72,7 @@ fn client(tls: &ClientConfig) -> Caller {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// Status and text of an answer.
+/// Status and text of a response.
 async fn exchange(client: &Caller, base: &str, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
     let failed = |why: String| format!("{base} can't be asked: {why}");
     let answer =

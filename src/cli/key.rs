@@ -48,7 +48,7 @@ struct Create {
     /// Requests that may arrive at one moment [default: the rate limit]
     #[arg(long, value_name = "B", requires = "rate_limit", value_parser = clap::value_parser!(u32).range(1..))]
     burst: Option<u32>,
-    /// Tokens per minute, of prompts and answers together; 0 blocks the key [default: no limit]
+    /// Tokens per minute, of prompts and responses together; 0 blocks the key [default: no limit]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     tokens_per_minute: Option<u32>,
     /// Requests in progress at one time; 0 blocks the key [default: no limit]

@@ -9,7 +9,7 @@ use llm_mock::{Fault, Knobs, MockOptions};
 /// Run a mock provider. It answers the OpenAI and Anthropic formats with a fixed text, and fails on
 /// request.
 ///
-/// A request changes its own answer by instructions in the model name (`mock-429`,
+/// A request changes its own response by instructions in the model name (`mock-429`,
 /// `mock-delay-500`, `mock-stall`) or by headers (`x-mock-status: 429`). `GET /__count` returns the
 /// numbers of requests so far, `GET /__last` the last request.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,10 +23,10 @@ pub struct MockArgs {
     /// Number of threads
     #[arg(long, default_value_t = 1)]
     pub workers: usize,
-    /// Milliseconds before each answer
+    /// Milliseconds before each response
     #[arg(long, default_value_t = 0)]
     pub delay_ms: u32,
-    /// Number of tokens of a text answer
+    /// Number of tokens of a text response
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_TOKENS)))]
     pub tokens: Option<u32>,
     /// Milliseconds between the events of a stream
@@ -35,7 +35,7 @@ pub struct MockArgs {
     /// Error status that every request is answered with
     #[arg(long, value_parser = status)]
     pub status: Option<u16>,
-    /// Fault of every answer: reset, stall, truncate, unfinished, garbage, bad-event, bad-head,
+    /// Fault of every response: reset, stall, truncate, unfinished, garbage, bad-event, bad-head,
     /// slow-headers, until-close, early-hints
     #[arg(long)]
     pub fault: Option<Fault>,

@@ -97,7 +97,7 @@ fn remote(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     Remote::new(url, key, &tls).map_err(Failure::failed)
 }
 
-/// Calls a gateway, and reads its answer.
+/// Calls a gateway, and reads its response.
 pub fn call<T: DeserializeOwned>(
     remote: &Remote,
     method: &str,
@@ -110,7 +110,7 @@ pub fn call<T: DeserializeOwned>(
         .map_err(|error| Failure::failed(format!("the answer of {} can't be read: {error}", remote.url())))
 }
 
-/// One member of an answer.
+/// One member of a response.
 pub fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
     answer.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default()
 }

@@ -119,7 +119,7 @@ families! {
     Requests      "llm_proxy_requests_total" C, 1.0 ["method" "endpoint" "model" "provider" "status_code" "api_key_name" "client"] "Requests that have ended. Those that were refused before a provider was chosen have the provider `none`.";
     Duration      "llm_proxy_request_duration_seconds" H(DURATIONS), 1e-6 ["method" "endpoint" "model" "provider" "api_key_name" "client"] "Time from the head of a request to the last byte of its response.";
     Active        "llm_proxy_active_requests" G, 1.0 ["endpoint"] "Requests in progress.";
-    Tokens        "llm_proxy_tokens_total" C, 1.0 ["model" "provider" "token_type" "api_key_name" "client"] "Tokens of prompts (`prompt`), of answers (`completion`) and of both (`total`).";
+    Tokens        "llm_proxy_tokens_total" C, 1.0 ["model" "provider" "token_type" "api_key_name" "client"] "Tokens of prompts (`prompt`), of responses (`completion`) and of both (`total`).";
     TokenDetails  "llm_proxy_token_details_total" C, 1.0 ["model" "provider" "detail"] "Parts of these tokens: read from a cache, written to a cache, or used for reasoning; also calls of tools at the provider.";
     TokenSources  "llm_proxy_token_counts_total" C, 1.0 ["provider" "source"] "Responses by the source of their token count: the provider, an exact count by the gateway, or an estimate.";
     Cost          "llm_proxy_cost_dollars_total" C, 1e-9 ["model" "provider" "api_key_name"] "Cost in dollars, by the configured prices.";

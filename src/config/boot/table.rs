@@ -67,9 +67,9 @@ variables! {
     "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
     "BODY_READ_TIMEOUT_SECS" "60" "The longest pause of a client while it sends a body." => body_read_timeout, seconds;
     "KEEPALIVE_TIMEOUT_SECS" "75" "How long an idle connection of a client is kept open." => keepalive_timeout, seconds;
-    "TTFT_TIMEOUT_SECS" "0" "The longest time to the first content of an answer; 0 turns this limit off." => ttft_timeout, seconds_or_off;
-    "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within an answer." => request_timeout, seconds;
-    "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole answer; 0 turns this limit off." => total_timeout, seconds_or_off;
+    "TTFT_TIMEOUT_SECS" "0" "The longest time to the first content of a response; 0 turns this limit off." => ttft_timeout, seconds_or_off;
+    "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within a response." => request_timeout, seconds;
+    "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole response; 0 turns this limit off." => total_timeout, seconds_or_off;
     "MODEL_LIST_SECS" "600" "How often a provider with an empty mapping is asked which models it has, for model listings; 0 turns this off." => model_list, seconds_or_off;
     "SHUTDOWN_GRACE_SECS" "30" "How long running requests may take to finish when the server stops." => shutdown_grace, seconds_or_zero;
     "COMMIT_AFTER_SECS" "10" "The longest time that the head of a streamed response is held back, so that another provider can still be tried." => commit_after, seconds_or_zero;
@@ -77,7 +77,7 @@ variables! {
     "MAX_HEAD_BYTES" "65536" "The largest request head." => max_head_bytes, |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "The most client connections of one worker; more are closed at once." => max_connections, |text| number(text, 1, 1 << 24);
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
-    "REPLAY_CACHE_BYTES" "67108864" "The memory for sealed reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => replay_cache_bytes, |text| number(text, 0, 1 << 40);
+    "REPLAY_CACHE_BYTES" "67108864" "The memory in bytes for opaque (signed or encrypted) reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => replay_cache_bytes, |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "The most attempts of one request, over all providers." => max_attempts, |text| number(text, 1, 100);
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
@@ -98,7 +98,7 @@ variables! {
     "LANGFUSE_HOST" "https://cloud.langfuse.com" "The address of the Langfuse server." => observe.langfuse.host, web_url;
     "LANGFUSE_SAMPLE_RATE" "1.0" "The share of requests that are sent to Langfuse, from 0 to 1." => observe.langfuse.sample_rate, share;
     "LANGFUSE_FLUSH_INTERVAL" "5" "The longest time that a trace waits to be sent to Langfuse." => observe.langfuse.flush, seconds;
-    "LANGFUSE_DEBUG" "false" "Whether the answers of Langfuse are logged." => observe.langfuse.debug, switch;
+    "LANGFUSE_DEBUG" "false" "Whether the responses of Langfuse are logged." => observe.langfuse.debug, switch;
     "OTEL_EXPORTER_OTLP_ENDPOINT" "" "The base URL of a collector that accepts OTLP over HTTP. Without it no spans are sent." => observe.otlp.endpoint, |text| web_url(text).map(Some);
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" "" "The whole URL that spans are sent to, instead of `/v1/traces` at the base URL." => observe.otlp.traces_endpoint, |text| web_url(text).map(Some);
     "OTEL_EXPORTER_OTLP_HEADERS" "" "Headers for the collector, such as `authorization=Basic%20...`; several are separated by commas." secret => observe.otlp.headers, otlp::headers;

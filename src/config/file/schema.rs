@@ -75,11 +75,11 @@ struct WithFacts {
     mapped_model: String,
     /// Dollars for a token of the prompt
     input_cost_per_token: Option<f64>,
-    /// Dollars for a token of the answer
+    /// Dollars for a token of the response
     output_cost_per_token: Option<f64>,
     /// Dollars for a thousand tokens of the prompt
     input_cost_per_1k_tokens: Option<f64>,
-    /// Dollars for a thousand tokens of the answer
+    /// Dollars for a thousand tokens of the response
     output_cost_per_1k_tokens: Option<f64>,
     /// Dollars for a token that the provider reads from its cache
     cache_read_input_token_cost: Option<f64>,
@@ -170,7 +170,7 @@ struct Credential {
     rate_limit: Option<OrVariable<u32>>,
     /// Requests that may arrive at one moment; the default is the rate limit
     burst: Option<OrVariable<u32>>,
-    /// Tokens per minute, of prompts and answers; 0 blocks the key, without it there is no limit
+    /// Tokens per minute, of prompts and responses; 0 blocks the key, without it there is no limit
     tokens_per_minute: Option<OrVariable<u32>>,
     /// Requests in progress at one time; 0 blocks the key, without it there is no limit
     max_concurrency: Option<OrVariable<u32>>,

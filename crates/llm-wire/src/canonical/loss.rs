@@ -93,7 +93,7 @@ named! {
     Truncation "truncation" "`auto` exists in Responses only";
     ContextManagement "context_management" "the edits of the formats are not equivalent";
     Include "include" "the provider has no equivalent output";
-    Store "store" "the provider stores no answers";
+    Store "store" "the provider stores no responses";
     Moderation "moderation" "no equivalent in Messages";
     CacheControl "cache_control" "there are more cache breakpoints than the provider accepts";
     Citations "citations" "citations and their sources exist in Messages only";
