@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use super::gateway::Gateway;
-use super::{Failure, key, logging, print, serve};
+use super::signals::Signals;
+use super::{Failure, key, logging, print};
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::control_plane::store::blocking::Blocking;
@@ -46,9 +47,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     store.add_provider(&provider(format!("{}/v1", upstream.url())))?;
     store.create_credential(&credential(&key))?;
     let gateway = Gateway::start(boot, store.store(), Environment::default())?;
-    let signals = serve::Signals::watch()?;
+    let mut signals = Signals::watch()?;
     introduce(&gateway.url(), &key, &admin_key)?;
-    signals.wait();
+    signals.wait_for_stop();
+    signals.end_at_the_next();
     gateway.stop();
     Ok(())
 }

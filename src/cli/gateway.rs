@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -84,6 +85,22 @@ impl Gateway {
             tracing::info!("admin interface: {}://{addr}", self.scheme());
         }
         tracing::info!("listening: {}", self.url());
+    }
+
+    /// Reads the configuration and the certificate again.
+    pub fn reload(&self) {
+        self.background.reload();
+    }
+
+    /// How long new connections are served behind a SIGTERM.
+    pub fn shutdown_delay(&self) -> Duration {
+        self.shared.boot.shutdown_delay
+    }
+
+    /// Tells load balancers and clients that this gateway is about to stop: it is not ready, and
+    /// each response is the last on its connection. New connections are still served.
+    pub fn leave(&self) {
+        self.shared.leave();
     }
 
     /// Ends what runs within the grace, then the background thread.

@@ -17,6 +17,7 @@ pub mod prices;
 mod print;
 pub mod provider;
 pub mod serve;
+mod signals;
 mod store;
 pub mod transfer;
 pub mod translate;

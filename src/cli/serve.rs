@@ -1,9 +1,9 @@
 //! `llm-proxy serve`: settings, then the server.
 
-use tokio::runtime::{self, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::time::Duration;
 
 use super::gateway::Gateway;
+use super::signals::{Received, Signals};
 use super::{Failure, logging};
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file::{self, Setting};
@@ -81,13 +81,40 @@ pub fn run(start: Start) -> Result<(), Failure> {
     let store = store::open(&boot, &environment)?;
     let place = store.place();
     let gateway = Gateway::start(boot, store, environment)?;
-    let signals = Signals::watch()?;
+    let mut signals = Signals::watch()?;
     gateway.introduce(&place);
-    signals.wait();
-    tracing::info!("told to stop: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)");
+    let delay = wait_for_stop(&mut signals, &gateway);
+    signals.end_at_the_next();
+    if !delay.is_zero() {
+        tracing::info!(
+            "stopping: not ready any more; new connections are served for SHUTDOWN_DELAY_SECS ({} s)",
+            delay.as_secs_f32()
+        );
+        gateway.leave();
+        std::thread::sleep(delay);
+    }
+    tracing::info!("stopping: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)");
     gateway.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Handles signals until one asks to stop. Returns how long new connections are still to be served:
+/// SIGTERM comes from an orchestrator, whose load balancer must see first that this gateway is not
+/// ready; SIGINT comes from a person at a terminal.
+fn wait_for_stop(signals: &mut Signals, gateway: &Gateway) -> Duration {
+    loop {
+        match signals.next() {
+            Received::Terminate => return gateway.shutdown_delay(),
+            Received::Interrupt => return Duration::ZERO,
+            Received::Hangup => {
+                tracing::info!("SIGHUP: the configuration and the certificate are read again");
+                gateway.reload();
+            }
+            Received::User1 => tracing::info!("SIGUSR1: log files that were moved are reopened when they are written"),
+            Received::User2 => tracing::warn!("SIGUSR2: this gateway can't hand its sockets to another process"),
+        }
+    }
 }
 
 /// Providers from the environment, so that a key is all that a first start needs.
@@ -119,37 +146,6 @@ fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Fa
         }
     }
     Ok(())
-}
-
-/// The signals to stop, SIGTERM and SIGINT.
-pub struct Signals {
-    runtime: Runtime,
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    /// From here on they no longer end the process. Called before anybody is told that it serves:
-    /// who is told may stop it at once.
-    pub fn watch() -> Result<Signals, Failure> {
-        let failed = |error: std::io::Error| Failure::failed(format!("signals can't be waited for: {error}"));
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let entered = runtime.enter();
-        let term = signal(SignalKind::terminate()).map_err(failed)?;
-        let int = signal(SignalKind::interrupt()).map_err(failed)?;
-        drop(entered);
-        Ok(Signals { runtime, term, int })
-    }
-
-    /// Returns when one has come.
-    pub fn wait(mut self) {
-        self.runtime.block_on(async {
-            tokio::select! {
-                _ = self.term.recv() => {}
-                _ = self.int.recv() => {}
-            }
-        });
-    }
 }
 
 impl Args {

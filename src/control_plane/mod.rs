@@ -58,6 +58,7 @@ const WAITING_CALLS: usize = 16;
 #[derive(Debug)]
 pub struct ControlPlane {
     stop: oneshot::Sender<()>,
+    reload: tokio::sync::mpsc::Sender<()>,
     thread: JoinHandle<()>,
 }
 
@@ -70,6 +71,12 @@ impl ControlPlane {
         if self.thread.join().is_err() {
             tracing::error!("gateway: the background thread ended by a panic");
         }
+    }
+
+    /// Reads the configuration and the certificate's files again, without waiting for it.
+    pub fn reload(&self) {
+        // A reload that is asked for already will see what this one would.
+        let _ = self.reload.try_send(());
     }
 
     /// False after a panic: the process still serves, but nothing follows the store any more.
@@ -88,9 +95,10 @@ pub fn start(
     environment: Environment,
 ) -> Result<ControlPlane, String> {
     let (stop, stopped) = oneshot::channel();
+    let (reload, reloads) = tokio::sync::mpsc::channel(1);
     let (ready, started) = mpsc::sync_channel(1);
     let spawned = thread::Builder::new().name("background".to_owned()).spawn(move || {
-        let run = || run(shared, store, environment, stopped, &ready);
+        let run = || run(shared, store, environment, Commands { stopped, reloads }, &ready);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
             Ok(Err(why)) => {
@@ -103,7 +111,7 @@ pub fn start(
     });
     let thread = spawned.map_err(|error| format!("the background thread can't be started: {error}"))?;
     match started.recv() {
-        Ok(Ok(())) => Ok(ControlPlane { stop, thread }),
+        Ok(Ok(())) => Ok(ControlPlane { stop, reload, thread }),
         Ok(Err(why)) => Err(why),
         Err(_) => Err("the background thread ended while it was starting".to_owned()),
     }
@@ -113,7 +121,7 @@ fn run(
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
     environment: Environment,
-    stopped: oneshot::Receiver<()>,
+    commands: Commands,
     ready: &SyncSender<Result<(), String>>,
 ) -> Result<(), String> {
     let runtime = runtime::Builder::new_current_thread()
@@ -123,7 +131,7 @@ fn run(
         .build()
         .map_err(|error| format!("the background thread can't be started: {error}"))?;
     let result = runtime.block_on(async {
-        let mut parts = Parts::new(shared, store, environment, stopped)?;
+        let mut parts = Parts::new(shared, store, environment, commands)?;
         parts.sync.load(&mut parts.names).await.map_err(|error| error.to_string())?;
         parts.serve(ready).await;
         Ok(())
@@ -133,8 +141,14 @@ fn run(
     result
 }
 
-struct Parts {
+/// What the rest of the process asks of this thread.
+struct Commands {
     stopped: oneshot::Receiver<()>,
+    reloads: tokio::sync::mpsc::Receiver<()>,
+}
+
+struct Parts {
+    commands: Commands,
     sync: sync::Sync,
     names: dns::Names,
     models: model_lists::Models,
@@ -153,6 +167,7 @@ struct Parts {
 /// What the thread waits for.
 enum Event {
     Stop,
+    Reload,
     Store(sync::Step),
     /// A new configuration has waited long enough for its names.
     Late,
@@ -171,7 +186,7 @@ impl Parts {
         shared: Arc<ProcessState>,
         store: Arc<dyn Store>,
         environment: Environment,
-        stopped: oneshot::Receiver<()>,
+        commands: Commands,
     ) -> Result<Parts, String> {
         let boot = &shared.boot;
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
@@ -193,7 +208,7 @@ impl Parts {
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
         Ok(Parts {
-            stopped,
+            commands,
             sync,
             names: dns::Names::new(shared.clone()),
             models: model_lists::Models::new(shared.clone(), client.clone()),
@@ -218,6 +233,10 @@ impl Parts {
             }
             match self.next().await {
                 Event::Stop => break,
+                Event::Reload => {
+                    self.sync.current.request_reload();
+                    self.tls.iter_mut().for_each(certificates::Watch::look);
+                }
                 Event::Store(step) => self.sync.take(step, &mut self.names),
                 Event::Late => {}
                 Event::Names(step) => self.names.take(step),
@@ -242,7 +261,8 @@ impl Parts {
     async fn next(&mut self) -> Event {
         let late = self.sync.deadline();
         tokio::select! {
-            _ = &mut self.stopped => Event::Stop,
+            _ = &mut self.commands.stopped => Event::Stop,
+            Some(()) = self.commands.reloads.recv() => Event::Reload,
             step = self.sync.next() => Event::Store(step),
             () = until(late) => Event::Late,
             step = self.names.next() => Event::Names(step),

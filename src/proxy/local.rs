@@ -114,7 +114,7 @@ fn root() -> Vec<u8> {
 
 /// A store that is away is no reason: what it said last is served.
 fn ready(core: &Core) -> (Vec<u8>, u16) {
-    if core.shared.draining() {
+    if core.shared.leaving() {
         return (health(core, "draining", Some("this gateway is shutting down")), 503);
     }
     if core.view().snapshot.generation == 0 {

@@ -117,7 +117,7 @@ impl RequestContext<'_> {
     /// Answers with an error; the request's body was read.
     pub async fn fail(&mut self, error: &Error) -> Next {
         self.capture_after_all();
-        self.meta.keep_alive &= !self.core.shared.draining();
+        self.meta.keep_alive &= !self.core.shared.leaving();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.meta, self.recorder.request_id(), error);
         log(&self.recorder, error, status);
@@ -215,7 +215,7 @@ pub fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseMeta {
     ResponseMeta {
         format: endpoint::error_format(path, head.get(bytes, "anthropic-version").is_some()),
         version: head.version,
-        keep_alive: head.keep_alive && !core.shared.draining(),
+        keep_alive: head.keep_alive && !core.shared.leaving(),
         head_only: head.method == Method::Head,
         cors: head.get(bytes, "origin").is_some(),
         budget: None,

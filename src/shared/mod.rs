@@ -42,7 +42,9 @@ pub struct ProcessState {
     pub driver: OnceLock<&'static str>,
     /// How the store is, for `/health` and `/metrics`.
     pub store: store::Watch,
-    /// Set once, at the signal to stop.
+    /// Set once, at SIGTERM.
+    leaving: AtomicBool,
+    /// Set once, when new connections are no longer accepted.
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
     pub shards: Vec<Arc<Shard>>,
@@ -81,6 +83,7 @@ impl ProcessState {
             certificate_ends: AtomicI64::new(0),
             driver: OnceLock::new(),
             store: store::Watch::default(),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
@@ -97,12 +100,23 @@ impl ProcessState {
         self.boot.observe.exact_tokens && tokens.source == Source::Estimate
     }
 
-    /// No new connection is accepted and every answer says that it is the last on its connection.
+    /// Returns true from SIGTERM on: this process is not ready, and each response is the last on its
+    /// connection. New connections may still be accepted.
+    pub fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
+    }
+
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    /// Returns true once no new connection is accepted.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
     pub fn drain(&self) {
+        self.leave();
         self.draining.store(true, Ordering::Release);
     }
 }

@@ -94,6 +94,44 @@ fn a_request_that_comes_after_the_signal() {
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
+/// Load balancers see that the gateway is about to go before it refuses a connection.
+#[test]
+fn readiness_falls_before_the_listener_closes() {
+    let (_provider, mut gateway) = serving(&CHAT, Setup::new().env("SHUTDOWN_DELAY_SECS", 600));
+    let mut kept = idle(&gateway);
+    gateway.term();
+    eventually("not ready", || {
+        let mut client = gateway.client();
+        client.ask(&get("/health/ready"));
+        let response = client.response();
+        response.status == 503 && response.header("connection") == Some("close")
+    });
+    // A connection that was kept is served once more, and hears that this was the last time.
+    kept.ask(&get("/health"));
+    let response = kept.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    kept.expect_closed();
+    // A second signal does not wait.
+    gateway.term();
+    assert_eq!(gateway.wait().code(), Some(1));
+}
+
+#[test]
+fn signals_that_ask_for_a_reload_end_nothing() {
+    let (provider, mut gateway) = serving(&CHAT, Setup::new());
+    for signal in ["HUP", "USR1", "USR2", "HUP"] {
+        gateway.signal(signal);
+        let mut client = gateway.client();
+        client.ask(&post(CHAT.path).body(CHAT.ask));
+        let mut asked = provider.accept();
+        asked.request();
+        asked.send(answer::json(200, CHAT.answer));
+        assert_eq!(client.response().status, 200, "{signal}");
+    }
+    gateway.term();
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
 fn impatient() -> Setup {
     Setup::new().env("SHUTDOWN_GRACE_SECS", 0.2)
 }
@@ -265,7 +303,7 @@ fn startup_log_names_store_listener_and_workers() {
         "INFO providers: 1",
         "INFO credentials: 1",
         &format!("INFO listening: http://{addr}"),
-        "INFO told to stop: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)",
+        "INFO stopping: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)",
         "INFO stopped",
     ];
     // The last lines may still be on their way through the pipe.

@@ -92,6 +92,8 @@ pub struct Boot {
     /// for it.
     pub model_list: Option<Duration>,
     pub shutdown_grace: Duration,
+    /// How long new connections are still served behind a SIGTERM.
+    pub shutdown_delay: Duration,
     /// How long the head of a stream is held back for the first content.
     pub commit_after: Duration,
     /// Bytes of a request body, after decoding.
@@ -148,6 +150,7 @@ impl Default for Boot {
             total_timeout: None,
             model_list: Some(Duration::from_secs(600)),
             shutdown_grace: Duration::from_secs(30),
+            shutdown_delay: Duration::from_secs(5),
             commit_after: Duration::from_secs(10),
             max_body_bytes: 64 << 20,
             max_head_bytes: 64 << 10,

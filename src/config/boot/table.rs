@@ -71,6 +71,7 @@ variables! {
     "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within a response." => request_timeout, seconds;
     "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole response; 0 turns this limit off." => total_timeout, seconds_or_off;
     "MODEL_LIST_SECS" "600" "How often a provider with an empty mapping is asked which models it has, for model listings; 0 turns this off." => model_list, seconds_or_off;
+    "SHUTDOWN_DELAY_SECS" "5" "How long new connections are still served after SIGTERM, while `/health/ready` answers 503. SIGINT does not wait." => shutdown_delay, seconds_or_zero;
     "SHUTDOWN_GRACE_SECS" "30" "How long running requests may take to finish when the server stops." => shutdown_grace, seconds_or_zero;
     "COMMIT_AFTER_SECS" "10" "The longest time that the head of a streamed response is held back, so that another provider can still be tried." => commit_after, seconds_or_zero;
     "MAX_BODY_BYTES" "67108864" "The largest request body, after decompression." => max_body_bytes, |text| number(text, 1024, 1 << 40);

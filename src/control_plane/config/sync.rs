@@ -87,12 +87,17 @@ impl Current {
         let _ = in_force.wait_for(|now| now.version >= version).await;
     }
 
+    /// Has everything read again, whatever is known of it.
+    pub(crate) fn request_reload(&self) {
+        self.whole.store(true, Ordering::Relaxed);
+        self.written.notify_one();
+    }
+
     /// Reads everything again, and returns when that is in force on all cores.
     pub(crate) async fn reload(&self) -> Result<(), String> {
         let mut in_force = self.in_force.subscribe();
         let before = in_force.borrow_and_update().whole;
-        self.whole.store(true, Ordering::Relaxed);
-        self.written.notify_one();
+        self.request_reload();
         match timeout(RELOAD, in_force.wait_for(|now| now.whole > before)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(format!(

@@ -38,7 +38,7 @@ pub fn begin(
     framed: Framed,
 ) {
     // The stop may have been called since the request came.
-    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.draining();
+    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.leaving();
     reply::begin(out, head.status, &req.meta, req.recorder.request_id());
     let limits = !pooled && req.meta.budget.is_none();
     let mut id = false;

@@ -491,7 +491,7 @@ fn begin(
     ledger: Option<&Ledger>,
 ) {
     // The stop may have been called since the request came.
-    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.draining();
+    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.leaving();
     reply::begin(out, status, &req.meta, req.recorder.request_id());
     if let Some(ledger) = ledger {
         let named =

@@ -173,6 +173,7 @@ impl Gateway {
         command.env("LOG_LEVEL", "debug");
         // A scripted provider would take the question for the request that its test waits for.
         command.env("MODEL_LIST_SECS", "0");
+        command.env("SHUTDOWN_DELAY_SECS", "0");
         if let Ok(driver) = std::env::var("TEST_DRIVER") {
             command.env("RUNTIME_DRIVER", driver);
         }

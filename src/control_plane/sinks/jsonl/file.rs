@@ -98,7 +98,7 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
 /// The files that were set aside, beside the one at `path`: its name, then the moment
 /// (`requests.jsonl.20260123T193000.000Z`), then `.gz` if compressed.
 #[derive(Debug, Clone)]
-pub(super) struct SeriesList {
+pub(super) struct RotatedFiles {
     pub path: PathBuf,
     pub keep: usize,
     pub gzip: bool,
@@ -110,12 +110,12 @@ const GZ: &str = ".gz";
 /// Of a file that is being compressed.
 const PART: &str = ".part";
 
-impl SeriesList {
-    pub(super) fn new(path: PathBuf, keep: usize, gzip: bool) -> SeriesList {
-        SeriesList { path, keep, gzip, last_ms: 0 }
+impl RotatedFiles {
+    pub(super) fn new(path: PathBuf, keep: usize, gzip: bool) -> RotatedFiles {
+        RotatedFiles { path, keep, gzip, last_ms: 0 }
     }
 
-    /// Gives the file at the path its name on the shelf. `ms` since 1970 is now.
+    /// Gives the file at the path its name on the rotated. `ms` since 1970 is now.
     ///
     /// However fast files fill, no two get one name, and each a later one than that before it: the
     /// name of one that was removed meanwhile would make the newest file the oldest.
@@ -200,9 +200,9 @@ fn compress(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn names(shelf: &SeriesList) -> Vec<String> {
+    fn names(rotated: &RotatedFiles) -> Vec<String> {
         let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-        shelf.files().unwrap().iter().map(name).collect()
+        rotated.files().unwrap().iter().map(name).collect()
     }
 
     #[test]
@@ -243,39 +243,39 @@ mod tests {
     }
 
     #[test]
-    fn the_shelf_keeps_the_newest() {
+    fn rotation_keeps_the_newest() {
         let dir = tempfile::tempdir().unwrap();
-        let mut shelf = SeriesList::new(dir.path().join("a.jsonl"), 2, false);
+        let mut rotated = RotatedFiles::new(dir.path().join("a.jsonl"), 2, false);
         // Names of others, which are left alone.
         for other in ["a.jsonl.1", "a.jsonl.gz", "b.jsonl.20260123T193000.000Z", "a.jsonl.20260123T193000.000Z.bak"] {
             fs::write(dir.path().join(other), "other").unwrap();
         }
         for text in ["one\n", "two\n", "three\n"] {
-            fs::write(&shelf.path, text).unwrap();
-            shelf.put(1_769_196_600_000).unwrap();
+            fs::write(&rotated.path, text).unwrap();
+            rotated.put(1_769_196_600_000).unwrap();
         }
-        assert!(!shelf.path.exists());
-        shelf.tidy().unwrap();
-        assert_eq!(names(&shelf), ["a.jsonl.20260123T193000.001Z", "a.jsonl.20260123T193000.002Z"]);
+        assert!(!rotated.path.exists());
+        rotated.tidy().unwrap();
+        assert_eq!(names(&rotated), ["a.jsonl.20260123T193000.001Z", "a.jsonl.20260123T193000.002Z"]);
 
-        shelf.gzip = true;
+        rotated.gzip = true;
         fs::write(dir.path().join("a.jsonl.20260123T193000.001Z.part"), "left by a crash").unwrap();
-        shelf.tidy().unwrap();
-        assert_eq!(names(&shelf), ["a.jsonl.20260123T193000.001Z.gz", "a.jsonl.20260123T193000.002Z.gz"]);
+        rotated.tidy().unwrap();
+        assert_eq!(names(&rotated), ["a.jsonl.20260123T193000.001Z.gz", "a.jsonl.20260123T193000.002Z.gz"]);
         let mut text = String::new();
-        flate2::read::GzDecoder::new(File::open(&shelf.files().unwrap()[1]).unwrap())
+        flate2::read::GzDecoder::new(File::open(&rotated.files().unwrap()[1]).unwrap())
             .read_to_string(&mut text)
             .unwrap();
         assert_eq!(text, "three\n");
         assert!(!dir.path().join("a.jsonl.20260123T193000.001Z.part").exists());
 
         // The name of the first is free again.
-        fs::write(&shelf.path, "four\n").unwrap();
-        shelf.put(1_769_196_600_000).unwrap();
-        assert_eq!(names(&shelf)[2], "a.jsonl.20260123T193000.003Z");
-        shelf.keep = 0;
-        shelf.tidy().unwrap();
-        assert_eq!(names(&shelf), [""; 0]);
+        fs::write(&rotated.path, "four\n").unwrap();
+        rotated.put(1_769_196_600_000).unwrap();
+        assert_eq!(names(&rotated)[2], "a.jsonl.20260123T193000.003Z");
+        rotated.keep = 0;
+        rotated.tidy().unwrap();
+        assert_eq!(names(&rotated), [""; 0]);
         assert!(dir.path().join("a.jsonl.1").exists());
     }
 }

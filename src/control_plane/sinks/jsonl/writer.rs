@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::boot::observe::Jsonl;
-use crate::control_plane::sinks::jsonl::file::{Log, SeriesList};
+use crate::control_plane::sinks::jsonl::file::{Log, RotatedFiles};
 use crate::control_plane::sinks::jsonl::lines::lines;
 use crate::control_plane::sinks::queue_budget::{Job, Losses};
 
@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     settings: Jsonl,
-    shelf: SeriesList,
+    rotated: RotatedFiles,
     losses: Losses,
     log: Option<Log>,
     /// Of whole requests, not written yet.
@@ -34,7 +34,7 @@ pub(super) struct Writer {
     held_ends: Vec<usize>,
     /// When they must be written.
     due: Option<Instant>,
-    /// Puts the shelf in order.
+    /// Puts the rotated in order.
     tidying: Option<JoinHandle<()>>,
     /// It is to be put in order once more.
     untidy: bool,
@@ -46,10 +46,10 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(settings: Jsonl, losses: Losses) -> Writer {
-        let shelf = SeriesList::new(settings.path.clone(), settings.keep, settings.gzip);
+        let rotated = RotatedFiles::new(settings.path.clone(), settings.keep, settings.gzip);
         Writer {
             settings,
-            shelf,
+            rotated,
             losses,
             log: None,
             held: Vec::new(),
@@ -151,7 +151,7 @@ impl Writer {
             return;
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let put = self.shelf.put(now.as_millis() as u64);
+        let put = self.rotated.put(now.as_millis() as u64);
         if self.settled("can't be set aside", put).is_some() {
             self.log = None;
             self.open();
@@ -165,14 +165,14 @@ impl Writer {
         if self.untidy {
             return;
         }
-        let shelf = self.shelf.clone();
+        let rotated = self.rotated.clone();
         let run = move || {
-            if let Err(error) = shelf.tidy() {
-                let path = shelf.path.display();
+            if let Err(error) = rotated.tidy() {
+                let path = rotated.path.display();
                 tracing::warn!("gateway: files set aside from {path} can't be kept in order: {error}");
             }
         };
-        self.tidying = thread::Builder::new().name("jsonl-shelf".to_owned()).spawn(run).ok();
+        self.tidying = thread::Builder::new().name("jsonl-rotated".to_owned()).spawn(run).ok();
     }
 
     /// Warns of trouble, not too often, and tells when it is over.
