@@ -92,7 +92,7 @@ impl Admin {
         meter: Arc<ControlPlaneMetrics>,
     ) -> Admin {
         let waker = Arc::new(Bell::default());
-        shared.desk.set_waker(Waker::from(waker.clone()));
+        shared.admin_queue.set_waker(Waker::from(waker.clone()));
         // A second one would be a second background thread, which there is not.
         let _ = shared.openapi.set(openapi::document());
         let boot = &shared.boot;
@@ -122,7 +122,7 @@ impl Admin {
 
     pub(super) fn take(&mut self, _: Step) {
         while self.tasks.len() < AT_ONCE
-            && let Some(call) = self.context.shared.desk.next()
+            && let Some(call) = self.context.shared.admin_queue.next()
         {
             self.tasks.spawn(serve(self.context.clone(), call));
         }
@@ -131,5 +131,5 @@ impl Admin {
 
 async fn serve(context: Arc<Context>, call: Call) {
     let answer = routes::answer(context, call.request.clone()).await;
-    call.answer(answer);
+    call.respond(answer);
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::config::time;
 use crate::control_plane::admin::body::{Body, Fields};
 use crate::control_plane::store::{Error, Fault, Once};
-use crate::shared::admin::{Answer, Request, error_body};
+use crate::shared::admin::{Request, Response, error_body};
 use sha2::{Digest, Sha256};
 
 /// A request whose path was understood.
@@ -15,7 +15,7 @@ pub(crate) struct Ask {
     pub(crate) id: i64,
 }
 
-pub(crate) type Outcome = Result<Answer, Refusal>;
+pub(crate) type Outcome = Result<Response, Refusal>;
 
 /// Why a request is not done as it was asked.
 #[derive(Debug, Clone)]
@@ -39,10 +39,10 @@ impl Refusal {
         Refusal::new(404, "not_found", format!("there is no {what} with id {id}"))
     }
 
-    pub(crate) fn answer(self) -> Answer {
+    pub(crate) fn answer(self) -> Response {
         let kind = if self.status < 500 { "invalid_request_error" } else { "server_error" };
         let body = error_body(&self.message, kind, self.code, self.param.as_deref());
-        Answer { status: self.status, body, ..Answer::default() }
+        Response { status: self.status, body, ..Response::default() }
     }
 }
 
@@ -173,17 +173,17 @@ fn decode(text: &str) -> String {
 /// An answer of JSON.
 pub(crate) fn json(status: u16, body: &impl Serialize) -> Outcome {
     match serde_json::to_vec(body) {
-        Ok(body) => Ok(Answer { status, body, ..Answer::default() }),
+        Ok(body) => Ok(Response { status, body, ..Response::default() }),
         Err(error) => Err(Refusal::new(500, "internal_error", format!("the answer can't be written: {error}"))),
     }
 }
 
 pub(crate) fn empty() -> Outcome {
-    Ok(Answer { status: 204, ..Answer::default() })
+    Ok(Response { status: 204, ..Response::default() })
 }
 
 /// With the version of the row that it is about.
-pub(crate) fn tagged(mut answer: Answer, version: i64) -> Answer {
+pub(crate) fn tagged(mut answer: Response, version: i64) -> Response {
     answer.fields.push(("etag", format!("\"{version}\"")));
     answer
 }

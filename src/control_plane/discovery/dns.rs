@@ -93,7 +93,7 @@ impl Names {
 
     pub(crate) fn with(shared: Arc<ProcessState>, ask: Ask) -> Names {
         let bell = Arc::new(Bell::default());
-        shared.names.answer(Waker::from(bell.clone()));
+        shared.names.set_waker(Waker::from(bell.clone()));
         Names { shared, ask, needed: HashSet::new(), entries: HashMap::new(), asked: JoinSet::new(), bell }
     }
 
@@ -136,7 +136,7 @@ impl Names {
         let now = Instant::now();
         match step {
             Step::Wanted => {
-                while let Some(host) = self.shared.names.next_wanted() {
+                while let Some(host) = self.shared.names.next_requested() {
                     self.entry(&host).wanted = Some(now);
                 }
             }
@@ -337,7 +337,7 @@ mod tests {
 
         let from = Instant::now();
         let worker = shared.clone();
-        std::thread::spawn(move || worker.names.want("c")).join().unwrap();
+        std::thread::spawn(move || worker.names.request("c")).join().unwrap();
         while shared.names.get("c").is_none() {
             answered(&mut names).await;
         }

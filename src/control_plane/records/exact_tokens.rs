@@ -93,7 +93,7 @@ impl Recount {
         let most = self.shared.boot.observe.metrics_max_credentials;
         let labels::Names { model, provider, credential } = labels::of(record, &snapshot, &lists, most);
         for (kind, n) in [("prompt", tokens.input), ("completion", tokens.output), ("total", tokens.total())] {
-            let labels = [&*model, &*provider, kind, &*credential, record.program.name()];
+            let labels = [&*model, &*provider, kind, &*credential, record.user_agent.name()];
             self.meter.with(Family::Tokens, &labels, |series| series.add(n));
         }
         self.meter.with(Family::TokenSources, &[&*provider, tokens.source.label()], |series| series.inc());

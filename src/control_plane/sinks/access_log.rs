@@ -26,7 +26,7 @@ impl Sink for Access {
         }
         let (outcome, kind) = match record.outcome {
             Outcome::Complete => (None, None),
-            Outcome::ClientGone => (Some("client gone"), None),
+            Outcome::ClientDisconnected => (Some("client gone"), None),
             Outcome::Failed(kind) => (Some("failed"), Some(kind)),
             Outcome::Truncated(kind) => (Some("truncated"), Some(kind)),
         };
@@ -144,7 +144,7 @@ mod tests {
             attempts: 3,
             tokens: None,
             first_byte_us: 0,
-            outcome: Outcome::ClientGone,
+            outcome: Outcome::ClientDisconnected,
             ..record("id-2")
         };
         let broken = Record { outcome: Outcome::Truncated(Kind::UpstreamTruncated), ..record("id-3") };

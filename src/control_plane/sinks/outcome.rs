@@ -28,7 +28,7 @@ pub(crate) fn request<'a>(record: &'a Record, attempt: &'a Attempt) -> Option<&'
 pub(crate) fn failure(record: &Record) -> Option<String> {
     let said = record.detail.as_ref().and_then(|detail| detail.error.as_deref());
     match (record.outcome, said) {
-        (Outcome::ClientGone, _) => Some("the client left before the end".to_owned()),
+        (Outcome::ClientDisconnected, _) => Some("the client left before the end".to_owned()),
         (_, Some(said)) => Some(said.to_owned()),
         (Outcome::Failed(kind) | Outcome::Truncated(kind), None) => Some(kind.row().label.to_owned()),
         (Outcome::Complete, None) => {

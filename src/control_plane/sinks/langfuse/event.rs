@@ -166,7 +166,7 @@ impl<'a> Story<'a> {
         }
         o.object("metadata", |o| self.metadata(o));
         let failed = record.status >= 400 || matches!(record.outcome, Outcome::Failed(_) | Outcome::Truncated(_));
-        let gone = record.outcome == Outcome::ClientGone;
+        let gone = record.outcome == Outcome::ClientDisconnected;
         o.str("level", if failed && !gone { "ERROR" } else { "DEFAULT" });
         some(o, "statusMessage", outcome::failure(record).as_deref());
     }
@@ -332,7 +332,7 @@ mod tests {
             (Outcome::Failed(Kind::ModelNotFound), 404, Some("no such model"), "ERROR", "no such model"),
             (Outcome::Truncated(Kind::UpstreamTruncated), 200, None, "ERROR", "upstream_truncated"),
             (Outcome::Complete, 429, None, "ERROR", "status 429"),
-            (Outcome::ClientGone, 499, Some("x"), "DEFAULT", "the client left before the end"),
+            (Outcome::ClientDisconnected, 499, Some("x"), "DEFAULT", "the client left before the end"),
         ];
         for (outcome, status, said, level, message) in rows {
             let mut record = Record { outcome, status, ..sent(head, "{}") };

@@ -36,7 +36,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
         number("http.response.status_code", u64::from(record.status)),
         text("llm_proxy.request_id", record.request_id.as_str()),
         number("llm_proxy.attempts", u64::from(record.attempts)),
-        text("llm_proxy.client", record.program.name()),
+        text("llm_proxy.client", record.user_agent.name()),
         flag("llm_proxy.stream", record.stream),
         number("llm_proxy.request_bytes", record.request_bytes),
         number("llm_proxy.response_bytes", record.response_bytes),
@@ -60,7 +60,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
     said.extend(error.map(|label| text("error.type", label)));
     let status = match record.outcome {
         // A client that leaves or asks for the wrong thing is no failure of a server.
-        Outcome::ClientGone => None,
+        Outcome::ClientDisconnected => None,
         _ if record.status < 500 && !matches!(record.outcome, Outcome::Truncated(_)) => None,
         _ => Some(failure(error.unwrap_or_default())),
     };
@@ -115,7 +115,7 @@ fn of_attempt(
         said.extend(of_answer(record));
     }
     said.extend(error.as_ref().map(|label| text("error.type", label)));
-    let failed = error.filter(|_| record.outcome != Outcome::ClientGone || attempt.failure.is_some());
+    let failed = error.filter(|_| record.outcome != Outcome::ClientDisconnected || attempt.failure.is_some());
     // One that was made once more without something has no end of its own.
     let end = [attempt.ended_us, if last { record.total_us } else { 0 }, attempt.first_byte_us, attempt.began_us];
     let end = end.into_iter().find(|end| *end > 0).unwrap_or(0);
@@ -191,7 +191,7 @@ fn provider_name(provider: &Provider, format: Format) -> &'static str {
 fn ended_by(record: &Record) -> Option<&'static str> {
     match record.outcome {
         Outcome::Complete => None,
-        Outcome::ClientGone => Some("client_gone"),
+        Outcome::ClientDisconnected => Some("client_gone"),
         Outcome::Failed(kind) | Outcome::Truncated(kind) => Some(kind.row().label),
     }
 }

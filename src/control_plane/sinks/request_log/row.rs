@@ -28,7 +28,7 @@ pub(super) fn is_told(record: &Record) -> bool {
 pub(super) fn category(record: &Record) -> Option<&'static str> {
     let told = record.detail.as_ref().and_then(|detail| detail.attempts.last()).map_or(0, |attempt| attempt.status);
     match record.outcome {
-        Outcome::ClientGone => Some("client_disconnect"),
+        Outcome::ClientDisconnected => Some("client_disconnect"),
         Outcome::Truncated(Kind::UpstreamTimeout) => Some("timeout"),
         Outcome::Truncated(_) => Some("stream_error"),
         Outcome::Failed(kind) if record.attempts == 0 => Some(own(kind)),
@@ -162,7 +162,7 @@ fn common(record: &Record, detail: &Detail, directory: &Directory, category: &'s
         model_requested: name(record.model.as_str()),
         total_duration_ms: Some(number(record.total_us / 1000)),
         credential_name: credential(record, directory),
-        client: Some(record.program.name().to_owned()),
+        client: Some(record.user_agent.name().to_owned()),
         is_streaming: record.stream,
         ..ErrorRow::default()
     }
@@ -252,14 +252,14 @@ mod tests {
         let detail = |status| {
             let mut detail = Detail::new(CaptureConfig { detail: true, ..CaptureConfig::default() }, b"").unwrap();
             let attempt = Attempt::new(9, Format::Chat, Short::EMPTY, "/x", 0);
-            detail.attempt(Attempt { status, ..attempt });
+            detail.begin_attempt(Attempt { status, ..attempt });
             Some(detail)
         };
         let rows = [
             (Outcome::Complete, 1, 200, 200, None),
             (Outcome::Complete, 1, 400, 400, Some("provider_4xx")),
             (Outcome::Complete, 1, 529, 503, Some("provider_5xx")),
-            (Outcome::ClientGone, 1, 200, 499, Some("client_disconnect")),
+            (Outcome::ClientDisconnected, 1, 200, 499, Some("client_disconnect")),
             (Outcome::Truncated(Kind::UpstreamTruncated), 1, 200, 200, Some("stream_error")),
             (Outcome::Truncated(Kind::UpstreamTimeout), 1, 200, 200, Some("timeout")),
             (Outcome::Failed(Kind::UpstreamConnect), 1, 0, 502, Some("connect_error")),
