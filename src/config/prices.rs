@@ -96,11 +96,11 @@ pub struct Published {
 /// Longest name of a model.
 const LONGEST: usize = 512;
 
-/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that
-/// begins with the file's name.
-pub fn published(json: &str) -> Result<Published, String> {
-    let list: BTreeMap<String, Value> =
-        serde_json::from_str(json).map_err(|error| format!("is no list of prices, a JSON object by model: {error}"))?;
+/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error says what is
+/// wrong with `file`, which `json` is from.
+pub fn published(file: &str, json: &str) -> Result<Published, String> {
+    let list: BTreeMap<String, Value> = serde_json::from_str(json)
+        .map_err(|error| format!("{file} is no list of prices, which is a JSON object by model: {error}"))?;
     let mut found = Published::default();
     for (model, entry) in list {
         // Describes the fields in lists of this form, and is no model.
@@ -115,7 +115,7 @@ pub fn published(json: &str) -> Result<Published, String> {
         }
     }
     if found.prices.is_empty() {
-        return Err("has no model with input_cost_per_token or output_cost_per_token".to_owned());
+        return Err(format!("{file} has no model with input_cost_per_token or output_cost_per_token"));
     }
     Ok(found)
 }
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn price_lists() {
         let list = r#"{"sample_spec":{"input_cost_per_token":0.0},"m":{"input_cost_per_token":1e-6},"image":{"input_cost_per_image":1}}"#;
-        let found = published(list).unwrap();
+        let found = published("x.json", list).unwrap();
         assert_eq!((found.prices.len(), found.without, found.prices["m"].input), (1, 1, Some(1.0)));
-        assert!(published("[]").unwrap_err().starts_with("is no list of prices"));
-        assert!(published("{}").unwrap_err().starts_with("has no model with"));
+        assert!(published("x.json", "[]").unwrap_err().starts_with("x.json is no list of prices"));
+        assert!(published("x.json", "{}").unwrap_err().starts_with("x.json has no model with"));
     }
 }

@@ -166,10 +166,8 @@ pub(super) async fn reencrypt(context: Arc<Context>, ask: Ask) -> Outcome {
         let request = Request { if_match: None, idempotency_key: None, ..ask.request.clone() };
         let ask = Ask { id: row.id, request };
         let open = |row: &mut ProviderRow| {
-            let plain = vault::open(&row.api_key, &context.env());
-            let plain = plain.map_err(|why| {
-                Refusal::new(409, "unreadable_key", format!("api_key of provider {} {why}", row.provider_key))
-            })?;
+            let plain = vault::open(&format!("api_key of provider {}", row.provider_key), &row.api_key, &context.env());
+            let plain = plain.map_err(|message| Refusal::new(409, "unreadable_key", message))?;
             row.api_key = plain.into();
             Ok(())
         };
