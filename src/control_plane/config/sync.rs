@@ -119,7 +119,7 @@ pub(crate) struct Sync {
     /// one, which is not for a worker to do.
     retired: Vec<Arc<Snapshot>>,
     /// For stores that may be away when this node starts.
-    keeper: Option<DiskCache>,
+    disk_cache: Option<DiskCache>,
     meter: Arc<ControlPlaneMetrics>,
     /// When the change was noticed that is being taken up.
     noticed: Option<Instant>,
@@ -175,7 +175,7 @@ impl Sync {
         let remote = boot.db_url.is_some() && boot.config_file.is_none();
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
-        let keeper = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
+        let disk_cache = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
         let (whole, again) = (0, false);
         Sync {
@@ -189,7 +189,7 @@ impl Sync {
             next,
             problems,
             retired,
-            keeper,
+            disk_cache,
             meter,
             noticed,
             again,
@@ -208,9 +208,9 @@ impl Sync {
     }
 
     fn start_without(&mut self, error: Error, names: &mut Names) -> Result<(), Error> {
-        let Some(keeper) = &self.keeper else { return Err(error) };
+        let Some(disk_cache) = &self.disk_cache else { return Err(error) };
         let none = || Err("there is no copy of its rows on this node yet".to_owned());
-        match keeper.load().and_then(|rows| rows.map_or_else(none, Ok)) {
+        match disk_cache.load().and_then(|rows| rows.map_or_else(none, Ok)) {
             Ok(rows) => {
                 tracing::warn!("gateway: starting with the copy of version {} on disk, since {error}", rows.version);
                 self.shared.store.set(State::Snapshot);
@@ -224,8 +224,8 @@ impl Sync {
 
     /// Leaves the last rows on disk.
     pub(crate) async fn finish(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.finish().await;
+        if let Some(disk_cache) = &mut self.disk_cache {
+            disk_cache.finish().await;
         }
     }
 
@@ -256,8 +256,8 @@ impl Sync {
                     return self.watch();
                 }
                 self.apply(changes, names);
-                if let Some(keeper) = &self.keeper {
-                    keeper.keep();
+                if let Some(disk_cache) = &self.disk_cache {
+                    disk_cache.request_write();
                 }
             }
             Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),

@@ -54,7 +54,8 @@ pub(crate) struct Log {
 /// The tasks that write.
 pub(crate) struct Writers(JoinSet<()>);
 
-/// The sink and its tasks; no sink if nothing is to be written. CaptureConfig a runtime.
+/// Makes the sink and its tasks. No sink if nothing is to be written. Must be called in a tokio
+/// runtime.
 pub(crate) fn start(
     shared: &ProcessState,
     store: &Arc<dyn Store>,
