@@ -231,7 +231,7 @@ impl Parts {
                     self.drain.run();
                     self.sync.release();
                 }
-                Event::Files => self.tls.iter_mut().for_each(certificates::Watch::look),
+                Event::Files => self.tls.iter_mut().for_each(certificates::Watch::check),
             }
         }
         self.drain.finish().await;
