@@ -101,8 +101,10 @@ pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
 pub(super) async fn problems(context: Arc<Context>, _: Ask) -> Outcome {
     context.refresh_if_possible().await;
     let read = context.current.read();
-    let told =
-        read.problems.iter().map(|problem| RowProblem { object: problem.object.clone(), message: problem.message.clone() });
+    let told = read
+        .problems
+        .iter()
+        .map(|problem| RowProblem { object: problem.object.clone(), message: problem.message.clone() });
     json(200, &Problems { version: read.rows.version, problems: told.collect() })
 }
 
