@@ -1,4 +1,5 @@
-//! A core: one pinned thread with its own runtime, listener, pools, deadlines and counters.
+//! A worker: one pinned thread with its own runtime, listener, connection pools, deadlines and
+//! counters.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -23,21 +24,21 @@ use crate::proxy::core::Core;
 use crate::shared::ProcessState;
 use crate::tls;
 
-/// How often a worker looks for the signal to stop.
-const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// How often a worker checks whether the process drains.
+const DRAIN_CHECK: Duration = Duration::from_millis(100);
 /// How often a worker sweeps its pools.
-const SWEEP: Duration = Duration::from_secs(2);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause after a failed accept, usually for want of file descriptors: the listener would fail again
 /// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a worker is started with.
+/// What a worker starts with.
 pub struct WorkerConfig {
     pub index: usize,
-    /// The core to stay on; `None` leaves that to the kernel.
+    /// The CPU to stay on. `None` leaves that to the kernel.
     pub cpu: Option<usize>,
     pub listener: StdListener,
-    /// Of the admin interface; one worker has it.
+    /// The listener of the admin interface. One worker has it.
     pub admin: Option<StdListener>,
     pub shared: Arc<ProcessState>,
     pub upstream_tls: Arc<ClientConfig>,
@@ -51,40 +52,40 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Waits for the worker to end, which it does after `ProcessState::drain`.
+    /// Waits for the worker to end, which it does after [`ProcessState::drain`].
     pub fn join(self) {
         if self.thread.join().is_err() {
-            tracing::error!("gateway: a worker thread ended by a panic");
+            tracing::error!("gateway: a panic ended a worker thread");
         }
     }
 }
 
-/// Starts a worker. Returns when its runtime was built and it is about to accept.
-pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
+/// Starts a worker. Returns when its runtime is built and it is about to accept.
+pub fn start(config: WorkerConfig) -> io::Result<Handle> {
     let (ready, built) = mpsc::sync_channel(1);
-    let name = format!("worker-{}", seat.index);
+    let name = format!("worker-{}", config.index);
     let thread = thread::Builder::new().name(name).spawn(move || {
-        if let Some(cpu) = seat.cpu {
-            // Not allowed in some containers; the kernel then places the thread.
+        if let Some(cpu) = config.cpu {
+            // Some containers forbid it. The kernel then places the thread.
             let _ = net::bind_to_cpu_set([cpu]);
         }
-        let choice = match seat.shared.boot.driver {
+        let choice = match config.shared.boot.driver {
             boot::Driver::Auto => runtime::Choice::Auto,
             boot::Driver::IoUring => runtime::Choice::Only(Driver::IoUring),
             boot::Driver::Epoll => runtime::Choice::Only(Driver::Epoll),
         };
         match runtime::Worker::build(choice) {
             Ok(mut runtime) => {
-                if let Some(error) = runtime.refused() {
+                if let Some(error) = runtime.io_uring_error() {
                     tracing::info!(
-                        "gateway: worker {} runs on epoll, since the kernel gives it no io_uring: {error}",
-                        seat.index
+                        "gateway: worker {} runs on epoll, since it can't use io_uring: {error}",
+                        config.index
                     );
                 }
-                // The first one tells: the kernel is the same for all.
-                let _ = seat.shared.driver.set(runtime.driver().name());
+                // The first worker decides: the kernel is the same for all.
+                let _ = config.shared.driver.set(runtime.driver().name());
                 let _ = ready.send(Ok(runtime.driver()));
-                runtime.block_on(run(seat));
+                runtime.block_on(run(config));
             }
             Err(error) => {
                 let _ = ready.send(Err(error));
@@ -97,24 +98,25 @@ pub fn start(seat: WorkerConfig) -> io::Result<Handle> {
     }
 }
 
-async fn run(seat: WorkerConfig) {
+async fn run(config: WorkerConfig) {
     let timers = Timers::new();
     net::spawn(timers.clone().run());
-    let pool = Pool::new(seat.upstream_tls, seat.shared.clone(), timers.clone(), seat.shared.boot.connect_timeout);
-    let core = Rc::new(Core::new(seat.index, seat.shared, pool, timers, seat.seed));
-    if let Some(admin) = seat.admin {
+    let pool =
+        Pool::new(config.upstream_tls, config.shared.clone(), timers.clone(), config.shared.boot.connect_timeout);
+    let core = Rc::new(Core::new(config.index, config.shared, pool, timers, config.seed));
+    if let Some(admin) = config.admin {
         let core = core.clone();
         net::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin).await });
     }
     net::spawn(sweep(core.clone()));
-    accept_until_drained(&core, seat.listener, ListenerKind::Public).await;
+    accept_until_drained(&core, config.listener, ListenerKind::Public).await;
     drain(&core).await;
 }
 
-/// Accepts until the signal to stop. One accept is in flight at a time and is never dropped: what
-/// it took from the kernel would be lost.
-async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: ListenerKind) {
-    // A ring's accept on a non-blocking listener would fail where it should wait.
+/// Accepts connections until the process drains. One accept is in flight at a time and is never
+/// dropped: the connection that it took from the kernel would be lost.
+async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: ListenerKind) {
+    // With io_uring an accept on a non-blocking listener would fail where it should wait.
     let listener = listener.set_nonblocking(net::is_legacy()).map(|()| listener);
     let listener = match listener.and_then(TcpListener::from_std) {
         Ok(listener) => listener,
@@ -132,7 +134,7 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: List
             }
             Ok((stream, peer)) => {
                 core.metrics.inc(Counter::ConnectionsAccepted);
-                net::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full(), door));
+                net::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full(), kind));
             }
             Err(_) if core.shared.draining() => return,
             Err(error) => {
@@ -143,33 +145,34 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, door: List
     }
 }
 
-/// Ends the accepting at the signal to stop. A task of its own, so that no number of new
-/// connections delays it.
+/// Cancels the accept when the process drains. It is a task of its own, so that new connections
+/// cannot delay it.
 async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
     while !core.shared.draining() {
-        net::sleep(HOUSEKEEPING).await;
+        net::sleep(DRAIN_CHECK).await;
     }
     accepting.cancel();
 }
 
-/// Sweeps the pool now and then.
+/// Closes idle connections that are too old, at intervals.
 async fn sweep(core: Rc<Core>) {
     while !core.shared.draining() {
-        net::sleep(SWEEP).await;
+        net::sleep(SWEEP_INTERVAL).await;
         core.pool.sweep();
-        core.tally.borrow().idle_connections(core.pool.idle_count());
+        core.request_metrics.borrow().set_idle_connections(core.pool.idle_count());
     }
 }
 
-/// Lets what runs come to its end, within the grace; then ends it with an error of its format.
+/// Lets running requests end within SHUTDOWN_GRACE_SECS, and then ends them with an error of their
+/// format.
 async fn drain(core: &Rc<Core>) {
     let grace = core.boot().shutdown_grace;
     let mut waited = Duration::ZERO;
     core.timers.expire(true);
     while core.connections.get() > 0 && waited < grace {
-        net::sleep(HOUSEKEEPING).await;
-        waited += HOUSEKEEPING;
-        // Those that were answering at the signal are idle now.
+        net::sleep(DRAIN_CHECK).await;
+        waited += DRAIN_CHECK;
+        // Connections whose request has ended meanwhile are idle now.
         core.timers.expire(true);
     }
     if core.connections.get() == 0 {
@@ -183,7 +186,7 @@ async fn drain(core: &Rc<Core>) {
     // Time for the last error events to be written.
     let mut rounds = 0;
     while core.connections.get() > 0 && rounds < 20 {
-        net::sleep(HOUSEKEEPING).await;
+        net::sleep(DRAIN_CHECK).await;
         core.timers.expire(true);
         rounds += 1;
     }
@@ -191,17 +194,17 @@ async fn drain(core: &Rc<Core>) {
 
 /// All workers of the process.
 pub struct WorkerPool {
-    /// Where they listen, with the true port.
+    /// The address of the public listener, with its actual port.
     pub addr: SocketAddr,
-    /// Where the admin interface listens, if it has a listener of its own.
+    /// The address of the admin interface, if it has a listener of its own.
     pub admin_addr: Option<SocketAddr>,
     shared: Arc<ProcessState>,
     handles: Vec<Handle>,
 }
 
 impl WorkerPool {
-    /// Starts as many workers as `shared` has shards, listening on the address of its settings. The
-    /// note says what failed.
+    /// Starts one worker for each shard of `shared`, listening on the address in its settings. The
+    /// error says what failed.
     pub fn start(shared: &Arc<ProcessState>) -> Result<WorkerPool, String> {
         let boot = &shared.boot;
         let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
@@ -209,19 +212,19 @@ impl WorkerPool {
         for warning in warnings {
             tracing::warn!("{warning}");
         }
-        let wanted = SocketAddr::new(boot.host, boot.port);
+        let requested = SocketAddr::new(boot.host, boot.port);
         let count = shared.shards.len();
-        let listeners = listen::bind(wanted, count).map_err(|error| unbound(wanted, &error))?;
+        let listeners = listen::bind(requested, count).map_err(|error| bind_failed(requested, &error))?;
         let mut admin = match boot.admin_addr {
             None => None,
-            Some(addr) => listen::bind(addr, 1).map_err(|error| unbound(addr, &error))?.pop(),
+            Some(addr) => listen::bind(addr, 1).map_err(|error| bind_failed(addr, &error))?.pop(),
         };
         let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        let addr = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(wanted);
+        let addr = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(requested);
         let cpus = available_cpus();
         let mut handles = Vec::with_capacity(count);
         for (index, listener) in listeners.into_iter().enumerate() {
-            let seat = WorkerConfig {
+            let config = WorkerConfig {
                 index,
                 cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
                 listener,
@@ -230,7 +233,7 @@ impl WorkerPool {
                 upstream_tls: upstream_tls.clone(),
                 seed: seed()?,
             };
-            handles.push(start(seat).map_err(|error| unstarted(index, boot.driver, &error))?);
+            handles.push(start(config).map_err(|error| start_failed(index, boot.driver, &error))?);
         }
         Ok(WorkerPool { addr, admin_addr, shared: shared.clone(), handles })
     }
@@ -239,8 +242,8 @@ impl WorkerPool {
         self.handles.first().map_or(Driver::Epoll, |handle| handle.driver)
     }
 
-    /// Stops accepting, lets what runs end within the grace, and returns when all workers have
-    /// ended.
+    /// Stops accepting, lets running requests end within SHUTDOWN_GRACE_SECS, and returns when all
+    /// workers have ended.
     pub fn drain(self) {
         self.shared.drain();
         for handle in self.handles {
@@ -249,18 +252,16 @@ impl WorkerPool {
     }
 }
 
-fn unstarted(index: usize, driver: boot::Driver, error: &io::Error) -> String {
+fn start_failed(index: usize, driver: boot::Driver, error: &io::Error) -> String {
     match driver {
         boot::Driver::IoUring => {
-            format!(
-                "worker {index}: the kernel gives it no io_uring: {error}; with RUNTIME_DRIVER=auto it runs on epoll"
-            )
+            format!("worker {index} can't use io_uring: {error}; with RUNTIME_DRIVER=auto it runs on epoll")
         }
         _ => format!("worker {index} can't start: {error}"),
     }
 }
 
-fn unbound(addr: SocketAddr, error: &io::Error) -> String {
+fn bind_failed(addr: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => format!("{addr}: address in use; stop the other process or choose another PORT"),
         io::ErrorKind::PermissionDenied => format!("{addr}: not permitted; ports below 1024 need a privilege"),
@@ -268,14 +269,14 @@ fn unbound(addr: SocketAddr, error: &io::Error) -> String {
     }
 }
 
-/// The cores this process may run on, in order.
+/// Returns the CPUs that this process may run on, in order.
 fn available_cpus() -> Vec<usize> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
     parse_cpus(list)
 }
 
-/// `0-2,5` to `[0, 1, 2, 5]`.
+/// Parses a list such as `0-2,5`, which is `[0, 1, 2, 5]`.
 fn parse_cpus(list: &str) -> Vec<usize> {
     let mut cpus = Vec::new();
     for part in list.trim().split(',') {
@@ -287,7 +288,7 @@ fn parse_cpus(list: &str) -> Vec<usize> {
     cpus
 }
 
-/// How many workers the setting means.
+/// Returns the number of workers that the setting stands for: 0 is one for each CPU.
 pub fn count(setting: usize) -> usize {
     match setting {
         0 => available_cpus().len().max(1),
@@ -296,7 +297,7 @@ pub fn count(setting: usize) -> usize {
 }
 
 fn seed() -> Result<u64, String> {
-    getrandom::u64().map_err(|error| format!("the system's random source can't be read: {error}"))
+    getrandom::u64().map_err(|error| format!("the random source of the system can't be read: {error}"))
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         std::fs::read_to_string(&args.file)
     };
     let text = text.map_err(|error| Failure::failed(format!("{} can't be read: {error}", args.file.display())))?;
-    let found = prices::published(&text).map_err(|why| Failure::failed(format!("{} {why}", args.file.display())))?;
+    let found = prices::published(&args.file.display().to_string(), &text).map_err(Failure::failed)?;
     args.store.here_alone("import-prices")?;
     let (store, _) = args.store.open_here()?;
     let shared = store.store();

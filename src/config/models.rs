@@ -104,7 +104,7 @@ fn parse_value(json: &str) -> Result<(String, Option<Box<str>>), String> {
     if let Ok(name) = serde_json::from_str::<String>(json) {
         return Ok((name, None));
     }
-    let Ok(pairs) = ordered::pairs(json) else {
+    let Ok(pairs) = ordered::pairs("the value", json) else {
         return Err("maps to neither a string nor an object".to_owned());
     };
     let mut mapped = None;
@@ -129,10 +129,10 @@ fn parse_value(json: &str) -> Result<(String, Option<Box<str>>), String> {
 impl Mapping {
     /// Reads the column. The messages are problems of the row.
     pub fn parse(json: &str) -> (Mapping, Vec<String>) {
-        let pairs = match ordered::pairs(json) {
+        let pairs = match ordered::pairs("model_mapping", json) {
             Ok(pairs) => pairs,
             Err(error) => {
-                let message = format!("model_mapping {error}; it serves no model until that is mended");
+                let message = format!("{error}; the provider serves no model until that is corrected");
                 return (Mapping { list: Some(List::default()) }, vec![message]);
             }
         };

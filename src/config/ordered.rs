@@ -1,5 +1,4 @@
-//! A JSON object as a list of pairs, in the order in which they stand: `serde_json`'s own map sorts
-//! them.
+//! A JSON object as a list of pairs in their written order: `serde_json`'s own map sorts them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,14 +8,14 @@ use serde_json::value::RawValue;
 
 pub type Pair<'a> = (Cow<'a, str>, &'a RawValue);
 
-/// The pairs of the object `json`; none for `null`. The error completes a sentence that begins with
-/// the column's name.
-pub fn pairs(json: &str) -> Result<Vec<Pair<'_>>, String> {
-    match serde_json::from_str::<Option<Object<'_>>>(json) {
+/// Returns the pairs of the object `json`; none for `null`. The error says what is wrong with `name`,
+/// the column or text that `json` is from.
+pub fn pairs<'a>(name: &str, json: &'a str) -> Result<Vec<Pair<'a>>, String> {
+    match serde_json::from_str::<Option<Object<'a>>>(json) {
         Ok(object) => Ok(object.map(|object| object.0).unwrap_or_default()),
         // The error's own text may quote the value, and the value may be a secret.
-        Err(error) if error.is_data() => Err("is not a JSON object".to_owned()),
-        Err(error) => Err(format!("is not JSON (column {})", error.column())),
+        Err(error) if error.is_data() => Err(format!("{name} is not a JSON object")),
+        Err(error) => Err(format!("{name} is not JSON (column {})", error.column())),
     }
 }
 
@@ -56,15 +55,15 @@ mod tests {
 
     #[test]
     fn order_is_kept_and_values_stay_text() {
-        let seen: Vec<_> = pairs(r#" {"z": 1, "a\n": {"x": [ ]}, "z": null} "#)
+        let seen: Vec<_> = pairs("x", r#" {"z": 1, "a\n": {"x": [ ]}, "z": null} "#)
             .unwrap()
             .into_iter()
             .map(|(k, v)| (k, v.get()))
             .collect();
         assert_eq!(seen, [("z".into(), "1"), ("a\n".into(), r#"{"x": [ ]}"#), ("z".into(), "null")]);
-        assert!(pairs("null").unwrap().is_empty());
+        assert!(pairs("x", "null").unwrap().is_empty());
         for bad in ["", "[]", "1", "{", r#"{"a":1,}"#, "{} x"] {
-            assert!(pairs(bad).is_err(), "{bad}");
+            assert!(pairs("x", bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a model costs: read from the metadata of a mapping, or from the common JSON form of
-//! published price lists.
+//! Prices of models, from the metadata of a mapping or from the common JSON form of published price
+//! lists.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,21 +7,21 @@ use serde_json::Value;
 
 use super::pattern::Pattern;
 
-/// Dollars per million tokens. `None` is unknown.
+/// The price of a model, in dollars per million tokens. `None` is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Price {
     pub input: Option<f64>,
     pub output: Option<f64>,
     pub cache_read: Option<f64>,
-    /// Written to a cache for five minutes, or for a time that was not told.
+    /// Tokens written to a cache for five minutes, or for an unknown time.
     pub cache_write_5m: Option<f64>,
-    /// Written to a cache for an hour.
+    /// Tokens written to a cache for an hour.
     pub cache_write_1h: Option<f64>,
     pub reasoning: Option<f64>,
 }
 
-/// A field of the metadata, how many dollars per million tokens one of it is, and what it sets. Of
-/// two for the same the later row counts.
+/// A field of the metadata, its factor to dollars per million tokens, and what it sets. Of two rows
+/// for the same price the later one counts.
 type Field = (&'static str, f64, fn(&mut Price) -> &mut Option<f64>);
 
 const FIELDS: &[Field] = &[
@@ -36,18 +36,18 @@ const FIELDS: &[Field] = &[
 ];
 
 impl Price {
-    /// `None` if the object says nothing of what a token costs.
+    /// Reads the price in `metadata`. `None` if it has no price per token.
     pub fn of(metadata: &Value) -> Option<Price> {
         let mut price = Price::default();
         for (name, factor, field) in FIELDS {
-            // Some lists write their numbers as text, lest they lose a digit.
+            // Some lists have numbers as text, to keep every digit.
             let value = match metadata.get(name) {
                 Some(Value::Number(number)) => number.as_f64(),
                 Some(Value::String(text)) => text.trim().parse().ok(),
                 _ => None,
             };
             if let Some(value) = value.filter(|value: &f64| value.is_finite() && *value >= 0.0) {
-                // To a millionth of a dollar: what the factor adds behind that is noise.
+                // Rounded to a millionth of a dollar: the rest is noise of the factor.
                 *field(&mut price) = Some((value * factor * 1e6).round() / 1e6);
             }
         }
@@ -57,27 +57,27 @@ impl Price {
 
 /// Prices by names and patterns.
 #[derive(Debug, Default)]
-pub struct SeriesIndex {
+pub struct PriceTable {
     exact: HashMap<String, Price>,
-    /// In the order given.
+    /// In their given order.
     patterns: Vec<(Pattern, Price)>,
 }
 
-impl SeriesIndex {
-    /// What can't be read as a pattern is a name.
-    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> SeriesIndex {
-        let mut book = SeriesIndex::default();
+impl PriceTable {
+    /// Makes a table. A text that is no pattern is a name.
+    pub fn new(rows: impl Iterator<Item = (String, Price)>) -> PriceTable {
+        let mut prices = PriceTable::default();
         for (model, price) in rows {
             if let Ok(Some(pattern)) = Pattern::parse(&model) {
-                book.patterns.push((pattern, price));
+                prices.patterns.push((pattern, price));
             }
-            book.exact.insert(model, price);
+            prices.exact.insert(model, price);
         }
-        book
+        prices
     }
 
-    /// The price of the first of `names` that stands here by itself; else of the first that fits a
-    /// pattern.
+    /// Returns the price of the first of `names` that is a name in the table, or else of the first that
+    /// matches a pattern.
     pub fn find(&self, names: &[&str]) -> Option<Price> {
         let exact = names.iter().find_map(|name| self.exact.get(*name));
         let by_pattern = |name: &&str| self.patterns.iter().find(|(pattern, _)| pattern.matches(name));
@@ -85,37 +85,37 @@ impl SeriesIndex {
     }
 }
 
-/// What a price list says.
+/// The content of a price list.
 #[derive(Debug, Default, PartialEq)]
 pub struct Published {
     pub prices: BTreeMap<String, Price>,
-    /// Entries that say nothing of what a token costs: they are paid by image, second or page.
+    /// The number of entries without a price per token: they are paid by image, second or page.
     pub without: usize,
 }
 
-/// Longest name of a model.
-const LONGEST: usize = 512;
+/// Bounds the name of a model, in bytes.
+const MAX_NAME: usize = 512;
 
-/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error completes a sentence that
-/// begins with the file's name.
-pub fn published(json: &str) -> Result<Published, String> {
-    let list: BTreeMap<String, Value> =
-        serde_json::from_str(json).map_err(|error| format!("is no list of prices, a JSON object by model: {error}"))?;
+/// Reads `{"MODEL": {"input_cost_per_token": 1e-6, ...}, ...}`. The error says what is wrong with
+/// `file`, which `json` is from.
+pub fn published(file: &str, json: &str) -> Result<Published, String> {
+    let list: BTreeMap<String, Value> = serde_json::from_str(json)
+        .map_err(|error| format!("{file} is no list of prices, which is a JSON object by model: {error}"))?;
     let mut found = Published::default();
     for (model, entry) in list {
-        // Describes the fields in lists of this form, and is no model.
+        // This entry describes the fields of such lists, and is no model.
         if model == "sample_spec" {
             continue;
         }
         match Price::of(&entry) {
-            Some(price) if !model.is_empty() && model.len() <= LONGEST && !model.contains('\0') => {
+            Some(price) if !model.is_empty() && model.len() <= MAX_NAME && !model.contains('\0') => {
                 found.prices.insert(model, price);
             }
             _ => found.without += 1,
         }
     }
     if found.prices.is_empty() {
-        return Err("has no model with input_cost_per_token or output_cost_per_token".to_owned());
+        return Err(format!("{file} has no model with input_cost_per_token or output_cost_per_token"));
     }
     Ok(found)
 }
@@ -155,8 +155,8 @@ mod tests {
     fn names_go_before_patterns() {
         let price = |dollars| Price { input: Some(dollars), ..Price::default() };
         let rows = [("gpt-*", 1.0), ("gpt-4", 2.0), ("azure/gpt-4", 3.0), ("re:(", 4.0)];
-        let book = SeriesIndex::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
-        let find = |names: &[&str]| book.find(names).and_then(|price| price.input);
+        let prices = PriceTable::new(rows.into_iter().map(|(model, dollars)| (model.to_owned(), price(dollars))));
+        let find = |names: &[&str]| prices.find(names).and_then(|price| price.input);
         assert_eq!(find(&["openai/gpt-4", "gpt-4"]), Some(2.0));
         assert_eq!(find(&["azure/gpt-4", "gpt-4"]), Some(3.0));
         assert_eq!(find(&["openai/gpt-5", "gpt-5"]), Some(1.0));
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn price_lists() {
         let list = r#"{"sample_spec":{"input_cost_per_token":0.0},"m":{"input_cost_per_token":1e-6},"image":{"input_cost_per_image":1}}"#;
-        let found = published(list).unwrap();
+        let found = published("x.json", list).unwrap();
         assert_eq!((found.prices.len(), found.without, found.prices["m"].input), (1, 1, Some(1.0)));
-        assert!(published("[]").unwrap_err().starts_with("is no list of prices"));
-        assert!(published("{}").unwrap_err().starts_with("has no model with"));
+        assert!(published("x.json", "[]").unwrap_err().starts_with("x.json is no list of prices"));
+        assert!(published("x.json", "{}").unwrap_err().starts_with("x.json has no model with"));
     }
 }

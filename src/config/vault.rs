@@ -64,24 +64,24 @@ pub fn seal(text: &str, env: &Env<'_>) -> Result<String, String> {
         return Err(format!("SECRET_KEY has fewer than {SHORTEST} characters; make one with `openssl rand -hex 32`"));
     };
     let mut nonce = [0; NONCE_LEN];
-    getrandom::fill(&mut nonce).map_err(|error| format!("the system gives no random numbers: {error}"))?;
+    getrandom::fill(&mut nonce).map_err(|error| format!("the random source of the system can't be read: {error}"))?;
     let mut bytes = text.trim().as_bytes().to_vec();
     let sealed = key.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut bytes);
     sealed.map_err(|_| "the provider's key can't be encrypted".to_owned())?;
     Ok(format!("{MARK}{}:{}", key.id, BASE64_STANDARD_NO_PAD.encode([&nonce[..], &bytes].concat())))
 }
 
-/// The plain text of `text`, sealed or not. The error completes a sentence that begins with the
-/// column's name.
-pub fn open(text: &str, env: &Env<'_>) -> Result<String, String> {
+/// Returns the plain text of `text`, which may be encrypted or not. The error says what is wrong with
+/// `name`, the column or file that `text` is from.
+pub fn open(name: &str, text: &str, env: &Env<'_>) -> Result<String, String> {
     let Some(rest) = text.trim().strip_prefix(MARK) else { return Ok(text.to_owned()) };
-    let damaged = || "is encrypted, and damaged; set it anew".to_owned();
+    let damaged = || format!("{name} is encrypted, and damaged; set it again");
     let (id, bytes) = rest.split_once(':').ok_or_else(damaged)?;
     let mut bytes = BASE64_STANDARD_NO_PAD.decode(bytes).map_err(|_| damaged())?;
     let keys = VARIABLES.iter().filter_map(|name| env(name)).filter_map(|secret| Key::of(&secret));
     let Some(key) = keys.into_iter().find(|key| key.id == id) else {
         return Err(format!(
-            "is encrypted under the key {id}, which is neither SECRET_KEY nor SECRET_KEY_PREVIOUS here; set that one, or the api_key anew"
+            "{name} is encrypted with the key {id}, which is neither SECRET_KEY nor SECRET_KEY_PREVIOUS here; set that key, or set {name} again"
         ));
     };
     let (nonce, sealed) = bytes.split_at_mut_checked(NONCE_LEN).ok_or_else(damaged)?;
@@ -110,9 +110,11 @@ mod tests {
         let sealed = seal(" sk-secret ", &env(ONE, "")).unwrap();
         assert!(is_sealed(&sealed) && !sealed.contains("secret"), "{sealed}");
         assert_ne!(seal("sk-secret", &env(ONE, "")).unwrap(), sealed, "a nonce of its own");
-        assert_eq!(open(&sealed, &env(ONE, "")).unwrap(), "sk-secret");
-        assert_eq!(open(&sealed, &env(TWO, ONE)).unwrap(), "sk-secret");
-        assert!(open(&sealed, &env(TWO, "")).unwrap_err().contains("neither SECRET_KEY nor SECRET_KEY_PREVIOUS"));
+        assert_eq!(open("api_key", &sealed, &env(ONE, "")).unwrap(), "sk-secret");
+        assert_eq!(open("api_key", &sealed, &env(TWO, ONE)).unwrap(), "sk-secret");
+        assert!(
+            open("api_key", &sealed, &env(TWO, "")).unwrap_err().contains("neither SECRET_KEY nor SECRET_KEY_PREVIOUS")
+        );
         assert!(is_due(&sealed, &env(TWO, ONE)) && !is_due(&sealed, &env(ONE, TWO)) && !is_due(&sealed, &env("", "")));
         assert!(is_due("sk-plain", &env(ONE, "")));
     }
@@ -121,7 +123,7 @@ mod tests {
     fn what_is_no_secret_stays_as_it_is() {
         for (text, key) in [("env:NAME", ONE), ("", ONE), ("sk-plain", "")] {
             assert_eq!(seal(text, &env(key, "")).unwrap(), text);
-            assert_eq!(open(text, &env(key, "")).unwrap(), text);
+            assert_eq!(open("api_key", text, &env(key, "")).unwrap(), text);
             assert!(!is_due(text, &env(key, "")));
         }
         assert!(seal("sk", &env("short", "")).unwrap_err().contains("fewer than 32 characters"));
@@ -134,10 +136,10 @@ mod tests {
         for at in start..sealed.len() - 1 {
             let mut bytes = sealed.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
-            assert!(open(&String::from_utf8(bytes).unwrap(), &env(ONE, "")).is_err(), "byte {at}");
+            assert!(open("api_key", &String::from_utf8(bytes).unwrap(), &env(ONE, "")).is_err(), "byte {at}");
         }
         for text in ["enc:v1:", "enc:v1:00:", &sealed[..start], &sealed[..start + 8], "enc:v1:00:%%"] {
-            assert!(open(text, &env(ONE, "")).is_err(), "{text}");
+            assert!(open("api_key", text, &env(ONE, "")).is_err(), "{text}");
         }
     }
 }

@@ -1,19 +1,19 @@
 //! The control plane: one thread that may wait. It follows the store, resolves names, fetches model
-//! lists, leases shared limits, empties the record rings and watches the certificate. Nothing of it
-//! is on the path of a request. It is one loop, one `select!` and one `match`: what it waits for is
-//! an [`Event`], and each part handles its own.
+//! lists, leases shared limits, drains the record rings and watches the certificate. Nothing of it is
+//! on the path of a request. It is one loop, one `select!` and one `match`: it waits for an [`Event`],
+//! and each part handles its own.
 //!
 //! | folder | duty |
 //! |---|---|
-//! | `config` | from the store to the snapshot in force, and back as a file |
+//! | `config` | from the store to the current snapshot, and back as a file |
 //! | [`store`] | PostgreSQL, SQLite and the configuration file |
 //! | [`admin`] | the admin interface |
 //! | `discovery` | names, model lists of providers, certificates |
-//! | `limits` | shares of limits that several nodes have in common |
+//! | `limits` | leases of limits that several nodes share |
 //! | [`records`] | finished requests from the workers, their cost and exact token counts |
 //! | `sinks` | where finished requests go |
-//! | `http` | this thread's own calls |
-//! | `metrics` | what a scrape gets |
+//! | `http` | the HTTP client of this thread |
+//! | `metrics` | the response to a scrape |
 
 pub mod admin;
 pub mod config;
@@ -47,14 +47,14 @@ use records::{cost, exact_tokens};
 use sinks::{access_log, jsonl, langfuse, otlp, request_log};
 use store::Store;
 
-/// How often the rings are emptied.
-const DRAIN: Duration = Duration::from_millis(50);
-/// How often the certificate is looked at.
-const FILES: Duration = Duration::from_secs(2);
-/// Threads for calls that wait, which are name lookups. More wait their turn.
-const WAITING_CALLS: usize = 16;
+/// How often the rings are drained.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// How often the certificate files are checked.
+const FILES_INTERVAL: Duration = Duration::from_secs(2);
+/// Threads for blocking calls, which are name lookups. More calls are queued.
+const BLOCKING_THREADS: usize = 16;
 
-/// The running thread. Dropped, it ends the thread without waiting for it.
+/// The running thread. Dropping this ends the thread without waiting for it.
 #[derive(Debug)]
 pub struct ControlPlane {
     stop: oneshot::Sender<()>,
@@ -63,13 +63,13 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Ends the thread when it has passed on what the workers, which must have ended, have left in
-    /// their rings.
+    /// Ends the thread after it has passed on the records in the workers' rings. The workers must have
+    /// ended.
     pub fn stop(self) {
         // It may have ended already.
         let _ = self.stop.send(());
         if self.thread.join().is_err() {
-            tracing::error!("gateway: the background thread ended by a panic");
+            tracing::error!("gateway: a panic ended the control plane");
         }
     }
 
@@ -79,16 +79,17 @@ impl ControlPlane {
         let _ = self.reload.try_send(());
     }
 
-    /// False after a panic: the process still serves, but nothing follows the store any more.
+    /// Returns whether the thread runs. After a panic it does not: the process still serves requests,
+    /// but follows the store no more.
     pub fn is_running(&self) -> bool {
         !self.thread.is_finished()
     }
 }
 
-/// Starts the thread, and returns when the store was read and its configuration is in force.
+/// Starts the thread, and returns when the store was read and its configuration is published.
 ///
-/// `environment` is where `env:NAME` keys are taken from. An error says what is wrong and what to
-/// do: the store can't be read, or the listener's certificate can't be used.
+/// `environment` has the values of `env:NAME` keys. An error says what is wrong and what to do: the
+/// store can't be read, or the listener's certificate can't be used.
 pub fn start(
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
@@ -101,19 +102,21 @@ pub fn start(
         let run = || run(shared, store, environment, Commands { stopped, reloads }, &ready);
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(Ok(())) => {}
-            Ok(Err(why)) => {
-                let _ = ready.send(Err(why));
+            Ok(Err(error)) => {
+                let _ = ready.send(Err(error));
             }
             Err(_) => {
-                tracing::error!("gateway: the background thread has panicked, nothing follows the store; restart")
+                tracing::error!(
+                    "gateway: the control plane has panicked, and changes of the store are no longer seen; restart"
+                )
             }
         }
     });
-    let thread = spawned.map_err(|error| format!("the background thread can't be started: {error}"))?;
+    let thread = spawned.map_err(|error| format!("the control plane can't be started: {error}"))?;
     match started.recv() {
         Ok(Ok(())) => Ok(ControlPlane { stop, reload, thread }),
-        Ok(Err(why)) => Err(why),
-        Err(_) => Err("the background thread ended while it was starting".to_owned()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err("the control plane ended while it was starting".to_owned()),
     }
 }
 
@@ -126,17 +129,17 @@ fn run(
 ) -> Result<(), String> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(WAITING_CALLS)
+        .max_blocking_threads(BLOCKING_THREADS)
         .thread_name("background-wait")
         .build()
-        .map_err(|error| format!("the background thread can't be started: {error}"))?;
+        .map_err(|error| format!("the control plane can't be started: {error}"))?;
     let result = runtime.block_on(async {
         let mut parts = Parts::new(shared, store, environment, commands)?;
         parts.sync.load(&mut parts.names).await.map_err(|error| error.to_string())?;
         parts.serve(ready).await;
         Ok(())
     });
-    // A lookup that the system still waits for is not waited for.
+    // Lookups that are still running are abandoned.
     runtime.shutdown_background();
     result
 }
@@ -156,28 +159,28 @@ struct Parts {
     admin: admin::Admin,
     drain: drain::Drain,
     log_writers: request_log::Writers,
-    /// `None` where spans go nowhere.
+    /// `None` without a collector.
     otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
     tls: Option<certificates::Watch>,
-    empty: Interval,
-    files: Interval,
+    drain_tick: Interval,
+    files_tick: Interval,
 }
 
-/// What the thread waits for.
+/// What the loop waits for.
 enum Event {
     Stop,
     Reload,
     Store(sync::Step),
-    /// A new configuration has waited long enough for its names.
+    /// A new configuration has waited for its names long enough.
     Late,
     Names(dns::Step),
     Models(model_lists::Step),
     Leases(limits::Step),
     Admin(admin::Step),
-    /// Time to empty the rings.
-    Empty,
-    /// Time to look at files.
+    /// The rings are to be drained.
+    Drain,
+    /// The certificate files are to be checked.
     Files,
 }
 
@@ -190,7 +193,7 @@ impl Parts {
     ) -> Result<Parts, String> {
         let boot = &shared.boot;
         let trust = crate::tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
-        // The workers' own configuration has the same warnings.
+        // The workers log the same warnings.
         let (upstream_tls, _) = crate::tls::client_config(&trust)?;
         let meter = ControlPlaneMetrics::new(&shared);
         let client = client::Client::new(shared.clone(), &upstream_tls);
@@ -218,8 +221,8 @@ impl Parts {
             log_writers,
             otlp,
             tls: certificates::Watch::start(shared)?,
-            empty: every(DRAIN),
-            files: every(FILES),
+            drain_tick: every(DRAIN_INTERVAL),
+            files_tick: every(FILES_INTERVAL),
         })
     }
 
@@ -228,7 +231,7 @@ impl Parts {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);
                 self.leases.adopt(&snapshot);
-                // Nobody listens but for the first.
+                // Only the first one has a receiver.
                 let _ = ready.try_send(Ok(()));
             }
             match self.next().await {
@@ -243,11 +246,11 @@ impl Parts {
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
-                Event::Empty => {
+                Event::Drain => {
                     self.drain.run();
                     self.sync.release();
                 }
-                Event::Files => self.tls.iter_mut().for_each(certificates::Watch::look),
+                Event::Files => self.tls.iter_mut().for_each(certificates::Watch::check),
             }
         }
         self.drain.finish().await;
@@ -269,23 +272,23 @@ impl Parts {
             step = self.models.next() => Event::Models(step),
             step = self.leases.next() => Event::Leases(step),
             step = self.admin.next() => Event::Admin(step),
-            _ = self.empty.tick() => Event::Empty,
-            _ = self.files.tick() => Event::Files,
+            _ = self.drain_tick.tick() => Event::Drain,
+            _ = self.files_tick.tick() => Event::Files,
         }
     }
 }
 
-/// A tick that was missed is not made up for.
+/// Returns an interval that does not make up for missed ticks.
 fn every(period: Duration) -> Interval {
     let mut interval = interval(period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
 }
 
-/// Waits for a moment; for ever if there is none.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
+/// Waits until a point in time, or for ever without one.
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
         None => std::future::pending().await,
     }
 }

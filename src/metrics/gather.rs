@@ -1,4 +1,4 @@
-//! Everything that was counted, summed over the shards, in a form that any encoder can write.
+//! Sums all metrics over the shards, in a form that any encoder can write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,8 +39,8 @@ pub enum Value {
     },
 }
 
-/// What is known without counting: of the process, of the configuration. In the order of the
-/// family's labels.
+/// Values that are known without counting, about the process and the configuration. Label values are
+/// in the order of the family's labels.
 pub type Facts = Vec<(Family, Vec<String>, f64)>;
 
 pub fn gather(shards: &[&Arc<Shard>], facts: &Facts, words: &Words<'_>) -> Vec<Metric> {
@@ -60,7 +60,7 @@ fn of_counter(shards: &[&Arc<Shard>], counter: Counter) -> Metric {
 fn of_family(shards: &[&Arc<Shard>], family: Family, facts: &Facts) -> Metric {
     let row = family.row();
     let mut sums: BTreeMap<&[Box<str>], Vec<u64>> = BTreeMap::new();
-    for series in shards.iter().flat_map(|shard| shard.shelf(family).iter()) {
+    for series in shards.iter().flat_map(|shard| shard.series(family).iter()) {
         series.add_to(sums.entry(&series.labels).or_insert_with(|| vec![0; row.shape.cells()]));
     }
     let labelled = |values: Vec<String>| row.labels.iter().copied().zip(values).collect();

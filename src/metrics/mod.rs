@@ -1,6 +1,6 @@
-//! What this process counts. [`names`] is the one table; [`shard`] is what one core writes, its
-//! labelled series on a [`series_list`] that a [`series_index`] finds them on; at a scrape
-//! [`gather`] sums the shards, and [`text`] or [`openmetrics`] writes the sum.
+//! The metrics of this process. [`names`] is the one table of them. A [`shard`] is what one worker
+//! writes: counters, and labelled series in a [`series_list`], which a [`series_index`] finds by their
+//! labels. A scrape sums the shards ([`gather`]) and writes the sums ([`text`] or [`openmetrics`]).
 
 pub mod gather;
 pub mod names;

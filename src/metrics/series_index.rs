@@ -1,7 +1,7 @@
-//! Where one thread finds its series by their labels, and makes those that are missing.
+//! Finds the series of one thread by their labels, and makes those that are missing.
 //!
-//! What counts often keeps the series itself; a look-up here is for the first time. The texts of
-//! labels come from bounded sets: a name that a client chose must not become one.
+//! Code that counts often keeps the series itself; the look-up here is for the first time. Label
+//! values come from bounded sets: a name that a client chose must not become one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use crate::metrics::names::Family;
 use crate::metrics::series_list::{MAX_SERIES, Series};
 use crate::metrics::shard::Shard;
 
-/// The label of what stands for many.
+/// The label value that stands for many.
 pub const OTHER: &str = "other";
-/// The label of what is not there.
+/// The label value of something absent.
 pub const NONE: &str = "none";
 
 type Known = HashMap<Box<[Box<str>]>, Arc<Series>, ahash::RandomState>;
 
-/// See the module. One for each shard, and the only writer of its series.
+/// The index of one shard, and the only writer of its series.
 #[derive(Debug)]
 pub struct SeriesIndex {
     shard: Arc<Shard>,
     known: Vec<Known>,
-    /// Of each family, once it is full.
+    /// The series of all that found no room, for each family that is full.
     overflow: Vec<Option<Arc<Series>>>,
 }
 
@@ -32,37 +32,37 @@ impl SeriesIndex {
         SeriesIndex { shard, known, overflow: vec![None; Family::ALL.len()] }
     }
 
-    /// The series of these labels, in the order of the family's row.
+    /// Returns the series of these labels, which are in the order of the family's row.
     pub fn series(&mut self, family: Family, labels: &[&str]) -> Arc<Series> {
-        // A key is made for the look-up; this is not for every request.
+        // The look-up allocates its key, so it is not for every request.
         let key: Box<[Box<str>]> = labels.iter().map(|label| (*label).into()).collect();
         let known = &mut self.known[family as usize];
         if let Some(series) = known.get(&key) {
             return series.clone();
         }
-        let shelf = self.shard.shelf(family);
-        if shelf.len() < MAX_SERIES
-            && let Some(series) = shelf.push(family, labels)
+        let list = self.shard.series(family);
+        if list.len() < MAX_SERIES
+            && let Some(series) = list.push(family, labels)
         {
             known.insert(key, series.clone());
             return series;
         }
         let overflow = &mut self.overflow[family as usize];
         let others = vec![OTHER; labels.len()];
-        match overflow.clone().or_else(|| shelf.push(family, &others)) {
+        match overflow.clone().or_else(|| list.push(family, &others)) {
             Some(series) => {
                 *overflow = Some(series.clone());
                 series
             }
-            // There is a place for it, and this is its only writer.
+            // The list has a place for it, and this is its only writer.
             None => unreachable_series(family, &others),
         }
     }
 }
 
-/// A series that nobody reads: better than a panic in what should not happen.
+/// Returns a series that no scrape reads, instead of a panic.
 fn unreachable_series(family: Family, labels: &[&str]) -> Arc<Series> {
-    debug_assert!(false, "the shelf of {family:?} has no place for what has no place");
+    debug_assert!(false, "the list of {family:?} has no place for the overflow series");
     Arc::new(Series::new(family, labels))
 }
 
@@ -73,14 +73,14 @@ mod tests {
     #[test]
     fn labels_lead_to_one_series_and_too_many_to_another() {
         let shard = Shard::new();
-        let mut book = SeriesIndex::new(shard.clone());
-        let first = book.series(Family::Active, &["a"]);
-        assert!(Arc::ptr_eq(&first, &book.series(Family::Active, &["a"])));
+        let mut index = SeriesIndex::new(shard.clone());
+        let first = index.series(Family::Active, &["a"]);
+        assert!(Arc::ptr_eq(&first, &index.series(Family::Active, &["a"])));
         for n in 0..MAX_SERIES + 100 {
-            book.series(Family::Active, &[&n.to_string()]).inc();
+            index.series(Family::Active, &[&n.to_string()]).inc();
         }
-        assert_eq!(shard.shelf(Family::Active).len(), MAX_SERIES + 1);
-        let last = shard.shelf(Family::Active).iter().last().unwrap();
+        assert_eq!(shard.series(Family::Active).len(), MAX_SERIES + 1);
+        let last = shard.series(Family::Active).iter().last().unwrap();
         let mut sums = [0];
         last.add_to(&mut sums);
         assert_eq!((&*last.labels[0], sums), (OTHER, [101]));

@@ -1,4 +1,5 @@
-//! The series of one writer: a list that only grows, read while it is written, without a lock.
+//! The series of one family and one writer: a list that only grows and is read while it is written,
+//! without a lock.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,13 +8,12 @@ use crate::metrics::names::{Family, Shape};
 
 /// Series in one chunk.
 const CHUNK: usize = 256;
-/// Chunks of a shelf.
+/// Chunks of a list.
 const CHUNKS: usize = 64;
-/// Series of one family that one writer may have. Beyond that they are counted together, under
-/// `other`.
+/// Series of one family that one writer may have. More are counted together, as `other`.
 pub const MAX_SERIES: usize = CHUNK * CHUNKS - 1;
 
-/// Some labels and what was counted under them. Written by one thread, read by whoever scrapes.
+/// Labels and the values under them. One thread writes them, scrapes read them.
 #[derive(Debug)]
 pub struct Series {
     pub labels: Box<[Box<str>]>,
@@ -39,7 +39,7 @@ impl Series {
         }
     }
 
-    /// Counts up. A negative number of a gauge wraps, here and in the sum.
+    /// Adds to a counter or a gauge. A negative value of a gauge wraps, here and in the sum.
     pub fn add(&self, n: u64) {
         add(&self.cells[0], n);
     }
@@ -57,14 +57,14 @@ impl Series {
         self.cells[0].store(value, Ordering::Relaxed);
     }
 
-    /// Takes a value into a histogram, in the unit of its cells.
+    /// Adds a value to a histogram, in the unit of its cells.
     pub fn observe(&self, value: u64) {
         let at = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
         add(&self.cells[at], 1);
         add(&self.cells[self.bounds.len() + 1], value);
     }
 
-    /// Adds what was counted to `sums`, which has as many cells.
+    /// Adds the values to `sums`, which has as many cells.
     pub fn add_to(&self, sums: &mut [u64]) {
         for (sum, cell) in sums.iter_mut().zip(&self.cells) {
             *sum = sum.wrapping_add(cell.load(Ordering::Relaxed));
@@ -76,14 +76,14 @@ impl Series {
     }
 }
 
-/// One writer: a load and a store, no locked instruction.
+/// Adds without a locked instruction, since there is one writer.
 fn add(cell: &AtomicU64, n: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }
 
 type Chunk = Box<[OnceLock<Arc<Series>>]>;
 
-/// See the module.
+/// A list of series: see the module.
 #[derive(Debug)]
 pub struct SeriesList {
     chunks: Box<[OnceLock<Chunk>]>,
@@ -97,7 +97,8 @@ impl Default for SeriesList {
 }
 
 impl SeriesList {
-    /// For the one writer. The last place is for the series that takes what has no room.
+    /// Appends a series, for the one writer. The last place is for the series of all that found no
+    /// room.
     pub fn push(&self, family: Family, labels: &[&str]) -> Option<Arc<Series>> {
         let at = self.len.load(Ordering::Relaxed);
         let chunk = self.chunks.get(at / CHUNK)?;
@@ -127,11 +128,11 @@ mod tests {
 
     #[test]
     fn series_list_is_bounded_and_readable_while_written() {
-        let shelf = SeriesList::default();
+        let list = SeriesList::default();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for n in 0.. {
-                    match shelf.push(Family::Active, &[&n.to_string()]) {
+                    match list.push(Family::Active, &[&n.to_string()]) {
                         Some(series) => series.inc(),
                         None => break,
                     }
@@ -139,19 +140,19 @@ mod tests {
             });
             let mut seen = 0;
             while seen < MAX_SERIES {
-                let now = shelf.iter().count();
+                let now = list.iter().count();
                 assert!(now >= seen);
-                assert!(shelf.iter().enumerate().all(|(n, series)| *series.labels[0] == *n.to_string()));
+                assert!(list.iter().enumerate().all(|(n, series)| *series.labels[0] == *n.to_string()));
                 seen = now;
             }
         });
-        assert_eq!(shelf.len(), MAX_SERIES + 1);
+        assert_eq!(list.len(), MAX_SERIES + 1);
     }
 
     #[test]
     fn values_fall_into_their_buckets() {
-        let shelf = SeriesList::default();
-        let series = shelf.push(Family::Ttft, &["provider", "m", "p"]).unwrap();
+        let list = SeriesList::default();
+        let series = list.push(Family::Ttft, &["provider", "m", "p"]).unwrap();
         for us in [1, 50_000, 50_001, 10_000_000, 10_000_001] {
             series.observe(us);
         }

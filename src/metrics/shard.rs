@@ -1,4 +1,4 @@
-//! The counters and series of one core: written by it alone, read by whoever scrapes.
+//! The counters and series of one thread, which alone writes them. Scrapes read them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::names::{Counter, Family, Grid};
 use crate::metrics::series_list::SeriesList;
 
-/// Aligned so that two cores never share a cache line.
+/// Aligned so that two threads never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Shard {
     counters: Vec<AtomicU64>,
     grids: Vec<AtomicU64>,
-    shelves: Vec<SeriesList>,
+    series: Vec<SeriesList>,
 }
 
 impl Shard {
     pub fn new() -> Arc<Shard> {
         let zeros = |n: usize| (0..n).map(|_| AtomicU64::new(0)).collect();
-        let shelves = Family::ALL.iter().map(|_| SeriesList::default()).collect();
-        Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID), shelves })
+        let series = Family::ALL.iter().map(|_| SeriesList::default()).collect();
+        Arc::new(Shard { counters: zeros(Counter::ALL.len()), grids: zeros(Grid::ALL.len() * GRID), series })
     }
 
     pub fn add(&self, counter: Counter, n: u64) {
@@ -30,16 +30,17 @@ impl Shard {
         self.add(counter, 1);
     }
 
-    /// The series of a family; [`SeriesIndex`](crate::metrics::series_index::SeriesIndex) puts them there.
-    pub fn shelf(&self, family: Family) -> &SeriesList {
-        &self.shelves[family as usize]
+    /// Returns the series of a family, which [`SeriesIndex`](crate::metrics::series_index::SeriesIndex)
+    /// makes.
+    pub fn series(&self, family: Family) -> &SeriesList {
+        &self.series[family as usize]
     }
 
     pub fn get(&self, counter: Counter) -> u64 {
         self.counters[counter as usize].load(Ordering::Relaxed)
     }
 
-    /// Counts a word of a grid. One that the grid has no room for is not counted.
+    /// Adds to a cell of a grid. A cell outside of it is ignored.
     pub fn add_to(&self, grid: Grid, word: usize, (from, to): (usize, usize), n: u64) {
         if let Some(cell) = self.cell(grid, word, (from, to)) {
             add(cell, n);
@@ -60,7 +61,7 @@ impl Shard {
 /// Cells of one grid.
 const GRID: usize = Grid::WORDS * Grid::SIDES * Grid::SIDES;
 
-/// One writer: a load and a store, no locked instruction.
+/// Adds without a locked instruction, since there is one writer.
 fn add(cell: &AtomicU64, n: u64) {
     cell.store(cell.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
 }

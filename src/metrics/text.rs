@@ -1,5 +1,5 @@
 //! The Prometheus text format 0.0.4 (Prometheus documentation, "Exposition formats", 2026-08), for
-//! scrapers that do not ask for OpenMetrics.
+//! scrapers that do not accept OpenMetrics.
 
 use std::fmt::Write;
 

@@ -1,18 +1,18 @@
-//! Listening sockets: one per worker on the same port, so that the kernel deals connections to
-//! cores and no lock is shared.
+//! Listening sockets: one per worker on the same port, so that the kernel distributes the connections
+//! and the workers share no lock.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Connections that the kernel holds for a worker that is busy.
+/// Connections that the kernel queues for a busy worker.
 const BACKLOG: i32 = 1024;
 
-/// `count` listeners on `addr`; port 0 takes a free one, the same for all.
+/// Opens `count` listeners on `addr`. Port 0 stands for a free port, the same for all.
 ///
-/// `SO_REUSEPORT` lets any process of the same user share a port in silence. So the port is first
-/// bound without it: another process that listens there makes start-up fail with `AddrInUse`.
+/// `SO_REUSEPORT` lets any process of the same user share a port silently. So the port is first bound
+/// without it: if another process listens there, the start fails with `AddrInUse`.
 pub fn bind(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     let probe = socket(addr, false)?;
     probe.bind(&addr.into())?;
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_that_another_holds_is_refused_even_if_it_would_share() {
+    fn a_port_in_use_is_refused_even_if_its_owner_shares_it() {
         let held = bind(SocketAddr::from(([127, 0, 0, 1], 0)), 2).unwrap();
         let addr = held[0].local_addr().unwrap();
         assert_eq!(held[1].local_addr().unwrap(), addr);

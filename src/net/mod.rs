@@ -1,5 +1,5 @@
-//! Sockets of a worker: monoio streams, plain or TLS, HTTP/1.1, connection pools and deadlines.
-//! Nothing here knows what a model is.
+//! Sockets of a worker: monoio streams, plain or TLS, connection pools and deadlines. Nothing here
+//! knows what a model is.
 
 pub mod listen;
 pub mod pool;

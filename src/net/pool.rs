@@ -1,8 +1,8 @@
-//! Connections to upstreams, kept per core and origin.
+//! Connections to upstreams, pooled per worker and origin.
 //!
-//! An idle connection has a read in flight, so a server that closes it is seen at the next look and
-//! the connection is not used. A close that crosses a request on the wire is the caller's to retry:
-//! once, and only when no byte of an answer came.
+//! An idle connection has a read in flight, so a connection that its server has closed is noticed at
+//! the next checkout and not used. If the close crosses a request on the wire, the caller retries:
+//! once, and only when no byte of a response came.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -20,12 +20,12 @@ use super::stream::{self, LARGE_READ, Reader, Writer};
 use super::timer::Timers;
 use crate::shared::ProcessState;
 
-/// Idle connections kept per origin on one core. More are closed.
+/// Idle connections per origin on one worker. More are closed.
 const MAX_IDLE: usize = 512;
 /// How long an idle connection is kept. Common servers close theirs after 60 to 75 s.
 const IDLE_FOR: Duration = Duration::from_secs(50);
 
-/// Where an upstream is.
+/// The address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     pub tls: bool,
@@ -37,26 +37,26 @@ pub struct Origin {
 pub struct Connection {
     pub reader: Reader,
     pub writer: Writer,
-    /// Whether it served a request before: only then may a failure without an answer be a stale
-    /// connection.
+    /// Whether it has served a request before. Only then may a failure without a response be that of
+    /// a stale connection.
     pub reused: bool,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened. The text says which step failed.
 #[derive(Debug)]
 pub enum ConnectError {
-    /// Not connected within the limit.
+    /// The connection was not open within the time allowed.
     TimedOut(String),
     Failed(String),
 }
 
 struct Idle {
     connection: Connection,
-    /// On the clock of the timers.
+    /// When it became idle, on the clock of the timers.
     since: Duration,
 }
 
-/// The connections of one core.
+/// The connections of one worker.
 pub struct Pool {
     idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
     tls: Arc<ClientConfig>,
@@ -75,7 +75,7 @@ impl Pool {
         Pool { idle: RefCell::default(), tls, shared, timers, connect_timeout }
     }
 
-    /// An idle connection to `origin` that is not known to be closed.
+    /// Takes an idle connection to `origin` that is not known to be closed.
     pub fn checkout(&self, origin: &Rc<Origin>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(origin)?;
@@ -88,11 +88,11 @@ impl Pool {
         None
     }
 
-    /// Takes back a connection whose last answer was read to its end.
+    /// Takes back a connection whose last response was read to its end.
     pub fn give_back(&self, origin: &Rc<Origin>, mut connection: Connection) {
         connection.reused = true;
-        // Starts the read that will notice a close; what comes unasked makes the connection
-        // unusable.
+        // This starts the read that will notice a close. Bytes that come unrequested make the
+        // connection unusable.
         if connection.reader.is_stale() {
             return;
         }
@@ -106,7 +106,7 @@ impl Pool {
         }
     }
 
-    /// Closes what is too old or was closed by its server. Called now and then by the worker.
+    /// Closes the connections that are too old or were closed by their servers.
     pub fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
         let now = self.timers.recent();
@@ -120,7 +120,7 @@ impl Pool {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 
-    /// A new connection: every address is tried in turn within the one connect timeout.
+    /// Opens a connection. All addresses are tried in turn within one connect timeout.
     pub async fn connect(&self, origin: &Rc<Origin>) -> Result<Connection, ConnectError> {
         let deadline = self.timers.deadline();
         deadline.set(self.connect_timeout);
@@ -139,7 +139,7 @@ impl Pool {
         };
         match deadline.limit(attempt).await {
             Some(Ok(connection)) => Ok(connection),
-            Some(Err(why)) => Err(ConnectError::Failed(why)),
+            Some(Err(reason)) => Err(ConnectError::Failed(reason)),
             None => Err(ConnectError::TimedOut(format!("connect to {target}: no connection within {seconds} s"))),
         }
     }
@@ -160,9 +160,9 @@ impl Pool {
     }
 }
 
-/// Connects in a task of its own: a connect that is dropped half way leaks its descriptor in this
-/// version of monoio when the kernel had completed it. So the task runs to its end, and if nobody
-/// waits any more the stream is closed there.
+/// Connects in a task of its own. In this version of monoio a connect that is dropped leaks its
+/// descriptor if the kernel has completed it. So the task runs to its end, and closes the stream if
+/// nobody waits for it any more.
 async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
     let slot = Rc::new(Slot::default());
     let task = slot.clone();

@@ -1,4 +1,4 @@
-//! Addresses of an upstream, as a worker finds them: in the table that the background thread keeps.
+//! Finds the addresses of an upstream in the table that the control plane keeps.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,18 +8,18 @@ use crate::shared::names::{Resolved, Table};
 /// How often a worker looks for a name that is being resolved.
 const RETRY: Duration = Duration::from_millis(5);
 
-/// The addresses of `host`, which may be an IP literal. Waits while the name is being resolved; the
-/// caller sets the limit.
+/// Returns the addresses of `host`, which may be an IP literal. Waits while the name is being
+/// resolved; the caller limits the time.
 pub async fn look_up(table: &Table, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    let mut asked = false;
+    let mut is_requested = false;
     loop {
         match table.get(host) {
             Some(Resolved::Addresses(ips)) => return Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
-            Some(Resolved::Failed(why)) => return Err(format!("the name `{host}` can't be resolved: {why}")),
-            None if !asked => asked = table.want(host),
+            Some(Resolved::Failed(reason)) => return Err(format!("the name `{host}` can't be resolved: {reason}")),
+            None if !is_requested => is_requested = table.request(host),
             None => {}
         }
         monoio::time::sleep(RETRY).await;

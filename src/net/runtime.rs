@@ -1,7 +1,7 @@
 //! The monoio runtime of a worker thread: io_uring where the kernel allows it, else epoll.
 //!
-//! Whether io_uring works is found out by building the very ring that will be used: a probe with a
-//! tiny ring says yes where the locked memory limit then refuses the real one. `COOP_TASKRUN`
+//! Whether io_uring works is found out by building the ring that will be used: a probe with a tiny
+//! ring succeeds where the limit of locked memory then refuses the real one. `COOP_TASKRUN`
 //! (kernel 5.19) saves an interrupt per completion; without it this driver costs about a quarter
 //! more system time per request than epoll.
 
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 /// Entries of a worker's ring. About 100 KiB of locked memory.
 const RING_ENTRIES: u32 = 1024;
 
-/// Which system interface moves the bytes.
+/// The system interface that a runtime uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
     IoUring,
@@ -39,10 +39,10 @@ impl fmt::Display for Driver {
     }
 }
 
-/// What the operator asked for.
+/// Which driver the operator has configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// io_uring, and epoll if that can't be built.
+    /// io_uring, or epoll where io_uring is not available.
     Auto,
     Only(Driver),
 }
@@ -52,10 +52,10 @@ enum Built {
     Epoll(Runtime<TimeDriver<LegacyDriver>>),
 }
 
-/// A runtime bound to the thread that made it.
+/// A runtime, which belongs to the thread that built it.
 pub struct Worker {
     built: Built,
-    refused: Option<io::Error>,
+    io_uring_error: Option<io::Error>,
 }
 
 impl Worker {
@@ -66,7 +66,7 @@ impl Worker {
             Choice::Only(Driver::IoUring) => uring(),
             Choice::Auto => match uring() {
                 Ok(worker) => Ok(worker),
-                Err(error) => Ok(Worker { refused: Some(error), ..epoll()? }),
+                Err(error) => Ok(Worker { io_uring_error: Some(error), ..epoll()? }),
             },
         }
     }
@@ -78,9 +78,9 @@ impl Worker {
         }
     }
 
-    /// Why it does not run on io_uring although it might have: what the kernel said.
-    pub fn refused(&self) -> Option<&io::Error> {
-        self.refused.as_ref()
+    /// Returns the kernel's error if io_uring was tried and is not available.
+    pub fn io_uring_error(&self) -> Option<&io::Error> {
+        self.io_uring_error.as_ref()
     }
 
     pub fn block_on<F: Future>(&mut self, future: F) -> F::Output {
@@ -91,11 +91,11 @@ impl Worker {
     }
 }
 
-/// Lets the other tasks of this core have their turn.
+/// Yields to the other tasks of this worker.
 ///
-/// It takes a wait: the scheduler of this version puts a task that wakes itself before all others,
+/// That takes a wait: the scheduler of this version runs a task that wakes itself before all others,
 /// and looks at the clock only when no task is left to run.
-pub async fn give_way() {
+pub async fn yield_now() {
     monoio::time::sleep(Duration::from_millis(1)).await;
 }
 
@@ -115,10 +115,10 @@ fn uring() -> io::Result<Worker> {
         }
         Err(error) => return Err(error),
     };
-    Ok(Worker { built: Built::Uring(runtime), refused: None })
+    Ok(Worker { built: Built::Uring(runtime), io_uring_error: None })
 }
 
 fn epoll() -> io::Result<Worker> {
     let runtime = RuntimeBuilder::<LegacyDriver>::new().with_entries(RING_ENTRIES).enable_timer().build()?;
-    Ok(Worker { built: Built::Epoll(runtime), refused: None })
+    Ok(Worker { built: Built::Epoll(runtime), io_uring_error: None })
 }

@@ -1,13 +1,13 @@
 //! One TCP connection, plain or TLS, as a [`Reader`] and a [`Writer`].
 //!
 //! The reader keeps at most one read in flight and owns it: a caller may stop polling at any time
-//! and go on later without losing a byte. That is what io_uring demands (a dropped read may have
-//! taken bytes into a buffer that nobody owns any more) and what lets a relay watch the client
-//! while it waits for the upstream. Dropping reader and writer together closes the socket at once,
-//! in every state.
+//! and continue later without losing a byte. io_uring demands that (a dropped read may have taken
+//! bytes into a buffer that nobody owns any more), and it lets a relay watch the client while it
+//! waits for the upstream. Dropping reader and writer together closes the socket at once, in every
+//! state.
 //!
-//! A write that is dropped half way leaves the peer with a torn message: whoever drops one must
-//! drop the connection with it.
+//! A write that is dropped leaves the peer with a part of a message: whoever drops a write must drop
+//! the connection with it.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -19,13 +19,13 @@ use std::task::{Context, Poll, ready};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
-/// Bytes of the first read of a message. Holds most request heads with their body, and keeps an
+/// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
 pub const SMALL_READ: usize = 1536;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = 16 << 10;
 
-/// Plain bytes that one TLS write encrypts at most.
+/// The most plain bytes that one TLS write encrypts.
 const TLS_WRITE: usize = 64 << 10;
 
 type ReadHalf = OwnedReadHalf<TcpStream>;
@@ -39,7 +39,7 @@ type Session = Rc<RefCell<rustls::Connection>>;
 enum Raw {
     Idle(ReadHalf),
     Reading(ReadFuture),
-    /// The end of the stream or an error was seen; or a poll panicked half way.
+    /// The stream has ended, a read has failed, or a poll has panicked.
     Closed,
 }
 
@@ -48,7 +48,7 @@ pub struct Reader {
     raw: Raw,
     spare: Vec<u8>,
     size: usize,
-    /// Bytes that came in while nobody had asked for them ([`Reader::poll_gone`]).
+    /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
     session: Option<Session>,
 }
@@ -80,14 +80,14 @@ impl Reader {
         self.size = bytes;
     }
 
-    /// Gives a buffer back for the next read.
+    /// Returns a buffer for the next read.
     pub fn recycle(&mut self, buf: Vec<u8>) {
         if self.spare.capacity() < buf.capacity() {
             self.spare = buf;
         }
     }
 
-    /// Appends what came to `buf`. `Ok(0)` is the end of the stream. Cancel-safe.
+    /// Appends what has arrived to `buf`. `Ok(0)` is the end of the stream. Cancel-safe.
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         if !self.ahead.is_empty() {
             let n = self.ahead.len();
@@ -100,16 +100,16 @@ impl Reader {
         }
     }
 
-    /// [`Reader::poll_read`] as a future.
+    /// Does the same as [`Reader::poll_read`], as a future.
     pub async fn read(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(cx, buf)).await
     }
 
-    /// Ready when the peer has closed or reset the connection.
+    /// Is ready when the peer has closed or reset the connection.
     ///
-    /// Bytes that arrive instead are kept for the next read, and the watch ends with them: one read
-    /// ahead is the bound.
-    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Bytes that arrive instead are kept for the next read, and the watch ends with them: at most one
+    /// read is ahead.
+    pub fn poll_disconnect(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.ahead.is_empty() {
             return Poll::Pending;
         }
@@ -123,11 +123,11 @@ impl Reader {
         }
     }
 
-    /// Whether the connection can't be used any more. Starts a read if none is in flight, so that a
-    /// later close is seen.
+    /// Returns whether the connection can't be used any more. Starts a read if none is in flight, so
+    /// that a later close is noticed.
     pub fn is_stale(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        self.poll_gone(&mut cx).is_ready() || !self.ahead.is_empty()
+        self.poll_disconnect(&mut cx).is_ready() || !self.ahead.is_empty()
     }
 
     fn poll_plain(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
@@ -164,8 +164,8 @@ impl Reader {
         }
     }
 
-    /// What the socket gave, in a buffer that may be kept or handed back as `spare`. Empty at the
-    /// end of the stream, then and ever after.
+    /// Returns what the socket gave, in a buffer that may be kept or become `spare`. It is empty at the
+    /// end of the stream, also when polled again.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
         let mut future = match std::mem::replace(&mut self.raw, Raw::Closed) {
             Raw::Closed => return Poll::Ready(Ok(Vec::new())),
@@ -173,7 +173,7 @@ impl Reader {
             Raw::Idle(mut half) => {
                 let mut buf = std::mem::take(&mut self.spare);
                 buf.clear();
-                // A spare that a large read left behind would be kept by an idle connection.
+                // An idle connection would keep the large buffer of an earlier read.
                 if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
                     buf = Vec::with_capacity(self.size);
                 }
@@ -205,8 +205,7 @@ impl Reader {
 }
 
 impl Writer {
-    /// Writes all of `buf` and hands it back, emptied, for reuse. An error means that an unknown
-    /// part went out.
+    /// Writes all of `buf` and returns it empty. After an error it is unknown how much was sent.
     pub async fn write_all(&mut self, mut buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
         if buf.is_empty() {
             return (Ok(()), buf);
@@ -229,7 +228,7 @@ impl Writer {
         Ok(())
     }
 
-    /// [`Writer::write_all`] for bytes that the caller needs again.
+    /// Does the same as [`Writer::write_all`] for bytes that the caller needs again.
     pub async fn write_shared(&mut self, buf: Rc<Vec<u8>>) -> io::Result<()> {
         match self.session.clone() {
             None => self.half.write_all(buf).await.0.map(drop),
@@ -237,8 +236,7 @@ impl Writer {
         }
     }
 
-    /// Says that nothing more will be written. The peer sees the end of the stream after everything
-    /// that was sent.
+    /// Ends the stream: the peer sees the end after everything that was sent.
     pub async fn shutdown(&mut self) -> io::Result<()> {
         use monoio::io::AsyncWriteRent;
         if let Some(session) = self.session.clone() {
@@ -260,7 +258,7 @@ impl Writer {
     }
 }
 
-/// Runs a handshake to its end over a stream that nothing was read from.
+/// Performs a handshake on a stream of which nothing was read.
 pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -> io::Result<(Reader, Writer)> {
     session.set_buffer_limit(None);
     let mut incoming = Vec::with_capacity(LARGE_READ);
@@ -281,7 +279,7 @@ pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -
         }
         let mut rest = &incoming[..];
         while !rest.is_empty() {
-            // After a close_notify nothing is taken any more.
+            // After a close_notify the session takes nothing more.
             if session.read_tls(&mut rest)? == 0 {
                 return Err(closed());
             }
@@ -295,15 +293,15 @@ pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -
     Ok(split(stream, Some(session)))
 }
 
-/// Tells the peer why the handshake failed, if it still listens.
+/// Sends the alert that says why the handshake failed.
 async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
     let mut cipher = Vec::new();
     while session.wants_write() && session.write_tls(&mut cipher).is_ok() {}
     let _ = stream.write_all(cipher).await;
 }
 
-/// Moves decrypted bytes to `buf`. `WouldBlock` when more ciphertext is needed, `Ok(0)` after the
-/// peer's close_notify.
+/// Moves decrypted bytes to `buf`. Returns `WouldBlock` when more ciphertext is needed, `Ok(0)` after
+/// the peer's close_notify.
 fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
     let mut session = session.borrow_mut();
     let mut reader = session.reader();
@@ -322,15 +320,15 @@ fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives ciphertext to the session, and moves what it holds to `plain` in between: a session with
-/// 16 KiB waiting takes no more. Empty ciphertext is the end of the stream.
+/// Feeds ciphertext to the session, and moves decrypted bytes to `plain` in between: a session that
+/// holds 16 KiB takes no more. Empty ciphertext is the end of the stream.
 fn feed(session: &Session, mut cipher: &[u8], plain: &mut Vec<u8>) -> io::Result<()> {
     loop {
         let taken = session.borrow_mut().read_tls(&mut cipher)?;
         decrypt(&mut session.borrow_mut())?;
-        // The end of the stream will be told again.
+        // The end of the stream will be reported again.
         let _ = drain_plaintext(session, plain);
-        // After a close_notify nothing is taken any more: what comes behind it is not looked at.
+        // After a close_notify the session takes nothing more, and what comes behind it is ignored.
         if cipher.is_empty() || taken == 0 {
             return Ok(());
         }
@@ -344,7 +342,7 @@ fn decrypt(session: &mut rustls::Connection) -> io::Result<()> {
     }
 }
 
-/// Appends `from` to `to` and empties it; swaps where that saves the copy.
+/// Appends `from` to `to` and empties it. Swaps them where that saves the copy.
 fn take_into(from: &mut Vec<u8>, to: &mut Vec<u8>) {
     if to.is_empty() && to.capacity() <= from.capacity() {
         std::mem::swap(from, to);

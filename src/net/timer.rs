@@ -1,10 +1,10 @@
 //! Deadlines, cheap enough to move several times per request.
 //!
 //! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
-//! plain store. One task per worker ([`Timers::run`]) walks the slab every [`TICK`] and wakes those
-//! whose time has come. Deadlines are therefore coarse (late by up to one tick, never early) and
-//! cost no allocation, no system call and no timer-wheel insertion on the request path. With no
-//! connection open the task does not tick at all.
+//! plain store. One task per worker ([`Timers::run`]) walks the slab every [`TICK`] and wakes the
+//! owners of expired deadlines. Deadlines are therefore coarse (late by up to one tick, never early)
+//! and cost no allocation, no system call and no insertion into a timer wheel on the request path.
+//! Without open connections the task does not tick.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -13,40 +13,40 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-/// How late a deadline may fire.
+/// How late a deadline may expire.
 pub const TICK: Duration = Duration::from_millis(20);
 
 /// `Cell` value of a deadline that is not set.
 const UNSET: u64 = u64::MAX;
 
 struct Slot {
-    /// Nanoseconds of the worker's clock, or [`UNSET`]. Nothing coarser: who is woken early finds
-    /// that nothing is due yet.
+    /// Nanoseconds of the worker's clock, or [`UNSET`]. A coarser unit would wake owners before their
+    /// time.
     at: Cell<u64>,
-    awaits: Cell<Awaits>,
+    wait: Cell<WaitKind>,
     waker: RefCell<Option<Waker>>,
 }
 
-/// What an owner waits for: whom a stop ends, and whom it lets go on.
+/// What an owner waits for, which decides whether a shutdown ends the wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Awaits {
-    /// Nothing but the next request.
-    Request,
-    /// Something of the request that it serves.
+enum WaitKind {
+    /// The next request.
+    NextRequest,
+    /// A step of the current request.
     Progress,
-    /// That the peer takes what is being sent.
-    Taking,
+    /// The peer, which takes what is being sent.
+    Sending,
 }
 
 /// The deadlines of one worker.
 pub struct Timers {
     origin: Instant,
-    /// What the clock said when it was read last.
+    /// The time of the last look at the clock.
     recent: Cell<u64>,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     free: RefCell<Vec<usize>>,
     live: Cell<usize>,
-    /// Woken when the first deadline of an empty slab is made.
+    /// Wakes the task when the first deadline of an empty slab is made.
     ticker: RefCell<Option<Waker>>,
 }
 
@@ -62,22 +62,22 @@ impl Timers {
         })
     }
 
-    /// Nanoseconds since this worker started.
+    /// Reads the clock: nanoseconds since this worker started.
     fn now(&self) -> u64 {
         self.recent.set(nanos(self.origin.elapsed()));
         self.recent.get()
     }
 
-    /// Time since this worker started, as old as the last deadline that was set or that last tick:
-    /// for what counts in seconds.
+    /// Returns the time since this worker started, as of the last deadline that was set or the last
+    /// tick. It suffices for times of some seconds.
     pub fn recent(&self) -> Duration {
         Duration::from_nanos(self.recent.get())
     }
 
-    /// A deadline that is not set.
+    /// Makes a deadline, which is not set yet.
     pub fn deadline(self: &Rc<Timers>) -> Deadline {
         let slot =
-            Rc::new(Slot { at: Cell::new(UNSET), awaits: Cell::new(Awaits::Progress), waker: RefCell::new(None) });
+            Rc::new(Slot { at: Cell::new(UNSET), wait: Cell::new(WaitKind::Progress), waker: RefCell::new(None) });
         let index = match self.free.borrow_mut().pop() {
             Some(index) => index,
             None => {
@@ -93,7 +93,7 @@ impl Timers {
         Deadline { timers: self.clone(), slot, index }
     }
 
-    /// Wakes what is due, for ever. One task per worker.
+    /// Wakes the owners of expired deadlines, for ever. One task per worker.
     pub async fn run(self: Rc<Timers>) {
         loop {
             poll_fn(|cx| {
@@ -109,16 +109,16 @@ impl Timers {
         }
     }
 
-    /// Makes deadlines pass now: those of idle owners, or of all but those who are just sending.
-    /// For shutting down.
+    /// Makes deadlines expire now, for a shutdown: those of idle owners, or all but those of owners
+    /// that are sending.
     pub fn expire(&self, idle_only: bool) {
         for slot in self.slots.borrow().iter().flatten() {
-            let meant = match slot.awaits.get() {
-                Awaits::Request => true,
-                Awaits::Progress => !idle_only,
-                Awaits::Taking => false,
+            let is_affected = match slot.wait.get() {
+                WaitKind::NextRequest => true,
+                WaitKind::Progress => !idle_only,
+                WaitKind::Sending => false,
             };
-            if meant && slot.at.get() != UNSET {
+            if is_affected && slot.at.get() != UNSET {
                 slot.at.set(0);
             }
         }
@@ -141,7 +141,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(UNSET)
 }
 
-/// A point in time at which its owner wants to be woken. Gives its slot back when dropped.
+/// A point in time at which its owner is woken. Frees its slot when dropped.
 pub struct Deadline {
     timers: Rc<Timers>,
     slot: Rc<Slot>,
@@ -149,23 +149,23 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// Replaces whatever was set.
+    /// Sets the deadline of a request. Replaces an earlier one.
     pub fn set(&self, after: Duration) {
-        self.put(after, Awaits::Progress);
+        self.put(after, WaitKind::Progress);
     }
 
-    /// [`Deadline::set`] for an owner that waits for nothing but the next request.
+    /// Sets the deadline of an owner that waits for the next request.
     pub fn set_idle(&self, after: Duration) {
-        self.put(after, Awaits::Request);
+        self.put(after, WaitKind::NextRequest);
     }
 
-    /// [`Deadline::set`] for an owner that is sending.
+    /// Sets the deadline of an owner that is sending.
     pub fn set_sending(&self, after: Duration) {
-        self.put(after, Awaits::Taking);
+        self.put(after, WaitKind::Sending);
     }
 
-    fn put(&self, after: Duration, awaits: Awaits) {
-        self.slot.awaits.set(awaits);
+    fn put(&self, after: Duration, wait: WaitKind) {
+        self.slot.wait.set(wait);
         self.slot.at.set(self.timers.now().saturating_add(nanos(after)));
     }
 
@@ -180,7 +180,7 @@ impl Deadline {
         self.slot.at.set(UNSET);
     }
 
-    /// Ready once the time has come. Registers the task's waker otherwise.
+    /// Is ready when the deadline has expired. Registers the task's waker otherwise.
     pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
         let at = self.slot.at.get();
         if at == UNSET {
@@ -197,8 +197,8 @@ impl Deadline {
         Poll::Pending
     }
 
-    /// `future`, or `None` if the deadline passes first; the future is dropped then, so what it
-    /// reads or writes must be closed after.
+    /// Awaits `future`. Returns `None` if the deadline expires first: the future is dropped then, so
+    /// what it reads or writes must be closed afterwards.
     pub async fn limit<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = std::pin::pin!(future);
         poll_fn(|cx| match Pin::as_mut(&mut future).poll(cx) {

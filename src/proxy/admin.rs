@@ -1,5 +1,5 @@
-//! The door of the admin interface: the key is looked at before the body is read, and what passes
-//! goes to the background thread, which answers. See `control::admin`.
+//! Receives requests to the admin interface. The worker checks the key before it reads the body, and
+//! queues the request for the control plane, which responds. See [`crate::shared::admin`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,70 +8,72 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::body;
-use super::client::{Client, ListenerKind, Waited};
+use super::client::{Client, ListenerKind, WaitError};
 use super::core::Core;
+use super::interrupt::Interrupt;
 use super::reply::{self, ResponseMeta};
-use super::request_context::{self, Next, method_name, refuse};
+use super::request_context::{self, Next, method_name, refuse, unknown_path};
 use crate::net;
 use crate::proxy::recorder::RequestRecorder;
-use crate::shared::admin::{Answer, CallState, Pending, Request, error_body};
+use crate::shared::admin::{CallState, PendingCall, Request, Response, error_body};
 use llm_http::{RequestHead, write};
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::write as json;
 
-/// Bytes of a body; the longest one holds a script.
+/// Bounds a body, in bytes. The longest one holds a script.
 const MAX_BODY: usize = 4 << 20;
-/// Bytes of a whole configuration as a file: 100,000 credentials are about 15 MB.
+/// Bounds a whole configuration as a file: 100,000 credentials are about 15 MB.
 const MAX_IMPORT: usize = 64 << 20;
-/// How often an answer is looked for.
-const LOOK: Duration = Duration::from_millis(2);
-/// Longest wait for an answer: a check of many models at many providers takes its time.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// How often the worker looks for the response.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// The longest wait for a response: a check of many models at many providers takes some minutes.
+const TIMEOUT: Duration = Duration::from_secs(900);
 
 /// Serves a request whose path behind `/admin/v1` is `path`.
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
     recorder: RequestRecorder,
-    mut terms: ResponseMeta,
-    pending: body::Pending,
+    mut meta: ResponseMeta,
+    mut pending: body::Pending,
     path: &str,
 ) -> Next {
-    if client.door == ListenerKind::Public && core.boot().admin_addr.is_some() {
-        let error = request_context::unknown(&pending);
-        return refuse(client, recorder, terms, pending, error).await;
+    if client.listener == ListenerKind::Public && core.boot().admin_addr.is_some() {
+        let error = unknown_path(&pending);
+        return refuse(client, recorder, meta, pending, error).await;
     }
     let authorization = pending.head.get(&pending.bytes, "authorization");
-    if let Err(answer) = check(core, client, authorization, path) {
-        terms.keep_alive &= pending.skip_body(client);
-        return send(client, recorder, &terms, answer).await;
+    if let Err(response) = check(core, client, authorization, path) {
+        meta.keep_alive &= pending.skip_body(client);
+        return send(client, recorder, &meta, response).await;
     }
-    let most = if path == "/config/import" { MAX_IMPORT } else { MAX_BODY };
-    let (head, received) = match body::read_up_to(core, client, pending, most).await {
-        Ok(read) => read,
-        Err(body::Stopped::Gone) => return Next::Abort,
-        Err(body::Stopped::Refused(error, pending)) => {
+    let max = if path == "/config/import" { MAX_IMPORT } else { MAX_BODY };
+    let received = match body::read_up_to(core, client, &mut pending, max).await {
+        Ok(received) => received,
+        Err(Interrupt::ClientDisconnected) => return Next::Abort,
+        Err(Interrupt::Failed(failure)) => {
+            let error = failure.error;
             let note =
-                format!("the request body is larger than {most} bytes, the most that the admin interface takes here");
+                format!("the request body is larger than {max} bytes, the most that the admin interface takes here");
             let error = if error.kind == Kind::TooLarge { Error::client(Kind::TooLarge, note) } else { error };
-            return refuse(client, recorder, terms, *pending, error).await;
+            return refuse(client, recorder, meta, pending, error).await;
         }
     };
-    let request = request(&head, &received, client, path, recorder.request_id());
-    call(core, client, recorder, &terms, request).await
+    let request = request(&pending.head, &received, client, path, recorder.request_id());
+    call(core, client, recorder, &meta, request).await
 }
 
-/// Serves `/metrics`, which needs no key: the background thread sums what all cores have counted.
+/// Serves `/metrics`, which needs no key: the control plane adds up what all workers have counted.
 pub async fn scrape(
     core: &Core,
     client: &mut Client,
     recorder: RequestRecorder,
-    mut terms: ResponseMeta,
+    mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
     let accept = pending.head.get(&pending.bytes, "accept");
     let accept = accept.map(|accept| String::from_utf8_lossy(accept).into_owned());
-    terms.keep_alive &= pending.skip_body(client);
+    meta.keep_alive &= pending.skip_body(client);
     let request = Request {
         method: "GET",
         path: "/metrics".to_owned(),
@@ -83,47 +85,47 @@ pub async fn scrape(
         peer: client.peer,
         request_id: recorder.request_id().to_owned(),
     };
-    call(core, client, recorder, &terms, request).await
+    call(core, client, recorder, &meta, request).await
 }
 
-/// Has the background thread answer.
+/// Queues a request for the control plane, and sends its response.
 async fn call(
     core: &Core,
     client: &mut Client,
     recorder: RequestRecorder,
-    terms: &ResponseMeta,
+    meta: &ResponseMeta,
     request: Request,
 ) -> Next {
-    let Some(pending) = core.shared.desk.call(request) else {
+    let Some(pending) = core.shared.admin_queue.submit(request) else {
         let message = "too many requests to the admin interface are waiting; try again";
-        return send(client, recorder, terms, failure(503, message, "server_error", "admin_busy")).await;
+        return send(client, recorder, meta, failure(503, message, "server_error", "admin_busy")).await;
     };
-    client.deadline.set(PATIENCE);
-    let answer = match client.wait(answered(pending)).await {
-        Waited::Done(Some(answer)) => answer,
-        Waited::Done(None) => failure(
+    client.deadline.set(TIMEOUT);
+    let response = match client.wait(poll_response(pending)).await {
+        Ok(Some(response)) => response,
+        Ok(None) => failure(
             500,
-            "the admin interface failed at this request; the log says why",
+            "the admin interface failed while it served this request; its log has the reason",
             "server_error",
             "internal_error",
         ),
-        Waited::Gone => return Next::Abort,
-        Waited::Expired if core.stopping() => {
+        Err(WaitError::ClientDisconnected) => return Next::Abort,
+        Err(WaitError::DeadlineExpired) if core.stopping() => {
             failure(503, "this gateway is shutting down", "server_error", "shutting_down")
         }
-        Waited::Expired => {
-            failure(504, "the admin interface has not answered in time", "server_error", "admin_timeout")
+        Err(WaitError::DeadlineExpired) => {
+            failure(504, "the admin interface did not respond in time", "server_error", "admin_timeout")
         }
     };
-    send(client, recorder, terms, answer).await
+    send(client, recorder, meta, response).await
 }
 
-async fn answered(pending: Pending) -> Option<Answer> {
+async fn poll_response(pending: PendingCall) -> Option<Response> {
     loop {
-        match pending.look() {
-            CallState::Answered(answer) => return Some(answer),
+        match pending.poll() {
+            CallState::Ready(response) => return Some(response),
             CallState::Lost => return None,
-            CallState::NotYet => net::sleep(LOOK).await,
+            CallState::Pending => net::sleep(POLL_INTERVAL).await,
         }
     }
 }
@@ -143,8 +145,8 @@ fn request(head: &RequestHead, received: &body::Received, client: &Client, path:
     }
 }
 
-/// Whether the request brings the admin key. The answer is for one that does not.
-fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str) -> Result<(), Answer> {
+/// Checks the admin key of a request. The error is the response to a request without it.
+fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str) -> Result<(), Response> {
     let Some(expected) = &core.boot().admin_key else {
         let message = "Admin API not configured. Set ADMIN_KEY environment variable.";
         return Err(denied(path, 503, message, "admin_not_configured"));
@@ -154,33 +156,34 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
         return Err(denied(path, 401, "Missing or invalid authorization header", "missing_admin_key"));
     };
     let now = core.now_ns();
-    if let Some(seconds) = core.guard.borrow().wait(client.peer, now) {
+    if let Some(seconds) = core.admin_throttle.borrow().retry_after(client.peer, now) {
         let message = format!("too many wrong admin keys from {}; try again in {seconds} s", client.peer);
-        let mut answer = denied(path, 429, &message, "too_many_failures");
-        answer.fields.push(("retry-after", seconds.to_string()));
-        return Err(answer);
+        let mut response = denied(path, 429, &message, "too_many_failures");
+        response.fields.push(("retry-after", seconds.to_string()));
+        return Err(response);
     }
-    // Of equal length, whatever was sent: neither length nor content shows in the time that this
-    // takes.
+    // The digests have one length, so the time of the comparison shows neither length nor content of
+    // the key.
     let given = Sha256::digest(value[7..].trim_ascii());
     if bool::from(given.ct_eq(&Sha256::digest(expected.as_bytes()))) {
         return Ok(());
     }
-    core.guard.borrow_mut().failed(client.peer, now);
-    tracing::warn!(peer = %client.peer, "client: a wrong admin key");
+    core.admin_throttle.borrow_mut().record_failure(client.peer, now);
+    tracing::warn!(peer = %client.peer, "client: a request had a wrong admin key");
     Err(denied(path, 401, "Invalid admin key", "invalid_admin_key"))
 }
 
-/// `/auth/validate` says it in its own way, and in the others' beside it.
-fn denied(path: &str, status: u16, message: &str, code: &str) -> Answer {
+/// Returns the response to a request that may not pass. `/auth/validate` has a body of its own, which
+/// also holds the error of the other paths.
+fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
     let kind = if status == 429 { "rate_limit_error" } else { "authentication_error" };
-    let mut answer = failure(status, message, kind, code);
+    let mut response = failure(status, message, kind, code);
     if status == 401 {
-        answer.fields.push(("www-authenticate", "Bearer".to_owned()));
+        response.fields.push(("www-authenticate", "Bearer".to_owned()));
     }
     if path == "/auth/validate" && status == 401 {
-        answer.body.clear();
-        json::object(&mut answer.body, |o| {
+        response.body.clear();
+        json::object(&mut response.body, |o| {
             o.bool("valid", false);
             o.str("message", message);
             for name in ["detail", "error"] {
@@ -193,29 +196,29 @@ fn denied(path: &str, status: u16, message: &str, code: &str) -> Answer {
             }
         });
     }
-    answer
+    response
 }
 
-fn failure(status: u16, message: &str, kind: &str, code: &str) -> Answer {
-    Answer { status, body: error_body(message, kind, code, None), ..Answer::default() }
+fn failure(status: u16, message: &str, kind: &str, code: &str) -> Response {
+    Response { status, body: error_body(message, kind, code, None), ..Response::default() }
 }
 
-async fn send(client: &mut Client, mut recorder: RequestRecorder, terms: &ResponseMeta, answer: Answer) -> Next {
-    let mut out = Vec::with_capacity(512 + answer.body.len());
-    reply::begin(&mut out, answer.status, terms, recorder.request_id());
-    for (name, value) in &answer.fields {
-        // What can't stand in a head is left out.
+async fn send(client: &mut Client, mut recorder: RequestRecorder, meta: &ResponseMeta, response: Response) -> Next {
+    let mut out = Vec::with_capacity(512 + response.body.len());
+    reply::begin(&mut out, response.status, meta, recorder.request_id());
+    for (name, value) in &response.fields {
+        // A value that is not valid in a head is left out.
         let _ = write::header(&mut out, name, value.as_bytes());
     }
     write::static_header(&mut out, "cache-control", "no-store");
-    if answer.status != 204 {
-        write::static_header(&mut out, "content-type", answer.content_type.unwrap_or("application/json"));
-        write::content_length(&mut out, answer.body.len() as u64);
+    if response.status != 204 {
+        write::static_header(&mut out, "content-type", response.content_type.unwrap_or("application/json"));
+        write::content_length(&mut out, response.body.len() as u64);
     }
     write::end_head(&mut out);
-    if !terms.head_only && answer.status != 204 {
-        out.extend_from_slice(&answer.body);
+    if !meta.head_only && response.status != 204 {
+        out.extend_from_slice(&response.body);
     }
-    recorder.set_complete(answer.status);
-    request_context::send(client, recorder, terms.keep_alive, out).await
+    recorder.set_complete(response.status);
+    request_context::send(client, recorder, meta.keep_alive, out).await
 }

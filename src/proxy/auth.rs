@@ -1,4 +1,4 @@
-//! Who calls, and what they may ask for.
+//! Authenticates the caller, and checks its permissions and limits.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use crate::config::snapshot::{Credential, KeyHash, Snapshot};
 use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
 use llm_wire::error::{Error, Kind};
 
-/// The credential of a request; `None` is an anonymous one, where those are allowed.
+/// The credential of a request. `None` is an anonymous request, where those are allowed.
 pub type Caller<'s> = Option<&'s Credential>;
 
-/// Finds the caller's key in the values of the `x-api-key`, `authorization` and `api-key` headers,
-/// the first of these that is there.
+/// Finds the caller's key in the first of the headers `x-api-key`, `authorization` and `api-key` that
+/// the request has.
 pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     if let Some(key) = get("x-api-key") {
         return Some(key.trim_ascii());
@@ -27,10 +27,10 @@ pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
     get("api-key").map(<[u8]>::trim_ascii)
 }
 
-/// The credential that `key` belongs to.
+/// Finds the credential of `key`.
 ///
-/// The table is keyed by SHA-256, so the look-up's timing tells nothing of a key; the compare of
-/// the hit is constant-time all the same. `now` is in seconds since 1970.
+/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit is
+/// compared in constant time all the same. `now` is in seconds since 1970.
 pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller<'s>, Error> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
         if core.boot().allow_anonymous {
@@ -62,21 +62,22 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i
     Ok(Some(credential))
 }
 
-/// Whether it is the key in force, or the one before the last rotation while that is still good.
+/// Returns whether the key is the current one, or the one before the last rotation while that is
+/// still valid.
 fn is_key_of(credential: &Credential, hash: &KeyHash, now: i64) -> bool {
     let current = credential.hash.ct_eq(hash);
     let previous = credential.previous.filter(|previous| now < previous.until);
     bool::from(current | previous.map_or(0.into(), |previous| previous.hash.ct_eq(hash)))
 }
 
-/// Whether the caller may use `model` (prefix stripped).
+/// Checks whether the caller may use `model` (without prefix).
 pub fn allow_model(caller: Caller<'_>, model: &str) -> Result<(), Error> {
     match caller {
         Some(credential) if !credential.allowed.allows(model) => {
             let note = format!(
                 "model `{model}` is not allowed for credential `{}`, which may use {}",
                 credential.name,
-                some(credential.allowed.entries())
+                abbreviate(credential.allowed.entries())
             );
             Err(Error::client(Kind::ModelForbidden, note).param("model"))
         }
@@ -84,8 +85,8 @@ pub fn allow_model(caller: Caller<'_>, model: &str) -> Result<(), Error> {
     }
 }
 
-/// The first few of a list, for a note.
-fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+/// Returns the first few of a list, for an error message.
+fn abbreviate<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 8;
     let more = names.len().saturating_sub(SHOWN);
     let mut text = names.take(SHOWN).collect::<Vec<_>>().join(", ");
@@ -95,29 +96,28 @@ fn some<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     text
 }
 
-/// What is left of a caller's limits after its request was looked at, for the headers of the
-/// answer.
+/// What is left of a caller's limits after its request was admitted or refused, for the headers of
+/// the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
     pub requests: Option<Level>,
     pub tokens: Option<Level>,
-    /// For a request that was refused: milliseconds until it may pass. `None` where that can't be
-    /// told.
+    /// Milliseconds until a refused request may pass. `None` where that is unknown.
     pub retry_ms: Option<u64>,
 }
 
-/// A limit that was reached, and what the answer says of it.
+/// A request that a limit has refused.
 #[derive(Debug)]
 pub struct Denied {
     pub error: Error,
     pub budget: Budget,
-    /// Which one: the metric label `limit`.
+    /// The name of the limit: the metric label `limit`.
     pub limit: &'static str,
 }
 
 /// Takes what a request needs from the caller's limits. `Ok(None)` when there are none.
 ///
-/// The clock is read once here, so that all limits speak of the same moment.
+/// The clock is read once, so that all limits refer to the same time.
 pub fn admit(
     core: &Core,
     caller: Caller<'_>,
@@ -125,7 +125,7 @@ pub fn admit(
 ) -> Result<Option<(Hold, Budget)>, Box<Denied>> {
     let Some(credential) = caller.filter(|credential| !credential.limits.is_none()) else { return Ok(None) };
     let limits = &credential.limits;
-    // An estimate costs a walk over the body.
+    // The estimate reads the whole body.
     let need = if limits.tokens.is_some() { need() } else { Need::default() };
     let now = core.now_ns();
     let admitted = limits.admit(now, need);
@@ -145,10 +145,11 @@ pub fn admit(
     }
 }
 
-/// The wait that is told where none can be known: until an operator changes the limit.
+/// `Retry-After` of a request that cannot pass until an operator changes the limit.
 const BLOCKED_SECONDS: u32 = 60;
 
-/// How soon a client may ask again when too many of its requests run: none says when it will end.
+/// When a client may retry if too many of its requests run, in milliseconds. It is unknown when one
+/// of them will end.
 const AT_ONCE_MS: u64 = 1000;
 
 fn retry_ms(refusal: Refusal) -> Option<u64> {
@@ -194,7 +195,7 @@ fn refused(credential: &Credential, refusal: Refusal, retry_ms: Option<u64>) -> 
     Error::client(Kind::RateLimit, note).retry_after(seconds)
 }
 
-/// A wait as OpenAI writes it in its headers: `20ms`, `1.5s`, `6m0s`.
+/// A span in milliseconds, displayed as OpenAI writes it in its headers: `20ms`, `1.5s`, `6m0s`.
 pub struct Wait(pub u64);
 
 impl std::fmt::Display for Wait {

@@ -1,18 +1,19 @@
-//! The body of a request: read whole, since the model stands in it and another attempt may need it
-//! again. Bounded in bytes and in silence.
+//! Reads the body of a request. It is read whole, since it names the model and another attempt may
+//! need it again. Bounded in bytes and in silence.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::client::{Client, Waited};
+use super::client::{Client, WaitError};
 use super::core::Core;
+use super::interrupt::Interrupt;
 use llm_http::{BodyDecoder, Framing, RequestHead, Step, coding, write};
 use llm_wire::error::{Error, Kind};
 
-/// Read at a time while a large body comes in.
+/// Bytes of one read while a large body arrives.
 const READ: usize = 64 << 10;
-/// Reserved at once for a body of declared length; the rest as it arrives, so that a declared
-/// gigabyte costs nothing.
+/// Bytes that are reserved at once for a body of declared length. The rest is reserved as it
+/// arrives, so that a declared gigabyte costs nothing.
 const RESERVE: usize = 256 << 10;
 
 /// A request whose body has not been read.
@@ -23,7 +24,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Leaves the body out. True if that is possible without reading more: what follows it on the
+    /// Skips the body. Returns true if that is possible without reading more. What follows it on the
     /// connection is kept for the next request.
     pub fn skip_body(mut self, client: &mut Client) -> bool {
         let length = match self.head.framing {
@@ -67,7 +68,7 @@ impl Received {
         }
     }
 
-    /// The body to share with a write. A large one is never inline, so nothing of note is copied.
+    /// Returns the body to share with a write. A large one is never inline, so little is copied.
     pub fn shared_body(&self) -> Rc<Vec<u8>> {
         match &self.body {
             Place::Inline(range) => Rc::new(self.bytes[range.clone()].to_vec()),
@@ -76,63 +77,55 @@ impl Received {
     }
 }
 
-/// Why a body was not read.
-pub enum Stopped {
-    /// The client closed.
-    Gone,
-    /// The request gets this answer; the rest of its body stays unread.
-    Refused(Error, Box<Pending>),
-}
-
-/// Reads and decodes the body. Answers `Expect: 100-continue` first.
-pub async fn read(core: &Core, client: &mut Client, pending: Pending) -> Result<(RequestHead, Received), Stopped> {
+/// Reads and decodes the body, and responds to `Expect: 100-continue` first. Takes the bytes of the
+/// head out of `pending`.
+///
+/// After a failure `pending` is a request that can be refused. If its body could be left out, the
+/// connection can carry the next request.
+pub async fn read(core: &Core, client: &mut Client, pending: &mut Pending) -> Result<Received, Interrupt> {
     read_up_to(core, client, pending, core.boot().max_body_bytes).await
 }
 
-/// The same, of at most `limit` bytes.
+/// Does the same for a body of at most `limit` bytes.
 pub async fn read_up_to(
     core: &Core,
     client: &mut Client,
-    pending: Pending,
+    pending: &mut Pending,
     limit: usize,
-) -> Result<(RequestHead, Received), Stopped> {
+) -> Result<Received, Interrupt> {
     if let Framing::Length(length) = pending.head.framing
         && length > limit as u64
     {
-        return Err(Stopped::Refused(too_large(limit), Box::new(pending)));
+        return Err(too_large(limit).into());
     }
-    let Pending { head, mut bytes } = pending;
-    let place = match whole_inline(&head, &mut bytes, client) {
+    let body = match find_arrived(pending, client) {
         Some(range) => Place::Inline(range),
-        None => match gather(core, client, &head, &mut bytes, limit).await {
-            Ok(body) => Place::Own(Rc::new(body)),
-            Err(Some(error)) => return Err(Stopped::Refused(error, Box::new(Pending { head, bytes }))),
-            Err(None) => return Err(Stopped::Gone),
-        },
+        None => Place::Own(Rc::new(gather(core, client, pending, limit).await?)),
     };
-    let mut received = Received { bytes, body: place };
-    let decoded = match head.get(&received.bytes, "content-encoding") {
+    let mut received = Received { bytes: std::mem::take(&mut pending.bytes), body };
+    let decoded = match pending.head.get(&received.bytes, "content-encoding") {
         None => None,
         Some(codings) => match decode(codings, received.body(), limit) {
             Ok(decoded) => decoded,
-            // The body was read: the connection can go on.
             Err(error) => {
-                let (mut head, mut bytes) = (head, received.bytes);
-                bytes.truncate(head.len);
-                head.framing = Framing::None;
-                return Err(Stopped::Refused(error, Box::new(Pending { head, bytes })));
+                // The body was read: the connection can carry the next request.
+                pending.bytes = received.bytes;
+                pending.bytes.truncate(pending.head.len);
+                pending.head.framing = Framing::None;
+                return Err(error.into());
             }
         },
     };
     if let Some(decoded) = decoded {
         received.body = Place::Own(Rc::new(decoded));
     }
-    Ok((head, received))
+    Ok(received)
 }
 
-/// The body's place if all of it came with the head; what follows it goes back to the client's
-/// buffer.
-fn whole_inline(head: &RequestHead, bytes: &mut Vec<u8>, client: &mut Client) -> Option<Range<usize>> {
+/// Returns the place of a body that arrived whole with its head. What follows it goes back to the
+/// client's buffer.
+fn find_arrived(pending: &mut Pending, client: &mut Client) -> Option<Range<usize>> {
+    let Pending { head, bytes } = pending;
     let length = match head.framing {
         Framing::None => 0,
         Framing::Length(n) => usize::try_from(n).ok()?,
@@ -148,16 +141,11 @@ fn whole_inline(head: &RequestHead, bytes: &mut Vec<u8>, client: &mut Client) ->
     Some(head.len..end)
 }
 
-/// Reads until the body is whole. `Err(None)` when the client has gone.
-async fn gather(
-    core: &Core,
-    client: &mut Client,
-    head: &RequestHead,
-    bytes: &mut Vec<u8>,
-    limit: usize,
-) -> Result<Vec<u8>, Option<Error>> {
-    if head.expect_continue && bytes.len() == head.len && client.send(write::CONTINUE.to_vec()).await.is_err() {
-        return Err(None);
+/// Reads until the body is complete.
+async fn gather(core: &Core, client: &mut Client, pending: &mut Pending, limit: usize) -> Result<Vec<u8>, Interrupt> {
+    let Pending { head, bytes } = pending;
+    if head.expect_continue && bytes.len() == head.len {
+        client.send(write::CONTINUE.to_vec()).await?;
     }
     let mut body = Vec::new();
     if let Framing::Length(length) = head.framing {
@@ -167,33 +155,34 @@ async fn gather(
     let mut input = bytes.split_off(head.len);
     client.reader.read_size(READ);
     loop {
-        let mut pos = 0;
+        let mut position = 0;
         loop {
-            match decoder.next(&input, &mut pos) {
-                Ok(Step::Data(range)) if body.len() + range.len() > limit => return Err(Some(too_large(limit))),
+            match decoder.next(&input, &mut position) {
+                Ok(Step::Data(range)) if body.len() + range.len() > limit => return Err(too_large(limit).into()),
                 Ok(Step::Data(range)) => body.extend_from_slice(&input[range]),
                 Ok(Step::More) => break,
                 Ok(Step::End) => {
-                    client.buf = input.split_off(pos);
+                    client.buf = input.split_off(position);
                     return Ok(body);
                 }
-                Err(error) => return Err(Some(Error::client(Kind::InvalidRequest, error.to_string()))),
+                Err(error) => return Err(Error::client(Kind::InvalidRequest, error.to_string()).into()),
             }
         }
         input.clear();
         client.deadline.set(core.boot().body_read_timeout);
         match client.read_into(&mut input).await {
-            Waited::Done(_) => {}
-            Waited::Gone => return Err(None),
-            Waited::Expired if core.stopping() => return Err(Some(Error::stopping())),
-            Waited::Expired => {
+            Ok(_) => {}
+            Err(WaitError::ClientDisconnected) => return Err(Interrupt::ClientDisconnected),
+            Err(WaitError::DeadlineExpired) if core.stopping() => return Err(Error::stopping().into()),
+            Err(WaitError::DeadlineExpired) => {
                 let note = "the request body stopped arriving for longer than BODY_READ_TIMEOUT_SECS";
-                return Err(Some(Error::client(Kind::RequestTimeout, note)));
+                return Err(Error::client(Kind::RequestTimeout, note).into());
             }
         }
     }
 }
 
+/// Decodes a body. `None` if it is not encoded.
 fn decode(codings: &[u8], body: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Error> {
     let codings = String::from_utf8_lossy(codings);
     if codings.trim().eq_ignore_ascii_case("identity") {

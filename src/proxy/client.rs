@@ -1,4 +1,4 @@
-//! The client's side of one connection: its bytes in, our bytes out, and the watch for its leaving.
+//! The client's side of one connection: bytes in, bytes out, and the watch for its disconnect.
 
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +11,10 @@ use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
 use crate::telemetry::user_agent::UserAgent;
 
-/// A listener.
+/// Which listener accepted a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerKind {
-    /// `HOST` and `PORT`; does not lead to the admin interface if that has a door of its own.
+    /// `HOST` and `PORT`. Does not serve the admin API if that has a listener of its own.
     Public,
     /// `ADMIN_ADDR`.
     Admin,
@@ -26,34 +26,33 @@ pub struct Client {
     pub writer: Writer,
     /// Bytes received and not used yet: a part of a head, or a pipelined request.
     pub buf: Vec<u8>,
-    /// The one deadline of this connection; each phase sets it anew.
+    /// The one deadline of this connection. Each wait sets it anew.
     pub deadline: Deadline,
     pub peer: IpAddr,
-    /// The listener that it came to.
-    pub door: ListenerKind,
-    /// Longest silence of a client that is being written to.
+    pub listener: ListenerKind,
+    /// How long a client may take no bytes while it is being written to.
     pub write_timeout: Duration,
-    /// When the first bytes of the head at hand came.
+    /// When the first bytes of the current head arrived.
     pub head_began: Option<Instant>,
-    agent: Agent,
-    stint: CoopBudget,
+    last_user_agent: LastUserAgent,
+    budget: CoopBudget,
 }
 
-/// How long a task has been running: waits that were over at once, since the last that was none.
+/// How much a task may do before it yields: counts the waits that ended at once.
 ///
-/// Where bytes and room are always there, as with a fast peer on epoll, whose operations complete
-/// at once, a task would never pause, and the other connections of its core would stand still.
+/// With a fast peer on epoll, whose operations complete at once, a task would never pause, and the
+/// other connections of its worker would stand still.
 #[derive(Debug, Default)]
 struct CoopBudget(u8);
 
 impl CoopBudget {
     /// Some half a megabyte in reads of 16 KiB.
-    const LONGEST: u8 = 32;
+    const WAITS: u8 = 32;
 
-    /// Takes note of a wait; true when it is time to give way.
-    fn is_over(&mut self, paused: bool) -> bool {
+    /// Counts a wait. Returns true when it is time to yield.
+    fn spend(&mut self, paused: bool) -> bool {
         self.0 = if paused { 0 } else { self.0 + 1 };
-        if self.0 < CoopBudget::LONGEST {
+        if self.0 < CoopBudget::WAITS {
             return false;
         }
         self.0 = 0;
@@ -61,30 +60,28 @@ impl CoopBudget {
     }
 }
 
-/// The program of the last request, and the User-Agent that it was told by: most connections have
-/// one only.
+/// What the `User-Agent` of the last request stood for. Most connections have one only.
 #[derive(Debug)]
-struct Agent {
+struct LastUserAgent {
+    /// The hash of the field's value.
     hash: u64,
-    program: UserAgent,
+    user_agent: UserAgent,
 }
 
-/// How a wait ended.
-#[derive(Debug)]
-pub enum Waited<T> {
-    Done(T),
-    /// `Client::deadline` passed.
-    Expired,
-    /// The client closed its connection.
-    Gone,
-}
-
-/// The client is not there any more, or does not take what it asked for.
+/// Why a wait ended without its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gone;
+pub enum WaitError {
+    ClientDisconnected,
+    /// `Client::deadline` has expired.
+    DeadlineExpired,
+}
+
+/// The client closed its connection, or does not take what it requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientDisconnected;
 
 impl Client {
-    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, door: ListenerKind) -> Client {
+    pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, listener: ListenerKind) -> Client {
         let write_timeout = core.boot().request_timeout;
         Client {
             reader,
@@ -92,101 +89,102 @@ impl Client {
             buf: Vec::new(),
             deadline: core.timers.deadline(),
             peer: peer.ip(),
-            door,
+            listener,
             write_timeout,
             head_began: None,
-            agent: Agent { hash: 0, program: UserAgent::UNKNOWN },
-            stint: CoopBudget::default(),
+            last_user_agent: LastUserAgent { hash: 0, user_agent: UserAgent::UNKNOWN },
+            budget: CoopBudget::default(),
         }
     }
 
-    /// Which program the client is, by its User-Agent.
-    pub fn program(&mut self, core: &Core, user_agent: &[u8]) -> UserAgent {
-        let hash = core.hasher.hash_one(user_agent);
-        if self.agent.hash != hash {
-            self.agent = Agent { hash, program: UserAgent::of(user_agent) };
+    /// Classifies the client by the value of its `User-Agent`.
+    pub fn user_agent(&mut self, core: &Core, value: &[u8]) -> UserAgent {
+        let hash = core.hasher.hash_one(value);
+        if self.last_user_agent.hash != hash {
+            self.last_user_agent = LastUserAgent { hash, user_agent: UserAgent::of(value) };
         }
-        self.agent.program
+        self.last_user_agent.user_agent
     }
 
-    /// Awaits `future`, but no longer than the deadline and only while the client is there. The
-    /// future is dropped in the other two cases.
-    pub async fn wait<F: Future>(&mut self, future: F) -> Waited<F::Output> {
+    /// Awaits `future` until the deadline, and only while the client is connected. On an error the
+    /// future is dropped.
+    pub async fn wait<F: Future>(&mut self, future: F) -> Result<F::Output, WaitError> {
         let mut future = std::pin::pin!(future);
         let mut paused = false;
-        let waited = poll_fn(|cx| {
-            if let Poll::Ready(value) = future.as_mut().poll(cx) {
-                return Poll::Ready(Waited::Done(value));
+        let result = poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
             }
-            if self.reader.poll_gone(cx).is_ready() {
-                return Poll::Ready(Waited::Gone);
+            if self.reader.poll_disconnect(cx).is_ready() {
+                return Poll::Ready(Err(WaitError::ClientDisconnected));
             }
             paused = true;
-            self.deadline.poll_expired(cx).map(|()| Waited::Expired)
+            self.deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;
-        self.took(paused).await;
-        waited
+        self.spend_budget(paused).await;
+        result
     }
 
-    async fn took(&mut self, paused: bool) {
-        if self.stint.is_over(paused) {
-            // Boxed, since it is rare and every wait would carry it.
-            Box::pin(runtime::give_way()).await;
+    async fn spend_budget(&mut self, paused: bool) {
+        if self.budget.spend(paused) {
+            // Boxed because it is rare, and every wait would need its room.
+            Box::pin(runtime::yield_now()).await;
         }
     }
 
-    /// Sends all of `buf` and hands it back empty. Sets the deadline.
-    pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, Gone> {
+    /// Sends all of `buf`, and returns it empty. Sets the deadline.
+    pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
         self.deadline.set_sending(self.write_timeout);
         let Client { reader, writer, deadline, .. } = self;
         let mut write = std::pin::pin!(writer.write_all(buf));
         poll_fn(|cx| {
             if let Poll::Ready((result, buf)) = write.as_mut().poll(cx) {
-                return Poll::Ready(result.map(|()| buf).map_err(|_| Gone));
+                return Poll::Ready(result.map(|()| buf).map_err(|_| ClientDisconnected));
             }
-            if reader.poll_gone(cx).is_ready() || deadline.poll_expired(cx).is_ready() {
-                return Poll::Ready(Err(Gone));
+            if reader.poll_disconnect(cx).is_ready() || deadline.poll_expired(cx).is_ready() {
+                return Poll::Ready(Err(ClientDisconnected));
             }
             Poll::Pending
         })
         .await
     }
 
-    /// Appends what the client sends to `buf`, within the deadline.
-    pub async fn read_into(&mut self, buf: &mut Vec<u8>) -> Waited<usize> {
+    /// Appends what the client sends to `buf`, within the deadline. Returns the number of bytes,
+    /// which is never 0.
+    pub async fn read_into(&mut self, buf: &mut Vec<u8>) -> Result<usize, WaitError> {
         let Client { reader, deadline, .. } = self;
         let mut paused = false;
-        let waited = poll_fn(|cx| {
+        let result = poll_fn(|cx| {
             match reader.poll_read(cx, buf) {
-                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Waited::Done(n)),
-                Poll::Ready(_) => return Poll::Ready(Waited::Gone),
+                Poll::Ready(Ok(n)) if n > 0 => return Poll::Ready(Ok(n)),
+                Poll::Ready(_) => return Poll::Ready(Err(WaitError::ClientDisconnected)),
                 Poll::Pending => paused = true,
             }
-            deadline.poll_expired(cx).map(|()| Waited::Expired)
+            deadline.poll_expired(cx).map(|()| Err(WaitError::DeadlineExpired))
         })
         .await;
-        self.took(paused).await;
-        waited
+        self.spend_budget(paused).await;
+        result
     }
 
-    /// Closes so that the last answer arrives although the client may still be sending: a socket
-    /// closed with unread bytes resets the connection, and the reset can overtake the answer.
-    /// Bounded in time and in bytes.
-    pub async fn close_gently(&mut self) {
+    /// Closes the connection so that the last response arrives although the client may still be
+    /// sending: a socket closed with unread bytes resets the connection, and the reset can overtake
+    /// the response. Bounded in time and in bytes.
+    pub async fn close_gracefully(&mut self) {
         const LINGER: Duration = Duration::from_secs(2);
         const LINGER_BYTES: usize = 1 << 20;
         if self.writer.shutdown().await.is_err() {
             return;
         }
         self.deadline.set(LINGER);
-        let mut seen = 0;
-        let mut scrap = std::mem::take(&mut self.buf);
-        while seen < LINGER_BYTES {
-            scrap.clear();
-            match self.read_into(&mut scrap).await {
-                Waited::Done(n) => seen += n,
-                Waited::Expired | Waited::Gone => return,
+        let mut discarded = 0;
+        let mut scratch = std::mem::take(&mut self.buf);
+        while discarded < LINGER_BYTES {
+            scratch.clear();
+            match self.read_into(&mut scratch).await {
+                Ok(n) => discarded += n,
+                Err(_) => return,
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Times as headers spell them.
+//! Times in the formats of headers.
 
 use std::time::{Duration, SystemTime};
 
-/// `2026-11-22T20:15:00Z`.
+/// Formats a time as `2026-11-22T20:15:00Z` (RFC 3339).
 pub fn rfc3339(at: SystemTime) -> String {
     let seconds = at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
@@ -18,7 +18,7 @@ pub fn rfc3339(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// Reads what [`rfc3339`] writes; fractions of a second are left out. `None` for other zones and
+/// Parses what [`rfc3339`] writes. Fractions of a second are ignored. `None` for other time zones and
 /// for times before 1970.
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
@@ -42,7 +42,7 @@ pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// A span as OpenAI writes it: `1s`, `6m0s`, `1h2m3.5s`, `20ms`.
+/// Parses a span as OpenAI writes it: `1s`, `6m0s`, `1h2m3.5s`, `20ms`.
 pub fn span(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;

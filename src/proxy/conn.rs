@@ -11,12 +11,12 @@ use std::time::Instant;
 
 use rustls::ServerConfig;
 
-use super::client::{Client, ListenerKind, Waited};
+use super::client::{Client, ListenerKind, WaitError};
 use super::core::Core;
 use super::endpoint;
 use super::reply::{self, ResponseMeta};
 use super::request;
-use super::request_context::{Next, new_id};
+use super::request_context::{Next, new_request_id};
 use crate::metrics::names::Counter;
 use crate::net::TcpStream;
 use crate::net::stream::{self, SMALL_READ};
@@ -25,32 +25,33 @@ use llm_wire::error::{Error, Kind};
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
 ///
-/// What waits here waits mostly for the next request, and there may be tens of thousands of it. So
-/// this and [`converse`] hold little: what is rare or short is boxed, and they are functions that
-/// return a block, since an `async fn` keeps its arguments beside what they become.
+/// A connection mostly waits for its next request, and there may be tens of thousands of them. So
+/// the futures of this function and of [`serve_requests`] are small: what is rare or short is boxed,
+/// and both are functions that return a block, since an `async fn` keeps its arguments beside the
+/// variables that they are moved to.
 pub fn serve(
     core: Rc<Core>,
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
-    door: ListenerKind,
+    listener: ListenerKind,
 ) -> impl Future<Output = ()> {
     let open = Open::count(&core);
     let _ = stream.set_nodelay(true);
     let connection: Pin<Box<dyn Future<Output = ()>>> = match tls {
-        None => Box::pin(converse(Client::new(&core, stream::split(stream, None), peer, door), core)),
-        Some(config) => Box::pin(secure(core, stream, (peer, door), config)),
+        None => Box::pin(serve_requests(Client::new(&core, stream::split(stream, None), peer, listener), core)),
+        Some(config) => Box::pin(serve_tls(core, stream, peer, listener, config)),
     };
     let guarded = Guarded { connection };
     async move {
         if guarded.await.is_err() {
             open.0.metrics.inc(Counter::ConnectionPanics);
-            tracing::error!(%peer, "gateway: a connection ended by a panic; the others go on");
+            tracing::error!(%peer, "gateway: a panic ended a connection; the others go on");
         }
     }
 }
 
-/// Counts a connection for as long as it lives.
+/// Counts a connection while it is open.
 struct Open(Rc<Core>);
 
 impl Open {
@@ -76,7 +77,7 @@ impl Future for Guarded {
     type Output = Result<(), ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // Unwind safety: the future is dropped after a panic and nothing of it is looked at again.
+        // Unwind safety: after a panic the future is dropped, and nothing else has access to it.
         match catch_unwind(AssertUnwindSafe(|| self.connection.as_mut().poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Ok(Poll::Pending) => Poll::Pending,
@@ -85,11 +86,12 @@ impl Future for Guarded {
     }
 }
 
-/// The handshake, and then the same as without.
-async fn secure(
+/// Serves a connection with TLS: the handshake, and then the same as without.
+async fn serve_tls(
     core: Rc<Core>,
     stream: TcpStream,
-    (peer, door): (SocketAddr, ListenerKind),
+    peer: SocketAddr,
+    listener: ListenerKind,
     config: Arc<ServerConfig>,
 ) {
     let Ok(session) = rustls::ServerConnection::new(config) else { return };
@@ -97,17 +99,17 @@ async fn secure(
     deadline.set(core.boot().header_read_timeout);
     let halves = match Box::pin(deadline.limit(stream::handshake(stream, session.into()))).await {
         Some(Ok(halves)) => halves,
-        Some(Err(error)) => return tracing::debug!(%peer, "client: tls handshake failed: {error}"),
-        None => return tracing::debug!(%peer, "client: tls handshake not done within HEADER_READ_TIMEOUT_SECS"),
+        Some(Err(error)) => return tracing::debug!(%peer, "client: the TLS handshake failed: {error}"),
+        None => return tracing::debug!(%peer, "client: the TLS handshake exceeded HEADER_READ_TIMEOUT_SECS"),
     };
     drop(deadline);
-    Box::pin(converse(Client::new(&core, halves, peer, door), core)).await
+    Box::pin(serve_requests(Client::new(&core, halves, peer, listener), core)).await
 }
 
-/// One request after the other.
+/// Serves one request after the other.
 // See `serve` for why it is no `async fn`.
 #[allow(clippy::manual_async_fn)]
-fn converse(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
+fn serve_requests(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
     async move {
         let mut first = true;
         loop {
@@ -119,20 +121,20 @@ fn converse(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()> {
             first = false;
             match Box::pin(request::serve(&core, &mut client, head)).await {
                 Next::KeepAlive => {}
-                Next::Close => return Box::pin(client.close_gently()).await,
+                Next::Close => return Box::pin(client.close_gracefully()).await,
                 Next::Abort => return,
             }
         }
     }
 }
 
-/// The next head on the connection, at the front of `client.buf`. `None` when the client has
-/// closed, or stayed silent too long.
+/// Reads the next head on the connection, to the front of `client.buf`. `None` when the client has
+/// closed the connection, or was silent for too long.
 async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Option<RequestHead>, Refusal> {
     let limits = Limits { head_bytes: u32::try_from(core.boot().max_head_bytes).unwrap_or(u32::MAX) };
     let mut scan = HeadScan::default();
     let boot = core.boot();
-    // The clock of the head runs. It need not where the head is there at once.
+    // Whether the deadline of the head is set. A head that arrives in one read needs none.
     let mut timed = false;
     if first {
         client.deadline.set(boot.header_read_timeout);
@@ -157,14 +159,14 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
             return Ok(None);
         }
         let mut buf = std::mem::take(&mut client.buf);
-        let waited = client.read_into(&mut buf).await;
+        let read = client.read_into(&mut buf).await;
         client.buf = buf;
-        match waited {
-            Waited::Done(_) if waiting => client.head_began = Some(Instant::now()),
-            Waited::Done(_) => {}
-            Waited::Gone => return Ok(None),
-            Waited::Expired if waiting || core.stopping() => return Ok(None),
-            Waited::Expired => return Err(slow_head()),
+        match read {
+            Ok(_) if waiting => client.head_began = Some(Instant::now()),
+            Ok(_) => {}
+            Err(WaitError::ClientDisconnected) => return Ok(None),
+            Err(WaitError::DeadlineExpired) if waiting || core.stopping() => return Ok(None),
+            Err(WaitError::DeadlineExpired) => return Err(slow_head()),
         }
     }
 }
@@ -173,7 +175,7 @@ fn slow_head() -> Refusal {
     Refusal { status: 408, reason: "the request head did not arrive within HEADER_READ_TIMEOUT_SECS" }
 }
 
-/// Answers bytes that are no request, in the format of the path if there is one.
+/// Responds to bytes that are no request, in the format of the path if there is one.
 async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
     core.metrics.inc(Counter::BadRequests);
     let kind = match refusal.status {
@@ -183,8 +185,8 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         505 => Kind::HttpVersion,
         _ => Kind::InvalidRequest,
     };
-    let terms = ResponseMeta {
-        format: endpoint::error_format(stated_path(&client.buf), false),
+    let meta = ResponseMeta {
+        format: endpoint::error_format(path_of_malformed(&client.buf), false),
         version: Version::Http11,
         keep_alive: false,
         head_only: false,
@@ -192,15 +194,15 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         budget: None,
     };
     let mut out = Vec::with_capacity(512);
-    reply::error(&mut out, &terms, new_id(core).as_str(), &Error::client(kind, refusal.reason));
+    reply::error(&mut out, &meta, new_request_id(core).as_str(), &Error::client(kind, refusal.reason));
     if client.send(out).await.is_ok() {
-        client.close_gently().await;
+        client.close_gracefully().await;
     }
 }
 
-/// The path in the first line of a head that is no good, or `/`. Decides nothing but the words of
-/// the refusal.
-fn stated_path(buf: &[u8]) -> &str {
+/// Returns the path in the first line of a malformed head, or `/`. It decides the format of the
+/// error, and nothing else.
+fn path_of_malformed(buf: &[u8]) -> &str {
     let buf = buf.trim_ascii_start();
     let Some(end) = memchr::memchr2(b'\r', b'\n', buf) else { return "/" };
     let target = buf[..end].split(|byte| *byte == b' ').nth(1).unwrap_or_default();
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_a_task_is_an_error_and_frees_what_it_held() {
+    fn a_panic_becomes_an_error_and_frees_the_task() {
         let mut cx = Context::from_waker(Waker::noop());
         for (pends, panics, expected) in
             [(0, false, Ok(())), (2, false, Ok(())), (0, true, Err(())), (2, true, Err(()))]
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_what_is_no_request() {
+    fn malformed_heads_have_a_path() {
         let rows: &[(&[u8], &str)] = &[
             (b"POST /v1/messages HTTP/1.1\r\nhost :", "/v1/messages"),
             (b"\r\nPOST /v1/messages?beta=true HTTP/9\n", "/v1/messages"),
@@ -260,7 +262,7 @@ mod tests {
             (b"", "/"),
         ];
         for (head, path) in rows {
-            assert_eq!(stated_path(head), *path, "{}", String::from_utf8_lossy(head));
+            assert_eq!(path_of_malformed(head), *path, "{}", String::from_utf8_lossy(head));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! [`Core`]: one worker's own context. It writes nothing that another core reads, save its metric
-//! shard, its ring and the token buckets.
+//! [`Core`]: what one worker owns and shares among its connections. Another worker reads nothing of
+//! it, save its metric shard, its ring and the token buckets.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -11,22 +11,22 @@ use crate::config::snapshot::{Provider, Snapshot};
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
-use crate::proxy::reasoning_cache::Replay;
+use crate::proxy::reasoning_cache::ReasoningCache;
 use crate::proxy::request_metrics::RequestMetrics;
-use crate::proxy::throttle::Guard;
+use crate::proxy::throttle::AdminThrottle;
 use crate::route::pick::Selector;
 use crate::shared::ProcessState;
 use crate::telemetry::ring::Ring;
-use crate::telemetry::sampling::Sample;
+use crate::telemetry::sampling::Sampler;
 
-/// A snapshot as one core uses it.
+/// One worker's view of a snapshot.
 pub struct WorkerSnapshot {
     pub snapshot: Arc<Snapshot>,
-    /// Same order as `Snapshot::providers`. Made when they are wanted, for a request waits for a
-    /// new view.
+    /// In the order of `Snapshot::providers`. Each is made when it is first used, since a request
+    /// waits for a new view.
     origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
-    /// Of the lists of models that the selector knows.
+    /// The generation of the model lists that the selector knows.
     lists_generation: u64,
 }
 
@@ -55,21 +55,20 @@ pub struct Core {
     pub timers: Rc<Timers>,
     pub metrics: Arc<Shard>,
     /// The series in that shard that have labels.
-    pub tally: RefCell<RequestMetrics>,
+    pub request_metrics: RefCell<RequestMetrics>,
     pub ring: Arc<Ring>,
-    /// Requests that were told in detail.
-    pub sample: Sample,
-    /// Who failed at the admin interface.
-    pub guard: RefCell<Guard>,
-    pub replay: Replay,
-    /// Requests and connections in progress on this core.
+    /// Chooses the requests that are captured.
+    pub sampler: Sampler,
+    /// Addresses that sent a wrong admin key.
+    pub admin_throttle: RefCell<AdminThrottle>,
+    pub reasoning_cache: ReasoningCache,
+    /// Open connections of clients.
     pub connections: Cell<usize>,
-    /// The grace of a shutdown has ended: whatever still runs ends now, with an error of its
-    /// format.
+    /// Whether SHUTDOWN_GRACE_SECS is over: what still runs ends now, with an error of its format.
     stopping: Cell<bool>,
     view: RefCell<Rc<WorkerSnapshot>>,
     random: Cell<u64>,
-    /// For telling texts apart; what it gives is not kept.
+    /// Hashes texts for comparisons within this worker.
     pub hasher: ahash::RandomState,
 }
 
@@ -77,7 +76,8 @@ impl Core {
     pub fn new(index: usize, shared: Arc<ProcessState>, pool: Pool, timers: Rc<Timers>, seed: u64) -> Core {
         let metrics = shared.shards[index].clone();
         let ring = shared.rings[index].clone();
-        let tally = RefCell::new(RequestMetrics::new(&shared, index));
+        let request_metrics = RefCell::new(RequestMetrics::new(&shared, index));
+        let reasoning_cache = ReasoningCache::new(shared.clone(), index);
         let lists_generation = shared.catalog.generation();
         let selector = Selector::new(index, shared.boot.catch_all_routing, shared.catalog.load());
         let view = Rc::new(WorkerSnapshot::new(shared.publisher.load(), selector, lists_generation));
@@ -87,11 +87,11 @@ impl Core {
             pool,
             timers,
             metrics,
-            tally,
+            request_metrics,
             ring,
-            sample: Sample::default(),
-            guard: RefCell::default(),
-            replay: Replay::default(),
+            sampler: Sampler::default(),
+            admin_throttle: RefCell::default(),
+            reasoning_cache,
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),
@@ -104,8 +104,7 @@ impl Core {
         &self.shared.boot
     }
 
-    /// The configuration in force now. Taken once per request; everything of that request uses it
-    /// to its end.
+    /// Returns the current configuration. A request takes it once and uses it to its end.
     pub fn view(&self) -> Rc<WorkerSnapshot> {
         let lists_generation = self.shared.catalog.generation();
         let is_stale = {
@@ -124,18 +123,19 @@ impl Core {
         self.stopping.get()
     }
 
-    /// Ends what still runs: every deadline passes, and whoever wakes sees that the reason is this.
+    /// Ends what still runs: every deadline expires, and the tasks that wake see that the worker is
+    /// stopping.
     pub fn stop(&self) {
         self.stopping.set(true);
         self.timers.expire(false);
     }
 
-    /// Nanoseconds on the clock that all cores share.
+    /// Returns the nanoseconds on the clock that all workers share.
     pub fn now_ns(&self) -> u64 {
         self.shared.origin.elapsed().as_nanos() as u64
     }
 
-    /// Not for secrets: request ids and the like (xorshift64*).
+    /// Returns a pseudo-random number (xorshift64*), for request ids and the like. Not for secrets.
     pub fn random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x >> 12;
@@ -146,7 +146,7 @@ impl Core {
     }
 }
 
-/// Microseconds since 1970.
+/// Returns the microseconds since 1970.
 pub fn unix_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as u64)
 }

@@ -1,21 +1,23 @@
-//! Counts of tokens for a request that is not made: `/v1/messages/count_tokens` and
+//! Counts the tokens of a request that is not made: `/v1/messages/count_tokens` and
 //! `/v1/responses/input_tokens` (`docs/internals/translation/requests.md`, "Counting tokens without
 //! a request").
 //!
-//! A provider with a counter of its own is asked, in its format. Where there is none the count is
-//! an estimate: clients that plan their context by it cope with a guess, and badly with a 404.
+//! A provider with a counter of its own gets the request, in its format. Where there is none the
+//! count is an estimate: clients that plan their context by it cope with one, and badly with a 404.
 
 use super::endpoint::Operation;
+use super::interrupt::Interrupt;
+use super::relay::buffered;
 use super::reply;
-use super::request_context::Next;
-use super::request_context::RequestContext;
+use super::request_context::{Next, RequestContext};
+use super::upstream::UpstreamResponse;
 use llm_wire::Format;
 use llm_wire::json::{RawValue, write};
 use llm_wire::target::quirks::Host;
 
-/// What a counter takes of a request; the rest speaks of an answer, and would be refused as
-/// unknown.
-fn counted(format: Format) -> &'static [&'static str] {
+/// Returns the members of a request that a counter accepts. The others are about a response, and
+/// would be refused as unknown.
+fn counted_members(format: Format) -> &'static [&'static str] {
     match format {
         Format::Messages => &["model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers"],
         _ => &[
@@ -32,8 +34,8 @@ fn counted(format: Format) -> &'static [&'static str] {
     }
 }
 
-/// Whether nobody is asked for the count: the candidate's format has no counter, or its host
-/// imitates a format that has.
+/// Returns whether the count is an estimate without an attempt: the candidate's format has no
+/// counter, or its host imitates a format that has one.
 pub fn is_local(req: &RequestContext<'_>, format: Format, host: Host) -> bool {
     let has_counter = match format {
         Format::Chat => false,
@@ -43,12 +45,12 @@ pub fn is_local(req: &RequestContext<'_>, format: Format, host: Host) -> bool {
     req.route.operation == Operation::Count && format != req.route.format && !has_counter
 }
 
-/// A translated request, cut to what a counter takes.
+/// Reduces a translated request to what a counter accepts.
 pub fn body(format: Format, request: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(request.len());
     write::object(&mut out, |o| {
         for (key, value, _) in RawValue::new(request).members() {
-            if let Some(name) = counted(format).iter().find(|name| key.eq_str(name)) {
+            if let Some(name) = counted_members(format).iter().find(|name| key.eq_str(name)) {
                 o.value(name, value);
             }
         }
@@ -56,23 +58,25 @@ pub fn body(format: Format, request: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Answers with an estimate.
-pub async fn estimate(req: &mut RequestContext<'_>) -> Next {
+/// Responds with an estimate.
+pub async fn respond_with_estimate(req: &mut RequestContext<'_>) -> Result<Next, Interrupt> {
     let tokens = (req.body().len() as u64).div_ceil(4).max(1);
-    answer(req, tokens).await
+    respond(req, tokens).await
 }
 
-/// Answers with what the counter of another format said; with an estimate if it said nothing.
-pub async fn counted_by(req: &mut RequestContext<'_>, answer_body: &[u8]) -> Next {
-    let said = RawValue::parse(answer_body).ok().and_then(|raw| raw.find("input_tokens")?.as_u64());
-    match said {
-        Some(tokens) => answer(req, tokens).await,
-        None => estimate(req).await,
+/// Responds with the count of a provider of another format, or with an estimate if its response has
+/// none.
+pub async fn respond_with_counted(req: &mut RequestContext<'_>, response: UpstreamResponse) -> Result<Next, Interrupt> {
+    let response = buffered::read(req, response).await?;
+    let body = response.as_ref().map_or(&[][..], |response| &response.body);
+    match RawValue::parse(body).ok().and_then(|value| value.find("input_tokens")?.as_u64()) {
+        Some(tokens) => respond(req, tokens).await,
+        None => respond_with_estimate(req).await,
     }
 }
 
-/// The count in the client's format.
-async fn answer(req: &mut RequestContext<'_>, tokens: u64) -> Next {
+/// Sends the count in the client's format.
+async fn respond(req: &mut RequestContext<'_>, tokens: u64) -> Result<Next, Interrupt> {
     let mut body = Vec::new();
     write::object(&mut body, |o| {
         if req.route.format == Format::Responses {
@@ -83,6 +87,6 @@ async fn answer(req: &mut RequestContext<'_>, tokens: u64) -> Next {
     let mut out = Vec::with_capacity(512);
     reply::json(&mut out, 200, &req.meta, req.recorder.request_id(), &body);
     req.recorder.set_complete(200);
-    req.recorder.capture_reply(&out);
-    req.finish(out).await
+    req.recorder.capture.set_reply_of(&out);
+    Ok(req.finish(out).await?)
 }

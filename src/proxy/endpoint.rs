@@ -1,50 +1,50 @@
-//! Paths to endpoints: one table. The client's format is decided by the path and by nothing else.
+//! Maps paths to endpoints, by one table. The path alone decides the client's format.
 
 use llm_wire::Format;
 
-/// What a path asks for.
+/// What a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint<'p> {
-    /// A POST with a `model`, for a provider.
+    /// A POST request with a `model`, for a provider.
     ApiRoute(ApiRoute),
     Models,
     Model(&'p str),
-    /// LiteLLM's listing: `/v1/model/info`, or with paging `/v2/model/info` and `/model/info`.
+    /// LiteLLM's listing: `/v1/model/info`, or with pages `/v2/model/info` and `/model/info`.
     ModelInfo {
         paged: bool,
     },
-    /// The path behind `/admin/v1`, with its slash.
+    /// The admin interface, with the path behind `/admin/v1`, slash included.
     Admin(&'p str),
-    /// The page that shows the next one.
+    /// The page that shows [`Endpoint::OpenApi`].
     Docs,
     OpenApi,
     Root,
     Health,
-    /// Whether requests should come here.
+    /// The readiness check.
     Ready,
     Metrics,
-    /// Telemetry that a client sends to its vendor; taken and thrown away.
+    /// Telemetry that a client sends to its vendor, which is discarded.
     EventSink,
-    /// Anthropic models by Google's path; not served by this version.
+    /// Anthropic models by Google's path, which this version does not serve.
     Vertex,
-    /// A path of this format that needs state which the gateway does not keep.
+    /// A path of this format that needs state, which the gateway does not keep.
     Stateful(Format),
     Unknown,
 }
 
-/// An endpoint that is relayed to a provider.
+/// A route to providers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiRoute {
     pub format: Format,
     pub operation: Operation,
-    /// Route template: the metric label `endpoint`.
+    /// The route template, which is the metric label `endpoint`.
     pub template: &'static str,
-    /// Path at the provider, behind the version segment.
+    /// The path at the provider, behind the version segment.
     pub upstream: &'static str,
 }
 
 impl ApiRoute {
-    /// Whether a provider of another format can do it.
+    /// Returns whether a provider of another format can serve it.
     pub fn translates(&self) -> bool {
         match self.operation {
             // Legacy completions have a prompt and no conversation.
@@ -57,23 +57,23 @@ impl ApiRoute {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// An answer of a model, whole or as a stream.
+    /// A model's response, whole or as a stream.
     Generate,
-    /// A count of tokens: free of the rate limit.
+    /// A count of tokens, which is not rate limited.
     Count,
-    /// Embeddings, moderations, images, audio: never translated.
+    /// Embeddings, moderations, images and audio, which are never translated.
     Other,
 }
 
-macro_rules! relays {
+macro_rules! api_routes {
     ($( $route:literal $format:ident $operation:ident; )*) => {
-        const RELAYS: &[ApiRoute] = &[ $( ApiRoute {
+        const API_ROUTES: &[ApiRoute] = &[ $( ApiRoute {
             format: Format::$format, operation: Operation::$operation, template: concat!("/v1", $route), upstream: $route,
         }, )* ];
     };
 }
 
-relays! {
+api_routes! {
     "/chat/completions"        Chat      Generate;
     "/completions"             Chat      Generate;
     "/messages"                Messages  Generate;
@@ -109,15 +109,15 @@ const STATEFUL: &[(&str, Format)] = &[
     ("chat", Format::Chat),
 ];
 
-/// The endpoint of `path` if it is one for a provider.
-pub fn relay(path: &str) -> Option<ApiRoute> {
+/// Returns the route of `path` if it is one to providers.
+pub fn api_route(path: &str) -> Option<ApiRoute> {
     match find(path) {
-        Endpoint::ApiRoute(relay) => Some(relay),
+        Endpoint::ApiRoute(route) => Some(route),
         _ => None,
     }
 }
 
-/// The endpoint of `path` (percent-encoding as sent, without the query).
+/// Returns the endpoint of `path` (percent-encoded as sent, without the query).
 pub fn find(path: &str) -> Endpoint<'_> {
     match path {
         "/" | "" => return Endpoint::Root,
@@ -141,8 +141,8 @@ pub fn find(path: &str) -> Endpoint<'_> {
         return Endpoint::Vertex;
     }
     let (rest, prefixed) = strip_version(path);
-    if let Some(relay) = RELAYS.iter().find(|relay| relay.upstream == rest) {
-        return Endpoint::ApiRoute(*relay);
+    if let Some(route) = API_ROUTES.iter().find(|route| route.upstream == rest) {
+        return Endpoint::ApiRoute(*route);
     }
     if rest == "/models" {
         return Endpoint::Models;
@@ -157,8 +157,8 @@ pub fn find(path: &str) -> Endpoint<'_> {
     }
 }
 
-/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one
-/// trailing slash.
+/// Removes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`), and one trailing
+/// slash. Also returns whether there was such a prefix.
 fn strip_version(path: &str) -> (&str, bool) {
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
     for prefix in ["/v2/v1", "/v1", "/v2"] {
@@ -171,12 +171,12 @@ fn strip_version(path: &str) -> (&str, bool) {
     (path, false)
 }
 
-/// The format in which an error on this path is written, found without routing: by the path, and
-/// for other paths by the header that only Anthropic's clients send.
+/// Returns the format of an error on this path: that of the path, and for other paths that of the
+/// header which only Anthropic's clients send.
 pub fn error_format(path: &str, anthropic_version: bool) -> Format {
     let (rest, _) = strip_version(path);
     match find(path) {
-        Endpoint::ApiRoute(relay) => relay.format,
+        Endpoint::ApiRoute(route) => route.format,
         Endpoint::Stateful(format) => format,
         _ if rest.starts_with("/messages") || anthropic_version => Format::Messages,
         _ => Format::Chat,
@@ -187,22 +187,22 @@ pub fn error_format(path: &str, anthropic_version: bool) -> Format {
 mod tests {
     use super::*;
 
-    fn route(path: &str) -> Option<(&'static str, Format)> {
+    fn found(path: &str) -> Option<(&'static str, Format)> {
         match find(path) {
-            Endpoint::ApiRoute(relay) => Some((relay.template, relay.format)),
+            Endpoint::ApiRoute(route) => Some((route.template, route.format)),
             _ => None,
         }
     }
 
     #[test]
     fn every_prefix_reaches_the_same_endpoint() {
-        for relay in RELAYS {
+        for route in API_ROUTES {
             for prefix in ["", "/v1", "/v2", "/v2/v1"] {
-                let path = format!("{prefix}{}", relay.upstream);
-                assert_eq!(route(&path), Some((relay.template, relay.format)), "{path}");
+                let path = format!("{prefix}{}", route.upstream);
+                assert_eq!(found(&path), Some((route.template, route.format)), "{path}");
             }
         }
-        assert_eq!(route("/v1/chat/completions/"), Some(("/v1/chat/completions", Format::Chat)));
+        assert_eq!(found("/v1/chat/completions/"), Some(("/v1/chat/completions", Format::Chat)));
     }
 
     #[test]

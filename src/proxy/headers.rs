@@ -1,9 +1,8 @@
-//! Which headers cross the gateway. These two tables are the whole rule: what is not named is not
+//! Which headers the gateway forwards. These tables are the whole rule: what they do not name is not
 //! forwarded.
 //!
-//! Never forwarded, whatever the tables say: hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths
-//! and codings, and every header that carries a credential. They are the gateway's own on each
-//! side.
+//! No table may name hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths and codings, or a header
+//! that carries a credential. The gateway has its own on each side.
 
 use std::time::SystemTime;
 
@@ -13,12 +12,12 @@ use llm_wire::Format;
 
 /// Request headers that reach every provider.
 ///
-/// `openai-organization` and `openai-project` are absent: they select an account, and the account
-/// is the provider row's.
+/// `openai-organization` and `openai-project` are absent: they select an account, which is the
+/// provider row's matter.
 pub const TO_UPSTREAM: &[&str] = &["traceparent", "tracestate", "user-agent", "x-session-affinity", "x-session-id"];
 
-/// Request headers that reach a provider of the client's own format. They speak of the body or of
-/// the vendor's features, and a translated body has its own.
+/// Request headers that reach a provider of the client's own format. They describe the body or the
+/// vendor's features, and a translated body has its own.
 pub const TO_OWN_FORMAT: &[&str] = &[
     "accept",
     "anthropic-beta",
@@ -43,63 +42,64 @@ pub const TO_CLIENT: &[&str] = &[
     "x-should-retry",
 ];
 
-/// Those of them that hold for an answer in another format too.
+/// Those of [`TO_CLIENT`] that also hold for a translated response.
 pub const TO_ANY_CLIENT: &[&str] = &["retry-after", "retry-after-ms", "x-should-retry"];
 
-/// Response header families that tell of one account's limits: passed on only where that account is
-/// the only one behind the model and the credential has no limit of its own.
+/// Prefixes of response headers about the limits of one account. They are forwarded only where that
+/// account alone serves the model and the credential has no limit of its own.
 const RATE_LIMITS: &[&str] = &["x-ratelimit-", "anthropic-ratelimit-"];
 
-/// The provider's request ids: they reach the client under a name of ours, since `x-request-id` is
-/// the gateway's.
+/// The provider's request ids. They reach the client as `x-llm-proxy-upstream-request-id`, since
+/// `x-request-id` is the gateway's.
 const UPSTREAM_IDS: &[&str] = &["x-request-id", "request-id", "apim-request-id"];
 
-/// What becomes of a provider's response header.
+/// What the gateway does with a response header of a provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposition {
     Forward,
+    /// It describes the limits of one account.
     RateLimit,
+    /// It is the provider's request id.
     UpstreamId,
     Drop,
 }
 
-fn named(table: &[&str], name: &[u8]) -> bool {
+fn contains(table: &[&str], name: &[u8]) -> bool {
     table.iter().any(|entry| name.eq_ignore_ascii_case(entry.as_bytes()))
 }
 
-/// Whether a client's header is sent on to a provider, of its own format or of another.
+/// Returns whether a client's header is forwarded to a provider, of its own format or of another.
 pub fn to_upstream(name: &[u8], own_format: bool) -> bool {
-    named(TO_UPSTREAM, name) || (own_format && named(TO_OWN_FORMAT, name))
+    contains(TO_UPSTREAM, name) || (own_format && contains(TO_OWN_FORMAT, name))
 }
 
-/// What becomes of a provider's header on the way to a client of its own format.
-pub fn to_client(name: &[u8]) -> Fate {
-    if named(TO_CLIENT, name) {
-        return Fate::Forward;
+/// Returns what to do with a provider's header for a client of its own format.
+pub fn to_client(name: &[u8]) -> Disposition {
+    if contains(TO_CLIENT, name) {
+        return Disposition::Forward;
     }
-    if named(UPSTREAM_IDS, name) {
-        return Fate::UpstreamId;
+    if contains(UPSTREAM_IDS, name) {
+        return Disposition::UpstreamId;
     }
     let limits = RATE_LIMITS
         .iter()
         .any(|prefix| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())));
-    if limits { Fate::RateLimit } else { Fate::Drop }
+    if limits { Disposition::RateLimit } else { Disposition::Drop }
 }
 
-/// What becomes of a provider's header on the way to a client of another format: what speaks of the
-/// body is not true of ours.
-pub fn to_foreign_client(name: &[u8]) -> Fate {
+/// Returns what to do with a provider's header for a client of another format. What describes the
+/// body is not true of the translated one.
+pub fn to_translated_client(name: &[u8]) -> Disposition {
     match to_client(name) {
-        Fate::Forward if !named(TO_ANY_CLIENT, name) => Fate::Drop,
-        fate => fate,
+        Disposition::Forward if !contains(TO_ANY_CLIENT, name) => Disposition::Drop,
+        disposition => disposition,
     }
 }
 
 /// Writes an account's limit under the name that clients of `format` read
-/// (`docs/internals/translation/errors.md`, "Headers of an error").
-/// `anthropic-ratelimit-requests-reset` and `x-ratelimit-reset-requests` are the same thing, save
-/// that the one is a time of day and the other a span: it is converted, and left out where it
-/// cannot be read.
+/// (`docs/internals/translation/errors.md`, "Headers of an error"). `anthropic-ratelimit-requests-reset` and
+/// `x-ratelimit-reset-requests` mean the same, but the one is a time of day and the other a span: it
+/// is converted, and left out where it cannot be read.
 pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) {
     let Ok(name) = std::str::from_utf8(name) else { return };
     let name = name.to_ascii_lowercase();
@@ -115,8 +115,8 @@ pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) 
     }
 }
 
-/// `(requests, limit)` of `x-ratelimit-limit-requests` and `anthropic-ratelimit-requests-limit`
-/// alike.
+/// Returns `(requests, limit)` for `x-ratelimit-limit-requests` and for
+/// `anthropic-ratelimit-requests-limit`.
 fn rate_parts(name: &str) -> Option<(&str, &str)> {
     let parts = match name.strip_prefix("anthropic-ratelimit-") {
         Some(rest) => rest.rsplit_once('-')?,
@@ -127,7 +127,7 @@ fn rate_parts(name: &str) -> Option<(&str, &str)> {
     known.then_some(parts)
 }
 
-/// A span (`6m0s`, `20ms`) as a time of day.
+/// Converts a span (`6m0s`, `20ms`) to a time of day.
 fn reset_at(what: &str, value: &str) -> Option<String> {
     if what != "reset" {
         return Some(value.to_owned());
@@ -135,7 +135,7 @@ fn reset_at(what: &str, value: &str) -> Option<String> {
     Some(clock::rfc3339(SystemTime::now() + clock::span(value)?))
 }
 
-/// A time of day as a span.
+/// Converts a time of day to a span.
 fn reset_in(what: &str, value: &str) -> Option<String> {
     if what != "reset" {
         return Some(value.to_owned());
@@ -145,7 +145,7 @@ fn reset_in(what: &str, value: &str) -> Option<String> {
     Some(format!("{}ms", left.as_millis()))
 }
 
-/// Whether a client's request id may be kept: 1 to 64 of `[A-Za-z0-9._:-]`.
+/// Returns whether a client's request id is well formed: 1 to 64 of `[A-Za-z0-9._:-]`.
 pub fn is_request_id(value: &[u8]) -> bool {
     (1..=64).contains(&value.len())
         && value.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-'))
@@ -194,23 +194,23 @@ mod tests {
             "date",
             "alt-svc",
         ] {
-            assert_eq!(to_client(name.as_bytes()), Fate::Drop, "{name}");
+            assert_eq!(to_client(name.as_bytes()), Disposition::Drop, "{name}");
         }
     }
 
     #[test]
-    fn fates() {
+    fn tables() {
         assert!(to_upstream(b"Anthropic-Beta", true) && !to_upstream(b"Anthropic-Beta", false));
         assert!(to_upstream(b"TraceParent", true) && to_upstream(b"traceparent", false));
-        assert_eq!(to_client(b"Retry-After"), Fate::Forward);
-        assert_eq!(to_client(b"X-RateLimit-Remaining-Tokens"), Fate::RateLimit);
-        assert_eq!(to_client(b"anthropic-ratelimit-requests-reset"), Fate::RateLimit);
-        assert_eq!(to_client(b"request-id"), Fate::UpstreamId);
+        assert_eq!(to_client(b"Retry-After"), Disposition::Forward);
+        assert_eq!(to_client(b"X-RateLimit-Remaining-Tokens"), Disposition::RateLimit);
+        assert_eq!(to_client(b"anthropic-ratelimit-requests-reset"), Disposition::RateLimit);
+        assert_eq!(to_client(b"request-id"), Disposition::UpstreamId);
     }
 
     #[test]
-    fn limits_in_the_clients_words() {
-        let told = |format, name: &str, value: &str| {
+    fn limits_are_renamed_and_converted() {
+        let written = |format, name: &str, value: &str| {
             let mut out = Vec::new();
             rate_limit(&mut out, format, name.as_bytes(), value.as_bytes());
             String::from_utf8(out).unwrap()
@@ -236,9 +236,9 @@ mod tests {
             (Format::Messages, "x-ratelimit-limit-project-tokens", "1", ""),
         ];
         for (format, name, value, line) in rows {
-            assert_eq!(told(format, name, value), line, "{name}: {value}");
+            assert_eq!(written(format, name, value), line, "{name}: {value}");
         }
-        let line = told(Format::Messages, "x-ratelimit-reset-requests", "20ms");
+        let line = written(Format::Messages, "x-ratelimit-reset-requests", "20ms");
         assert!(line.starts_with("anthropic-ratelimit-requests-reset: 20") && line.ends_with("Z\r\n"), "{line}");
     }
 

@@ -1,15 +1,15 @@
-//! New ids and the time, for translations, which make up neither.
+//! New ids and the time for translations, which read neither clock nor random numbers.
 
 use std::rc::Rc;
 
 use crate::proxy::core::{Core, unix_us};
 use llm_wire::target::plan::IdSource;
 
-/// A core's own. Ids are ULIDs: 48 bits of time and 80 random ones in 26 characters, so those of
-/// one conversation sort by age.
-pub struct CoreStamps(pub Rc<Core>);
+/// The ids of one worker. They are ULIDs: 48 bits of time and 80 random ones in 26 characters, so
+/// those of one conversation sort by age.
+pub struct WorkerIds(pub Rc<Core>);
 
-impl IdSource for CoreStamps {
+impl IdSource for WorkerIds {
     fn id(&mut self) -> [u8; 26] {
         let random = u128::from(self.0.random()) << 64 | u128::from(self.0.random());
         ulid(unix_us() / 1000, random)

@@ -1,13 +1,14 @@
-//! Paths that the gateway answers itself.
+//! Serves the paths that the gateway answers itself.
 
 use std::rc::Rc;
 
 use super::client::Client;
 use super::core::Core;
 use super::endpoint::Endpoint;
-use super::listing::{Listing, What};
+use super::interrupt::Interrupt;
+use super::listing::{Listing, Resource};
 use super::reply::{self, ResponseMeta};
-use super::request_context::{Next, refuse, send, unknown};
+use super::request_context::{Next, refuse, send, unknown_path};
 use super::{admin, auth, body};
 use crate::proxy::recorder::RequestRecorder;
 use llm_http::{Method, write};
@@ -18,34 +19,34 @@ use llm_wire::json::write as json;
 /// Shows `/api-docs/openapi.json`.
 const DOCS: &[u8] = include_bytes!("docs.html");
 
-/// Answers a request that no provider is asked for.
+/// Serves a request that needs no provider.
 pub async fn serve(
     core: &Rc<Core>,
     client: &mut Client,
     mut recorder: RequestRecorder,
-    mut terms: ResponseMeta,
+    mut meta: ResponseMeta,
     pending: body::Pending,
     endpoint: Endpoint<'_>,
 ) -> Next {
-    recorder.set_route(route(&endpoint));
+    recorder.set_route(route_template(&endpoint));
     if let Endpoint::Admin(path) = endpoint {
-        return admin::serve(core, client, recorder, terms, pending, path).await;
+        return admin::serve(core, client, recorder, meta, pending, path).await;
     }
-    let reading = matches!(pending.head.method, Method::Get | Method::Head);
+    let is_read = matches!(pending.head.method, Method::Get | Method::Head);
     let mut status = 200;
     let body = match endpoint {
-        Endpoint::EventSink => return swallow(core, client, recorder, terms, pending).await,
+        Endpoint::EventSink => return discard_events(core, client, recorder, meta, pending).await,
         Endpoint::Vertex => {
-            terms.format = Format::Messages;
+            meta.format = Format::Messages;
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
         Endpoint::Stateful(_) => Err(stateless()),
-        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => Err(unknown(&pending)),
-        _ if !reading => {
-            let note = format!("{} takes GET only", route(&endpoint));
+        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => Err(unknown_path(&pending)),
+        _ if !is_read => {
+            let note = format!("{} takes GET only", route_template(&endpoint));
             Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
         }
-        Endpoint::Docs => return docs(client, recorder, terms, pending).await,
+        Endpoint::Docs => return docs(client, recorder, meta, pending).await,
         Endpoint::OpenApi => Ok(core.shared.openapi.get().cloned().unwrap_or_default()),
         Endpoint::Root => Ok(root()),
         Endpoint::Health => Ok(health(core, "ok", None)),
@@ -54,25 +55,25 @@ pub async fn serve(
             status = ready_status;
             Ok(body)
         }
-        Endpoint::Metrics => return admin::scrape(core, client, recorder, terms, pending).await,
-        Endpoint::Models => listing(core, &mut recorder, &pending, What::Models),
-        Endpoint::Model(id) => listing(core, &mut recorder, &pending, What::Model(id)),
-        Endpoint::ModelInfo { paged } => listing(core, &mut recorder, &pending, What::Info { paged }),
+        Endpoint::Metrics => return admin::scrape(core, client, recorder, meta, pending).await,
+        Endpoint::Models => listing(core, &mut recorder, &pending, Resource::Models),
+        Endpoint::Model(id) => listing(core, &mut recorder, &pending, Resource::Model(id)),
+        Endpoint::ModelInfo { paged } => listing(core, &mut recorder, &pending, Resource::Info { paged }),
     };
     let body = match body {
         Ok(body) => body,
-        Err(error) => return refuse(client, recorder, terms, pending, error).await,
+        Err(error) => return refuse(client, recorder, meta, pending, error).await,
     };
-    terms.keep_alive &= pending.skip_body(client);
+    meta.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + body.len());
-    reply::json(&mut out, status, &terms, recorder.request_id(), &body);
+    reply::json(&mut out, status, &meta, recorder.request_id(), &body);
     recorder.set_complete(status);
-    send(client, recorder, terms.keep_alive, out).await
+    send(client, recorder, meta.keep_alive, out).await
 }
 
-fn route(endpoint: &Endpoint<'_>) -> &'static str {
+fn route_template(endpoint: &Endpoint<'_>) -> &'static str {
     match endpoint {
-        Endpoint::ApiRoute(relay) => relay.template,
+        Endpoint::ApiRoute(route) => route.template,
         Endpoint::Models => "/v1/models",
         Endpoint::Model(_) => "/v1/models/{id}",
         Endpoint::ModelInfo { paged: false } => "/v1/model/info",
@@ -112,7 +113,8 @@ fn root() -> Vec<u8> {
     out
 }
 
-/// A store that is away is no reason: what it said last is served.
+/// Returns body and status of the readiness check. An unavailable store does not matter: the last
+/// configuration is served.
 fn ready(core: &Core) -> (Vec<u8>, u16) {
     if core.shared.leaving() {
         return (health(core, "draining", Some("this gateway is shutting down")), 503);
@@ -139,36 +141,37 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
     out
 }
 
-/// Our own page, which needs nothing from elsewhere. Other names of it, from llm-proxy v1, lead to
-/// the one.
+/// Serves the page of the API documentation, which loads nothing from elsewhere. Its other paths,
+/// those of llm-proxy v1, redirect to it.
 async fn docs(
     client: &mut Client,
     mut recorder: RequestRecorder,
-    mut terms: ResponseMeta,
+    mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
-    let here = pending.head.path(&pending.bytes) == b"/docs";
-    terms.keep_alive &= pending.skip_body(client);
+    let is_canonical = pending.head.path(&pending.bytes) == b"/docs";
+    meta.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(512 + DOCS.len());
-    let status = if here { 200 } else { 307 };
-    if here {
-        reply::typed(&mut out, status, &terms, recorder.request_id(), "text/html; charset=utf-8", DOCS);
+    let status = if is_canonical { 200 } else { 307 };
+    if is_canonical {
+        reply::typed(&mut out, status, &meta, recorder.request_id(), "text/html; charset=utf-8", DOCS);
     } else {
-        reply::begin(&mut out, status, &terms, recorder.request_id());
+        reply::begin(&mut out, status, &meta, recorder.request_id());
         write::static_header(&mut out, "location", "/docs");
         write::content_length(&mut out, 0);
         write::end_head(&mut out);
     }
     recorder.set_complete(status);
-    send(client, recorder, terms.keep_alive, out).await
+    send(client, recorder, meta.keep_alive, out).await
 }
 
-/// Listings need a credential, cost no rate, and show what it may use.
+/// Returns the body of a listing. Listings need a credential, are not rate limited, and show what it
+/// may use.
 fn listing(
     core: &Core,
     recorder: &mut RequestRecorder,
     pending: &body::Pending,
-    what: What<'_>,
+    resource: Resource<'_>,
 ) -> Result<Vec<u8>, Error> {
     let view = core.view();
     let get = |name: &str| pending.head.get(&pending.bytes, name);
@@ -178,47 +181,47 @@ fn listing(
     let anthropic = get("anthropic-version").is_some();
     let lists = core.shared.catalog.load();
     let prefix = core.boot().model_prefix.as_deref();
-    Listing { snapshot: &view.snapshot, lists: &lists, caller, prefix }.respond(what, query, anthropic)
+    Listing { snapshot: &view.snapshot, lists: &lists, caller, prefix }.respond(resource, query, anthropic)
 }
 
-/// Takes a client's telemetry for its vendor and throws it away.
-async fn swallow(
+/// Reads the telemetry that a client sends to its vendor, and discards it.
+async fn discard_events(
     core: &Rc<Core>,
     client: &mut Client,
     mut recorder: RequestRecorder,
-    terms: ResponseMeta,
-    pending: body::Pending,
+    meta: ResponseMeta,
+    mut pending: body::Pending,
 ) -> Next {
-    match body::read(core, client, pending).await {
+    match body::read(core, client, &mut pending).await {
         Ok(_) => {}
-        Err(body::Stopped::Gone) => return Next::Abort,
-        Err(body::Stopped::Refused(error, pending)) => return refuse(client, recorder, terms, *pending, error).await,
+        Err(Interrupt::ClientDisconnected) => return Next::Abort,
+        Err(Interrupt::Failed(failure)) => return refuse(client, recorder, meta, pending, failure.error).await,
     }
     let mut out = Vec::with_capacity(256);
-    reply::json(&mut out, 200, &terms, recorder.request_id(), br#"{"status":"ok"}"#);
+    reply::json(&mut out, 200, &meta, recorder.request_id(), br#"{"status":"ok"}"#);
     recorder.set_complete(200);
-    send(client, recorder, terms.keep_alive, out).await
+    send(client, recorder, meta.keep_alive, out).await
 }
 
-/// A browser asks whether a page of another origin may call. It may: what protects the API is its
-/// key.
+/// Responds to a preflight request (Fetch Standard, CORS). Pages of every origin may call: what
+/// protects the API is its key.
 pub async fn preflight(
     client: &mut Client,
     mut recorder: RequestRecorder,
-    mut terms: ResponseMeta,
+    mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
     recorder.set_route("preflight");
     let mut out = Vec::with_capacity(512);
-    terms.cors = true;
-    let wanted = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
-    terms.keep_alive &= pending.skip_body(client);
-    reply::begin(&mut out, 204, &terms, recorder.request_id());
+    meta.cors = true;
+    let requested = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
+    meta.keep_alive &= pending.skip_body(client);
+    reply::begin(&mut out, 204, &meta, recorder.request_id());
     write::static_header(&mut out, "access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
     // The parser refused what would split a head.
-    let _ = write::header(&mut out, "access-control-allow-headers", wanted.as_deref().unwrap_or(b"*"));
+    let _ = write::header(&mut out, "access-control-allow-headers", requested.as_deref().unwrap_or(b"*"));
     write::static_header(&mut out, "access-control-max-age", "86400");
     write::end_head(&mut out);
     recorder.set_complete(204);
-    send(client, recorder, terms.keep_alive, out).await
+    send(client, recorder, meta.keep_alive, out).await
 }

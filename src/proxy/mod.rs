@@ -1,4 +1,4 @@
-//! One request, told in order. Start at [`request::serve`].
+//! One request, stage by stage. Start at [`request::serve`].
 
 pub mod admin;
 pub mod affinity;
@@ -13,6 +13,7 @@ pub mod count;
 pub mod endpoint;
 pub mod headers;
 pub mod ids;
+pub mod interrupt;
 pub mod listing;
 pub mod local;
 pub mod prepare;

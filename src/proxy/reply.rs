@@ -1,4 +1,4 @@
-//! Answers of the gateway's own: heads, JSON bodies, errors in the client's format.
+//! Writes responses of the gateway's own: heads, JSON bodies, errors in the client's format.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
@@ -10,50 +10,50 @@ use llm_wire::Format;
 use llm_wire::error::shape;
 use llm_wire::error::{Error, Kind};
 
-/// What every answer to a request must agree on, whoever made the answer.
+/// What every response to a request must agree on, whichever stage writes it.
 #[derive(Debug, Clone)]
 pub struct ResponseMeta {
     /// The format that errors are written in.
     pub format: Format,
     pub version: Version,
     pub keep_alive: bool,
-    /// A HEAD request: the head of an answer without its body.
+    /// Whether the method is HEAD: the response has no body.
     pub head_only: bool,
-    /// The client is a page in a browser: it sent `origin`.
+    /// Whether the client is a page in a browser: it sent `origin`.
     pub cors: bool,
-    /// The caller's own limits. Where there are any, a provider's say nothing to it.
+    /// What is left of the caller's own limits. A provider's limits are not shown beside them.
     pub budget: Option<Budget>,
 }
 
-/// Opens a head: status line and the fields that every answer carries. The caller adds its own and
-/// `write::end_head`.
-pub fn begin(out: &mut Vec<u8>, status: u16, terms: &ResponseMeta, request_id: &str) {
+/// Begins a head: the status line and the fields that every response has. The caller adds its own
+/// and calls `write::end_head`.
+pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &str) {
     write::status_line(out, status);
-    date(out);
+    write_date(out);
     // An id was checked when it was taken from the client.
     let _ = write::header(out, "x-request-id", request_id.as_bytes());
-    if terms.format == Format::Messages {
+    if meta.format == Format::Messages {
         let _ = write::header(out, "request-id", request_id.as_bytes());
     }
-    match (terms.version, terms.keep_alive) {
+    match (meta.version, meta.keep_alive) {
         (_, false) => write::static_header(out, "connection", "close"),
         (Version::Http10, true) => write::static_header(out, "connection", "keep-alive"),
         (Version::Http11, true) => {}
     }
-    if terms.cors {
+    if meta.cors {
         write::static_header(out, "access-control-allow-origin", "*");
         write::static_header(out, "access-control-expose-headers", "*");
     }
-    if let Some(budget) = &terms.budget {
-        limits(out, terms.format, budget);
+    if let Some(budget) = &meta.budget {
+        write_limits(out, meta.format, budget);
     }
 }
 
-/// What is left of the caller's own limits, in the names that its SDK reads.
+/// Writes what is left of the caller's own limits, under the names that its SDK reads.
 ///
-/// OpenAI: API reference, "Rate limits", "in headers", where a reset is a wait; Anthropic: "Rate
-/// limits", "response headers", where it is a moment. Both as of 2026-08.
-fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
+/// OpenAI: API reference, "Rate limits", "in headers", where a reset is a time span; Anthropic: "Rate
+/// limits", "response headers", where it is a point in time. Both as of 2026-08.
+fn write_limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
     for (what, level) in [("requests", budget.requests), ("tokens", budget.tokens)] {
         let Some(level) = level else { continue };
         let mut field = |name: &str, value: &str| {
@@ -66,7 +66,7 @@ fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
         field("limit", itoa::Buffer::new().format(level.limit));
         field("remaining", itoa::Buffer::new().format(level.left));
         match format {
-            // A moment in whole seconds: one that has not come yet is rounded up.
+            // The time is in whole seconds, so it is rounded up.
             Format::Messages => {
                 field("reset", &clock::rfc3339(SystemTime::now() + Duration::from_millis(level.reset_ms + 999)));
             }
@@ -75,8 +75,8 @@ fn limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
     }
 }
 
-/// The `date` field; the text is made once a second per core.
-fn date(out: &mut Vec<u8>) {
+/// Writes the `date` field. The text is made once a second per worker.
+fn write_date(out: &mut Vec<u8>) {
     thread_local! {
         static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
     }
@@ -91,46 +91,46 @@ fn date(out: &mut Vec<u8>) {
     });
 }
 
-/// A whole answer with a JSON body.
-pub fn json(out: &mut Vec<u8>, status: u16, terms: &ResponseMeta, request_id: &str, body: &[u8]) {
-    typed(out, status, terms, request_id, "application/json", body);
+/// Writes a complete response with a JSON body.
+pub fn json(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &str, body: &[u8]) {
+    typed(out, status, meta, request_id, "application/json", body);
 }
 
-/// A whole answer of any type.
+/// Writes a complete response of any type.
 pub fn typed(
     out: &mut Vec<u8>,
     status: u16,
-    terms: &ResponseMeta,
+    meta: &ResponseMeta,
     request_id: &str,
     content_type: &'static str,
     body: &[u8],
 ) {
-    begin(out, status, terms, request_id);
+    begin(out, status, meta, request_id);
     write::static_header(out, "content-type", content_type);
-    finish(out, terms, body);
+    finish(out, meta, body);
 }
 
-fn finish(out: &mut Vec<u8>, terms: &ResponseMeta, body: &[u8]) {
+fn finish(out: &mut Vec<u8>, meta: &ResponseMeta, body: &[u8]) {
     write::content_length(out, body.len() as u64);
     write::end_head(out);
-    if !terms.head_only {
+    if !meta.head_only {
         out.extend_from_slice(body);
     }
 }
 
-/// A whole error answer in the client's format. Returns its status.
-pub fn error(out: &mut Vec<u8>, terms: &ResponseMeta, request_id: &str, error: &Error) -> u16 {
-    let status = shape::status(terms.format, error.kind);
+/// Writes a complete error response in the client's format. Returns its status.
+pub fn error(out: &mut Vec<u8>, meta: &ResponseMeta, request_id: &str, error: &Error) -> u16 {
+    let status = shape::status(meta.format, error.kind);
     let mut body = Vec::with_capacity(256);
-    shape::body(terms.format, &mut body, error, request_id);
-    begin(out, status, terms, request_id);
+    shape::body(meta.format, &mut body, error, request_id);
+    begin(out, status, meta, request_id);
     write::static_header(out, "content-type", "application/json");
-    // Who is told to come back is told when, be it a guess.
-    let passes = matches!(error.kind, Kind::RateLimit | Kind::Overloaded | Kind::NoUpstream);
-    if let Some(seconds) = error.retry_after.or(passes.then_some(1)) {
+    // A client that may retry learns when, even if that is a guess.
+    let may_retry = matches!(error.kind, Kind::RateLimit | Kind::Overloaded | Kind::NoUpstream);
+    if let Some(seconds) = error.retry_after.or(may_retry.then_some(1)) {
         let _ = write::header(out, "retry-after", itoa::Buffer::new().format(seconds).as_bytes());
-        // Not a standard, and read first by the SDKs of both vendors.
-        if let Some(ms) = terms.budget.and_then(|budget| budget.retry_ms) {
+        // It is no standard, but the SDKs of both vendors read it first.
+        if let Some(ms) = meta.budget.and_then(|budget| budget.retry_ms) {
             let _ = write::header(out, "retry-after-ms", itoa::Buffer::new().format(ms).as_bytes());
         }
     }
@@ -138,11 +138,11 @@ pub fn error(out: &mut Vec<u8>, terms: &ResponseMeta, request_id: &str, error: &
         write::static_header(out, "allow", methods.allow());
     }
     if error.kind == Kind::UpgradeRequired {
-        // RFC 9110 15.5.22 demands the field, which names what this server does speak, and 7.8 the
-        // option with it.
+        // RFC 9110 15.5.22 requires the field, which names what this server speaks, and 7.8 the
+        // connection option with it.
         write::static_header(out, "upgrade", "HTTP/1.1");
         write::static_header(out, "connection", "upgrade");
     }
-    finish(out, terms, &body);
+    finish(out, meta, &body);
     status
 }

@@ -1,14 +1,17 @@
-//! One request from its head to its end: [`serve`] is the story, each stage is one call.
+//! One request from its head to its end: [`serve`] calls one stage after the other.
 
 use std::rc::Rc;
 
-use super::attempt;
+use super::attempt::{self, Attempt};
 use super::auth::{self, Caller};
-use super::client::Client;
+use super::client::{Client, ClientDisconnected};
 use super::core::{Core, WorkerSnapshot};
-use super::endpoint::{self, Operation};
-use super::request_context::{Model, Next, RequestContext, StreamOptions, method_name, refuse, request_id, terms};
-use super::upstream::{End, Failure};
+use super::endpoint::{self, ApiRoute, Operation};
+use super::interrupt::{Failure, Interrupt};
+use super::relay::buffered;
+use super::request_context::{
+    Model, Next, RequestContext, StreamOptions, method_name, refuse, request_id, response_meta,
+};
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
 use crate::proxy::{affinity, body, local};
@@ -22,40 +25,31 @@ use llm_wire::error::{Error, Kind, Methods};
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::peek::Peek;
 
-/// Longest name of a model, in bytes. Names are remembered, matched against patterns and repeated
+/// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and repeated
 /// in errors; those in use are far shorter.
 const MAX_MODEL: usize = 1024;
 
-/// Serves the request whose head stands at the front of `client.buf`.
+/// Serves the request whose head is at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
     let bytes = std::mem::take(&mut client.buf);
     let id = request_id(core, &head, &bytes);
     let mut recorder = RequestRecorder::new(core, id.as_str(), &bytes[..head.len], client.head_began);
     recorder.start_trace(head.get(&bytes, "traceparent").and_then(Parent::parse));
-    recorder.set_user_agent(client.program(core, head.get(&bytes, "user-agent").unwrap_or_default()));
-    let terms = terms(core, &head, &bytes);
-    let route = endpoint::relay(&String::from_utf8_lossy(head.path(&bytes)));
+    recorder.set_user_agent(client.user_agent(core, head.get(&bytes, "user-agent").unwrap_or_default()));
     recorder.record_mut().method = method_name(head.method);
-    let pending = body::Pending { head, bytes };
+    let meta = response_meta(core, &head, &bytes);
+    let mut pending = body::Pending { head, bytes };
 
-    let route = match route {
-        _ if pending.head.upgrade_websocket => {
-            let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
-            return refuse(client, recorder, terms, pending, Error::client(Kind::UpgradeRequired, note)).await;
+    let route = match find_route(&pending) {
+        Ok(Some(route)) => route,
+        Ok(None) if pending.head.method == Method::Options => {
+            return Box::pin(local::preflight(client, recorder, meta, pending)).await;
         }
-        _ if pending.head.method == Method::Options => {
-            return Box::pin(local::preflight(client, recorder, terms, pending)).await;
-        }
-        Some(route) if pending.head.method == Method::Post => route,
-        Some(route) => {
-            let note = format!("{} takes POST only", route.template);
-            let error = Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post);
-            return refuse(client, recorder, terms, pending, error).await;
-        }
-        None => {
+        Ok(None) => {
             let path = String::from_utf8_lossy(pending.head.path(&pending.bytes)).into_owned();
-            return Box::pin(local::serve(core, client, recorder, terms, pending, endpoint::find(&path))).await;
+            return Box::pin(local::serve(core, client, recorder, meta, pending, endpoint::find(&path))).await;
         }
+        Err(error) => return refuse(client, recorder, meta, pending, error).await,
     };
     recorder.set_route(route.template);
     recorder.record_mut().client_format = Some(route.format);
@@ -65,96 +59,141 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
     let view = core.view();
     recorder.record_mut().generation = view.snapshot.generation;
-    let caller = match identify(core, &view, &pending, recorder.started_s()) {
+    let caller = match authenticate(core, &view, &pending, recorder.started_s()) {
         Ok(caller) => caller,
-        Err(error) => return refuse(client, recorder, terms, pending, error).await,
+        Err(error) => return refuse(client, recorder, meta, pending, error).await,
     };
     recorder.record_mut().credential = caller.map_or(0, |credential| credential.id);
     recorder.end_stage(Stage::Auth);
 
-    let (head, received) = match body::read(core, client, pending).await {
-        Ok(read) => read,
-        Err(body::Stopped::Gone) => return Next::Abort,
-        Err(body::Stopped::Refused(error, pending)) => {
-            return refuse(client, recorder, terms, *pending, error).await;
-        }
+    let received = match body::read(core, client, &mut pending).await {
+        Ok(received) => received,
+        Err(Interrupt::ClientDisconnected) => return Next::Abort,
+        Err(Interrupt::Failed(failure)) => return refuse(client, recorder, meta, pending, failure.error).await,
     };
     recorder.record_mut().request_bytes = received.body().len() as u64;
-    if let Some(detail) = recorder.detail() {
-        detail.body(received.body());
-    }
+    recorder.capture.client_sent(received.body());
     recorder.end_stage(Stage::BodyRead);
-    let (model, stream_options) = (Model::default(), StreamOptions::default());
+
     let mut req = RequestContext {
         core,
         client,
         recorder,
-        meta: terms,
-        head,
+        meta,
+        head: pending.head,
         received,
         route,
-        model,
+        model: Model::default(),
         stream: false,
-        stream_options,
+        stream_options: StreamOptions::default(),
+        pooled: false,
     };
-    match admit(&mut req, &view, caller) {
+    let result = match admit(&mut req, &view, caller) {
         Ok(candidates) => attempt_all(&mut req, &view, &candidates).await,
-        Err(error) => req.fail(&error).await,
+        Err(error) => Err(error.into()),
+    };
+    let result = match result {
+        Ok(next) => return next,
+        Err(Interrupt::ClientDisconnected) => Err(ClientDisconnected),
+        Err(Interrupt::Failed(failure)) => buffered::send_failure(&mut req, *failure).await,
+    };
+    result.unwrap_or_else(|ClientDisconnected| req.abort())
+}
+
+/// Finds the route of a request for a provider. `None` is a path that the gateway serves itself, or
+/// a preflight request.
+fn find_route(pending: &body::Pending) -> Result<Option<ApiRoute>, Error> {
+    let head = &pending.head;
+    if head.upgrade_websocket {
+        let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
+        return Err(Error::client(Kind::UpgradeRequired, note));
+    }
+    let route = endpoint::api_route(&String::from_utf8_lossy(head.path(&pending.bytes)));
+    match route {
+        _ if head.method == Method::Options => Ok(None),
+        Some(route) if head.method != Method::Post => {
+            let note = format!("{} takes POST only", route.template);
+            Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Post))
+        }
+        route => Ok(route),
     }
 }
 
-/// Everything that is decided before a provider is asked: what the body requires, whether the caller
-/// may have it, who serves it.
+fn authenticate<'v>(
+    core: &Core,
+    view: &'v WorkerSnapshot,
+    pending: &body::Pending,
+    now: i64,
+) -> Result<Caller<'v>, Error> {
+    let key = auth::key(|name| pending.head.get(&pending.bytes, name));
+    auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
+}
+
+/// Decides everything that is decided before a provider is tried: what the body requests, whether
+/// the caller may have it, and who serves it.
 fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
-    let Found { model, stream, stream_options, max_output } = look(req)?;
+    let BodyFields { model, stream, stream_options, max_output } = read_body_fields(req)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
-    req.recorder.record_mut().model = Short::new(&req.model.asked);
+    req.recorder.record_mut().model = Short::new(&req.model.requested);
     req.recorder.record_mut().stream = req.stream;
-    auth::allow_model(caller, req.model.stripped())?;
+    auth::allow_model(caller, req.model.name())?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
         req.recorder.end_stage(Stage::Route);
-        let generates = req.route.operation == Operation::Generate;
-        let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, generates });
-        match auth::admit(req.core, caller, need) {
-            Ok(None) => {}
-            Ok(Some((hold, budget))) => {
-                req.recorder.set_limit_hold(hold);
-                req.meta.budget = Some(budget);
-            }
-            Err(denied) => {
-                let auth::Denied { error, budget, limit } = *denied;
-                req.core.metrics.inc(Counter::RateLimited);
-                if let Some(credential) = caller {
-                    let most = req.core.boot().observe.metrics_max_credentials;
-                    req.core.tally.borrow_mut().rejected(limit, credential, &view.snapshot, most);
-                }
-                req.meta.budget = Some(budget);
-                return Err(error);
-            }
-        }
+        reserve_limits(req, view, caller, max_output)?;
         req.recorder.end_stage(Stage::Limit);
     }
     let route = req.route;
-    let candidates = view.selector.candidates(&view.snapshot, route.format, route.translates(), req.model.stripped());
+    let candidates = view.selector.candidates(&view.snapshot, route.format, route.translates(), req.model.name());
     if candidates.list.is_empty() {
         return Err(no_candidate(req, view, &candidates));
     }
+    req.pooled = candidates.pooled();
     req.recorder.end_stage(Stage::Route);
     Ok(candidates)
 }
 
-struct Found {
+/// Takes what the request needs from the limits of its credential.
+fn reserve_limits(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+    max_output: Option<u64>,
+) -> Result<(), Error> {
+    let generates = req.route.operation == Operation::Generate;
+    let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, generates });
+    match auth::admit(req.core, caller, need) {
+        Ok(None) => Ok(()),
+        Ok(Some((hold, budget))) => {
+            req.recorder.set_limit_hold(hold);
+            req.meta.budget = Some(budget);
+            Ok(())
+        }
+        Err(denied) => {
+            let auth::Denied { error, budget, limit } = *denied;
+            req.core.metrics.inc(Counter::RateLimited);
+            if let Some(credential) = caller {
+                let max = req.core.boot().observe.metrics_max_credentials;
+                req.core.request_metrics.borrow_mut().record_rejection(limit, credential, &view.snapshot, max);
+            }
+            req.meta.budget = Some(budget);
+            Err(error)
+        }
+    }
+}
+
+/// What the gateway reads of every body.
+struct BodyFields {
     model: Model,
     stream: bool,
     max_output: Option<u64>,
     stream_options: StreamOptions,
 }
 
-fn look(req: &RequestContext<'_>) -> Result<Found, Error> {
-    let multipart = req.head.get(req.bytes(), "content-type").is_some_and(|t| t.starts_with(b"multipart/"));
-    if multipart {
+fn read_body_fields(req: &RequestContext<'_>) -> Result<BodyFields, Error> {
+    let content_type = req.head.get(req.bytes(), "content-type");
+    if content_type.is_some_and(|content_type| content_type.starts_with(b"multipart/")) {
         let note = "multipart bodies are not relayed by this version; send JSON";
         return Err(Error::client(Kind::UnsupportedEncoding, note));
     }
@@ -162,20 +201,21 @@ fn look(req: &RequestContext<'_>) -> Result<Found, Error> {
         req.core.metrics.inc(Counter::BadRequests);
         Error::from(error)
     })?;
-    let asked = peeked.model.unescape().into_owned();
-    if asked.len() > MAX_MODEL {
-        let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", asked.len());
+    let requested = peeked.model.unescape().into_owned();
+    if requested.len() > MAX_MODEL {
+        let note = format!("`model` is {} bytes long; names of models have at most {MAX_MODEL}", requested.len());
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));
     }
-    let own = asked.len() - strip(req.core, &asked).len();
+    let prefix_len = requested.len() - strip_prefix(req.core, &requested).len();
     let stream_options =
-        StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, at)| at) };
-    let model = Model { asked, own, value: peeked.model_at };
-    Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, stream_options })
+        StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, span)| span) };
+    let model = Model { requested, prefix_len, value: peeked.model_at };
+    Ok(BodyFields { model, stream: peeked.stream, max_output: peeked.max_output, stream_options })
 }
 
-/// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.
-fn strip<'m>(core: &Core, model: &'m str) -> &'m str {
+/// Returns `gpt-4` for `Proxy/gpt-4` where `Proxy` is the configured prefix. Other prefixes belong
+/// to the name.
+fn strip_prefix<'m>(core: &Core, model: &'m str) -> &'m str {
     let Some(prefix) = &core.boot().model_prefix else { return model };
     match model.split_once('/') {
         Some((first, rest)) if first == prefix && !rest.is_empty() => rest,
@@ -184,8 +224,8 @@ fn strip<'m>(core: &Core, model: &'m str) -> &'m str {
 }
 
 fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates) -> Error {
-    let model = req.model.stripped();
-    if candidates.foreign > 0 {
+    let model = req.model.name();
+    if candidates.other_formats > 0 {
         let note = format!(
             "model `{model}` is served, but not at {}: that takes a provider of format {}, and is never translated",
             req.route.template, req.route.format
@@ -200,40 +240,39 @@ fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Ca
     Error::client(Kind::ModelNotFound, note).param("model")
 }
 
-/// Tries the candidates in turn until one answers or something has reached the client.
-async fn attempt_all(req: &mut RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates) -> Next {
-    let most = req.core.boot().max_attempts.min(candidates.list.len()).max(1);
+/// Tries the candidates in turn until one responds or something has reached the client.
+async fn attempt_all(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    candidates: &Candidates,
+) -> Result<Next, Interrupt> {
+    let max = req.core.boot().max_attempts.min(candidates.list.len()).max(1);
     let pinned = affinity::find(req, view, candidates);
     let order = pinned.into_iter().chain(candidates.order().filter(|c| pinned.is_none_or(|p| !std::ptr::eq(p, *c))));
     let mut failure: Option<Box<Failure>> = None;
-    for (at, candidate) in order.take(most).enumerate() {
-        let plan = attempt::Plan { candidate, pooled: candidates.pooled(), last: at + 1 == most, only: most == 1 };
-        match attempt::run(req, view, &plan).await {
-            End::Answered(next) => return next,
-            End::ClientGone => return req.gone(),
-            End::Failed(new) => {
-                req.core.metrics.inc(Counter::AttemptsFailed);
-                let again = new.retry && at + 1 < most && !req.core.stopping();
-                failure = Some(match failure {
-                    Some(old) => old.or_better(new),
-                    None => new,
-                });
-                if !again {
-                    break;
-                }
-            }
+    for (index, candidate) in order.take(max).enumerate() {
+        let is_last = index + 1 == max;
+        let provider = view.provider(candidate.provider);
+        let attempt = Attempt { view, candidate, provider, is_last, is_only: max == 1 };
+        let new = match attempt::run(req, &attempt).await {
+            Err(Interrupt::Failed(new)) => new,
+            result => return result,
+        };
+        req.core.metrics.inc(Counter::AttemptsFailed);
+        let try_next = new.try_next && !is_last && !req.core.stopping();
+        failure = Some(match failure {
+            Some(old) => old.more_useful(new),
+            None => new,
+        });
+        if !try_next {
+            break;
         }
     }
-    match failure {
-        Some(failure) => attempt::give_up(req, failure).await,
+    Err(match failure {
+        Some(failure) => Interrupt::Failed(failure),
         None => {
-            let note = format!("every provider of model `{}` is out of service", req.model.stripped());
-            req.fail(&Error::gateway(Kind::NoUpstream, note)).await
+            let note = format!("every provider of model `{}` is out of service", req.model.name());
+            Error::gateway(Kind::NoUpstream, note).into()
         }
-    }
-}
-
-fn identify<'v>(core: &Core, view: &'v WorkerSnapshot, pending: &body::Pending, now: i64) -> Result<Caller<'v>, Error> {
-    let key = auth::key(|name| pending.head.get(&pending.bytes, name));
-    auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
+    })
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::client::{Client, Gone};
+use super::client::{Client, ClientDisconnected};
 use super::core::Core;
 use super::endpoint::{self, ApiRoute};
 use super::reply::{self, ResponseMeta};
@@ -16,56 +16,60 @@ use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind};
 
-/// Whether a connection carries another request.
+/// What follows on a client's connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
+    /// The connection may carry another request.
     KeepAlive,
-    /// The answer is sent and said that it is the last one.
+    /// The response was sent, and said that it is the last one.
     Close,
-    /// The connection is broken or was left in the middle of a message.
+    /// The connection is broken, or was left in the middle of a message.
     Abort,
 }
 
-/// A request in the hands of its stages.
+/// A request while its stages serve it.
 pub struct RequestContext<'c> {
     pub core: &'c Rc<Core>,
     pub client: &'c mut Client,
     pub recorder: RequestRecorder,
     pub meta: ResponseMeta,
     pub head: RequestHead,
-    /// What the head's offsets refer to; also the body, where it came along.
+    /// The bytes that the head's offsets refer to, and the body.
     pub received: body::Received,
     pub route: ApiRoute,
     pub model: Model,
-    /// The client asked for a stream.
+    /// Whether the client requested a stream.
     pub stream: bool,
     pub stream_options: StreamOptions,
+    /// Whether several provider accounts serve the model. What one of them reports about its limits
+    /// would mislead then.
+    pub pooled: bool,
 }
 
-/// What a body says that routing does not need.
+/// Options of a Chat stream, which routing does not need.
 #[derive(Debug, Clone, Default)]
 pub struct StreamOptions {
-    /// The client of a Chat stream asked for the chunk with usage.
+    /// Whether the client requested the chunk with usage.
     pub include_usage: bool,
-    /// The bytes of `stream_options` in the body.
+    /// The place of `stream_options` in the body.
     pub span: Option<Range<usize>>,
 }
 
 /// The model of a request.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
-    /// As the client wrote it.
-    pub asked: String,
-    /// Where its own name begins, behind the prefix of `PROVIDER_SUFFIX`.
-    pub own: usize,
-    /// Where its value stands in the body, quotes included.
+    /// The name as the client wrote it.
+    pub requested: String,
+    /// The length of the prefix (`PROVIDER_SUFFIX`) in `requested`, with its slash.
+    pub prefix_len: usize,
+    /// The place of the value in the body, quotes included.
     pub value: Range<usize>,
 }
 
 impl Model {
-    /// Without the prefix: what permissions and mappings know.
-    pub fn stripped(&self) -> &str {
-        self.asked.get(self.own..).unwrap_or_default()
+    /// Returns the name without the prefix, which is what permissions and mappings know.
+    pub fn name(&self) -> &str {
+        self.requested.get(self.prefix_len..).unwrap_or_default()
     }
 }
 
@@ -86,60 +90,58 @@ impl RequestContext<'_> {
         self.received.shared_body()
     }
 
-    /// Time until TOTAL_TIMEOUT_SECS ends this request, if that is set.
+    /// Returns the time until TOTAL_TIMEOUT_SECS ends this request, if that is set.
     pub fn time_left(&self) -> Option<Duration> {
         let total = self.core.boot().total_timeout?;
         Some(total.saturating_sub(Duration::from_micros(self.recorder.elapsed_us())))
     }
 
-    /// How long an upstream may say nothing.
+    /// Returns how long an upstream may be silent.
     pub fn silence_limit(&self) -> Duration {
         let limit = self.core.boot().request_timeout;
         self.time_left().map_or(limit, |left| left.min(limit))
     }
 
-    /// What follows on the connection when an answer went out whole.
+    /// Returns what follows on the connection after a complete response.
     pub fn next(&self) -> Next {
         if self.meta.keep_alive { Next::KeepAlive } else { Next::Close }
     }
 
-    /// Something goes wrong: see [`RequestRecorder::capture_after_all`].
+    /// Captures a request that is about to fail: see [`RequestRecorder::capture_after_all`].
     pub fn capture_after_all(&mut self) {
         self.recorder.capture_after_all(&self.received.bytes()[..self.head.len]);
     }
 
-    /// The answer broke off after its head was sent.
-    pub fn truncated(&mut self, error: &Error) {
+    /// Records that the response broke off after its head was sent.
+    pub fn set_truncated(&mut self, error: &Error) {
         self.capture_after_all();
         self.recorder.set_truncated(error);
     }
 
-    /// Answers with an error; the request's body was read.
-    pub async fn fail(&mut self, error: &Error) -> Next {
+    /// Responds with an error. The request's body was read.
+    pub async fn fail(&mut self, error: &Error) -> Result<Next, ClientDisconnected> {
         self.capture_after_all();
         self.meta.keep_alive &= !self.core.shared.leaving();
         let mut out = Vec::with_capacity(1024);
         let status = reply::error(&mut out, &self.meta, self.recorder.request_id(), error);
         log(&self.recorder, error, status);
         self.recorder.set_failed(status, error);
-        self.recorder.capture_reply(&out);
+        self.recorder.capture.set_reply_of(&out);
         self.finish(out).await
     }
 
-    /// Sends a whole answer that the recorder already knows of.
-    pub async fn finish(&mut self, out: Vec<u8>) -> Next {
-        match self.send(out).await {
-            Ok(_) => self.next(),
-            Err(_) => self.gone(),
-        }
+    /// Sends a complete response, or the last part of one, which the recorder already knows.
+    pub async fn finish(&mut self, out: Vec<u8>) -> Result<Next, ClientDisconnected> {
+        self.send(out).await?;
+        Ok(self.next())
     }
 
-    /// Sends a part of the answer and hands the buffer back empty.
-    pub async fn send(&mut self, out: Vec<u8>) -> Result<Vec<u8>, Gone> {
-        let handed_over = self.recorder.write_started();
+    /// Sends a part of the response, and returns the buffer empty.
+    pub async fn send(&mut self, out: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
+        let started = self.recorder.write_started();
         self.recorder.add_response_bytes(out.len());
         let sent = self.client.send(out).await;
-        self.recorder.write_finished(handed_over);
+        self.recorder.write_finished(started);
         sent
     }
 
@@ -147,70 +149,69 @@ impl RequestContext<'_> {
         log(&self.recorder, error, status);
     }
 
-    pub fn gone(&mut self) -> Next {
+    /// Ends the request of a client that has disconnected.
+    pub fn abort(&mut self) -> Next {
         self.recorder.set_client_disconnected();
         Next::Abort
     }
 }
 
+/// Logs an error that a client gets: as a warning unless the client can correct it.
 fn log(recorder: &RequestRecorder, error: &Error, status: u16) {
-    // What a client did wrong is its own to read; the rest is somebody's to mend.
+    let (request_id, kind) = (recorder.request_id(), error.kind.row().label);
     if status >= 500 {
-        tracing::warn!(request_id = recorder.request_id(), status, kind = error.kind.row().label, "{}", error.logged());
+        tracing::warn!(request_id, status, kind, "{}", error.logged());
     } else {
-        tracing::debug!(
-            request_id = recorder.request_id(),
-            status,
-            kind = error.kind.row().label,
-            "{}",
-            error.logged()
-        );
+        tracing::debug!(request_id, status, kind, "{}", error.logged());
     }
 }
 
-pub fn unknown(pending: &body::Pending) -> Error {
-    let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
-    let shown: String = path.chars().take(200).collect();
-    let note = format!("no such path: {shown}; the API is under /v1 (chat/completions, messages, responses, models)");
-    Error::client(Kind::NotFound, note)
+/// Responds with an error while the request's body may be unread: then the connection ends.
+///
+/// The future is boxed here, since it is rare and awaited in many places. Each of them would need
+/// its room.
+pub fn refuse<'c>(
+    client: &'c mut Client,
+    mut recorder: RequestRecorder,
+    mut meta: ResponseMeta,
+    pending: body::Pending,
+    error: Error,
+) -> Pin<Box<dyn Future<Output = Next> + 'c>> {
+    Box::pin(async move {
+        recorder.capture_after_all(&pending.bytes[..pending.head.len]);
+        meta.keep_alive &= pending.skip_body(client);
+        let mut out = Vec::with_capacity(1024);
+        let status = reply::error(&mut out, &meta, recorder.request_id(), &error);
+        log(&recorder, &error, status);
+        recorder.set_failed(status, &error);
+        recorder.capture.set_reply_of(&out);
+        send(client, recorder, meta.keep_alive, out).await
+    })
 }
 
-/// Sends a whole answer that the recorder already knows of.
+/// Sends a complete response, which the recorder already knows.
 pub async fn send(client: &mut Client, mut recorder: RequestRecorder, keep_alive: bool, out: Vec<u8>) -> Next {
     recorder.add_response_bytes(out.len());
     match client.send(out).await {
         Ok(_) if keep_alive => Next::KeepAlive,
         Ok(_) => Next::Close,
-        Err(_) => {
+        Err(ClientDisconnected) => {
             recorder.set_client_disconnected();
             Next::Abort
         }
     }
 }
 
-/// Answers with an error while the request's body may be unread: then the connection can't go on.
-///
-/// Boxed here, since it is rare and called in many places; each would carry its room.
-pub fn refuse<'c>(
-    client: &'c mut Client,
-    mut recorder: RequestRecorder,
-    mut terms: ResponseMeta,
-    pending: body::Pending,
-    error: Error,
-) -> Pin<Box<dyn Future<Output = Next> + 'c>> {
-    Box::pin(async move {
-        recorder.capture_after_all(&pending.bytes[..pending.head.len]);
-        terms.keep_alive &= pending.skip_body(client);
-        let mut out = Vec::with_capacity(1024);
-        let status = reply::error(&mut out, &terms, recorder.request_id(), &error);
-        log(&recorder, &error, status);
-        recorder.set_failed(status, &error);
-        recorder.capture_reply(&out);
-        send(client, recorder, terms.keep_alive, out).await
-    })
+/// Returns the error of a path that does not exist.
+pub fn unknown_path(pending: &body::Pending) -> Error {
+    let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
+    let shown: String = path.chars().take(200).collect();
+    let note = format!("no such path: {shown}; the API is under /v1 (chat/completions, messages, responses, models)");
+    Error::client(Kind::NotFound, note)
 }
 
-pub fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseMeta {
+/// Returns what every response to this request must agree on.
+pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseMeta {
     let path = std::str::from_utf8(head.path(bytes)).unwrap_or("/");
     ResponseMeta {
         format: endpoint::error_format(path, head.get(bytes, "anthropic-version").is_some()),
@@ -222,19 +223,19 @@ pub fn terms(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseMeta {
     }
 }
 
-/// The client's request id if it sent a proper one, else a new one.
+/// Returns the client's request id if it is well formed, else a new one.
 pub fn request_id(core: &Core, head: &RequestHead, bytes: &[u8]) -> Short<64> {
     match head.get(bytes, "x-request-id") {
         Some(id) if headers::is_request_id(id) => Short::new(std::str::from_utf8(id).unwrap_or_default()),
-        _ => new_id(core),
+        _ => new_request_id(core),
     }
 }
 
-/// A random id in the shape of a version 4 UUID.
-pub fn new_id(core: &Core) -> Short<64> {
+/// Returns a random id in the form of a version 4 UUID (RFC 9562, 5.4).
+pub fn new_request_id(core: &Core) -> Short<64> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let (a, b) = (core.random(), core.random());
-    let id = (u128::from(a) << 64 | u128::from(b)) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let (high, low) = (core.random(), core.random());
+    let id = (u128::from(high) << 64 | u128::from(low)) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
     let mut text = [b'-'; 36];
     let mut at = 0;
     for (n, byte) in id.to_be_bytes().into_iter().enumerate() {

@@ -1,8 +1,7 @@
-//! One core's metrics by labels: what a finished request adds to which series.
+//! One worker's labelled metrics: what a finished request adds to which series.
 //!
-//! A request finds its series by one look-up; they are made at the first request of their kind.
-//! Label texts come from the snapshot, never from the client: a model that no provider names is
-//! `other`.
+//! A request finds its series by one look-up. They are made at the first request of their kind. Label
+//! values come from the snapshot, never from the client: a model that no provider names is `other`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,32 +18,32 @@ use crate::telemetry::record::{Outcome, Record, Short, Source, Tokens};
 use crate::telemetry::stages::Stage;
 use crate::telemetry::user_agent::UserAgent;
 
-/// Kinds of requests that a core keeps series at hand for. A client may ask for any number of
-/// models; then the hand is emptied.
-const AT_HAND: usize = 8192;
+/// Kinds of requests of which a worker keeps the series. A client may request any number of models,
+/// so the map is cleared when it is full.
+const MAX_KINDS: usize = 8192;
 
-/// What tells kinds of requests apart.
+/// What distinguishes kinds of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    /// Where the text of a route template lies; there is one of each.
+    /// The address of a route template's text. Each text exists once.
     endpoint: *const u8,
     method: *const u8,
     model: Short<96>,
     provider: i64,
     credential: i64,
-    program: UserAgent,
+    user_agent: UserAgent,
 }
 
-/// Their series, each made when it is first needed.
+/// The series of one kind of requests, each made when it is first needed.
 #[derive(Debug)]
 struct Route {
     names: Names,
     duration: Arc<Series>,
     by_status: Vec<(u16, Arc<Series>)>,
     tokens: Option<[Arc<Series>; 3]>,
-    /// By who counted.
+    /// By the source of the count.
     sources: [Option<Arc<Series>>; Source::ALL.len()],
-    /// By the kind of token ([`Route::spent`]).
+    /// By the kind of token ([`Route::count_tokens`]).
     details: [Option<Arc<Series>>; 4],
     streams: Option<Streams>,
 }
@@ -65,7 +64,7 @@ struct Provider {
     bypass_bytes: Arc<Series>,
     outcomes: Vec<(&'static str, Arc<Series>)>,
     /// By the formats of client and provider.
-    ways: [[Option<Arc<Series>>; 3]; 3],
+    transfers: [[Option<Arc<Series>>; 3]; 3],
 }
 
 type Providers = HashMap<i64, Provider, ahash::RandomState>;
@@ -74,33 +73,33 @@ type Routes = HashMap<Key, Route, ahash::RandomState>;
 /// What is measured of a request beside its record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Measured {
-    /// Nanoseconds between an answer's arrival and its being handed on.
+    /// Nanoseconds between the arrival of a response and the first write to the client.
     pub after_ns: u64,
     /// Longest pause of a stream, in nanoseconds.
     pub gap_ns: u64,
 }
 
 pub struct RequestMetrics {
-    book: SeriesIndex,
+    index: SeriesIndex,
     active: Vec<(&'static str, Arc<Series>)>,
     stages: Vec<Arc<Series>>,
-    /// By way (bypass, translated) and phase (before, after).
+    /// By transfer mode (bypass, translated) and phase (before, after).
     overhead: [[Arc<Series>; 2]; 2],
     idle: Arc<Series>,
     routes: Routes,
     providers: Providers,
-    /// What the texts above were taken from.
+    /// The snapshot that the label values above are from.
     generation: u64,
     lists: Arc<Lists>,
 }
 
 impl RequestMetrics {
-    pub fn new(shared: &ProcessState, core: usize) -> RequestMetrics {
-        let mut book = SeriesIndex::new(shared.shards[core].clone());
-        let stages = Stage::ALL.iter().map(|stage| book.series(Family::StageTime, &[stage.label()])).collect();
+    pub fn new(shared: &ProcessState, worker: usize) -> RequestMetrics {
+        let mut index = SeriesIndex::new(shared.shards[worker].clone());
+        let stages = Stage::ALL.iter().map(|stage| index.series(Family::StageTime, &[stage.label()])).collect();
         let overhead = ["bypass", "translated"]
-            .map(|way| ["before", "after"].map(|phase| book.series(Family::Overhead, &[way, phase])));
-        let idle = book.series(Family::Pool, &["idle"]);
+            .map(|mode| ["before", "after"].map(|phase| index.series(Family::Overhead, &[mode, phase])));
+        let idle = index.series(Family::Pool, &["idle"]);
         RequestMetrics {
             active: Vec::new(),
             stages,
@@ -110,85 +109,96 @@ impl RequestMetrics {
             providers: Providers::default(),
             generation: 0,
             lists: shared.catalog.load(),
-            book,
+            index,
         }
     }
 
-    /// A request has come to an endpoint.
-    pub fn begun(&mut self, endpoint: &'static str) {
+    /// Counts a request that has come to an endpoint.
+    pub fn begin_request(&mut self, endpoint: &'static str) {
         self.active(endpoint).inc();
     }
 
     fn active(&mut self, endpoint: &'static str) -> &Series {
         let at = self.active.iter().position(|(known, _)| *known == endpoint).unwrap_or_else(|| {
-            self.active.push((endpoint, self.book.series(Family::Active, &[endpoint])));
+            self.active.push((endpoint, self.index.series(Family::Active, &[endpoint])));
             self.active.len() - 1
         });
         &self.active[at].1
     }
 
-    /// Connections to providers that are kept for the next request.
-    pub fn idle_connections(&self, n: usize) {
+    /// Sets the number of idle connections to providers.
+    pub fn set_idle_connections(&self, n: usize) {
         self.idle.set(n as u64);
     }
 
-    /// A provider was tried. `outcome` is `ok`, or the label of a failure; `first_byte_us` is 0
-    /// where no answer came.
-    pub fn attempt(&mut self, (id, name): (i64, &str), outcome: &'static str, first_byte_us: u64) {
-        let RequestMetrics { book, providers, .. } = self;
-        let provider = provider(providers, book, id, name);
-        if first_byte_us > 0 {
-            provider.latency.observe(first_byte_us);
+    /// Counts an attempt at a provider. `outcome` is `ok`, or the label of a failure; `latency_us` is
+    /// 0 without a response.
+    pub fn record_attempt(&mut self, id: i64, name: &str, outcome: &'static str, latency_us: u64) {
+        let RequestMetrics { index, providers, .. } = self;
+        let provider = provider(providers, index, id, name);
+        if latency_us > 0 {
+            provider.latency.observe(latency_us);
         }
         let at = provider.outcomes.iter().position(|(known, _)| *known == outcome).unwrap_or_else(|| {
-            provider.outcomes.push((outcome, book.series(Family::AttemptEnds, &[name, outcome])));
+            provider.outcomes.push((outcome, index.series(Family::AttemptEnds, &[name, outcome])));
             provider.outcomes.len() - 1
         });
         provider.outcomes[at].1.inc();
     }
 
-    /// A connection was opened, in so many microseconds.
-    pub fn connected(&mut self, (id, name): (i64, &str), us: u64) {
-        let RequestMetrics { book, providers, .. } = self;
-        provider(providers, book, id, name).connect.observe(us);
+    /// Counts a connection that was opened in `us` microseconds.
+    pub fn record_connect(&mut self, id: i64, name: &str, us: u64) {
+        let RequestMetrics { index, providers, .. } = self;
+        provider(providers, index, id, name).connect.observe(us);
     }
 
-    /// A limit of a credential has refused a request.
-    pub fn rejected(&mut self, limit: &'static str, credential: &Credential, snapshot: &Snapshot, most: usize) {
-        let name = labels::credential(snapshot, credential.id, most);
-        self.book.series(Family::Rejections, &[limit, name]).inc();
+    /// Counts a request that a limit of its credential has refused. At most `max_credentials`
+    /// credentials have their own series.
+    pub fn record_rejection(
+        &mut self,
+        limit: &'static str,
+        credential: &Credential,
+        snapshot: &Snapshot,
+        max_credentials: usize,
+    ) {
+        let name = labels::credential(snapshot, credential.id, max_credentials);
+        self.index.series(Family::Rejections, &[limit, name]).inc();
     }
 
-    /// A request has ended.
-    pub fn count(&mut self, record: &Record, measured: &Measured, snapshot: &Snapshot, shared: &ProcessState) {
+    /// Counts a request that has ended.
+    pub fn end_request(&mut self, record: &Record, measured: &Measured, snapshot: &Snapshot, shared: &ProcessState) {
         if !record.endpoint.is_empty() {
             self.active(record.endpoint).dec();
         }
-        // What monitoring asks for would drown the rest.
+        // Requests of monitoring would drown the rest.
         if record.endpoint == "/metrics" || record.endpoint.starts_with("/health") {
             return;
         }
-        self.renew(snapshot, shared);
-        self.times(record, measured);
-        let RequestMetrics { book, routes, providers, lists, .. } = self;
-        let most = shared.boot.observe.metrics_max_credentials;
-        let route = route(routes, book, record, || labels::of(record, snapshot, lists, most));
+        self.refresh(snapshot, shared);
+        self.observe_times(record, measured);
+        let RequestMetrics { index, routes, providers, lists, .. } = self;
+        let max_credentials = shared.boot.observe.metrics_max_credentials;
+        let route = route(routes, index, record, || labels::of(record, snapshot, lists, max_credentials));
         route.duration.observe(record.total_us);
-        route.ended(record, book);
-        // What will be counted exactly is told then.
+        route.count_status(record, index);
+        // Tokens that will be counted exactly are added then.
         let tokens = record.tokens.as_ref();
         if let Some(tokens) = tokens.filter(|tokens| !shared.counts_exactly(tokens)) {
-            route.spent(record, tokens, book);
+            route.count_tokens(record, tokens, index);
         }
         if record.first_content_us > 0 {
-            route.streamed(record, measured, book);
+            route.count_stream(record, measured, index);
         }
         if record.attempts > 0 {
-            provider(providers, book, record.provider, &route.names.provider).relayed(record, &route.names, book);
+            provider(providers, index, record.provider, &route.names.provider).count_transfer(
+                record,
+                &route.names,
+                index,
+            );
         }
     }
 
-    fn times(&self, record: &Record, measured: &Measured) {
+    fn observe_times(&self, record: &Record, measured: &Measured) {
         for stage in Stage::ALL {
             match record.stages.get(stage) {
                 0 => {}
@@ -205,12 +215,12 @@ impl RequestMetrics {
         }
     }
 
-    /// Forgets what may have other names by now. The series stay, and are found again by their
+    /// Forgets the series whose label values may have changed. They stay, and are found again by their
     /// labels.
-    fn renew(&mut self, snapshot: &Snapshot, shared: &ProcessState) {
+    fn refresh(&mut self, snapshot: &Snapshot, shared: &ProcessState) {
         let lists = shared.catalog.load();
         let is_new = self.generation != snapshot.generation || !Arc::ptr_eq(&self.lists, &lists);
-        if is_new || self.routes.len() >= AT_HAND {
+        if is_new || self.routes.len() >= MAX_KINDS {
             self.routes.clear();
             self.providers.clear();
             self.generation = snapshot.generation;
@@ -220,23 +230,24 @@ impl RequestMetrics {
 }
 
 impl Route {
-    fn ended(&mut self, record: &Record, book: &mut SeriesIndex) {
+    fn count_status(&mut self, record: &Record, index: &mut SeriesIndex) {
         let names = &self.names;
         let at = self.by_status.iter().position(|(status, _)| *status == record.status).unwrap_or_else(|| {
             let status = itoa::Buffer::new().format(record.status).to_owned();
-            let (method, endpoint, program) = (record.method, record.endpoint, record.program.name());
-            let labels = [method, endpoint, &names.model, &names.provider, &status, &names.credential, program];
-            self.by_status.push((record.status, book.series(Family::Requests, &labels)));
+            let (method, endpoint, user_agent) = (record.method, record.endpoint, record.user_agent.name());
+            let labels = [method, endpoint, &names.model, &names.provider, &status, &names.credential, user_agent];
+            self.by_status.push((record.status, index.series(Family::Requests, &labels)));
             self.by_status.len() - 1
         });
         self.by_status[at].1.inc();
     }
 
-    fn spent(&mut self, record: &Record, tokens: &Tokens, book: &mut SeriesIndex) {
+    fn count_tokens(&mut self, record: &Record, tokens: &Tokens, index: &mut SeriesIndex) {
         let Names { model, provider, credential } = &self.names;
         let series = self.tokens.get_or_insert_with(|| {
-            ["prompt", "completion", "total"]
-                .map(|kind| book.series(Family::Tokens, &[model, provider, kind, credential, record.program.name()]))
+            ["prompt", "completion", "total"].map(|kind| {
+                index.series(Family::Tokens, &[model, provider, kind, credential, record.user_agent.name()])
+            })
         });
         for (series, n) in series.iter().zip([tokens.input, tokens.output, tokens.total()]) {
             series.add(n);
@@ -248,19 +259,19 @@ impl Route {
             ("server_tools", tokens.server_tools),
         ];
         for ((detail, n), series) in details.into_iter().zip(&mut self.details).filter(|((_, n), _)| *n > 0) {
-            series.get_or_insert_with(|| book.series(Family::TokenDetails, &[model, provider, detail])).add(n);
+            series.get_or_insert_with(|| index.series(Family::TokenDetails, &[model, provider, detail])).add(n);
         }
         let source = &mut self.sources[tokens.source as usize];
-        source.get_or_insert_with(|| book.series(Family::TokenSources, &[provider, tokens.source.label()])).inc();
+        source.get_or_insert_with(|| index.series(Family::TokenSources, &[provider, tokens.source.label()])).inc();
     }
 
-    fn streamed(&mut self, record: &Record, measured: &Measured, book: &mut SeriesIndex) {
+    fn count_stream(&mut self, record: &Record, measured: &Measured, index: &mut SeriesIndex) {
         let Names { model, provider, .. } = &self.names;
         let streams = self.streams.get_or_insert_with(|| Streams {
-            ttft: book.series(Family::Ttft, &["provider", model, provider]),
-            rate: book.series(Family::TokenRate, &["provider", model, provider]),
-            inter_token: book.series(Family::InterToken, &[model, provider]),
-            gap: book.series(Family::StreamGap, &[model, provider]),
+            ttft: index.series(Family::Ttft, &["provider", model, provider]),
+            rate: index.series(Family::TokenRate, &["provider", model, provider]),
+            inter_token: index.series(Family::InterToken, &[model, provider]),
+            gap: index.series(Family::StreamGap, &[model, provider]),
         });
         streams.ttft.observe(record.first_content_us);
         if measured.gap_ns > 0 {
@@ -279,15 +290,15 @@ impl Route {
 }
 
 impl Provider {
-    /// An answer of it, or what became of the wish for one.
-    fn relayed(&mut self, record: &Record, names: &Names, book: &mut SeriesIndex) {
-        if record.outcome == Outcome::ClientGone {
-            book.series(Family::Disconnects, &[&names.model, &names.provider]).inc();
+    /// Counts a request that this provider served, or that ended meanwhile.
+    fn count_transfer(&mut self, record: &Record, names: &Names, index: &mut SeriesIndex) {
+        if record.outcome == Outcome::ClientDisconnected {
+            index.series(Family::Disconnects, &[&names.model, &names.provider]).inc();
         }
         let (Some(client), Some(format)) = (record.client_format, record.provider_format) else { return };
         let family = if record.is_translated() { Family::Cross } else { Family::Bypass };
-        let series = self.ways[client as usize][format as usize]
-            .get_or_insert_with(|| book.series(family, &[client.protocol(), format.protocol(), &names.provider]));
+        let series = self.transfers[client as usize][format as usize]
+            .get_or_insert_with(|| index.series(family, &[client.protocol(), format.protocol(), &names.provider]));
         series.inc();
         if record.stream && !record.is_translated() {
             self.bypass_bytes.add(record.response_bytes);
@@ -295,19 +306,19 @@ impl Provider {
     }
 }
 
-fn provider<'t>(providers: &'t mut Providers, book: &mut SeriesIndex, id: i64, name: &str) -> &'t mut Provider {
+fn provider<'t>(providers: &'t mut Providers, index: &mut SeriesIndex, id: i64, name: &str) -> &'t mut Provider {
     providers.entry(id).or_insert_with(|| Provider {
-        latency: book.series(Family::Latency, &[name]),
-        connect: book.series(Family::ConnectTime, &[name]),
-        bypass_bytes: book.series(Family::BypassBytes, &[name]),
+        latency: index.series(Family::Latency, &[name]),
+        connect: index.series(Family::ConnectTime, &[name]),
+        bypass_bytes: index.series(Family::BypassBytes, &[name]),
         outcomes: Vec::new(),
-        ways: Default::default(),
+        transfers: Default::default(),
     })
 }
 
 fn route<'t>(
     routes: &'t mut Routes,
-    book: &mut SeriesIndex,
+    index: &mut SeriesIndex,
     record: &Record,
     names: impl FnOnce() -> Names,
 ) -> &'t mut Route {
@@ -317,13 +328,13 @@ fn route<'t>(
         model: record.model,
         provider: record.provider,
         credential: record.credential,
-        program: record.program,
+        user_agent: record.user_agent,
     };
     routes.entry(key).or_insert_with(|| {
         let names = names();
         let Names { model, provider, credential } = &names;
-        let labels = [record.method, record.endpoint, model, provider, credential, record.program.name()];
-        let duration = book.series(Family::Duration, &labels);
+        let labels = [record.method, record.endpoint, model, provider, credential, record.user_agent.name()];
+        let duration = index.series(Family::Duration, &labels);
         let (by_status, sources, details) = Default::default();
         Route { names, duration, by_status, tokens: None, sources, details, streams: None }
     })

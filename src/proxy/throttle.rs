@@ -1,49 +1,52 @@
-//! Slows down who guesses the admin key: each address has a few tries, and then one every few
+//! Slows down attempts to guess the admin key: each address has a few tries, and then one every few
 //! seconds.
 //!
-//! A table of each core's own, so that no core waits for another; an address has its tries on every
-//! core.
+//! Each worker has a table of its own, so that none waits for another. An address has its tries on
+//! every worker.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// Failures that cost nothing.
+/// Failures that have no consequence.
 const FREE: u64 = 5;
-/// How long a failure counts.
-const FORGIVEN: u64 = 5_000_000_000;
-/// Addresses that are remembered. Who has more of them than this can't be told from many people.
-const MOST: usize = 1024;
+/// How long a failure counts, in nanoseconds.
+const FAILURE_TTL: u64 = 5_000_000_000;
+/// Addresses that are remembered. An attacker with more of them can't be distinguished from many
+/// clients.
+const MAX_ADDRESSES: usize = 1024;
 
 #[derive(Debug, Default)]
-pub struct Guard {
-    /// When all failures of an address are forgiven, in nanoseconds of the caller's clock.
-    forgiven: HashMap<IpAddr, u64>,
+pub struct AdminThrottle {
+    /// When the failures of an address no longer count, in nanoseconds of the caller's clock.
+    expiry: HashMap<IpAddr, u64>,
 }
 
-impl Guard {
-    /// Seconds until this address may try again; `None` if it may now.
-    pub fn wait(&self, peer: IpAddr, now: u64) -> Option<u64> {
-        let forgiven = self.forgiven.get(&network(peer))?;
-        let next = forgiven.saturating_sub((FREE - 1) * FORGIVEN);
+impl AdminThrottle {
+    /// Returns the seconds until this address may try again. `None` if it may now.
+    pub fn retry_after(&self, peer: IpAddr, now: u64) -> Option<u64> {
+        let expiry = self.expiry.get(&network(peer))?;
+        let next = expiry.saturating_sub((FREE - 1) * FAILURE_TTL);
         (next > now).then(|| (next - now).div_ceil(1_000_000_000))
     }
 
-    pub fn failed(&mut self, peer: IpAddr, now: u64) {
+    /// Counts a failure of this address.
+    pub fn record_failure(&mut self, peer: IpAddr, now: u64) {
         let peer = network(peer);
-        if self.forgiven.len() >= MOST && !self.forgiven.contains_key(&peer) {
-            self.forgiven.retain(|_, forgiven| *forgiven > now);
-            // Who has the least to be forgiven makes room.
-            let least = self.forgiven.iter().min_by_key(|(_, forgiven)| **forgiven).map(|(peer, _)| *peer);
-            if let Some(least) = least.filter(|_| self.forgiven.len() >= MOST) {
-                self.forgiven.remove(&least);
+        if self.expiry.len() >= MAX_ADDRESSES && !self.expiry.contains_key(&peer) {
+            self.expiry.retain(|_, expiry| *expiry > now);
+            // The address with the fewest failures makes room.
+            let least = self.expiry.iter().min_by_key(|(_, expiry)| **expiry).map(|(peer, _)| *peer);
+            if let Some(least) = least.filter(|_| self.expiry.len() >= MAX_ADDRESSES) {
+                self.expiry.remove(&least);
             }
         }
-        let forgiven = self.forgiven.entry(peer).or_insert(now);
-        *forgiven = (*forgiven).max(now) + FORGIVEN;
+        let expiry = self.expiry.entry(peer).or_insert(now);
+        *expiry = (*expiry).max(now) + FAILURE_TTL;
     }
 }
 
-/// One who has an IPv6 address usually has the 2^64 beside it.
+/// Returns the network of an address. Whoever has an IPv6 address usually has all 2^64 of its
+/// network.
 fn network(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,
@@ -62,38 +65,38 @@ mod tests {
 
     #[test]
     fn a_few_tries_are_free_and_then_one_every_few_seconds() {
-        let (mut guard, peer) = (Guard::default(), IpAddr::from([10, 0, 0, 1]));
+        let (mut throttle, peer) = (AdminThrottle::default(), IpAddr::from([10, 0, 0, 1]));
         for _ in 0..FREE {
-            assert_eq!(guard.wait(peer, 7), None);
-            guard.failed(peer, 7);
+            assert_eq!(throttle.retry_after(peer, 7), None);
+            throttle.record_failure(peer, 7);
         }
-        assert_eq!(guard.wait(peer, 7), Some(5));
-        assert_eq!(guard.wait(IpAddr::from([10, 0, 0, 2]), 7), None, "somebody else");
-        assert_eq!(guard.wait(peer, 7 + 5 * SECOND), None);
-        guard.failed(peer, 7 + 5 * SECOND);
-        assert_eq!(guard.wait(peer, 8 + 5 * SECOND), Some(5));
-        assert_eq!(guard.wait(peer, 100 * SECOND), None);
+        assert_eq!(throttle.retry_after(peer, 7), Some(5));
+        assert_eq!(throttle.retry_after(IpAddr::from([10, 0, 0, 2]), 7), None, "somebody else");
+        assert_eq!(throttle.retry_after(peer, 7 + 5 * SECOND), None);
+        throttle.record_failure(peer, 7 + 5 * SECOND);
+        assert_eq!(throttle.retry_after(peer, 8 + 5 * SECOND), Some(5));
+        assert_eq!(throttle.retry_after(peer, 100 * SECOND), None);
     }
 
     #[test]
     fn the_table_is_bounded_and_keeps_the_worst() {
-        let mut guard = Guard::default();
+        let mut throttle = AdminThrottle::default();
         let worst = IpAddr::from([10, 0, 0, 1]);
-        (0..FREE).for_each(|_| guard.failed(worst, 1));
+        (0..FREE).for_each(|_| throttle.record_failure(worst, 1));
         for n in 0..10_000u32 {
-            guard.failed(IpAddr::from(n.to_be_bytes()), 1);
+            throttle.record_failure(IpAddr::from(n.to_be_bytes()), 1);
         }
-        assert_eq!(guard.forgiven.len(), MOST);
-        assert!(guard.wait(worst, 1).is_some());
+        assert_eq!(throttle.expiry.len(), MAX_ADDRESSES);
+        assert!(throttle.retry_after(worst, 1).is_some());
     }
 
     #[test]
     fn addresses_of_one_network_are_one() {
-        let mut guard = Guard::default();
+        let mut throttle = AdminThrottle::default();
         for n in 0..FREE {
-            guard.failed(format!("2001:db8::{n:x}").parse().unwrap(), 1);
+            throttle.record_failure(format!("2001:db8::{n:x}").parse().unwrap(), 1);
         }
-        assert!(guard.wait("2001:db8::ffff".parse().unwrap(), 1).is_some());
-        assert!(guard.wait("2001:db8:0:1::1".parse().unwrap(), 1).is_none());
+        assert!(throttle.retry_after("2001:db8::ffff".parse().unwrap(), 1).is_some());
+        assert!(throttle.retry_after("2001:db8:0:1::1".parse().unwrap(), 1).is_none());
     }
 }

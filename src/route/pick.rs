@@ -1,11 +1,11 @@
-//! Candidates for a model, and whose turn it is.
+//! The candidates for a model, and their order.
 //!
-//! Candidates stand in the order of their [`Rank`]. Within a rank, smooth weighted round-robin, per
-//! core and candidate set: after `k` times the sum of the weights each provider was first exactly
-//! `k` times its weight, whatever the order of models asked for. Cores start at different offsets,
-//! so that a restart does not send the first request of every core to the same provider. A weight
-//! of 0 is standby: tried only when all others failed, save those of which nothing tells that they
-//! have the model.
+//! Candidates are in the order of their [`Rank`]. Within a rank, smooth weighted round-robin, per
+//! worker and candidate set: after `k` times the sum of the weights each provider was first exactly
+//! `k` times its weight, whatever the order of requested models. Workers start at different offsets,
+//! so that a restart does not send the first request of every worker to the same provider. A weight
+//! of 0 is standby: tried only when all others failed, save those that may not have the model at
+//! all.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -16,25 +16,25 @@ use std::sync::Arc;
 use crate::config::boot::CatchAllRouting;
 use crate::config::snapshot::Snapshot;
 use crate::route::rank::Rank;
-use crate::route::target_format::{TargetFormat, reach};
+use crate::route::target_format::{TargetFormat, choose};
 use crate::shared::catalog::Lists;
 use llm_wire::Format;
 
-/// Model names that a core remembers per format. A client may invent any number of names; beyond
+/// Model names that a worker remembers per format. A client may invent any number of names; beyond
 /// this they are resolved each time. Also the rotations that outlive a snapshot.
 const REMEMBERED: usize = 4096;
 
-/// Steps by which a rotation is advanced at most when it starts.
+/// The most steps by which a new rotation is advanced.
 const MAX_OFFSET: u64 = 1024;
 
-/// One provider that serves a model, and the name it knows the model by.
+/// One provider that serves a model, and its name of the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// Index into `Snapshot::providers`.
     pub provider: usize,
-    /// `None` when the upstream's name is the name asked for.
+    /// `None` when the upstream model has the requested name.
     pub upstream_model: Option<Rc<str>>,
-    pub reach: TargetFormat,
+    pub target: TargetFormat,
     pub rank: Rank,
 }
 
@@ -42,9 +42,9 @@ pub struct Candidate {
 #[derive(Debug)]
 pub struct Candidates {
     pub list: Vec<Candidate>,
-    /// Providers that serve the model, but not in the format that a request which is never
-    /// translated must have.
-    pub foreign: usize,
+    /// How many providers serve the model, but not in the format of a request that is never
+    /// translated.
+    pub other_formats: usize,
     groups: Vec<Group>,
 }
 
@@ -52,29 +52,29 @@ pub struct Candidates {
 /// providers.
 #[derive(Debug)]
 struct Group {
-    /// In [`Candidates::list`].
+    /// The place in [`Candidates::list`].
     range: Range<usize>,
-    /// Nothing tells that they have the model.
+    /// Whether it is unknown that they have the model.
     is_guess: bool,
     rotation: Rc<Rotation>,
 }
 
 impl Candidates {
-    /// The order of attempts for one request: whose turn it is, then the others, standby last.
-    /// Advances the rotation.
+    /// Returns the order of attempts for one request: the next in turn, then the others, standby
+    /// last. Advances the rotation.
     pub fn order(&self) -> Order<'_> {
         let first = self.groups.first().map_or(0, |group| group.rotation.next());
         Order { candidates: self, pass: Pass::Weighted, group: 0, step: 0, first }
     }
 
-    /// Whether more than one provider account stands behind this model; per-account headers would
+    /// Returns whether several provider accounts serve this model. Headers about one account would
     /// mislead then.
     pub fn pooled(&self) -> bool {
         self.list.len() > 1
     }
 }
 
-/// Who is tried, in this order, each in all groups.
+/// Which candidates are tried. The passes follow one another, each through all groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Pass {
     Weighted,
@@ -109,12 +109,12 @@ pub struct Order<'a> {
     pass: Pass,
     group: usize,
     step: usize,
-    /// Whose turn it is in the group.
+    /// The next in turn in the group.
     first: usize,
 }
 
 impl Order<'_> {
-    /// On to the next group, or to the next pass over all of them.
+    /// Moves to the next group, or to the next pass through all of them.
     fn advance(&mut self) -> Option<()> {
         let groups = &self.candidates.groups;
         self.group += 1;
@@ -160,21 +160,21 @@ struct Rotation {
 }
 
 impl Rotation {
-    fn new(weights: Vec<u32>, core: usize) -> Rotation {
+    fn new(weights: Vec<u32>, worker: usize) -> Rotation {
         let current = weights.iter().map(|_| Cell::new(0)).collect();
         let rotation = Rotation { weights, current };
         let total: u64 = rotation.weights.iter().map(|w| u64::from(*w)).sum();
         if total > 0 {
-            // Any odd stride spreads the cores; this one is far from small multiples of common
+            // Any odd stride spreads the workers; this one is far from small multiples of common
             // weight sums.
-            for _ in 0..(core as u64 * 7919 % total).min(MAX_OFFSET) {
+            for _ in 0..(worker as u64 * 7919 % total).min(MAX_OFFSET) {
                 rotation.next();
             }
         }
         rotation
     }
 
-    /// Index of the next in turn; 0 when all are on standby.
+    /// Returns the index of the next in turn, or 0 when all are on standby.
     fn next(&self) -> usize {
         let mut best = 0;
         let mut best_value = i64::MIN;
@@ -197,28 +197,28 @@ impl Rotation {
 
 type Remembered = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
 
-/// By the ids and weights of the providers in them.
+/// Rotations by the ids and weights of their providers.
 type Rotations = HashMap<Vec<(i64, u32)>, Rc<Rotation>, ahash::RandomState>;
 
-/// One core's choice of providers, for one snapshot and the lists of models that are known.
+/// One worker's choice of providers, for one snapshot and the model lists that are known.
 #[derive(Debug, Default)]
 pub struct Selector {
-    core: usize,
+    worker: usize,
     routing: CatchAllRouting,
     lists: Arc<Lists>,
-    /// By the client's format, untranslated requests first.
+    /// By the client's format; requests that are never translated first.
     by_model: [[RefCell<Remembered>; 2]; 3],
     rotations: RefCell<Rotations>,
 }
 
 impl Selector {
-    pub fn new(core: usize, routing: CatchAllRouting, lists: Arc<Lists>) -> Selector {
-        Selector { core, routing, lists, ..Selector::default() }
+    pub fn new(worker: usize, routing: CatchAllRouting, lists: Arc<Lists>) -> Selector {
+        Selector { worker, routing, lists, ..Selector::default() }
     }
 
-    /// For the next snapshot or the next lists: whose turn it is goes on where the providers are
-    /// the same. If each change began anew, a configuration that often changes would leave all to
-    /// those whose turn is first.
+    /// Returns a selector for the next snapshot or the next lists. Rotations continue where the
+    /// providers are the same: if each change began anew, a configuration that often changes would
+    /// send everything to the first in turn.
     pub fn after(&self, snapshot: &Snapshot, lists: Arc<Lists>) -> Selector {
         let mut rotations = self.rotations.borrow().clone();
         let is_there = |(id, weight): &(i64, u32)| snapshot.provider(*id).is_some_and(|there| there.weight == *weight);
@@ -226,10 +226,10 @@ impl Selector {
         if rotations.len() > REMEMBERED {
             rotations.clear();
         }
-        Selector { rotations: RefCell::new(rotations), ..Selector::new(self.core, self.routing, lists) }
+        Selector { rotations: RefCell::new(rotations), ..Selector::new(self.worker, self.routing, lists) }
     }
 
-    /// Who serves `model` (prefix stripped) to a client of `format`; without `translate` only in
+    /// Returns who serves `model` (without prefix) to a client of `format`; without `translate` only in
     /// that very format.
     pub fn candidates(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Rc<Candidates> {
         let remembered = &self.by_model[format as usize][usize::from(translate)];
@@ -238,7 +238,7 @@ impl Selector {
         }
         let found = Rc::new(self.resolve(snapshot, format, translate, model));
         let mut remembered = remembered.borrow_mut();
-        if remembered.len() < REMEMBERED && !(found.list.is_empty() && found.foreign == 0) {
+        if remembered.len() < REMEMBERED && !(found.list.is_empty() && found.other_formats == 0) {
             remembered.insert(model.into(), found.clone());
         }
         found
@@ -246,22 +246,22 @@ impl Selector {
 
     fn resolve(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Candidates {
         let mut list = Vec::new();
-        let mut foreign = 0;
+        let mut other_formats = 0;
         for (index, provider) in snapshot.providers.iter().enumerate() {
             let Some(upstream) = provider.models.resolve(model) else { continue };
             let Some(rank) = Rank::of(provider, model, &self.lists) else { continue };
-            let Some(reach) = reach(format, translate, provider, &upstream) else {
-                foreign += 1;
+            let Some(target) = choose(format, translate, provider, &upstream) else {
+                other_formats += 1;
                 continue;
             };
             let upstream_model = (upstream != model).then(|| Rc::from(&*upstream));
-            list.push(Candidate { provider: index, upstream_model, reach, rank });
+            list.push(Candidate { provider: index, upstream_model, target, rank });
         }
         let groups = self.groups(snapshot, &mut list);
-        Candidates { list, foreign, groups }
+        Candidates { list, other_formats, groups }
     }
 
-    /// Puts the candidates in the order of their ranks and gives each rank its rotation.
+    /// Sorts the candidates by their ranks and gives each rank its rotation.
     fn groups(&self, snapshot: &Snapshot, list: &mut [Candidate]) -> Vec<Group> {
         let is_ranked = self.routing == CatchAllRouting::Ranked;
         if is_ranked {
@@ -273,7 +273,7 @@ impl Selector {
             let providers = group.iter().map(|candidate| &snapshot.providers[candidate.provider]);
             let key: Vec<_> = providers.map(|provider| (provider.id, provider.weight)).collect();
             let begin = |key: &Vec<(i64, u32)>| {
-                Rc::new(Rotation::new(key.iter().map(|(_, weight)| *weight).collect(), self.core))
+                Rc::new(Rotation::new(key.iter().map(|(_, weight)| *weight).collect(), self.worker))
             };
             let rotation = self.rotations.borrow_mut().entry(key).or_insert_with_key(begin).clone();
             let range = start..start + group.len();
@@ -289,20 +289,20 @@ impl Selector {
 mod tests {
     use super::*;
 
-    fn turns(weights: &[u32], core: usize, n: usize) -> Vec<usize> {
-        let rotation = Rotation::new(weights.to_vec(), core);
+    fn turns(weights: &[u32], worker: usize, n: usize) -> Vec<usize> {
+        let rotation = Rotation::new(weights.to_vec(), worker);
         (0..n).map(|_| rotation.next()).collect()
     }
 
     /// Groups of candidates, each with their weights and whether it is a guess.
     fn candidates(ranks: &[(&[u32], bool)]) -> Candidates {
-        let mut all = Candidates { list: Vec::new(), foreign: 0, groups: Vec::new() };
+        let mut all = Candidates { list: Vec::new(), other_formats: 0, groups: Vec::new() };
         for (weights, is_guess) in ranks {
             let start = all.list.len();
             all.list.extend((start..start + weights.len()).map(|provider| Candidate {
                 provider,
                 upstream_model: None,
-                reach: TargetFormat::plain(
+                target: TargetFormat::plain(
                     Format::Chat,
                     &crate::route::target_format::tests::provider("openai", "http://h/v1", "{}"),
                     "m",
@@ -320,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn every_full_round_gives_each_exactly_its_weight_on_any_core() {
+    fn every_full_round_gives_each_exactly_its_weight_on_any_worker() {
         for weights in [&[1, 1][..], &[5, 1, 1], &[3, 2], &[10, 0, 1], &[7]] {
             let total: u32 = weights.iter().sum();
-            for core in 0..5 {
-                for chunk in turns(weights, core, total as usize * 4).chunks(total as usize) {
+            for worker in 0..5 {
+                for chunk in turns(weights, worker, total as usize * 4).chunks(total as usize) {
                     for (index, weight) in weights.iter().enumerate() {
                         let count = chunk.iter().filter(|i| **i == index).count();
-                        assert_eq!(count, *weight as usize, "weights {weights:?} core {core} provider {index}");
+                        assert_eq!(count, *weight as usize, "weights {weights:?} worker {worker} provider {index}");
                     }
                 }
             }
@@ -340,8 +340,8 @@ mod tests {
     }
 
     #[test]
-    fn cores_start_at_different_offsets() {
-        let first: std::collections::HashSet<usize> = (0..8).map(|core| turns(&[1, 1, 1], core, 1)[0]).collect();
+    fn workers_start_at_different_offsets() {
+        let first: std::collections::HashSet<usize> = (0..8).map(|worker| turns(&[1, 1, 1], worker, 1)[0]).collect();
         assert!(first.len() > 1, "{first:?}");
     }
 

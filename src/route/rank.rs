@@ -1,10 +1,9 @@
-//! How sure it is that a provider has a model: its mapping names the model, or it serves every name
-//! and something else tells.
+//! How likely a provider has a model: its mapping names the model, or it serves every name and
+//! something else suggests it.
 //!
-//! A provider with an empty mapping (a catch-all) is asked for whatever nobody else is named for.
-//! Two of them, one of OpenAI and one of Anthropic, must not share the requests for `gpt-4o`: the
-//! list of models that each gave of itself decides, then the names that its vendor gives its
-//! models.
+//! A provider with an empty mapping (a catch-all) serves every model that no other mapping names.
+//! Two of them, one of OpenAI and one of Anthropic, must not share the requests for `gpt-4o`: each
+//! one's own list of models decides, then the names that its vendor gives its models.
 
 use crate::config::models::Named;
 use crate::config::snapshot::{Provider, Snapshot};
@@ -16,7 +15,7 @@ use llm_wire::target::quirks::Host;
 /// a rank; lower ranks are failover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// Its mapping has this very name.
+    /// Its mapping has this name.
     Exact,
     /// A pattern of its mapping matches.
     Pattern,
@@ -24,30 +23,31 @@ pub enum Rank {
     Listed,
     /// It serves every name, and its vendor gives its models such names.
     Vendor,
-    /// It serves every name, and nothing tells whether it has this one.
+    /// It serves every name, and it is unknown whether it has this one.
     Unknown,
 }
 
 impl Rank {
-    /// `None` if the provider does not serve `model`.
+    /// Returns the rank of a provider for `model`. `None` if it does not serve it.
     pub fn of(provider: &Provider, model: &str, lists: &Lists) -> Option<Rank> {
         Some(match provider.models.named(model)? {
             Named::Exactly => Rank::Exact,
             Named::ByPattern => Rank::Pattern,
-            Named::AsEvery if lists.get(&provider.id).is_some_and(|list| has(list, model)) => Rank::Listed,
-            Named::AsEvery if makes(provider, model) => Rank::Vendor,
+            Named::AsEvery if lists.get(&provider.id).is_some_and(|list| lists_model(list, model)) => Rank::Listed,
+            Named::AsEvery if is_vendor_name(provider, model) => Rank::Vendor,
             Named::AsEvery => Rank::Unknown,
         })
     }
 
-    /// Whether the provider is a candidate only because it serves every name.
+    /// Returns whether the provider is a candidate only because it serves every name.
     pub fn is_catch_all(self) -> bool {
         matches!(self, Rank::Listed | Rank::Vendor | Rank::Unknown)
     }
 }
 
-/// Lists are sorted. Google's has its resource names, and takes the bare ones too.
-fn has(list: &[String], model: &str) -> bool {
+/// Returns whether a sorted list has a model. Google's has resource names, and its API takes the bare
+/// names too.
+fn lists_model(list: &[String], model: &str) -> bool {
     let find = |name: &str| list.binary_search_by(|listed| listed.as_str().cmp(name)).is_ok();
     find(model) || find(&format!("models/{model}"))
 }
@@ -71,8 +71,7 @@ const OPENAI: &[&str] = &[
     "ft:",
 ];
 
-/// How names of models begin at their vendors, in lower case (the vendors' lists of models,
-/// 2026-11).
+/// How the names of a vendor's models begin, in lower case (the vendors' lists of models, 2026-11).
 const NAMES: &[(Host, &[&str])] = &[
     (Host::OpenAi, OPENAI),
     (Host::Azure, OPENAI),
@@ -107,13 +106,13 @@ const NAMES: &[(Host, &[&str])] = &[
     ),
 ];
 
-/// Whether the provider's vendor gives its models such names.
-fn makes(provider: &Provider, model: &str) -> bool {
+/// Returns whether the provider's vendor gives its models such names.
+fn is_vendor_name(provider: &Provider, model: &str) -> bool {
     names(provider).iter().any(|start| model.get(..start.len()).is_some_and(|have| have.eq_ignore_ascii_case(start)))
 }
 
-/// How the names of the provider's own models begin; empty where that is not known. A host that is
-/// not known and speaks Messages stands in front of Anthropic's models.
+/// Returns how the names of the provider's own models begin. Empty if that is unknown. An unknown host
+/// that speaks Messages serves Anthropic's models.
 pub fn names(provider: &Provider) -> &'static [&'static str] {
     let host = match (provider.dialect.host, provider.formats.first()) {
         (Host::Unknown, Some(Format::Messages)) => Host::Anthropic,
@@ -122,8 +121,8 @@ pub fn names(provider: &Provider) -> &'static [&'static str] {
     NAMES.iter().find(|(known, _)| *known == host).map_or(&[], |(_, names)| names)
 }
 
-/// A sentence on providers that serve every name and that only their own lists of models tell
-/// apart: one of them is of no known vendor, or two are of the same. `None` where there are none.
+/// Returns a warning about providers that serve every name and that only their own lists of models
+/// distinguish: one of them is of no known vendor, or two are of the same. `None` without such.
 pub fn overlap(snapshot: &Snapshot) -> Option<String> {
     let every: Vec<&Provider> = snapshot
         .providers

@@ -1,38 +1,38 @@
-//! In which of its formats a provider is asked for a model (`docs/internals/translation.md`,
-//! "Choice of the provider's format").
+//! Chooses the format in which a provider gets a request (`docs/internals/translation.md`, "Choice of
+//! the provider's format").
 //!
 //! The client's own format comes first: its bytes pass as they are. If the provider does not offer
-//! it, or not for this model, the format follows that keeps most of what such a client says. What a
-//! row does not offer is never chosen.
+//! it, or not for this model, the format follows that keeps most of what such a client sends. A
+//! format that the provider's row does not offer is never chosen.
 
 use crate::config::snapshot::Provider;
 use llm_wire::Format;
 use llm_wire::target::caps::Caps;
 use llm_wire::target::quirks::Host;
 
-/// The way to one model at one provider.
+/// The format for one model at one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TargetFormat {
     pub format: Format,
-    /// What the model can do in this format.
+    /// The capabilities of the model in this format.
     pub caps: Caps,
     pub thinking_tools: ThinkingTools,
 }
 
-/// What becomes of a Chat request that has function tools and lets the model think. The newest
-/// models of OpenAI refuse that on Chat Completions (`docs/internals/translation/reasoning.md`,
+/// How a Chat request with function tools and reasoning is sent. The newest models of OpenAI refuse
+/// the two together on Chat Completions (`docs/internals/translation/reasoning.md`,
 /// "Tools and thinking on Chat Completions").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThinkingTools {
     /// It is sent as it is.
     Taken,
-    /// It goes to the vendor's Responses endpoint.
+    /// It is sent to the vendor's Responses endpoint.
     OnResponses,
-    /// There is no such endpoint: a model that was told no effort is told `none`.
+    /// There is no such endpoint: without an effort the request gets the effort `none`.
     Unthinking,
 }
 
-/// Formats after a client's own, best first.
+/// Returns the formats after a client's own, best first.
 fn others(client: Format) -> [Format; 2] {
     match client {
         Format::Chat => [Format::Responses, Format::Messages],
@@ -43,25 +43,25 @@ fn others(client: Format) -> [Format; 2] {
     }
 }
 
-/// The way to `model` (the upstream's name) for a client of `client`; `None` if there is none.
-/// Without `translate` only the client's own format will do.
-pub fn reach(client: Format, translate: bool, provider: &Provider, model: &str) -> Option<TargetFormat> {
+/// Returns the format of `model` (the upstream model) for a client of format `client`. `None` if
+/// there is none; without `translate` only the client's own format will do.
+pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str) -> Option<TargetFormat> {
     let offers = |format: &Format| provider.formats.contains(format);
     if !translate {
         return offers(&client).then(|| TargetFormat::plain(client, provider, model));
     }
     let [second, third] = others(client);
     let offered = || [client, second, third].into_iter().filter(offers);
-    // A model that is in none of the formats is asked all the same: the provider knows better.
+    // A model that is known in none of the formats is sent all the same: the provider knows better.
     let format = offered().find(|format| serves(provider, *format, model)).or_else(|| offered().next())?;
-    let mut reach = TargetFormat::plain(format, provider, model);
-    if format == Format::Chat && client == Format::Chat && !reach.caps.tools_with_effort_on_chat {
-        reach.thinking_tools = match offers(&Format::Responses) {
+    let mut target = TargetFormat::plain(format, provider, model);
+    if format == Format::Chat && client == Format::Chat && !target.caps.tools_with_effort_on_chat {
+        target.thinking_tools = match offers(&Format::Responses) {
             true => ThinkingTools::OnResponses,
             false => ThinkingTools::Unthinking,
         };
     }
-    Some(reach)
+    Some(target)
 }
 
 impl TargetFormat {
@@ -74,11 +74,11 @@ fn caps(provider: &Provider, format: Format, model: &str) -> Caps {
     Caps::for_model(format, provider.dialect.host, model, &provider.dialect.capabilities)
 }
 
-/// Whether the provider has the model in this format.
+/// Returns whether the provider serves the model in this format.
 fn serves(provider: &Provider, format: Format, model: &str) -> bool {
     let has = caps(provider, format, model).speaks(format);
-    // Asked for its table in one format, a vendor's model says that it has this format. What else
-    // it has it says of its main one.
+    // The capabilities of a vendor's model in one format include this format. Which other formats it
+    // has is in those of its main one.
     match (format, provider.dialect.host) {
         (Format::Chat, Host::OpenAi | Host::Azure) => has && caps(provider, Format::Responses, model).chat,
         _ => has,
@@ -141,10 +141,10 @@ pub(super) mod tests {
         ];
         for (provider, model, expected) in rows {
             for (client, format) in Format::ALL.into_iter().zip(expected) {
-                let found = reach(client, true, provider, model).unwrap();
+                let found = choose(client, true, provider, model).unwrap();
                 assert_eq!(found.format, format, "{client} client, {model} of {:?}", provider.formats);
                 assert_eq!(found.thinking_tools, ThinkingTools::Taken);
-                let own = reach(client, false, provider, model).map(|reach| reach.format);
+                let own = choose(client, false, provider, model).map(|target| target.format);
                 assert_eq!(
                     own,
                     provider.formats.contains(&client).then_some(client),
@@ -158,7 +158,7 @@ pub(super) mod tests {
     fn tools_with_an_effort_go_where_they_are_taken() {
         let openai = provider("openai", "https://api.openai.com/v1", "{}");
         let chat_only = provider("openai", "https://api.openai.com/v1", r#"{"formats":["chat"]}"#);
-        let found = |provider, client, model| reach(client, true, provider, model).unwrap().thinking_tools;
+        let found = |provider, client, model| choose(client, true, provider, model).unwrap().thinking_tools;
         assert_eq!(found(&openai, Format::Chat, "gpt-5.6"), ThinkingTools::OnResponses);
         assert_eq!(found(&chat_only, Format::Chat, "gpt-5.6"), ThinkingTools::Unthinking);
         assert_eq!(found(&openai, Format::Chat, "gpt-5.1"), ThinkingTools::Taken);

@@ -1,8 +1,8 @@
-//! Requests to the admin interface, handed from a worker to the background thread, and their
-//! answers on the way back.
+//! Requests to the admin interface on their way from a worker to the control plane, and the
+//! responses on their way back.
 //!
-//! A worker that took a request in, and found that its key is right, lays it on the [`AdminQueue`] and
-//! looks for the answer now and then: nothing here waits, and nobody hurries on this path.
+//! A worker that has received a request with a valid key submits it to the [`AdminQueue`] and polls
+//! for the response. Nothing here blocks; a response may take some milliseconds longer.
 
 use std::net::IpAddr;
 use std::sync::atomic::{Ordering, fence};
@@ -13,19 +13,19 @@ use crossbeam_queue::ArrayQueue;
 
 use llm_wire::json::write as json;
 
-/// Calls that nobody has taken up yet. More are refused.
-const WAITING: usize = 256;
+/// Calls that may wait for the control plane. More are refused.
+const CAPACITY: usize = 256;
 
-/// A request whose key was right.
+/// A request with a valid key.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// As `GET`.
+    /// The method, such as `GET`.
     pub method: &'static str,
-    /// Behind `/admin/v1`, percent-encoded as sent.
+    /// The path behind `/admin/v1`, percent-encoded as sent.
     pub path: String,
-    /// Without `?`.
+    /// The query without `?`.
     pub query: String,
-    /// What the client can read; only `/metrics` has a choice.
+    /// Media types that the client accepts. Only `/metrics` has a choice.
     pub accept: Option<String>,
     pub if_match: Option<String>,
     pub idempotency_key: Option<String>,
@@ -35,92 +35,92 @@ pub struct Request {
 }
 
 #[derive(Debug, Default)]
-pub struct Answer {
+pub struct Response {
     pub status: u16,
-    /// Beside those that every answer has.
+    /// Fields beside those of every response.
     pub fields: Vec<(&'static str, String)>,
-    /// Empty for a 204.
+    /// Empty for status 204.
     pub body: Vec<u8>,
     /// `None` is JSON.
     pub content_type: Option<&'static str>,
 }
 
-/// A request in the hands of the background thread. Dropped without an answer, it tells the worker
-/// so.
+/// A request that the control plane serves. If it is dropped without a response, the worker sees
+/// [`CallState::Lost`].
 pub struct Call {
     pub request: Request,
-    reply: Arc<ArrayQueue<Answer>>,
+    response: Arc<ArrayQueue<Response>>,
 }
 
 impl Call {
-    pub fn answer(self, answer: Answer) {
-        // There is room: a call is answered once.
-        let _ = self.reply.push(answer);
+    pub fn respond(self, response: Response) {
+        // There is room: a call gets one response.
+        let _ = self.response.push(response);
     }
 }
 
 /// The worker's side of a call.
-pub struct Pending(Arc<ArrayQueue<Answer>>);
+pub struct PendingCall(Arc<ArrayQueue<Response>>);
 
 pub enum CallState {
-    Answered(Answer),
-    NotYet,
-    /// Nobody will answer: the call was dropped, as a panic does.
+    Ready(Response),
+    Pending,
+    /// No response will come: the call was dropped, as a panic does.
     Lost,
 }
 
-impl Pending {
-    pub fn look(&self) -> CallState {
-        // In this order: what is dropped after it was answered is answered.
-        let alone = Arc::strong_count(&self.0) == 1;
+impl PendingCall {
+    pub fn poll(&self) -> CallState {
+        // The order matters: a call that responds and is dropped then has a response.
+        let is_dropped = Arc::strong_count(&self.0) == 1;
         fence(Ordering::Acquire);
         match self.0.pop() {
-            Some(answer) => CallState::Answered(answer),
-            None if alone => CallState::Lost,
-            None => CallState::NotYet,
+            Some(response) => CallState::Ready(response),
+            None if is_dropped => CallState::Lost,
+            None => CallState::Pending,
         }
     }
 }
 
-/// Where calls lie until the background thread takes them up.
+/// Calls that wait for the control plane.
 pub struct AdminQueue {
     calls: ArrayQueue<Call>,
-    /// Wakes who takes them up.
+    /// Wakes the control plane.
     waker: OnceLock<Waker>,
 }
 
 impl Default for AdminQueue {
     fn default() -> AdminQueue {
-        AdminQueue { calls: ArrayQueue::new(WAITING), waker: OnceLock::new() }
+        AdminQueue { calls: ArrayQueue::new(CAPACITY), waker: OnceLock::new() }
     }
 }
 
 impl AdminQueue {
-    /// For workers. `None` if too many lie there already.
-    pub fn call(&self, request: Request) -> Option<Pending> {
-        let reply = Arc::new(ArrayQueue::new(1));
-        let pending = Pending(reply.clone());
-        self.calls.push(Call { request, reply }).ok()?;
+    /// Queues a request of a worker. `None` if the queue is full.
+    pub fn submit(&self, request: Request) -> Option<PendingCall> {
+        let response = Arc::new(ArrayQueue::new(1));
+        let pending = PendingCall(response.clone());
+        self.calls.push(Call { request, response }).ok()?;
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
         Some(pending)
     }
 
-    /// For the background thread, once: `waker` is woken by each call.
+    /// Sets what each call wakes. The control plane calls it once.
     pub fn set_waker(&self, waker: Waker) {
-        // A second one would be a second background thread, which there is not.
+        // A second waker would be that of a second control plane, and a process has one.
         let _ = self.waker.set(waker);
     }
 
-    /// For the background thread.
+    /// Takes the next call, for the control plane.
     pub fn next(&self) -> Option<Call> {
         self.calls.pop()
     }
 }
 
-/// The body of every error of the admin interface: `error` as OpenAI's clients read it, `detail` as
-/// those of llm-proxy v1 do.
+/// Writes the body of an error of the admin interface: `error` is what clients of OpenAI read,
+/// `detail` what those of llm-proxy v1 read.
 pub fn error_body(message: &str, kind: &str, code: &str, param: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     json::object(&mut out, |o| {
@@ -158,21 +158,21 @@ mod tests {
 
     #[test]
     fn admin_call_is_answered_or_lost() {
-        let desk = AdminQueue::default();
-        let pending = desk.call(request()).unwrap();
-        assert!(matches!(pending.look(), CallState::NotYet));
-        desk.next().unwrap().answer(Answer { status: 204, ..Answer::default() });
-        assert!(matches!(pending.look(), CallState::Answered(Answer { status: 204, .. })));
-        let pending = desk.call(request()).unwrap();
-        drop(desk.next());
-        assert!(matches!(pending.look(), CallState::Lost));
+        let queue = AdminQueue::default();
+        let pending = queue.submit(request()).unwrap();
+        assert!(matches!(pending.poll(), CallState::Pending));
+        queue.next().unwrap().respond(Response { status: 204, ..Response::default() });
+        assert!(matches!(pending.poll(), CallState::Ready(Response { status: 204, .. })));
+        let pending = queue.submit(request()).unwrap();
+        drop(queue.next());
+        assert!(matches!(pending.poll(), CallState::Lost));
     }
 
     #[test]
     fn admin_queue_is_bounded() {
-        let desk = AdminQueue::default();
-        let calls: Vec<_> = (0..WAITING).filter_map(|_| desk.call(request())).collect();
-        assert_eq!(calls.len(), WAITING);
-        assert!(desk.call(request()).is_none());
+        let queue = AdminQueue::default();
+        let calls: Vec<_> = (0..CAPACITY).filter_map(|_| queue.submit(request())).collect();
+        assert_eq!(calls.len(), CAPACITY);
+        assert!(queue.submit(request()).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! The models that a provider itself lists: what the listings show for a provider whose mapping is
-//! empty, and what tells for which models it comes first. Fetched by the background thread.
+//! The models that a provider itself lists. The listings show them for a provider without a mapping,
+//! and routing prefers such a provider for them. The control plane fetches them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-/// By provider id; sorted. A provider that is not here was not asked yet, or does not say.
+/// Sorted names of models by provider id. A provider without an entry was not asked yet, or has no
+/// list.
 pub type Lists = HashMap<i64, Arc<[String]>>;
 
 #[derive(Debug, Default)]
 pub struct Catalog {
     lists: ArcSwap<Lists>,
-    /// Grows with each change, after it.
+    /// Incremented after each change.
     generation: AtomicU64,
 }
 
@@ -26,7 +27,7 @@ impl Catalog {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Whoever reads it before the lists sees lists that are at least as new.
+    /// Returns the number of changes so far. Lists that are loaded after it are at least as new.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

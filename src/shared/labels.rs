@@ -1,12 +1,12 @@
-//! Label texts of metrics, from the configuration and never from the client: a model that no
-//! provider names is `other`.
+//! Values of metric labels. They come from the configuration and never from the client: a model that
+//! no provider names is `other`.
 
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::metrics::series_index::{NONE, OTHER};
 use crate::shared::catalog::Lists;
 use crate::telemetry::record::Record;
 
-/// Of one request.
+/// The label values of one request.
 #[derive(Debug)]
 pub struct Names {
     pub model: Box<str>,
@@ -14,8 +14,8 @@ pub struct Names {
     pub credential: Box<str>,
 }
 
-/// The label texts of a record.
-pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, most: usize) -> Names {
+/// Returns the label values of a record. At most `max_credentials` credentials have their own.
+pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, max_credentials: usize) -> Names {
     Names {
         model: model_name(record, snapshot, lists).into(),
         provider: match (record.provider, snapshot.provider(record.provider)) {
@@ -25,12 +25,12 @@ pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, most: usize) -> N
             (_, None) => OTHER,
         }
         .into(),
-        credential: credential(snapshot, record.credential, most).into(),
+        credential: credential(snapshot, record.credential, max_credentials).into(),
     }
 }
 
-/// What the configuration calls the model: its name there or in the provider's own list, or the
-/// pattern that it fits.
+/// Returns the model's name in the configuration or in the provider's own list, or else the pattern
+/// that it matches.
 fn model_name<'a>(record: &'a Record, snapshot: &'a Snapshot, lists: &Lists) -> &'a str {
     let model = record.model.as_str();
     if model.is_empty() {
@@ -45,17 +45,17 @@ fn model_name<'a>(record: &'a Record, snapshot: &'a Snapshot, lists: &Lists) -> 
         true => listed(name),
         false => entries.iter().any(|entry| entry.key() == *name),
     });
-    let fitting = || entries.iter().find(|entry| names().any(|name| entry.matches(name)));
-    known.or_else(|| fitting().map(|entry| entry.key())).unwrap_or(OTHER)
+    let pattern = || entries.iter().find(|entry| names().any(|name| entry.matches(name)));
+    known.or_else(|| pattern().map(|entry| entry.key())).unwrap_or(OTHER)
 }
 
-/// One of the first `most` credentials by its name; the others share one.
-pub fn credential(snapshot: &Snapshot, id: i64, most: usize) -> &str {
+/// Returns the name of one of the first `max` credentials. The others share one label value.
+pub fn credential(snapshot: &Snapshot, id: i64, max: usize) -> &str {
     if id == 0 {
         return Credential::ANONYMOUS;
     }
     match snapshot.credentials_by_id.binary_search_by_key(&id, |credential| credential.id) {
-        Ok(at) if at < most => &snapshot.credentials_by_id[at].name,
+        Ok(at) if at < max => &snapshot.credentials_by_id[at].name,
         _ => OTHER,
     }
 }

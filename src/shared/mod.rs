@@ -1,5 +1,5 @@
-//! What the threads of this process share, and what workers ask of the background thread. Nothing
-//! here is locked, and nothing is written on the request path save a core's own shard and ring.
+//! What the threads of this process share, and what workers request from the control plane. Nothing
+//! here is locked, and the request path writes nothing but its worker's own shard and ring.
 
 pub mod admin;
 pub mod catalog;
@@ -22,46 +22,46 @@ use crate::telemetry::capture::CaptureConfig;
 use crate::telemetry::record::{Source, Tokens};
 use crate::telemetry::ring::Ring;
 
-/// One per process.
+/// The state of the process.
 pub struct ProcessState {
     pub boot: Boot,
     pub publisher: Publisher,
-    /// Host names, kept fresh by the background thread.
+    /// Addresses of host names, kept fresh by the control plane.
     pub names: names::Table,
     /// Model lists of providers that serve every model.
     pub catalog: catalog::Catalog,
     /// Requests to the admin interface.
-    pub desk: admin::AdminQueue,
-    /// What describes the admin interface, made once by the background thread.
+    pub admin_queue: admin::AdminQueue,
+    /// The OpenAPI document of the admin interface, written once by the control plane.
     pub openapi: OnceLock<Vec<u8>>,
-    /// TLS of the listener; renewed when its files change. `None` is a plain listener.
+    /// TLS of the listeners, renewed when its files change. `None` is plain TCP.
     pub tls: ArcSwapOption<ServerConfig>,
-    /// When the listener's certificate ends, in seconds since 1970; 0 if it has none.
+    /// When the listener's certificate expires, in seconds since 1970. 0 without one.
     pub certificate_ends: AtomicI64,
-    /// What the workers wait for sockets with, once they run.
+    /// The name of the system interface that the workers use, once they run.
     pub driver: OnceLock<&'static str>,
-    /// How the store is, for `/health` and `/metrics`.
+    /// The state of the store, for `/health` and `/metrics`.
     pub store: store::Watch,
     /// Set once, at SIGTERM.
     leaving: AtomicBool,
     /// Set once, when new connections are no longer accepted.
     draining: AtomicBool,
-    /// Of every core, for `/metrics`.
+    /// The metrics of each worker.
     pub shards: Vec<Arc<Shard>>,
-    /// Of the background thread.
+    /// The metrics of the control plane.
     pub background: Arc<Shard>,
-    /// Of every core, drained by the background thread.
+    /// The finished requests of each worker, which the control plane drains.
     pub rings: Vec<Arc<Ring>>,
-    /// What the sinks of records want beside their numbers.
-    pub wants: CaptureConfig,
-    /// Reasoning that cores tell one another of.
-    pub replay: reasoning_cache::ReasoningBroadcast,
-    /// The clock of the token buckets counts from here.
+    /// What the sinks need beside the numbers of a record.
+    pub capture: CaptureConfig,
+    /// Reasoning that workers send to one another.
+    pub reasoning: reasoning_cache::ReasoningBroadcast,
+    /// Where the clock of the token buckets begins.
     pub origin: Instant,
     pub hints: Hints,
 }
 
-/// Sentences that explain an empty or closed gateway to whoever meets its 401 or 404.
+/// Sentences for the 401 and 404 of a gateway without credentials or providers.
 #[derive(Debug, Clone)]
 pub struct Hints {
     pub no_credentials: String,
@@ -70,14 +70,14 @@ pub struct Hints {
 
 impl ProcessState {
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
-        let wants = wants(&boot);
+        let capture = capture_config(&boot);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
         ProcessState {
             boot,
             publisher: Publisher::default(),
             names: names::Table::default(),
             catalog: catalog::Catalog::default(),
-            desk: admin::AdminQueue::default(),
+            admin_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),
             certificate_ends: AtomicI64::new(0),
@@ -88,14 +88,14 @@ impl ProcessState {
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new(room)).collect(),
-            wants,
-            replay: reasoning_cache::ReasoningBroadcast::new(workers),
+            capture,
+            reasoning: reasoning_cache::ReasoningBroadcast::new(workers),
             origin: Instant::now(),
             hints,
         }
     }
 
-    /// Whether the background thread will count these tokens again, and tell them.
+    /// Returns whether the control plane will count these tokens exactly, and add them to the metrics.
     pub fn counts_exactly(&self, tokens: &Tokens) -> bool {
         self.boot.observe.exact_tokens && tokens.source == Source::Estimate
     }
@@ -115,18 +115,19 @@ impl ProcessState {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Begins to drain.
     pub fn drain(&self) {
         self.leave();
         self.draining.store(true, Ordering::Release);
     }
 }
 
-/// Bytes of a body that are enough to count its tokens.
+/// Bytes of a body that suffice to count its tokens.
 const COUNTED_BYTES: usize = 1 << 20;
 
-fn wants(boot: &Boot) -> CaptureConfig {
+fn capture_config(boot: &Boot) -> CaptureConfig {
     let observe = &boot.observe;
-    let of_all = observe.jsonl.enabled || observe.langfuse.enabled || observe.otlp.is_on() || observe.exact_tokens;
+    let needs_all = observe.jsonl.enabled || observe.langfuse.enabled || observe.otlp.is_on() || observe.exact_tokens;
     // A row of the request log names the headers and what failed.
     let rows = &observe.request_log;
     let bodies = [
@@ -135,8 +136,8 @@ fn wants(boot: &Boot) -> CaptureConfig {
         (rows.enabled && rows.bodies, observe.jsonl.body_bytes),
         (observe.exact_tokens, COUNTED_BYTES),
     ];
-    let body_bytes = bodies.iter().filter(|(wanted, _)| *wanted).map(|(_, bytes)| *bytes).max().unwrap_or(0);
-    // A failure that was not to be told has no body any more when it fails.
-    let per_second = (!of_all && !rows.bodies).then_some(rows.per_second);
-    CaptureConfig { detail: of_all || rows.enabled, body_bytes, per_second }
+    let body_bytes = bodies.iter().filter(|(is_needed, _)| *is_needed).map(|(_, bytes)| *bytes).max().unwrap_or(0);
+    // A request that was sampled out has no body any more when it fails.
+    let per_second = (!needs_all && !rows.bodies).then_some(rows.per_second);
+    CaptureConfig { detail: needs_all || rows.enabled, body_bytes, per_second }
 }

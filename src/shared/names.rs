@@ -1,8 +1,9 @@
-//! Names to addresses: a table that the background thread keeps fresh and workers read.
+//! Addresses of host names: a table that the control plane keeps fresh and workers read.
 //!
-//! A worker never resolves. If a name is not in the table it asks for it and looks again; that
-//! happens only in the first moments after a provider was added. From then on the background thread
-//! renews each name when its time to live ends, and keeps the last good answer when renewal fails.
+//! A worker never resolves a name. If a name is not in the table it requests it and looks again,
+//! which happens only in the first moments after a provider was added. From then on the control
+//! plane resolves each name again when its time to live ends, and keeps the last addresses when that
+//! fails.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,60 +13,60 @@ use std::task::Waker;
 use arc_swap::ArcSwap;
 use crossbeam_queue::ArrayQueue;
 
-/// Names that can be asked for at once. More are dropped, and asked for again by the next look.
-const WANTED: usize = 1024;
+/// Names that may be requested at once. More are dropped, and requested again by the next look.
+const CAPACITY: usize = 1024;
 
 /// What is known of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resolved {
-    /// In the order of preference. Never empty.
+    /// Addresses in the order of preference. Never empty.
     Addresses(Arc<[IpAddr]>),
-    /// The last try failed and nothing older is known: why.
+    /// The last try failed with this reason, and no older addresses are known.
     Failed(Arc<str>),
 }
 
 #[derive(Debug)]
 pub struct Table {
     entries: ArcSwap<HashMap<String, Resolved>>,
-    wanted: ArrayQueue<String>,
-    /// Wakes who answers.
-    bell: OnceLock<Waker>,
+    requested: ArrayQueue<String>,
+    /// Wakes the control plane.
+    waker: OnceLock<Waker>,
 }
 
 impl Default for Table {
     fn default() -> Table {
-        Table { entries: ArcSwap::default(), wanted: ArrayQueue::new(WANTED), bell: OnceLock::new() }
+        Table { entries: ArcSwap::default(), requested: ArrayQueue::new(CAPACITY), waker: OnceLock::new() }
     }
 }
 
 impl Table {
-    /// For the background thread: replaces the table.
+    /// Replaces the table, for the control plane.
     pub fn publish(&self, entries: HashMap<String, Resolved>) {
         self.entries.store(Arc::new(entries));
     }
 
-    /// For the background thread, once: `bell` is woken whenever a name is wanted.
-    pub fn answer(&self, bell: Waker) {
-        // A second one would be a second background thread, which there is not.
-        let _ = self.bell.set(bell);
+    /// Sets what each request wakes. The control plane calls it once.
+    pub fn set_waker(&self, waker: Waker) {
+        // A second waker would be that of a second control plane, and a process has one.
+        let _ = self.waker.set(waker);
     }
 
-    /// For the background thread: a name that a worker asked for.
-    pub fn next_wanted(&self) -> Option<String> {
-        self.wanted.pop()
+    /// Takes the next requested name, for the control plane.
+    pub fn next_requested(&self) -> Option<String> {
+        self.requested.pop()
     }
 
-    /// For workers. `None`: not known yet; ask with [`Table::want`].
+    /// Looks a name up, for workers. `None` if it is not known yet: see [`Table::request`].
     pub fn get(&self, host: &str) -> Option<Resolved> {
         self.entries.load().get(host).cloned()
     }
 
-    /// False if too many are wanted already.
-    pub fn want(&self, host: &str) -> bool {
-        let taken = self.wanted.push(host.to_string()).is_ok();
-        if let Some(bell) = self.bell.get() {
-            bell.wake_by_ref();
+    /// Requests a name, for workers. Returns false if too many are requested already.
+    pub fn request(&self, host: &str) -> bool {
+        let is_queued = self.requested.push(host.to_string()).is_ok();
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
-        taken
+        is_queued
     }
 }

@@ -1,8 +1,8 @@
-//! Mail between cores: reasoning to be remembered for clients that do not send it back.
+//! Opaque reasoning on its way between workers, to be restored for clients that do not send it back.
 //!
-//! The next request of a conversation may come to any core, so what one core has learned goes to
-//! all of them. A core reads its mail when it looks for something. Full means a counted drop: the
-//! conversation goes on without.
+//! The next request of a conversation may come to any worker, so each worker sends what it has
+//! learned to all others. A worker reads its queue when it looks for something. What finds a full
+//! queue is dropped and counted: the conversation goes on without its reasoning.
 
 use std::sync::Arc;
 
@@ -10,37 +10,37 @@ use crossbeam_queue::ArrayQueue;
 
 use llm_wire::reasoning::cache::Envelopes;
 
-/// Letters that may wait for one core.
-const MAIL: usize = 256;
+/// Entries that may wait for one worker.
+const CAPACITY: usize = 256;
 
-/// One turn, under the id of one of its calls.
+/// The reasoning of one turn, under the id of one of its tool calls.
 #[derive(Debug)]
 pub struct SealedReasoning {
-    /// Of whom, and the id of the call.
+    /// A hash of credential and call id.
     pub key: u64,
     pub envelopes: Arc<Envelopes>,
-    /// Seconds on the process's clock.
-    pub at: u64,
+    /// When it was stored, in seconds on the process's clock.
+    pub stored_at: u64,
 }
 
-/// The mail of every core.
+/// A queue for every worker.
 #[derive(Debug)]
 pub struct ReasoningBroadcast {
-    boxes: Vec<ArrayQueue<Arc<SealedReasoning>>>,
+    queues: Vec<ArrayQueue<Arc<SealedReasoning>>>,
 }
 
 impl ReasoningBroadcast {
-    pub fn new(cores: usize) -> ReasoningBroadcast {
-        ReasoningBroadcast { boxes: (0..cores).map(|_| ArrayQueue::new(MAIL)).collect() }
+    pub fn new(workers: usize) -> ReasoningBroadcast {
+        ReasoningBroadcast { queues: (0..workers).map(|_| ArrayQueue::new(CAPACITY)).collect() }
     }
 
-    /// To all cores but `from`. Returns how many had no room.
-    pub fn send(&self, from: usize, letter: &Arc<SealedReasoning>) -> usize {
-        let others = self.boxes.iter().enumerate().filter(|(core, _)| *core != from);
-        others.filter(|(_, mail)| mail.push(letter.clone()).is_err()).count()
+    /// Sends an entry to all workers but `from`. Returns how many had no room.
+    pub fn send(&self, from: usize, entry: &Arc<SealedReasoning>) -> usize {
+        let others = self.queues.iter().enumerate().filter(|(worker, _)| *worker != from);
+        others.filter(|(_, queue)| queue.push(entry.clone()).is_err()).count()
     }
 
-    pub fn take(&self, core: usize) -> Option<Arc<SealedReasoning>> {
-        self.boxes.get(core)?.pop()
+    pub fn receive(&self, worker: usize) -> Option<Arc<SealedReasoning>> {
+        self.queues.get(worker)?.pop()
     }
 }

@@ -1,22 +1,22 @@
-//! How the store is, told by the background thread to whoever asks for the health of this process.
+//! The state of the store, which the control plane writes for the health checks of this process.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What is known of the store, and where the configuration in force is from.
+/// Whether the store responds, and where the current configuration is from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum State {
-    /// It answered when it was asked last.
+    /// It responded to the last query.
     #[default]
     Up,
-    /// It does not answer; what it said last is in force.
+    /// It does not respond. Its last configuration is current.
     Down,
-    /// It has not answered since the start; the copy on this node's disk is in force.
+    /// It has not responded since the start. The copy on this node's disk is current.
     Snapshot,
 }
 
 impl State {
-    /// As `/health` shows it.
+    /// Returns the text that `/health` shows.
     pub fn name(self) -> &'static str {
         match self {
             State::Up => "ok",
@@ -26,7 +26,7 @@ impl State {
     }
 }
 
-/// Written by the background thread alone.
+/// The state, which only the control plane writes.
 #[derive(Debug, Default)]
 pub struct Watch(AtomicU8);
 

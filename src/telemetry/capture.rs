@@ -1,8 +1,8 @@
-//! What a record holds beside its numbers, for sinks that want it: heads, attempts, and bodies as
-//! far as a limit lets them in.
+//! What a record holds beside its numbers, for sinks that need it: heads, attempts, and bodies up to
+//! a limit.
 //!
-//! Gathered on the worker by copying, never by parsing: masking and reading is for the background
-//! thread. Nobody wants it, no detail is made.
+//! The worker gathers it by copying, never by parsing: masking and reading is for the control plane.
+//! Without a sink that needs it nothing is gathered.
 
 use llm_wire::Format;
 use llm_wire::error::Kind;
@@ -10,24 +10,24 @@ use llm_wire::error::Kind;
 use crate::telemetry::record::Short;
 use crate::telemetry::trace::Context;
 
-/// Attempts of one request that are told one by one.
+/// Attempts of one request that are captured.
 const MAX_ATTEMPTS: usize = 16;
-/// Bytes of a request's head that are kept.
+/// Bytes of a request's head that are captured.
 const MAX_HEAD: usize = 16 << 10;
 
-/// What the sinks of this process want, fixed at its start.
+/// What the sinks of this process need, fixed at its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CaptureConfig {
     /// Heads and attempts.
     pub detail: bool,
     /// Bytes of each body; 0 is none.
     pub body_bytes: usize,
-    /// So many requests of one core in a second are told in detail, and all that fail: who wants it
-    /// keeps no more. `None` is every request.
+    /// How many requests of one worker in a second are captured, beside all that fail. No sink keeps
+    /// more. `None` is every request.
     pub per_second: Option<usize>,
 }
 
-/// The first bytes of something, and how many there were in all.
+/// The first bytes of a text, and its length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CappedBytes {
     pub bytes: Vec<u8>,
@@ -50,18 +50,18 @@ impl CappedBytes {
     }
 }
 
-/// An answer as it came or went.
+/// A response as it came or went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
     pub cut: CappedBytes,
-    /// Of a stream: where each event ends in `cut.bytes`. An event that did not fit whole is not
-    /// among them.
+    /// Where each event of a stream ends in `cut.bytes`. An event that did not fit whole is not among
+    /// them.
     pub ends: Vec<u32>,
     pub stream: bool,
 }
 
 impl Body {
-    /// A piece of a whole body, or one event of a stream.
+    /// Appends a part of a whole body, or one event of a stream.
     fn push(&mut self, piece: &[u8], limit: usize) {
         if !self.stream {
             return self.cut.push(piece, limit);
@@ -75,45 +75,45 @@ impl Body {
         }
     }
 
-    /// The events of a stream.
+    /// Returns the events of a stream.
     pub fn events(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, end)| &self.cut.bytes[start as usize..*end as usize])
     }
 }
 
-/// Bytes that may be another's.
+/// What one side sent, which may be what another side sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum SharedOrOwned<T> {
-    /// Nothing was sent, or nobody wants to know.
+    /// Nothing was sent, or no sink needs it.
     #[default]
     Absent,
-    /// The very bytes that the other side sent.
+    /// The bytes that the other side sent.
     Same,
     Own(T),
 }
 
-/// One try at one provider.
+/// One attempt at one provider.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub provider: i64,
     pub format: Format,
     pub model: Short<96>,
-    /// Path at the provider, without its base.
+    /// The path at the provider, without its base.
     pub path: &'static str,
     /// Microseconds since the request's start.
     pub began_us: u64,
-    /// The same; 0 if no answer came.
+    /// Microseconds since the request's start; 0 without a response.
     pub first_byte_us: u64,
     pub ended_us: u64,
-    /// 0 if no answer came.
+    /// 0 without a response.
     pub status: u16,
-    /// What it failed by, if it failed, and what was said of it.
+    /// The kind and the text of its error, if it failed.
     pub failure: Option<(Kind, Box<str>)>,
-    /// Against the client's body.
+    /// `Same` is the client's body.
     pub request: SharedOrOwned<CappedBytes>,
     pub response: Option<Body>,
-    /// The model that the provider says has answered; empty where that is not known.
+    /// The model that responded, by the provider's own name. Empty if it is unknown.
     pub answered_by: Short<96>,
 }
 
@@ -136,95 +136,114 @@ impl Attempt {
     }
 }
 
-/// See the module.
+/// A piece of a body.
+#[derive(Debug, Clone, Copy)]
+pub enum Piece<'a> {
+    /// A part of a whole body.
+    Part(&'a [u8]),
+    /// One or more events of a stream.
+    Event(&'a [u8]),
+}
+
+impl<'a> Piece<'a> {
+    fn bytes(self) -> &'a [u8] {
+        match self {
+            Piece::Part(bytes) | Piece::Event(bytes) => bytes,
+        }
+    }
+
+    /// Returns an empty body that such pieces can be appended to.
+    fn empty_body(self) -> Body {
+        Body { stream: matches!(self, Piece::Event(_)), ..Body::default() }
+    }
+}
+
+/// What was captured of one request: see the module.
 #[derive(Debug, Clone, Default)]
 pub struct Detail {
+    /// Bytes of each body; 0 is none.
     limit: usize,
-    /// `None` where nobody traces.
+    /// `None` without a trace.
     pub trace: Option<Context>,
-    /// The request's head as received, secrets and all. Sinks mask it.
+    /// The request's head as received, with its secrets. Sinks mask them.
     pub head: Vec<u8>,
+    /// The client's body, decoded.
     pub body: Option<CappedBytes>,
     pub attempts: Vec<Attempt>,
-    /// What the client got, against the last attempt's response.
+    /// What the client got. `Same` is the response of the last attempt.
     pub response: SharedOrOwned<Body>,
-    /// What the client was told of a failure.
+    /// The error that the client got.
     pub error: Option<Box<str>>,
 }
 
 impl Detail {
-    /// `None` if nobody wants any.
-    pub fn new(wants: CaptureConfig, head: &[u8]) -> Option<Box<Detail>> {
+    /// Begins with the head of a request. `None` if no sink needs it.
+    pub fn new(config: CaptureConfig, head: &[u8]) -> Option<Box<Detail>> {
         let head = &head[..head.len().min(MAX_HEAD)];
-        wants.detail.then(|| Box::new(Detail { limit: wants.body_bytes, head: head.to_vec(), ..Detail::default() }))
+        config.detail.then(|| Box::new(Detail { limit: config.body_bytes, head: head.to_vec(), ..Detail::default() }))
     }
 
-    pub fn wants_bodies(&self) -> bool {
-        self.limit > 0
-    }
-
-    /// The client's body, decoded.
-    pub fn body(&mut self, body: &[u8]) {
+    /// Sets the client's body, decoded.
+    pub fn set_request_body(&mut self, body: &[u8]) {
         if self.limit > 0 {
             self.body = Some(CappedBytes::of(body, self.limit));
         }
     }
 
-    /// What an attempt before it had prepared for the client never went out.
-    pub fn attempt(&mut self, attempt: Attempt) {
+    /// Begins an attempt. What an earlier one had prepared for the client was never sent.
+    pub fn begin_attempt(&mut self, attempt: Attempt) {
         self.response = SharedOrOwned::Absent;
         if self.attempts.len() < MAX_ATTEMPTS {
             self.attempts.push(attempt);
         }
     }
 
-    pub fn last(&mut self) -> Option<&mut Attempt> {
+    pub fn last_attempt(&mut self) -> Option<&mut Attempt> {
         self.attempts.last_mut()
     }
 
-    /// What goes to the provider; `None` is the client's body as it is.
-    pub fn sent(&mut self, body: Option<&[u8]>) {
+    /// Sets the body that goes to the provider. `None` is the client's body.
+    pub fn set_upstream_body(&mut self, body: Option<&[u8]>) {
         let limit = self.limit;
         if let Some(attempt) = self.attempts.last_mut().filter(|_| limit > 0) {
             attempt.request = body.map_or(SharedOrOwned::Same, |body| SharedOrOwned::Own(CappedBytes::of(body, limit)));
         }
     }
 
-    /// A piece of the provider's answer: of a stream, an event.
-    pub fn received(&mut self, piece: &[u8], stream: bool) {
+    /// Appends a piece of the provider's response.
+    pub fn push_upstream(&mut self, piece: Piece<'_>) {
         let limit = self.limit;
         if let Some(attempt) = self.attempts.last_mut().filter(|_| limit > 0) {
-            let body = attempt.response.get_or_insert_with(|| Body { stream, ..Body::default() });
-            body.push(piece, limit);
+            attempt.response.get_or_insert_with(|| piece.empty_body()).push(piece.bytes(), limit);
         }
     }
 
-    /// The attempt that runs has ended. False if there is none: it failed before anything was
-    /// asked.
-    pub fn ended(&mut self, now_us: u64, failure: Option<(Kind, Box<str>)>) -> bool {
+    /// Ends the attempt that runs. Returns false if there is none: it failed before its request was
+    /// prepared.
+    pub fn end_attempt(&mut self, now_us: u64, failure: Option<(Kind, Box<str>)>) -> bool {
         let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.ended_us == 0) else { return false };
         attempt.ended_us = now_us.max(1);
         attempt.failure = failure;
         true
     }
 
-    /// The client gets an answer of the gateway's own, and nothing else.
-    pub fn replies(&mut self, body: &[u8]) {
+    /// Sets a response of the gateway's own, which is all that the client gets.
+    pub fn set_reply(&mut self, body: &[u8]) {
         if self.limit > 0 {
             self.response = SharedOrOwned::Own(Body { cut: CappedBytes::of(body, self.limit), ..Body::default() });
         }
     }
 
-    /// The client gets what the provider sends.
-    pub fn passes(&mut self) {
+    /// Notes that the client gets what the provider sends.
+    pub fn mark_passthrough(&mut self) {
         if self.limit > 0 {
             self.response = SharedOrOwned::Same;
         }
     }
 
-    /// A piece of what the client gets, where it is not the provider's: of a stream, some events.
-    pub fn answered(&mut self, piece: &[u8], stream: bool) {
-        if self.limit == 0 || piece.is_empty() {
+    /// Appends a piece of what the client gets, where it is not what the provider sent.
+    pub fn push_response(&mut self, piece: Piece<'_>) {
+        if self.limit == 0 || piece.bytes().is_empty() {
             return;
         }
         if !matches!(self.response, SharedOrOwned::Own(_)) {
@@ -232,14 +251,14 @@ impl Detail {
                 SharedOrOwned::Same => self.attempts.last().and_then(|attempt| attempt.response.clone()),
                 _ => None,
             };
-            self.response = SharedOrOwned::Own(passed.unwrap_or_else(|| Body { stream, ..Body::default() }));
+            self.response = SharedOrOwned::Own(passed.unwrap_or_else(|| piece.empty_body()));
         }
         if let SharedOrOwned::Own(body) = &mut self.response {
-            body.push(piece, self.limit);
+            body.push(piece.bytes(), self.limit);
         }
     }
 
-    /// What it takes of a ring's room.
+    /// Returns the bytes that it takes of a ring's memory.
     pub fn size(&self) -> usize {
         let body = |body: &Body| body.cut.bytes.len() + 4 * body.ends.len();
         let attempts = self.attempts.iter().map(|attempt| {
@@ -260,7 +279,7 @@ mod tests {
         let mut detail =
             Detail::new(CaptureConfig { detail: true, body_bytes, per_second: None }, b"POST / HTTP/1.1\r\n\r\n")
                 .unwrap();
-        detail.attempt(Attempt::new(1, Format::Chat, Short::EMPTY, "/chat/completions", 0));
+        detail.begin_attempt(Attempt::new(1, Format::Chat, Short::EMPTY, "/chat/completions", 0));
         detail
     }
 
@@ -268,11 +287,11 @@ mod tests {
     fn unwanted_sinks_capture_nothing() {
         assert!(Detail::new(CaptureConfig::default(), b"x").is_none());
         let mut plain = detail(0);
-        plain.body(b"secret");
-        plain.sent(None);
-        plain.received(b"secret", true);
-        plain.passes();
-        plain.answered(b"secret", true);
+        plain.set_request_body(b"secret");
+        plain.set_upstream_body(None);
+        plain.push_upstream(Piece::Event(b"secret"));
+        plain.mark_passthrough();
+        plain.push_response(Piece::Event(b"secret"));
         assert_eq!((&plain.body, &plain.response), (&None, &SharedOrOwned::Absent));
         assert_eq!((&plain.attempts[0].request, &plain.attempts[0].response), (&SharedOrOwned::Absent, &None));
     }
@@ -281,7 +300,7 @@ mod tests {
     fn events_are_kept_whole_or_not_at_all() {
         let mut detail = detail(10);
         for event in [&b"aaaa"[..], b"bbbb", b"cccc", b"d"] {
-            detail.received(event, true);
+            detail.push_upstream(Piece::Event(event));
         }
         let body = detail.attempts[0].response.clone().unwrap();
         assert_eq!(body.events().collect::<Vec<_>>(), [b"aaaa", b"bbbb"]);
@@ -291,10 +310,10 @@ mod tests {
     #[test]
     fn shared_capture_becomes_separate_when_the_sides_differ() {
         let mut detail = detail(100);
-        detail.received(b"event 1", true);
-        detail.passes();
+        detail.push_upstream(Piece::Event(b"event 1"));
+        detail.mark_passthrough();
         assert_eq!(detail.response, SharedOrOwned::Same);
-        detail.answered(b"an error", true);
+        detail.push_response(Piece::Event(b"an error"));
         let SharedOrOwned::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!(body.events().collect::<Vec<_>>(), [&b"event 1"[..], b"an error"]);
         assert!(detail.size() > 30);
@@ -303,32 +322,32 @@ mod tests {
     #[test]
     fn failed_attempt_leaves_no_captured_response() {
         let mut detail = detail(100);
-        detail.received(b"event of the first", true);
-        detail.passes();
-        assert!(detail.ended(5, Some((Kind::UpstreamFault, "it broke".into()))));
-        assert!(!detail.ended(6, None));
+        detail.push_upstream(Piece::Event(b"event of the first"));
+        detail.mark_passthrough();
+        assert!(detail.end_attempt(5, Some((Kind::UpstreamFault, "it broke".into()))));
+        assert!(!detail.end_attempt(6, None));
         assert_eq!(detail.attempts[0].ended_us, 5);
 
-        detail.attempt(Attempt::new(2, Format::Messages, Short::EMPTY, "/messages", 6));
-        detail.received(b"event of the second", true);
-        detail.answered(b"translated", true);
+        detail.begin_attempt(Attempt::new(2, Format::Messages, Short::EMPTY, "/messages", 6));
+        detail.push_upstream(Piece::Event(b"event of the second"));
+        detail.push_response(Piece::Event(b"translated"));
         let SharedOrOwned::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!(body.events().collect::<Vec<_>>(), [b"translated"]);
 
-        detail.replies(b"{}");
+        detail.set_reply(b"{}");
         let SharedOrOwned::Own(body) = &detail.response else { panic!("{:?}", detail.response) };
         assert_eq!((&*body.cut.bytes, body.stream), (&b"{}"[..], false));
     }
 
     #[test]
-    fn bodies_are_cut() {
+    fn bodies_are_capped() {
         let mut detail = detail(4);
-        detail.body(b"123456");
+        detail.set_request_body(b"123456");
         assert_eq!(detail.body, Some(CappedBytes { bytes: b"1234".to_vec(), total: 6 }));
-        detail.sent(Some(b"12"));
+        detail.set_upstream_body(Some(b"12"));
         assert_eq!(detail.attempts[0].request, SharedOrOwned::Own(CappedBytes { bytes: b"12".to_vec(), total: 2 }));
-        detail.received(b"123", false);
-        detail.received(b"456", false);
+        detail.push_upstream(Piece::Part(b"123"));
+        detail.push_upstream(Piece::Part(b"456"));
         assert_eq!(
             detail.attempts[0].response.as_ref().unwrap().cut,
             CappedBytes { bytes: b"1234".to_vec(), total: 6 }

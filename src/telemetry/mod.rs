@@ -1,5 +1,5 @@
-//! One finished request ([`entry::Record`]), what of it only some sinks want ([`capture`]), and the
-//! way it takes to the background thread ([`ring`]).
+//! One finished request ([`record::Record`]), what only some sinks need of it ([`capture`]), and its
+//! queue to the control plane ([`ring`]).
 
 pub mod capture;
 pub mod record;

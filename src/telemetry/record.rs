@@ -1,9 +1,8 @@
-//! What is known of a request when it has ended. Written by a worker, read by the background
-//! thread.
+//! What is known of a request when it has ended. A worker writes it, the control plane reads it.
 //!
 //! A record owns no text: names are looked up in a snapshot by id, and what a client may choose
 //! (request id, model) is copied into a fixed space and cut there. So a record costs a copy and no
-//! allocation, unless a sink wants its [`Detail`].
+//! allocation, unless a sink needs its [`Detail`].
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -15,7 +14,7 @@ use llm_wire::Format;
 use llm_wire::canonical::usage::Usage;
 use llm_wire::error::Kind;
 
-/// Up to `N` bytes of text, cut at a character boundary.
+/// A text of up to `N` bytes, cut at a character boundary.
 #[derive(Clone, Copy)]
 pub struct Short<const N: usize> {
     len: u8,
@@ -68,24 +67,24 @@ impl<const N: usize> fmt::Debug for Short<N> {
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The answer went out whole, whatever its status.
+    /// The response was sent completely, whatever its status.
     Complete,
-    /// The client left before the end.
-    ClientGone,
-    /// Refused or failed with this kind before anything of an answer was sent.
+    /// The client disconnected before the end.
+    ClientDisconnected,
+    /// The request was refused or failed with this kind before anything of a response was sent.
     Failed(Kind),
-    /// The answer broke off after its head was sent.
+    /// The response broke off after its head was sent.
     Truncated(Kind),
 }
 
-/// Who counted.
+/// Where a count of tokens is from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Source {
     #[default]
     Provider,
-    /// Guessed by sizes, since the provider told nothing.
+    /// Estimated by sizes, since the provider reported nothing.
     Estimate,
-    /// Counted here with the vocabulary of the model, or with the nearest one.
+    /// Counted by this gateway with the vocabulary of the model, or with the nearest one.
     Counted,
 }
 
@@ -102,7 +101,7 @@ impl Source {
     }
 }
 
-/// What an answer cost, in tokens.
+/// What a request cost, in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// All input, cached or not.
@@ -110,18 +109,18 @@ pub struct Tokens {
     /// All output, reasoning included.
     pub output: u64,
     pub cache_read: u64,
-    /// Written to a cache for five minutes, or for a time that was not told.
+    /// Written to a cache for five minutes, or for an unknown time.
     pub cache_write_5m: u64,
     /// Written to a cache for an hour.
     pub cache_write_1h: u64,
     pub reasoning: u64,
-    /// Calls of tools that ran at the provider. Requests, not tokens.
+    /// Calls of tools that ran at the provider: a number of requests, not of tokens.
     pub server_tools: u64,
     pub source: Source,
 }
 
 impl Tokens {
-    /// What a provider reported.
+    /// Returns the tokens that a provider reported.
     pub fn reported(usage: &Usage) -> Tokens {
         Tokens {
             input: usage.input_total,
@@ -154,27 +153,26 @@ pub struct Record {
     /// The client's format; `None` on paths of no format.
     pub client_format: Option<Format>,
     pub provider_format: Option<Format>,
-    /// As the client wrote it, cut.
+    /// The model as the client wrote it, cut.
     pub model: Short<96>,
-    /// As the last provider tried was asked for it.
+    /// The upstream model of the last attempt, cut.
     pub sent_model: Short<96>,
-    /// 0 is none.
+    /// The id of the credential. 0 is none.
     pub credential: i64,
-    /// 0 is none. The last one tried.
+    /// The id of the last provider that was tried. 0 is none.
     pub provider: i64,
-    /// Snapshot in force, for looking up names.
+    /// The number of the snapshot, for looking up names.
     pub generation: u64,
-    pub program: UserAgent,
+    pub user_agent: UserAgent,
     pub status: u16,
     pub stream: bool,
     pub attempts: u8,
     pub outcome: Outcome,
-    /// `None` where no answer of a model came of it.
+    /// `None` where no model has responded.
     pub tokens: Option<Tokens>,
-    /// Billionths of a dollar, where the configuration knows the prices. Filled in by the
-    /// background thread.
+    /// Billionths of a dollar, where the configuration has the prices. The control plane sets it.
     pub cost: Option<u64>,
-    /// Why the answer ended, in one vocabulary for all formats (`stop`, `length`, `tool_calls`...);
+    /// Why the response ended, in one vocabulary for all formats (`stop`, `length`, `tool_calls`...).
     /// `None` if it was not seen.
     pub finish: Option<&'static str>,
     pub request_bytes: u64,
@@ -183,22 +181,21 @@ pub struct Record {
     pub started_us: u64,
     /// Microseconds from the head to the last byte written.
     pub total_us: u64,
-    /// Microseconds from the head to the first byte of the upstream's answer; 0 when there was
-    /// none.
+    /// Microseconds from the head to the first byte of the upstream's response; 0 without one.
     pub first_byte_us: u64,
-    /// Microseconds from the head to the first content of a stream; 0 for whole answers, and when
-    /// there was none.
+    /// Microseconds from the head to the first content of a stream; 0 for whole responses, and
+    /// without content.
     pub first_content_us: u64,
-    /// All zero with STAGE_CLOCK off.
+    /// All zero with STAGE_CLOCK off, save the time to read the head.
     pub stages: Stages,
     pub detail: Option<Box<Detail>>,
-    /// It has none since more requests came in its second than are told in detail
+    /// Whether it has no detail because more requests came in its second than are captured
     /// ([`CaptureConfig::per_second`](crate::telemetry::capture::CaptureConfig)).
     pub sampled_out: bool,
 }
 
 impl Record {
-    /// Of a request of which nothing is known yet.
+    /// Makes the record of a request of which nothing else is known yet.
     pub fn new(request_id: &str, started_us: u64) -> Record {
         Record {
             request_id: Short::new(request_id),
@@ -211,12 +208,12 @@ impl Record {
             credential: 0,
             provider: 0,
             generation: 0,
-            program: UserAgent::UNKNOWN,
+            user_agent: UserAgent::UNKNOWN,
             status: 0,
             stream: false,
             attempts: 0,
-            // What holds if the task is dropped before anything else was said.
-            outcome: Outcome::ClientGone,
+            // This holds if the task is dropped before anything else is known.
+            outcome: Outcome::ClientDisconnected,
             tokens: None,
             cost: None,
             finish: None,
@@ -232,12 +229,12 @@ impl Record {
         }
     }
 
-    /// The request went to a provider of another format.
+    /// Returns whether the request went to a provider of another format.
     pub fn is_translated(&self) -> bool {
         self.provider_format.is_some() && self.provider_format != self.client_format
     }
 
-    /// What of a ring's bytes it takes.
+    /// Returns the bytes that its detail takes of a ring's memory.
     pub fn detail_size(&self) -> usize {
         self.detail.as_ref().map_or(0, |detail| detail.size())
     }

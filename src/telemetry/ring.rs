@@ -1,5 +1,5 @@
-//! The bounded queue from one worker to the background thread. Full means a counted drop, never a
-//! wait.
+//! The bounded queue of records from one worker to the control plane. A record that finds it full is
+//! dropped and counted; the worker never waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,22 +8,21 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::telemetry::record::Record;
 
-/// Records a ring holds. At about 700 bytes each, a ring is some 3 MiB, and the details come on
-/// top.
+/// Records that a ring holds. At about 700 bytes each a ring takes some 3 MiB, plus the details.
 pub const CAPACITY: usize = 4096;
 
 #[derive(Debug)]
 pub struct Ring {
     queue: ArrayQueue<Record>,
     dropped: AtomicU64,
-    /// Bytes of the details that lie here, and how many may.
+    /// Bytes of the details in the queue.
     bytes: AtomicUsize,
     max_bytes: usize,
     details_dropped: AtomicU64,
 }
 
 impl Ring {
-    /// `max_bytes` bounds the details. A record without room for its detail goes without it.
+    /// Makes a ring. `max_bytes` bounds the details: a record that exceeds it loses its detail.
     pub fn new(max_bytes: usize) -> Arc<Ring> {
         Arc::new(Ring {
             queue: ArrayQueue::new(CAPACITY),
@@ -34,7 +33,7 @@ impl Ring {
         })
     }
 
-    /// Never blocks. A record that finds no room is counted and gone.
+    /// Queues a record. Never blocks: a record without room is dropped and counted.
     pub fn push(&self, mut record: Record) {
         let mut size = record.detail_size();
         if size > 0 && self.bytes.load(Ordering::Relaxed) + size > self.max_bytes {
@@ -42,7 +41,7 @@ impl Ring {
             size = 0;
             self.details_dropped.fetch_add(1, Ordering::Relaxed);
         }
-        // Before the push, so that who pops never takes off what is not there yet.
+        // Before the push, so that a pop never subtracts what was not added yet.
         self.bytes.fetch_add(size, Ordering::Relaxed);
         if self.queue.push(record).is_err() {
             self.bytes.fetch_sub(size, Ordering::Relaxed);
@@ -56,11 +55,12 @@ impl Ring {
         Some(record)
     }
 
+    /// Returns how many records were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Records that went on without their detail.
+    /// Returns how many records have lost their detail.
     pub fn details_dropped(&self) -> u64 {
         self.details_dropped.load(Ordering::Relaxed)
     }

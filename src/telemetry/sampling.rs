@@ -1,22 +1,23 @@
-//! Which requests are told in detail, where not all need be.
+//! Chooses the requests that are captured, where not all need be.
 
 use std::cell::Cell;
 
-/// Counts what one core has told in the second that runs.
+/// Counts the requests that one worker has captured in the current second.
 #[derive(Debug, Default)]
-pub struct Sample {
+pub struct Sampler {
     second: Cell<u64>,
-    told: Cell<usize>,
+    admitted: Cell<usize>,
 }
 
-impl Sample {
-    /// Whether a request of this second, counted from any moment, is among the first `most`.
-    pub fn takes(&self, second: u64, most: usize) -> bool {
+impl Sampler {
+    /// Returns whether a request of this second is among the first `max`. Seconds may count from any
+    /// moment.
+    pub fn admit(&self, second: u64, max: usize) -> bool {
         if self.second.replace(second) != second {
-            self.told.set(0);
+            self.admitted.set(0);
         }
-        let fits = self.told.get() < most;
-        self.told.set(self.told.get() + usize::from(fits));
+        let fits = self.admitted.get() < max;
+        self.admitted.set(self.admitted.get() + usize::from(fits));
         fits
     }
 }
@@ -27,9 +28,9 @@ mod tests {
 
     #[test]
     fn the_first_of_each_second() {
-        let sample = Sample::default();
-        let taken = |second| (0..5).filter(|_| sample.takes(second, 2)).count();
+        let sampler = Sampler::default();
+        let taken = |second| (0..5).filter(|_| sampler.admit(second, 2)).count();
         assert_eq!([taken(7), taken(7), taken(8), taken(20)], [2, 0, 2, 2]);
-        assert!(!sample.takes(30, 0));
+        assert!(!sampler.admit(30, 0));
     }
 }

@@ -1,29 +1,28 @@
-//! Where the time of a request went: one duration for each stage, measured by laps, so that nothing
-//! is counted twice or left out.
+//! The stages of a request, and the time that each took.
 
-/// What a request is doing. A stage may be entered several times, as when a second provider is
-/// tried; its times add up.
+/// A part of a request's time. A stage may come several times, as when a second provider is tried;
+/// its times add up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Stage {
-    /// From the first byte of the head to its end. Before the clock of the request starts.
+    /// From the first byte of the head to its end, which is before the request's clock starts.
     HeadRead,
     Auth,
     BodyRead,
-    /// Looking into the body, permission, and the choice of a provider.
+    /// Reading the fields of the body, permission, and the choice of candidates.
     Route,
     Limit,
-    /// Making the provider's request out of the client's, translated or not.
+    /// Preparing the provider's request, translated or not.
     Translate,
-    /// Waiting for a connection to the provider; nearly nothing with a pooled one.
+    /// Waiting for a connection to the provider: nearly nothing with a pooled one.
     Connect,
-    /// From the first byte sent to the provider to the head of its answer.
+    /// From the first byte sent to the provider to the head of its response.
     FirstByte,
-    /// From the head of the answer to its first content. Of whole answers it is nothing.
+    /// From the head of a stream to its first content. Whole responses have none.
     FirstContent,
     /// From there to the last byte.
     LastByte,
-    /// Of the times above, what was spent waiting for the client to take bytes. Not in them.
+    /// Waiting for the client to take bytes. It is not part of the times above.
     WriteStall,
 }
 
@@ -42,7 +41,7 @@ impl Stage {
         Stage::WriteStall,
     ];
 
-    /// The value of the metric label `stage`, and the name in `Server-Timing`.
+    /// Returns the value of the metric label `stage`, and the name in `Server-Timing`.
     pub fn label(self) -> &'static str {
         match self {
             Stage::HeadRead => "head_read",
@@ -69,7 +68,7 @@ impl Stages {
         self.0[stage as usize] += ns;
     }
 
-    /// Takes time out of a stage, as far as it is there.
+    /// Subtracts time from a stage, as far as it has any.
     pub fn take(&mut self, stage: Stage, ns: u64) {
         let cell = &mut self.0[stage as usize];
         *cell = cell.saturating_sub(ns);
@@ -79,8 +78,8 @@ impl Stages {
         self.0[stage as usize]
     }
 
-    /// What the gateway itself took before the provider was asked. The waits for client, connection
-    /// and provider are not in it.
+    /// Returns the time that the gateway itself took before the provider's request was sent, without
+    /// the waits for client, connection and provider.
     pub fn before(&self) -> u64 {
         [Stage::Auth, Stage::Route, Stage::Limit, Stage::Translate].into_iter().map(|stage| self.get(stage)).sum()
     }
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stages_stand_in_their_order_and_add_up() {
+    fn stages_are_in_order_and_add_up() {
         assert!(Stage::ALL.iter().enumerate().all(|(at, stage)| *stage as usize == at));
         let mut stages = Stages::default();
         for (stage, ns) in [(Stage::Auth, 5), (Stage::Connect, 100), (Stage::Auth, 2), (Stage::Translate, 10)] {

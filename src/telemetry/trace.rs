@@ -1,11 +1,11 @@
-//! The place of a request in a distributed trace (W3C Trace Context). Ids are made from the
-//! request, not by chance: the worker sends them on before anybody has told of the request, and the
-//! background thread tells of it by the same ones.
+//! The place of a request in a distributed trace (W3C Trace Context). Ids are derived from the
+//! request and not random: the worker sends them to the provider, and the control plane later exports
+//! spans with the same ids.
 
-/// Span number of the request itself; its attempts count from 1.
+/// The span number of the request itself. Its attempts count from 1.
 pub const REQUEST: u64 = 0;
 
-/// What a client says of its own span (`traceparent`).
+/// The client's span, as its `traceparent` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parent {
     pub trace: u128,
@@ -14,8 +14,8 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// `None` for what is no `traceparent`, which is as if there was none. Of later versions what
-    /// version 00 has is read.
+    /// Parses a `traceparent`. `None` if it is malformed, which counts as none. Of later versions the
+    /// fields of version 00 are read.
     pub fn parse(value: &[u8]) -> Option<Parent> {
         let text = std::str::from_utf8(value).ok()?.trim();
         let mut parts = text.split('-');
@@ -38,13 +38,14 @@ pub struct Context {
     pub trace: u128,
     pub parent: Option<Parent>,
     pub sampled: bool,
-    /// What its span ids are made from.
+    /// What its span ids are derived from.
     seed: u64,
 }
 
 impl Context {
-    /// A request that has no client's trace begins its own. Clients may repeat a request id, so its
-    /// time counts too. `samples` decides by the trace's id, and by what the client has decided.
+    /// Places a request in its client's trace, or in one of its own. Clients may repeat a request id,
+    /// so the ids depend on the time too. `samples` decides by the trace's id and by the client's
+    /// decision.
     pub fn new(
         request_id: &str,
         started_us: u64,
@@ -57,18 +58,18 @@ impl Context {
         Context { trace, parent, sampled: samples(trace, parent.map(|parent| parent.sampled)), seed }
     }
 
-    /// Id of the request's span ([`REQUEST`]), or of that of an attempt.
+    /// Returns the id of the request's span ([`REQUEST`]), or of an attempt's.
     pub fn span(&self, number: u64) -> u64 {
         hash((self.seed, number))
     }
 
-    /// The value of `traceparent` under which the attempt of this number goes out.
+    /// Returns the `traceparent` of the attempt with this number.
     pub fn traceparent(&self, number: u64) -> String {
         format!("00-{:032x}-{:016x}-{:02x}", self.trace, self.span(number), u8::from(self.sampled))
     }
 }
 
-/// Never 0, which is no id.
+/// Returns a hash that is never 0, which is no valid id.
 fn hash(of: impl std::hash::Hash) -> u64 {
     ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(of).max(1)
 }
@@ -80,7 +81,7 @@ mod tests {
     const GIVEN: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_a_client_may_say() {
+    fn parses_valid_traceparents_only() {
         let parent = Parent::parse(GIVEN.as_bytes()).unwrap();
         let expected = Parent { trace: 0x4bf92f3577b34da6a3ce929d0e0e4736, span: 0x00f067aa0ba902b7, sampled: true };
         assert_eq!(parent, expected);
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_the_same_each_time_and_differ_by_request_time_and_attempt() {
+    fn ids_depend_on_request_time_and_attempt_alone() {
         let of = |id, time| Context::new(id, time, None, |_, parent| parent.is_none());
         assert_eq!(of("a", 1), of("a", 1));
         let all = [of("a", 1), of("a", 2), of("b", 1)];
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clients_trace_goes_on() {
+    fn a_clients_trace_is_continued() {
         let parent = Parent::parse(GIVEN.as_bytes());
         let context = Context::new("a", 1, parent, |_, sampled| sampled == Some(true));
         let sent = context.traceparent(1);

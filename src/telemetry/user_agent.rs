@@ -1,10 +1,10 @@
-//! Which program a client is, by its User-Agent: one of a fixed list, so that no client can make a
+//! Classifies clients by their `User-Agent`. The names are a fixed list, so that no client can make a
 //! metric series of its own.
 
 use std::fmt;
 
-/// What a User-Agent must hold, and the name for it. The first row that fits counts; texts are in
-/// lower case.
+/// Texts that a `User-Agent` may contain, in lower case, and the program's name. The first match
+/// counts.
 const PROGRAMS: &[(&str, &str)] = &[
     ("claude-cli", "claude-code"),
     ("claude-code", "claude-code"),
@@ -47,10 +47,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mozilla", "browser"),
 ];
 
-/// Bytes of a User-Agent that are looked at.
-const LOOKED_AT: usize = 160;
+/// Bytes of a `User-Agent` that are searched.
+const SEARCHED: usize = 160;
 
-/// The name of a program: of [`PROGRAMS`], `unknown` (none was told) or `other`.
+/// A client's program: one of [`PROGRAMS`], `unknown` (without the field) or `other`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct UserAgent(u8);
 
@@ -63,11 +63,11 @@ impl UserAgent {
         if user_agent.is_empty() {
             return UserAgent::UNKNOWN;
         }
-        let mut text = [0; LOOKED_AT];
-        let text = &mut text[..user_agent.len().min(LOOKED_AT)];
+        let mut text = [0; SEARCHED];
+        let text = &mut text[..user_agent.len().min(SEARCHED)];
         text.copy_from_slice(&user_agent[..text.len()]);
         text.make_ascii_lowercase();
-        // Vercel's SDK; elsewhere in the text it is a part of another name.
+        // Vercel's AI SDK. Elsewhere in the text `ai/` is a part of another name.
         let found = match text.starts_with(b"ai/") {
             true => PROGRAMS.iter().position(|(_, name)| *name == "ai-sdk"),
             false => PROGRAMS.iter().position(|(part, _)| memchr::memmem::find(text, part.as_bytes()).is_some()),

@@ -252,7 +252,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1024))]
 
-        /// CappedBytes at every place where it may be, a text has the same tokens.
+        /// Cut at every place where it may be cut, a text has the same tokens.
         #[test]
         fn cutting_changes_nothing(text in pieces(), length in 0usize..8) {
             for (vocabulary, bpe) in BOTH.into_iter().zip([o200k_base_singleton(), cl100k_base_singleton()]) {

@@ -101,7 +101,7 @@ fn a_name_that_a_worker_wants_is_answered() {
     let shared = shared(Boot::default());
     let background = start(&shared, &dir);
     assert_eq!(shared.names.get("localhost"), None);
-    assert!(shared.names.want("localhost") && shared.names.want("no..name"));
+    assert!(shared.names.request("localhost") && shared.names.request("no..name"));
     wait_for("both names", || shared.names.get("localhost").is_some() && shared.names.get("no..name").is_some());
     assert!(matches!(shared.names.get("localhost"), Some(Resolved::Addresses(_))));
     assert!(matches!(shared.names.get("no..name"), Some(Resolved::Failed(_))));

@@ -308,7 +308,7 @@ fn all_invalid_settings_are_reported() {
         assert_eq!(ran.code, 2);
         let lines: Vec<_> = ran.stderr.lines().collect();
         assert_eq!(lines.len(), 3, "{lines:?}");
-        assert!(lines[0].starts_with("error: --port: `x` is unusable"), "{lines:?}");
+        assert!(lines[0].starts_with("error: --port: `x` is invalid"), "{lines:?}");
     }
 }
 

@@ -120,10 +120,10 @@ fn a_kernel_that_gives_no_ring() {
             said
         }
     };
-    let why = said.strip_prefix("error: worker 0: the kernel gives it no io_uring: ").expect(&said);
+    let why = said.strip_prefix("error: worker 0 can't use io_uring: ").expect(&said);
     let why = why.strip_suffix("; with RUNTIME_DRIVER=auto it runs on epoll").expect(&said);
     let gateway = setup("auto").start();
-    let reason = format!("worker 0 runs on epoll, since the kernel gives it no io_uring: {why}");
+    let reason = format!("worker 0 runs on epoll, since it can't use io_uring: {why}");
     assert!(gateway.log().iter().any(|line| line.contains(&reason)), "{reason}");
     drop(gateway);
     assert_eq!(driver_of(setup("auto")), "epoll");

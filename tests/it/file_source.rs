@@ -127,7 +127,7 @@ fn a_file_that_can_not_be_served_stops_the_start() {
     assert!(ended.said.contains(&format!("{path}: line 3: the variable NO_KEY is not set")), "{ended:?}");
     let path = place.write("bad.yaml", "settings: {max_attempts: many}");
     let ended = Setup::new().env("CONFIG_FILE", &path).try_start().err().unwrap();
-    assert!(ended.said.contains("MAX_ATTEMPTS in line 1 of the configuration file: `many` is unusable"), "{ended:?}");
+    assert!(ended.said.contains("MAX_ATTEMPTS in line 1 of the configuration file: `many` is invalid"), "{ended:?}");
     let path = place.write("bad.yaml", "providers:\n- {provider_key: a, api_base: nonsense}");
     let ended = Setup::new().env("CONFIG_FILE", &path).try_start().err().unwrap();
     assert!(ended.said.contains("line 2: provider a: api_base"), "{ended:?}");
@@ -163,7 +163,7 @@ settings:
         "{said}"
     );
     assert!(said.contains(&format!("{path}: line 8: provider mapped: model_mapping")), "{said}");
-    assert!(said.contains("PORT in line 10 of the configuration file: `none` is unusable"), "{said}");
+    assert!(said.contains("PORT in line 10 of the configuration file: `none` is invalid"), "{said}");
     assert!(text(&output.stdout).contains("0 of 0 credentials"), "{output:?}");
 }
 

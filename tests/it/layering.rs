@@ -128,7 +128,7 @@ const LONGEST: usize = 700;
 
 /// Folders whose files must not import each other in a cycle, with the number of files that may
 /// still be part of one.
-const ACYCLIC: &[(&str, usize)] = &[("src/proxy", 99)];
+const ACYCLIC: &[(&str, usize)] = &[("src/proxy", 0)];
 
 #[test]
 fn the_tree_keeps_its_rules() {

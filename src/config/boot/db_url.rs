@@ -74,9 +74,9 @@ const IGNORED: &[&str] = &[
 const FORM: &str = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE";
 
 impl DbUrl {
-    /// The error completes a sentence that begins with "give".
+    /// Parses the value of DB_URL. The error is a whole sentence, and never shows the password.
     pub fn parse(text: &str) -> Result<DbUrl, String> {
-        let form = || format!("the address of a PostgreSQL database, {FORM}");
+        let form = || format!("DB_URL must be the address of a PostgreSQL database, {FORM}");
         let (scheme, rest) = text.trim().split_once("://").ok_or_else(form)?;
         let scheme = scheme.to_ascii_lowercase();
         if !matches!(scheme.split('+').next(), Some("postgres" | "postgresql")) {
@@ -123,11 +123,11 @@ impl DbUrl {
                     "true" if name == "ssl" => TlsMode::Require,
                     "verify-ca" => {
                         return Err(
-                            "it sslmode=verify-full, which checks the host's name too; verify-ca is not served"
+                            "DB_URL has sslmode=verify-ca, which is not supported; sslmode=verify-full also checks the host's name"
                                 .to_owned(),
                         );
                     }
-                    _ => return Err("it sslmode=disable, prefer, require or verify-full".to_owned()),
+                    _ => return Err("sslmode in DB_URL must be disable, prefer, require or verify-full".to_owned()),
                 }
             }
             "sslrootcert" if value == "system" => self.root_cert = None,
@@ -137,7 +137,7 @@ impl DbUrl {
                 self.hosts = vec![(value, port)];
             }
             "port" => {
-                let port = value.parse().map_err(|_| "it a port from 1 to 65535".to_owned())?;
+                let port = value.parse().map_err(|_| "port in DB_URL must be a number from 1 to 65535".to_owned())?;
                 let host = self.hosts.first().map_or("localhost", |(host, _)| host).to_owned();
                 self.hosts = vec![(host, port)];
             }
@@ -147,31 +147,37 @@ impl DbUrl {
             "options" => self.options = Some(value),
             "application_name" => self.application_name = Some(value),
             "connect_timeout" => {
-                let seconds = value.parse().map_err(|_| "it connect_timeout in whole seconds".to_owned())?;
+                let seconds = value
+                    .parse()
+                    .map_err(|_| "connect_timeout in DB_URL must be a number of whole seconds".to_owned())?;
                 self.connect_timeout = (seconds > 0).then(|| Duration::from_secs(seconds));
             }
             "channel_binding" if value != "require" => {}
             "channel_binding" => {
-                return Err("it no channel_binding=require, which is not served; sslmode=verify-full protects as well"
-                    .to_owned());
+                return Err(
+                    "DB_URL has channel_binding=require, which is not supported; sslmode=verify-full protects as well"
+                        .to_owned(),
+                );
             }
             "sslcert" | "sslkey" => {
-                return Err(format!("it no {name}: certificates of clients are not served; let it log in by password"));
+                return Err(format!(
+                    "DB_URL has {name}, but client certificates are not supported; log in by password"
+                ));
             }
             _ if IGNORED.contains(&name) => self.ignored.push(name.to_owned()),
-            // It may be a word about safety, misspelt.
+            // It may be a misspelt security option, so it is not ignored.
             _ => {
                 let shown: String = name.chars().take(40).collect();
                 return Err(format!(
-                    "it no parameter `{shown}`; known are sslmode, sslrootcert, options, application_name, connect_timeout, host, port, user, password, dbname"
+                    "DB_URL has the unknown parameter `{shown}`; known are sslmode, sslrootcert, options, application_name, connect_timeout, host, port, user, password, dbname"
                 ));
             }
         }
         Ok(())
     }
 
-    /// Which database this is, for messages and to tell one from another: host, port and name,
-    /// without user or password.
+    /// Returns which database this is, for messages and comparisons: host, port and name, without user
+    /// or password.
     pub fn place(&self) -> String {
         let hosts: Vec<_> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let database = self.database.as_deref().or(self.user.as_deref()).unwrap_or_default();
@@ -180,7 +186,7 @@ impl DbUrl {
 }
 
 fn host(text: &str) -> Result<(String, u16), String> {
-    let bad = || format!("a host and a port from 1 to 65535, {FORM}");
+    let bad = || format!("DB_URL must have a host and a port from 1 to 65535, {FORM}");
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, rest)) => (host, rest.strip_prefix(':')),
         None => match text.rsplit_once(':') {
@@ -272,20 +278,23 @@ mod tests {
     #[test]
     fn invalid_urls_are_reported_without_the_password() {
         let rows = [
-            ("", "give the address of a PostgreSQL database"),
-            ("mysql://u:secret@db/g", "give the address of a PostgreSQL database"),
-            ("/var/lib/x.db", "give the address of a PostgreSQL database"),
-            ("postgres://u:secret@db:x/g", "give a host and a port"),
-            ("postgres://u:secret@db:0/g", "give a host and a port"),
-            ("postgres://u:secret@db/g?sslmode=verify", "give it sslmode=disable, prefer, require or verify-full"),
-            ("postgres://u:secret@db/g?sslmode=verify-ca", "give it sslmode=verify-full, which checks the host's name"),
-            ("postgres://u:secret@db/g?sslcert=c.pem", "give it no sslcert: certificates of clients are not served"),
-            ("postgres://u:secret@db/g?ssl_mode=require", "give it no parameter `ssl_mode`"),
-            ("postgres://u:secret@db/g?colour=red", "give it no parameter `colour`"),
-            ("postgres://u:secret@db/g?channel_binding=require", "give it no channel_binding=require"),
+            ("", "DB_URL must be the address of a PostgreSQL database"),
+            ("mysql://u:secret@db/g", "DB_URL must be the address of a PostgreSQL database"),
+            ("/var/lib/x.db", "DB_URL must be the address of a PostgreSQL database"),
+            ("postgres://u:secret@db:x/g", "DB_URL must have a host and a port"),
+            ("postgres://u:secret@db:0/g", "DB_URL must have a host and a port"),
+            (
+                "postgres://u:secret@db/g?sslmode=verify",
+                "sslmode in DB_URL must be disable, prefer, require or verify-full",
+            ),
+            ("postgres://u:secret@db/g?sslmode=verify-ca", "DB_URL has sslmode=verify-ca, which is not supported"),
+            ("postgres://u:secret@db/g?sslcert=c.pem", "DB_URL has sslcert, but client certificates are not supported"),
+            ("postgres://u:secret@db/g?ssl_mode=require", "DB_URL has the unknown parameter `ssl_mode`"),
+            ("postgres://u:secret@db/g?colour=red", "DB_URL has the unknown parameter `colour`"),
+            ("postgres://u:secret@db/g?channel_binding=require", "DB_URL has channel_binding=require"),
         ];
         for (text, begins) in rows {
-            let error = format!("give {}", DbUrl::parse(text).unwrap_err());
+            let error = DbUrl::parse(text).unwrap_err();
             assert!(error.starts_with(begins) && !error.contains("secret"), "{text}: {error}");
         }
         let shown = format!("{:?}", DbUrl::parse("postgres://u:secret@db/g?password=secret").unwrap());

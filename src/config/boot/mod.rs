@@ -22,7 +22,7 @@ use super::file::Setting;
 use super::secret::Secret;
 use db_url::DbUrl;
 use observe::Observe;
-use table::{IGNORED, LATER, VARIABLES, Variable};
+use table::{IGNORED, InvalidValue, LATER, VARIABLES, Variable};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Driver {
@@ -270,8 +270,8 @@ impl Boot {
                     None => continue,
                 },
             };
-            if let Err(wanted) = (variable.set)(&mut boot, value) {
-                bad.push(BadValue { place, message: explain(variable, value, &wanted) });
+            if let Err(invalid) = (variable.set)(&mut boot, value) {
+                bad.push(BadValue { place, message: explain(variable, value, invalid) });
             }
         }
         if boot.tls_cert.is_some() != boot.tls_key.is_some() {
@@ -289,12 +289,17 @@ impl Boot {
     }
 }
 
-fn explain(variable: &Variable, value: &str, wanted: &str) -> String {
-    if variable.secret {
-        return format!("the value is unusable; give {wanted}");
+fn explain(variable: &Variable, value: &str, invalid: InvalidValue) -> String {
+    match invalid {
+        InvalidValue::Explained(message) => message,
+        InvalidValue::Expected(expected) if variable.secret => {
+            format!("the value is invalid; it must be {expected}")
+        }
+        InvalidValue::Expected(expected) => {
+            let shown: String = value.chars().take(80).collect();
+            format!("`{shown}` is invalid; it must be {expected}")
+        }
     }
-    let shown: String = value.chars().take(80).collect();
-    format!("`{shown}` is unusable; give {wanted}")
 }
 
 fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {

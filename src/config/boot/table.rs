@@ -20,8 +20,24 @@ pub struct Variable {
     pub help: &'static str,
     /// Whether the value must not be shown.
     pub secret: bool,
-    /// Puts a value in its place. The error says what would be right.
-    pub set: fn(&mut Boot, &str) -> Result<(), String>,
+    /// Sets the value.
+    pub set: fn(&mut Boot, &str) -> Result<(), InvalidValue>,
+}
+
+/// Why a value cannot be used.
+#[derive(Debug)]
+pub enum InvalidValue {
+    /// What a valid value is, such as `a port from 0 to 65535`.
+    Expected(String),
+    /// A whole sentence.
+    Explained(String),
+}
+
+/// The parsers in this file return what they expect.
+impl From<String> for InvalidValue {
+    fn from(expected: String) -> InvalidValue {
+        InvalidValue::Expected(expected)
+    }
 }
 
 macro_rules! variables {
@@ -47,7 +63,7 @@ variables! {
     "WORKERS" "0" "The number of worker threads; 0 is one for each available core." => workers, |text| number(text, 0, 1024);
     "RUNTIME_DRIVER" "auto" "How workers wait for sockets: io_uring, epoll, or auto, which is io_uring where the kernel allows it." => driver, driver;
     "DATA_DIR" "./data" "The directory of the embedded store, or with DB_URL of the last good copy of the configuration." => data_dir, path;
-    "DB_URL" "" "A PostgreSQL database that holds providers and credentials instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE." secret => db_url, |text| DbUrl::parse(text).map(Some);
+    "DB_URL" "" "A PostgreSQL database that holds providers and credentials instead of the embedded store: postgresql://USER:PASSWORD@HOST/DATABASE." secret => db_url, |text| DbUrl::parse(text).map(Some).map_err(InvalidValue::Explained);
     "MIGRATE_ON_START" "true" "Whether the server updates the tables of the database when it starts." => migrate_on_start, switch;
     "CONFIG_POLL_SECS" "5" "How often the server asks the database for changes, in addition to the notifications that it gets." => config_poll, seconds;
     "CONFIG_FILE" "" "A YAML file with providers, credentials and settings, which is used instead of a store." => config_file, |text| path(text).map(Some);

@@ -92,7 +92,7 @@ fn every_invalid_value_is_reported() {
     let bad = Boot::from(&[flag], &environment(process, &file)).unwrap_err();
     assert_eq!(bad.len(), process.len() + file.len(), "{bad:#?}");
     let lines: Vec<_> = bad.iter().map(BadValue::to_string).collect();
-    assert_eq!(lines[1], "--port: `x` is unusable; give a port from 0 to 65535");
+    assert_eq!(lines[1], "--port: `x` is invalid; it must be a port from 0 to 65535");
     assert!(lines.iter().any(|line| line.starts_with("ADMIN_KEY in .env: ")), "{lines:#?}");
     assert!(lines.iter().all(|line| !line.contains("cret")), "{lines:#?}");
     assert_eq!(lines[lines.len() - 1], "TLS_KEY: is set without TLS_CERT; set both or neither");

@@ -176,7 +176,7 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 /// The provider's key; empty where it needs none, as local servers do.
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     let key = match text.trim().strip_prefix("env:") {
-        None => vault::open(text, env).map_err(|reason| format!("api_key {reason}"))?.trim().to_owned(),
+        None => vault::open("api_key", text, env)?.trim().to_owned(),
         Some(name) => match env(name) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
             _ => {
@@ -254,7 +254,7 @@ impl<'j> Params<'j> {
     fn parse(json: &'j str, problems: &mut Vec<String>) -> Result<Params<'j>, String> {
         // Without it a header that the provider relies on may be missing: better not to call it at
         // all.
-        let pairs = ordered::pairs(json).map_err(|reason| format!("provider_params {reason}"))?;
+        let pairs = ordered::pairs("provider_params", json)?;
         let mut params = Params { formats: None, headers: Vec::new(), words: Words::default() };
         for (name, value) in pairs {
             match &*name {
@@ -287,7 +287,7 @@ fn formats(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Format>, 
 }
 
 fn headers(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Header>, String> {
-    let pairs = ordered::pairs(value.get()).map_err(|reason| format!("provider_params: custom_headers {reason}"))?;
+    let pairs = ordered::pairs("provider_params: custom_headers", value.get())?;
     let mut headers: Vec<Header> = Vec::new();
     for (name, value) in pairs {
         match Header::parse(&name, value) {

@@ -68,7 +68,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn parse(body: &'a [u8]) -> Result<Fields<'a>, Refusal> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::invalid("the body is not UTF-8", None))?;
         let text = if text.trim().is_empty() { "{}" } else { text };
-        let pairs = ordered::pairs(text).map_err(|why| Refusal::invalid(format!("the body {why}"), None))?;
+        let pairs = ordered::pairs("the body", text).map_err(|message| Refusal::invalid(message, None))?;
         Ok(Fields { pairs, bad: Vec::new() })
     }
 

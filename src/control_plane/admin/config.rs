@@ -42,12 +42,12 @@ pub(super) struct Reloaded {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Problems {
     version: i64,
-    problems: Vec<Told>,
+    problems: Vec<RowProblem>,
 }
 
 /// A row, or a part of a row, that cannot be used
 #[derive(Debug, Serialize, JsonSchema)]
-struct Told {
+struct RowProblem {
     /// `provider NAME` or `credential NAME`
     object: String,
     message: String,
@@ -101,8 +101,10 @@ pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
 pub(super) async fn problems(context: Arc<Context>, _: Ask) -> Outcome {
     context.refresh_if_possible().await;
     let read = context.current.read();
-    let told =
-        read.problems.iter().map(|problem| Told { object: problem.object.clone(), message: problem.message.clone() });
+    let told = read
+        .problems
+        .iter()
+        .map(|problem| RowProblem { object: problem.object.clone(), message: problem.message.clone() });
     json(200, &Problems { version: read.rows.version, problems: told.collect() })
 }
 

@@ -1,4 +1,4 @@
-//! What every handler works with: the rows, the store, and the way of a change into force.
+//! What every handler works with: the rows, the store, and the publication of a change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use crate::control_plane::http::client::Client;
 use crate::control_plane::store::{Audit, Change, Store, Write, Written};
 use crate::shared::ProcessState;
 
-/// Longest wait for the store.
-const STORE: Duration = Duration::from_secs(30);
-/// Longest wait for a change to come into force; the names of new hosts take at most two seconds of
+/// The longest wait for the store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest wait until all workers use a change. The names of new hosts take at most two seconds of
 /// it.
-const FORCE: Duration = Duration::from_secs(10);
-/// Tries of a change whose row somebody else changes at the same time.
-pub(super) const TRIES: usize = 5;
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts at a change whose row another request changes at the same time.
+pub(super) const MAX_TRIES: usize = 5;
 
 pub(super) struct Context {
     pub(super) shared: Arc<ProcessState>,
@@ -34,8 +34,8 @@ pub(super) struct Context {
     pub(super) health: health::HealthStatus,
 }
 
-/// What is told of a change.
-pub(super) struct Told<'a> {
+/// What the audit log records of a change.
+pub(super) struct AuditEntry<'a> {
     pub(super) action: &'static str,
     pub(super) object: &'a str,
     pub(super) old: Option<String>,
@@ -43,28 +43,28 @@ pub(super) struct Told<'a> {
 }
 
 impl Context {
-    /// Makes a change, and returns when it is in force on all cores of this process.
-    pub(super) async fn write(&self, ask: &Ask, change: Change, told: Told<'_>) -> Result<Written, Refusal> {
-        let written = self.change(ask, change, told).await?;
+    /// Makes a change, and returns when all workers of this process use it.
+    pub(super) async fn write(&self, ask: &Ask, change: Change, entry: AuditEntry<'_>) -> Result<Written, Refusal> {
+        let written = self.change(ask, change, entry).await?;
         self.force(written.version).await;
         Ok(written)
     }
 
     /// Makes a change, and returns when it is stored.
-    pub(super) async fn change(&self, ask: &Ask, change: Change, told: Told<'_>) -> Result<Written, Refusal> {
+    pub(super) async fn change(&self, ask: &Ask, change: Change, entry: AuditEntry<'_>) -> Result<Written, Refusal> {
         let once = if ask.request.method == "POST" { ask.once()? } else { None };
         let audit = Audit {
             actor: self.actor(),
             request_id: Some(ask.request.request_id.clone()),
-            action: told.action.to_owned(),
-            object: told.object.to_owned(),
-            old: told.old,
-            new: told.new,
+            action: entry.action.to_owned(),
+            object: entry.object.to_owned(),
+            old: entry.old,
+            new: entry.new,
         };
         let write = Write { change, audit: audit.clone(), once };
-        let Ok(written) = timeout(STORE, self.store.write(write)).await else {
+        let Ok(written) = timeout(STORE_TIMEOUT, self.store.write(write)).await else {
             let message =
-                format!("the store did not answer within {} s; the change may have been made", STORE.as_secs());
+                format!("the store did not answer within {} s; the change may have been made", STORE_TIMEOUT.as_secs());
             return Err(Refusal::new(503, "store_unavailable", message));
         };
         let written = written?;
@@ -74,27 +74,31 @@ impl Context {
         Ok(written)
     }
 
-    /// Waits until `version` is in force, but not for ever: it is stored, and comes into force when
-    /// it can.
+    /// Waits until all workers use `version`, but not for ever: it is stored, and will be published when
+    /// that is possible.
     pub(super) async fn force(&self, version: i64) {
-        if timeout(FORCE, self.current.reach(version)).await.is_err() {
-            tracing::warn!(version, "gateway: a change is stored, but not in force after {} s", FORCE.as_secs());
+        if timeout(PUBLISH_TIMEOUT, self.current.reach(version)).await.is_err() {
+            tracing::warn!(
+                version,
+                "gateway: a change is stored, but not in use after {} s",
+                PUBLISH_TIMEOUT.as_secs()
+            );
         }
     }
 
-    /// Takes up what others may have written. Fails if the store can't be asked.
+    /// Reads what others may have written. Fails if the store does not respond.
     pub(super) async fn refresh(&self) -> Result<(), Refusal> {
-        match timeout(STORE, self.store.version()).await {
+        match timeout(STORE_TIMEOUT, self.store.version()).await {
             Ok(version) => self.force(version?).await,
             Err(_) => {
-                let message = format!("the store did not answer within {} s", STORE.as_secs());
+                let message = format!("the store did not answer within {} s", STORE_TIMEOUT.as_secs());
                 return Err(Refusal::new(503, "store_unavailable", message));
             }
         }
         Ok(())
     }
 
-    /// For reading: what is known here, if the store can't be asked.
+    /// Does the same for a reader, who gets the known rows if the store does not respond.
     pub(super) async fn refresh_if_possible(&self) {
         let _ = self.refresh().await;
     }
@@ -119,8 +123,8 @@ impl Context {
         |name| self.environment.get(name).map(str::to_owned)
     }
 
-    /// Refuses a row that has a problem which it did not have before. Who sends it can mend it now;
-    /// later nobody may look.
+    /// Refuses a row with a problem that it did not have before. Its sender can correct it now; later
+    /// the problem may go unnoticed.
     pub(super) fn check_provider(&self, old: Option<&ProviderRow>, new: &ProviderRow) -> Result<(), Refusal> {
         let rows = |row: &ProviderRow| Rows {
             providers: vec![ProviderRow { is_enabled: true, ..row.clone() }],
@@ -141,15 +145,15 @@ impl Context {
         let env = self.env();
         let known = old.map(|old| compile(&old, None, &env).1).unwrap_or_default();
         let (_, problems) = compile(new, None, &env);
-        let told = |message: &String| !known.iter().any(|known| known.message == *message);
-        let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).filter(told).collect();
+        let is_new = |message: &String| !known.iter().any(|known| known.message == *message);
+        let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).filter(is_new).collect();
         let Some(first) = messages.first() else { return Ok(()) };
         // Each message begins with the name of its column.
         let param = first.split([' ', ':']).next().map(str::to_owned);
         Err(Refusal::invalid(messages.join("; "), param))
     }
 
-    /// Who makes changes here: the admin key, by its fingerprint.
+    /// Returns who makes changes: the admin key, by its fingerprint.
     fn actor(&self) -> String {
         let key = self.shared.boot.admin_key.as_deref().unwrap_or_default();
         format!("admin:{}", &hex::encode(Sha256::digest(key.as_bytes()))[..12])

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::rows::CredentialRow;
 use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit, MOST, Moment, Name, body};
-use crate::control_plane::admin::context::{Context, TRIES, Told};
+use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
@@ -157,8 +157,8 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
         ..CredentialRow::default()
     };
     context.check_credential(None, &row)?;
-    let told = Told { action: "credential.create", object: &row.name, old: None, new: Some(shown(&row)) };
-    let written = context.write(&ask, Change::AddCredential(row.clone()), told).await?;
+    let entry = AuditEntry { action: "credential.create", object: &row.name, old: None, new: Some(shown(&row)) };
+    let written = context.write(&ask, Change::AddCredential(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.credential(written.id).or_else(|refusal| match written.repeated {
         true => Err(refusal),
@@ -224,8 +224,8 @@ pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
     let row = context.credential(ask.id)?;
     ask.check_version("credential", row.stamp.version)?;
     let row_version = ask.if_match()?.map(|_| row.stamp.version);
-    let told = Told { action: "credential.delete", object: &row.name, old: Some(shown(&row)), new: None };
-    context.write(&ask, Change::RemoveCredential { id: ask.id, row_version }, told).await?;
+    let entry = AuditEntry { action: "credential.delete", object: &row.name, old: Some(shown(&row)), new: None };
+    context.write(&ask, Change::RemoveCredential { id: ask.id, row_version }, entry).await?;
     empty()
 }
 
@@ -236,7 +236,7 @@ async fn change(
     action: &'static str,
     edit: impl Fn(&mut CredentialRow) -> Result<(), Refusal>,
 ) -> Result<(i64, CredentialRow), Refusal> {
-    let mut tries = TRIES;
+    let mut tries = MAX_TRIES;
     loop {
         context.refresh().await?;
         let old = context.credential(ask.id)?;
@@ -244,9 +244,9 @@ async fn change(
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_credential(Some(&old), &new)?;
-        let told = Told { action, object: &new.name, old: Some(shown(&old)), new: Some(shown(&new)) };
+        let entry = AuditEntry { action, object: &new.name, old: Some(shown(&old)), new: Some(shown(&new)) };
         tries -= 1;
-        match context.write(ask, Change::UpdateCredential(new.clone()), told).await {
+        match context.write(ask, Change::UpdateCredential(new.clone()), entry).await {
             Ok(written) => {
                 new.stamp.version = written.version;
                 // If it is not known here yet, as stored.

@@ -404,8 +404,8 @@ fn requests_filter(ask: &Ask, whole: bool) -> Result<Filter, Refusal> {
 fn period(ask: &Ask) -> Result<Filter, Refusal> {
     let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
     // Of the second in which it ends all counts: rows have fractions.
-    let to = ask.moment("end_time")?.map(|seconds| micros(seconds) + 999_999);
-    Ok(Filter { from: ask.moment("start_time")?.map(micros), to, ..Filter::default() })
+    let to = ask.time("end_time")?.map(|seconds| micros(seconds) + 999_999);
+    Ok(Filter { from: ask.time("start_time")?.map(micros), to, ..Filter::default() })
 }
 
 fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value>) {

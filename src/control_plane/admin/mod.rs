@@ -1,9 +1,8 @@
-//! The admin interface: what happens to requests behind `/admin/v1` when a worker has found their
-//! key right.
+//! The admin interface: serves requests behind `/admin/v1` whose key a worker has checked.
 //!
-//! Each request is a task of its own, and answers when its change is in force on all cores.
-//! [`routes`] is the one table of what there is: it dispatches, and the OpenAPI document is made of
-//! it and of the very types that are read and written.
+//! Each request is a task of its own, and responds when all workers use its change. [`routes`] is the
+//! one table of routes: it dispatches, and the OpenAPI document is made from it and from the types
+//! that are read and written.
 
 mod audit;
 mod body;
@@ -39,9 +38,9 @@ use crate::shared::admin::Call;
 use body::body;
 use context::Context;
 
-/// Requests that are worked on at one time. More wait on the desk.
-const AT_ONCE: usize = 64;
-/// The file in `DATA_DIR` for a line about each change, if no other is named.
+/// Requests that are served at the same time. More wait in the queue.
+const MAX_CONCURRENT: usize = 64;
+/// The file in `DATA_DIR` with a line about each change, unless the settings name another.
 const AUDIT_FILE: &str = "audit.jsonl";
 
 body! {
@@ -62,21 +61,21 @@ struct Updated {
 
 pub(super) struct Admin {
     context: Arc<Context>,
-    waker: Arc<Bell>,
+    waker: Arc<QueueWaker>,
     tasks: JoinSet<()>,
 }
 
-/// Rung by workers.
+/// Wakes the control plane when a worker submits a request.
 #[derive(Default)]
-struct Bell(Notify);
+struct QueueWaker(Notify);
 
-impl Wake for Bell {
-    fn wake(self: Arc<Bell>) {
+impl Wake for QueueWaker {
+    fn wake(self: Arc<QueueWaker>) {
         self.0.notify_one();
     }
 }
 
-/// Something that [`Admin`] waited for.
+/// What [`Admin`] waits for.
 pub(super) enum Step {
     Called,
     Done,
@@ -91,9 +90,9 @@ impl Admin {
         client: Client,
         meter: Arc<ControlPlaneMetrics>,
     ) -> Admin {
-        let waker = Arc::new(Bell::default());
-        shared.desk.set_waker(Waker::from(waker.clone()));
-        // A second one would be a second background thread, which there is not.
+        let waker = Arc::new(QueueWaker::default());
+        shared.admin_queue.set_waker(Waker::from(waker.clone()));
+        // A second one would be that of a second control plane, and a process has one.
         let _ = shared.openapi.set(openapi::document());
         let boot = &shared.boot;
         let path = boot.audit_log_path.clone().unwrap_or_else(|| boot.data_dir.join(AUDIT_FILE));
@@ -101,19 +100,19 @@ impl Admin {
         let health = health::HealthStatus::new(meter);
         let context = Arc::new(Context { shared, current, store, environment, client, audit, health });
         if let Some(period) = context.shared.boot.observe.health_check {
-            // Ends with the runtime.
+            // The task ends with the runtime.
             tokio::spawn(health::watch(context.clone(), period));
         }
         Admin { context, waker, tasks: JoinSet::new() }
     }
 
-    /// Waits for something to do. Nothing is lost when the future is dropped.
+    /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Step {
         tokio::select! {
-            () = self.waker.0.notified(), if self.tasks.len() < AT_ONCE => Step::Called,
+            () = self.waker.0.notified(), if self.tasks.len() < MAX_CONCURRENT => Step::Called,
             Some(ended) = self.tasks.join_next() => {
                 if ended.is_err() {
-                    tracing::error!("gateway: a request to the admin interface ended by a panic; the others go on");
+                    tracing::error!("gateway: a panic ended a request to the admin interface; the others go on");
                 }
                 Step::Done
             }
@@ -121,8 +120,8 @@ impl Admin {
     }
 
     pub(super) fn take(&mut self, _: Step) {
-        while self.tasks.len() < AT_ONCE
-            && let Some(call) = self.context.shared.desk.next()
+        while self.tasks.len() < MAX_CONCURRENT
+            && let Some(call) = self.context.shared.admin_queue.next()
         {
             self.tasks.spawn(serve(self.context.clone(), call));
         }
@@ -131,5 +130,5 @@ impl Admin {
 
 async fn serve(context: Arc<Context>, call: Call) {
     let answer = routes::answer(context, call.request.clone()).await;
-    call.answer(answer);
+    call.respond(answer);
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::rows::ProviderRow;
 use crate::config::vault;
 use crate::control_plane::admin::body::{Change as Field, Count, Json, Name, Text, body};
-use crate::control_plane::admin::context::{Context, TRIES, Told};
+use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
 use crate::control_plane::admin::view::{ProviderView, unmasked};
@@ -109,8 +109,8 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     };
     context.check_provider(None, &row)?;
     seal(&context, &mut row)?;
-    let told = Told { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
-    let written = context.write(&ask, Change::AddProvider(row.clone()), told).await?;
+    let entry = AuditEntry { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
+    let written = context.write(&ask, Change::AddProvider(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.provider(written.id).or_else(|refusal| match written.repeated {
         true => Err(refusal),
@@ -147,8 +147,8 @@ pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
     let row = context.provider(ask.id)?;
     ask.check_version("provider", row.stamp.version)?;
     let row_version = ask.if_match()?.map(|_| row.stamp.version);
-    let told = Told { action: "provider.delete", object: &row.provider_key, old: Some(shown(&row)), new: None };
-    context.write(&ask, Change::RemoveProvider { id: ask.id, row_version }, told).await?;
+    let entry = AuditEntry { action: "provider.delete", object: &row.provider_key, old: Some(shown(&row)), new: None };
+    context.write(&ask, Change::RemoveProvider { id: ask.id, row_version }, entry).await?;
     empty()
 }
 
@@ -166,10 +166,8 @@ pub(super) async fn reencrypt(context: Arc<Context>, ask: Ask) -> Outcome {
         let request = Request { if_match: None, idempotency_key: None, ..ask.request.clone() };
         let ask = Ask { id: row.id, request };
         let open = |row: &mut ProviderRow| {
-            let plain = vault::open(&row.api_key, &context.env());
-            let plain = plain.map_err(|why| {
-                Refusal::new(409, "unreadable_key", format!("api_key of provider {} {why}", row.provider_key))
-            })?;
+            let plain = vault::open(&format!("api_key of provider {}", row.provider_key), &row.api_key, &context.env());
+            let plain = plain.map_err(|message| Refusal::new(409, "unreadable_key", message))?;
             row.api_key = plain.into();
             Ok(())
         };
@@ -194,7 +192,7 @@ async fn change(
     action: &'static str,
     edit: impl Fn(&mut ProviderRow) -> Result<(), Refusal>,
 ) -> Result<(i64, ProviderRow), Refusal> {
-    let mut tries = TRIES;
+    let mut tries = MAX_TRIES;
     loop {
         context.refresh().await?;
         let old = context.provider(ask.id)?;
@@ -203,9 +201,9 @@ async fn change(
         edit(&mut new)?;
         context.check_provider(Some(&old), &new)?;
         seal(context, &mut new)?;
-        let told = Told { action, object: &old.provider_key, old: Some(shown(&old)), new: Some(shown(&new)) };
+        let entry = AuditEntry { action, object: &old.provider_key, old: Some(shown(&old)), new: Some(shown(&new)) };
         tries -= 1;
-        match context.write(ask, Change::UpdateProvider(new.clone()), told).await {
+        match context.write(ask, Change::UpdateProvider(new.clone()), entry).await {
             Ok(written) => {
                 new.stamp.version = written.version;
                 // If it is not known here yet, as stored.

@@ -1,23 +1,23 @@
-//! A request as a handler sees it, and what it may answer.
+//! A request as a handler sees it, and its response.
 
 use serde::Serialize;
 
 use crate::config::time;
 use crate::control_plane::admin::body::{Body, Fields};
 use crate::control_plane::store::{Error, Fault, Once};
-use crate::shared::admin::{Answer, Request, error_body};
+use crate::shared::admin::{Request, Response, error_body};
 use sha2::{Digest, Sha256};
 
-/// A request whose path was understood.
+/// A request with a known route.
 pub(crate) struct Ask {
     pub(crate) request: Request,
-    /// The number in the path; 0 where there is none.
+    /// The number in the path, or 0 without one.
     pub(crate) id: i64,
 }
 
-pub(crate) type Outcome = Result<Answer, Refusal>;
+pub(crate) type Outcome = Result<Response, Refusal>;
 
-/// Why a request is not done as it was asked.
+/// Why a request is refused.
 #[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -39,10 +39,10 @@ impl Refusal {
         Refusal::new(404, "not_found", format!("there is no {what} with id {id}"))
     }
 
-    pub(crate) fn answer(self) -> Answer {
+    pub(crate) fn answer(self) -> Response {
         let kind = if self.status < 500 { "invalid_request_error" } else { "server_error" };
         let body = error_body(&self.message, kind, self.code, self.param.as_deref());
-        Answer { status: self.status, body, ..Answer::default() }
+        Response { status: self.status, body, ..Response::default() }
     }
 }
 
@@ -68,17 +68,17 @@ impl Ask {
         fields.finish(body)
     }
 
-    /// The versions that `If-Match` allows; `None` is any.
+    /// Returns the versions that `If-Match` allows. `None` is any.
     pub(crate) fn if_match(&self) -> Result<Option<Vec<i64>>, Refusal> {
         let Some(text) = self.request.if_match.as_deref().map(str::trim).filter(|text| *text != "*") else {
             return Ok(None);
         };
         let version = |tag: &str| tag.trim().trim_start_matches("W/").trim_matches('"').parse::<i64>().ok();
-        // A tag that is none of ours matches nothing.
+        // A tag in another form matches nothing.
         Ok(Some(text.split(',').filter_map(version).collect()))
     }
 
-    /// Refuses if the row's version is none of those that were asked for.
+    /// Refuses the request if `If-Match` does not allow the row's version.
     pub(crate) fn check_version(&self, what: &str, version: i64) -> Result<(), Refusal> {
         match self.if_match()? {
             Some(allowed) if !allowed.contains(&version) => {
@@ -92,8 +92,8 @@ impl Ask {
         }
     }
 
-    /// For a change that must not happen twice: the caller's key, kept as a hash together with what
-    /// it was used for.
+    /// Returns the idempotency key of a change that must not happen twice. It is kept as a hash, together
+    /// with what it was used for.
     pub(crate) fn once(&self) -> Result<Option<Once>, Refusal> {
         let Some(key) = &self.request.idempotency_key else { return Ok(None) };
         if key.is_empty() || key.len() > 255 {
@@ -105,7 +105,7 @@ impl Ask {
         Ok(Some(Once { key: hash((place + key).as_bytes()), fingerprint: hash(&self.request.body) }))
     }
 
-    /// The value of a parameter in the query; empty is as good as none.
+    /// Returns the value of a query parameter. An empty one counts as none.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
         let pairs = self.request.query.split('&').filter_map(|part| part.split_once('='));
         pairs.into_iter().find(|(key, value)| *key == name && !value.is_empty()).map(|(_, value)| decode(value))
@@ -137,10 +137,10 @@ impl Ask {
         choices.iter().find(|choice| **choice == text).map(|choice| Some(*choice)).ok_or_else(wanted)
     }
 
-    /// Seconds since 1970. A moment without a zone is one of UTC.
-    pub(crate) fn moment(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
+    /// Returns a time in seconds since 1970. Without a zone it is UTC.
+    pub(crate) fn time(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.query(name) else { return Ok(None) };
-        // A `+` that was not escaped has come as a space.
+        // A `+` that was not escaped arrives as a space.
         let zone = text.get(11..).map(|rest| format!("{}{}", &text[..11], rest.replace(' ', "+")));
         let found = time::parse(&text).or_else(|| time::parse(&format!("{text}Z")));
         let found = found.or_else(|| time::parse(&zone?));
@@ -149,7 +149,7 @@ impl Ask {
     }
 }
 
-/// Percent-decoding. A `%` that begins no escape stays, and what is no UTF-8 becomes U+FFFD.
+/// Decodes percent-encoding. A `%` that begins no escape stays, and invalid UTF-8 becomes U+FFFD.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -170,20 +170,20 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// An answer of JSON.
+/// Returns a response with a JSON body.
 pub(crate) fn json(status: u16, body: &impl Serialize) -> Outcome {
     match serde_json::to_vec(body) {
-        Ok(body) => Ok(Answer { status, body, ..Answer::default() }),
+        Ok(body) => Ok(Response { status, body, ..Response::default() }),
         Err(error) => Err(Refusal::new(500, "internal_error", format!("the answer can't be written: {error}"))),
     }
 }
 
 pub(crate) fn empty() -> Outcome {
-    Ok(Answer { status: 204, ..Answer::default() })
+    Ok(Response { status: 204, ..Response::default() })
 }
 
-/// With the version of the row that it is about.
-pub(crate) fn tagged(mut answer: Answer, version: i64) -> Answer {
+/// Adds the version of the row to a response.
+pub(crate) fn tagged(mut answer: Response, version: i64) -> Response {
     answer.fields.push(("etag", format!("\"{version}\"")));
     answer
 }
@@ -243,9 +243,9 @@ pub(crate) mod tests {
             None,
         );
         assert_eq!((ask.flag("f").unwrap(), ask.flag("none").unwrap()), (Some(true), None));
-        assert!(ask.flag("c").is_err() && ask.choice("f", &["asc"]).is_err() && ask.moment("c").is_err());
+        assert!(ask.flag("c").is_err() && ask.choice("f", &["asc"]).is_err() && ask.time("c").is_err());
         assert_eq!(ask.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));
-        let moments = ["t", "u", "v", "d"].map(|name| ask.moment(name).unwrap());
+        let moments = ["t", "u", "v", "d"].map(|name| ask.time(name).unwrap());
         assert_eq!(moments, [Some(60), Some(0), Some(0), Some(86_400)]);
     }
 }

@@ -12,7 +12,7 @@ use crate::control_plane::admin::{
     Status, Updated, audit, config, credentials, health, logs, prices, providers, transfer, view,
 };
 use crate::control_plane::metrics::scrape;
-use crate::shared::admin::{Answer, Request};
+use crate::shared::admin::{Request, Response};
 
 type Serve = fn(Arc<Context>, Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
@@ -150,7 +150,7 @@ const DETAILED: &str = "/health/detailed";
 const METRICS: &str = "/metrics";
 
 /// Answers a request.
-pub(super) async fn answer(context: Arc<Context>, request: Request) -> Answer {
+pub(super) async fn answer(context: Arc<Context>, request: Request) -> Response {
     if request.path == METRICS {
         let problems = context.current.read().problems.len();
         let health = context.health.facts(&context.shared.publisher.load());
@@ -163,7 +163,7 @@ pub(super) async fn answer(context: Arc<Context>, request: Request) -> Answer {
     served.unwrap_or_else(Refusal::answer)
 }
 
-fn find(request: &Request) -> Result<(Serve, i64), Box<Answer>> {
+fn find(request: &Request) -> Result<(Serve, i64), Box<Response>> {
     let method = if request.method == "HEAD" { "GET" } else { request.method };
     let path = request.path.strip_suffix('/').unwrap_or(&request.path);
     if path == DETAILED && method == "GET" {

@@ -1,9 +1,8 @@
-//! The last good rows of a database, on this node's own disk, so that it can start while the
-//! database is down.
+//! Keeps the last good rows of a database on this node's own disk, so that the gateway can start while
+//! the database is down.
 //!
-//! The file is one line with a checksum, then JSON, or that JSON encrypted if there is a
-//! `SECRET_KEY`. It is replaced in one step and says of which database it is: rows of another one
-//! are never served.
+//! The file is one line with a checksum, then JSON, which is encrypted if there is a `SECRET_KEY`. It
+//! is replaced atomically and names its database: rows of another one are never served.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -26,14 +25,14 @@ use crate::config::vault;
 
 /// The file in `DATA_DIR`.
 pub const FILE: &str = "snapshot";
-/// What the first line begins with; the number goes up when the form changes.
+/// The beginning of the first line. The number changes with the format.
 const MARK: &str = "llm-proxy snapshot 1";
-/// Pause between two writes: many changes in a row are one.
+/// The pause between two writes: changes in between are written at once.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// Longest wait for the last write when the server stops.
+/// The longest wait for the last write when the process stops.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where it is kept, and of which store.
+/// Where the rows are kept, and of which store.
 #[derive(Clone)]
 struct Place {
     path: PathBuf,
@@ -41,56 +40,55 @@ struct Place {
     environment: Environment,
 }
 
-/// Writes behind the back of whoever publishes.
+/// Writes in a task of its own, so that publishing does not wait for the disk.
 pub(crate) struct DiskCache {
     place: Place,
-    desk: Arc<Signals>,
+    signals: Arc<Signals>,
     task: Option<JoinHandle<()>>,
 }
 
-/// Gives the newest rows. They are asked for when they are written, and held no longer: whoever
-/// changes rows that somebody holds must copy them.
+/// Returns the newest rows. It is called for each write, and its result is dropped after it: to change
+/// rows that are shared costs a copy.
 type Source = Box<dyn Fn() -> Arc<Rows> + Send>;
 
 #[derive(Default)]
 struct Signals {
-    /// There are rows that are not written yet.
+    /// Rows are not written yet.
     ready: Notify,
     stopping: AtomicBool,
-    /// Cuts a rest short.
+    /// Ends a pause early.
     hurry: Notify,
 }
 
 impl DiskCache {
-    /// Keeps the rows of `store` in `dir`. CaptureConfig a runtime.
+    /// Keeps the rows of `store` in `dir`. Must be called in a tokio runtime.
     pub(crate) fn new(dir: &Path, store: String, environment: Environment, source: Source) -> DiskCache {
         let place = Place { path: dir.join(FILE), store, environment };
-        let desk = Arc::<Signals>::default();
-        let task = tokio::spawn(run(place.clone(), desk.clone(), source));
-        DiskCache { place, desk, task: Some(task) }
+        let signals = Arc::<Signals>::default();
+        let task = tokio::spawn(run(place.clone(), signals.clone(), source));
+        DiskCache { place, signals, task: Some(task) }
     }
 
-    /// The rows that were kept, `None` if there are none. The error says why those that are there
-    /// can't be used.
+    /// Loads the rows that were kept. `None` without any. The error says why they can't be used.
     pub(crate) fn load(&self) -> Result<Option<Rows>, String> {
         let path = self.place.path.display();
         match std::fs::read_to_string(&self.place.path) {
-            Ok(text) => self.place.read(&text).map(Some).map_err(|why| format!("the copy in {path} {why}")),
+            Ok(text) => self.place.read(&text).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("the copy in {path} can't be read: {error}")),
         }
     }
 
-    /// Has the rows written soon.
-    pub(crate) fn keep(&self) {
-        self.desk.ready.notify_one();
+    /// Requests that the rows are written soon.
+    pub(crate) fn request_write(&self) {
+        self.signals.ready.notify_one();
     }
 
     /// Writes what is not written yet.
     pub(crate) async fn finish(&mut self) {
-        self.desk.stopping.store(true, Ordering::Release);
-        self.desk.hurry.notify_one();
-        self.desk.ready.notify_one();
+        self.signals.stopping.store(true, Ordering::Release);
+        self.signals.hurry.notify_one();
+        self.signals.ready.notify_one();
         if let Some(task) = self.task.take()
             && timeout(FLUSH_TIMEOUT, task).await.is_err()
         {
@@ -99,27 +97,27 @@ impl DiskCache {
     }
 }
 
-async fn run(place: Place, desk: Arc<Signals>, source: Source) {
-    let mut told = String::new();
+async fn run(place: Place, signals: Arc<Signals>, source: Source) {
+    let mut reported = String::new();
     loop {
-        desk.ready.notified().await;
-        // Before the rows are looked at: what comes later has its own notice.
-        let last = desk.stopping.load(Ordering::Acquire);
+        signals.ready.notified().await;
+        // Read before the rows: a later change has a notification of its own.
+        let last = signals.stopping.load(Ordering::Acquire);
         let (place, rows) = (place.clone(), source());
         let written = spawn_blocking(move || place.write(&rows)).await;
         match written.unwrap_or_else(|_| Err("the writer has panicked".to_owned())) {
-            Ok(()) => told.clear(),
-            Err(why) if why == told => {}
-            Err(why) => {
-                tracing::warn!("gateway: the rows can't be kept for a start without the database: {why}");
-                told = why;
+            Ok(()) => reported.clear(),
+            Err(error) if error == reported => {}
+            Err(error) => {
+                tracing::warn!("gateway: the rows can't be kept for a start without the database: {error}");
+                reported = error;
             }
         }
         if last {
             return;
         }
-        // What comes meanwhile is written once. Both ways of waking up are right.
-        let _ = timeout(MIN_INTERVAL, desk.hurry.notified()).await;
+        // Changes that come meanwhile are written at once. The pause may also end early.
+        let _ = timeout(MIN_INTERVAL, signals.hurry.notified()).await;
     }
 }
 
@@ -149,16 +147,20 @@ struct Credential(#[serde(with = "CredentialForm")] CredentialRow);
 struct CredentialOf<'a>(#[serde(with = "CredentialForm")] &'a CredentialRow);
 
 impl Place {
+    /// Reads the rows from `text`, the content of the file.
     fn read(&self, text: &str) -> Result<Rows, String> {
-        let (head, body) = text.split_once('\n').ok_or("is cut short")?;
-        let sum = head.strip_prefix(MARK).ok_or("was written by another version")?.trim();
+        let path = self.path.display();
+        let invalid = |reason: &str| format!("the copy in {path} {reason}");
+        let (head, body) = text.split_once('\n').ok_or_else(|| invalid("is cut short"))?;
+        let sum = head.strip_prefix(MARK).ok_or_else(|| invalid("was written by another version"))?.trim();
         if sum != hex::encode(Sha256::digest(body)) {
-            return Err("is damaged: its checksum is wrong".to_owned());
+            return Err(invalid("is damaged: its checksum is wrong"));
         }
-        let body = vault::open(body, &|name| self.environment.get(name).map(str::to_owned))?;
-        let body: Body = serde_json::from_str(&body).map_err(|error| format!("can't be read: {error}"))?;
+        let body =
+            vault::open(&format!("the copy in {path}"), body, &|name| self.environment.get(name).map(str::to_owned))?;
+        let body: Body = serde_json::from_str(&body).map_err(|error| invalid(&format!("can't be read: {error}")))?;
         if body.store != self.store {
-            return Err(format!("is of another store, {}", body.store));
+            return Err(invalid(&format!("is of another store, {}", body.store)));
         }
         Ok(Rows {
             version: body.version,
@@ -338,9 +340,9 @@ mod tests {
             refused(&String::from_utf8(bytes).unwrap(), &same);
             refused(&good[..at], &same);
         }
-        assert!(refused(&good, &place(dir.path(), "")).contains("encrypted under the key"));
+        assert!(refused(&good, &place(dir.path(), "")).contains("encrypted with the key"));
         let other = Place { store: "PostgreSQL db:1/y".into(), ..same };
-        assert_eq!(refused(&good, &other), "is of another store, PostgreSQL db:1/x");
+        assert!(refused(&good, &other).ends_with("is of another store, PostgreSQL db:1/x"));
     }
 
     #[tokio::test]
@@ -349,15 +351,15 @@ mod tests {
         let version = Arc::new(AtomicI64::new(0));
         let newest = version.clone();
         let source = move || Arc::new(Rows { version: newest.load(Ordering::Relaxed), ..rows() });
-        let mut keeper = DiskCache::new(dir.path(), "s".into(), Environment::default(), Box::new(source));
-        assert_eq!(keeper.load(), Ok(None));
+        let mut cache = DiskCache::new(dir.path(), "s".into(), Environment::default(), Box::new(source));
+        assert_eq!(cache.load(), Ok(None));
         for n in 1..=50 {
             version.store(n, Ordering::Relaxed);
-            keeper.keep();
+            cache.request_write();
             tokio::task::yield_now().await;
         }
-        keeper.finish().await;
-        assert_eq!(keeper.load().unwrap().unwrap().version, 50);
+        cache.finish().await;
+        assert_eq!(cache.load().unwrap().unwrap().version, 50);
         let source = || Arc::new(Rows::default());
         let again = DiskCache::new(dir.path(), "t".into(), Environment::default(), Box::new(source));
         assert!(again.load().unwrap_err().ends_with("is of another store, s"));

@@ -104,7 +104,7 @@ fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Resul
             change: Change::AddProvider(row),
         }));
     };
-    let key = vault::open(&old.api_key, env).unwrap_or_default();
+    let key = vault::open("api_key", &old.api_key, env).unwrap_or_default();
     let new = ProviderRow { id: old.id, stamp: old.stamp, ..row };
     if same_provider(&new, old) && key == *new.api_key {
         return Ok(None);

@@ -1,9 +1,8 @@
 //! Follows the store: rows -> compile -> names -> publish.
 //!
-//! After the first reading only what changed is read. A new configuration is published when
-//! something is known of every host in it, or after [`NAMES`]: so that no request has to wait for a
-//! name. Until then the old one is in force. What the store can't tell now, it is asked for again;
-//! nothing is taken away meanwhile.
+//! After the first read only changes are read. A new configuration is published when every host in it
+//! was looked up, or after [`NAMES_TIMEOUT`], so that no request has to wait for a name. Until then the
+//! old one stays current. A failed read is repeated; nothing is removed meanwhile.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -27,38 +26,38 @@ use crate::metrics::names::Family;
 use crate::shared::ProcessState;
 use crate::shared::store::State;
 
-/// The first pause after a failure of the store. It doubles up to [`LONGEST_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Longest wait for a reading of everything to come into force.
-const RELOAD: Duration = Duration::from_secs(15);
+/// The first pause after a failure of the store. It doubles up to [`MAX_RETRY_PAUSE`].
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10);
+/// The longest wait for a complete read to be published.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a new configuration waits for its names.
-const NAMES: Duration = Duration::from_secs(2);
+const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What others on this thread may know of the configuration.
+/// The configuration as other parts of this thread see it.
 #[derive(Debug)]
 pub(crate) struct Current {
     read: Mutex<Read>,
     in_force: watch::Sender<InForce>,
-    /// The store was written: it is to be read now.
+    /// Signals that the store was written and must be read.
     written: Notify,
-    /// All of it is to be read, whatever is known.
+    /// Requests a complete read.
     whole: AtomicBool,
 }
 
-/// What is in force on all cores.
+/// What all workers use.
 #[derive(Debug, Clone, Copy)]
 struct InForce {
     /// `config_version`.
     version: i64,
-    /// Of the last reading of everything.
+    /// The number of complete reads so far.
     whole: u64,
 }
 
-/// What was read last, which need not be in force yet.
+/// The last read, which need not be published yet.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
-    /// ProcessState with whoever keeps a copy on disk.
+    /// Shared with the disk cache.
     pub rows: Arc<Rows>,
     pub problems: Vec<Problem>,
 }
@@ -69,16 +68,16 @@ impl Current {
         Current { read: Mutex::default(), in_force, written: Notify::new(), whole: AtomicBool::new(false) }
     }
 
-    /// Not to be held over an await.
+    /// Locks the rows. The guard must not be held across an await.
     pub(crate) fn read(&self) -> MutexGuard<'_, Read> {
-        // A panic elsewhere leaves rows that were written whole.
+        // After a panic elsewhere the rows are still complete.
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when `version` or a later one is in force on all cores.
+    /// Waits until all workers use `version` or a later one.
     pub(crate) async fn reach(&self, version: i64) {
         let mut in_force = self.in_force.subscribe();
-        // Most who read change nothing, and must not make the store be read for it.
+        // Most callers change nothing, and must not cause a read of the store.
         if in_force.borrow().version >= version {
             return;
         }
@@ -98,11 +97,11 @@ impl Current {
         let mut in_force = self.in_force.subscribe();
         let before = in_force.borrow_and_update().whole;
         self.request_reload();
-        match timeout(RELOAD, in_force.wait_for(|now| now.whole > before)).await {
+        match timeout(RELOAD_TIMEOUT, in_force.wait_for(|now| now.whole > before)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(format!(
                 "the store could not be read within {} s; the configuration in force stays",
-                RELOAD.as_secs()
+                RELOAD_TIMEOUT.as_secs()
             )),
         }
     }
@@ -115,55 +114,54 @@ pub(crate) struct Sync {
     pub(crate) current: Arc<Current>,
     work: Work,
     trouble: Option<Trouble>,
-    /// How often everything was read.
+    /// The number of complete reads.
     whole: u64,
     next: Option<Next>,
-    /// Those of the snapshot in force, which were told.
+    /// The problems of the current snapshot, which were logged.
     problems: Vec<Problem>,
-    /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free
-    /// one, which is not for a worker to do.
+    /// Snapshots that a worker may still use. Freeing one with many credentials takes milliseconds, so
+    /// a worker must not do it.
     retired: Vec<Arc<Snapshot>>,
-    /// For stores that may be away when this node starts.
-    keeper: Option<DiskCache>,
+    /// For stores that may be unavailable when this node starts.
+    disk_cache: Option<DiskCache>,
     meter: Arc<ControlPlaneMetrics>,
-    /// When the change was noticed that is being taken up.
+    /// When the current change was noticed.
     noticed: Option<Instant>,
-    /// The store was written while it was read: that reading may have begun before, and another has
-    /// to follow.
+    /// The store was written during a read, which may have begun before: another read must follow.
     again: bool,
 }
 
-/// What is asked of the store at present.
+/// The query that runs.
 enum Work {
-    /// Whether it changed.
+    /// Waits for a change.
     Watch(Answer<'static, ()>),
-    /// What changed, or everything.
+    /// Reads the changes, or everything.
     Read(Answer<'static, Changes>),
-    /// Nothing, since it fails.
+    /// None: the store has failed.
     Pause(Instant),
 }
 
-/// What became of it.
+/// How the query ended.
 pub(crate) enum Step {
     Changed(Result<(), Error>),
     Read(Result<Changes, Error>),
     Rested,
-    /// Somebody on this thread wrote to the store.
+    /// Another part of this thread wrote to the store.
     Written,
 }
 
-/// The store fails.
+/// A failing store.
 struct Trouble {
     message: String,
     pause: Duration,
 }
 
-/// A configuration that is not in force yet.
+/// A configuration that is not published yet.
 struct Next {
     snapshot: Snapshot,
     problems: Vec<Problem>,
     hosts: HashSet<String>,
-    /// When it is published, whatever is known of its hosts.
+    /// When it is published at the latest, whether or not its hosts are resolved.
     deadline: Instant,
 }
 
@@ -180,7 +178,7 @@ impl Sync {
         let remote = boot.db_url.is_some() && boot.config_file.is_none();
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
-        let keeper = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
+        let disk_cache = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
         let (whole, again) = (0, false);
         Sync {
@@ -194,15 +192,15 @@ impl Sync {
             next,
             problems,
             retired,
-            keeper,
+            disk_cache,
             meter,
             noticed,
             again,
         }
     }
 
-    /// Reads and compiles everything, for the start. If the store is away, the copy on disk must
-    /// do.
+    /// Reads and compiles everything, for the start. If the store is unavailable, the copy on disk is
+    /// used.
     pub(crate) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
         match self.store.load().await {
             Ok(rows) => self.take(Step::Read(Ok(Changes::All(rows))), names),
@@ -213,9 +211,9 @@ impl Sync {
     }
 
     fn start_without(&mut self, error: Error, names: &mut Names) -> Result<(), Error> {
-        let Some(keeper) = &self.keeper else { return Err(error) };
+        let Some(disk_cache) = &self.disk_cache else { return Err(error) };
         let none = || Err("there is no copy of its rows on this node yet".to_owned());
-        match keeper.load().and_then(|rows| rows.map_or_else(none, Ok)) {
+        match disk_cache.load().and_then(|rows| rows.map_or_else(none, Ok)) {
             Ok(rows) => {
                 tracing::warn!("gateway: starting with the copy of version {} on disk, since {error}", rows.version);
                 self.shared.store.set(State::Snapshot);
@@ -223,18 +221,18 @@ impl Sync {
                 self.fail(&error);
                 Ok(())
             }
-            Err(why) => Err(Error { message: format!("{error}; and {why}"), ..error }),
+            Err(reason) => Err(Error { message: format!("{error}; and {reason}"), ..error }),
         }
     }
 
-    /// Leaves the last rows on disk.
+    /// Writes the last rows to disk.
     pub(crate) async fn finish(&mut self) {
-        if let Some(keeper) = &mut self.keeper {
-            keeper.finish().await;
+        if let Some(disk_cache) = &mut self.disk_cache {
+            disk_cache.finish().await;
         }
     }
 
-    /// Waits for something to do. Nothing is lost when the future is dropped.
+    /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Step {
         let current = self.current.clone();
         tokio::select! {
@@ -248,7 +246,7 @@ impl Sync {
             Step::Written if matches!(self.work, Work::Read(_)) => self.again = true,
             Step::Changed(Ok(())) | Step::Written | Step::Rested => {
                 self.noticed.get_or_insert_with(Instant::now);
-                self.ask();
+                self.begin_read();
             }
             Step::Read(Ok(changes)) => {
                 if self.trouble.take().is_some() {
@@ -256,27 +254,27 @@ impl Sync {
                 }
                 self.shared.store.set(State::Up);
                 if self.is_known(&changes) {
-                    // What was noticed before may still wait to be published.
+                    // An earlier change may still wait to be published.
                     self.noticed = self.noticed.filter(|_| self.next.is_some());
                     return self.watch();
                 }
                 self.apply(changes, names);
-                if let Some(keeper) = &self.keeper {
-                    keeper.keep();
+                if let Some(disk_cache) = &self.disk_cache {
+                    disk_cache.request_write();
                 }
             }
             Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),
         }
     }
 
-    /// Whether nothing changed since the last reading: there is nothing to compile then.
+    /// Returns whether nothing changed since the last read. Then there is nothing to compile.
     fn is_known(&self, changes: &Changes) -> bool {
         let version = self.current.read().rows.version;
         matches!(changes, Changes::Some(delta) if *delta == Delta { version, ..Delta::default() })
     }
 
-    /// Asks what changed since the last reading.
-    fn ask(&mut self) {
+    /// Begins to read the changes since the last read.
+    fn begin_read(&mut self) {
         self.again = false;
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
         self.work = match self.current.whole.swap(false, Ordering::Relaxed) {
@@ -285,24 +283,24 @@ impl Sync {
         };
     }
 
-    /// Waits for the next change.
+    /// Begins to wait for the next change.
     fn watch(&mut self) {
         if self.again || self.current.whole.load(Ordering::Relaxed) {
-            return self.ask();
+            return self.begin_read();
         }
         let (store, since) = (self.store.clone(), self.current.read().rows.version);
         self.work = Work::Watch(Box::pin(async move { store.changed(since).await }));
     }
 
-    /// Each message is told once, until the store works again.
+    /// Logs a failure. The same message is logged once until the store works again.
     fn fail(&mut self, error: &Error) {
         let message = error.to_string();
         let pause = match &self.trouble {
-            Some(trouble) => (trouble.pause * 2).min(LONGEST_PAUSE),
-            None => PAUSE,
+            Some(trouble) => (trouble.pause * 2).min(MAX_RETRY_PAUSE),
+            None => RETRY_PAUSE,
         };
         if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
-            tracing::error!("gateway: the store can't be read, the configuration in force stays: {message}");
+            tracing::error!("gateway: the store can't be read, and the current configuration stays: {message}");
         }
         self.trouble = Some(Trouble { message, pause });
         if self.shared.store.get() == State::Up {
@@ -311,7 +309,7 @@ impl Sync {
         self.work = Work::Pause(Instant::now() + pause);
     }
 
-    /// Takes up what was read, compiles it and begins to look for the names in it.
+    /// Compiles what was read, and begins to resolve its names.
     fn apply(&mut self, changes: Changes, names: &mut Names) {
         let environment = |name: &str| self.environment.get(name).map(str::to_owned);
         let mut read = self.current.read();
@@ -325,19 +323,19 @@ impl Sync {
         drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);
-        // A store that keeps changing can't put the change off.
-        let latest = Instant::now() + NAMES;
+        // A store that keeps changing can't delay the change for ever.
+        let latest = Instant::now() + NAMES_TIMEOUT;
         let deadline = self.next.as_ref().map_or(latest, |next| next.deadline.min(latest));
         self.next = Some(Next { snapshot, problems, hosts, deadline });
         self.watch();
     }
 
-    /// When [`Sync::publish`] publishes at the latest.
+    /// Returns when [`Sync::publish`] publishes at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.next.as_ref().map(|next| next.deadline)
     }
 
-    /// Brings what was loaded into force if it is time. Gives the snapshot that is in force then.
+    /// Publishes the new configuration if it is time. Returns its snapshot then.
     pub(crate) fn publish(&mut self, names: &mut Names) -> Option<Arc<Snapshot>> {
         let ready = |next: &mut Next| names.know(&next.hosts) || next.deadline <= Instant::now();
         let next = self.next.take_if(ready)?;
@@ -357,12 +355,13 @@ impl Sync {
             after.providers.len(),
             changes(&before.providers, &after.providers, |row| row.id, |a, b| a.row_version == b.row_version),
             after.credentials_by_id.len(),
-            // Those that did not change were carried over as they are.
+            // Unchanged ones were carried over.
             changes(&before.credentials_by_id, &after.credentials_by_id, |row| row.id, Arc::ptr_eq),
             next.problems.len(),
         );
-        let (told, found): (HashSet<_>, HashSet<_>) = (self.problems.iter().collect(), next.problems.iter().collect());
-        for problem in next.problems.iter().filter(|problem| !told.contains(problem)) {
+        let (logged, found): (HashSet<_>, HashSet<_>) =
+            (self.problems.iter().collect(), next.problems.iter().collect());
+        for problem in next.problems.iter().filter(|problem| !logged.contains(problem)) {
             tracing::warn!("gateway: {}: {}", problem.object, problem.message);
         }
         for problem in self.problems.iter().filter(|problem| !found.contains(problem)) {
@@ -373,12 +372,11 @@ impl Sync {
         Some(after)
     }
 
-    /// Frees the snapshots that no worker uses any more. A worker lets go of one when its next
-    /// request begins and the last that began with it has ended, so that at most one for each
-    /// request in progress is kept, which that request would keep alone.
+    /// Frees the snapshots that no worker uses any more. A worker drops one when its next request begins
+    /// and the last that began with it has ended, so at most one for each request in progress is kept,
+    /// which that request would keep alone.
     pub(crate) fn release(&mut self) {
-        // Nobody can come to hold one again: it is not in force, and those who hold one have
-        // counted themselves.
+        // An old snapshot gets no new reference: it is not current, and all references are counted.
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
     }
 }
@@ -396,8 +394,7 @@ impl Work {
     }
 }
 
-/// Puts rows that were written in the place of the old ones, in the order of ids, and takes out
-/// those that are gone.
+/// Replaces the rows that were written, in the order of ids, and removes the deleted ones.
 fn merge(rows: &mut Rows, delta: Delta) {
     rows.version = delta.version;
     replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
@@ -417,14 +414,14 @@ fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) ->
     }
 }
 
-/// Those that are names.
+/// Returns the hosts that are names, and not addresses.
 fn hosts(snapshot: &Snapshot) -> HashSet<String> {
     let hosts = snapshot.providers.iter().map(|provider| &provider.base.host);
     hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned().collect()
 }
 
-/// `+1 -0 ~2`: how many came, went, and are others than they were. Both are in the order of ids;
-/// they may be long.
+/// Formats the numbers of added, removed and changed rows as `+1 -0 ~2`. Both lists are in the order of
+/// ids, and may be long.
 fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
     let (mut came, mut changed, mut kept) = (0, 0, 0);
     let mut rest = old;
@@ -528,7 +525,7 @@ mod tests {
         fn changed(&self, since: i64) -> Answer<'_, ()> {
             Box::pin(async move {
                 while self.rows()?.version == since {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
                 Ok(())
             })
@@ -610,7 +607,7 @@ mod tests {
         assert_eq!(rig.published().await.providers.len(), 4);
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("b").is_some());
-        rig.run(NAMES).await;
+        rig.run(NAMES_TIMEOUT).await;
         assert!(rig.sync.deadline().is_none(), "nothing has changed");
     }
 
@@ -620,11 +617,11 @@ mod tests {
         let start = Instant::now();
         for n in 0..3 {
             rig.store.change(&["a", "slow", &format!("slow{n}")]);
-            rig.run(NAMES / 4).await;
+            rig.run(NAMES_TIMEOUT / 4).await;
             assert!(rig.sync.publish(&mut rig.names).is_none());
         }
         let snapshot = rig.published().await;
-        assert_eq!((snapshot.version, snapshot.generation, start.elapsed()), (4, 1, NAMES));
+        assert_eq!((snapshot.version, snapshot.generation, start.elapsed()), (4, 1, NAMES_TIMEOUT));
         assert!(rig.shared.names.get("a").is_some() && rig.shared.names.get("slow").is_none());
     }
 

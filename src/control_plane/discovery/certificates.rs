@@ -1,5 +1,5 @@
-//! Watches the files of the listener's certificate, so that a renewed one is used without a
-//! restart. Connections that are open keep the old one.
+//! Watches the files of the listener's certificate, so that a renewed one is used without a restart.
+//! Open connections keep the old one.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -19,17 +19,17 @@ pub(crate) struct Watch {
     seen: [Stamp; 2],
 }
 
-/// What changes when a file is written or replaced. `None` for a file that can't be seen.
+/// What changes when a file is written or replaced. `None` for a file that can't be read.
 type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Watch {
-    /// `None` for a plain listener. Loads the certificate if nobody did; one that can't be used is
-    /// an error.
+    /// Starts to watch. `None` for a plain listener. Loads the certificate if that was not done; one that
+    /// can't be used is an error.
     pub(crate) fn start(shared: Arc<ProcessState>) -> Result<Option<Watch>, String> {
         let (Some(cert), Some(key)) = (shared.boot.tls_cert.clone(), shared.boot.tls_key.clone()) else {
             return Ok(None);
         };
-        // Before the files are read: a change in between is seen later.
+        // Taken before the files are read, so that a change in between is noticed later.
         let seen = [stamp(&cert), stamp(&key)];
         if shared.tls.load().is_none() {
             let config = tls::server_config(&cert, &key)?;
@@ -39,9 +39,9 @@ impl Watch {
         Ok(Some(Watch { shared, cert, key, seen }))
     }
 
-    /// Looks once. The two files can't be replaced in one step, so that a pair which does not fit
-    /// is expected now and then.
-    pub(crate) fn look(&mut self) {
+    /// Checks the files once. The two can't be replaced atomically, so a pair that does not match is
+    /// expected at times.
+    pub(crate) fn check(&mut self) {
         let now = [stamp(&self.cert), stamp(&self.key)];
         if now == self.seen {
             return;
@@ -53,14 +53,14 @@ impl Watch {
                 self.shared.certificate_ends.store(expiry(&self.cert), Ordering::Relaxed);
                 tracing::info!("gateway: the certificate in TLS_CERT has changed and is in use");
             }
-            Err(why) => {
-                tracing::warn!("gateway: TLS_CERT or TLS_KEY has changed, the old certificate stays in use: {why}")
+            Err(reason) => {
+                tracing::warn!("gateway: TLS_CERT or TLS_KEY has changed, the old certificate stays in use: {reason}")
             }
         }
     }
 }
 
-/// In seconds since 1970; 0 if it can't be read.
+/// Returns when the certificate expires, in seconds since 1970; 0 if it can't be read.
 fn expiry(cert: &Path) -> i64 {
     tls::not_after(cert).and_then(|end| time::parse(&end)).unwrap_or(0)
 }
@@ -105,21 +105,21 @@ mod tests {
         let before = current();
         // The year 4096, as rcgen makes them.
         assert_eq!(shared.certificate_ends.load(Ordering::Relaxed), 67_090_118_400);
-        watch.look();
+        watch.check();
         assert!(Arc::ptr_eq(&before, &current()));
 
         write(&cert, &second.0);
-        watch.look();
+        watch.check();
         assert!(Arc::ptr_eq(&before, &current()), "certificate and key do not fit");
         write(&key, &second.1);
-        watch.look();
+        watch.check();
         let after = current();
         assert!(!Arc::ptr_eq(&before, &after));
 
         std::fs::remove_file(&key).unwrap();
-        watch.look();
+        watch.check();
         write(&cert, "no certificate");
-        watch.look();
+        watch.check();
         assert!(Arc::ptr_eq(&after, &current()));
     }
 

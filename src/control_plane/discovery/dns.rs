@@ -1,13 +1,12 @@
-//! Keeps [`Table`] fresh: the hosts of every provider in force, and the names that workers ask for.
+//! Keeps [`Table`] fresh: the hosts of all current providers, and the names that workers request.
 //!
-//! The system's own resolver does the work (`getaddrinfo`, on tokio's pool for calls that wait), so
-//! that `/etc/hosts`, `/etc/resolv.conf`, search domains and whatever else the machine is set up
-//! with count here as they do everywhere on it, and edits of them are seen. It does not tell how
-//! long an answer may be kept: each name is asked for again after [`RENEW`], which is shorter than
-//! what providers' zones commonly allow, and caches nearby keep to the true time. hickory-resolver,
-//! which does tell, was tried (0.26.3, 2026-11): with no name server in reach it takes 15 s for a
-//! name that `/etc/hosts` holds, since it waits for the other address family; it reads both files
-//! once; and it brings some forty crates.
+//! The system's own resolver does the work (`getaddrinfo`, on tokio's pool for blocking calls), so
+//! `/etc/hosts`, `/etc/resolv.conf`, search domains and the rest of the machine's setup apply as they
+//! do everywhere on it, and changes of them are noticed. It does not return a time to live: each name
+//! is resolved again after [`REFRESH`], which is shorter than what providers' zones commonly allow,
+//! and nearby caches honour the true time. hickory-resolver, which returns it, was tried (0.26.3,
+//! 2026-11): without a reachable name server it takes 15 s for a name in `/etc/hosts`, since it waits
+//! for the other address family; it reads both files once; and it brings some forty crates.
 //!
 //! [`Table`]: crate::shared::names::Table
 
@@ -27,105 +26,104 @@ use crate::control_plane::until;
 use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
-/// A good answer is used for this long before it is asked for again.
-const RENEW: Duration = Duration::from_secs(30);
-/// The first pause after a failure; it doubles up to [`RENEW`].
+/// How long addresses are used before the name is resolved again.
+const REFRESH: Duration = Duration::from_secs(30);
+/// The first pause after a failure; it doubles up to [`REFRESH`].
 const RETRY: Duration = Duration::from_secs(1);
-/// How long an answer is waited for. The system's own patience may be longer; its thread then ends
-/// later.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// A name of no provider in force is kept this long after a worker asked for it: for requests that
-/// began under an older configuration.
-const KEEP_WANTED: Duration = Duration::from_secs(600);
-/// Addresses of a name that are used at most.
-const MOST: usize = 16;
+/// How long a lookup may take. The system's own timeout may be longer; its thread then ends later.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a name of no current provider is kept after a worker requested it: for requests that began
+/// with an older configuration.
+const KEEP_REQUESTED: Duration = Duration::from_secs(600);
+/// The most addresses of a name that are used.
+const MAX_ADDRESSES: usize = 16;
 
 pub(crate) type Answer = Result<Vec<IpAddr>, String>;
-/// Asks the system, or in tests a script.
-pub(crate) type Ask = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
+/// Resolves a name: by the system, or in tests by a script.
+pub(crate) type Lookup = Box<dyn Fn(String) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send>;
 
 pub(crate) struct Names {
     shared: Arc<ProcessState>,
-    ask: Ask,
-    /// Hosts of the configuration in force, and of one that is about to be.
+    lookup: Lookup,
+    /// Hosts of the current configuration, and of one that is about to be published.
     needed: HashSet<String>,
     entries: HashMap<String, Entry>,
-    asked: JoinSet<(String, Answer)>,
-    bell: Arc<Bell>,
+    lookups: JoinSet<(String, Answer)>,
+    waker: Arc<RequestWaker>,
 }
 
 struct Entry {
-    /// As in the table.
+    /// The value in the table.
     resolved: Option<Resolved>,
-    /// When to ask. While an answer is awaited: when to ask again if it never comes.
+    /// When to resolve. During a lookup: when to resolve again if it never ends.
     due: Instant,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
-    /// When a worker last asked for it.
-    wanted: Option<Instant>,
+    /// When a worker last requested it.
+    requested: Option<Instant>,
 }
 
-/// What workers ring when they want a name.
+/// Wakes the control plane when a worker requests a name.
 #[derive(Default)]
-struct Bell(Notify);
+struct RequestWaker(Notify);
 
-impl Wake for Bell {
+impl Wake for RequestWaker {
     fn wake(self: Arc<Self>) {
         self.0.notify_one();
     }
 }
 
-/// Something that [`Names`] waited for.
+/// What [`Names`] waits for.
 pub(crate) enum Step {
-    Wanted,
+    Requested,
     Due,
     Answered(String, Answer),
-    /// A lookup ended without an answer, which only a panic can do. Its name is asked for again in
-    /// time.
+    /// A lookup ended without a result, which only a panic can cause. Its name is resolved again when
+    /// it is due.
     Lost,
 }
 
 impl Names {
-    /// Once per process: workers ring here from now on.
+    /// Made once per process: from now on workers wake it.
     pub(crate) fn new(shared: Arc<ProcessState>) -> Names {
-        Names::with(shared, Box::new(|host| Box::pin(ask_system(host))))
+        Names::with(shared, Box::new(|host| Box::pin(lookup_system(host))))
     }
 
-    pub(crate) fn with(shared: Arc<ProcessState>, ask: Ask) -> Names {
-        let bell = Arc::new(Bell::default());
-        shared.names.answer(Waker::from(bell.clone()));
-        Names { shared, ask, needed: HashSet::new(), entries: HashMap::new(), asked: JoinSet::new(), bell }
+    pub(crate) fn with(shared: Arc<ProcessState>, lookup: Lookup) -> Names {
+        let waker = Arc::new(RequestWaker::default());
+        shared.names.set_waker(Waker::from(waker.clone()));
+        Names { shared, lookup, needed: HashSet::new(), entries: HashMap::new(), lookups: JoinSet::new(), waker }
     }
 
-    /// Begins to look for `hosts`, those of a configuration that is about to be published.
+    /// Begins to resolve `hosts`, those of a configuration that is about to be published.
     pub(crate) fn need(&mut self, hosts: &HashSet<String>) {
         for host in hosts {
             self.needed.insert(host.clone());
             self.entry(host);
         }
-        self.ask_due(Instant::now());
+        self.look_up_due(Instant::now());
     }
 
-    /// Whether something is known of each of `hosts`, if only that it can't be resolved.
+    /// Returns whether the result for each of `hosts` is known, be it a failure.
     pub(crate) fn know(&self, hosts: &HashSet<String>) -> bool {
         let known = |host: &String| self.entries.get(host).is_some_and(|entry| entry.resolved.is_some());
         hosts.iter().all(known)
     }
 
-    /// A configuration with these hosts is in force: others are forgotten, unless a worker asked
-    /// for them not long ago.
+    /// Notes that a configuration with these hosts is current. Others are forgotten, unless a worker
+    /// requested them recently.
     pub(crate) fn keep(&mut self, hosts: HashSet<String>) {
         self.needed = hosts;
         self.forget(Instant::now());
     }
 
-    /// Waits for something to do. Nothing is lost when the future is dropped.
+    /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Step {
         let due = self.entries.values().map(|entry| entry.due).min();
         tokio::select! {
-            () = self.bell.0.notified() => Step::Wanted,
+            () = self.waker.0.notified() => Step::Requested,
             () = until(due) => Step::Due,
-            Some(ended) = self.asked.join_next() => match ended {
+            Some(ended) = self.lookups.join_next() => match ended {
                 Ok((host, answer)) => Step::Answered(host, answer),
                 Err(_) => Step::Lost,
             },
@@ -135,33 +133,33 @@ impl Names {
     pub(crate) fn take(&mut self, step: Step) {
         let now = Instant::now();
         match step {
-            Step::Wanted => {
-                while let Some(host) = self.shared.names.next_wanted() {
-                    self.entry(&host).wanted = Some(now);
+            Step::Requested => {
+                while let Some(host) = self.shared.names.next_requested() {
+                    self.entry(&host).requested = Some(now);
                 }
             }
             Step::Due => self.forget(now),
-            Step::Answered(host, answer) => self.answered(&host, answer, now),
-            Step::Lost => tracing::error!("gateway: a name lookup ended by a panic"),
+            Step::Answered(host, answer) => self.take_answer(&host, answer, now),
+            Step::Lost => tracing::error!("gateway: a panic ended a name lookup"),
         }
-        self.ask_due(now);
+        self.look_up_due(now);
     }
 
     fn entry(&mut self, host: &str) -> &mut Entry {
-        let fresh = || Entry { resolved: None, due: Instant::now(), failures: 0, wanted: None };
+        let fresh = || Entry { resolved: None, due: Instant::now(), failures: 0, requested: None };
         self.entries.entry(host.to_owned()).or_insert_with(fresh)
     }
 
-    fn ask_due(&mut self, now: Instant) {
+    fn look_up_due(&mut self, now: Instant) {
         for (host, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.due <= now) {
-            entry.due = now + 2 * PATIENCE;
-            let (host, answer) = (host.clone(), (self.ask)(host.clone()));
-            self.asked.spawn(async move { (host, answer.await) });
+            entry.due = now + 2 * LOOKUP_TIMEOUT;
+            let (host, answer) = (host.clone(), (self.lookup)(host.clone()));
+            self.lookups.spawn(async move { (host, answer.await) });
         }
     }
 
-    fn answered(&mut self, host: &str, answer: Answer, now: Instant) {
-        // Forgotten meanwhile.
+    fn take_answer(&mut self, host: &str, answer: Answer, now: Instant) {
+        // The name was forgotten meanwhile.
         let Some(entry) = self.entries.get_mut(host) else { return };
         let resolved = match answer {
             Ok(addresses) => {
@@ -169,20 +167,20 @@ impl Names {
                     tracing::info!(host, "gateway: the name can be resolved again");
                 }
                 entry.failures = 0;
-                entry.due = now + RENEW;
+                entry.due = now + REFRESH;
                 Resolved::Addresses(addresses.into())
             }
-            Err(why) => {
+            Err(reason) => {
                 if entry.failures == 0 {
                     let kept = matches!(entry.resolved, Some(Resolved::Addresses(_)));
                     let then = if kept { "; its last known addresses stay in use" } else { "" };
-                    tracing::warn!(host, "gateway: the name of a provider's host can't be resolved: {why}{then}");
+                    tracing::warn!(host, "gateway: the name of a provider's host can't be resolved: {reason}{then}");
                 }
-                entry.due = now + RENEW.min(RETRY * (1 << entry.failures.min(10)));
+                entry.due = now + REFRESH.min(RETRY * (1 << entry.failures.min(10)));
                 entry.failures += 1;
                 match &entry.resolved {
                     Some(good @ Resolved::Addresses(_)) => good.clone(),
-                    _ => Resolved::Failed(why.into()),
+                    _ => Resolved::Failed(reason.into()),
                 }
             }
         };
@@ -194,8 +192,8 @@ impl Names {
 
     fn forget(&mut self, now: Instant) {
         let before = self.entries.len();
-        let lately = |entry: &Entry| entry.wanted.is_some_and(|at| now.duration_since(at) < KEEP_WANTED);
-        self.entries.retain(|host, entry| self.needed.contains(host) || lately(entry));
+        let is_recent = |entry: &Entry| entry.requested.is_some_and(|at| now.duration_since(at) < KEEP_REQUESTED);
+        self.entries.retain(|host, entry| self.needed.contains(host) || is_recent(entry));
         if self.entries.len() < before {
             self.publish();
         }
@@ -207,16 +205,16 @@ impl Names {
     }
 }
 
-async fn ask_system(host: String) -> Answer {
-    match timeout(PATIENCE, tokio::net::lookup_host((host.as_str(), 0))).await {
+async fn lookup_system(host: String) -> Answer {
+    match timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host.as_str(), 0))).await {
         Ok(Ok(found)) => in_order(found.map(|address| address.ip())),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", LOOKUP_TIMEOUT.as_secs())),
     }
 }
 
-/// IPv4 first: a machine without a way to the IPv6 internet is common, one without a way to the
-/// other is rare and says so at once.
+/// Orders addresses, IPv4 first: a machine without a route to the IPv6 internet is common, one without
+/// a route to the other is rare and fails at once.
 fn in_order(found: impl Iterator<Item = IpAddr>) -> Answer {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in found {
@@ -225,7 +223,7 @@ fn in_order(found: impl Iterator<Item = IpAddr>) -> Answer {
         }
     }
     addresses.sort_by_key(IpAddr::is_ipv6);
-    addresses.truncate(MOST);
+    addresses.truncate(MAX_ADDRESSES);
     if addresses.is_empty() { Err("the name has no addresses".to_owned()) } else { Ok(addresses) }
 }
 
@@ -302,7 +300,7 @@ mod tests {
         }
     }
 
-    async fn answered(names: &mut Names) -> bool {
+    async fn take_answer(names: &mut Names) -> bool {
         let step = names.next().await;
         let answered = matches!(step, Step::Answered(..));
         names.take(step);
@@ -337,7 +335,7 @@ mod tests {
 
         let from = Instant::now();
         let worker = shared.clone();
-        std::thread::spawn(move || worker.names.want("c")).join().unwrap();
+        std::thread::spawn(move || worker.names.request("c")).join().unwrap();
         while shared.names.get("c").is_none() {
             answered(&mut names).await;
         }
@@ -345,15 +343,15 @@ mod tests {
         while shared.names.get("c").is_some() {
             answered(&mut names).await;
         }
-        assert!(from.elapsed() >= KEEP_WANTED && from.elapsed() < KEEP_WANTED + 2 * RENEW);
+        assert!(from.elapsed() >= KEEP_REQUESTED && from.elapsed() < KEEP_REQUESTED + 2 * REFRESH);
         assert_eq!(shared.names.get("b"), addresses(&["10.0.0.1"]));
     }
 
     #[tokio::test]
     async fn the_system_knows_itself() {
-        let found = ask_system("localhost".to_owned()).await.unwrap();
+        let found = lookup_system("localhost".to_owned()).await.unwrap();
         assert!(found[0].is_loopback() && found.iter().skip_while(|ip| ip.is_ipv4()).all(IpAddr::is_ipv6), "{found:?}");
-        assert_eq!(ask_system("192.0.2.7".to_owned()).await, Ok(vec![ip("192.0.2.7")]));
-        assert!(ask_system("no..name".to_owned()).await.is_err());
+        assert_eq!(lookup_system("192.0.2.7".to_owned()).await, Ok(vec![ip("192.0.2.7")]));
+        assert!(lookup_system("no..name".to_owned()).await.is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! Asks providers that serve every model which models they have, for the listings: when they come
-//! into force or change, and every ten minutes. Not of importance to any request, so a provider
-//! that does not say is a line in the debug log and no more.
+//! Fetches the model lists of providers that serve every model: when their row is new or has changed,
+//! and every ten minutes. Listings and routing use the lists. No request depends on one, so a failure
+//! is a line in the debug log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::shared::ProcessState;
 use llm_wire::Format;
 use llm_wire::json::RawValue;
 
-/// The first pause after a failure; it doubles up to the time that a list is good for
+/// The first pause after a failure. It doubles up to the time that a list is used
 /// (`MODEL_LIST_SECS`).
 const RETRY: Duration = Duration::from_secs(30);
-/// After this a fetch is over, whatever became of it; the client's own limits are shorter.
-const LOST: Duration = Duration::from_secs(60);
-/// Fetches at one time.
-const AT_ONCE: usize = 4;
-/// Longer ids are no names of models.
+/// After this a fetch counts as lost. The client's own timeouts are shorter.
+const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+/// Fetches that run at the same time.
+const MAX_CONCURRENT: usize = 4;
+/// Bounds a model's name, in bytes. Longer ids are ignored.
 const MAX_ID: usize = 256;
 
 type List = Arc<[String]>;
@@ -33,7 +33,7 @@ type List = Arc<[String]>;
 pub(crate) struct Models {
     shared: Arc<ProcessState>,
     client: Client,
-    /// By provider id. Providers that serve every model, and no others.
+    /// Providers that serve every model, by their id.
     entries: BTreeMap<i64, Entry>,
     fetches: JoinSet<Fetched>,
 }
@@ -42,24 +42,24 @@ struct Entry {
     key: Arc<str>,
     request: Arc<Target>,
     list: Option<List>,
-    /// When to fetch. While a fetch is under way: when to do so again if it never ends.
+    /// When to fetch. During a fetch: when to fetch again if it never ends.
     due: Instant,
-    /// In a row.
+    /// Failures in a row.
     failures: u32,
 }
 
-/// What came of one fetch.
+/// The result of a fetch.
 pub(crate) struct Fetched {
     provider: i64,
     request: Arc<Target>,
     list: Result<List, String>,
 }
 
-/// Something that [`Models`] waited for.
+/// What [`Models`] waits for.
 pub(crate) enum Step {
     Due,
     Fetched(Fetched),
-    /// A fetch ended without a result, which only a panic can do. It is due again in time.
+    /// A fetch ended without a result, which only a panic can cause. It is repeated when it is due.
     Lost,
 }
 
@@ -68,8 +68,8 @@ impl Models {
         Models { shared, client, entries: BTreeMap::new(), fetches: JoinSet::new() }
     }
 
-    /// `snapshot` is in force. What is known of providers that are asked as before stays, and they
-    /// are not asked anew.
+    /// Notes that `snapshot` is current. Lists of providers with an unchanged request are kept, and not
+    /// fetched again.
     pub(crate) fn adopt(&mut self, snapshot: &Snapshot) {
         if self.shared.boot.model_list.is_none() {
             return;
@@ -78,8 +78,11 @@ impl Models {
         for provider in snapshot.providers.iter().filter(|provider| provider.models.serves_all()) {
             let request = match request(provider) {
                 Ok(request) => Arc::new(request),
-                Err(why) => {
-                    tracing::debug!(provider = &*provider.key, "gateway: its models can't be asked for: {why}");
+                Err(reason) => {
+                    tracing::debug!(
+                        provider = &*provider.key,
+                        "gateway: the provider's models can't be requested: {reason}"
+                    );
                     continue;
                 }
             };
@@ -97,9 +100,9 @@ impl Models {
         self.fetch_due();
     }
 
-    /// Waits for something to do. Nothing is lost when the future is dropped.
+    /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Step {
-        let busy = self.fetches.len() >= AT_ONCE;
+        let busy = self.fetches.len() >= MAX_CONCURRENT;
         let due = self.entries.values().map(|entry| entry.due).min().filter(|_| !busy);
         tokio::select! {
             () = until(due) => Step::Due,
@@ -111,7 +114,7 @@ impl Models {
         match step {
             Step::Due => {}
             Step::Fetched(fetched) => self.fetched(fetched),
-            Step::Lost => tracing::error!("gateway: the fetch of a provider's models ended by a panic"),
+            Step::Lost => tracing::error!("gateway: a panic ended the fetch of a provider's models"),
         }
         self.fetch_due();
     }
@@ -119,10 +122,10 @@ impl Models {
     fn fetch_due(&mut self) {
         let now = Instant::now();
         let mut due = self.entries.iter_mut().filter(|(_, entry)| entry.due <= now);
-        while self.fetches.len() < AT_ONCE
+        while self.fetches.len() < MAX_CONCURRENT
             && let Some((id, entry)) = due.next()
         {
-            entry.due = now + LOST;
+            entry.due = now + FETCH_TIMEOUT;
             let (provider, request, client) = (*id, entry.request.clone(), self.client.clone());
             self.fetches.spawn(async move {
                 let answer = client.get(request.uri.clone(), request.headers.clone()).await;
@@ -134,7 +137,7 @@ impl Models {
     fn fetched(&mut self, fetched: Fetched) {
         let Fetched { provider, request, list } = fetched;
         let Some(renew) = self.shared.boot.model_list else { return };
-        // It may have gone meanwhile, or be asked at another place.
+        // The provider may have been removed meanwhile, or have another address.
         let Some(entry) = self.entries.get_mut(&provider).filter(|entry| entry.request == request) else { return };
         let now = Instant::now();
         match list {
@@ -142,13 +145,17 @@ impl Models {
                 entry.failures = 0;
                 entry.due = now + renew;
                 if entry.list.as_ref() != Some(&list) {
-                    tracing::debug!(provider = &*entry.key, models = list.len(), "gateway: it told its models");
+                    tracing::debug!(
+                        provider = &*entry.key,
+                        models = list.len(),
+                        "gateway: the provider's models were fetched"
+                    );
                     entry.list = Some(list);
                     self.publish();
                 }
             }
-            Err(why) => {
-                tracing::debug!(provider = &*entry.key, "gateway: it did not tell its models: {why}");
+            Err(reason) => {
+                tracing::debug!(provider = &*entry.key, "gateway: the provider's models can't be fetched: {reason}");
                 entry.due = now + renew.min(RETRY * (1 << entry.failures.min(10)));
                 entry.failures += 1;
             }
@@ -161,14 +168,14 @@ impl Models {
     }
 }
 
-/// `GET {api_base}/models` as the provider's first format has it.
+/// Makes the request `GET {api_base}/models` in the provider's first format.
 fn request(provider: &Provider) -> Result<Target, String> {
-    // One page: 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
+    // One page: 1000 is the most that Anthropic returns (docs.claude.com, "List Models", 2026-11).
     let page = if provider::format(provider) == Format::Messages { "limit=1000" } else { "" };
     provider::target(provider, "/models", None, page)
 }
 
-/// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
+/// Reads the ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
 fn parse(body: &[u8]) -> Result<List, String> {
     let document = RawValue::parse(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let data = if document.is_object() { document.find("data") } else { Some(document) };

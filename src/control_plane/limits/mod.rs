@@ -1,16 +1,15 @@
-//! Limits over several nodes: leases slices of each bucket from a shared store (`LIMITS_URL`), for
-//! the workers to spend.
+//! Limits across nodes: leases slices of each bucket from a shared store (`LIMITS_URL`), which the
+//! workers spend.
 //!
 //! Nothing of this is on the path of a request: a worker spends what its node holds
-//! ([`crate::limit::lease`]), and this brings it back to a slice every [`TICK`]. So all nodes
-//! together admit, over any time `t`, at most `capacity + rate * t` and what each may be ahead: a
-//! slice (an eighth of the capacity, at least 1) that it held when it began, and half of what the
-//! store said was left, which it may owe and then pays back; or one request's tokens where those
-//! are more.
+//! ([`crate::limit::lease`]), and this refills it to a slice every [`TICK`]. So all nodes together
+//! admit, over any time `t`, at most `capacity + rate * t` plus what each may be ahead: a slice (an
+//! eighth of the capacity, at least 1) that it held when it began, and half of what the store reported
+//! as left, which it may owe and then pays back; or one request's tokens where those are more.
 //!
-//! A node takes its first slice in advance and tells the store with its first question, so that a
-//! new credential or node has no gap. While the store can't be asked, each node keeps its limits
-//! for itself, with a warning and a counter.
+//! A node takes its first slice in advance and reports it with its first call, so that a new
+//! credential or node has no gap. While the store does not respond, each node enforces the limits
+//! alone, with a warning and a counter.
 
 mod redis;
 
@@ -29,14 +28,14 @@ use crate::metrics::names::Counter;
 use crate::shared::ProcessState;
 use redis::{Ask, Grant, Remote};
 
-/// How often slices are renewed. A slice of an eighth is spent in 125 ms at the full rate.
+/// How often slices are refilled. A slice of an eighth is spent in 125 ms at the full rate.
 const TICK: Duration = Duration::from_millis(25);
-/// Buckets in one round; others wait for the next.
-const AT_ONCE: usize = 1000;
-/// A bucket that has nothing left is not asked for more often than it can have something, and at
-/// least this often.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The pause between tries of a store that is down; it begins at the first and doubles.
+/// Buckets of one round. Others wait for the next.
+const ROUND_SIZE: usize = 1000;
+/// The longest wait before an empty bucket is requested again. It is not requested before it can have
+/// something.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+/// The first and the longest pause between tries of a store that is down. Pauses double.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 pub(crate) struct Leases {
@@ -46,35 +45,35 @@ pub(crate) struct Leases {
 }
 
 struct Store {
-    /// `None` while a round is under way, which has it.
+    /// `None` during a round, which owns it.
     remote: Option<Remote>,
     url: String,
     entries: Vec<Entry>,
-    /// Where the next round begins to look for those who need something.
+    /// Where the next round begins.
     turn: usize,
     round: JoinSet<Round>,
     tick: Interval,
     trouble: Option<Trouble>,
 }
 
-/// The store can't be asked.
+/// A store that does not respond.
 struct Trouble {
     message: String,
     pause: Duration,
     until: Instant,
 }
 
-/// A bucket that is shared.
+/// A shared bucket.
 struct Entry {
     key: String,
     bucket: Arc<Bucket>,
-    /// Units that were taken in advance, and the store does not know of.
+    /// Units that were taken in advance, and not yet reported to the store.
     owed: u64,
-    /// When it may ask again.
+    /// When it may be requested again.
     due: Instant,
 }
 
-/// A round that has ended.
+/// The result of a round.
 pub(crate) struct Round {
     remote: Remote,
     asks: Vec<Ask>,
@@ -84,7 +83,7 @@ pub(crate) struct Round {
 pub(crate) enum Step {
     Tick,
     Ended(Box<Round>),
-    /// A round ended without a result, which only a panic can do.
+    /// A round ended without a result, which only a panic can cause.
     Lost,
 }
 
@@ -97,14 +96,14 @@ impl Leases {
         Ok(Leases { shared, store })
     }
 
-    /// `snapshot` is in force. Buckets that it has kept go on as they are.
+    /// Notes that `snapshot` is current. Its unchanged buckets continue as they are.
     pub(crate) fn adopt(&mut self, snapshot: &Snapshot) {
         if let Some(store) = &mut self.store {
             store.adopt(snapshot);
         }
     }
 
-    /// Waits for something to do. Nothing is lost when the future is dropped.
+    /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Step {
         let Some(store) = &mut self.store else { return std::future::pending().await };
         tokio::select! {
@@ -156,11 +155,11 @@ impl Store {
                 self.entries.push(entry);
             }
         }
-        // Requests that began under the snapshot before may still hold some of these.
+        // Requests that began with the previous snapshot may still hold some of these.
         old.into_values().for_each(|gone| gone.bucket.lease.end());
     }
 
-    /// Asks for all that need something.
+    /// Begins a round for the buckets that need something.
     fn begin(&mut self) {
         let now = Instant::now();
         if self.trouble.as_ref().is_some_and(|trouble| now < trouble.until) {
@@ -168,7 +167,7 @@ impl Store {
         }
         let Some(mut remote) = self.remote.take() else { return };
         let asks = self.asks(now);
-        // A store that was down is asked whether it is there.
+        // A round without buckets checks whether a store that was down responds.
         if asks.is_empty() && self.trouble.is_none() {
             self.remote = Some(remote);
             return;
@@ -179,8 +178,8 @@ impl Store {
         });
     }
 
-    /// Those of one round. It begins behind the last of the round before, so that none waits behind
-    /// the same others for ever.
+    /// Returns the buckets of one round. It begins behind the last of the round before, so that none
+    /// waits behind the same others for ever.
     fn asks(&mut self, now: Instant) -> Vec<Ask> {
         let turn = self.turn.min(self.entries.len());
         let (before, behind) = self.entries.split_at_mut(turn);
@@ -188,7 +187,7 @@ impl Store {
         let mut asks = Vec::new();
         for (passed, entry) in (1..).zip(places) {
             asks.extend(if entry.due <= now { entry.ask() } else { None });
-            if asks.len() == AT_ONCE {
+            if asks.len() == ROUND_SIZE {
                 self.turn = (turn + passed) % self.entries.len();
                 break;
             }
@@ -196,12 +195,12 @@ impl Store {
         asks
     }
 
-    /// How many slices were renewed.
+    /// Ends a round. Returns how many slices were refilled.
     fn end(&mut self, round: Round) -> Result<u64, String> {
         self.remote = Some(round.remote);
         let grants = round.grants?;
         if self.trouble.take().is_some() {
-            tracing::info!("gateway: the store of LIMITS_URL answers again, limits are shared");
+            tracing::info!("gateway: the store of LIMITS_URL responds again, limits are shared");
             self.entries.iter_mut().for_each(Entry::lease);
         }
         let now = Instant::now();
@@ -209,17 +208,17 @@ impl Store {
             ask.bucket.lease.give(grant.units);
             ask.bucket.heard(grant.left);
         }
-        // Some of the entries may have come or gone since.
+        // Entries may have been added or removed since.
         let mut answered: HashMap<&str, &Grant> = round.asks.iter().map(|ask| ask.key.as_str()).zip(&grants).collect();
         for entry in &mut self.entries {
             if let Some(grant) = answered.remove(entry.key.as_str()) {
-                entry.due = now + grant.wait.min(LONGEST_WAIT);
+                entry.due = now + grant.wait.min(MAX_WAIT);
             }
         }
         Ok(grants.len() as u64)
     }
 
-    /// Each message is told once, until the store answers again.
+    /// Logs a failure. The same message is logged once until the store responds again.
     fn fail(&mut self, message: String) {
         let pause = self.trouble.as_ref().map_or(PAUSES.0, |trouble| (trouble.pause * 2).min(PAUSES.1));
         if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
@@ -244,7 +243,8 @@ impl Entry {
         }
     }
 
-    /// `None` if it needs nothing. A slice that is mostly there can wait.
+    /// Returns the request of a bucket. `None` if it needs nothing: a slice that is mostly there can
+    /// wait.
     fn ask(&mut self) -> Option<Ask> {
         let lease = &self.bucket.lease;
         let missing = lease.missing();
@@ -258,11 +258,12 @@ impl Entry {
     }
 }
 
-/// By the key's hash: nodes with stores of their own give other ids to the same credential. By the
-/// numbers, so that a limit that was changed begins anew.
+/// Returns the name of a bucket in the store. It has the key's hash, since nodes with stores of their
+/// own have other ids for the same credential, and the limits, so that a changed limit is a new
+/// bucket.
 fn key(credential: &Credential, what: &str, bucket: &Bucket) -> String {
     let mut key = format!("llm-proxy:{what}:");
-    // Half of it is enough to tell keys apart. Writing to a String does not fail.
+    // Half of the hash distinguishes keys. Writing to a String does not fail.
     credential.hash[..16].iter().for_each(|byte| {
         let _ = write!(key, "{byte:02x}");
     });
@@ -283,7 +284,7 @@ mod tests {
     async fn everyone_has_a_turn() {
         let mut store = Store::new("redis://127.0.0.1:1").unwrap();
         let now = Instant::now();
-        let count = AT_ONCE * 5 / 2;
+        let count = ROUND_SIZE * 5 / 2;
         store.entries = (0..count)
             .map(|n| Entry { key: n.to_string(), bucket: Arc::new(Bucket::new(1, 1, Per::Second)), owed: 0, due: now })
             .collect();
@@ -296,7 +297,7 @@ mod tests {
         let mut asked = HashMap::new();
         for _ in 0..5 {
             let asks = store.asks(now);
-            assert_eq!(asks.len(), AT_ONCE);
+            assert_eq!(asks.len(), ROUND_SIZE);
             asks.into_iter().for_each(|ask| *asked.entry(ask.key).or_insert(0) += 1);
         }
         assert!(asked.len() == count && asked.values().all(|times| *times == 2));

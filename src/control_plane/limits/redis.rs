@@ -1,5 +1,5 @@
-//! The store that nodes share their buckets in: Redis 5 or later, or Valkey. One script call for
-//! each bucket, all of a round in one pipeline.
+//! The store in which nodes share their buckets: Redis 5 or later, or Valkey. Each bucket takes one
+//! call of a script, and a round is one pipeline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,32 +12,32 @@ use crate::limit::Bucket;
 
 const SCRIPT: &str = include_str!("renew.lua");
 
-/// A connection that is not made by then is not made.
-const CONNECT: Duration = Duration::from_secs(1);
-/// A store that is slower than this holds requests back, for their slices run out. Then it is as
-/// good as down.
-const ANSWER: Duration = Duration::from_millis(500);
+/// How long a connection may take to open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a round may take. A slower store would delay requests whose slices run out, so it counts as
+/// down.
+const ROUND_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What one bucket asks.
+/// The request of one bucket.
 pub(crate) struct Ask {
     pub key: String,
     pub bucket: Arc<Bucket>,
-    /// Units that were used before the store was told; below zero, units that come back.
+    /// Units that were used before the store knew of them. Negative units are returned.
     pub used: i64,
     pub wanted: u64,
 }
 
-/// What the store says to it.
+/// The store's response to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub units: u64,
-    /// Left for all nodes.
+    /// Units left for all nodes.
     pub left: u64,
-    /// Until one more unit is there.
+    /// The time until one more unit is there.
     pub wait: Duration,
 }
 
-/// The store, and the connection to it if there is one.
+/// The store, with its connection if there is one.
 pub(crate) struct Remote {
     client: Client,
     open: Option<Open>,
@@ -45,34 +45,34 @@ pub(crate) struct Remote {
 
 struct Open {
     connection: MultiplexedConnection,
-    /// The script's name at the store.
+    /// The script's hash, by which the store knows it.
     script: String,
 }
 
 impl Remote {
-    /// The error does not hold the URL, which may hold a password.
+    /// Makes a client. The error does not show the URL, which may hold a password.
     pub(crate) fn new(url: &str) -> Result<Remote, String> {
         let info = url.into_connection_info().map_err(|error| error.to_string())?;
         let client = Client::open(info).map_err(|error| error.to_string())?;
         Ok(Remote { client, open: None })
     }
 
-    /// One round: a grant for each ask, in order. Without asks it finds out whether the store is
-    /// there.
+    /// Performs one round: a grant for each request, in order. Without requests it checks whether the
+    /// store responds.
     ///
-    /// After an error nothing is known of what was granted; the connection is made anew.
+    /// After an error it is unknown what was granted, and the next round opens a new connection.
     pub(crate) async fn ask(&mut self, asks: &[Ask]) -> Result<Vec<Grant>, String> {
         let open = match self.open.take() {
             Some(open) => open,
-            None => within(CONNECT, self.connect()).await?,
+            None => within(CONNECT_TIMEOUT, self.connect()).await?,
         };
-        let (open, grants) = within(ANSWER, renew(open, asks)).await?;
+        let (open, grants) = within(ROUND_TIMEOUT, renew(open, asks)).await?;
         self.open = Some(open);
         Ok(grants)
     }
 
     async fn connect(&self) -> Result<Open, RedisError> {
-        // The times that count are ours.
+        // The timeouts are set here.
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         let script = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;

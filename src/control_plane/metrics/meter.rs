@@ -1,5 +1,5 @@
-//! What the background thread itself counts by labels: its sinks, its checks of providers, the way
-//! of a change into force.
+//! Labelled metrics of the control plane itself: its sinks, its health checks of providers, the
+//! publication of changes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::metrics::series_index::SeriesIndex;
 use crate::metrics::series_list::Series;
 use crate::shared::ProcessState;
 
-/// One for the process: its shard has one writer at a time. Tasks share it.
+/// The metrics of the control plane. Tasks share them, so a lock makes them one writer.
 #[derive(Debug)]
 pub struct ControlPlaneMetrics(Mutex<SeriesIndex>);
 
@@ -17,23 +17,23 @@ impl ControlPlaneMetrics {
         Arc::new(ControlPlaneMetrics(Mutex::new(SeriesIndex::new(shared.background.clone()))))
     }
 
-    fn book(&self) -> MutexGuard<'_, SeriesIndex> {
-        // A panic of a task while it counted takes nothing from the others.
+    fn index(&self) -> MutexGuard<'_, SeriesIndex> {
+        // A task that panicked while it counted does not stop the others.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Under the lock, so that there is one writer.
+    /// Counts in a series, under the lock.
     pub fn with(&self, family: Family, labels: &[&str], count: impl FnOnce(&Series)) {
-        let mut book = self.book();
-        count(&book.series(family, labels));
+        let mut index = self.index();
+        count(&index.series(family, labels));
     }
 
-    /// A sink has passed on so many records.
+    /// Counts records that a sink has passed on.
     pub fn passed(&self, sink: &str, n: u64) {
         self.with(Family::SinkRecords, &[sink], |series| series.add(n));
     }
 
-    /// A sink has lost so many; `reason` is a word of its own.
+    /// Counts records that a sink has lost. `reason` is a label value.
     pub fn lost(&self, sink: &str, reason: &str, n: u64) {
         self.with(Family::SinkDropped, &[sink, reason], |series| series.add(n));
     }

@@ -11,14 +11,14 @@ use crate::metrics::gather::{Facts, gather};
 use crate::metrics::names::{Family, Words};
 use crate::metrics::{openmetrics, text};
 use crate::shared::ProcessState;
-use crate::shared::admin::Answer;
+use crate::shared::admin::Response;
 use crate::shared::store::State;
 use llm_wire::Format;
 use llm_wire::canonical::loss::{Loss, Repair};
 
 /// In the format that `accept` asks for: OpenMetrics if it is named, else the older text, which
 /// every scraper reads.
-pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, accept: Option<&str>) -> Answer {
+pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, accept: Option<&str>) -> Response {
     let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
     let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
     let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
@@ -33,7 +33,7 @@ pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, acce
         Some(body) => (body, openmetrics::CONTENT_TYPE),
         None => (text::encode(&metrics), text::CONTENT_TYPE),
     };
-    Answer { status: 200, body: body.into_bytes(), content_type: Some(content_type), ..Answer::default() }
+    Response { status: 200, body: body.into_bytes(), content_type: Some(content_type), ..Response::default() }
 }
 
 fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {

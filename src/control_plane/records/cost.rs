@@ -1,5 +1,5 @@
-//! What each request has cost, told before the sinks see it: by the metadata of the mapping that
-//! served it, else by the table `prices`.
+//! Calculates what each request has cost, before the sinks get it: by the metadata of the mapping that
+//! served it, or else by the table `prices`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::config::prices::{Price, SeriesIndex};
+use crate::config::prices::{Price, PriceTable};
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::Store;
@@ -19,16 +19,16 @@ use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Record, Short, Tokens};
 
-/// How often the table is read again.
-const AGAIN: Duration = Duration::from_secs(5);
-/// Rows of it that are used.
-const MOST: i64 = 100_000;
-/// Prices that are kept at hand; clients choose the names.
-const AT_HAND: usize = 4096;
+/// How often the table is read.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
+/// Rows of the table that are used.
+const MAX_ROWS: i64 = 100_000;
+/// Prices that are cached. Clients choose the names, so there may be any number.
+const MAX_CACHED: usize = 4096;
 
-/// Follows the table as long as somebody looks. Without tables there is an empty book. CaptureConfig a
-/// runtime.
-pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<SeriesIndex>> {
+/// Follows the table `prices` until the receiver is dropped. Without tables the prices stay empty.
+/// Must be called in a tokio runtime.
+pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<PriceTable>> {
     let (sender, receiver) = watch::channel(Arc::default());
     if store.tables().is_some() {
         let store = store.clone();
@@ -39,22 +39,22 @@ pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<SeriesIndex>
                     && let Some(rows) = read(tables).await
                     && rows != known
                 {
-                    let book = SeriesIndex::new(rows.iter().map(|row| (row.model.clone(), price(row))));
-                    sender.send_replace(Arc::new(book));
+                    let prices = PriceTable::new(rows.iter().map(|row| (row.model.clone(), price(row))));
+                    sender.send_replace(Arc::new(prices));
                     known = rows;
                 }
-                sleep(AGAIN).await;
+                sleep(READ_INTERVAL).await;
             }
         });
     }
     receiver
 }
 
-/// `None` if the store can't be asked now, which others tell of.
+/// Reads the table. `None` if the store does not respond, which is reported elsewhere.
 async fn read(tables: &dyn Tables) -> Option<Vec<PriceRow>> {
     let sort = PriceRow::column("model")?;
     let query =
-        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MOST };
+        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MAX_ROWS };
     let listing = tables.list(query).await.ok()?;
     Some(listing.lines.into_iter().map(|(id, values)| PriceRow::of(id, values)).collect())
 }
@@ -73,22 +73,22 @@ fn price(row: &PriceRow) -> Price {
 pub(crate) struct Prices {
     shared: Arc<ProcessState>,
     meter: Arc<ControlPlaneMetrics>,
-    table: watch::Receiver<Arc<SeriesIndex>>,
-    /// Of the snapshot that `at_hand` is of.
+    table: watch::Receiver<Arc<PriceTable>>,
+    /// The generation of the snapshot that `cached` is from.
     generation: u64,
-    at_hand: HashMap<(i64, Short<96>, Short<96>), Option<Price>, ahash::RandomState>,
+    cached: HashMap<(i64, Short<96>, Short<96>), Option<Price>, ahash::RandomState>,
 }
 
 impl Prices {
     pub(crate) fn new(
         shared: Arc<ProcessState>,
         meter: Arc<ControlPlaneMetrics>,
-        table: watch::Receiver<Arc<SeriesIndex>>,
+        table: watch::Receiver<Arc<PriceTable>>,
     ) -> Prices {
-        Prices { shared, meter, table, generation: 0, at_hand: HashMap::default() }
+        Prices { shared, meter, table, generation: 0, cached: HashMap::default() }
     }
 
-    /// Tells the record what it has cost, and counts that.
+    /// Sets the cost of a record, and counts it.
     pub(crate) fn charge(&mut self, record: &mut Record, snapshot: &Snapshot) {
         let Some(tokens) = record.tokens.filter(|tokens| tokens.total() > 0) else { return };
         let Some(provider) = snapshot.provider(record.provider) else { return };
@@ -96,50 +96,50 @@ impl Prices {
         let billionths = cost(&price, &tokens);
         record.cost = Some(billionths);
         let lists = self.shared.catalog.load();
-        let most = self.shared.boot.observe.metrics_max_credentials;
-        let Names { model, provider, credential } = labels::of(record, snapshot, &lists, most);
+        let max_credentials = self.shared.boot.observe.metrics_max_credentials;
+        let Names { model, provider, credential } = labels::of(record, snapshot, &lists, max_credentials);
         self.meter.with(Family::Cost, &[&model, &provider, &credential], |series| series.add(billionths));
     }
 
     fn price(&mut self, record: &Record, provider: &Provider, generation: u64) -> Option<Price> {
         let changed = self.table.has_changed().unwrap_or(false) || self.generation != generation;
-        if changed || self.at_hand.len() >= AT_HAND {
-            self.at_hand.clear();
+        if changed || self.cached.len() >= MAX_CACHED {
+            self.cached.clear();
             self.generation = generation;
         }
-        let book = self.table.borrow_and_update().clone();
+        let prices = self.table.borrow_and_update().clone();
         let prefix = self.shared.boot.model_prefix.as_deref();
         let key = (record.provider, record.model, record.sent_model);
-        *self.at_hand.entry(key).or_insert_with(|| find(&book, record, provider, prefix))
+        *self.cached.entry(key).or_insert_with(|| find(&prices, record, provider, prefix))
     }
 }
 
-fn find(book: &SeriesIndex, record: &Record, provider: &Provider, prefix: Option<&str>) -> Option<Price> {
+fn find(prices: &PriceTable, record: &Record, provider: &Provider, prefix: Option<&str>) -> Option<Price> {
     let model = record.model.as_str();
-    let asked = match (prefix, model.split_once('/')) {
+    let requested = match (prefix, model.split_once('/')) {
         (Some(prefix), Some((first, rest))) if first == prefix => rest,
         _ => model,
     };
-    let metadata = provider.models.entry(asked).and_then(|entry| entry.metadata());
+    let metadata = provider.models.entry(requested).and_then(|entry| entry.metadata());
     let of_mapping = metadata.and_then(|text| Price::of(&serde_json::from_str(text).ok()?));
     let sent = record.sent_model.as_str();
     let [by_key, by_type] = [&provider.key, &provider.provider_type].map(|before| format!("{before}/{sent}"));
-    of_mapping.or_else(|| book.find(&[&by_key, &by_type, sent, asked]))
+    of_mapping.or_else(|| prices.find(&[&by_key, &by_type, sent, requested]))
 }
 
-/// Billionths of a dollar. What has no price of its own costs what its kind does: a cached token
-/// that of the input, a thought one that of the output.
+/// Returns the cost in billionths of a dollar. Tokens without a price of their own cost what their
+/// kind does: cached tokens cost as input, reasoning tokens as output.
 fn cost(price: &Price, tokens: &Tokens) -> u64 {
     let (input, output) = (price.input.unwrap_or(0.0), price.output.unwrap_or(0.0));
     let plain = tokens.input.saturating_sub(tokens.cache_read).saturating_sub(tokens.cache_write());
-    let said = tokens.output.saturating_sub(tokens.reasoning);
+    let visible = tokens.output.saturating_sub(tokens.reasoning);
     let write_5m = price.cache_write_5m.unwrap_or(input);
     let parts = [
         (plain, input),
         (tokens.cache_read, price.cache_read.unwrap_or(input)),
         (tokens.cache_write_5m, write_5m),
         (tokens.cache_write_1h, price.cache_write_1h.unwrap_or(write_5m)),
-        (said, output),
+        (visible, output),
         (tokens.reasoning.min(tokens.output), price.reasoning.unwrap_or(output)),
     ];
     // A dollar for a million tokens is a thousand billionths for one.

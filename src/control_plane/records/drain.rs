@@ -1,6 +1,6 @@
-//! Empties the record rings of all cores into the sinks. A sink is where finished requests go: the
-//! access log, files, tables, services. On the way tokens that were guessed are counted, if that is
-//! wanted, and each record is told its cost.
+//! Drains the record rings of all workers into the sinks. A sink is where finished requests go: the
+//! access log, files, tables, services. On the way estimated tokens are counted, if that is
+//! configured, and each record gets its cost.
 
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -18,41 +18,41 @@ use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use crate::telemetry::ring;
 
-/// How long the last records may take on their way, all sinks at once.
-const LAST: Duration = Duration::from_secs(5);
+/// How long the last records may take to arrive, in all sinks together.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The end of a sink's work.
+/// The future that ends a sink.
 pub type SinkShutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Somewhere for records to go. Called on the background thread, so that it may take its time, but
-/// not wait for a network.
+/// A destination of records. Its methods run in the control plane's thread, so they may take some
+/// time, but not wait for a network.
 pub trait Sink: Send {
-    /// Whether anything would come of a record. Asked for each.
+    /// Returns whether the sink does anything with a record. Called for each.
     fn enabled(&self) -> bool;
 
     fn record(&mut self, record: &Arc<Record>, directory: &Directory);
 
-    /// After each batch with records in it, and at the end.
+    /// Ends a batch of records. Also called at the end.
     fn flush(&mut self) {}
 
-    /// Nothing comes any more. The future ends when all is where it should be, and is dropped if
-    /// that takes too long.
+    /// Ends the sink. The future is done when all records have arrived, and is dropped if that takes
+    /// too long.
     fn finish(self: Box<Self>) -> SinkShutdown {
         Box::pin(ready(()))
     }
 }
 
-/// What the ids of a record stand for.
+/// Looks up the ids of a record.
 #[derive(Debug, Default, Clone)]
 pub struct Directory(Arc<Snapshot>);
 
 impl Directory {
-    /// `None` for the id 0, which is nobody, and for a provider that is no longer served.
+    /// Returns a provider. `None` for the id 0, which is none, and for a row that was removed.
     pub fn provider(&self, id: i64) -> Option<&Provider> {
         self.0.provider(id).map(|provider| &**provider)
     }
 
-    /// As [`Directory::provider`].
+    /// Returns the name of a credential. `None` as for [`Directory::provider`].
     pub fn credential(&self, id: i64) -> Option<&str> {
         self.0.credential(id).map(|credential| &*credential.name)
     }
@@ -75,8 +75,8 @@ impl Drain {
         Drain { shared, sinks, directory: Directory::default(), prices, recount }
     }
 
-    /// Takes what is there now: at most one full ring of each core, so that busy cores can't hold
-    /// this thread.
+    /// Drains the rings: at most one full ring of each worker, so that busy workers can't occupy this
+    /// thread.
     pub(crate) fn run(&mut self) {
         let mut any = false;
         let rings = self.shared.clone();
@@ -98,29 +98,29 @@ impl Drain {
         }
     }
 
-    /// Tells a record its cost and hands it to the sinks.
+    /// Sets the cost of a record and passes it to the sinks.
     fn pass(&mut self, mut record: Arc<Record>) {
         if self.directory.0.generation != self.shared.publisher.generation() {
             self.directory = Directory::of(self.shared.publisher.load());
         }
-        // Nobody else has it any more.
+        // No other reference is left, so this does not copy.
         self.prices.charge(Arc::make_mut(&mut record), &self.directory.0);
         for sink in self.sinks.iter_mut().filter(|sink| sink.enabled()) {
             sink.record(&record, &self.directory);
         }
     }
 
-    /// The last records, when no worker runs any more.
+    /// Passes on the last records, after all workers have ended.
     pub(crate) async fn finish(&mut self) {
         self.run();
-        let deadline = std::time::Instant::now() + exact_tokens::PATIENCE;
+        let deadline = std::time::Instant::now() + exact_tokens::SHUTDOWN_TIMEOUT;
         while let Some(record) = self.recount.last(deadline) {
             self.pass(record);
         }
         self.sinks.iter_mut().for_each(|sink| sink.flush());
         let mut all: JoinSet<()> = self.sinks.drain(..).map(|sink| sink.finish()).collect();
-        // What takes longer has told of its losses when it was dropped.
-        let _ = timeout(LAST, async { while all.join_next().await.is_some() {} }).await;
+        // A sink that takes longer reports its losses when it is dropped.
+        let _ = timeout(SHUTDOWN_TIMEOUT, async { while all.join_next().await.is_some() {} }).await;
     }
 }
 
@@ -184,7 +184,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn every_record_of_every_core_reaches_every_sink_that_wants_it() {
+    async fn every_record_reaches_every_enabled_sink() {
         let hints = Hints { no_credentials: String::new(), no_providers: String::new() };
         let shared = Arc::new(ProcessState::new(Boot::default(), 3, hints));
         let seen: [Arc<Mutex<Seen>>; 3] = Default::default();
@@ -213,7 +213,7 @@ pub(crate) mod tests {
         }
         assert!(seen[1].lock().unwrap().ids.is_empty());
 
-        // Rings are emptied even if nobody wants what is in them.
+        // Rings are drained even without an enabled sink.
         let mut idle = Drain::new(shared.clone(), vec![sink(1)], prices(), recount());
         shared.rings[0].push(record("unread"));
         idle.run();

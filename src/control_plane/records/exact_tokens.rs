@@ -1,6 +1,6 @@
-//! Counts again what was guessed: records whose provider told no tokens, with TOKEN_COUNTING=exact.
-//! They wait here for the counting thread, and reach the sinks late; what can't be counted goes on
-//! with its guess.
+//! Counts the tokens of records whose provider reported none, with TOKEN_COUNTING=exact. Such records
+//! wait here for the counting thread, and reach the sinks later. A record that can't be counted keeps
+//! its estimate.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,17 +15,17 @@ use crate::telemetry::record::{Record, Source, Tokens};
 use crate::tokens::answer::Answer;
 use crate::tokens::picture::Unsized;
 
-/// How long the counts that are under way are waited for when the gateway stops.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+/// How long running counts are awaited when the gateway stops.
+pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 type Counted = (Arc<Record>, Option<Counts>);
 
 pub(crate) struct Recount {
     shared: Arc<ProcessState>,
     meter: Arc<ControlPlaneMetrics>,
-    /// `None` where nobody wants exact counts.
+    /// `None` if exact counts are off.
     counter: Option<Counter>,
-    /// Bounded by the counter's own queue.
+    /// Finished counts, bounded by the counter's own queue.
     counted: (Sender<Counted>, Receiver<Counted>),
     waiting: usize,
 }
@@ -41,32 +41,32 @@ impl Recount {
         Ok(Recount { shared, meter, counter, counted: mpsc::channel(), waiting: 0 })
     }
 
-    /// Takes a record whose tokens can be counted; gives back any other, ready for the sinks.
+    /// Takes a record whose tokens can be counted. Returns any other, ready for the sinks.
     pub(crate) fn take(&mut self, record: Arc<Record>) -> Option<Arc<Record>> {
         let Some(counter) = &self.counter else { return Some(record) };
         if !record.tokens.as_ref().is_some_and(|tokens| self.shared.counts_exactly(tokens)) {
             return Some(record);
         }
         if let Some(job) = job(&record) {
-            let (done, waits) = (self.counted.0.clone(), record.clone());
-            if counter.submit(job, move |counts| drop(done.send((waits, counts)))) {
+            let (done, waiting) = (self.counted.0.clone(), record.clone());
+            if counter.submit(job, move |counts| drop(done.send((waiting, counts)))) {
                 self.waiting += 1;
                 return None;
             }
             self.meter.lost("token_counter", "full", 1);
         }
-        self.tell(&record);
+        self.add_to_metrics(&record);
         Some(record)
     }
 
-    /// The next record that was counted.
+    /// Returns the next counted record.
     pub(crate) fn next(&mut self) -> Option<Arc<Record>> {
         let counted = self.counted.1.try_recv().ok()?;
         Some(self.settle(counted))
     }
 
-    /// The rest of them, when the gateway stops. Those that are not counted by then are given up,
-    /// and their records with them.
+    /// Returns the next counted record while the gateway stops. Records that are not counted before
+    /// `deadline` are lost.
     pub(crate) fn last(&mut self, deadline: Instant) -> Option<Arc<Record>> {
         if self.waiting > 0
             && let Ok(counted) = self.counted.1.recv_timeout(deadline.saturating_duration_since(Instant::now()))
@@ -82,25 +82,25 @@ impl Recount {
             let source = if exact { Source::Counted } else { Source::Estimate };
             Arc::make_mut(&mut record).tokens = Some(Tokens { input, output, source, ..Tokens::default() });
         }
-        self.tell(&record);
+        self.add_to_metrics(&record);
         record
     }
 
-    /// Counts the tokens that the worker has left for here.
-    fn tell(&self, record: &Record) {
+    /// Adds the tokens to the metrics, which the worker has left to this.
+    fn add_to_metrics(&self, record: &Record) {
         let Some(tokens) = record.tokens else { return };
         let (snapshot, lists) = (self.shared.publisher.load(), self.shared.catalog.load());
-        let most = self.shared.boot.observe.metrics_max_credentials;
-        let labels::Names { model, provider, credential } = labels::of(record, &snapshot, &lists, most);
+        let max_credentials = self.shared.boot.observe.metrics_max_credentials;
+        let labels::Names { model, provider, credential } = labels::of(record, &snapshot, &lists, max_credentials);
         for (kind, n) in [("prompt", tokens.input), ("completion", tokens.output), ("total", tokens.total())] {
-            let labels = [&*model, &*provider, kind, &*credential, record.program.name()];
+            let labels = [&*model, &*provider, kind, &*credential, record.user_agent.name()];
             self.meter.with(Family::Tokens, &labels, |series| series.add(n));
         }
         self.meter.with(Family::TokenSources, &[&*provider, tokens.source.label()], |series| series.inc());
     }
 }
 
-/// What is to be counted, if all of it was kept.
+/// Returns the job of a record, if its bodies were captured completely.
 fn job(record: &Record) -> Option<Job> {
     let detail = record.detail.as_ref()?;
     let attempt = detail.attempts.last()?;

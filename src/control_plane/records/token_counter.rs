@@ -1,8 +1,8 @@
-//! Counts tokens exactly, for records whose provider told none: on one thread of low priority,
-//! behind a queue that is bounded in jobs and in bytes. Nobody waits for it: a job that finds no
-//! room is refused and counted, and its record keeps the estimate.
+//! Counts tokens exactly, for records whose provider reported none: in one thread of low priority,
+//! behind a queue that is bounded in jobs and in bytes. A job that finds no room is refused and
+//! counted, and its record keeps the estimate.
 //!
-//! The vocabularies are loaded with the first job that needs them, and stay.
+//! A vocabulary is loaded with the first job that needs it, and stays loaded.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,22 +18,21 @@ use crate::tokens::vocabulary::of_model;
 use llm_wire::Format;
 
 /// Jobs that may wait.
-pub const MOST_JOBS: usize = 1024;
-/// Bytes of requests and answers that may wait, the job under way included.
-pub const MOST_BYTES: usize = 64 << 20;
+pub const MAX_JOBS: usize = 1024;
+/// Bytes of requests and responses that may wait, the running job included.
+pub const MAX_BYTES: usize = 64 << 20;
 
-/// Of 0 to 19: what is left of the cores when workers and the background thread have had theirs.
+/// The priority of the thread (0 to 19): it gets the CPU time that workers and control plane leave.
 const NICE: i32 = 10;
 
-/// A request and its answer, as they were sent to and came from the provider, or as the client
-/// knows them.
+/// A request and its response, on either side of the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// The model that the provider was asked for.
+    /// The upstream model.
     pub model: String,
-    /// Of both bodies.
+    /// The format of both bodies.
     pub format: Format,
-    /// JSON.
+    /// The request, as JSON.
     pub request: Vec<u8>,
     pub answer: Answer,
 }
@@ -43,13 +42,12 @@ pub struct Job {
 pub struct Counts {
     pub input: u64,
     pub output: u64,
-    /// Whether both were counted by published rules and the model's own vocabulary, of what can be
-    /// seen.
+    /// Whether both were counted by published rules and with the model's own vocabulary.
     pub exact: bool,
 }
 
 impl Job {
-    /// Counts on the thread that calls.
+    /// Counts in the calling thread.
     pub fn count(&self, pictures: &Unsized) -> Counts {
         let model = of_model(&self.model);
         let (input, read) = request::count(self.format, &self.request, model, pictures);
@@ -62,18 +60,18 @@ impl Job {
     }
 }
 
-/// What became of jobs so far.
+/// The number of jobs so far, by their outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     pub counted: u64,
-    /// There was no room.
+    /// There was no room in the queue.
     pub refused: u64,
     /// The count panicked.
     pub failed: u64,
 }
 
-/// The counting thread. Dropped, it ends the thread after the job under way, without waiting for
-/// it; jobs that wait are answered with `None`.
+/// The counting thread. Dropping this ends the thread after the running job, without waiting for it.
+/// Waiting jobs end with `None`.
 #[derive(Debug)]
 pub struct Counter {
     queue: SyncSender<Waiting>,
@@ -85,7 +83,7 @@ struct State {
     counted: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
-    /// Of jobs that wait or are under way.
+    /// Bytes of waiting and running jobs.
     bytes: AtomicUsize,
     ends: AtomicBool,
 }
@@ -96,23 +94,23 @@ struct Waiting {
 }
 
 impl Counter {
-    /// Starts the thread. `pictures` is for those whose size is unknown.
+    /// Starts the thread. `pictures` is used for pictures of unknown size.
     pub fn start(pictures: Unsized) -> io::Result<Counter> {
-        let (queue, waiting) = sync_channel(MOST_JOBS);
+        let (queue, waiting) = sync_channel(MAX_JOBS);
         let state = Arc::new(State::default());
         let shared = state.clone();
         thread::Builder::new().name("tokens".to_owned()).spawn(move || run(&waiting, &shared, &pictures))?;
         Ok(Counter { queue, state })
     }
 
-    /// Hands a job over, without waiting. `then` is called on the counting thread, with `None`
-    /// where counting failed or the thread ends; it should pass the counts on, by a channel. False
-    /// if there is no room: then `then` is dropped, and the estimate has to do.
+    /// Queues a job without waiting. `then` is called in the counting thread, with `None` if counting
+    /// failed or the thread ends; it should only pass the counts on. Returns false if there is no room:
+    /// `then` is dropped, and the estimate stays.
     pub fn submit(&self, job: Job, then: impl FnOnce(Option<Counts>) + Send + 'static) -> bool {
         let bytes = job.bytes();
         let before = self.state.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // A job alone is taken whatever its size: bodies have a bound of their own.
-        let fits = before == 0 || before.saturating_add(bytes) <= MOST_BYTES;
+        // A single job fits whatever its size: bodies have a bound of their own.
+        let fits = before == 0 || before.saturating_add(bytes) <= MAX_BYTES;
         if fits && self.queue.try_send(Waiting { job, then: Box::new(then) }).is_ok() {
             return true;
         }
@@ -138,7 +136,7 @@ impl Drop for Counter {
 }
 
 fn run(waiting: &Receiver<Waiting>, state: &State, pictures: &Unsized) {
-    // Of this thread alone, on Linux. Where it is refused, the thread is as the others.
+    // On Linux this concerns the thread alone. If it is refused, the thread keeps its priority.
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!("gateway: the counting thread keeps its priority: {error}");
     }
@@ -149,7 +147,7 @@ fn run(waiting: &Receiver<Waiting>, state: &State, pictures: &Unsized) {
         };
         state.bytes.fetch_sub(job.bytes(), Ordering::Relaxed);
         if catch_unwind(AssertUnwindSafe(|| then(counts))).is_err() {
-            tracing::error!("gateway: whoever asked for a count of tokens has panicked");
+            tracing::error!("gateway: the receiver of a token count has panicked");
         }
     }
 }
@@ -212,22 +210,22 @@ mod tests {
         };
         assert!(counter.submit(job(""), hold));
         is_held.recv_timeout(PATIENCE).unwrap();
-        let (done, answers) = sync_channel(MOST_JOBS);
+        let (done, answers) = sync_channel(MAX_JOBS);
         let submit = |text: &str| {
             let done = done.clone();
             counter.submit(job(text), move |counts| done.send(counts).unwrap())
         };
         // Bytes first: two large ones do not fit beside one another.
-        let large = "a ".repeat(MOST_BYTES / 4 + 1000);
+        let large = "a ".repeat(MAX_BYTES / 4 + 1000);
         assert!(submit(&large));
         assert!(!submit(&large));
-        let taken = (0..MOST_JOBS).filter(|_| submit("a")).count();
-        assert_eq!(taken, MOST_JOBS - 1);
+        let taken = (0..MAX_JOBS).filter(|_| submit("a")).count();
+        assert_eq!(taken, MAX_JOBS - 1);
         assert_eq!(counter.stats().refused, 2);
         drop(counter);
         drop(release);
         // Those that wait when it is dropped are told so.
-        for _ in 0..MOST_JOBS {
+        for _ in 0..MAX_JOBS {
             assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
         }
     }

@@ -1,6 +1,6 @@
 //! The access log: one line for each finished request, level info, target `llm_proxy::access`.
 //!
-//! What monitoring asks for every few seconds is left out unless the level is debug.
+//! Requests of monitoring, which come every few seconds, are left out unless the level is debug.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::telemetry::record::{Outcome, Record};
 
 pub(crate) struct Access;
 
-/// Endpoints that machines ask for.
+/// Endpoints of monitoring.
 const MONITORING: [&str; 2] = ["/health", "/metrics"];
 
 impl Sink for Access {
@@ -26,13 +26,13 @@ impl Sink for Access {
         }
         let (outcome, kind) = match record.outcome {
             Outcome::Complete => (None, None),
-            Outcome::ClientGone => (Some("client gone"), None),
+            Outcome::ClientDisconnected => (Some("client gone"), None),
             Outcome::Failed(kind) => (Some("failed"), Some(kind)),
             Outcome::Truncated(kind) => (Some("truncated"), Some(kind)),
         };
         let model = record.model.as_str();
-        // A client chose the model's name. As a `str`, not through `Display`, it is quoted and
-        // escaped and can't break the line.
+        // The model's name is from the client. As a `str`, not through `Display`, it is quoted and
+        // escaped, and can't break the line.
         tracing::info!(
             target: "llm_proxy::access",
             status = record.status,
@@ -56,7 +56,7 @@ impl Sink for Access {
     }
 }
 
-/// To a tenth.
+/// Rounds to a tenth.
 fn milliseconds(us: u64) -> f64 {
     (us as f64 / 100.0).round() / 10.0
 }
@@ -144,7 +144,7 @@ mod tests {
             attempts: 3,
             tokens: None,
             first_byte_us: 0,
-            outcome: Outcome::ClientGone,
+            outcome: Outcome::ClientDisconnected,
             ..record("id-2")
         };
         let broken = Record { outcome: Outcome::Truncated(Kind::UpstreamTruncated), ..record("id-3") };

@@ -1,4 +1,4 @@
-//! The head of a client's request as it was kept: a part of one if it was very long.
+//! The captured head of a client's request, which is incomplete if it was very long.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ impl<'a> Head<'a> {
         Head(bytes)
     }
 
-    /// As the client wrote it, without its query, in which some clients send a key.
+    /// Returns the path as the client wrote it, without the query, in which some clients send a key.
     pub(crate) fn path(&self) -> Option<Cow<'a, str>> {
         let target = self.lines().next()?.split(|byte| *byte == b' ').nth(1)?;
         let path = target.split(|byte| *byte == b'?').next()?;
         Some(String::from_utf8_lossy(path))
     }
 
-    /// The first header of this name, which is in lower case.
+    /// Returns the first header of this name, which is in lower case.
     pub(crate) fn get(&self, name: &str) -> Option<Cow<'a, str>> {
         self.lines().skip(1).find_map(|line| {
             let colon = memchr::memchr(b':', line)?;

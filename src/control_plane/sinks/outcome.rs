@@ -1,11 +1,11 @@
-//! What a record tells of its ends: what the client got, and what went wrong.
+//! The outcome of a record: what the client got, and what failed.
 
 use crate::telemetry::capture::{Attempt, Body, CappedBytes, SharedOrOwned};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::Format;
 use llm_wire::error::shape;
 
-/// What the client got. `None` if nothing was kept of it.
+/// Returns what the client got. `None` if it was not captured.
 pub(crate) fn response(record: &Record) -> Option<&Body> {
     let detail = record.detail.as_ref()?;
     match &detail.response {
@@ -15,7 +15,7 @@ pub(crate) fn response(record: &Record) -> Option<&Body> {
     }
 }
 
-/// What a provider was sent.
+/// Returns the body that a provider got.
 pub(crate) fn request<'a>(record: &'a Record, attempt: &'a Attempt) -> Option<&'a CappedBytes> {
     match &attempt.request {
         SharedOrOwned::Own(cut) => Some(cut),
@@ -24,12 +24,12 @@ pub(crate) fn request<'a>(record: &'a Record, attempt: &'a Attempt) -> Option<&'
     }
 }
 
-/// What went wrong for the client.
+/// Returns the error of the client, if there was one.
 pub(crate) fn failure(record: &Record) -> Option<String> {
-    let said = record.detail.as_ref().and_then(|detail| detail.error.as_deref());
-    match (record.outcome, said) {
-        (Outcome::ClientGone, _) => Some("the client left before the end".to_owned()),
-        (_, Some(said)) => Some(said.to_owned()),
+    let text = record.detail.as_ref().and_then(|detail| detail.error.as_deref());
+    match (record.outcome, text) {
+        (Outcome::ClientDisconnected, _) => Some("the client left before the end".to_owned()),
+        (_, Some(text)) => Some(text.to_owned()),
         (Outcome::Failed(kind) | Outcome::Truncated(kind), None) => Some(kind.row().label.to_owned()),
         (Outcome::Complete, None) => {
             let format = record.client_format.unwrap_or(Format::Chat);
@@ -38,19 +38,19 @@ pub(crate) fn failure(record: &Record) -> Option<String> {
     }
 }
 
-/// What went wrong at a provider.
+/// Returns the error of an attempt, if it failed.
 pub(crate) fn attempt_failure(attempt: &Attempt) -> Option<String> {
     match &attempt.failure {
-        Some((_, said)) => Some(said.to_string()),
+        Some((_, text)) => Some(text.to_string()),
         None => refusal(attempt.status, attempt.format, attempt.response.as_ref()),
     }
 }
 
-/// The words of an answer with an error's status.
+/// Returns the message of a response with an error status.
 fn refusal(status: u16, format: Format, body: Option<&Body>) -> Option<String> {
     if status < 400 {
         return None;
     }
-    let said = body.and_then(|body| shape::read_refusal(format, &body.cut.bytes));
-    Some(said.map_or_else(|| format!("status {status}"), |said| said.message.unescape().into_owned()))
+    let text = body.and_then(|body| shape::read_refusal(format, &body.cut.bytes));
+    Some(text.map_or_else(|| format!("status {status}"), |text| text.message.unescape().into_owned()))
 }

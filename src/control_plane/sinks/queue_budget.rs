@@ -1,4 +1,4 @@
-//! The bound of a sink's queue in bytes, and the count of what it loses.
+//! The bound of a sink's queue in bytes, and the counter of its losses.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,23 +7,23 @@ use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::Directory;
 use crate::telemetry::record::Record;
 
-/// Of so many losses one is warned of.
+/// How many losses cause one warning.
 const WARN_EVERY: u64 = 100;
 
-/// A record on its way, with what its ids stand for.
+/// A record in the queue, with the directory of its ids.
 pub(crate) struct Job {
     pub record: Arc<Record>,
     pub directory: Directory,
     _space: Space,
 }
 
-/// Bytes of details that may wait.
+/// The budget for bytes of details in the queue.
 pub(crate) struct Room {
     used: Arc<AtomicUsize>,
     most: usize,
 }
 
-/// Given back when dropped.
+/// A part of the budget, returned when dropped.
 struct Space {
     used: Arc<AtomicUsize>,
     size: usize,
@@ -40,7 +40,7 @@ impl Room {
         Room { used: Arc::default(), most }
     }
 
-    /// `None` if there is no room. One that finds nothing before it is always taken, however large.
+    /// Takes a record. `None` if there is no room. A record that finds an empty queue always fits.
     pub(crate) fn job(&self, record: &Arc<Record>, directory: &Directory) -> Option<Job> {
         let size = size_of::<Record>() + record.detail_size();
         let before = self.used.fetch_add(size, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl Room {
     }
 }
 
-/// What one sink passes on and loses.
+/// Counts what one sink passes on and loses.
 #[derive(Clone)]
 pub(crate) struct Losses {
     sink: &'static str,
@@ -67,7 +67,7 @@ impl Losses {
         self.meter.passed(self.sink, n);
     }
 
-    /// Warns of the first, and of each hundredth after it.
+    /// Counts losses. Warns of the first, and of each hundredth after it.
     pub(crate) fn lost(&mut self, reason: &str, n: u64) {
         if n == 0 {
             return;

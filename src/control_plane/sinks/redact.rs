@@ -1,8 +1,8 @@
-//! What must not or need not leave the process in a log: values of fields that hold secrets, and
-//! the bytes of images, sounds and files.
+//! Removes what must not or need not leave the process in a log: values of fields that hold secrets,
+//! and the bytes of images, sounds and files.
 //!
-//! Works on text that is JSON, a stream's events, or the beginning of either: it reads words and
-//! never builds a tree. What was not recognised is copied byte for byte.
+//! It works on text that is JSON, a stream's events, or the beginning of either: it reads tokens and
+//! builds no tree. Whatever it does not recognise is copied byte for byte.
 
 use std::borrow::Cow;
 
@@ -35,15 +35,15 @@ const SECRET: &[&[u8]] = &[
     b"x_api_key",
     b"x_goog_api_key",
 ];
-/// Longest of [`SECRET`].
+/// The length of the longest name in [`SECRET`].
 const LONGEST: usize = 24;
 /// Objects whose `data` is base64.
 const HOLDERS: &[&[u8]] = &[b"source", b"input_audio", b"inline_data", b"inlineData", b"audio"];
-/// Fields that are base64 wherever they stand.
+/// Fields that are base64 in any object.
 const PAYLOADS: &[&[u8]] = &[b"b64_json", b"partial_image_b64"];
-/// What stands between a data URL's type and its payload.
+/// The mark between a data URL's type and its payload.
 const MARK: &[u8] = b";base64,";
-/// Bytes before the mark in which `data:` is looked for.
+/// How many bytes before the mark are searched for `data:`.
 const TYPE: usize = 128;
 
 const MASK: &[u8] = b"***";
@@ -56,22 +56,22 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// What becomes of white space between words.
+/// What to do with white space between tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Space {
-    /// Dropped: `text` is whole JSON, and the result stands in one line.
+    /// It is removed: `text` is complete JSON, and the result is one line.
     Drop,
     Keep,
 }
 
-/// Appends `text` to `out` without what must not be told.
+/// Appends `text` to `out`, redacted.
 pub(super) fn redact(out: &mut Vec<u8>, text: &[u8], space: Space) {
     let text = without_urls(text);
     let mut walk = Walk { text: &text, at: 0, field: Field::Other, around: Vec::new() };
     walk.run(out, space);
 }
 
-/// What a field is, by its key.
+/// The kind of a field, by its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Other,
@@ -105,9 +105,9 @@ impl Field {
 struct Walk<'a> {
     text: &'a [u8],
     at: usize,
-    /// Of the value that comes.
+    /// The kind of the next value.
     field: Field,
-    /// Of the objects around it.
+    /// The kinds of the objects around it.
     around: Vec<Field>,
 }
 
@@ -137,7 +137,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Takes a string, which may be cut off by the end of the text.
+    /// Reads a string, which may be cut by the end of the text.
     fn string(&mut self, out: &mut Vec<u8>) {
         let start = self.at + 1;
         let end = end_of_string(self.text, start);
@@ -163,8 +163,8 @@ impl Walk<'_> {
     }
 }
 
-/// Where a string ends that began before `at`: at its quote, at the end of the line, which no
-/// string of JSON holds, or of the text.
+/// Returns where a string ends that began before `at`: at its quote, at the end of the line, which no
+/// JSON string contains, or of the text.
 fn end_of_string(text: &[u8], mut at: usize) -> usize {
     loop {
         match memchr::memchr3(b'"', b'\\', b'\n', &text[at..]) {
@@ -175,8 +175,8 @@ fn end_of_string(text: &[u8], mut at: usize) -> usize {
     }
 }
 
-/// What is left of `base64`: its length and the beginning of its SHA-256, by which the same file
-/// can be found again.
+/// Returns what replaces `base64`: its length and the beginning of its SHA-256, by which the same file
+/// can be recognised.
 fn payload(out: &mut Vec<u8>, base64: &[u8], whole: bool) {
     let mut plain: Vec<u8> = base64.iter().copied().filter(|byte| *byte != b'\\').collect();
     if plain.is_empty() || !plain.iter().all(|byte| is_base64(*byte)) {
@@ -203,14 +203,14 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_')
 }
 
-/// `text` with the payloads of its data URLs cut, wherever they stand: in a field of their own, in
-/// the middle of a text, in JSON within JSON.
+/// Returns `text` without the payloads of its data URLs, wherever they are: in a field of their own,
+/// within a text, in JSON within JSON.
 fn without_urls(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::new();
     let mut done = 0;
     for mark in memmem::find_iter(text, MARK) {
         let start = mark + MARK.len();
-        // Marks within a payload that was cut.
+        // A mark within a payload that was removed.
         if mark < done || !is_url(&text[mark.saturating_sub(TYPE).max(done)..mark]) {
             continue;
         }
@@ -231,7 +231,7 @@ fn without_urls(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// Whether `data:` and a type are what `before` ends with.
+/// Returns whether `before` ends with `data:` and a type.
 fn is_url(before: &[u8]) -> bool {
     let Some(at) = memmem::rfind(before, b"data:") else { return false };
     before[at..].iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'<' | b'>' | b'(' | b')'))

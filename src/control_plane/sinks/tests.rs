@@ -6,7 +6,7 @@ use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::control_plane::records::drain::Directory;
 use crate::control_plane::records::drain::tests::record;
-use crate::telemetry::capture::{Attempt, CaptureConfig, Detail};
+use crate::telemetry::capture::{Attempt, CaptureConfig, Detail, Piece};
 use crate::telemetry::record::{Record, Short};
 use llm_wire::Format;
 
@@ -39,7 +39,7 @@ pub(super) fn directory() -> Directory {
 pub(super) fn asked(head: &str, body: &str) -> Record {
     let mut detail =
         Detail::new(CaptureConfig { detail: true, body_bytes: 1 << 16, per_second: None }, head.as_bytes()).unwrap();
-    detail.body(body.as_bytes());
+    detail.set_request_body(body.as_bytes());
     Record { detail: Some(detail), ..record("id-1") }
 }
 
@@ -47,8 +47,8 @@ pub(super) fn asked(head: &str, body: &str) -> Record {
 pub(super) fn sent(head: &str, body: &str) -> Record {
     let mut record = asked(head, body);
     let detail = record.detail.as_mut().unwrap();
-    detail.attempt(Attempt::new(9, Format::Chat, Short::new("gpt-4-0613"), "/chat/completions", 1_000));
-    detail.sent(None);
+    detail.begin_attempt(Attempt::new(9, Format::Chat, Short::new("gpt-4-0613"), "/chat/completions", 1_000));
+    detail.set_upstream_body(None);
     record
 }
 
@@ -56,10 +56,10 @@ pub(super) fn sent(head: &str, body: &str) -> Record {
 pub(super) fn answered(body: &str, answer: &str) -> Record {
     let mut record = sent("POST /v2/chat/completions HTTP/1.1\r\n\r\n", body);
     let detail = record.detail.as_mut().unwrap();
-    detail.received(answer.as_bytes(), false);
-    detail.passes();
-    let attempt = detail.last().unwrap();
+    detail.push_upstream(Piece::Part(answer.as_bytes()));
+    detail.mark_passthrough();
+    let attempt = detail.last_attempt().unwrap();
     (attempt.status, attempt.first_byte_us) = (200, 2_000);
-    detail.ended(12_000, None);
+    detail.end_attempt(12_000, None);
     record
 }

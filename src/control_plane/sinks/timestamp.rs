@@ -1,8 +1,8 @@
-//! Moments to the millisecond.
+//! Times with milliseconds.
 
 use crate::config::time;
 
-/// `2026-01-23T19:30:00.000Z`, of microseconds since 1970.
+/// Formats microseconds since 1970 as `2026-01-23T19:30:00.000Z`.
 pub(crate) fn iso(us: u64) -> String {
     let mut text = time::format((us / 1_000_000) as i64);
     text.truncate(text.len() - 1);

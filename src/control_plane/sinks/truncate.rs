@@ -1,5 +1,5 @@
-//! Bodies as values of JSON: themselves where they are whole JSON, else as text with a note of what
-//! is missing.
+//! Writes bodies as values of JSON: as they are where they are complete JSON, else as text with a note
+//! of what is missing.
 
 use crate::control_plane::sinks::redact::{Space, redact};
 use crate::telemetry::capture::{Body, CappedBytes};
@@ -14,7 +14,7 @@ pub(crate) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// At most `most` bytes; another sink may want more of them.
+    /// Takes at most `most` bytes of a capture, which may have more for another sink.
     pub(crate) fn of(cut: &'a CappedBytes, most: usize) -> Part<'a> {
         Part { bytes: &cut.bytes[..cut.bytes.len().min(most)], total: cut.total }
     }
@@ -23,12 +23,12 @@ impl<'a> Part<'a> {
         self.bytes.len() as u64 == self.total
     }
 
-    /// Whole, and JSON.
+    /// Returns the body if it is complete and JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.is_whole() && scan::validate(self.bytes).is_ok()
     }
 
-    /// Writes it as one value.
+    /// Writes the body as one value.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         if self.is_json() {
             return redact(out, self.bytes, Space::Drop);
@@ -41,12 +41,12 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The note of the cut.
+/// Writes the note about the missing bytes.
 pub(crate) fn truncated(total: u64) -> String {
     format!("... [truncated, {total} bytes total]")
 }
 
-/// Without secrets. A character that was cut in two is left out.
+/// Returns the text without secrets. A character that was cut is left out.
 pub(crate) fn text(bytes: &[u8], cut: bool) -> String {
     let mut plain = Vec::with_capacity(bytes.len());
     redact(&mut plain, bytes, Space::Keep);
@@ -59,7 +59,7 @@ pub(crate) fn text(bytes: &[u8], cut: bool) -> String {
     String::from_utf8(plain).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// The events of a stream, one at a time: what was kept in one piece may hold several.
+/// Calls `f` with each event of a stream. One captured piece may hold several.
 pub(crate) fn events(body: &Body, most: usize, mut each: impl FnMut(llm_wire::sse::Block<'_>)) {
     let mut framer = Framer::new(most.max(1 << 20));
     let mut left = most;
@@ -80,12 +80,12 @@ pub(crate) fn events(body: &Body, most: usize, mut each: impl FnMut(llm_wire::ss
 /// Writes the events of a stream as an array of texts, as they came.
 pub(crate) fn chunks(out: &mut Vec<u8>, body: &Body, most: usize) {
     write::array(out, |array| {
-        let mut told = 0;
+        let mut written = 0;
         events(body, most, |block| {
-            told += block.raw.len() as u64;
+            written += block.raw.len() as u64;
             array.str(&text(block.raw, false));
         });
-        if told < body.cut.total {
+        if written < body.cut.total {
             array.str(&truncated(body.cut.total));
         }
     });

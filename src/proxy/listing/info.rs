@@ -1,24 +1,24 @@
 //! LiteLLM's `/model/info`: one entry for each pair of provider and mapping key.
 //!
-//! `api_base` is always null. The original discloses it to every client, and with it the names of
-//! internal hosts; the member stays for the clients that expect it to be there.
+//! `api_base` is always null: it would disclose the names of internal hosts to every client. The
+//! member is there for the clients that expect it.
 
 use super::query::Query;
-use super::{Listing, write};
+use super::visible::Listing;
 use crate::config::snapshot::Provider;
 use llm_wire::error::Error;
-use llm_wire::json::RawValue;
+use llm_wire::json::{RawValue, write};
 
 const PAGE: usize = 50;
 const MAX_PAGE: usize = 100;
-/// Beyond any list; only so that a page number can be counted with.
+/// Exceeds the pages of any list, and bounds the arithmetic.
 const LAST_PAGE: usize = 1 << 30;
 
 struct Entry<'a> {
     provider: &'a Provider,
-    /// Model or pattern.
+    /// A model or a pattern.
     name: &'a str,
-    /// The upstream's name for it.
+    /// The upstream model.
     mapped: &'a str,
     is_pattern: bool,
     metadata: Option<&'a str>,
@@ -74,8 +74,8 @@ pub(super) fn page(listing: &Listing<'_>, query: &Query) -> Result<Vec<u8>, Erro
     Ok(out)
 }
 
-/// What the caller may see, in the order of providers and of their mappings. `mapped_parameter`
-/// asks for an upstream's name.
+/// Returns what the caller may see, in the order of providers and of their mappings.
+/// `mapped_parameter` is the query parameter that filters by upstream model.
 fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) -> Vec<Entry<'a>> {
     let mut entries = Vec::new();
     for provider in &listing.snapshot.providers {
@@ -99,15 +99,15 @@ fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) ->
     entries
 }
 
-/// A pattern is shown to who may use some model that it matches, as far as the list of allowed
-/// models tells.
+/// Returns whether the caller may see an entry. A pattern is shown to a caller that may use some model
+/// which matches it, as far as its list of allowed models shows.
 fn visible(listing: &Listing<'_>, entry: &crate::config::models::Entry) -> bool {
     let Some(credential) = listing.caller else { return true };
     credential.allowed.allows(entry.key())
         || entry.is_pattern() && credential.allowed.entries().any(|allowed| entry.matches(allowed))
 }
 
-/// Entries that are equal in what is sorted by keep their order.
+/// Sorts entries. Those with equal keys keep their order.
 fn sort_entries(entries: &mut [Entry<'_>], sort: Sort, direction: Direction) {
     entries.sort_by(|a, b| {
         let (a, b) = if direction == Direction::Ascending { (a, b) } else { (b, a) };
@@ -143,7 +143,7 @@ fn write_entry(o: &mut write::Object<'_>, entry: &Entry<'_>) {
         let members = metadata.map(|json| RawValue::new(json.as_bytes()).members());
         for (key, value, _) in members.into_iter().flatten() {
             let key = key.unescape();
-            // The row's own say on these stands above.
+            // The row's own values of these are written above.
             if !["provider_name", "provider_type", "weight", "is_pattern"].contains(&&*key) {
                 o.value(&key, value);
             }

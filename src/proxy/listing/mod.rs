@@ -1,23 +1,22 @@
-//! What models there are: `/v1/models` in the words of OpenAI and of Anthropic, one model, and
-//! LiteLLM's `/model/info`.
+//! Lists models: `/v1/models` in the formats of OpenAI and of Anthropic, one model, and LiteLLM's
+//! `/model/info`.
 //!
-//! A model is listed if the caller could use it: it is a key of some provider's mapping, or stands
-//! in the list that a provider without a mapping gave of itself, and the caller's credential allows
-//! it. Patterns are not names and are left out, save in `/model/info`, which shows mappings as they
-//! are. Names are shown without the prefix of `PROVIDER_SUFFIX`: both forms are served.
+//! A model is listed if the caller may use it: it is a key of some provider's mapping, or is in the
+//! own list of a provider without a mapping, and the caller's credential allows it. Patterns are not
+//! names and are left out, save in `/model/info`, which shows mappings as they are. Names are shown
+//! without the prefix of `PROVIDER_SUFFIX`: both forms are served.
 
 mod info;
 mod query;
+mod visible;
 
-use crate::config::snapshot::{Provider, Snapshot};
-use crate::proxy::auth::Caller;
-use crate::shared::catalog::Lists;
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::write::{self, Object};
 use query::Query;
+pub use visible::Listing;
 
-/// When a model was made, which nobody here knows: the constant that llm-proxy v1 gives, in
-/// seconds since 1970 and in words.
+/// When a model was created, which the gateway does not know: the constant of llm-proxy v1, in
+/// seconds since 1970 and as text.
 const CREATED: u64 = 1_677_610_602;
 const CREATED_AT: &str = "2023-02-28T18:56:42Z";
 
@@ -26,9 +25,9 @@ const CREATED_AT: &str = "2023-02-28T18:56:42Z";
 const PAGE: usize = 20;
 const MAX_PAGE: usize = 1000;
 
-/// What a path asks for.
+/// What a path stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What<'p> {
+pub enum Resource<'p> {
     Models,
     /// The rest of the path, percent-encoded as sent.
     Model(&'p str),
@@ -38,27 +37,17 @@ pub enum What<'p> {
     },
 }
 
-/// What there is to list, and for whom.
-#[derive(Debug, Clone, Copy)]
-pub struct Listing<'a> {
-    pub snapshot: &'a Snapshot,
-    pub lists: &'a Lists,
-    pub caller: Caller<'a>,
-    /// `PROVIDER_SUFFIX`.
-    pub prefix: Option<&'a str>,
-}
-
-impl<'a> Listing<'a> {
-    /// The JSON body of the answer. `query` is as sent; `anthropic` says that the request came from
-    /// a client of the Messages format.
-    pub fn respond(&self, what: What<'_>, query: Option<&str>, anthropic: bool) -> Result<Vec<u8>, Error> {
+impl Listing<'_> {
+    /// Returns the JSON body of the response. `query` is as sent; `anthropic` says that the request
+    /// came from a client of the Messages format.
+    pub fn respond(&self, resource: Resource<'_>, query: Option<&str>, anthropic: bool) -> Result<Vec<u8>, Error> {
         let query = Query::parse(query.unwrap_or_default());
-        match what {
-            What::Models if anthropic => self.anthropic(&query),
-            What::Models => Ok(self.openai()),
-            What::Model(id) => self.one(&query::decode(id), anthropic),
-            What::Info { paged: false } => Ok(info::all(self, &query)),
-            What::Info { paged: true } => info::page(self, &query),
+        match resource {
+            Resource::Models if anthropic => self.anthropic(&query),
+            Resource::Models => Ok(self.openai()),
+            Resource::Model(id) => self.one(&query::decode(id), anthropic),
+            Resource::Info { paged: false } => Ok(info::all(self, &query)),
+            Resource::Info { paged: true } => info::page(self, &query),
         }
     }
 
@@ -83,7 +72,7 @@ impl<'a> Listing<'a> {
                 let note = "`after_id` and `before_id` exclude each other; send one of them";
                 return Err(Error::client(Kind::InvalidRequest, note).param("before_id"));
             }
-            // The cursors need not be on the list any more: it is sorted, so their place is known.
+            // The cursors need not be in the list any more: it is sorted, so their place is known.
             (None, Some(before)) => {
                 let rest = &names[..names.partition_point(|name| *name < before)];
                 (&rest[rest.len().saturating_sub(limit)..], rest.len() > limit)
@@ -108,7 +97,7 @@ impl<'a> Listing<'a> {
         Ok(out)
     }
 
-    /// Not only what is listed: whatever would be served is a model.
+    /// Returns one model. It need not be listed: whatever would be served is a model.
     fn one(&self, id: &str, anthropic: bool) -> Result<Vec<u8>, Error> {
         let name = strip(self.prefix, id);
         let served = self.snapshot.providers.iter().any(|provider| provider.models.resolve(name).is_some());
@@ -121,27 +110,6 @@ impl<'a> Listing<'a> {
         let mut out = Vec::with_capacity(256);
         write::object(&mut out, |o| if anthropic { anthropic_model(o, id) } else { openai_model(o, id) });
         Ok(out)
-    }
-
-    /// Sorted, each name once.
-    fn names(&self) -> Vec<&'a str> {
-        let mut names: Vec<&str> = Vec::new();
-        for provider in &self.snapshot.providers {
-            names.extend(provider.models.names().chain(self.own_list(provider)).filter(|name| self.allows(name)));
-        }
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    /// What a provider without a mapping says that it has.
-    fn own_list(&self, provider: &Provider) -> impl Iterator<Item = &'a str> + use<'a> {
-        let list = if provider.models.serves_all() { self.lists.get(&provider.id) } else { None };
-        list.into_iter().flat_map(|list| list.iter().map(String::as_str))
-    }
-
-    fn allows(&self, model: &str) -> bool {
-        self.caller.is_none_or(|credential| credential.allowed.allows(model))
     }
 }
 
@@ -162,7 +130,8 @@ fn anthropic_model(o: &mut Object<'_>, name: &str) {
     o.str("created_at", CREATED_AT);
 }
 
-/// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.
+/// Returns `gpt-4` for `Proxy/gpt-4` where `Proxy` is the configured prefix. Other prefixes belong to
+/// the name.
 fn strip<'m>(prefix: Option<&str>, model: &'m str) -> &'m str {
     match model.split_once('/') {
         Some((first, rest)) if Some(first) == prefix && !rest.is_empty() => rest,

@@ -1,11 +1,11 @@
-//! Query strings of the listings: a handful of short parameters.
+//! Parses the query strings of the listings, which have a few short parameters.
 
 use std::ops::RangeInclusive;
 
 use llm_wire::error::{Error, Kind};
 
-/// Name and value of each parameter, decoded. Of a name that stands twice the first counts; an
-/// empty value is as good as none.
+/// Name and value of each parameter, decoded. The first of equal names counts. An empty value counts
+/// as none.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -23,36 +23,36 @@ impl Query {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// A whole number, moved to the nearer end of `range` when it lies outside.
+    /// Returns a whole number, moved to the nearer end of `range` if it is outside.
     pub(super) fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, Error> {
         let Some(text) = self.get(name) else { return Ok(default) };
         let (low, high) = range.into_inner();
         match text.parse::<i64>() {
             Ok(number) => Ok(usize::try_from(number.max(0)).unwrap_or(high).clamp(low, high)),
-            Err(_) => Err(bad(name, text, &format!("a whole number from {low} to {high}"))),
+            Err(_) => Err(invalid(name, text, &format!("a whole number from {low} to {high}"))),
         }
     }
 
-    /// One of the words in `choices`.
+    /// Returns the value of one of the words in `choices`.
     pub(super) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Error> {
         let Some(text) = self.get(name) else { return Ok(None) };
         match choices.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(Some(*value)),
             None => {
                 let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-                Err(bad(name, text, &format!("one of {}", words.join(", "))))
+                Err(invalid(name, text, &format!("one of {}", words.join(", "))))
             }
         }
     }
 }
 
-fn bad(name: &str, text: &str, wanted: &str) -> Error {
+fn invalid(name: &str, text: &str, expected: &str) -> Error {
     let shown: String = text.chars().take(100).collect();
-    Error::client(Kind::InvalidRequest, format!("query parameter `{name}` is `{shown}`; it must be {wanted}"))
+    Error::client(Kind::InvalidRequest, format!("query parameter `{name}` is `{shown}`; it must be {expected}"))
         .param(name)
 }
 
-/// Percent-decoding. A `%` that begins no escape stays, and what is no UTF-8 becomes U+FFFD.
+/// Decodes percent-encoding. A `%` that begins no escape stays, and invalid UTF-8 becomes U+FFFD.
 pub(super) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::snapshot::Snapshot;
+use crate::shared::catalog::Lists;
 
 /// The store of these tests: two providers with mappings, one that serves everything and told its
 /// list, one that did not.
@@ -49,7 +51,7 @@ fn snapshot(allowed: &str) -> (Snapshot, Lists) {
     (snapshot, lists)
 }
 
-fn ask(allowed: &str, what: What<'_>, query: &str, anthropic: bool) -> Result<Value, Error> {
+fn list(allowed: &str, what: Resource<'_>, query: &str, anthropic: bool) -> Result<Value, Error> {
     let (snapshot, lists) = snapshot(allowed);
     let caller = snapshot.credentials.values().next().cloned();
     let listing = Listing { snapshot: &snapshot, lists: &lists, caller: caller.as_deref(), prefix: Some("Proxy") };
@@ -70,9 +72,9 @@ fn openai_lists_what_the_caller_may_use() {
         (r#"["no"]"#, &[]),
     ];
     for (allowed, expected) in rows {
-        assert_eq!(ids(&ask(allowed, What::Models, "", false).unwrap()), expected, "{allowed}");
+        assert_eq!(ids(&list(allowed, Resource::Models, "", false).unwrap()), expected, "{allowed}");
     }
-    let answer = ask(r#"["own"]"#, What::Models, "limit=1", false).unwrap();
+    let answer = list(r#"["own"]"#, Resource::Models, "limit=1", false).unwrap();
     let own = json!({"id": "own", "object": "model", "created": 1677610602, "owned_by": "system", "permission": [],
         "root": "own", "parent": null});
     assert_eq!(answer, json!({"object": "list", "data": [own]}));
@@ -93,17 +95,17 @@ fn anthropic_lists_in_pages() {
         ("limit=3&before_id=own", &["beta", "claude", "gpt-4"], false),
     ];
     for (query, expected, has_more) in rows {
-        let answer = ask("[]", What::Models, query, true).unwrap();
+        let answer = list("[]", Resource::Models, query, true).unwrap();
         assert_eq!(ids(&answer), expected, "{query}");
         assert_eq!(answer["has_more"], has_more, "{query}");
         assert_eq!(answer["first_id"].as_str(), expected.first().copied(), "{query}");
         assert_eq!(answer["last_id"].as_str(), expected.last().copied(), "{query}");
     }
-    let answer = ask("[]", What::Models, "limit=1", true).unwrap();
+    let answer = list("[]", Resource::Models, "limit=1", true).unwrap();
     let beta = json!({"type": "model", "id": "beta", "display_name": "beta", "created_at": "2023-02-28T18:56:42Z"});
     assert_eq!(answer["data"], json!([beta]));
     for query in ["limit=many", "limit=1.5", "after_id=a&before_id=b"] {
-        assert_eq!(ask("[]", What::Models, query, true).unwrap_err().kind, Kind::InvalidRequest, "{query}");
+        assert_eq!(list("[]", Resource::Models, query, true).unwrap_err().kind, Kind::InvalidRequest, "{query}");
     }
 }
 
@@ -124,7 +126,7 @@ fn one_model_is_whatever_would_be_served() {
     ];
     for (allowed, path, name) in rows {
         for anthropic in [false, true] {
-            match (ask(allowed, What::Model(path), "", anthropic), name) {
+            match (list(allowed, Resource::Model(path), "", anthropic), name) {
                 (Ok(answer), Some(name)) => {
                     assert_eq!(answer["id"], name, "{path}");
                     assert_eq!(answer.get("type").is_some(), anthropic, "{path}");
@@ -137,7 +139,7 @@ fn one_model_is_whatever_would_be_served() {
 }
 
 fn info(allowed: &str, paged: bool, query: &str) -> Result<Value, Error> {
-    ask(allowed, What::Info { paged }, query, false)
+    list(allowed, Resource::Info { paged }, query, false)
 }
 
 fn pairs(answer: &Value) -> String {

@@ -1,4 +1,5 @@
-//! The body for a provider of the client's own format: the client's bytes, save what must differ.
+//! Prepares the body for a provider of the client's own format: the client's bytes, save what must
+//! differ.
 
 use super::super::request_context::RequestContext;
 use crate::config::snapshot::Provider;
@@ -11,23 +12,24 @@ use llm_wire::passthrough::splice::Splice;
 use llm_wire::reasoning::strip;
 use llm_wire::target::quirks::Quirk;
 
-/// What a bypass means for the answer.
+/// What the relay must undo in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bypass {
-    /// The model name sent differs from the name asked for: the answer's name must be put back.
+    /// The provider got another name of the model than the client sent. The response gets the
+    /// client's name back.
     pub renamed: bool,
-    /// The client did not ask for the usage chunk that will come.
+    /// The response will have a usage chunk that the client did not request.
     pub hide_usage: bool,
 }
 
 impl Bypass {
-    /// Whether the client gets other bytes than the provider sends.
+    /// Returns whether the client gets other bytes than the provider sends.
     pub fn edits(self) -> bool {
         self.renamed || self.hide_usage
     }
 }
 
-/// The edited body; `None` if it goes as it came.
+/// Returns the edited body. `None` if it is sent as it came.
 pub fn body(
     req: &RequestContext<'_>,
     provider: &Provider,
@@ -35,15 +37,15 @@ pub fn body(
     model: &str,
 ) -> (Bypass, Option<Vec<u8>>) {
     let mut splice = Splice::new();
-    let renamed = model != req.model.asked;
+    let renamed = model != req.model.requested;
     if renamed {
         splice.replace(req.model.value.clone(), splice::quoted(model));
     }
-    let hide_usage = asks_for_usage(req, provider, candidate);
+    let hide_usage = adds_usage(req, provider, candidate);
     if hide_usage {
         splice.ask_usage(req.body(), req.stream_options.span.clone());
     }
-    if candidate.reach.thinking_tools == ThinkingTools::Unthinking
+    if candidate.target.thinking_tools == ThinkingTools::Unthinking
         && let (true, None) = peek::tools_and_effort(req.body())
     {
         splice.put_first(req.body(), br#""reasoning_effort":"none""#);
@@ -57,12 +59,12 @@ pub fn body(
     (Bypass { renamed, hide_usage }, edited)
 }
 
-/// Chat streams tell their usage only to those who ask.
-fn asks_for_usage(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate) -> bool {
+/// Returns whether the request gets the option without which a Chat stream has no usage.
+fn adds_usage(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate) -> bool {
     req.stream
         && !req.stream_options.include_usage
         && req.route.format == Format::Chat
         && req.route.upstream == "/chat/completions"
-        && candidate.reach.caps.stream_usage
+        && candidate.target.caps.stream_usage
         && !provider.dialect.quirks.has(Quirk::NoStreamUsage)
 }

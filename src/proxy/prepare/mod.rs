@@ -1,4 +1,4 @@
-//! The request as one provider gets it: where it goes ([`path`]), its head, its body ([`bypass`] or
+//! Prepares the request for one candidate: its path, its head, and its body ([`bypass`] or
 //! [`translated`]).
 
 pub mod bypass;
@@ -24,63 +24,63 @@ use llm_wire::error::{Error, Kind};
 use llm_wire::passthrough::peek;
 use llm_wire::request::retry_without::RetryWithout;
 
-/// Bodies up to this size travel in one write with the head; larger ones are not copied for it.
+/// Bodies up to this size are written together with the head. Larger ones are not copied for it.
 const JOINED_BODY: usize = 16 << 10;
 
-/// A request ready to be written.
+/// A request that is ready to be written.
 pub struct Prepared {
     /// The head, and the body if it is small.
     pub first: Rc<Vec<u8>>,
     /// The body, if it is not in `first`.
     pub rest: Option<Rc<Vec<u8>>>,
     pub format: Format,
-    pub way: TransferMode,
-    /// The upstream's name of the model.
+    pub mode: TransferMode,
+    /// The upstream model.
     pub model: Rc<str>,
-    /// Path at the provider, behind the version segment.
+    /// The path at the provider, behind the version segment.
     pub path: &'static str,
     /// Where the body begins in `first`; `None` if it is the client's own.
     own_body: Option<usize>,
 }
 
 impl Prepared {
-    /// The body, if it is another than the client's.
+    /// Returns the body, if it is not the client's.
     pub fn own_body(&self) -> Option<&[u8]> {
         let at = self.own_body?;
         Some(self.rest.as_deref().map_or(&self.first[at..], Vec::as_slice))
     }
 }
 
-/// How the client's request became the provider's, and so how the answer becomes the client's.
+/// How the request reaches the provider, and therefore how the response reaches the client.
 pub enum TransferMode {
     Bypass(Bypass),
     Translated(Box<Translated>),
 }
 
-/// Makes the request for `candidate` out of the client's. `mend` is what an earlier refusal has
-/// taught.
+/// Prepares the client's request for `candidate`, without what the provider refused before.
 pub fn request(
     req: &RequestContext<'_>,
     view: &WorkerSnapshot,
     candidate: &Candidate,
-    mend: RetryWithout,
+    retry_without: RetryWithout,
 ) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
-    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(req.model.stripped()));
-    let reach = &detour(req, provider, candidate, &model);
-    let (way, body) = if reach.format == req.route.format {
+    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(req.model.name()));
+    let target = &target_format(req, provider, candidate, &model);
+    let (mode, body) = if target.format == req.route.format {
         let (bypass, body) = bypass::body(req, provider, candidate, &model);
         (TransferMode::Bypass(bypass), body)
     } else {
-        let (translated, mut body) = translated::body(req, provider, reach, &model, mend)?;
+        let (translated, mut body) = translated::body(req, provider, target, &model, retry_without)?;
         if req.route.operation == Operation::Count {
-            body = count::body(reach.format, &body);
+            body = count::body(target.format, &body);
         }
         (TransferMode::Translated(Box::new(translated)), Some(body))
     };
     let length = body.as_ref().map_or(req.body().len(), Vec::len);
     let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
-    head(&mut first, req, provider, (reach.format, &model), &way, length)?;
+    let parts = HeadParts { provider, format: target.format, model: &model, mode: &mode, length };
+    write_head(&mut first, req, &parts)?;
     let own_body = body.is_some().then_some(first.len());
     let rest = match body {
         _ if length <= JOINED_BODY => {
@@ -90,26 +90,26 @@ pub fn request(
         Some(edited) => Some(Rc::new(edited)),
         None => Some(req.shared_body()),
     };
-    let path = endpoint(req, reach.format);
-    Ok(Prepared { first: Rc::new(first), rest, format: reach.format, way, model, path, own_body })
+    let path = upstream_path(req, target.format);
+    Ok(Prepared { first: Rc::new(first), rest, format: target.format, mode, model, path, own_body })
 }
 
-/// The candidate's way, or the one for tools together with thinking where the model refuses them on
-/// Chat.
-fn detour(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> TargetFormat {
-    let reach = candidate.reach;
-    if reach.thinking_tools != ThinkingTools::OnResponses || req.route.operation != Operation::Generate {
-        return reach;
+/// Returns the candidate's target format, or Responses for tools together with reasoning where the
+/// model refuses them on Chat.
+fn target_format(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> TargetFormat {
+    let target = candidate.target;
+    if target.thinking_tools != ThinkingTools::OnResponses || req.route.operation != Operation::Generate {
+        return target;
     }
     let (has_tools, effort) = peek::tools_and_effort(req.body());
-    match reach.caps.needs_responses(has_tools, effort) {
+    match target.caps.needs_responses(has_tools, effort) {
         true => TargetFormat::plain(Format::Responses, provider, model),
-        false => reach,
+        false => target,
     }
 }
 
-/// Path at the provider, behind the version segment.
-fn endpoint(req: &RequestContext<'_>, format: Format) -> &'static str {
+/// Returns the path at the provider, behind the version segment.
+fn upstream_path(req: &RequestContext<'_>, format: Format) -> &'static str {
     match (req.route.operation, format) {
         _ if format == req.route.format => req.route.upstream,
         (Operation::Count, Format::Messages) => "/messages/count_tokens",
@@ -120,35 +120,42 @@ fn endpoint(req: &RequestContext<'_>, format: Format) -> &'static str {
     }
 }
 
-fn head(
-    out: &mut Vec<u8>,
-    req: &RequestContext<'_>,
-    provider: &Provider,
-    (format, model): (Format, &str),
-    way: &TransferMode,
+/// What the head of a request is made from, beside the client's request.
+struct HeadParts<'a> {
+    provider: &'a Provider,
+    format: Format,
+    model: &'a str,
+    mode: &'a TransferMode,
+    /// Bytes of the body.
     length: usize,
-) -> Result<(), Error> {
-    let own_format = matches!(way, TransferMode::Bypass(_));
+}
+
+fn write_head(out: &mut Vec<u8>, req: &RequestContext<'_>, parts: &HeadParts<'_>) -> Result<(), Error> {
+    let HeadParts { provider, format, model, mode, length } = *parts;
+    let own_format = matches!(mode, TransferMode::Bypass(_));
     let mut target = Vec::with_capacity(128);
-    // A query speaks to the client's own vendor, as the path does.
+    // A query is for the client's own vendor, as the path is.
     let query = req.query().filter(|_| own_format);
-    provider.write_target(&mut target, (format, endpoint(req, format)), Some(model), query);
-    let bad = |_| {
-        let note = format!("provider `{}`: its api_base makes a URL that can't be sent", provider.key);
+    provider.write_target(&mut target, (format, upstream_path(req, format)), Some(model), query);
+    let invalid = |_| {
+        let note = format!("provider `{}` has an api_base that makes an invalid URL", provider.key);
         Error::gateway(Kind::Internal, note)
     };
-    write::request_line(out, "POST", &target).map_err(bad)?;
-    write::header(out, "host", provider.base.authority.as_bytes()).map_err(bad)?;
+    write::request_line(out, "POST", &target).map_err(invalid)?;
+    write::header(out, "host", provider.base.authority.as_bytes()).map_err(invalid)?;
     let at = provider.formats.iter().position(|f| *f == format).unwrap_or(0);
     if let Some(lines) = provider.auth.get(at) {
         out.extend_from_slice(lines);
     }
     let own = |name: &[u8]| provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
-    let mut seen = Seen::default();
+    let mut forwarded = Forwarded::default();
     let trace = req.recorder.trace();
     for (name, value) in req.head.fields(req.bytes()) {
-        if headers::to_upstream(name, own_format) && !own(name) && !is_of_trace(name, trace.map(|(trace, _)| trace)) {
-            seen.note(name);
+        if headers::to_upstream(name, own_format)
+            && !own(name)
+            && !is_replaced_by_trace(name, trace.map(|(trace, _)| trace))
+        {
+            forwarded.note(name);
             // Name and value passed the parser, which refuses what these writers would refuse.
             out.extend_from_slice(name);
             out.extend_from_slice(b": ");
@@ -156,17 +163,17 @@ fn head(
             out.extend_from_slice(b"\r\n");
         }
     }
-    if !seen.content_type && !own(b"content-type") {
+    if !forwarded.content_type && !own(b"content-type") {
         write::static_header(out, "content-type", "application/json");
     }
-    if !seen.user_agent && !own(b"user-agent") {
+    if !forwarded.user_agent && !own(b"user-agent") {
         write::static_header(out, "user-agent", concat!("llm-proxy/", env!("CARGO_PKG_VERSION")));
     }
-    if format == Format::Messages && !seen.anthropic_version && !own(b"anthropic-version") {
+    if format == Format::Messages && !forwarded.anthropic_version && !own(b"anthropic-version") {
         write::static_header(out, "anthropic-version", "2023-06-01");
     }
-    if let TransferMode::Translated(translated) = way {
-        of_translation(out, translated, own(b"anthropic-beta"));
+    if let TransferMode::Translated(translated) = mode {
+        write_translation_fields(out, translated, own(b"anthropic-beta"));
     }
     write::static_header(out, "accept-encoding", "identity");
     let _ = write::header(out, "x-request-id", req.recorder.request_id().as_bytes());
@@ -179,31 +186,32 @@ fn head(
     Ok(())
 }
 
-/// Whether a header speaks of the client's span where the provider is to see ours. `tracestate` is
-/// worth nothing without a trace that goes on.
-fn is_of_trace(name: &[u8], trace: Option<Context>) -> bool {
+/// Returns whether a header is about the client's span where the provider gets the gateway's.
+/// `tracestate` has no meaning without the trace that it belongs to.
+fn is_replaced_by_trace(name: &[u8], trace: Option<Context>) -> bool {
     let Some(trace) = trace else { return false };
     name.eq_ignore_ascii_case(b"traceparent") || (trace.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))
 }
 
-/// What a translated request says in its head.
-fn of_translation(out: &mut Vec<u8>, translated: &Translated, own_betas: bool) {
+/// Writes the fields that only a translated request has.
+fn write_translation_fields(out: &mut Vec<u8>, translated: &Translated, own_betas: bool) {
     let accept = if translated.plan.upstream_stream { "text/event-stream" } else { "application/json" };
     write::static_header(out, "accept", accept);
     if !translated.plan.betas.is_empty() && !own_betas {
-        // The names are ours.
+        // The names are the gateway's own, so the value is valid.
         let _ = write::header(out, "anthropic-beta", translated.plan.betas.join(",").as_bytes());
     }
 }
 
+/// Fields of the client that were forwarded, and need no default.
 #[derive(Default)]
-struct Seen {
+struct Forwarded {
     content_type: bool,
     user_agent: bool,
     anthropic_version: bool,
 }
 
-impl Seen {
+impl Forwarded {
     fn note(&mut self, name: &[u8]) {
         self.content_type |= name.eq_ignore_ascii_case(b"content-type");
         self.user_agent |= name.eq_ignore_ascii_case(b"user-agent");

@@ -1,9 +1,9 @@
-//! The body for a provider of another format.
+//! Prepares the body for a provider of another format.
 
 use super::super::request_context::RequestContext;
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
-use crate::proxy::reasoning_cache::Remembered;
+use crate::proxy::reasoning_cache::CredentialMemory;
 use crate::route::target_format::TargetFormat;
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::Error;
@@ -12,58 +12,59 @@ use llm_wire::request::retry_without::RetryWithout;
 use llm_wire::target::plan::{Context, Plan, Policy, Target};
 use llm_wire::translate;
 
-/// What a translation means for the answer.
+/// What the relay needs to translate the response.
 #[derive(Debug)]
 pub struct Translated {
     pub plan: Plan,
     pub ledger: Ledger,
-    pub mend: RetryWithout,
-    /// Tokens of the request, as far as its size tells.
+    pub retry_without: RetryWithout,
+    /// The tokens of the request, estimated by its size.
     pub input_estimate: u64,
 }
 
-/// The endpoint of a provider that is asked for `model` in the format of `reach`.
-pub fn target<'m>(provider: &Provider, reach: &TargetFormat, model: &'m str) -> Target<'m> {
+/// Describes the endpoint of a provider for `model`, as the encoder needs it.
+pub fn target<'m>(provider: &Provider, target: &TargetFormat, model: &'m str) -> Target<'m> {
     let dialect = &provider.dialect;
     Target {
-        format: reach.format,
+        format: target.format,
         host: dialect.host,
         quirks: dialect.quirks,
-        caps: reach.caps,
+        caps: target.caps,
         model,
-        family: Family::of(reach.format, dialect.host),
+        family: Family::of(target.format, dialect.host),
         scope: Scope::new(&dialect.account, model_family(model)),
     }
 }
 
-/// Errors are the client's: what it asks for cannot be said in the provider's format.
+/// Translates the body. Errors are the client's: its request cannot be expressed in the provider's
+/// format.
 pub fn body(
     req: &RequestContext<'_>,
     provider: &Provider,
-    reach: &TargetFormat,
+    target_format: &TargetFormat,
     model: &str,
-    mend: RetryWithout,
+    retry_without: RetryWithout,
 ) -> Result<(Translated, Vec<u8>), Error> {
     let session = req.head.get(req.bytes(), "x-claude-code-session-id").and_then(|id| std::str::from_utf8(id).ok());
     let policy = Policy {
         strict: provider.dialect.strict.unwrap_or(req.core.boot().strict_translation),
-        summaries: provider.dialect.policy.summaries && mend != RetryWithout::Summary,
+        summaries: provider.dialect.policy.summaries && retry_without != RetryWithout::Summary,
         ..provider.dialect.policy
     };
     let input_estimate = estimate(req.body());
-    let memory = Remembered { core: req.core, credential: req.recorder.credential() };
+    let memory = CredentialMemory { cache: &req.core.reasoning_cache, credential: req.recorder.credential() };
     let context = Context {
-        target: target(provider, reach, model),
+        target: target(provider, target_format, model),
         policy,
-        client_model: &req.model.asked,
+        client_model: &req.model.requested,
         session,
         input_estimate: Some(input_estimate),
-        mend,
+        mend: retry_without,
         memory: Some(&memory),
     };
     let encoded = translate::request(req.route.format, req.body(), &context)?;
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
-    let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, mend, input_estimate };
+    let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without, input_estimate };
     Ok((translated, encoded.body))
 }
 

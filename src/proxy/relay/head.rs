@@ -1,65 +1,100 @@
 //! The head of a response: one writer for all relays.
 
-use super::super::headers::{self, Fate};
+use super::super::headers::{self, Disposition};
 use super::super::reply;
 use super::super::request_context::RequestContext;
 use crate::telemetry::stages::Stage;
 use llm_http::{ResponseHead, Version, write};
+use llm_wire::canonical::loss::Ledger;
 
 /// How the body reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framed {
+pub enum BodyFraming {
     Length(u64),
-    /// A status that has no body and no length (204, 304).
+    /// A status that has neither body nor length (204, 304).
     Empty,
     Chunked,
     /// To the end of the connection, for clients of HTTP/1.0.
     Close,
 }
 
-impl Framed {
-    /// For a body whose length is not known yet.
-    pub fn unknown(version: Version) -> Framed {
+impl BodyFraming {
+    /// Returns the framing of a body whose length is not known yet.
+    pub fn of_unknown_length(version: Version) -> BodyFraming {
         match version {
-            Version::Http11 => Framed::Chunked,
-            Version::Http10 => Framed::Close,
+            Version::Http11 => BodyFraming::Chunked,
+            Version::Http10 => BodyFraming::Close,
         }
     }
 }
 
-/// Opens the head of the answer: ours, and what the tables let pass of the upstream's. The caller
-/// ends it with [`end_head`].
-pub fn begin(
-    out: &mut Vec<u8>,
-    req: &mut RequestContext<'_>,
-    head: &ResponseHead,
-    bytes: &[u8],
-    pooled: bool,
-    framed: Framed,
-) {
-    // The stop may have been called since the request came.
-    req.meta.keep_alive &= framed != Framed::Close && !req.core.shared.leaving();
-    reply::begin(out, head.status, &req.meta, req.recorder.request_id());
-    let limits = !pooled && req.meta.budget.is_none();
-    let mut id = false;
-    for (name, value) in head.fields(bytes) {
-        match headers::to_client(name) {
-            Fate::Forward => {}
-            Fate::RateLimit if limits => {}
-            Fate::UpstreamId if !id => {
-                id = true;
-                line(out, b"x-llm-proxy-upstream-request-id", value);
-                continue;
+/// What the head of a response is made from.
+pub struct HeadParts<'a> {
+    pub status: u16,
+    pub framing: BodyFraming,
+    pub upstream: &'a ResponseHead,
+    /// The bytes that the offsets of `upstream` refer to.
+    pub upstream_bytes: &'a [u8],
+    pub transfer: HeadTransfer<'a>,
+}
+
+/// Which fields of the upstream's head hold for the client.
+#[derive(Debug, Clone, Copy)]
+pub enum HeadTransfer<'a> {
+    /// The body is the provider's: [`headers::to_client`].
+    Passthrough,
+    /// The body was written here: [`headers::to_translated_client`]. The ledger names what the request
+    /// lost on its way to the provider.
+    Translated(Option<&'a Ledger>),
+}
+
+/// Begins the head of a response: the gateway's own fields, and those of the upstream that may pass.
+/// The caller adds its own and calls [`end`].
+pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
+    // The gateway may have begun to drain since the request arrived.
+    req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.leaving();
+    reply::begin(out, parts.status, &req.meta, req.recorder.request_id());
+    if let HeadTransfer::Translated(Some(ledger)) = parts.transfer {
+        let losses =
+            [("x-llm-proxy-dropped", ledger.dropped_header()), ("x-llm-proxy-repaired", ledger.repaired_header())];
+        for (name, value) in losses {
+            let _ = value.map(|value| write::header(out, name, value.as_bytes()));
+        }
+    }
+    // The limits of one account mislead where several serve the model, or where the client's
+    // credential has limits of its own.
+    let shows_limits = !req.pooled && req.meta.budget.is_none();
+    let mut has_id = false;
+    for (name, value) in parts.upstream.fields(parts.upstream_bytes) {
+        let disposition = match parts.transfer {
+            HeadTransfer::Passthrough => headers::to_client(name),
+            HeadTransfer::Translated(_) => headers::to_translated_client(name),
+        };
+        match (disposition, parts.transfer) {
+            (Disposition::Forward, _) => write_field(out, name, value),
+            (Disposition::RateLimit, HeadTransfer::Passthrough) if shows_limits => write_field(out, name, value),
+            (Disposition::RateLimit, HeadTransfer::Translated(_)) if shows_limits => {
+                headers::rate_limit(out, req.route.format, name, value);
             }
-            Fate::RateLimit | Fate::UpstreamId | Fate::Drop => continue,
+            (Disposition::UpstreamId, _) if !has_id => {
+                has_id = true;
+                write_field(out, b"x-llm-proxy-upstream-request-id", value);
+            }
+            (Disposition::RateLimit | Disposition::UpstreamId | Disposition::Drop, _) => {}
         }
-        line(out, name, value);
     }
 }
 
-/// Where the time went so far, in milliseconds (W3C Server Timing, 2025-04). For whole answers: a
-/// stream's head is sent before there is much to tell.
-pub fn timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
+/// Writes a field that passed the response parser, which refuses what would split a head.
+fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// Writes `server-timing`, the time of each stage so far in milliseconds (W3C Server Timing,
+/// 2025-04). Only whole responses have it: little is known when the head of a stream is sent.
+pub fn write_server_timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
     let Some(stages) = req.recorder.stages() else { return };
     out.extend_from_slice(b"server-timing: ");
     let mut separator = "";
@@ -76,19 +111,12 @@ pub fn timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// A field that passed the response parser, which refuses what would split a head.
-pub fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    for part in [name, b": ", value, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
-}
-
 /// Ends the head with the framing of the body.
-pub fn end_head(out: &mut Vec<u8>, framed: Framed) {
-    match framed {
-        Framed::Empty | Framed::Close => {}
-        Framed::Length(n) => write::content_length(out, n),
-        Framed::Chunked => write::transfer_chunked(out),
+pub fn end(out: &mut Vec<u8>, framing: BodyFraming) {
+    match framing {
+        BodyFraming::Empty | BodyFraming::Close => {}
+        BodyFraming::Length(n) => write::content_length(out, n),
+        BodyFraming::Chunked => write::transfer_chunked(out),
     }
     write::end_head(out);
 }

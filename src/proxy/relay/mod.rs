@@ -1,35 +1,35 @@
-//! Moves an upstream's answer to the client: [`whole`] answers and [`stream`]s of the same format
-//! byte for byte, those of another format [`translated`].
+//! Moves the body of an upstream's response to the client.
+//!
+//! [`whole`] and [`stream`] forward bodies of the client's own format byte for byte, [`translated`]
+//! writes those of another format anew, and [`buffered`] keeps error responses until no candidate is
+//! left. All of them read with [`source`] and write heads with [`head`].
 
-pub mod head;
+pub mod buffered;
+mod head;
 mod outlet;
 mod pace;
-pub mod stream;
+mod source;
+mod stream;
 pub mod translated;
-pub mod whole;
+mod whole;
 
+use super::interrupt::Interrupt;
 use super::prepare::Bypass;
-use super::request_context::RequestContext;
-use super::upstream::{End, Upstream};
+use super::request_context::{Next, RequestContext};
+use super::upstream::UpstreamResponse;
 
-/// What the relay has to mind.
-pub struct Plan<'a> {
-    pub bypass: Bypass,
-    /// Several accounts stand behind the model: what one of them says of its limits would mislead.
-    pub pooled: bool,
-    pub provider: &'a str,
-}
-
-pub async fn run(req: &mut RequestContext<'_>, upstream: Upstream, plan: &Plan<'_>) -> End {
-    let is_stream = upstream.is_event_stream();
-    let encoded = upstream
-        .head
-        .get(&upstream.bytes, "content-encoding")
-        .is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
-    // An encoded body can't be looked into: it was asked for as identity, and passes as it is.
-    if is_stream && upstream.head.status == 200 && !encoded {
-        stream::run(req, upstream, plan).await
+/// Forwards a response of the client's own format.
+pub async fn passthrough(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    bypass: Bypass,
+    provider: &str,
+) -> Result<Next, Interrupt> {
+    // An encoded body can't be inspected. The gateway requested the identity, so it forwards what it
+    // got.
+    if response.is_event_stream() && response.head.status == 200 && !response.is_encoded() {
+        stream::run(req, response, bypass, provider).await
     } else {
-        whole::run(req, upstream, plan, encoded).await
+        whole::run(req, response, bypass, provider).await
     }
 }

@@ -1,28 +1,28 @@
-//! The client's end of a stream: bytes gather here between two writes, in one open chunk.
+//! The client's side of a stream: bytes gather here between two writes, in one open chunk.
 
-use super::super::client::Gone;
+use super::super::client::ClientDisconnected;
 use super::super::request_context::RequestContext;
-use super::head::{Framed, end_head};
+use super::head::{self, BodyFraming};
 use llm_http::write;
 
 pub struct Outlet {
-    /// The head until it is sent, then what has come since the last write.
+    /// The head until it is sent, then what was written since the last flush.
     pub buf: Vec<u8>,
-    framed: Framed,
+    framing: BodyFraming,
     chunk: Option<write::OpenChunk>,
 }
 
 impl Outlet {
     /// `head` is complete save its framing.
-    pub fn new(mut head: Vec<u8>, framed: Framed) -> Outlet {
-        end_head(&mut head, framed);
-        let mut outlet = Outlet { buf: head, framed, chunk: None };
+    pub fn new(mut head: Vec<u8>, framing: BodyFraming) -> Outlet {
+        head::end(&mut head, framing);
+        let mut outlet = Outlet { buf: head, framing, chunk: None };
         outlet.open_chunk();
         outlet
     }
 
     fn open_chunk(&mut self) {
-        if self.framed == Framed::Chunked && self.chunk.is_none() {
+        if self.framing == BodyFraming::Chunked && self.chunk.is_none() {
             self.chunk = Some(write::chunk_begin(&mut self.buf));
         }
     }
@@ -33,8 +33,8 @@ impl Outlet {
         }
     }
 
-    /// Sends what is ready.
-    pub async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), Gone> {
+    /// Sends what was written.
+    pub async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
         self.close_chunk();
         if !self.buf.is_empty() {
             let out = std::mem::take(&mut self.buf);
@@ -45,12 +45,12 @@ impl Outlet {
         Ok(())
     }
 
-    /// The last bytes of a stream that ends well.
-    pub fn finish(mut self) -> Vec<u8> {
+    /// Returns the last bytes of a stream that ends well.
+    pub fn finish(&mut self) -> Vec<u8> {
         self.close_chunk();
-        if self.framed == Framed::Chunked {
+        if self.framing == BodyFraming::Chunked {
             write::last_chunk(&mut self.buf);
         }
-        self.buf
+        std::mem::take(&mut self.buf)
     }
 }

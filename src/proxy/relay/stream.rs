@@ -1,31 +1,32 @@
-//! Relays a stream of server-sent events of the client's own format.
+//! Forwards a stream of server-sent events in the client's own format.
 //!
-//! | phase | until | a failure meanwhile |
+//! | pace | until | a failure meanwhile |
 //! |---|---|---|
-//! | `Held` | content, then `Flowing`; too much held or COMMIT_AFTER_SECS, then `Committed` | another provider may be asked |
+//! | `Held` | content, then `Flowing`; too much held or COMMIT_AFTER_SECS, then `Committed` | the next candidate may be tried |
 //! | `Committed` | content, then `Flowing` | an error event, never a clean end |
-//! | `Flowing` | the end of the answer | an error event, never a clean end |
+//! | `Flowing` | the end of the response | an error event, never a clean end |
 //!
-//! While it is held, the head and the first events wait in `out`: they carry no text, so the client
-//! loses nothing, and an upstream that fails before its first content can still be replaced. Events
-//! pass as they came, byte for byte; the only things ever added are comment lines in a long silence
-//! and the error event that ends a stream which broke off.
+//! While the stream is held, the head and the first events wait in the outlet. They carry no text,
+//! so the client loses nothing, and a provider that fails before its first content can still be
+//! replaced. Events pass as they came, byte for byte. The only things ever added are comment lines
+//! in a long silence, and the error event that ends a stream which broke off.
 
 use std::ops::Range;
 
-use super::super::client::Waited;
 use super::super::endpoint::Operation;
-use super::super::request_context::Next;
-use super::super::request_context::RequestContext;
-use super::super::upstream::{End, Failure, Upstream};
-use super::Plan;
-use super::head::{Framed, begin};
+use super::super::interrupt::Interrupt;
+use super::super::prepare::Bypass;
+use super::super::request_context::{Next, RequestContext};
+use super::super::upstream::UpstreamResponse;
+use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
+use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
+use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
-use llm_http::{BodyDecoder, Framing, Step, write};
+use llm_http::{Framing, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
@@ -37,304 +38,262 @@ use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
 use llm_wire::sse::{self, Framer};
 
-/// More than this is not held back for the first content.
+/// Bytes that are held back for the first content at most.
 const MAX_HELD: usize = 256 << 10;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// Nothing was sent.
-    Held,
-    /// The head was sent, and content is still awaited.
-    Committed,
-    Flowing,
-}
-
-/// Why a stream ended before its end.
-enum Broken {
-    /// The upstream said so, in an event.
-    Event(Error),
-    CappedBytes(&'static str),
-    Silent,
-    Malformed(String),
-}
-
 struct Relay<'p> {
-    decoder: BodyDecoder,
     framer: Framer,
     tap: AnyTap,
     format: Format,
-    /// The stream is an answer of a model.
+    /// The stream is a model's response. Only of those it is known which events carry text, and how
+    /// they end.
     generates: bool,
-    phase: Phase,
+    pace: Pace,
     outlet: Outlet,
-    plan: &'p Plan<'p>,
-    /// The model's name as the client knows it, JSON-quoted, if it must be put back.
-    put_back: Option<String>,
+    bypass: Bypass,
+    provider: &'p str,
+    /// The client's name of the model, if the provider uses another.
+    model: Option<String>,
 }
 
-pub async fn run(req: &mut RequestContext<'_>, mut upstream: Upstream, plan: &Plan<'_>) -> End {
-    let mut relay = Relay::new(req, &upstream, plan);
-    let mut input = upstream.bytes.split_off(upstream.head.len);
-    loop {
-        let progress = relay.digest(&mut req.recorder, &input);
-        input.clear();
-        let ended = match progress {
-            Ok(ended) => ended,
-            Err(broken) => return Box::pin(relay.broken(req, broken)).await,
-        };
-        if ended {
-            return Box::pin(relay.end(req, upstream, None)).await;
-        }
-        if relay.phase == Phase::Held && relay.outlet.buf.len() > MAX_HELD {
-            req.core.metrics.inc(Counter::HeldOverflow);
-            relay.phase = Phase::Committed;
-        }
-        if relay.phase != Phase::Held
-            && let Err(end) = relay.flush(req).await
-        {
-            return end;
-        }
-        match relay.read(req, &mut upstream, &mut input).await {
-            Read::More => {}
-            Read::Ended => return Box::pin(relay.end(req, upstream, None)).await,
-            Read::Broken(broken) => return Box::pin(relay.end(req, upstream, Some(broken))).await,
-            Read::ClientGone => {
-                relay.settle(req);
-                return End::ClientGone;
-            }
-        }
-    }
+/// What stood behind the last blank line of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// Nothing, or an event that is complete save its blank line.
+    Complete,
+    /// Half an event, which is never forwarded.
+    Partial,
 }
 
-/// What came of waiting for the upstream.
-enum Read {
-    More,
-    /// The close of the connection was the end of the body.
-    Ended,
-    Broken(Broken),
-    ClientGone,
+pub async fn run(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    bypass: Bypass,
+    provider: &str,
+) -> Result<Next, Interrupt> {
+    let mut relay = Relay::new(req, &response, bypass, provider);
+    let result = relay.forward(req, UpstreamBody::new(response)).await;
+    relay.record_summary(req);
+    result
 }
 
 impl<'p> Relay<'p> {
-    fn new(req: &mut RequestContext<'_>, upstream: &Upstream, plan: &'p Plan<'p>) -> Relay<'p> {
-        let framed = Framed::unknown(req.meta.version);
+    fn new(req: &mut RequestContext<'_>, response: &UpstreamResponse, bypass: Bypass, provider: &'p str) -> Relay<'p> {
+        let framing = BodyFraming::of_unknown_length(req.meta.version);
         let generates = req.route.operation == Operation::Generate;
-        let mut out = Vec::with_capacity(upstream.bytes.len() + 1024);
-        begin(&mut out, req, &upstream.head, &upstream.bytes, plan.pooled, framed);
-        if let Some(detail) = req.recorder.detail().filter(|_| !plan.bypass.edits()) {
-            detail.passes();
-        }
+        let parts = HeadParts {
+            status: response.head.status,
+            framing,
+            upstream: &response.head,
+            upstream_bytes: &response.bytes,
+            transfer: HeadTransfer::Passthrough,
+        };
+        let mut out = Vec::with_capacity(response.bytes.len() + 1024);
+        head::begin(&mut out, req, &parts);
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
+        if !bypass.edits() {
+            req.recorder.capture.mark_passthrough();
+        }
         Relay {
-            decoder: BodyDecoder::new(upstream.head.framing),
             framer: Framer::default(),
             tap: AnyTap::new(req.route.format),
             format: req.route.format,
             generates,
-            // Only of answers of a model is it known which events carry text.
-            phase: if generates { Phase::Held } else { Phase::Flowing },
-            outlet: Outlet::new(out, framed),
-            plan,
-            put_back: plan.bypass.renamed.then(|| req.model.asked.clone()),
+            pace: if generates { Pace::Held } else { Pace::Flowing },
+            outlet: Outlet::new(out, framing),
+            bypass,
+            provider,
+            model: bypass.renamed.then(|| req.model.requested.clone()),
         }
     }
 
-    /// Takes in what the upstream sent. True at the end of the body.
-    fn digest(&mut self, recorder: &mut RequestRecorder, input: &[u8]) -> Result<bool, Broken> {
-        let mut pos = 0;
+    async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Next, Interrupt> {
         loop {
-            match self.decoder.next(input, &mut pos) {
-                Ok(Step::Data(range)) => self.events(recorder, &input[range])?,
-                Ok(Step::More) => return Ok(self.decoder.is_ended()),
-                Ok(Step::End) => return Ok(true),
-                Err(error) => return Err(Broken::Malformed(error.to_string())),
+            match body.next(req, self.pace).await? {
+                BodyEvent::Data(data) => {
+                    if let Err(error) = self.on_data(&mut req.recorder, data) {
+                        return Box::pin(self.on_failure(req, error)).await;
+                    }
+                }
+                BodyEvent::Drained => self.on_drained(req).await?,
+                BodyEvent::Idle => self.on_idle(req).await?,
+                BodyEvent::End => return Box::pin(self.on_end(req, body, None)).await,
+                BodyEvent::Cut(cut @ Cut::Malformed(_)) => {
+                    let error = cut.error(req, self.provider);
+                    return Box::pin(self.on_failure(req, error)).await;
+                }
+                BodyEvent::Cut(cut) => return Box::pin(self.on_end(req, body, Some(cut))).await,
             }
         }
     }
 
-    fn events(&mut self, recorder: &mut RequestRecorder, mut data: &[u8]) -> Result<(), Broken> {
-        // Taken out for the while, since its blocks borrow it.
+    fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
+        // The framer is taken out meanwhile, since its blocks borrow it.
         let mut framer = std::mem::take(&mut self.framer);
-        while let Some(block) = framer.next(&mut data).map_err(|error| Broken::Malformed(error.to_string()))? {
-            self.block(recorder, &block)?;
-        }
+        let result = self.forward_blocks(recorder, &mut framer, data);
         self.framer = framer;
+        result
+    }
+
+    fn forward_blocks(
+        &mut self,
+        recorder: &mut RequestRecorder,
+        framer: &mut Framer,
+        mut data: &[u8],
+    ) -> Result<(), Error> {
+        while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
+            self.forward_block(recorder, &block)?;
+        }
         Ok(())
     }
 
-    fn block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Broken> {
-        if let Some(detail) = recorder.detail() {
-            detail.received(block.raw, true);
-        }
+    fn forward_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {
+        recorder.capture.upstream_sent(Piece::Event(block.raw));
         let from = self.outlet.buf.len();
-        let taken = self.take(recorder, block);
-        if self.plan.bypass.edits()
-            && let Some(detail) = recorder.detail()
-        {
-            detail.answered(&self.outlet.buf[from..], true);
+        let result = self.write_block(recorder, block);
+        if self.bypass.edits() {
+            recorder.capture.client_got(Piece::Event(&self.outlet.buf[from..]));
         }
-        taken
+        result
     }
 
-    fn take(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Broken> {
+    /// Appends a block to the outlet, unless it is not for the client. Fails on an error event while
+    /// the stream is held.
+    fn write_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {
         let Some(frame) = &block.frame else {
             self.outlet.buf.extend_from_slice(block.raw);
             return Ok(());
         };
-        if self.phase == Phase::Held {
-            recorder.set_answering_model(|| tap::model(self.format, frame.data));
+        if self.pace == Pace::Held {
+            recorder.set_responding_model(|| tap::model(self.format, frame.data));
         }
         match self.tap.frame(frame) {
-            FrameKind::Error if self.phase == Phase::Held => return Err(Broken::Event(told(self.format, frame.data))),
-            // Not in the vendor's reference, and strict readers fail on it; a comment does what it
-            // was meant for.
+            FrameKind::Error if self.pace == Pace::Held => return Err(error_of_event(self.format, frame.data)),
+            // It is not in the vendor's reference, and strict readers fail on it. A comment does
+            // what it is for.
             FrameKind::KeepAlive => {
                 sse::write::comment(&mut self.outlet.buf, "keep-alive");
                 return Ok(());
             }
-            FrameKind::Usage if self.plan.bypass.hide_usage => return Ok(()),
+            FrameKind::Usage if self.bypass.hide_usage => return Ok(()),
             FrameKind::Content | FrameKind::Finish | FrameKind::End => {
                 if self.generates {
                     recorder.first_content();
                 }
-                self.phase = Phase::Flowing;
+                self.pace = Pace::Flowing;
             }
             _ => {}
         }
-        match self.put_back.as_deref().and_then(|name| Some((name, tap::model_range(self.format, frame.data)?))) {
+        match self.model.as_deref().and_then(|model| Some((model, tap::model_range(self.format, frame.data)?))) {
             None => self.outlet.buf.extend_from_slice(block.raw),
-            Some((name, at)) => renamed(&mut self.outlet.buf, block, frame, at, name),
+            Some((model, range)) => write_renamed(&mut self.outlet.buf, block, frame, range, model),
         }
         Ok(())
     }
 
-    /// What stands behind the last blank line. Many hosts forget that line; but half an event is
-    /// never passed on: `false` then. `proper` says whether the body was ended as HTTP demands.
-    fn tail(&mut self, recorder: &mut RequestRecorder, proper: bool) -> Result<bool, Broken> {
-        let mut framer = std::mem::take(&mut self.framer);
-        let Some(block) = framer.finish() else { return Ok(true) };
-        let is_whole = match &block.frame {
-            Some(frame) => is_complete(frame.data),
-            // A comment or a field without meaning, or the first letters of `data`.
-            None => self.is_over(),
-        };
-        if self.generates && !is_whole {
-            return Ok(false);
+    async fn on_drained(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
+        if self.pace == Pace::Held && self.outlet.buf.len() > MAX_HELD {
+            req.core.metrics.inc(Counter::HeldOverflow);
+            self.pace = Pace::Committed;
         }
-        self.block(recorder, &block)?;
-        if self.generates && !self.is_over() && !proper {
-            // An error event will follow, and must not become a part of this one.
-            self.outlet.buf.extend_from_slice(b"\n\n");
+        if self.pace != Pace::Held {
+            self.outlet.flush(req).await?;
         }
-        Ok(true)
+        Ok(())
     }
 
-    async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), End> {
-        self.outlet.flush(req).await.map_err(|_| {
-            self.settle(req);
-            End::ClientGone
-        })
-    }
-
-    fn pace(&self) -> Pace {
-        match self.phase {
-            Phase::Held => Pace::Held,
-            Phase::Committed => Pace::Committed,
-            Phase::Flowing => Pace::Flowing,
-        }
-    }
-
-    /// Waits for the upstream; keeps the client's connection alive meanwhile.
-    async fn read(&mut self, req: &mut RequestContext<'_>, upstream: &mut Upstream, input: &mut Vec<u8>) -> Read {
-        let silent_at = pace::silent_at(req);
-        // An upstream that never pauses lets no deadline pass.
-        if self.pace().is_overdue(req, silent_at) {
-            return Read::Broken(Broken::Silent);
-        }
-        loop {
-            req.client.deadline.set(self.pace().patience(req, silent_at));
-            match req.client.wait(upstream.connection.reader.read(input)).await {
-                Waited::Done(Ok(n)) if n > 0 => {
-                    req.recorder.on_upstream_bytes();
-                    return Read::More;
-                }
-                Waited::Done(Ok(_)) if self.decoder.eof().is_ok() => return Read::Ended,
-                Waited::Done(Ok(_)) => return Read::Broken(Broken::CappedBytes("closed the connection")),
-                Waited::Done(Err(_)) => return Read::Broken(Broken::CappedBytes("broke the connection")),
-                Waited::Gone => return Read::ClientGone,
-                Waited::Expired => {}
-            }
-            if self.pace().is_overdue(req, silent_at) {
-                return Read::Broken(Broken::Silent);
-            }
-            if self.phase == Phase::Held && !pace::must_commit(req) {
-                continue;
-            }
-            // Between two events: incomplete ones are never passed on.
-            match self.phase {
-                Phase::Held => self.phase = Phase::Committed,
-                Phase::Committed | Phase::Flowing => sse::write::comment(&mut self.outlet.buf, "keep-alive"),
-            }
-            if self.flush(req).await.is_err() {
-                return Read::ClientGone;
+    /// Commits to this provider when the head can be held no longer, and keeps the client's
+    /// connection alive after that. The stream stands between two events: partial ones are never
+    /// forwarded.
+    async fn on_idle(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
+        match self.pace {
+            Pace::Held if !pace::must_commit(req) => return Ok(()),
+            Pace::Held => self.pace = Pace::Committed,
+            Pace::Committed | Pace::Flowing | Pace::Whole => {
+                sse::write::comment(&mut self.outlet.buf, "keep-alive");
             }
         }
+        Ok(self.outlet.flush(req).await?)
     }
 
-    /// Nothing more comes: the body has ended as HTTP bodies end, or `broken` says how it broke
-    /// off.
+    /// Ends the response when nothing more comes: the body has ended, or was cut.
     ///
-    /// If the answer had come to its own end, a connection that ends badly takes nothing from it.
+    /// If the response had come to its own end, a connection that ends badly takes nothing from it.
     /// If not, a body that was ended as HTTP demands is what the provider meant to send: it passes
-    /// as it is, and only the record calls it cut. The close of a connection is no such end, and a
-    /// stream that said nothing is no answer.
-    async fn end(mut self, req: &mut RequestContext<'_>, upstream: Upstream, broken: Option<Broken>) -> End {
-        let proper = broken.is_none() && (upstream.head.framing != Framing::Close || !self.generates);
-        let meant = match self.tail(&mut req.recorder, proper) {
-            Ok(whole) => proper && whole,
-            Err(broken) => return self.broken(req, broken).await,
+    /// as it is, and only the record calls it truncated. The close of a connection is no such end,
+    /// and a stream without content is no response.
+    async fn on_end(
+        &mut self,
+        req: &mut RequestContext<'_>,
+        body: UpstreamBody,
+        cut: Option<Cut>,
+    ) -> Result<Next, Interrupt> {
+        let is_proper = cut.is_none() && (body.head().framing != Framing::Close || !self.generates);
+        let tail = match self.forward_tail(&mut req.recorder, is_proper) {
+            Ok(tail) => tail,
+            Err(error) => return self.on_failure(req, error).await,
         };
+        let is_intended = is_proper && tail == Tail::Complete && self.pace == Pace::Flowing;
         let is_over = self.is_over();
-        if !is_over && (!meant || self.phase != Phase::Flowing) {
-            return self.broken(req, broken.unwrap_or(Broken::CappedBytes("ended its stream"))).await;
+        if !is_over && !is_intended {
+            let error = match cut {
+                Some(cut) => cut.error(req, self.provider),
+                None if req.core.stopping() => Error::stopping(),
+                None => truncated(self.provider, "ended its stream"),
+            };
+            return self.on_failure(req, error).await;
         }
-        self.settle(req);
         req.recorder.set_complete(200);
         if self.tap.seen().failed {
             req.recorder.set_cut(Kind::UpstreamFault);
         } else if self.generates && !is_over {
             req.recorder.set_cut(Kind::UpstreamTruncated);
         }
-        upstream.settle(req, &self.decoder);
-        End::Answered(req.finish(self.outlet.finish()).await)
+        body.release(req);
+        Ok(req.finish(self.outlet.finish()).await?)
     }
 
-    /// The stream broke. Before anything was sent this is a failed attempt; after that the client
-    /// is told in its own format.
-    async fn broken(mut self, req: &mut RequestContext<'_>, broken: Broken) -> End {
-        self.settle(req);
-        let error = explain(req, self.plan.provider, broken);
-        if self.phase == Phase::Held {
-            return End::Failed(Failure::of(error));
+    /// Forwards what stands behind the last blank line, which many hosts forget. `is_proper` says
+    /// whether the body was ended as HTTP demands.
+    fn forward_tail(&mut self, recorder: &mut RequestRecorder, is_proper: bool) -> Result<Tail, Error> {
+        let mut framer = std::mem::take(&mut self.framer);
+        let Some(block) = framer.finish() else { return Ok(Tail::Complete) };
+        let is_whole = match &block.frame {
+            Some(frame) => is_complete(frame.data),
+            // A comment or a field without meaning, or the first letters of `data`.
+            None => self.is_over(),
+        };
+        if self.generates && !is_whole {
+            return Ok(Tail::Partial);
+        }
+        self.forward_block(recorder, &block)?;
+        if self.generates && !self.is_over() && !is_proper {
+            // An error event will follow, and must not become a part of this one.
+            self.outlet.buf.extend_from_slice(b"\n\n");
+        }
+        Ok(Tail::Complete)
+    }
+
+    /// Ends a stream that broke. Before anything was sent the attempt fails; after that the client
+    /// gets the error as an event of its own format.
+    async fn on_failure(&mut self, req: &mut RequestContext<'_>, error: Error) -> Result<Next, Interrupt> {
+        if self.pace == Pace::Held {
+            return Err(error.into());
         }
         tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
-        // Only whole events were passed on, so the stream stands between two.
+        // Only complete events were forwarded, so the stream stands between two.
         let from = self.outlet.buf.len();
         shape::event(req.route.format, &mut self.outlet.buf, &error, req.recorder.request_id());
-        if let Some(detail) = req.recorder.detail() {
-            detail.answered(&self.outlet.buf[from..], true);
-        }
-        if self.flush(req).await.is_err() {
-            return End::ClientGone;
-        }
-        req.truncated(&error);
-        // No last chunk: a client that does not read error events sees a broken answer.
-        End::Answered(Next::Close)
+        req.recorder.capture.client_got(Piece::Event(&self.outlet.buf[from..]));
+        self.outlet.flush(req).await?;
+        req.set_truncated(&error);
+        // No last chunk: a client that does not read error events sees a broken response.
+        Ok(Next::Close)
     }
 
-    /// What the stream told of usage goes to the record.
-    fn settle(&self, req: &mut RequestContext<'_>) {
+    /// Records usage and finish reason, as far as the stream had them.
+    fn record_summary(&self, req: &mut RequestContext<'_>) {
         let seen = self.tap.seen();
         if let Some(usage) = &seen.usage {
             req.recorder.record_mut().tokens = Some(Tokens::reported(usage));
@@ -343,8 +302,8 @@ impl<'p> Relay<'p> {
         req.core.metrics.add(Counter::TapErrors, u64::from(seen.parse_errors));
     }
 
-    /// Whether the answer of a model has come to its own end, or to an error that the provider
-    /// itself reported.
+    /// Returns whether the model's response has come to its own end, or to an error that the
+    /// provider itself reported.
     fn is_over(&self) -> bool {
         let seen = self.tap.seen();
         seen.failed
@@ -355,50 +314,31 @@ impl<'p> Relay<'p> {
     }
 }
 
-/// Whether the data of an event that nobody ended is all there.
+/// Returns whether the data of an event without its blank line is complete.
 fn is_complete(data: &[u8]) -> bool {
     data.trim_ascii() == b"[DONE]" || scan::validate(data).is_ok()
 }
 
-/// The event with the model's name put back; `at` is the name's place in its data.
-fn renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, at: Range<usize>, name: &str) {
+/// Writes an event with the client's name of the model. `range` is the name's place in its data.
+fn write_renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, range: Range<usize>, model: &str) {
     let mut splice = Splice::new();
     // Data on one line lies in the event's own bytes, and all of those stay as they are.
     let offset = (frame.data.as_ptr() as usize).wrapping_sub(block.raw.as_ptr() as usize);
     if offset < block.raw.len() {
-        splice.replace(at.start + offset..at.end + offset, splice::quoted(name));
+        splice.replace(range.start + offset..range.end + offset, splice::quoted(model));
         return splice.apply(block.raw, out);
     }
-    let mut data = Vec::with_capacity(frame.data.len() + name.len());
-    splice.replace(at, splice::quoted(name));
+    let mut data = Vec::with_capacity(frame.data.len() + model.len());
+    splice.replace(range, splice::quoted(model));
     splice.apply(frame.data, &mut data);
     let event = frame.event.and_then(|event| std::str::from_utf8(event).ok());
     sse::write::event(out, event, &data);
 }
 
-/// What an error event says, as an error of ours.
-fn told(format: Format, data: &[u8]) -> Error {
+/// Returns the error that an error event of a provider reports.
+fn error_of_event(format: Format, data: &[u8]) -> Error {
     match shape::read(format, data) {
-        Some(said) => classify::error(None, &said),
+        Some(reported) => classify::error(None, &reported),
         None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
-    }
-}
-
-fn explain(req: &RequestContext<'_>, provider: &str, broken: Broken) -> Error {
-    match broken {
-        Broken::Event(error) => error,
-        _ if req.core.stopping() => Error::stopping(),
-        Broken::CappedBytes(how) => {
-            let note = format!("provider `{provider}` {how} before the end of its answer");
-            Error::upstream(Kind::UpstreamTruncated, note)
-        }
-        Broken::Silent => {
-            let note = format!("provider `{provider}` stopped sending; no event came within the time allowed");
-            Error::upstream(Kind::UpstreamTimeout, note)
-        }
-        Broken::Malformed(why) => {
-            let note = format!("provider `{provider}` sent a malformed stream");
-            Error::upstream(Kind::UpstreamFault, note).detail(why)
-        }
     }
 }

@@ -36,7 +36,7 @@ fn a_secret_key_can_be_replaced() {
     let gateway = empty().provider(row()).env("SECRET_KEY", TWO).start();
     let problems = Admin::of(&gateway).get("/config/problems");
     let message = problems["problems"][0]["message"].as_str().unwrap();
-    assert!(message.contains("api_key is encrypted under the key") && !message.contains("sk-plain"), "{message}");
+    assert!(message.contains("api_key is encrypted with the key") && !message.contains("sk-plain"), "{message}");
 
     let gateway = empty().provider(row()).env("SECRET_KEY", TWO).env("SECRET_KEY_PREVIOUS", ONE).start();
     let mut admin = Admin::of(&gateway);

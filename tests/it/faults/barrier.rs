@@ -187,7 +187,7 @@ fn the_head_is_not_held_longer_than_commit_after() {
         conn.reset();
         let (text, end) = client.rest_text();
         assert_eq!(end, End::CappedBytes);
-        assert!(error_event(sample, &text)[0].contains("before the end of its answer"));
+        assert!(error_event(sample, &text)[0].contains("before the end of its response"));
         assert!(second.try_accept().is_none());
     }
 }
@@ -219,7 +219,7 @@ fn a_stream_without_content_is_no_answer_when_the_head_is_sent_either() {
         let held = sample.opening.concat();
         assert_eq!(client.read_until(&held), held);
         let (text, end) = client.rest_text();
-        assert!(error_event(sample, &text)[0].contains("ended its stream before the end of its answer"));
+        assert!(error_event(sample, &text)[0].contains("ended its stream before the end of its response"));
         assert_eq!(end, End::CappedBytes);
     }
 }

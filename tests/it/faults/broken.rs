@@ -41,29 +41,34 @@ fn a_stream_that_breaks_ends_with_an_error_event_and_no_clean_end() {
     let half = "data: {\"type\":\"content_block_delta\",\"choices\":[{\"del";
     type Fail = Box<dyn Fn(Conn)>;
     let rows: Vec<(&str, &str, &str, Fail)> = vec![
-        ("reset", answer::SSE, "before the end of its answer", Box::new(Conn::reset)),
-        ("close", answer::SSE, "before the end of its answer", Box::new(Conn::close)),
-        ("short length", LENGTH, "before the end of its answer", Box::new(Conn::close)),
-        ("close-delimited", CLOSE, "before the end of its answer", Box::new(Conn::close)),
+        ("reset", answer::SSE, "before the end of its response", Box::new(Conn::reset)),
+        ("close", answer::SSE, "before the end of its response", Box::new(Conn::close)),
+        ("short length", LENGTH, "before the end of its response", Box::new(Conn::close)),
+        ("close-delimited", CLOSE, "before the end of its response", Box::new(Conn::close)),
         (
             "half an event",
             answer::SSE,
-            "before the end of its answer",
+            "before the end of its response",
             Box::new(move |mut c| c.send(answer::chunk(half))),
         ),
         (
             "half an event at the end of the body",
             answer::SSE,
-            "before the end of its answer",
+            "before the end of its response",
             Box::new(move |mut c| {
                 c.send([&answer::chunk(half)[..], answer::LAST_CHUNK.as_bytes()].concat());
             }),
         ),
-        ("half an event, close-delimited", CLOSE, "before the end of its answer", Box::new(move |mut c| c.send(half))),
-        ("half a chunk", answer::SSE, "before the end of its answer", Box::new(|mut c| c.send("5\r\nda"))),
-        ("half a chunk size", answer::SSE, "before the end of its answer", Box::new(|mut c| c.send("5"))),
-        ("a chunk that is none", answer::SSE, "malformed stream", Box::new(|mut c| c.send("xyz\r\n"))),
-        ("a chunk longer than it says", answer::SSE, "malformed stream", Box::new(|mut c| c.send("1\r\nab\r\n"))),
+        (
+            "half an event, close-delimited",
+            CLOSE,
+            "before the end of its response",
+            Box::new(move |mut c| c.send(half)),
+        ),
+        ("half a chunk", answer::SSE, "before the end of its response", Box::new(|mut c| c.send("5\r\nda"))),
+        ("half a chunk size", answer::SSE, "before the end of its response", Box::new(|mut c| c.send("5"))),
+        ("a chunk that is none", answer::SSE, "malformed response", Box::new(|mut c| c.send("xyz\r\n"))),
+        ("a chunk longer than it says", answer::SSE, "malformed response", Box::new(|mut c| c.send("1\r\nab\r\n"))),
         ("silence", answer::SSE, "stopped sending", Box::new(|mut c| c.expect_closed())),
         (
             "half an event, then silence",
@@ -105,7 +110,7 @@ fn the_last_whole_event_before_a_cut_is_passed_on() {
         let (event, error) = text.split_at(last.len());
         assert_eq!((event, end), (last, End::CappedBytes));
         let error = error.strip_prefix("\n\n").unwrap_or_else(|| panic!("no blank line between the two: {text:?}"));
-        assert!(error_event(sample, error)[0].contains("before the end of its answer"));
+        assert!(error_event(sample, error)[0].contains("before the end of its response"));
     }
 }
 

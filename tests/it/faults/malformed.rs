@@ -67,7 +67,7 @@ fn a_close_within_a_head() {
         conn.close();
         let response = client.response();
         assert_eq!(response.status, 502, "{bytes:?}");
-        assert_eq!(error_of(&sample::CHAT, response.text())[0], "provider `first` gave no answer");
+        assert_eq!(error_of(&sample::CHAT, response.text())[0], "provider `first` sent no valid response");
         assert!(provider.try_accept().is_none(), "a new connection that fails is not tried twice");
     }
 }

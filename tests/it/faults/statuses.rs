@@ -205,7 +205,7 @@ fn an_error_answer_too_long_to_keep() {
     answers(&second, "nonsense\r\n\r\n");
     let response = client.response();
     assert_eq!(response.status, 502);
-    assert!(response.text().contains("provider `second` gave no answer"), "{}", response.text());
+    assert!(response.text().contains("provider `second` sent no valid response"), "{}", response.text());
 }
 
 #[test]

@@ -1,28 +1,28 @@
-//! The file that lines go to, and those that were set aside.
+//! The log file, and the rotated ones.
 //!
-//! It always ends with a whole line: a part of one, left by a crash, is cut off when the file is
-//! opened, and one left by a full disk when the write fails. It is locked, so that two processes
-//! never write to it at once.
+//! The file always ends with a complete line: a part of a line, left by a crash, is removed when the
+//! file is opened, and one left by a full disk when the write fails. The file is locked, so that two
+//! processes never write to it at once.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read at once while the last line's end is looked for.
+/// Bytes of one read in the search for the end of the last line.
 const STEP: u64 = 64 << 10;
 
 pub(super) struct Log {
     path: PathBuf,
     file: File,
-    /// Bytes of whole lines.
+    /// Bytes of complete lines.
     size: u64,
-    /// Behind them may be a part of one.
+    /// Whether a part of a line may follow them.
     torn: bool,
 }
 
 impl Log {
-    /// Opens or makes the file, with its directory.
+    /// Opens the file, or creates it with its directory.
     pub(super) fn open(path: &Path) -> io::Result<Log> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             fs::create_dir_all(directory)?;
@@ -42,9 +42,8 @@ impl Log {
         self.size
     }
 
-    /// Writes the lines of several records, of which `ends` says where each ends. A record that
-    /// there is no room for leaves nothing behind; the first number is that of the records which
-    /// are there.
+    /// Writes the lines of several records, which end at `ends`. A record without room on the disk
+    /// leaves nothing behind. Returns how many records were written.
     pub(super) fn append(&mut self, lines: &[u8], ends: &[usize]) -> (usize, io::Result<()>) {
         if self.torn {
             if let Err(error) = self.file.set_len(self.size) {
@@ -71,14 +70,14 @@ impl Log {
         (records, result)
     }
 
-    /// Whether the path still leads to this file. Somebody else may have moved or removed it.
+    /// Returns whether the path still leads to this file. Another process may have moved or removed it.
     pub(super) fn is_in_place(&self) -> bool {
         let (Ok(here), Ok(there)) = (self.file.metadata(), fs::metadata(&self.path)) else { return false };
         (here.dev(), here.ino()) == (there.dev(), there.ino())
     }
 }
 
-/// Bytes up to and with the last line's end.
+/// Returns the number of bytes up to the end of the last line.
 fn whole_lines(file: &mut File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut buffer = Vec::new();
@@ -95,19 +94,19 @@ fn whole_lines(file: &mut File) -> io::Result<u64> {
     Ok(0)
 }
 
-/// The files that were set aside, beside the one at `path`: its name, then the moment
+/// The rotated files beside the one at `path`: its name, then the time
 /// (`requests.jsonl.20260123T193000.000Z`), then `.gz` if compressed.
 #[derive(Debug, Clone)]
 pub(super) struct RotatedFiles {
     pub path: PathBuf,
     pub keep: usize,
     pub gzip: bool,
-    /// The moment in the name that was given last, in milliseconds since 1970.
+    /// The time in the last name, in milliseconds since 1970.
     last_ms: u64,
 }
 
 const GZ: &str = ".gz";
-/// Of a file that is being compressed.
+/// The end of the name of a file that is being compressed.
 const PART: &str = ".part";
 
 impl RotatedFiles {
@@ -115,11 +114,11 @@ impl RotatedFiles {
         RotatedFiles { path, keep, gzip, last_ms: 0 }
     }
 
-    /// Gives the file at the path its name on the rotated. `ms` since 1970 is now.
+    /// Renames the file at the path. `ms` is the time in milliseconds since 1970.
     ///
-    /// However fast files fill, no two get one name, and each a later one than that before it: the
-    /// name of one that was removed meanwhile would make the newest file the oldest.
-    pub(super) fn put(&mut self, ms: u64) -> io::Result<()> {
+    /// However fast files fill, each name is new and later than the one before. The free name of a file
+    /// that was removed meanwhile would make the newest file the oldest.
+    pub(super) fn rotate(&mut self, ms: u64) -> io::Result<()> {
         let name = |ms: u64| with(&self.path, &format!(".{}", stamp(ms)));
         let free = |ms: &u64| !name(*ms).exists() && !with(&name(*ms), GZ).exists();
         let Some(ms) = (ms.max(self.last_ms + 1)..).find(free) else { return Ok(()) };
@@ -128,8 +127,8 @@ impl RotatedFiles {
         Ok(())
     }
 
-    /// Compresses what is to be, and removes what is too old.
-    pub(super) fn tidy(&self) -> io::Result<()> {
+    /// Compresses the files if that is configured, and removes the oldest ones.
+    pub(super) fn clean_up(&self) -> io::Result<()> {
         let files = self.files()?;
         for old in &files[..files.len().saturating_sub(self.keep)] {
             match fs::remove_file(old) {
@@ -145,7 +144,7 @@ impl RotatedFiles {
         Ok(())
     }
 
-    /// In the order of their moments.
+    /// Returns the files in the order of their times.
     pub(super) fn files(&self) -> io::Result<Vec<PathBuf>> {
         let directory = self.path.parent().filter(|directory| !directory.as_os_str().is_empty());
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -170,7 +169,7 @@ fn with(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// `20260123T193000.000Z`: sorts by time, and may stand in any file's name.
+/// Formats a time as `20260123T193000.000Z`, which sorts by time and is valid in file names.
 fn stamp(ms: u64) -> String {
     crate::control_plane::sinks::timestamp::iso(ms * 1000).replace(['-', ':'], "")
 }
@@ -181,8 +180,8 @@ fn is_stamp(text: &str) -> bool {
         && text.bytes().zip(shape).all(|(byte, of)| if *of == b'0' { byte.is_ascii_digit() } else { byte == *of })
 }
 
-/// The compressed file takes the place of the other in one step. One that was left half made by a
-/// crash is made anew.
+/// Replaces a file by its compressed form, atomically. One that a crash left incomplete is written
+/// again.
 fn compress(path: &Path) -> io::Result<()> {
     let (part, whole) = (with(path, PART), with(path, GZ));
     let mut encoder = flate2::write::GzEncoder::new(File::create(&part)?, flate2::Compression::fast());
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_keeps_the_newest() {
+    fn rotation_keeps_the_newest_files() {
         let dir = tempfile::tempdir().unwrap();
         let mut rotated = RotatedFiles::new(dir.path().join("a.jsonl"), 2, false);
         // Names of others, which are left alone.
@@ -252,15 +251,15 @@ mod tests {
         }
         for text in ["one\n", "two\n", "three\n"] {
             fs::write(&rotated.path, text).unwrap();
-            rotated.put(1_769_196_600_000).unwrap();
+            rotated.rotate(1_769_196_600_000).unwrap();
         }
         assert!(!rotated.path.exists());
-        rotated.tidy().unwrap();
+        rotated.clean_up().unwrap();
         assert_eq!(names(&rotated), ["a.jsonl.20260123T193000.001Z", "a.jsonl.20260123T193000.002Z"]);
 
         rotated.gzip = true;
         fs::write(dir.path().join("a.jsonl.20260123T193000.001Z.part"), "left by a crash").unwrap();
-        rotated.tidy().unwrap();
+        rotated.clean_up().unwrap();
         assert_eq!(names(&rotated), ["a.jsonl.20260123T193000.001Z.gz", "a.jsonl.20260123T193000.002Z.gz"]);
         let mut text = String::new();
         flate2::read::GzDecoder::new(File::open(&rotated.files().unwrap()[1]).unwrap())
@@ -271,10 +270,10 @@ mod tests {
 
         // The name of the first is free again.
         fs::write(&rotated.path, "four\n").unwrap();
-        rotated.put(1_769_196_600_000).unwrap();
+        rotated.rotate(1_769_196_600_000).unwrap();
         assert_eq!(names(&rotated)[2], "a.jsonl.20260123T193000.003Z");
         rotated.keep = 0;
-        rotated.tidy().unwrap();
+        rotated.clean_up().unwrap();
         assert_eq!(names(&rotated), [""; 0]);
         assert!(dir.path().join("a.jsonl.1").exists());
     }

@@ -207,7 +207,7 @@ fn usage(o: &mut Object<'_>, tokens: &Tokens) {
 mod tests {
     use super::*;
     use crate::control_plane::sinks::tests::{answered, asked, directory, sent};
-    use crate::telemetry::capture::Attempt;
+    use crate::telemetry::capture::{Attempt, Piece};
     use crate::telemetry::record::{Outcome, Short};
     use llm_wire::Format;
     use llm_wire::error::Kind;
@@ -239,13 +239,13 @@ mod tests {
     fn a_failover_to_another_format_as_a_stream() {
         let mut record = sent("POST /v1/chat/completions HTTP/1.1\r\n\r\n", "{}");
         let detail = record.detail.as_mut().unwrap();
-        detail.ended(3_000, Some((Kind::UpstreamConnect, "no connection to provider `groq`".into())));
-        detail.attempt(Attempt::new(5, Format::Messages, Short::new("claude"), "/messages", 3_500));
-        detail.sent(Some(b"{\"other\":1}"));
-        detail.received(b"event: a\ndata: {}\n\n", true);
-        detail.answered(b"data: {\"n\":1}\n\ndata: [DONE]\n\n", true);
-        detail.last().unwrap().status = 200;
-        detail.ended(9_000, None);
+        detail.end_attempt(3_000, Some((Kind::UpstreamConnect, "no connection to provider `groq`".into())));
+        detail.begin_attempt(Attempt::new(5, Format::Messages, Short::new("claude"), "/messages", 3_500));
+        detail.set_upstream_body(Some(b"{\"other\":1}"));
+        detail.push_upstream(Piece::Event(b"event: a\ndata: {}\n\n"));
+        detail.push_response(Piece::Event(b"data: {\"n\":1}\n\ndata: [DONE]\n\n"));
+        detail.last_attempt().unwrap().status = 200;
+        detail.end_attempt(9_000, None);
         record.stream = true;
         let lines = shown(&record);
         let kinds: Vec<&str> = lines.iter().map(|line| line.split('"').nth(3).unwrap()).collect();
@@ -277,7 +277,7 @@ mod tests {
     fn refused_before_a_provider() {
         let mut record = asked("POST /v1/messages HTTP/1.1\r\n\r\n", "{\"api_key\":\"sk-1\"");
         record.detail.as_mut().unwrap().error = Some("no such model".into());
-        record.detail.as_mut().unwrap().replies(b"{\"error\":{}}");
+        record.detail.as_mut().unwrap().set_reply(b"{\"error\":{}}");
         let record = Record {
             provider: 0,
             attempts: 0,

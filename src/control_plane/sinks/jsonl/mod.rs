@@ -1,5 +1,4 @@
-//! A file with a line of JSON for each step of each request to a model, written by a thread of its
-//! own.
+//! Writes a file with a line of JSON for each step of each request to a model, in a thread of its own.
 
 mod file;
 mod lines;
@@ -25,14 +24,14 @@ struct Jsonl {
     jobs: SyncSender<Job>,
     room: Room,
     losses: Losses,
-    /// Set when nothing comes any more.
+    /// Set when no more records come.
     over: Arc<AtomicBool>,
-    /// Told when the last line is in the file.
+    /// Signals that the last line is in the file.
     written: oneshot::Receiver<()>,
 }
 
-/// `None` if it is switched off. An error is a thread that can't be started; a file that can't be
-/// opened is tried again.
+/// Starts the sink. `None` if it is off. An error means that the thread can't be started; a file that
+/// can't be opened is tried again.
 pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Option<Box<dyn Sink>>, String> {
     let settings = &boot.observe.jsonl;
     if !settings.enabled {
@@ -46,7 +45,7 @@ pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Opt
     let last = over.clone();
     let run = move || {
         writer.run(&queue, &last);
-        // Nobody waits for it if that took too long.
+        // The receiver is gone if this took too long.
         let _ = done.send(());
     };
     let spawned = thread::Builder::new().name(NAME.to_owned()).spawn(run);
@@ -61,8 +60,8 @@ impl Sink for Jsonl {
     }
 
     fn record(&mut self, record: &Arc<Record>, directory: &Directory) {
-        // The gateway's own endpoints say nothing to a model, and the admin interface is told
-        // secrets.
+        // Requests to the gateway's own endpoints involve no model, and those to the admin interface
+        // hold secrets.
         if record.client_format.is_none() {
             return;
         }
@@ -79,7 +78,7 @@ impl Sink for Jsonl {
         over.store(true, Ordering::Release);
         drop(jobs);
         Box::pin(async {
-            // An error is a thread that has ended, too.
+            // An error means that the thread has ended, too.
             let _ = written.await;
         })
     }

@@ -16,7 +16,7 @@ use llm_wire::Format;
 use llm_wire::json::RawValue;
 use llm_wire::json::write::{self, Object};
 
-/// Headers that a trace tells of, with their names there.
+/// Headers that a trace includes, with their names there.
 const HEADERS: [(&str, &str); 5] = [
     ("user-agent", "user_agent"),
     ("x-forwarded-for", "x_forwarded_for"),
@@ -28,22 +28,22 @@ const HEADERS: [(&str, &str); 5] = [
 const AGENT: usize = 50;
 
 /// The events of one request.
-pub(super) struct Told {
+pub(super) struct TraceEvents {
     /// Joined by a comma, without the brackets of an array.
     pub json: Vec<u8>,
-    /// Of the two events, by which the answer names them.
+    /// The ids of the two events, by which the response names them.
     pub ids: [String; 2],
 }
 
-/// `most` is the size of a body in bytes.
-pub(super) fn told(record: &Record, directory: &Directory, most: usize) -> Told {
+/// Makes the events of a record. `most` bounds a body, in bytes.
+pub(super) fn events(record: &Record, directory: &Directory, most: usize) -> TraceEvents {
     let story = Story::new(record, directory, most);
     let ids = [story.id("trace-event"), story.id("generation-event")];
     let mut json = Vec::new();
     event(&mut json, &ids[0], "trace-create", record, |o| story.trace(o));
     json.push(b',');
     event(&mut json, &ids[1], "generation-create", record, |o| story.generation(o));
-    Told { json, ids }
+    TraceEvents { json, ids }
 }
 
 fn event(out: &mut Vec<u8>, id: &str, kind: &str, record: &Record, fill: impl FnOnce(&mut Object<'_>)) {
@@ -60,9 +60,9 @@ struct Story<'a> {
     provider: Option<&'a Provider>,
     credential: Option<&'a str>,
     head: Head<'a>,
-    /// The client's body, as far as it was kept.
-    asked: Option<Part<'a>>,
-    /// The same, if it can be read.
+    /// The client's body, as far as it was captured.
+    request: Option<Part<'a>>,
+    /// The same, if it is complete JSON.
     body: Option<RawValue<'a>>,
     most: usize,
 }
@@ -70,26 +70,26 @@ struct Story<'a> {
 impl<'a> Story<'a> {
     fn new(record: &'a Record, directory: &'a Directory, most: usize) -> Story<'a> {
         let detail = record.detail.as_deref();
-        let asked = detail.and_then(|detail| detail.body.as_ref()).map(|cut| Part::of(cut, most));
+        let request = detail.and_then(|detail| detail.body.as_ref()).map(|cut| Part::of(cut, most));
         Story {
             record,
             provider: directory.provider(record.provider),
             credential: directory.credential(record.credential),
             head: Head::new(detail.map_or(&[][..], |detail| &detail.head)),
-            asked,
-            body: asked.and_then(input_output::whole),
+            request,
+            body: request.and_then(input_output::whole),
             most,
         }
     }
 
-    /// Of this request alone: a client may send one request id twice.
+    /// Unique for this request: a client may send the same request id twice.
     fn id(&self, of: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(of);
         hash.update(self.record.request_id.as_str());
         hash.update(self.record.started_us.to_be_bytes());
         let mut hex = hex::encode(&hash.finalize()[..16]);
-        // The shape of a random UUID, which readers may insist on.
+        // The form of a random UUID, which readers may require.
         hex.replace_range(12..13, "4");
         hex.replace_range(16..17, "8");
         [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
@@ -148,7 +148,7 @@ impl<'a> Story<'a> {
         if let Some(body) = self.body {
             input_output::parameters(o.key("modelParameters"), body);
         }
-        if let Some(part) = self.asked {
+        if let Some(part) = self.request {
             input_output::input(o.key("input"), part);
         }
         let format = record.client_format.unwrap_or(Format::Chat);
@@ -166,7 +166,7 @@ impl<'a> Story<'a> {
         }
         o.object("metadata", |o| self.metadata(o));
         let failed = record.status >= 400 || matches!(record.outcome, Outcome::Failed(_) | Outcome::Truncated(_));
-        let gone = record.outcome == Outcome::ClientGone;
+        let gone = record.outcome == Outcome::ClientDisconnected;
         o.str("level", if failed && !gone { "ERROR" } else { "DEFAULT" });
         some(o, "statusMessage", outcome::failure(record).as_deref());
     }
@@ -188,7 +188,7 @@ impl<'a> Story<'a> {
     }
 }
 
-/// What llm-proxy v1 called it.
+/// Returns the name that llm-proxy v1 used.
 fn title(record: &Record) -> &'static str {
     match (record.endpoint, record.client_format) {
         ("/v1/completions", _) => "completion",
@@ -200,8 +200,8 @@ fn title(record: &Record) -> &'static str {
     }
 }
 
-/// The sums, and the parts that have prices of their own. Parts do not overlap: Langfuse adds them
-/// up.
+/// Writes the sums, and the parts that have prices of their own. Parts do not overlap: Langfuse adds
+/// them up.
 fn usage(o: &mut Object<'_>, tokens: &Tokens) {
     o.object("usage", |o| {
         o.u64("promptTokens", tokens.input);
@@ -238,7 +238,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::control_plane::sinks::tests::{answered, asked, directory, sent};
+    use crate::control_plane::sinks::tests::{answered, directory, request, sent};
     use crate::telemetry::record::Short;
     use llm_wire::error::Kind;
 
@@ -332,7 +332,7 @@ mod tests {
             (Outcome::Failed(Kind::ModelNotFound), 404, Some("no such model"), "ERROR", "no such model"),
             (Outcome::Truncated(Kind::UpstreamTruncated), 200, None, "ERROR", "upstream_truncated"),
             (Outcome::Complete, 429, None, "ERROR", "status 429"),
-            (Outcome::ClientGone, 499, Some("x"), "DEFAULT", "the client left before the end"),
+            (Outcome::ClientDisconnected, 499, Some("x"), "DEFAULT", "the client left before the end"),
         ];
         for (outcome, status, said, level, message) in rows {
             let mut record = Record { outcome, status, ..sent(head, "{}") };
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn ids_belong_to_one_request() {
-        let first = asked("POST / HTTP/1.1\r\n\r\n", "{}");
+        let first = request("POST / HTTP/1.1\r\n\r\n", "{}");
         let again = Record { started_us: first.started_us + 1, ..first.clone() };
         let other = Record { request_id: Short::new("id-2"), ..first.clone() };
         let of = |record: &Record| events(record).map(|event| event["body"]["id"].clone());

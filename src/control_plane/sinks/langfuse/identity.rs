@@ -1,12 +1,12 @@
-//! Whose request it was, and of which conversation: by headers and by the fields that clients of
-//! each format have for it.
+//! Finds the user and the conversation of a request, by headers and by the fields that each format has
+//! for them.
 
 use std::borrow::Cow;
 
 use crate::control_plane::sinks::headers::Head;
 use llm_wire::json::RawValue;
 
-/// Longest name that Langfuse takes, in characters.
+/// Bounds a name, in characters, as Langfuse does.
 const LONGEST: usize = 200;
 /// Headers with the id of a conversation.
 const SESSION: [&str; 2] = ["x-session-id", "x-claude-code-session-id"];
@@ -18,7 +18,7 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// `body` is the client's, if it is whole.
+    /// Reads both. `body` is the client's, if it is complete.
     pub(super) fn of(head: &Head<'_>, body: Option<RawValue<'_>>) -> Identity {
         let text = |path: &[&str]| Some(body?.path(path)?.as_str()?.unescape().into_owned());
         let mut found = Identity::default();
@@ -34,8 +34,8 @@ impl Identity {
     }
 }
 
-/// What Claude Code sends holds three ids in one: `user_U_account_A_session_S`, later an object in
-/// a text.
+/// Reads the field of Claude Code, which holds three ids: `user_U_account_A_session_S`, in later versions
+/// an object in a text.
 fn split(id: &str) -> Identity {
     if let Ok(object) = RawValue::parse(id.as_bytes())
         && object.is_object()
@@ -50,7 +50,7 @@ fn split(id: &str) -> Identity {
     }
 }
 
-/// Not empty, and not too long.
+/// Returns the name if it is neither empty nor too long.
 fn some(mut text: String) -> Option<String> {
     if let Some((end, _)) = text.char_indices().nth(LONGEST) {
         text.truncate(end);

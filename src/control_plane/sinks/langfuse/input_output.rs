@@ -1,5 +1,5 @@
-//! What was said: the conversation and the parameters of a request, and the words of an answer,
-//! folded if it was a stream.
+//! Writes the input and output of a generation: the conversation and the parameters of a request, and
+//! the content of a response, folded if it was a stream.
 
 use crate::control_plane::sinks::redact::{Space, redact};
 use crate::control_plane::sinks::truncate::{Part, events, text};
@@ -11,9 +11,9 @@ use llm_wire::json::{RawKind, RawValue, write};
 use llm_wire::target::quirks::Quirks;
 use llm_wire::translate::AnyDecoder;
 
-/// Fields of a request that are what was said, in the formats that have them.
+/// Fields of a request that hold the conversation, of all formats.
 const INPUT: &[&str] = &["system", "instructions", "messages", "prompt", "input", "tools"];
-/// Fields of a request that steer the model.
+/// Fields of a request that are parameters of the model.
 const PARAMETERS: &[&str] = &[
     "temperature",
     "max_tokens",
@@ -29,11 +29,11 @@ const PARAMETERS: &[&str] = &[
     "logprobs",
     "seed",
 ];
-/// Bytes of an answer that are told.
+/// Bytes of a response that are sent.
 const LONGEST: usize = 512 << 10;
 
-/// Writes the input of a generation: an object of what was said, or the text of a body that can't
-/// be read.
+/// Writes the input of a generation: an object of the conversation, or the text of a body that can't be
+/// read.
 pub(crate) fn input(out: &mut Vec<u8>, part: Part<'_>) {
     let Some(body) = whole(part).filter(|body| body.is_object()) else { return part.write(out) };
     write::object(out, |o| {
@@ -45,13 +45,13 @@ pub(crate) fn input(out: &mut Vec<u8>, part: Part<'_>) {
     });
 }
 
-/// A body that can be read.
+/// Returns a body that is complete JSON.
 pub(crate) fn whole(part: Part<'_>) -> Option<RawValue<'_>> {
     part.is_json().then(|| RawValue::parse(part.bytes).ok())?
 }
 
-/// Writes what steers the model, as far as Langfuse takes values of its kind: numbers, texts,
-/// truths, lists of texts.
+/// Writes the parameters of the model, as far as Langfuse accepts their types: numbers, texts,
+/// booleans, lists of texts.
 pub(crate) fn parameters(out: &mut Vec<u8>, body: RawValue<'_>) {
     write::object(out, |o| {
         for name in PARAMETERS {
@@ -68,16 +68,16 @@ pub(crate) fn parameters(out: &mut Vec<u8>, body: RawValue<'_>) {
     });
 }
 
-/// An answer's words and calls.
+/// The text and the tool calls of a response.
 #[derive(Default)]
 pub(crate) struct Output {
     text: Vec<u8>,
-    /// Name and input, by the index of the item.
+    /// The name and input of each call, by the index of the item.
     calls: Vec<(u32, Vec<u8>, Vec<u8>)>,
 }
 
 impl Output {
-    /// `None` if no answer of a model can be read in it.
+    /// Reads a response. `None` if it holds none of a model.
     pub(crate) fn of(format: Format, endpoint: &str, body: &Body, most: usize) -> Option<Output> {
         let mut output = Output::default();
         match (endpoint, body.stream) {
@@ -88,7 +88,7 @@ impl Output {
         (!output.text.is_empty() || !output.calls.is_empty()).then_some(output)
     }
 
-    /// A text, or an object if the model called tools.
+    /// Writes a text, or an object if the model called tools.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         let say = |bytes: &[u8]| text(bytes, true);
         if self.calls.is_empty() {
@@ -115,7 +115,7 @@ impl Output {
         let mut decoder = AnyDecoder::new(format, Quirks::default());
         events(body, most, |block| {
             if let Some(frame) = block.frame {
-                // What can't be read has been told to the client.
+                // The client got an error for what can't be read.
                 let _ = decoder.frame(frame, &mut |event| self.take(&event));
             }
         });

@@ -1,8 +1,8 @@
-//! Requests as traces in Langfuse: each is a trace with one generation, told when the request has
+//! Sends requests to Langfuse: each is a trace with one generation, which is sent when the request has
 //! ended.
 //!
-//! Which requests are told is decided by their ids alone ([`is_told`]), so that every process that
-//! shares a rate decides alike.
+//! The request's id alone decides whether it is sent ([`is_sampled`]), so that all processes with the
+//! same rate decide alike.
 
 mod event;
 mod identity;
@@ -34,13 +34,13 @@ struct Langfuse {
     room: Room,
     losses: Losses,
     rate: f64,
-    /// Taken in, and neither passed on nor lost yet.
+    /// The number of records that are neither passed on nor lost yet.
     pending: Arc<AtomicU64>,
     sender: JoinHandle<()>,
 }
 
-/// `None` if it is switched off. Must be called within the runtime. An error is an address that is
-/// none.
+/// Starts the sink. `None` if it is off. Must be called in a tokio runtime. An error is an invalid
+/// address.
 pub(crate) fn start(
     boot: &Boot,
     client: &Client,
@@ -66,7 +66,7 @@ impl Sink for Langfuse {
     }
 
     fn record(&mut self, record: &Arc<Record>, directory: &Directory) {
-        if !is_of_a_model(record) || !is_told(record.request_id.as_str(), self.rate) {
+        if !is_of_a_model(record) || !is_sampled(record.request_id.as_str(), self.rate) {
             return;
         }
         let Some(job) = self.room.job(record, directory) else { return self.losses.lost("full", 1) };
@@ -103,15 +103,15 @@ impl Drop for End {
     }
 }
 
-/// Counts of tokens are no generations, and whoever has no key of this gateway shall not write into
-/// a paid project.
+/// Returns whether a model was involved. Counts of tokens are no generations, and a client without a key
+/// of this gateway must not write into a paid project.
 fn is_of_a_model(record: &Record) -> bool {
     let counts = ["/v1/messages/count_tokens", "/v1/responses/input_tokens"].contains(&record.endpoint);
     record.client_format.is_some() && !counts && record.outcome != Outcome::Failed(Kind::Auth)
 }
 
-/// Whether a request is among the share of `rate`.
-fn is_told(request_id: &str, rate: f64) -> bool {
+/// Returns whether a request is in the share of `rate`.
+fn is_sampled(request_id: &str, rate: f64) -> bool {
     let hash = Sha256::digest(request_id.as_bytes());
     let point = hash.iter().take(8).fold(0u64, |n, byte| n << 8 | u64::from(*byte));
     // 53 bits, which a float holds exactly: never 1.
@@ -126,9 +126,9 @@ mod tests {
     fn sampling_is_stable_and_nested() {
         for n in 0..100 {
             let id = format!("id-{n}");
-            assert!(is_told(&id, 1.0) && !is_told(&id, 0.0));
+            assert!(is_sampled(&id, 1.0) && !is_sampled(&id, 0.0));
         }
-        let told = |rate| -> Vec<u32> { (0..10_000).filter(|n| is_told(&format!("id-{n}"), rate)).collect() };
+        let told = |rate| -> Vec<u32> { (0..10_000).filter(|n| is_sampled(&format!("id-{n}"), rate)).collect() };
         let (tenth, half) = (told(0.1), told(0.5));
         assert!((900..1100).contains(&tenth.len()) && (4800..5200).contains(&half.len()));
         // A larger share has all of a smaller one.

@@ -1,5 +1,5 @@
-//! Sends events to Langfuse in batches, one at a time. While one is tried again, the queue behind
-//! it fills, and then loses.
+//! Sends events to Langfuse in batches, one at a time. While a batch is retried, the queue behind it
+//! fills, and then records are lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +17,19 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::boot::observe;
 use crate::control_plane::http::client::Client;
-use crate::control_plane::sinks::langfuse::event::{Told, told};
+use crate::control_plane::sinks::langfuse::event::{TraceEvents, events};
 use crate::control_plane::sinks::queue_budget::{Job, Losses};
 
-/// Requests in one batch.
+/// Requests of one batch.
 const REQUESTS: usize = 50;
-/// Bytes of one batch. Langfuse takes 3.5 MB.
+/// Bytes of one batch. Langfuse accepts 3.5 MB.
 const BYTES: usize = 2_500_000;
-/// How long one answer is waited for.
+/// How long a response may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a batch is sent, and the first pause between; each pause is twice the one before.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-/// Bytes of an answer that are logged.
+/// Bytes of a response that are logged.
 const SHOWN: usize = 500;
 
 pub(super) struct Sender {
@@ -38,31 +38,31 @@ pub(super) struct Sender {
     headers: HeaderMap,
     flush: Duration,
     debug: bool,
-    /// Bytes of a body.
+    /// Bounds a body, in bytes.
     most: usize,
     losses: Losses,
     pending: Arc<AtomicU64>,
-    /// The last batch could not be delivered.
+    /// Whether the last batch could not be delivered.
     down: bool,
 }
 
-/// What becomes of a batch.
+/// The result of sending a batch.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    /// With the events that were not taken.
+enum Delivery {
+    /// The batch was accepted, save these events.
     Taken(Vec<String>),
-    /// Worth another try: why.
+    /// Another attempt may succeed. The text says what failed.
     Later(String),
-    /// Lost for this reason: why.
+    /// The batch is lost, for this reason. The text says what failed.
     Lost(&'static str, String),
 }
 
-/// Langfuse's answer to a batch.
+/// Langfuse's response to a batch.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
     errors: Vec<Refusal>,
-    // Its presence shows that it is Langfuse that answers.
+    // Its presence shows that Langfuse responded.
     #[serde(rename = "successes")]
     _successes: Vec<serde::de::IgnoredAny>,
 }
@@ -76,11 +76,11 @@ struct Refusal {
     message: Option<String>,
 }
 
-/// Events of some requests, as a body.
+/// The body of a batch.
 #[derive(Default)]
 struct Batch {
     body: Vec<u8>,
-    /// Of each request.
+    /// The event ids of each request.
     ids: Vec<[String; 2]>,
 }
 
@@ -104,12 +104,12 @@ impl Sender {
         Ok(Sender { client, uri, headers, flush, debug, most, losses, pending, down: false })
     }
 
-    /// Until nobody sends any more and the last batch has gone.
+    /// Runs until all senders are dropped and the last batch was sent.
     pub(super) async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         while let Some(first) = jobs.recv().await {
             let some = self.gather(first, &mut jobs).await;
             let (count, most) = (some.len() as u64, self.most);
-            // Reading and folding takes time that the loop does not have.
+            // Reading and folding takes too much time for the loop.
             match spawn_blocking(move || batches(&some, most)).await {
                 Ok(batches) => {
                     for batch in batches {
@@ -121,7 +121,7 @@ impl Sender {
         }
     }
 
-    /// What comes within the interval, as far as it fits into a batch.
+    /// Returns the records of one interval, as far as they fit into a batch.
     async fn gather(&self, first: Job, jobs: &mut mpsc::Receiver<Job>) -> Vec<Job> {
         let until = Instant::now() + self.flush;
         let mut some = vec![first];
@@ -136,28 +136,28 @@ impl Sender {
 
     async fn deliver(&mut self, batch: Batch) {
         let count = batch.ids.len() as u64;
-        // ProcessState by the tries.
+        // The attempts share it.
         let body = Bytes::from(batch.body);
         let mut pause = PAUSE;
         for attempt in 1..=TRIES {
-            let (reason, why) = match self.send(&body).await {
-                Fate::Taken(refused) => return self.taken(&batch.ids, &refused),
-                Fate::Later(_) if attempt < TRIES => {
+            let (reason, reason_text) = match self.send(&body).await {
+                Delivery::Taken(refused) => return self.taken(&batch.ids, &refused),
+                Delivery::Later(_) if attempt < TRIES => {
                     sleep(pause).await;
                     pause *= 2;
                     continue;
                 }
-                Fate::Later(why) => ("unreachable", why),
-                Fate::Lost(reason, why) => (reason, why),
+                Delivery::Later(reason_text) => ("unreachable", reason_text),
+                Delivery::Lost(reason, reason_text) => (reason, reason_text),
             };
             if !std::mem::replace(&mut self.down, true) {
-                tracing::warn!("gateway: LANGFUSE_HOST does not take records, they are lost: {why}");
+                tracing::warn!("gateway: LANGFUSE_HOST does not accept records, and they are lost: {reason_text}");
             }
             return self.lost(reason, count);
         }
     }
 
-    async fn send(&self, body: &Bytes) -> Fate {
+    async fn send(&self, body: &Bytes) -> Delivery {
         let call = self.client.post(self.uri.clone(), self.headers.clone(), body.clone());
         match timeout(PATIENCE, call).await {
             Ok(Ok((status, answer))) => {
@@ -167,14 +167,14 @@ impl Sender {
                 }
                 fate(status, &answer)
             }
-            Ok(Err(why)) => Fate::Later(why),
-            Err(_) => Fate::Later(format!("no answer within {} s", PATIENCE.as_secs())),
+            Ok(Err(reason_text)) => Delivery::Later(reason_text),
+            Err(_) => Delivery::Later(format!("no answer within {} s", PATIENCE.as_secs())),
         }
     }
 
     fn taken(&mut self, ids: &[[String; 2]], refused: &[String]) {
         if std::mem::take(&mut self.down) {
-            tracing::info!("gateway: LANGFUSE_HOST takes records again");
+            tracing::info!("gateway: LANGFUSE_HOST accepts records again");
         }
         let hit = ids.iter().filter(|ids| ids.iter().any(|id| refused.contains(id))).count() as u64;
         let passed = ids.len() as u64 - hit;
@@ -189,29 +189,29 @@ impl Sender {
     }
 }
 
-/// What an answer means.
-fn fate(status: StatusCode, answer: &[u8]) -> Fate {
+/// Interprets a response.
+fn fate(status: StatusCode, answer: &[u8]) -> Delivery {
     match status.as_u16() {
-        408 | 429 | 500.. => return Fate::Later(format!("status {}", status.as_u16())),
+        408 | 429 | 500.. => return Delivery::Later(format!("status {}", status.as_u16())),
         200..=299 => {}
-        status => return Fate::Lost("refused", format!("status {status}; are the keys and the address right?")),
+        status => return Delivery::Lost("refused", format!("status {status}; are the keys and the address right?")),
     }
     let Ok(read) = serde_json::from_slice::<Answer>(answer) else {
-        return Fate::Lost("answer", "the answer is not Langfuse's; is the address right?".to_owned());
+        return Delivery::Lost("answer", "the answer is not Langfuse's; is the address right?".to_owned());
     };
     if let Some(first) = read.errors.first() {
         let message = first.message.as_deref().unwrap_or_default();
         tracing::warn!(status = first.status, events = read.errors.len(), "langfuse: events were rejected: {message}");
     }
-    Fate::Taken(read.errors.into_iter().map(|error| error.id).collect())
+    Delivery::Taken(read.errors.into_iter().map(|error| error.id).collect())
 }
 
-/// Bodies of requests to Langfuse, each within its limit if each request alone is.
+/// Makes the bodies of requests to Langfuse. Each is within the limit if each record alone is.
 fn batches(jobs: &[Job], most: usize) -> Vec<Batch> {
     let mut batches = Vec::new();
     let mut open = Batch::default();
     for job in jobs {
-        let Told { json, ids } = told(&job.record, &job.directory, most.min(BYTES / 8));
+        let TraceEvents { json, ids } = events(&job.record, &job.directory, most.min(BYTES / 8));
         if !open.ids.is_empty() && open.body.len() + json.len() > BYTES {
             batches.push(std::mem::take(&mut open));
         }
@@ -234,8 +234,8 @@ mod tests {
 
     #[test]
     fn answers() {
-        let later = |status: u16| Fate::Later(format!("status {status}"));
-        let taken = |ids: &[&str]| Fate::Taken(ids.iter().map(|id| id.to_string()).collect());
+        let later = |status: u16| Delivery::Later(format!("status {status}"));
+        let taken = |ids: &[&str]| Delivery::Taken(ids.iter().map(|id| id.to_string()).collect());
         let rows = [
             (207, r#"{"successes":[{"id":"a","status":201}],"errors":[]}"#, taken(&[])),
             (
@@ -255,7 +255,7 @@ mod tests {
             [(401, "", "refused"), (404, "{}", "refused"), (200, "<html>", "answer"), (200, "{}", "answer")]
         {
             let fate = fate(StatusCode::from_u16(status).unwrap(), answer.as_bytes());
-            assert!(matches!(fate, Fate::Lost(found, _) if found == reason), "{status} {answer}: {fate:?}");
+            assert!(matches!(fate, Delivery::Lost(found, _) if found == reason), "{status} {answer}: {fate:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Batches, and what becomes of them at the collector.
+//! Sends batches of spans to the collector.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +21,12 @@ use crate::control_plane::sinks::otlp::NAME;
 use crate::control_plane::sinks::otlp::spans::text;
 use crate::control_plane::until;
 
-/// Requests in one batch.
+/// Requests of one batch.
 const BATCH: usize = 512;
-/// Tries for one batch, and the pause after the first of them; it doubles.
+/// Attempts for one batch, and the pause after the first of them, which doubles.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
-/// Longest pause that a collector may ask for.
+/// The longest pause that a collector may request.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Export {
@@ -34,22 +34,22 @@ pub(super) struct Export {
     uri: Uri,
     headers: HeaderMap,
     timeout: Duration,
-    /// How long the first of a batch waits for others.
+    /// How long the first request of a batch waits for others.
     delay: Duration,
     resource: Resource,
     queue: mpsc::Receiver<Vec<Span>>,
     stop: Arc<Notify>,
     stopping: bool,
     meter: Arc<ControlPlaneMetrics>,
-    /// The last batch was lost, and somebody was told of it.
+    /// Whether the last batch was lost and a warning was logged.
     failing: bool,
 }
 
-/// What a try came to.
+/// The result of an attempt.
 enum Tried {
-    /// Taken, save so many spans.
+    /// The batch was accepted, save this many spans.
     Taken(i64),
-    /// Worth another try, after this pause if the collector named one.
+    /// Another attempt may succeed, after this pause if the collector named one.
     Again(String, Option<Duration>),
     Refused(String),
 }
@@ -90,7 +90,7 @@ impl Export {
         })
     }
 
-    /// Until it is told to stop, and has sent what is left.
+    /// Runs until it is stopped, and has sent what is left.
     pub async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         while self.fill(&mut batch).await {
@@ -100,7 +100,7 @@ impl Export {
         }
     }
 
-    /// Waits for a batch. False if there is none and will be none.
+    /// Waits for a batch. Returns false if there is none and will be none.
     async fn fill(&mut self, batch: &mut Vec<Vec<Span>>) -> bool {
         let mut due = None;
         while batch.len() < BATCH {
@@ -138,31 +138,31 @@ impl Export {
         ExportTraceServiceRequest { resource_spans: vec![of_resource] }.encode_to_vec().into()
     }
 
-    /// Until it is taken, refused, or was tried often enough. At the end of the process there is
-    /// one try.
+    /// Sends a batch until it is accepted, refused, or was tried often enough. At the end of the process
+    /// there is one attempt.
     async fn send(&mut self, body: Bytes, requests: u64) {
         let mut pause = PAUSE;
         for tries in 1.. {
-            let why = match self.attempt(body.clone()).await {
+            let reason_text = match self.attempt(body.clone()).await {
                 Tried::Taken(rejected) => {
                     let lost = requests.min(u64::try_from(rejected).unwrap_or(0));
                     self.failing = false;
                     self.meter.passed(NAME, requests - lost);
                     if lost > 0 {
-                        self.loses("rejected", lost, "it rejected spans");
+                        self.record_loss("rejected", lost, "it rejected spans");
                     }
                     return;
                 }
-                Tried::Refused(why) => return self.loses("refused", requests, &why),
-                Tried::Again(why, asked) => {
-                    pause = asked.unwrap_or(pause).min(LONGEST_PAUSE);
-                    why
+                Tried::Refused(reason_text) => return self.record_loss("refused", requests, &reason_text),
+                Tried::Again(reason_text, requested) => {
+                    pause = requested.unwrap_or(pause).min(LONGEST_PAUSE);
+                    reason_text
                 }
             };
             if tries >= TRIES || self.stopping {
-                return self.loses("failed", requests, &why);
+                return self.record_loss("failed", requests, &reason_text);
             }
-            tracing::debug!("gateway: spans are to be sent again: {why}");
+            tracing::debug!("gateway: spans will be sent again: {reason_text}");
             tokio::select! {
                 () = sleep(pause) => pause *= 2,
                 () = self.stop.notified() => self.stops(),
@@ -177,38 +177,39 @@ impl Export {
         *request.headers_mut() = self.headers.clone();
         let (head, body) = match timeout(self.timeout, self.client.send(request)).await {
             Ok(Ok(answer)) => answer.into_parts(),
-            Ok(Err(why)) => return Tried::Again(why, None),
+            Ok(Err(reason_text)) => return Tried::Again(reason_text, None),
             Err(_) => return Tried::Again(format!("no answer within {} ms", self.timeout.as_millis()), None),
         };
         match head.status {
             status if status.is_success() => {
-                let told = ExportTraceServiceResponse::decode(body).ok().and_then(|told| told.partial_success);
-                Tried::Taken(told.map_or(0, |told| told.rejected_spans))
+                let response =
+                    ExportTraceServiceResponse::decode(body).ok().and_then(|response| response.partial_success);
+                Tried::Taken(response.map_or(0, |response| response.rejected_spans))
             }
-            // Those of the specification; the rest means that the same would be refused again.
+            // The statuses that the specification names. With any other the same would be refused again.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => {
-                let asked = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                Tried::Again(format!("status {}", head.status.as_u16()), asked.map(Duration::from_secs))
+                let requested = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                Tried::Again(format!("status {}", head.status.as_u16()), requested.map(Duration::from_secs))
             }
             status => Tried::Refused(format!("status {}", status.as_u16())),
         }
     }
 
-    /// Counted each time, told once until it goes well again.
-    fn loses(&mut self, reason: &str, requests: u64, why: &str) {
+    /// Counts a loss. A warning is logged once until a batch is accepted again.
+    fn record_loss(&mut self, reason: &str, requests: u64, reason_text: &str) {
         self.meter.lost(NAME, reason, requests);
         if !std::mem::replace(&mut self.failing, true) {
             tracing::warn!(
-                "gateway: the spans of {requests} requests are lost: the collector of OTEL_EXPORTER_OTLP_ENDPOINT: {why}"
+                "gateway: the spans of {requests} requests are lost: the collector of OTEL_EXPORTER_OTLP_ENDPOINT: {reason_text}"
             );
         }
     }
 }
 
-/// What is said of this process. OTEL_SERVICE_NAME goes before the attribute.
+/// Returns the attributes of this process. OTEL_SERVICE_NAME takes precedence over the attribute.
 fn resource(otlp: &Otlp) -> Resource {
     let given = |key: &str| otlp.resource.iter().any(|(name, _)| name == key);
     let mut attributes: Vec<KeyValue> = Vec::new();

@@ -1,7 +1,6 @@
-//! Spans of finished requests, sent to a collector by OTLP over HTTP. [`spans`] makes them of
-//! records; this file queues them, in bounds, and [`export`] sends them. The crates of
-//! OpenTelemetry give the messages; its SDK, which wants to make spans while things happen, has no
-//! part.
+//! Sends spans of finished requests to a collector, by OTLP over HTTP. [`spans`] makes them from
+//! records, this file queues them in bounds, and [`export`] sends them. The messages are from crates of
+//! OpenTelemetry. Its SDK is not used, since it makes spans while requests run.
 
 mod export;
 mod spans;
@@ -24,12 +23,12 @@ use export::Export;
 
 /// The name in metrics.
 const NAME: &str = "otlp";
-/// Requests whose spans wait. The values of the SDKs (`OTEL_BSP_*`), which count single spans.
+/// Requests whose spans may wait. The values of the SDKs (`OTEL_BSP_*`), which count single spans.
 const QUEUE: usize = 2048;
 /// How long the end of the process waits for the last batches.
 const LAST: Duration = Duration::from_secs(5);
 
-/// Takes records and passes on their spans.
+/// Makes spans from records and queues them.
 pub(crate) struct Spans {
     queue: mpsc::Sender<Vec<Span>>,
     meter: Arc<ControlPlaneMetrics>,
@@ -41,7 +40,7 @@ pub(crate) struct Exporter {
     task: JoinHandle<()>,
 }
 
-/// `None` where spans go nowhere. An error says which setting is wrong.
+/// Starts the sink. `None` without a collector. An error says which setting is wrong.
 pub(crate) fn start(
     shared: &ProcessState,
     client: &Client,
@@ -66,7 +65,7 @@ impl Sink for Spans {
             return;
         }
         let Some(trace) = record.detail.as_ref().and_then(|detail| detail.trace) else {
-            // There was no room for what is known of it beside its numbers.
+            // The detail of the record was dropped for want of room.
             return self.meter.lost(NAME, "no_detail", 1);
         };
         if !trace.sampled {
@@ -81,13 +80,15 @@ impl Sink for Spans {
 }
 
 impl Exporter {
-    /// Sends what is left, and ends. A collector that does not answer is waited for no longer than
-    /// a few seconds.
+    /// Sends what is left, and ends. It waits a few seconds at most for a collector that does not
+    /// respond.
     pub(crate) async fn finish(mut self) {
         self.stop.notify_one();
         if timeout(LAST, &mut self.task).await.is_err() {
             self.task.abort();
-            tracing::warn!("gateway: the collector of OTEL_EXPORTER_OTLP_ENDPOINT did not take the last spans in time");
+            tracing::warn!(
+                "gateway: the collector of OTEL_EXPORTER_OTLP_ENDPOINT did not accept the last spans in time"
+            );
         }
     }
 }

@@ -1,9 +1,9 @@
-//! A record as spans: one of the request, as a server sees it, and below it one of each attempt, as
-//! a client of a provider sees it.
+//! Makes spans from a record: one for the request, as a server sees it, and below it one for each
+//! attempt, as a client of a provider sees it.
 //!
-//! Names follow the semantic conventions of HTTP and of generative AI. Tokens stand on the attempt
-//! that was answered and nowhere else, since those who add them up go over all spans. Of bodies and
-//! headers nothing is told.
+//! Names follow the semantic conventions of HTTP and of generative AI. Tokens are on the attempt that
+//! got a response and nowhere else, since backends add them up over all spans. Bodies and headers are
+//! not exported.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
@@ -19,7 +19,7 @@ use crate::telemetry::trace::{Context, REQUEST};
 use llm_wire::Format;
 use llm_wire::target::quirks::Host;
 
-/// That of the request first.
+/// Returns the spans, that of the request first.
 pub(super) fn of(record: &Record, trace: &Context, directory: &Directory) -> Vec<Span> {
     let mut spans = vec![of_request(record, trace, directory)];
     let attempts = record.detail.as_ref().map_or(&[][..], |detail| &detail.attempts);
@@ -31,36 +31,36 @@ pub(super) fn of(record: &Record, trace: &Context, directory: &Directory) -> Vec
 }
 
 fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
-    let mut said = vec![
+    let mut attributes = vec![
         text("http.request.method", record.method),
         number("http.response.status_code", u64::from(record.status)),
         text("llm_proxy.request_id", record.request_id.as_str()),
         number("llm_proxy.attempts", u64::from(record.attempts)),
-        text("llm_proxy.client", record.program.name()),
+        text("llm_proxy.client", record.user_agent.name()),
         flag("llm_proxy.stream", record.stream),
         number("llm_proxy.request_bytes", record.request_bytes),
         number("llm_proxy.response_bytes", record.response_bytes),
     ];
     if !record.endpoint.is_empty() {
-        said.push(text("http.route", record.endpoint));
-        said.push(text("url.path", record.endpoint));
+        attributes.push(text("http.route", record.endpoint));
+        attributes.push(text("url.path", record.endpoint));
     }
-    said.extend(operation(record.endpoint).map(|name| text("gen_ai.operation.name", name)));
+    attributes.extend(operation(record.endpoint).map(|name| text("gen_ai.operation.name", name)));
     if !record.model.as_str().is_empty() {
-        said.push(text("gen_ai.request.model", record.model.as_str()));
+        attributes.push(text("gen_ai.request.model", record.model.as_str()));
     }
-    said.extend(directory.credential(record.credential).map(|name| text("llm_proxy.credential", name)));
+    attributes.extend(directory.credential(record.credential).map(|name| text("llm_proxy.credential", name)));
     if record.first_content_us > 0 {
-        said.push(float("llm_proxy.time_to_first_token", record.first_content_us as f64 / 1e6));
+        attributes.push(float("llm_proxy.time_to_first_token", record.first_content_us as f64 / 1e6));
     }
     if let Some(cost) = record.cost {
-        said.push(float("llm_proxy.cost_dollars", cost as f64 / 1e9));
+        attributes.push(float("llm_proxy.cost_dollars", cost as f64 / 1e9));
     }
     let error = ended_by(record);
-    said.extend(error.map(|label| text("error.type", label)));
+    attributes.extend(error.map(|label| text("error.type", label)));
     let status = match record.outcome {
-        // A client that leaves or asks for the wrong thing is no failure of a server.
-        Outcome::ClientGone => None,
+        // A client that disconnects or sends a wrong request is no failure of the server.
+        Outcome::ClientDisconnected => None,
         _ if record.status < 500 && !matches!(record.outcome, Outcome::Truncated(_)) => None,
         _ => Some(failure(error.unwrap_or_default())),
     };
@@ -70,7 +70,7 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
         name: name.trim_end().to_owned(),
         kind: SpanKind::Server.into(),
         status,
-        ..span(record, trace, REQUEST, (0, record.total_us), said)
+        ..span(record, trace, REQUEST, (0, record.total_us), attributes)
     }
 }
 
@@ -83,24 +83,24 @@ fn of_attempt(
 ) -> Span {
     let provider = directory.provider(attempt.provider);
     let operation = operation(record.endpoint);
-    let mut said = vec![
+    let mut attributes = vec![
         text("http.request.method", "POST"),
         text("gen_ai.request.model", attempt.model.as_str()),
         number("http.request.resend_count", number_of - 1),
         text("llm_proxy.format", attempt.format.name()),
     ];
-    said.extend(operation.map(|name| text("gen_ai.operation.name", name)));
+    attributes.extend(operation.map(|name| text("gen_ai.operation.name", name)));
     if let Some(provider) = provider {
         let name = provider_name(provider, attempt.format);
-        said.push(text("gen_ai.provider.name", name));
-        // Its name until a year ago, which many still read.
-        said.push(text("gen_ai.system", name));
-        said.push(text("llm_proxy.provider", &provider.key));
-        said.push(text("server.address", &provider.base.host));
-        said.push(number("server.port", u64::from(provider.base.port)));
+        attributes.push(text("gen_ai.provider.name", name));
+        // The older name of the attribute, which many backends still read.
+        attributes.push(text("gen_ai.system", name));
+        attributes.push(text("llm_proxy.provider", &provider.key));
+        attributes.push(text("server.address", &provider.base.host));
+        attributes.push(number("server.port", u64::from(provider.base.port)));
     }
     if attempt.status > 0 {
-        said.push(number("http.response.status_code", u64::from(attempt.status)));
+        attributes.push(number("http.response.status_code", u64::from(attempt.status)));
     }
     let error = match &attempt.failure {
         Some((kind, _)) => Some(kind.row().label.to_owned()),
@@ -109,14 +109,14 @@ fn of_attempt(
         None => None,
     };
     if !attempt.answered_by.as_str().is_empty() {
-        said.push(text("gen_ai.response.model", attempt.answered_by.as_str()));
+        attributes.push(text("gen_ai.response.model", attempt.answered_by.as_str()));
     }
     if last && attempt.failure.is_none() {
-        said.extend(of_answer(record));
+        attributes.extend(of_answer(record));
     }
-    said.extend(error.as_ref().map(|label| text("error.type", label)));
-    let failed = error.filter(|_| record.outcome != Outcome::ClientGone || attempt.failure.is_some());
-    // One that was made once more without something has no end of its own.
+    attributes.extend(error.as_ref().map(|label| text("error.type", label)));
+    let failed = error.filter(|_| record.outcome != Outcome::ClientDisconnected || attempt.failure.is_some());
+    // An attempt that was repeated without something has no end of its own.
     let end = [attempt.ended_us, if last { record.total_us } else { 0 }, attempt.first_byte_us, attempt.began_us];
     let end = end.into_iter().find(|end| *end > 0).unwrap_or(0);
     Span {
@@ -124,28 +124,28 @@ fn of_attempt(
         name: format!("{} {}", operation.unwrap_or("ask"), attempt.model.as_str()),
         kind: SpanKind::Client.into(),
         status: failed.map(|label| failure(&label)),
-        ..span(record, trace, number_of, (attempt.began_us, end), said)
+        ..span(record, trace, number_of, (attempt.began_us, end), attributes)
     }
 }
 
-/// What an answer was.
+/// Returns the attributes of a model's response.
 fn of_answer(record: &Record) -> Vec<KeyValue> {
-    let mut said = Vec::new();
+    let mut attributes = Vec::new();
     if let Some(tokens) = record.tokens {
-        said.push(number("gen_ai.usage.input_tokens", tokens.input));
-        said.push(number("gen_ai.usage.output_tokens", tokens.output));
+        attributes.push(number("gen_ai.usage.input_tokens", tokens.input));
+        attributes.push(number("gen_ai.usage.output_tokens", tokens.output));
         let rare = [
             ("gen_ai.usage.cache_read.input_tokens", tokens.cache_read),
             ("gen_ai.usage.cache_creation.input_tokens", tokens.cache_write()),
             ("llm_proxy.usage.reasoning_tokens", tokens.reasoning),
         ];
-        said.extend(rare.into_iter().filter(|(_, n)| *n > 0).map(|(key, n)| number(key, n)));
+        attributes.extend(rare.into_iter().filter(|(_, n)| *n > 0).map(|(key, n)| number(key, n)));
     }
     if let Some(reason) = record.finish {
         let reasons = ArrayValue { values: vec![AnyValue { value: Some(Value::StringValue(reason.to_owned())) }] };
-        said.push(pair("gen_ai.response.finish_reasons", Value::ArrayValue(reasons)));
+        attributes.push(pair("gen_ai.response.finish_reasons", Value::ArrayValue(reasons)));
     }
-    said
+    attributes
 }
 
 fn span(record: &Record, trace: &Context, number: u64, (begin, end): (u64, u64), attributes: Vec<KeyValue>) -> Span {
@@ -153,7 +153,7 @@ fn span(record: &Record, trace: &Context, number: u64, (begin, end): (u64, u64),
     Span {
         trace_id: trace.trace.to_be_bytes().to_vec(),
         span_id: trace.span(number).to_be_bytes().to_vec(),
-        // That it is sampled.
+        // The flag for a sampled trace.
         flags: 1,
         start_time_unix_nano: at(begin),
         end_time_unix_nano: at(end.max(begin)),
@@ -162,7 +162,7 @@ fn span(record: &Record, trace: &Context, number: u64, (begin, end): (u64, u64),
     }
 }
 
-/// The word of the conventions; `None` for what is no question to a model.
+/// Returns the operation as the conventions name it. `None` for requests that involve no model.
 fn operation(endpoint: &str) -> Option<&'static str> {
     match endpoint {
         "/v1/chat/completions" | "/v1/messages" | "/v1/responses" => Some("chat"),
@@ -172,8 +172,8 @@ fn operation(endpoint: &str) -> Option<&'static str> {
     }
 }
 
-/// The conventions' own word where they have one. Who runs a server of an unknown name is guessed
-/// from what it speaks, as they advise.
+/// Returns the provider's name in the conventions, if they have one. The operator of an unknown server
+/// is guessed from its format, as they advise.
 fn provider_name(provider: &Provider, format: Format) -> &'static str {
     match provider.dialect.host {
         Host::Unknown if format == Format::Messages => "anthropic",
@@ -187,16 +187,16 @@ fn provider_name(provider: &Provider, format: Format) -> &'static str {
     }
 }
 
-/// The label of what a request ended by, if it did not end well.
+/// Returns the label of a request's failure, if it failed.
 fn ended_by(record: &Record) -> Option<&'static str> {
     match record.outcome {
         Outcome::Complete => None,
-        Outcome::ClientGone => Some("client_gone"),
+        Outcome::ClientDisconnected => Some("client_gone"),
         Outcome::Failed(kind) | Outcome::Truncated(kind) => Some(kind.row().label),
     }
 }
 
-/// What a provider has said of it is not told: it may repeat the conversation.
+/// The provider's message is left out: it may repeat the conversation.
 fn failure(label: &str) -> Status {
     Status { message: label.to_owned(), code: StatusCode::Error.into() }
 }

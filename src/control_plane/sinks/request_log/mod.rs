@@ -1,8 +1,8 @@
 //! The sink of the tables `request_logs` and `error_logs`.
 //!
-//! Rows are made when the rings are emptied, wait in a queue that is bounded in rows and bytes, and
-//! are written in batches by a task for each table. What finds its queue full, comes too fast, or
-//! meets a store that can't be written is counted and gone.
+//! Rows are made when the rings are drained, wait in a queue that is bounded in rows and bytes, and are
+//! written in batches by a task for each table. Rows that find the queue full, exceed the rate, or meet
+//! a store that can't be written are counted as lost.
 
 mod rate;
 mod row;
@@ -24,22 +24,22 @@ use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use rate::Rate;
 
-/// Rows that wait, of requests and of failures.
+/// Rows that may wait, of requests and of failures.
 const WAITING: [usize; 2] = [1000, 500];
-/// Bytes of rows that wait, for each table.
+/// Bytes of rows that may wait, for each table.
 const MAX_BYTES: usize = 32 << 20;
-/// Rows that are written at once, or what has come in [`FLUSH`].
+/// Rows of one batch, which also ends after [`FLUSH`].
 const BATCH: usize = 50;
 const FLUSH: Duration = Duration::from_secs(2);
-/// Longest wait for the store to take a batch.
+/// How long the store may take for a batch.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Longest wait for the last batches at the end.
+/// How long the last batches may take at the end.
 const LAST: Duration = Duration::from_secs(5);
-/// How often rows that are too old are looked for, and how many are removed at once.
+/// How often old rows are removed, and how many at once.
 const SWEEP: Duration = Duration::from_secs(3600);
 const SWEPT: i64 = 2000;
 
-/// Sinks as metrics name them.
+/// The names of the sinks in metrics.
 const NAMES: [&str; 2] = ["request_log", "error_log"];
 
 pub(crate) struct Log {
@@ -47,14 +47,15 @@ pub(crate) struct Log {
     errors: Queue,
     bodies: bool,
     started: Instant,
-    /// Requests that workers did not tell in detail, since the last count.
+    /// Requests that were sampled out since the last count.
     sampled_out: u64,
 }
 
 /// The tasks that write.
 pub(crate) struct Writers(JoinSet<()>);
 
-/// The sink and its tasks; no sink if nothing is to be written. CaptureConfig a runtime.
+/// Makes the sink and its tasks. No sink if nothing is to be written. Must be called in a tokio
+/// runtime.
 pub(crate) fn start(
     shared: &ProcessState,
     store: &Arc<dyn Store>,
@@ -82,7 +83,7 @@ pub(crate) fn start(
     let requests = queue(0, RequestRow::TABLE);
     let errors = queue(1, ErrorRow::TABLE);
     if let Some(retention) = settings.retention {
-        // Ends with the runtime.
+        // The task ends with the runtime.
         tokio::spawn(sweep(store.clone(), retention));
     }
     (Some(Log { requests, errors, bodies: settings.bodies, started: Instant::now(), sampled_out: 0 }), writers)
@@ -94,7 +95,7 @@ impl Sink for Log {
     }
 
     fn record(&mut self, record: &Arc<Record>, directory: &Directory) {
-        if !row::is_told(record) {
+        if !row::is_logged(record) {
             return;
         }
         let second = self.started.elapsed().as_secs();
@@ -104,7 +105,7 @@ impl Sink for Log {
             return;
         }
         self.requests.push(second, failed, || row::request(record, directory, self.bodies).values());
-        // Tries that failed may stand before one that did not.
+        // Failed attempts may come before a successful one.
         if failed || record.attempts > 1 {
             for error in row::errors(record, directory, self.bodies) {
                 self.errors.push(second, true, || error.values());
@@ -120,11 +121,11 @@ impl Sink for Log {
     }
 }
 
-/// The way to one table.
+/// The queue of one table.
 struct Queue {
     name: &'static str,
     sender: Sender<Waiting>,
-    /// Of what lies in it.
+    /// Bytes of the rows in it.
     bytes: Arc<AtomicUsize>,
     rate: Rate,
     meter: Arc<ControlPlaneMetrics>,
@@ -136,7 +137,7 @@ struct Waiting {
 }
 
 impl Queue {
-    /// `row` is only made if there is room for it.
+    /// Queues a row, which is only made if there is room for it.
     fn push(&mut self, second: u64, failed: bool, row: impl FnOnce() -> Vec<Value>) {
         if !self.rate.allows(second, failed) {
             return self.meter.lost(self.name, "rate", 1);
@@ -158,12 +159,12 @@ struct Writer {
     table: &'static Table,
     store: Arc<dyn Store>,
     meter: Arc<ControlPlaneMetrics>,
-    /// The last batch could not be written, which was told.
+    /// Whether the last batch could not be written, and a warning was logged.
     failing: bool,
 }
 
 impl Writer {
-    /// Until the sink is gone, and what it has sent is written.
+    /// Runs until the sink is dropped and its rows are written.
     async fn run(mut self, mut queue: Receiver<Waiting>, bytes: Arc<AtomicUsize>) {
         while let Some(first) = queue.recv().await {
             let mut rows = Vec::with_capacity(BATCH);
@@ -213,7 +214,7 @@ impl Writer {
 }
 
 impl Writers {
-    /// The sink is gone: what it left is written, but not waited for for ever.
+    /// Writes what is left after the sink was dropped, within a bounded time.
     pub(crate) async fn finish(&mut self) {
         let all = async { while self.0.join_next().await.is_some() {} };
         if timeout(LAST, all).await.is_err() {
@@ -225,7 +226,7 @@ impl Writers {
     }
 }
 
-/// Removes rows that are too old, a few at a time, now and then.
+/// Removes old rows at intervals, a few at a time.
 async fn sweep(store: Arc<dyn Store>, retention: Duration) {
     let Some(tables) = store.tables() else { return };
     loop {
@@ -233,7 +234,7 @@ async fn sweep(store: Arc<dyn Store>, retention: Duration) {
         let oldest = i64::try_from(now.saturating_sub(retention).as_micros()).unwrap_or_default();
         for table in [RequestRow::TABLE, ErrorRow::TABLE] {
             let mut total = 0;
-            // A store that is away is asked again in an hour.
+            // A store that is unavailable is tried again in an hour.
             while let Ok(count) = tables.remove(table, Which::Before(oldest, SWEPT)).await {
                 total += count;
                 if count == 0 {

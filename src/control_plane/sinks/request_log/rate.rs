@@ -1,7 +1,7 @@
-//! How many rows a second may be written, failures first.
+//! Limits the rows of a second, failures first.
 
-/// What the seconds before have taught keeps room free: as many rows as there were failures in the
-/// last one, and a tenth at least.
+/// Room is reserved for failures: as many rows as there were failures in the last second, and at least
+/// a tenth.
 #[derive(Debug)]
 pub(super) struct Rate {
     limit: usize,
@@ -16,7 +16,7 @@ impl Rate {
         Rate { limit, second: 0, taken: 0, failures: 0, kept_free: limit / 10 }
     }
 
-    /// Whether a row may be written in this second, counted from any moment.
+    /// Returns whether a row may be written in this second. Seconds may count from any moment.
     pub(super) fn allows(&mut self, second: u64, failed: bool) -> bool {
         if second != self.second {
             let before = if second == self.second + 1 { self.failures } else { 0 };

@@ -1,4 +1,4 @@
-//! Rows out of a record: one of `request_logs`, and one of `error_logs` for each try that failed.
+//! Makes rows from a record: one of `request_logs`, and one of `error_logs` for each failed attempt.
 
 use serde_json::{Map, Value};
 
@@ -13,33 +13,33 @@ use llm_wire::error::Kind;
 
 /// Characters of a column of names.
 const NAME: usize = 255;
-/// Of an address.
+/// Characters of an address.
 const BASE: usize = 500;
-/// Of a message.
+/// Characters of a message.
 const MESSAGE: usize = 2000;
 
-/// What the sink of the logs writes of a record. A request that brought no good key is no row:
-/// anyone could fill the table with them.
-pub(super) fn is_told(record: &Record) -> bool {
+/// Returns whether a record gets a row. A request without a valid key does not: anyone could fill the
+/// table with them.
+pub(super) fn is_logged(record: &Record) -> bool {
     record.client_format.is_some() && record.outcome != Outcome::Failed(Kind::Auth)
 }
 
-/// `None` for what went well.
+/// Returns the category of an error. `None` for a success.
 pub(super) fn category(record: &Record) -> Option<&'static str> {
-    let told = record.detail.as_ref().and_then(|detail| detail.attempts.last()).map_or(0, |attempt| attempt.status);
+    let status = record.detail.as_ref().and_then(|detail| detail.attempts.last()).map_or(0, |attempt| attempt.status);
     match record.outcome {
-        Outcome::ClientGone => Some("client_disconnect"),
+        Outcome::ClientDisconnected => Some("client_disconnect"),
         Outcome::Truncated(Kind::UpstreamTimeout) => Some("timeout"),
         Outcome::Truncated(_) => Some("stream_error"),
         Outcome::Failed(kind) if record.attempts == 0 => Some(own(kind)),
-        Outcome::Failed(kind) => Some(of_provider(kind, told)),
+        Outcome::Failed(kind) => Some(of_provider(kind, status)),
         Outcome::Complete if record.status < 400 => None,
         Outcome::Complete if record.attempts == 0 => Some("client_error"),
-        Outcome::Complete => Some(by_status(if told >= 400 { told } else { record.status })),
+        Outcome::Complete => Some(by_status(if status >= 400 { status } else { record.status })),
     }
 }
 
-/// Refused or failed without a provider.
+/// Returns the category of a request that failed without a provider.
 fn own(kind: Kind) -> &'static str {
     match kind.row().status {
         504 => "timeout",
@@ -48,7 +48,7 @@ fn own(kind: Kind) -> &'static str {
     }
 }
 
-/// `status` is the provider's, 0 if it gave none.
+/// Returns the category of a failed attempt. `status` is the provider's, 0 without a response.
 fn of_provider(kind: Kind, status: u16) -> &'static str {
     match kind {
         Kind::UpstreamTimeout => "timeout",
@@ -57,7 +57,7 @@ fn of_provider(kind: Kind, status: u16) -> &'static str {
         Kind::Internal => "internal_error",
         _ if status >= 400 => by_status(status),
         Kind::UpstreamFault if status == 0 => "network_error",
-        // An error told on status 200.
+        // An error event in a response with status 200.
         Kind::UpstreamFault | Kind::Overloaded => "provider_5xx",
         Kind::RateLimit | Kind::UpstreamAuth | Kind::Billing => "provider_4xx",
         _ => own(kind),
@@ -102,7 +102,7 @@ pub(super) fn request(record: &Record, directory: &Directory, bodies: bool) -> R
     }
 }
 
-/// What the client got.
+/// Returns what the client got.
 fn answer(detail: &Detail) -> Option<Value> {
     match &detail.response {
         SharedOrOwned::Own(body) => Some(shorten::answer(body)),
@@ -116,8 +116,8 @@ fn message(detail: &Detail) -> Option<String> {
     clipped(detail.error.as_deref().or_else(failure)?, MESSAGE)
 }
 
-/// Tries that failed: by the provider's status, save 429, which is its way of saying later; or
-/// without one.
+/// Returns the failed attempts: those with an error status, save 429, which is a limit; and those
+/// without a response.
 pub(super) fn errors(record: &Record, directory: &Directory, bodies: bool) -> Vec<ErrorRow> {
     let Some(detail) = record.detail.as_deref() else { return Vec::new() };
     let last = detail.attempts.len().wrapping_sub(1);
@@ -132,16 +132,16 @@ pub(super) fn errors(record: &Record, directory: &Directory, bodies: bool) -> Ve
             (None, _) if attempt.status >= 400 => by_status(attempt.status),
             (None, _) => continue,
         };
-        let said = attempt.failure.as_ref().map(|(_, text)| &**text);
-        let said = said.or_else(|| detail.error.as_deref().filter(|_| at == last));
+        let message = attempt.failure.as_ref().map(|(_, text)| &**text);
+        let message = message.or_else(|| detail.error.as_deref().filter(|_| at == last));
         let row = ErrorRow {
-            error_message: said.and_then(|text| clipped(text, MESSAGE)),
+            error_message: message.and_then(|text| clipped(text, MESSAGE)),
             total_duration_ms: Some(number(attempt.ended_us / 1000)),
             ..common(record, detail, directory, category, bodies)
         };
         rows.push(of_attempt(row, attempt, detail, directory, bodies));
     }
-    // Failed by itself: a broken invariant is worth a row too.
+    // An internal error gets a row too.
     if detail.attempts.is_empty() && record.outcome == Outcome::Failed(Kind::Internal) {
         rows.push(common(record, detail, directory, "internal_error", bodies));
     }
@@ -162,7 +162,7 @@ fn common(record: &Record, detail: &Detail, directory: &Directory, category: &'s
         model_requested: name(record.model.as_str()),
         total_duration_ms: Some(number(record.total_us / 1000)),
         credential_name: credential(record, directory),
-        client: Some(record.program.name().to_owned()),
+        client: Some(record.user_agent.name().to_owned()),
         is_streaming: record.stream,
         ..ErrorRow::default()
     }
@@ -191,8 +191,8 @@ fn of_attempt(row: ErrorRow, attempt: &Attempt, detail: &Detail, directory: &Dir
     }
 }
 
-/// What the provider was sent beside the body, as far as it helps: never a value that the
-/// configuration gave.
+/// Returns the headers that the provider got, as far as they help: never a value from the
+/// configuration.
 fn headers(attempt: &Attempt, detail: &Detail, provider: &Provider) -> Value {
     let mut all = Map::new();
     all.insert("url".to_owned(), format!("{}{}", base(provider), attempt.path).into());
@@ -209,7 +209,7 @@ fn headers(attempt: &Attempt, detail: &Detail, provider: &Provider) -> Value {
     Value::Object(all)
 }
 
-/// Without its query, which may hold a key.
+/// Returns the URL without its query, which may hold a key.
 fn base(provider: &Provider) -> String {
     let base = &provider.base;
     format!("{}://{}{}", if base.tls { "https" } else { "http" }, base.authority, base.path)
@@ -230,12 +230,12 @@ fn name(text: &str) -> Option<String> {
     clipped(text, NAME)
 }
 
-/// At most `most` characters; `None` for nothing.
+/// Returns at most `most` characters. `None` for an empty text.
 fn clipped(text: &str, most: usize) -> Option<String> {
     (!text.is_empty()).then(|| shorten::plain(text).chars().take(most).collect())
 }
 
-/// The columns are no wider.
+/// Limits a number to the range of the column.
 fn number(n: u64) -> i64 {
     i64::from(i32::try_from(n).unwrap_or(i32::MAX))
 }
@@ -252,14 +252,14 @@ mod tests {
         let detail = |status| {
             let mut detail = Detail::new(CaptureConfig { detail: true, ..CaptureConfig::default() }, b"").unwrap();
             let attempt = Attempt::new(9, Format::Chat, Short::EMPTY, "/x", 0);
-            detail.attempt(Attempt { status, ..attempt });
+            detail.begin_attempt(Attempt { status, ..attempt });
             Some(detail)
         };
         let rows = [
             (Outcome::Complete, 1, 200, 200, None),
             (Outcome::Complete, 1, 400, 400, Some("provider_4xx")),
             (Outcome::Complete, 1, 529, 503, Some("provider_5xx")),
-            (Outcome::ClientGone, 1, 200, 499, Some("client_disconnect")),
+            (Outcome::ClientDisconnected, 1, 200, 499, Some("client_disconnect")),
             (Outcome::Truncated(Kind::UpstreamTruncated), 1, 200, 200, Some("stream_error")),
             (Outcome::Truncated(Kind::UpstreamTimeout), 1, 200, 200, Some("timeout")),
             (Outcome::Failed(Kind::UpstreamConnect), 1, 0, 502, Some("connect_error")),

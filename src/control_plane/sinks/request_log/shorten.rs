@@ -1,4 +1,4 @@
-//! JSON and headers as a row of a log keeps them: secrets masked, long texts cut.
+//! JSON and headers for rows of a log: secrets masked, long texts cut.
 
 use std::borrow::Cow;
 
@@ -13,11 +13,11 @@ const MASK: &str = "***";
 
 /// Bytes of a text that are kept.
 const LONGEST: usize = 200;
-/// How deep JSON may stand in texts of JSON.
+/// How deeply JSON may be nested in texts of JSON.
 const DEPTH: usize = 10;
 
-/// The header fields of a request's head, by name in lower case. Values of one name are joined, as
-/// HTTP has it.
+/// Returns the fields of a request's head, by name in lower case. Values of one name are joined, as HTTP
+/// allows.
 pub(super) fn headers(head: &[u8]) -> Map<String, Value> {
     let mut all = Map::new();
     let lines = head.split(|byte| *byte == b'\n').skip(1);
@@ -41,7 +41,7 @@ pub(super) fn headers(head: &[u8]) -> Map<String, Value> {
     all
 }
 
-/// The names of complete header lines, with masks for their values.
+/// Adds the names of complete header lines, with masked values.
 pub(super) fn masked(lines: &[u8], into: &mut Map<String, Value>) {
     for line in lines.split(|byte| *byte == b'\n') {
         if let Some(colon) = line.iter().position(|byte| *byte == b':') {
@@ -50,7 +50,7 @@ pub(super) fn masked(lines: &[u8], into: &mut Map<String, Value>) {
     }
 }
 
-/// A request's body.
+/// Returns a request's body.
 pub(super) fn body(cut: &CappedBytes) -> Value {
     let whole = cut.is_whole().then(|| document(&cut.bytes)).flatten();
     let mut value = whole.unwrap_or_else(|| text(&cut.bytes, cut.total));
@@ -58,7 +58,7 @@ pub(super) fn body(cut: &CappedBytes) -> Value {
     value
 }
 
-/// An answer's body: of a stream, a list of what its events hold.
+/// Returns a response's body: for a stream, a list of its events' data.
 pub(super) fn answer(answer: &Body) -> Value {
     if !answer.stream {
         return body(&answer.cut);
@@ -71,7 +71,7 @@ pub(super) fn answer(answer: &Body) -> Value {
     Value::Array(events)
 }
 
-/// The data of what may be several events in one piece.
+/// Returns the data of a piece, which may hold several events.
 fn data(piece: &[u8]) -> Vec<Value> {
     let lines = piece.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"data:"));
     let lines = lines.map(<[u8]>::trim_ascii);
@@ -82,7 +82,7 @@ fn document(bytes: &[u8]) -> Option<Value> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// What is no JSON, or not all of it.
+/// Returns a text that is no JSON, or incomplete.
 fn text(bytes: &[u8], total: u64) -> Value {
     Value::String(match total as usize > bytes.len() {
         true => cut(&String::from_utf8_lossy(bytes), total),
@@ -98,8 +98,8 @@ fn cut(text: &str, total: u64) -> String {
     format!("{}... [truncated, {total} bytes total]", &text[..end])
 }
 
-/// Cuts every long text, also within texts that are JSON themselves, `depth` levels down. Takes out
-/// U+0000, which no column of PostgreSQL takes.
+/// Cuts every long text, also within texts that are JSON themselves, `depth` levels down. Removes
+/// U+0000, which no column of PostgreSQL accepts.
 fn shorten(value: &mut Value, depth: usize) {
     match value {
         Value::String(text) => {
@@ -115,7 +115,7 @@ fn shorten(value: &mut Value, depth: usize) {
                     shorten(&mut inner, depth - 1);
                     inner.to_string()
                 }
-                // What was cut before is not cut again.
+                // A text that was cut before is not cut again.
                 None if text.ends_with(" bytes total]") && text.len() <= LONGEST + 64 => return,
                 None => cut(text, text.len() as u64),
             };
@@ -132,7 +132,7 @@ fn shorten(value: &mut Value, depth: usize) {
     }
 }
 
-/// Without U+0000.
+/// Returns the text without U+0000.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }

@@ -1,0 +1,38 @@
+//! The models that one caller may see.
+
+use crate::config::snapshot::{Provider, Snapshot};
+use crate::proxy::auth::Caller;
+use crate::shared::catalog::Lists;
+
+/// The models that can be listed, and the caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Listing<'a> {
+    pub snapshot: &'a Snapshot,
+    pub lists: &'a Lists,
+    pub caller: Caller<'a>,
+    /// `PROVIDER_SUFFIX`.
+    pub prefix: Option<&'a str>,
+}
+
+impl<'a> Listing<'a> {
+    /// Returns all names, sorted, each once.
+    pub(super) fn names(&self) -> Vec<&'a str> {
+        let mut names: Vec<&str> = Vec::new();
+        for provider in &self.snapshot.providers {
+            names.extend(provider.models.names().chain(self.own_list(provider)).filter(|name| self.allows(name)));
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Returns the own list of a provider without a mapping.
+    pub(super) fn own_list(&self, provider: &Provider) -> impl Iterator<Item = &'a str> + use<'a> {
+        let list = if provider.models.serves_all() { self.lists.get(&provider.id) } else { None };
+        list.into_iter().flat_map(|list| list.iter().map(String::as_str))
+    }
+
+    pub(super) fn allows(&self, model: &str) -> bool {
+        self.caller.is_none_or(|credential| credential.allowed.allows(model))
+    }
+}

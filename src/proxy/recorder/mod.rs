@@ -1,0 +1,309 @@
+//! Gathers the facts of one request along its path. The record is queued when the recorder is
+//! dropped, on every way out: a response, a failure, a client that disconnected.
+//!
+//! Each duty has a file of its own: times ([`stage_clock`]), attempts ([`attempt_log`]), copies of
+//! heads and bodies ([`payload_capture`]), tokens and limits ([`usage`]).
+
+mod attempt_log;
+mod payload_capture;
+mod stage_clock;
+mod usage;
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::time::Instant;
+
+use crate::limit::Hold;
+use crate::metrics::names::Counter;
+use crate::proxy::core::{Core, unix_us};
+use crate::proxy::request_metrics::Measured;
+use crate::telemetry::record::{Outcome, Record};
+use crate::telemetry::stages::{Stage, Stages};
+use crate::telemetry::trace::{Context, Parent};
+use crate::telemetry::user_agent::UserAgent;
+use attempt_log::AttemptLog;
+pub use attempt_log::UpstreamRequest;
+use llm_wire::error::{Error, Kind};
+use payload_capture::PayloadCapture;
+use stage_clock::StageClock;
+
+pub struct RequestRecorder {
+    core: Rc<Core>,
+    started: Instant,
+    record: Record,
+    /// What the request holds of its credential's limits.
+    hold: Option<Hold>,
+    /// Whether a model generates the response, which costs tokens.
+    generates: bool,
+    clock: StageClock,
+    attempt: AttemptLog,
+    pub capture: PayloadCapture,
+}
+
+impl RequestRecorder {
+    /// Begins when the head of a request is complete. Its first bytes came at `head_began`.
+    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<Instant>) -> RequestRecorder {
+        core.metrics.inc(Counter::Requests);
+        let record = Record::new(request_id, unix_us());
+        let config = core.shared.capture;
+        let second = record.started_us / 1_000_000;
+        let is_sampled = config.per_second.is_none_or(|max| core.sampler.admit(second, max));
+        let started = Instant::now();
+        RequestRecorder {
+            core: core.clone(),
+            started,
+            record,
+            hold: None,
+            generates: false,
+            clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
+            attempt: AttemptLog::default(),
+            capture: PayloadCapture::start(config, head, is_sampled),
+        }
+    }
+
+    /// Sets the route template of the request.
+    pub fn set_route(&mut self, template: &'static str) {
+        self.record.endpoint = template;
+        self.core.request_metrics.borrow_mut().begin_request(template);
+    }
+
+    /// Marks a request whose response a model generates.
+    pub fn mark_generation(&mut self) {
+        self.generates = true;
+    }
+
+    pub fn set_user_agent(&mut self, user_agent: UserAgent) {
+        self.record.user_agent = user_agent;
+    }
+
+    /// Keeps what the request got of its credential's limits until it ends.
+    pub fn set_limit_hold(&mut self, hold: Hold) {
+        self.hold = Some(hold);
+    }
+
+    pub fn record_mut(&mut self) -> &mut Record {
+        &mut self.record
+    }
+
+    pub fn credential(&self) -> i64 {
+        self.record.credential
+    }
+
+    pub fn request_id(&self) -> &str {
+        self.record.request_id.as_str()
+    }
+
+    /// Returns the time of the request's clock.
+    pub fn elapsed_us(&self) -> u64 {
+        microseconds(self.started, Instant::now())
+    }
+
+    /// Returns when the request came, in seconds since 1970.
+    pub fn started_s(&self) -> i64 {
+        (self.record.started_us / 1_000_000) as i64
+    }
+
+    /// Captures a request that was sampled out, because it fails. `head` is its head.
+    pub fn capture_after_all(&mut self, head: &[u8]) {
+        if self.capture.start_after_all(self.core.shared.capture, head) {
+            self.attempt.capture(&self.record, &mut self.capture);
+        }
+    }
+
+    /// Returns whether the request has ended otherwise than well.
+    pub fn has_failed(&self) -> bool {
+        self.record.outcome != Outcome::Complete || self.record.status >= 400
+    }
+
+    /// Gives the request its place in a trace. `parent` is the client's span.
+    pub fn start_trace(&mut self, parent: Option<Parent>) {
+        let otlp = &self.core.boot().observe.otlp;
+        if otlp.is_on() {
+            let samples = |trace, parent| otlp.samples(trace, parent);
+            let record = &self.record;
+            let context = || Context::new(record.request_id.as_str(), record.started_us, parent, samples);
+            self.capture.set_trace(context);
+        }
+    }
+
+    /// Returns the trace, and the number that the span of the next attempt will have in it.
+    pub fn trace(&self) -> Option<(Context, u64)> {
+        self.capture.trace()
+    }
+}
+
+// The clock.
+impl RequestRecorder {
+    /// Ends a stage: the time since the last one ended was its own.
+    pub fn end_stage(&mut self, stage: Stage) {
+        self.clock.end_stage(stage);
+    }
+
+    /// Notes that bytes of a response's body have arrived.
+    pub fn upstream_bytes_arrived(&mut self) {
+        self.clock.upstream_bytes_arrived(self.record.first_content_us > 0);
+    }
+
+    /// Notes that bytes go to the client. Returns the time for [`RequestRecorder::write_finished`].
+    pub fn write_started(&mut self) -> Option<Instant> {
+        self.clock.write_started()
+    }
+
+    /// Notes that the client has taken the bytes, or has disconnected.
+    pub fn write_finished(&mut self, started: Option<Instant>) {
+        self.clock.write_finished(started);
+    }
+
+    /// Returns the stages so far. `None` with STAGE_CLOCK off.
+    pub fn stages(&self) -> Option<&Stages> {
+        self.clock.stages()
+    }
+
+    /// Notes the first content of a stream. The first call counts.
+    pub fn first_content(&mut self) {
+        if self.record.first_content_us == 0 {
+            self.record.first_content_us = self.elapsed_us().max(1);
+            self.end_stage(Stage::FirstContent);
+        }
+    }
+}
+
+// Attempts.
+impl RequestRecorder {
+    /// Begins an attempt at a provider.
+    pub fn begin_attempt(&mut self, provider: i64) {
+        // The first one begins where the last stage has just ended.
+        let stage_end = self.clock.last_stage_end().filter(|_| self.record.attempts == 0);
+        let began_us = stage_end.map_or_else(|| self.elapsed_us(), |end| microseconds(self.started, end));
+        self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
+    }
+
+    /// Sets the request that goes to the provider.
+    pub fn set_upstream_request(&mut self, request: &UpstreamRequest<'_>) {
+        self.attempt.set_request(&mut self.record, &mut self.capture, request);
+    }
+
+    /// Notes the head of a response.
+    pub fn first_byte(&mut self, status: u16) {
+        let now = Instant::now();
+        let us = microseconds(self.started, now);
+        self.attempt.set_first_byte(&mut self.record, &mut self.capture, us, status);
+        self.clock.response_began(now);
+    }
+
+    /// Notes which model responds, as `name` finds out if something is captured. The first call with
+    /// a name counts.
+    pub fn set_responding_model<'n>(&mut self, name: impl FnOnce() -> Option<Cow<'n, str>>) {
+        self.capture.set_responding_model(name);
+    }
+
+    /// Ends the attempt.
+    pub fn end_attempt(&mut self, provider: &str, failure: Option<&Error>) {
+        let started = self.started;
+        let now_us = || microseconds(started, Instant::now());
+        let outcome = self.attempt.end(&self.record, &mut self.capture, now_us, failure);
+        let latency_us = self.attempt.latency_us();
+        let mut metrics = self.core.request_metrics.borrow_mut();
+        metrics.record_attempt(self.record.provider, provider, outcome, latency_us);
+    }
+}
+
+// The end.
+impl RequestRecorder {
+    /// Adds bytes that go to the client.
+    pub fn add_response_bytes(&mut self, bytes: usize) {
+        self.record.response_bytes += bytes as u64;
+    }
+
+    pub fn set_complete(&mut self, status: u16) {
+        self.record.status = status;
+        self.record.outcome = Outcome::Complete;
+    }
+
+    pub fn set_failed(&mut self, status: u16, error: &Error) {
+        self.record.status = status;
+        self.record.outcome = Outcome::Failed(error.kind);
+        self.capture.set_error(error);
+    }
+
+    /// Notes that the response broke off after its head was sent, and that the client was told why.
+    pub fn set_truncated(&mut self, error: &Error) {
+        self.record.outcome = Outcome::Truncated(error.kind);
+        self.capture.set_error(error);
+    }
+
+    /// Notes that the provider sent an incomplete response, which went to the client as it was.
+    pub fn set_cut(&mut self, kind: Kind) {
+        self.record.outcome = Outcome::Truncated(kind);
+    }
+
+    pub fn set_client_disconnected(&mut self) {
+        self.record.outcome = Outcome::ClientDisconnected;
+    }
+
+    /// Completes the record and queues it.
+    fn finish(&mut self) {
+        let measured = self.stop_clock();
+        self.capture.finish(&mut self.record);
+        self.count_outcome();
+        // The limits are charged by what the provider reported, so before the estimates.
+        let prompt = self.settle_limits();
+        if self.generates {
+            usage::complete(&mut self.record, prompt);
+        }
+        usage::complete_interrupted(&mut self.record);
+        self.count_labelled(&measured);
+        let record = std::mem::replace(&mut self.record, Record::new("", 0));
+        self.core.ring.push(record);
+    }
+
+    fn stop_clock(&mut self) -> Measured {
+        let now = Instant::now();
+        self.record.total_us = microseconds(self.started, now);
+        let (stages, measured) = self.clock.finish(now);
+        self.record.stages = stages;
+        measured
+    }
+
+    fn count_outcome(&mut self) {
+        let metrics = &self.core.metrics;
+        metrics.add(Counter::BytesOut, self.record.response_bytes);
+        metrics.add(Counter::BytesIn, self.record.request_bytes);
+        match self.record.outcome {
+            Outcome::ClientDisconnected => {
+                self.record.status = 499;
+                metrics.inc(Counter::ClientsGone);
+            }
+            Outcome::Truncated(_) => metrics.inc(Counter::Truncated),
+            Outcome::Complete | Outcome::Failed(_) => {}
+        }
+    }
+
+    /// Charges the limits of the credential. Returns the tokens of the prompt as they were
+    /// estimated.
+    fn settle_limits(&mut self) -> Option<u64> {
+        let hold = self.hold.take()?;
+        let need = hold.need();
+        // The clock of the limits, as the record's clock shows it.
+        let started_ns = self.started.saturating_duration_since(self.core.shared.origin).as_nanos() as u64;
+        hold.settle(started_ns + self.record.total_us * 1000, usage::charged(&self.record, need));
+        Some(need.prompt)
+    }
+
+    fn count_labelled(&self, measured: &Measured) {
+        // The metrics are borrowed if this is the unwinding of a panic in them.
+        if let Ok(mut metrics) = self.core.request_metrics.try_borrow_mut() {
+            metrics.end_request(&self.record, measured, &self.core.view().snapshot, &self.core.shared);
+        }
+    }
+}
+
+impl Drop for RequestRecorder {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn microseconds(from: Instant, to: Instant) -> u64 {
+    to.saturating_duration_since(from).as_micros() as u64
+}

@@ -1,0 +1,217 @@
+//! The body of an upstream's response: one reader for every relay.
+//!
+//! A relay calls [`UpstreamBody::next`] in a loop and acts on each [`BodyEvent`]. When to wait, for
+//! how long, and what a client that leaves or an upstream that stops means is decided here.
+
+use std::time::Duration;
+
+use super::super::client::{ClientDisconnected, WaitError};
+use super::super::request_context::RequestContext;
+use super::super::upstream::UpstreamResponse;
+use super::pace::{self, Pace};
+use llm_http::{BodyDecoder, BodyError, ResponseHead, Step};
+use llm_wire::error::{Error, Kind};
+
+/// A body that is being read.
+pub struct UpstreamBody {
+    response: UpstreamResponse,
+    decoder: BodyDecoder,
+    /// Where the undecoded part of `response.bytes` begins.
+    position: usize,
+    input: Input,
+    /// When the upstream has been silent for too long, in microseconds on the request's clock. Set
+    /// when a wait begins, cleared when bytes arrive.
+    silent_at: Option<u64>,
+    /// When the body must have ended, on the same clock.
+    must_end_at: Option<u64>,
+}
+
+/// What is known of the bytes that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Undecoded,
+    /// All of them were decoded: the next step is to wait for more.
+    Drained,
+}
+
+/// What [`UpstreamBody::next`] found.
+#[derive(Debug)]
+pub enum BodyEvent<'b> {
+    /// A piece of the body.
+    Data(&'b [u8]),
+    /// Everything that has arrived was returned. The next call waits for more.
+    Drained,
+    /// Nothing has arrived for as long as the [`Pace`] allows. The upstream may still send.
+    Idle,
+    /// The body is complete.
+    End,
+    /// The body broke off.
+    Cut(Cut),
+}
+
+/// How a body broke off.
+#[derive(Debug, Clone, Copy)]
+pub enum Cut {
+    /// The upstream closed the connection.
+    Closed,
+    /// The connection failed.
+    ConnectionFailed,
+    /// Nothing more arrived within the time allowed, or this gateway is stopping.
+    TimedOut,
+    Malformed(BodyError),
+}
+
+impl Cut {
+    /// Returns the error that says so.
+    pub fn error(self, req: &RequestContext<'_>, provider: &str) -> Error {
+        match self {
+            Cut::Closed => truncated(provider, "closed the connection"),
+            Cut::ConnectionFailed => truncated(provider, "broke the connection"),
+            Cut::TimedOut if req.core.stopping() => Error::stopping(),
+            Cut::TimedOut => {
+                let note = format!("provider `{provider}` stopped sending; nothing came within the time allowed");
+                Error::upstream(Kind::UpstreamTimeout, note)
+            }
+            Cut::Malformed(error) => malformed(provider, error),
+        }
+    }
+}
+
+/// Returns the error of a response that ended too early. `how` is what the provider did.
+pub fn truncated(provider: &str, how: &str) -> Error {
+    let note = format!("provider `{provider}` {how} before the end of its response");
+    Error::upstream(Kind::UpstreamTruncated, note)
+}
+
+/// Returns the error of a response that can't be read. `reason` is for the log.
+pub fn malformed(provider: &str, reason: impl std::fmt::Display) -> Error {
+    Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent a malformed response")).detail(reason)
+}
+
+impl UpstreamBody {
+    pub fn new(response: UpstreamResponse) -> UpstreamBody {
+        UpstreamBody {
+            decoder: BodyDecoder::new(response.head.framing),
+            position: response.head.len,
+            response,
+            input: Input::Undecoded,
+            silent_at: None,
+            must_end_at: None,
+        }
+    }
+
+    pub fn head(&self) -> &ResponseHead {
+        &self.response.head
+    }
+
+    /// Returns the bytes that the head's offsets refer to. They are there until the first
+    /// [`BodyEvent::Drained`]: the wait behind it reuses the buffer.
+    pub fn head_bytes(&self) -> &[u8] {
+        &self.response.bytes
+    }
+
+    /// Bounds the rest of the body in time. The first call counts.
+    pub fn limit_rest(&mut self, req: &RequestContext<'_>, limit: Duration) {
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        self.must_end_at.get_or_insert(req.recorder.elapsed_us().saturating_add(limit));
+    }
+
+    /// Returns what comes next: a piece that has arrived, or what became of waiting for one.
+    pub async fn next(
+        &mut self,
+        req: &mut RequestContext<'_>,
+        pace: Pace,
+    ) -> Result<BodyEvent<'_>, ClientDisconnected> {
+        if self.input == Input::Drained
+            && let Some(event) = self.read(req, pace).await?
+        {
+            return Ok(event);
+        }
+        Ok(self.decode())
+    }
+
+    /// Finds the next piece in what has arrived.
+    fn decode(&mut self) -> BodyEvent<'_> {
+        match self.decoder.next(&self.response.bytes, &mut self.position) {
+            Ok(Step::Data(range)) => BodyEvent::Data(&self.response.bytes[range]),
+            Ok(Step::More) => {
+                self.input = Input::Drained;
+                BodyEvent::Drained
+            }
+            Ok(Step::End) => BodyEvent::End,
+            Err(error) => BodyEvent::Cut(Cut::Malformed(error)),
+        }
+    }
+
+    /// Waits for bytes. `None` when some have arrived.
+    async fn read(
+        &mut self,
+        req: &mut RequestContext<'_>,
+        pace: Pace,
+    ) -> Result<Option<BodyEvent<'static>>, ClientDisconnected> {
+        let silent_at = match self.silent_at {
+            Some(silent_at) => silent_at,
+            None => pace::silent_at(req).min(self.must_end_at.unwrap_or(u64::MAX)),
+        };
+        self.silent_at = Some(silent_at);
+        // An upstream that never pauses lets no deadline expire.
+        if pace.is_overdue(req, silent_at) {
+            return Ok(Some(BodyEvent::Cut(Cut::TimedOut)));
+        }
+        req.client.deadline.set(pace.patience(req, silent_at));
+        self.response.bytes.clear();
+        self.position = 0;
+        let read = self.response.connection.reader.read(&mut self.response.bytes);
+        let event = match req.client.wait(read).await {
+            Ok(Ok(n)) if n > 0 => {
+                req.recorder.upstream_bytes_arrived();
+                self.silent_at = None;
+                self.input = Input::Undecoded;
+                return Ok(None);
+            }
+            Ok(Ok(_)) if self.decoder.eof().is_ok() => BodyEvent::End,
+            Ok(Ok(_)) => BodyEvent::Cut(Cut::Closed),
+            Ok(Err(_)) => BodyEvent::Cut(Cut::ConnectionFailed),
+            Err(WaitError::ClientDisconnected) => return Err(ClientDisconnected),
+            Err(WaitError::DeadlineExpired) if pace.is_overdue(req, silent_at) => BodyEvent::Cut(Cut::TimedOut),
+            Err(WaitError::DeadlineExpired) => BodyEvent::Idle,
+        };
+        Ok(Some(event))
+    }
+
+    /// Skips what has arrived. An error means that the connection can't be used again.
+    pub fn skip_arrived(&mut self) -> Result<(), BodyError> {
+        while let Step::Data(_) = self.decoder.next(&self.response.bytes, &mut self.position)? {}
+        Ok(())
+    }
+
+    /// Reads and discards the rest of the body, so that its connection can be used again. Gives up,
+    /// and closes the connection, after `limit`.
+    pub async fn discard_rest(mut self, req: &mut RequestContext<'_>, limit: Duration) {
+        req.client.deadline.set(limit);
+        while !self.decoder.is_ended() {
+            self.response.bytes.clear();
+            self.position = 0;
+            let read = self.response.connection.reader.read(&mut self.response.bytes);
+            match req.client.wait(read).await {
+                Ok(Ok(n)) if n > 0 => {}
+                _ => return,
+            }
+            if self.skip_arrived().is_err() {
+                return;
+            }
+        }
+        self.release(req);
+    }
+
+    /// Gives the connection of a body that was read to its end back to the pool. It may serve
+    /// another request if both sides agree and nothing came behind the response: that would be read
+    /// as the response to the next request. The connection's next read reuses this body's buffer.
+    pub fn release(self, req: &RequestContext<'_>) {
+        let UpstreamResponse { mut connection, origin, head, bytes } = self.response;
+        connection.reader.recycle(bytes);
+        if head.keep_alive && self.decoder.ended_alone() {
+            req.core.pool.give_back(&origin, connection);
+        }
+    }
+}
