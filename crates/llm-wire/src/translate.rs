@@ -17,7 +17,7 @@ use crate::canonical::loss::Ledger;
 use crate::canonical::request::Request;
 use crate::canonical::usage::Usage;
 use crate::error::classify;
-use crate::error::shape;
+use crate::error::foreign;
 use crate::error::{Error, Kind};
 use crate::formats::{chat, messages, responses};
 use crate::json::{RawValue, Tape};
@@ -51,6 +51,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
     let raw = reader::body(&mut tape, body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
     let mut request = decode(from, raw, &mut ledger)?;
+    has_messages(&request)?;
     let restored = match cx.memory {
         Some(memory) if from == Format::Chat => cache::restore(&mut request, memory),
         _ => 0,
@@ -69,6 +70,19 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Format::Responses => responses::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
     }
     Ok(Encoded { body: out, plan, ledger, restored })
+}
+
+/// A conversation without messages is refused by every vendor, unless it goes on from state of the
+/// provider's. To a Chat client a system prompt is a message.
+fn has_messages(request: &Request<'_>) -> Result<(), Error> {
+    let state = &request.state;
+    let stateful = state.previous.is_some() || state.conversation.is_some() || state.prompt.is_some();
+    let says_something = !request.items.is_empty() || (request.from == Format::Chat && !request.system.is_empty());
+    if says_something || stateful {
+        return Ok(());
+    }
+    let list = if request.from == Format::Responses { "input" } else { "messages" };
+    Err(reader::invalid(&list, "must hold at least one message"))
 }
 
 /// The canonical request behind a body.
@@ -103,6 +117,22 @@ impl Decode for AnyDecoder {
             AnyDecoder::Chat(decoder) => decoder.frame(frame, sink),
             AnyDecoder::Messages(decoder) => decoder.frame(frame, sink),
             AnyDecoder::Responses(decoder) => decoder.frame(frame, sink),
+        }
+    }
+
+    fn holds_finish(&self) -> bool {
+        match self {
+            AnyDecoder::Chat(decoder) => decoder.holds_finish(),
+            AnyDecoder::Messages(decoder) => decoder.holds_finish(),
+            AnyDecoder::Responses(decoder) => decoder.holds_finish(),
+        }
+    }
+
+    fn flush_finish(&mut self, sink: Sink<'_>) {
+        match self {
+            AnyDecoder::Chat(decoder) => decoder.flush_finish(sink),
+            AnyDecoder::Messages(decoder) => decoder.flush_finish(sink),
+            AnyDecoder::Responses(decoder) => decoder.flush_finish(sink),
         }
     }
 
@@ -246,7 +276,7 @@ impl Translator {
             let result = tape
                 .read(body)
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
-                .and_then(|raw| match shape::of(provider, raw) {
+                .and_then(|raw| match foreign::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),
                     None => decode_answer(provider, raw, quirks, sink),
                 });
@@ -299,7 +329,19 @@ impl Translator {
 
     /// The provider has said why its answer ended. What may still come is usage and the end mark.
     pub fn is_finished(&self) -> bool {
-        self.shape.is_finished()
+        self.shape.is_finished() || self.holds_finish()
+    }
+
+    /// The provider has said why its answer ended, and content may follow all the same: see
+    /// [`Translator::flush_finish`].
+    pub fn holds_finish(&self) -> bool {
+        self.phase != Phase::Over && !self.shape.is_finished() && self.decoder.holds_finish()
+    }
+
+    /// The provider has been silent for a while behind the reason of its end: the client is told
+    /// the reason now.
+    pub fn flush_finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.run(out, |decoder, sink| decoder.flush_finish(sink))
     }
 
     /// The gateway ended the answer itself (a stop sequence): the upstream call should be

@@ -116,6 +116,18 @@ impl UpstreamBody {
         self.must_end_at.get_or_insert(req.recorder.elapsed_us().saturating_add(limit));
     }
 
+    /// Bounds the wait for the next bytes, and only this wait, in time.
+    pub fn limit_wait(&mut self, req: &RequestContext<'_>, limit: Duration) {
+        let limit = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let limit = req.recorder.elapsed_us().saturating_add(limit);
+        self.silent_at = Some(pace::silent_at(req).min(limit).min(self.must_end_at.unwrap_or(u64::MAX)));
+    }
+
+    /// Goes on after [`Cut::TimedOut`], with a limit of its own for the next wait.
+    pub fn rearm(&mut self) {
+        self.silent_at = None;
+    }
+
     /// Returns what comes next: a piece that has arrived, or what became of waiting for one.
     pub async fn next(
         &mut self,

@@ -30,8 +30,8 @@ use llm_http::{Framing, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
-use llm_wire::error::{classify, shape};
-use llm_wire::json::scan;
+use llm_wire::error::{classify, foreign, shape};
+use llm_wire::json::{RawValue, scan};
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap;
@@ -337,8 +337,11 @@ fn write_renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'
 
 /// Returns the error that an error event of a provider reports.
 fn error_of_event(format: Format, data: &[u8]) -> Error {
-    match shape::read(format, data) {
-        Some(reported) => classify::error(None, &reported),
-        None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
+    match RawValue::parse(data) {
+        Ok(event) => match foreign::recognize(format, event).or_else(|| foreign::any_shape(event)) {
+            Some(reported) => classify::error(None, &reported),
+            None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
+        },
+        Err(_) => classify::plain(data),
     }
 }

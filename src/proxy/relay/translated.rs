@@ -42,6 +42,10 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// hosts send neither, and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
 
+/// How long content is awaited behind a finish reason. Some hosts send one for each tool call, or
+/// with each chunk, and go on.
+const HOLD: Duration = Duration::from_secs(2);
+
 /// Marks the error of [`MAX_WHOLE`].
 const TOO_LARGE: &str = "upstream_answer_too_large";
 
@@ -126,6 +130,11 @@ impl<'p> Relay<'p> {
                     self.on_end(&mut req.recorder)?;
                     break;
                 }
+                BodyEvent::Cut(Cut::TimedOut) if self.translator.holds_finish() && !req.core.stopping() => {
+                    self.on_finish_confirmed(&mut req.recorder)?;
+                    body.rearm();
+                    self.on_drained(req, &mut body).await?;
+                }
                 BodyEvent::Cut(cut) => {
                     self.on_cut(req, cut)?;
                     break;
@@ -187,7 +196,9 @@ impl<'p> Relay<'p> {
     }
 
     async fn on_drained(&mut self, req: &mut RequestContext<'_>, body: &mut UpstreamBody) -> Result<(), Interrupt> {
-        if self.translator.is_finished() {
+        if self.translator.holds_finish() {
+            body.limit_wait(req, HOLD);
+        } else if self.translator.is_finished() {
             body.limit_rest(req, TAIL);
         }
         if self.translator.phase() == Phase::Committed {
@@ -207,6 +218,14 @@ impl<'p> Relay<'p> {
         if is_due && self.translator.wait(self.output.buf()) {
             self.flush(req).await?;
         }
+        Ok(())
+    }
+
+    /// Passes on the finish reason that was held back: nothing came behind it.
+    fn on_finish_confirmed(&mut self, recorder: &mut RequestRecorder) -> Result<(), Error> {
+        let from = self.output.buf().len();
+        self.translator.flush_finish(self.output.buf())?;
+        capture_output(recorder, &mut self.output, from);
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use memchr::memmem::Finder;
 
 use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
+use crate::error::foreign;
 use crate::formats::chat::error;
 use crate::json::RawValue;
 use crate::json::scan::{self, skip_space};
@@ -26,6 +27,9 @@ const ENVELOPE: &[&[u8]] = &[
     b"obfuscation",
     b"provider",
     b"prompt_filter_results",
+    // What llama.cpp and Cerebras tell of their speed, beside the usage.
+    b"timings",
+    b"time_info",
 ];
 
 /// See [`crate::passthrough::tap`].
@@ -37,12 +41,15 @@ pub struct Tap {
     /// Keys whose value matters even when content flows. Built once for each stream: building costs
     /// as much as a search.
     keys: [Finder<'static>; 3],
+    /// Stands in every chunk; what has none may be an error in a shape of its own.
+    choices: Finder<'static>,
 }
 
 impl Default for Tap {
     fn default() -> Tap {
         let keys = [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new);
-        Tap { stage: Stage::Opening, seen: Observed::default(), unread: false, keys }
+        let choices = Finder::new(r#""choices""#);
+        Tap { stage: Stage::Opening, seen: Observed::default(), unread: false, keys, choices }
     }
 }
 
@@ -63,7 +70,8 @@ impl Tap {
             return self.seen.end();
         }
         let is_error = frame.event == Some(b"error");
-        if self.stage == Stage::Flowing && !is_error && !self.keys.iter().any(|key| has_value(key, data)) {
+        let flows = self.stage == Stage::Flowing && !is_error && self.choices.find(data).is_some();
+        if flows && !self.keys.iter().any(|key| has_value(key, data)) {
             self.unread = true;
             return FrameKind::Content;
         }
@@ -88,7 +96,7 @@ impl Tap {
                 b"choices" => choices = Some(Choices::read(value)),
                 b"usage" if value.is_object() => usage = Some(value),
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
-                b"error" if !value.is_null() => return self.seen.error(),
+                b"error" if foreign::is_told(value) => return self.seen.error(),
                 b"object" if value.eq_str("error") => return self.seen.error(),
                 name => foreign |= !ENVELOPE.contains(&name) && is_filled(value),
             }
@@ -101,8 +109,11 @@ impl Tap {
             self.seen.usage = Some(crate::formats::chat::tap::usage(usage));
         }
         match choices {
+            None if foreign && foreign::any_shape(RawValue::new(data)).is_some() => self.seen.error(),
             // A shape of a host's own: its text must not be held back.
             None if foreign => FrameKind::Content,
+            // Some hosts leave the empty list out.
+            None if usage.is_some() => FrameKind::Usage,
             None => FrameKind::Other,
             Some(Choices { finish: true, reason, .. }) => {
                 self.seen.reason = reason.or(self.seen.reason);
@@ -262,7 +273,7 @@ mod tests {
 
         // Writer's legacy completions, and whatever comes next. What OpenAI sends while it makes
         // audio says nothing.
-        check(&[(r#"{"value":"text in another shape"}"#, Content), (r#"{"usage":{"prompt_tokens":3}}"#, Other)]);
+        check(&[(r#"{"value":"text in another shape"}"#, Content), (r#"{"usage":{"prompt_tokens":3}}"#, Usage)]);
         let waiting = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","service_tier":"default","system_fingerprint":"f","usage":null,"obfuscation":"x"}"#;
         check(&[(waiting, Other), (r#"{"new":"","newer":[ ]}"#, Other)]);
 
@@ -277,6 +288,9 @@ mod tests {
             r#"{"error":"m"}"#,
             r#"[{"error":{"code":400}}]"#,
             r#"{"object":"error","message":"m"}"#,
+            r#"{"detail":"m"}"#,
+            r#"{"message":"m","code":500}"#,
+            r#"{"errors":[{"message":"m"}]}"#,
             r#"{"id":"x","choices":[{"delta":{"content":""},"finish_reason":"error"}],"error":{"code":502}}"#,
         ] {
             assert!(check(&[(error, Error)]).failed);
