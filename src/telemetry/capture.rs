@@ -159,10 +159,6 @@ impl Detail {
         wants.detail.then(|| Box::new(Detail { limit: wants.body_bytes, head: head.to_vec(), ..Detail::default() }))
     }
 
-    pub fn wants_bodies(&self) -> bool {
-        self.limit > 0
-    }
-
     /// The client's body, decoded.
     pub fn body(&mut self, body: &[u8]) {
         if self.limit > 0 {
