@@ -25,7 +25,7 @@ use std::path::Path;
 use llm_wire::Format;
 use llm_wire::sse::Framer;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Translator};
 
@@ -117,7 +117,7 @@ impl Case {
     }
 
     fn translator(plan: Plan) -> Translator {
-        let mut reply = Reply::new(plan, Box::new(TestIds::default()), "req_1");
+        let mut reply = Reply::new(plan, Box::new(SequentialIds::default()), "req_1");
         reply.input_estimate = Some(25);
         Translator::new(reply)
     }

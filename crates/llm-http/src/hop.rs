@@ -20,16 +20,6 @@ pub fn connection_options<'b>(fields: impl Iterator<Item = (&'b [u8], &'b [u8])>
     values.flat_map(|(_, value)| list(value)).filter(|option| !option.is_empty())
 }
 
-/// The fields to pass on: neither hop-by-hop by name nor named by `Connection`.
-pub fn end_to_end<'b>(
-    fields: impl Iterator<Item = (&'b [u8], &'b [u8])> + Clone,
-) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
-    let all = fields.clone();
-    fields.filter(move |(name, _)| {
-        !is_hop_by_hop(name) && !connection_options(all.clone()).any(|option| option.eq_ignore_ascii_case(name))
-    })
-}
-
 /// What the `Connection` fields of one head ask of this connection, gathered field by field.
 #[derive(Debug, Default)]
 pub(super) struct Connection {
@@ -78,7 +68,6 @@ mod tests {
             (b"Foo", b"c"),
         ];
         assert_eq!(connection_options(fields.into_iter()).collect::<Vec<_>>(), [&b"close"[..], b"X-Mine", b"foo"]);
-        assert_eq!(end_to_end(fields.into_iter()).collect::<Vec<_>>(), [(&b"Accept"[..], &b"a"[..])]);
     }
 
     #[test]

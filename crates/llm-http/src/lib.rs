@@ -27,6 +27,7 @@ pub mod hop;
 pub mod request;
 pub mod response;
 #[doc(hidden)]
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod transcript;
 pub mod write;
 

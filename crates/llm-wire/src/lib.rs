@@ -27,9 +27,10 @@ pub mod json;
 pub mod passthrough;
 pub mod reasoning;
 pub mod request;
-pub mod response;
+pub(crate) mod response;
 pub mod sse;
 pub mod target;
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod testing;
 pub mod translate;
 

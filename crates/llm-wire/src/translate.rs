@@ -146,7 +146,7 @@ impl Decode for AnyDecoder {
 }
 
 /// The encoder of a client's stream.
-pub enum AnyEncoder {
+enum AnyEncoder {
     Chat(chat::stream::Encoder),
     Messages(messages::stream::Encoder),
     Responses(responses::stream::Encoder),
@@ -405,8 +405,12 @@ impl Translator {
     }
 }
 
-/// The events behind a provider's whole answer, which is no error.
-fn decode_answer(provider: Format, answer: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+/// Decodes a provider's whole answer, which is no error object, and hands its events to `sink`.
+///
+/// # Errors
+///
+/// Fails if the answer can't be read as one of `provider`'s format; the provider is at fault.
+pub fn decode_answer(provider: Format, answer: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
     match provider {
         Format::Chat => chat::response::decode(answer, quirks, sink),
         Format::Messages => messages::response::decode(answer, quirks, sink),
@@ -467,14 +471,14 @@ fn deliver(
 mod tests {
     use super::*;
     use crate::target::caps::Overrides;
-    use crate::target::plan::{Target, TestIds};
+    use crate::target::plan::{SequentialIds, Target};
     use crate::target::quirks::Host;
 
     fn translator(client: Format, provider: Format, stream: bool) -> Translator {
         let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
         let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
         plan.stream = stream;
-        Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"))
+        Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), "req_1"))
     }
 
     fn pairs() -> impl Iterator<Item = (Format, Format)> {

@@ -9,7 +9,7 @@ use llm_wire::error::{classify, shape};
 use llm_wire::json::{RawStr, RawValue};
 use llm_wire::sse::Framer;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Policy, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Policy, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Translator};
 
@@ -135,7 +135,7 @@ impl Job<'_> {
             (Some(out), _) => out == Out::Stream,
             (None, what) => what == What::Stream,
         };
-        let mut translator = Translator::new(Reply::new(plan, Box::new(TestIds::default()), REQUEST_ID));
+        let mut translator = Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), REQUEST_ID));
         let result = match self.what {
             What::Stream => self.events(&mut translator, &mut done.body),
             What::Response { status } if status >= 400 => Err(refusal(self.to, self.from, status, self.body)),

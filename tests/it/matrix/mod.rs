@@ -14,7 +14,7 @@ use llm_wire::error::{classify, shape};
 use llm_wire::json::RawValue;
 use llm_wire::sse::Framer;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::translate::{self, Translator};
 use serde_json::{Value, json};
 
@@ -117,7 +117,7 @@ fn answer(cell: Cell, mut plan: Plan) -> Result<Vec<u8>, Error> {
     plan.stream = cell.asks;
     plan.include_usage = true;
     let part = cell.case.of(cell.provider);
-    let mut translator = Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"));
+    let mut translator = Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), "req_1"));
     let mut out = Vec::new();
     if !cell.sends {
         let (status, whole) = part.whole().unwrap();

@@ -4,7 +4,7 @@
 use llm_wire::Format;
 use llm_wire::json::RawValue;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Translator};
 use serde_json::{Value, json};
@@ -132,8 +132,11 @@ fn reasoning_returns_to_the_account_that_made_it() {
             assert!(!repaired);
             let (own, answer) = answer(provider, n);
             native.extend(own);
-            let mut translator =
-                Translator::new(Reply::new(Plan { stream: false, ..plan }, Box::new(TestIds(n as u64 * 100)), "r"));
+            let mut translator = Translator::new(Reply::new(
+                Plan { stream: false, ..plan },
+                Box::new(SequentialIds(n as u64 * 100)),
+                "r",
+            ));
             let mut out = Vec::new();
             translator.body(answer.to_string().as_bytes(), &mut out).unwrap();
             assert!(RawValue::parse(&out).is_ok());

@@ -10,7 +10,7 @@ use llm_wire::error::Kind;
 use llm_wire::json::RawValue;
 use llm_wire::sse::{Framer, TooLong};
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::testing::reading;
 use llm_wire::testing::reading::{End, Reading, Seen};
@@ -20,7 +20,7 @@ fn translator(client: Format, provider: Format) -> Translator {
     let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
     let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
     (plan.stream, plan.include_usage) = (true, true);
-    Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"))
+    Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), "req_1"))
 }
 
 /// What a client gets of a provider's stream in these reads. `Err`: the kind of a failure before

@@ -5,7 +5,7 @@
 use llm_wire::Format;
 use llm_wire::json::RawValue;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::Translator;
 
@@ -71,7 +71,7 @@ pub fn translator(provider: Format, client: Format) -> Translator {
     let target = Target::new(provider, Host::Unknown, "m", "p", &Overrides::default());
     let mut plan = Plan::new(client, RawValue::new(b"{}"), &Context::new(target, "asked"));
     plan.stream = true;
-    Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"))
+    Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), "req_1"))
 }
 
 fn named(name: &str, data: &str) -> String {

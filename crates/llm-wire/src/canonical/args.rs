@@ -159,11 +159,6 @@ impl ObjectScan {
     pub fn is_complete(&self) -> bool {
         self.state == Scan::Complete
     }
-
-    /// Nothing but white space came.
-    pub fn is_empty(&self) -> bool {
-        self.state == Scan::Before
-    }
 }
 
 impl Scan {

@@ -196,11 +196,6 @@ impl Unescape {
             }
         }
     }
-
-    /// Between two characters: no escape is open.
-    pub fn is_plain(self) -> bool {
-        self == Unescape::Plain
-    }
 }
 
 #[cfg(test)]
@@ -250,6 +245,6 @@ mod tests {
         let mut expected: Vec<Unit> = b"a\n\"\\A".iter().map(|b| Unit::Byte(*b)).collect();
         expected.extend([Unit::Code(0xe9), Unit::Code(0xd83d), Unit::Byte(0xc3), Unit::Byte(0xa9)]);
         assert_eq!(units, expected);
-        assert!(reader.is_plain());
+        assert_eq!(reader, Unescape::Plain);
     }
 }

@@ -1,5 +1,5 @@
 //! One folder for each wire format, with the same files in each.
 
-pub mod chat;
-pub mod messages;
-pub mod responses;
+pub(crate) mod chat;
+pub(crate) mod messages;
+pub(crate) mod responses;

@@ -9,13 +9,14 @@
 //!
 //! Nothing here recurses: nesting is a bit in a word, and [`scan::MAX_DEPTH`] is its limit.
 
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod property;
-pub mod raw;
+pub(crate) mod raw;
 #[cfg(test)]
 mod sample;
 pub mod scan;
 pub mod stream;
-pub mod tape;
+pub(crate) mod tape;
 mod walk;
 pub mod write;
 

@@ -247,6 +247,7 @@ impl<'a> RawValue<'a> {
     }
 
     /// How many values inside a tape knows of.
+    #[cfg(any(test, fuzzing, feature = "testing"))]
     pub(super) fn noted_inside(self) -> usize {
         self.nodes.len()
     }

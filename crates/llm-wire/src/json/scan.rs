@@ -147,7 +147,8 @@ impl Visit for () {
 
 /// Skips the value that begins at or after `pos` (white space may precede it) and returns the
 /// position behind it.
-pub fn skip_value(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
+#[cfg(any(test, fuzzing, feature = "testing"))]
+pub(super) fn skip_value(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
     skip_value_within(Nest::default(), buf, pos)
 }
 

@@ -83,6 +83,7 @@ impl Tape {
     }
 
     /// How many values of the last document are noted, or were before there were too many.
+    #[cfg(any(test, fuzzing, feature = "testing"))]
     pub(super) fn noted(&self) -> usize {
         self.nodes.len()
     }

@@ -23,9 +23,6 @@ pub struct Peek<'a> {
     pub model_at: Range<usize>,
     /// `false` where absent or null.
     pub stream: bool,
-    /// Whom the client says it acts for: `safety_identifier`, else `user` (both OpenAI), else
-    /// `metadata.user_id` (Anthropic).
-    pub end_user: Option<RawStr<'a>>,
     /// `stream_options.include_usage` is true: the client of a chat stream asked for the usage
     /// chunk.
     pub include_usage: bool,
@@ -106,9 +103,6 @@ struct Seen<'a> {
     model: Option<(RawValue<'a>, Range<usize>)>,
     stream: Option<RawValue<'a>>,
     stream_options: Option<(RawValue<'a>, Range<usize>)>,
-    safety_identifier: Option<RawValue<'a>>,
-    user: Option<RawValue<'a>>,
-    metadata: Option<RawValue<'a>>,
     max_completion_tokens: Option<RawValue<'a>>,
     max_tokens: Option<RawValue<'a>>,
     max_output_tokens: Option<RawValue<'a>>,
@@ -128,9 +122,6 @@ impl<'a> Seen<'a> {
             b"model" => self.model = Some((value, at)),
             b"stream" => self.stream = Some(value),
             b"stream_options" => self.stream_options = Some((value, at)),
-            b"safety_identifier" => self.safety_identifier = Some(value),
-            b"user" => self.user = Some(value),
-            b"metadata" => self.metadata = Some(value),
             b"max_completion_tokens" => self.max_completion_tokens = Some(value),
             b"max_tokens" => self.max_tokens = Some(value),
             b"max_output_tokens" => self.max_output_tokens = Some(value),
@@ -153,15 +144,11 @@ impl<'a> Seen<'a> {
             })?,
             _ => false,
         };
-        let named = |value: Option<RawValue<'a>>| value.and_then(RawValue::as_str).filter(|text| !text.is_empty());
         let count = |value: Option<RawValue<'a>>| value.and_then(RawValue::as_u64);
         Ok(Peek {
             model,
             model_at,
             stream,
-            end_user: named(self.safety_identifier)
-                .or_else(|| named(self.user))
-                .or_else(|| named(self.metadata.and_then(|metadata| metadata.find("user_id")))),
             include_usage: self
                 .stream_options
                 .as_ref()
@@ -211,24 +198,18 @@ mod tests {
         let seen = peek(body).unwrap();
         assert!(seen.model.eq_str("gpt-x") && &body[seen.model_at.clone()] == br#""gpt-x""#);
         assert!(seen.stream && seen.include_usage);
-        assert!(seen.end_user.unwrap().eq_str("u1"));
         assert_eq!(seen.max_output, Some(7));
 
-        let rows: &[(&str, Option<&str>, Option<u64>)] = &[
-            (r#"{"model":"m"}"#, None, None),
-            (
-                r#"{"model":"m","stream":null,"user":"","metadata":{"user_id":"x_1"},"max_tokens":1}"#,
-                Some("x_1"),
-                Some(1),
-            ),
-            (r#"{"model":"m","user":"a","safety_identifier":"b","max_output_tokens":2}"#, Some("b"), Some(2)),
-            (r#"{"model":"m","user":7,"metadata":[],"stream_options":3,"max_tokens":"many"}"#, None, None),
-            (r#"{"model":"x","model":"m","us\u0065r":"a","user":"b"}"#, Some("b"), None),
+        let rows: &[(&str, Option<u64>)] = &[
+            (r#"{"model":"m"}"#, None),
+            (r#"{"model":"m","stream":null,"user":"","metadata":{"user_id":"x_1"},"max_tokens":1}"#, Some(1)),
+            (r#"{"model":"m","user":"a","safety_identifier":"b","max_output_tokens":2}"#, Some(2)),
+            (r#"{"model":"m","user":7,"metadata":[],"stream_options":3,"max_tokens":"many"}"#, None),
+            (r#"{"model":"x","model":"m","max_output_t\u006fkens":3}"#, Some(3)),
         ];
-        for (body, end_user, max_output) in rows {
+        for (body, max_output) in rows {
             let seen = peek(body.as_bytes()).unwrap();
             assert!(seen.model.eq_str("m") && !seen.stream && !seen.include_usage, "{body}");
-            assert_eq!(seen.end_user.map(|u| u.unescape().into_owned()).as_deref(), *end_user, "{body}");
             assert_eq!(seen.max_output, *max_output, "{body}");
         }
     }

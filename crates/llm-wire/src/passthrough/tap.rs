@@ -45,8 +45,6 @@ pub enum FrameKind {
 /// What was seen of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// The provider's id of the answer, cut at [`MAX_ID`] bytes.
-    pub upstream_id: Option<String>,
     /// The last usage; numbers are cumulative, so nothing is summed. `None` where no frame had any.
     pub usage: Option<Usage>,
     /// A finish reason was seen. Some hosts send none before the end mark, and some no end mark
@@ -63,18 +61,7 @@ pub struct Observed {
     pub parse_errors: u32,
 }
 
-/// An id longer than this is cut: it is for logs.
-pub const MAX_ID: usize = 128;
-
 impl Observed {
-    pub(crate) fn id(&mut self, id: RawStr<'_>) {
-        if self.upstream_id.is_none() && !id.is_empty() {
-            let text = id.unescape();
-            let end = (0..=MAX_ID.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-            self.upstream_id = Some(text[..end].to_owned());
-        }
-    }
-
     pub(crate) fn misread(&mut self) -> FrameKind {
         self.parse_errors = self.parse_errors.saturating_add(1);
         FrameKind::Other
@@ -230,16 +217,6 @@ pub(crate) mod tests {
         for body in ["{}", r#"{"model":""}"#, r#"{"model":null}"#, r#"[{"model":"m"}]"#, ""] {
             assert_eq!(body_model_range(body.as_bytes()), None, "{body}");
         }
-    }
-
-    #[test]
-    fn ids_are_cut_at_a_character() {
-        let mut seen = Observed::default();
-        seen.id(RawStr::new(b""));
-        assert_eq!(seen.upstream_id, None);
-        seen.id(RawStr::new(format!("x{}", "é".repeat(200)).as_bytes()));
-        seen.id(RawStr::new(b"later"));
-        assert_eq!(seen.upstream_id.unwrap().len(), MAX_ID - 1);
     }
 
     #[test]

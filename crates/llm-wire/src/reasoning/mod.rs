@@ -3,5 +3,5 @@
 
 pub mod cache;
 pub mod envelope;
-pub mod history;
+pub(crate) mod history;
 pub mod strip;

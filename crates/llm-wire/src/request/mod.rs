@@ -1,13 +1,13 @@
 //! Steps of request translation that all formats share: reading fields, settling parameters,
 //! pairing turns, offering tools.
 
-pub mod data_url;
-pub mod fields;
-pub mod params;
-pub mod reader;
+pub(crate) mod data_url;
+pub(crate) mod fields;
+pub(crate) mod params;
+pub(crate) mod reader;
 pub mod retry_without;
-pub mod schema;
-pub mod thinking;
-pub mod tool_choice;
-pub mod tools;
-pub mod turns;
+pub(crate) mod schema;
+pub(crate) mod thinking;
+pub(crate) mod tool_choice;
+pub(crate) mod tools;
+pub(crate) mod turns;

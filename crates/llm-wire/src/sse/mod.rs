@@ -1,7 +1,8 @@
 //! Server-sent events: bytes in, frames out ([`frame`]), and back ([`mod@write`]); [`property`]
 //! holds the laws of framing.
 
-pub mod frame;
+pub(crate) mod frame;
+#[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod property;
 pub mod write;
 

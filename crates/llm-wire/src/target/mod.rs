@@ -2,7 +2,7 @@
 //! its model, and the deviations of its host.
 
 pub mod caps;
-pub mod models;
+pub(crate) mod models;
 pub mod plan;
 pub mod quirks;
-pub mod tool_names;
+pub(crate) mod tool_names;

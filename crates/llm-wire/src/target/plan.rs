@@ -337,11 +337,12 @@ impl Reply {
     }
 }
 
-/// IdSource for tests and for `llm-proxy translate`: ids count up, the time stands still.
+/// An [`IdSource`] whose output is the same in every run: ids count up and the time stands still.
+/// For tests, and for tools that show a translation without performing it.
 #[derive(Debug, Default)]
-pub struct TestIds(pub u64);
+pub struct SequentialIds(pub u64);
 
-impl IdSource for TestIds {
+impl IdSource for SequentialIds {
     fn id(&mut self) -> [u8; 26] {
         self.0 += 1;
         let mut out = [b'0'; 26];

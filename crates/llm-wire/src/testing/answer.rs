@@ -9,7 +9,7 @@ use crate::json::RawValue;
 use crate::json::property::pieces;
 use crate::sse::Framer;
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Plan, Reply, Target, TestIds};
+use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirk, Quirks};
 use crate::target::tool_names::{Shape, ToolEntry};
 use crate::testing::reading;
@@ -73,7 +73,7 @@ impl Case {
         }
         plan.reasoning_details = !option(5);
         plan.logprobs = option(6);
-        let mut reply = Reply::new(plan, Box::new(TestIds::default()), "req_1");
+        let mut reply = Reply::new(plan, Box::new(SequentialIds::default()), "req_1");
         reply.input_estimate = Some(7);
         Translator::new(reply)
     }

@@ -5,7 +5,7 @@ use llm_wire::canonical::event::Note;
 use llm_wire::error::Error;
 use llm_wire::sse::Framer;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Reply, Target, SequentialIds};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Encoded, Translator};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ fn asked(client: Format, stream: bool) -> Value {
 
 pub fn translator(provider: Format, client: Format, stream: bool) -> Translator {
     let encoded = try_request(client, vendor(provider), &asked(client, stream)).unwrap();
-    Translator::new(Reply::new(encoded.plan, Box::new(TestIds::default()), "req_1"))
+    Translator::new(Reply::new(encoded.plan, Box::new(SequentialIds::default()), "req_1"))
 }
 
 /// What a client of `client` sees of a provider's stream.

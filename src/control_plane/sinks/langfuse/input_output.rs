@@ -6,10 +6,9 @@ use crate::control_plane::sinks::truncate::{Part, events, text};
 use crate::telemetry::capture::Body;
 use llm_wire::Format;
 use llm_wire::canonical::event::{Block, Decode, Event};
-use llm_wire::formats::{chat, messages, responses};
 use llm_wire::json::{RawKind, RawValue, write};
 use llm_wire::target::quirks::Quirks;
-use llm_wire::translate::AnyDecoder;
+use llm_wire::translate::{AnyDecoder, decode_answer};
 
 /// Fields of a request that hold the conversation, of all formats.
 const INPUT: &[&str] = &["system", "instructions", "messages", "prompt", "input", "tools"];
@@ -124,11 +123,7 @@ impl Output {
     fn whole(&mut self, format: Format, body: &Body, most: usize) {
         let Some(raw) = whole(Part::of(&body.cut, most)) else { return };
         let (quirks, sink) = (Quirks::default(), &mut |event: Event<'_>| self.take(&event));
-        let _ = match format {
-            Format::Chat => chat::response::decode(raw, quirks, sink),
-            Format::Messages => messages::response::decode(raw, quirks, sink),
-            Format::Responses => responses::response::decode(raw, quirks, sink),
-        };
+        let _ = decode_answer(format, raw, quirks, sink);
     }
 
     /// Legacy completions have a text where others have a message.

@@ -10,7 +10,7 @@ use llm_wire::error::{classify, shape};
 use llm_wire::json::RawValue;
 use llm_wire::sse::Framer;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Plan, Reply, Target, TestIds};
+use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::Translator;
 use serde_json::Value;
@@ -171,7 +171,7 @@ fn translate(row: &Row, from: Format, to: Format, stream: bool) -> Result<Vec<u8
     let target = Target::new(from, host, "model", "corpus", &Overrides::default());
     let mut plan = Plan::new(to, RawValue::new(b"{}"), &Context::new(target, "asked"));
     (plan.stream, plan.include_usage) = (stream, true);
-    let mut translator = Translator::new(Reply::new(plan, Box::new(TestIds::default()), "req_1"));
+    let mut translator = Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), "req_1"));
     let (answer, mut out) = (row.answer(), Vec::new());
     if !row.stream {
         translator.body(&answer, &mut out)?;

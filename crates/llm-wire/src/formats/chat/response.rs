@@ -258,7 +258,7 @@ mod tests {
     use crate::response::normalize::Normalizer;
     use crate::sse::Frame;
     use crate::target::caps::Overrides;
-    use crate::target::plan::{Context, Plan, Target, TestIds};
+    use crate::target::plan::{Context, Plan, SequentialIds, Target};
     use crate::target::quirks::Host;
 
     fn raw(text: &str) -> RawStr<'_> {
@@ -342,7 +342,7 @@ mod tests {
     fn written_for(request: &str, events: Vec<Event<'_>>) -> String {
         let target = Target::new(Format::Responses, Host::OpenAi, "gpt-5", "p", &Overrides::default());
         let plan = Plan::new(Format::Chat, RawValue::new(request.as_bytes()), &Context::new(target, "asked"));
-        let mut reply = Reply::new(plan, Box::new(TestIds::default()), "req_1");
+        let mut reply = Reply::new(plan, Box::new(SequentialIds::default()), "req_1");
         let (mut shape, mut answer, mut out) = (Normalizer::default(), Answer::default(), Vec::new());
         for event in events {
             shape.event(event, &mut reply, &mut |event, _| answer.take(&event));

@@ -16,6 +16,7 @@ use crate::sse::Frame;
 
 /// What a chunk may hold beside its choices without saying anything.
 const ENVELOPE: &[&[u8]] = &[
+    b"id",
     b"object",
     b"type",
     b"created",
@@ -92,7 +93,6 @@ impl Tap {
         let mut walk = scan::members(data);
         for (key, value, _) in walk.by_ref() {
             match key.as_bytes() {
-                b"id" => self.seen.id(value.as_str().unwrap_or_default()),
                 b"choices" => choices = Some(Choices::read(value)),
                 b"usage" if value.is_object() => usage = Some(value),
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
@@ -220,7 +220,6 @@ mod tests {
             (r#"{"id":"c1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#, Usage),
             ("[DONE]", End),
         ]);
-        assert_eq!(seen.upstream_id.as_deref(), Some("c1"));
         assert!(seen.finished && seen.ended && !seen.failed && seen.parse_errors == 0);
         assert_eq!(seen.usage.map(|u| (u.input_total, u.output_total)), Some((3, 2)));
     }
@@ -244,9 +243,7 @@ mod tests {
     #[test]
     fn oddities_of_hosts() {
         let azure = r#"{"id":"","model":"","choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#;
-        let seen =
-            check(&[(azure, Preamble), (r#"{"id":"c2","choices":[{"index":0,"finish_reason":null}]}"#, Preamble)]);
-        assert_eq!(seen.upstream_id.as_deref(), Some("c2"));
+        check(&[(azure, Preamble), (r#"{"id":"c2","choices":[{"index":0,"finish_reason":null}]}"#, Preamble)]);
 
         let groq =
             r#"{"choices":[{"delta":{},"finish_reason":"stop"}],"x_groq":{"id":"r","usage":{"prompt_tokens":3}}}"#;

@@ -94,7 +94,6 @@ impl Tap {
         let mut moment = FrameKind::Preamble;
         for (key, value, _) in message.members() {
             match key.as_bytes() {
-                b"id" => self.seen.id(value.as_str().unwrap_or_default()),
                 b"usage" => self.count(value),
                 b"content" if is_filled(value) => moment = FrameKind::Content,
                 _ => {}
@@ -311,7 +310,6 @@ mod tests {
             ),
             ("message_stop", "", End),
         ]);
-        assert_eq!(seen.upstream_id.as_deref(), Some("msg_1"));
         assert!(seen.finished && seen.ended && !seen.failed && seen.parse_errors == 0);
         let usage = seen.usage.unwrap();
         assert_eq!((usage.input_total, usage.input_fresh(), usage.cache_read), (92, 12, 80));

@@ -82,7 +82,6 @@ impl Tap {
         };
         for (key, value, _) in response.members() {
             match key.as_bytes() {
-                b"id" => self.seen.id(value.as_str().unwrap_or_default()),
                 b"usage" if value.is_object() => self.seen.usage = Some(usage(value)),
                 _ => {}
             }
@@ -189,7 +188,6 @@ mod tests {
             ("response.web_search_call.searching", "", Other),
             ("response.completed", done, End),
         ]);
-        assert_eq!(seen.upstream_id.as_deref(), Some("resp_1"));
         assert!(seen.finished && seen.ended && !seen.failed && seen.parse_errors == 0);
         assert_eq!(seen.usage.map(|u| (u.input_total, u.cache_read, u.output_total)), Some((3, 1, 2)));
     }

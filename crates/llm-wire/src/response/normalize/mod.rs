@@ -60,11 +60,6 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// No event will come out any more.
-    pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
-    }
-
     /// The reason of the end was told, and the end itself was not.
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Finished

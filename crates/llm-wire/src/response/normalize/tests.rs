@@ -7,7 +7,7 @@ use crate::reasoning::envelope;
 use crate::response::normalize::*;
 use crate::response::whole::{Answer, AnswerKind};
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Plan, Target, TestIds};
+use crate::target::plan::{Context, Plan, SequentialIds, Target};
 use crate::target::quirks::Host;
 use crate::target::tool_names::{Shape as ToolShape, ToolEntry};
 
@@ -27,7 +27,7 @@ fn reply() -> Reply {
         let entry = ToolEntry { sent: sent.to_owned(), name: Text::plain(name), namespace, shape };
         assert!(plan.tools.add(entry));
     }
-    Reply::new(plan, Box::new(TestIds::default()), "req_1")
+    Reply::new(plan, Box::new(SequentialIds::default()), "req_1")
 }
 
 fn tool<'a>(ix: u32, id: &'a str, name: &'a str) -> Event<'a> {

@@ -14,7 +14,7 @@ use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::Seal;
 use crate::sse::{Block as SseBlock, Frame, Framer};
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Plan, Reply, Target, TestIds};
+use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirks};
 use crate::translate::Translator;
 
@@ -22,7 +22,7 @@ fn reply(stream: bool) -> Reply {
     let target = Target::new(Format::Responses, Host::OpenAi, "gpt-5.2", "p", &Overrides::default());
     let mut plan = Plan::new(Format::Responses, RawValue::new(b"{}"), &Context::new(target, "asked"));
     plan.stream = stream;
-    Reply::new(plan, Box::new(TestIds::default()), "req_1")
+    Reply::new(plan, Box::new(SequentialIds::default()), "req_1")
 }
 
 /// What a client gets of a provider's stream; `Err` if nothing was written before the failure.

@@ -19,7 +19,7 @@ use crate::response::normalize::Normalizer;
 use crate::response::whole::Answer;
 use crate::sse::{Frame, Framer};
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Plan, Reply, Target, TestIds};
+use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirk, Quirks};
 
 /// One word for each event: the number of the item, a sign, the text.
@@ -98,5 +98,5 @@ fn reply(include_usage: bool) -> Reply {
     let target = Target::new(Format::Messages, Host::Anthropic, "claude-opus-5", "p", &Overrides::default());
     let mut plan = Plan::new(Format::Chat, RawValue::new(b"{}"), &Context::new(target, "asked"));
     (plan.include_usage, plan.stream) = (include_usage, true);
-    Reply::new(plan, Box::new(TestIds::default()), "req_1")
+    Reply::new(plan, Box::new(SequentialIds::default()), "req_1")
 }

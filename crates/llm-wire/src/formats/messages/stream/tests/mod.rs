@@ -14,7 +14,7 @@ use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::Seal;
 use crate::sse::Framer;
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Plan, Reply, Target, TestIds};
+use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirks};
 
 fn raw(text: &str) -> RawStr<'_> {
@@ -24,7 +24,7 @@ fn raw(text: &str) -> RawStr<'_> {
 fn reply() -> Reply {
     let target = Target::new(Format::Messages, Host::Anthropic, "claude-opus-5", "p", &Overrides::default());
     let plan = Plan::new(Format::Messages, RawValue::new(b"{}"), &Context::new(target, "asked"));
-    let mut reply = Reply::new(plan, Box::new(TestIds::default()), "req_1");
+    let mut reply = Reply::new(plan, Box::new(SequentialIds::default()), "req_1");
     reply.input_estimate = Some(7);
     reply
 }
