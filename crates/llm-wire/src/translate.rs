@@ -17,7 +17,7 @@ use crate::canonical::loss::Ledger;
 use crate::canonical::request::Request;
 use crate::canonical::usage::Usage;
 use crate::error::classify;
-use crate::error::shape;
+use crate::error::foreign;
 use crate::error::{Error, Kind};
 use crate::formats::{chat, messages, responses};
 use crate::json::{RawValue, Tape};
@@ -103,6 +103,22 @@ impl Decode for AnyDecoder {
             AnyDecoder::Chat(decoder) => decoder.frame(frame, sink),
             AnyDecoder::Messages(decoder) => decoder.frame(frame, sink),
             AnyDecoder::Responses(decoder) => decoder.frame(frame, sink),
+        }
+    }
+
+    fn holds_finish(&self) -> bool {
+        match self {
+            AnyDecoder::Chat(decoder) => decoder.holds_finish(),
+            AnyDecoder::Messages(decoder) => decoder.holds_finish(),
+            AnyDecoder::Responses(decoder) => decoder.holds_finish(),
+        }
+    }
+
+    fn flush_finish(&mut self, sink: Sink<'_>) {
+        match self {
+            AnyDecoder::Chat(decoder) => decoder.flush_finish(sink),
+            AnyDecoder::Messages(decoder) => decoder.flush_finish(sink),
+            AnyDecoder::Responses(decoder) => decoder.flush_finish(sink),
         }
     }
 
@@ -246,7 +262,7 @@ impl Translator {
             let result = tape
                 .read(body)
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
-                .and_then(|raw| match shape::of(provider, raw) {
+                .and_then(|raw| match foreign::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),
                     None => decode_answer(provider, raw, quirks, sink),
                 });
@@ -299,7 +315,19 @@ impl Translator {
 
     /// The provider has said why its answer ended. What may still come is usage and the end mark.
     pub fn is_finished(&self) -> bool {
-        self.shape.is_finished()
+        self.shape.is_finished() || self.holds_finish()
+    }
+
+    /// The provider has said why its answer ended, and content may follow all the same: see
+    /// [`Translator::flush_finish`].
+    pub fn holds_finish(&self) -> bool {
+        self.phase != Phase::Over && !self.shape.is_finished() && self.decoder.holds_finish()
+    }
+
+    /// The provider has been silent for a while behind the reason of its end: the client is told
+    /// the reason now.
+    pub fn flush_finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.run(out, |decoder, sink| decoder.flush_finish(sink))
     }
 
     /// The gateway ended the answer itself (a stop sequence): the upstream call should be

@@ -29,8 +29,8 @@ use llm_http::{BodyDecoder, Framing, Step, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
-use llm_wire::error::{classify, shape};
-use llm_wire::json::scan;
+use llm_wire::error::{classify, foreign, shape};
+use llm_wire::json::{RawValue, scan};
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap;
@@ -378,9 +378,12 @@ fn renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, at
 
 /// What an error event says, as an error of ours.
 fn told(format: Format, data: &[u8]) -> Error {
-    match shape::read(format, data) {
-        Some(said) => classify::error(None, &said),
-        None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
+    match RawValue::parse(data) {
+        Ok(event) => match foreign::recognize(format, event).or_else(|| foreign::any_shape(event)) {
+            Some(said) => classify::error(None, &said),
+            None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
+        },
+        Err(_) => classify::plain(data),
     }
 }
 

@@ -44,6 +44,10 @@ const DRAIN: Duration = Duration::from_millis(250);
 /// Some hosts send neither, and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
 
+/// How long content is waited for behind the reason of an end. Some hosts give one for each tool
+/// call, or with each chunk, and go on.
+const HOLD: Duration = Duration::from_secs(2);
+
 /// What the relay has to mind.
 pub struct Plan<'a> {
     /// Several accounts stand behind the model: what one of them says of its limits would mislead.
@@ -266,6 +270,9 @@ impl<'p> Relay<'p> {
     /// else it says meanwhile.
     fn silent_at(&mut self, req: &RequestContext<'_>) -> u64 {
         let silent_at = pace::silent_at(req);
+        if self.translator.holds_finish() {
+            return silent_at.min(req.recorder.elapsed_us() + HOLD.as_micros() as u64);
+        }
         if !self.translator.is_finished() {
             return silent_at;
         }
@@ -314,6 +321,12 @@ impl<'p> Relay<'p> {
             if due && self.translator.wait(self.outlet.buf()) && self.flush(req).await.is_err() {
                 return Ok(Read::ClientGone);
             }
+        }
+        if self.translator.holds_finish() && !req.core.stopping() {
+            let from = self.outlet.buf().len();
+            self.translator.flush_finish(self.outlet.buf())?;
+            answered(&mut req.recorder, &mut self.outlet, from);
+            return Ok(Read::More);
         }
         if self.translator.is_finished() {
             return Ok(Read::Ended);

@@ -249,6 +249,17 @@ pub trait Decode {
     /// is checked for UTF-8 and JSON here, once (`Tape::read`).
     fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;
 
+    /// Whether the provider has said why its answer ended, and the reason is held back because
+    /// content may still follow: some hosts end each tool call, or each chunk, with a reason.
+    fn holds_finish(&self) -> bool {
+        false
+    }
+
+    /// Nothing has come for some time behind the reason that is held: pushes it, with the `Close`
+    /// of what is open. Content behind it is a fault of the provider from now on. The clock is the
+    /// caller's.
+    fn flush_finish(&mut self, _sink: Sink<'_>) {}
+
     /// The bytes have ended. Pushes what is still owed (`Close`, `Finish`, `End`) if this is a
     /// clean end of the format, and `Fail` of kind `UpstreamTruncated` if it is not.
     fn end(&mut self, sink: Sink<'_>);

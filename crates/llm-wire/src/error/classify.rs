@@ -319,6 +319,17 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
     Error::upstream(kind_of_status(status), note).quoted()
 }
 
+/// The error behind an `error` event whose data is plain text.
+pub fn plain(data: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(data);
+    let text: String = redacted(&text).trim().chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect();
+    let note = match text.is_empty() || text.starts_with(['<', '{', '[']) {
+        true => "the upstream reported an error without a message".to_owned(),
+        false => text,
+    };
+    Error::upstream(Kind::UpstreamFault, note).quoted()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@
 //! step. They never hold a secret.
 
 pub mod classify;
+pub mod foreign;
 pub mod shape;
 
 use std::borrow::Cow;

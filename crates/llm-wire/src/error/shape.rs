@@ -5,7 +5,7 @@
 //! [`crate::error::Kind`].
 
 use crate::Format;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, foreign};
 use crate::formats::{chat, messages, responses};
 use crate::json::{RawKind, RawStr, RawValue, write};
 
@@ -103,24 +103,14 @@ pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
 /// Reads the body under an error status: any known shape, since hosts in front of a provider answer
 /// in their own.
 ///
-/// Beyond [`read`]: a bare `message` (Bedrock) and `detail` (FastAPI hosts: a string, or a list
-/// whose first entry has `msg`). `None` where the body is not JSON or says nothing; never show such
+/// Beyond [`read`] the shapes of [`foreign`], such as a bare `message` (Bedrock) and `detail`
+/// (FastAPI hosts: a string, or a list whose first entry has `msg`). `None` where the body is not JSON or says nothing; never show such
 /// a body to a client, it may be a page of HTML.
 pub fn read_refusal(format: Format, body: &[u8]) -> Option<ReadError<'_>> {
     if let Some(error) = read(format, body) {
         return Some(error);
     }
-    let value = RawValue::parse(body).ok()?;
-    if value.find("message").is_some() {
-        return ReadError::from_value(value);
-    }
-    let detail = value.find("detail")?;
-    let message = match detail.kind() {
-        RawKind::Array => detail.elements().next().and_then(|(first, _)| first.find("msg"))?,
-        RawKind::Object => return ReadError::from_value(detail),
-        _ => detail,
-    };
-    Some(ReadError { message: message.as_str()?, ..ReadError::default() })
+    foreign::any_shape(RawValue::parse(body).ok()?)
 }
 
 /// The members of the OpenAI formats' error object, in their order.
@@ -149,7 +139,7 @@ mod tests {
             (r#"{"error":{"message":"a","code":"c"}}"#, Some("a - c")),
             (r#"{"message":"a"}"#, Some("a - -")),
             (r#"{"detail":"a"}"#, Some("a - -")),
-            (r#"{"detail":[{"loc":["body"],"msg":"a","type":"missing"}]}"#, Some("a - -")),
+            (r#"{"detail":[{"loc":["body"],"msg":"a","type":"missing"}]}"#, Some("a missing -")),
             (r#"{"detail":{"message":"a","code":3}}"#, Some("a - 3")),
             (r#"{"detail":[]}"#, None),
             ("{}", None),

@@ -45,6 +45,16 @@ impl Ended {
     pub fn of(reason: Reason) -> Ended {
         Ended { reason, stop: None, category: None, explanation: None }
     }
+
+    /// Returns the borrowed form, for an event.
+    pub fn as_finish(&self) -> Finish<'_> {
+        Finish {
+            reason: self.reason,
+            stop: self.stop.as_ref().map(Text::raw),
+            category: self.category.as_ref().map(Text::raw),
+            explanation: self.explanation.as_ref().map(Text::raw),
+        }
+    }
 }
 
 impl From<&Finish<'_>> for Ended {

@@ -2,4 +2,7 @@
 //! at the edges of what hosts and clients send.
 
 mod call_ids;
+mod foreign_errors;
+mod held_finish;
+mod item_events;
 mod support;

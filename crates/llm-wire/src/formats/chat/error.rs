@@ -5,7 +5,7 @@
 //! goes out in the header `x-request-id`.
 
 use crate::error::shape::{ReadError, openai_members};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, foreign};
 use crate::json::{RawValue, write};
 use crate::sse;
 
@@ -40,8 +40,8 @@ pub fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some((only, _)) = value.elements().next() {
         value = only;
     }
-    if let Some(error) = value.find("error") {
-        return ReadError::from_value(error);
+    if let Some(error) = value.find("error").filter(|error| foreign::is_told(*error)) {
+        return foreign::of_error(error);
     }
     value.find("object").filter(|object| object.eq_str("error")).and_then(|_| ReadError::from_value(value))
 }

@@ -3,7 +3,7 @@
 use crate::canonical::event::{Event, Finish, Note, Reason, Sink};
 use crate::canonical::request::ReasoningKind;
 use crate::error::{Error, Kind};
-use crate::formats::chat::stream::decode::{Chunk, Ended, status_of};
+use crate::formats::chat::stream::decode::{Chunk, Finished, status_of};
 use crate::formats::chat::stream::message::{Reader, Source};
 use crate::formats::chat::{tap, words};
 use crate::json::{RawStr, RawValue, write};
@@ -38,11 +38,11 @@ pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), 
         reader.message(message, choice.logprobs, Source::Whole, sink)?;
     }
     let finish = match choice.finish() {
-        Some(Ended::Failed(error)) => {
+        Some(Finished::Failed(error)) => {
             sink(Event::Fail(error));
             return Ok(());
         }
-        Some(Ended::Finished { finish, known }) => {
+        Some(Finished::Reason { finish, known }) => {
             if !known {
                 sink(Event::Note(Note::UnknownFinish));
             }

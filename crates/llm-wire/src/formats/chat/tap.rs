@@ -6,6 +6,7 @@ use memchr::memmem::Finder;
 
 use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
+use crate::error::foreign;
 use crate::formats::chat::error;
 use crate::json::RawValue;
 use crate::json::scan::{self, skip_space};
@@ -26,6 +27,9 @@ const ENVELOPE: &[&[u8]] = &[
     b"obfuscation",
     b"provider",
     b"prompt_filter_results",
+    // What llama.cpp and Cerebras tell of their speed, beside the usage.
+    b"timings",
+    b"time_info",
 ];
 
 /// See [`crate::passthrough::tap`].
@@ -88,7 +92,7 @@ impl Tap {
                 b"choices" => choices = Some(Choices::read(value)),
                 b"usage" if value.is_object() => usage = Some(value),
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
-                b"error" if !value.is_null() => return self.seen.error(),
+                b"error" if foreign::is_told(value) => return self.seen.error(),
                 b"object" if value.eq_str("error") => return self.seen.error(),
                 name => foreign |= !ENVELOPE.contains(&name) && is_filled(value),
             }
@@ -101,8 +105,11 @@ impl Tap {
             self.seen.usage = Some(crate::formats::chat::tap::usage(usage));
         }
         match choices {
+            None if foreign && foreign::any_shape(RawValue::new(data)).is_some() => self.seen.error(),
             // A shape of a host's own: its text must not be held back.
             None if foreign => FrameKind::Content,
+            // Some hosts leave the empty list out.
+            None if usage.is_some() => FrameKind::Usage,
             None => FrameKind::Other,
             Some(Choices { finish: true, reason, .. }) => {
                 self.seen.reason = reason.or(self.seen.reason);
@@ -262,7 +269,7 @@ mod tests {
 
         // Writer's legacy completions, and whatever comes next. What OpenAI sends while it makes
         // audio says nothing.
-        check(&[(r#"{"value":"text in another shape"}"#, Content), (r#"{"usage":{"prompt_tokens":3}}"#, Other)]);
+        check(&[(r#"{"value":"text in another shape"}"#, Content), (r#"{"usage":{"prompt_tokens":3}}"#, Usage)]);
         let waiting = r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","service_tier":"default","system_fingerprint":"f","usage":null,"obfuscation":"x"}"#;
         check(&[(waiting, Other), (r#"{"new":"","newer":[ ]}"#, Other)]);
 
@@ -277,6 +284,9 @@ mod tests {
             r#"{"error":"m"}"#,
             r#"[{"error":{"code":400}}]"#,
             r#"{"object":"error","message":"m"}"#,
+            r#"{"detail":"m"}"#,
+            r#"{"message":"m","code":500}"#,
+            r#"{"errors":[{"message":"m"}]}"#,
             r#"{"id":"x","choices":[{"delta":{"content":""},"finish_reason":"error"}],"error":{"code":502}}"#,
         ] {
             assert!(check(&[(error, Error)]).failed);

@@ -5,7 +5,7 @@
 //! A stream fails under status 200: its kind is `error.type`.
 
 use crate::error::shape::ReadError;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, foreign};
 use crate::json::{RawValue, write};
 use crate::sse;
 
@@ -49,8 +49,8 @@ pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
 
 /// [`read`] for a document that was checked.
 pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
-    match value.find("error") {
-        Some(error) => ReadError::from_value(error),
+    match value.find("error").filter(|error| foreign::is_told(*error)) {
+        Some(error) => foreign::of_error(error),
         None if value.find("type")?.eq_str("error") => ReadError::from_value(value),
         None => None,
     }

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::Format;
 use crate::canonical::usage::Usage;
-use crate::formats::messages::error;
+use crate::error::foreign;
 use crate::json::RawValue;
 use crate::json::scan;
 use crate::passthrough::finish;
@@ -126,7 +127,7 @@ impl Tap {
     }
 
     fn unknown(&mut self, data: &[u8]) -> FrameKind {
-        if error::read(data).is_some() {
+        if RawValue::parse(data).is_ok_and(|event| foreign::recognize(Format::Messages, event).is_some()) {
             return self.seen.error();
         }
         // Hosts behind translators send `[DONE]`, which is nothing here.

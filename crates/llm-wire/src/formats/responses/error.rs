@@ -7,7 +7,7 @@
 //! Python and Node SDKs look for `error`, typed readers for the flat fields), so ours holds both.
 
 use crate::error::shape::{ReadError, openai_members};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, foreign};
 use crate::json::{RawValue, write};
 use crate::sse;
 
@@ -46,8 +46,8 @@ pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
 
 /// [`read`] for a document that was checked.
 pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
-    if let Some(error) = value.find("error").filter(|error| !error.is_null()) {
-        return ReadError::from_value(error);
+    if let Some(error) = value.find("error").filter(|error| foreign::is_told(*error)) {
+        return foreign::of_error(error);
     }
     let kind = value.find("type")?;
     if kind.eq_str("response.failed") {

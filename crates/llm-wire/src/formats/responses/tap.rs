@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::Format;
 use crate::canonical::usage::Usage;
-use crate::formats::responses::error;
+use crate::error::foreign;
 use crate::json::scan;
 use crate::json::{RawStr, RawValue};
 use crate::passthrough::finish;
@@ -105,7 +106,7 @@ impl Tap {
     }
 
     fn unknown(&mut self, data: &[u8]) -> FrameKind {
-        if error::read(data).is_some() {
+        if RawValue::parse(data).is_ok_and(|event| foreign::recognize(Format::Responses, event).is_some()) {
             return self.seen.error();
         }
         // Hosts behind translators send `[DONE]`, which is nothing here.

@@ -150,7 +150,7 @@ impl Calls {
                     name: Text::EMPTY,
                     kind: delta.kind,
                     state: CallState::Waiting { input: Vec::new() },
-                    scan: delta.id.is_empty().then(ObjectScan::default),
+                    scan: (delta.id.is_empty() || delta.index.is_none()).then(ObjectScan::default),
                 });
                 self.list.len() - 1
             }
@@ -174,7 +174,13 @@ impl Calls {
     fn find(&self, delta: &CallDelta<'_>) -> Option<usize> {
         if delta.index.is_none() {
             return if !delta.id.is_empty() {
-                self.list.iter().rposition(|call| call.id.raw() == delta.id)
+                let n = self.list.iter().rposition(|call| call.id.raw() == delta.id)?;
+                // Hosts that give every call one id, and no index, begin each with its name.
+                let call = &self.list[n];
+                let named = !delta.name.is_empty() && !call.name.is_empty();
+                let over = call.scan.is_some_and(|scan| scan.is_complete()) && delta.input.is_some();
+                let is_new = named && (call.name.raw() != delta.name || over);
+                (!is_new).then_some(n)
             } else if !delta.name.is_empty() {
                 None
             } else {

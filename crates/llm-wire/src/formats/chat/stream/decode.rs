@@ -3,16 +3,22 @@
 //! | phase | on a chunk | on `[DONE]` | at the end of the bytes |
 //! |---|---|---|---|
 //! | `Opening` | with an id or a choice: `Start`, then `Live` | truncated | truncated |
-//! | `Live` | deltas; at a finish reason `Finished` | an end without a reason | truncated |
-//! | `Finished` | usage alone | `End` | `End` |
+//! | `Live` | deltas; at a finish reason `Holding` | an end, maybe without a reason | truncated |
+//! | `Holding` | content: `Live` again; usage alone: `Finished` | `Finish`, `End` | the same |
+//! | `Finished` | usage alone; content is a fault | `End` | `End` |
 //! | `Over` | nothing | | |
+//!
+//! The reason is held because hosts give one for each tool call (Together), or with each chunk (Open
+//! WebUI in front of vLLM), and go on.
 
 use crate::canonical::event::{Decode, Event, Finish, Note, Reason, Sink, Status};
 use crate::error::classify;
+use crate::error::foreign;
 use crate::error::{Error, Kind};
 use crate::formats::chat::stream::message::{Reader, Source};
 use crate::formats::chat::{error, tap};
 use crate::json::{RawStr, RawValue, Tape};
+use crate::response::whole::Ended;
 use crate::sse::Frame;
 use crate::target::quirks::Quirks;
 
@@ -21,6 +27,8 @@ enum Phase {
     #[default]
     Opening,
     Live,
+    /// The reason of the end is held: content may follow.
+    Holding,
     Finished,
     Over,
 }
@@ -30,7 +38,11 @@ enum Phase {
 pub struct Decoder {
     phase: Phase,
     reader: Reader,
+    /// The reason that was given last.
+    held: Option<Ended>,
     tier_told: bool,
+    /// A document came that is neither a chunk nor an error.
+    unknown: bool,
     tape: Tape,
 }
 
@@ -46,20 +58,30 @@ impl Decoder {
 
     /// A frame's data, which is no end mark.
     fn data(&mut self, data: &[u8], is_error: bool, tape: &mut Tape, sink: Sink<'_>) -> Result<(), Error> {
-        let chunk = match Chunk::read(tape, data) {
+        let document = match tape.read(data) {
             // The answer is whole already.
-            Err(_) if self.phase == Phase::Finished => {
+            Err(_) if matches!(self.phase, Phase::Holding | Phase::Finished) && !is_error => {
                 sink(Event::Note(Note::Disorder));
                 return Ok(());
             }
-            chunk => chunk?,
+            Err(_) if is_error => {
+                self.fail(classify::plain(data), sink);
+                return Ok(());
+            }
+            document => document.map_err(classify::not_json)?,
         };
+        let chunk = Chunk::of(document);
         if chunk.is_error || is_error {
-            let read = error::read(data).unwrap_or_default();
+            let read = error::of(document).or_else(|| foreign::any_shape(document)).unwrap_or_default();
             self.fail(classify::error(None, &read), sink);
             return Ok(());
         }
-        if chunk.is_empty() {
+        if !chunk.is_known() {
+            if let Some(read) = foreign::any_shape(document) {
+                self.fail(classify::error(None, &read), sink);
+                return Ok(());
+            }
+            self.unknown = true;
             sink(Event::Note(Note::UnknownEvent));
         }
         self.chunk(&chunk, sink)
@@ -71,11 +93,20 @@ impl Decoder {
                 let note = "the upstream's stream holds no answer";
                 return self.fail(Error::upstream(Kind::UpstreamTruncated, note), sink);
             }
+            // Content came behind the last reason.
+            Phase::Live if self.held.is_some() => self.release(sink),
+            // What was not understood may have been an error.
+            Phase::Live if self.unknown => {
+                let note = "the upstream's stream holds an object that is no part of an answer, and no finish reason";
+                return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+            }
             // Some hosts never give a reason; the end mark is a promise all the same.
             Phase::Live => {
                 sink(Event::Note(Note::MissingFinish));
-                self.finish(Finish::of(Reason::End), sink);
+                self.held = Some(Ended::of(Reason::End));
+                self.release(sink);
             }
+            Phase::Holding => self.release(sink),
             Phase::Finished => {}
             Phase::Over => return,
         }
@@ -92,6 +123,9 @@ impl Decoder {
             self.tier_told = true;
             sink(Event::Tier(tier));
         }
+        if chunk.usage.is_some() && chunk.choice.is_none() && self.phase == Phase::Holding {
+            self.release(sink);
+        }
         if let Some(usage) = chunk.usage {
             sink(Event::Usage(tap::usage(usage)));
         }
@@ -99,32 +133,53 @@ impl Decoder {
             sink(Event::Note(Note::DroppedChoice));
         }
         match &chunk.choice {
-            Some(choice) if self.phase == Phase::Live => self.choice(choice, sink),
+            Some(choice) if self.phase != Phase::Over => self.choice(choice, sink),
             _ => Ok(()),
         }
     }
 
     fn choice(&mut self, choice: &Choice<'_>, sink: Sink<'_>) -> Result<(), Error> {
+        let finished = self.phase == Phase::Finished;
+        let mut any = false;
         if let Some(message) = choice.said(Source::Stream) {
-            self.reader.message(message, choice.logprobs, Source::Stream, sink)?;
+            let mut count = |event: Event<'_>| {
+                any |= !matches!(event, Event::Note(_));
+                if !finished {
+                    sink(event);
+                }
+            };
+            self.reader.message(message, choice.logprobs, Source::Stream, &mut count)?;
+        }
+        if any && finished {
+            let note = "the upstream sent content after it had ended its answer; the content was dropped";
+            self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+            return Ok(());
+        }
+        if any && self.phase == Phase::Holding {
+            self.phase = Phase::Live;
         }
         match choice.finish() {
             None => {}
-            Some(Ended::Failed(error)) => self.fail(error, sink),
-            Some(Ended::Finished { finish, known }) => {
+            Some(Finished::Failed(error)) => self.fail(error, sink),
+            // Of several reasons without content between them the first counts.
+            Some(_) if self.phase != Phase::Live => {}
+            Some(Finished::Reason { finish, known }) => {
                 if !known {
                     sink(Event::Note(Note::UnknownFinish));
                 }
-                self.finish(finish, sink);
+                self.held = Some(Ended::from(&finish));
+                self.phase = Phase::Holding;
             }
         }
         Ok(())
     }
 
-    fn finish(&mut self, finish: Finish<'_>, sink: Sink<'_>) {
+    /// Pushes the reason that is held. What is open ends with it.
+    fn release(&mut self, sink: Sink<'_>) {
+        let Some(held) = self.held.take() else { return };
         self.phase = Phase::Finished;
-        self.reader.close(status_of(finish.reason), sink);
-        sink(Event::Finish(finish));
+        self.reader.close(status_of(held.reason), sink);
+        sink(Event::Finish(held.as_finish()));
     }
 }
 
@@ -145,9 +200,20 @@ impl Decode for Decoder {
         result
     }
 
+    fn holds_finish(&self) -> bool {
+        self.phase == Phase::Holding
+    }
+
+    fn flush_finish(&mut self, sink: Sink<'_>) {
+        if self.phase == Phase::Holding {
+            self.release(sink);
+        }
+    }
+
     fn end(&mut self, sink: Sink<'_>) {
         match self.phase {
-            Phase::Finished => {
+            Phase::Holding | Phase::Finished => {
+                self.release(sink);
                 self.phase = Phase::Over;
                 sink(Event::End);
             }
@@ -179,16 +245,12 @@ pub(crate) struct Chunk<'a> {
     /// There are choices beside the first.
     pub other_choices: bool,
     has_choices: bool,
+    /// `object` says that it is a chunk, or an answer.
+    is_completion: bool,
     is_error: bool,
 }
 
 impl<'a> Chunk<'a> {
-    /// Reads and checks one document.
-    pub fn read(tape: &'a mut Tape, data: &'a [u8]) -> Result<Chunk<'a>, Error> {
-        let document = tape.read(data).map_err(classify::not_json)?;
-        Ok(Chunk::of(document))
-    }
-
     /// Takes a document that was checked.
     pub fn of(document: RawValue<'a>) -> Chunk<'a> {
         let mut chunk = Chunk::default();
@@ -202,8 +264,11 @@ impl<'a> Chunk<'a> {
                 b"usage" => chunk.usage = Some(value).filter(|usage| usage.is_object()),
                 b"x_groq" => groq = value.find("usage").filter(|usage| usage.is_object()),
                 b"choices" => choices = Some(value),
-                b"error" => chunk.is_error |= !value.is_null(),
-                b"object" => chunk.is_error |= value.eq_str("error"),
+                b"error" => chunk.is_error |= foreign::is_told(value),
+                b"object" => {
+                    chunk.is_error |= value.eq_str("error");
+                    chunk.is_completion = value.as_str().is_some_and(|o| o.as_bytes().starts_with(b"chat.completion"));
+                }
                 _ => {}
             }
         }
@@ -223,9 +288,9 @@ impl<'a> Chunk<'a> {
         chunk
     }
 
-    /// Nothing that is known here.
-    fn is_empty(&self) -> bool {
-        !self.has_choices && self.usage.is_none() && self.id.is_empty()
+    /// Whether there is anything that belongs into a chunk.
+    fn is_known(&self) -> bool {
+        self.has_choices || self.usage.is_some() || self.is_completion
     }
 }
 
@@ -246,8 +311,8 @@ pub(crate) struct Choice<'a> {
 }
 
 /// How a choice ended.
-pub(crate) enum Ended<'a> {
-    Finished {
+pub(crate) enum Finished<'a> {
+    Reason {
         finish: Finish<'a>,
         /// Whether the reason is known here; else it is taken as the neutral one.
         known: bool,
@@ -283,10 +348,10 @@ impl<'a> Choice<'a> {
     }
 
     /// `None` while the choice goes on.
-    pub fn finish(&self) -> Option<Ended<'a>> {
+    pub fn finish(&self) -> Option<Finished<'a>> {
         if let Some(error) = self.error {
-            let read = crate::error::shape::ReadError::from_value(error).unwrap_or_default();
-            return Some(Ended::Failed(classify::error(None, &read)));
+            let read = foreign::of_error(error).unwrap_or_default();
+            return Some(Finished::Failed(classify::error(None, &read)));
         }
         let (reason, known) = match self.finish.as_bytes() {
             b"" => return None,
@@ -298,17 +363,17 @@ impl<'a> Choice<'a> {
             b"length" | b"model_length" => (Reason::Length, true),
             b"insufficient_system_resource" => {
                 let note = "the upstream stopped for want of resources";
-                return Some(Ended::Failed(Error::upstream(Kind::Overloaded, note)));
+                return Some(Finished::Failed(Error::upstream(Kind::Overloaded, note)));
             }
             b"error" => {
                 let note = "the upstream ended its answer with the reason `error`";
-                return Some(Ended::Failed(Error::upstream(Kind::UpstreamFault, note)));
+                return Some(Finished::Failed(Error::upstream(Kind::UpstreamFault, note)));
             }
             // Gemini adds its own reason behind the word.
             reason if reason.starts_with(b"content_filter") => (Reason::Refusal, true),
             _ => (Reason::End, false),
         };
         let stop = self.stop.filter(|_| reason == Reason::StopSequence);
-        Some(Ended::Finished { finish: Finish { stop, ..Finish::of(reason) }, known })
+        Some(Finished::Reason { finish: Finish { stop, ..Finish::of(reason) }, known })
     }
 }

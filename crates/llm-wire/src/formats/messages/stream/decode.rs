@@ -3,14 +3,19 @@
 //!
 //! | phase | frame | goes to |
 //! |---|---|---|
-//! | `Live` | blocks; `message_delta` with a stop reason | `Finished` at the latter |
-//! | `Finished` | usage | `Over` at `message_stop` or where the bytes end |
+//! | `Live` | blocks; `message_delta` with a stop reason | `Holding` at the latter |
+//! | `Holding` | usage; blocks that begin or go on | `Live` at content, else `Over` |
+//! | `Finished` | usage; content is a fault | `Over` at `message_stop` or where the bytes end |
 //! | `Over` | nothing | |
+//!
+//! The stop reason is held until `message_stop`, the end of the bytes, or a silence, since hosts
+//! that imitate the format send deltas behind it.
 
 use crate::canonical::args;
-use crate::canonical::event::{Block, Cite, Decode, Event, Finish, Note, Reason, Sink, Status};
+use crate::canonical::event::{Block, Cite, Decode, Event, Note, Reason, Sink, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::error::classify;
+use crate::error::foreign;
 use crate::error::{Error, Kind};
 use crate::formats::messages::error;
 use crate::formats::messages::reason;
@@ -18,6 +23,7 @@ use crate::formats::messages::reason::Stop;
 use crate::formats::messages::tap::Counts;
 use crate::json::{RawStr, RawValue, Tape};
 use crate::reasoning::envelope::Seal;
+use crate::response::whole::Ended;
 use crate::sse::Frame;
 use crate::target::quirks::Quirks;
 
@@ -33,6 +39,12 @@ pub struct Decoder {
     open: Vec<(u64, Open)>,
     next: u32,
     held: usize,
+    /// The stop reason that was given last.
+    stop: Option<Ended>,
+    /// Input of a tool came for no block that is open: the call that it belongs to is not whole.
+    lost: bool,
+    /// A document came that is neither an event of the format nor an error.
+    unknown: bool,
     counts: Counts,
     tape: Tape,
 }
@@ -41,6 +53,8 @@ pub struct Decoder {
 enum Phase {
     #[default]
     Live,
+    /// The stop reason is held: content may follow.
+    Holding,
     Finished,
     Over,
 }
@@ -112,14 +126,11 @@ impl Decoder {
             Some(word) => self.finish(word, message, sink),
             None if self.phase == Phase::Live => {
                 sink(Event::Note(Note::MissingFinish));
-                sink(Event::Finish(Finish::of(Reason::End)));
+                self.stop = Some(Ended::of(Reason::End));
             }
             None => {}
         }
-        if self.phase != Phase::Over {
-            self.phase = Phase::Over;
-            sink(Event::End);
-        }
+        self.over(sink);
     }
 
     /// `message_start`, or the head of a whole answer.
@@ -222,11 +233,20 @@ impl Decoder {
         };
         let Some(at) = at else {
             return match (kind.as_bytes(), index) {
-                (b"text_delta", Some(index)) if !text.is_empty() && self.phase == Phase::Live => {
+                (b"text_delta", index) if !text.is_empty() => {
+                    let index = index.unwrap_or(u64::from(self.next));
                     self.block_start(index, RawValue::new(br#"{"type":"text"}"#), sink);
                     self.delta(Some(index), delta, sink);
                 }
-                _ => sink(Event::Note(Note::Disorder)),
+                (b"thinking_delta", index) if !text.is_empty() => {
+                    let index = index.unwrap_or(u64::from(self.next));
+                    self.block_start(index, RawValue::new(br#"{"type":"thinking"}"#), sink);
+                    self.delta(Some(index), delta, sink);
+                }
+                (kind, _) => {
+                    self.lost |= kind == b"input_json_delta" && !text.is_empty();
+                    sink(Event::Note(Note::Disorder));
+                }
             };
         };
         let mut signed = None;
@@ -286,8 +306,9 @@ impl Decoder {
         sink(Event::Close { ix, status });
     }
 
-    /// `said` has `stop_reason` and what explains it.
+    /// Holds a stop reason. `said` has `stop_reason` and what explains it.
     fn finish(&mut self, word: RawStr<'_>, said: RawValue<'_>, sink: Sink<'_>) {
+        // Of several reasons without content between them the first counts.
         if self.phase != Phase::Live {
             return;
         }
@@ -300,13 +321,60 @@ impl Decoder {
         if !known {
             sink(Event::Note(Note::UnknownFinish));
         }
-        let cut = matches!(reason, Reason::Length | Reason::ContextWindow | Reason::Refusal);
+        self.stop = Some(Ended::from(&reason::finish(reason, said)));
+        self.phase = Phase::Holding;
+    }
+
+    /// Pushes the stop reason that is held. What is open ends with it.
+    fn release(&mut self, sink: Sink<'_>) {
+        let Some(stop) = self.stop.take() else { return };
+        let cut = matches!(stop.reason, Reason::Length | Reason::ContextWindow | Reason::Refusal);
         let status = if cut { Status::Incomplete } else { Status::Complete };
         for (_, open) in std::mem::take(&mut self.open) {
             self.close(open, status, sink);
         }
         self.phase = Phase::Finished;
-        sink(Event::Finish(reason::finish(reason, said)));
+        sink(Event::Finish(stop.as_finish()));
+    }
+
+    /// The answer is over, by its end mark or by the end of the bytes behind its stop reason.
+    fn over(&mut self, sink: Sink<'_>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if self.lost {
+            let note = "the upstream sent a tool's input behind the end of the tool's block; it was dropped";
+            return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+        }
+        if self.unknown && self.phase == Phase::Live && self.stop.is_none() {
+            let note = "the upstream's stream holds an object that is no part of an answer, and no stop reason";
+            return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+        }
+        self.release(sink);
+        // Without a stop reason too: the provider itself says that this is the end.
+        for (_, open) in std::mem::take(&mut self.open) {
+            self.close(open, Status::Complete, sink);
+        }
+        self.phase = Phase::Over;
+        sink(Event::End);
+    }
+
+    /// Content behind the stop reason: the answer goes on, unless the client was told of its end.
+    /// `false` if it cannot.
+    fn reopen(&mut self, sink: Sink<'_>) -> bool {
+        match self.phase {
+            Phase::Live => true,
+            Phase::Holding => {
+                self.phase = Phase::Live;
+                true
+            }
+            Phase::Finished => {
+                let note = "the upstream sent content after it had ended its answer; the content was dropped";
+                self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+                false
+            }
+            Phase::Over => false,
+        }
     }
 
     /// A frame's data. `name` is what the frame calls itself.
@@ -317,13 +385,19 @@ impl Decoder {
         if kind == b"message" {
             self.message(event, sink);
         } else if !self.event(kind, &fields, sink) {
-            match error::of(event) {
+            // An event that names its kind may be one of tomorrow's.
+            let shapeless = |_: &()| kind.is_empty() || kind == b"error" || name == Some(b"error");
+            let read = error::of(event).or_else(|| Some(()).filter(shapeless).and_then(|()| foreign::any_shape(event)));
+            match read {
                 Some(read) => self.fail(classify::error(None, &read), sink),
-                None if kind == b"error" => {
+                None if kind == b"error" || name == Some(b"error") => {
                     let note = "the upstream reported an error without a message";
                     self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
                 }
-                None => sink(Event::Note(Note::UnknownEvent)),
+                None => {
+                    self.unknown |= kind.is_empty();
+                    sink(Event::Note(Note::UnknownEvent));
+                }
             }
         }
     }
@@ -332,8 +406,13 @@ impl Decoder {
     fn event(&mut self, kind: &[u8], fields: &Fields<'_>, sink: Sink<'_>) -> bool {
         let null = RawValue::new(b"null");
         match kind {
-            b"content_block_delta" => self.delta(fields.index, fields.delta.unwrap_or(null), sink),
-            b"content_block_start" if self.phase != Phase::Live => sink(Event::Note(Note::Disorder)),
+            b"content_block_delta" => {
+                let delta = fields.delta.unwrap_or(null);
+                if !says_something(delta) || self.reopen(sink) {
+                    self.delta(fields.index, delta, sink);
+                }
+            }
+            b"content_block_start" if !self.reopen(sink) => {}
             b"content_block_start" => {
                 let index = fields.index.unwrap_or(u64::from(self.next));
                 self.block_start(index, fields.block.unwrap_or(null), sink);
@@ -354,14 +433,7 @@ impl Decoder {
                     self.finish(word, delta, sink);
                 }
             }
-            b"message_stop" => {
-                // Without a stop reason too: the provider itself says that this is the end.
-                for (_, open) in std::mem::take(&mut self.open) {
-                    self.close(open, Status::Complete, sink);
-                }
-                self.phase = Phase::Over;
-                sink(Event::End);
-            }
+            b"message_stop" => self.over(sink),
             b"ping" => {}
             _ => return false,
         }
@@ -382,6 +454,10 @@ impl Decode for Decoder {
                 self.document(event, frame.event, sink);
                 Ok(())
             }
+            Err(_) if frame.event == Some(b"error") => {
+                self.fail(classify::plain(data), sink);
+                Ok(())
+            }
             Err(e) => {
                 self.phase = Phase::Over;
                 Err(classify::not_json(e))
@@ -391,10 +467,20 @@ impl Decode for Decoder {
         result
     }
 
+    fn holds_finish(&self) -> bool {
+        self.phase == Phase::Holding
+    }
+
+    fn flush_finish(&mut self, sink: Sink<'_>) {
+        if self.phase == Phase::Holding {
+            self.release(sink);
+        }
+    }
+
     fn end(&mut self, sink: Sink<'_>) {
         match self.phase {
             Phase::Over => {}
-            Phase::Finished => sink(Event::End),
+            Phase::Holding | Phase::Finished => self.over(sink),
             Phase::Live => {
                 let note = "the upstream closed the stream before its end";
                 sink(Event::Fail(Error::upstream(Kind::UpstreamTruncated, note)));
@@ -402,6 +488,11 @@ impl Decode for Decoder {
         }
         self.phase = Phase::Over;
     }
+}
+
+/// Whether a delta has anything in it. Some hosts send empty ones behind the end.
+fn says_something(delta: RawValue<'_>) -> bool {
+    delta.members().any(|(key, value, _)| key.as_bytes() != b"type" && !matches!(value.bytes(), b"\"\"" | b"null"))
 }
 
 fn push_text(ix: u32, raw: RawStr<'_>, sink: Sink<'_>) {

@@ -8,16 +8,20 @@
 //! | `Over` | nothing | |
 //!
 //! Within an item ([`What`]) the order is: added, deltas, `done` of its parts, `done`. Whatever
-//! comes of these suffices.
+//! comes of these suffices, in any order: an item begins with the first of them, a delta behind its
+//! end begins it anew, and what the terminal event has beyond all that was passed on is taken from
+//! there.
 
 use crate::canonical::event::{Block, Decode, Event, Finish, Note, Reason, Sink, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::error::classify;
-use crate::error::{Error, Kind};
+use crate::error::foreign;
+use crate::error::{Error, Kind as ErrorKind};
 use crate::formats::responses::error;
-use crate::formats::responses::stream::slot::{Sent, Slot, What, locate, position};
+use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent, Slot, What, closed_at, open_at};
 use crate::formats::responses::stream::whole::{
-    cite, is_refusal, part_of, push_input, string, whole_input, whole_part, whole_reasoning,
+    cite, is_refusal, kind_of, part_of, push_input, rest_of, string, text_of, texts, whole_input, whole_part,
+    whole_reasoning,
 };
 use crate::formats::responses::tap;
 use crate::json::{RawStr, RawValue, Tape};
@@ -28,16 +32,22 @@ use crate::target::quirks::Quirks;
 /// Most items of one answer, those included that cannot be shown.
 const ITEMS_MAX: usize = 4096;
 
+/// Most bytes of input held for calls whose name has not come.
+const HELD_MAX: usize = 8 << 20;
+
 /// Reads a provider's stream.
 #[derive(Debug, Default)]
 pub struct Decoder {
     phase: Phase,
     /// In order of appearance. One as a rule.
     open: Vec<Slot>,
-    /// `output_index` of all items that were seen.
-    seen: Vec<u64>,
-    /// The next number in canonical form.
-    next: u32,
+    /// Items that have ended, in the order of their ends.
+    closed: Vec<Slot>,
+    progress: Progress,
+    /// Bytes of input held for calls whose name has not come.
+    held: usize,
+    /// Input came for a call that had ended: the call is not whole.
+    lost: bool,
     tape: Tape,
 }
 
@@ -55,6 +65,8 @@ struct Fields<'a> {
     kind: Option<RawStr<'a>>,
     output_index: Option<u64>,
     item_id: RawStr<'a>,
+    /// Of a call, in newer `arguments.done` events.
+    name: RawStr<'a>,
     /// `content_index` or `summary_index`.
     part_index: u64,
     delta: RawStr<'a>,
@@ -76,6 +88,7 @@ impl<'a> Fields<'a> {
                 b"type" => fields.kind = value.as_str(),
                 b"output_index" => fields.output_index = value.as_u64(),
                 b"item_id" => fields.item_id = text(),
+                b"name" => fields.name = text(),
                 b"content_index" | b"summary_index" => fields.part_index = value.as_u64().unwrap_or(0),
                 b"delta" => fields.delta = text(),
                 b"text" | b"refusal" | b"arguments" | b"input" => fields.whole = text(),
@@ -101,6 +114,10 @@ impl Decoder {
     pub fn response(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         self.start(response, sink);
         self.late_items(response, sink);
+        if self.lost {
+            let note = "the upstream sent a tool's input behind the end of the tool call; it was dropped";
+            self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
+        }
         if self.phase == Phase::Over {
             return;
         }
@@ -115,7 +132,7 @@ impl Decoder {
             b"failed" | b"cancelled" => return self.fail_with(response, sink),
             b"queued" | b"in_progress" => {
                 let note = "the upstream answered before its answer was finished";
-                return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
+                return self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
             }
             _ => {
                 sink(Event::Note(Note::MissingFinish));
@@ -146,17 +163,116 @@ impl Decoder {
         }
     }
 
-    /// Items that only the end tells of. Some backends leave the list empty, and others number all
-    /// items alike: what was seen before is the truth.
+    /// What only the end tells of. Some backends leave the list empty, and others number all items
+    /// alike or change their ids: what was seen before is the truth, and adds up to a beginning of
+    /// what the list says.
     fn late_items(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
-        let items = || response.find("output").into_iter().flat_map(RawValue::elements);
-        if items().count() <= self.seen.len() {
-            return;
-        }
-        for (n, (item, _)) in (0u64..).zip(items()) {
-            if !self.seen.contains(&n) {
+        let items = || (0u64..).zip(response.find("output").into_iter().flat_map(RawValue::elements));
+        for (n, (item, _)) in items() {
+            let id = string(item, "id").unwrap_or_default();
+            if open_at(&self.open, Some(n), id, kind_of(item)).is_some() {
                 self.item_done(Some(n), item, sink);
             }
+        }
+        let nothing = self.open.is_empty() && self.closed.is_empty();
+        let mut text = self.missed_text(response, sink);
+        let count = |slots: &[Slot], kind| slots.iter().filter(|slot| slot.what.kind() == kind).count();
+        let mut missing = [Kind::Message, Kind::Reasoning, Kind::Tool, Kind::Foreign].map(|kind| {
+            let told = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
+            told.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
+        });
+        for (n, (item, _)) in items() {
+            let kind = kind_of(item);
+            let known = self.is_closed(n, item);
+            match (kind, &mut text) {
+                _ if nothing => self.item_done(Some(n), item, sink),
+                (Kind::Message, Missed::From(skip)) => self.late_texts(item, skip, sink),
+                // Its parts are compared one by one.
+                (Kind::Message, _) if known => self.item_done(Some(n), item, sink),
+                (Kind::Tool, _) if known => self.again(n, item, sink),
+                _ if known || missing[kind as usize] == 0 => {}
+                _ => {
+                    missing[kind as usize] -= 1;
+                    let fresh = (self.open.len() + self.closed.len()) as u64;
+                    self.item_added(Some(fresh.max(n)), item, sink);
+                    let last = self.open.len().checked_sub(1);
+                    last.into_iter().for_each(|at| self.finish_item(at, item, sink));
+                }
+            }
+        }
+    }
+
+    /// Where the texts of the list go beyond what was passed on.
+    fn missed_text(&self, response: RawValue<'_>, sink: Sink<'_>) -> Missed {
+        let items = response.find("output").into_iter().flat_map(RawValue::elements);
+        let texts = items.filter(|(item, _)| kind_of(*item) == Kind::Message).flat_map(|(item, _)| texts(item));
+        let sent = self.progress.text;
+        let mut seen = Sent::default();
+        let mut any = false;
+        for (raw, _) in texts {
+            any |= !raw.is_empty();
+            let part = &raw.as_bytes()[..raw.len().min(sent.len() - seen.len())];
+            seen.add(RawStr::new(part));
+        }
+        if seen.is_same(&sent) {
+            return Missed::From(sent.len());
+        }
+        if any {
+            sink(Event::Note(Note::Disorder));
+        }
+        Missed::Unclear
+    }
+
+    /// The texts of a message, without the first `skip` bytes.
+    fn late_texts(&mut self, item: RawValue<'_>, skip: &mut usize, sink: Sink<'_>) {
+        let parts = item.find("content").into_iter().flat_map(RawValue::elements);
+        for (n, (part, _)) in (0u64..).zip(parts) {
+            let Some(refusal) = is_refusal(part) else { continue };
+            let raw = text_of(part, refusal);
+            let from = raw.len().min(*skip);
+            *skip -= from;
+            if from == raw.len() {
+                continue;
+            }
+            if from == 0 {
+                let mut parts = Vec::new();
+                whole_part(&mut parts, n, part, &mut self.progress, sink);
+                parts.iter().for_each(|part: &Part| sink(Event::Close { ix: part.ix, status: Status::Complete }));
+                continue;
+            }
+            let ix = self.progress.take_number();
+            let rest = RawStr::new(&raw.as_bytes()[from..]);
+            sink(Event::Open { ix, block: if refusal { Block::Refusal } else { Block::Text } });
+            sink(if refusal { Event::Refusal { ix, raw: rest } } else { Event::Text { ix, raw: rest } });
+            sink(Event::Close { ix, status: Status::Complete });
+        }
+    }
+
+    /// Whether an item of the terminal list was seen, and has ended.
+    fn is_closed(&self, n: u64, item: RawValue<'_>) -> bool {
+        let call_id = string(item, "call_id").unwrap_or_default();
+        let id = string(item, "id").unwrap_or_default();
+        let kind = kind_of(item);
+        let same_call = |slot: &Slot| match &slot.what {
+            What::Tool { call_id: own, .. } => own == call_id.as_bytes(),
+            _ => false,
+        };
+        match kind {
+            Kind::Tool if !call_id.is_empty() => self.closed.iter().any(same_call),
+            kind => closed_at(&self.closed, Some(n), id, kind).is_some(),
+        }
+    }
+
+    /// A call that has ended, told once more: it must have been told whole.
+    fn again(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
+        let call_id = string(item, "call_id").unwrap_or_default();
+        let id = string(item, "id").unwrap_or_default();
+        let by_call = |slot: &Slot| matches!(&slot.what, What::Tool { call_id: own, .. } if own == call_id.as_bytes());
+        let at = self.closed.iter().rposition(by_call).or(closed_at(&self.closed, Some(n), id, Kind::Tool));
+        if let Some(Slot { what: What::Tool { sent, .. }, .. }) = at.and_then(|at| self.closed.get(at))
+            && let Some(arguments) = item.find("arguments").or_else(|| item.find("input")).and_then(RawValue::as_str)
+        {
+            self.lost |= !sent.rest(arguments, sink).is_empty();
         }
     }
 
@@ -171,76 +287,140 @@ impl Decoder {
     fn fail_with(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         let error = match error::of(response) {
             Some(read) => classify::error(None, &read),
-            None => Error::upstream(Kind::UpstreamFault, "the upstream gave the answer up without saying why"),
+            None => Error::upstream(ErrorKind::UpstreamFault, "the upstream gave the answer up without saying why"),
         };
         self.fail(error, sink);
     }
 
     fn item_added(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
-        let index = index.unwrap_or(self.seen.len() as u64);
+        let id = string(item, "id").unwrap_or_default();
+        let kind = kind_of(item);
+        let index = index.unwrap_or((self.open.len() + self.closed.len()) as u64);
+        // Deltas came before it.
+        if let Some(at) = open_at(&self.open, Some(index), id, kind).filter(|at| self.open[*at].implicit) {
+            self.open[at].implicit = false;
+            self.open[at].id = id.as_bytes().to_vec();
+            return self.name(at, item, sink);
+        }
         if let Some(at) = self.open.iter().position(|slot| slot.index == index) {
             // A host that does not count, or that forgot to end the item before.
             let slot = self.open.remove(at);
             sink(Event::Note(Note::Disorder));
             self.close(slot, Status::Complete, sink);
         }
-        if self.seen.len() >= ITEMS_MAX {
-            let note = format!("the upstream's answer has more than {ITEMS_MAX} items");
-            return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
-        }
-        self.seen.push(index);
-        let what = match string(item, "type").unwrap_or_default().as_bytes() {
-            b"message" => What::Message(Vec::new()),
-            b"reasoning" => {
-                let ix = self.take_number();
-                sink(Event::Open { ix, block: Block::Reasoning { id: string(item, "id").unwrap_or_default() } });
-                What::Reasoning { ix, part: None, number: 0, sent: Sent::default() }
-            }
-            b"function_call" => self.tool(CallKind::Function, item, sink),
-            b"custom_tool_call" => self.tool(CallKind::Custom, item, sink),
-            _ => {
+        let what = match kind {
+            Kind::Message => What::Message(Vec::new()),
+            Kind::Reasoning => self.reasoning(id, sink),
+            Kind::Tool => What::Late { name: Vec::new(), input: Vec::new() },
+            Kind::Foreign => {
                 sink(Event::Note(Note::DroppedOutput));
                 What::Foreign
             }
         };
-        let id = string(item, "id").unwrap_or_default().as_bytes().to_vec();
-        self.open.push(Slot { index, id, what });
-    }
-
-    fn take_number(&mut self) -> u32 {
-        self.next += 1;
-        self.next - 1
-    }
-
-    fn tool(&mut self, kind: CallKind, item: RawValue<'_>, sink: Sink<'_>) -> What {
-        let text = |key| string(item, key).unwrap_or_default();
-        let (id, name) = (text("call_id"), text("name"));
-        if name.is_empty() {
-            return What::Late;
+        if self.add(Slot { index, id: id.as_bytes().to_vec(), what, implicit: false }, sink) {
+            self.name(self.open.len() - 1, item, sink);
         }
-        let id = if id.is_empty() { text("id") } else { id };
-        let ix = self.take_number();
+    }
+
+    /// `false` if there are too many.
+    fn add(&mut self, slot: Slot, sink: Sink<'_>) -> bool {
+        if self.open.len() + self.closed.len() >= ITEMS_MAX {
+            let note = format!("the upstream's answer has more than {ITEMS_MAX} items");
+            self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
+            return false;
+        }
+        self.open.push(slot);
+        true
+    }
+
+    fn reasoning(&mut self, id: RawStr<'_>, sink: Sink<'_>) -> What {
+        let ix = self.progress.take_number();
+        sink(Event::Open { ix, block: Block::Reasoning { id } });
+        What::Reasoning { ix, part: None, number: 0, sent: Sent::default() }
+    }
+
+    /// Opens a call whose name the item tells, with the input that came before.
+    fn name(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
+        let text = |key| string(item, key).unwrap_or_default();
+        let Some(Slot { what: What::Late { name, input }, .. }) = self.open.get_mut(at) else { return };
+        let (held_name, input) = (std::mem::take(name), std::mem::take(input));
+        let name = if text("name").is_empty() { RawStr::new(&held_name) } else { text("name") };
+        if name.is_empty() {
+            self.open[at].what = What::Late { name: held_name, input };
+            return;
+        }
+        self.held = self.held.saturating_sub(input.len());
+        let custom = text("type").eq_str("custom_tool_call");
+        let kind = if custom { CallKind::Custom } else { CallKind::Function };
+        let own = self.open[at].id.clone();
+        let id = [text("call_id"), text("id"), RawStr::new(&own)].into_iter().find(|id| !id.is_empty());
+        let id = id.unwrap_or_default();
+        let ix = self.progress.take_number();
         sink(Event::Open { ix, block: Block::Tool { kind, id, name, namespace: None } });
-        What::Tool { ix, sent: Sent::default() }
+        let mut sent = Sent::default();
+        push_input(ix, &mut sent, RawStr::new(&input), sink);
+        self.open[at].what = What::Tool { ix, sent, call_id: id.as_bytes().to_vec() };
+    }
+
+    /// The open item that a delta, or the `done` event of a part, belongs to: one that was open,
+    /// one that had ended and goes on, or a new one.
+    fn slot(&mut self, fields: &Fields<'_>, kind: Kind, sink: Sink<'_>) -> Option<&mut Slot> {
+        if let Some(at) = open_at(&self.open, fields.output_index, fields.item_id, kind) {
+            return self.open.get_mut(at);
+        }
+        if let Some(at) = closed_at(&self.closed, fields.output_index, fields.item_id, kind) {
+            let mut slot = self.closed.remove(at);
+            if let What::Reasoning { ix, number, .. } = &mut slot.what {
+                (*ix, *number) = (self.progress.take_number(), 0);
+                sink(Event::Open { ix: *ix, block: Block::Reasoning { id: RawStr::new(&slot.id) } });
+            }
+            sink(Event::Note(Note::Disorder));
+            self.open.push(slot);
+            return self.open.last_mut();
+        }
+        let what = match kind {
+            Kind::Reasoning => self.reasoning(fields.item_id, sink),
+            Kind::Tool => What::Late { name: Vec::new(), input: Vec::new() },
+            Kind::Message | Kind::Foreign => What::Message(Vec::new()),
+        };
+        let index = fields.output_index.unwrap_or((self.open.len() + self.closed.len()) as u64);
+        let slot = Slot { index, id: fields.item_id.as_bytes().to_vec(), what, implicit: true };
+        if self.add(slot, sink) { self.open.last_mut() } else { None }
     }
 
     /// The item as a whole: says what was not said before, and ends it.
     fn item_done(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
         let id = string(item, "id").unwrap_or_default();
-        let at = match position(&self.open, index, id) {
-            Some(at) if matches!(self.open[at].what, What::Late) => {
-                let late = self.open.remove(at);
-                self.seen.retain(|n| *n != late.index);
-                self.item_added(Some(late.index), item, sink);
-                self.open.len().checked_sub(1)
+        let kind = kind_of(item);
+        let at = match open_at(&self.open, index, id, kind) {
+            Some(at) => {
+                self.name(at, item, sink);
+                Some(at)
             }
-            Some(at) => Some(at),
-            None => {
-                self.item_added(index, item, sink);
-                self.open.len().checked_sub(1)
-            }
+            None => match closed_at(&self.closed, index, id, kind) {
+                Some(at) if kind == Kind::Message => {
+                    let slot = self.closed.remove(at);
+                    self.open.push(slot);
+                    self.open.len().checked_sub(1)
+                }
+                Some(_) => {
+                    return match kind {
+                        Kind::Tool => self.again(index.unwrap_or(u64::MAX), item, sink),
+                        _ => {}
+                    };
+                }
+                None => {
+                    self.item_added(index, item, sink);
+                    self.open.len().checked_sub(1)
+                }
+            },
         };
-        let Some(at) = at else { return };
+        if let Some(at) = at {
+            self.finish_item(at, item, sink);
+        }
+    }
+
+    fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let mut slot = self.open.remove(at);
         match &mut slot.what {
             What::Message(parts) => {
@@ -249,7 +429,7 @@ impl Decoder {
                 let first = parts.first().map_or(0, |part| part.index);
                 let first = if first >= list().count() as u64 { first } else { 0 };
                 for (n, (part, _)) in (first..).zip(list()) {
-                    whole_part(parts, n, part, &mut self.next, sink);
+                    whole_part(parts, n, part, &mut self.progress, sink);
                 }
             }
             What::Reasoning { ix, part, number, sent } => {
@@ -259,49 +439,83 @@ impl Decoder {
                     sink(Event::Opaque { ix: *ix, seal: Seal::Encrypted, raw });
                 }
             }
-            What::Tool { ix, sent } => whole_input(*ix, sent, item, sink),
-            What::Late | What::Foreign => {}
+            What::Tool { ix, sent, .. } => whole_input(*ix, sent, item, sink),
+            What::Late { .. } | What::Foreign => {}
         }
         let cut = item.find("status").is_some_and(|status| status.eq_str("incomplete"));
         self.close(slot, if cut { Status::Incomplete } else { Status::Complete }, sink);
     }
 
-    fn close(&mut self, slot: Slot, status: Status, sink: Sink<'_>) {
-        match slot.what {
+    fn close(&mut self, mut slot: Slot, status: Status, sink: Sink<'_>) {
+        if let What::Late { name, .. } = &slot.what {
+            if name.is_empty() {
+                // A call that never had a name cannot be made.
+                sink(Event::Note(Note::DroppedOutput));
+            } else {
+                self.open.push(slot);
+                self.name(self.open.len() - 1, RawValue::new(b"null"), sink);
+                let Some(named) = self.open.pop() else { return };
+                slot = named;
+            }
+        }
+        match &mut slot.what {
             What::Message(parts) => {
-                for part in parts.iter().filter(|part| !part.closed) {
+                for part in parts.iter_mut().filter(|part| !part.closed) {
+                    part.closed = true;
                     sink(Event::Close { ix: part.ix, status });
                 }
             }
-            What::Reasoning { ix, .. } | What::Tool { ix, .. } => sink(Event::Close { ix, status }),
-            // A call that never had a name cannot be made.
-            What::Late => sink(Event::Note(Note::DroppedOutput)),
-            What::Foreign => {}
+            What::Reasoning { ix, .. } | What::Tool { ix, .. } => sink(Event::Close { ix: *ix, status }),
+            What::Late { .. } | What::Foreign => {}
         }
+        self.closed.push(slot);
     }
 
     /// A delta of a text or refusal, or the rest of one that was told whole.
     fn text(&mut self, fields: &Fields<'_>, refusal: bool, whole: bool, sink: Sink<'_>) {
-        let Decoder { open, next, .. } = self;
-        let Some(slot) = locate(open, fields.output_index, fields.item_id) else {
-            return sink(Event::Note(Note::Disorder));
-        };
-        let What::Message(parts) = &mut slot.what else { return sink(Event::Note(Note::Disorder)) };
-        let Some(part) = part_of(parts, fields.part_index, refusal, next, sink) else { return };
-        let raw = if whole { part.sent.rest(fields.whole, sink) } else { fields.delta };
-        part.push(raw, sink);
-        if !whole && let Some(logprobs) = fields.logprobs {
-            part.logprobs(logprobs, sink);
+        let closed = || closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Message);
+        let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Message).is_some();
+        // Told again behind the end of its item, as a rule.
+        if whole
+            && !is_open
+            && let Some(Slot { what: What::Message(parts), .. }) = closed().and_then(|at| self.closed.get(at))
+            && rest_of(parts, fields.part_index, fields.whole, sink).is_none()
+        {
+            return;
         }
+        if !whole && fields.delta.is_empty() {
+            return;
+        }
+        let mut progress = std::mem::take(&mut self.progress);
+        if let Some(Slot { what: What::Message(parts), .. }) = self.slot(fields, Kind::Message, sink) {
+            let raw = match whole {
+                true => rest_of(parts, fields.part_index, fields.whole, sink),
+                false => Some(fields.delta),
+            };
+            if let Some(raw) = raw
+                && let Some(part) = part_of(parts, fields.part_index, refusal, &mut progress, sink)
+            {
+                part.push(raw, &mut progress, sink);
+                if !whole && let Some(logprobs) = fields.logprobs {
+                    part.logprobs(logprobs, sink);
+                }
+            }
+        }
+        self.progress = progress;
     }
 
     /// A delta of reasoning, or the rest of a part that was told whole.
     fn reason(&mut self, fields: &Fields<'_>, kind: ReasoningKind, whole: bool, sink: Sink<'_>) {
-        let Some(slot) = locate(&mut self.open, fields.output_index, fields.item_id) else {
-            return sink(Event::Note(Note::Disorder));
-        };
-        let What::Reasoning { ix, part, number, sent } = &mut slot.what else {
-            return sink(Event::Note(Note::Disorder));
+        let said = if whole { fields.whole } else { fields.delta };
+        let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Reasoning).is_some();
+        let ended = closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Reasoning).is_some();
+        if said.is_empty() || (whole && !is_open && ended) {
+            return;
+        }
+        let Some(Slot { what: What::Reasoning { ix, part, number, sent }, .. }) =
+            self.slot(fields, Kind::Reasoning, sink)
+        else {
+            return;
         };
         let here = (kind, fields.part_index);
         if *part != Some(here) {
@@ -317,38 +531,64 @@ impl Decoder {
 
     /// A delta of a tool's input, or the rest of one that was told whole.
     fn input(&mut self, fields: &Fields<'_>, whole: bool, sink: Sink<'_>) {
-        let Some(slot) = locate(&mut self.open, fields.output_index, fields.item_id) else {
-            return sink(Event::Note(Note::Disorder));
-        };
-        let What::Tool { ix, sent } = &mut slot.what else {
-            // Told again at the end of the item.
+        let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Tool).is_some();
+        let ended = closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Tool);
+        if let Some(Slot { what: What::Tool { sent, .. }, .. }) = ended.and_then(|at| self.closed.get(at))
+            && !is_open
+        {
+            let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
+            if !raw.is_empty() {
+                sink(Event::Note(Note::Disorder));
+                self.lost = true;
+            }
             return;
-        };
-        let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
-        push_input(*ix, sent, raw, sink);
+        }
+        let held = self.held;
+        let mut grown = 0;
+        match self.slot(fields, Kind::Tool, sink).map(|slot| &mut slot.what) {
+            Some(What::Tool { ix, sent, .. }) => {
+                let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
+                push_input(*ix, sent, raw, sink);
+            }
+            Some(What::Late { name, input }) => {
+                if !fields.name.is_empty() {
+                    *name = fields.name.as_bytes().to_vec();
+                }
+                let raw = if whole { fields.whole } else { fields.delta };
+                if held + raw.len() <= HELD_MAX {
+                    if whole && !raw.is_empty() {
+                        input.clear();
+                    }
+                    input.extend_from_slice(raw.as_bytes());
+                }
+                grown = raw.len();
+            }
+            _ => {}
+        }
+        self.held += grown;
+        if self.held > HELD_MAX {
+            let note = "the upstream's answer holds more tool input before a tool's name than can be held";
+            self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
+        }
     }
 
     fn cite(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
-        let Decoder { open, next, .. } = self;
         let Some(annotation) = fields.annotation else { return };
-        let Some(Slot { what: What::Message(parts), .. }) = locate(open, fields.output_index, fields.item_id) else {
-            return sink(Event::Note(Note::Disorder));
-        };
-        if let Some(part) = part_of(parts, fields.part_index, false, next, sink) {
+        let mut progress = std::mem::take(&mut self.progress);
+        if let Some(Slot { what: What::Message(parts), .. }) = self.slot(fields, Kind::Message, sink)
+            && let Some(part) = part_of(parts, fields.part_index, false, &mut progress, sink)
+        {
             part.cited = true;
             cite(part.ix, annotation, sink);
         }
+        self.progress = progress;
     }
 
     fn part_added(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
-        let Decoder { open, next, .. } = self;
-        let Some(part) = fields.part else { return };
-        let Some(Slot { what: What::Message(parts), .. }) = locate(open, fields.output_index, fields.item_id) else {
-            return;
-        };
-        if let Some(refusal) = is_refusal(part) {
-            part_of(parts, fields.part_index, refusal, next, sink);
-        }
+        let Some(refusal) = fields.part.and_then(is_refusal) else { return };
+        let at = open_at(&self.open, fields.output_index, fields.item_id, Kind::Message);
+        let Some(Slot { what: What::Message(parts), .. }) = at.and_then(|at| self.open.get_mut(at)) else { return };
+        part_of(parts, fields.part_index, refusal, &mut self.progress, sink);
     }
 
     /// A frame's data. `name` is what the frame calls itself.
@@ -361,13 +601,14 @@ impl Decoder {
                 if let Some(response) = fields.response {
                     self.count(response, sink);
                 }
-                match error::of(event) {
+                // An event that names its kind may be one of tomorrow's.
+                let is_error = !kind.is_empty() || name == Some(b"error");
+                let is_response = event.find("object").is_some_and(|object| object.eq_str("response"));
+                match error::of(event).or_else(|| (!is_response).then(|| foreign::any_shape(event)).flatten()) {
                     Some(read) => self.fail(classify::error(None, &read), sink),
                     // A host that was asked for a stream and answers with the whole in one event.
-                    None if event.find("object").is_some_and(|object| object.eq_str("response")) => {
-                        self.response(event, sink);
-                    }
-                    None if kind.is_empty() => sink(Event::Note(Note::UnknownEvent)),
+                    None if is_response => self.response(event, sink),
+                    None if !is_error => sink(Event::Note(Note::UnknownEvent)),
                     None => self.fail_with(event, sink),
                 }
             }
@@ -412,7 +653,17 @@ impl Decode for Decoder {
         }
         // Taken out, since the event borrows from it.
         let mut tape = std::mem::take(&mut self.tape);
-        let result = tape.read(data).map(|event| self.document(event, frame.event, sink)).map_err(classify::not_json);
+        let result = match tape.read(data) {
+            Ok(event) => {
+                self.document(event, frame.event, sink);
+                Ok(())
+            }
+            Err(_) if frame.event == Some(b"error") => {
+                self.fail(classify::plain(data), sink);
+                Ok(())
+            }
+            Err(fault) => Err(classify::not_json(fault)),
+        };
         self.tape = tape;
         result
     }
@@ -420,8 +671,16 @@ impl Decode for Decoder {
     fn end(&mut self, sink: Sink<'_>) {
         // Only the terminal event is an end.
         let note = "the upstream closed the stream before its end";
-        self.fail(Error::upstream(Kind::UpstreamTruncated, note), sink);
+        self.fail(Error::upstream(ErrorKind::UpstreamTruncated, note), sink);
     }
+}
+
+/// What the terminal event says beyond what was passed on of texts.
+enum Missed {
+    /// What was passed on is the beginning: so many bytes of the list's texts are to be skipped.
+    From(usize),
+    /// The list tells another text, so that items can be compared one by one only.
+    Unclear,
 }
 
 fn incomplete(response: RawValue<'_>, sink: Sink<'_>) -> Finish<'static> {

@@ -15,6 +15,14 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_same(&self, other: &Sent) -> bool {
+        self.len == other.len && self.hash == other.hash
+    }
+
     pub fn add(&mut self, raw: RawStr<'_>) {
         self.len += raw.len();
         self.hash = hash(self.hash, raw.as_bytes());
@@ -41,14 +49,27 @@ fn hash(state: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(state, |hash, byte| (hash ^ u64::from(*byte) ^ 0x5bd1).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// An item that has not ended.
+/// An item, open or ended.
 #[derive(Debug)]
 pub(super) struct Slot {
     /// `output_index`.
     pub index: u64,
-    /// The item's id, escaped.
+    /// The item's id, escaped. Empty where it is not known.
     pub id: Vec<u8>,
     pub what: What,
+    /// No `output_item.added` has told of it so far: it began with something of its own.
+    pub implicit: bool,
+}
+
+impl Slot {
+    /// Whether the slot may be the item of this id: hosts leave ids out.
+    fn may_be(&self, id: RawStr<'_>) -> bool {
+        self.id.is_empty() || id.is_empty() || self.id == id.as_bytes()
+    }
+
+    fn is(&self, id: RawStr<'_>) -> bool {
+        !id.is_empty() && self.id == id.as_bytes()
+    }
 }
 
 #[derive(Debug)]
@@ -65,11 +86,34 @@ pub(super) enum What {
     Tool {
         ix: u32,
         sent: Sent,
+        /// `call_id`, escaped.
+        call_id: Vec<u8>,
     },
-    /// Known by its end alone: its name has not come yet.
-    Late,
+    /// A call whose name has not come: its name from an `arguments.done`, and its input so far,
+    /// escaped.
+    Late { name: Vec<u8>, input: Vec<u8> },
     /// What no other format can show.
     Foreign,
+}
+
+/// The kinds of items that are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Message,
+    Reasoning,
+    Tool,
+    Foreign,
+}
+
+impl What {
+    pub fn kind(&self) -> Kind {
+        match self {
+            What::Message(_) => Kind::Message,
+            What::Reasoning { .. } => Kind::Reasoning,
+            What::Tool { .. } | What::Late { .. } => Kind::Tool,
+            What::Foreign => Kind::Foreign,
+        }
+    }
 }
 
 /// A content part of a message.
@@ -85,19 +129,41 @@ pub(super) struct Part {
     pub closed: bool,
 }
 
-/// The open item that an event means. Some hosts change the ids from event to event, others leave
-/// the index out.
-pub(super) fn position(open: &[Slot], index: Option<u64>, id: RawStr<'_>) -> Option<usize> {
-    match index {
-        Some(index) => open.iter().rposition(|slot| slot.index == index),
-        None if !id.is_empty() => open.iter().rposition(|slot| slot.id == id.as_bytes()),
-        None => open.len().checked_sub(1),
-    }
+/// The open item of this kind that an event means. Some hosts change the ids from event to event,
+/// others leave the index out, or give the same to all.
+pub(super) fn open_at(open: &[Slot], index: Option<u64>, id: RawStr<'_>, kind: Kind) -> Option<usize> {
+    let of_kind = |slot: &Slot| slot.what.kind() == kind;
+    let by_id = open.iter().rposition(|slot| of_kind(slot) && slot.is(id));
+    by_id.or_else(|| match index {
+        Some(index) => open.iter().rposition(|slot| of_kind(slot) && slot.index == index),
+        None if id.is_empty() => open.iter().rposition(of_kind),
+        None => None,
+    })
 }
 
-pub(super) fn locate<'o>(open: &'o mut [Slot], index: Option<u64>, id: RawStr<'_>) -> Option<&'o mut Slot> {
-    let at = position(open, index, id)?;
-    open.get_mut(at)
+/// The ended item of this kind that an event means.
+pub(super) fn closed_at(closed: &[Slot], index: Option<u64>, id: RawStr<'_>, kind: Kind) -> Option<usize> {
+    let of_kind = |slot: &Slot| slot.what.kind() == kind;
+    let by_id = closed.iter().rposition(|slot| of_kind(slot) && slot.is(id));
+    let same = |slot: &Slot| of_kind(slot) && Some(slot.index) == index && slot.may_be(id);
+    by_id.or_else(|| closed.iter().rposition(same))
+}
+
+/// How far an answer has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// The next item's number in canonical form.
+    pub next: u32,
+    /// All text and refusals that were passed on, whatever their items: what the terminal event is
+    /// compared with.
+    pub text: Sent,
+}
+
+impl Progress {
+    pub fn take_number(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
 }
 
 #[cfg(test)]

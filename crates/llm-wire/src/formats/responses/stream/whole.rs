@@ -3,18 +3,19 @@
 use crate::canonical::args;
 use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
 use crate::canonical::request::ReasoningKind;
-use crate::formats::responses::stream::slot::{Part, Sent};
+use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent};
 use crate::json::{RawStr, RawValue};
 
 /// Most parts of one message.
 const PARTS_MAX: usize = 4096;
 
 impl Part {
-    pub fn push(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
+    pub fn push(&mut self, raw: RawStr<'_>, progress: &mut Progress, sink: Sink<'_>) {
         if raw.is_empty() || self.closed {
             return;
         }
         self.sent.add(raw);
+        progress.text.add(raw);
         sink(if self.refusal { Event::Refusal { ix: self.ix, raw } } else { Event::Text { ix: self.ix, raw } });
     }
 
@@ -26,37 +27,68 @@ impl Part {
     }
 }
 
+/// The kind of an item.
+pub(super) fn kind_of(item: RawValue<'_>) -> Kind {
+    match string(item, "type").unwrap_or_default().as_bytes() {
+        b"message" => Kind::Message,
+        b"reasoning" => Kind::Reasoning,
+        b"function_call" | b"custom_tool_call" => Kind::Tool,
+        _ => Kind::Foreign,
+    }
+}
+
 pub(super) fn string<'a>(object: RawValue<'a>, key: &str) -> Option<RawStr<'a>> {
     object.find(key).and_then(RawValue::as_str)
 }
 
-/// The part of that index, opened now if need be. The one before it has ended then.
+/// The part of that index, opened now if need be: a part that was told as done goes on as a new
+/// item. The one before it has ended then.
 pub(super) fn part_of<'p>(
     parts: &'p mut Vec<Part>,
     index: u64,
     refusal: bool,
-    next: &mut u32,
+    progress: &mut Progress,
     sink: Sink<'_>,
 ) -> Option<&'p mut Part> {
-    match parts.iter().position(|part| part.index == index) {
-        Some(at) if parts[at].refusal == refusal => return parts.get_mut(at),
-        Some(_) => {
+    let at = parts.iter().position(|part| part.index == index);
+    match at {
+        Some(at) if parts[at].refusal != refusal => {
             sink(Event::Note(Note::Disorder));
             return None;
         }
+        Some(at) if !parts[at].closed => return parts.get_mut(at),
         None if parts.len() >= PARTS_MAX => return None,
-        None => {}
+        _ => {}
     }
     for part in parts.iter_mut().filter(|part| !part.closed) {
         part.closed = true;
         sink(Event::Close { ix: part.ix, status: Status::Complete });
     }
-    let ix = *next;
-    *next += 1;
+    let ix = progress.take_number();
     sink(Event::Open { ix, block: if refusal { Block::Refusal } else { Block::Text } });
-    let sent = Sent::default();
-    parts.push(Part { index, ix, refusal, sent, cited: false, logprobs: false, closed: false });
-    parts.last_mut()
+    match at {
+        Some(at) => {
+            (parts[at].ix, parts[at].closed) = (ix, false);
+            parts.get_mut(at)
+        }
+        None => {
+            let sent = Sent::default();
+            parts.push(Part { index, ix, refusal, sent, cited: false, logprobs: false, closed: false });
+            parts.last_mut()
+        }
+    }
+}
+
+/// What a whole text has beyond what was passed on of its part. `None` if the part was told whole
+/// already, and nothing is new.
+pub(super) fn rest_of<'a>(parts: &[Part], index: u64, whole: RawStr<'a>, sink: Sink<'_>) -> Option<RawStr<'a>> {
+    match parts.iter().find(|part| part.index == index) {
+        None => Some(whole),
+        Some(part) => {
+            let rest = part.sent.rest(whole, sink);
+            (!part.closed || !rest.is_empty()).then_some(rest)
+        }
+    }
 }
 
 /// `None` for a part that is neither text nor refusal.
@@ -69,16 +101,17 @@ pub(super) fn is_refusal(part: RawValue<'_>) -> Option<bool> {
 }
 
 /// A part as it stands in an item that is done.
-pub(super) fn whole_part(parts: &mut Vec<Part>, index: u64, part: RawValue<'_>, next: &mut u32, sink: Sink<'_>) {
+pub(super) fn whole_part(
+    parts: &mut Vec<Part>,
+    index: u64,
+    part: RawValue<'_>,
+    progress: &mut Progress,
+    sink: Sink<'_>,
+) {
     let Some(refusal) = is_refusal(part) else { return sink(Event::Note(Note::DroppedOutput)) };
-    let text = string(part, if refusal { "refusal" } else { "text" }).unwrap_or_default();
-    // Parts that came and went need no second look.
-    if parts.iter().any(|old| old.index == index && old.closed) {
-        return;
-    }
-    let Some(open) = part_of(parts, index, refusal, next, sink) else { return };
-    let rest = open.sent.rest(text, sink);
-    open.push(rest, sink);
+    let Some(rest) = rest_of(parts, index, text_of(part, refusal), sink) else { return };
+    let Some(open) = part_of(parts, index, refusal, progress, sink) else { return };
+    open.push(rest, progress, sink);
     if let Some(logprobs) = part.find("logprobs").filter(|_| !open.logprobs) {
         open.logprobs(logprobs, sink);
     }
@@ -86,6 +119,17 @@ pub(super) fn whole_part(parts: &mut Vec<Part>, index: u64, part: RawValue<'_>, 
         let annotations = part.find("annotations").into_iter().flat_map(RawValue::elements);
         annotations.for_each(|(annotation, _)| cite(open.ix, annotation, sink));
     }
+}
+
+/// The text of a part.
+pub(super) fn text_of(part: RawValue<'_>, refusal: bool) -> RawStr<'_> {
+    string(part, if refusal { "refusal" } else { "text" }).unwrap_or_default()
+}
+
+/// The texts and refusals of a message, in order.
+pub(super) fn texts(item: RawValue<'_>) -> impl Iterator<Item = (RawStr<'_>, bool)> {
+    let parts = item.find("content").into_iter().flat_map(RawValue::elements);
+    parts.filter_map(|(part, _)| is_refusal(part).map(|refusal| (text_of(part, refusal), refusal)))
 }
 
 /// The parts of a thought from the one on that flowed last.

@@ -175,7 +175,7 @@ fn finish_reasons() {
         r#"{"id":"c","model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop","stop_reason":"END"}]}"#;
     assert_eq!(run(&[vllm]), "StopSequence(END) end");
     let twice = run(&[r#"{"content":"t"}"#, "finish:length", "finish:stop", r#"{"content":"late"}"#, "[DONE]"]);
-    assert_eq!(twice, "0:text 0=t 0? Length end", "the first reason wins, and nothing follows it");
+    assert_eq!(twice, "0:text 0=t 0=late 0? Length end", "of two reasons in a row the first wins");
 }
 
 /// Usage anywhere, ends of every kind, errors at any point, noise.
@@ -200,10 +200,10 @@ fn usage_ends_errors_and_noise() {
         (&[text, r#"{"id":"c","choices":[{"de"#], "0:text 0=t fail(upstream_truncated)"),
         (&[text, r#"{"id" "c"}"#], "0:text 0=t fail(upstream_fault)"),
         // Behind the finish the answer is whole, whatever becomes of the rest.
-        (&[text, "finish:stop", r#"{"id":"c","cho"#], "0:text 0=t 0. End <disorder> end"),
+        (&[text, "finish:stop", r#"{"id":"c","cho"#], "0:text 0=t <disorder> 0. End end"),
         (&[r#"{"error":{"message":"m","code":429}}"#], "fail(rate_limit)"),
         (&[text, r#"{"error":{"message":"m","type":"overloaded_error"}}"#, text], "0:text 0=t fail(overloaded)"),
-        (&[text, "finish:stop", r#"{"error":"late"}"#], "0:text 0=t 0. End fail(upstream_fault)"),
+        (&[text, "finish:stop", r#"{"error":"late"}"#], "0:text 0=t fail(upstream_fault)"),
         (&[r#"[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]"#], "fail(invalid_request)"),
         (&[r#"{"choices":[{"delta":{},"finish_reason":"error","error":{"code":502,"message":"m"}}]}"#], "start(,) fail(upstream_fault)"),
         (&["", "[]", azure, filter, other, text, "finish:stop"], "<unknown_event> <dropped_choice> 0:text 0=t 0. End end"),

@@ -87,7 +87,7 @@ fn odd_streams() {
         ("a stray end mark of Chat", format!("{start}\n[DONE]\n{finish}\n[DONE]"), "0text 0:a 0. End end"),
         ("an error first", error.to_owned(), "fail:overloaded"),
         ("an error in a block", format!("{start}\n{error}\n{finish}"), "0text 0:a fail:overloaded"),
-        ("an error after the finish", format!("{finish}\n{error}"), "End fail:overloaded"),
+        ("an error after the finish", format!("{finish}\n{error}"), "fail:overloaded"),
         ("an error without a type", r#"{"error":{"message":"m"}}"#.to_owned(), "fail:upstream_fault"),
         ("an error that says nothing", r#"{"type":"error"}"#.to_owned(), "fail:upstream_fault"),
         ("no JSON", format!("{start}\n{{"), "0text 0:a fail:upstream_truncated"),

@@ -1,0 +1,233 @@
+//! Errors in shapes that no format defines: of gateways, frameworks and hosts that imitate a format
+//! in its answers only.
+//!
+//! Such an object comes under status 200 as a whole body, or in the place of a chunk. Whoever takes
+//! it for an answer tells a client that all went well. [`recognize`] is the one place that knows the
+//! shapes; it serves streams, whole answers and the choice of the next provider.
+
+use crate::Format;
+use crate::error::shape;
+use crate::error::shape::ReadError;
+use crate::json::{RawKind, RawStr, RawValue};
+
+/// Names of a message beside `message`, at the top of an object or inside its error.
+///
+/// `error_msg`: Baidu. `detail`: FastAPI. `errorMessage`: AWS Lambda. `Message`: Tencent and AWS.
+/// `faultstring`: Apigee. `status_msg`: MiniMax. `title`: RFC 9457. `msg`, `reason` and the rest:
+/// frameworks.
+const MESSAGES: &[&str] = &[
+    "message",
+    "error_msg",
+    "error_message",
+    "errorMessage",
+    "msg",
+    "detail",
+    "Message",
+    "err_msg",
+    "errmsg",
+    "faultstring",
+    "status_msg",
+    "description",
+    "error_description",
+    "reason",
+    "title",
+];
+
+/// Names of a code. A code that says that all is well makes the object no error.
+const CODES: &[&str] = &[
+    "code",
+    "error_code",
+    "errorCode",
+    "Code",
+    "err_code",
+    "errcode",
+    "status_code",
+    "statusCode",
+    "status",
+    "errorType",
+    "__type",
+];
+
+/// What stands around an error.
+const WRAPPERS: &[&str] = &["error", "errors", "Error", "fault", "base_resp", "detail", "err"];
+
+/// Recognises an error in a body under status 200, or in the data of an event, whatever its shape.
+/// Returns `None` for an answer of `format`, for a part of one, and for objects that say nothing.
+pub fn recognize(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
+    match shape::of(format, value) {
+        Some(read) => Some(read),
+        None if is_answer(format, value) => None,
+        None => any_shape(value),
+    }
+}
+
+/// Whether a document is an answer of the format, or an event of its streams.
+fn is_answer(format: Format, value: RawValue<'_>) -> bool {
+    let starts = |key: &str, with: &[u8]| {
+        value.find(key).and_then(RawValue::as_str).is_some_and(|word| word.as_bytes().starts_with(with))
+    };
+    match format {
+        Format::Chat => {
+            value.find("choices").is_some_and(|list| list.kind() == RawKind::Array)
+                || starts("object", b"chat.completion")
+        }
+        Format::Messages => value.find("type").and_then(RawValue::as_str).is_some_and(|kind| !kind.eq_str("error")),
+        Format::Responses => starts("object", b"response") || starts("type", b"response."),
+    }
+}
+
+/// Reads an object that is known to be no answer. Returns `None` if it says nothing of an error.
+pub fn any_shape(value: RawValue<'_>) -> Option<ReadError<'_>> {
+    read(value, 0)
+}
+
+/// Reads what stands under `error`: a text, an object, or a list of either.
+pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
+    match value.kind() {
+        RawKind::String | RawKind::Object => {
+            let own = ReadError::from_value(value)?;
+            if own.message.is_empty() && value.is_object() { read(value, 1).or(Some(own)) } else { Some(own) }
+        }
+        RawKind::Array => value.elements().find_map(|(element, _)| of_error(element)),
+        _ => None,
+    }
+}
+
+/// Whether a value under `error` tells of one: hosts write `false`, `""` and `[]` beside answers.
+pub(crate) fn is_told(value: RawValue<'_>) -> bool {
+    match value.kind() {
+        RawKind::Null => false,
+        RawKind::Bool => value.as_bool() == Some(true),
+        RawKind::String => value.as_str().is_some_and(|text| !text.is_empty()),
+        RawKind::Array => value.elements().next().is_some(),
+        _ => true,
+    }
+}
+
+/// Deeper than this nothing is looked for.
+const DEPTH_MAX: usize = 3;
+
+fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    if value.kind() == RawKind::Array {
+        return value.elements().find_map(|(element, _)| read(element, depth + 1));
+    }
+    if !value.is_object() {
+        return None;
+    }
+    let code = CODES.iter().find_map(|name| value.find(name)).and_then(word);
+    let kind = value.find("type").and_then(RawValue::as_str);
+    for name in WRAPPERS {
+        let Some(inner) = value.find(name).filter(|inner| is_told(*inner)) else { continue };
+        let found = match inner.kind() {
+            RawKind::String => inner.as_str().map(|message| ReadError { message, ..ReadError::default() }),
+            RawKind::Array => inner.elements().find_map(|(first, _)| match first.as_str() {
+                Some(message) => Some(ReadError { message, ..ReadError::default() }),
+                None => read(first, depth + 1),
+            }),
+            _ => read(inner, depth + 1),
+        };
+        if let Some(found) = found {
+            return Some(ReadError { code: found.code.or(code), r#type: found.r#type.or(kind), ..found });
+        }
+    }
+    let message = MESSAGES.iter().find_map(|name| value.find(name).and_then(RawValue::as_str));
+    let message = message.filter(|message| !message.is_empty());
+    let failed = value.find("error").is_some_and(|error| error.as_bool() == Some(true))
+        || value.find("success").is_some_and(|success| success.as_bool() == Some(false));
+    match message {
+        Some(_) if !failed && code.is_some_and(is_well) => None,
+        Some(message) => Some(ReadError { message, r#type: kind, code, param: None }),
+        None if failed => Some(ReadError { code, r#type: kind, ..ReadError::default() }),
+        // Tencent puts answers and errors alike under one name.
+        None => value.find("Response").and_then(|inner| read(inner, depth + 1)),
+    }
+}
+
+/// A string, or a number as it is written.
+fn word(value: RawValue<'_>) -> Option<RawStr<'_>> {
+    match value.kind() {
+        RawKind::Number => Some(RawStr::new(value.bytes())),
+        _ => value.as_str(),
+    }
+}
+
+/// A code of success.
+fn is_well(code: RawStr<'_>) -> bool {
+    [&b"0"[..], b"200", b"ok", b"OK", b"success", b"SUCCESS", b"Success"].contains(&code.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::shape::shown;
+
+    #[test]
+    fn shapes_of_hosts() {
+        #[rustfmt::skip]
+        let rows: &[(&str, Option<&str>)] = &[
+            (r#"{"detail":"m"}"#, Some("m - -")),
+            (r#"{"detail":[{"loc":["body"],"msg":"m","type":"missing"}]}"#, Some("m missing -")),
+            (r#"{"detail":{"message":"m","code":3}}"#, Some("m - 3")),
+            (r#"{"detail":{"error":"m"}}"#, Some("m - -")),
+            (r#"{"message":"m","code":"c"}"#, Some("m - c")),
+            (r#"{"message":"m"}"#, Some("m - -")),
+            (r#"{"id":"x","message":"m","code":500}"#, Some("m - 500")),
+            (r#"{"errors":[{"message":"m","code":7}]}"#, Some("m - 7")),
+            (r#"{"errors":["m"],"status":"failed"}"#, Some("m - failed")),
+            (r#"{"errors":{"message":"m"}}"#, Some("m - -")),
+            (r#"{"error_msg":"m","error_code":17}"#, Some("m - 17")),
+            (r#"{"error":true,"message":"m"}"#, Some("m - -")),
+            (r#"{"error":"m"}"#, Some("m - -")),
+            (r#"{"error":["m"]}"#, Some("m - -")),
+            (r#"{"error":{"msg":"m"}}"#, Some("m - -")),
+            (r#"{"error":{"error":{"message":"m"}}}"#, Some("m - -")),
+            (r#"{"type":"error","message":"m"}"#, Some("m error -")),
+            (r#"{"success":false,"message":"m"}"#, Some("m - -")),
+            (r#"{"success":false}"#, Some(" - -")),
+            (r#"{"status":"error","msg":"m"}"#, Some("m - error")),
+            (r#"{"type":"about:blank","title":"t","status":503,"detail":"m"}"#, Some("m about:blank 503")),
+            (r#"{"fault":{"faultstring":"m","detail":{"errorcode":"c"}}}"#, Some("m - -")),
+            (r#"{"Response":{"Error":{"Code":"C","Message":"m"},"RequestId":"r"}}"#, Some("m - C")),
+            (r#"{"errorMessage":"m","errorType":"T"}"#, Some("m - T")),
+            (r#"{"__type":"T","message":"m"}"#, Some("m - T")),
+            (r#"{"base_resp":{"status_code":1004,"status_msg":"m"}}"#, Some("m - 1004")),
+            (r#"[{"error":{"code":429,"message":"m"}}]"#, Some("m - 429")),
+            // No errors.
+            (r#"{"base_resp":{"status_code":0,"status_msg":"success"}}"#, None),
+            (r#"{"code":200,"msg":"success","data":{}}"#, None),
+            (r#"{"message":{"role":"assistant","content":"x"}}"#, None),
+            (r#"{"error":false}"#, None),
+            (r#"{"type":"ping"}"#, None),
+            ("{}", None),
+            ("[]", None),
+            ("7", None),
+        ];
+        for (body, expected) in rows {
+            let value = RawValue::new(body.as_bytes());
+            assert_eq!(shown(any_shape(value)).as_deref(), *expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn answers_are_no_errors() {
+        let rows = [
+            (Format::Chat, r#"{"choices":[],"message":"m"}"#),
+            (Format::Chat, r#"{"object":"chat.completion.chunk","detail":"m"}"#),
+            (Format::Messages, r#"{"type":"message","message":"m","content":[]}"#),
+            (Format::Messages, r#"{"type":"novel","message":"m"}"#),
+            (Format::Responses, r#"{"object":"response","error":null,"detail":"m"}"#),
+            (Format::Responses, r#"{"type":"response.novel","message":"m"}"#),
+        ];
+        for (format, body) in rows {
+            assert_eq!(recognize(format, RawValue::new(body.as_bytes())), None, "{format} {body}");
+        }
+        for format in Format::ALL {
+            for body in [r#"{"detail":"m"}"#, r#"{"message":"m","code":1}"#, r#"{"error_msg":"m"}"#] {
+                assert!(recognize(format, RawValue::new(body.as_bytes())).is_some(), "{format} {body}");
+            }
+        }
+    }
+}

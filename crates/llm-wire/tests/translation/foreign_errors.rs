@@ -1,0 +1,104 @@
+//! Errors in shapes of their own, in the middle of a stream and as whole answers under 200.
+
+use llm_wire::Format;
+use serde_json::{Value, json};
+
+use crate::support::{PAIRS, Seen, stream, whole};
+
+/// What a provider of this format says before it fails.
+fn begin(provider: Format) -> Vec<String> {
+    let events = match provider {
+        Format::Chat => vec![json!({"id": "c1", "choices": [{"index": 0, "delta": {"content": "Hi"}}]})],
+        Format::Messages => vec![
+            json!({"type": "message_start", "message": {"id": "m", "model": "x", "usage": {"input_tokens": 1}}}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi"}}),
+        ],
+        Format::Responses => vec![
+            json!({"type": "response.created", "response": {"id": "r", "output": []}}),
+            json!({"type": "response.output_text.delta", "output_index": 0, "content_index": 0, "item_id": "m", "delta": "Hi"}),
+        ],
+    };
+    events.iter().map(|event| format!("data: {event}\n\n")).collect()
+}
+
+fn shapes() -> Vec<Value> {
+    vec![
+        json!({"detail": "it broke"}),
+        json!({"detail": [{"loc": ["body"], "msg": "it broke"}]}),
+        json!({"message": "it broke", "code": "internal"}),
+        json!({"message": "it broke", "code": 500}),
+        json!({"errors": [{"message": "it broke"}]}),
+        json!({"errors": ["it broke"]}),
+        json!({"error_msg": "it broke", "error_code": 336}),
+        json!({"error": "it broke"}),
+        json!({"error": {"message": "it broke"}}),
+        json!({"error": true, "message": "it broke"}),
+        json!({"type": "error", "message": "it broke"}),
+        json!({"status": "error", "msg": "it broke"}),
+        json!({"base_resp": {"status_code": 1004, "status_msg": "it broke"}}),
+    ]
+}
+
+fn check(seen: &Seen, what: &str) {
+    let error = seen.error.as_deref().unwrap_or_default();
+    assert!(!seen.clean && error.contains("it broke"), "{what}: {error} {}", seen.raw);
+}
+
+#[test]
+fn an_error_in_a_stream_is_passed_on() {
+    for (client, provider) in PAIRS {
+        for shape in shapes() {
+            for end in ["", "data: [DONE]\n\n"] {
+                for (name, begun) in [("", true), ("", false), ("event: error\n", true), ("event: error\n", false)] {
+                    let begin = if begun { begin(provider).concat() } else { String::new() };
+                    let bytes = format!("{begin}{name}data: {shape}\n\n{end}");
+                    let seen = stream(provider, client, &bytes);
+                    check(&seen, &format!("{provider} to {client}: {bytes}"));
+                    if begun {
+                        assert!(seen.raw.contains("it broke") && seen.raw.contains("Hi"), "{client}: {}", seen.raw);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An `error` event whose data is no JSON.
+#[test]
+fn an_error_in_plain_text_is_passed_on() {
+    for (client, provider) in PAIRS {
+        let bytes = format!("{}event: error\ndata: it broke\n\n", begin(provider).concat());
+        check(&stream(provider, client, &bytes), &format!("{provider} to {client}"));
+    }
+}
+
+#[test]
+fn an_error_under_200_is_no_answer() {
+    for (client, provider) in PAIRS {
+        for shape in shapes() {
+            check(&whole(provider, client, &shape), &format!("{provider} to {client}: {shape}"));
+        }
+    }
+}
+
+/// What is not understood is no clean end, unless the provider says why its answer ended.
+#[test]
+fn an_unknown_object_without_a_finish_is_no_clean_end() {
+    let unknown = "data: {\"novel\":[1]}\n\ndata: [DONE]\n\n";
+    let finish = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    for client in [Format::Messages, Format::Responses] {
+        let begin = begin(Format::Chat).concat();
+        let seen = stream(Format::Chat, client, &format!("{begin}{unknown}"));
+        assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+        let seen = stream(Format::Chat, client, &format!("{begin}{finish}{unknown}"));
+        assert!(seen.clean && seen.error.is_none(), "{client}: {}", seen.raw);
+    }
+    for client in [Format::Chat, Format::Responses] {
+        let bytes = format!(
+            "{}data: {{\"novel\":1}}\n\ndata: {{\"type\":\"message_stop\"}}\n\n",
+            begin(Format::Messages).concat()
+        );
+        let seen = stream(Format::Messages, client, &bytes);
+        assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+    }
+}
