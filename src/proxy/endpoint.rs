@@ -80,6 +80,7 @@ relays! {
     "/messages/count_tokens"   Messages  Count;
     "/responses"               Responses Generate;
     "/responses/input_tokens"  Responses Count;
+    "/responses/compact"       Responses Other;
     "/embeddings"              Chat      Other;
     "/moderations"             Chat      Other;
     "/images/generations"      Chat      Other;
@@ -227,7 +228,6 @@ mod tests {
             ("/api-docs/openapi.json", Endpoint::OpenApi),
             ("/models/gcp-vertex/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", Endpoint::Vertex),
             ("/v1/responses/resp_1", Endpoint::Stateful(Format::Responses)),
-            ("/v1/responses/compact", Endpoint::Stateful(Format::Responses)),
             ("/v1/messages/batches", Endpoint::Stateful(Format::Messages)),
             ("/v1/conversations", Endpoint::Stateful(Format::Responses)),
             ("/v1/files", Endpoint::Stateful(Format::Chat)),

@@ -6,6 +6,10 @@
 //! `index`. Towards clients the gateway writes the same form with an envelope in the place of
 //! signature or data. A host wants its own entries back unmodified, so what is sealed for the
 //! journey through a client of another format is the host's whole entry, less its visible text.
+//!
+//! Other gateways (LiteLLM, Envoy) carry Anthropic's blocks as they are in `thinking_blocks`
+//! (`{type, thinking, signature}`, `{type, data}`), or give `reasoning_content` as an object: they
+//! are entries too.
 
 use crate::canonical::request::{ReasoningItem, ReasoningKind, ReasoningPart};
 use crate::canonical::text::Text;
@@ -36,7 +40,7 @@ impl<'a> Entry<'a> {
         for (key, value, _) in raw.members() {
             let text = value.as_str().filter(|text| !text.is_empty());
             match (key.as_bytes(), text) {
-                (b"text", Some(text)) => entry.text = text,
+                (b"text" | b"thinking" | b"content" | b"reasoning", Some(text)) => entry.text = text,
                 (b"summary", Some(text)) => (entry.kind, entry.text) = (ReasoningKind::Summary, text),
                 (b"signature", Some(text)) => entry.opaque = Some((Seal::Thinking, text)),
                 (b"data", Some(text)) => entry.opaque = Some((Seal::Encrypted, text)),
@@ -48,8 +52,10 @@ impl<'a> Entry<'a> {
         entry
     }
 
+    /// The entries of a list, or the one entry that an object is.
     pub fn list(details: RawValue<'a>) -> impl Iterator<Item = Entry<'a>> {
-        details.elements().map(|(entry, _)| Entry::read(entry))
+        let one = details.is_object().then(|| Entry::read(details));
+        details.elements().map(|(entry, _)| Entry::read(entry)).chain(one)
     }
 
     /// The entry without its visible text, as an escaped string body: the state to be sealed.
@@ -67,7 +73,7 @@ impl<'a> Entry<'a> {
 }
 
 fn is_visible(key: RawStr<'_>) -> bool {
-    matches!(key.as_bytes(), b"text" | b"summary")
+    matches!(key.as_bytes(), b"text" | b"summary" | b"thinking" | b"content" | b"reasoning")
 }
 
 /// The reasoning in a client's assistant message: of the list if there is one, else of the plain

@@ -4,6 +4,8 @@
 //! came is none, and of a thought with several states each state after the first is an item of its
 //! own.
 
+use std::borrow::Cow;
+
 use crate::canonical::event::Status;
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::json::{RawStr, RawValue, write};
@@ -132,11 +134,35 @@ pub(super) fn part(o: &mut write::Object<'_>, kind: &AnswerKind) {
 
 /// `elements` are those of an array, without its brackets.
 pub(super) fn write_logprobs(o: &mut write::Object<'_>, elements: &[u8]) {
-    o.array("logprobs", |a| {
-        if !elements.is_empty() {
-            a.value(RawValue::new(elements));
+    let list = [b"[", elements, b"]"].concat();
+    o.value("logprobs", RawValue::new(&logprobs(RawValue::new(&list))));
+}
+
+/// Log probabilities as this format has them: `bytes` is a list always, where Chat may say `null`
+/// (OpenAI API reference, `ResponseTextDeltaEvent` and `ChatCompletionTokenLogprob`).
+pub(super) fn logprobs(list: RawValue<'_>) -> Cow<'_, [u8]> {
+    if memchr::memmem::find(list.bytes(), b"null").is_none() {
+        return Cow::Borrowed(list.bytes());
+    }
+    let mut out = Vec::with_capacity(list.bytes().len());
+    write::array(&mut out, |a| {
+        for (token, _) in list.elements() {
+            if !token.is_object() {
+                a.value(token);
+                continue;
+            }
+            a.object(|o| {
+                for (key, value, _) in token.members() {
+                    match key.as_bytes() {
+                        b"bytes" if value.is_null() => o.array("bytes", |_| {}),
+                        b"top_logprobs" => o.value("top_logprobs", RawValue::new(&logprobs(value))),
+                        _ => o.value(&key.unescape(), value),
+                    }
+                }
+            });
         }
     });
+    Cow::Owned(out)
 }
 
 /// A link. One without a range belongs to all of the text.

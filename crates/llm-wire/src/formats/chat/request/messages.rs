@@ -79,14 +79,32 @@ impl<'a> Reader<'_, 'a> {
             "reasoning_details",
             // Of answers that clients send back as they came; nothing in it is needed again.
             "annotations",
+            "thinking_blocks",
         ];
         let (
-            [role, content, name, refusal, audio, tool_calls, tool_call_id, function_call, long, short, details, _],
+            [
+                role,
+                content,
+                name,
+                refusal,
+                audio,
+                tool_calls,
+                tool_call_id,
+                function_call,
+                long,
+                short,
+                details,
+                _,
+                blocks,
+            ],
             others,
         ) = pick(message, names);
         unknown(&others, self.ledger)?;
         let text = |value: Option<RawValue<'a>>| value.and_then(RawValue::as_str).filter(|text| !text.is_empty());
         let reasoning = text(long).or(text(short));
+        // Of other gateways: Anthropic's blocks, or an object in the place of the text.
+        let shaped = long.or(short).filter(|value| value.is_object() || value.kind() == RawKind::Array);
+        let details = details.or(blocks).or(shaped);
         let fields =
             Fields { content, name, refusal, audio, tool_calls, tool_call_id, function_call, reasoning, details };
         let role_path = path.key("role");
@@ -299,7 +317,7 @@ fn thinking_parts(content: RawValue<'_>) -> Option<ReasoningItem<'_>> {
     for (part, _) in
         content.elements().filter(|(part, _)| part.find("type").is_some_and(|kind| kind.eq_str("thinking")))
     {
-        let Some(thinking) = part.find("thinking") else { continue };
+        let Some(thinking) = part.find("thinking").or_else(|| part.find("text")) else { continue };
         texts.extend(thinking.as_str());
         texts.extend(thinking.elements().filter_map(|(piece, _)| piece.find("text")?.as_str()));
     }

@@ -90,12 +90,19 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn read(message: RawValue<'a>) -> Fields<'a> {
         let mut fields = Fields::default();
+        // In the order of preference: the details, Anthropic's blocks, an object in the place of text.
+        let mut lists: [Option<RawValue<'a>>; 3] = [None; 3];
+        let is_list = |value: &RawValue<'a>| value.is_object() || value.elements().next().is_some();
         for (key, value, _) in message.members() {
             match key.as_bytes() {
                 b"content" => fields.content = Some(value),
+                b"reasoning_content" | b"reasoning" if value.as_str().is_none() => {
+                    lists[2] = lists[2].or(Some(value).filter(is_list));
+                }
                 b"reasoning_content" => fields.long = value.as_str().unwrap_or_default(),
                 b"reasoning" => fields.short = value.as_str().unwrap_or_default(),
-                b"reasoning_details" => fields.details = Some(value),
+                b"reasoning_details" => lists[0] = Some(value).filter(is_list),
+                b"thinking_blocks" => lists[1] = Some(value).filter(is_list),
                 b"refusal" => fields.refusal = value.as_str().unwrap_or_default(),
                 b"annotations" => fields.annotations = Some(value),
                 b"tool_calls" => fields.tool_calls = Some(value),
@@ -108,6 +115,7 @@ impl<'a> Fields<'a> {
                 _ => {}
             }
         }
+        fields.details = lists.into_iter().flatten().next();
         fields
     }
 }

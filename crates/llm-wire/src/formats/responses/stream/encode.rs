@@ -205,7 +205,7 @@ impl Encoder {
         let Some(Slot { state: State::Live { output_index }, .. }) = self.slots.get(ix as usize) else { return };
         let place = content(&self.shown[*output_index], *output_index);
         let mut tail = b",\"logprobs\":".to_vec();
-        tail.extend_from_slice(raw.bytes());
+        tail.extend_from_slice(&output::logprobs(raw));
         Writer { out, number: &mut self.number }.delta("response.output_text.delta", place, RawStr::default(), &tail);
     }
 
