@@ -41,12 +41,15 @@ pub struct Tap {
     /// Keys whose value matters even when content flows. Built once for each stream: building costs
     /// as much as a search.
     keys: [Finder<'static>; 3],
+    /// Stands in every chunk; what has none may be an error in a shape of its own.
+    choices: Finder<'static>,
 }
 
 impl Default for Tap {
     fn default() -> Tap {
         let keys = [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new);
-        Tap { stage: Stage::Opening, seen: Observed::default(), unread: false, keys }
+        let choices = Finder::new(r#""choices""#);
+        Tap { stage: Stage::Opening, seen: Observed::default(), unread: false, keys, choices }
     }
 }
 
@@ -67,7 +70,8 @@ impl Tap {
             return self.seen.end();
         }
         let is_error = frame.event == Some(b"error");
-        if self.stage == Stage::Flowing && !is_error && !self.keys.iter().any(|key| has_value(key, data)) {
+        let flows = self.stage == Stage::Flowing && !is_error && self.choices.find(data).is_some();
+        if flows && !self.keys.iter().any(|key| has_value(key, data)) {
             self.unread = true;
             return FrameKind::Content;
         }
