@@ -51,6 +51,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
     let raw = reader::body(&mut tape, body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
     let mut request = decode(from, raw, &mut ledger)?;
+    has_messages(&request)?;
     let restored = match cx.memory {
         Some(memory) if from == Format::Chat => cache::restore(&mut request, memory),
         _ => 0,
@@ -69,6 +70,19 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Format::Responses => responses::request::encode(&request, cx, &mut plan, &mut ledger, &mut out)?,
     }
     Ok(Encoded { body: out, plan, ledger, restored })
+}
+
+/// A conversation without messages is refused by every vendor, unless it goes on from state of the
+/// provider's. To a Chat client a system prompt is a message.
+fn has_messages(request: &Request<'_>) -> Result<(), Error> {
+    let state = &request.state;
+    let stateful = state.previous.is_some() || state.conversation.is_some() || state.prompt.is_some();
+    let says_something = !request.items.is_empty() || (request.from == Format::Chat && !request.system.is_empty());
+    if says_something || stateful {
+        return Ok(());
+    }
+    let list = if request.from == Format::Responses { "input" } else { "messages" };
+    Err(reader::invalid(&list, "must hold at least one message"))
 }
 
 /// The canonical request behind a body.

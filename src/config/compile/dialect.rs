@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::config::snapshot::{BaseUrl, Dialect};
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::ServerTools;
+use llm_wire::target::plan::{PrefillPolicy, ServerTools};
 use llm_wire::target::quirks::{Host, Quirk, Quirks};
 
 /// The members that this module reads.
@@ -109,9 +109,10 @@ fn set(dialect: &mut Dialect, name: &str, value: &Value) -> Option<()> {
             }
         }
         "prefill" => {
-            policy.prefill_as_hint = match word? {
-                "hint" => true,
-                "reject" => false,
+            policy.prefill = match word? {
+                "pass" => PrefillPolicy::Pass,
+                "reject" => PrefillPolicy::Reject,
+                "hint" => PrefillPolicy::Hint,
                 _ => return None,
             }
         }

@@ -124,7 +124,7 @@ struct Translation {
     anthropic_auto_cache: Option<bool>,
     /// Watch for stop sequences that the provider does not know, true by default
     emulate_stop: Option<bool>,
-    /// What becomes of a last message of the assistant that the model cannot continue, reject by
+    /// What becomes of a last message of the assistant that the provider cannot continue, pass by
     /// default
     prefill: Option<Prefill>,
     /// What becomes of a tool that runs at another vendor, auto by default
@@ -143,6 +143,7 @@ enum ForeignReasoning {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "snake_case")]
 enum Prefill {
+    Pass,
     Reject,
     Hint,
 }

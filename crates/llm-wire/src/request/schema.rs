@@ -217,6 +217,27 @@ pub fn has_object_root(schema: RawValue<'_>) -> bool {
     schema.is_object() && schema.find("type").is_none_or(|_| is_object_schema(schema))
 }
 
+/// The schema of a function with the `properties` that OpenAI demands of every root of type object
+/// ("object schema missing properties"). `None` if it may stay as it is.
+pub fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
+    let properties = schema.find("properties");
+    let misses = match properties {
+        Some(properties) => properties.is_null(),
+        None => schema.find("type").is_some() && is_object_schema(schema),
+    };
+    if !misses {
+        return None;
+    }
+    let mut out = Vec::with_capacity(schema.bytes().len() + 20);
+    write::object(&mut out, |o| {
+        for (key, value, _) in schema.members().filter(|(key, ..)| !key.eq_str("properties")) {
+            o.value(&key.unescape(), value);
+        }
+        o.value("properties", RawValue::new(b"{}"));
+    });
+    Some(out)
+}
+
 /// The schema that stands for "no parameters".
 pub const EMPTY: &[u8] = br#"{"type":"object","properties":{}}"#;
 
@@ -294,6 +315,29 @@ mod tests {
         ];
         for (schema, fits) in rows {
             assert_eq!(is_openai_strict(RawValue::new(schema.as_bytes())), fits, "{schema}");
+        }
+    }
+
+    #[test]
+    fn properties_are_added_where_openai_demands_them() {
+        let rows = [
+            (r#"{"type":"object"}"#, Some(r#"{"type":"object","properties":{}}"#)),
+            (r#"{"type":"object","properties":null}"#, Some(r#"{"type":"object","properties":{}}"#)),
+            (
+                r#"{"$schema":"s","type":"object","additionalProperties":false}"#,
+                Some(r#"{"$schema":"s","type":"object","additionalProperties":false,"properties":{}}"#),
+            ),
+            (
+                r#"{"type":["object","null"],"required":[]}"#,
+                Some(r#"{"type":["object","null"],"required":[],"properties":{}}"#),
+            ),
+            (r#"{"type":"object","properties":{}}"#, None),
+            (r#"{"type":"object","properties":{"a":{"type":"object"}}}"#, None),
+            ("{}", None),
+        ];
+        for (schema, expected) in rows {
+            let got = with_properties(RawValue::new(schema.as_bytes()));
+            assert_eq!(got.map(|got| String::from_utf8(got).unwrap()).as_deref(), expected, "{schema}");
         }
     }
 

@@ -20,8 +20,8 @@ use crate::canonical::request::{Item, ItemKind, Message, Part, Request, Role, Sr
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
 use crate::reasoning::history::is_user_side;
-use crate::target::plan::{Context, Policy};
-use crate::target::quirks::Quirk;
+use crate::target::plan::{Context, Policy, PrefillPolicy};
+use crate::target::quirks::{Host, Quirk};
 
 /// What stands for a result that never came.
 pub const NO_RESULT: &str = "tool result unavailable; do not assume it ran";
@@ -323,7 +323,7 @@ pub fn turns<'t, 'a>(items: &'t [Item<'a>]) -> Vec<Turn<'t, 'a>> {
 /// from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefill {
-    /// There are none.
+    /// There are none, or they are sent like any other message.
     None,
     /// The target goes on from them.
     Keep,
@@ -339,20 +339,28 @@ pub fn prefill(items: &[Item<'_>], cx: &Context<'_>, ledger: &mut Ledger) -> Res
         _ => return Ok(Prefill::None),
     }
     let target = &cx.target;
-    let takes = match target.format {
-        Format::Chat => target.quirks.has(Quirk::ContinueFinal),
-        Format::Messages => target.caps.prefill,
-        Format::Responses => false,
+    let (takes, refuses) = match target.format {
+        // Mistral wants the user or a tool to speak last (Mistral API, "Chat completion", 2026).
+        Format::Chat => (target.quirks.has(Quirk::ContinueFinal), target.host == Host::Mistral),
+        Format::Messages => (target.caps.prefill, true),
+        Format::Responses => (false, false),
     };
     if takes {
         return Ok(Prefill::Keep);
     }
-    if cx.policy.prefill_as_hint {
-        ledger.approx(Loss::Prefill)?;
-        return Ok(Prefill::Hint);
+    match cx.policy.prefill {
+        PrefillPolicy::Pass if !refuses => return Ok(Prefill::None),
+        PrefillPolicy::Hint => {
+            ledger.approx(Loss::Prefill)?;
+            return Ok(Prefill::Hint);
+        }
+        PrefillPolicy::Pass | PrefillPolicy::Reject => {}
     }
-    let note =
-        "the conversation ends with the assistant, and this model cannot go on from its words; end with a user message";
+    let note = format!(
+        "the conversation ends with a message of the assistant, and the model `{}` cannot continue it; end with a \
+         user message, or set the provider's `translation.prefill` to `hint`",
+        target.model
+    );
     Err(Error::client(Kind::Unsupported, note).param("messages").code("prefill_unsupported"))
 }
 

@@ -58,9 +58,8 @@ pub struct Policy {
     pub repair_tool_pairs: bool,
     /// Reasoning of another vendor goes on as text in `<thinking>` tags instead of being dropped.
     pub foreign_reasoning_as_text: bool,
-    /// A trailing assistant message becomes an instruction where the model has no prefill;
-    /// otherwise 400.
-    pub prefill_as_hint: bool,
+    /// What becomes of a conversation that ends with the assistant.
+    pub prefill: PrefillPolicy,
     pub server_tools: ServerTools,
     /// Chat clients get `reasoning_details` beside `reasoning_content`.
     pub reasoning_details: bool,
@@ -73,6 +72,20 @@ pub struct Policy {
     /// Emulate stop sequences where the target has none; otherwise they are dropped with an entry
     /// in the ledger.
     pub emulate_stop: bool,
+}
+
+/// What becomes of a last message of the assistant, where the target has no way of its own to go on
+/// from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PrefillPolicy {
+    /// It is sent as a message of the assistant, unless the model is known to refuse that: then the
+    /// request is a 400. OpenAI's endpoints accept it.
+    #[default]
+    Pass,
+    /// The request is a 400.
+    Reject,
+    /// It becomes an instruction to begin the answer with it.
+    Hint,
 }
 
 /// What to do with a server tool that the target lacks.
@@ -91,7 +104,7 @@ impl Default for Policy {
             strict: false,
             repair_tool_pairs: true,
             foreign_reasoning_as_text: false,
-            prefill_as_hint: false,
+            prefill: PrefillPolicy::Pass,
             server_tools: ServerTools::Auto,
             reasoning_details: true,
             summaries: true,

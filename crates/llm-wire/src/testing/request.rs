@@ -5,7 +5,7 @@ use crate::canonical::loss::{HEADER_MAX, Ledger};
 use crate::error::{Error, Side};
 use crate::json::RawValue;
 use crate::target::caps::Overrides;
-use crate::target::plan::{Context, Policy, Target};
+use crate::target::plan::{Context, Policy, PrefillPolicy, Target};
 use crate::target::quirks::Host;
 use crate::translate;
 use crate::translate::Encoded;
@@ -49,7 +49,7 @@ fn policy_of(bits: u8) -> Policy {
     Policy {
         repair_tool_pairs: !option(0),
         foreign_reasoning_as_text: option(1),
-        prefill_as_hint: option(2),
+        prefill: if option(2) { PrefillPolicy::Hint } else { PrefillPolicy::Pass },
         server_tools: if option(3) { crate::target::plan::ServerTools::Drop } else { Default::default() },
         reasoning_details: !option(4),
         emulate_stop: !option(5),

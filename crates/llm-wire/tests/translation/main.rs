@@ -5,4 +5,5 @@ mod call_ids;
 mod foreign_errors;
 mod held_finish;
 mod item_events;
+mod requests;
 mod support;

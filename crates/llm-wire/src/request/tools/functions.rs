@@ -87,9 +87,17 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
                 out.push(b',');
             }
             out.extend_from_slice(inner);
-            return Ok(Schema::Made(out));
+            return Ok(self.complete(RawValue::new(&out)).unwrap_or(Schema::Made(out)));
         }
-        Ok(Schema::Raw(schema))
+        Ok(self.complete(schema).unwrap_or(Schema::Raw(schema)))
+    }
+
+    /// With what OpenAI's formats demand of every schema.
+    fn complete(&self, schema: RawValue<'_>) -> Option<Schema<'a>> {
+        match self.to() {
+            Format::Messages => None,
+            Format::Chat | Format::Responses => schema::with_properties(schema).map(Schema::Made),
+        }
     }
 
     pub(super) fn custom(&mut self, at: usize, custom: &'r CustomTool<'a>) -> Result<(), Error> {

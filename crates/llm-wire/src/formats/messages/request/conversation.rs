@@ -166,6 +166,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         for (path, part) in std::mem::take(&mut self.shown) {
             self.part(Speaker::User, &part, &path)?;
         }
+        let spoken = rest.iter().any(|item| !is_system(item) && matches!(item.kind, ItemKind::Message(_)));
         let tail = rest.len() - rest.iter().rev().take_while(|item| is_system(item)).count();
         for (n, item) in rest.iter().enumerate() {
             let ItemKind::Message(message) = &item.kind else { continue };
@@ -178,6 +179,12 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             } else {
                 self.wrapped_system(message)?;
             }
+        }
+        // The turn must not vanish: what precedes it would become the end of the conversation, or
+        // one with the next turn of the assistant.
+        if spoken && self.open == Open::Message(Speaker::Assistant) {
+            self.blocks.ledger.repair(Repair::BlankText);
+            self.text(Speaker::User, &Text::plain(turns::FIRST_TURN));
         }
         Ok(())
     }

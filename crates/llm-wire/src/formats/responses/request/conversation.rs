@@ -113,6 +113,11 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         let own = self.parts.request.from == Format::Responses;
         let phase = message.phase.filter(|_| own).map(Text::from);
         let role = match message.role {
+            // An empty turn of the user's is a turn.
+            Role::User if message.parts.is_empty() => {
+                let empty = [Part::text(Text::EMPTY)];
+                return self.say("user", phase.as_ref(), &empty, Voice::Input, path);
+            }
             Role::User => "user",
             Role::Assistant => return self.assistant(message, phase.as_ref(), path),
             Role::System if own => "system",

@@ -423,9 +423,15 @@ fn refused() {
         assert_eq!((error.param.as_deref(), error.code), (Some("messages.0"), Some(code)));
     }
     let prefill = messages(vec![user(vec![text("q")]), Item::new(1, Message::new(Role::Assistant, vec![text("A ")]))]);
-    let error = write(&prefill, &openai(), &mut Ledger::default()).unwrap_err();
+    let passed = write(&prefill, &openai(), &mut Ledger::default()).unwrap();
+    assert!(passed["input"][1]["role"] == "assistant" && passed["input"][1]["content"][0]["text"] == "A ");
+    let policy = Policy { prefill: crate::target::plan::PrefillPolicy::Reject, ..Policy::default() };
+    let error = write(&prefill, &Context { policy, ..openai() }, &mut Ledger::default()).unwrap_err();
     assert_eq!(error.code, Some("prefill_unsupported"));
-    let hint = Context { policy: Policy { prefill_as_hint: true, ..Policy::default() }, ..openai() };
+    let hint = Context {
+        policy: Policy { prefill: crate::target::plan::PrefillPolicy::Hint, ..Policy::default() },
+        ..openai()
+    };
     let out = write(&prefill, &hint, &mut Ledger::default()).unwrap();
     let last = out["input"][1]["content"][0]["text"].as_str().unwrap().to_owned();
     assert!(last.ends_with(": A") && out["input"][1]["role"] == "user");

@@ -199,8 +199,15 @@ fn words_of_the_assistant_at_the_end() {
     );
     let request = parsed(&body).unwrap();
     let cx = context(Host::OpenAi, "gpt-4o");
-    assert_eq!(sent_with(&request, &cx).err().and_then(|e| e.code), Some("prefill_unsupported"));
-    let hint = Context { policy: Policy { prefill_as_hint: true, ..Policy::default() }, ..cx };
+    assert!(sent_with(&request, &cx).unwrap().get("messages").ends_with(r#"{"role":"assistant","content":"The "}]"#));
+    let reject =
+        Context { policy: Policy { prefill: crate::target::plan::PrefillPolicy::Reject, ..Policy::default() }, ..cx };
+    let mistral = context(Host::Mistral, "mistral-large");
+    for cx in [&reject, &mistral] {
+        assert_eq!(sent_with(&request, cx).err().and_then(|e| e.code), Some("prefill_unsupported"));
+    }
+    let hint =
+        Context { policy: Policy { prefill: crate::target::plan::PrefillPolicy::Hint, ..Policy::default() }, ..cx };
     let got = sent_with(&request, &hint).unwrap();
     assert!(got.get("messages").ends_with(r#"{"role":"user","content":"a"},{"role":"user","content":"Begin your answer with exactly this text, and go on from it: The"}]"#));
     assert_eq!(got.dropped, "prefill;approx");

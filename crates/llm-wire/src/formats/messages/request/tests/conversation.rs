@@ -69,7 +69,7 @@ fn prefills() {
     assert_eq!(kept.get("messages"), messages.replace(r#": \n""#, r#":""#));
     let refused = conversation(messages, &context("claude-opus-5")).unwrap_err();
     assert_eq!((refused.kind, refused.code), (Kind::Unsupported, Some("prefill_unsupported")));
-    let policy = Policy { prefill_as_hint: true, ..Policy::default() };
+    let policy = Policy { prefill: crate::target::plan::PrefillPolicy::Hint, ..Policy::default() };
     let hint = conversation(messages, &Context { policy, ..context("claude-opus-5") }).unwrap();
     let words = r#"[{"role":"user","content":[{"type":"text","text":"q"},{"type":"text","text":"Begin your answer with exactly this text, and go on from it: {\"a\":"}]}]"#;
     assert_eq!((hint.get("messages"), hint.headers().as_str()), (words, "prefill;approx"));

@@ -1,0 +1,134 @@
+//! Requests that a vendor refuses as they are, or whose turns would vanish.
+
+use llm_wire::Format;
+use llm_wire::error::Error;
+use llm_wire::target::caps::Overrides;
+use llm_wire::target::plan::{Context, Policy, PrefillPolicy, Target};
+use llm_wire::target::quirks::Host;
+use llm_wire::translate::{self, Encoded};
+use serde_json::{Value, json};
+
+use crate::support::{PAIRS, request, try_request, vendor};
+
+/// A conversation of these roles and texts.
+fn conversation(format: Format, turns: &[(&str, Value)]) -> Value {
+    let list: Vec<Value> = turns.iter().map(|(role, content)| json!({"role": role, "content": content})).collect();
+    let mut body = json!({"model": "m", if format == Format::Responses { "input" } else { "messages" }: list});
+    if format == Format::Messages {
+        body["max_tokens"] = json!(100);
+    }
+    body
+}
+
+fn with_tool(format: Format, schema: &Value) -> Value {
+    let mut body = conversation(format, &[("user", json!("hi"))]);
+    body["tools"] = match format {
+        Format::Chat => json!([{"type": "function", "function": {"name": "f", "parameters": schema}}]),
+        Format::Messages => json!([{"name": "f", "input_schema": schema}]),
+        Format::Responses => json!([{"type": "function", "name": "f", "parameters": schema}]),
+    };
+    body
+}
+
+#[test]
+fn openai_gets_properties_in_every_schema() {
+    let schemas = [
+        json!({"type": "object"}),
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}),
+        json!({"type": "object", "additionalProperties": false}),
+        json!({"type": "object", "required": []}),
+        json!({"type": "object", "properties": null}),
+        json!({"type": "object", "properties": {}}),
+    ];
+    for (from, to) in PAIRS.into_iter().filter(|(_, to)| *to != Format::Messages) {
+        for schema in &schemas {
+            let sent = request(from, to, &with_tool(from, schema));
+            let tool = &sent["tools"][0];
+            let got = if to == Format::Chat { &tool["function"]["parameters"] } else { &tool["parameters"] };
+            let mut expected = schema.clone();
+            expected["properties"] = json!({});
+            assert_eq!(*got, expected, "{from} to {to}");
+        }
+    }
+    // Nothing of a schema that is whole is touched.
+    let whole = json!({"type": "object", "properties": {"a": {"type": "object"}}});
+    let sent = request(Format::Messages, Format::Chat, &with_tool(Format::Messages, &whole));
+    assert_eq!(sent["tools"][0]["function"]["parameters"], whole);
+}
+
+/// The role and the text of the last message.
+fn last(format: Format, sent: &Value) -> (String, String) {
+    let list = &sent[if format == Format::Responses { "input" } else { "messages" }];
+    let last = list.as_array().unwrap().last().unwrap();
+    let content = &last["content"];
+    let text = content.as_str().or_else(|| content[0]["text"].as_str()).unwrap_or_default();
+    (last["role"].as_str().unwrap().to_owned(), text.to_owned())
+}
+
+#[test]
+fn an_empty_turn_of_the_user_stays_a_turn() {
+    for (from, to) in PAIRS {
+        let mut empty = vec![json!(""), json!([])];
+        if from == Format::Messages {
+            empty.push(json!([{"type": "text", "text": " "}]));
+        }
+        for content in empty {
+            let before = [("user", json!("a")), ("assistant", json!("b"))];
+            let short: Vec<_> = before.iter().cloned().chain([("user", content.clone())]).collect();
+            let encoded = try_request(from, vendor(to), &conversation(from, &short)).unwrap();
+            let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+            let (role, text) = last(to, &sent);
+            assert_eq!(role, "user", "{from} to {to}: {sent}");
+            if to == Format::Messages {
+                assert!(!text.trim().is_empty(), "the vendor refuses blank text");
+                assert_eq!(encoded.ledger.repaired_header().as_deref().map(|h| h.contains("blank_text")), Some(true));
+            }
+            // What was sent is the beginning of what is sent next.
+            let long: Vec<_> = short.iter().cloned().chain([("assistant", json!("c")), ("user", json!("d"))]).collect();
+            let next = request(from, to, &conversation(from, &long));
+            let list = |sent: &Value| sent[if to == Format::Responses { "input" } else { "messages" }].clone();
+            let (first, next) = (list(&sent), list(&next));
+            let n = first.as_array().unwrap().len();
+            assert_eq!(next.as_array().unwrap()[..n], first.as_array().unwrap()[..], "{from} to {to}");
+        }
+    }
+}
+
+#[test]
+fn a_conversation_without_messages_is_refused() {
+    for (from, to) in PAIRS {
+        let error = try_request(from, vendor(to), &conversation(from, &[])).unwrap_err();
+        let list = if from == Format::Responses { "input" } else { "messages" };
+        assert_eq!((error.kind.row().status, error.param.as_deref()), (400, Some(list)), "{from} to {to}");
+    }
+    let system = json!({"model": "m", "messages": [{"role": "system", "content": "s"}]});
+    assert!(try_request(Format::Chat, vendor(Format::Messages), &system).is_ok(), "a system prompt is a message");
+}
+
+fn prefilled(from: Format, target: Target<'_>, prefill: PrefillPolicy) -> Result<Encoded, Error> {
+    let body = conversation(from, &[("user", json!("q")), ("assistant", json!("The answer"))]);
+    let policy = Policy { prefill, ..Policy::default() };
+    translate::request(from, body.to_string().as_bytes(), &Context { policy, ..Context::new(target, "m") })
+}
+
+#[test]
+fn a_last_message_of_the_assistant_is_passed_on() {
+    for (from, to) in PAIRS.into_iter().filter(|(_, to)| *to != Format::Messages) {
+        let encoded = prefilled(from, vendor(to), PrefillPolicy::Pass).unwrap();
+        let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+        assert_eq!(last(to, &sent), ("assistant".into(), "The answer".into()), "{from} to {to}");
+        assert!(encoded.ledger.is_empty(), "{from} to {to}");
+        let refused = prefilled(from, vendor(to), PrefillPolicy::Reject).unwrap_err();
+        assert_eq!(refused.code, Some("prefill_unsupported"));
+        let hint = prefilled(from, vendor(to), PrefillPolicy::Hint).unwrap();
+        assert_eq!(last(to, &serde_json::from_slice(&hint.body).unwrap()).0, "user");
+    }
+    // Known to refuse it: newer Claude models, and Mistral.
+    let claude = Target::new(Format::Messages, Host::Anthropic, "claude-opus-4-6", "p", &Overrides::default());
+    let mistral = Target::new(Format::Chat, Host::Mistral, "mistral-large", "p", &Overrides::default());
+    for (from, target) in [(Format::Chat, claude), (Format::Messages, mistral)] {
+        let error = prefilled(from, target, PrefillPolicy::Pass).unwrap_err();
+        assert_eq!(error.code, Some("prefill_unsupported"));
+        assert!(error.note.contains(target.model) && error.note.contains("hint"), "{}", error.note);
+    }
+}
