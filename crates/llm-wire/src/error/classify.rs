@@ -319,6 +319,13 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
     Error::upstream(kind_of_status(status), note).quoted()
 }
 
+/// A response that consists of output which no other format can show.
+pub fn unshowable() -> Error {
+    let note = "the response consists of output that cannot be shown in the format of this request, such as an image; \
+                send the request in the provider's own format";
+    Error::upstream(Kind::Unsupported, note)
+}
+
 /// The error behind an `error` event whose data is plain text.
 pub fn plain(data: &[u8]) -> Error {
     let text = String::from_utf8_lossy(data);

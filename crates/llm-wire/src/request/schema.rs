@@ -229,6 +229,12 @@ pub fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
         return None;
     }
     let mut out = Vec::with_capacity(schema.bytes().len() + 20);
+    if properties.is_none() {
+        // It has a type, so that something follows. The client's bytes stay as they are.
+        out.extend_from_slice(br#"{"properties":{},"#);
+        out.extend_from_slice(&schema.bytes()[1..]);
+        return Some(out);
+    }
     write::object(&mut out, |o| {
         for (key, value, _) in schema.members().filter(|(key, ..)| !key.eq_str("properties")) {
             o.value(&key.unescape(), value);
@@ -321,15 +327,15 @@ mod tests {
     #[test]
     fn properties_are_added_where_openai_demands_them() {
         let rows = [
-            (r#"{"type":"object"}"#, Some(r#"{"type":"object","properties":{}}"#)),
+            (r#"{"type":"object"}"#, Some(r#"{"properties":{},"type":"object"}"#)),
             (r#"{"type":"object","properties":null}"#, Some(r#"{"type":"object","properties":{}}"#)),
             (
                 r#"{"$schema":"s","type":"object","additionalProperties":false}"#,
-                Some(r#"{"$schema":"s","type":"object","additionalProperties":false,"properties":{}}"#),
+                Some(r#"{"properties":{},"$schema":"s","type":"object","additionalProperties":false}"#),
             ),
             (
                 r#"{"type":["object","null"],"required":[]}"#,
-                Some(r#"{"type":["object","null"],"required":[],"properties":{}}"#),
+                Some(r#"{"properties":{},"type":["object","null"],"required":[]}"#),
             ),
             (r#"{"type":"object","properties":{}}"#, None),
             (r#"{"type":"object","properties":{"a":{"type":"object"}}}"#, None),

@@ -5,5 +5,6 @@ mod call_ids;
 mod foreign_errors;
 mod held_finish;
 mod item_events;
+mod outputs;
 mod requests;
 mod support;

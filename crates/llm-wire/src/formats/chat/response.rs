@@ -2,6 +2,7 @@
 
 use crate::canonical::event::{Event, Finish, Note, Reason, Sink};
 use crate::canonical::request::ReasoningKind;
+use crate::error::classify;
 use crate::error::{Error, Kind};
 use crate::formats::chat::stream::decode::{Chunk, Finished, status_of};
 use crate::formats::chat::stream::message::{Reader, Source};
@@ -53,6 +54,10 @@ pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), 
             Finish::of(Reason::End)
         }
     };
+    if reader.shows_nothing() {
+        sink(Event::Fail(classify::unshowable()));
+        return Ok(());
+    }
     reader.close(status_of(finish.reason), sink);
     if let Some(usage) = chunk.usage {
         sink(Event::Usage(tap::usage(usage)));

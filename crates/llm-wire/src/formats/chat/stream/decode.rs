@@ -110,8 +110,15 @@ impl Decoder {
             Phase::Finished => {}
             Phase::Over => return,
         }
-        self.phase = Phase::Over;
-        sink(Event::End);
+        self.over(sink);
+    }
+
+    /// The end, unless the answer has failed.
+    fn over(&mut self, sink: Sink<'_>) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            sink(Event::End);
+        }
     }
 
     fn chunk(&mut self, chunk: &Chunk<'_>, sink: Sink<'_>) -> Result<(), Error> {
@@ -177,6 +184,9 @@ impl Decoder {
     /// Pushes the reason that is held. What is open ends with it.
     fn release(&mut self, sink: Sink<'_>) {
         let Some(held) = self.held.take() else { return };
+        if self.reader.shows_nothing() {
+            return self.fail(classify::unshowable(), sink);
+        }
         self.phase = Phase::Finished;
         self.reader.close(status_of(held.reason), sink);
         sink(Event::Finish(held.as_finish()));
@@ -214,8 +224,7 @@ impl Decode for Decoder {
         match self.phase {
             Phase::Holding | Phase::Finished => {
                 self.release(sink);
-                self.phase = Phase::Over;
-                sink(Event::End);
+                self.over(sink);
             }
             Phase::Over => {}
             Phase::Opening | Phase::Live => {

@@ -61,6 +61,8 @@ pub(crate) struct Reader {
     next: u32,
     open: Open,
     said: bool,
+    /// There are pictures or sounds, which no other format shows.
+    unshowable: bool,
     /// Reasoning was shown whose signature has not come.
     unsigned: bool,
     calls: Calls,
@@ -148,6 +150,7 @@ impl Reader {
             self.annotations(list, sink);
         }
         if fields.dropped {
+            self.unshowable = true;
             sink(Event::Note(Note::DroppedOutput));
         }
         if let Some(list) = fields.tool_calls {
@@ -164,6 +167,11 @@ impl Reader {
             Some(call) => self.call(CallDelta::legacy(call), sink),
             None => Ok(()),
         }
+    }
+
+    /// Whether the answer has output, and none of it can be shown.
+    pub fn shows_nothing(&self) -> bool {
+        self.unshowable && self.next == 0
     }
 
     /// Closes everything: the answer has ended.

@@ -48,6 +48,8 @@ pub struct Decoder {
     held: usize,
     /// Input came for a call that had ended: the call is not whole.
     lost: bool,
+    /// There is a picture, which no other format shows.
+    unshowable: bool,
     tape: Tape,
 }
 
@@ -117,6 +119,9 @@ impl Decoder {
         if self.lost {
             let note = "the upstream sent a tool's input behind the end of the tool call; it was dropped";
             self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
+        }
+        if self.unshowable && self.progress.next == 0 {
+            self.fail(classify::unshowable(), sink);
         }
         if self.phase == Phase::Over {
             return;
@@ -313,6 +318,7 @@ impl Decoder {
             Kind::Reasoning => self.reasoning(id, sink),
             Kind::Tool => What::Late { name: Vec::new(), input: Vec::new() },
             Kind::Foreign => {
+                self.unshowable |= item.find("type").is_some_and(|kind| kind.eq_str("image_generation_call"));
                 sink(Event::Note(Note::DroppedOutput));
                 What::Foreign
             }

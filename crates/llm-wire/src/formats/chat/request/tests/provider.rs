@@ -199,7 +199,7 @@ fn words_of_the_assistant_at_the_end() {
     );
     let request = parsed(&body).unwrap();
     let cx = context(Host::OpenAi, "gpt-4o");
-    assert!(sent_with(&request, &cx).unwrap().get("messages").ends_with(r#"{"role":"assistant","content":"The "}]"#));
+    assert!(sent_with(&request, &cx).unwrap().get("messages").ends_with(r#"{"role":"assistant","content":"The"}]"#));
     let reject =
         Context { policy: Policy { prefill: crate::target::plan::PrefillPolicy::Reject, ..Policy::default() }, ..cx };
     let mistral = context(Host::Mistral, "mistral-large");
