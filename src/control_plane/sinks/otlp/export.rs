@@ -6,11 +6,6 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
-use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,6 +13,7 @@ use crate::config::boot::otlp::Otlp;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::sinks::otlp::NAME;
+use crate::control_plane::sinks::otlp::protobuf::{self, KeyValue, Span};
 use crate::control_plane::sinks::otlp::spans::text;
 use crate::control_plane::until;
 
@@ -36,7 +32,7 @@ pub(super) struct Export {
     timeout: Duration,
     /// How long the first of a batch waits for others.
     delay: Duration,
-    resource: Resource,
+    resource: Vec<KeyValue>,
     queue: mpsc::Receiver<Vec<Span>>,
     stop: Arc<Notify>,
     stopping: bool,
@@ -95,7 +91,7 @@ impl Export {
         let mut batch = Vec::with_capacity(BATCH);
         while self.fill(&mut batch).await {
             let requests = batch.len() as u64;
-            let body = self.encode(std::mem::take(&mut batch));
+            let body = self.encode(&std::mem::take(&mut batch));
             self.send(body, requests).await;
         }
     }
@@ -125,17 +121,8 @@ impl Export {
         self.queue.close();
     }
 
-    fn encode(&self, batch: Vec<Vec<Span>>) -> Bytes {
-        let scope = InstrumentationScope {
-            name: "llm-proxy".to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..InstrumentationScope::default()
-        };
-        let spans = batch.into_iter().flatten().collect();
-        let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
-        let of_resource =
-            ResourceSpans { resource: Some(self.resource.clone()), scope_spans, ..ResourceSpans::default() };
-        ExportTraceServiceRequest { resource_spans: vec![of_resource] }.encode_to_vec().into()
+    fn encode(&self, batch: &[Vec<Span>]) -> Bytes {
+        protobuf::export_request(&self.resource, batch.iter().flatten()).into()
     }
 
     /// Until it is taken, refused, or was tried often enough. At the end of the process there is
@@ -182,8 +169,7 @@ impl Export {
         };
         match head.status {
             status if status.is_success() => {
-                let told = ExportTraceServiceResponse::decode(body).ok().and_then(|told| told.partial_success);
-                Tried::Taken(told.map_or(0, |told| told.rejected_spans))
+                Tried::Taken(protobuf::rejected_spans(&body))
             }
             // Those of the specification; the rest means that the same would be refused again.
             StatusCode::TOO_MANY_REQUESTS
@@ -209,7 +195,7 @@ impl Export {
 }
 
 /// What is said of this process. OTEL_SERVICE_NAME goes before the attribute.
-fn resource(otlp: &Otlp) -> Resource {
+fn resource(otlp: &Otlp) -> Vec<KeyValue> {
     let given = |key: &str| otlp.resource.iter().any(|(name, _)| name == key);
     let mut attributes: Vec<KeyValue> = Vec::new();
     match &otlp.service_name {
@@ -222,5 +208,5 @@ fn resource(otlp: &Otlp) -> Resource {
     }
     let others = otlp.resource.iter().filter(|(name, _)| otlp.service_name.is_none() || name != "service.name");
     attributes.extend(others.map(|(name, value)| text(name, value)));
-    Resource { attributes, ..Resource::default() }
+    attributes
 }

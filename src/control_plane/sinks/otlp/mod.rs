@@ -1,15 +1,15 @@
 //! Spans of finished requests, sent to a collector by OTLP over HTTP. [`spans`] makes them of
-//! records; this file queues them, in bounds, and [`export`] sends them. The crates of
-//! OpenTelemetry give the messages; its SDK, which wants to make spans while things happen, has no
-//! part.
+//! records; this file queues them, in bounds, and [`export`] sends them. [`protobuf`]
+//! has the messages. The SDK of OpenTelemetry, which wants to make spans while things happen, has
+//! no part.
 
 mod export;
+mod protobuf;
 mod spans;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
@@ -21,6 +21,7 @@ use crate::control_plane::records::drain::{Directory, Sink};
 use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use export::Export;
+use protobuf::Span;
 
 /// The name in metrics.
 const NAME: &str = "otlp";

@@ -5,14 +5,9 @@
 //! that was answered and nowhere else, since those who add them up go over all spans. Of bodies and
 //! headers nothing is told.
 
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
-
 use crate::config::snapshot::Provider;
 use crate::control_plane::records::drain::Directory;
+use crate::control_plane::sinks::otlp::protobuf::{KeyValue, Span, SpanKind, Value};
 use crate::telemetry::capture::Attempt;
 use crate::telemetry::record::{Outcome, Record};
 use crate::telemetry::trace::{Context, REQUEST};
@@ -58,18 +53,18 @@ fn of_request(record: &Record, trace: &Context, directory: &Directory) -> Span {
     }
     let error = ended_by(record);
     said.extend(error.map(|label| text("error.type", label)));
-    let status = match record.outcome {
+    let failed = match record.outcome {
         // A client that leaves or asks for the wrong thing is no failure of a server.
         Outcome::ClientGone => None,
         _ if record.status < 500 && !matches!(record.outcome, Outcome::Truncated(_)) => None,
-        _ => Some(failure(error.unwrap_or_default())),
+        _ => Some(error.unwrap_or_default().to_owned()),
     };
     let name = format!("{} {}", record.method, record.endpoint);
     Span {
-        parent_span_id: trace.parent.map_or_else(Vec::new, |parent| parent.span.to_be_bytes().to_vec()),
+        parent_span_id: trace.parent.map(|parent| parent.span.to_be_bytes()),
         name: name.trim_end().to_owned(),
-        kind: SpanKind::Server.into(),
-        status,
+        kind: SpanKind::Server,
+        error: failed,
         ..span(record, trace, REQUEST, (0, record.total_us), said)
     }
 }
@@ -120,10 +115,11 @@ fn of_attempt(
     let end = [attempt.ended_us, if last { record.total_us } else { 0 }, attempt.first_byte_us, attempt.began_us];
     let end = end.into_iter().find(|end| *end > 0).unwrap_or(0);
     Span {
-        parent_span_id: trace.span(REQUEST).to_be_bytes().to_vec(),
+        parent_span_id: Some(trace.span(REQUEST).to_be_bytes()),
         name: format!("{} {}", operation.unwrap_or("ask"), attempt.model.as_str()),
-        kind: SpanKind::Client.into(),
-        status: failed.map(|label| failure(&label)),
+        kind: SpanKind::Client,
+        // What the provider has said of it is left out: it may repeat the conversation.
+        error: failed,
         ..span(record, trace, number_of, (attempt.began_us, end), said)
     }
 }
@@ -142,8 +138,7 @@ fn of_answer(record: &Record) -> Vec<KeyValue> {
         said.extend(rare.into_iter().filter(|(_, n)| *n > 0).map(|(key, n)| number(key, n)));
     }
     if let Some(reason) = record.finish {
-        let reasons = ArrayValue { values: vec![AnyValue { value: Some(Value::StringValue(reason.to_owned())) }] };
-        said.push(pair("gen_ai.response.finish_reasons", Value::ArrayValue(reasons)));
+        said.push(pair("gen_ai.response.finish_reasons", Value::Texts(vec![reason.to_owned()])));
     }
     said
 }
@@ -151,14 +146,15 @@ fn of_answer(record: &Record) -> Vec<KeyValue> {
 fn span(record: &Record, trace: &Context, number: u64, (begin, end): (u64, u64), attributes: Vec<KeyValue>) -> Span {
     let at = |us: u64| record.started_us.saturating_add(us).saturating_mul(1000);
     Span {
-        trace_id: trace.trace.to_be_bytes().to_vec(),
-        span_id: trace.span(number).to_be_bytes().to_vec(),
-        // That it is sampled.
-        flags: 1,
+        trace_id: trace.trace.to_be_bytes(),
+        span_id: trace.span(number).to_be_bytes(),
         start_time_unix_nano: at(begin),
         end_time_unix_nano: at(end.max(begin)),
         attributes,
-        ..Span::default()
+        parent_span_id: None,
+        name: String::new(),
+        kind: SpanKind::Server,
+        error: None,
     }
 }
 
@@ -196,27 +192,22 @@ fn ended_by(record: &Record) -> Option<&'static str> {
     }
 }
 
-/// What a provider has said of it is not told: it may repeat the conversation.
-fn failure(label: &str) -> Status {
-    Status { message: label.to_owned(), code: StatusCode::Error.into() }
-}
-
 fn pair(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+    KeyValue { key: key.to_owned(), value }
 }
 
 pub(super) fn text(key: &str, value: &str) -> KeyValue {
-    pair(key, Value::StringValue(value.to_owned()))
+    pair(key, Value::Text(value.to_owned()))
 }
 
 fn number(key: &str, value: u64) -> KeyValue {
-    pair(key, Value::IntValue(i64::try_from(value).unwrap_or(i64::MAX)))
+    pair(key, Value::Number(i64::try_from(value).unwrap_or(i64::MAX)))
 }
 
 fn float(key: &str, value: f64) -> KeyValue {
-    pair(key, Value::DoubleValue(value))
+    pair(key, Value::Float(value))
 }
 
 fn flag(key: &str, value: bool) -> KeyValue {
-    pair(key, Value::BoolValue(value))
+    pair(key, Value::Flag(value))
 }
