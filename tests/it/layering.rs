@@ -47,6 +47,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("worker", &["config::boot", "metrics", "net", "proxy", "shared", "tls"]),
     ("control_plane", &["config", "limit", "metrics", "shared", "telemetry", "time", "tls", "tokens"]),
     ("cli", &["config", "control_plane", "net::runtime", "shared", "time", "tls", "worker"]),
+    // Of the binary alone.
+    ("static_libc", &[]),
 ];
 
 /// Names of crates that may stand only in these places: a folder, a module or a file.
