@@ -168,9 +168,7 @@ impl Export {
             Err(_) => return Tried::Again(format!("no answer within {} ms", self.timeout.as_millis()), None),
         };
         match head.status {
-            status if status.is_success() => {
-                Tried::Taken(protobuf::rejected_spans(&body))
-            }
+            status if status.is_success() => Tried::Taken(protobuf::rejected_spans(&body)),
             // Those of the specification; the rest means that the same would be refused again.
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY

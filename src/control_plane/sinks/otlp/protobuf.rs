@@ -1,8 +1,9 @@
-//! The messages of OTLP (opentelemetry-proto 1.x, `trace.proto`) that the gateway sends, as protocol buffers.
+//! The messages of OTLP (opentelemetry-proto 1.x, `trace.proto`) that the gateway sends, as
+//! protocol buffers.
 //!
-//! They are six messages of a few fields, written by hand: the crate that generates them brings an SDK, an
-//! interpreter of derive macros and some twelve crates more. The tests read what is written here with that
-//! crate.
+//! They are a few messages of a few fields, written by hand: the crate that generates them brings
+//! an SDK, an implementation of derive macros and some twelve crates more. The tests read what is
+//! written here with that crate.
 
 /// A value of an attribute.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +65,8 @@ pub(super) fn export_request<'a>(resource: &[KeyValue], spans: impl Iterator<Ite
     out
 }
 
-/// Returns `partial_success.rejected_spans` of an `ExportTraceServiceResponse`. 0 if it is not there, or if
-/// the body is not such a response: then all were taken, as the status says.
+/// Returns `partial_success.rejected_spans` of an `ExportTraceServiceResponse`. 0 if it is not
+/// there, or if the body is not such a response: then all were taken, as the status says.
 pub(super) fn rejected_spans(response: &[u8]) -> i64 {
     let partial_success = field(response, 1).and_then(|found| found.message());
     let rejected = partial_success.and_then(|inside| field(inside, 1)?.varint());
@@ -175,7 +176,8 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The last value of field `at`, which is the one that counts. `None` if it is missing or the input is malformed.
+/// The last value of field `at`, which is the one that counts. `None` if it is missing or the input
+/// is malformed.
 fn field(mut input: &[u8], at: u64) -> Option<Found<'_>> {
     let mut last = None;
     while !input.is_empty() {
