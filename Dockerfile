@@ -18,7 +18,7 @@ COPY benches benches
 COPY tests tests
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     target=$(rustc -vV | sed -n 's/^host: //p') \
- && export RUSTFLAGS="-C target-feature=+crt-static" \
+ && export RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"' \
  && cargo build --locked --profile "$PROFILE" --target "$target" --bin llm-proxy \
  && install -d /image/data /image/etc/ssl/certs /image/usr/bin \
  && install -d -m 1777 /image/tmp \

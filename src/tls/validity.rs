@@ -1,8 +1,9 @@
 //! Reads when a certificate expires: the only field of X.509 that the gateway uses itself.
 //!
-//! A certificate is DER (ITU-T X.690): nested elements of a tag byte, a length and the content. The path to
-//! the date is `Certificate > TBSCertificate > Validity > notAfter` (RFC 5280, section 4.1). A parser for all
-//! of X.509 brings some fifteen crates, which cost more build time than anything else that is used as little.
+//! A certificate is DER (ITU-T X.690): nested elements of a tag byte, a length and the content. The
+//! path to the date is `Certificate > TBSCertificate > Validity > notAfter` (RFC 5280, section 4.1).
+//! A parser for all of X.509 brings some fifteen crates, which cost more build time than anything
+//! else that is used as little.
 
 const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
@@ -11,7 +12,8 @@ const SEQUENCE: u8 = 0x30;
 /// `[0] EXPLICIT Version`, which certificates of version 1 lack.
 const VERSION: u8 = 0xa0;
 
-/// Returns the end of the validity of a certificate in DER, as RFC 3339 in UTC. `None` if it can't be read.
+/// Returns the end of the validity of a certificate in DER, as RFC 3339 in UTC. `None` if it can't
+/// be read.
 pub(super) fn not_after(certificate: &[u8]) -> Option<String> {
     let (certificate, _) = element(certificate, SEQUENCE)?;
     let (fields, _) = element(certificate, SEQUENCE)?;
@@ -52,7 +54,8 @@ fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         return None;
     }
     let (first, rest) = rest.split_first()?;
-    // Below 128 the byte is the length; above, it says how many bytes of length follow. 0x80 is not DER.
+    // Below 128 the byte is the length; above, it says how many bytes of length follow. 0x80 is
+    // not DER.
     let (length, rest) = match first {
         0..=0x7f => (usize::from(*first), rest),
         0x81..=0x84 => {

@@ -60,19 +60,21 @@ def one(directory, pattern):
 
 
 def first_lines(process, names_of_lines):
-    """Reads `name: value` lines from stdout until all of `names_of_lines` were there."""
-    found = {}
+    """Reads `name: value` lines of the output, or messages of the log, until all of `names_of_lines` were there."""
+    found, lines = {}, []
     for line in process.stdout:
-        name, _, value = line.rstrip("\n").partition(": ")
+        lines.append(line)
+        text = json.loads(line)["message"] if line.startswith("{") else line.rstrip("\n")
+        name, _, value = text.partition(": ")
         found[name] = value
         if set(names_of_lines) <= set(found):
             return found
-    raise AssertionError(f"{process.args} ended before it printed {names_of_lines}: {process.stderr.read()}")
+    raise AssertionError(f"{process.args} ended before it printed {names_of_lines}: {''.join(lines)}")
 
 
 @contextmanager
 def running(command, lines, **options):
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
     watchdog = threading.Timer(PATIENCE, process.kill)
     watchdog.start()
     try:
