@@ -26,7 +26,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("tokens", &["limit"]),
     ("shared", &["config", "metrics", "telemetry"]),
-    ("route", &["config::compile", "config::models", "config::rows", "config::snapshot"]),
+    (
+        "route",
+        &["config::boot", "config::compile", "config::models", "config::rows", "config::snapshot", "shared::catalog"],
+    ),
     ("net", &["shared"]),
     (
         "proxy",
@@ -46,7 +49,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     ("worker", &["config::boot", "metrics", "net", "proxy", "shared", "tls"]),
     ("control_plane", &["config", "limit", "metrics", "shared", "telemetry", "time", "tls", "tokens"]),
-    ("cli", &["config", "control_plane", "net::runtime", "shared", "time", "tls", "worker"]),
+    ("cli", &["config", "control_plane", "net::runtime", "route", "shared", "time", "tls", "worker"]),
     // Of the binary alone.
     ("static_libc", &[]),
 ];
