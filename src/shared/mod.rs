@@ -42,6 +42,8 @@ pub struct ProcessState {
     pub driver: OnceLock<&'static str>,
     /// How the store is, for `/health` and `/metrics`.
     pub store: store::Watch,
+    /// `Store::identity`, once it is known.
+    pub store_id: OnceLock<String>,
     /// Set once, at the signal to stop.
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
@@ -81,6 +83,7 @@ impl ProcessState {
             certificate_ends: AtomicI64::new(0),
             driver: OnceLock::new(),
             store: store::Watch::default(),
+            store_id: OnceLock::new(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
