@@ -15,7 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::config::boot::Environment;
-use crate::config::compile::compile;
+use crate::config::compile::{compile, notices};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::disk_cache::DiskCache;
@@ -115,6 +115,8 @@ pub(crate) struct Sync {
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
+    /// The same of its notices.
+    notices: Vec<Problem>,
     /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free
     /// one, which is not for a worker to do.
     retired: Vec<Arc<Snapshot>>,
@@ -157,6 +159,8 @@ struct Trouble {
 struct Next {
     snapshot: Snapshot,
     problems: Vec<Problem>,
+    /// What was taken for what it must mean.
+    notices: Vec<Problem>,
     hosts: HashSet<String>,
     /// When it is published, whatever is known of its hosts.
     deadline: Instant,
@@ -177,7 +181,7 @@ impl Sync {
         let source = Box::new(move || newest.read().rows.clone());
         let keeper = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
-        let (whole, again) = (0, false);
+        let (whole, again, notices) = (0, false, Vec::new());
         Sync {
             shared,
             store,
@@ -188,6 +192,7 @@ impl Sync {
             whole,
             next,
             problems,
+            notices,
             retired,
             keeper,
             meter,
@@ -200,7 +205,13 @@ impl Sync {
     /// do.
     pub(crate) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
         match self.store.load().await {
-            Ok(rows) => self.take(Step::Read(Ok(Changes::All(rows))), names),
+            Ok(rows) => {
+                // Who can't learn it goes without.
+                if let Ok(Some(identity)) = self.store.identity().await {
+                    let _ = self.shared.store_id.set(identity);
+                }
+                self.take(Step::Read(Ok(Changes::All(rows))), names);
+            }
             Err(error) if error.fault == Fault::Unavailable => self.start_without(error, names)?,
             Err(error) => return Err(error),
         }
@@ -317,13 +328,14 @@ impl Sync {
         }
         let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
         read.problems.clone_from(&problems);
+        let notices = notices(&read.rows);
         drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);
         // A store that keeps changing can't put the change off.
         let latest = Instant::now() + NAMES;
         let deadline = self.next.as_ref().map_or(latest, |next| next.deadline.min(latest));
-        self.next = Some(Next { snapshot, problems, hosts, deadline });
+        self.next = Some(Next { snapshot, problems, notices, hosts, deadline });
         self.watch();
     }
 
@@ -363,6 +375,10 @@ impl Sync {
         for problem in self.problems.iter().filter(|problem| !found.contains(problem)) {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
+        for notice in next.notices.iter().filter(|notice| !self.notices.contains(notice)) {
+            tracing::warn!("gateway: {}: {}", notice.object, notice.message);
+        }
+        self.notices = next.notices;
         self.problems = next.problems;
         self.retired.push(before);
         Some(after)
