@@ -43,7 +43,10 @@ const WITHOUT_KEYS: &str = "a gateway does not tell providers' keys: set the var
                             headers that are `***`, before the file is taken up where they are not known";
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (text, note) = match args.store.open()? {
+    let Some(place) = args.store.open_to_read()? else {
+        return Err(Failure::failed("there is nothing to export"));
+    };
+    let (text, note) = match place {
         Place::Here(store, environment) => (write(&opened(store.load()?, &environment), true), WITH_KEYS),
         Place::There(remote) => {
             let answer: Value = call(&remote, "GET", "/config/export", None)?;

@@ -17,7 +17,7 @@
 
 pub mod admin;
 pub mod config;
-mod discovery;
+pub(crate) mod discovery;
 pub mod http;
 mod limits;
 mod metrics;

@@ -43,7 +43,8 @@ impl BaseUrl {
     }
 }
 
-/// Endpoints that are pasted as a base, and what of each belongs to the base. A longer one stands before one that it ends with.
+/// Endpoints that are pasted as a base, and what of each belongs to the base. A longer one stands
+/// before one that it ends with.
 const ENDPOINTS: &[(&str, &str)] = &[
     ("/chat/completions", ""),
     ("/completions", ""),
@@ -55,8 +56,8 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("/v1/models", "/v1"),
 ];
 
-/// Hosts whose API in OpenAI's formats stands under a path, by their own documentation (read 2026-11). A base without a path can
-/// only mean it: nothing is served at the root.
+/// Hosts whose API in OpenAI's formats stands under a path, by their own documentation (read
+/// 2026-11). A base without a path can only mean it: nothing is served at the root.
 const HOMES: &[(&str, &str)] = &[
     ("api.openai.com", "/v1"),
     ("api.groq.com", "/openai/v1"),
@@ -73,10 +74,12 @@ const HOMES: &[(&str, &str)] = &[
 ];
 
 impl BaseUrl {
-    /// Makes a base of an endpoint's address, and puts the version in where the host is known to need one. `messages` is whether
-    /// the provider is asked in that format first, whose paths bring their version along.
+    /// Makes a base of an endpoint's address, and puts the version in where the host is known to
+    /// need one. `messages` is whether the provider is asked in that format first, whose paths
+    /// bring their version along.
     ///
-    /// Gives a sentence without its subject if there was something to correct. It shows no query, which may hold a key.
+    /// Gives a sentence without its subject if there was something to correct. It shows no query,
+    /// which may hold a key.
     pub fn correct(&mut self, messages: bool) -> Option<String> {
         let path = self.path.to_ascii_lowercase();
         if let Some((endpoint, kept)) = ENDPOINTS.iter().find(|(endpoint, _)| path.ends_with(endpoint)) {

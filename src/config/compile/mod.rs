@@ -24,8 +24,8 @@ use super::snapshot::{Problem, Snapshot};
 /// Reads a variable of the environment; for `api_key` of the form `env:NAME`.
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// What was taken for what it must mean in the providers that are enabled: a base that is an endpoint, a key that looks like a
-/// variable. None of it keeps a row from being served.
+/// What was taken for what it must mean in the providers that are enabled: a base that is an
+/// endpoint, a key that looks like a variable. None of it keeps a row from being served.
 pub fn notices(rows: &Rows) -> Vec<Problem> {
     let notice = |row: &ProviderRow| {
         let object = object(row);
@@ -34,11 +34,12 @@ pub fn notices(rows: &Rows) -> Vec<Problem> {
     rows.providers.iter().filter(|row| row.is_enabled).flat_map(notice).collect()
 }
 
-/// Compiles `rows` as if every variable were set that a provider's key is taken from. Gives the problems that are left, and the
-/// variables that are not set.
+/// Compiles `rows` as if every variable were set that a provider's key is taken from. Gives the
+/// problems that are left, and the variables that are not set.
 ///
-/// A row, a request of the admin interface and a configuration file are all judged so: such a variable belongs to the environment
-/// of a process, and its absence is a warning of that process, not a fault of who wrote the row.
+/// A row, a request of the admin interface and a configuration file are all judged so: such a
+/// variable belongs to the environment of a process, and its absence is a warning of that process,
+/// not a fault of who wrote the row.
 pub fn judge(rows: &Rows, env: &Env<'_>) -> (Vec<Problem>, Vec<String>) {
     let unset = RefCell::new(Vec::new());
     let named: HashSet<&str> = rows

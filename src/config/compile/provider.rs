@@ -137,7 +137,8 @@ fn speaks_messages(kind: Type, formats: Option<&[Format]>) -> bool {
     formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format()) == Format::Messages
 }
 
-/// What was taken for what it must mean, in sentences that begin with the column: nothing that keeps the row from being served.
+/// What was taken for what it must mean, in sentences that begin with the column: nothing that
+/// keeps the row from being served.
 pub(super) fn notices(row: &ProviderRow) -> Vec<String> {
     let mut notices = Vec::new();
     let params = Params::parse(&row.provider_params, &mut Vec::new()).ok();
@@ -156,7 +157,8 @@ pub(super) fn notices(row: &ProviderRow) -> Vec<String> {
     notices
 }
 
-/// `$NAME`, `${NAME}`, `%NAME%` or LiteLLM's `os.environ/NAME`, whole: no provider's key looks so, and none is given away by showing it.
+/// `$NAME`, `${NAME}`, `%NAME%` or LiteLLM's `os.environ/NAME`, whole: no provider's key looks so,
+/// and none is given away by showing it.
 fn looks_unexpanded(key: &str) -> bool {
     let key = key.trim();
     let name = match key.strip_prefix('$') {

@@ -91,8 +91,9 @@ impl File {
         complaints
     }
 
-    /// All that there is to say of rows that could be read, enabled or not: what is wrong, and what is worth a warning, which is an
-    /// unset variable, a fault of a row that is disabled, and what was taken for what it must mean.
+    /// All that there is to say of rows that could be read, enabled or not: what is wrong, and what
+    /// is worth a warning, which is an unset variable, a fault of a row that is disabled, and what
+    /// was taken for what it must mean.
     pub fn review(&self, env: &super::compile::Env<'_>) -> (Vec<Complaint>, Vec<Complaint>) {
         let complain = |problem: &Problem| self.complain(problem);
         let errors = self.judge(env);
@@ -125,7 +126,8 @@ impl File {
         Complaint::new(line, format!("{}: {}", problem.object, problem.message))
     }
 
-    /// What else is wrong, beside `complaints`: in each row that has a name, the fields of which no complaint speaks.
+    /// What else is wrong, beside `complaints`: in each row that has a name, the fields of which no
+    /// complaint speaks.
     fn problems_beside(&self, complaints: &[Complaint], env: &super::compile::Env<'_>) -> Vec<Complaint> {
         // The object and the field of a complaint, as `Fields` writes it.
         let spoken = |complaint: &Complaint| {

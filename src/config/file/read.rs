@@ -20,7 +20,8 @@ pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
     }
 }
 
-/// The same, with as much of the file as could be read beside the complaints: for who wants to know all that is wrong.
+/// The same, with as much of the file as could be read beside the complaints: for who wants to know
+/// all that is wrong.
 pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<Complaint>) {
     let (root, mut complaints) = yaml::parse(text, env);
     let mut file = File::default();
@@ -36,6 +37,7 @@ pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<Complaint>) {
         complaints.extend(beside);
     }
     complaints.sort_by_key(|complaint| complaint.line);
+    complaints.dedup();
     (file, complaints)
 }
 
@@ -387,16 +389,21 @@ credentials:
             ),
             (
                 "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
-                &["line 3: provider a: the name is taken, on line 2"],
+                &[
+                    "line 3: provider a: the name is taken, on line 2",
+                    "line 3: provider a: api_base `x` has no scheme; write it with https:// or http:// in front; the \
+                     provider is not served",
+                ],
             ),
-            // What the compiler finds is told with the rest, save of rows that are not wholly
-            // known.
+            // What the compiler finds is told with the rest.
             (
                 "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
                 &[
                     "line 4: credential a: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until that is mended",
                     "line 5: credential b: `colour` is not known here; known are name, key, credential_key, allowed_models, rate_limit, \
                      burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
+                    "line 5: credential b: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until \
+                     that is mended",
                     "line 6: `x` is not known here; known are providers, credentials, settings",
                 ],
             ),

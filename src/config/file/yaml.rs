@@ -80,8 +80,8 @@ impl Node {
     }
 }
 
-/// The document in `text`, unless its form is wrong, and all that is wrong with it. Variables come from `env`; one that is missing
-/// stays as it is written.
+/// The document in `text`, unless its form is wrong, and all that is wrong with it. Variables come
+/// from `env`; one that is missing stays as it is written.
 pub(super) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<Complaint>) {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, complaints: Vec::new() };

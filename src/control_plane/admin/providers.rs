@@ -65,7 +65,8 @@ pub(super) struct ProviderCreated {
     /// Version of the configuration with this change
     version: i64,
     provider: ProviderView,
-    /// What keeps it from being served for now: variables that its key is taken from and that are not set
+    /// What keeps it from being served for now: variables that its key is taken from and that are
+    /// not set
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }

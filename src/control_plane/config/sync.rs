@@ -115,8 +115,6 @@ pub(crate) struct Sync {
     next: Option<Next>,
     /// Those of the snapshot in force, which were told.
     problems: Vec<Problem>,
-    /// The same of its notices.
-    notices: Vec<Problem>,
     /// Snapshots that a worker may still use. With many credentials it takes milliseconds to free
     /// one, which is not for a worker to do.
     retired: Vec<Arc<Snapshot>>,
@@ -159,8 +157,6 @@ struct Trouble {
 struct Next {
     snapshot: Snapshot,
     problems: Vec<Problem>,
-    /// What was taken for what it must mean.
-    notices: Vec<Problem>,
     hosts: HashSet<String>,
     /// When it is published, whatever is known of its hosts.
     deadline: Instant,
@@ -181,7 +177,7 @@ impl Sync {
         let source = Box::new(move || newest.read().rows.clone());
         let keeper = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
-        let (whole, again, notices) = (0, false, Vec::new());
+        let (whole, again) = (0, false);
         Sync {
             shared,
             store,
@@ -192,7 +188,6 @@ impl Sync {
             whole,
             next,
             problems,
-            notices,
             retired,
             keeper,
             meter,
@@ -326,16 +321,17 @@ impl Sync {
             Changes::All(rows) => read.rows = Arc::new(rows),
             Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
         }
-        let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
+        let (snapshot, mut problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
         read.problems.clone_from(&problems);
-        let notices = notices(&read.rows);
+        // They are told like problems.
+        problems.extend(notices(&read.rows));
         drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);
         // A store that keeps changing can't put the change off.
         let latest = Instant::now() + NAMES;
         let deadline = self.next.as_ref().map_or(latest, |next| next.deadline.min(latest));
-        self.next = Some(Next { snapshot, problems, notices, hosts, deadline });
+        self.next = Some(Next { snapshot, problems, hosts, deadline });
         self.watch();
     }
 
@@ -375,10 +371,6 @@ impl Sync {
         for problem in self.problems.iter().filter(|problem| !found.contains(problem)) {
             tracing::info!("gateway: solved: {}: {}", problem.object, problem.message);
         }
-        for notice in next.notices.iter().filter(|notice| !self.notices.contains(notice)) {
-            tracing::warn!("gateway: {}: {}", notice.object, notice.message);
-        }
-        self.notices = next.notices;
         self.problems = next.problems;
         self.retired.push(before);
         Some(after)

@@ -162,14 +162,14 @@ impl Models {
 }
 
 /// `GET {api_base}/models` as the provider's first format has it.
-fn request(provider: &Provider) -> Result<Target, String> {
+pub(crate) fn request(provider: &Provider) -> Result<Target, String> {
     // One page: 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
     let page = if provider::format(provider) == Format::Messages { "limit=1000" } else { "" };
     provider::target(provider, "/models", None, page)
 }
 
 /// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
-fn parse(body: &[u8]) -> Result<List, String> {
+pub(crate) fn parse(body: &[u8]) -> Result<List, String> {
     let document = RawValue::parse(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let data = if document.is_object() { document.find("data") } else { Some(document) };
     let Some(data) = data.filter(|data| data.bytes().starts_with(b"[")) else {

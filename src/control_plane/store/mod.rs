@@ -36,7 +36,8 @@ pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Er
     }
 }
 
-/// [`Store::identity`] of the store that `boot` names, without making it: `None` if it does not exist, or can't be told apart.
+/// [`Store::identity`] of the store that `boot` names, without making it: `None` if it does not
+/// exist, or can't be told apart.
 pub fn identity(boot: &Boot) -> Result<Option<String>, Error> {
     if boot.config_file.is_some() {
         return Ok(None);
@@ -51,7 +52,8 @@ pub fn identity(boot: &Boot) -> Result<Option<String>, Error> {
     }
 }
 
-/// The form in which an identity is shown: sixteen hex digits that tell nothing of what they are made of.
+/// The form in which an identity is shown: sixteen hex digits that tell nothing of what they are
+/// made of.
 fn digest(of: &str) -> String {
     let mut digits = hex::encode(Sha256::digest(of.as_bytes()));
     digits.truncate(16);
@@ -88,8 +90,9 @@ pub trait Store: Send + Sync {
     /// At most `limit` lines of the audit log with ids below `before`, the newest first.
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
 
-    /// A value that two handles on one store have in common and two stores have not, so that the command line notices that it
-    /// works on another store than the gateway beside it. `None` if that can't be told. Reads only.
+    /// A value that two handles on one store have in common and two stores have not, so that the
+    /// command line notices that it works on another store than the gateway beside it. `None` if
+    /// that can't be told. Reads only.
     fn identity(&self) -> Answer<'_, Option<String>> {
         Box::pin(std::future::ready(Ok(None)))
     }

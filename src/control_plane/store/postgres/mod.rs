@@ -27,9 +27,7 @@ use crate::config::boot::db_url::DbUrl;
 use crate::config::rows::Rows;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::migrations::{Migration, POSTGRES};
-use crate::control_plane::store::{
-    Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written, digest,
-};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written, digest};
 use explain::Trouble;
 use link::{ANSWER, Access, CHANGE, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
 use migrate::Done;
@@ -226,8 +224,8 @@ fn lacking(missing: &[&Migration]) -> Error {
     Error::new(Fault::Version, message)
 }
 
-/// The table of migrations, which each store makes once: its number in its database, and when its first step was taken. `None`
-/// where there is no such table yet.
+/// The table of migrations, which each store makes once: its number in its database, and when its
+/// first step was taken. `None` where there is no such table yet.
 async fn identity(client: &Client) -> Result<Option<String>, Trouble> {
     const THERE: &str = "SELECT to_regclass('llm_proxy_migrations')::oid::bigint";
     const FIRST: &str = "SELECT (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), \

@@ -22,17 +22,15 @@ use tokio::sync::oneshot;
 
 use crate::config::rows::Rows;
 use crate::control_plane::store::logs::Tables;
-use crate::control_plane::store::{
-    Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, digest,
-};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, digest};
 
 /// The file in `DATA_DIR`.
 pub const FILE: &str = "llm-proxy.db";
 /// How often [`Store::changed`] looks, which is a read of one number.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// [`Store::identity`] of the store in this file: device and inode, which every path to the file and every container that mounts
-/// it have in common. `None` if there is no such file.
+/// [`Store::identity`] of the store in this file: device and inode, which every path to the file
+/// and every container that mounts it have in common. `None` if there is no such file.
 pub(super) fn identity(path: &Path) -> Option<String> {
     let file = std::fs::metadata(path).ok()?;
     Some(digest(&format!("sqlite:{}:{}", file.dev(), file.ino())))
