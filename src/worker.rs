@@ -263,7 +263,11 @@ fn start_failed(index: usize, driver: boot::Driver, error: &io::Error) -> String
 
 fn bind_failed(addr: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => format!("{addr}: address in use; stop the other process or choose another PORT"),
+        io::ErrorKind::AddrInUse => format!(
+            "port {} of {} is in use by another process; stop that one, or choose another port with --port or PORT",
+            addr.port(),
+            addr.ip()
+        ),
         io::ErrorKind::PermissionDenied => format!("{addr}: not permitted; ports below 1024 need a privilege"),
         _ => format!("{addr}: can't listen: {error}"),
     }

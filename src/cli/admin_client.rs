@@ -52,16 +52,39 @@ pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
     if status.is_success() { Ok(text) } else { Err(format!("{base} is not ready: {text}")) }
 }
 
+/// How long a gateway on this machine may take to tell its store.
+const NEAR: Duration = Duration::from_millis(500);
+
+/// The `store_id` that `/health` of the gateway at `url` tells. `None` if there is no gateway, or
+/// none that tells it.
+pub fn store_id(url: &str) -> Option<String> {
+    let runtime = runtime().ok()?;
+    let mut tcp = HttpConnector::new();
+    tcp.set_connect_timeout(Some(NEAR));
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(tcp);
+    let uri: Uri = format!("{url}/health").parse().ok()?;
+    let text = runtime.block_on(async {
+        let ask = async {
+            let answer = client.get(uri).await.ok()?;
+            let body = Limited::new(answer.into_body(), 64 << 10).collect().await.ok()?;
+            Some(body.to_bytes())
+        };
+        timeout(NEAR, ask).await.ok().flatten()
+    })?;
+    let health: Value = serde_json::from_slice(&text).ok()?;
+    health["store_id"].as_str().map(str::to_owned)
+}
+
 fn not_an_address(url: &str) -> String {
     format!("`{url}` is no address of a gateway; write it as http://host:18000")
 }
 
-fn runtime() -> Result<Runtime, String> {
+pub(crate) fn runtime() -> Result<Runtime, String> {
     let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| format!("the system gives no runtime: {error}"))
 }
 
-fn client(tls: &ClientConfig) -> Caller {
+pub(crate) fn client(tls: &ClientConfig) -> Caller {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     let mut tls = tls.clone();
@@ -73,7 +96,11 @@ fn client(tls: &ClientConfig) -> Caller {
 }
 
 /// Status and text of a response.
-async fn exchange(client: &Caller, base: &str, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), String> {
+pub(super) async fn exchange(
+    client: &Caller,
+    base: &str,
+    request: Request<Full<Bytes>>,
+) -> Result<(StatusCode, String), String> {
     let failed = |why: String| format!("{base} can't be asked: {why}");
     let answer =
         client.request(request).await.map_err(|error| failed(crate::control_plane::http::client::chain(&error)))?;

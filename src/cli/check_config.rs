@@ -7,7 +7,7 @@ use super::store::{Place, StoreArgs, call, number, problems};
 use super::{Failure, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
-use crate::config::compile::compile;
+use crate::config::compile::{compile, judge, notices};
 use crate::config::file::{self, Complaint, File, schema};
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
@@ -34,9 +34,10 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let lines = match &args.file {
         Some(path) => of_file(path)?,
-        None => match args.store.open()? {
-            Place::Here(store, environment) => of_store(&store, &environment)?,
-            Place::There(remote) => of_gateway(&remote)?,
+        None => match args.store.open_to_read()? {
+            None => Vec::new(),
+            Some(Place::Here(store, environment)) => of_store(&store, &environment)?,
+            Some(Place::There(remote)) => of_gateway(&remote)?,
         },
     };
     if lines.is_empty() { Ok(()) } else { Err(Failure::Usage(lines)) }
@@ -44,21 +45,42 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn of_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
     let environment = environment();
-    let file = read(path, &environment)?;
-    let (snapshot, complaints) = file.compile(&|name| environment.get(name).map(str::to_owned));
-    served(&file.rows(), &snapshot)?;
-    let mut lines = lines(&path.display().to_string(), &complaints);
+    let env = |name: &str| environment.get(name).map(str::to_owned);
+    let place = path.display().to_string();
+    let (file, mut complaints) = file::read_all(&text(path)?, &env);
+    let (errors, warnings) = file.review(&env);
+    if complaints.is_empty() {
+        served(&file.rows(), &file.compile(&env).0)?;
+        complaints = errors;
+    }
+    for warning in lines(&place, &warnings) {
+        print::note("warning", &warning);
+    }
+    let mut lines = lines(&place, &complaints);
     if let Err(bad) = Boot::with(&[], &environment, &file.settings) {
         lines.extend(bad.iter().map(ToString::to_string));
     }
     Ok(lines)
 }
 
+fn text(path: &std::path::Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{} can't be read: {error}", path.display())))
+}
+
 /// With the variables of this environment, which need not be those of the server.
 fn of_store(store: &Blocking, environment: &Environment) -> Result<Vec<String>, Failure> {
     let rows = store.load()?;
-    let (snapshot, problems) = compile(&rows, None, &|name| environment.get(name).map(str::to_owned));
+    let env = |name: &str| environment.get(name).map(str::to_owned);
+    let (snapshot, problems) = compile(&rows, None, &env);
     served(&rows, &snapshot)?;
+    for notice in notices(&rows) {
+        print::note("warning", &format!("{}: {}", notice.object, notice.message));
+    }
+    let (errors, _) = judge(&rows, &env);
+    let (problems, unset): (Vec<_>, Vec<_>) = problems.into_iter().partition(|problem| errors.contains(problem));
+    for problem in unset {
+        print::note("warning", &format!("{}: {}", problem.object, problem.message));
+    }
     Ok(problems.into_iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect())
 }
 
@@ -84,9 +106,7 @@ pub fn environment() -> Environment {
 /// Reads a file, or says all that is wrong with it.
 pub fn read(path: &std::path::Path, environment: &Environment) -> Result<File, Failure> {
     let place = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{place} can't be read: {error}")))?;
-    file::read(&text, &|name| environment.get(name).map(str::to_owned))
+    file::read(&text(path)?, &|name| environment.get(name).map(str::to_owned))
         .map_err(|complaints| Failure::Usage(lines(&place, &complaints)))
 }
 

@@ -123,8 +123,8 @@ fn hints() -> Hints {
                          --name NAME`, or set ALLOW_ANONYMOUS=true"
                 .into(),
         no_providers:
-            "this gateway has no provider yet; add one with `llm-proxy provider add --key NAME --type openai \
-                       --base URL --api-key KEY`"
+            "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
+             --key NAME --type openai --base URL --api-key KEY`"
                 .into(),
     }
 }

@@ -6,8 +6,10 @@
 pub mod admin_client;
 pub mod check_config;
 pub mod demo;
+mod first;
 pub mod gateway;
 pub mod health;
+pub mod init;
 pub mod key;
 mod logging;
 pub mod manual;
@@ -15,12 +17,15 @@ pub mod migrate;
 pub mod mock;
 pub mod prices;
 mod print;
+mod probe;
 pub mod provider;
 pub mod serve;
 mod signals;
 mod store;
+mod terminal;
 pub mod transfer;
 pub mod translate;
+mod vendors;
 
 use std::process::ExitCode;
 
@@ -42,10 +47,8 @@ struct Cli {
 
 const START: &str = "\
 Without a command it serves. To begin:
-  llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
-      --api-key env:OPENAI_API_KEY --map 'gpt-*=gpt-*'
-  llm-proxy key create --name me
-  llm-proxy serve
+  llm-proxy demo       with a mock provider, to try it
+  llm-proxy init       with a provider of yours
 
 `llm-proxy serve --help` lists all settings.";
 
@@ -55,9 +58,11 @@ enum Command {
     Serve(serve::Args),
     /// Serve with a mock provider and a key, to try the gateway
     Demo(demo::Args),
+    /// Set up a provider and a key: asks, checks, writes, and prints the first request
+    Init(init::Args),
     /// Run a mock provider, which answers without a model
     Mock(mock::MockArgs),
-    /// Add, list and remove providers
+    /// Add, change, test, list and remove providers
     Provider(provider::Args),
     /// Create, list, rotate and revoke the keys of clients
     Key(key::Args),
@@ -147,12 +152,16 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    if cli.command.is_none() && !cli.serve.has_flags() && first::explained()? {
+        return Ok(ExitCode::SUCCESS);
+    }
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => {
             let start = serve::settings(&args)?;
             serve::run(start)
         }
         Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init::run(args),
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use super::Failure;
+use super::{Failure, terminal};
 
 /// Writes `text` and a line break to stdout. A reader that has gone wants no more: that is no
 /// failure.
@@ -21,12 +21,16 @@ pub fn note(kind: &str, text: &str) {
     let _ = writeln!(io::stderr(), "{kind}: {text}");
 }
 
-/// Writes rows under their headings, each column as wide as it must be.
+/// Writes rows under their headings, each column as wide as it must be. On a terminal that is
+/// narrower than that, a row is a block of lines instead, each a heading and its cell.
 pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
     let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or_default()
     });
+    if terminal::width().is_some_and(|width| widths.iter().sum::<usize>() + 2 * (N - 1) > width) {
+        return blocks(headings, rows);
+    }
     let row = |cells: [&str; N]| {
         let mut text = String::new();
         for (cell, width) in cells.into_iter().zip(widths) {
@@ -36,6 +40,19 @@ pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Resul
     };
     row(headings)?;
     rows.iter().try_for_each(|cells| row(std::array::from_fn(|column| cells[column].as_str())))
+}
+
+fn blocks<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+    let width = headings.iter().map(|heading| heading.len()).max().unwrap_or_default();
+    for (at, row) in rows.iter().enumerate() {
+        if at > 0 {
+            line("")?;
+        }
+        for (heading, cell) in headings.iter().zip(row) {
+            line(&format!("{heading:width$}  {cell}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// A list as one cell.

@@ -61,12 +61,15 @@ fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Settin
     let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(vec![format!("the configuration file {path} can't be read: {error}")]))?;
-    match file::read(&text, &|name| environment.get(name).map(str::to_owned)) {
-        Ok(file) => Ok(file.settings),
-        Err(complaints) => {
-            Err(Failure::Usage(complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect()))
-        }
+    let (file, complaints) = file::read_all(&text, &|name| environment.get(name).map(str::to_owned));
+    if complaints.is_empty() {
+        return Ok(file.settings);
     }
+    let mut lines: Vec<_> = complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect();
+    if let Err(bad) = Boot::with(flags, environment, &file.settings) {
+        lines.extend(bad.iter().map(ToString::to_string));
+    }
+    Err(Failure::Usage(lines))
 }
 
 pub fn run(start: Start) -> Result<(), Failure> {
@@ -123,6 +126,11 @@ const FIRST: &[(&str, &str, &str, &str)] = &[
     ("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
 ];
 
+/// The variables of [`FIRST`].
+pub fn vendor_variables() -> impl Iterator<Item = &'static str> {
+    FIRST.iter().map(|(_, _, _, variable)| *variable)
+}
+
 /// Gives an empty store the providers whose keys the environment holds. The keys stay there: the
 /// rows name the variables.
 fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Failure> {
@@ -149,6 +157,11 @@ fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Fa
 }
 
 impl Args {
+    /// Whether anything is given.
+    pub fn has_flags(&self) -> bool {
+        !self.flags().is_empty()
+    }
+
     fn flags(&self) -> Vec<Flag> {
         let flags = [
             ("--host", "HOST", &self.host),

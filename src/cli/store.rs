@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use serde::de::DeserializeOwned;
 
 use super::{Failure, print};
-use crate::cli::admin_client::Remote;
-use crate::config::boot::{Boot, Environment};
-use crate::control_plane::store;
+use crate::cli::admin_client::{self, Remote};
+use crate::cli::probe::Prober;
+use crate::config::boot::{BadValue, Boot, Environment};
 use crate::control_plane::store::blocking::Blocking;
+use crate::control_plane::store::{self, sqlite};
 use crate::tls;
 
 /// Where a command works.
@@ -30,17 +31,59 @@ pub struct StoreArgs {
     /// store itself
     #[arg(long = "url", value_name = "URL", global = true, conflicts_with = "store_dir")]
     url: Option<String>,
+    /// Write into the store of this directory although the gateway that runs on this machine has
+    /// another
+    #[arg(long = "new-store", global = true, conflicts_with = "url")]
+    new_store: bool,
+}
+
+impl Place {
+    /// Which store or gateway it is, for a person.
+    pub fn name(&self) -> String {
+        match self {
+            Place::Here(store, _) => store.place(),
+            Place::There(remote) => remote.url().to_owned(),
+        }
+    }
+
+    /// Tells a person which store was written.
+    pub fn note_written(&self) {
+        print::note("note", &format!("written to the store: {}", self.name()));
+    }
 }
 
 impl StoreArgs {
     /// The store that `serve` would open with the same flag and environment, or the gateway at
-    /// `--url`.
+    /// `--url`: for a command that writes. An embedded store is made if it is missing.
     pub fn open(&self) -> Result<Place, Failure> {
         if let Some(url) = &self.url {
-            return remote(url, &self.environment()).map(Place::There);
+            return gateway_at(url, &self.environment()).map(Place::There);
         }
         let (store, environment) = self.open_here()?;
         Ok(Place::Here(store, environment))
+    }
+
+    /// The same for a command that only reads: nothing is made. `None`, with a note, if there is no
+    /// store yet.
+    ///
+    /// # Errors
+    /// Also if `--data-dir` names a directory that holds no store: a name that was typed was meant.
+    pub fn open_to_read(&self) -> Result<Option<Place>, Failure> {
+        if let Some(url) = &self.url {
+            return gateway_at(url, &self.environment()).map(Place::There).map(Some);
+        }
+        let environment = self.environment();
+        let boot = self.boot(&environment)?;
+        if is_missing(&boot) {
+            let (dir, file) = (boot.data_dir.display(), boot.data_dir.join(sqlite::FILE));
+            let message = format!("there is no store in the directory {dir}: {} does not exist", file.display());
+            if self.data_dir.is_some() {
+                return Err(Failure::Failed(format!("{message}; give --data-dir the DATA_DIR of the gateway")));
+            }
+            print::note("note", &format!("{message} yet; a command that writes makes it"));
+            return Ok(None);
+        }
+        Ok(Some(Place::Here(Blocking::new(store::open(&boot, &environment)?)?, environment)))
     }
 
     /// For a command that only works on the store itself.
@@ -53,10 +96,17 @@ impl StoreArgs {
         }
     }
 
-    /// The store that `serve` would open with the same flag and environment.
+    /// The store that `serve` would open with the same flag and environment, to write into.
+    ///
+    /// # Errors
+    /// Also if the gateway that runs on this machine has another store, unless the caller has named
+    /// this one.
     pub fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
         let environment = self.environment();
         let boot = self.boot(&environment)?;
+        if self.data_dir.is_none() && !self.new_store {
+            refuse_other_store(&boot, &environment)?;
+        }
         Ok((Blocking::new(store::open(&boot, &environment)?)?, environment))
     }
 
@@ -86,8 +136,35 @@ impl StoreArgs {
     }
 }
 
+/// Whether `boot` names an embedded store that does not exist.
+pub fn is_missing(boot: &Boot) -> bool {
+    boot.db_url.is_none() && boot.config_file.is_none() && !boot.data_dir.join(sqlite::FILE).exists()
+}
+
+/// Fails if a gateway on this machine, at the port of these settings, has another store than `boot`
+/// names: what a command writes there would have no effect on it.
+fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Failure> {
+    let port = environment.get("PORT").map_or(Ok(Boot::default().port), |text| text.trim().parse::<u16>());
+    let Ok(port) = port else { return Ok(()) };
+    let url = format!("http://127.0.0.1:{port}");
+    let Some(theirs) = admin_client::store_id(&url) else { return Ok(()) };
+    if store::identity(boot)?.is_some_and(|ours| ours == theirs) {
+        return Ok(());
+    }
+    let ours = match (&boot.config_file, &boot.db_url) {
+        (Some(path), _) => format!("the file {}", path.display()),
+        (None, Some(url)) => format!("PostgreSQL {}", url.place()),
+        (None, None) => boot.data_dir.join(sqlite::FILE).display().to_string(),
+    };
+    Err(Failure::Failed(format!(
+        "the gateway at {url} has another store than this command would write ({ours}); \
+         reach that gateway with --url {url}, name the directory of its store with --data-dir DIR, \
+         or write here all the same with --new-store"
+    )))
+}
+
 /// The gateway at `url`. Its certificate is looked at as providers' are.
-fn remote(url: &str, environment: &Environment) -> Result<Remote, Failure> {
+fn gateway_at(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     let (boot, _) = Boot::from(&[], environment)?;
     let Some(key) = boot.admin_key else {
         return Err(Failure::failed("ADMIN_KEY is not set here; the admin interface asks for it"));
@@ -95,6 +172,19 @@ fn remote(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
     let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
     Remote::new(url, key, &tls).map_err(Failure::failed)
+}
+
+/// What asks providers from here, with the settings of TLS that a gateway here would have.
+pub fn prober(environment: &Environment) -> Result<Prober, String> {
+    let mut few = Environment::default();
+    for name in ["VERIFY_SSL", "SSL_CERT_FILE"] {
+        if let Some(value) = environment.get(name) {
+            few.process.insert(name.to_owned(), value.into());
+        }
+    }
+    let bad = |bad: Vec<BadValue>| bad.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let (boot, _) = Boot::from(&[], &few).map_err(bad)?;
+    Prober::new(&tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() })
 }
 
 /// Calls a gateway, and reads its response.

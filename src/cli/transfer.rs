@@ -43,7 +43,10 @@ const WITHOUT_KEYS: &str = "a gateway does not tell providers' keys: set the var
                             headers that are `***`, before the file is taken up where they are not known";
 
 pub fn export(args: &ExportArgs) -> Result<(), Failure> {
-    let (text, note) = match args.store.open()? {
+    let Some(place) = args.store.open_to_read()? else {
+        return Err(Failure::failed("there is nothing to export"));
+    };
+    let (text, note) = match place {
         Place::Here(store, environment) => (write(&opened(store.load()?, &environment), true), WITH_KEYS),
         Place::There(remote) => {
             let answer: Value = call(&remote, "GET", "/config/export", None)?;
@@ -65,10 +68,10 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
 /// With the keys as they are used.
 fn opened(mut rows: Rows, environment: &Environment) -> Rows {
     for row in &mut rows.providers {
-        match vault::open(&row.api_key, &|name| environment.get(name).map(str::to_owned)) {
+        match vault::open("api_key", &row.api_key, &|name| environment.get(name).map(str::to_owned)) {
             Ok(key) => row.api_key = key.into(),
             Err(why) => {
-                let message = format!("provider {}: api_key {why}; it is exported as it is", row.provider_key);
+                let message = format!("provider {}: {why}; it is exported as it is", row.provider_key);
                 print::note("warning", &message);
             }
         }

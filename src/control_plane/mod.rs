@@ -17,7 +17,7 @@
 
 pub mod admin;
 pub mod config;
-mod discovery;
+pub(crate) mod discovery;
 pub mod http;
 mod limits;
 mod metrics;
@@ -238,7 +238,7 @@ impl Parts {
                 Event::Stop => break,
                 Event::Reload => {
                     self.sync.current.request_reload();
-                    self.tls.iter_mut().for_each(certificates::Watch::look);
+                    self.tls.iter_mut().for_each(certificates::Watch::check);
                 }
                 Event::Store(step) => self.sync.take(step, &mut self.names),
                 Event::Late => {}

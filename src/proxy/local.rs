@@ -134,6 +134,9 @@ fn health(core: &Core, status: &str, reason: Option<&str>) -> Vec<u8> {
             o.str("reason", reason);
         }
         o.str("store", core.shared.store.get().name());
+        if let Some(id) = core.shared.store_id.get() {
+            o.str("store_id", id);
+        }
         o.u64("config_version", view.snapshot.version.unsigned_abs());
         o.u64("providers_count", view.snapshot.providers.len() as u64);
         o.u64("credentials_count", view.snapshot.credentials_by_id.len() as u64);

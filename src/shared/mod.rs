@@ -44,6 +44,8 @@ pub struct ProcessState {
     pub store: store::Watch,
     /// Set once, at SIGTERM.
     leaving: AtomicBool,
+    /// `Store::identity`, once it is known.
+    pub store_id: OnceLock<String>,
     /// Set once, when new connections are no longer accepted.
     draining: AtomicBool,
     /// The metrics of each worker.
@@ -84,6 +86,7 @@ impl ProcessState {
             driver: OnceLock::new(),
             store: store::Watch::default(),
             leaving: AtomicBool::new(false),
+            store_id: OnceLock::new(),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),

@@ -1,5 +1,7 @@
 //! The binary, as somebody at a terminal sees it.
 
+mod first;
+mod manage;
 mod translate;
 
 use std::io::Write;
@@ -25,6 +27,8 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
         command.args(args).current_dir(self.0.path()).env_clear().stdin(Stdio::null());
+        // Whoever writes looks whether a gateway is at this port, where none is.
+        command.env("PORT", "1");
         command
     }
 
@@ -259,17 +263,20 @@ fn providers_keys_are_encrypted_where_there_is_a_secret_key() {
 fn the_store_is_where_flag_environment_or_file_say() {
     let place = Place::new();
     let has = |dir: &str| place.0.path().join(dir).join("llm-proxy.db").exists();
-    place.good(&["key", "list"]);
+    let create = ["key", "create", "--name", "x"];
+    place.good(&create);
     assert!(has("data"));
     std::fs::write(place.0.path().join(".env"), "DATA_DIR=from-file\n").unwrap();
-    place.good(&["key", "list"]);
+    place.good(&create);
     assert!(has("from-file"));
-    assert!(place.command(&["key", "list"]).env("DATA_DIR", "from-env").status().unwrap().success());
+    let made = ran(place.command(&create).env("DATA_DIR", "from-env").output().unwrap());
     assert!(has("from-env"));
+    let file = place.0.path().join("from-env/llm-proxy.db").canonicalize().unwrap();
+    let told = format!("note: written to the store: embedded, {}\n", file.display());
+    assert!(made.stderr.ends_with(&told), "{}", made.stderr);
     for (args, dir) in [
-        (["key", "list", "--data-dir", "a"], "a"),
-        (["key", "--data-dir", "b", "list"], "b"),
-        (["provider", "list", "--data-dir", "c"], "c"),
+        (["key", "create", "--name", "x", "--data-dir", "a"], "a"),
+        (["key", "--data-dir", "b", "create", "--name", "x"], "b"),
     ] {
         assert!(place.command(&args).env("DATA_DIR", "unused").status().unwrap().success());
         assert!(has(dir));
@@ -277,7 +284,7 @@ fn the_store_is_where_flag_environment_or_file_say() {
     assert!(!has("unused"));
     let nowhere = place.0.path().join("file");
     std::fs::write(&nowhere, "").unwrap();
-    place.bad(&["key", "list", "--data-dir", "file"], 1, "the data directory file");
+    place.bad(&["key", "create", "--name", "x", "--data-dir", "file"], 1, "the data directory file");
 }
 
 #[test]

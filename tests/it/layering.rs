@@ -58,7 +58,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const CONFINED: &[(&str, &[&str])] = &[
     ("clap", &["src/cli"]),
     ("httparse", &["crates/llm-http/src"]),
-    ("hyper", &["src/control_plane", "src/cli/admin_client.rs"]),
+    ("hyper", &["src/control_plane", "src/cli/admin_client.rs", "src/cli/probe.rs"]),
     ("hyper_util", &["src/control_plane/http", "src/cli/admin_client.rs"]),
     ("io_uring", &["src/net"]),
     ("monoio", &["src/net", "crates/llm-mock/src"]),
@@ -67,11 +67,12 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics"]),
     ("redis", &["src/control_plane/limits"]),
     ("rusqlite", &["src/control_plane/store/sqlite"]),
-    ("rustix", &["src/control_plane", "src/net", "src/cli/gateway.rs"]),
+    ("rustix", &["src/control_plane", "src/net", "src/cli/gateway.rs", "src/cli/terminal.rs"]),
     (
         "rustls",
         &[
             "src/cli/admin_client.rs",
+            "src/cli/probe.rs",
             "src/control_plane",
             "src/net",
             "src/proxy/conn.rs",

@@ -242,7 +242,11 @@ fn refused(addr: SocketAddr) -> String {
 }
 
 fn taken(addr: SocketAddr) -> String {
-    format!("error: {addr}: address in use; stop the other process or choose another PORT")
+    format!(
+        "error: port {} of {} is in use by another process; stop that one, or choose another port with --port or PORT",
+        addr.port(),
+        addr.ip()
+    )
 }
 
 #[test]

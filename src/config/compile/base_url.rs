@@ -1,5 +1,6 @@
 //! `api_base` taken apart, so that no request has to.
 
+use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::config::snapshot::BaseUrl;
@@ -39,6 +40,64 @@ impl BaseUrl {
         let (path, query) = tail.split_once('?').unwrap_or((tail, ""));
         let path = path.trim_end_matches('/').to_owned();
         Ok(BaseUrl { tls, host, port, authority, path, query: query.to_owned() })
+    }
+}
+
+/// Endpoints that are pasted as a base, and what of each belongs to the base. A longer one stands
+/// before one that it ends with.
+const ENDPOINTS: &[(&str, &str)] = &[
+    ("/chat/completions", ""),
+    ("/completions", ""),
+    ("/messages/count_tokens", ""),
+    ("/messages", ""),
+    ("/responses", ""),
+    ("/embeddings", ""),
+    // Behind a version only: `/models` alone is the base of Azure AI Inference.
+    ("/v1/models", "/v1"),
+];
+
+/// Hosts whose API in OpenAI's formats stands under a path, by their own documentation (read
+/// 2026-11). A base without a path can only mean it: nothing is served at the root.
+const HOMES: &[(&str, &str)] = &[
+    ("api.openai.com", "/v1"),
+    ("api.groq.com", "/openai/v1"),
+    ("api.mistral.ai", "/v1"),
+    ("api.x.ai", "/v1"),
+    ("api.together.xyz", "/v1"),
+    ("api.together.ai", "/v1"),
+    ("api.fireworks.ai", "/inference/v1"),
+    ("openrouter.ai", "/api/v1"),
+    ("generativelanguage.googleapis.com", "/v1beta/openai"),
+    ("api.moonshot.ai", "/v1"),
+    ("api.moonshot.cn", "/v1"),
+    ("api.cerebras.ai", "/v1"),
+];
+
+impl BaseUrl {
+    /// Makes a base of an endpoint's address, and puts the version in where the host is known to
+    /// need one. `messages` is whether the provider is asked in that format first, whose paths
+    /// bring their version along.
+    ///
+    /// Gives a sentence without its subject if there was something to correct. It shows no query,
+    /// which may hold a key.
+    pub fn correct(&mut self, messages: bool) -> Option<String> {
+        let path = self.path.to_ascii_lowercase();
+        if let Some((endpoint, kept)) = ENDPOINTS.iter().find(|(endpoint, _)| path.ends_with(endpoint)) {
+            self.path.truncate(path.len() - endpoint.len());
+            self.path.push_str(kept);
+            self.path.truncate(self.path.trim_end_matches('/').len());
+            return Some(format!("is the address of an endpoint ({endpoint}); its base {self} is used"));
+        }
+        let home = HOMES.iter().find(|(host, _)| *host == self.host).filter(|_| self.path.is_empty() && !messages)?;
+        self.path = home.1.to_owned();
+        Some(format!("has no path, and the API of this host is under {}; {self} is used", home.1))
+    }
+}
+
+/// Without the query.
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.path)
     }
 }
 
@@ -121,6 +180,46 @@ mod tests {
             let base = BaseUrl::parse(text).unwrap();
             let seen = (base.tls, &*base.host, base.port, &*base.authority, &*base.path, &*base.query);
             assert_eq!(seen, (tls, host, port, authority, path, query), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_become_bases() {
+        // text, whether Messages, the base, how the notice begins
+        let endpoint = "is the address of an endpoint";
+        let rows = [
+            ("https://h/v1/chat/completions", false, "https://h/v1", endpoint),
+            ("https://h/v1/chat/completions/?key=secret", false, "https://h/v1", endpoint),
+            ("https://h/v1/completions", false, "https://h/v1", endpoint),
+            ("https://h/v1/messages", true, "https://h/v1", endpoint),
+            ("https://h/messages/count_tokens", true, "https://h", endpoint),
+            ("https://h/V1/Responses", false, "https://h/V1", endpoint),
+            ("https://h/v1/models", false, "https://h/v1", endpoint),
+            ("https://h/v1/embeddings", false, "https://h/v1", endpoint),
+            ("https://h/openai/deployments/d/chat/completions?a=1", false, "https://h/openai/deployments/d", endpoint),
+            ("https://api.openai.com", false, "https://api.openai.com/v1", "has no path, and the API of this host"),
+            ("https://api.openai.com/", false, "https://api.openai.com/v1", "has no path, and the API of this host"),
+            ("https://openrouter.ai", false, "https://openrouter.ai/api/v1", "has no path"),
+        ];
+        for (text, messages, base, begins) in rows {
+            let mut seen = BaseUrl::parse(text).unwrap();
+            let notice = seen.correct(messages).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(seen.to_string(), base, "{text}");
+            assert!(notice.starts_with(begins) && notice.contains(base) && !notice.contains("secret"), "{notice}");
+        }
+        let right = [
+            ("https://api.openai.com/v1", false),
+            ("https://api.openai.com/v2", false),
+            ("https://api.anthropic.com", true),
+            ("https://openrouter.ai", true),
+            ("https://x.services.ai.azure.com/models", false),
+            ("https://h", false),
+            ("https://h/my-messages-proxy", false),
+        ];
+        for (text, messages) in right {
+            let mut seen = BaseUrl::parse(text).unwrap();
+            assert_eq!(seen.correct(messages), None, "{text}");
+            assert_eq!(seen.to_string(), text);
         }
     }
 

@@ -10,6 +10,7 @@ mod credential;
 mod dialect;
 mod provider;
 
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,11 +18,58 @@ use std::sync::Arc;
 pub use provider::{TYPES, Type};
 
 use super::models::Allowed;
-use super::rows::Rows;
+use super::rows::{ProviderRow, Rows};
 use super::snapshot::{Problem, Snapshot};
 
 /// Reads a variable of the environment; for `api_key` of the form `env:NAME`.
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+/// What was taken for what it must mean in the providers that are enabled: a base that is an
+/// endpoint, a key that looks like a variable. None of it keeps a row from being served.
+pub fn notices(rows: &Rows) -> Vec<Problem> {
+    let notice = |row: &ProviderRow| {
+        let object = object(row);
+        provider::notices(row).into_iter().map(move |message| Problem { object: object.clone(), message })
+    };
+    rows.providers.iter().filter(|row| row.is_enabled).flat_map(notice).collect()
+}
+
+/// Compiles `rows` as if every variable were set that a provider's key is taken from. Gives the
+/// problems that are left, and the variables that are not set.
+///
+/// A row, a request of the admin interface and a configuration file are all judged so: such a
+/// variable belongs to the environment of a process, and its absence is a warning of that process,
+/// not a fault of who wrote the row.
+pub fn judge(rows: &Rows, env: &Env<'_>) -> (Vec<Problem>, Vec<String>) {
+    let unset = RefCell::new(Vec::new());
+    let named: HashSet<&str> = rows
+        .providers
+        .iter()
+        .filter_map(|row| row.api_key.trim().strip_prefix("env:"))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let lenient = |name: &str| {
+        let value = env(name).filter(|value| !named.contains(name) || !value.trim().is_empty());
+        if value.is_some() || !named.contains(name) {
+            return value;
+        }
+        let mut unset = unset.borrow_mut();
+        if !unset.iter().any(|known| known == name) {
+            unset.push(name.to_owned());
+        }
+        Some("unset".to_owned())
+    };
+    let (_, problems) = compile(rows, None, &lenient);
+    (problems, unset.into_inner())
+}
+
+fn object(row: &ProviderRow) -> String {
+    match row.provider_key.as_str() {
+        "" => format!("provider {}", row.id),
+        key => format!("provider {key}"),
+    }
+}
 
 /// Compiles `rows`. Token buckets whose credential and limit are those of `previous` are carried
 /// over, so that a change of something else gives nobody a full bucket. Credentials in which
@@ -48,10 +96,7 @@ fn providers(rows: &Rows, env: &Env<'_>, snapshot: &mut Snapshot, problems: &mut
                 messages.push(format!("another row has this name; the one with id {} is not served", row.id));
             }
         }
-        let object = match row.provider_key.as_str() {
-            "" => format!("provider {}", row.id),
-            key => format!("provider {key}"),
-        };
+        let object = object(row);
         problems.extend(messages.into_iter().map(|message| Problem { object: object.clone(), message }));
     }
 }

@@ -106,6 +106,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     problems.extend(messages);
 
     let (_, mut base, key, params) = (named?, base?, key?, params?);
+    base.correct(speaks_messages(kind, params.formats.as_deref()));
     let mut dialect = params.words.compile(&base, row.id, problems);
     if kind == Type::Azure || dialect.host == Host::Azure {
         dialect.by_deployment = azure(&mut base);
@@ -129,6 +130,47 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         formats,
         dialect,
     })
+}
+
+/// Whether it is asked in the Messages format by default.
+fn speaks_messages(kind: Type, formats: Option<&[Format]>) -> bool {
+    formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format()) == Format::Messages
+}
+
+/// What was taken for what it must mean, in sentences that begin with the column: nothing that
+/// keeps the row from being served.
+pub(super) fn notices(row: &ProviderRow) -> Vec<String> {
+    let mut notices = Vec::new();
+    let params = Params::parse(&row.provider_params, &mut Vec::new()).ok();
+    let formats = params.and_then(|params| params.formats);
+    if let Ok(mut base) = BaseUrl::parse(&row.api_base) {
+        let notice = base.correct(speaks_messages(Type::of(&row.provider_type), formats.as_deref()));
+        notices.extend(notice.map(|notice| format!("api_base {notice}")));
+    }
+    if looks_unexpanded(&row.api_key) {
+        notices.push(format!(
+            "api_key `{}` looks like a variable that no shell has filled in, and is taken as it stands; \
+             write env:NAME to have it read from the server's environment",
+            row.api_key.trim()
+        ));
+    }
+    notices
+}
+
+/// `$NAME`, `${NAME}`, `%NAME%` or LiteLLM's `os.environ/NAME`, whole: no provider's key looks so,
+/// and none is given away by showing it.
+fn looks_unexpanded(key: &str) -> bool {
+    let key = key.trim();
+    let name = match key.strip_prefix('$') {
+        Some(rest) => rest.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(rest),
+        None => match key.strip_prefix("os.environ/") {
+            Some(name) => name,
+            None => key.strip_prefix('%').and_then(|rest| rest.strip_suffix('%')).unwrap_or_default(),
+        },
+    };
+    let first = name.bytes().next();
+    first.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// OpenAI and Azure serve their models in two formats; of all others only the one that their type
@@ -161,13 +203,17 @@ fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
 
 fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
     if weight < 0 {
-        problems.push(format!("weight {weight} is below 0, which is used instead: the provider is a standby"));
+        problems.push(format!(
+            "weight {weight} is below 0, the least that there is; the provider is a standby, as with weight 0"
+        ));
         return 0;
     }
     match u32::try_from(weight) {
         Ok(weight) if weight <= MAX_WEIGHT => weight,
         _ => {
-            problems.push(format!("weight {weight} is above {MAX_WEIGHT}, which is used instead"));
+            problems.push(format!(
+                "weight {weight} is above {MAX_WEIGHT}, the most that there is; the provider has the most"
+            ));
             MAX_WEIGHT
         }
     }
@@ -177,11 +223,15 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     let key = match text.trim().strip_prefix("env:") {
         None => vault::open("api_key", text, env)?.trim().to_owned(),
-        Some(name) => match env(name) {
+        Some("") => {
+            return Err("api_key is `env:` without the name of a variable; write it as env:NAME".to_owned());
+        }
+        Some(name) => match env(name.trim()) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),
             _ => {
                 return Err(format!(
-                    "api_key takes its value from the environment variable `{name}`, which is not set"
+                    "api_key takes its value from the environment variable `{}`, which is not set",
+                    name.trim()
                 ));
             }
         },

@@ -10,10 +10,10 @@ mod yaml;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-pub use read::read;
+pub use read::{read, read_all};
 pub use write::write;
 
-use super::compile::compile;
+use super::compile::{compile, judge, notices};
 use super::rows::{CredentialRow, ProviderRow, Rows};
 use super::snapshot::{Problem, Snapshot};
 
@@ -26,6 +26,8 @@ pub struct File {
     pub settings: Vec<Setting>,
     /// Where a [`Problem`]'s object stands.
     places: HashMap<String, Place>,
+    /// Lines on which a variable is missing.
+    holes: HashSet<usize>,
 }
 
 /// Lines of a row.
@@ -81,6 +83,36 @@ impl File {
         (snapshot, complaints)
     }
 
+    /// What would keep a server from taking the file up; see [`judge`].
+    pub fn judge(&self, env: &super::compile::Env<'_>) -> Vec<Complaint> {
+        let (problems, _) = judge(&self.rows(), env);
+        let mut complaints: Vec<_> = problems.iter().map(|problem| self.complain(problem)).collect();
+        complaints.sort_by_key(|complaint| complaint.line);
+        complaints
+    }
+
+    /// All that there is to say of rows that could be read, enabled or not: what is wrong, and what
+    /// is worth a warning, which is an unset variable, a fault of a row that is disabled, and what
+    /// was taken for what it must mean.
+    pub fn review(&self, env: &super::compile::Env<'_>) -> (Vec<Complaint>, Vec<Complaint>) {
+        let complain = |problem: &Problem| self.complain(problem);
+        let errors = self.judge(env);
+        let (_, problems) = compile(&self.rows(), None, env);
+        let mut warnings: Vec<_> = problems.iter().map(complain).filter(|found| !errors.contains(found)).collect();
+        let mut all = self.rows();
+        all.providers.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
+        all.credentials.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
+        let disabled = judge(&all, env)
+            .0
+            .into_iter()
+            .map(|problem| Problem { message: format!("{} (it is disabled)", problem.message), ..problem });
+        warnings.extend(disabled.map(|problem| self.complain(&problem)));
+        warnings.extend(notices(&self.rows()).iter().map(complain));
+        warnings.retain(|warning| !self.holes.contains(&warning.line));
+        warnings.sort_by_key(|complaint| complaint.line);
+        (errors, warnings)
+    }
+
     /// A problem begins with the name of what it speaks of.
     fn complain(&self, problem: &Problem) -> Complaint {
         let word = match problem.message.split([' ', ':']).next().unwrap_or_default() {
@@ -94,15 +126,25 @@ impl File {
         Complaint::new(line, format!("{}: {}", problem.object, problem.message))
     }
 
-    /// What else is wrong, in rows that could be read.
+    /// What else is wrong, beside `complaints`: in each row that has a name, the fields of which no
+    /// complaint speaks.
     fn problems_beside(&self, complaints: &[Complaint], env: &super::compile::Env<'_>) -> Vec<Complaint> {
-        let mut starts: Vec<usize> = self.places.values().map(|place| place.line).collect();
-        starts.sort_unstable();
-        let owner = |line: usize| starts[..starts.partition_point(|start| *start <= line)].last().copied();
-        let bad: HashSet<_> = complaints.iter().filter_map(|complaint| owner(complaint.line)).collect();
-        let known =
-            |problem: &&Problem| self.places.get(&problem.object).is_some_and(|place| !bad.contains(&place.line));
-        let (_, problems) = compile(&self.rows(), None, env);
-        problems.iter().filter(known).map(|problem| self.complain(problem)).collect()
+        // The object and the field of a complaint, as `Fields` writes it.
+        let spoken = |complaint: &Complaint| {
+            let (object, rest) = complaint.message.split_once(": ")?;
+            let field = match rest.split([' ', ':', ',']).next().unwrap_or_default() {
+                "key" | "this" => "credential_key",
+                field => field,
+            };
+            Some((object.to_owned(), field.to_owned()))
+        };
+        let spoken: HashSet<_> = complaints.iter().filter_map(spoken).collect();
+        let (problems, _) = judge(&self.rows(), env);
+        let known = |problem: &&Problem| {
+            let word = problem.message.split([' ', ':']).next().unwrap_or_default();
+            self.places.contains_key(&problem.object) && !spoken.contains(&(problem.object.clone(), word.to_owned()))
+        };
+        let found = problems.iter().filter(known).map(|problem| self.complain(problem));
+        found.filter(|found| !self.holes.contains(&found.line)).collect()
     }
 }

@@ -14,23 +14,42 @@ use crate::config::time;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
 pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
-    let root = yaml::parse(text, env)?;
+    match read_all(text, env) {
+        (file, complaints) if complaints.is_empty() => Ok(file),
+        (_, complaints) => Err(complaints),
+    }
+}
+
+/// The same, with as much of the file as could be read beside the complaints: for who wants to know
+/// all that is wrong.
+pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<Complaint>) {
+    let (root, mut complaints) = yaml::parse(text, env);
     let mut file = File::default();
-    let mut complaints = Vec::new();
-    for (name, node) in pairs("the file", &root, &mut complaints) {
+    file.holes.extend(complaints.iter().map(|complaint| complaint.line));
+    let Some(root) = root else { return (file, complaints) };
+    let mut found = Vec::new();
+    rows(&root, &mut file, &mut found);
+    // A value that lacks its variable is complained about once.
+    file.settings.retain(|setting| !file.holes.contains(&setting.line));
+    complaints.extend(found.into_iter().filter(|found| !file.holes.contains(&found.line)));
+    if !complaints.is_empty() {
+        let beside = file.problems_beside(&complaints, env);
+        complaints.extend(beside);
+    }
+    complaints.sort_by_key(|complaint| complaint.line);
+    complaints.dedup();
+    (file, complaints)
+}
+
+fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    for (name, node) in pairs("the file", root, complaints) {
         match name.as_str() {
-            "providers" => providers(node, &mut file, &mut complaints),
-            "credentials" => credentials(node, &mut file, &mut complaints),
-            "settings" => settings(node, &mut file, &mut complaints),
+            "providers" => providers(node, file, complaints),
+            "credentials" => credentials(node, file, complaints),
+            "settings" => settings(node, file, complaints),
             _ => complaints.push(unknown(node.line, name, &["providers", "credentials", "settings"])),
         }
     }
-    if complaints.is_empty() {
-        return Ok(file);
-    }
-    complaints.extend(file.problems_beside(&complaints, env));
-    complaints.sort_by_key(|complaint| complaint.line);
-    Err(complaints)
 }
 
 /// Where the row of `node` stands, and each of its values.
@@ -360,6 +379,8 @@ credentials:
             (
                 "providers:\n- provider_key: a\n  api_base: x\n  wieght: 1\n  weight: much\n  is_enabled: yes",
                 &[
+                    "line 3: provider a: api_base `x` has no scheme; write it with https:// or http:// in front; the provider is not \
+                     served",
                     "line 4: provider a: `wieght` is not known here; known are provider_key, provider_type, api_base, api_key, \
                      model_mapping, weight, provider_params, lua_script, is_enabled",
                     "line 5: provider a: weight is not a whole number",
@@ -368,16 +389,21 @@ credentials:
             ),
             (
                 "providers:\n- {provider_key: a, api_base: x}\n- {provider_key: a, api_base: x}",
-                &["line 3: provider a: the name is taken, on line 2"],
+                &[
+                    "line 3: provider a: the name is taken, on line 2",
+                    "line 3: provider a: api_base `x` has no scheme; write it with https:// or http:// in front; the \
+                     provider is not served",
+                ],
             ),
-            // What the compiler finds is told with the rest, save of rows that are not wholly
-            // known.
+            // What the compiler finds is told with the rest.
             (
                 "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
                 &[
                     "line 4: credential a: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until that is mended",
                     "line 5: credential b: `colour` is not known here; known are name, key, credential_key, allowed_models, rate_limit, \
                      burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
+                    "line 5: credential b: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until \
+                     that is mended",
                     "line 6: `x` is not known here; known are providers, credentials, settings",
                 ],
             ),

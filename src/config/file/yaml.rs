@@ -80,17 +80,17 @@ impl Node {
     }
 }
 
-/// The document in `text`, or all that is wrong with it. Variables come from `env`.
-pub(super) fn parse(text: &str, env: &Env<'_>) -> Result<Node, Vec<Complaint>> {
+/// The document in `text`, unless its form is wrong, and all that is wrong with it. Variables come
+/// from `env`; one that is missing stays as it is written.
+pub(super) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<Complaint>) {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, complaints: Vec::new() };
     match reader.document() {
-        Ok(node) if reader.complaints.is_empty() => Ok(node),
-        Ok(_) => Err(reader.complaints),
+        Ok(node) => (Some(node), reader.complaints),
         // What comes behind it was not read.
         Err(complaint) => {
             reader.complaints.push(complaint);
-            Err(reader.complaints)
+            (None, reader.complaints)
         }
     }
 }
@@ -210,7 +210,10 @@ impl<'t> Reader<'t, '_> {
             } else if let Some((inner, after)) = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
                 match self.variable(inner) {
                     Ok(value) => out.push_str(&value),
-                    Err(why) => self.complaints.push(Complaint::new(line, why)),
+                    Err(why) => {
+                        self.complaints.push(Complaint::new(line, why));
+                        out.extend(["${", inner, "}"]);
+                    }
                 }
                 rest = after;
             } else {
@@ -284,7 +287,8 @@ mod tests {
             ),
         ];
         for (text, json) in rows {
-            let node = parse(text, &env).unwrap_or_else(|why| panic!("{text}: {why:?}"));
+            let (Some(node), complaints) = parse(text, &env) else { panic!("{text}") };
+            assert_eq!(complaints, [], "{text}");
             assert_eq!(node.json(), json, "{text}");
         }
     }
@@ -305,7 +309,7 @@ mod tests {
             (&bomb, &[(19, "the file says more than")]),
         ];
         for (text, expected) in rows {
-            let complaints = parse(text, &env).unwrap_err();
+            let (_, complaints) = parse(text, &env);
             assert_eq!(complaints.len(), expected.len(), "{text}: {complaints:?}");
             for (complaint, (line, begins)) in complaints.iter().zip(expected) {
                 assert!(complaint.line == *line && complaint.message.starts_with(begins), "{text}: {complaint:?}");

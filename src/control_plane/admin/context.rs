@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::config::boot::Environment;
-use crate::config::compile::compile;
+use crate::config::compile::judge;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::control_plane::admin::request::{Ask, Refusal};
 use crate::control_plane::admin::{audit, health};
@@ -143,8 +143,8 @@ impl Context {
 
     fn check(&self, old: Option<Rows>, new: &Rows) -> Result<(), Refusal> {
         let env = self.env();
-        let known = old.map(|old| compile(&old, None, &env).1).unwrap_or_default();
-        let (_, problems) = compile(new, None, &env);
+        let known = old.map(|old| judge(&old, &env).0).unwrap_or_default();
+        let (problems, _) = judge(new, &env);
         let is_new = |message: &String| !known.iter().any(|known| known.message == *message);
         let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).filter(is_new).collect();
         let Some(first) = messages.first() else { return Ok(()) };

@@ -358,6 +358,14 @@ async fn greet(context: &Context, provider: &Provider, model: String, patience: 
 }
 
 async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(), String> {
+    let (target, body) = greeting(provider, model)?;
+    let (status, body) = context.client.post(target.uri, target.headers, body).await?;
+    if status.is_success() { Ok(()) } else { Err(said(status.as_u16(), &body)) }
+}
+
+/// The shortest request to `model` that the provider answers with a word: its address and headers,
+/// and its body.
+pub(crate) fn greeting(provider: &Provider, model: &str) -> Result<(provider::Target, Vec<u8>), String> {
     let name = provider.models.resolve(model).unwrap_or(model.into());
     let greeting = || value!([{ "role": "user", "content": "Hi" }]);
     let (path, body) = match provider::format(provider) {
@@ -378,13 +386,11 @@ async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(),
             ("/responses", value!({ "model": name, "input": greeting(), "max_output_tokens": 16, "stream": false }))
         }
     };
-    let target = provider::target(provider, path, Some(&name), "")?;
-    let (status, body) = context.client.post(target.uri, target.headers, body.to_string().into_bytes()).await?;
-    if status.is_success() { Ok(()) } else { Err(said(status.as_u16(), &body)) }
+    Ok((provider::target(provider, path, Some(&name), "")?, body.to_string().into_bytes()))
 }
 
 /// The error in the provider's words. What speaks of its key may quote it.
-fn said(status: u16, body: &[u8]) -> String {
+pub(crate) fn said(status: u16, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = body.pointer("/error/message").or_else(|| body.get("error")).or_else(|| body.get("message"));
     let Some(message) = message.and_then(Value::as_str) else { return format!("HTTP {status}") };

@@ -9,7 +9,7 @@ mod body;
 mod config;
 mod context;
 pub mod credentials;
-mod health;
+pub(crate) mod health;
 mod logs;
 mod openapi;
 mod paging;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::config::rows::ProviderRow;
+use crate::config::compile::judge;
+use crate::config::rows::{ProviderRow, Rows};
 use crate::config::vault;
 use crate::control_plane::admin::body::{Change as Field, Count, Json, Name, Text, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
@@ -64,6 +65,10 @@ pub(super) struct ProviderCreated {
     /// Version of the configuration with this change
     version: i64,
     provider: ProviderView,
+    /// What keeps it from being served for now: variables that its key is taken from and that are
+    /// not set
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// The provider with its new status
@@ -108,6 +113,7 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
         ..ProviderRow::default()
     };
     context.check_provider(None, &row)?;
+    let warnings = unset(&context, &row);
     seal(&context, &mut row)?;
     let entry = AuditEntry { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
     let written = context.write(&ask, Change::AddProvider(row.clone()), entry).await?;
@@ -116,7 +122,7 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
         true => Err(refusal),
         false => Ok(ProviderRow { id: written.id, ..row }),
     })?;
-    let body = ProviderCreated { version: written.version, provider: ProviderView::of(&row) };
+    let body = ProviderCreated { version: written.version, provider: ProviderView::of(&row), warnings };
     let mut answer = tagged(json(201, &body)?, row.stamp.version);
     answer.fields.push(("location", format!("/admin/v1/providers/{}", row.id)));
     Ok(answer)
@@ -264,6 +270,16 @@ pub(super) fn set<T: Clone + Into<C>, C>(field: &Field<T>, name: &str, column: &
             Err(Refusal::invalid(format!("{name} can't be null; leave it out to keep it"), Some(name.into())))
         }
     }
+}
+
+/// A warning for each variable that its key is taken from and that this process does not have.
+fn unset(context: &Context, row: &ProviderRow) -> Vec<String> {
+    let rows = Rows { providers: vec![row.clone()], ..Rows::default() };
+    let (_, unset) = judge(&rows, &context.env());
+    let warning = |name| {
+        format!("the environment variable {name} is not set at this gateway; the provider is not served without it")
+    };
+    unset.into_iter().map(warning).collect()
 }
 
 fn seal(context: &Context, row: &mut ProviderRow) -> Result<(), Refusal> {

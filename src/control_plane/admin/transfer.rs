@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::file;
 use crate::control_plane::admin::body::body;
-use crate::control_plane::admin::context::{Context, Told};
+use crate::control_plane::admin::context::{AuditEntry, Context};
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
 use crate::control_plane::config::import_export::{plan, write};
 use crate::shared::admin::Request;
@@ -66,8 +66,8 @@ pub(super) async fn import(context: Arc<Context>, ask: Ask) -> Outcome {
     let mut version = context.version();
     for (done, step) in plan.steps.iter().enumerate() {
         let [old, new] = step.told.clone();
-        let told = Told { action: step.action, object: &step.object, old, new };
-        let written = context.change(&ask, step.change.clone(), told).await;
+        let entry = AuditEntry { action: step.action, object: &step.object, old, new };
+        let written = context.change(&ask, step.change.clone(), entry).await;
         let written = written.map_err(|refusal| Refusal {
             status: if refusal.status == 412 { 409 } else { refusal.status },
             message: format!("{}; {done} of {} changes were made, say it again", refusal.message, plan.steps.len()),

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::config::boot::Environment;
-use crate::config::compile::compile;
+use crate::config::compile::{compile, notices};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::disk_cache::DiskCache;
@@ -203,7 +203,13 @@ impl Sync {
     /// used.
     pub(crate) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
         match self.store.load().await {
-            Ok(rows) => self.take(Step::Read(Ok(Changes::All(rows))), names),
+            Ok(rows) => {
+                // Who can't learn it goes without.
+                if let Ok(Some(identity)) = self.store.identity().await {
+                    let _ = self.shared.store_id.set(identity);
+                }
+                self.take(Step::Read(Ok(Changes::All(rows))), names);
+            }
             Err(error) if error.fault == Fault::Unavailable => self.start_without(error, names)?,
             Err(error) => return Err(error),
         }
@@ -318,8 +324,10 @@ impl Sync {
             Changes::All(rows) => read.rows = Arc::new(rows),
             Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
         }
-        let (snapshot, problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
+        let (snapshot, mut problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
         read.problems.clone_from(&problems);
+        // They are told like problems.
+        problems.extend(notices(&read.rows));
         drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);

@@ -168,15 +168,15 @@ impl Models {
     }
 }
 
-/// Makes the request `GET {api_base}/models` in the provider's first format.
-fn request(provider: &Provider) -> Result<Target, String> {
-    // One page: 1000 is the most that Anthropic returns (docs.claude.com, "List Models", 2026-11).
+/// `GET {api_base}/models` as the provider's first format has it.
+pub(crate) fn request(provider: &Provider) -> Result<Target, String> {
+    // One page: 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
     let page = if provider::format(provider) == Format::Messages { "limit=1000" } else { "" };
     provider::target(provider, "/models", None, page)
 }
 
-/// Reads the ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
-fn parse(body: &[u8]) -> Result<List, String> {
+/// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.
+pub(crate) fn parse(body: &[u8]) -> Result<List, String> {
     let document = RawValue::parse(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let data = if document.is_object() { document.find("data") } else { Some(document) };
     let Some(data) = data.filter(|data| data.bytes().starts_with(b"[")) else {

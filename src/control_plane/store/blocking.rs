@@ -45,6 +45,10 @@ impl Blocking {
         self.wait(self.store.load())
     }
 
+    pub fn identity(&self) -> Result<Option<String>, Error> {
+        self.wait(self.store.identity())
+    }
+
     pub fn version(&self) -> Result<i64, Error> {
         self.wait(self.store.version())
     }

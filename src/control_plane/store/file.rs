@@ -120,7 +120,7 @@ fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
         refuse(&text)
     };
     let file = file::read(&text, &env).map_err(|complaints| complain(&complaints))?;
-    let (_, complaints) = file.compile(&env);
+    let complaints = file.judge(&env);
     if complaints.is_empty() { Ok(file) } else { Err(complain(&complaints)) }
 }
 

@@ -17,6 +17,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
@@ -32,6 +34,30 @@ pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Er
         }
         None => Ok(Arc::new(sqlite::Sqlite::open(&boot.data_dir)?)),
     }
+}
+
+/// [`Store::identity`] of the store that `boot` names, without making it: `None` if it does not
+/// exist, or can't be told apart.
+pub fn identity(boot: &Boot) -> Result<Option<String>, Error> {
+    if boot.config_file.is_some() {
+        return Ok(None);
+    }
+    match &boot.db_url {
+        Some(url) => {
+            let options = postgres::Options { migrate: false, poll: boot.config_poll };
+            let store = blocking::Blocking::new(Arc::new(postgres::Postgres::new(url, options)?))?;
+            store.identity()
+        }
+        None => Ok(sqlite::identity(&boot.data_dir.join(sqlite::FILE))),
+    }
+}
+
+/// The form in which an identity is shown: sixteen hex digits that tell nothing of what they are
+/// made of.
+fn digest(of: &str) -> String {
+    let mut digits = hex::encode(Sha256::digest(of.as_bytes()));
+    digits.truncate(16);
+    digits
 }
 
 /// What a store will say. It may be dropped; a write may have happened all the same.
@@ -63,6 +89,13 @@ pub trait Store: Send + Sync {
 
     /// At most `limit` lines of the audit log with ids below `before`, the newest first.
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
+
+    /// A value that two handles on one store have in common and two stores have not, so that the
+    /// command line notices that it works on another store than the gateway beside it. `None` if
+    /// that can't be told. Reads only.
+    fn identity(&self) -> Answer<'_, Option<String>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Logs and prices; `None` if it keeps none.
     fn tables(&self) -> Option<&dyn logs::Tables> {

@@ -78,7 +78,7 @@ fn reports_all_invalid_fields() {
         (with("api_base", json!("nonsense")), 400, "api_base"),
         (with("provider_type", json!("gemini")), 400, "type `gemini` is not served by this version"),
         (with("api_key", json!("a\nb")), 400, "api_key holds a character"),
-        (with("api_key", json!("env:NOT_SET_HERE")), 400, "NOT_SET_HERE"),
+        (with("api_key", json!("env:")), 400, "api_key is `env:` without the name of a variable"),
         (with("model_mapping", json!({ "re:(": "x" })), 400, "model_mapping"),
         (with("model_mapping", json!([])), 400, "model_mapping must be a JSON object"),
         (with("provider_params", json!({ "custom_headers": { "host": "x" } })), 400, "custom_headers"),

@@ -46,7 +46,7 @@ fn a_secret_key_can_be_replaced() {
     }
     let row = gateway.store().load().unwrap().providers.remove(0);
     let env = |name: &str| (name == "SECRET_KEY").then(|| TWO.to_owned());
-    assert_eq!(llm_proxy::config::vault::open(&row.api_key, &env).unwrap(), "sk-plain");
+    assert_eq!(llm_proxy::config::vault::open("api_key", &row.api_key, &env).unwrap(), "sk-plain");
 }
 
 #[test]

@@ -21,10 +21,17 @@ fn reasoning_in_blocks_and_objects_is_reasoning() {
         for client in [Format::Messages, Format::Responses] {
             let mut message = reasoning.clone();
             message["content"] = json!("Hi");
-            let seen = whole(Format::Chat, client, &json!({"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]}));
+            let seen = whole(
+                Format::Chat,
+                client,
+                &json!({"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]}),
+            );
             assert_eq!((seen.reasoning.as_str(), seen.text.as_str()), ("why", "Hi"), "{client} {reasoning}");
             let chunk = |delta: &Value, finish: Value| {
-                format!("data: {}\n\n", json!({"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}))
+                format!(
+                    "data: {}\n\n",
+                    json!({"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+                )
             };
             let bytes = format!(
                 "{}{}{}",
@@ -48,9 +55,14 @@ fn a_picture_is_no_empty_answer() {
             assert!(!seen.clean && seen.error.is_some() && seen.has(Note::DroppedOutput), "{client}: {}", seen.raw);
         }
     }
-    let message = json!({"role": "assistant", "content": null, "images": [{"image_url": {"url": "data:image/png;base64,AAAA"}}]});
+    let message =
+        json!({"role": "assistant", "content": null, "images": [{"image_url": {"url": "data:image/png;base64,AAAA"}}]});
     for client in [Format::Messages, Format::Responses] {
-        let seen = whole(Format::Chat, client, &json!({"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]}));
+        let seen = whole(
+            Format::Chat,
+            client,
+            &json!({"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]}),
+        );
         assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
     }
 }

@@ -5,7 +5,7 @@ use llm_wire::canonical::event::Note;
 use llm_wire::error::Error;
 use llm_wire::sse::Framer;
 use llm_wire::target::caps::Overrides;
-use llm_wire::target::plan::{Context, Reply, Target, SequentialIds};
+use llm_wire::target::plan::{Context, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Encoded, Translator};
 use serde_json::{Value, json};

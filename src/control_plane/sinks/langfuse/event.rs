@@ -238,15 +238,15 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::control_plane::sinks::tests::{answered, directory, request, sent};
+    use crate::control_plane::sinks::tests::{answered, asked, directory, sent};
     use crate::telemetry::record::Short;
     use llm_wire::error::Kind;
 
     fn events(record: &Record) -> [Value; 2] {
-        let told = told(record, &directory(), 1 << 20);
-        let batch = [b"[", told.json.as_slice(), b"]"].concat();
+        let made = super::events(record, &directory(), 1 << 20);
+        let batch = [b"[", made.json.as_slice(), b"]"].concat();
         let events: [Value; 2] = serde_json::from_slice::<Vec<Value>>(&batch).unwrap().try_into().unwrap();
-        assert_eq!([&events[0]["id"], &events[1]["id"]], [&told.ids[0], &told.ids[1]]);
+        assert_eq!([&events[0]["id"], &events[1]["id"]], [&made.ids[0], &made.ids[1]]);
         events
     }
 
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn ids_belong_to_one_request() {
-        let first = request("POST / HTTP/1.1\r\n\r\n", "{}");
+        let first = asked("POST / HTTP/1.1\r\n\r\n", "{}");
         let again = Record { started_us: first.started_us + 1, ..first.clone() };
         let other = Record { request_id: Short::new("id-2"), ..first.clone() };
         let of = |record: &Record| events(record).map(|event| event["body"]["id"].clone());

@@ -282,6 +282,6 @@ mod tests {
     fn unauthenticated_requests_write_no_rows() {
         let stranger = Record { outcome: Outcome::Failed(Kind::Auth), ..record("r") };
         let listing = Record { client_format: None, ..record("r") };
-        assert!(is_told(&record("r")) && !is_told(&stranger) && !is_told(&listing));
+        assert!(is_logged(&record("r")) && !is_logged(&stranger) && !is_logged(&listing));
     }
 }

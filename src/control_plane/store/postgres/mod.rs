@@ -27,7 +27,7 @@ use crate::config::boot::db_url::DbUrl;
 use crate::config::rows::Rows;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::migrations::{Migration, POSTGRES};
-use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written, digest};
 use explain::Trouble;
 use link::{ANSWER, Access, CHANGE, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
 use migrate::Done;
@@ -224,6 +224,20 @@ fn lacking(missing: &[&Migration]) -> Error {
     Error::new(Fault::Version, message)
 }
 
+/// The table of migrations, which each store makes once: its number in its database, and when its
+/// first step was taken. `None` where there is no such table yet.
+async fn identity(client: &Client) -> Result<Option<String>, Trouble> {
+    const THERE: &str = "SELECT to_regclass('llm_proxy_migrations')::oid::bigint";
+    const FIRST: &str = "SELECT (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), \
+                                extract(epoch FROM min(applied_at))::text FROM llm_proxy_migrations";
+    let there = client.query_typed_opt(THERE, &[]).await?;
+    let table: Option<i64> = there.map(|row| row.try_get(0)).transpose()?.flatten();
+    let Some(table) = table else { return Ok(None) };
+    let Some(row) = client.query_typed_opt(FIRST, &[]).await? else { return Ok(None) };
+    let (database, first): (i64, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(first.map(|first| digest(&format!("postgres:{database}:{table}:{first}"))))
+}
+
 async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, Trouble> {
     match client.query_typed_opt("SELECT version FROM config_version WHERE id = 1", &[]).await? {
         Some(row) => Ok(row.try_get(0)?),
@@ -309,6 +323,15 @@ impl Store for Postgres {
             let mut reader = self.reader().await?;
             let answer = patiently(&self.access, ANSWER, write::audit_log(&reader.client, before, limit)).await;
             reader.settle(answer)
+        })
+    }
+
+    /// By a connection of its own, since the reader may bring the tables up to date.
+    fn identity(&self) -> Answer<'_, Option<String>> {
+        Box::pin(async move {
+            let mut live = self.connect().await?;
+            let answer = patiently(&self.access, GLANCE, identity(&live.client)).await;
+            live.settle(answer)
         })
     }
 

@@ -10,6 +10,7 @@ mod logs;
 mod rows;
 pub mod steps;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, OnceLock};
@@ -21,12 +22,19 @@ use tokio::sync::oneshot;
 
 use crate::config::rows::Rows;
 use crate::control_plane::store::logs::Tables;
-use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, digest};
 
 /// The file in `DATA_DIR`.
 pub const FILE: &str = "llm-proxy.db";
 /// How often [`Store::changed`] looks, which is a read of one number.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// [`Store::identity`] of the store in this file: device and inode, which every path to the file
+/// and every container that mounts it have in common. `None` if there is no such file.
+pub(super) fn identity(path: &Path) -> Option<String> {
+    let file = std::fs::metadata(path).ok()?;
+    Some(digest(&format!("sqlite:{}:{}", file.dev(), file.ino())))
+}
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 
@@ -136,6 +144,10 @@ impl Store for Sqlite {
 
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
         self.run(move |connection| rows::audit_log(connection, before.unwrap_or(i64::MAX), limit))
+    }
+
+    fn identity(&self) -> Answer<'_, Option<String>> {
+        Box::pin(std::future::ready(Ok(identity(&self.path))))
     }
 
     fn tables(&self) -> Option<&dyn Tables> {

@@ -1,0 +1,88 @@
+//! `llm-proxy key create`.
+
+use serde_json::json;
+
+use super::{DAY, Listing, check, generate, hash, now};
+use crate::cli::store::{self, Place, StoreArgs, call, number};
+use crate::cli::{Failure, print};
+use crate::config::rows::CredentialRow;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Name of the key in logs and metrics
+    #[arg(long, value_name = "NAME", value_parser = store::name)]
+    name: String,
+    /// Requests per second; 0 blocks the key [default: no limit]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    rate_limit: Option<u32>,
+    /// Requests that may arrive at one moment [default: the rate limit]
+    #[arg(long, value_name = "B", requires = "rate_limit", value_parser = clap::value_parser!(u32).range(1..))]
+    burst: Option<u32>,
+    /// Tokens per minute, of prompts and responses together; 0 blocks the key [default: no limit]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    tokens_per_minute: Option<u32>,
+    /// Requests in progress at one time; 0 blocks the key [default: no limit]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_concurrency: Option<u32>,
+    /// Days until the key expires [default: never]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    expires_in: Option<u32>,
+    /// A model or pattern that the key may use; may be repeated [default: every model]
+    #[arg(long, value_name = "MODEL")]
+    allow: Vec<String>,
+}
+
+impl Args {
+    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+        let key = generate()?;
+        let row = self.row(&key);
+        check(&row, "created")?;
+        let place = store.open()?;
+        // A name may stand twice in the store, but whoever revokes by name wants to hit one key.
+        if let Some(other) = Listing::read(&place)?.credentials.iter().find(|other| other.name == row.name) {
+            let message =
+                format!("a key named `{}` exists (id {}); revoke it first, or choose another name", row.name, other.id);
+            return Err(Failure::failed(message));
+        }
+        let id = match &place {
+            Place::Here(store, _) => store.create_credential(&row)?,
+            Place::There(remote) => {
+                let body = json!({
+                    "key": key,
+                    "name": row.name,
+                    "allowed_models": self.allow,
+                    "rate_limit": row.rate_limit,
+                    "burst": row.burst,
+                    "tokens_per_minute": row.tokens_per_minute,
+                    "max_concurrency": row.max_concurrency,
+                    "expires_at": row.expires_at,
+                });
+                let made: serde_json::Value = call(remote, "POST", "/credentials", Some(body.to_string()))?;
+                number(&made, "/credential/id")
+            }
+        };
+        print::line(&key)?;
+        print::note(
+            "note",
+            &format!("created key {} with id {id}; it is shown this once, only its hash is stored", row.name),
+        );
+        place.note_written();
+        Ok(())
+    }
+
+    fn row(&self, key: &str) -> CredentialRow {
+        CredentialRow {
+            credential_key: hash(key),
+            name: self.name.clone(),
+            allowed_models: json!(self.allow).to_string(),
+            rate_limit: self.rate_limit.map(i64::from),
+            burst: self.burst.map(i64::from),
+            tokens_per_minute: self.tokens_per_minute.map(i64::from),
+            max_concurrency: self.max_concurrency.map(i64::from),
+            expires_at: self.expires_in.map(|days| now() + i64::from(days) * DAY),
+            metadata: "{}".to_owned(),
+            is_enabled: true,
+            ..CredentialRow::default()
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Calls to a provider on behalf of somebody at a terminal: its list of models, which costs
+//! nothing, and a short request.
+//!
+//! Errors are sentences for whoever has just typed the provider's address and key, so that they
+//! name the address.
+
+use std::sync::Arc;
+
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request};
+use rustls::ClientConfig;
+use tokio::time::{Duration, timeout};
+
+use super::admin_client;
+use crate::config::snapshot::Provider;
+use crate::control_plane::admin::health::{greeting, said};
+use crate::control_plane::discovery::model_lists;
+use crate::control_plane::http::provider::Target;
+use crate::tls::{Trust, client_config};
+
+/// From the connect to the last byte.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Makes such calls.
+pub struct Prober(Arc<ClientConfig>);
+
+impl Prober {
+    /// `trust` is whose certificates are believed, as by a gateway.
+    pub fn new(trust: &Trust<'_>) -> Result<Prober, String> {
+        client_config(trust).map(|(tls, _)| Prober(tls))
+    }
+
+    /// The models that the provider lists, sorted.
+    pub fn models(&self, provider: &Provider) -> Result<Arc<[String]>, String> {
+        let target = model_lists::request(provider)?;
+        let address = target.uri.to_string();
+        let address = address.split('?').next().unwrap_or_default();
+        let (status, text) = exchange(provider, target, None, &self.0)?;
+        let hint = match status {
+            200..300 => return model_lists::parse(text.as_bytes()).map_err(|why| format!("{address}: {why}{BASE}")),
+            401 | 403 => "; is the key right?",
+            404 | 405 => BASE,
+            _ => "",
+        };
+        Err(format!("{address} answered with status {status}{}{hint}", words(status, &text)))
+    }
+
+    /// One request to `model`, answered with a few tokens.
+    pub fn greet(&self, provider: &Provider, model: &str) -> Result<(), String> {
+        let (target, body) = greeting(provider, model)?;
+        let (status, text) = exchange(provider, target, Some(body), &self.0)?;
+        if (200..300).contains(&status) {
+            return Ok(());
+        }
+        Err(format!("the provider answered with status {status}{}", words(status, &text)))
+    }
+}
+
+const BASE: &str = "; is the base right? Those of OpenAI's kind mostly end with /v1";
+
+/// The provider's own message, if it sent one.
+fn words(status: u16, text: &str) -> String {
+    let message = said(status, text.as_bytes());
+    match message.strip_prefix(&format!("HTTP {status}")) {
+        Some(rest) => rest.strip_prefix(" - ").map_or_else(String::new, |rest| format!(" ({rest})")),
+        None => format!(" ({message})"),
+    }
+}
+
+/// Status and text of the answer.
+fn exchange(
+    provider: &Provider,
+    target: Target,
+    body: Option<Vec<u8>>,
+    tls: &ClientConfig,
+) -> Result<(u16, String), String> {
+    let (client, runtime) = (admin_client::client(tls), admin_client::runtime()?);
+    let mut request = Request::new(Full::default());
+    *request.uri_mut() = target.uri;
+    *request.headers_mut() = target.headers;
+    if let Some(body) = body {
+        *request.method_mut() = Method::POST;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        *request.body_mut() = Full::new(Bytes::from(body));
+    }
+    let base = &provider.base;
+    let base = format!("{}://{}", if base.tls { "https" } else { "http" }, base.authority);
+    runtime.block_on(async {
+        match timeout(PATIENCE, admin_client::exchange(&client, &base, request)).await {
+            Ok(answer) => answer.map(|(status, text)| (status.as_u16(), text)),
+            Err(_) => Err(format!("{base} did not answer within {} s", PATIENCE.as_secs())),
+        }
+    })
+}

@@ -1,0 +1,122 @@
+//! `llm-proxy provider add`.
+
+use serde_json::Value;
+
+use super::{check, given_key, listed, mapping_json, note_meanings, pair, shown, would_serve};
+use crate::cli::store::{self, Place, StoreArgs, call, number};
+use crate::cli::{Failure, print};
+use crate::config::models::Mapping;
+use crate::config::rows::ProviderRow;
+use crate::config::vault;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Unique name of the provider
+    #[arg(long, value_name = "NAME", value_parser = store::name)]
+    key: String,
+    /// openai, azure, anthropic or responses; other types are treated as openai
+    #[arg(long = "type", value_name = "TYPE", default_value = "openai")]
+    provider_type: String,
+    /// Base URL, such as https://api.openai.com/v1
+    #[arg(long, value_name = "URL")]
+    base: String,
+    /// API key of the provider; `env:NAME` reads it from the server's environment, `-` reads it
+    /// from standard input now
+    #[arg(long, value_name = "KEY", default_value = "", hide_default_value = true)]
+    api_key: String,
+    /// Share of the requests; a provider with 0 is a standby, used when no other provider is left
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    weight: u32,
+    /// Serve MODEL, a name or a pattern, as UPSTREAM_MODEL; may be repeated [default: every model
+    /// under its own name]
+    #[arg(long, value_name = "MODEL=UPSTREAM_MODEL", value_parser = pair)]
+    map: Vec<(String, String)>,
+    /// Provider parameters as a JSON object, such as {"formats":["chat","responses"],"host":"vllm"}
+    #[arg(long, value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    params: String,
+    /// Ask the provider for its models first, say which would be served, and add it only if it
+    /// answers
+    #[arg(long)]
+    check: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples. MODEL may be a pattern; `*` in UPSTREAM_MODEL is the text that the star
+of MODEL stands for:
+  llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
+      --api-key env:OPENAI_API_KEY --map 'gpt-*=gpt-*' --check
+  llm-proxy provider add --key claude --type anthropic \\
+      --base https://api.anthropic.com --map 'claude-*=claude-*' \\
+      --api-key - < key.txt
+  llm-proxy provider add --key router --base https://openrouter.ai/api/v1 \\
+      --api-key env:ROUTER_KEY --map 'gpt-*=openai/gpt-*'";
+
+impl Args {
+    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+        let asks = self.check;
+        let mut row = self.row()?;
+        let place = store.open()?;
+        if let Place::Here(_, environment) = &place {
+            check(&row, environment, "added")?;
+        } else {
+            note_meanings(&row);
+        }
+        let (models, _) = Mapping::parse(&row.model_mapping);
+        if asks {
+            let listed = listed(&row, &store.environment())
+                .map_err(|why| Failure::failed(format!("provider {} is not added: {why}", row.provider_key)))?;
+            print::note("note", &would_serve(&models, &listed));
+        }
+        let (id, keyless) = match &place {
+            Place::Here(store, environment) => {
+                let env = |name: &str| environment.get(name).map(str::to_owned);
+                row.api_key = vault::seal(&row.api_key, &env).map_err(Failure::failed)?.into();
+                (store.add_provider(&row)?, store.load()?.credentials.is_empty())
+            }
+            Place::There(remote) => {
+                let made: Value = call(remote, "POST", "/providers", Some(body(&row)))?;
+                for warning in made["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    print::note("warning", warning);
+                }
+                let credentials: Value = call(remote, "GET", "/credentials?size=1", None)?;
+                (number(&made, "/provider/id"), number(&credentials, "/total_count") == 0)
+            }
+        };
+        print::line(&format!("added provider {} with id {id}; it serves {}", row.provider_key, shown(&models)))?;
+        place.note_written();
+        if keyless {
+            print::note("note", "no client has a key yet; create one with `llm-proxy key create --name NAME`");
+        }
+        Ok(())
+    }
+
+    fn row(self) -> Result<ProviderRow, Failure> {
+        Ok(ProviderRow {
+            provider_key: self.key,
+            provider_type: self.provider_type,
+            api_base: self.base,
+            api_key: given_key(self.api_key)?.into(),
+            model_mapping: mapping_json(self.map.iter().map(|(model, upstream)| (model.as_str(), upstream.as_str()))),
+            weight: i64::from(self.weight),
+            provider_params: self.params,
+            is_enabled: true,
+            ..ProviderRow::default()
+        })
+    }
+}
+
+/// As the admin interface takes it. The mapping stays text, since order matters in it.
+fn body(row: &ProviderRow) -> String {
+    let text = |text: &str| Value::from(text).to_string();
+    format!(
+        r#"{{"provider_key":{},"provider_type":{},"api_base":{},"api_key":{},"weight":{},"model_mapping":{},"provider_params":{}}}"#,
+        text(&row.provider_key),
+        text(&row.provider_type),
+        text(&row.api_base),
+        text(&row.api_key),
+        row.weight,
+        row.model_mapping,
+        row.provider_params
+    )
+}

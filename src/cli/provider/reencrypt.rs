@@ -1,0 +1,34 @@
+//! `llm-proxy provider reencrypt`.
+
+use crate::cli::store::{Place, StoreArgs, call, number};
+use crate::cli::{Failure, print};
+use crate::config::vault;
+use crate::control_plane::admin::view::{self, ProviderView};
+use crate::control_plane::store::Change;
+
+pub fn run(store: &StoreArgs) -> Result<(), Failure> {
+    let count = match store.open()? {
+        Place::There(remote) => {
+            let done: serde_json::Value = call(&remote, "POST", "/config/reencrypt", None)?;
+            number(&done, "/reencrypted")
+        }
+        Place::Here(store, environment) => {
+            let env = |name: &str| environment.get(name).map(str::to_owned);
+            if env("SECRET_KEY").is_none() {
+                return Err(Failure::failed("SECRET_KEY is not set, so there is nothing to encrypt with"));
+            }
+            let mut count = 0;
+            for mut row in store.load()?.providers.into_iter().filter(|row| vault::is_due(&row.api_key, &env)) {
+                let column = format!("api_key of provider {}", row.provider_key);
+                let sealed = vault::open(&column, &row.api_key, &env).and_then(|plain| vault::seal(&plain, &env));
+                row.api_key = sealed.map_err(Failure::failed)?.into();
+                let name = row.provider_key.clone();
+                let told = view::shown(&ProviderView::of(&row));
+                store.change("provider.reencrypt", &name, [told.clone(), told], Change::UpdateProvider(row))?;
+                count += 1;
+            }
+            count
+        }
+    };
+    print::line(&format!("encrypted {count} keys of providers anew"))
+}

@@ -1,0 +1,25 @@
+//! `llm-proxy provider remove`.
+
+use super::Listing;
+use super::set::Named;
+use crate::cli::store::{Place, StoreArgs, call};
+use crate::cli::{Failure, print};
+use crate::control_plane::admin::view;
+use crate::control_plane::store::Change;
+
+pub fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
+    let place = store.open()?;
+    let listing = Listing::read(&place)?;
+    let (id, name) = listing.pick(&named.provider)?;
+    match &place {
+        Place::Here(store, _) => {
+            let old = listing.providers.iter().find(|row| row.id == id).and_then(view::shown);
+            let change = Change::RemoveProvider { id, row_version: None };
+            store.change("provider.delete", &name, [old, None], change)?;
+        }
+        Place::There(remote) => call(remote, "DELETE", &format!("/providers/{id}"), None)?,
+    }
+    print::line(&format!("removed provider {name} with id {id}"))?;
+    place.note_written();
+    Ok(())
+}

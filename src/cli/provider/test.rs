@@ -1,0 +1,77 @@
+//! `llm-proxy provider test`: whether a provider answers, asked from here, or with --url by the
+//! gateway there.
+
+use serde_json::{Value, json};
+
+use super::{Listing, compiled, would_serve};
+use crate::cli::store::{Place, StoreArgs, call, prober};
+use crate::cli::{Failure, print};
+use crate::config::models::Mapping;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Name or id of the provider
+    #[arg(value_name = "NAME|ID")]
+    provider: String,
+    /// Also ask this model for a short answer, which costs a few tokens; may be repeated
+    #[arg(long, value_name = "MODEL")]
+    model: Vec<String>,
+}
+
+impl Args {
+    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+        let Some(place) = store.open_to_read()? else {
+            return Err(Failure::failed(format!("there is no provider with the name or id `{}`", self.provider)));
+        };
+        let (id, name) = Listing::read(&place)?.pick(&self.provider)?;
+        match &place {
+            Place::Here(store, environment) => {
+                let row = store.load()?.providers.into_iter().find(|row| row.id == id).unwrap_or_default();
+                let refuse = |why: String| Failure::failed(format!("provider {name}: {why}"));
+                let provider = compiled(&row, environment).map_err(refuse)?;
+                let prober = prober(environment).map_err(refuse)?;
+                let listed = prober.models(&provider);
+                match (&listed, self.model.is_empty()) {
+                    (Ok(listed), _) => {
+                        let (models, _) = Mapping::parse(&row.model_mapping);
+                        print::line(&format!("{name}: {}", would_serve(&models, listed)))?;
+                    }
+                    (Err(why), true) => return Err(refuse(why.clone())),
+                    // Some hosts have no list, and answer all the same.
+                    (Err(why), false) => print::note("warning", &format!("provider {name}: {why}")),
+                }
+                for model in &self.model {
+                    prober.greet(&provider, model).map_err(|why| refuse(format!("{model}: {why}")))?;
+                    print::line(&format!("{name}: {model} answers"))?;
+                }
+                Ok(())
+            }
+            Place::There(remote) => {
+                let body = if self.model.is_empty() { json!({}) } else { json!({ "models": self.model }) };
+                let health: Value = call(remote, "POST", &format!("/providers/{id}/health"), Some(body.to_string()))?;
+                report(&name, &health)
+            }
+        }
+    }
+}
+
+/// What the gateway has found.
+fn report(name: &str, health: &Value) -> Result<(), Failure> {
+    let mut failed = health["error"].as_str().map(str::to_owned);
+    for model in health["models"].as_array().into_iter().flatten() {
+        let asked = model["model"].as_str().unwrap_or_default();
+        match model["error"].as_str() {
+            None => print::line(&format!("{name}: {asked} answers"))?,
+            Some(why) => {
+                failed = Some(format!("{asked}: {why}"));
+                print::note("warning", &format!("provider {name}: {asked}: {why}"));
+            }
+        }
+    }
+    let status = health["status"].as_str().unwrap_or_default();
+    match failed {
+        Some(why) if status != "healthy" => Err(Failure::failed(format!("provider {name} is {status}: {why}"))),
+        _ if status == "disabled" => Err(Failure::failed(format!("provider {name} is disabled"))),
+        _ => print::line(&format!("{name}: {status}")),
+    }
+}

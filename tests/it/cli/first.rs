@@ -1,0 +1,231 @@
+//! The first five minutes: `llm-proxy` without arguments, `init`, and what goes wrong then.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use super::{Place, Ran, ran};
+use crate::support::{Fake, Setup, answer, get, post};
+
+const WELCOME: &str = "\
+llm-proxy is a gateway between applications and LLM providers: clients speak
+OpenAI Chat, Anthropic Messages or OpenAI Responses to it, whoever answers.
+Nothing is configured here yet, so there is nothing to serve. To begin:
+  llm-proxy demo      try it now: a mock provider, a key, and commands to copy
+  llm-proxy init      set it up: asks for vendor, key and store, and checks them
+  llm-proxy serve     serve all the same; providers may be added while it runs
+  llm-proxy --help    all commands; `llm-proxy serve --help` lists all settings
+A configuration is found by DATA_DIR, DB_URL or CONFIG_FILE, or in ./data.
+";
+
+/// Runs the binary on a terminal of this many columns, which util-linux's `script` makes; gives
+/// what was shown.
+fn on_a_terminal(place: &Place, columns: usize, args: &str, env: &[(&str, &str)]) -> Ran {
+    let line = format!("stty cols {columns}; exec {} {args}", env!("CARGO_BIN_EXE_llm-proxy"));
+    let mut command = Command::new("script");
+    command.args(["-q", "-e", "-c", &line, "/dev/null"]).current_dir(place.0.path()).stdin(Stdio::null());
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh").envs(env.iter().copied());
+    let seen = ran(command.output().unwrap());
+    Ran { stdout: seen.stdout.replace('\r', ""), ..seen }
+}
+
+#[test]
+fn a_terminal_without_a_configuration_is_told_what_to_do() {
+    let place = Place::new();
+    let ran = on_a_terminal(&place, 80, "", &[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, WELCOME));
+    assert_eq!(std::fs::read_dir(place.0.path()).unwrap().count(), 0, "nothing is made");
+    for columns in [30, 50] {
+        let narrow = on_a_terminal(&place, columns, "", &[]);
+        assert_eq!(narrow.code, 0);
+        assert!(narrow.stdout.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{}", narrow.stdout);
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(words(&narrow.stdout), words(WELCOME));
+    }
+}
+
+/// Each of these is a configuration, so that it serves; with a port that cannot be had, to see that
+/// it tries.
+#[test]
+fn whatever_is_configured_is_served() {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = held.local_addr().unwrap().port().to_string();
+    let in_use = format!(
+        "error: port {port} of 127.0.0.1 is in use by another process; stop that one, or choose another port with \
+         --port or PORT\n"
+    );
+    let place = Place::new();
+    let host = ("HOST", "127.0.0.1");
+    let serves = |args: &str, env: &[(&str, &str)]| {
+        let env = [env, &[host, ("PORT", &port)]].concat();
+        let ran = on_a_terminal(&place, 200, args, &env);
+        assert!(ran.code == 1 && ran.stdout.ends_with(&in_use), "{args} {env:?}: {}", ran.stdout);
+        ran.stdout
+    };
+    serves("serve", &[]);
+    serves("--workers 1", &[]);
+    serves("", &[("OPENAI_API_KEY", "k"), ("DATA_DIR", "with-vendor")]);
+    let ran = on_a_terminal(&place, 80, "", &[("DATA_DIR", "empty")]);
+    assert_eq!(ran.stdout, WELCOME);
+    place.good(&["provider", "add", "--key", "p", "--base", "https://x/v1", "--api-key", "k"]);
+    let colours = serves("", &[]);
+    assert!(colours.contains('\u{1b}'), "a log on a terminal has colours: {colours:?}");
+    let plain = serves("", &[("NO_COLOR", "1")]);
+    assert!(!plain.contains('\u{1b}'), "{plain:?}");
+    // Into a pipe it serves as ever, and a configuration or none is no matter.
+    let empty = Place::new();
+    let mut command = empty.command(&[]);
+    let ran = super::ran(command.env("HOST", "127.0.0.1").env("PORT", &port).output().unwrap());
+    assert!(ran.code == 1 && ran.stderr.ends_with(&in_use) && !ran.stderr.contains('\u{1b}'), "{}", ran.stderr);
+}
+
+/// A table that does not fit is written as blocks.
+#[test]
+fn tables_fit_a_narrow_terminal() {
+    let place = Place::new();
+    place.good(&["key", "create", "--name", "team-a", "--rate-limit", "5"]);
+    let wide = place.good(&["key", "list"]);
+    assert_eq!(wide.lines().count(), 2);
+    let narrow = on_a_terminal(&place, 40, "key list", &[]).stdout;
+    assert!(narrow.contains("NAME        team-a\n") && narrow.contains("RATE/S      5\n"), "{narrow}");
+    assert!(narrow.lines().all(|line| line.chars().count() <= 40), "{narrow}");
+}
+
+fn listing() -> Fake {
+    Fake::answering(|request| match request.target.as_str() {
+        "/v1/models" => answer::json(200, r#"{"data":[{"id":"m-1"}]}"#),
+        _ => answer::json(200, r#"{"id":"x"}"#),
+    })
+}
+
+fn mode(place: &Place, file: &str) -> u32 {
+    std::fs::metadata(place.0.path().join(file)).unwrap().permissions().mode() & 0o777
+}
+
+fn key_in(stdout: &str) -> &str {
+    stdout.lines().find_map(|line| line.strip_prefix("key: ")).unwrap()
+}
+
+#[test]
+fn init_makes_a_store_that_serves() {
+    let (place, upstream) = (Place::new(), listing());
+    let base = upstream.url("/v1");
+    let init = ["init", "--vendor", "other", "--base", &base, "--api-key", "sk-vendor", "--store", "embedded"];
+    let ran = place.run(&init);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("note: the provider lists 1 models, all of which would be served: m-1\n"));
+    assert!(ran.stdout.contains("\"model\":\"m-1\"") && ran.stdout.contains("\nllm-proxy serve\n"), "{}", ran.stdout);
+    assert_eq!(mode(&place, "data/llm-proxy.db"), 0o600);
+    let again = place.run(&init);
+    assert!(again.code == 1 && again.stderr.contains("a provider named `other` exists in ./data/llm-proxy.db"));
+
+    let data = place.0.path().join("data");
+    let gateway = Setup::new().env("DATA_DIR", data.display()).start();
+    let mut client = gateway.client();
+    client.ask(&post("/v1/chat/completions").key(key_in(&ran.stdout)).body(r#"{"model":"m-1","messages":[]}"#));
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn init_makes_a_file_that_serves() {
+    let (place, upstream) = (Place::new(), listing());
+    std::fs::write(place.0.path().join(".env"), "OTHER=1").unwrap();
+    let init = ["init", "--base", &upstream.url("/v1"), "--api-key", "sk-$x\"y", "--store", "gateway.yaml"];
+    let ran = place.run(&[&init[..], &["--name", "my vendor"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!((mode(&place, "gateway.yaml"), mode(&place, ".env")), (0o600, 0o600));
+    let (file, env) = (read(&place, "gateway.yaml"), read(&place, ".env"));
+    assert!(file.contains("api_key: ${MY_VENDOR_API_KEY}\n") && !file.contains("sk-"), "{file}");
+    assert_eq!(env, "OTHER=1\nCONFIG_FILE=gateway.yaml\nMY_VENDOR_API_KEY=\"sk-\\$x\\\"y\"\n");
+    let checked = place.good(&["check-config", "gateway.yaml"]);
+    assert!(checked.contains("1 of 1 providers and 1 of 1 credentials would be served"), "{checked}");
+    place.good(&["provider", "test", "my vendor"]);
+    assert_eq!(upstream.requests().last().unwrap().header("authorization"), Some("Bearer sk-$x\"y"));
+    place.bad(&init, 1, "gateway.yaml exists and is not overwritten; name another file with --store");
+}
+
+fn read(place: &Place, file: &str) -> String {
+    std::fs::read_to_string(place.0.path().join(file)).unwrap()
+}
+
+/// What is not given is asked for, on stderr; an empty line takes what stands in brackets.
+#[test]
+fn init_asks() {
+    let (place, upstream) = (Place::new(), listing());
+    let mut child =
+        place.command(&["init"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let answers = format!("other\n{}\nsk-vendor\n\n", upstream.url("/v1"));
+    child.stdin.take().unwrap().write_all(answers.as_bytes()).unwrap();
+    let ran = ran(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("Vendor (openai, anthropic, "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Store: embedded, a .yaml file or a postgresql:// address [embedded]: "));
+    assert!(key_in(&ran.stdout).starts_with("sk-"));
+    let unanswered = place.run(&["init"]);
+    assert!(unanswered.code == 1 && unanswered.stderr.contains("there is no answer on stdin; give --vendor"));
+}
+
+/// The commonest ways for a start to fail, word by word.
+#[test]
+fn errors_of_the_first_five_minutes() {
+    let place = Place::new();
+    let exactly = |args: &[&str], told: &str| {
+        let ran = place.run(args);
+        assert_eq!((ran.code, ran.stderr.as_str()), (1, told), "{args:?}");
+        assert!(!place.0.path().join("data").exists(), "{args:?} wrote");
+    };
+    // No key of the vendor.
+    exactly(
+        &["init", "--vendor", "openai", "--api-key", "env:", "--store", "embedded"],
+        "error: provider openai is not set up, for it would have a problem: api_key is `env:` without the name of a \
+         variable; write it as env:NAME; the provider is not served\n",
+    );
+    exactly(
+        &["init", "--vendor", "groq", "--api-key", "env:NOT_SET", "--store", "embedded"],
+        "warning: the environment variable NOT_SET is not set here; the server needs it\n\
+         error: nothing was written: api_key takes its value from the environment variable `NOT_SET`, which is not \
+         set; the provider is not served; --no-check writes it without asking the provider\n",
+    );
+    // A base that is not one.
+    let missing = Fake::answering(|_| answer::json(404, "{}"));
+    let base = missing.url("/api");
+    exactly(
+        &["init", "--base", &base, "--api-key", "k", "--store", "embedded"],
+        &format!(
+            "error: nothing was written: {base}/models answered with status 404; is the base right? Those of OpenAI's \
+             kind mostly end with /v1; --no-check writes it without asking the provider\n"
+        ),
+    );
+    let refused = place.run(&["init", "--base", "http://127.0.0.1:1/v1", "--api-key", "k", "--store", "embedded"]);
+    let begins = "error: nothing was written: http://127.0.0.1:1 can't be asked: ";
+    assert!(refused.code == 1 && refused.stderr.starts_with(begins), "{}", refused.stderr);
+    exactly(
+        &["init", "--base", "api.openai.com", "--api-key", "k", "--store", "embedded"],
+        "error: provider other is not set up, for it would have a problem: api_base `api.openai.com` has no scheme; \
+         write it with https:// or http:// in front; the provider is not served\n",
+    );
+    let vendor = place.run(&["init", "--vendor", "opnai"]);
+    assert!(vendor.code == 2 && vendor.stderr.contains("`opnai` is not a vendor that is known here; known are openai"));
+    let store = place.run(&["init", "--vendor", "ollama", "--store", "mysql://x"]);
+    let told = "error: `mysql://x` is no store; give embedded, a file that ends in .yaml, or \
+                postgresql://USER@HOST/DATABASE\n";
+    assert_eq!((store.code, store.stderr.as_str()), (2, told));
+
+    // A gateway that nobody may use, or that has no provider.
+    let gateway = Setup::new().no_credentials().start();
+    let mut client = gateway.client();
+    client.ask(&get("/v1/models").key("sk-any"));
+    let response = client.response();
+    assert_eq!(response.status, 401);
+    let told = "this gateway has no credential yet, so nobody may use it; create one with `llm-proxy key create \
+                --name NAME`, or set ALLOW_ANONYMOUS=true";
+    assert!(response.text().contains(told), "{}", response.text());
+    let gateway = Setup::new().start();
+    let mut client = gateway.client();
+    client.ask(&post("/v1/chat/completions").body(r#"{"model":"m","messages":[]}"#));
+    let response = client.response();
+    assert_eq!(response.status, 404);
+    let told = "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
+                --key NAME --type openai --base URL --api-key KEY`";
+    assert!(response.text().contains(told), "{}", response.text());
+}
