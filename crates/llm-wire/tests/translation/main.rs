@@ -1,0 +1,10 @@
+//! Whole translations, from the bytes of one side to the bytes of the other: requests and answers
+//! at the edges of what hosts and clients send.
+
+mod call_ids;
+mod foreign_errors;
+mod held_finish;
+mod item_events;
+mod outputs;
+mod requests;
+mod support;
