@@ -5,6 +5,8 @@
 
 pub mod admin_client;
 pub mod check_config;
+pub mod connect;
+mod convert;
 pub mod demo;
 mod first;
 pub mod gateway;
@@ -66,6 +68,8 @@ enum Command {
     Provider(provider::Args),
     /// Create, list, rotate and revoke the keys of clients
     Key(key::Args),
+    /// Print the settings of a client, such as an SDK or an agent, for this gateway
+    Connect(connect::Args),
     /// Translate a request or a response between formats, without a server
     Translate(translate::Args),
     /// Update the tables of the store, or take updates back
@@ -74,6 +78,10 @@ enum Command {
     Export(transfer::ExportArgs),
     /// Write the providers and credentials of a configuration file into the store
     Import(transfer::ImportArgs),
+    /// Print or import the configuration of LiteLLM, and the keys of its database
+    ImportLitellm(convert::LiteLlmArgs),
+    /// Print or import the configuration of Bifrost
+    ImportBifrost(convert::BifrostArgs),
     /// Write a published list of prices into the store
     ImportPrices(prices::Args),
     /// Check whether a gateway is ready, as the health check of a container
@@ -169,6 +177,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => transfer::export(&args),
         Command::Import(args) => transfer::import(&args),
+        Command::ImportLitellm(args) => convert::litellm(&args),
+        Command::ImportBifrost(args) => convert::bifrost(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::ImportPrices(args) => prices::run(&args),
         Command::Health(args) => health::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),

@@ -79,6 +79,15 @@ fn opened(mut rows: Rows, environment: &Environment) -> Rows {
     rows
 }
 
+/// Takes the providers and credentials of the configuration file `text` into the store.
+pub fn import_text(text: &str, store: &StoreArgs) -> Result<(), Failure> {
+    let place = store.open()?;
+    let environment = store.environment();
+    let file = file::read(text, &|name| environment.get(name).map(str::to_owned))
+        .map_err(|complaints| Failure::Usage(complaints.iter().map(|complaint| complaint.message.clone()).collect()))?;
+    take(&file, &place, false, &environment)
+}
+
 pub fn import(args: &ImportArgs) -> Result<(), Failure> {
     let place = args.store.open()?;
     let environment = match &place {
@@ -86,13 +95,19 @@ pub fn import(args: &ImportArgs) -> Result<(), Failure> {
         Place::There(_) => args.store.environment(),
     };
     let file = check_config::read(&args.file, &environment)?;
+    take(&file, &place, args.prune, &environment)
+}
+
+fn take(file: &File, place: &Place, prune: bool, environment: &Environment) -> Result<(), Failure> {
     if !file.settings.is_empty() {
         print::note("note", "settings are not of the store; set them in the environment of the server");
     }
     match place {
-        Place::Here(store, _) => import_here(&store, &file, args.prune, &environment),
-        Place::There(remote) => import_there(&remote, &file, args.prune),
+        Place::Here(store, _) => import_here(store, file, prune, environment)?,
+        Place::There(remote) => import_there(remote, file, prune)?,
     }
+    place.note_written();
+    Ok(())
 }
 
 fn import_here(store: &Blocking, file: &File, prune: bool, environment: &Environment) -> Result<(), Failure> {

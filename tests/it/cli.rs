@@ -1,5 +1,6 @@
 //! The binary, as somebody at a terminal sees it.
 
+mod convert;
 mod first;
 mod manage;
 mod translate;

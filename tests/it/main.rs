@@ -12,6 +12,7 @@ mod dashboards;
 mod deploy;
 mod docs;
 mod event_flow;
+mod examples;
 mod faults;
 mod file_source;
 mod fixtures;

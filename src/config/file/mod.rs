@@ -5,7 +5,7 @@
 mod read;
 pub mod schema;
 mod write;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -15,13 +15,13 @@ const DEEPEST: usize = 64;
 const MOST: usize = 2_000_000;
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub line: usize,
     pub value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     /// As JSON writes it.
@@ -33,7 +33,7 @@ pub(super) enum Value {
 }
 
 impl Node {
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "empty",
             Value::Bool(_) => "true or false",
@@ -45,7 +45,7 @@ impl Node {
     }
 
     /// As JSON.
-    pub(super) fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let mut out = String::new();
         self.write_json(&mut out);
         out
@@ -82,7 +82,7 @@ impl Node {
 
 /// The document in `text`, unless its form is wrong, and all that is wrong with it. Variables come
 /// from `env`; one that is missing stays as it is written.
-pub(super) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<Complaint>) {
+pub(crate) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<Complaint>) {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, complaints: Vec::new() };
     match reader.document() {

@@ -32,6 +32,37 @@ fn check(file: &str, name: &str, found: &str, expected: &str, whole: impl Fn() -
     );
 }
 
+/// The guide to clients is made of their table.
+#[test]
+fn clients() {
+    let file = "docs/guides/clients.md";
+    let expected = cli::connect::guide();
+    let found = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+    check(file, "the page", &found, &expected, || expected.clone());
+}
+
+/// Versions of clients that the tests run are those of the tests.
+#[test]
+fn versions_of_clients() {
+    let text = |file: &str| std::fs::read_to_string(root().join("tests/clients").join(file)).unwrap();
+    let python = text("python/requirements.txt");
+    let node = text("node/package.json") + &text("agents/package.json");
+    let packages = [
+        ("openai-python", "openai==", "\n"),
+        ("anthropic-python", "anthropic==", "\n"),
+        ("openai-node", "\"openai\": \"", "\""),
+        ("anthropic-node", "\"@anthropic-ai/sdk\": \"", "\""),
+        ("claude-code", "\"@anthropic-ai/claude-code\": \"", "\""),
+        ("codex", "\"@openai/codex\": \"", "\""),
+    ];
+    for (name, begins, ends) in packages {
+        let source = if begins.ends_with("==") { &python } else { &node };
+        let version = source.split(begins).nth(1).unwrap().split(ends).next().unwrap();
+        let client = cli::connect::CLIENTS.iter().find(|client| client.name == name).unwrap();
+        assert!(matches!(client.tried, cli::connect::Tried::Tests(tried) if tried == version), "{name}: {version}");
+    }
+}
+
 /// The part of the page between `<!-- generated: NAME -->` and the next `<!-- end -->`.
 fn generated(page: &str, name: &str, expected: &str) {
     let file = format!("docs/reference/{page}");

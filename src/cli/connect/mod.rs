@@ -1,0 +1,119 @@
+//! `llm-proxy connect`: the settings of a client for this gateway, ready to paste.
+
+mod clients;
+
+use clap::builder::PossibleValuesParser;
+
+use super::{Failure, print, terminal};
+use crate::config::boot::Environment;
+pub use clients::{CLIENTS, Client, Tried};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The client; without it, all that are known are listed
+    #[arg(value_name = "CLIENT", value_parser = PossibleValuesParser::new(CLIENTS.iter().map(|client| client.name)))]
+    client: Option<String>,
+    /// Address of the gateway [default: http://127.0.0.1 at PORT]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// The key to write into the settings, as `key create` has printed it
+    #[arg(long, value_name = "KEY", default_value = KEY)]
+    key: String,
+    /// The model to write into the settings
+    #[arg(long, value_name = "MODEL", default_value = MODEL)]
+    model: String,
+}
+
+/// What stands for the key where none is given.
+pub const KEY: &str = "YOUR_KEY";
+/// The model where none is given.
+pub const MODEL: &str = "gpt-4o-mini";
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let Some(name) = &args.client else { return list() };
+    let Some(client) = CLIENTS.iter().find(|client| client.name == name.as_str()) else { return list() };
+    let url = match &args.url {
+        Some(url) => url.trim().trim_end_matches('/').trim_end_matches("/v1").to_owned(),
+        None => {
+            let (environment, _) = Environment::of_process();
+            format!("http://127.0.0.1:{}", environment.get("PORT").unwrap_or("18000").trim())
+        }
+    };
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        let message = format!("`{url}` is no address of a gateway; write it as http://host:18000");
+        return Err(Failure::Usage(vec![message]));
+    }
+    print::note("note", &format!("{}: {}", client.title, client.place));
+    if let Tried::Not = client.tried {
+        print::note("note", "these settings are from its documentation; nobody has tried them with this version");
+    }
+    print::line(&client.settings(&url, &args.key, &args.model))
+}
+
+fn list() -> Result<(), Failure> {
+    let row = |client: &Client| [client.name.to_owned(), client.title.to_owned(), client.speaks.to_owned()];
+    let rows: Vec<_> = CLIENTS.iter().map(row).collect();
+    print::table(["CLIENT", "", "SPEAKS"], &rows)
+}
+
+/// Of the guide.
+const COLUMNS: usize = 100;
+
+/// The guide `docs/guides/clients.md`.
+pub fn guide() -> String {
+    let mut out = INTRODUCTION.to_owned();
+    for client in CLIENTS {
+        let tried = match client.tried {
+            Tried::Tests(version) => format!("The tests of this repository run version {version}."),
+            Tried::Once(version) => format!("Tried with version {version}."),
+            Tried::Not => "Untried: the settings are from its documentation.".to_owned(),
+        };
+        let summary = format!("`llm-proxy connect {}`. It speaks {}. {tried}", client.name, client.speaks);
+        let settings = client.settings("http://127.0.0.1:18000", KEY, MODEL);
+        out.push_str(&format!(
+            "\n## {}\n\n{}\n{}\n```{}\n{settings}\n```\n",
+            client.title,
+            terminal::wrapped(&summary, COLUMNS),
+            terminal::wrapped(&format!("{}:", client.place), COLUMNS),
+            client.language
+        ));
+        if !client.note.is_empty() {
+            out.push_str(&format!("\n{}", terminal::wrapped(client.note, COLUMNS)));
+        }
+    }
+    out
+}
+
+const INTRODUCTION: &str = "\
+# Clients
+
+`llm-proxy connect CLIENT` prints the settings of a client for a gateway, with `--url`, `--key` and
+`--model` filled in. This page is generated from the same table
+(`UPDATE_DOCS=1 cargo test --test it docs`). Every client reaches every provider, whichever format
+it speaks.
+
+Two things explain most of what goes wrong: OpenAI's clients want a base that ends in `/v1`,
+Anthropic's want one that does not; and a client that keeps a list of known models may have to be
+told the name of yours.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_have_no_gaps() {
+        for client in CLIENTS {
+            let text = client.settings("http://gateway:1", "sk-k", "m-1");
+            assert!(text.contains("http://gateway:1"), "{}", client.name);
+            assert!(text.lines().all(|line| line.chars().count() <= 100), "{}", client.name);
+            for gap in ["{root}", "{v1}", "{key}", "{model}"] {
+                assert!(!text.contains(gap), "{}: {gap}", client.name);
+            }
+        }
+        let mut names: Vec<_> = CLIENTS.iter().map(|client| client.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), CLIENTS.len());
+    }
+}

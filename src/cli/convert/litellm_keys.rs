@@ -1,0 +1,110 @@
+//! Keys of LiteLLM's database. Their `token` is the SHA-256 of the key in hex, as `credential_key` is
+//! here, so that clients go on with the keys that they have.
+
+use super::{Import, is_empty, items, member, pairs, per_second, text, whole};
+use crate::cli::key::hash;
+use crate::config::file::yaml::{Node, Value};
+use crate::config::rows::CredentialRow;
+use crate::config::time;
+
+/// `root` is a list of rows, or an object with the list under `keys`.
+pub fn read(root: &Node, import: &mut Import) {
+    let list = member(root, "keys").unwrap_or(root);
+    if !matches!(list.value, Value::List(_)) {
+        return import.leave(root.line, "this is no list of keys, and has none under `keys`");
+    }
+    items(list).iter().enumerate().for_each(|(at, node)| key(at, node, import));
+}
+
+/// What a listing adds, or what has a meaning at LiteLLM only and limits nothing.
+const QUIET: &[&str] = &[
+    "token",
+    "token_id",
+    "key_name",
+    "key_alias",
+    "models",
+    "tpm_limit",
+    "rpm_limit",
+    "max_parallel_requests",
+    "expires",
+    "blocked",
+    "metadata",
+    "spend",
+    "created_at",
+    "updated_at",
+    "created_by",
+    "updated_by",
+    "last_active",
+    "budget_reset_at",
+    "rotation_count",
+    "soft_budget_cooldown",
+];
+
+fn key(at: usize, node: &Node, import: &mut Import) {
+    let get = |name: &str| member(node, name).filter(|node| !is_empty(node));
+    let Some(token) = get("token").or_else(|| get("key")).and_then(text) else {
+        return import.leave(node.line, format!("keys[{at}] has no token and is not carried over"));
+    };
+    let credential_key = if token.starts_with("sk-") { hash(token) } else { token.to_ascii_lowercase() };
+    let short: String = credential_key.chars().take(8).collect();
+    let alias = get("key_alias").and_then(text).map(str::to_owned);
+    let name = unused(alias.unwrap_or_else(|| format!("litellm-{short}")), import);
+    if let Some(limit) = get("rpm_limit").filter(|node| whole(node).is_some_and(|limit| limit % 60 != 0)) {
+        let rate = whole(limit).map_or(0, per_second);
+        let message = format!("key {name}: rpm_limit {} became {rate} per second", text(limit).unwrap_or_default());
+        import.leave(limit.line, message);
+    }
+    let rate_limit = get("rpm_limit").and_then(whole).map(per_second);
+    let expires_at = get("expires").and_then(text).and_then(|text| {
+        // The database has no zone, and means UTC.
+        time::parse(text).or_else(|| time::parse(&format!("{}Z", text.replace(' ', "T"))))
+    });
+    if let Some(expires) = get("expires").filter(|_| expires_at.is_none()) {
+        import.leave(expires.line, format!("key {name}: expires is no time that could be read; set it by hand"));
+    }
+    let metadata = get("metadata").filter(|node| matches!(node.value, Value::Map(_)));
+    let row = CredentialRow {
+        credential_key,
+        allowed_models: models(&name, get("models"), import),
+        rate_limit,
+        tokens_per_minute: get("tpm_limit").and_then(whole),
+        max_concurrency: get("max_parallel_requests").and_then(whole),
+        expires_at,
+        metadata: metadata.map_or_else(|| "{}".to_owned(), Node::json),
+        is_enabled: get("blocked").is_none(),
+        name: name.clone(),
+        ..CredentialRow::default()
+    };
+    import.credentials.push(row);
+    for (field, node) in pairs(node) {
+        if !QUIET.contains(&field.as_str()) && field != "key" && !is_empty(node) {
+            import.leave_field(node.line, &format!("key {name}: {field}"));
+        }
+    }
+}
+
+fn unused(name: String, import: &Import) -> String {
+    let taken = |name: &str| import.credentials.iter().any(|row| row.name == name);
+    if !taken(&name) {
+        return name;
+    }
+    (2..).map(|count| format!("{name}-{count}")).find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// The names that stand for more than one model have no counterpart but "all".
+fn models(name: &str, node: Option<&Node>, import: &mut Import) -> String {
+    let mut models = Vec::new();
+    for node in node.map(items).unwrap_or_default() {
+        match text(node).unwrap_or_default() {
+            "all-proxy-models" | "*" => return "[]".to_owned(),
+            "all-team-models" => {
+                import
+                    .leave(node.line, format!("key {name}: the models of its team are not known here; it may use all"));
+                return "[]".to_owned();
+            }
+            "no-default-models" => {}
+            model => models.push(model),
+        }
+    }
+    serde_json::Value::from(models).to_string()
+}
