@@ -416,6 +416,7 @@ credentials:
                 &[
                     "line 3: credential b: this key is that of the credential on line 2",
                     "line 3: credential b: expires_at is no time; write it as 2027-01-31T00:00:00Z",
+                    "line 3: credential b: has the key of credential a, which is the one that counts",
                 ],
             ),
             (

@@ -232,7 +232,8 @@ fn responses_whole(response: &Value, seen: &mut Seen) {
                 text(&item["arguments"]).into(),
             )),
             _ => {
-                item["summary"].as_array().into_iter().flatten().for_each(|part| seen.reasoning += text(&part["text"]));
+                let parts = ["summary", "content"].map(|key| item[key].as_array().into_iter().flatten());
+                parts.into_iter().flatten().for_each(|part| seen.reasoning += text(&part["text"]));
             }
         }
     }

@@ -262,6 +262,6 @@ mod tests {
         let why = other("recipes(id int4); a(b int4); c(d int4); z(z int4)");
         assert!(why.starts_with("is a database of something else (its tables: a, c, recipes, ...)"), "{why}");
         let why = other(&VERSION_2.replace("credentials(", "master_keys("));
-        assert!(why.starts_with("has the tables of version 1"), "{why}");
+        assert!(why.starts_with("has the tables of llm-proxy v1 at its schema version 1"), "{why}");
     }
 }

@@ -21,7 +21,6 @@ mod tests;
 use crate::canonical::event::{Event, Finish, Note, Reason, Status};
 use crate::canonical::text::Text;
 use crate::canonical::usage::Usage;
-use crate::error::{Error, Kind};
 use crate::json::{RawStr, RawValue};
 use crate::response::normalize::items::Item;
 use crate::target::plan::{Reply, one_line};
@@ -136,9 +135,7 @@ impl Normalizer {
             Event::End => {
                 reply.note(Note::MissingFinish);
                 self.finish(Finish::of(Reason::End), reply, out);
-                if self.phase == Phase::Finished {
-                    self.end(reply, out);
-                }
+                self.end(reply, out);
             }
             // What is left: empty deltas.
             _ => {}
@@ -166,13 +163,6 @@ impl Normalizer {
     }
 
     fn finish(&mut self, finish: Finish<'_>, reply: &mut Reply, out: Out<'_>) {
-        // An answer of which nothing can be shown, such as a picture, is no empty answer.
-        if self.items.is_empty() && reply.notes[Note::DroppedOutput as usize] > 0 && finish.reason == Reason::End {
-            let note = "the answer consists of output that cannot be shown in the format of this request, such as an \
-                        image; ask the provider in its own format";
-            self.phase = Phase::Over;
-            return out(Event::Fail(Error::upstream(Kind::Unsupported, note)), reply);
-        }
         let cut = matches!(finish.reason, Reason::Length | Reason::ContextWindow | Reason::Refusal);
         self.close_all(if cut { Status::Incomplete } else { Status::Complete }, reply, out);
         // Hosts say `stop` beside calls, and `tool_calls` beside none.

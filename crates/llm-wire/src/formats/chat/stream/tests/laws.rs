@@ -96,7 +96,7 @@ fn accumulate(stream: &[u8]) -> serde_json::Value {
         }
         finish = choice["finish_reason"].clone();
     }
-    assert!(done && !finish.is_null() && roles == 1);
+    assert!(done && !finish.is_null() && roles == 1, "{}", String::from_utf8_lossy(stream));
     json!({"message": message, "finish": finish, "usage": usage})
 }
 
