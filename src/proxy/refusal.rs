@@ -8,6 +8,7 @@ use super::upstream::UpstreamResponse;
 use crate::route::pick::Candidate;
 use llm_wire::error::shape::{self, ReadError};
 use llm_wire::error::{Error, Kind, classify};
+use llm_wire::json::RawStr;
 
 /// Returns whether the text of a response in the client's own format decides what it means.
 /// `is_only` says that there is no other candidate.
@@ -55,7 +56,8 @@ fn is_key_refused(error: &Error) -> bool {
     error.kind == Kind::UpstreamAuth
 }
 
-/// Returns the error of a refusal. The provider's message is in the log in any case.
+/// Returns the error of a refusal. Of a refused key the log gets type and code alone: providers
+/// repeat the key in their message, which is in the error log table, redacted.
 pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body: &[u8]) -> Error {
     let error = match reported {
         Some(reported) => classify::error(Some(status), &reported),
@@ -63,8 +65,9 @@ pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body:
     };
     match error.kind {
         Kind::UpstreamAuth => {
-            let message = error.detail.unwrap_or_else(|| error.note.into_owned());
-            key_refused(provider, status).detail(message)
+            let word = |word: Option<RawStr<'_>>| word.map_or("-".into(), |word| word.unescape().into_owned());
+            let (kind, code) = reported.map_or((None, None), |reported| (reported.r#type, reported.code));
+            key_refused(provider, status).detail(format_args!("type {}, code {}", word(kind), word(code)))
         }
         _ => error.context(format_args!("provider `{provider}`, status {status}")),
     }

@@ -9,7 +9,7 @@ use super::{Place, Ran, ran};
 
 const ASKED: &str =
     r#"{"model":"m","seed":7,"messages":[{"role":"system","content":"Be brief."},{"role":"user","content":"hi"}]}"#;
-const SPREAD: &str = "{\"model\":\"m\",\"messages\":[],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\n\"type\":\"object\",\r\n\"properties\":{}}}}]}";
+const SPREAD: &str = "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\n\"type\":\"object\",\r\n\"properties\":{}}}}]}";
 const SAID: &str = r#"{"id":"msg_1","type":"message","role":"assistant","model":"c","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":3,"output_tokens":2}}"#;
 
 fn translate(args: &[&str], stdin: &str) -> Ran {

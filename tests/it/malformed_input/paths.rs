@@ -22,7 +22,6 @@ fn unknown_paths_are_refused() {
         ("GET", "/v1/responses/resp_1", Shape::OpenAi, stateful()),
         ("DELETE", "/v1/responses/resp_1", Shape::OpenAi, stateful()),
         ("POST", "/v1/responses/resp_1/cancel", Shape::OpenAi, stateful()),
-        ("POST", "/v1/responses/compact", Shape::OpenAi, stateful()),
         ("POST", "/v1/conversations", Shape::OpenAi, stateful()),
         ("GET", "/v1/containers", Shape::OpenAi, stateful()),
         ("POST", "/v1/messages/batches", Shape::Messages, stateful()),

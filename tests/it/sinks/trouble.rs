@@ -23,7 +23,7 @@ fn unreachable_langfuse_loses_no_request() {
     let mut gateway = setup.env("LANGFUSE_HOST", format!("http://{nowhere}")).start();
     asks(&gateway, 20, sample::CHAT.ask);
     eventually("they are lost", || lost(&gateway, "langfuse", "unreachable") == 20.0);
-    assert!(gateway.log().iter().any(|line| line.contains("LANGFUSE_HOST does not take records")));
+    assert!(gateway.log().iter().any(|line| line.contains("LANGFUSE_HOST does not accept records")));
     gateway.term();
     assert!(gateway.wait().success());
 }
@@ -90,7 +90,7 @@ fn answers_that_are_none() {
     asks(&gateway, 2, sample::CHAT.ask);
     eventually("the next are taken", || passed(&gateway, "langfuse") == 2.0);
     let log = gateway.log().join("\n");
-    assert!(log.contains("takes records again") && !log.contains("sk-lf-2"), "{log}");
+    assert!(log.contains("accepts records again") && !log.contains("sk-lf-2"), "{log}");
 }
 
 /// Langfuse takes some events of a batch and not others.

@@ -23,6 +23,7 @@ use crate::formats::responses::stream::whole::{
     cite, is_refusal, kind_of, part_of, push_input, rest_of, string, text_of, texts, whole_input, whole_part,
     whole_reasoning,
 };
+use crate::formats::responses::stream::words::{incomplete, is_noise};
 use crate::formats::responses::tap;
 use crate::json::{RawStr, RawValue, Tape};
 use crate::reasoning::envelope::Seal;
@@ -687,28 +688,4 @@ enum Missed {
     From(usize),
     /// The list tells another text, so that items can be compared one by one only.
     Unclear,
-}
-
-fn incomplete(response: RawValue<'_>, sink: Sink<'_>) -> Finish<'static> {
-    let reason = response.path(&["incomplete_details", "reason"]).and_then(RawValue::as_str).unwrap_or_default();
-    Finish::of(match reason.as_bytes() {
-        b"max_output_tokens" | b"max_tokens" => Reason::Length,
-        b"content_filter" => Reason::Refusal,
-        _ => {
-            sink(Event::Note(Note::UnknownFinish));
-            // Whatever the reason: the provider says that the answer was cut.
-            Reason::Length
-        }
-    })
-}
-
-/// Events that say nothing which another does not say: progress, the ends of parts, and what tools
-/// of the vendor do.
-fn is_noise(kind: &[u8]) -> bool {
-    const ENDS: &[&[u8]] = &[b"_part.added", b"_part.done", b".in_progress", b".searching", b".completed", b".failed"];
-    const TOOLS: &[&[u8]] =
-        &[b"code_interpreter", b"image_generation", b"mcp_", b"web_search", b"file_search", b"shell_", b"apply_patch"];
-    kind == b"keepalive"
-        || ENDS.iter().any(|end| kind.ends_with(end))
-        || TOOLS.iter().any(|tool| kind.starts_with(tool))
 }

@@ -5,6 +5,7 @@ mod decode;
 mod encode;
 mod slot;
 mod whole;
+mod words;
 mod write;
 
 pub use decode::Decoder;
