@@ -32,6 +32,7 @@ use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
 use llm_wire::error::{classify, foreign, shape};
 use llm_wire::json::{RawValue, scan};
+use llm_wire::passthrough::event_template::EventTemplate;
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap;
@@ -44,6 +45,8 @@ const MAX_HELD: usize = 256 << 10;
 struct Relay<'p> {
     framer: Framer,
     tap: AnyTap,
+    /// The structure of the events so far. Those that match are forwarded without framing.
+    template: EventTemplate,
     format: Format,
     /// The stream is a model's response. Only of those it is known which events carry text, and how
     /// they end.
@@ -98,6 +101,7 @@ impl<'p> Relay<'p> {
         Relay {
             framer: Framer::default(),
             tap: AnyTap::new(req.route.format),
+            template: EventTemplate::default(),
             format: req.route.format,
             generates,
             pace: if generates { Pace::Held } else { Pace::Flowing },
@@ -129,6 +133,13 @@ impl<'p> Relay<'p> {
     }
 
     fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
+        let data = match self.framer.is_between_events() {
+            true => self.forward_known(recorder, data),
+            false => data,
+        };
+        if data.is_empty() {
+            return Ok(());
+        }
         // The framer is taken out meanwhile, since its blocks borrow it.
         let mut framer = std::mem::take(&mut self.framer);
         let result = self.forward_blocks(recorder, &mut framer, data);
@@ -144,8 +155,26 @@ impl<'p> Relay<'p> {
     ) -> Result<(), Error> {
         while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
             self.forward_block(recorder, &block)?;
+            if self.tap.passed_unread() && block.frame.is_some() {
+                self.template.learn(block.raw);
+            }
+            if framer.is_between_events() {
+                data = self.forward_known(recorder, data);
+            }
         }
         Ok(())
+    }
+
+    /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
+    /// returns the rest. Only while content flows, no model name is replaced and nobody captures
+    /// events: then such an event is forwarded as it is, whatever its text.
+    fn forward_known<'d>(&mut self, recorder: &RequestRecorder, data: &'d [u8]) -> &'d [u8] {
+        if self.pace != Pace::Flowing || self.model.is_some() || recorder.capture.is_on() {
+            return data;
+        }
+        let (known, rest) = data.split_at(self.template.match_events(data));
+        self.outlet.buf.extend_from_slice(known);
+        rest
     }
 
     fn forward_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {

@@ -153,6 +153,12 @@ impl Framer {
         if self.spent { 0 } else { self.carry.len() }
     }
 
+    /// Returns whether the input stands between two events, so that the next byte begins one: no
+    /// block is unfinished, and no LF may come that belongs to the last line.
+    pub fn is_between_events(&self) -> bool {
+        self.pending() == 0 && !self.block.after_cr
+    }
+
     fn begin(&mut self) {
         if std::mem::take(&mut self.spent) {
             self.carry.clear();
