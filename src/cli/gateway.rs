@@ -72,7 +72,8 @@ impl Gateway {
         tracing::info!("workers: {} ({})", self.shared.shards.len(), self.driver());
         tracing::info!("providers: {providers}");
         if providers == 0 {
-            tracing::warn!("{}", self.shared.hints.no_providers);
+            let why = snapshot.why_no_provider();
+            tracing::warn!("{}", why.as_ref().unwrap_or(&self.shared.hints.no_providers));
         }
         tracing::info!("credentials: {credentials}");
         if self.shared.boot.allow_anonymous {

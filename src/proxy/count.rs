@@ -9,6 +9,7 @@ use super::endpoint::Operation;
 use super::reply;
 use super::request_context::Next;
 use super::request_context::RequestContext;
+use crate::tokens;
 use llm_wire::Format;
 use llm_wire::json::{RawValue, write};
 use llm_wire::target::quirks::Host;
@@ -58,7 +59,7 @@ pub fn body(format: Format, request: &[u8]) -> Vec<u8> {
 
 /// Answers with an estimate.
 pub async fn estimate(req: &mut RequestContext<'_>) -> Next {
-    let tokens = (req.body().len() as u64).div_ceil(4).max(1);
+    let tokens = tokens::prompt(req.body()).max(1);
     answer(req, tokens).await
 }
 

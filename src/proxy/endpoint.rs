@@ -157,18 +157,56 @@ pub fn find(path: &str) -> Endpoint<'_> {
     }
 }
 
-/// Takes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`) off, and one
-/// trailing slash.
+/// Takes `/v1` or `/v2` off, also twice, and one trailing slash. Anthropic's SDKs put `/v1` behind
+/// a base URL, which in many settings has a version of its own.
 fn strip_version(path: &str) -> (&str, bool) {
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
-    for prefix in ["/v2/v1", "/v1", "/v2"] {
-        if let Some(rest) = path.strip_prefix(prefix)
-            && rest.starts_with('/')
-        {
-            return (rest, true);
+    let strip = |path: &'_ str| -> Option<usize> {
+        let rest = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/v2"))?;
+        rest.starts_with('/').then(|| path.len() - rest.len())
+    };
+    let Some(first) = strip(path) else { return (path, false) };
+    let rest = &path[first..];
+    (&rest[strip(rest).unwrap_or(0)..], true)
+}
+
+/// Longer paths are no slips of the pen.
+const MAX_SLIP: usize = 64;
+
+/// The path that was probably meant by one that is served by nobody: all but the same letters, or
+/// an endpoint behind a base URL that was an endpoint already.
+pub fn near(path: &str) -> Option<&'static str> {
+    const OTHERS: [&str; 3] = ["/v1/models", "/health", "/metrics"];
+    let (rest, _) = strip_version(path);
+    if rest.len() > MAX_SLIP {
+        return None;
+    }
+    let known = || RELAYS.iter().map(|relay| (relay.upstream, relay.template));
+    let doubled = known().find(|(upstream, _)| {
+        rest.strip_suffix(upstream).is_some_and(|base| RELAYS.iter().any(|relay| base.ends_with(relay.upstream)))
+    });
+    if let Some((_, template)) = doubled {
+        return Some(template);
+    }
+    let others = OTHERS.iter().map(|path| (path.strip_prefix("/v1").unwrap_or(path), *path));
+    let best = known().chain(others).map(|(path, shown)| (distance(rest, path), path, shown)).min()?;
+    // Short names are too near to one another.
+    (best.0 <= 2.min(best.1.len() / 4)).then_some(best.2)
+}
+
+/// How many letters must be put in, taken out or changed to make `b` of `a`.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let changed = diagonal + usize::from(!x.eq_ignore_ascii_case(&y));
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
         }
     }
-    (path, false)
+    row[b.len()]
 }
 
 /// The format in which an error on this path is written, found without routing: by the path, and
@@ -197,7 +235,7 @@ mod tests {
     #[test]
     fn every_prefix_reaches_the_same_endpoint() {
         for relay in RELAYS {
-            for prefix in ["", "/v1", "/v2", "/v2/v1"] {
+            for prefix in ["", "/v1", "/v2", "/v2/v1", "/v1/v1", "/v1/v2", "/v2/v2"] {
                 let path = format!("{prefix}{}", relay.upstream);
                 assert_eq!(route(&path), Some((relay.template, relay.format)), "{path}");
             }
@@ -236,11 +274,36 @@ mod tests {
             ("/v1", Endpoint::Unknown),
             ("/v3/chat/completions", Endpoint::Unknown),
             ("/v1/nothing", Endpoint::Unknown),
+            ("/v1/v1/models", Endpoint::Models),
+            ("/v1/v1/v1/models", Endpoint::Unknown),
             ("/v1chat/completions", Endpoint::Unknown),
         ];
         for (path, endpoint) in rows {
             assert_eq!(find(path), *endpoint, "{path}");
         }
+    }
+
+    #[test]
+    fn slips() {
+        let rows = [
+            ("/v1/chat/completion", Some("/v1/chat/completions")),
+            ("/v1/chat/Completions", Some("/v1/chat/completions")),
+            ("/v1/message", Some("/v1/messages")),
+            ("/v1/response", Some("/v1/responses")),
+            ("/v1/embedding", Some("/v1/embeddings")),
+            ("/v1/model", Some("/v1/models")),
+            ("/v1/chat/completions/chat/completions", Some("/v1/chat/completions")),
+            ("/v1/messages/v1/messages", Some("/v1/messages")),
+            ("/v1/messages/batches", None),
+            ("/v1/chat/completions/id/messages", None),
+            ("/v1/files", None),
+            ("/nothing", None),
+            ("", None),
+        ];
+        for (path, meant) in rows {
+            assert_eq!(near(path), meant, "{path}");
+        }
+        assert_eq!(near(&format!("/v1/{}", "chat/completion".repeat(100))), None);
     }
 
     #[test]

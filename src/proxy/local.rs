@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::client::Client;
 use super::core::Core;
-use super::endpoint::Endpoint;
+use super::endpoint::{self, Endpoint};
 use super::listing::{Listing, What};
 use super::reply::{self, ResponseMeta};
 use super::request_context::{Next, refuse, send, unknown};
@@ -39,8 +39,10 @@ pub async fn serve(
             terms.format = Format::Messages;
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
-        Endpoint::Stateful(_) => Err(stateless()),
-        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => Err(unknown(&pending)),
+        Endpoint::Stateful(_) => Err(slip(&pending).unwrap_or_else(stateless)),
+        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => {
+            Err(slip(&pending).unwrap_or_else(|| unknown(&pending)))
+        }
         _ if !reading => {
             let note = format!("{} takes GET only", route(&endpoint));
             Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
@@ -88,6 +90,14 @@ fn route(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Stateful(_) => "stateful",
         Endpoint::Unknown => "unknown",
     }
+}
+
+/// A path that is not served but is nearly one that is.
+fn slip(pending: &body::Pending) -> Option<Error> {
+    let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
+    let meant = endpoint::near(&path)?;
+    let shown: String = path.chars().take(200).collect();
+    Some(Error::client(Kind::NotFound, format!("no such path: {shown}; did you mean {meant}?")))
 }
 
 fn stateless() -> Error {

@@ -106,17 +106,19 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 /// Everything that is decided before a provider is asked: what the body requires, whether the caller
 /// may have it, who serves it.
 fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
-    let Found { model, stream, stream_options, max_output } = look(req)?;
+    let Found { model, stream, stream_options, output, alternatives } = look(req)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
     req.recorder.record_mut().model = Short::new(&req.model.asked);
     req.recorder.record_mut().stream = req.stream;
     auth::allow_model(caller, req.model.stripped())?;
+    alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip(req.core, model)))?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
         req.recorder.end_stage(Stage::Route);
         let generates = req.route.operation == Operation::Generate;
-        let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, generates });
+        let (max_output, answers) = (output.most(req.route.format), output.answers(req.route.format));
+        let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, answers, generates });
         match auth::admit(req.core, caller, need) {
             Ok(None) => {}
             Ok(Some((hold, budget))) => {
@@ -148,8 +150,10 @@ fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>
 struct Found {
     model: Model,
     stream: bool,
-    max_output: Option<u64>,
+    output: peek::Output,
     stream_options: StreamOptions,
+    /// Other models that the provider may turn to: who may not use them must not name them.
+    alternatives: Vec<String>,
 }
 
 fn look(req: &RequestContext<'_>) -> Result<Found, Error> {
@@ -168,10 +172,13 @@ fn look(req: &RequestContext<'_>) -> Result<Found, Error> {
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));
     }
     let own = asked.len() - strip(req.core, &asked).len();
-    let stream_options =
-        StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, at)| at) };
+    let stream_options = StreamOptions {
+        include_usage: peeked.include_usage,
+        span: peeked.stream_options.as_ref().map(|(_, at)| at.clone()),
+    };
+    let alternatives = peeked.alternatives().map(|name| name.unescape().into_owned()).collect();
     let model = Model { asked, own, value: peeked.model_at };
-    Ok(Found { model, stream: peeked.stream, max_output: peeked.max_output, stream_options })
+    Ok(Found { model, stream: peeked.stream, output: peeked.output, stream_options, alternatives })
 }
 
 /// `Proxy/gpt-4` without the configured prefix; other prefixes belong to the name.
@@ -193,7 +200,7 @@ fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Ca
         return Error::client(Kind::NotSupported, note).param("model");
     }
     let note = if view.snapshot.providers.is_empty() {
-        req.core.shared.hints.no_providers.clone()
+        view.snapshot.why_no_provider().unwrap_or_else(|| req.core.shared.hints.no_providers.clone())
     } else {
         format!("no provider serves model `{model}`; GET /v1/models lists what is served")
     };

@@ -1,8 +1,7 @@
 //! One core's metrics by labels: what a finished request adds to which series.
 //!
 //! A request finds its series by one look-up; they are made at the first request of their kind.
-//! Label texts come from the snapshot, never from the client: a model that no provider names is
-//! `other`.
+//! Label texts come from the snapshot; those of models are bounded in number (`shared::labels`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,15 +11,13 @@ use crate::metrics::names::Family;
 use crate::metrics::series_index::SeriesIndex;
 use crate::metrics::series_list::Series;
 use crate::shared::ProcessState;
-use crate::shared::catalog::Lists;
 use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Outcome, Record, Short, Source, Tokens};
 use crate::telemetry::stages::Stage;
 use crate::telemetry::user_agent::UserAgent;
 
-/// Kinds of requests that a core keeps series at hand for. A client may ask for any number of
-/// models; then the hand is emptied.
+/// Kinds of requests that a core keeps series at hand for; beyond it the hand is emptied.
 const AT_HAND: usize = 8192;
 
 /// What tells kinds of requests apart.
@@ -29,7 +26,8 @@ struct Key {
     /// Where the text of a route template lies; there is one of each.
     endpoint: *const u8,
     method: *const u8,
-    model: Short<96>,
+    /// As the label has it.
+    model: Short<128>,
     provider: i64,
     credential: i64,
     program: UserAgent,
@@ -91,7 +89,6 @@ pub struct RequestMetrics {
     providers: Providers,
     /// What the texts above were taken from.
     generation: u64,
-    lists: Arc<Lists>,
 }
 
 impl RequestMetrics {
@@ -109,7 +106,6 @@ impl RequestMetrics {
             routes: Routes::default(),
             providers: Providers::default(),
             generation: 0,
-            lists: shared.catalog.load(),
             book,
         }
     }
@@ -168,11 +164,12 @@ impl RequestMetrics {
         if record.endpoint == "/metrics" || record.endpoint.starts_with("/health") {
             return;
         }
-        self.renew(snapshot, shared);
+        self.renew(snapshot);
         self.times(record, measured);
-        let RequestMetrics { book, routes, providers, lists, .. } = self;
+        let RequestMetrics { book, routes, providers, .. } = self;
         let most = shared.boot.observe.metrics_max_credentials;
-        let route = route(routes, book, record, || labels::of(record, snapshot, lists, most));
+        let model = labels::model(record, &shared.model_labels);
+        let route = route(routes, book, record, model, || labels::of(record, snapshot, &shared.model_labels, most));
         route.duration.observe(record.total_us);
         route.ended(record, book);
         // What will be counted exactly is told then.
@@ -207,14 +204,11 @@ impl RequestMetrics {
 
     /// Forgets what may have other names by now. The series stay, and are found again by their
     /// labels.
-    fn renew(&mut self, snapshot: &Snapshot, shared: &ProcessState) {
-        let lists = shared.catalog.load();
-        let is_new = self.generation != snapshot.generation || !Arc::ptr_eq(&self.lists, &lists);
-        if is_new || self.routes.len() >= AT_HAND {
+    fn renew(&mut self, snapshot: &Snapshot) {
+        if self.generation != snapshot.generation || self.routes.len() >= AT_HAND {
             self.routes.clear();
             self.providers.clear();
             self.generation = snapshot.generation;
-            self.lists = lists;
         }
     }
 }
@@ -309,12 +303,13 @@ fn route<'t>(
     routes: &'t mut Routes,
     book: &mut SeriesIndex,
     record: &Record,
+    model: &str,
     names: impl FnOnce() -> Names,
 ) -> &'t mut Route {
     let key = Key {
         endpoint: record.endpoint.as_ptr(),
         method: record.method.as_ptr(),
-        model: record.model,
+        model: Short::new(model),
         provider: record.provider,
         credential: record.credential,
         program: record.program,

@@ -146,11 +146,11 @@ pub async fn ask(
 }
 
 fn no_connection(provider: &str, error: ConnectError) -> Error {
-    let (kind, detail) = match error {
-        ConnectError::TimedOut(detail) => (Kind::UpstreamTimeout, detail),
-        ConnectError::Failed(detail) => (Kind::UpstreamConnect, detail),
+    let (kind, reason, detail) = match error {
+        ConnectError::TimedOut(detail) => (Kind::UpstreamTimeout, "it was not made in time", detail),
+        ConnectError::Failed(failure) => (Kind::UpstreamConnect, failure.reason, failure.detail),
     };
-    Error::upstream(kind, format!("no connection to provider `{provider}`")).detail(detail)
+    Error::upstream(kind, format!("no connection to provider `{provider}`: {reason}")).detail(detail)
 }
 
 /// Whether a failure may be that of a connection which the server had closed meanwhile.
@@ -175,8 +175,13 @@ async fn exchange(
         Waited::Done(Ok(head)) => Ok(Upstream { connection, origin: origin.clone(), head, bytes }),
         Waited::Done(Err(why)) => {
             let stale = if connection.reused && bytes.is_empty() { Stale::Yes } else { Stale::No };
-            let note = format!("provider `{provider}` gave no answer");
-            Err((Silence::Failed(Error::upstream(Kind::UpstreamFault, note).detail(why)), stale))
+            let note = format!("provider `{provider}` gave no answer: {}", why.reason);
+            let error = Error::upstream(Kind::UpstreamFault, note);
+            let error = match why.detail {
+                Some(detail) => error.detail(detail),
+                None => error,
+            };
+            Err((Silence::Failed(error), stale))
         }
         Waited::Gone => Err((Silence::Gone, Stale::No)),
         Waited::Expired if req.core.stopping() => Err((Silence::Failed(Error::stopping()), Stale::No)),
@@ -201,26 +206,43 @@ fn first_byte_limit(req: &RequestContext<'_>) -> Duration {
     req.time_left().map_or(limit, |left| limit.min(left))
 }
 
+/// Why no head of an answer came.
+struct NoHead {
+    /// For the client: without addresses.
+    reason: &'static str,
+    /// For the log.
+    detail: Option<String>,
+}
+
+impl NoHead {
+    fn of(reason: &'static str, detail: String) -> NoHead {
+        NoHead { reason, detail: Some(detail) }
+    }
+}
+
 /// Writes the request, reads the head. What was read stays in `bytes`.
-async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<u8>) -> Result<ResponseHead, String> {
+async fn talk(connection: &mut Connection, prepared: &Prepared, bytes: &mut Vec<u8>) -> Result<ResponseHead, NoHead> {
     let mut sent = connection.writer.write_shared(prepared.first.clone()).await;
     if let (Ok(()), Some(rest)) = (&sent, &prepared.rest) {
         sent = connection.writer.write_shared(rest.clone()).await;
     }
     // A server that refuses a request early closes while we write; its answer is there to be read
     // all the same.
-    let unsent = sent.err().map(|error| format!("write: {error}"));
+    let unsent = sent.err().map(|error| NoHead::of("the connection broke", format!("write: {error}")));
     let mut scan = HeadScan::default();
     loop {
         match connection.reader.read(bytes).await {
-            Ok(0) => return Err(unsent.unwrap_or_else(|| "closed before an answer".to_string())),
+            Ok(0) => return Err(unsent.unwrap_or(NoHead { reason: "it closed the connection", detail: None })),
             Ok(_) => {}
-            Err(error) => return Err(unsent.unwrap_or_else(|| format!("read: {error}"))),
+            Err(error) => {
+                return Err(unsent.unwrap_or_else(|| NoHead::of("the connection broke", format!("read: {error}"))));
+            }
         }
-        let parsed = next_final_response(bytes, &mut scan, &ANSWER_HEAD, Method::Post).map_err(|r| r.reason)?;
+        let parsed = next_final_response(bytes, &mut scan, &ANSWER_HEAD, Method::Post)
+            .map_err(|refusal| NoHead { reason: refusal.reason, detail: None })?;
         if let Some(mut head) = parsed {
             if head.status == 101 {
-                return Err("switched to another protocol unasked".to_string());
+                return Err(NoHead { reason: "it switched to another protocol unasked", detail: None });
             }
             head.keep_alive &= unsent.is_none();
             return Ok(head);

@@ -1,9 +1,9 @@
-//! Label texts of metrics, from the configuration and never from the client: a model that no
-//! provider names is `other`.
+//! Label texts of metrics: from the configuration, and for models the names that providers have
+//! answered under. Others are `other`.
 
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::metrics::series_index::{NONE, OTHER};
-use crate::shared::catalog::Lists;
+use crate::shared::model_labels::ModelLabels;
 use crate::telemetry::record::Record;
 
 /// Of one request.
@@ -15,9 +15,9 @@ pub struct Names {
 }
 
 /// The label texts of a record.
-pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, most: usize) -> Names {
+pub fn of(record: &Record, snapshot: &Snapshot, models: &ModelLabels, most: usize) -> Names {
     Names {
-        model: model_name(record, snapshot, lists).into(),
+        model: model(record, models).into(),
         provider: match (record.provider, snapshot.provider(record.provider)) {
             (0, _) => NONE,
             (_, Some(provider)) => &provider.key,
@@ -29,24 +29,17 @@ pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, most: usize) -> N
     }
 }
 
-/// What the configuration calls the model: its name there or in the provider's own list, or the
-/// pattern that it fits.
-fn model_name<'a>(record: &'a Record, snapshot: &'a Snapshot, lists: &Lists) -> &'a str {
-    let model = record.model.as_str();
-    if model.is_empty() {
-        return NONE;
+/// The provider's name of the model, which is what it costs by. Of a request that no provider was
+/// asked for, the name that the client wrote, if it is one of those.
+pub fn model<'r>(record: &'r Record, models: &ModelLabels) -> &'r str {
+    let sent = record.sent_model.as_str();
+    let name = if sent.is_empty() { record.model.as_str() } else { sent };
+    let answered = !sent.is_empty() && (200..300).contains(&record.status);
+    match name {
+        "" => NONE,
+        _ if models.has(name, answered) => name,
+        _ => OTHER,
     }
-    let Some(provider) = snapshot.provider(record.provider) else { return OTHER };
-    let entries = provider.models.entries();
-    let listed = |name: &str| lists.get(&provider.id).is_some_and(|list| list.iter().any(|listed| listed == name));
-    // With and without the prefix of PROVIDER_SUFFIX, which belongs to no name.
-    let names = || [Some(model), model.split_once('/').map(|(_, rest)| rest)].into_iter().flatten();
-    let known = names().find(|name| match provider.models.serves_all() {
-        true => listed(name),
-        false => entries.iter().any(|entry| entry.key() == *name),
-    });
-    let fitting = || entries.iter().find(|entry| names().any(|name| entry.matches(name)));
-    known.or_else(|| fitting().map(|entry| entry.key())).unwrap_or(OTHER)
 }
 
 /// One of the first `most` credentials by its name; the others share one.

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod labels;
+pub mod model_labels;
 pub mod names;
 pub mod reasoning_cache;
 pub mod store;
@@ -46,6 +47,8 @@ pub struct ProcessState {
     draining: AtomicBool,
     /// Of every core, for `/metrics`.
     pub shards: Vec<Arc<Shard>>,
+    /// The models that have a metric label of their own.
+    pub model_labels: model_labels::ModelLabels,
     /// Of the background thread.
     pub background: Arc<Shard>,
     /// Of every core, drained by the background thread.
@@ -70,8 +73,10 @@ impl ProcessState {
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
         let wants = wants(&boot);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
+        let model_labels = model_labels::ModelLabels::new(boot.observe.metrics_max_models);
         ProcessState {
             boot,
+            model_labels,
             publisher: Publisher::default(),
             names: names::Table::default(),
             catalog: catalog::Catalog::default(),

@@ -83,6 +83,7 @@ variables! {
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
     "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
+    "METRICS_MAX_MODELS" "1000" "The number of models that have a metric label of their own, by the provider's name for them; the others are counted as `other`." => observe.metrics_max_models, |text| number(text, 0, 1_000_000);
     "RECORD_BUFFER_BYTES" "67108864" "The memory for captured heads and bodies that wait for logs and traces; beyond it records go on without them." => observe.record_buffer_bytes, |text| number(text, 0, 1 << 40);
     "TOKEN_COUNTING" "estimate" "How tokens are counted where the provider does not report them: estimate or exact." => observe.exact_tokens, counting;
     "JSONL_LOG_ENABLED" "false" "Whether a file gets a line of JSON for each step of each request." => observe.jsonl.enabled, switch;

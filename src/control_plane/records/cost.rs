@@ -95,9 +95,8 @@ impl Prices {
         let Some(price) = self.price(record, provider, snapshot.generation) else { return };
         let billionths = cost(&price, &tokens);
         record.cost = Some(billionths);
-        let lists = self.shared.catalog.load();
         let most = self.shared.boot.observe.metrics_max_credentials;
-        let Names { model, provider, credential } = labels::of(record, snapshot, &lists, most);
+        let Names { model, provider, credential } = labels::of(record, snapshot, &self.shared.model_labels, most);
         self.meter.with(Family::Cost, &[&model, &provider, &credential], |series| series.add(billionths));
     }
 

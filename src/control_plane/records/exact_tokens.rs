@@ -89,9 +89,10 @@ impl Recount {
     /// Counts the tokens that the worker has left for here.
     fn tell(&self, record: &Record) {
         let Some(tokens) = record.tokens else { return };
-        let (snapshot, lists) = (self.shared.publisher.load(), self.shared.catalog.load());
+        let snapshot = self.shared.publisher.load();
         let most = self.shared.boot.observe.metrics_max_credentials;
-        let labels::Names { model, provider, credential } = labels::of(record, &snapshot, &lists, most);
+        let labels::Names { model, provider, credential } =
+            labels::of(record, &snapshot, &self.shared.model_labels, most);
         for (kind, n) in [("prompt", tokens.input), ("completion", tokens.output), ("total", tokens.total())] {
             let labels = [&*model, &*provider, kind, &*credential, record.program.name()];
             self.meter.with(Family::Tokens, &labels, |series| series.add(n));

@@ -55,14 +55,16 @@ impl<'a> Listing<'a> {
         let query = Query::parse(query.unwrap_or_default());
         match what {
             What::Models if anthropic => self.anthropic(&query),
-            What::Models => Ok(self.openai()),
+            What::Models => Ok(self.openai(query.get("client_version").is_some())),
             What::Model(id) => self.one(&query::decode(id), anthropic),
             What::Info { paged: false } => Ok(info::all(self, &query)),
             What::Info { paged: true } => info::page(self, &query),
         }
     }
 
-    fn openai(&self) -> Vec<u8> {
+    /// Codex asks with its `client_version` and reads `models`, which tells of each model how it is
+    /// to be prompted. An empty list leaves that to what Codex itself knows.
+    fn openai(&self, is_codex: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
         write::object(&mut out, |o| {
             o.str("object", "list");
@@ -71,6 +73,9 @@ impl<'a> Listing<'a> {
                     a.object(|o| openai_model(o, name));
                 }
             });
+            if is_codex {
+                o.array("models", |_| {});
+            }
         });
         out
     }
@@ -136,7 +141,7 @@ impl<'a> Listing<'a> {
 
     /// What a provider without a mapping says that it has.
     fn own_list(&self, provider: &Provider) -> impl Iterator<Item = &'a str> + use<'a> {
-        let list = if provider.models.serves_all() { self.lists.get(&provider.id) } else { None };
+        let list = if provider.models.is_catch_all() { self.lists.get(&provider.id) } else { None };
         list.into_iter().flat_map(|list| list.iter().map(String::as_str))
     }
 

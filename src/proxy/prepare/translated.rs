@@ -5,6 +5,7 @@ use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::proxy::reasoning_cache::Remembered;
 use crate::route::target_format::TargetFormat;
+use crate::tokens;
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::Error;
 use llm_wire::reasoning::envelope::{Family, Scope, model_family};
@@ -18,7 +19,7 @@ pub struct Translated {
     pub plan: Plan,
     pub ledger: Ledger,
     pub mend: RetryWithout,
-    /// Tokens of the request, as far as its size tells.
+    /// Tokens of the request, about.
     pub input_estimate: u64,
 }
 
@@ -50,7 +51,7 @@ pub fn body(
         summaries: provider.dialect.policy.summaries && mend != RetryWithout::Summary,
         ..provider.dialect.policy
     };
-    let input_estimate = estimate(req.body());
+    let input_estimate = tokens::prompt(req.body());
     let memory = Remembered { core: req.core, credential: req.recorder.credential() };
     let context = Context {
         target: target(provider, reach, model),
@@ -65,9 +66,4 @@ pub fn body(
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
     let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, mend, input_estimate };
     Ok((translated, encoded.body))
-}
-
-/// Some four bytes make a token of JSON with English in it.
-fn estimate(body: &[u8]) -> u64 {
-    (body.len() as u64).div_ceil(4)
 }
