@@ -84,7 +84,9 @@ impl Gateway {
         if let Some(addr) = self.team.admin_addr {
             tracing::info!("admin interface: {}://{addr}", self.scheme());
         }
-        tracing::info!("listening: {}", self.url());
+        tracing::info!("records: {}", sinks(&self.shared.boot));
+        let place = if self.addr().ip().is_unspecified() { " (on all addresses of this machine)" } else { "" };
+        tracing::info!("listening: {}{place}", self.url());
     }
 
     /// Ends what runs within the grace, then the background thread.
@@ -98,6 +100,19 @@ impl Gateway {
 fn raise_open_files() -> rustix::io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+}
+
+/// Where records of requests go, for the log of the start.
+fn sinks(boot: &Boot) -> String {
+    let observe = &boot.observe;
+    let sinks = [
+        (observe.request_log.enabled, "request log in the store".to_owned()),
+        (observe.jsonl.enabled, format!("JSONL in {}", observe.jsonl.path.display())),
+        (observe.langfuse.enabled, format!("Langfuse at {}", observe.langfuse.host)),
+        (observe.otlp.is_on(), "traces over OTLP".to_owned()),
+    ];
+    let on: Vec<String> = sinks.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name).collect();
+    if on.is_empty() { "kept nowhere".to_owned() } else { on.join(", ") }
 }
 
 fn hints() -> Hints {

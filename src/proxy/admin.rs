@@ -61,6 +61,12 @@ pub async fn serve(
     call(core, client, recorder, &terms, request).await
 }
 
+/// Whether `/metrics` is served to this client: it names keys and costs, and belongs to the
+/// listener of the admin interface where there is one.
+pub fn shows_metrics(core: &Core, client: &Client) -> bool {
+    client.door == ListenerKind::Admin || core.boot().admin_addr.is_none() || core.boot().metrics_public
+}
+
 /// Serves `/metrics`, which needs no key: the background thread sums what all cores have counted.
 pub async fn scrape(
     core: &Core,

@@ -56,6 +56,7 @@ pub async fn serve(
             status = ready_status;
             Ok(body)
         }
+        Endpoint::Metrics if !admin::shows_metrics(core, client) => Err(unknown(&pending)),
         Endpoint::Metrics => return admin::scrape(core, client, recorder, terms, pending).await,
         Endpoint::Models => listing(core, &mut recorder, &pending, What::Models),
         Endpoint::Model(id) => listing(core, &mut recorder, &pending, What::Model(id)),
