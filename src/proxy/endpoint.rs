@@ -1,5 +1,6 @@
 //! Paths to endpoints: one table. The client's format is decided by the path and by nothing else.
 
+use crate::config::nearest::distance;
 use llm_wire::Format;
 
 /// What a path asks for.
@@ -183,7 +184,9 @@ pub fn near(path: &str) -> Option<&'static str> {
     }
     let known = || RELAYS.iter().map(|relay| (relay.upstream, relay.template));
     let doubled = known().find(|(upstream, _)| {
-        rest.strip_suffix(upstream).is_some_and(|base| RELAYS.iter().any(|relay| base.ends_with(relay.upstream)))
+        let Some(base) = rest.strip_suffix(upstream) else { return false };
+        let base = base.strip_suffix("/v1").or_else(|| base.strip_suffix("/v2")).unwrap_or(base);
+        RELAYS.iter().any(|relay| base.ends_with(relay.upstream))
     });
     if let Some((_, template)) = doubled {
         return Some(template);
@@ -192,21 +195,6 @@ pub fn near(path: &str) -> Option<&'static str> {
     let best = known().chain(others).map(|(path, shown)| (distance(rest, path), path, shown)).min()?;
     // Short names are too near to one another.
     (best.0 <= 2.min(best.1.len() / 4)).then_some(best.2)
-}
-
-/// How many letters must be put in, taken out or changed to make `b` of `a`.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(!x.eq_ignore_ascii_case(&y));
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The format in which an error on this path is written, found without routing: by the path, and
