@@ -2,7 +2,8 @@
 //!
 //! One walk over the body checks that it is JSON and picks out the few fields that routing,
 //! accounting and [`crate::passthrough::splice`] need, for every format alike: their names do not
-//! collide. Of duplicate keys the last wins, as with other readers.
+//! collide. Of duplicate keys the last wins, as with other readers;
+//! two models are refused.
 //!
 //! What is not needed is not judged: a `metadata` of the wrong type is the provider's to refuse.
 
@@ -82,7 +83,7 @@ pub enum PeekError {
     NotObject(RawKind),
     NoModel,
     EmptyModel,
-    /// Named more than once, and not alike: the gateway may read one and the provider another.
+    /// Named more than once: the gateway may read one and the provider another.
     TwoModels,
     WrongType {
         param: &'static str,
@@ -171,7 +172,7 @@ impl<'a> Seen<'a> {
         };
         match name {
             b"model" => {
-                self.two_models |= self.model.as_ref().is_some_and(|(first, _)| first.bytes() != value.bytes());
+                self.two_models |= self.model.is_some();
                 self.model = Some((value, at));
             }
             b"stream" => self.stream = Some(value),
@@ -259,8 +260,7 @@ impl From<PeekError> for Error {
                 Error::client(Kind::InvalidRequest, "`model` is empty; name the model to use").param("model")
             }
             PeekError::TwoModels => {
-                let note =
-                    "the request names `model` more than once, and not alike; name one model, in one field `model`";
+                let note = "the request names `model` more than once; name one model, in one field `model`";
                 Error::client(Kind::InvalidRequest, note).param("model")
             }
             PeekError::WrongType { param, wanted, got } => {
@@ -289,7 +289,7 @@ mod tests {
             (r#"{"model":"m","stream":null,"user":"","metadata":{"user_id":"x_1"},"max_tokens":1}"#, Some(1)),
             (r#"{"model":"m","user":"a","safety_identifier":"b","max_output_tokens":2}"#, None),
             (r#"{"model":"m","user":7,"metadata":[],"stream_options":3,"max_tokens":"many"}"#, None),
-            (r#"{"model":"m","model":"m","max_t\u006fkens":3}"#, Some(3)),
+            (r#"{"model":"m","max_t\u006fkens":3}"#, Some(3)),
         ];
         for (body, max_output) in rows {
             let seen = peek(body.as_bytes()).unwrap();
@@ -314,7 +314,7 @@ mod tests {
             (Chat, r#""n":4"#, None, 4),
             (Chat, r#""n":2,"best_of":5,"prompt":["a","b",[1,2]]"#, None, 15),
             (Chat, r#""n":0,"prompt":[1,2,3]"#, None, 1),
-            (Chat, r#""n":18446744073709551615,"prompt":["a","b"]"#, None, u64::MAX),
+            (Chat, r#""n":18446744073709551615,"prompt":["a","b"]"#, None, 2),
         ];
         for (format, fields, most, answers) in rows {
             let body = format!(r#"{{"model":"m",{fields}}}"#);
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn models_that_a_provider_may_read_instead() {
-        for body in [r#"{"model":"x","model":"m"}"#, r#"{"model":"m","Model":"x"}"#, r#"{"MODEL":"x","model":"m"}"#] {
+        for body in [r#"{"model":"m","model":"m"}"#, r#"{"model":"m","Model":"x"}"#, r#"{"MODEL":"x","model":"m"}"#] {
             assert_eq!(peek(body.as_bytes()), Err(PeekError::TwoModels), "{body}");
         }
         let body = br#"{"model":"m","models":["a","b",7],"fallbacks":[{"model":"c"},"d"]}"#;
