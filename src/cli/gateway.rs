@@ -73,7 +73,8 @@ impl Gateway {
         tracing::info!("workers: {} ({})", self.shared.shards.len(), self.driver());
         tracing::info!("providers: {providers}");
         if providers == 0 {
-            tracing::warn!("{}", self.shared.hints.no_providers);
+            let why = snapshot.why_no_provider();
+            tracing::warn!("{}", why.as_ref().unwrap_or(&self.shared.hints.no_providers));
         }
         tracing::info!("credentials: {credentials}");
         if self.shared.boot.allow_anonymous {
@@ -84,7 +85,9 @@ impl Gateway {
         if let Some(addr) = self.team.admin_addr {
             tracing::info!("admin interface: {}://{addr}", self.scheme());
         }
-        tracing::info!("listening: {}", self.url());
+        tracing::info!("records: {}", sinks(&self.shared.boot));
+        let place = if self.addr().ip().is_unspecified() { " (on all addresses of this machine)" } else { "" };
+        tracing::info!("listening: {}{place}", self.url());
     }
 
     /// Reads the configuration and the certificate again.
@@ -114,6 +117,19 @@ impl Gateway {
 fn raise_open_files() -> rustix::io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+}
+
+/// Where records of requests go, for the log of the start.
+fn sinks(boot: &Boot) -> String {
+    let observe = &boot.observe;
+    let sinks = [
+        (observe.request_log.enabled, "request log in the store".to_owned()),
+        (observe.jsonl.enabled, format!("JSONL in {}", observe.jsonl.path.display())),
+        (observe.langfuse.enabled, format!("Langfuse at {}", observe.langfuse.host)),
+        (observe.otlp.is_on(), "traces over OTLP".to_owned()),
+    ];
+    let on: Vec<String> = sinks.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name).collect();
+    if on.is_empty() { "kept nowhere".to_owned() } else { on.join(", ") }
 }
 
 fn hints() -> Hints {

@@ -7,6 +7,7 @@ pub mod boot;
 pub mod compile;
 pub mod file;
 pub mod models;
+pub mod nearest;
 pub(crate) mod ordered;
 mod pattern;
 pub mod prices;

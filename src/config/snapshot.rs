@@ -24,6 +24,9 @@ pub struct Snapshot {
     pub version: i64,
     /// Enabled providers that this version can serve, in the order of their ids.
     pub providers: Vec<Arc<Provider>>,
+    /// Providers that are configured and not among these: disabled, or unusable.
+    pub providers_disabled: usize,
+    pub providers_unusable: usize,
     /// By hash of the key; one whose key was rotated also by that of the old key. Enabled ones
     /// only.
     pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
@@ -32,6 +35,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Why none of the providers that are configured is served; `None` if there is none.
+    pub fn why_no_provider(&self) -> Option<String> {
+        let (disabled, unusable) = (self.providers_disabled, self.providers_unusable);
+        let count = |n: usize| if n == 1 { "1 provider".to_owned() } else { format!("{n} providers") };
+        match (disabled, unusable) {
+            (0, 0) => None,
+            (0, _) => Some(format!(
+                "no provider is served: {} cannot be used; `llm-proxy check-config` says why",
+                count(unusable)
+            )),
+            (_, 0) => Some(format!("no provider is served: {} disabled; enable one", are(disabled))),
+            (..) => Some(format!(
+                "no provider is served: {} disabled and {} cannot be used; `llm-proxy check-config` says why",
+                are(disabled),
+                count(unusable)
+            )),
+        }
+    }
+
     /// For what remembers a provider by its id, such as a record.
     pub fn provider(&self, id: i64) -> Option<&Arc<Provider>> {
         self.providers.binary_search_by_key(&id, |provider| provider.id).ok().map(|at| &self.providers[at])
@@ -42,6 +64,11 @@ impl Snapshot {
         let at = self.credentials_by_id.binary_search_by_key(&id, |credential| credential.id).ok()?;
         Some(&self.credentials_by_id[at])
     }
+}
+
+/// `1 provider is`, `2 providers are`.
+fn are(n: usize) -> String {
+    if n == 1 { "1 provider is".to_owned() } else { format!("{n} providers are") }
 }
 
 /// A provider row, ready for use.

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,7 +48,41 @@ pub struct Connection {
 pub enum ConnectError {
     /// The connection was not open within the time allowed.
     TimedOut(String),
-    Failed(String),
+    Failed(ConnectFailure),
+}
+
+/// What kept a connection from being made.
+#[derive(Debug)]
+pub struct ConnectFailure {
+    /// For the client: what kind of failure it was, without names and addresses.
+    pub reason: &'static str,
+    /// For the log.
+    pub detail: String,
+}
+
+impl ConnectFailure {
+    fn new(reason: &'static str, detail: impl Into<String>) -> ConnectFailure {
+        ConnectFailure { reason, detail: detail.into() }
+    }
+
+    fn of_connect(error: &io::Error, detail: String) -> ConnectFailure {
+        let reason = match error.kind() {
+            io::ErrorKind::ConnectionRefused => "the connection was refused",
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "its host cannot be reached",
+            io::ErrorKind::ConnectionReset => "the connection was reset",
+            _ => "the connection failed",
+        };
+        ConnectFailure { reason, detail }
+    }
+
+    fn of_tls(error: &io::Error, detail: String) -> ConnectFailure {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let reason = match inner {
+            Some(rustls::Error::InvalidCertificate(_)) => "its TLS certificate is not valid for it",
+            _ => "the TLS handshake failed",
+        };
+        ConnectFailure { reason, detail }
+    }
 }
 
 struct Idle {
@@ -127,12 +162,17 @@ impl Pool {
         let seconds = self.connect_timeout.as_secs_f32();
         let target = format!("{}:{}", origin.host, origin.port);
         let attempt = async {
-            let addresses = resolve::look_up(&self.shared.names, &origin.host, origin.port).await?;
-            let mut last = String::new();
+            let addresses = resolve::look_up(&self.shared.names, &origin.host, origin.port)
+                .await
+                .map_err(|why| ConnectFailure::new("its host name was not found", why))?;
+            let mut last = ConnectFailure::new("its host name has no address", target.clone());
             for address in addresses {
                 match open(address).await {
                     Ok(stream) => return self.secure(origin, stream).await,
-                    Err(error) => last = format!("connect to {target} ({address}): {error}"),
+                    Err(error) => {
+                        let detail = format!("connect to {target} ({address}): {error}");
+                        last = ConnectFailure::of_connect(&error, detail);
+                    }
                 }
             }
             Err(last)
@@ -144,14 +184,17 @@ impl Pool {
         }
     }
 
-    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Connection, String> {
+    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Connection, ConnectFailure> {
         let (mut reader, writer) = if origin.tls {
             let name = ServerName::try_from(origin.host.clone())
-                .map_err(|_| format!("`{}` is not a name that a certificate can hold", origin.host))?;
-            let session = rustls::ClientConnection::new(self.tls.clone(), name).map_err(|error| error.to_string())?;
-            stream::handshake(stream, session.into())
-                .await
-                .map_err(|error| format!("tls handshake with {}:{}: {error}", origin.host, origin.port))?
+                .map_err(|_| format!("`{}` is not a name that a certificate can hold", origin.host))
+                .map_err(|why| ConnectFailure::new("the TLS handshake failed", why))?;
+            let session = rustls::ClientConnection::new(self.tls.clone(), name)
+                .map_err(|error| ConnectFailure::new("the TLS handshake failed", error.to_string()))?;
+            stream::handshake(stream, session.into()).await.map_err(|error| {
+                let detail = format!("tls handshake with {}:{}: {error}", origin.host, origin.port);
+                ConnectFailure::of_tls(&error, detail)
+            })?
         } else {
             stream::split(stream, None)
         };

@@ -63,6 +63,12 @@ pub async fn serve(
     call(core, client, recorder, &meta, request).await
 }
 
+/// Returns whether `/metrics` is served to this client. It names keys and costs, and belongs to the
+/// listener of the admin interface where there is one.
+pub fn shows_metrics(core: &Core, client: &Client) -> bool {
+    client.listener == ListenerKind::Admin || core.boot().admin_addr.is_none() || core.boot().metrics_public
+}
+
 /// Serves `/metrics`, which needs no key: the control plane adds up what all workers have counted.
 pub async fn scrape(
     core: &Core,

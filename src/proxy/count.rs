@@ -11,6 +11,7 @@ use super::relay::buffered;
 use super::reply;
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
+use crate::tokens;
 use llm_wire::Format;
 use llm_wire::json::{RawValue, write};
 use llm_wire::target::quirks::Host;
@@ -60,7 +61,7 @@ pub fn body(format: Format, request: &[u8]) -> Vec<u8> {
 
 /// Responds with an estimate.
 pub async fn respond_with_estimate(req: &mut RequestContext<'_>) -> Result<Next, Interrupt> {
-    let tokens = (req.body().len() as u64).div_ceil(4).max(1);
+    let tokens = tokens::prompt(req.body()).max(1);
     respond(req, tokens).await
 }
 

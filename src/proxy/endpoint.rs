@@ -1,5 +1,6 @@
 //! Maps paths to endpoints, by one table. The path alone decides the client's format.
 
+use crate::config::nearest::distance;
 use llm_wire::Format;
 
 /// What a path stands for.
@@ -158,18 +159,43 @@ pub fn find(path: &str) -> Endpoint<'_> {
     }
 }
 
-/// Removes `/v1`, `/v2` or `/v2/v1` (an Anthropic SDK whose base URL ends in `/v2`), and one trailing
-/// slash. Also returns whether there was such a prefix.
+/// Removes `/v1` or `/v2`, also twice, and one trailing slash. Anthropic's SDKs put `/v1` behind a
+/// base URL, which in many settings has a version of its own. Also returns whether there was one.
 fn strip_version(path: &str) -> (&str, bool) {
     let path = if path.len() > 1 { path.strip_suffix('/').unwrap_or(path) } else { path };
-    for prefix in ["/v2/v1", "/v1", "/v2"] {
-        if let Some(rest) = path.strip_prefix(prefix)
-            && rest.starts_with('/')
-        {
-            return (rest, true);
-        }
+    let strip = |path: &'_ str| -> Option<usize> {
+        let rest = path.strip_prefix("/v1").or_else(|| path.strip_prefix("/v2"))?;
+        rest.starts_with('/').then(|| path.len() - rest.len())
+    };
+    let Some(first) = strip(path) else { return (path, false) };
+    let rest = &path[first..];
+    (&rest[strip(rest).unwrap_or(0)..], true)
+}
+
+/// Longer paths are not taken for misspelled ones.
+const MAX_MISSPELLED: usize = 64;
+
+/// Returns the path that was probably meant by one that is not served: one of almost the same
+/// letters, or an endpoint behind a base URL that was an endpoint already.
+pub fn near(path: &str) -> Option<&'static str> {
+    const OTHERS: [&str; 3] = ["/v1/models", "/health", "/metrics"];
+    let (rest, _) = strip_version(path);
+    if rest.len() > MAX_MISSPELLED {
+        return None;
     }
-    (path, false)
+    let known = || API_ROUTES.iter().map(|route| (route.upstream, route.template));
+    let doubled = known().find(|(upstream, _)| {
+        let Some(base) = rest.strip_suffix(upstream) else { return false };
+        let base = base.strip_suffix("/v1").or_else(|| base.strip_suffix("/v2")).unwrap_or(base);
+        API_ROUTES.iter().any(|route| base.ends_with(route.upstream))
+    });
+    if let Some((_, template)) = doubled {
+        return Some(template);
+    }
+    let others = OTHERS.iter().map(|path| (path.strip_prefix("/v1").unwrap_or(path), *path));
+    let best = known().chain(others).map(|(path, shown)| (distance(rest, path), path, shown)).min()?;
+    // Short names are too near to one another.
+    (best.0 <= 2.min(best.1.len() / 4)).then_some(best.2)
 }
 
 /// Returns the format of an error on this path: that of the path, and for other paths that of the
@@ -198,7 +224,7 @@ mod tests {
     #[test]
     fn every_prefix_reaches_the_same_endpoint() {
         for route in API_ROUTES {
-            for prefix in ["", "/v1", "/v2", "/v2/v1"] {
+            for prefix in ["", "/v1", "/v2", "/v2/v1", "/v1/v1", "/v1/v2", "/v2/v2"] {
                 let path = format!("{prefix}{}", route.upstream);
                 assert_eq!(found(&path), Some((route.template, route.format)), "{path}");
             }
@@ -236,11 +262,36 @@ mod tests {
             ("/v1", Endpoint::Unknown),
             ("/v3/chat/completions", Endpoint::Unknown),
             ("/v1/nothing", Endpoint::Unknown),
+            ("/v1/v1/models", Endpoint::Models),
+            ("/v1/v1/v1/models", Endpoint::Unknown),
             ("/v1chat/completions", Endpoint::Unknown),
         ];
         for (path, endpoint) in rows {
             assert_eq!(find(path), *endpoint, "{path}");
         }
+    }
+
+    #[test]
+    fn misspelled_paths() {
+        let rows = [
+            ("/v1/chat/completion", Some("/v1/chat/completions")),
+            ("/v1/chat/Completions", Some("/v1/chat/completions")),
+            ("/v1/message", Some("/v1/messages")),
+            ("/v1/response", Some("/v1/responses")),
+            ("/v1/embedding", Some("/v1/embeddings")),
+            ("/v1/model", Some("/v1/models")),
+            ("/v1/chat/completions/chat/completions", Some("/v1/chat/completions")),
+            ("/v1/messages/v1/messages", Some("/v1/messages")),
+            ("/v1/messages/batches", None),
+            ("/v1/chat/completions/id/messages", None),
+            ("/v1/files", None),
+            ("/nothing", None),
+            ("", None),
+        ];
+        for (path, meant) in rows {
+            assert_eq!(near(path), meant, "{path}");
+        }
+        assert_eq!(near(&format!("/v1/{}", "chat/completion".repeat(100))), None);
     }
 
     #[test]

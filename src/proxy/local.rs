@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::client::Client;
 use super::core::Core;
-use super::endpoint::Endpoint;
+use super::endpoint::{self, Endpoint};
 use super::interrupt::Interrupt;
 use super::listing::{Listing, Resource};
 use super::reply::{self, ResponseMeta};
@@ -40,8 +40,10 @@ pub async fn serve(
             meta.format = Format::Messages;
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
-        Endpoint::Stateful(_) => Err(stateless()),
-        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => Err(unknown_path(&pending)),
+        Endpoint::Stateful(_) => Err(misspelled(&pending).unwrap_or_else(stateless)),
+        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => {
+            Err(misspelled(&pending).unwrap_or_else(|| unknown_path(&pending)))
+        }
         _ if !is_read => {
             let note = format!("{} takes GET only", route_template(&endpoint));
             Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
@@ -55,6 +57,7 @@ pub async fn serve(
             status = ready_status;
             Ok(body)
         }
+        Endpoint::Metrics if !admin::shows_metrics(core, client) => Err(unknown_path(&pending)),
         Endpoint::Metrics => return admin::scrape(core, client, recorder, meta, pending).await,
         Endpoint::Models => listing(core, &mut recorder, &pending, Resource::Models),
         Endpoint::Model(id) => listing(core, &mut recorder, &pending, Resource::Model(id)),
@@ -89,6 +92,14 @@ fn route_template(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Stateful(_) => "stateful",
         Endpoint::Unknown => "unknown",
     }
+}
+
+/// Returns the error for a path that is almost one that is served.
+fn misspelled(pending: &body::Pending) -> Option<Error> {
+    let path = String::from_utf8_lossy(pending.head.path(&pending.bytes));
+    let meant = endpoint::near(&path)?;
+    let shown: String = path.chars().take(200).collect();
+    Some(Error::client(Kind::NotFound, format!("no such path: {shown}; did you mean {meant}?")))
 }
 
 fn stateless() -> Error {

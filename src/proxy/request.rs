@@ -132,16 +132,17 @@ fn authenticate<'v>(
 /// Decides everything that is decided before a provider is tried: what the body requests, whether
 /// the caller may have it, and who serves it.
 fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
-    let BodyFields { model, stream, stream_options, max_output } = read_body_fields(req)?;
+    let BodyFields { model, stream, stream_options, output, alternatives } = read_body_fields(req)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
     req.recorder.record_mut().model = Short::new(&req.model.requested);
     req.recorder.record_mut().stream = req.stream;
     auth::allow_model(caller, req.model.name())?;
+    alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip_prefix(req.core, model)))?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
         req.recorder.end_stage(Stage::Route);
-        reserve_limits(req, view, caller, max_output)?;
+        reserve_limits(req, view, caller, output)?;
         req.recorder.end_stage(Stage::Limit);
     }
     let route = req.route;
@@ -159,10 +160,11 @@ fn reserve_limits(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
     caller: Caller<'_>,
-    max_output: Option<u64>,
+    output: peek::Output,
 ) -> Result<(), Error> {
     let generates = req.route.operation == Operation::Generate;
-    let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, generates });
+    let (max_output, answers) = (output.most(req.route.format), output.answers(req.route.format));
+    let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, answers, generates });
     match auth::admit(req.core, caller, need) {
         Ok(None) => Ok(()),
         Ok(Some((hold, budget))) => {
@@ -187,8 +189,10 @@ fn reserve_limits(
 struct BodyFields {
     model: Model,
     stream: bool,
-    max_output: Option<u64>,
+    output: peek::Output,
     stream_options: StreamOptions,
+    /// Other models that the provider may turn to: who may not use them must not name them.
+    alternatives: Vec<String>,
 }
 
 fn read_body_fields(req: &RequestContext<'_>) -> Result<BodyFields, Error> {
@@ -207,10 +211,11 @@ fn read_body_fields(req: &RequestContext<'_>) -> Result<BodyFields, Error> {
         return Err(Error::client(Kind::InvalidRequest, note).param("model"));
     }
     let prefix_len = requested.len() - strip_prefix(req.core, &requested).len();
+    let alternatives = peeked.alternatives().map(|name| name.unescape().into_owned()).collect();
     let stream_options =
         StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, span)| span) };
     let model = Model { requested, prefix_len, value: peeked.model_at };
-    Ok(BodyFields { model, stream: peeked.stream, max_output: peeked.max_output, stream_options })
+    Ok(BodyFields { model, stream: peeked.stream, output: peeked.output, stream_options, alternatives })
 }
 
 /// Returns `gpt-4` for `Proxy/gpt-4` where `Proxy` is the configured prefix. Other prefixes belong
@@ -233,7 +238,7 @@ fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Ca
         return Error::client(Kind::NotSupported, note).param("model");
     }
     let note = if view.snapshot.providers.is_empty() {
-        req.core.shared.hints.no_providers.clone()
+        view.snapshot.why_no_provider().unwrap_or_else(|| req.core.shared.hints.no_providers.clone())
     } else {
         format!("no provider serves model `{model}`; GET /v1/models lists what is served")
     };

@@ -1,7 +1,7 @@
 //! One worker's labelled metrics: what a finished request adds to which series.
 //!
 //! A request finds its series by one look-up. They are made at the first request of their kind. Label
-//! values come from the snapshot, never from the client: a model that no provider names is `other`.
+//! values come from the snapshot; those of models are bounded in number (`shared::labels`).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,15 +11,13 @@ use crate::metrics::names::Family;
 use crate::metrics::series_index::SeriesIndex;
 use crate::metrics::series_list::Series;
 use crate::shared::ProcessState;
-use crate::shared::catalog::Lists;
 use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Outcome, Record, Short, Source, Tokens};
 use crate::telemetry::stages::Stage;
 use crate::telemetry::user_agent::UserAgent;
 
-/// Kinds of requests of which a worker keeps the series. A client may request any number of models,
-/// so the map is cleared when it is full.
+/// Kinds of requests of which a worker keeps the series. The map is cleared when it is full.
 const MAX_KINDS: usize = 8192;
 
 /// What distinguishes kinds of requests.
@@ -28,7 +26,8 @@ struct Key {
     /// The address of a route template's text. Each text exists once.
     endpoint: *const u8,
     method: *const u8,
-    model: Short<96>,
+    /// As the label has it.
+    model: Short<128>,
     provider: i64,
     credential: i64,
     user_agent: UserAgent,
@@ -90,7 +89,6 @@ pub struct RequestMetrics {
     providers: Providers,
     /// The snapshot that the label values above are from.
     generation: u64,
-    lists: Arc<Lists>,
 }
 
 impl RequestMetrics {
@@ -108,7 +106,6 @@ impl RequestMetrics {
             routes: Routes::default(),
             providers: Providers::default(),
             generation: 0,
-            lists: shared.catalog.load(),
             index,
         }
     }
@@ -174,11 +171,13 @@ impl RequestMetrics {
         if record.endpoint == "/metrics" || record.endpoint.starts_with("/health") {
             return;
         }
-        self.refresh(snapshot, shared);
+        self.refresh(snapshot);
         self.observe_times(record, measured);
-        let RequestMetrics { index, routes, providers, lists, .. } = self;
+        let RequestMetrics { index, routes, providers, .. } = self;
         let max_credentials = shared.boot.observe.metrics_max_credentials;
-        let route = route(routes, index, record, || labels::of(record, snapshot, lists, max_credentials));
+        let models = &shared.model_labels;
+        let model = labels::model(record, models);
+        let route = route(routes, index, record, model, || labels::of(record, snapshot, models, max_credentials));
         route.duration.observe(record.total_us);
         route.count_status(record, index);
         // Tokens that will be counted exactly are added then.
@@ -217,14 +216,11 @@ impl RequestMetrics {
 
     /// Forgets the series whose label values may have changed. They stay, and are found again by their
     /// labels.
-    fn refresh(&mut self, snapshot: &Snapshot, shared: &ProcessState) {
-        let lists = shared.catalog.load();
-        let is_new = self.generation != snapshot.generation || !Arc::ptr_eq(&self.lists, &lists);
-        if is_new || self.routes.len() >= MAX_KINDS {
+    fn refresh(&mut self, snapshot: &Snapshot) {
+        if self.generation != snapshot.generation || self.routes.len() >= MAX_KINDS {
             self.routes.clear();
             self.providers.clear();
             self.generation = snapshot.generation;
-            self.lists = lists;
         }
     }
 }
@@ -320,12 +316,13 @@ fn route<'t>(
     routes: &'t mut Routes,
     index: &mut SeriesIndex,
     record: &Record,
+    model: &str,
     names: impl FnOnce() -> Names,
 ) -> &'t mut Route {
     let key = Key {
         endpoint: record.endpoint.as_ptr(),
         method: record.method.as_ptr(),
-        model: record.model,
+        model: Short::new(model),
         provider: record.provider,
         credential: record.credential,
         user_agent: record.user_agent,

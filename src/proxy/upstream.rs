@@ -1,5 +1,6 @@
 //! The exchange with a provider: a connection, the request, and the head of the response.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -103,11 +104,11 @@ async fn connect(
 }
 
 fn connect_failed(provider: &str, error: ConnectError) -> Error {
-    let (kind, detail) = match error {
-        ConnectError::TimedOut(detail) => (Kind::UpstreamTimeout, detail),
-        ConnectError::Failed(detail) => (Kind::UpstreamConnect, detail),
+    let (kind, reason, detail) = match error {
+        ConnectError::TimedOut(detail) => (Kind::UpstreamTimeout, "it was not made in time", detail),
+        ConnectError::Failed(failure) => (Kind::UpstreamConnect, failure.reason, failure.detail),
     };
-    Error::upstream(kind, format!("no connection to provider `{provider}`")).detail(detail)
+    Error::upstream(kind, format!("no connection to provider `{provider}`: {reason}")).detail(detail)
 }
 
 /// Sends the request on `connection` and reads the head of the response, within the time that a
@@ -124,9 +125,12 @@ async fn exchange(
     let mut bytes = Vec::new();
     match req.client.wait(write_and_read_head(&mut connection, prepared, &mut bytes)).await {
         Ok(Ok(head)) => Ok(UpstreamResponse { connection, origin: origin.clone(), head, bytes }),
-        Ok(Err(reason)) => {
-            let note = format!("provider `{provider}` sent no valid response");
-            let error = Error::upstream(Kind::UpstreamFault, note).detail(reason);
+        Ok(Err(no_head)) => {
+            let note = format!("provider `{provider}` sent no valid response: {}", no_head.reason);
+            let mut error = Error::upstream(Kind::UpstreamFault, note);
+            if let Some(detail) = no_head.detail {
+                error = error.detail(detail);
+            }
             let stale_connection = connection.reused && bytes.is_empty();
             Err(Failure { stale_connection, ..Failure::from(error) }.into())
         }
@@ -153,34 +157,53 @@ fn first_byte_limit(req: &RequestContext<'_>) -> Duration {
     req.time_left().map_or(limit, |left| limit.min(left))
 }
 
+/// Why no head of a response arrived.
+struct NoHead {
+    /// For the client: without addresses.
+    reason: &'static str,
+    /// For the log.
+    detail: Option<String>,
+}
+
+impl NoHead {
+    fn new(reason: &'static str) -> NoHead {
+        NoHead { reason, detail: None }
+    }
+
+    fn broken(during: &str, error: &io::Error) -> NoHead {
+        NoHead { reason: "the connection broke", detail: Some(format!("{during}: {error}")) }
+    }
+}
+
 /// Writes the request and reads the head of the response. All that was read is in `bytes`, also
-/// after a failure. The error says what happened, for a log.
+/// after a failure.
 async fn write_and_read_head(
     connection: &mut Connection,
     prepared: &Prepared,
     bytes: &mut Vec<u8>,
-) -> Result<ResponseHead, String> {
+) -> Result<ResponseHead, NoHead> {
     let mut written = connection.writer.write_shared(prepared.first.clone()).await;
     if let (Ok(()), Some(rest)) = (&written, &prepared.rest) {
         written = connection.writer.write_shared(rest.clone()).await;
     }
     // A server that refuses a request early closes while we write. Its response can be read all the
     // same.
-    let write_error = written.err().map(|error| format!("the request could not be written: {error}"));
+    let write_error = written.err().map(|error| NoHead::broken("write", &error));
     let mut scan = HeadScan::default();
     loop {
         let read_error = match connection.reader.read(bytes).await {
-            Ok(0) => Some("the connection was closed before a response".to_string()),
+            Ok(0) => Some(NoHead::new("it closed the connection")),
             Ok(_) => None,
-            Err(error) => Some(format!("the response could not be read: {error}")),
+            Err(error) => Some(NoHead::broken("read", &error)),
         };
         if let Some(read_error) = read_error {
             return Err(write_error.unwrap_or(read_error));
         }
-        let parsed = next_final_response(bytes, &mut scan, &RESPONSE_HEAD, Method::Post).map_err(|r| r.reason)?;
+        let parsed = next_final_response(bytes, &mut scan, &RESPONSE_HEAD, Method::Post)
+            .map_err(|refusal| NoHead::new(refusal.reason))?;
         if let Some(mut head) = parsed {
             if head.status == 101 {
-                return Err("the provider switched to another protocol, which was not requested".to_string());
+                return Err(NoHead::new("it switched to another protocol, which was not requested"));
             }
             head.keep_alive &= write_error.is_none();
             return Ok(head);

@@ -1,9 +1,9 @@
-//! Values of metric labels. They come from the configuration and never from the client: a model that
-//! no provider names is `other`.
+//! Values of metric labels. They come from the configuration, and for models they are the names
+//! under which providers have served them. All others are `other`.
 
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::metrics::series_index::{NONE, OTHER};
-use crate::shared::catalog::Lists;
+use crate::shared::model_labels::ModelLabels;
 use crate::telemetry::record::Record;
 
 /// The label values of one request.
@@ -15,9 +15,9 @@ pub struct Names {
 }
 
 /// Returns the label values of a record. At most `max_credentials` credentials have their own.
-pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, max_credentials: usize) -> Names {
+pub fn of(record: &Record, snapshot: &Snapshot, models: &ModelLabels, max_credentials: usize) -> Names {
     Names {
-        model: model_name(record, snapshot, lists).into(),
+        model: model(record, models).into(),
         provider: match (record.provider, snapshot.provider(record.provider)) {
             (0, _) => NONE,
             (_, Some(provider)) => &provider.key,
@@ -29,24 +29,17 @@ pub fn of(record: &Record, snapshot: &Snapshot, lists: &Lists, max_credentials: 
     }
 }
 
-/// Returns the model's name in the configuration or in the provider's own list, or else the pattern
-/// that it matches.
-fn model_name<'a>(record: &'a Record, snapshot: &'a Snapshot, lists: &Lists) -> &'a str {
-    let model = record.model.as_str();
-    if model.is_empty() {
-        return NONE;
+/// Returns the provider's name of the model, by which its price is found. A request that no provider
+/// received has the name that the client wrote, if it is one of those.
+pub fn model<'r>(record: &'r Record, models: &ModelLabels) -> &'r str {
+    let sent = record.sent_model.as_str();
+    let name = if sent.is_empty() { record.model.as_str() } else { sent };
+    let succeeded = !sent.is_empty() && (200..300).contains(&record.status);
+    match name {
+        "" => NONE,
+        _ if models.has(name, succeeded) => name,
+        _ => OTHER,
     }
-    let Some(provider) = snapshot.provider(record.provider) else { return OTHER };
-    let entries = provider.models.entries();
-    let listed = |name: &str| lists.get(&provider.id).is_some_and(|list| list.iter().any(|listed| listed == name));
-    // With and without the prefix of PROVIDER_SUFFIX, which belongs to no name.
-    let names = || [Some(model), model.split_once('/').map(|(_, rest)| rest)].into_iter().flatten();
-    let known = names().find(|name| match provider.models.serves_all() {
-        true => listed(name),
-        false => entries.iter().any(|entry| entry.key() == *name),
-    });
-    let pattern = || entries.iter().find(|entry| names().any(|name| entry.matches(name)));
-    known.or_else(|| pattern().map(|entry| entry.key())).unwrap_or(OTHER)
 }
 
 /// Returns the name of one of the first `max` credentials. The others share one label value.

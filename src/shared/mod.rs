@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod catalog;
 pub mod labels;
+pub mod model_labels;
 pub mod names;
 pub mod reasoning_cache;
 pub mod store;
@@ -50,6 +51,8 @@ pub struct ProcessState {
     draining: AtomicBool,
     /// The metrics of each worker.
     pub shards: Vec<Arc<Shard>>,
+    /// The models that have a metric label of their own.
+    pub model_labels: model_labels::ModelLabels,
     /// The metrics of the control plane.
     pub background: Arc<Shard>,
     /// The finished requests of each worker, which the control plane drains.
@@ -74,8 +77,10 @@ impl ProcessState {
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
         let capture = capture_config(&boot);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
+        let model_labels = model_labels::ModelLabels::new(boot.observe.metrics_max_models);
         ProcessState {
             boot,
+            model_labels,
             publisher: Publisher::default(),
             names: names::Table::default(),
             catalog: catalog::Catalog::default(),

@@ -26,6 +26,8 @@ use memchr::memchr;
 use memchr::memmem::{Finder, find};
 
 use crate::limit::Need;
+use picture::{Detail, Unsized};
+use vocabulary::Pictures;
 
 /// Bytes that are looked at one by one.
 pub const LOOKED_AT: usize = 8 << 10;
@@ -34,9 +36,17 @@ pub const LOOKED_AT: usize = 8 << 10;
 /// uses beyond it is charged at its end.
 pub const ASSUMED_OUTPUT: u64 = 1024;
 
-/// A picture. Vendors count 85 to 1600, by its size; a document of unknown length counts at least
-/// as much.
+/// A picture whose size is not seen. Vendors count 85 to 1600, by its size; a document of unknown
+/// length counts at least as much.
 const PICTURE: u64 = 1000;
+
+/// The rule for a picture whose size is seen, as Anthropic publishes it (docs.claude.com, "Vision",
+/// 2026-11): the longest side is 1568 pixels, and 750 of them are a token. OpenAI's rules come to
+/// about as much.
+const BY_SIZE: Pictures = Pictures::Area { longest: 1568, most: 1600 };
+
+/// Characters of base64 in which the size is looked for.
+const PICTURE_HEAD: usize = 8 << 10;
 
 /// What providers say to a model that has tools, beside their descriptions: some 50 to 350.
 const TOOLS: u64 = 200;
@@ -56,18 +66,19 @@ const STREAMED_BYTES_PER_TOKEN: u64 = 100;
 pub struct Request<'a> {
     /// As the client sent it, decoded: JSON of any format.
     pub body: &'a [u8],
-    /// `Peek::max_output`.
+    /// The most tokens of one answer, if the request says so.
     pub max_output: Option<u64>,
+    /// How many answers are written.
+    pub answers: u64,
     /// Whether a model writes an answer. Embeddings and the like use what they are given.
     pub generates: bool,
 }
 
 /// The tokens of the prompt, about, and the most that the answer may have.
 pub fn estimate(request: &Request<'_>) -> Need {
-    let output = match (request.generates, request.max_output) {
-        (false, _) => 0,
-        (true, Some(most)) => most,
-        (true, None) => ASSUMED_OUTPUT,
+    let output = match request.generates {
+        false => 0,
+        true => request.max_output.unwrap_or(ASSUMED_OUTPUT).saturating_mul(request.answers),
     };
     Need { prompt: prompt(request.body), output }
 }
@@ -77,7 +88,8 @@ pub fn of_answer(bytes: u64, stream: bool) -> u64 {
     bytes / if stream { STREAMED_BYTES_PER_TOKEN } else { BYTES_PER_TOKEN }
 }
 
-fn prompt(body: &[u8]) -> u64 {
+/// The tokens of the prompt, about.
+pub fn prompt(body: &[u8]) -> u64 {
     let mut parts = Parts::new(body);
     // Tokens are counted in quarters.
     let (mut looked_at, mut quarters, mut unseen) = (0, 0, 0);
@@ -166,7 +178,13 @@ fn is_data(text: &[u8]) -> bool {
 fn tokens_of(base64: &[u8]) -> u64 {
     let bytes = base64.len() as u64 / 4 * 3;
     // `%PDF-`. Its pages can't be counted here; 1500 to 3000 tokens are one.
-    if base64.starts_with(b"JVBERi") { (bytes / 1000).clamp(PICTURE, 200_000) } else { PICTURE }
+    if base64.starts_with(b"JVBERi") {
+        return (bytes / 1000).clamp(PICTURE, 200_000);
+    }
+    match picture::size(&base64[..base64.len().min(PICTURE_HEAD)]) {
+        Some(size) => picture::tokens(BY_SIZE, Some(size), Detail::High, &Unsized::default()),
+        None => PICTURE,
+    }
 }
 
 /// What a byte is to a tokenizer.

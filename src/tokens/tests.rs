@@ -10,10 +10,12 @@ fn chat(text: &str) -> String {
 
 #[test]
 fn what_an_answer_may_have() {
-    let ask = |max_output, generates| estimate(&Request { body: b"", max_output, generates });
+    let ask = |max_output, generates| estimate(&Request { body: b"", max_output, answers: 1, generates });
     assert_eq!(ask(Some(7), true), Need { prompt: 0, output: 7 });
     assert_eq!(ask(None, true), Need { prompt: 0, output: ASSUMED_OUTPUT });
     assert_eq!(ask(Some(7), false), Need { prompt: 0, output: 0 });
+    let several = |max_output, answers| estimate(&Request { body: b"", max_output, answers, generates: true }).output;
+    assert_eq!((several(Some(7), 3), several(None, 2), several(Some(2), u64::MAX)), (21, 2 * ASSUMED_OUTPUT, u64::MAX));
 }
 
 /// Data is not text, in each of the places where formats put it.

@@ -2,9 +2,13 @@
 
 use memchr::memchr_iter;
 
-/// More fields than this in one head are refused (431). hyper's and nginx's bound of the same
-/// purpose is 100 too.
+/// More fields than this in the head of a request are refused (431). hyper's and nginx's bound of
+/// the same purpose is 100 too.
 pub const MAX_FIELDS: usize = 100;
+
+/// The same for responses: a provider behind several proxies, each with its own fields, is not
+/// hostile.
+pub const MAX_RESPONSE_FIELDS: usize = 512;
 
 /// Bounds on what a peer may send before it is cut off.
 #[derive(Debug, Clone, Copy)]

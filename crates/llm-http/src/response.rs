@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use super::framing::Declared;
-use super::head::MAX_FIELDS;
+use super::head::MAX_RESPONSE_FIELDS;
 use super::hop::Connection;
 use super::{Fields, Framing, HeadScan, Limits, Method, Refusal, Span, Version};
 
@@ -95,7 +95,7 @@ fn check_first_bytes(head: &[u8]) -> Result<(), Refusal> {
 
 fn parse_whole(buf: &[u8], start: usize, end: usize, request: Method) -> Result<ResponseHead, Refusal> {
     let head = &buf[start..end];
-    let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut slots = [const { MaybeUninit::uninit() }; MAX_RESPONSE_FIELDS];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let complete = config.parse_response_with_uninit_headers(&mut parsed, head, &mut slots).map_err(refusal)?;
@@ -131,7 +131,7 @@ fn parse_whole(buf: &[u8], start: usize, end: usize, request: Method) -> Result<
 
 fn refusal(error: httparse::Error) -> Refusal {
     Refusal::bad_response(match error {
-        httparse::Error::TooManyHeaders => "the head has more than 100 fields",
+        httparse::Error::TooManyHeaders => "the head has more than 512 fields",
         httparse::Error::Version => "the response is neither HTTP/1.1 nor HTTP/1.0",
         httparse::Error::Status | httparse::Error::Token => "the status line is malformed",
         httparse::Error::HeaderName => "a field name is malformed",

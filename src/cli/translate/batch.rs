@@ -25,7 +25,8 @@ Each line of standard input is an object:
 
 Each line of standard output is an object, in the same order:
   id, status, body (JSON, or a string for a stream), error (null, or why the
-  client gets an error), losses, repairs, notes";
+  client gets an error), losses, repairs, notes. A line that cannot be read
+  gets status 400 and an error with its number; the next one is read.";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,17 +73,55 @@ enum Body {
 
 pub fn run() -> Result<ExitCode, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
+    let mut unreadable = Unreadable::default();
     for (at, line) in io::stdin().lock().lines().enumerate() {
         let line = line.map_err(|error| Failure::failed(format!("stdin cannot be read: {error}")))?;
         if line.trim().is_empty() {
             continue;
         }
-        let result = translate(&line).map_err(|why| Failure::failed(format!("line {}: {why}", at + 1)))?;
+        // One line that cannot be read is the matter of that line.
+        let result = match translate(&line) {
+            Ok(result) => result,
+            Err(why) => {
+                let why = format!("line {}: {why}", at + 1);
+                let result = unread(&line, &why)?;
+                unreadable.add(why);
+                result
+            }
+        };
         if let Err(error) = writeln!(out, "{result}") {
             return gone(error);
         }
     }
-    out.flush().map_or_else(gone, |()| Ok(ExitCode::SUCCESS))
+    out.flush().map_or_else(gone, |()| unreadable.end())
+}
+
+/// The lines that could not be read: all are counted, the first few are shown.
+#[derive(Default)]
+struct Unreadable {
+    count: usize,
+    first: Vec<String>,
+}
+
+impl Unreadable {
+    const SHOWN: usize = 10;
+
+    fn add(&mut self, why: String) {
+        self.count += 1;
+        if self.first.len() < Unreadable::SHOWN {
+            self.first.push(why);
+        }
+    }
+
+    fn end(mut self) -> Result<ExitCode, Failure> {
+        if self.count == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.count > self.first.len() {
+            self.first.push(format!("and {} more lines cannot be read", self.count - self.first.len()));
+        }
+        Err(Failure::failed(self.first.join("; ")))
+    }
 }
 
 /// A reader that has gone wants no more: that is no failure.
@@ -91,6 +130,25 @@ fn gone(error: io::Error) -> Result<ExitCode, Failure> {
         io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         _ => Err(Failure::failed(format!("stdout cannot be written: {error}"))),
     }
+}
+
+/// The result for a line that was not understood: its `id` if there is one, and `why`.
+fn unread(line: &str, why: &str) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Id<'a> {
+        #[serde(borrow, default)]
+        id: Option<&'a RawValue>,
+    }
+    let told = Told {
+        id: serde_json::from_str::<Id<'_>>(line).ok().and_then(|line| line.id),
+        status: 400,
+        body: Body::Text(String::new()),
+        error: Some(why.to_owned()),
+        losses: Vec::new(),
+        repairs: Vec::new(),
+        notes: Vec::new(),
+    };
+    serde_json::to_string(&told).map_err(|error| Failure::failed(error.to_string()))
 }
 
 fn translate(line: &str) -> Result<String, String> {

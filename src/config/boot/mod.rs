@@ -69,6 +69,8 @@ pub struct Boot {
     pub admin_addr: Option<SocketAddr>,
     /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
     pub audit_log_path: Option<PathBuf>,
+    /// `/metrics` is on the public listener even if `admin_addr` is set.
+    pub metrics_public: bool,
     pub allow_anonymous: bool,
     /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean
     /// `gpt-4`.
@@ -135,6 +137,7 @@ impl Default for Boot {
             secret_key_previous: None,
             admin_addr: None,
             audit_log_path: None,
+            metrics_public: false,
             allow_anonymous: false,
             model_prefix: None,
             verify_ssl: true,
@@ -302,11 +305,19 @@ fn explain(variable: &Variable, value: &str, invalid: InvalidValue) -> String {
     }
 }
 
+/// Shorter admin keys are warned of.
+const SHORT_ADMIN_KEY: usize = 16;
+
 fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if boot.allow_anonymous {
         warnings
             .push("ALLOW_ANONYMOUS is on: whoever reaches this port can use every provider without a key".to_owned());
+    }
+    if boot.admin_key.as_ref().is_some_and(|key| key.len() < SHORT_ADMIN_KEY) {
+        warnings.push(format!(
+            "ADMIN_KEY has fewer than {SHORT_ADMIN_KEY} characters and may be guessed; `openssl rand -hex 32` prints one"
+        ));
     }
     if !boot.verify_ssl {
         warnings.push("VERIFY_SSL is off: any server can pass for a provider and read its key".to_owned());

@@ -13,6 +13,8 @@ pub struct Observe {
     pub stage_clock: bool,
     /// Credentials with a metric label of their own; the rest are `other`.
     pub metrics_max_credentials: usize,
+    /// Models likewise.
+    pub metrics_max_models: usize,
     /// Heads and bodies that wait for the background thread, over all workers.
     pub record_buffer_bytes: usize,
     /// Answers whose provider told no usage are counted with a vocabulary, not guessed.
@@ -70,6 +72,7 @@ impl Default for Observe {
         Observe {
             stage_clock: true,
             metrics_max_credentials: 1000,
+            metrics_max_models: 1000,
             record_buffer_bytes: 64 << 20,
             exact_tokens: false,
             jsonl: Jsonl {

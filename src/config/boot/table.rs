@@ -69,6 +69,7 @@ variables! {
     "CONFIG_FILE" "" "A YAML file with providers, credentials and settings, which is used instead of a store." => config_file, |text| path(text).map(Some);
     "ADMIN_KEY" "" "The key of the admin interface. Without it the interface is closed." secret => admin_key, |text| header_key(text).map(Some);
     "ADMIN_ADDR" "" "The address and port of a separate listener for the admin interface, such as 127.0.0.1:18001. Without it the interface is on PORT." => admin_addr, |text| address(text).map(Some);
+    "METRICS_PUBLIC" "false" "Whether /metrics is on PORT even if ADMIN_ADDR is set. Otherwise it is on ADMIN_ADDR alone, since it names keys and costs." => metrics_public, switch;
     "AUDIT_LOG_PATH" "" "The file that gets a line of JSON for each change of the configuration. Without it the file is `audit.jsonl` in DATA_DIR." => audit_log_path, |text| path(text).map(Some);
     "SECRET_KEY" "" "The secret that encrypts the API keys of providers in the store: 32 characters or more, such as `openssl rand -hex 32` prints." secret => secret_key, |text| secret(text).map(Some);
     "SECRET_KEY_PREVIOUS" "" "The former SECRET_KEY, which is still used to decrypt. `llm-proxy provider reencrypt` makes it unnecessary." secret => secret_key_previous, |text| secret(text).map(Some);
@@ -83,7 +84,7 @@ variables! {
     "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
     "BODY_READ_TIMEOUT_SECS" "60" "The longest pause of a client while it sends a body." => body_read_timeout, seconds;
     "KEEPALIVE_TIMEOUT_SECS" "75" "How long an idle connection of a client is kept open." => keepalive_timeout, seconds;
-    "TTFT_TIMEOUT_SECS" "0" "The longest time to the first content of a response; 0 turns this limit off." => ttft_timeout, seconds_or_off;
+    "TTFT_TIMEOUT_SECS" "0" "The longest time to the first content of a streamed response; 0 turns this limit off. A response that is not streamed has no first content to wait for: REQUEST_TIMEOUT_SECS and TOTAL_TIMEOUT_SECS limit it." => ttft_timeout, seconds_or_off;
     "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within a response." => request_timeout, seconds;
     "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole response; 0 turns this limit off." => total_timeout, seconds_or_off;
     "MODEL_LIST_SECS" "600" "How often a provider with an empty mapping is asked which models it has, for model listings; 0 turns this off." => model_list, seconds_or_off;
@@ -100,6 +101,7 @@ variables! {
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
     "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
+    "METRICS_MAX_MODELS" "1000" "The number of models that have a metric label of their own, by the provider's name for them; the others are counted as `other`." => observe.metrics_max_models, |text| number(text, 0, 1_000_000);
     "RECORD_BUFFER_BYTES" "67108864" "The memory for captured heads and bodies that wait for logs and traces; beyond it records go on without them." => observe.record_buffer_bytes, |text| number(text, 0, 1 << 40);
     "TOKEN_COUNTING" "estimate" "How tokens are counted where the provider does not report them: estimate or exact." => observe.exact_tokens, counting;
     "JSONL_LOG_ENABLED" "false" "Whether a file gets a line of JSON for each step of each request." => observe.jsonl.enabled, switch;
@@ -131,7 +133,7 @@ variables! {
     "REQUEST_LOG_BODY_ENABLED" "false" "Whether these rows include the bodies of requests and responses." => observe.request_log.bodies, switch;
     "REQUEST_LOG_RETENTION_DAYS" "30" "The number of days that these rows are kept; 0 keeps them forever." => observe.request_log.retention, days_or_ever;
     "REQUEST_LOG_MAX_PER_SEC" "500" "The most rows that each of the two tables gets in a second. Others are dropped and counted, successful requests first." => observe.request_log.per_second, |text| number(text, 1, 1_000_000);
-    "HEALTH_CHECK_INTERVAL_SECS" "0" "How often each provider gets a one-token health request, which costs tokens; 0 turns this off." => observe.health_check, seconds_or_off;
+    "HEALTH_CHECK_INTERVAL_SECS" "0" "How often each provider is asked for its list of models, to know whether it is well; one that has no list gets a one-token request. 0 turns this off." => observe.health_check, seconds_or_off;
     "DEFAULT_IMAGE_TOKEN_COUNT" "250" "The tokens of an image where the gateway counts tokens and the vendor publishes no rule for images." => image_tokens, |text| number(text, 0, 1 << 20).map(|n| n as u32);
     "DEFAULT_IMAGE_WIDTH" "300" "The width in pixels of an image whose size is unknown, such as one behind a URL, where the gateway counts tokens." => image_width, |text| number(text, 1, 1 << 16).map(|n| n as u32);
     "DEFAULT_IMAGE_HEIGHT" "300" "The height in pixels of such an image." => image_height, |text| number(text, 1, 1 << 16).map(|n| n as u32);

@@ -85,7 +85,9 @@ pub fn compile(rows: &Rows, previous: Option<&Snapshot>, env: &Env<'_>) -> (Snap
 fn providers(rows: &Rows, env: &Env<'_>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {
     let mut enabled: Vec<_> = rows.providers.iter().filter(|row| row.is_enabled).collect();
     enabled.sort_by_key(|row| row.id);
+    snapshot.providers_disabled = rows.providers.len() - enabled.len();
     let mut keys = HashSet::new();
+    let count = enabled.len();
     for row in enabled {
         let mut messages = Vec::new();
         let provider = provider::compile(row, env, &mut messages);
@@ -99,6 +101,7 @@ fn providers(rows: &Rows, env: &Env<'_>, snapshot: &mut Snapshot, problems: &mut
         let object = object(row);
         problems.extend(messages.into_iter().map(|message| Problem { object: object.clone(), message }));
     }
+    snapshot.providers_unusable = count - snapshot.providers.len();
 }
 
 fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {

@@ -13,7 +13,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::config::models::Mapping;
+use crate::config::nearest::nearest;
 use crate::config::ordered::{self, Pair};
+use crate::config::snapshot::BaseUrl;
 use crate::config::time;
 use crate::control_plane::admin::request::Refusal;
 
@@ -58,10 +61,17 @@ impl<T> Change<T> {
     }
 }
 
+/// Fields of rows as they are shown, which a client may send back with its changes: they are the
+/// server's, and say nothing here.
+const SHOWN: &[&str] =
+    &["id", "api_key_kind", "key_preview", "row_version", "version", "created_at", "updated_at", "previous_key_until"];
+
 /// The fields of a body.
 pub(crate) struct Fields<'a> {
     pairs: Vec<Pair<'a>>,
-    bad: Vec<(&'static str, String)>,
+    /// Those that the body may have.
+    known: Vec<&'static str>,
+    bad: Vec<(String, String)>,
 }
 
 impl<'a> Fields<'a> {
@@ -69,22 +79,23 @@ impl<'a> Fields<'a> {
         let text = std::str::from_utf8(body).map_err(|_| Refusal::invalid("the body is not UTF-8", None))?;
         let text = if text.trim().is_empty() { "{}" } else { text };
         let pairs = ordered::pairs("the body", text).map_err(|message| Refusal::invalid(message, None))?;
-        Ok(Fields { pairs, bad: Vec::new() })
+        Ok(Fields { pairs, known: Vec::new(), bad: Vec::new() })
     }
 
     /// The last of that name counts.
-    fn raw(&self, name: &str) -> Option<&'a RawValue> {
+    fn raw(&mut self, name: &'static str) -> Option<&'a RawValue> {
+        self.known.push(name);
         self.pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
     fn value<T: DeserializeOwned>(&mut self, name: &'static str, raw: &RawValue) -> Option<T> {
-        serde_json::from_str(raw.get()).map_err(|error| self.bad.push((name, words(&error)))).ok()
+        serde_json::from_str(raw.get()).map_err(|error| self.bad.push((name.to_owned(), words(&error)))).ok()
     }
 
     pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         match self.raw(name) {
             None => {
-                self.bad.push((name, "is required".to_owned()));
+                self.bad.push((name.to_owned(), "is required".to_owned()));
                 None
             }
             Some(raw) => self.value(name, raw),
@@ -107,13 +118,32 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Names the fields that the body cannot have: a misspelt limit would be none.
+    fn note_unknown(&mut self) {
+        for (name, value) in &self.pairs {
+            let is_known = self.known.iter().chain(SHOWN).any(|known| *known == &**name);
+            // What v1 has in each of its forms.
+            let is_empty_script = *name == "lua_script" && value.get() == "null";
+            if is_known || is_empty_script {
+                continue;
+            }
+            let shown: String = name.chars().take(64).collect();
+            let why = match nearest(name, self.known.iter().copied()) {
+                Some(near) => format!("is not a field here; did you mean `{near}`?"),
+                None => format!("is not a field here; the fields are {}", self.known.join(", ")),
+            };
+            self.bad.push((shown, why));
+        }
+    }
+
     /// `body`, if nothing was wrong with its fields.
-    pub(crate) fn finish<B>(self, body: Option<B>) -> Result<B, Refusal> {
+    pub(crate) fn finish<B>(mut self, body: Option<B>) -> Result<B, Refusal> {
+        self.note_unknown();
         match body {
             Some(body) if self.bad.is_empty() => Ok(body),
             _ => {
                 let told: Vec<_> = self.bad.iter().map(|(name, why)| format!("{name} {why}")).collect();
-                Err(Refusal::invalid(told.join("; "), self.bad.first().map(|(name, _)| (*name).to_owned())))
+                Err(Refusal::invalid(told.join("; "), self.bad.first().map(|(name, _)| name.clone())))
             }
         }
     }
@@ -244,6 +274,75 @@ impl JsonSchema for Json {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "object" })
+    }
+}
+
+/// `api_base`: judged here too, so that it is told together with what else is wrong.
+#[derive(Debug, Clone)]
+pub(crate) struct Base(String);
+
+impl From<Base> for String {
+    fn from(base: Base) -> String {
+        base.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Base {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Base, D::Error> {
+        let text = String::from(Text::<500>::deserialize(deserializer)?);
+        BaseUrl::parse(&text).map_err(D::Error::custom)?;
+        Ok(Base(text))
+    }
+}
+
+impl JsonSchema for Base {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Base".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Text::<500>::json_schema(generator)
+    }
+}
+
+/// `model_mapping`, likewise.
+#[derive(Debug, Clone)]
+pub(crate) struct MappingJson(Json);
+
+impl From<MappingJson> for String {
+    fn from(mapping: MappingJson) -> String {
+        mapping.0.into()
+    }
+}
+
+impl<'de> Deserialize<'de> for MappingJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MappingJson, D::Error> {
+        let json = Json::deserialize(deserializer)?;
+        let (_, problems) = Mapping::parse(json.text());
+        // Each begins with the name of the column.
+        let problems: Vec<_> = problems
+            .iter()
+            .map(|problem| problem.strip_prefix("model_mapping").unwrap_or(problem).trim_start_matches([':', ' ']))
+            .collect();
+        if problems.is_empty() { Ok(MappingJson(json)) } else { Err(D::Error::custom(problems.join(", "))) }
+    }
+}
+
+impl JsonSchema for MappingJson {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Mapping".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Json::json_schema(generator)
     }
 }
 
@@ -487,7 +586,7 @@ mod tests {
 
     #[test]
     fn absent_is_not_null() {
-        let sample = read(r#"{"name":"a","limit":null,"until":"1970-01-01T00:00:09Z","map":{"z":1,"a":2},"extra":1}"#);
+        let sample = read(r#"{"name":"a","limit":null,"until":"1970-01-01T00:00:09Z","map":{"z":1,"a":2},"id":7}"#);
         let sample = sample.unwrap();
         assert!(matches!(sample.limit, Change::Null) && matches!(sample.until, Change::To(Moment(9))));
         assert_eq!(
@@ -511,6 +610,12 @@ mod tests {
                  until must be a time, as `2030-01-31T00:00:00Z` or in seconds since 1970; map must be a JSON object",
             ),
             (r#"{"name":7}"#, "name must be a string"),
+            (r#"{"name":"a","limt":5}"#, "limt is not a field here; did you mean `limit`?"),
+            (
+                r#"{"nam":"a","colour":1,"weight":-1,"id":1,"created_at":"x","lua_script":null}"#,
+                "name is required; weight must be a whole number from 0 to 9; nam is not a field here; did you mean `name`?; \
+                 colour is not a field here; the fields are name, weight, limit, until, map",
+            ),
         ];
         for (body, message) in rows {
             assert_eq!(read(body).unwrap_err(), message, "{body}");

@@ -13,7 +13,7 @@ use crate::control_plane::admin::request::{Ask, Refusal};
 use crate::control_plane::admin::{audit, health};
 use crate::control_plane::config::sync::Current;
 use crate::control_plane::http::client::Client;
-use crate::control_plane::store::{Audit, Change, Store, Write, Written};
+use crate::control_plane::store::{Audit, Change, Store, Write, Written, now};
 use crate::shared::ProcessState;
 
 /// The longest wait for the store.
@@ -69,6 +69,7 @@ impl Context {
         };
         let written = written?;
         if !written.repeated {
+            let audit = audit.stored(written.id, written.version, now());
             self.audit.append(&audit, written.id, ask.request.peer);
         }
         Ok(written)

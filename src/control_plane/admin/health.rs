@@ -1,6 +1,6 @@
-//! Checks: a provider is well if a model of it answers a greeting. Each costs a few tokens; none
-//! happens unasked, unless HEALTH_CHECK_INTERVAL_SECS says so. What they find is also in the
-//! metrics.
+//! Checks. One that is asked for greets models of a provider, which costs a few tokens. Those of
+//! HEALTH_CHECK_INTERVAL_SECS ask for the list of models, which costs nothing; only a provider that
+//! has no list is greeted. What they find is also in the metrics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,7 @@ use crate::control_plane::http::provider;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::metrics::gather::Facts;
 use crate::metrics::names::Family;
+use crate::shared::catalog::Lists;
 use llm_wire::Format;
 use llm_wire::target::caps::Caps;
 
@@ -131,6 +132,7 @@ pub(super) async fn check(context: Arc<Context>, ask: Ask) -> Outcome {
         patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
         at_once: 1,
         most: MOST,
+        by_list: false,
     };
     json(200, &several(&context, rows, Arc::new(plan), body.max_concurrent.map_or(AT_ONCE, i64::from)).await)
 }
@@ -144,6 +146,7 @@ pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
         patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
         at_once: usize::try_from(body.max_concurrent.map_or(AT_ONCE, i64::from)).unwrap_or(1),
         most: MOST,
+        by_list: false,
     };
     let health = look(context, row, Arc::new(plan)).await;
     let count = |status| health.models.iter().filter(|model| model.status == status).count();
@@ -161,14 +164,14 @@ pub(super) async fn one(context: Arc<Context>, ask: Ask) -> Outcome {
     let models = models.split(',').map(str::trim).filter(|model| !model.is_empty()).map(str::to_owned).collect();
     context.refresh_if_possible().await;
     let row = context.provider(ask.id)?;
-    json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1, most: MOST })).await)
+    json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1, most: MOST, by_list: false })).await)
 }
 
 /// `GET /health/detailed`: everything that is enabled.
 pub(super) async fn detailed(context: Arc<Context>, _: Ask) -> Outcome {
     context.refresh_if_possible().await;
     let rows = wanted(&context, Vec::new())?;
-    let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: MOST };
+    let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: MOST, by_list: false };
     let checked = several(&context, rows, Arc::new(plan), 10).await;
     let status = if checked.unhealthy_providers == 0 { "ok" } else { "degraded" };
     json(200, &Detailed { status, checked })
@@ -211,9 +214,10 @@ impl HealthStatus {
     }
 }
 
-/// Asks one model of each provider, now and then.
+/// Asks each provider for its list of models, now and then.
 pub(super) async fn watch(context: Arc<Context>, period: Duration) {
-    let plan = Arc::new(Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: 1 });
+    let patience = seconds(SHORT_TIMEOUT);
+    let plan = Arc::new(Plan { models: Vec::new(), patience, at_once: 1, most: 1, by_list: true });
     loop {
         tokio::time::sleep(period).await;
         let rows = wanted(&context, Vec::new()).unwrap_or_default();
@@ -249,6 +253,8 @@ struct Plan {
     at_once: usize,
     /// Models of a provider in all.
     most: usize,
+    /// A list of models will do.
+    by_list: bool,
 }
 
 /// Checks providers, some at one time, and gives them in the order asked.
@@ -310,7 +316,13 @@ async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> Provi
 
 /// Asks for each model, some at one time, and gives them in order.
 async fn ask_all(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Plan>) -> Vec<ModelHealth> {
-    let models = if plan.models.is_empty() { models(provider) } else { plan.models.clone() };
+    if plan.by_list
+        && let Some(health) = listed(context, provider).await
+    {
+        return vec![health];
+    }
+    let lists = context.shared.catalog.load();
+    let models = if plan.models.is_empty() { models(provider, &lists) } else { plan.models.clone() };
     let turns = Arc::new(Semaphore::new(plan.at_once.max(1)));
     let mut tasks = JoinSet::new();
     for (at, model) in models.into_iter().take(plan.most).enumerate() {
@@ -325,11 +337,35 @@ async fn ask_all(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Pl
     found.into_iter().map(|(_, health)| health).collect()
 }
 
+/// Asks for the list of models; `None` where the provider has none.
+async fn listed(context: &Context, provider: &Provider) -> Option<ModelHealth> {
+    const HAS_NONE: [&str; 3] = ["status 404", "status 405", "status 501"];
+    let started = Instant::now();
+    let answer = match provider::target(provider, "/models", None, "") {
+        Ok(target) => context.client.get(target.uri, target.headers).await.map(|_| ()),
+        Err(why) => Err(why),
+    };
+    let elapsed = started.elapsed();
+    if answer.is_ok() {
+        context.health.latency(provider, elapsed);
+    }
+    let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    let (status, error) = match answer {
+        Ok(()) => (Health::Healthy, None),
+        Err(why) if HAS_NONE.contains(&why.as_str()) => return None,
+        Err(why) => (Health::Unhealthy, Some(why)),
+    };
+    Some(ModelHealth { model: "(list of models)".to_owned(), status, response_time_ms: Some(elapsed), error })
+}
+
 /// The models of its mapping, without patterns, which are no names. One that serves every model is
-/// asked for a common one of its kind.
-fn models(provider: &Provider) -> Vec<String> {
+/// asked for one of its own list, and where that is not known for a common one of its kind.
+fn models(provider: &Provider, lists: &Lists) -> Vec<String> {
     if !provider.models.serves_all() {
         return provider.models.names().map(str::to_owned).collect();
+    }
+    if let Some(model) = lists.get(&provider.id).and_then(|list| talking(list)) {
+        return vec![model.to_owned()];
     }
     let kind = provider.provider_type.to_ascii_lowercase();
     let model = match (provider::format(provider), kind.as_str()) {
@@ -338,6 +374,37 @@ fn models(provider: &Provider) -> Vec<String> {
         _ => "gpt-3.5-turbo",
     };
     vec![model.to_owned()]
+}
+
+/// A model that answers, of a list that may also have those that embed, paint or listen.
+fn talking(list: &[String]) -> Option<&str> {
+    const OTHERS: &[&str] = &[
+        "embed",
+        "moderation",
+        "whisper",
+        "tts",
+        "dall-e",
+        "image",
+        "audio",
+        "realtime",
+        "rerank",
+        "transcribe",
+        "sora",
+        "davinci",
+        "babbage",
+        "guard",
+        "instruct",
+        "codex",
+        "-pro",
+        "deep-research",
+        "computer-use",
+        "search",
+    ];
+    let is_other = |model: &&String| OTHERS.iter().any(|other| model.to_ascii_lowercase().contains(other));
+    let talks = |model: &&String| !is_other(model);
+    let small = |model: &&String| ["mini", "haiku", "flash", "small", "lite"].iter().any(|word| model.contains(word));
+    let of_those = || list.iter().filter(talks);
+    of_those().find(small).or_else(|| of_those().next()).or(list.first()).map(String::as_str)
 }
 
 /// One short call.

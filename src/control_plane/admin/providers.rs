@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::compile::judge;
 use crate::config::rows::{ProviderRow, Rows};
 use crate::config::vault;
-use crate::control_plane::admin::body::{Change as Field, Count, Json, Name, Text, body};
+use crate::control_plane::admin::body::{Base, Change as Field, Count, Json, MappingJson, Name, Text, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
@@ -25,9 +25,9 @@ body! {
     ProviderCreate {
         required provider_key: Name = "unique name, which logs and metrics show";
         optional provider_type: Text<50> = "openai (the default), azure, anthropic or responses; other types are treated as openai";
-        required api_base: Text<500> = "base URL, such as https://api.openai.com/v1";
+        required api_base: Base = "base URL, such as https://api.openai.com/v1";
         optional api_key: String = "API key of the provider; `env:NAME` reads it from the server's environment";
-        optional model_mapping: Json = "model or pattern to upstream model; empty serves every model";
+        optional model_mapping: MappingJson = "model or pattern to upstream model; empty serves every model";
         optional weight: Weight = "share of the requests, 1 by default; with 0 the provider is a standby";
         optional provider_params: Json = "formats, host, quirks, capabilities, translation and custom_headers";
         optional is_enabled: bool = "whether the provider is used, true by default";
@@ -38,10 +38,11 @@ body! {
 body! {
     /// Changes of a provider. An absent field stays as it is, null clears one that can be empty.
     ProviderUpdate {
+        change provider_key: Name = "as it is; a provider keeps its name";
         change provider_type: Text<50> = "openai, azure, anthropic or responses; other types are treated as openai";
-        change api_base: Text<500> = "base URL";
+        change api_base: Base = "base URL";
         change api_key: String = "API key of the provider; null removes it";
-        change model_mapping: Json = "replaces the whole mapping; null is an empty one, which serves every model";
+        change model_mapping: MappingJson = "replaces the whole mapping; null is an empty one, which serves every model";
         change weight: Weight = "share of the requests; with 0 the provider is a standby";
         change provider_params: Json = "replaces all parameters; a header whose value is `***` stays as it was";
         change is_enabled: bool = "whether the provider is used";
@@ -105,7 +106,7 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
         provider_type: body.provider_type.map_or_else(|| "openai".to_owned(), String::from),
         api_base: body.api_base.into(),
         api_key: body.api_key.unwrap_or_default().into(),
-        model_mapping: text(body.model_mapping),
+        model_mapping: body.model_mapping.map_or_else(|| "{}".to_owned(), String::from),
         weight: body.weight.map_or(1, i64::from),
         provider_params: text(body.provider_params),
         lua_script: body.lua_script.map(String::from).filter(|script| !script.is_empty()),
@@ -238,6 +239,12 @@ impl ProviderUpdate {
     }
 
     fn apply(&self, row: &mut ProviderRow) -> Result<(), Refusal> {
+        if !matches!(&self.provider_key, Field::Absent)
+            && !matches!(&self.provider_key, Field::To(key) if key.0 == row.provider_key)
+        {
+            let message = "provider_key can't be changed, since logs and metrics know the provider by it";
+            return Err(Refusal::invalid(message, Some("provider_key".into())));
+        }
         set(&self.provider_type, "provider_type", &mut row.provider_type)?;
         set(&self.api_base, "api_base", &mut row.api_base)?;
         set(&self.weight, "weight", &mut row.weight)?;

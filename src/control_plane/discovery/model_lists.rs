@@ -75,7 +75,7 @@ impl Models {
             return;
         }
         let mut old = std::mem::take(&mut self.entries);
-        for provider in snapshot.providers.iter().filter(|provider| provider.models.serves_all()) {
+        for provider in snapshot.providers.iter().filter(|provider| provider.models.is_catch_all()) {
             let request = match request(provider) {
                 Ok(request) => Arc::new(request),
                 Err(reason) => {

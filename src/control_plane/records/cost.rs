@@ -95,9 +95,9 @@ impl Prices {
         let Some(price) = self.price(record, provider, snapshot.generation) else { return };
         let billionths = cost(&price, &tokens);
         record.cost = Some(billionths);
-        let lists = self.shared.catalog.load();
         let max_credentials = self.shared.boot.observe.metrics_max_credentials;
-        let Names { model, provider, credential } = labels::of(record, snapshot, &lists, max_credentials);
+        let labels = labels::of(record, snapshot, &self.shared.model_labels, max_credentials);
+        let Names { model, provider, credential } = labels;
         self.meter.with(Family::Cost, &[&model, &provider, &credential], |series| series.add(billionths));
     }
 

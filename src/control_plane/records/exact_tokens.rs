@@ -89,9 +89,10 @@ impl Recount {
     /// Adds the tokens to the metrics, which the worker has left to this.
     fn add_to_metrics(&self, record: &Record) {
         let Some(tokens) = record.tokens else { return };
-        let (snapshot, lists) = (self.shared.publisher.load(), self.shared.catalog.load());
+        let snapshot = self.shared.publisher.load();
         let max_credentials = self.shared.boot.observe.metrics_max_credentials;
-        let labels::Names { model, provider, credential } = labels::of(record, &snapshot, &lists, max_credentials);
+        let labels::Names { model, provider, credential } =
+            labels::of(record, &snapshot, &self.shared.model_labels, max_credentials);
         for (kind, n) in [("prompt", tokens.input), ("completion", tokens.output), ("total", tokens.total())] {
             let labels = [&*model, &*provider, kind, &*credential, record.user_agent.name()];
             self.meter.with(Family::Tokens, &labels, |series| series.add(n));

@@ -16,11 +16,14 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::time;
+use llm_wire::json::scan;
 
 /// The store that `boot` names. None but the embedded one is asked anything yet.
 pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Error> {
@@ -166,6 +169,41 @@ pub struct Audit {
     pub object: String,
     pub old: Option<String>,
     pub new: Option<String>,
+}
+
+impl Audit {
+    /// With `new` as the store has it: what the store itself gives a row is not known before.
+    pub fn stored(&self, id: i64, version: i64, now: i64) -> Audit {
+        Audit { new: self.new.as_ref().map(|row| with_stamp(row, id, version, now)), ..self.clone() }
+    }
+}
+
+/// A row's JSON with its id, its version and its times. A row that is changed keeps the time at
+/// which it was made.
+fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
+    let (now, unset) = (time::format(now), format!("\"{}\"", time::format(0)));
+    let mut out = String::with_capacity(row.len() + 32);
+    let mut from = 0;
+    for (key, value, at) in scan::members(row.as_bytes()) {
+        let stamp = match key.as_bytes() {
+            b"id" => id.to_string(),
+            b"row_version" => version.to_string(),
+            b"updated_at" => format!("\"{now}\""),
+            b"created_at" if value.bytes() == unset.as_bytes() => format!("\"{now}\""),
+            _ => continue,
+        };
+        out.push_str(row.get(from..at.start).unwrap_or_default());
+        out.push_str(&stamp);
+        from = at.end;
+    }
+    out.push_str(row.get(from..).unwrap_or_default());
+    out
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A line of `audit_log`.

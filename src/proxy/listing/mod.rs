@@ -44,14 +44,16 @@ impl Listing<'_> {
         let query = Query::parse(query.unwrap_or_default());
         match resource {
             Resource::Models if anthropic => self.anthropic(&query),
-            Resource::Models => Ok(self.openai()),
+            Resource::Models => Ok(self.openai(query.get("client_version").is_some())),
             Resource::Model(id) => self.one(&query::decode(id), anthropic),
             Resource::Info { paged: false } => Ok(info::all(self, &query)),
             Resource::Info { paged: true } => info::page(self, &query),
         }
     }
 
-    fn openai(&self) -> Vec<u8> {
+    /// Codex asks with its `client_version` and reads `models`, which tells of each model how it is
+    /// to be prompted. An empty list leaves that to what Codex itself knows.
+    fn openai(&self, is_codex: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
         write::object(&mut out, |o| {
             o.str("object", "list");
@@ -60,6 +62,9 @@ impl Listing<'_> {
                     a.object(|o| openai_model(o, name));
                 }
             });
+            if is_codex {
+                o.array("models", |_| {});
+            }
         });
         out
     }

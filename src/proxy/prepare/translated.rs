@@ -5,6 +5,7 @@ use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::proxy::reasoning_cache::CredentialMemory;
 use crate::route::target_format::TargetFormat;
+use crate::tokens;
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::Error;
 use llm_wire::reasoning::envelope::{Family, Scope, model_family};
@@ -51,7 +52,7 @@ pub fn body(
         summaries: provider.dialect.policy.summaries && retry_without != RetryWithout::Summary,
         ..provider.dialect.policy
     };
-    let input_estimate = estimate(req.body());
+    let input_estimate = tokens::prompt(req.body());
     let memory = CredentialMemory { cache: &req.core.reasoning_cache, credential: req.recorder.credential() };
     let context = Context {
         target: target(provider, target_format, model),
@@ -66,9 +67,4 @@ pub fn body(
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
     let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without, input_estimate };
     Ok((translated, encoded.body))
-}
-
-/// Some four bytes make a token of JSON with English in it.
-fn estimate(body: &[u8]) -> u64 {
-    (body.len() as u64).div_ceil(4)
 }

@@ -85,6 +85,14 @@ fn it_may_have_a_listener_of_its_own() {
     private.expect(201, "POST", "/credentials", json!({ "key": "sk-a", "name": "a" }));
     public.0.ask(&get("/v1/models").key("sk-a"));
     assert_eq!(public.0.response().status, 200);
+    // Metrics name keys and costs.
+    let metrics = |client: &mut Client| {
+        client.ask(&get("/metrics"));
+        client.response().status
+    };
+    assert_eq!((metrics(&mut public.0), metrics(&mut private.0)), (404, 200));
+    let gateway = empty().env("ADMIN_ADDR", "127.0.0.1:0").env("METRICS_PUBLIC", "true").start();
+    assert_eq!(metrics(&mut gateway.client()), 200);
 }
 
 #[test]

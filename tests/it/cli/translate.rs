@@ -143,9 +143,12 @@ fn many_at_once() {
         (r#"{"kind":"request","from":"gemini","to":"chat","body":{}}"#, "line 2: `gemini` is not a format"),
         (r#"{"kind":"request","from":"chat","to":"chat","host":"h","body":{}}"#, "line 2: `h` is not a known host"),
     ] {
-        let ran = translate(&["batch"], &format!("\n{line}\n"));
+        let ran = translate(&["batch"], &format!("\n{line}\n{}\n", lines[0]));
         assert_eq!(ran.code, 1);
         assert!(ran.stderr.starts_with("error: ") && ran.stderr.contains(message), "{}", ran.stderr);
+        let got: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(got[0]["status"] == 400 && got[0]["error"].as_str().unwrap().contains(message), "{}", got[0]);
+        assert_eq!((got.len(), &got[1]["status"]), (2, &json!(200)), "the next line is read");
     }
     Place::new().bad(&["translate", "request", "--from", "chat"], 2, "--to");
     Place::new().bad(&["translate", "stream", "--from", "gemini", "--to", "chat"], 2, "`gemini` is not a format");

@@ -67,7 +67,8 @@ fn a_close_within_a_head() {
         conn.close();
         let response = client.response();
         assert_eq!(response.status, 502, "{bytes:?}");
-        assert_eq!(error_of(&sample::CHAT, response.text())[0], "provider `first` sent no valid response");
+        let expected = "provider `first` sent no valid response: it closed the connection";
+        assert_eq!(error_of(&sample::CHAT, response.text())[0], expected);
         assert!(provider.try_accept().is_none(), "a new connection that fails is not tried twice");
     }
 }

@@ -241,7 +241,10 @@ fn a_connection_that_is_refused() {
     let gateway = Setup::new().provider(refused()).start();
     let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
     let [message, kind, code] = error_of(&sample::CHAT, response.text());
-    assert_eq!((response.status, message.as_str()), (502, "no connection to provider `nobody`"));
+    assert_eq!(
+        (response.status, message.as_str()),
+        (502, "no connection to provider `nobody`: the connection was refused")
+    );
     assert_eq!([kind, code], ["server_error", "upstream_connect_failed"]);
 
     let standby = Fake::answering(|_| answer::json(200, "{}"));
@@ -256,6 +259,6 @@ fn a_connection_that_is_not_made_in_time() {
     let gateway = Setup::new().provider(provider("full", "openai", &base)).env("CONNECT_TIMEOUT_SECS", 0.3).start();
     let response = gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
     let [message, kind, code] = error_of(&sample::CHAT, response.text());
-    assert_eq!((response.status, message.as_str()), (504, "no connection to provider `full`"));
+    assert_eq!((response.status, message.as_str()), (504, "no connection to provider `full`: it was not made in time"));
     assert_eq!([kind, code], ["server_error", "upstream_timeout"]);
 }

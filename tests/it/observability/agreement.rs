@@ -212,7 +212,7 @@ fn all_sinks_agree_about_each_request() {
                 assert_eq!(of_row(&gateway, &id, course), expected, "rows, {id}");
                 assert_eq!(of_spans(&collector, &id, course), expected, "spans, {id}");
                 let counted = format!(
-                    r#"llm_proxy_requests_total{{method="POST",endpoint="{}",model="m-asked",provider="acme",status_code="{}",api_key_name="sk-test",client="unknown"}}"#,
+                    r#"llm_proxy_requests_total{{method="POST",endpoint="{}",model="m-sent",provider="acme",status_code="{}",api_key_name="sk-test",client="unknown"}}"#,
                     asking.path, expected.status
                 );
                 eventually(&counted, || gateway.metric(&counted).is_some());

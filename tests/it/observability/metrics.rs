@@ -106,11 +106,28 @@ fn clients_cannot_create_series() {
         )
     };
     told(&gateway, &labels("other", "none", "404", "other"), 300.0);
-    told(&gateway, &labels("gpt-*", "acme", "200", "unknown"), 300.0);
+    told(&gateway, &labels("m", "acme", "200", "unknown"), 300.0);
     let text = scrape(&gateway, "");
     let series = text.text().lines().filter(|line| line.starts_with("llm_proxy_requests_total{")).count();
     assert_eq!(series, 2, "{}", text.text());
     assert!(!text.text().contains("made-up"));
+}
+
+/// A pattern is no model: tokens and costs are those of the provider's models, up to a number.
+#[test]
+fn models_beyond_the_limit_share_a_label() {
+    let provider = Fake::answering(|_| answer::json(200, CHAT.answer));
+    let row = ProviderRow { model_mapping: r#"{"c-*":"claude-*"}"#.into(), ..CHAT.provider("acme", &provider) };
+    let gateway = Setup::new().provider(row).env("METRICS_MAX_MODELS", 2).start();
+    let mut client = gateway.client();
+    for model in ["c-a", "c-b", "c-c", "c-d", "c-a"] {
+        let response = client.call(CHAT.path, format!(r#"{{"model":"{model}","messages":[]}}"#));
+        assert_eq!(response.status, 200);
+    }
+    for (model, n) in [("claude-a", 10.0), ("claude-b", 5.0), ("other", 10.0)] {
+        let labels = format!(r#"model="{model}",provider="acme",token_type="total",api_key_name="sk-test""#);
+        told(&gateway, &format!(r#"llm_proxy_tokens_total{{{labels},client="unknown"}}"#), n);
+    }
 }
 
 #[test]
@@ -191,8 +208,8 @@ fn open_metrics_for_those_who_ask() {
         let name = line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ");
         assert!(name.starts_with("llm_proxy_"), "{line}");
     }
-    // The listing of an empty mapping is not known here: the model is one of many.
-    assert!(plain.text().contains(r#"model="other",provider="acme""#));
+    // The provider was asked for it by this name, and has answered.
+    assert!(plain.text().contains(r#"model="m-asked",provider="acme""#));
     assert!(plain.text().contains("llm_proxy_process_resident_memory_bytes "));
 }
 

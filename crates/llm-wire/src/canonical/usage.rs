@@ -57,13 +57,51 @@ impl Usage {
         self.bounded()
     }
 
-    /// From numbers whose input holds the cached tokens. Hosts that leave them out all the same are
-    /// found out by their sum.
-    fn with_cache_inside(mut self) -> Usage {
-        if self.cache_read.saturating_add(self.cache_write()) > self.input_total {
-            self.repaired = true;
+    /// Settles what stands inside of what, for hosts differ. The total decides wherever it is told:
+    ///
+    /// | total is prompt + completion and | then |
+    /// |---|---|
+    /// | nothing else | cached tokens are part of the prompt, reasoning is part of the completion |
+    /// | the reasoning | reasoning stands beside the completion (xAI) |
+    /// | the cached tokens | they stand beside the prompt (hosts that follow Anthropic) |
+    /// | more, with seconds of audio | the rest is audio, which is input (Mistral) |
+    /// | more | the rest is reasoning that is counted nowhere else (Gemini) |
+    ///
+    /// Without a total, what is larger than its whole cannot be part of it.
+    fn settled(mut self, total: u64, has_audio: bool) -> Usage {
+        let cached = self.cache_read.saturating_add(self.cache_write());
+        let hidden = total.checked_sub(self.total());
+        let (reasoning_beside, cache_beside) = match hidden {
+            None => (self.reasoning > self.output_total, cached > self.input_total),
+            Some(0) => (false, false),
+            Some(hidden) => {
+                let both = hidden == cached.saturating_add(self.reasoning);
+                let cache = cached > 0 && (hidden == cached || both);
+                let reasoning = self.reasoning > 0 && (hidden == self.reasoning || both);
+                // Equal by chance: cached tokens are part of the prompt if they can be.
+                match cached == self.reasoning && cache && !both {
+                    true => (cached <= self.input_total, cached > self.input_total),
+                    false => (reasoning, cache),
+                }
+            }
+        };
+        self.repaired |= hidden.is_none() && reasoning_beside || cached > self.input_total;
+        if reasoning_beside {
+            self.output_total = self.output_total.saturating_add(self.reasoning);
+        }
+        if let Some(hidden) = hidden.filter(|_| !reasoning_beside && !cache_beside) {
+            if has_audio {
+                self.input_total += hidden;
+            } else {
+                self.output_total += hidden;
+                self.reasoning = if self.reasoning == 0 { hidden } else { self.reasoning };
+            }
+        }
+        if cache_beside {
             return self.with_cache_outside();
         }
+        self.cache_read = self.cache_read.min(self.input_total);
+        self.cache_write_5m = self.cache_write_5m.min(self.input_total - self.cache_read);
         self.bounded()
     }
 
@@ -81,6 +119,7 @@ impl Usage {
         let mut usage = Usage::default();
         let mut total = 0;
         let mut elsewhere = 0;
+        let mut has_audio = false;
         for (key, value, _) in raw.members() {
             let count = || value.as_u64().unwrap_or(0);
             match key.as_bytes() {
@@ -91,6 +130,8 @@ impl Usage {
                 b"completion_tokens_details" | b"output_tokens_details" => usage.output_details(value),
                 // DeepSeek; Kimi and others.
                 b"prompt_cache_hit_tokens" | b"cached_tokens" => elsewhere = count().max(elsewhere),
+                // Mistral, beside a prompt that leaves audio out.
+                b"prompt_audio_seconds" => has_audio = count() > 0,
                 _ => {}
             }
         }
@@ -98,18 +139,10 @@ impl Usage {
             usage.cache_read = elsewhere;
         }
         // Embeddings hosts may report the total alone, and all of it is input.
-        if usage.is_zero() {
+        if usage.is_zero() && usage.reasoning == 0 {
             usage.input_total = total;
         }
-        let mut usage = usage.with_cache_inside();
-        // Gemini's chat endpoint leaves thoughts out of `completion_tokens` and counts them in the
-        // total alone.
-        let hidden = total.saturating_sub(usage.total());
-        if hidden > 0 && usage.reasoning == 0 && usage.output_total > 0 {
-            usage.output_total += hidden;
-            usage.reasoning = hidden;
-        }
-        usage
+        usage.settled(total, has_audio)
     }
 
     fn input_details(&mut self, details: RawValue<'_>) {
@@ -176,13 +209,72 @@ mod tests {
             ),
             (
                 r#"{"prompt_tokens":5,"completion_tokens":2,"completion_tokens_details":{"reasoning_tokens":3}}"#,
-                Usage { repaired: true, ..some(5, 0, 2, 2) },
+                Usage { repaired: true, ..some(5, 0, 5, 3) },
             ),
             (r#"null"#, Usage::default()),
             (r#"[]"#, Usage::default()),
         ];
         for (raw, usage) in rows {
             assert_eq!(Usage::from_openai(RawValue::parse(raw.as_bytes()).unwrap()), *usage, "{raw}");
+        }
+    }
+
+    /// As the hosts have sent it, and what it cost.
+    #[test]
+    fn hosts() {
+        let rows: &[(&str, &str, [u64; 4])] = &[
+            // host, usage, input, cache read, output, reasoning
+            (
+                "xAI",
+                r#"{"prompt_tokens":32,"completion_tokens":9,"total_tokens":135,"prompt_tokens_details":{"text_tokens":32,"cached_tokens":6},"completion_tokens_details":{"reasoning_tokens":94}}"#,
+                [32, 6, 103, 94],
+            ),
+            (
+                "xAI, cut while it thought",
+                r#"{"prompt_tokens":32,"completion_tokens":0,"total_tokens":132,"completion_tokens_details":{"reasoning_tokens":100}}"#,
+                [32, 0, 100, 100],
+            ),
+            (
+                "OpenAI",
+                r#"{"prompt_tokens":32,"completion_tokens":103,"total_tokens":135,"completion_tokens_details":{"reasoning_tokens":94}}"#,
+                [32, 0, 103, 94],
+            ),
+            (
+                "OpenRouter",
+                r#"{"prompt_tokens":2168,"completion_tokens":100,"total_tokens":2268,"prompt_tokens_details":{"cached_tokens":2161}}"#,
+                [2168, 2161, 100, 0],
+            ),
+            (
+                "OpenRouter, read and written",
+                r#"{"prompt_tokens":2168,"completion_tokens":100,"total_tokens":2268,"prompt_tokens_details":{"cached_tokens":2000,"cache_write_tokens":168}}"#,
+                [2168, 2000, 100, 0],
+            ),
+            ("Gemini", r#"{"prompt_tokens":8,"completion_tokens":2,"total_tokens":15}"#, [8, 0, 7, 5]),
+            ("Gemini, cut while it thought", r#"{"prompt_tokens":8,"total_tokens":15}"#, [8, 0, 7, 7]),
+            (
+                "Mistral",
+                r#"{"prompt_audio_seconds":203,"prompt_tokens":4,"completion_tokens":635,"total_tokens":3264}"#,
+                [2629, 0, 635, 0],
+            ),
+            (
+                "a host that follows Anthropic",
+                r#"{"prompt_tokens":500,"completion_tokens":2,"total_tokens":602,"prompt_tokens_details":{"cached_tokens":100}}"#,
+                [600, 100, 2, 0],
+            ),
+            (
+                "both beside",
+                r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":117,"prompt_tokens_details":{"cached_tokens":100},"completion_tokens_details":{"reasoning_tokens":10}}"#,
+                [105, 100, 12, 10],
+            ),
+            (
+                "equal by chance",
+                r#"{"prompt_tokens":50,"completion_tokens":2,"total_tokens":62,"prompt_tokens_details":{"cached_tokens":10},"completion_tokens_details":{"reasoning_tokens":10}}"#,
+                [50, 10, 12, 10],
+            ),
+        ];
+        for (host, raw, expected) in rows {
+            let usage = Usage::from_openai(RawValue::parse(raw.as_bytes()).unwrap());
+            assert_eq!([usage.input_total, usage.cache_read, usage.output_total, usage.reasoning], *expected, "{host}");
         }
     }
 
@@ -198,6 +290,6 @@ mod tests {
         };
         let usage = usage.with_cache_outside();
         assert_eq!((usage.input_total, usage.input_fresh(), usage.cache_write(), usage.total()), (103, 20, 3, 112));
-        assert_eq!(usage.with_cache_inside(), usage);
+        assert_eq!(usage.settled(usage.total(), false), usage);
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! One walk over the body checks that it is JSON and picks out the few fields that routing,
 //! accounting and [`crate::passthrough::splice`] need, for every format alike: their names do not
-//! collide. Of duplicate keys the last wins, as with other readers.
+//! collide. Of duplicate keys the last wins, as with other readers;
+//! two models are refused.
 //!
 //! What is not needed is not judged: a `metadata` of the wrong type is the provider's to refuse.
 
 use std::ops::Range;
 
+use crate::Format;
 use crate::canonical::effort::Effort;
 use crate::error::{Error, Kind};
 use crate::json::scan::{self, Fault, ScanError};
@@ -27,8 +29,50 @@ pub struct Peek<'a> {
     /// chunk.
     pub include_usage: bool,
     pub stream_options: Option<(RawValue<'a>, Range<usize>)>,
-    /// `max_completion_tokens`, else `max_tokens`, else `max_output_tokens`, if it is a count.
-    pub max_output: Option<u64>,
+    pub output: Output,
+    /// Other models that a provider may turn to instead: `models` (OpenRouter) and `fallbacks`
+    /// (LiteLLM).
+    pub alternatives: [Option<RawValue<'a>>; 2],
+}
+
+impl<'a> Peek<'a> {
+    /// The names of these models.
+    pub fn alternatives(&self) -> impl Iterator<Item = RawStr<'a>> {
+        let all = self.alternatives.into_iter().flatten().flat_map(RawValue::elements);
+        all.filter_map(|(item, _)| item.as_str().or_else(|| item.find("model")?.as_str()))
+    }
+}
+
+/// What a request says of the length of its answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Output {
+    max_completion_tokens: Option<u64>,
+    max_tokens: Option<u64>,
+    max_output_tokens: Option<u64>,
+    n: u64,
+    best_of: u64,
+    /// Of a text completion.
+    prompts: u64,
+}
+
+impl Output {
+    /// The most tokens of one answer, by the fields that a provider of the client's format obeys.
+    /// Of two the larger counts, since hosts differ in which one they read.
+    pub fn most(&self, format: Format) -> Option<u64> {
+        match format {
+            Format::Chat => self.max_completion_tokens.max(self.max_tokens),
+            Format::Messages => self.max_tokens,
+            Format::Responses => self.max_output_tokens,
+        }
+    }
+
+    /// How many answers are written: `n` or `best_of`, for each prompt.
+    pub fn answers(&self, format: Format) -> u64 {
+        match format {
+            Format::Chat => self.n.max(self.best_of).max(1).saturating_mul(self.prompts.max(1)),
+            Format::Messages | Format::Responses => 1,
+        }
+    }
 }
 
 /// Why a body cannot be routed. Always the client's fault.
@@ -39,7 +83,13 @@ pub enum PeekError {
     NotObject(RawKind),
     NoModel,
     EmptyModel,
-    WrongType { param: &'static str, wanted: &'static str, got: RawKind },
+    /// Named more than once: the gateway may read one and the provider another.
+    TwoModels,
+    WrongType {
+        param: &'static str,
+        wanted: &'static str,
+        got: RawKind,
+    },
 }
 
 /// Checks and reads a request body. Costs one pass over the bytes and no allocation.
@@ -103,9 +153,11 @@ struct Seen<'a> {
     model: Option<(RawValue<'a>, Range<usize>)>,
     stream: Option<RawValue<'a>>,
     stream_options: Option<(RawValue<'a>, Range<usize>)>,
-    max_completion_tokens: Option<RawValue<'a>>,
-    max_tokens: Option<RawValue<'a>>,
-    max_output_tokens: Option<RawValue<'a>>,
+    output: Output,
+    alternatives: [Option<RawValue<'a>>; 2],
+    /// The model stands twice, or under a name that differs in case, which hosts written in Go read
+    /// too.
+    two_models: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -119,18 +171,24 @@ impl<'a> Seen<'a> {
             }
         };
         match name {
-            b"model" => self.model = Some((value, at)),
+            b"model" => {
+                self.two_models |= self.model.is_some();
+                self.model = Some((value, at));
+            }
             b"stream" => self.stream = Some(value),
             b"stream_options" => self.stream_options = Some((value, at)),
-            b"max_completion_tokens" => self.max_completion_tokens = Some(value),
-            b"max_tokens" => self.max_tokens = Some(value),
-            b"max_output_tokens" => self.max_output_tokens = Some(value),
-            _ => {}
+            b"models" => self.alternatives[0] = Some(value),
+            b"fallbacks" => self.alternatives[1] = Some(value),
+            _ if name.len() == 5 && name.eq_ignore_ascii_case(b"model") => self.two_models = true,
+            _ => self.output.member(name, value),
         }
     }
 
     fn into_peek(self) -> Result<Peek<'a>, PeekError> {
         let (model, model_at) = self.model.ok_or(PeekError::NoModel)?;
+        if self.two_models {
+            return Err(PeekError::TwoModels);
+        }
         let model =
             model.as_str().ok_or(PeekError::WrongType { param: "model", wanted: "a string", got: model.kind() })?;
         if model.is_empty() {
@@ -144,7 +202,6 @@ impl<'a> Seen<'a> {
             })?,
             _ => false,
         };
-        let count = |value: Option<RawValue<'a>>| value.and_then(RawValue::as_u64);
         Ok(Peek {
             model,
             model_at,
@@ -155,10 +212,33 @@ impl<'a> Seen<'a> {
                 .and_then(|(options, _)| options.find("include_usage"))
                 .is_some_and(|value| value.as_bool() == Some(true)),
             stream_options: self.stream_options,
-            max_output: count(self.max_completion_tokens)
-                .or_else(|| count(self.max_tokens))
-                .or_else(|| count(self.max_output_tokens)),
+            output: self.output,
+            alternatives: self.alternatives,
         })
+    }
+}
+
+impl Output {
+    /// Of a field that stands twice, in whatever case, the larger value counts: which one a
+    /// provider reads is not known.
+    fn member(&mut self, name: &[u8], value: RawValue<'_>) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        let count = || value.as_u64();
+        if is("max_tokens") {
+            self.max_tokens = self.max_tokens.max(count());
+        } else if is("max_completion_tokens") {
+            self.max_completion_tokens = self.max_completion_tokens.max(count());
+        } else if is("max_output_tokens") {
+            self.max_output_tokens = self.max_output_tokens.max(count());
+        } else if is("n") {
+            self.n = self.n.max(count().unwrap_or(0));
+        } else if is("best_of") {
+            self.best_of = self.best_of.max(count().unwrap_or(0));
+        } else if is("prompt") {
+            // A list of numbers is one prompt, in tokens.
+            let texts = value.elements().filter(|(item, _)| matches!(item.kind(), RawKind::String | RawKind::Array));
+            self.prompts = self.prompts.max(texts.count() as u64);
+        }
     }
 }
 
@@ -179,6 +259,10 @@ impl From<PeekError> for Error {
             PeekError::EmptyModel => {
                 Error::client(Kind::InvalidRequest, "`model` is empty; name the model to use").param("model")
             }
+            PeekError::TwoModels => {
+                let note = "the request names `model` more than once; name one model, in one field `model`";
+                Error::client(Kind::InvalidRequest, note).param("model")
+            }
             PeekError::WrongType { param, wanted, got } => {
                 Error::client(Kind::InvalidType, format!("`{param}` must be {wanted}, but it is {}", got.name()))
                     .param(param)
@@ -198,20 +282,59 @@ mod tests {
         let seen = peek(body).unwrap();
         assert!(seen.model.eq_str("gpt-x") && &body[seen.model_at.clone()] == br#""gpt-x""#);
         assert!(seen.stream && seen.include_usage);
-        assert_eq!(seen.max_output, Some(7));
+        assert_eq!(seen.output.most(Format::Chat), Some(7));
 
         let rows: &[(&str, Option<u64>)] = &[
             (r#"{"model":"m"}"#, None),
             (r#"{"model":"m","stream":null,"user":"","metadata":{"user_id":"x_1"},"max_tokens":1}"#, Some(1)),
-            (r#"{"model":"m","user":"a","safety_identifier":"b","max_output_tokens":2}"#, Some(2)),
+            (r#"{"model":"m","user":"a","safety_identifier":"b","max_output_tokens":2}"#, None),
             (r#"{"model":"m","user":7,"metadata":[],"stream_options":3,"max_tokens":"many"}"#, None),
-            (r#"{"model":"x","model":"m","max_output_t\u006fkens":3}"#, Some(3)),
+            (r#"{"model":"m","max_t\u006fkens":3}"#, Some(3)),
         ];
         for (body, max_output) in rows {
             let seen = peek(body.as_bytes()).unwrap();
             assert!(seen.model.eq_str("m") && !seen.stream && !seen.include_usage, "{body}");
-            assert_eq!(seen.max_output, *max_output, "{body}");
+            assert_eq!(seen.output.most(Format::Chat), *max_output, "{body}");
         }
+    }
+
+    /// What limits count must be the least that a provider may write.
+    #[test]
+    fn the_length_of_answers() {
+        use Format::{Chat, Messages, Responses};
+        let rows: &[(Format, &str, Option<u64>, u64)] = &[
+            (Messages, r#""max_tokens":50000,"max_completion_tokens":1"#, Some(50_000), 1),
+            (Messages, r#""max_completion_tokens":1,"n":9"#, None, 1),
+            (Chat, r#""max_tokens":50000,"max_completion_tokens":1"#, Some(50_000), 1),
+            (Chat, r#""max_tokens":1,"max_completion_tokens":50000,"max_output_tokens":99999"#, Some(50_000), 1),
+            (Responses, r#""max_output_tokens":9,"max_tokens":1,"n":3"#, Some(9), 1),
+            (Chat, r#""max_tokens":50000,"max_tokens":1"#, Some(50_000), 1),
+            (Chat, r#""max_tokens":1,"Max_Tokens":50000"#, Some(50_000), 1),
+            (Chat, r#""max_tokens":null,"max_completion_tokens":-1"#, None, 1),
+            (Chat, r#""n":4"#, None, 4),
+            (Chat, r#""n":2,"best_of":5,"prompt":["a","b",[1,2]]"#, None, 15),
+            (Chat, r#""n":0,"prompt":[1,2,3]"#, None, 1),
+            (Chat, r#""n":18446744073709551615,"prompt":["a","b"]"#, None, 2),
+        ];
+        for (format, fields, most, answers) in rows {
+            let body = format!(r#"{{"model":"m",{fields}}}"#);
+            let seen = peek(body.as_bytes()).unwrap();
+            assert_eq!(
+                (seen.output.most(*format), seen.output.answers(*format)),
+                (*most, *answers),
+                "{format} {fields}"
+            );
+        }
+    }
+
+    #[test]
+    fn models_that_a_provider_may_read_instead() {
+        for body in [r#"{"model":"m","model":"m"}"#, r#"{"model":"m","Model":"x"}"#, r#"{"MODEL":"x","model":"m"}"#] {
+            assert_eq!(peek(body.as_bytes()), Err(PeekError::TwoModels), "{body}");
+        }
+        let body = br#"{"model":"m","models":["a","b",7],"fallbacks":[{"model":"c"},"d"]}"#;
+        let names: Vec<_> = peek(body).unwrap().alternatives().map(|name| name.unescape().into_owned()).collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
     }
 
     #[test]

@@ -145,7 +145,7 @@ mod tests {
                 r#"{"model":"up\"","stream_options":{"include_usage":true}}"#,
             ),
             (r#"{"model":"m","stream_options":"x"}"#, r#"{"model":"up\"","stream_options":"x"}"#),
-            (r#"{"model":"a","model":"m","stream_options":[]}"#, r#"{"model":"a","model":"up\"","stream_options":[]}"#),
+            (r#"{"model":"m","stream_options":[]}"#, r#"{"model":"up\"","stream_options":[]}"#),
         ];
         for (body, expected) in rows {
             check(body, expected);

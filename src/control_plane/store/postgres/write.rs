@@ -8,7 +8,7 @@ use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::control_plane::store::postgres::explain::Trouble;
 use crate::control_plane::store::postgres::rows::Value;
 use crate::control_plane::store::{
-    Audit, AuditRow, Change, Error, Fault, Once, Write, Written, missing, reused, stale, taken,
+    Audit, AuditRow, Change, Error, Fault, Once, Write, Written, missing, now, reused, stale, taken,
 };
 
 pub(super) async fn write(client: &mut Client, write: &Write) -> Result<Written, Trouble> {
@@ -23,8 +23,8 @@ pub(super) async fn write(client: &mut Client, write: &Write) -> Result<Written,
     if let Some(once) = &write.once {
         remember(&transaction, once, id).await?;
     }
-    audit(&transaction, &write.audit, id).await?;
     let version = version(&transaction).await?;
+    audit(&transaction, &write.audit.stored(id, version, now()), id).await?;
     transaction.commit().await?;
     Ok(Written { id, version, repeated: false })
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::sqlite::file::{Trouble, is_unique_violation};
 use crate::control_plane::store::{
-    Audit, AuditRow, Change, Changes, Delta, Error, Once, Write, Written, missing, reused, stale, taken,
+    Audit, AuditRow, Change, Changes, Delta, Error, Once, Write, Written, missing, now, reused, stale, taken,
 };
 
 /// `config_removed` holds the removals of this many versions.
@@ -152,8 +152,8 @@ pub(super) fn write(connection: &mut Connection, write: &Write) -> Result<Writte
             params![once.key, once.fingerprint, id],
         )?;
     }
-    audit(&transaction, &write.audit, id)?;
     let version = version(&transaction)?;
+    audit(&transaction, &write.audit.stored(id, version, now()), id)?;
     transaction.commit()?;
     Ok(Written { id, version, repeated: false })
 }
