@@ -59,7 +59,7 @@ fn vendors() -> Fake {
         "/v1/messages" => answer::json(200, sample::MESSAGES.answer),
         "/v1/chat/completions" => answer::json(200, sample::CHAT.answer),
         "/v1/responses" => answer::json(200, sample::RESPONSES.answer),
-        other => answer::json(404, &format!("{{\"error\":{{\"message\":\"{other}\"}}}}")),
+        other => answer::json(404, format!("{{\"error\":{{\"message\":\"{other}\"}}}}")),
     })
 }
 

@@ -306,6 +306,7 @@ fn startup_log_names_store_listener_and_workers() {
         &workers,
         "INFO providers: 1",
         "INFO credentials: 1",
+        "INFO records: request log in the store",
         &format!("INFO listening: http://{addr}"),
         "INFO stopping: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)",
         "INFO stopped",

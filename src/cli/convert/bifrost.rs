@@ -101,7 +101,7 @@ fn models(
     azure: Option<&Node>,
     node: &Node,
     import: &mut Import,
-) -> Vec<(String, String, Vec<(String, String)>)> {
+) -> Vec<super::DraftModel> {
     let deployments = azure.and_then(|azure| member(azure, "deployments"));
     let deployments = [deployments, member(node, "deployments"), member(node, "aliases")];
     let mut named: Vec<(String, String)> = Vec::new();

@@ -102,8 +102,11 @@ struct Draft {
     headers: Vec<(String, String)>,
     weight: i64,
     /// Model, upstream model, and what else is known of it as JSON members.
-    models: Vec<(String, String, Vec<(String, String)>)>,
+    models: Vec<DraftModel>,
 }
+
+/// A model's name, its name at the provider, and what else is known of it: JSON members.
+type DraftModel = (String, String, Vec<(String, String)>);
 
 impl Draft {
     /// Whether both are the same account at the same place with the same share.

@@ -23,7 +23,7 @@ pub enum Tool<'a> {
         raw: RawValue<'a>,
     },
     /// Finds deferred tools: R `tool_search`, M `tool_search_tool_*`.
-    ToolSearch {
+    Search {
         format: Format,
         raw: RawValue<'a>,
     },

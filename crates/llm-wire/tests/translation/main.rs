@@ -1,6 +1,8 @@
 //! Whole translations, from the bytes of one side to the bytes of the other: requests and answers
 //! at the edges of what hosts and clients send.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod call_ids;
 mod foreign_errors;
 mod held_finish;

@@ -165,8 +165,8 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
                 }
                 (_, None) => Err(reader::unsupported_tool(&format!("tools.{at}"), "the computer tool")),
             },
-            Tool::ToolSearch { format, raw } if *format == self.to() => self.native(*raw),
-            Tool::ToolSearch { .. } => self.ledger.drop(Loss::ToolSearch),
+            Tool::Search { format, raw } if *format == self.to() => self.native(*raw),
+            Tool::Search { .. } => self.ledger.drop(Loss::ToolSearch),
             Tool::Server { format, raw, .. } if *format == self.to() && self.runs_tools() => self.native(*raw),
             Tool::Server { kind, .. } => self.lacks(at, &kind.unescape()),
         }
@@ -215,7 +215,7 @@ impl<'r> Allowed<'r> {
             Tool::Client { name, .. } => named(name),
             Tool::Mcp(tool) => named(&tool.label),
             Tool::WebSearch(_) => self.web_search,
-            Tool::ToolSearch { .. } => false,
+            Tool::Search { .. } => false,
             Tool::Server { kind, name, .. } => {
                 name.as_ref().is_some_and(named) || self.names.contains(kind.unescape().as_ref())
             }

@@ -83,7 +83,7 @@ fn vendor_tool<'a>(raw: RawValue<'a>, kind: RawStr<'a>, word: &str, path: &Path<
         }));
     }
     if word.starts_with("tool_search_tool_") {
-        return Ok(Tool::ToolSearch { format: Format::Messages, raw });
+        return Ok(Tool::Search { format: Format::Messages, raw });
     }
     Ok(match (ClientTool::of(word), name) {
         (Some(kind), Some(name)) => Tool::Client { kind, name, raw },

@@ -18,7 +18,7 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, blocks: &m
         return;
     }
     // Without a tool that searches, a deferred tool would stay hidden for ever.
-    let searches = blocks.request.tools.iter().any(|tool| matches!(tool, Tool::ToolSearch { .. }));
+    let searches = blocks.request.tools.iter().any(|tool| matches!(tool, Tool::Search { .. }));
     o.array("tools", |a| {
         for tool in &offer.tools {
             match tool {

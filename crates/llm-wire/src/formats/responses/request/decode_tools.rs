@@ -38,7 +38,7 @@ fn one<'a>(
         "function" => function(tool, namespace, path, ledger)?,
         "custom" => custom(tool, namespace, path, ledger)?,
         "namespace" if namespace.is_none() => return grouped(tool, path, out, ledger),
-        "tool_search" => Tool::ToolSearch { format: Format::Responses, raw: tool },
+        "tool_search" => Tool::Search { format: Format::Responses, raw: tool },
         "mcp" => mcp(tool, kind, path)?,
         word if word.starts_with("web_search") => web_search(tool, path, ledger)?,
         _ => server(tool, kind),

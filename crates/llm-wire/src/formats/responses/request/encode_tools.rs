@@ -33,7 +33,7 @@ pub(crate) fn tools(o: &mut write::Object<'_>, offer: &Offer<'_, '_>, parts: &Pa
         return;
     }
     // Without a tool that searches, a deferred tool would stay hidden for ever.
-    let searches = parts.request.tools.iter().any(|tool| matches!(tool, Tool::ToolSearch { .. }));
+    let searches = parts.request.tools.iter().any(|tool| matches!(tool, Tool::Search { .. }));
     o.array("tools", |a| {
         for tool in &offer.tools {
             match tool {

@@ -167,7 +167,7 @@ fn what_a_client_may_say() {
             }
             Tool::Custom(tool) => format!("{:?} {}", tool.namespace.as_ref().map(Text::unescape), tool.name.unescape()),
             Tool::Server { kind, .. } => kind.unescape().into_owned(),
-            Tool::ToolSearch { .. } => "search".to_owned(),
+            Tool::Search { .. } => "search".to_owned(),
             _ => "other".to_owned(),
         })
         .collect();

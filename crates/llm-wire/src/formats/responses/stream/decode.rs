@@ -411,10 +411,10 @@ impl Decoder {
                     self.open.len().checked_sub(1)
                 }
                 Some(_) => {
-                    return match kind {
-                        Kind::Tool => self.again(index.unwrap_or(u64::MAX), item, sink),
-                        _ => {}
-                    };
+                    if kind == Kind::Tool {
+                        self.again(index.unwrap_or(u64::MAX), item, sink);
+                    }
+                    return;
                 }
                 None => {
                     self.item_added(index, item, sink);
