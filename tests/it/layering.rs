@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &[
             "config::boot",
             "config::models",
+            "config::nearest",
             "config::snapshot",
             "limit",
             "metrics",

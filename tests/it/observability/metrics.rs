@@ -185,7 +185,7 @@ fn failures_and_disconnects_are_recorded() {
     leaver.head();
     leaver.read_until("Hel");
     drop(leaver);
-    told(&gateway, r#"llm_proxy_client_disconnects_total{model="other",provider="first"}"#, 1.0);
+    told(&gateway, r#"llm_proxy_client_disconnects_total{model="m-asked",provider="first"}"#, 1.0);
     told(&gateway, r#"llm_proxy_provider_attempts_total{provider="first",outcome="client_gone"}"#, 1.0);
     // Nothing was told of tokens: what came through is a guess, and says so.
     told(&gateway, r#"llm_proxy_token_counts_total{provider="first",source="estimate"}"#, 1.0);
