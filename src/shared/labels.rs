@@ -29,8 +29,8 @@ pub fn of(record: &Record, snapshot: &Snapshot, models: &ModelLabels, max_creden
     }
 }
 
-/// Returns the provider's name of the model, by which its price is found. A request that no provider
-/// received has the name that the client wrote, if it is one of those.
+/// Returns the provider's name of the model. A request that no provider received has the name that
+/// the client wrote, if it is one of those.
 pub fn model<'r>(record: &'r Record, models: &ModelLabels) -> &'r str {
     let sent = record.sent_model.as_str();
     let name = if sent.is_empty() { record.model.as_str() } else { sent };

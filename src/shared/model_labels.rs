@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 /// Longer names share the label of the rest.
 const MAX_NAME: usize = 128;
 
-/// Of all cores. Reads are a look-up; a new name copies the set, which happens `most` times at most.
+/// Shared by all workers. A read is a look-up; a new name copies the set, at most `most` times.
 #[derive(Debug)]
 pub struct ModelLabels {
     names: ArcSwap<HashSet<Box<str>, ahash::RandomState>>,

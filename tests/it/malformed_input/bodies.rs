@@ -8,6 +8,8 @@ fn malformed_bodies_are_refused_in_each_format() {
     let not = |fault: &str| bad_json(&format!("the request body is not valid JSON: {fault}"));
     let empty = bad_json("the request body is empty; send a JSON object");
     let other = |what: &str| bad_type(&format!("the request body must be a JSON object, but it is {what}"));
+    let two_models =
+        || said("the request names `model` more than once; name one model, in one field `model`").param("model");
     let model = |what: &str| bad_type(&format!("`model` must be a string, but it is {what}")).param("model");
     let two_models =
         || said("the request names `model` more than once; name one model, in one field `model`").param("model");
@@ -65,8 +67,10 @@ fn malformed_bodies_are_refused_in_each_format() {
         ("model a number", br#"{"model":4}"#.into(), model("a number")),
         ("model a list", br#"{"model":["m-asked"]}"#.into(), model("an array")),
         ("model an object", br#"{"model":{"id":"m-asked"}}"#.into(), model("an object")),
-        ("two models", br#"{"model":"m-asked","model":7}"#.into(), two_models()),
-        ("the same key escaped", br#"{"model":"m-asked","mod\u0065l":null}"#.into(), two_models()),
+        ("two models", br#"{"model":"m-asked","model":"m-asked"}"#.into(), two_models()),
+        ("two models, one of no type", br#"{"model":"m-asked","model":7}"#.into(), two_models()),
+        ("the same key escaped", br#"{"model":"m-asked","mod\u0065l":"other"}"#.into(), two_models()),
+        ("the same key in another case", br#"{"model":"m-asked","Model":"other"}"#.into(), two_models()),
         ("stream a string", br#"{"model":"m-asked","stream":"yes"}"#.into(), stream("a string")),
         ("stream a number", br#"{"model":"m-asked","stream":1}"#.into(), stream("a number")),
         ("stream a list", br#"{"model":"m-asked","stream":[]}"#.into(), stream("an array")),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 
-/// Dollars that the metric has for a model.
+/// Dollars that the metric has for a model, by the provider's name of it.
 fn charged(gateway: &Gateway, model: &str) -> Option<f64> {
     let labels = format!("model=\"{model}\",provider=\"chat\",api_key_name=\"{KEY}\"");
     gateway.metric(&format!("llm_proxy_cost_dollars_total{{{labels}}}"))
