@@ -11,8 +11,6 @@ fn malformed_bodies_are_refused_in_each_format() {
     let two_models =
         || said("the request names `model` more than once; name one model, in one field `model`").param("model");
     let model = |what: &str| bad_type(&format!("`model` must be a string, but it is {what}")).param("model");
-    let two_models =
-        || said("the request names `model` more than once; name one model, in one field `model`").param("model");
     let stream = |what: &str| bad_type(&format!("`stream` must be a boolean, but it is {what}")).param("stream");
     let deep = |open: &str, close: &str, levels: usize| {
         format!(r#"{{"model":"m-asked","x":{}1{}}}"#, open.repeat(levels), close.repeat(levels)).into_bytes()
