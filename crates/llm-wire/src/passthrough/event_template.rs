@@ -22,8 +22,9 @@ const MAX_EVENT: usize = 4 << 10;
 /// Strings and numbers of an event; those behind are compared as bytes.
 const MAX_VALUES: u32 = 64;
 
-/// A stream whose structure changes more often is not followed any further.
-const MAX_CHANGES: u32 = 64;
+/// A stream whose structure changes more often is not followed any further: to learn an event costs
+/// more than to frame it.
+const MAX_CHANGES: u32 = 16;
 
 /// A value that may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub struct EventTemplate {
     example: Vec<u8>,
     /// Bit n is set if the n-th value of `example` is a hole.
     holes: u64,
-    /// Ends of the literal runs of `example`, and what follows each. Empty: nothing matches.
+    /// The literal runs of `example`, and what follows each. Empty: nothing matches.
     runs: Vec<Run>,
     changes: u32,
 }
@@ -97,22 +98,24 @@ impl EventTemplate {
         {
             return;
         }
-        self.changes += 1;
-        match changed_values(&self.example, event) {
-            Some(changed) => self.holes |= changed,
-            None => self.holes = 0,
-        }
+        self.runs.clear();
+        let changed = changed_values(&self.example, event);
         self.example.clear();
         self.example.extend_from_slice(event);
-        self.cut();
+        match changed {
+            Some(changed) => {
+                self.holes |= changed;
+                self.cut();
+            }
+            None => {
+                self.holes = 0;
+                self.changes += 1;
+            }
+        }
     }
 
-    /// Cuts the example into runs at its holes. Without a hole it is no template yet.
+    /// Cuts the example, whose structure was seen twice, into runs at its holes.
     fn cut(&mut self) {
-        self.runs.clear();
-        if self.holes == 0 {
-            return;
-        }
         let mut start = 0;
         for value in Values::of(&self.example).take(MAX_VALUES as usize) {
             if self.holes & (1 << value.number) != 0 {
@@ -293,6 +296,7 @@ mod tests {
     fn a_stream_of_ever_new_structure_is_given_up() {
         let mut template = EventTemplate::default();
         for n in 0..200 {
+            assert_eq!(template.match_event(b"data: {}\n\n"), None);
             template.learn(format!("data: {{\"k{n}\":\"\"}}\n\n").as_bytes());
         }
         assert_eq!(template.changes, MAX_CHANGES + 1);
