@@ -61,7 +61,7 @@ impl Usage {
     ///
     /// | total is prompt + completion and | then |
     /// |---|---|
-    /// | nothing else | cached tokens are part of the prompt, reasoning is part of the completion |
+    /// | nothing else | cached tokens are part of the prompt if they can be, reasoning of the completion |
     /// | the reasoning | reasoning stands beside the completion (xAI) |
     /// | the cached tokens | they stand beside the prompt (hosts that follow Anthropic) |
     /// | more, with seconds of audio | the rest is audio, which is input (Mistral) |
@@ -73,7 +73,8 @@ impl Usage {
         let hidden = total.checked_sub(self.total());
         let (reasoning_beside, cache_beside) = match hidden {
             None => (self.reasoning > self.output_total, cached > self.input_total),
-            Some(0) => (false, false),
+            // xAI leaves cached tokens out of prompt and total alike.
+            Some(0) => (false, cached > self.input_total),
             Some(hidden) => {
                 let both = hidden == cached.saturating_add(self.reasoning);
                 let cache = cached > 0 && (hidden == cached || both);

@@ -129,6 +129,10 @@ fn check(row: &Row, from: Format, to: Format) -> Vec<String> {
     let expected = crossed(from, to, &recorded);
     let (whole, stream) = match (whole, stream) {
         (Ok(whole), Ok(stream)) => (whole, stream),
+        // A picture alone is no empty response.
+        (Err(error), _) | (_, Err(error)) if error.to_string().contains("output that cannot be shown") => {
+            return Vec::new();
+        }
         (Err(error), _) | (_, Err(error)) => return vec![format!("an error: {error}")],
     };
     let whole = said::whole(to, &serde_json::from_slice(&whole).unwrap());

@@ -191,6 +191,8 @@ impl Decoder {
             let kind = kind_of(item);
             let known = self.is_closed(n, item);
             match (kind, &mut text) {
+                // xAI gives one id to several items of reasoning.
+                (Kind::Reasoning, _) if nothing => self.item_missed(n, item, sink),
                 _ if nothing => self.item_done(Some(n), item, sink),
                 (Kind::Message, Missed::From(skip)) => self.late_texts(item, skip, sink),
                 // Its parts are compared one by one.
@@ -199,13 +201,18 @@ impl Decoder {
                 _ if known || missing[kind as usize] == 0 => {}
                 _ => {
                     missing[kind as usize] -= 1;
-                    let fresh = (self.open.len() + self.closed.len()) as u64;
-                    self.item_added(Some(fresh.max(n)), item, sink);
-                    let last = self.open.len().checked_sub(1);
-                    last.into_iter().for_each(|at| self.finish_item(at, item, sink));
+                    self.item_missed(n, item, sink);
                 }
             }
         }
+    }
+
+    /// An item of the list that no event told of.
+    fn item_missed(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
+        let fresh = (self.open.len() + self.closed.len()) as u64;
+        self.item_added(Some(fresh.max(n)), item, sink);
+        let last = self.open.len().checked_sub(1);
+        last.into_iter().for_each(|at| self.finish_item(at, item, sink));
     }
 
     /// Where the texts of the list go beyond what was passed on.
