@@ -4,17 +4,22 @@
 //! |---|---|---|
 //! | SIGTERM | not ready for SHUTDOWN_DELAY_SECS, then the drain | the drain |
 //! | SIGINT | the drain | the drain |
-//! | a second SIGTERM or SIGINT | ends at once, with status 1 | likewise |
+//! | a second SIGTERM or SIGINT, 0.2 s later at least | ends at once, with status 1 | likewise |
 //! | SIGHUP | reads the configuration and the certificate again | the drain |
 //! | SIGUSR1 | a line in the log: files that were moved are reopened by themselves | nothing |
 //! | SIGUSR2 | a line in the log | nothing |
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
+
+/// A second signal within this time is the first one: `timeout` and some supervisors send each signal
+/// to the process and to its group.
+const ONE_SIGNAL: Duration = Duration::from_millis(200);
 
 /// A signal that was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +77,9 @@ impl Signals {
 
     /// Ends the process at the next SIGTERM or SIGINT, from a thread of its own.
     pub(super) fn end_at_the_next(mut self) {
+        let first = Instant::now();
         let wait = move || {
-            while !matches!(self.next(), Received::Terminate | Received::Interrupt) {}
+            while !matches!(self.next(), Received::Terminate | Received::Interrupt) || first.elapsed() < ONE_SIGNAL {}
             tracing::warn!("a second signal to stop was received; what still runs is cut");
             std::process::exit(1);
         };

@@ -43,7 +43,7 @@ class Prometheus:
         """The one of the repository with another target, each second."""
         text = (ROOT / "prometheus" / "prometheus.yml").read_text()
         text = re.sub(r"(scrape|evaluation)_interval: \d+s", r"\1_interval: 1s", text)
-        text = text.replace("rules/", f"{RULES}/").replace("llm-proxy:18000", f"127.0.0.1:{stack.port}")
+        text = text.replace("rules/", f"{RULES}/").replace("llm-proxy:18001", f"127.0.0.1:{stack.port}")
         text = text.replace("metrics_path:", "scheme: https\n    tls_config: {insecure_skip_verify: true}\n    metrics_path:")
         path = stack.dir / "prometheus.yml"
         path.write_text(text)
