@@ -56,8 +56,8 @@ fn is_key_refused(error: &Error) -> bool {
     error.kind == Kind::UpstreamAuth
 }
 
-/// Returns the error of a refusal. Of a refused key the log gets type and code alone: providers
-/// repeat the key in their message, which is in the error log table, redacted.
+/// Returns the error of a refusal. Of a refused key it keeps the provider's type and code alone:
+/// providers repeat the key in their message.
 pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body: &[u8]) -> Error {
     let error = match reported {
         Some(reported) => classify::error(Some(status), &reported),
