@@ -4,6 +4,12 @@ use super::snapshot::{BaseUrl, Provider};
 use llm_wire::Format;
 
 impl Provider {
+    /// Returns whether a model can stand where this provider has it. Servers resolve a segment of
+    /// dots alone, encoded or not, to another path, and an empty one to none.
+    pub fn has_path_for(&self, format: Format, model: &str) -> bool {
+        !(self.dialect.by_deployment && format == Format::Chat && matches!(model, "" | "." | ".."))
+    }
+
     /// Writes the base's path, a version segment where Anthropic's bases leave it out, the
     /// endpoint, the query.
     ///
@@ -32,11 +38,47 @@ fn join(out: &mut Vec<u8>, base: &BaseUrl, (format, endpoint): (Format, &str), q
         out.extend_from_slice(b"/v1");
     }
     out.extend_from_slice(endpoint.as_bytes());
-    let parts = [base.query.as_bytes(), query.unwrap_or_default()];
-    for (mark, part) in [b'?', b'&'].into_iter().zip(parts.into_iter().filter(|part| !part.is_empty())) {
-        out.push(mark);
+    let mut mark = b'?';
+    let mut add = |part: &[u8]| {
+        out.push(std::mem::replace(&mut mark, b'&'));
         out.extend_from_slice(part);
+    };
+    let own = base.query.as_bytes();
+    if !own.is_empty() {
+        add(own);
     }
+    match query.unwrap_or_default() {
+        b"" => {}
+        query if own.is_empty() => add(query),
+        // What the base says is the operator's choice, such as Azure's `api-version`: servers
+        // differ in which of two they read.
+        query => query.split(|byte| *byte == b'&').filter(|pair| !names(own, pair)).for_each(add),
+    }
+}
+
+/// Returns whether `query` has a parameter of the same name as `pair`.
+fn names(query: &[u8], pair: &[u8]) -> bool {
+    let name = |pair: &[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        percent_decoded(name).to_ascii_lowercase()
+    };
+    let wanted = name(pair);
+    query.split(|byte| *byte == b'&').any(|own| name(own) == wanted)
+}
+
+fn percent_decoded(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let hex = |byte: u8| char::from(byte).to_digit(16);
+        let decoded = match (first, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low) as u8),
+            _ => None,
+        };
+        out.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { &tail[2..] } else { tail };
+    }
+    out
 }
 
 /// Percent-encodes what may not stand in one segment of a path.
@@ -104,6 +146,11 @@ mod tests {
         assert_eq!(at("http://h", (Messages, "/messages"), Some("beta=true")), "/v1/messages?beta=true");
         assert_eq!(at("http://h/v1?api-version=1", responses, None), "/v1/responses?api-version=1");
         assert_eq!(at("http://h/v1?a=1", responses, Some("b=2")), "/v1/responses?a=1&b=2");
+        // Of two parameters of one name the base's counts.
+        let versions = "b=2&api-version=2&Api-Version=3&api%2dversion=4&c";
+        let base = "http://h/v1?api-version=1";
+        assert_eq!(at(base, responses, Some(versions)), "/v1/responses?api-version=1&b=2&c");
+        assert_eq!(at("http://h/v1", responses, Some("a=1&a=2")), "/v1/responses?a=1&a=2");
     }
 
     #[test]

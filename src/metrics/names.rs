@@ -26,6 +26,7 @@ counters! {
     ConnectionPanics    "llm_proxy_connection_panics_total" "Connections that ended because of a caught panic.";
     Requests            "llm_proxy_http_requests_total" "Request heads that were read, whatever became of the requests.";
     BadRequests         "llm_proxy_bad_requests_total" "Requests that were refused because their HTTP or JSON was invalid.";
+    BodyMemoryExhausted "llm_proxy_body_memory_exhausted_total" "Requests that were refused because bodies took all of MAX_BUFFERED_BYTES.";
     AuthFailures        "llm_proxy_auth_failures_total" "Requests without a valid credential.";
     RateLimited         "llm_proxy_rate_limited_total" "Requests that were refused because of a limit of their credential.";
     LimitLeases         "llm_proxy_limit_leases_total" "Leases of limits that were renewed at the server of LIMITS_URL.";

@@ -6,8 +6,8 @@
 //! waits for the upstream. Dropping reader and writer together closes the socket at once, in every
 //! state.
 //!
-//! A write that is dropped leaves the peer with a part of a message: whoever drops a write must drop
-//! the connection with it.
+//! A write that is dropped leaves the peer with a part of a message: whoever drops a write must
+//! drop the connection with it.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -24,6 +24,13 @@ use monoio::net::TcpStream;
 pub const SMALL_READ: usize = 1536;
 /// Bytes of a read where more is expected.
 pub const LARGE_READ: usize = 16 << 10;
+
+/// The most bytes that are kept of what a peer sends before it is read.
+const AHEAD_MAX: usize = 128 << 10;
+/// The most bytes beyond that which are discarded while the peer is watched.
+const EXCESS_MAX: usize = 64 << 20;
+/// Reads of one poll that watches the peer, so that a fast one does not keep the worker.
+const READS_OF_A_WATCH: usize = 4;
 
 /// The most plain bytes that one TLS write encrypts.
 const TLS_WRITE: usize = 64 << 10;
@@ -50,6 +57,8 @@ pub struct Reader {
     size: usize,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
     ahead: Vec<u8>,
+    /// Bytes beyond those, which were discarded.
+    excess: usize,
     session: Option<Session>,
 }
 
@@ -69,6 +78,7 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
         spare: Vec::new(),
         size: SMALL_READ,
         ahead: Vec::new(),
+        excess: 0,
         session: session.clone(),
     };
     (reader, Writer { half: write, session, cipher: Vec::new() })
@@ -94,6 +104,10 @@ impl Reader {
             take_into(&mut self.ahead, buf);
             return Poll::Ready(Ok(n));
         }
+        self.poll_socket(cx, buf)
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut Vec<u8>) -> Poll<io::Result<usize>> {
         match self.session.clone() {
             None => self.poll_plain(cx, buf),
             Some(session) => self.poll_tls(&session, cx, buf),
@@ -107,24 +121,33 @@ impl Reader {
 
     /// Is ready when the peer has closed or reset the connection.
     ///
-    /// Bytes that arrive instead are kept for the next read, and the watch ends with them: at most one
-    /// read is ahead.
+    /// Bytes that arrive instead are kept for the next read, up to a bound. More are discarded,
+    /// since they would hide the close behind them ([`Reader::has_discarded`]); a peer that goes on
+    /// for ever counts as closed.
     pub fn poll_disconnect(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.ahead.is_empty() {
-            return Poll::Pending;
+        for _ in 0..READS_OF_A_WATCH {
+            let mut ahead = std::mem::take(&mut self.ahead);
+            let polled = self.poll_socket(cx, &mut ahead);
+            self.excess += ahead.len().saturating_sub(AHEAD_MAX);
+            ahead.truncate(AHEAD_MAX);
+            self.ahead = ahead;
+            match polled {
+                Poll::Ready(Ok(n)) if n > 0 && self.excess <= EXCESS_MAX => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
         }
-        let mut ahead = std::mem::take(&mut self.ahead);
-        let polled = self.poll_read(cx, &mut ahead);
-        self.ahead = ahead;
-        match polled {
-            Poll::Ready(Ok(n)) if n > 0 => Poll::Pending,
-            Poll::Ready(_) => Poll::Ready(()),
-            Poll::Pending => Poll::Pending,
-        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    /// Returns whether the connection can't be used any more. Starts a read if none is in flight, so
-    /// that a later close is noticed.
+    /// Returns whether bytes of the peer were lost, so that what follows can't be understood.
+    pub fn has_discarded(&self) -> bool {
+        self.excess > 0
+    }
+
+    /// Returns whether the connection can't be used any more. Starts a read if none is in flight,
+    /// so that a later close is noticed.
     pub fn is_stale(&mut self) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         self.poll_disconnect(&mut cx).is_ready() || !self.ahead.is_empty()
@@ -164,8 +187,8 @@ impl Reader {
         }
     }
 
-    /// Returns what the socket gave, in a buffer that may be kept or become `spare`. It is empty at the
-    /// end of the stream, also when polled again.
+    /// Returns what the socket gave, in a buffer that may be kept or become `spare`. It is empty at
+    /// the end of the stream, also when polled again.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
         let mut future = match std::mem::replace(&mut self.raw, Raw::Closed) {
             Raw::Closed => return Poll::Ready(Ok(Vec::new())),
@@ -300,8 +323,8 @@ async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
     let _ = stream.write_all(cipher).await;
 }
 
-/// Moves decrypted bytes to `buf`. Returns `WouldBlock` when more ciphertext is needed, `Ok(0)` after
-/// the peer's close_notify.
+/// Moves decrypted bytes to `buf`. Returns `WouldBlock` when more ciphertext is needed, `Ok(0)`
+/// after the peer's close_notify.
 fn drain_plaintext(session: &Session, buf: &mut Vec<u8>) -> io::Result<usize> {
     let mut session = session.borrow_mut();
     let mut reader = session.reader();

@@ -1,5 +1,5 @@
-//! Receives requests to the admin interface. The worker checks the key before it reads the body, and
-//! queues the request for the control plane, which responds. See [`crate::shared::admin`].
+//! Receives requests to the admin interface. The worker checks the key before it reads the body,
+//! and queues the request for the control plane, which responds. See [`crate::shared::admin`].
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,7 +60,7 @@ pub async fn serve(
         }
     };
     let request = request(&pending.head, &received, client, path, recorder.request_id());
-    call(core, client, recorder, &meta, request).await
+    call(core, client, recorder, &meta, core.shared.admin_queue.submit(request)).await
 }
 
 /// Returns whether `/metrics` is served to this client. It names keys and costs, and belongs to the
@@ -91,20 +91,23 @@ pub async fn scrape(
         peer: client.peer,
         request_id: recorder.request_id().to_owned(),
     };
-    call(core, client, recorder, &meta, request).await
+    call(core, client, recorder, &meta, core.shared.scrape_queue.submit(request)).await
 }
 
-/// Queues a request for the control plane, and sends its response.
+/// Sends the response of the control plane to a request that was queued for it. `None` is a queue
+/// that was full.
 async fn call(
     core: &Core,
     client: &mut Client,
     recorder: RequestRecorder,
     meta: &ResponseMeta,
-    request: Request,
+    queued: Option<PendingCall>,
 ) -> Next {
-    let Some(pending) = core.shared.admin_queue.submit(request) else {
-        let message = "too many requests to the admin interface are waiting; try again";
-        return send(client, recorder, meta, failure(503, message, "server_error", "admin_busy")).await;
+    let Some(pending) = queued else {
+        let message = "too many requests of this kind are waiting; try again";
+        let mut response = failure(503, message, "server_error", "admin_busy");
+        response.fields.push(("retry-after", "1".to_owned()));
+        return send(client, recorder, meta, response).await;
     };
     client.deadline.set(TIMEOUT);
     let response = match client.wait(poll_response(pending)).await {
@@ -168,8 +171,8 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
         response.fields.push(("retry-after", seconds.to_string()));
         return Err(response);
     }
-    // The digests have one length, so the time of the comparison shows neither length nor content of
-    // the key.
+    // The digests have one length, so the time of the comparison shows neither length nor content
+    // of the key.
     let given = Sha256::digest(value[7..].trim_ascii());
     if bool::from(given.ct_eq(&Sha256::digest(expected.as_bytes()))) {
         return Ok(());
@@ -179,8 +182,8 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
     Err(denied(path, 401, "Invalid admin key", "invalid_admin_key"))
 }
 
-/// Returns the response to a request that may not pass. `/auth/validate` has a body of its own, which
-/// also holds the error of the other paths.
+/// Returns the response to a request that may not pass. `/auth/validate` has a body of its own,
+/// which also holds the error of the other paths.
 fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
     let kind = if status == 429 { "rate_limit_error" } else { "authentication_error" };
     let mut response = failure(status, message, kind, code);

@@ -3,11 +3,16 @@
 
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::client::{Client, WaitError};
 use super::core::Core;
 use super::interrupt::Interrupt;
-use llm_http::{BodyDecoder, Framing, RequestHead, Step, coding, write};
+use crate::metrics::names::Counter;
+use crate::net::{self, runtime};
+use crate::shared::body_memory::{HeldMemory, MemoryExhausted};
+use llm_http::coding::{self, CodingError, Progress};
+use llm_http::{BodyDecoder, Framing, RequestHead, Step, write};
 use llm_wire::error::{Error, Kind};
 
 /// Bytes of one read while a large body arrives.
@@ -24,8 +29,8 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Skips the body. Returns true if that is possible without reading more. What follows it on the
-    /// connection is kept for the next request.
+    /// Skips the body. Returns true if that is possible without reading more. What follows it on
+    /// the connection is kept for the next request.
     pub fn skip_body(mut self, client: &mut Client) -> bool {
         let length = match self.head.framing {
             Framing::None => 0,
@@ -48,6 +53,8 @@ impl Pending {
 pub struct Received {
     bytes: Vec<u8>,
     body: Place,
+    /// What the body takes of the memory for bodies; none while it is inline.
+    _held: Vec<HeldMemory>,
 }
 
 enum Place {
@@ -98,14 +105,17 @@ pub async fn read_up_to(
     {
         return Err(too_large(limit).into());
     }
-    let body = match find_arrived(pending, client) {
-        Some(range) => Place::Inline(range),
-        None => Place::Own(Rc::new(gather(core, client, pending, limit).await?)),
+    let (body, held) = match find_arrived(pending, client) {
+        Some(range) => (Place::Inline(range), Vec::new()),
+        None => {
+            let (body, held) = gather(core, client, pending, limit).await?;
+            (Place::Own(Rc::new(body)), vec![held])
+        }
     };
-    let mut received = Received { bytes: std::mem::take(&mut pending.bytes), body };
+    let mut received = Received { bytes: std::mem::take(&mut pending.bytes), body, _held: held };
     let decoded = match pending.head.get(&received.bytes, "content-encoding") {
         None => None,
-        Some(codings) => match decode(codings, received.body(), limit) {
+        Some(codings) => match Box::pin(decode(core, codings, received.body(), limit)).await {
             Ok(decoded) => decoded,
             Err(error) => {
                 // The body was read: the connection can carry the next request.
@@ -116,8 +126,9 @@ pub async fn read_up_to(
             }
         },
     };
-    if let Some(decoded) = decoded {
+    if let Some((decoded, held)) = decoded {
         received.body = Place::Own(Rc::new(decoded));
+        received._held = held;
     }
     Ok(received)
 }
@@ -142,63 +153,210 @@ fn find_arrived(pending: &mut Pending, client: &mut Client) -> Option<Range<usiz
 }
 
 /// Reads until the body is complete.
-async fn gather(core: &Core, client: &mut Client, pending: &mut Pending, limit: usize) -> Result<Vec<u8>, Interrupt> {
+async fn gather(
+    core: &Core,
+    client: &mut Client,
+    pending: &mut Pending,
+    limit: usize,
+) -> Result<(Vec<u8>, HeldMemory), Interrupt> {
+    let declared = match pending.head.framing {
+        Framing::Length(length) => usize::try_from(length).unwrap_or(limit).min(limit),
+        Framing::None | Framing::Chunked | Framing::Close => limit,
+    };
+    let (mut body, mut held) = (Vec::new(), core.shared.body_memory.hold());
+    if let Framing::Length(_) = pending.head.framing {
+        held.reserve(&mut body, declared.min(RESERVE), declared).map_err(|error| exhausted(core, error))?;
+    }
+    let take = |piece: &[u8]| {
+        if body.len() + piece.len() > limit {
+            return Err(too_large(limit));
+        }
+        held.reserve(&mut body, piece.len(), declared).map_err(|error| exhausted(core, error))?;
+        body.extend_from_slice(piece);
+        Ok(())
+    };
+    read_pieces(core, client, pending, take).await?;
+    Ok((body, held))
+}
+
+/// Reads a body of at most `limit` bytes and throws it away as it arrives, without undoing its
+/// coding: what callers without a key send costs no memory. Where the client waits to be told to go
+/// on, nothing is read, and the connection ends with the response.
+pub async fn discard(core: &Core, client: &mut Client, pending: &mut Pending, limit: usize) -> Result<(), Interrupt> {
+    if let Framing::Length(length) = pending.head.framing
+        && length > limit as u64
+    {
+        return Err(larger_than(limit).into());
+    }
+    if find_arrived(pending, client).is_some() {
+        pending.bytes.truncate(pending.head.len);
+    } else if !pending.head.expect_continue {
+        let mut left = limit;
+        let take = |piece: &[u8]| {
+            left = left.checked_sub(piece.len()).ok_or_else(|| larger_than(limit))?;
+            Ok(())
+        };
+        read_pieces(core, client, pending, take).await?;
+    } else {
+        return Ok(());
+    }
+    pending.head.framing = Framing::None;
+    Ok(())
+}
+
+/// Reads the body and gives it away piece by piece. What follows it goes back to the client's
+/// buffer.
+async fn read_pieces(
+    core: &Core,
+    client: &mut Client,
+    pending: &mut Pending,
+    mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<(), Interrupt> {
     let Pending { head, bytes } = pending;
     if head.expect_continue && bytes.len() == head.len {
         client.send(write::CONTINUE.to_vec()).await?;
     }
-    let mut body = Vec::new();
-    if let Framing::Length(length) = head.framing {
-        body.reserve((length as usize).min(RESERVE));
-    }
     let mut decoder = BodyDecoder::new(head.framing);
     let mut input = bytes.split_off(head.len);
+    let mut pace = Pace::new();
     client.reader.read_size(READ);
     loop {
         let mut position = 0;
         loop {
             match decoder.next(&input, &mut position) {
-                Ok(Step::Data(range)) if body.len() + range.len() > limit => return Err(too_large(limit).into()),
-                Ok(Step::Data(range)) => body.extend_from_slice(&input[range]),
+                Ok(Step::Data(range)) => take(&input[range])?,
                 Ok(Step::More) => break,
                 Ok(Step::End) => {
                     client.buf = input.split_off(position);
-                    return Ok(body);
+                    return Ok(());
                 }
                 Err(error) => return Err(Error::client(Kind::InvalidRequest, error.to_string()).into()),
             }
         }
         input.clear();
-        client.deadline.set(core.boot().body_read_timeout);
+        let wait = pace.wait(core);
+        client.deadline.set(wait);
         match client.read_into(&mut input).await {
-            Ok(_) => {}
+            Ok(bytes) => pace.received += bytes as u64,
             Err(WaitError::ClientDisconnected) => return Err(Interrupt::ClientDisconnected),
             Err(WaitError::DeadlineExpired) if core.stopping() => return Err(Error::stopping().into()),
             Err(WaitError::DeadlineExpired) => {
-                let note = "the request body stopped arriving for longer than BODY_READ_TIMEOUT_SECS";
+                let note = match wait < core.boot().body_read_timeout {
+                    true => "the request body arrived more slowly than MIN_BODY_RATE",
+                    false => "the request body stopped arriving for longer than BODY_READ_TIMEOUT_SECS",
+                };
                 return Err(Error::client(Kind::RequestTimeout, note).into());
             }
         }
     }
 }
 
+/// How fast a body arrives. Without a least rate a client could hold its memory and connection for
+/// ever with a byte before each timeout.
+struct Pace {
+    began: Instant,
+    received: u64,
+}
+
+impl Pace {
+    /// A body may take this long at any rate, unless BODY_READ_TIMEOUT_SECS is longer.
+    const START: Duration = Duration::from_secs(5);
+
+    fn new() -> Pace {
+        Pace { began: Instant::now(), received: 0 }
+    }
+
+    /// Returns how long the next piece may take.
+    fn wait(&self, core: &Core) -> Duration {
+        let (pause, rate) = (core.boot().body_read_timeout, core.boot().min_body_rate as u64);
+        let Some(earned_ms) = (self.received * 1000).checked_div(rate) else { return pause };
+        let allowed = pause.max(Pace::START) + Duration::from_millis(earned_ms);
+        pause.min(allowed.saturating_sub(self.began.elapsed()))
+    }
+}
+
 /// Decodes a body. `None` if it is not encoded.
-fn decode(codings: &[u8], body: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Error> {
+///
+/// It is done in slices, between which other connections of this worker have their turn, and by a
+/// few requests of a worker at a time.
+async fn decode(
+    core: &Core,
+    codings: &[u8],
+    body: &[u8],
+    limit: usize,
+) -> Result<Option<(Vec<u8>, Vec<HeldMemory>)>, Error> {
     let codings = String::from_utf8_lossy(codings);
     if codings.trim().eq_ignore_ascii_case("identity") {
         return Ok(None);
     }
     let shown: String = codings.chars().take(100).collect();
-    coding::decode(&codings, body, limit).map(Some).map_err(|error| match error {
-        coding::CodingError::Unknown => {
+    let explain = |error| match error {
+        CodingError::Unknown => {
             let note = format!("content-encoding `{shown}` is not known; use gzip, deflate, br, zstd or identity");
             Error::client(Kind::UnsupportedEncoding, note)
         }
-        coding::CodingError::TooLarge => too_large(limit),
-        coding::CodingError::Corrupt => {
-            Error::client(Kind::InvalidRequest, format!("the request body is not valid {shown}"))
+        CodingError::TooLarge => too_large(limit),
+        CodingError::Corrupt => Error::client(Kind::InvalidRequest, format!("the request body is not valid {shown}")),
+    };
+    let mut decoder = coding::Decoder::new(&codings, body, limit).map_err(explain)?;
+    let _turn = DecodingTurn::wait(core).await;
+    let mut out = Vec::new();
+    let mut held = vec![core.shared.body_memory.hold()];
+    let mut slice = 0;
+    loop {
+        if let Some(memory) = held.last_mut() {
+            let more = coding::Decoder::STEP.min(limit - out.len().min(limit));
+            memory.reserve(&mut out, more, limit).map_err(|error| exhausted(core, error))?;
         }
-    })
+        match decoder.step(&mut out).map_err(explain)? {
+            Progress::Finished => return Ok(Some((out, held))),
+            Progress::CodingUndone => held.push(core.shared.body_memory.hold()),
+            Progress::Unfinished => {}
+        }
+        slice += coding::Decoder::STEP;
+        if slice >= DECODED_SLICE {
+            slice = 0;
+            runtime::yield_now().await;
+        }
+    }
+}
+
+/// Bytes that are decoded before others have their turn: well below a millisecond.
+const DECODED_SLICE: usize = 64 << 10;
+/// Bodies that a worker decodes at a time.
+const MAX_DECODING: usize = 4;
+/// How often one that waits for its turn looks again.
+const DECODING_POLL: Duration = Duration::from_millis(2);
+
+/// One of the [`MAX_DECODING`] turns of a worker.
+struct DecodingTurn<'c>(&'c Core);
+
+impl<'c> DecodingTurn<'c> {
+    async fn wait(core: &'c Core) -> DecodingTurn<'c> {
+        while core.decoding.get() >= MAX_DECODING {
+            net::sleep(DECODING_POLL).await;
+        }
+        core.decoding.set(core.decoding.get() + 1);
+        DecodingTurn(core)
+    }
+}
+
+impl Drop for DecodingTurn<'_> {
+    fn drop(&mut self) {
+        self.0.decoding.set(self.0.decoding.get() - 1);
+    }
+}
+
+/// Returns the error of a request whose body finds no room in the memory for bodies.
+pub fn exhausted(core: &Core, _: MemoryExhausted) -> Error {
+    core.metrics.inc(Counter::BodyMemoryExhausted);
+    let note = "the memory for request bodies (MAX_BUFFERED_BYTES) is used up; try again";
+    Error::gateway(Kind::Overloaded, note).retry_after(1)
+}
+
+/// Returns the error of a body that is not read and larger than `limit` bytes.
+fn larger_than(limit: usize) -> Error {
+    Error::client(Kind::TooLarge, format!("the request body is larger than {limit} bytes, the most that is taken here"))
 }
 
 fn too_large(limit: usize) -> Error {

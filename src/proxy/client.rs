@@ -68,6 +68,9 @@ struct LastUserAgent {
     user_agent: UserAgent,
 }
 
+/// Bytes of one read of what is discarded.
+const LINGER_READ: usize = 64 << 10;
+
 /// Why a wait ended without its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitError {
@@ -172,15 +175,21 @@ impl Client {
     /// sending: a socket closed with unread bytes resets the connection, and the reset can overtake
     /// the response. Bounded in time and in bytes.
     pub async fn close_gracefully(&mut self) {
-        const LINGER: Duration = Duration::from_secs(2);
-        const LINGER_BYTES: usize = 1 << 20;
+        /// How long the client may be silent, and how long all of it may take.
+        const SILENCE: Duration = Duration::from_secs(2);
+        const LINGER: Duration = Duration::from_secs(10);
+        /// A client that looks for a response only when it has sent all gets it behind any body
+        /// of a common size.
+        const LINGER_BYTES: usize = 256 << 20;
         if self.writer.shutdown().await.is_err() {
             return;
         }
-        self.deadline.set(LINGER);
+        let began = Instant::now();
         let mut discarded = 0;
         let mut scratch = std::mem::take(&mut self.buf);
+        self.reader.read_size(LINGER_READ);
         while discarded < LINGER_BYTES {
+            self.deadline.set(SILENCE.min(LINGER.saturating_sub(began.elapsed())));
             scratch.clear();
             match self.read_into(&mut scratch).await {
                 Ok(n) => discarded += n,

@@ -26,9 +26,9 @@ use llm_wire::error::{Error, Kind};
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
 ///
 /// A connection mostly waits for its next request, and there may be tens of thousands of them. So
-/// the futures of this function and of [`serve_requests`] are small: what is rare or short is boxed,
-/// and both are functions that return a block, since an `async fn` keeps its arguments beside the
-/// variables that they are moved to.
+/// the futures of this function and of [`serve_requests`] are small: what is rare or short is
+/// boxed, and both are functions that return a block, since an `async fn` keeps its arguments
+/// beside the variables that they are moved to.
 pub fn serve(
     core: Rc<Core>,
     stream: TcpStream,
@@ -120,6 +120,10 @@ fn serve_requests(mut client: Client, core: Rc<Core>) -> impl Future<Output = ()
             };
             first = false;
             match Box::pin(request::serve(&core, &mut client, head)).await {
+                // What the client had sent ahead was too much to keep.
+                Next::KeepAlive if client.reader.has_discarded() => {
+                    return Box::pin(client.close_gracefully()).await;
+                }
                 Next::KeepAlive => {}
                 Next::Close => return Box::pin(client.close_gracefully()).await,
                 Next::Abort => return,

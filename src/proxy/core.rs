@@ -62,6 +62,8 @@ pub struct Core {
     /// Addresses that sent a wrong admin key.
     pub admin_throttle: RefCell<AdminThrottle>,
     pub reasoning_cache: ReasoningCache,
+    /// Bodies that are being decoded.
+    pub decoding: Cell<usize>,
     /// Open connections of clients.
     pub connections: Cell<usize>,
     /// Whether SHUTDOWN_GRACE_SECS is over: what still runs ends now, with an error of its format.
@@ -92,6 +94,7 @@ impl Core {
             sampler: Sampler::default(),
             admin_throttle: RefCell::default(),
             reasoning_cache,
+            decoding: Cell::new(0),
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),

@@ -179,8 +179,8 @@ async fn docs(
     send(client, recorder, meta.keep_alive, out).await
 }
 
-/// Returns the body of a listing. Listings need a credential, are not rate limited, and show what it
-/// may use.
+/// Returns the body of a listing. Listings need a credential, are not rate limited, and show what
+/// it may use.
 fn listing(
     core: &Core,
     recorder: &mut RequestRecorder,
@@ -198,19 +198,24 @@ fn listing(
     Listing { snapshot: &view.snapshot, lists: &lists, caller, prefix }.respond(resource, query, anthropic)
 }
 
-/// Reads the telemetry that a client sends to its vendor, and discards it.
+/// Bounds a batch of telemetry, in bytes as sent.
+const MAX_EVENTS: usize = 8 << 20;
+
+/// Reads the telemetry that a client sends to its vendor, and discards it as it arrives: it needs
+/// no key, so nothing of it is kept or decompressed.
 async fn discard_events(
     core: &Rc<Core>,
     client: &mut Client,
     mut recorder: RequestRecorder,
-    meta: ResponseMeta,
+    mut meta: ResponseMeta,
     mut pending: body::Pending,
 ) -> Next {
-    match body::read(core, client, &mut pending).await {
-        Ok(_) => {}
+    match body::discard(core, client, &mut pending, MAX_EVENTS).await {
+        Ok(()) => {}
         Err(Interrupt::ClientDisconnected) => return Next::Abort,
         Err(Interrupt::Failed(failure)) => return refuse(client, recorder, meta, pending, failure.error).await,
     }
+    meta.keep_alive &= pending.skip_body(client);
     let mut out = Vec::with_capacity(256);
     reply::json(&mut out, 200, &meta, recorder.request_id(), br#"{"status":"ok"}"#);
     recorder.set_complete(200);

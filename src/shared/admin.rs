@@ -34,7 +34,7 @@ pub struct Request {
     pub request_id: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Response {
     pub status: u16,
     /// Fields beside those of every response.

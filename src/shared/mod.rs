@@ -2,6 +2,7 @@
 //! here is locked, and the request path writes nothing but its worker's own shard and ring.
 
 pub mod admin;
+pub mod body_memory;
 pub mod catalog;
 pub mod labels;
 pub mod model_labels;
@@ -31,8 +32,12 @@ pub struct ProcessState {
     pub names: names::Table,
     /// Model lists of providers that serve every model.
     pub catalog: catalog::Catalog,
+    /// What bodies may take of memory.
+    pub body_memory: Arc<body_memory::BodyMemory>,
     /// Requests to the admin interface.
     pub admin_queue: admin::AdminQueue,
+    /// Scrapes of `/metrics`, which need no key: they must not keep administrators out.
+    pub scrape_queue: admin::AdminQueue,
     /// The OpenAPI document of the admin interface, written once by the control plane.
     pub openapi: OnceLock<Vec<u8>>,
     /// TLS of the listeners, renewed when its files change. `None` is plain TCP.
@@ -78,13 +83,16 @@ impl ProcessState {
         let capture = capture_config(&boot);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
         let model_labels = model_labels::ModelLabels::new(boot.observe.metrics_max_models);
+        let body_memory = body_memory::BodyMemory::new(boot.max_buffered_bytes());
         ProcessState {
             boot,
             model_labels,
             publisher: Publisher::default(),
             names: names::Table::default(),
             catalog: catalog::Catalog::default(),
+            body_memory,
             admin_queue: admin::AdminQueue::default(),
+            scrape_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),
             certificate_ends: AtomicI64::new(0),
@@ -103,13 +111,14 @@ impl ProcessState {
         }
     }
 
-    /// Returns whether the control plane will count these tokens exactly, and add them to the metrics.
+    /// Returns whether the control plane will count these tokens exactly, and add them to the
+    /// metrics.
     pub fn counts_exactly(&self, tokens: &Tokens) -> bool {
         self.boot.observe.exact_tokens && tokens.source == Source::Estimate
     }
 
-    /// Returns true from SIGTERM on: this process is not ready, and each response is the last on its
-    /// connection. New connections may still be accepted.
+    /// Returns true from SIGTERM on: this process is not ready, and each response is the last on
+    /// its connection. New connections may still be accepted.
     pub fn leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }

@@ -16,6 +16,7 @@ mod examples;
 mod faults;
 mod file_source;
 mod fixtures;
+mod hostile;
 mod http_codec;
 mod internals;
 mod layering;

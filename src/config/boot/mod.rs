@@ -6,6 +6,7 @@
 
 pub mod db_url;
 pub mod dotenv;
+pub mod memory;
 pub mod observe;
 pub mod otlp;
 pub mod table;
@@ -100,6 +101,10 @@ pub struct Boot {
     pub commit_after: Duration,
     /// Bytes of a request body, after decoding.
     pub max_body_bytes: usize,
+    /// Bytes of all bodies that are held at a time; `None` is a quarter of the memory.
+    pub max_buffered_bytes: Option<usize>,
+    /// The least rate of a body in bytes per second; 0 is none.
+    pub min_body_rate: usize,
     /// Bytes of a request head.
     pub max_head_bytes: usize,
     /// Connections per worker; more are accepted and closed at once.
@@ -156,6 +161,8 @@ impl Default for Boot {
             shutdown_delay: Duration::from_secs(5),
             commit_after: Duration::from_secs(10),
             max_body_bytes: 64 << 20,
+            max_buffered_bytes: None,
+            min_body_rate: 1000,
             max_head_bytes: 64 << 10,
             max_connections: 65_536,
             max_attempts: 3,
@@ -246,6 +253,12 @@ impl Environment {
 }
 
 impl Boot {
+    /// Returns `MAX_BUFFERED_BYTES` or its default, but no less than one body of the largest size.
+    pub fn max_buffered_bytes(&self) -> usize {
+        let bytes = self.max_buffered_bytes.unwrap_or_else(|| memory::available() / 4);
+        bytes.max(self.max_body_bytes)
+    }
+
     /// Reads every variable of [`VARIABLES`]; a flag goes before its variable. All bad values are
     /// told together.
     pub fn from(flags: &[Flag], environment: &Environment) -> Result<(Boot, Vec<Warning>), Vec<BadValue>> {

@@ -92,6 +92,8 @@ variables! {
     "SHUTDOWN_GRACE_SECS" "30" "How long running requests may take to finish when the server stops." => shutdown_grace, seconds_or_zero;
     "COMMIT_AFTER_SECS" "10" "The longest time that the head of a streamed response is held back, so that another provider can still be tried." => commit_after, seconds_or_zero;
     "MAX_BODY_BYTES" "67108864" "The largest request body, after decompression." => max_body_bytes, |text| number(text, 1024, 1 << 40);
+    "MAX_BUFFERED_BYTES" "" "The most memory in bytes that request bodies may take at a time, over all workers, copies for a provider of another format included. Requests beyond it are answered with 503. Without it, a quarter of the memory of the machine or of the control group; never less than MAX_BODY_BYTES." => max_buffered_bytes, |text| number(text, 1024, 1 << 50).map(Some);
+    "MIN_BODY_RATE" "1000" "The least rate in bytes per second at which a request body must arrive, once it has taken longer than BODY_READ_TIMEOUT_SECS or 5 seconds; 0 turns this limit off." => min_body_rate, |text| number(text, 0, 1 << 30);
     "MAX_HEAD_BYTES" "65536" "The largest request head." => max_head_bytes, |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "The most client connections of one worker; more are closed at once." => max_connections, |text| number(text, 1, 1 << 24);
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;

@@ -1,8 +1,8 @@
 //! The admin interface: serves requests behind `/admin/v1` whose key a worker has checked.
 //!
-//! Each request is a task of its own, and responds when all workers use its change. [`routes`] is the
-//! one table of routes: it dispatches, and the OpenAPI document is made from it and from the types
-//! that are read and written.
+//! Each request is a task of its own, and responds when all workers use its change. [`routes`] is
+//! the one table of routes: it dispatches, and the OpenAPI document is made from it and from the
+//! types that are read and written.
 
 mod audit;
 mod body;
@@ -32,9 +32,10 @@ use crate::config::boot::Environment;
 use crate::control_plane::config::sync::Current;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
+use crate::control_plane::metrics::scrape;
 use crate::control_plane::store::Store;
 use crate::shared::ProcessState;
-use crate::shared::admin::Call;
+use crate::shared::admin::{Call, Response};
 use body::body;
 use context::Context;
 
@@ -92,6 +93,7 @@ impl Admin {
     ) -> Admin {
         let waker = Arc::new(QueueWaker::default());
         shared.admin_queue.set_waker(Waker::from(waker.clone()));
+        shared.scrape_queue.set_waker(Waker::from(waker.clone()));
         // A second one would be that of a second control plane, and a process has one.
         let _ = shared.openapi.set(openapi::document());
         let boot = &shared.boot;
@@ -109,7 +111,7 @@ impl Admin {
     /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Step {
         tokio::select! {
-            () = self.waker.0.notified(), if self.tasks.len() < MAX_CONCURRENT => Step::Called,
+            () = self.waker.0.notified() => Step::Called,
             Some(ended) = self.tasks.join_next() => {
                 if ended.is_err() {
                     tracing::error!("gateway: a panic ended a request to the admin interface; the others go on");
@@ -124,6 +126,22 @@ impl Admin {
             && let Some(call) = self.context.shared.admin_queue.next()
         {
             self.tasks.spawn(serve(self.context.clone(), call));
+        }
+        self.serve_scrapes();
+    }
+
+    /// Responds to all scrapes that wait. Those of one format share one sum of all counters, so
+    /// that many of them cost little more than one.
+    fn serve_scrapes(&self) {
+        let mut made: [Option<Response>; 2] = [None, None];
+        while let Some(call) = self.context.shared.scrape_queue.next() {
+            let open = scrape::wants_open_metrics(call.request.accept.as_deref());
+            let response = made[usize::from(open)].get_or_insert_with(|| {
+                let problems = self.context.current.read().problems.len();
+                let health = self.context.health.facts(&self.context.shared.publisher.load());
+                scrape::answer(&self.context.shared, problems, health, open)
+            });
+            call.respond(response.clone());
         }
     }
 }

@@ -11,7 +11,6 @@ use crate::control_plane::admin::request::{Ask, Outcome, Refusal};
 use crate::control_plane::admin::{
     Status, Updated, audit, config, credentials, health, logs, prices, providers, transfer, view,
 };
-use crate::control_plane::metrics::scrape;
 use crate::shared::admin::{Request, Response};
 
 type Serve = fn(Arc<Context>, Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -146,16 +145,8 @@ routes! {
 /// Not behind `/admin/v1`, and served with the same key.
 const DETAILED: &str = "/health/detailed";
 
-/// Needs no key, and is no part of the interface: the summing of all counters is for this thread.
-const METRICS: &str = "/metrics";
-
 /// Answers a request.
 pub(super) async fn answer(context: Arc<Context>, request: Request) -> Response {
-    if request.path == METRICS {
-        let problems = context.current.read().problems.len();
-        let health = context.health.facts(&context.shared.publisher.load());
-        return scrape::answer(&context.shared, problems, health, request.accept.as_deref());
-    }
     let served = match find(&request) {
         Ok((serve, id)) => serve(context, Ask { request, id }).await,
         Err(answer) => return *answer,

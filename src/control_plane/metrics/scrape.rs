@@ -16,9 +16,14 @@ use crate::shared::store::State;
 use llm_wire::Format;
 use llm_wire::canonical::loss::{Loss, Repair};
 
-/// In the format that `accept` asks for: OpenMetrics if it is named, else the older text, which
-/// every scraper reads.
-pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, accept: Option<&str>) -> Response {
+/// Returns whether `accept` names OpenMetrics. Otherwise the older text is sent, which every
+/// scraper reads.
+pub(crate) fn wants_open_metrics(accept: Option<&str>) -> bool {
+    accept.is_some_and(|accept| accept.contains("application/openmetrics-text"))
+}
+
+/// In OpenMetrics, or in the older text.
+pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, wants_open: bool) -> Response {
     let losses: Vec<&str> = Loss::ALL.iter().map(|loss| loss.label()).collect();
     let repairs: Vec<&str> = Repair::ALL.iter().map(|repair| repair.label()).collect();
     let words = Words { grids: [&losses, &repairs], sides: Format::ALL.map(Format::name) };
@@ -27,7 +32,6 @@ pub(crate) fn answer(shared: &ProcessState, problems: usize, health: Facts, acce
     facts.extend(of_process());
     facts.extend(health);
     let metrics = gather(&shards, &facts, &words);
-    let wants_open = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
     let open = if wants_open { openmetrics::encode(metrics.clone()) } else { None };
     let (body, content_type) = match open {
         Some(body) => (body, openmetrics::CONTENT_TYPE),

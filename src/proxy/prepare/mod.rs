@@ -9,6 +9,7 @@ use std::rc::Rc;
 pub use bypass::Bypass;
 pub use translated::Translated;
 
+use super::body;
 use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
@@ -17,6 +18,7 @@ use super::request_context::RequestContext;
 use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
 use crate::route::target_format::{TargetFormat, ThinkingTools};
+use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::trace::Context;
 use llm_http::write;
 use llm_wire::Format;
@@ -41,6 +43,8 @@ pub struct Prepared {
     pub path: &'static str,
     /// Where the body begins in `first`; `None` if it is the client's own.
     own_body: Option<usize>,
+    /// What a large body of its own takes of the memory for bodies.
+    _held: HeldMemory,
 }
 
 impl Prepared {
@@ -78,6 +82,12 @@ pub fn request(
         (TransferMode::Translated(Box::new(translated)), Some(body))
     };
     let length = body.as_ref().map_or(req.body().len(), Vec::len);
+    let mut held = req.core.shared.body_memory.hold();
+    if length > JOINED_BODY
+        && let Some(body) = &body
+    {
+        held.grow_to(body.capacity()).map_err(|error| body::exhausted(req.core, error))?;
+    }
     let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
     let parts = HeadParts { provider, format: target.format, model: &model, mode: &mode, length };
     write_head(&mut first, req, &parts)?;
@@ -91,7 +101,7 @@ pub fn request(
         None => Some(req.shared_body()),
     };
     let path = upstream_path(req, target.format);
-    Ok(Prepared { first: Rc::new(first), rest, format: target.format, mode, model, path, own_body })
+    Ok(Prepared { first: Rc::new(first), rest, format: target.format, mode, model, path, own_body, _held: held })
 }
 
 /// Returns the candidate's target format, or Responses for tools together with reasoning where the
@@ -132,6 +142,11 @@ struct HeadParts<'a> {
 
 fn write_head(out: &mut Vec<u8>, req: &RequestContext<'_>, parts: &HeadParts<'_>) -> Result<(), Error> {
     let HeadParts { provider, format, model, mode, length } = *parts;
+    if !provider.has_path_for(format, model) {
+        let note =
+            format!("model `{model}` cannot stand in the path of provider `{}`; name another model", provider.key);
+        return Err(Error::client(Kind::InvalidRequest, note).param("model"));
+    }
     let own_format = matches!(mode, TransferMode::Bypass(_));
     let mut target = Vec::with_capacity(128);
     // A query is for the client's own vendor, as the path is.

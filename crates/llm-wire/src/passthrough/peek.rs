@@ -2,8 +2,7 @@
 //!
 //! One walk over the body checks that it is JSON and picks out the few fields that routing,
 //! accounting and [`crate::passthrough::splice`] need, for every format alike: their names do not
-//! collide. Of duplicate keys the last wins, as with other readers;
-//! two models are refused.
+//! collide. None of them may stand twice.
 //!
 //! What is not needed is not judged: a `metadata` of the wrong type is the provider's to refuse.
 
@@ -85,6 +84,8 @@ pub enum PeekError {
     EmptyModel,
     /// Named more than once: the gateway may read one and the provider another.
     TwoModels,
+    /// Another field that routing, limits or permissions read stands twice.
+    Twice(&'static str),
     WrongType {
         param: &'static str,
         wanted: &'static str,
@@ -147,6 +148,39 @@ fn check_end(body: &[u8], end: usize) -> Result<(), PeekError> {
     }
 }
 
+/// Fields that routing, limits or permissions read, in lower case. None may stand twice: of two the
+/// gateway may judge one and the provider obey the other.
+const READ_FIELDS: [&str; 22] = [
+    "n",
+    "input",
+    "model",
+    "tools",
+    "models",
+    "prompt",
+    "stream",
+    "system",
+    "best_of",
+    "messages",
+    "thinking",
+    "fallbacks",
+    "functions",
+    "reasoning",
+    "max_tokens",
+    "instructions",
+    "output_config",
+    "stream_options",
+    "reasoning_effort",
+    "max_output_tokens",
+    "previous_response_id",
+    "max_completion_tokens",
+];
+
+/// Returns the place of a field in [`READ_FIELDS`], whatever its case: hosts written in Go read all
+/// of them.
+fn read_field(name: &[u8]) -> Option<usize> {
+    READ_FIELDS.iter().position(|field| field.len() == name.len() && name.eq_ignore_ascii_case(field.as_bytes()))
+}
+
 /// The members of interest, the last of each.
 #[derive(Default)]
 struct Seen<'a> {
@@ -155,6 +189,10 @@ struct Seen<'a> {
     stream_options: Option<(RawValue<'a>, Range<usize>)>,
     output: Output,
     alternatives: [Option<RawValue<'a>>; 2],
+    /// A bit for each of [`READ_FIELDS`] that was seen.
+    fields: u32,
+    /// One of them that stands twice.
+    twice: Option<&'static str>,
     /// The model stands twice, or under a name that differs in case, which hosts written in Go read
     /// too.
     two_models: bool,
@@ -170,6 +208,11 @@ impl<'a> Seen<'a> {
                 &plain
             }
         };
+        let Some(field) = read_field(name) else { return };
+        if self.fields & 1 << field != 0 {
+            self.twice = self.twice.or(Some(READ_FIELDS[field]));
+        }
+        self.fields |= 1 << field;
         match name {
             b"model" => {
                 self.two_models |= self.model.is_some();
@@ -179,8 +222,8 @@ impl<'a> Seen<'a> {
             b"stream_options" => self.stream_options = Some((value, at)),
             b"models" => self.alternatives[0] = Some(value),
             b"fallbacks" => self.alternatives[1] = Some(value),
-            _ if name.len() == 5 && name.eq_ignore_ascii_case(b"model") => self.two_models = true,
-            _ => self.output.member(name, value),
+            _ if READ_FIELDS[field] == "model" => self.two_models = true,
+            _ => self.output.member(READ_FIELDS[field], value),
         }
     }
 
@@ -188,6 +231,9 @@ impl<'a> Seen<'a> {
         let (model, model_at) = self.model.ok_or(PeekError::NoModel)?;
         if self.two_models {
             return Err(PeekError::TwoModels);
+        }
+        if let Some(field) = self.twice {
+            return Err(PeekError::Twice(field));
         }
         let model =
             model.as_str().ok_or(PeekError::WrongType { param: "model", wanted: "a string", got: model.kind() })?;
@@ -219,25 +265,20 @@ impl<'a> Seen<'a> {
 }
 
 impl Output {
-    /// Of a field that stands twice, in whatever case, the larger value counts: which one a
-    /// provider reads is not known.
-    fn member(&mut self, name: &[u8], value: RawValue<'_>) {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        let count = || value.as_u64();
-        if is("max_tokens") {
-            self.max_tokens = self.max_tokens.max(count());
-        } else if is("max_completion_tokens") {
-            self.max_completion_tokens = self.max_completion_tokens.max(count());
-        } else if is("max_output_tokens") {
-            self.max_output_tokens = self.max_output_tokens.max(count());
-        } else if is("n") {
-            self.n = self.n.max(count().unwrap_or(0));
-        } else if is("best_of") {
-            self.best_of = self.best_of.max(count().unwrap_or(0));
-        } else if is("prompt") {
-            // A list of numbers is one prompt, in tokens.
-            let texts = value.elements().filter(|(item, _)| matches!(item.kind(), RawKind::String | RawKind::Array));
-            self.prompts = self.prompts.max(texts.count() as u64);
+    /// `name` is in lower case: a limit that a provider may read counts in whatever case.
+    fn member(&mut self, name: &str, value: RawValue<'_>) {
+        match name {
+            "max_tokens" => self.max_tokens = value.as_u64(),
+            "max_completion_tokens" => self.max_completion_tokens = value.as_u64(),
+            "max_output_tokens" => self.max_output_tokens = value.as_u64(),
+            "n" => self.n = value.as_u64().unwrap_or(0),
+            "best_of" => self.best_of = value.as_u64().unwrap_or(0),
+            "prompt" => {
+                // A list of numbers is one prompt, in tokens.
+                let is_text = |item: &RawValue<'_>| matches!(item.kind(), RawKind::String | RawKind::Array);
+                self.prompts = value.elements().filter(|(item, _)| is_text(item)).count() as u64;
+            }
+            _ => {}
         }
     }
 }
@@ -262,6 +303,10 @@ impl From<PeekError> for Error {
             PeekError::TwoModels => {
                 let note = "the request names `model` more than once; name one model, in one field `model`";
                 Error::client(Kind::InvalidRequest, note).param("model")
+            }
+            PeekError::Twice(field) => {
+                let note = format!("`{field}` stands more than once in the request; send it once");
+                Error::client(Kind::InvalidRequest, note).param(field)
             }
             PeekError::WrongType { param, wanted, got } => {
                 Error::client(Kind::InvalidType, format!("`{param}` must be {wanted}, but it is {}", got.name()))
@@ -308,8 +353,7 @@ mod tests {
             (Chat, r#""max_tokens":50000,"max_completion_tokens":1"#, Some(50_000), 1),
             (Chat, r#""max_tokens":1,"max_completion_tokens":50000,"max_output_tokens":99999"#, Some(50_000), 1),
             (Responses, r#""max_output_tokens":9,"max_tokens":1,"n":3"#, Some(9), 1),
-            (Chat, r#""max_tokens":50000,"max_tokens":1"#, Some(50_000), 1),
-            (Chat, r#""max_tokens":1,"Max_Tokens":50000"#, Some(50_000), 1),
+            (Chat, r#""Max_Tokens":50000"#, Some(50_000), 1),
             (Chat, r#""max_tokens":null,"max_completion_tokens":-1"#, None, 1),
             (Chat, r#""n":4"#, None, 4),
             (Chat, r#""n":2,"best_of":5,"prompt":["a","b",[1,2]]"#, None, 15),
@@ -335,6 +379,18 @@ mod tests {
         let body = br#"{"model":"m","models":["a","b",7],"fallbacks":[{"model":"c"},"d"]}"#;
         let names: Vec<_> = peek(body).unwrap().alternatives().map(|name| name.unescape().into_owned()).collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn fields_that_stand_twice() {
+        for field in READ_FIELDS.into_iter().filter(|field| *field != "model") {
+            let (first, upper) = (format!("\\u{:04x}", field.as_bytes()[0]), field.to_uppercase());
+            for twin in [field, &upper, &format!("{first}{}", &field[1..])] {
+                let body = format!(r#"{{"{field}":null,"model":"m","{twin}":null,"x":1,"x":1}}"#);
+                assert_eq!(peek(body.as_bytes()), Err(PeekError::Twice(field)), "{body}");
+            }
+        }
+        assert!(peek(br#"{"model":"m","user":"a","user":"b","metadata":{"n":1,"n":2}}"#).is_ok());
     }
 
     #[test]

@@ -48,7 +48,13 @@ pub fn peek_is_validate(body: &[u8]) {
         }
         Err(PeekError::Empty) => assert_eq!(scan::skip_space(body, 0), body.len()),
         Err(PeekError::NotObject(kind)) => assert!(valid.is_ok() && kind != RawKind::Object),
-        Err(PeekError::NoModel | PeekError::EmptyModel | PeekError::TwoModels | PeekError::WrongType { .. }) => {
+        Err(
+            PeekError::NoModel
+            | PeekError::EmptyModel
+            | PeekError::TwoModels
+            | PeekError::Twice(_)
+            | PeekError::WrongType { .. },
+        ) => {
             assert!(valid.is_ok())
         }
     }
