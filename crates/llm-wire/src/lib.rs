@@ -61,6 +61,15 @@ impl Format {
         }
     }
 
+    /// The vendor's name of this format, for sentences.
+    pub fn title(self) -> &'static str {
+        match self {
+            Format::Chat => "Chat Completions",
+            Format::Messages => "Messages",
+            Format::Responses => "Responses",
+        }
+    }
+
     /// The word that dashboards and logs of llm-proxy v1 know (`client_protocol`,
     /// `provider_protocol`).
     pub fn protocol(self) -> &'static str {

@@ -23,6 +23,7 @@ use crate::formats::{chat, messages, responses};
 use crate::json::{RawValue, Tape};
 use crate::reasoning::cache;
 use crate::reasoning::cache::Captured;
+use crate::request::nested;
 use crate::request::reader;
 use crate::response::delta_template::{DeltaTemplate, Observed};
 use crate::response::normalize::Normalizer;
@@ -51,6 +52,9 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
     let raw = reader::body(&mut tape, body)?;
     let mut ledger = Ledger::new(cx.policy.strict);
     let mut request = decode(from, raw, &mut ledger)?;
+    if from != cx.target.format {
+        nested::name_unknown(from, raw, &mut ledger)?;
+    }
     has_messages(&request)?;
     let restored = match cx.memory {
         Some(memory) if from == Format::Chat => cache::restore(&mut request, memory),

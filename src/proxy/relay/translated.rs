@@ -320,8 +320,12 @@ impl<'p> Relay<'p> {
         Ok(Next::Close)
     }
 
-    fn whole_response(&self, req: &mut RequestContext<'_>, upstream: &ResponseHead, content: &[u8]) -> Vec<u8> {
+    /// The response's head names what the response lost. A stream's head is sent before that is known.
+    fn whole_response(&mut self, req: &mut RequestContext<'_>, upstream: &ResponseHead, content: &[u8]) -> Vec<u8> {
         let framing = BodyFraming::Length(content.len() as u64);
+        for (note, _) in self.translator.notes() {
+            let _ = note.loss().map(|loss| self.ledger.lose_of_response(loss));
+        }
         let parts = HeadParts {
             status: 200,
             framing,
@@ -350,8 +354,11 @@ impl<'p> Relay<'p> {
         if let Some(model) = self.translator.model() {
             req.recorder.set_responding_model(|| Some(model.into()));
         }
-        for (_, n) in self.translator.notes() {
+        let plan = &self.translator.reply.plan;
+        let sides = (plan.client as usize, plan.provider as usize);
+        for (note, n) in self.translator.notes() {
             req.core.metrics.add(Counter::TranslationOddities, u64::from(n));
+            let _ = note.loss().map(|loss| req.core.metrics.add_to(Grid::Dropped, loss as usize, sides, u64::from(n)));
         }
     }
 }

@@ -32,8 +32,6 @@ FAILED = {
     *("29a1983244848dba", "b100fe03f7d41779", "dd0feb1915d40853", "44ee567f885761c7", "9da06f9839c73a9e"),
     *("5a6c0f2e69872a22", "ef19d487bdb238d8", "96b14978bb30d0db", "c1fab5af59f434b1", "d1c1d76e5d14f4fc"),
     *("eb6fdd90cfc4ac67", "f536f111f489099c"),
-    # Answers that are audio alone, which only chat can show.
-    *("885de70c7be1617d", "ca7647970a681453", "abc7dda7d15a7f94"),
 }
 
 # What a helper cannot gather from any vendor's stream.

@@ -100,6 +100,10 @@ fn chat(body: &Value) -> Said {
         said.text += text(&part["text"]);
         said.reasoning.extend(list(&part["thinking"]).iter().map(|piece| text(&piece["text"])));
     }
+    // The words of audio, where they are not the content as well.
+    if said.text.is_empty() {
+        said.text += text(&message["audio"]["transcript"]);
+    }
     let details = list(&message["reasoning_details"]);
     let plain = ["reasoning_content", "reasoning"].map(|name| text(&message[name])).into_iter().find(|t| !t.is_empty());
     match plain {
@@ -533,7 +537,7 @@ fn chat_delta(message: &mut Value, delta: &Value, faults: &mut Vec<String>) {
                     }
                 }
             }
-            ("function_call", call) => merge(&mut message["function_call"], call),
+            ("function_call" | "audio", object) => merge(&mut message[key], object),
             ("content", Value::Array(parts)) => {
                 let thought = |part: &Value| {
                     list(&part["thinking"]).iter().map(|p| text(&p["text"]).to_owned()).collect::<String>()

@@ -17,6 +17,7 @@
 //! | `Finish` | once, after every `Close` |
 //! | `End` | last, once; or `Fail` in its place |
 
+use crate::canonical::loss::Loss;
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::usage::Usage;
 use crate::error::Error;
@@ -180,6 +181,8 @@ impl Finish<'_> {
 pub enum Note {
     /// A block or item that the client's format cannot show.
     DroppedOutput,
+    /// Audio, of which the client gets the transcript.
+    DroppedAudio,
     /// A citation other than a link.
     DroppedCitation,
     /// A further choice of a Chat answer.
@@ -203,8 +206,20 @@ pub enum Note {
 }
 
 impl Note {
-    pub const ALL: [Note; 11] = [
+    /// What of the response was lost, where the note tells of a loss.
+    pub fn loss(self) -> Option<Loss> {
+        match self {
+            Note::DroppedOutput => Some(Loss::ResponseOutput),
+            Note::DroppedAudio => Some(Loss::ResponseAudio),
+            Note::DroppedCitation => Some(Loss::ResponseCitations),
+            Note::DroppedChoice => Some(Loss::ResponseChoices),
+            _ => None,
+        }
+    }
+
+    pub const ALL: [Note; 12] = [
         Note::DroppedOutput,
+        Note::DroppedAudio,
         Note::DroppedCitation,
         Note::DroppedChoice,
         Note::UnknownFinish,
@@ -221,6 +236,7 @@ impl Note {
     pub fn label(self) -> &'static str {
         match self {
             Note::DroppedOutput => "dropped_output",
+            Note::DroppedAudio => "dropped_audio",
             Note::DroppedCitation => "dropped_citation",
             Note::DroppedChoice => "dropped_choice",
             Note::UnknownFinish => "unknown_finish",

@@ -132,6 +132,10 @@ named! {
     AllowedTools "tool_choice.allowed_tools" "the list of tools is filtered instead, which renews the prompt cache";
     Parallel "parallel_tool_calls" "the host has no such field";
     ServerTrace "messages.server_tool" "the record of a tool that ran at another vendor";
+    ResponseOutput "response.output" "output of the response that the client's format cannot show, such as an image";
+    ResponseAudio "response.audio" "the audio of the response; its transcript is the text";
+    ResponseCitations "response.citations" "citations of the response that the client's format cannot express";
+    ResponseChoices "response.choices" "further choices of the response, where one was requested";
 }
 
 named! {
@@ -196,8 +200,12 @@ impl Ledger {
     /// A field that this gateway does not know. The name comes from the client: it is shortened and
     /// cleaned before it is shown.
     pub fn unknown(&mut self, name: &str) -> Result<(), Error> {
-        let clean: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(40).collect();
-        self.lose(Loss::Unknown, How::Dropped, Some(format!("unknown:{clean}")))
+        self.lose(Loss::Unknown, How::Dropped, Some(format!("unknown:{}", cleaned(name))))
+    }
+
+    /// Removes a member, whose name comes from the client, of the object that the loss names.
+    pub fn drop_member(&mut self, loss: Loss, name: &str) -> Result<(), Error> {
+        self.lose(loss, How::Dropped, Some(format!("{}.{}", loss.label(), cleaned(name))))
     }
 
     /// The general form. `path` is the client's path where it says more than the label; it must
@@ -208,8 +216,12 @@ impl Ledger {
                 Some(path) => path.strip_prefix("unknown:").unwrap_or(path),
                 None => loss.label(),
             };
-            let note =
-                format!("`{param}` cannot be sent to this provider as asked ({}), and strict mode is on", how.label());
+            let note = format!(
+                "`{param}` cannot be sent to this provider as asked ({}: {}), and strict translation is on; leave it out \
+                 or change it, or turn `translation.strict` off",
+                how.label(),
+                loss.why()
+            );
             return Err(Error::client(Kind::Unsupported, note).param(param));
         }
         let entry = Entry { loss, how, path };
@@ -217,6 +229,14 @@ impl Ledger {
             self.entries.push(entry);
         }
         Ok(())
+    }
+
+    /// The response lost something. That cannot be refused any more, so strict mode does not matter.
+    pub fn lose_of_response(&mut self, loss: Loss) {
+        let entry = Entry { loss, how: How::Dropped, path: None };
+        if !self.entries.contains(&entry) {
+            self.entries.push(entry);
+        }
     }
 
     pub fn repair(&mut self, repair: Repair) {
@@ -254,6 +274,11 @@ impl Ledger {
     pub fn repaired_header(&self) -> Option<String> {
         list(self.repairs().map(|(repair, n)| format!("{}={n}", repair.label())))
     }
+}
+
+/// A name from the client, fit for a header.
+fn cleaned(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(80).collect()
 }
 
 /// Joins with `, ` up to [`HEADER_MAX`] bytes, the ellipsis included.

@@ -180,6 +180,8 @@ pub enum Part<'a> {
     Audio {
         data: RawStr<'a>,
         format: RawStr<'a>,
+        /// Where the client has it, for errors.
+        path: Box<str>,
     },
     Refusal(Text<'a>),
     /// M `search_result`.
@@ -226,6 +228,8 @@ pub struct ImagePart<'a> {
     /// `low`, `high`, `auto`, `original` (R only).
     pub detail: Option<RawStr<'a>>,
     pub cache: Option<CachePoint>,
+    /// Where the client has it, for errors.
+    pub path: Box<str>,
 }
 
 #[derive(Debug, Clone)]
@@ -240,6 +244,16 @@ pub struct FilePart<'a> {
     /// M `citations.enabled`.
     pub citations: bool,
     pub cache: Option<CachePoint>,
+    /// Where the client has it, for errors.
+    pub path: Box<str>,
+}
+
+impl<'a> FilePart<'a> {
+    /// A file at `path` of which nothing but its bytes is known.
+    pub fn of(src: Src<'a>, path: &impl ToString) -> FilePart<'a> {
+        let path = path.to_string().into_boxed_str();
+        FilePart { src, name: None, title: None, context: None, citations: false, cache: None, path }
+    }
 }
 
 /// Where the bytes of an image or a file are.

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::GeneralPurposeConfig;
 
+use crate::canonical::request::Src;
 use crate::canonical::text::Text;
 use crate::json::{RawStr, write};
 
@@ -74,6 +75,46 @@ pub fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
         return declared;
     }
     Cow::Borrowed(sniff(payload).unwrap_or(UNKNOWN))
+}
+
+/// The media type that a file name tells by its end. `None` if it tells none that a provider takes.
+pub fn media_by_name(name: &str) -> Option<&'static str> {
+    let (_, end) = name.rsplit_once('.')?;
+    Some(match end.to_ascii_lowercase().as_str() {
+        "pdf" => "application/pdf",
+        "txt" | "md" | "csv" | "log" | "json" | "xml" | "html" | "yaml" | "yml" => "text/plain",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        _ => return None,
+    })
+}
+
+/// A file's source with the type that its name tells, where it tells none itself.
+pub fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
+    let told = name.and_then(|name| media_by_name(&name.unescape()));
+    match (src, told) {
+        (Src::Base64 { media, data }, Some(told)) if media == UNKNOWN => {
+            Src::Base64 { media: Cow::Borrowed(told), data }
+        }
+        (src, _) => src,
+    }
+}
+
+/// Whether a source is a PDF, by its type or by the end of its URL's path.
+pub fn is_pdf(src: &Src<'_>) -> bool {
+    match src {
+        Src::Base64 { media, .. } => media == "application/pdf",
+        Src::Url(url) => is_pdf_url(url.raw()),
+        Src::FileId { .. } | Src::Text(_) | Src::Content(_) => false,
+    }
+}
+
+fn is_pdf_url(url: RawStr<'_>) -> bool {
+    let url = url.unescape();
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.get(path.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case(".pdf"))
 }
 
 /// Lower case, without parameters; `image/jpg` is spelled as registered.

@@ -307,10 +307,18 @@ pub fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Res
             // A home in the table and yet here: a value that the decoder could not use.
             Some(Rule::Silent | Rule::Home(_)) => {}
             Some(Rule::Refuse) if is_nothing(raw) => {}
-            Some(Rule::Refuse) => return Err(reader::unsupported_parameter(&name, &format!("`{name}`"))),
+            Some(Rule::Refuse) => {
+                let why = format!(
+                    "it exists in the format {} only; leave it out, or use a provider of that format",
+                    request.from.title()
+                );
+                return Err(reader::unsupported_parameter(&name, &format!("`{name}`"), &why));
+            }
             Some(Rule::Modalities) => {
                 if raw.elements().any(|(kind, _)| kind.as_str().is_none_or(|kind| !kind.eq_str("text"))) {
-                    return Err(reader::unsupported_parameter(&name, "an output other than text"));
+                    let why =
+                        "its format has text alone; leave the other kinds out, or use a provider of Chat Completions";
+                    return Err(reader::unsupported_parameter(&name, "an output other than text", why));
                 }
             }
             Some(Rule::Moderation) => moderation(raw, to, ledger)?,
@@ -330,7 +338,8 @@ fn moderation(raw: RawValue<'_>, to: Format, ledger: &mut Ledger) -> Result<(), 
         is_block(policy) || policy.members().any(|(_, value, _)| is_block(value))
     });
     if blocks {
-        return Err(reader::unsupported_parameter(&"moderation.policy", "a moderation policy that blocks"));
+        let why = "Messages has no moderation; check the input with `/v1/moderations` before";
+        return Err(reader::unsupported_parameter(&"moderation.policy", "a moderation policy that blocks", why));
     }
     ledger.drop(Loss::Moderation)
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod data_url;
 pub(crate) mod fields;
+pub(crate) mod nested;
 pub(crate) mod params;
 pub(crate) mod reader;
 pub mod retry_without;

@@ -69,24 +69,29 @@ pub fn settle<'a>(
     Ok(out)
 }
 
+/// Why a reference to state is refused.
+const NO_STATE: &str = "its format keeps no conversations; send the whole conversation in `input`";
+
 /// State that lives at a provider cannot be followed to another one.
 fn state(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<(), Error> {
     let state = &request.state;
     let to = cx.target.format;
     let stateful = [
-        (state.previous.is_some(), "previous_response_id"),
-        (state.conversation.is_some(), "conversation"),
-        (state.prompt.is_some(), "prompt"),
-        (state.background, "background"),
+        (state.previous.is_some(), "previous_response_id", NO_STATE),
+        (state.conversation.is_some(), "conversation", NO_STATE),
+        (state.prompt.is_some(), "prompt", "it stores no prompts; send the text of the prompt"),
+        (state.background, "background", "it responds at once only; leave `background` out"),
     ];
-    if let Some((_, name)) = stateful.iter().find(|(asked, _)| *asked && to != Format::Responses) {
-        return Err(reader::unsupported_parameter(name, &format!("`{name}`")));
+    if let Some((_, name, why)) = stateful.iter().find(|(asked, ..)| *asked && to != Format::Responses) {
+        return Err(reader::unsupported_parameter(name, &format!("`{name}`"), why));
     }
     if request.sampling.n.is_some_and(|n| n > 1) && to != request.from {
-        return Err(reader::unsupported_parameter(&"n", "`n` above 1"));
+        let why = "its format has one choice in a response; send the request several times";
+        return Err(reader::unsupported_parameter(&"n", "`n` above 1", why));
     }
     if request.max_tokens == Some(0) && to != Format::Messages {
-        return Err(reader::unsupported_parameter(&"max_tokens", "`max_tokens` 0"));
+        let why = "only Messages has requests that fill the cache alone; set it to 1 or more";
+        return Err(reader::unsupported_parameter(&"max_tokens", "`max_tokens` 0", why));
     }
     if state.store == Some(true) && to != request.from {
         ledger.drop(Loss::Store)?;
@@ -230,20 +235,20 @@ fn identity<'a>(
     let openai = cx.target.format != Format::Messages;
     if !openai {
         out.safety = who.safety.clone().or_else(|| who.user.clone());
-        if request.from != Format::Messages && who.metadata.is_some_and(|m| m.members().next().is_some()) {
-            ledger.drop(Loss::Metadata)?;
+        // Clients that know Anthropic's name for it put the user there.
+        let named = |metadata: RawValue<'a>| metadata.find("user_id").and_then(RawValue::as_str);
+        if out.safety.is_none() && request.from != Format::Messages {
+            out.safety = who.metadata.and_then(named).filter(|id| !id.is_empty()).map(Text::from);
         }
-        return Ok(());
+        let taken = out.safety.is_some() && who.safety.is_none() && who.user.is_none();
+        return drop_metadata(request, |key| !(taken && key.eq_str("user_id")), ledger);
     }
     if minimal(cx) || !cx.target.host.is_native() {
-        return Ok(());
+        return drop_metadata(request, |_| true, ledger);
     }
     if cx.target.quirks.has(Quirk::OldFields) {
         out.user = who.user.clone().or_else(|| who.safety.as_ref().map(|id| fit(id, "")));
-        if request.from != Format::Messages && who.metadata.is_some_and(|m| m.members().next().is_some()) {
-            ledger.drop(Loss::Metadata)?;
-        }
-        return Ok(());
+        return drop_metadata(request, |_| true, ledger);
     }
     out.user = who.user.clone();
     out.safety = who.safety.as_ref().map(|id| fit(id, ""));
@@ -256,6 +261,18 @@ fn identity<'a>(
     out.moderation = request.ext.find("moderation").filter(|m| !m.is_null());
     if request.from != Format::Messages {
         out.metadata = who.metadata;
+    }
+    Ok(())
+}
+
+/// Enters the members of the client's metadata that are dropped. Those of Messages were entered when
+/// the request was decoded.
+fn drop_metadata(request: &Request<'_>, goes: impl Fn(RawStr<'_>) -> bool, ledger: &mut Ledger) -> Result<(), Error> {
+    let metadata = request.identity.metadata.filter(|_| request.from != Format::Messages);
+    for (key, value, _) in metadata.into_iter().flat_map(RawValue::members) {
+        if goes(key) && !value.is_null() {
+            ledger.drop_member(Loss::Metadata, &key.unescape())?;
+        }
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::canonical::request::Number;
+use crate::canonical::request::{Foreign, Number};
 use crate::error::{Error, Kind};
 use crate::json::{RawKind, RawStr, RawValue, Tape, scan};
 
@@ -115,20 +115,70 @@ pub fn invalid(path: &impl fmt::Display, why: &str) -> Error {
 
 /// A content part or item that cannot be told to the target, and whose loss would change the
 /// meaning.
-pub fn unsupported_content(path: &impl fmt::Display, what: &str) -> Error {
-    Error::client(Kind::Unsupported, format!("{what} cannot be sent to this provider"))
+///
+/// `remedy` is what the client, or whoever set the provider up, can do instead.
+pub fn unsupported_content(path: &impl fmt::Display, what: &str, remedy: &str) -> Error {
+    Error::client(Kind::Unsupported, format!("{what} (`{path}`) cannot be sent to this provider; {remedy}"))
         .param(path.to_string())
         .code("unsupported_content")
 }
 
-/// A parameter that cannot be told to the target, and whose loss would change the meaning.
-pub fn unsupported_parameter(path: &impl fmt::Display, what: &str) -> Error {
-    Error::client(Kind::Unsupported, format!("{what} cannot be used with this provider")).param(path.to_string())
+/// A parameter that cannot be told to the target, and whose loss would change the meaning. `why`
+/// says what the target lacks, and what the client can do instead.
+pub fn unsupported_parameter(path: &impl fmt::Display, what: &str, why: &str) -> Error {
+    let path = path.to_string();
+    // A parameter that is named by its path already.
+    let place = if what.contains(&format!("`{path}`")) { String::new() } else { format!(" (`{path}`)") };
+    Error::client(Kind::Unsupported, format!("{what}{place} cannot be used with this provider: {why}")).param(path)
 }
 
-/// A tool that the target does not have.
-pub fn unsupported_tool(path: &impl fmt::Display, what: &str) -> Error {
-    Error::client(Kind::Unsupported, format!("{what} does not exist at this provider"))
+/// Why a grammar is refused.
+pub const NO_GRAMMAR: &str = "it takes grammars for custom tools at most; send a JSON schema";
+
+/// What the client's own format alone knows, an item or a part of content, as an error.
+pub fn unsupported_foreign(foreign: &Foreign<'_>, noun: &str) -> Error {
+    let kind = foreign.kind.unescape();
+    let remedy = match kind.as_ref() {
+        "item_reference" => "send the item itself, since nothing is stored that it could refer to".to_owned(),
+        _ => format!("send it as text, or use a provider of the format {}", foreign.format.title()),
+    };
+    unsupported_content(&foreign.path, &format!("{noun} of type `{kind}`"), &remedy)
+}
+
+pub const AUDIO_REMEDY: &str = "send a transcript, or, if the model accepts audio, use a provider of the format Chat \
+     Completions and set `audio_in` in its `capabilities`, or its `host`";
+
+/// The remedy for images that are none by their source.
+pub const IMAGE_REMEDY: &str = "send it as base64 or by its URL";
+
+/// The remedy for types of files that the format does not have.
+pub const TYPE_REMEDY: &str = "send its text, or convert it to PDF";
+
+/// The remedy for the URL of a file in a format that has none.
+pub const FILE_URL_REMEDY: &str = "send the file as base64, since Chat Completions has no URLs of files";
+
+/// The id of a file that another vendor, or another format, holds.
+pub fn not_portable(path: &str) -> Error {
+    let what = "a file id of another provider";
+    unsupported_content(&path, what, "send the file itself").code("file_id_not_portable")
+}
+
+/// The path of a part, which parts made here do not have, else that of what holds it.
+pub fn nearest<'p>(own: &'p str, holder: &'p str) -> &'p str {
+    if own.is_empty() { holder } else { own }
+}
+
+/// The remedy for files at hosts that are not known to take them.
+pub const FILE_REMEDY: &str =
+    "send its text, or, if the host accepts files, set `pdf` in the provider's `capabilities`, or its `host`";
+
+/// The remedy for URLs that the target does not fetch.
+pub const URL_REMEDY: &str =
+    "send it as base64, or, if the host fetches URLs, set `url_images` in the provider's `capabilities`";
+
+/// A tool that the target does not have, or not in this form. `why` says which.
+pub fn unsupported_tool(path: &impl fmt::Display, what: &str, why: &str) -> Error {
+    Error::client(Kind::Unsupported, format!("{what} (`{path}`) cannot be used with this provider: {why}"))
         .param(path.to_string())
         .code("unsupported_tool")
 }

@@ -217,9 +217,18 @@ pub fn has_object_root(schema: RawValue<'_>) -> bool {
     schema.is_object() && schema.find("type").is_none_or(|_| is_object_schema(schema))
 }
 
-/// The schema of a function with the `properties` that OpenAI demands of every root of type object
-/// ("object schema missing properties"). `None` if it may stay as it is.
+/// The schema of a function with what OpenAI demands of its root: `type: object`, where it has no
+/// type and is no choice of schemas ("schema must be a JSON Schema of 'type: \"object\"'"), and
+/// `properties` ("object schema missing properties"). `None` if it may stay as it is.
 pub fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
+    const CHOICES: &[&str] = &["anyOf", "oneOf", "allOf", "$ref", "enum", "const", "not"];
+    // `{}` is taken as it is.
+    let says_something = schema.members().next().is_some();
+    if says_something && schema.find("type").is_none() && CHOICES.iter().all(|key| schema.find(key).is_none()) {
+        let mut out = br#"{"type":"object","#.to_vec();
+        out.extend_from_slice(&schema.bytes()[1..]);
+        return Some(with_properties(RawValue::new(&out)).unwrap_or(out));
+    }
     let properties = schema.find("properties");
     let misses = match properties {
         Some(properties) => properties.is_null(),
@@ -340,6 +349,12 @@ mod tests {
             (r#"{"type":"object","properties":{}}"#, None),
             (r#"{"type":"object","properties":{"a":{"type":"object"}}}"#, None),
             ("{}", None),
+            (r#"{"properties":{"a":{}}}"#, Some(r#"{"type":"object","properties":{"a":{}}}"#)),
+            (
+                r#"{"additionalProperties":false}"#,
+                Some(r#"{"properties":{},"type":"object","additionalProperties":false}"#),
+            ),
+            (r##"{"$ref":"#/$defs/a"}"##, None),
         ];
         for (schema, expected) in rows {
             let got = with_properties(RawValue::new(schema.as_bytes()));

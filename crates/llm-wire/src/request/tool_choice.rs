@@ -8,6 +8,7 @@ use crate::canonical::tools::ToolChoice;
 use crate::error::Error;
 use crate::json::{RawStr, RawValue};
 use crate::request::reader;
+use crate::request::tools;
 use crate::request::tools::{ANSWER_TOOL, Maker, Offered};
 use crate::target::quirks::Quirk;
 use crate::target::tool_names::Shape;
@@ -83,7 +84,7 @@ impl<'a> Maker<'_, '_, 'a> {
                 _ => Choice::Required,
             }));
         }
-        Err(reader::unsupported_tool(&"tool_choice", &format!("the tool `{}`", kind.unescape())))
+        Err(reader::unsupported_tool(&"tool_choice", &format!("the tool `{}`", kind.unescape()), tools::NO_TOOL))
     }
 
     fn parallel(&mut self) -> Result<(), Error> {

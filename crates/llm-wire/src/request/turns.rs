@@ -333,7 +333,12 @@ pub enum Prefill {
 }
 
 /// Decides about a prefill, or refuses the request.
-pub fn prefill(items: &[Item<'_>], cx: &Context<'_>, ledger: &mut Ledger) -> Result<Prefill, Error> {
+pub fn prefill(
+    request: &Request<'_>,
+    items: &[Item<'_>],
+    cx: &Context<'_>,
+    ledger: &mut Ledger,
+) -> Result<Prefill, Error> {
     match items.last().map(|item| &item.kind) {
         Some(ItemKind::Message(message)) if message.role == Role::Assistant => {}
         _ => return Ok(Prefill::None),
@@ -361,7 +366,8 @@ pub fn prefill(items: &[Item<'_>], cx: &Context<'_>, ledger: &mut Ledger) -> Res
          user message, or set the provider's `translation.prefill` to `hint`",
         target.model
     );
-    Err(Error::client(Kind::Unsupported, note).param("messages").code("prefill_unsupported"))
+    let path = items.last().map(|item| request.path(item)).unwrap_or_default();
+    Err(Error::client(Kind::Unsupported, note).param(path).code("prefill_unsupported"))
 }
 
 /// The instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say

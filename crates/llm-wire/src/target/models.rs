@@ -21,6 +21,9 @@ pub fn built_in(to: Format, host: Host, model: &str) -> Caps {
         (_, None) if matches!(host, Host::OpenAi | Host::Azure) => openai(&model),
         (_, None) => imitator(host, &model),
     };
+    // A host that is not known gets what the format can say: it refuses by itself what it lacks.
+    caps.pdf |= host == Host::Unknown;
+    caps.audio_in |= host == Host::Unknown && to == Format::Chat;
     match to {
         Format::Chat => caps.chat = true,
         Format::Messages => caps.messages = true,

@@ -214,7 +214,7 @@ impl Quirks {
         // `developer`, no `strict`.
         const COMPAT: Quirks =
             Quirks::of(&[Quirk::PlainContent, Quirk::JoinSystem, Quirk::NoDeveloper, Quirk::NoToolStrict]);
-        const MINIMAL: Quirks = Quirks::of(&[Quirk::MinimalFields, Quirk::NoParallel, Quirk::NoFiles]);
+        const MINIMAL: Quirks = Quirks::of(&[Quirk::MinimalFields, Quirk::NoParallel]);
         const TEMPLATE: Quirks =
             Quirks::of(&[Quirk::SystemFirst, Quirk::TemplateThinking, Quirk::NoEncryptedReasoning]);
         const ECHO: Quirks = Quirks::of(&[Quirk::EchoReasoning]);

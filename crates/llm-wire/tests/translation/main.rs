@@ -8,5 +8,6 @@ mod foreign_errors;
 mod held_finish;
 mod item_events;
 mod outputs;
+mod refusals;
 mod requests;
 mod support;

@@ -2,9 +2,10 @@
 
 use llm_wire::Format;
 use llm_wire::canonical::event::Note;
+use llm_wire::canonical::loss::Loss;
 use serde_json::{Value, json};
 
-use crate::support::{stream, whole};
+use crate::support::{folded, stream, whole};
 
 #[test]
 fn reasoning_in_blocks_and_objects_is_reasoning() {
@@ -64,6 +65,143 @@ fn a_picture_is_no_empty_answer() {
             &json!({"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]}),
         );
         assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+    }
+}
+
+/// Beside text a picture is a loss that is named.
+#[test]
+fn a_picture_beside_text_is_a_named_loss() {
+    let picture = json!({"type": "image_generation_call", "id": "ig", "status": "completed", "result": "AAAA"});
+    let message = json!({"type": "message", "id": "m", "status": "completed", "role": "assistant",
+        "content": [{"type": "output_text", "text": "Here", "annotations": []}]});
+    for output in [json!([picture, message]), json!([message, picture])] {
+        let response = json!({"id": "r", "object": "response", "status": "completed", "output": output});
+        for client in [Format::Chat, Format::Messages] {
+            let seen = whole(Format::Responses, client, &response);
+            assert!(seen.clean && seen.text == "Here" && seen.has(Note::DroppedOutput), "{client}: {}", seen.raw);
+            assert_eq!(Note::DroppedOutput.loss(), Some(Loss::ResponseOutput));
+        }
+    }
+}
+
+fn chat_stream(deltas: &[Value]) -> String {
+    let chunk = |delta: &Value, finish: Value| {
+        let choice = json!({"index": 0, "delta": delta, "finish_reason": finish});
+        format!("data: {}\n\n", json!({"id": "c", "choices": [choice]}))
+    };
+    let mut out: String = deltas.iter().map(|delta| chunk(delta, Value::Null)).collect();
+    out += &chunk(&json!({}), json!("stop"));
+    out + "data: [DONE]\n\n"
+}
+
+/// The transcript of audio is the text; the audio itself is lost.
+#[test]
+fn the_transcript_of_audio_is_text() {
+    let audio = json!({"id": "a", "data": "UklGRg==", "transcript": "Hi there", "expires_at": 1});
+    let rows = [
+        json!({"role": "assistant", "content": null, "audio": audio}),
+        json!({"role": "assistant", "content": "", "audio": audio}),
+        json!({"role": "assistant", "content": "Hi there", "audio": audio}),
+    ];
+    let deltas = [
+        json!({"role": "assistant", "content": null, "refusal": null}),
+        json!({"audio": {"id": "a", "transcript": "Hi"}}),
+        json!({"audio": {"id": "a", "data": "UklG"}}),
+        json!({"audio": {"transcript": " there"}}),
+        json!({"audio": {"data": "Rg=="}}),
+        json!({"audio": {"id": "a", "expires_at": 1}}),
+    ];
+    for client in [Format::Messages, Format::Responses] {
+        for message in &rows {
+            let choice = json!({"index": 0, "message": message, "finish_reason": "stop"});
+            let seen = whole(Format::Chat, client, &json!({"id": "c", "choices": [choice]}));
+            assert_eq!((seen.text.as_str(), seen.clean), ("Hi there", true), "{client} {message} {:?}", seen.error);
+            assert!(seen.notes.contains(&(Note::DroppedAudio, 1)), "{:?}", seen.notes);
+        }
+        for seen in
+            [stream(Format::Chat, client, &chat_stream(&deltas)), folded(Format::Chat, client, &chat_stream(&deltas))]
+        {
+            assert_eq!((seen.text.as_str(), seen.clean), ("Hi there", true), "{client} {:?}", seen.error);
+            assert!(seen.notes.contains(&(Note::DroppedAudio, 1)), "{:?}", seen.notes);
+        }
+        // Without words there is nothing to show.
+        let silent = json!({"role": "assistant", "content": null, "audio": {"id": "a", "data": "UklG"}});
+        let choice = json!({"index": 0, "message": silent, "finish_reason": "stop"});
+        let seen = whole(Format::Chat, client, &json!({"id": "c", "choices": [choice]}));
+        assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+    }
+}
+
+fn blocks_stream(blocks: &[Value]) -> String {
+    let mut events = vec![json!({"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 1}}})];
+    for (n, block) in blocks.iter().enumerate() {
+        let mut start = block.clone();
+        start["text"] = json!("");
+        let citations = start.as_object_mut().unwrap().remove("citations").unwrap_or_default();
+        events.push(json!({"type": "content_block_start", "index": n, "content_block": start}));
+        if block["type"] == "text" {
+            let delta = json!({"type": "text_delta", "text": block["text"]});
+            events.push(json!({"type": "content_block_delta", "index": n, "delta": delta}));
+        }
+        for citation in citations.as_array().into_iter().flatten() {
+            let delta = json!({"type": "citations_delta", "citation": citation});
+            events.push(json!({"type": "content_block_delta", "index": n, "delta": delta}));
+        }
+        events.push(json!({"type": "content_block_stop", "index": n}));
+    }
+    events.push(json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}));
+    events.push(json!({"type": "message_stop"}));
+    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).collect()
+}
+
+/// Citations cut a text of Messages into blocks: it is one message all the same.
+#[test]
+fn a_text_cut_by_citations_is_one_message() {
+    let link = json!({"type": "web_search_result_location", "url": "https://x", "title": "X", "cited_text": "b",
+        "encrypted_index": "e"});
+    let (plain, cited) = (
+        |text: &str| json!({"type": "text", "text": text}),
+        |text: &str| json!({"type": "text", "text": text, "citations": [link]}),
+    );
+    let call = json!({"type": "tool_use", "id": "t", "name": "f", "input": {}});
+    let search = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}});
+    // The blocks, and how many parts each output item has: 0 is a call.
+    let rows: [(Vec<Value>, &[usize]); 5] = [
+        (vec![plain("a "), cited("b"), plain(" c")], &[3]),
+        (vec![plain("a "), cited("b"), cited(" c"), call.clone()], &[3, 0]),
+        (vec![plain("a"), call.clone(), plain("b"), cited("c")], &[1, 0, 2]),
+        (vec![plain("a"), search, plain("b")], &[2]),
+        (vec![plain("a"), plain(""), cited("b")], &[2]),
+    ];
+    for (blocks, shape) in rows {
+        let body = json!({"id": "m", "type": "message", "role": "assistant", "content": blocks, "stop_reason": "end_turn",
+            "usage": {"input_tokens": 1, "output_tokens": 5}});
+        let bytes = blocks_stream(&blocks);
+        let parts = |response: &Value| -> Vec<usize> {
+            let items = response["output"].as_array().unwrap().iter();
+            items.map(|item| item["content"].as_array().map_or(0, Vec::len)).collect()
+        };
+        let told: String = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
+        for seen in
+            [whole(Format::Messages, Format::Responses, &body), folded(Format::Messages, Format::Responses, &bytes)]
+        {
+            assert_eq!((parts(&serde_json::from_str(&seen.raw).unwrap()), &seen.text), (shape.to_vec(), &told));
+        }
+        let seen = stream(Format::Messages, Format::Responses, &bytes);
+        let events: Vec<Value> = seen
+            .raw
+            .lines()
+            .filter_map(|l| l.strip_prefix("data: "))
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        assert_eq!(parts(&events.last().unwrap()["response"]), shape, "{}", seen.raw);
+        // Each item is added and done once, in order, and what is done is what the end repeats.
+        let of =
+            |kind: &str| events.iter().filter(|e| e["type"] == kind).map(|e| e["item"].clone()).collect::<Vec<_>>();
+        assert_eq!(of("response.output_item.added").len(), shape.len());
+        assert_eq!(json!(of("response.output_item.done")), events.last().unwrap()["response"]["output"]);
+        let chat = whole(Format::Messages, Format::Chat, &body);
+        assert_eq!(chat.text, told);
     }
 }
 

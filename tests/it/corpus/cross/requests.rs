@@ -50,9 +50,8 @@ const RULES: &[(&str, &str)] = &[
     ("an image by its URL", "Content parts: URLs"),
     ("a file by its URL", "Content parts: URLs"),
     ("file id of another provider", "Content parts: file ids"),
-    ("the id of a file", "Content parts: file ids"),
     ("the URL of a file", "Content parts: file URLs"),
-    ("a file cannot be sent", "Content parts: PDF"),
+    ("a file (`", "Content parts: PDF"),
     ("a file of type", "Content parts: documents"),
 ];
 

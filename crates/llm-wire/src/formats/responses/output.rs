@@ -1,8 +1,8 @@
 //! Output items as this format writes them, in the events of a stream and in whole answers alike.
 //!
-//! One canonical item is one output item, but for two cases: a text or a thought of which nothing
-//! came is none, and of a thought with several states each state after the first is an item of its
-//! own.
+//! One canonical item is one output item, but for three cases: a text or a thought of which nothing
+//! came is none, texts that follow one another are parts of one message, and of a thought with
+//! several states each state after the first is an item of its own.
 
 use std::borrow::Cow;
 
@@ -19,6 +19,16 @@ pub(super) fn count(item: &AnswerItem) -> usize {
         AnswerKind::Reasoning { parts, opaque, .. } => opaque.len().max(usize::from(!parts.is_empty())),
         AnswerKind::Tool { .. } => 1,
     }
+}
+
+/// Whether an item is a message, or a part of one.
+pub(super) fn is_message(item: &AnswerItem) -> bool {
+    matches!(item.kind, AnswerKind::Text { .. } | AnswerKind::Refusal { .. })
+}
+
+/// Whether two items that follow one another are parts of one message.
+pub(super) fn go_together(first: &AnswerItem, second: &AnswerItem) -> bool {
+    matches!((&first.kind, &second.kind), (AnswerKind::Text { .. }, AnswerKind::Text { .. }))
 }
 
 /// A fresh id for an item of this kind.
@@ -54,14 +64,22 @@ pub(super) fn begun(o: &mut write::Object<'_>, kind: &AnswerKind, id: &str) {
     }
 }
 
-/// The item as it ended. `nth` counts the output items of one canonical item.
-pub(super) fn done(o: &mut write::Object<'_>, item: &AnswerItem, nth: usize, id: &str) {
-    let status = status(item.status);
+/// The item as it ended. `nth` counts the output items of one canonical item, `items` gives the
+/// parts of a message, or the one item.
+pub(super) fn done<'i>(
+    o: &mut write::Object<'_>,
+    items: &dyn Fn(usize) -> Option<&'i AnswerItem>,
+    nth: usize,
+    id: &str,
+) {
+    let all = || (0..).map_while(items);
+    let (Some(item), cut) = (items(0), all().any(|item| item.status == Status::Incomplete)) else { return };
+    let status = status(if cut { Status::Incomplete } else { Status::Complete });
     o.str("id", id);
     match &item.kind {
         AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => {
             message_head(o, status);
-            o.array("content", |a| a.object(|o| part(o, &item.kind)));
+            o.array("content", |a| all().for_each(|item| a.object(|o| part(o, &item.kind))));
         }
         AnswerKind::Reasoning { parts, opaque, .. } => {
             let parts = if nth == 0 { parts.as_slice() } else { &[] };

@@ -36,16 +36,21 @@ pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(
     let ended = answer.ended();
     let explained = explanation(answer, &ended);
     let items = answer.items.iter().chain(&explained);
-    let shown: Vec<(&AnswerItem, usize, String)> = items
-        .flat_map(|item| (0..output::count(item)).map(move |nth| (item, nth)))
-        .map(|(item, nth)| (item, nth, output::id(&item.kind, reply)))
-        .collect();
+    let mut shown: Vec<(Vec<&AnswerItem>, usize, String)> = Vec::new();
+    for (item, nth) in items.flat_map(|item| (0..output::count(item)).map(move |nth| (item, nth))) {
+        match shown.last_mut() {
+            Some((parts, ..)) if parts.last().is_some_and(|last| output::go_together(last, item)) => parts.push(item),
+            _ => shown.push((vec![item], nth, output::id(&item.kind, reply))),
+        }
+    }
     let tier = answer.tier.as_ref().map(|tier| tier.unescape());
     let facts =
         Facts { stage: Stage::Ended(&ended), usage: Some(answer.usage.unwrap_or_default()), tier: tier.as_deref() };
     write::object(out, |o| {
         object::write(o, &facts, reply, |a| {
-            shown.iter().for_each(|(item, nth, id)| a.object(|o| output::done(o, item, *nth, id)));
+            for (parts, nth, id) in &shown {
+                a.object(|o| output::done(o, &|n| parts.get(n).copied(), *nth, id));
+            }
         });
     });
     Ok(())

@@ -30,6 +30,10 @@ use crate::target::tool_names::Shape;
 /// The name of the tool that stands for structured output.
 pub const ANSWER_TOOL: &str = "json_response";
 
+/// Why a tool of a vendor is refused.
+pub(crate) const NO_TOOL: &str =
+    "neither the provider nor its format offers it; use one that does, or declare a function in its place";
+
 /// What to write into `tools`.
 #[derive(Debug, Clone)]
 pub enum Offered<'r, 'a> {
@@ -115,8 +119,8 @@ pub(crate) struct Maker<'m, 'r, 'a> {
     pub(crate) plan: &'m mut Plan,
     pub(crate) ledger: &'m mut Ledger,
     pub(crate) offer: Offer<'r, 'a>,
-    /// Server tools that the target lacks: index and type.
-    lacking: Vec<(usize, String)>,
+    /// Server tools that the target lacks: index, type, and why.
+    lacking: Vec<(usize, String, &'static str)>,
 }
 
 impl<'r, 'a> Maker<'_, 'r, 'a> {
@@ -148,7 +152,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
                 self.offer.tools.push(Offered::WebSearch(search));
                 Ok(())
             }
-            Tool::WebSearch(_) => self.lacks(at, "web_search"),
+            Tool::WebSearch(_) => self.lacks(at, "web_search", NO_TOOL),
             Tool::Mcp(mcp) => self.mcp(at, mcp),
             Tool::Client { kind, name, raw } => match (self.to(), kind.as_function()) {
                 (Format::Messages, _) => self.native(*raw),
@@ -163,12 +167,12 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
                     });
                     Ok(())
                 }
-                (_, None) => Err(reader::unsupported_tool(&format!("tools.{at}"), "the computer tool")),
+                (_, None) => Err(reader::unsupported_tool(&format!("tools.{at}"), "the computer tool", NO_TOOL)),
             },
             Tool::Search { format, raw } if *format == self.to() => self.native(*raw),
             Tool::Search { .. } => self.ledger.drop(Loss::ToolSearch),
             Tool::Server { format, raw, .. } if *format == self.to() && self.runs_tools() => self.native(*raw),
-            Tool::Server { kind, .. } => self.lacks(at, &kind.unescape()),
+            Tool::Server { kind, .. } => self.lacks(at, &kind.unescape(), NO_TOOL),
         }
     }
 

@@ -25,22 +25,26 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 
     pub(super) fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
         let knows = self.cx.target.host.is_native() || mcp.format == self.to();
-        let fits = mcp.url.is_some()
-            && knows
-            && match self.to() {
-                Format::Chat => false,
-                Format::Messages => mcp.never_asks && self.runs_tools(),
-                Format::Responses => true,
-            };
-        if !fits {
-            return self.lacks(at, "mcp");
+        let why = match self.to() {
+            Format::Chat => {
+                Some("Chat Completions has no MCP servers; use a provider that offers Responses or Messages")
+            }
+            _ if !knows || !self.runs_tools() => Some("its host runs no MCP servers; use the vendor's own endpoint"),
+            _ if mcp.url.is_none() => Some("only a server with a `server_url` can be told to another vendor"),
+            Format::Messages if !mcp.never_asks => {
+                Some("Messages cannot ask for approvals; set `require_approval` to `never`")
+            }
+            Format::Messages | Format::Responses => None,
+        };
+        if let Some(why) = why {
+            return self.lacks(at, "mcp", why);
         }
         self.offer.tools.push(Offered::Mcp(mcp));
         Ok(())
     }
 
-    pub(super) fn lacks(&mut self, at: usize, kind: &str) -> Result<(), Error> {
-        self.lacking.push((at, kind.to_owned()));
+    pub(super) fn lacks(&mut self, at: usize, kind: &str, why: &'static str) -> Result<(), Error> {
+        self.lacking.push((at, kind.to_owned(), why));
         Ok(())
     }
 
@@ -54,13 +58,13 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
             _ => false,
         };
         let policy = self.cx.policy.server_tools;
-        for (at, kind) in &self.lacking {
+        for (at, kind, why) in &self.lacking {
             let meant = forced(kind) || (self.offer.tools.is_empty() && policy == ServerTools::Auto);
             if policy == ServerTools::Reject || meant {
-                return Err(reader::unsupported_tool(&format!("tools.{at}"), &format!("the tool `{kind}`")));
+                return Err(reader::unsupported_tool(&format!("tools.{at}"), &format!("the tool `{kind}`"), why));
             }
         }
-        for (at, _) in std::mem::take(&mut self.lacking) {
+        for (at, ..) in std::mem::take(&mut self.lacking) {
             self.ledger.lose(Loss::ServerTool, How::Dropped, Some(format!("tools.{at}")))?;
         }
         Ok(())

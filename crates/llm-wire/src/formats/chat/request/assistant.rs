@@ -57,8 +57,7 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
         if let Some(loss) = history::droppable(foreign) {
             return self.ledger.drop(loss);
         }
-        let what = format!("an item of type `{}`", foreign.kind.unescape());
-        Err(reader::unsupported_content(&foreign.path, &what))
+        Err(reader::unsupported_foreign(foreign, "an item"))
     }
 
     fn words(&mut self, item: &Item<'a>, message: &Message<'a>, said: &mut Said<'r, 'a>) -> Result<(), Error> {

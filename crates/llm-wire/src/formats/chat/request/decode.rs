@@ -251,6 +251,6 @@ pub(super) fn pick<'a, const N: usize>(
 }
 
 /// Enters the names of fields that are not known here.
-pub(super) fn unknown(names: &[RawStr<'_>], ledger: &mut Ledger) -> Result<(), Error> {
-    names.iter().try_for_each(|name| ledger.unknown(&name.unescape()))
+pub(super) fn unknown(names: &[RawStr<'_>], path: &Path<'_>, ledger: &mut Ledger) -> Result<(), Error> {
+    names.iter().try_for_each(|name| ledger.unknown(&path.key(&name.unescape()).to_string()))
 }

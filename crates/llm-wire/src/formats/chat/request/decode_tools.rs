@@ -22,12 +22,12 @@ pub(crate) fn tools<'a>(list: RawValue<'a>, request: &mut Request<'a>, ledger: &
         let kind = kind.map(|v| reader::string(v, &path.key("type"))).transpose()?;
         let tool = match (kind, function, custom) {
             (Some(kind), _, Some(custom)) if kind.eq_str("custom") => {
-                unknown(&others, ledger)?;
+                unknown(&others, &path, ledger)?;
                 crate::formats::chat::request::decode_tools::custom(custom, &path.key("custom"), ledger)?
             }
             // Clients of hosts that imitate the format leave the type out.
             (_, Some(function), _) if kind.is_none_or(|kind| kind.eq_str("function")) => {
-                unknown(&others, ledger)?;
+                unknown(&others, &path, ledger)?;
                 let tool =
                     crate::formats::chat::request::decode_tools::function(function, &path.key("function"), ledger)?;
                 Tool::Function(FunctionTool { cache: parts::cache_point(None, cache), ..tool })
@@ -55,7 +55,7 @@ pub(crate) fn functions<'a>(list: RawValue<'a>, request: &mut Request<'a>, ledge
 fn function<'a>(value: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<FunctionTool<'a>, Error> {
     let names = ["name", "description", "parameters", "strict"];
     let ([name, description, schema, strict], others) = pick(reader::object(value, path)?, names);
-    unknown(&others, ledger)?;
+    unknown(&others, path, ledger)?;
     Ok(FunctionTool {
         name: crate::formats::chat::request::decode_tools::name(name, path)?,
         description: text(description, &path.key("description"))?,
@@ -67,7 +67,7 @@ fn function<'a>(value: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Re
 
 fn custom<'a>(value: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Tool<'a>, Error> {
     let ([name, description, format], others) = pick(reader::object(value, path)?, ["name", "description", "format"]);
-    unknown(&others, ledger)?;
+    unknown(&others, path, ledger)?;
     let format_path = path.key("format");
     let mut grammar = None;
     if let Some(inner) = format.and_then(|format| format.find("grammar")).and_then(some) {
@@ -105,7 +105,7 @@ pub(crate) fn web_search<'a>(
     let path = Path::root("web_search_options");
     let names = ["search_context_size", "user_location"];
     let ([size, user_location], others) = pick(reader::object(options, &path)?, names);
-    unknown(&others, ledger)?;
+    unknown(&others, &path, ledger)?;
     request.tools.push(Tool::WebSearch(WebSearch {
         format: Format::Chat,
         name: None,

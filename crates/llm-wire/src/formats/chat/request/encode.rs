@@ -90,7 +90,9 @@ fn steer(
     if has_functions && sent.thinks && !caps.tools_with_effort_on_chat {
         if sent.effort.is_some() {
             let what = "tools together with a reasoning effort";
-            return Err(reader::unsupported_parameter(&"reasoning_effort", what));
+            let why = "its Chat Completions refuse one beside the other; set the effort to `none`, or use a provider of \
+                       the format Responses";
+            return Err(reader::unsupported_parameter(&"reasoning_effort", what, why));
         }
         // The model thinks by default, and the vendor refuses even that beside tools.
         ledger.approx(Loss::ReasoningEffort)?;
@@ -135,7 +137,7 @@ fn form<'a>(
         }
         (OutputFormat::Grammar(raw), _) if request.from == Format::Chat => (Form::Native(*raw), None),
         (OutputFormat::Grammar(_), _) => {
-            return Err(reader::unsupported_parameter(&"text.format", "a grammar for the answer"));
+            return Err(reader::unsupported_parameter(&"text.format", "a grammar for the answer", reader::NO_GRAMMAR));
         }
     })
 }

@@ -15,6 +15,7 @@ use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{ERROR_MARKER, Item, ItemKind, Message, Part, Request, Role, ToolResult};
 use crate::canonical::text::Text;
+use crate::canonical::tools::Tool;
 use crate::error::Error;
 use crate::formats::chat::request::pieces;
 use crate::formats::chat::request::pieces::{Fitter, Piece, PieceKind, Points};
@@ -39,14 +40,15 @@ pub(super) fn write(
     out: &mut Vec<u8>,
 ) -> Result<Prefill, Error> {
     let mut items = turns::pair(request, &cx.policy, ledger)?;
-    let prefill = turns::prefill(&items, cx, ledger)?;
+    let prefill = turns::prefill(request, &items, cx, ledger)?;
     let hint = match prefill {
         Prefill::Hint => items.pop(),
         Prefill::Keep | Prefill::None => None,
     };
     let total = count_points(request);
     let takes = cx.target.caps.cache_points && cx.target.host.is_native();
-    if takes && total > Points::MAX {
+    // Breakpoints on tools and calls have no place here.
+    if takes && (total > Points::MAX || has_other_points(request)) {
         ledger.drop(Loss::CacheControl)?;
     }
     let points = Points::new(takes, total);
@@ -92,6 +94,13 @@ fn count_points(request: &Request<'_>) -> usize {
         _ => 0,
     });
     count(&request.system) + in_items.sum::<usize>()
+}
+
+/// Whether there are breakpoints on tools or calls.
+fn has_other_points(request: &Request<'_>) -> bool {
+    let on_tool = |tool: &Tool<'_>| matches!(tool, Tool::Function(tool) if tool.cache.is_some());
+    let on_call = |item: &Item<'_>| matches!(&item.kind, ItemKind::Call(call) if call.cache.is_some());
+    request.tools.iter().any(on_tool) || request.items.iter().any(on_call)
 }
 
 fn system_message<'i, 'a>(item: &'i Item<'a>) -> Option<&'i Message<'a>> {

@@ -99,7 +99,7 @@ impl<'a> Reader<'_, 'a> {
             ],
             others,
         ) = pick(message, names);
-        unknown(&others, self.ledger)?;
+        unknown(&others, path, self.ledger)?;
         let text = |value: Option<RawValue<'a>>| value.and_then(RawValue::as_str).filter(|text| !text.is_empty());
         let reasoning = text(long).or(text(short));
         // Of other gateways: Anthropic's blocks, or an object in the place of the text.
@@ -211,7 +211,7 @@ impl<'a> Reader<'_, 'a> {
             }
             _ => return Err(reader::invalid(path, "must hold a `function` or a `custom` call of its `type`")),
         };
-        unknown(&others, self.ledger)?;
+        unknown(&others, path, self.ledger)?;
         let opaque = extra.and_then(signature);
         let call_id = id.into();
         self.push(

@@ -10,7 +10,7 @@ use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::data_url;
 use crate::request::data_url::Payload;
 use crate::request::reader;
-use crate::request::reader::{Path, some};
+use crate::request::reader::Path;
 
 /// `content`: a string, a list of parts, or nothing.
 pub(super) fn read<'a>(
@@ -57,12 +57,12 @@ fn part<'a>(raw: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<O
             Part::Text(TextPart { text, citations: None, cache })
         }
         (b"image_url", _, Some(image), ..) => {
-            crate::formats::chat::request::parts::image(image, cache, &path.key("image_url"))?
+            crate::formats::chat::request::parts::image(image, cache, &path.key("image_url"), ledger)?
         }
         (b"input_audio", _, _, Some(audio), ..) => {
             let path = path.key("input_audio");
             let word = |key| reader::required(audio, key, &path).and_then(|v| reader::string(v, &path.key(key)));
-            Part::Audio { data: word("data")?, format: word("format")? }
+            Part::Audio { data: word("data")?, format: word("format")?, path: path.to_string().into() }
         }
         (b"file", _, _, _, Some(file), _) => {
             crate::formats::chat::request::parts::file(file, cache, &path.key("file"), ledger)?
@@ -78,7 +78,7 @@ fn part<'a>(raw: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<O
             return Ok(Some(Part::Foreign(foreign)));
         }
     };
-    unknown(&others, ledger)?;
+    unknown(&others, path, ledger)?;
     Ok(Some(part))
 }
 
@@ -88,14 +88,20 @@ pub(super) fn cache_point(breakpoint: Option<RawValue<'_>>, control: Option<RawV
     Some(CachePoint { hour: point.find("ttl").is_some_and(|ttl| ttl.eq_str("1h")) })
 }
 
-fn image<'a>(image: RawValue<'a>, cache: Option<CachePoint>, path: &Path<'_>) -> Result<Part<'a>, Error> {
+fn image<'a>(
+    image: RawValue<'a>,
+    cache: Option<CachePoint>,
+    path: &Path<'_>,
+    ledger: &mut Ledger,
+) -> Result<Part<'a>, Error> {
     // A plain string is Mistral's form.
     let (url, detail) = match image.as_str() {
         Some(url) => (url, None),
         None => {
             let image = reader::object(image, path)?;
             let url = reader::string(reader::required(image, "url", path)?, &path.key("url"))?;
-            let detail = image.find("detail").and_then(some);
+            let ([_, detail], others) = pick(image, ["url", "detail"]);
+            unknown(&others, path, ledger)?;
             (url, detail.map(|v| reader::string(v, &path.key("detail"))).transpose()?)
         }
     };
@@ -103,7 +109,11 @@ fn image<'a>(image: RawValue<'a>, cache: Option<CachePoint>, path: &Path<'_>) ->
         Some(data_url::DataUrl { media, payload: Payload::Base64(data) }) => Src::Base64 { media, data },
         _ => Src::Url(url.into()),
     };
-    Ok(Part::Image(ImagePart { src, detail, cache }))
+    // Some clients send documents in the place of images.
+    if data_url::is_pdf(&src) {
+        return Ok(Part::File(Box::new(FilePart { cache, ..FilePart::of(src, path) })));
+    }
+    Ok(Part::Image(ImagePart { src, detail, cache, path: path.to_string().into() }))
 }
 
 fn file<'a>(
@@ -113,14 +123,15 @@ fn file<'a>(
     ledger: &mut Ledger,
 ) -> Result<Part<'a>, Error> {
     let ([data, id, name], others) = pick(reader::object(file, path)?, ["file_data", "file_id", "filename"]);
-    unknown(&others, ledger)?;
+    unknown(&others, path, ledger)?;
     let name = name.map(|v| reader::string(v, &path.key("filename"))).transpose()?.map(Text::from);
     let src = match (data, id) {
         (Some(data), _) => file_src(reader::string(data, &path.key("file_data"))?),
         (None, Some(id)) => Src::FileId { format: Format::Chat, id: reader::string(id, &path.key("file_id"))? },
         (None, None) => return Err(reader::invalid(path, "needs `file_data` or `file_id`")),
     };
-    Ok(Part::File(Box::new(FilePart { src, name, title: None, context: None, citations: false, cache })))
+    let src = data_url::named(src, name.as_ref());
+    Ok(Part::File(Box::new(FilePart { name, cache, ..FilePart::of(src, path) })))
 }
 
 /// A data URL; from some clients a link, or base64 without its head.

@@ -119,10 +119,12 @@ impl Fitter<'_, '_> {
             Part::Refusal(text) => PieceKind::Refusal(text.clone()),
             Part::Image(image) => self.image(image, path)?,
             Part::File(file) => return self.file(file, cache, path, out),
-            Part::Audio { data, format } if self.target.caps.audio_in => {
+            Part::Audio { data, format, .. } if self.target.caps.audio_in => {
                 PieceKind::Audio { data: *data, format: *format }
             }
-            Part::Audio { .. } => return Err(reader::unsupported_content(&path, "audio")),
+            Part::Audio { path: own, .. } => {
+                return Err(reader::unsupported_content(&reader::nearest(own, path), "audio", reader::AUDIO_REMEDY));
+            }
             Part::SearchResult { .. } => {
                 self.ledger.approx(Loss::SearchResult)?;
                 PieceKind::Text(turns::search_text(part))
@@ -133,8 +135,7 @@ impl Fitter<'_, '_> {
                 if let Some(loss) = history::droppable(foreign) {
                     return self.ledger.drop(loss);
                 }
-                let what = format!("content of type `{}`", foreign.kind.unescape());
-                return Err(reader::unsupported_content(&foreign.path, &what));
+                return Err(reader::unsupported_foreign(foreign, "content"));
             }
         };
         out.push(Piece { kind, cache });
@@ -142,14 +143,15 @@ impl Fitter<'_, '_> {
     }
 
     fn image<'a>(&mut self, image: &ImagePart<'a>, path: &str) -> Result<PieceKind<'a>, Error> {
+        let path = reader::nearest(&image.path, path);
         match &image.src {
             Src::Url(_) if !self.target.caps.url_images => {
-                return Err(reader::unsupported_content(&path, "the URL of an image"));
+                return Err(reader::unsupported_content(&path, "the URL of an image", reader::URL_REMEDY));
             }
             Src::Url(_) | Src::Base64 { .. } => {}
-            Src::FileId { .. } => return Err(not_portable(path)),
+            Src::FileId { .. } => return Err(reader::not_portable(path)),
             Src::Text(_) | Src::Content(_) => {
-                return Err(reader::unsupported_content(&path, "an image without image data"));
+                return Err(reader::unsupported_content(&path, "an image without image data", reader::IMAGE_REMEDY));
             }
         }
         // `original` exists in Responses only.
@@ -168,6 +170,7 @@ impl Fitter<'_, '_> {
         path: &str,
         out: &mut Vec<Piece<'a>>,
     ) -> Result<(), Error> {
+        let path = reader::nearest(&file.path, path);
         if file.citations {
             self.ledger.drop(Loss::Citations)?;
         }
@@ -179,6 +182,9 @@ impl Fitter<'_, '_> {
         let name = file.name.clone().or_else(|| file.title.clone());
         let kind = match &file.src {
             Src::Text(text) => inline(name, text.clone()),
+            Src::Base64 { media, .. } if media.starts_with("image/") => {
+                PieceKind::Image { src: file.src.clone(), detail: None }
+            }
             Src::Base64 { media, data } if media.starts_with("text/") => match plain(*data) {
                 Some(text) => inline(name, text),
                 None => return Err(reader::invalid(&path, "holds a text file that is not base64 of UTF-8")),
@@ -197,18 +203,17 @@ impl Fitter<'_, '_> {
             Src::FileId { format: Format::Chat, .. } | Src::Base64 { .. } if takes_files => {
                 PieceKind::File { src: file.src.clone(), name }
             }
-            Src::FileId { format, .. } if *format != Format::Chat => return Err(not_portable(path)),
-            Src::FileId { .. } | Src::Base64 { .. } => return Err(reader::unsupported_content(&path, "a file")),
-            Src::Url(_) => return Err(reader::unsupported_content(&path, "the URL of a file")),
+            Src::FileId { format, .. } if *format != Format::Chat => return Err(reader::not_portable(path)),
+            Src::FileId { .. } | Src::Base64 { .. } => {
+                return Err(reader::unsupported_content(&path, "a file", reader::FILE_REMEDY));
+            }
+            Src::Url(_) => {
+                return Err(reader::unsupported_content(&path, "the URL of a file", reader::FILE_URL_REMEDY));
+            }
         };
         out.push(Piece { kind, cache });
         Ok(())
     }
-}
-
-fn not_portable(path: &str) -> Error {
-    let what = "the id of a file that another vendor, or another format, holds";
-    reader::unsupported_content(&path, what).code("file_id_not_portable")
 }
 
 /// A text document as text, under its name.

@@ -63,6 +63,10 @@ pub(crate) struct Reader {
     said: bool,
     /// There are pictures or sounds, which no other format shows.
     unshowable: bool,
+    /// `content` had text: the transcript of a sound beside it repeats that.
+    written: bool,
+    /// The loss of sound was noted.
+    sounded: bool,
     /// Reasoning was shown whose signature has not come.
     unsigned: bool,
     calls: Calls,
@@ -85,8 +89,12 @@ struct Fields<'a> {
     annotations: Option<RawValue<'a>>,
     tool_calls: Option<RawValue<'a>>,
     function_call: Option<RawValue<'a>>,
-    /// Outputs that have no event: audio and images.
-    dropped: bool,
+    /// There are images, which have no event.
+    images: bool,
+    /// There is audio, which has no event.
+    audio: bool,
+    /// The words of the audio, which are text.
+    transcript: RawStr<'a>,
 }
 
 impl<'a> Fields<'a> {
@@ -109,10 +117,11 @@ impl<'a> Fields<'a> {
                 b"annotations" => fields.annotations = Some(value),
                 b"tool_calls" => fields.tool_calls = Some(value),
                 b"function_call" if value.is_object() => fields.function_call = Some(value),
-                b"images" => fields.dropped |= value.elements().next().is_some(),
+                b"images" => fields.images |= value.elements().next().is_some(),
                 b"audio" => {
-                    let filled = |(_, value, _): (_, RawValue<'_>, _)| value.as_str().is_some_and(|s| !s.is_empty());
-                    fields.dropped |= value.members().any(filled);
+                    let text = |key| value.find(key).and_then(RawValue::as_str).unwrap_or_default();
+                    fields.audio |= !text("data").is_empty();
+                    fields.transcript = text("transcript");
                 }
                 _ => {}
             }
@@ -140,6 +149,9 @@ impl Reader {
         if let Some(content) = fields.content {
             self.content(content, sink);
         }
+        if !self.written {
+            self.text(fields.transcript, sink);
+        }
         if !fields.refusal.is_empty() {
             self.refusal(fields.refusal, sink);
         }
@@ -149,9 +161,13 @@ impl Reader {
         if let Some(list) = fields.annotations {
             self.annotations(list, sink);
         }
-        if fields.dropped {
+        if fields.images {
             self.unshowable = true;
             sink(Event::Note(Note::DroppedOutput));
+        }
+        if fields.audio && !std::mem::replace(&mut self.sounded, true) {
+            self.unshowable = true;
+            sink(Event::Note(Note::DroppedAudio));
         }
         if let Some(list) = fields.tool_calls {
             for (n, (element, _)) in list.elements().enumerate() {
@@ -257,6 +273,7 @@ impl Reader {
     /// A string, or Mistral's list of parts.
     fn content(&mut self, content: RawValue<'_>, sink: Sink<'_>) {
         if let Some(text) = content.as_str() {
+            self.written |= !text.is_empty();
             return self.tagged(text, sink);
         }
         for (part, _) in content.elements() {

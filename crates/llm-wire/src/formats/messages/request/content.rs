@@ -47,7 +47,7 @@ pub(super) fn message<'a>(
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
     let message = reader::object(message, path)?;
-    known(message, &["role", "content", "output_config"], ledger)?;
+    known(message, &["role", "content", "output_config"], path, ledger)?;
     let role = reader::string(reader::required(message, "role", path)?, &path.key("role"))?;
     let role = match role.unescape().as_ref() {
         "user" => Role::User,
@@ -92,7 +92,7 @@ impl<'a> Taker<'_, 'a> {
         let item: ItemKind<'a> = match (kind.unescape().as_ref(), self.role) {
             ("thinking", Role::Assistant) => thinking(block, path, self.ledger)?,
             ("redacted_thinking", Role::Assistant) => {
-                known(block, &["type", "data"], self.ledger)?;
+                known(block, &["type", "data"], path, self.ledger)?;
                 let data = reader::string(reader::required(block, "data", path)?, &path.key("data"))?;
                 history::opaque_of(data, Vec::new(), None, (Family::Anthropic, Seal::Redacted)).into()
             }
@@ -131,7 +131,7 @@ impl<'a> Taker<'_, 'a> {
 }
 
 fn thinking<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<ItemKind<'a>, Error> {
-    known(block, &["type", "thinking", "signature"], ledger)?;
+    known(block, &["type", "thinking", "signature"], path, ledger)?;
     let text = reader::string(reader::required(block, "thinking", path)?, &path.key("thinking"))?;
     let signature = match block.find("signature").and_then(reader::some) {
         Some(signature) => reader::string(signature, &path.key("signature"))?,
@@ -146,7 +146,7 @@ fn thinking<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Re
 
 fn tool_use<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<ToolCall<'a>, Error> {
     // `caller` says who called: the model itself, as a rule.
-    known(block, &["type", "id", "name", "input", "cache_control", "caller"], ledger)?;
+    known(block, &["type", "id", "name", "input", "cache_control", "caller"], path, ledger)?;
     let text = |key| Ok::<Text<'a>, Error>(reader::string(reader::required(block, key, path)?, &path.key(key))?.into());
     let input = reader::object(reader::required(block, "input", path)?, &path.key("input"))?;
     Ok(ToolCall {
@@ -162,7 +162,7 @@ fn tool_use<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Re
 }
 
 fn tool_result<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<ToolResult<'a>, Error> {
-    known(block, &["type", "tool_use_id", "content", "is_error", "cache_control"], ledger)?;
+    known(block, &["type", "tool_use_id", "content", "is_error", "cache_control"], path, ledger)?;
     let id = reader::string(reader::required(block, "tool_use_id", path)?, &path.key("tool_use_id"))?;
     let is_error = match block.find("is_error").and_then(reader::some) {
         Some(flag) => reader::boolean(flag, &path.key("is_error"))?,
@@ -203,22 +203,29 @@ fn kind_of<'a>(block: RawValue<'a>, path: &Path<'_>) -> Result<RawStr<'a>, Error
 fn part<'a>(block: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Part<'a>, Error> {
     Ok(match kind.unescape().as_ref() {
         "text" => {
-            known(block, &["type", "text", "cache_control", "citations"], ledger)?;
+            known(block, &["type", "text", "cache_control", "citations"], path, ledger)?;
             let text = reader::string(reader::required(block, "text", path)?, &path.key("text"))?;
             let citations = block.find("citations").filter(|list| list.elements().next().is_some());
             Part::Text(TextPart { text: text.into(), citations, cache: cache_of(block) })
         }
         "image" => {
-            known(block, &["type", "source", "cache_control"], ledger)?;
+            known(block, &["type", "source", "cache_control"], path, ledger)?;
             match source(block, path, ledger)? {
-                Some(src) => Part::Image(ImagePart { src, detail: None, cache: cache_of(block) }),
+                // Some clients send documents in the place of images.
+                Some(src) if data_url::is_pdf(&src) => {
+                    Part::File(Box::new(FilePart { cache: cache_of(block), ..FilePart::of(src, path) }))
+                }
+                Some(src) => {
+                    let path = path.to_string().into();
+                    Part::Image(ImagePart { src, detail: None, cache: cache_of(block), path })
+                }
                 None => foreign(block, kind, path),
             }
         }
         "document" => document(block, kind, path, ledger)?,
         "search_result" => search_result(block, path, ledger)?,
         "tool_reference" => {
-            known(block, &["type", "tool_name", "cache_control"], ledger)?;
+            known(block, &["type", "tool_name", "cache_control"], path, ledger)?;
             let name = reader::string(reader::required(block, "tool_name", path)?, &path.key("tool_name"))?;
             Part::ToolReference { name: name.into() }
         }
@@ -236,19 +243,18 @@ fn document<'a>(
     path: &Path<'_>,
     ledger: &mut Ledger,
 ) -> Result<Part<'a>, Error> {
-    known(block, &["type", "source", "title", "context", "citations", "cache_control"], ledger)?;
+    known(block, &["type", "source", "title", "context", "citations", "cache_control"], path, ledger)?;
     let text = |key: &str| match block.find(key).and_then(reader::some) {
         Some(text) => Ok::<_, Error>(Some(Text::from(reader::string(text, &path.key(key))?))),
         None => Ok(None),
     };
     let Some(src) = source(block, path, ledger)? else { return Ok(foreign(block, kind, path)) };
+    let title = text("title")?;
     Ok(Part::File(Box::new(FilePart {
-        src,
-        name: None,
-        title: text("title")?,
         context: text("context")?,
         citations: block.path(&["citations", "enabled"]).and_then(RawValue::as_bool).unwrap_or(false),
         cache: cache_of(block),
+        ..FilePart { title: title.clone(), ..FilePart::of(data_url::named(src, title.as_ref()), path) }
     })))
 }
 
@@ -274,7 +280,7 @@ fn source<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Resu
 }
 
 fn search_result<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Part<'a>, Error> {
-    known(block, &["type", "source", "title", "content", "citations", "cache_control"], ledger)?;
+    known(block, &["type", "source", "title", "content", "citations", "cache_control"], path, ledger)?;
     let text = |key| Ok::<Text<'a>, Error>(reader::string(reader::required(block, key, path)?, &path.key(key))?.into());
     let inner = content(reader::required(block, "content", path)?, &path.key("content"), ledger)?;
     let texts: Vec<Text<'a>> = inner
@@ -299,10 +305,10 @@ pub(super) fn cache_of(block: RawValue<'_>) -> Option<CachePoint> {
 }
 
 /// Enters every member that is not in `names`.
-pub(super) fn known(object: RawValue<'_>, names: &[&str], ledger: &mut Ledger) -> Result<(), Error> {
+pub(super) fn known(object: RawValue<'_>, names: &[&str], path: &Path<'_>, ledger: &mut Ledger) -> Result<(), Error> {
     for (key, value, _) in object.members() {
         if !value.is_null() && !names.iter().any(|name| key.eq_str(name)) {
-            ledger.unknown(&key.unescape())?;
+            ledger.unknown(&path.key(&key.unescape()).to_string())?;
         }
     }
     Ok(())

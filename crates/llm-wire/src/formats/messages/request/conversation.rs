@@ -349,7 +349,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         if let Some(loss) = history::droppable(foreign) {
             return self.blocks.ledger.drop(loss);
         }
-        Err(reader::unsupported_content(&foreign.path, &format!("an item of type `{}`", foreign.kind.unescape())))
+        Err(reader::unsupported_foreign(foreign, "an item"))
     }
 
     /// The words that the model is to go on from. White space at their end is refused.

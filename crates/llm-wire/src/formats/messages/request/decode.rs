@@ -47,7 +47,7 @@ pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>
     request.reasoning = reasoning(&fields, config, &mut request.ext)?;
     request.format = output_format(&fields, config)?;
     request.cache.whole = fields.get("cache_control").and_then(content::cache_point);
-    request.identity = identity(&fields)?;
+    request.identity = identity(&fields, ledger)?;
     Ok(request)
 }
 
@@ -134,9 +134,15 @@ fn output_format<'a>(fields: &Fields<'a>, config: Option<RawValue<'a>>) -> Resul
     }
 }
 
-fn identity<'a>(fields: &Fields<'a>) -> Result<Identity<'a>, Error> {
+fn identity<'a>(fields: &Fields<'a>, ledger: &mut Ledger) -> Result<Identity<'a>, Error> {
     let metadata = fields.with("metadata", reader::object)?;
     let path = Path::root("metadata");
+    // The vendor knows one member, and no other format has a place for more.
+    for (key, value, _) in metadata.into_iter().flat_map(RawValue::members) {
+        if !key.eq_str("user_id") && !value.is_null() {
+            ledger.unknown(&path.key(&key.unescape()).to_string())?;
+        }
+    }
     let user = metadata.and_then(|metadata| metadata.find("user_id")).and_then(reader::some);
     let safety = user.map(|user| reader::string(user, &path.key("user_id"))).transpose()?;
     Ok(Identity { user: None, safety: safety.map(Into::into), metadata })

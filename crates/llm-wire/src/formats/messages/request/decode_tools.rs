@@ -56,7 +56,7 @@ fn function<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Res
             "input_examples" => out.examples = Some(value),
             "eager_input_streaming" => out.eager = Some(reader::boolean(value, &path.key("eager_input_streaming"))?),
             "allowed_callers" => out.callers = Some(value),
-            unknown => ledger.unknown(unknown)?,
+            unknown => ledger.unknown(&path.key(unknown).to_string())?,
         }
     }
     if out.name.is_empty() {

@@ -70,7 +70,7 @@ pub fn encode(
     while items.pop_if(|item| matches!(item.kind, ItemKind::Reasoning(_))).is_some() {
         ledger.repair(Repair::Reasoning);
     }
-    let prefill = turns::prefill(&items, cx, ledger)?;
+    let prefill = turns::prefill(request, &items, cx, ledger)?;
     if think.max_tokens > FOLD_ABOVE {
         plan.upstream_stream = true;
     }
@@ -172,7 +172,7 @@ fn form(request: &Request<'_>, cx: &Context<'_>, offer: &Offer<'_, '_>, ledger: 
         }
         OutputFormat::Grammar(_) => {
             let path = if request.from == Format::Responses { "text.format" } else { "response_format" };
-            Err(reader::unsupported_parameter(&path, "a grammar for the answer"))
+            Err(reader::unsupported_parameter(&path, "a grammar for the answer", reader::NO_GRAMMAR))
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{CachePoint, FilePart, ImagePart, Item, ItemKind, Part, Request, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::canonical::tools::Tool;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::json::{RawStr, RawValue, write};
 use crate::request::data_url;
 use crate::request::reader;
@@ -58,7 +58,9 @@ impl Blocks<'_, '_> {
             }
             Part::Image(image) => self.image(image, path, out),
             Part::File(file) => self.file(file, path, out),
-            Part::Audio { .. } => Err(reader::unsupported_content(&path, "audio")),
+            Part::Audio { path: own, .. } => {
+                Err(reader::unsupported_content(&reader::nearest(own, path), "audio", reader::AUDIO_REMEDY))
+            }
             Part::SearchResult { raw, .. } => {
                 out.extend_from_slice(raw.bytes());
                 Ok(())
@@ -74,10 +76,7 @@ impl Blocks<'_, '_> {
                 out.extend_from_slice(foreign.raw.bytes());
                 Ok(())
             }
-            Part::Foreign(foreign) => {
-                let what = format!("content of type `{}`", foreign.kind.unescape());
-                Err(reader::unsupported_content(&foreign.path, &what))
-            }
+            Part::Foreign(foreign) => Err(reader::unsupported_foreign(foreign, "content")),
         }
     }
 
@@ -99,14 +98,21 @@ impl Blocks<'_, '_> {
     }
 
     fn image(&mut self, image: &ImagePart<'_>, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+        let path = reader::nearest(&image.path, path);
         let source = match &image.src {
             Src::Base64 { media, data } if data_url::is_messages_image(media) => Source::Base64 { media, data: *data },
             Src::Base64 { media, .. } => {
-                return Err(reader::unsupported_content(&path, &format!("an image of type `{media}`")));
+                return Err(reader::unsupported_content(
+                    &path,
+                    &format!("an image of type `{media}`"),
+                    "send it as JPEG, PNG, GIF or WebP",
+                ));
             }
             Src::Url(url) => self.url(url, path, "an image")?,
             Src::FileId { format, id } => self.file_id(*format, *id, path)?,
-            Src::Text(_) | Src::Content(_) => return Err(reader::unsupported_content(&path, "an image made of text")),
+            Src::Text(_) | Src::Content(_) => {
+                return Err(reader::unsupported_content(&path, "an image made of text", reader::IMAGE_REMEDY));
+            }
         };
         write::object(out, |o| {
             o.str("type", "image");
@@ -117,20 +123,26 @@ impl Blocks<'_, '_> {
     }
 
     fn file(&mut self, file: &FilePart<'_>, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+        let path = reader::nearest(&file.path, path);
         let source = match &file.src {
             Src::Base64 { media, data } if media == "application/pdf" && self.cx.target.caps.pdf => {
                 Source::Base64 { media, data: *data }
             }
             Src::Base64 { media, data } if data_url::is_messages_image(media) => {
                 let src = Src::Base64 { media: Cow::Borrowed(media.as_ref()), data: *data };
-                return self.image(&ImagePart { src, detail: None, cache: file.cache }, path, out);
+                let image = ImagePart { src, detail: None, cache: file.cache, path: path.into() };
+                return self.image(&image, path, out);
             }
             Src::Base64 { media, data } => match is_text(media).then(|| decoded(*data)).flatten() {
                 Some(text) => Source::Text(text),
-                None => return Err(reader::unsupported_content(&path, &format!("a file of type `{media}`"))),
+                None => {
+                    let is_pdf = media == "application/pdf" || media == "application/octet-stream";
+                    let remedy = if is_pdf { reader::FILE_REMEDY } else { reader::TYPE_REMEDY };
+                    return Err(reader::unsupported_content(&path, &format!("a file of type `{media}`"), remedy));
+                }
             },
             Src::Url(url) if self.cx.target.caps.pdf => self.url(url, path, "a file")?,
-            Src::Url(_) => return Err(reader::unsupported_content(&path, "a file")),
+            Src::Url(_) => return Err(reader::unsupported_content(&path, "a file", reader::FILE_REMEDY)),
             Src::FileId { format, id } => self.file_id(*format, *id, path)?,
             Src::Text(text) => Source::Text(Text::from(text.raw())),
             Src::Content(parts) => {
@@ -171,7 +183,7 @@ impl Blocks<'_, '_> {
 
     fn url<'s>(&self, url: &'s Text<'_>, path: &str, what: &str) -> Result<Source<'s>, Error> {
         if !self.cx.target.caps.url_images {
-            return Err(reader::unsupported_content(&path, &format!("{what} by its URL")));
+            return Err(reader::unsupported_content(&path, &format!("{what} by its URL"), reader::URL_REMEDY));
         }
         Ok(Source::Url(url.raw()))
     }
@@ -179,8 +191,7 @@ impl Blocks<'_, '_> {
     /// Ids of files mean nothing outside the account that holds the files.
     fn file_id<'s>(&mut self, format: Format, id: RawStr<'s>, path: &str) -> Result<Source<'s>, Error> {
         if format != Format::Messages || self.cx.target.host != Host::Anthropic {
-            let note = "a file id of another provider cannot be used here; send the file itself";
-            return Err(Error::client(Kind::Unsupported, note).param(path).code("file_id_not_portable"));
+            return Err(reader::not_portable(path));
         }
         self.beta(FILES);
         Ok(Source::FileId(id))

@@ -36,7 +36,7 @@ pub(super) fn input<'a>(input: RawValue<'a>, request: &mut Request<'a>, ledger: 
         let path = path.index(n);
         let item = reader::object(item, &path)?;
         if item.find("type").is_some_and(|kind| kind.eq_str("additional_tools")) {
-            known(item, &["type", "id", "role", "tools"], ledger)?;
+            known(item, &["type", "id", "role", "tools"], &path, ledger)?;
             let known = known_tools.get_or_insert_with(|| request.tools.iter().filter_map(decode_tools::key).collect());
             for tool in decode_tools::tools(item.find("tools"), &path.key("tools"), ledger)? {
                 // A deferred tool is declared again when it was found; here it was loaded from the
@@ -77,7 +77,7 @@ fn foreign<'a>(raw: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Foreign<
 fn message<'a>(item: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Message<'a>, Error> {
     // The last one is telemetry of Codex.
     let names = ["type", "id", "status", "role", "content", "phase", "internal_chat_message_metadata_passthrough"];
-    known(item, &names, ledger)?;
+    known(item, &names, path, ledger)?;
     let role = reader::string(reader::required(item, "role", path)?, &path.key("role"))?;
     let role = match role.unescape().as_ref() {
         "user" => Role::User,
@@ -94,7 +94,7 @@ fn message<'a>(item: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Resu
 }
 
 fn reasoning<'a>(item: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<ReasoningItem<'a>, Error> {
-    known(item, &["type", "id", "status", "summary", "content", "encrypted_content"], ledger)?;
+    known(item, &["type", "id", "status", "summary", "content", "encrypted_content"], path, ledger)?;
     let mut parts = Vec::new();
     for (key, kind) in [("summary", ReasoningKind::Summary), ("content", ReasoningKind::Full)] {
         let Some(list) = item.find(key).and_then(reader::some) else { continue };
@@ -117,7 +117,7 @@ fn call<'a>(item: RawValue<'a>, kind: CallKind, path: &Path<'_>, ledger: &mut Le
         CallKind::Function => "arguments",
         CallKind::Custom => "input",
     };
-    known(item, &["type", "id", "status", "call_id", "name", "namespace", "caller", input], ledger)?;
+    known(item, &["type", "id", "status", "call_id", "name", "namespace", "caller", input], path, ledger)?;
     let text = |key| Ok::<Text<'a>, Error>(reader::string(reader::required(item, key, path)?, &path.key(key))?.into());
     Ok(ToolCall {
         kind,
@@ -140,7 +140,7 @@ fn result<'a>(
     path: &Path<'_>,
     ledger: &mut Ledger,
 ) -> Result<ToolResult<'a>, Error> {
-    known(item, &["type", "id", "status", "call_id", "output", "caller"], ledger)?;
+    known(item, &["type", "id", "status", "call_id", "output", "caller"], path, ledger)?;
     let call_id = reader::string(reader::required(item, "call_id", path)?, &path.key("call_id"))?.into();
     let output = item.find("output").unwrap_or(RawValue::new(b"null"));
     let mut parts = match output.kind() {
@@ -181,20 +181,25 @@ fn one_part<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Res
     let kind = reader::string(reader::required(part, "type", path)?, &path.key("type"))?;
     Ok(match kind.unescape().as_ref() {
         "input_text" | "output_text" | "text" => {
-            known(part, &["type", "text", "annotations", "logprobs", "prompt_cache_breakpoint"], ledger)?;
+            known(part, &["type", "text", "annotations", "logprobs", "prompt_cache_breakpoint"], path, ledger)?;
             let text = reader::string(reader::required(part, "text", path)?, &path.key("text"))?;
             let citations = part.find("annotations").filter(|list| list.elements().next().is_some());
             Part::Text(TextPart { text: text.into(), citations, cache: cache_of(part) })
         }
         "refusal" => {
-            known(part, &["type", "refusal"], ledger)?;
+            known(part, &["type", "refusal"], path, ledger)?;
             Part::Refusal(reader::string(reader::required(part, "refusal", path)?, &path.key("refusal"))?.into())
         }
         "input_image" => {
-            known(part, &["type", "image_url", "file_id", "detail", "prompt_cache_breakpoint"], ledger)?;
+            known(part, &["type", "image_url", "file_id", "detail", "prompt_cache_breakpoint"], path, ledger)?;
             match source(part, "image_url", path)? {
+                // Some clients send documents in the place of images.
+                Some(src) if data_url::is_pdf(&src) => {
+                    Part::File(Box::new(FilePart { cache: cache_of(part), ..FilePart::of(src, path) }))
+                }
                 Some(src) => {
-                    Part::Image(ImagePart { src, detail: optional(part, "detail", path)?, cache: cache_of(part) })
+                    let detail = optional(part, "detail", path)?;
+                    Part::Image(ImagePart { src, detail, cache: cache_of(part), path: path.to_string().into() })
                 }
                 None => return Err(reader::invalid(&path.key("image_url"), "or `file_id` is required")),
             }
@@ -204,6 +209,7 @@ fn one_part<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Res
             (Some(data), Some(format)) => Part::Audio {
                 data: reader::string(data, &path.key("input_audio"))?,
                 format: reader::string(format, &path.key("input_audio"))?,
+                path: path.to_string().into(),
             },
             _ => Part::Foreign(foreign(part, kind, path)),
         },
@@ -213,7 +219,7 @@ fn one_part<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Res
 
 fn file<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Part<'a>, Error> {
     let names = ["type", "file_data", "file_url", "file_id", "filename", "detail", "prompt_cache_breakpoint"];
-    known(part, &names, ledger)?;
+    known(part, &names, path, ledger)?;
     let src = match optional(part, "file_data", path)? {
         Some(data) => match data_url::parse(data) {
             Some(url) => match url.payload {
@@ -226,14 +232,9 @@ fn file<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<
         None => source(part, "file_url", path)?
             .ok_or_else(|| reader::invalid(&path.key("file_data"), "or `file_url` or `file_id` is required"))?,
     };
-    Ok(Part::File(Box::new(FilePart {
-        src,
-        name: optional(part, "filename", path)?.map(Text::from),
-        title: None,
-        context: None,
-        citations: false,
-        cache: cache_of(part),
-    })))
+    let name = optional(part, "filename", path)?.map(Text::from);
+    let src = data_url::named(src, name.as_ref());
+    Ok(Part::File(Box::new(FilePart { name, cache: cache_of(part), ..FilePart::of(src, path) })))
 }
 
 /// A URL under `key`, which may be a data URL, or a `file_id`.
@@ -258,10 +259,10 @@ pub(super) fn optional<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> 
 }
 
 /// Enters every member that is not in `names`.
-pub(super) fn known(object: RawValue<'_>, names: &[&str], ledger: &mut Ledger) -> Result<(), Error> {
+pub(super) fn known(object: RawValue<'_>, names: &[&str], path: &Path<'_>, ledger: &mut Ledger) -> Result<(), Error> {
     for (key, value, _) in object.members() {
         if !value.is_null() && !names.iter().any(|name| key.eq_str(name)) {
-            ledger.unknown(&key.unescape())?;
+            ledger.unknown(&path.key(&key.unescape()).to_string())?;
         }
     }
     Ok(())

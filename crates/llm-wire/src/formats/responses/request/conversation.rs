@@ -288,7 +288,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         if let Some(loss) = history::droppable(foreign) {
             return self.parts.ledger.drop(loss);
         }
-        Err(reader::unsupported_content(&foreign.path, &format!("a block of type `{}`", foreign.kind.unescape())))
+        Err(reader::unsupported_foreign(foreign, "a block"))
     }
 
     /// Words of the assistant that the model should go on from, as an instruction.

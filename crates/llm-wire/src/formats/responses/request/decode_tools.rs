@@ -48,7 +48,7 @@ fn one<'a>(
 
 /// A namespace. Its own description has no place elsewhere.
 fn grouped<'a>(tool: RawValue<'a>, path: &Path<'_>, out: &mut Vec<Tool<'a>>, ledger: &mut Ledger) -> Result<(), Error> {
-    known(tool, &["type", "name", "description", "tools"], ledger)?;
+    known(tool, &["type", "name", "description", "tools"], path, ledger)?;
     let name = reader::string(reader::required(tool, "name", path)?, &path.key("name"))?;
     if optional(tool, "description", path)?.is_some_and(|text| !text.is_empty()) {
         ledger.drop(Loss::ToolDescription)?;
@@ -87,7 +87,7 @@ fn function<'a>(
             "defer_loading" => out.defer = reader::boolean(value, &path.key("defer_loading"))?,
             "allowed_callers" => out.callers = Some(value),
             "output_schema" => out.output_schema = Some(value),
-            unknown => ledger.unknown(unknown)?,
+            unknown => ledger.unknown(&path.key(unknown).to_string())?,
         }
     }
     if out.name.is_empty() {
@@ -102,7 +102,7 @@ fn custom<'a>(
     path: &Path<'_>,
     ledger: &mut Ledger,
 ) -> Result<Tool<'a>, Error> {
-    known(tool, &["type", "name", "description", "format", "defer_loading", "allowed_callers"], ledger)?;
+    known(tool, &["type", "name", "description", "format", "defer_loading", "allowed_callers"], path, ledger)?;
     let format = tool.find("format").filter(|format| format.find("type").is_some_and(|kind| kind.eq_str("grammar")));
     let grammar = match format {
         Some(format) => {
@@ -124,7 +124,7 @@ fn custom<'a>(
 fn web_search<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Tool<'a>, Error> {
     // Whether results are live or kept is the vendor's own affair.
     let names = ["type", "user_location", "filters", "search_context_size", "external_web_access"];
-    known(tool, &names, ledger)?;
+    known(tool, &names, path, ledger)?;
     Ok(Tool::WebSearch(WebSearch {
         format: Format::Responses,
         name: None,

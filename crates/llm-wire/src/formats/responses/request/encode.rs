@@ -58,7 +58,7 @@ pub fn encode(
     let max_tokens = params::openai_max_tokens(request, cx, ledger)?;
     let form = form(request, cx, ledger)?;
     let items = turns::pair(request, &cx.policy, ledger)?;
-    let prefill = turns::prefill(&items, cx, ledger)?;
+    let prefill = turns::prefill(request, &items, cx, ledger)?;
 
     let native = cx.target.host.is_native();
     let cache = CachePoints::new(request, cx, ledger)?;
@@ -145,7 +145,7 @@ fn form(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<
         OutputFormat::Grammar(raw) if cx.target.host.is_native() => out.extend_from_slice(raw.bytes()),
         OutputFormat::Grammar(_) => {
             let path = if request.from == Format::Responses { "text.format" } else { "response_format" };
-            return Err(reader::unsupported_parameter(&path, "a grammar for the answer"));
+            return Err(reader::unsupported_parameter(&path, "a grammar for the answer", reader::NO_GRAMMAR));
         }
     }
     Ok(Form::Format(out))

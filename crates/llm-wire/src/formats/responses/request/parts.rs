@@ -9,7 +9,8 @@ use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{CachePoint, FilePart, ImagePart, ItemKind, Part, Request, Role, Src, TextPart};
 use crate::canonical::text::Text;
-use crate::error::{Error, Kind};
+use crate::canonical::tools::Tool;
+use crate::error::Error;
 use crate::formats::responses::request::encode::is_openai;
 use crate::json::{RawStr, write};
 use crate::reasoning::history;
@@ -81,7 +82,9 @@ impl Parts<'_, '_> {
             }
             Part::Image(image) => self.image(image, voice, path, a),
             Part::File(file) => self.file(file, voice, path, a),
-            Part::Audio { .. } => Err(reader::unsupported_content(&path, "audio")),
+            Part::Audio { path: own, .. } => {
+                Err(reader::unsupported_content(&reader::nearest(own, path), "audio", reader::AUDIO_REMEDY))
+            }
             Part::SearchResult { .. } => {
                 self.ledger.approx(Loss::SearchResult)?;
                 write_text(turns::search_text(part).raw(), voice, a);
@@ -93,10 +96,7 @@ impl Parts<'_, '_> {
                 a.value(foreign.raw);
                 Ok(())
             }
-            Part::Foreign(foreign) => {
-                let what = format!("content of type `{}`", foreign.kind.unescape());
-                Err(reader::unsupported_content(&foreign.path, &what))
-            }
+            Part::Foreign(foreign) => Err(reader::unsupported_foreign(foreign, "content")),
         }
     }
 
@@ -123,11 +123,14 @@ impl Parts<'_, '_> {
         path: &str,
         a: &mut write::Array<'_>,
     ) -> Result<(), Error> {
+        let path = reader::nearest(&image.path, path);
         let source = match &image.src {
             Src::Base64 { media, data } => Source::Data("image_url", media, *data),
             Src::Url(url) => Source::Text("image_url", self.url(url, path, "an image")?),
             Src::FileId { format, id } => Source::Text("file_id", self.file_id(*format, *id, path)?),
-            Src::Text(_) | Src::Content(_) => return Err(reader::unsupported_content(&path, "an image made of text")),
+            Src::Text(_) | Src::Content(_) => {
+                return Err(reader::unsupported_content(&path, "an image made of text", reader::IMAGE_REMEDY));
+            }
         };
         a.object(|o| {
             o.str("type", "input_image");
@@ -142,6 +145,7 @@ impl Parts<'_, '_> {
     }
 
     fn file(&mut self, file: &FilePart<'_>, voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
+        let path = reader::nearest(&file.path, path);
         if file.citations {
             self.ledger.drop(Loss::Citations)?;
         }
@@ -151,7 +155,8 @@ impl Parts<'_, '_> {
         }
         if let (Src::Base64 { media, data }, Some(_)) = (&file.src, image_media(&file.src)) {
             let src = Src::Base64 { media: media.clone(), data: *data };
-            return self.image(&ImagePart { src, detail: None, cache: file.cache }, voice, path, a);
+            let image = ImagePart { src, detail: None, cache: file.cache, path: path.into() };
+            return self.image(&image, voice, path, a);
         }
         if let Src::Content(parts) = &file.src {
             return self.each(parts, voice, path, a);
@@ -164,7 +169,8 @@ impl Parts<'_, '_> {
                 write_text(text.raw(), voice, a);
                 return Ok(());
             }
-            _ if !takes_files => return Err(reader::unsupported_content(&path, "a file")),
+            Src::FileId { format: Format::Messages, .. } => return Err(reader::not_portable(path)),
+            _ if !takes_files => return Err(reader::unsupported_content(&path, "a file", reader::FILE_REMEDY)),
             Src::Text(text) => {
                 encoded = STANDARD.encode(text.unescape().as_bytes());
                 Source::Data("file_data", "text/plain", RawStr::new(encoded.as_bytes()))
@@ -195,7 +201,7 @@ impl Parts<'_, '_> {
 
     fn url<'s>(&self, url: &'s Text<'_>, path: &str, what: &str) -> Result<RawStr<'s>, Error> {
         if !self.cx.target.caps.url_images {
-            return Err(reader::unsupported_content(&path, &format!("{what} by its URL")));
+            return Err(reader::unsupported_content(&path, &format!("{what} by its URL"), reader::URL_REMEDY));
         }
         Ok(url.raw())
     }
@@ -204,8 +210,7 @@ impl Parts<'_, '_> {
     fn file_id<'s>(&self, format: Format, id: RawStr<'s>, path: &str) -> Result<RawStr<'s>, Error> {
         let own = format != Format::Messages && is_openai(self.cx.target.host);
         if !own {
-            let note = "a file id of another provider cannot be used here; send the file itself";
-            return Err(Error::client(Kind::Unsupported, note).param(path).code("file_id_not_portable"));
+            return Err(reader::not_portable(path));
         }
         Ok(id)
     }
@@ -268,7 +273,8 @@ impl CachePoints {
         let own = request.from == Format::Responses;
         let points = if takes { count(request) } else { 0 };
         let skip = if own { 0 } else { points.saturating_sub(POINTS_MAX) };
-        if skip > 0 {
+        // Breakpoints on tools, calls, results and the assistant's text have no place here.
+        if skip > 0 || (takes && !own && count_all(request) > points) {
             ledger.drop(Loss::CacheControl)?;
         }
         Ok(CachePoints { takes, skip })
@@ -288,6 +294,23 @@ impl CachePoints {
             _ => self.skip -= 1,
         }
     }
+}
+
+/// All breakpoints of a request.
+fn count_all(request: &Request<'_>) -> usize {
+    let of = |parts: &[Part<'_>]| parts.iter().filter(|part| part.cache().is_some()).count();
+    let items = request.items.iter().map(|item| match &item.kind {
+        ItemKind::Message(message) => of(&message.parts),
+        ItemKind::Result(result) => of(&result.parts) + usize::from(result.cache.is_some()),
+        ItemKind::Call(call) => usize::from(call.cache.is_some()),
+        ItemKind::Reasoning(_) | ItemKind::Foreign(_) => 0,
+    });
+    let tools = request.tools.iter().filter(|tool| match tool {
+        Tool::Function(tool) => tool.cache.is_some(),
+        Tool::WebSearch(search) => search.cache.is_some(),
+        _ => false,
+    });
+    of(&request.system) + items.sum::<usize>() + tools.count()
 }
 
 /// All breakpoints that have a place.

@@ -236,7 +236,7 @@ fn result(id: &str, parts: Vec<Part<'static>>, is_error: bool) -> Item<'static> 
 
 fn image() -> Part<'static> {
     let src = Src::Base64 { media: "image/png".into(), data: RawStr::new(b"AAAA") };
-    Part::Image(ImagePart { src, detail: None, cache: None })
+    Part::Image(ImagePart { src, detail: None, cache: None, path: Box::default() })
 }
 
 fn messages(items: Vec<Item<'static>>) -> Request<'static> {
@@ -267,6 +267,7 @@ fn from_messages() {
         context: Some(Text::plain("C")),
         citations: false,
         cache: None,
+        path: Box::default(),
     };
     let mut request = messages(vec![
         user(vec![text("q"), Part::File(Box::new(document))]),
@@ -413,11 +414,12 @@ fn choices() {
 /// Refusals that keep the meaning, each with its path.
 #[test]
 fn refused() {
-    let audio = Part::Audio { data: RawStr::new(b""), format: RawStr::new(b"wav") };
+    let audio = Part::Audio { data: RawStr::new(b""), format: RawStr::new(b"wav"), path: Box::default() };
     let file = Part::Image(ImagePart {
         src: Src::FileId { format: Format::Messages, id: RawStr::new(b"file_1") },
         detail: None,
         cache: None,
+        path: Box::default(),
     });
     for (part, code) in [(audio, "unsupported_content"), (file, "file_id_not_portable")] {
         let error = write(&messages(vec![user(vec![part])]), &openai(), &mut Ledger::default()).unwrap_err();

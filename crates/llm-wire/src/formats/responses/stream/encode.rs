@@ -14,6 +14,9 @@
 //! | `Live` | deltas | deltas, each in its part |
 //! | `Live` | `Close` | `done` of the part, `output_item.done`; `Done` |
 //!
+//! Texts that follow one another are parts of one message, as where citations cut a text of Messages
+//! into blocks. So the `output_item.done` of a message waits until another item begins, or the end.
+//!
 //! What an item holds is folded by an [`Answer`], so that `done` events, the terminal event and
 //! whole answers are one code.
 
@@ -25,7 +28,7 @@ use crate::formats::responses::object::{Facts, Stage};
 use crate::formats::responses::output;
 use crate::formats::responses::response::explanation;
 use crate::formats::responses::stream::write::{Place, Writer};
-use crate::json::{RawStr, RawValue};
+use crate::json::{RawStr, RawValue, write};
 use crate::response::whole::{Answer, AnswerKind};
 use crate::sse;
 use crate::target::plan::Reply;
@@ -59,6 +62,8 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Slot {
     state: State,
+    /// Of a text or refusal: `content_index`.
+    part: u64,
     /// Of a thought: what part flows.
     thought: Option<Thought>,
     /// Of a thought: how many parts of each kind began.
@@ -92,11 +97,20 @@ struct Thought {
 /// An output item.
 #[derive(Debug)]
 struct Shown {
-    ix: usize,
+    /// The items of the answer: the parts of a message, or one.
+    items: Vec<usize>,
     /// See [`output::done`].
     nth: usize,
     id: String,
+    /// How many parts of a message have not ended.
+    open: usize,
     done: bool,
+}
+
+impl Shown {
+    fn write_done(&self, answer: &Answer, o: &mut write::Object<'_>) {
+        output::done(o, &|n| self.items.get(n).map(|ix| &answer.items[*ix]), self.nth, &self.id);
+    }
 }
 
 impl Encoder {
@@ -124,7 +138,7 @@ impl Encoder {
             o.object("response", |o| {
                 object::write(o, &facts, reply, |a| {
                     for item in shown.iter().filter(|item| item.done) {
-                        a.object(|o| output::done(o, &answer.items[item.ix], item.nth, &item.id));
+                        a.object(|o| item.write_done(answer, o));
                     }
                 });
             });
@@ -139,20 +153,44 @@ impl Encoder {
             State::Live { output_index } => Some(output_index),
             State::Done => None,
             State::Silent => {
-                let output_index = self.add(ix as usize, 0, reply, out);
-                self.slots[ix as usize].state = State::Live { output_index };
-                if !matches!(
-                    self.answer.items[ix as usize].kind,
-                    AnswerKind::Reasoning { .. } | AnswerKind::Tool { .. }
-                ) {
-                    self.part("response.content_part.added", output_index, true, out);
+                let joined = self.joined(ix as usize);
+                let output_index = joined.unwrap_or_else(|| self.add(ix as usize, 0, reply, out));
+                let (slot, item) = (&mut self.slots[ix as usize], &mut self.shown[output_index]);
+                slot.state = State::Live { output_index };
+                if joined.is_some() {
+                    slot.part = item.items.len() as u64;
+                    item.items.push(ix as usize);
+                }
+                if output::is_message(&self.answer.items[ix as usize]) {
+                    item.open += 1;
+                    self.part("response.content_part.added", ix, output_index, true, out);
                 }
                 Some(output_index)
             }
         }
     }
 
+    /// The message that an item goes on with: a text directly behind a text.
+    fn joined(&self, ix: usize) -> Option<usize> {
+        let last = self.shown.last().filter(|last| !last.done)?;
+        let before = *last.items.last()?;
+        let joins = before < ix && output::go_together(self.answer.items.get(before)?, self.answer.items.get(ix)?);
+        joins.then(|| self.shown.len() - 1)
+    }
+
+    /// Ends the last item if it is a message whose parts have ended all.
+    fn end_message(&mut self, out: &mut Vec<u8>) {
+        let is_over = |last: &&Shown| {
+            let message = last.items.first().and_then(|ix| self.answer.items.get(*ix)).is_some_and(output::is_message);
+            message && !last.done && last.open == 0
+        };
+        if self.shown.last().filter(is_over).is_some() {
+            self.done(self.shown.len() - 1, out);
+        }
+    }
+
     fn add(&mut self, ix: usize, nth: usize, reply: &mut Reply, out: &mut Vec<u8>) -> usize {
+        self.end_message(out);
         let Encoder { answer, shown, number, .. } = self;
         let kind = &answer.items[ix].kind;
         let id = output::id(kind, reply);
@@ -160,7 +198,7 @@ impl Encoder {
             o.u64("output_index", shown.len() as u64);
             o.object("item", |o| output::begun(o, kind, &id));
         });
-        shown.push(Shown { ix, nth, id, done: false });
+        shown.push(Shown { items: vec![ix], nth, id, open: 0, done: false });
         shown.len() - 1
     }
 
@@ -170,20 +208,19 @@ impl Encoder {
         item.done = true;
         Writer { out, number }.event("response.output_item.done", |o| {
             o.u64("output_index", output_index as u64);
-            o.object("item", |o| output::done(o, &answer.items[item.ix], item.nth, &item.id));
+            o.object("item", |o| item.write_done(answer, o));
         });
     }
 
     /// An event of the part of a message, with the part in it.
-    fn part(&mut self, name: &str, output_index: usize, empty: bool, out: &mut Vec<u8>) {
-        let Encoder { answer, shown, number, .. } = self;
-        let item = &shown[output_index];
-        let kind = &answer.items[item.ix].kind;
+    fn part(&mut self, name: &str, ix: u32, output_index: usize, empty: bool, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, slots, number, .. } = self;
+        let kind = &answer.items[ix as usize].kind;
         let nothing = match kind {
             AnswerKind::Refusal { .. } => AnswerKind::Refusal { text: Vec::new() },
             _ => AnswerKind::Text { text: Vec::new(), cites: Vec::new(), logprobs: Vec::new() },
         };
-        let place = content(item, output_index);
+        let place = content(&shown[output_index], output_index, &slots[ix as usize]);
         Writer { out, number }.event(name, |o| {
             place.write(o);
             o.object("part", |o| output::part(o, if empty { &nothing } else { kind }));
@@ -192,18 +229,17 @@ impl Encoder {
 
     fn text(&mut self, ix: u32, name: &str, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(output_index) = self.live(ix, reply, out) else { return };
-        let item = &self.shown[output_index];
-        let is_call = matches!(self.answer.items[item.ix].kind, AnswerKind::Tool { .. });
-        let place =
-            Place { part: content(item, output_index).part.filter(|_| !is_call), ..content(item, output_index) };
+        let is_call = matches!(self.answer.items[ix as usize].kind, AnswerKind::Tool { .. });
+        let place = content(&self.shown[output_index], output_index, &self.slots[ix as usize]);
+        let place = Place { part: place.part.filter(|_| !is_call), ..place };
         let tail = if name == "response.output_text.delta" { NO_LOGPROBS } else { b"" };
         Writer { out, number: &mut self.number }.delta(name, place, raw, tail);
     }
 
     /// Log probabilities come behind their text: a delta of nothing else.
     fn logprobs(&mut self, ix: u32, raw: RawValue<'_>, out: &mut Vec<u8>) {
-        let Some(Slot { state: State::Live { output_index }, .. }) = self.slots.get(ix as usize) else { return };
-        let place = content(&self.shown[*output_index], *output_index);
+        let Some(slot @ Slot { state: State::Live { output_index }, .. }) = self.slots.get(ix as usize) else { return };
+        let place = content(&self.shown[*output_index], *output_index, slot);
         let mut tail = b",\"logprobs\":".to_vec();
         tail.extend_from_slice(&output::logprobs(raw));
         Writer { out, number: &mut self.number }.delta("response.output_text.delta", place, RawStr::default(), &tail);
@@ -251,7 +287,8 @@ impl Encoder {
     fn thought_event(&mut self, thought: Thought, output_index: usize, event: ThoughtEvent, out: &mut Vec<u8>) {
         let Encoder { answer, shown, number, .. } = self;
         let item = &shown[output_index];
-        let AnswerKind::Reasoning { parts, .. } = &answer.items[item.ix].kind else { return };
+        let Some(ix) = item.items.first() else { return };
+        let AnswerKind::Reasoning { parts, .. } = &answer.items[*ix].kind else { return };
         let text = parts.iter().find(|part| part.part == thought.nth).map(|part| part.text.as_slice());
         let text = text.unwrap_or_default();
         let (added, _, text_done, done) = names(thought.kind);
@@ -274,11 +311,17 @@ impl Encoder {
         let State::Live { output_index } = std::mem::replace(&mut slot.state, State::Done) else { return };
         match &self.answer.items[ix as usize].kind {
             AnswerKind::Text { .. } | AnswerKind::Refusal { .. } => {
-                self.text_done(output_index, out);
-                self.part("response.content_part.done", output_index, false, out);
+                self.text_done(ix, output_index, out);
+                self.part("response.content_part.done", ix, output_index, false, out);
+                self.shown[output_index].open -= 1;
+                // The next text may go on with it.
+                if output_index + 1 < self.shown.len() && self.shown[output_index].open == 0 {
+                    self.done(output_index, out);
+                }
+                return;
             }
             AnswerKind::Reasoning { .. } => self.end_thought(ix, output_index, out),
-            AnswerKind::Tool { .. } => self.input_done(output_index, out),
+            AnswerKind::Tool { .. } => self.input_done(ix, output_index, out),
         }
         self.done(output_index, out);
         for nth in 1..output::count(&self.answer.items[ix as usize]) {
@@ -288,12 +331,11 @@ impl Encoder {
     }
 
     /// The links of a text, whose range may be all of it, and the text as a whole.
-    fn text_done(&mut self, output_index: usize, out: &mut Vec<u8>) {
-        let Encoder { answer, shown, number, .. } = self;
-        let item = &shown[output_index];
-        let place = content(item, output_index);
+    fn text_done(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, slots, number, .. } = self;
+        let place = content(&shown[output_index], output_index, &slots[ix as usize]);
         let mut writer = Writer { out, number };
-        match &answer.items[item.ix].kind {
+        match &answer.items[ix as usize].kind {
             AnswerKind::Text { text, cites, logprobs } => {
                 for (n, cite) in (0u64..).zip(cites) {
                     writer.event("response.output_text.annotation.added", |o| {
@@ -316,11 +358,10 @@ impl Encoder {
         }
     }
 
-    fn input_done(&mut self, output_index: usize, out: &mut Vec<u8>) {
-        let Encoder { answer, shown, number, .. } = self;
-        let item = &shown[output_index];
-        let AnswerKind::Tool { kind, name, input, .. } = &answer.items[item.ix].kind else { return };
-        let place = Place { part: None, ..content(item, output_index) };
+    fn input_done(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
+        let Encoder { answer, shown, slots, number, .. } = self;
+        let AnswerKind::Tool { kind, name, input, .. } = &answer.items[ix as usize].kind else { return };
+        let place = Place { part: None, ..content(&shown[output_index], output_index, &slots[ix as usize]) };
         let (event, member) = match kind {
             CallKind::Function => ("response.function_call_arguments.done", "arguments"),
             CallKind::Custom => ("response.custom_tool_call_input.done", "input"),
@@ -393,6 +434,7 @@ impl Encoder {
             self.close(ix as u32, reply, out);
         }
         self.explain(reply, out);
+        self.end_message(out);
         let ended = self.answer.ended();
         let stage = Stage::Ended(&ended);
         self.lifecycle(stage.event(), stage, reply, out);
@@ -402,6 +444,7 @@ impl Encoder {
     /// Items that are open stay so: they are not in the answer.
     fn fail(&mut self, error: &Error, reply: &mut Reply, out: &mut Vec<u8>) {
         self.begin(reply, out);
+        self.end_message(out);
         let stage = Stage::Failed(error);
         self.lifecycle(stage.event(), stage, reply, out);
         self.phase = Phase::Over;
@@ -460,9 +503,9 @@ impl Thought {
     }
 }
 
-/// The place of the one part of a message.
-fn content(item: &Shown, output_index: usize) -> Place<'_> {
-    Place { item_id: &item.id, output_index: output_index as u64, part: Some(("content_index", 0)) }
+/// The place of a part of a message.
+fn content<'s>(item: &'s Shown, output_index: usize, slot: &Slot) -> Place<'s> {
+    Place { item_id: &item.id, output_index: output_index as u64, part: Some(("content_index", slot.part)) }
 }
 
 /// The events of a thought's part: its begin, a delta, the end of its text, its end.

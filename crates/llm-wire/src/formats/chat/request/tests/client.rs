@@ -213,7 +213,8 @@ fn unknown_fields_are_named() {
         "tools":[{"type":"function","function":{"name":"f","queer":1}}]}"#;
     let mut ledger = Ledger::new(false);
     decode(RawValue::new(body.as_bytes()), &mut ledger).unwrap();
-    let header = "unknown:strange;dropped, unknown:odd;dropped, unknown:queer;dropped";
+    let header = "unknown:messages.0.strange;dropped, unknown:messages.0.content.0.odd;dropped, \
+                  unknown:messages.1.strange;dropped, unknown:tools.0.function.queer;dropped";
     assert_eq!(ledger.dropped_header().as_deref(), Some(header));
 }
 

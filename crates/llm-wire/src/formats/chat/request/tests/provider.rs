@@ -16,7 +16,14 @@ fn openai_request_round_trip_is_unchanged() {
 fn requests_of_other_formats_towards_chat() {
     let mut request = Request::new(Format::Messages);
     request.model = Text::plain("claude");
-    let image = || Part::Image(ImagePart { src: Src::Url(Text::plain("https://x")), detail: None, cache: None });
+    let image = || {
+        Part::Image(ImagePart {
+            src: Src::Url(Text::plain("https://x")),
+            detail: None,
+            cache: None,
+            path: Box::default(),
+        })
+    };
     let text = |text: &str| Part::text(Text::plain(text));
     request.system = vec![text("a"), text("b")];
     request.items = vec![
@@ -302,6 +309,7 @@ fn what_cannot_be_said_is_refused() {
             context: Some(Text::plain("C")),
             citations: true,
             cache: None,
+            path: Box::default(),
         }))
     };
     let pdf = || Src::Base64 { media: "application/pdf".into(), data: RawStr::new(b"JVBE") };
@@ -315,7 +323,7 @@ fn what_cannot_be_said_is_refused() {
                 r#"[{"type":"text","text":"C"},{"type":"file","file":{"filename":"T","file_data":"data:application/pdf;base64,JVBE"}}]"#,
             ),
         ),
-        (file(pdf()), Host::Unknown, Err(("messages.0.content", "unsupported_content"))),
+        (file(pdf()), Host::Groq, Err(("messages.0.content", "unsupported_content"))),
         (
             file(Src::Text(Text::plain("body"))),
             Host::Unknown,
@@ -329,7 +337,7 @@ fn what_cannot_be_said_is_refused() {
         (file(Src::Url(Text::plain("https://x"))), Host::OpenAi, Err(("messages.0.content", "unsupported_content"))),
         (file(id), Host::OpenAi, Err(("messages.0.content", "file_id_not_portable"))),
         (
-            Part::Audio { data: RawStr::new(b"AA"), format: RawStr::new(b"wav") },
+            Part::Audio { data: RawStr::new(b"AA"), format: RawStr::new(b"wav"), path: Box::default() },
             Host::OpenAi,
             Err(("messages.0.content", "unsupported_content")),
         ),

@@ -66,7 +66,9 @@ fn thinking_is_read() {
 fn unknown_and_wrong_fields() {
     let body = r#"{"model":"m","max_tokens":9,"novel":1,"speed":"fast","output_config":{"effort":"ultra","task_budget":{}},"messages":[{"role":"user","content":[{"type":"text","text":"a","odd":1},{"type":"text","text":"b","odd":2}],"id":"x"}]}"#;
     let sent = through(body, &context("claude-opus-4-5")).unwrap();
-    assert_eq!(sent.headers(), "unknown:id;dropped, unknown:odd;dropped");
+    let headers = "unknown:messages.0.id;dropped, unknown:messages.0.content.0.odd;dropped, \
+                   unknown:messages.0.content.1.odd;dropped";
+    assert_eq!(sent.headers(), headers);
     // The target speaks the client's format: at the top all stays, understood here or not.
     assert_eq!((sent.get("novel"), sent.get("speed")), ("1", r#""fast""#));
     assert_eq!(sent.get("output_config"), r#"{"effort":"ultra","task_budget":{}}"#);

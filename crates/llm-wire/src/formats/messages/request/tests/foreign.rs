@@ -170,14 +170,22 @@ fn cache_points_of_other_formats() {
 #[test]
 fn media_of_other_formats() {
     let base64 = |media: &'static str| Src::Base64 { media: media.into(), data: RawStr::new(b"aGk=") };
-    let image = |src| Part::Image(ImagePart { src, detail: None, cache: None });
+    let image = |src| Part::Image(ImagePart { src, detail: None, cache: None, path: Box::default() });
     let file = |src| {
         let (name, title, context) = (Some(Text::plain("n.txt")), None, None);
-        Part::File(Box::new(FilePart { src, name, title, context, citations: false, cache: None }))
+        Part::File(Box::new(FilePart {
+            src,
+            name,
+            title,
+            context,
+            citations: false,
+            cache: None,
+            path: Box::default(),
+        }))
     };
     let foreign = |format| Src::FileId { format, id: RawStr::new(b"file-1") };
     let url = || Src::Url(Text::plain("https://x"));
-    let audio = Part::Audio { data: RawStr::new(b""), format: RawStr::new(b"wav") };
+    let audio = Part::Audio { data: RawStr::new(b""), format: RawStr::new(b"wav"), path: Box::default() };
     #[rustfmt::skip]
     let rows = [
         (image(base64("image/webp")), "claude-opus-5", Ok(r#"{"type":"image","source":{"type":"base64","media_type":"image/webp","data":"aGk="}}"#)),
@@ -211,7 +219,12 @@ fn media_of_other_formats() {
 #[test]
 fn things_in_other_places() {
     let mut request = chat();
-    let shown = Part::Image(ImagePart { src: Src::Url(Text::plain("https://x")), detail: None, cache: None });
+    let shown = Part::Image(ImagePart {
+        src: Src::Url(Text::plain("https://x")),
+        detail: None,
+        cache: None,
+        path: Box::default(),
+    });
     request.items.push(Item::new(1, Message::new(Role::Assistant, vec![Part::text(Text::plain("a")), shown])));
     request.items.push(Item::new(2, Message::new(Role::User, vec![Part::text(Text::plain("b"))])));
     let developer = Message::new(Role::Developer, vec![Part::text(Text::plain("Be."))]);
