@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 | [`limit`]; [`tls`] (settings for connections of both sides) |
+//! | 0 | [`limit`]; [`rfc3339`] (times as text); [`tls`] (settings for connections of both sides) |
 //! | 1 | [`config`], [`metrics`], [`telemetry`]; [`tokens`] (an estimate, and exact counts); [`shared`] (what threads share) |
 //! | 2 | [`route`] (which provider) |
 //! | 3 | [`net`] (sockets, TLS, connection pools) |
@@ -21,6 +21,7 @@ pub mod limit;
 pub mod metrics;
 pub mod net;
 pub mod proxy;
+pub mod rfc3339;
 pub mod route;
 pub mod shared;
 pub mod telemetry;

@@ -66,53 +66,9 @@ pub fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     text
 }
 
-/// `2026-11-22 19:58 UTC`, from seconds since 1970. Times that no calendar needs stay numbers.
-pub fn time(seconds: i64) -> String {
-    const DAY: i64 = 86_400;
-    let (mut days, second) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-    if !(0..DAY * 100).contains(&days) {
-        return seconds.to_string();
-    }
-    let leap = |year: i64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    // Whole spans of 400 years are alike, so the loops below are short.
-    let mut year = 1970 + 400 * (days / 146_097);
-    days %= 146_097;
-    while days >= 365 + i64::from(leap(year)) {
-        days -= 365 + i64::from(leap(year));
-        year += 1;
-    }
-    let february = 28 + i64::from(leap(year));
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!("{year:04}-{month:02}-{:02} {:02}:{:02} UTC", days + 1, second / 3600, second / 60 % 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times() {
-        let rows = [
-            (0, "1970-01-01 00:00 UTC"),
-            (951_782_399, "2000-02-28 23:59 UTC"),
-            (951_782_400, "2000-02-29 00:00 UTC"),
-            (1_795_377_480, "2026-11-22 19:58 UTC"),
-            (4_102_444_799, "2099-12-31 23:59 UTC"),
-            (13_569_465_600, "2400-01-01 00:00 UTC"),
-            (-1, "-1"),
-            (i64::MAX, "9223372036854775807"),
-        ];
-        for (seconds, text) in rows {
-            assert_eq!(time(seconds), text);
-        }
-    }
 
     #[test]
     fn lists_are_cut() {

@@ -16,5 +16,4 @@ pub mod rows;
 pub mod secret;
 pub mod snapshot;
 mod target;
-pub mod time;
 pub mod vault;

@@ -80,7 +80,7 @@ impl ReasoningCache {
 
     /// Stores the reasoning of a turn, here and on the other workers.
     pub fn put(&self, credential: i64, captured: Captured) {
-        let max_bytes = self.shared.boot.replay_cache_bytes;
+        let max_bytes = self.shared.boot.reasoning_cache_bytes;
         let bytes: usize = captured.envelopes.iter().map(|envelope| envelope.len()).sum();
         if max_bytes == 0 || bytes > MAX_ENTRY.min(max_bytes / 2) {
             return;
@@ -97,7 +97,7 @@ impl ReasoningCache {
     fn find(&self, credential: i64, call_id: &str) -> Option<Arc<Envelopes>> {
         let mut entries = self.entries.borrow_mut();
         while let Some(entry) = self.shared.reasoning.receive(self.worker) {
-            entries.put(entry, self.shared.boot.replay_cache_bytes);
+            entries.put(entry, self.shared.boot.reasoning_cache_bytes);
         }
         entries.expire(self.now());
         entries.by_key.get(&key(credential, call_id)).map(|entry| entry.envelopes.clone())

@@ -60,7 +60,7 @@ pub struct StreamOptions {
 pub struct Model {
     /// The name as the client wrote it.
     pub requested: String,
-    /// The length of the prefix (`PROVIDER_SUFFIX`) in `requested`, with its slash.
+    /// The length of the prefix (`MODEL_PREFIX`) in `requested`, with its slash.
     pub prefix_len: usize,
     /// The place of the value in the body, quotes included.
     pub value: Range<usize>,

@@ -199,7 +199,7 @@ fn keys_expire_after_days() {
     let place = Place::new();
     place.good(&["key", "create", "--name", "x", "--expires-in", "30"]);
     let list = place.json(&["key", "list", "--json"]);
-    let end = llm_proxy::config::time::parse(list["credentials"][0]["expires_at"].as_str().unwrap()).unwrap();
+    let end = llm_proxy::rfc3339::parse(list["credentials"][0]["expires_at"].as_str().unwrap()).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
     let days = 30 * 86_400;
     assert!((now + days - 600..=now + days).contains(&end), "{end}");

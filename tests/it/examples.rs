@@ -149,7 +149,7 @@ fn compose_files() {
         for line in compose.lines().map(str::trim) {
             let Some((variable, _)) = line.split_once(": ") else { continue };
             if variable.len() > 2 && variable.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-                let is_known = known.iter().any(|known| known.name == variable) || vendors.contains(&variable);
+                let is_known = known.iter().any(|known| known.is_named(variable)) || vendors.contains(&variable);
                 assert!(is_known, "{name}: {variable}");
             }
         }

@@ -5,7 +5,7 @@ use super::{Import, is_empty, items, member, pairs, per_second, text, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;
-use crate::config::time;
+use crate::rfc3339;
 
 /// `root` is a list of rows, or an object with the list under `keys`.
 pub fn read(root: &Node, import: &mut Import) {
@@ -57,7 +57,7 @@ fn key(at: usize, node: &Node, import: &mut Import) {
     let rate_limit = get("rpm_limit").and_then(whole).map(per_second);
     let expires_at = get("expires").and_then(text).and_then(|text| {
         // The database has no zone, and means UTC.
-        time::parse(text).or_else(|| time::parse(&format!("{}Z", text.replace(' ', "T"))))
+        rfc3339::parse(text).or_else(|| rfc3339::parse(&format!("{}Z", text.replace(' ', "T"))))
     });
     if let Some(expires) = get("expires").filter(|_| expires_at.is_none()) {
         import.leave(expires.line, format!("key {name}: expires is no time that could be read; set it by hand"));

@@ -8,6 +8,7 @@ use crate::cli::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::control_plane::admin::view::CredentialView;
+use crate::rfc3339;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -77,7 +78,7 @@ fn cells(row: &CredentialView, status: &str) -> [String; 10] {
         number(row.burst.or(row.rate_limit)),
         number(row.tokens_per_minute),
         number(row.max_concurrency),
-        row.expires().map_or_else(|| "never".to_owned(), print::time),
+        row.expires().map_or_else(|| "never".to_owned(), rfc3339::format_minutes),
         models,
         status.to_owned(),
     ]

@@ -5,8 +5,11 @@
 //! that SQLAlchemy wants in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
 //! password.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 use crate::config::secret::Secret;
 
@@ -203,32 +206,10 @@ fn host(text: &str) -> Result<(String, u16), String> {
     if host.is_empty() || host.contains(char::is_whitespace) { Err(bad()) } else { Ok((host, port)) }
 }
 
-/// Undoes percent-encoding. A `%` that begins no escape stands for itself, and so does a text whose
+/// Decodes percent-encoding. A `%` that begins no escape stands for itself, and so does a text whose
 /// escapes make no UTF-8.
 fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let escaped = match after {
-            [high, low, ..] if first == b'%' => digit(*high).zip(digit(*low)),
-            _ => None,
-        };
-        match escaped {
-            Some((high, low)) => {
-                bytes.push(high << 4 | low);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 #[cfg(test)]

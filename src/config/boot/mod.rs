@@ -73,7 +73,7 @@ pub struct Boot {
     /// `/metrics` is on the public listener even if `admin_addr` is set.
     pub metrics_public: bool,
     pub allow_anonymous: bool,
-    /// A model prefix (`PROVIDER_SUFFIX` for history's sake): `Proxy` makes `Proxy/gpt-4` mean
+    /// The model prefix (`MODEL_PREFIX`, formerly `PROVIDER_SUFFIX`): `Proxy` makes `Proxy/gpt-4` mean
     /// `gpt-4`.
     pub model_prefix: Option<String>,
     pub verify_ssl: bool,
@@ -120,7 +120,7 @@ pub struct Boot {
     pub image_height: u32,
     pub strict_translation: bool,
     /// 0 remembers nothing.
-    pub replay_cache_bytes: usize,
+    pub reasoning_cache_bytes: usize,
     pub log_level: LevelFilter,
     pub observe: Observe,
 }
@@ -172,7 +172,7 @@ impl Default for Boot {
             image_width: 300,
             image_height: 300,
             strict_translation: false,
-            replay_cache_bytes: 64 << 20,
+            reasoning_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
             observe: Observe::default(),
         }
@@ -274,17 +274,15 @@ impl Boot {
         let mut boot = Boot::default();
         let mut bad = Vec::new();
         for variable in VARIABLES {
-            let flag = flags.iter().rfind(|flag| flag.variable == variable.name);
-            let (value, place) = match (flag, environment.find(variable.name)) {
-                (Some(flag), _) => (flag.value.trim(), flag.flag.to_owned()),
-                (None, Some((value, place))) => (value.trim(), format!("{} in {place}", variable.name)),
-                (None, None) => match settings.iter().rfind(|setting| setting.name == variable.name) {
-                    Some(setting) => (
-                        setting.value.trim(),
-                        format!("{} in line {} of the configuration file", variable.name, setting.line),
-                    ),
-                    None => continue,
-                },
+            let given = |name| given(name, flags, environment, settings);
+            let (value, place) = match (given(variable.name), given(variable.alias)) {
+                (Some((value, place)), Some((former, other))) if value != former => {
+                    let message = format!("differs from {other}, which is its former name; set one of the two");
+                    bad.push(BadValue { place, message });
+                    continue;
+                }
+                (Some(found), _) | (None, Some(found)) => found,
+                (None, None) => continue,
             };
             if let Err(invalid) = (variable.set)(&mut boot, value) {
                 bad.push(BadValue { place, message: explain(variable, value, invalid) });
@@ -303,6 +301,24 @@ impl Boot {
         }
         if bad.is_empty() { Ok((boot.clone(), warnings(&boot, environment))) } else { Err(bad) }
     }
+}
+
+/// Returns the value of the setting `name` and where it stands: a flag goes before the environment,
+/// and that before the configuration file.
+fn given<'a>(
+    name: &str,
+    flags: &'a [Flag],
+    environment: &'a Environment,
+    settings: &'a [Setting],
+) -> Option<(&'a str, String)> {
+    if let Some(flag) = flags.iter().rfind(|flag| flag.variable == name) {
+        return Some((flag.value.trim(), flag.flag.to_owned()));
+    }
+    if let Some((value, place)) = environment.find(name) {
+        return Some((value.trim(), format!("{name} in {place}")));
+    }
+    let setting = settings.iter().rfind(|setting| setting.name == name)?;
+    Some((setting.value.trim(), format!("{name} in line {} of the configuration file", setting.line)))
 }
 
 fn explain(variable: &Variable, value: &str, invalid: InvalidValue) -> String {
@@ -358,7 +374,7 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
 /// one has guessed.
 fn unknown(name: &str) -> Option<String> {
     let rest = name.strip_prefix("LLM_PROXY_")?;
-    if VARIABLES.iter().any(|variable| variable.name == rest) && !of_kubernetes(rest) {
+    if VARIABLES.iter().any(|variable| variable.is_named(rest)) && !of_kubernetes(rest) {
         return Some(format!(
             "{name} is not a variable of llm-proxy and is ignored; the name is {rest}, without the prefix"
         ));

@@ -1,6 +1,9 @@
 //! Settings of traces, under the names that OpenTelemetry gives them.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
 
 use crate::config::secret::Secret;
 
@@ -140,20 +143,11 @@ pub(super) fn headers(text: &str) -> Result<Vec<(String, Secret)>, String> {
     Ok(pairs.into_iter().map(|(name, value)| (name, value.into())).collect())
 }
 
+/// Decodes percent-encoding; `None` if a `%` begins no escape or the bytes are no UTF-8.
 fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let (digits, after) = rest.split_at_checked(2)?;
-        bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
-        rest = after;
-    }
-    String::from_utf8(bytes).ok()
+    let is_escape = |rest: &str| rest.as_bytes().get(..2).is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+    let is_valid = text.split('%').skip(1).all(is_escape);
+    is_valid.then(|| percent_decode_str(text).decode_utf8().ok().map(Cow::into_owned)).flatten()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Every variable, once: its name, default, help and parser. Parsing, `serve --help` and the
-//! README's table all come from here.
+//! reference of settings all come from here.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,9 @@ use super::{Boot, CatchAllRouting, Driver, otlp};
 #[derive(Debug)]
 pub struct Variable {
     pub name: &'static str,
+    /// A former name that is still read; empty if there is none. Setting both to different values is
+    /// an error.
+    pub alias: &'static str,
     /// As it would be written; empty is unset.
     pub default: &'static str,
     /// What the setting is for: whole sentences, on one line.
@@ -22,6 +26,21 @@ pub struct Variable {
     pub secret: bool,
     /// Sets the value.
     pub set: fn(&mut Boot, &str) -> Result<(), InvalidValue>,
+}
+
+impl Variable {
+    /// Returns whether `name` is this setting's name or its former one.
+    pub fn is_named(&self, name: &str) -> bool {
+        name == self.name || (name == self.alias && !name.is_empty())
+    }
+
+    /// Returns the help text, with the former name if there is one.
+    pub fn description(&self) -> Cow<'static, str> {
+        match self.alias {
+            "" => self.help.into(),
+            alias => format!("{} Its former name {alias} is still read.", self.help).into(),
+        }
+    }
 }
 
 /// Why a value cannot be used.
@@ -41,9 +60,10 @@ impl From<String> for InvalidValue {
 }
 
 macro_rules! variables {
-    ($( $name:literal $default:literal $help:literal $($secret:ident)? => $($field:ident).+, $parse:expr; )*) => {
+    ($( $name:literal $(($alias:literal))? $default:literal $help:literal $($secret:ident)? => $($field:ident).+, $parse:expr; )*) => {
         pub const VARIABLES: &[Variable] = &[ $( Variable {
             name: $name,
+            alias: concat!($($alias)?),
             default: $default,
             help: $help,
             secret: variables!(@secret $($secret)?),
@@ -74,7 +94,7 @@ variables! {
     "SECRET_KEY" "" "The secret that encrypts the API keys of providers in the store: 32 characters or more, such as `openssl rand -hex 32` prints." secret => secret_key, |text| secret(text).map(Some);
     "SECRET_KEY_PREVIOUS" "" "The former SECRET_KEY, which is still used to decrypt. `llm-proxy provider reencrypt` makes it unnecessary." secret => secret_key_previous, |text| secret(text).map(Some);
     "ALLOW_ANONYMOUS" "false" "Whether requests without a key are served." => allow_anonymous, switch;
-    "PROVIDER_SUFFIX" "" "A prefix that clients may put before model names: with `Proxy`, `Proxy/gpt-4` means `gpt-4`." => model_prefix, |text| prefix(text).map(Some);
+    "MODEL_PREFIX" ("PROVIDER_SUFFIX") "" "A prefix that clients may put before model names: with `Proxy`, `Proxy/gpt-4` means `gpt-4`." => model_prefix, |text| prefix(text).map(Some);
     "LOG_LEVEL" "info" "How much is logged: off, error, warn, info, debug or trace." => log_level, log_level;
     "VERIFY_SSL" "true" "Whether the certificates of providers are verified." => verify_ssl, switch;
     "SSL_CERT_FILE" "" "A PEM file with the certificate authorities that providers' certificates are checked against, instead of the system's." => ssl_cert_file, |text| path(text).map(Some);
@@ -97,7 +117,7 @@ variables! {
     "MAX_HEAD_BYTES" "65536" "The largest request head." => max_head_bytes, |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "The most client connections of one worker; more are closed at once." => max_connections, |text| number(text, 1, 1 << 24);
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
-    "REPLAY_CACHE_BYTES" "67108864" "The memory in bytes for opaque (signed or encrypted) reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => replay_cache_bytes, |text| number(text, 0, 1 << 40);
+    "REASONING_CACHE_BYTES" ("REPLAY_CACHE_BYTES") "67108864" "The memory in bytes for opaque (signed or encrypted) reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => reasoning_cache_bytes, |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "The most attempts of one request, over all providers." => max_attempts, |text| number(text, 1, 100);
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
@@ -181,10 +201,12 @@ pub fn help() -> String {
          working directory provides those that are not set. Times are in seconds and\n\
          may be fractions.\n",
     );
-    for Variable { name, default, help, .. } in VARIABLES {
-        let default = format!("[default: {}]", if default.is_empty() { "unset" } else { default });
-        let mut line = format!("  {name}");
-        for word in help.split(' ').chain([default.as_str()]) {
+    for variable in VARIABLES {
+        let default = if variable.default.is_empty() { "unset" } else { variable.default };
+        let default = format!("[default: {default}]");
+        let mut line = format!("  {}", variable.name);
+        let description = variable.description();
+        for word in description.split(' ').chain([default.as_str()]) {
             if line.len() + 1 + word.len() >= 80 {
                 text.push_str(&line);
                 text.push('\n');

@@ -19,7 +19,8 @@ fn the_defaults_in_the_table_are_the_defaults_in_force() {
 #[test]
 fn no_name_stands_twice() {
     let mut seen = std::collections::HashSet::new();
-    for name in VARIABLES.iter().map(|v| v.name).chain(LATER.iter().map(|l| l.0)).chain(IGNORED.iter().copied()) {
+    let names = VARIABLES.iter().flat_map(|v| [v.name, v.alias]).filter(|name| !name.is_empty());
+    for name in names.chain(LATER.iter().map(|l| l.0)).chain(IGNORED.iter().copied()) {
         assert!(seen.insert(name), "{name}");
     }
 }
@@ -45,7 +46,7 @@ fn flag_then_environment_then_file_then_default() {
 #[test]
 fn values() {
     type Check = fn(&Boot) -> bool;
-    let rows: [(&'static str, &str, Check); 17] = [
+    let rows: [(&'static str, &str, Check); 20] = [
         ("HOST", "localhost", |b| b.host.is_loopback()),
         ("HOST", "[::]", |b| b.host.is_ipv6() && b.host.is_unspecified()),
         ("PORT", "0", |b| b.port == 0),
@@ -54,7 +55,10 @@ fn values() {
         ("ALLOW_ANONYMOUS", "Yes", |b| b.allow_anonymous),
         ("VERIFY_SSL", "off", |b| !b.verify_ssl),
         ("ADMIN_KEY", " key ", |b| b.admin_key.as_deref() == Some("key")),
+        ("MODEL_PREFIX", "Proxy", |b| b.model_prefix.as_deref() == Some("Proxy")),
         ("PROVIDER_SUFFIX", "Proxy", |b| b.model_prefix.as_deref() == Some("Proxy")),
+        ("REASONING_CACHE_BYTES", "0", |b| b.reasoning_cache_bytes == 0),
+        ("REPLAY_CACHE_BYTES", "0", |b| b.reasoning_cache_bytes == 0),
         ("LOG_LEVEL", "WARN", |b| b.log_level == LevelFilter::WARN),
         ("SSL_CERT_FILE", "/a b", |b| b.ssl_cert_file.as_deref() == Some(Path::new("/a b"))),
         ("CONNECT_TIMEOUT_SECS", "0.25", |b| b.connect_timeout == Duration::from_millis(250)),
@@ -96,6 +100,20 @@ fn every_invalid_value_is_reported() {
     assert!(lines.iter().any(|line| line.starts_with("ADMIN_KEY in .env: ")), "{lines:#?}");
     assert!(lines.iter().all(|line| !line.contains("cret")), "{lines:#?}");
     assert_eq!(lines[lines.len() - 1], "TLS_KEY: is set without TLS_CERT; set both or neither");
+}
+
+#[test]
+fn a_former_name_is_an_alias() {
+    for variable in VARIABLES.iter().filter(|variable| !variable.alias.is_empty()) {
+        let (name, alias) = (variable.name, variable.alias);
+        assert!(Boot::from(&[], &environment(&[(name, "1")], &[(alias, "1")])).is_ok(), "{name}");
+        let bad = Boot::from(&[], &environment(&[(name, "1")], &[(alias, "2")])).unwrap_err();
+        let lines: Vec<_> = bad.iter().map(BadValue::to_string).collect();
+        let expected = format!(
+            "{name} in the environment: differs from {alias} in .env, which is its former name; set one of the two"
+        );
+        assert_eq!(lines, [expected]);
+    }
 }
 
 #[test]

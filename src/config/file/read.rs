@@ -10,7 +10,7 @@ use super::{Complaint, File, Place, Setting};
 use crate::config::boot::table::VARIABLES;
 use crate::config::compile::Env;
 use crate::config::rows::{CredentialRow, ProviderRow};
-use crate::config::time;
+use crate::rfc3339;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
 pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
@@ -153,7 +153,7 @@ impl<'n> Fields<'n> {
         let node = self.take(name)?;
         let time = match &node.value {
             Value::Number(text) => text.parse().ok(),
-            Value::Text(text) => time::parse(text),
+            Value::Text(text) => rfc3339::parse(text),
             _ => None,
         };
         if time.is_none() {
@@ -297,7 +297,7 @@ fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
         if NOT_IN_A_FILE.contains(&variable.as_str()) {
             let message = format!("settings: {name} says where the configuration is; it can't stand in it");
             complaints.push(Complaint::new(node.line, message));
-        } else if !VARIABLES.iter().any(|known| known.name == variable) {
+        } else if !VARIABLES.iter().any(|known| known.is_named(&variable)) {
             let message =
                 format!("settings: `{name}` is not known; `llm-proxy serve --help` lists all, here in lower case");
             complaints.push(Complaint::new(node.line, message));

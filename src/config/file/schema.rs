@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::read::NOT_IN_A_FILE;
-use crate::config::boot::table::VARIABLES;
+use crate::config::boot::table::{VARIABLES, Variable};
 use llm_wire::Format;
 use llm_wire::target::quirks::{Host, Quirk};
 
@@ -261,27 +261,35 @@ fn quirk_names() -> Vec<String> {
 fn settings() -> Map<String, Value> {
     let settings = VARIABLES.iter().filter(|setting| !NOT_IN_A_FILE.contains(&setting.name));
     settings
-        .map(|setting| {
-            let default = serde_json::from_str::<Value>(setting.default);
-            let default = default.unwrap_or_else(|_| setting.default.into());
-            let kind = match default {
-                Value::Bool(_) => "boolean",
-                Value::Number(_) => "number",
-                _ => "string",
-            };
-            let mut schema = json!({ "description": setting.help, "type": [kind, "null"] });
-            if kind == "boolean" || kind == "number" {
-                schema = json!({
-                    "description": setting.help,
-                    "anyOf": [{ "type": [kind, "null"] }, variable()],
-                });
-            }
-            if !setting.default.is_empty() {
-                schema["default"] = default;
-            }
-            (setting.name.to_ascii_lowercase(), schema)
+        .flat_map(|setting| {
+            let schema = setting_schema(setting);
+            let mut former = schema.clone();
+            former["deprecated"] = true.into();
+            let former = (!setting.alias.is_empty()).then(|| (setting.alias.to_ascii_lowercase(), former));
+            [(setting.name.to_ascii_lowercase(), schema)].into_iter().chain(former)
         })
         .collect()
+}
+
+fn setting_schema(setting: &Variable) -> Value {
+    let default = serde_json::from_str::<Value>(setting.default);
+    let default = default.unwrap_or_else(|_| setting.default.into());
+    let kind = match default {
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        _ => "string",
+    };
+    let mut schema = json!({ "description": setting.help, "type": [kind, "null"] });
+    if kind == "boolean" || kind == "number" {
+        schema = json!({
+            "description": setting.help,
+            "anyOf": [{ "type": [kind, "null"] }, variable()],
+        });
+    }
+    if !setting.default.is_empty() {
+        schema["default"] = default;
+    }
+    schema
 }
 
 #[cfg(test)]
@@ -312,6 +320,7 @@ mod tests {
         let credential = &properties["credentials"]["items"];
         assert_eq!(names(&credential["properties"]), sorted(CREDENTIAL.to_vec()));
         let settings = &properties["settings"]["properties"];
-        assert_eq!(names(settings).len(), VARIABLES.len() - NOT_IN_A_FILE.len());
+        let former = VARIABLES.iter().filter(|variable| !variable.alias.is_empty()).count();
+        assert_eq!(names(settings).len(), VARIABLES.len() + former - NOT_IN_A_FILE.len());
     }
 }

@@ -17,8 +17,8 @@ use crate::config::models::Mapping;
 use crate::config::nearest::nearest;
 use crate::config::ordered::{self, Pair};
 use crate::config::snapshot::BaseUrl;
-use crate::config::time;
 use crate::control_plane::admin::request::Refusal;
+use crate::rfc3339;
 
 /// A field of a body that changes a row.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -502,14 +502,14 @@ pub(crate) struct Moment(pub(crate) i64);
 
 impl Serialize for Moment {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&time::format(self.0))
+        serializer.serialize_str(&rfc3339::format(self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Moment, D::Error> {
         let seconds = match Value::deserialize(deserializer)? {
-            Value::String(text) => time::parse(&text),
+            Value::String(text) => rfc3339::parse(&text),
             Value::Number(number) => number.as_i64().filter(|n| (0..=253_402_300_799).contains(n)),
             _ => None,
         };
@@ -543,7 +543,7 @@ pub(crate) struct Micros(pub(crate) i64);
 
 impl Serialize for Micros {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let seconds = time::format(self.0.div_euclid(1_000_000));
+        let seconds = rfc3339::format(self.0.div_euclid(1_000_000));
         let millis = self.0.rem_euclid(1_000_000) / 1000;
         serializer.serialize_str(&format!("{}.{millis:03}Z", seconds.trim_end_matches('Z')))
     }

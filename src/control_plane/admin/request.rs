@@ -1,10 +1,11 @@
 //! A request as a handler sees it, and its response.
 
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
-use crate::config::time;
 use crate::control_plane::admin::body::{Body, Fields};
 use crate::control_plane::store::{Error, Fault, Once};
+use crate::rfc3339;
 use crate::shared::admin::{Request, Response, error_body};
 use sha2::{Digest, Sha256};
 
@@ -142,32 +143,17 @@ impl Ask {
         let Some(text) = self.query(name) else { return Ok(None) };
         // A `+` that was not escaped arrives as a space.
         let zone = text.get(11..).map(|rest| format!("{}{}", &text[..11], rest.replace(' ', "+")));
-        let found = time::parse(&text).or_else(|| time::parse(&format!("{text}Z")));
-        let found = found.or_else(|| time::parse(&zone?));
+        let found = rfc3339::parse(&text).or_else(|| rfc3339::parse(&format!("{text}Z")));
+        let found = found.or_else(|| rfc3339::parse(&zone?));
         let wanted = || Refusal::invalid(format!("{name} must be a time, as 2030-01-31T00:00:00Z"), Some(name.into()));
         found.map(Some).ok_or_else(wanted)
     }
 }
 
-/// Decodes percent-encoding. A `%` that begins no escape stays, and invalid UTF-8 becomes U+FFFD.
+/// Decodes percent-encoding and `+` for a space. A `%` that begins no escape stays, and invalid UTF-8
+/// becomes U+FFFD.
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let mut decoded = [0];
-        match bytes.get(at + 1..at + 3) {
-            Some(digits) if *byte == b'%' && hex::decode_to_slice(digits, &mut decoded).is_ok() => {
-                out.extend_from_slice(&decoded);
-                at += 3;
-            }
-            _ => {
-                out.push(if *byte == b'+' { b' ' } else { *byte });
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
 /// Returns a response with a JSON body.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use crate::config::time;
+use crate::rfc3339;
 use crate::shared::ProcessState;
 use crate::tls;
 
@@ -62,7 +62,7 @@ impl Watch {
 
 /// Returns when the certificate expires, in seconds since 1970; 0 if it can't be read.
 fn expiry(cert: &Path) -> i64 {
-    tls::not_after(cert).and_then(|end| time::parse(&end)).unwrap_or(0)
+    tls::not_after(cert).and_then(|end| rfc3339::parse(&end)).unwrap_or(0)
 }
 
 fn stamp(path: &Path) -> Stamp {

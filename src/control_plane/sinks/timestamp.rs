@@ -1,10 +1,10 @@
 //! Times with milliseconds.
 
-use crate::config::time;
+use crate::rfc3339;
 
 /// Formats microseconds since 1970 as `2026-01-23T19:30:00.000Z`.
 pub(crate) fn iso(us: u64) -> String {
-    let mut text = time::format((us / 1_000_000) as i64);
+    let mut text = rfc3339::format((us / 1_000_000) as i64);
     text.truncate(text.len() - 1);
     text + &format!(".{:03}Z", us / 1000 % 1000)
 }

@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
-use crate::config::time;
+use crate::rfc3339;
 use llm_wire::json::scan;
 
 /// The store that `boot` names. None but the embedded one is asked anything yet.
@@ -181,7 +181,7 @@ impl Audit {
 /// A row's JSON with its id, its version and its times. A row that is changed keeps the time at
 /// which it was made.
 fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
-    let (now, unset) = (time::format(now), format!("\"{}\"", time::format(0)));
+    let (now, unset) = (rfc3339::format(now), format!("\"{}\"", rfc3339::format(0)));
     let mut out = String::with_capacity(row.len() + 32);
     let mut from = 0;
     for (key, value, at) in scan::members(row.as_bytes()) {

@@ -4,7 +4,7 @@
 //! A model is listed if the caller may use it: it is a key of some provider's mapping, or is in the
 //! own list of a provider without a mapping, and the caller's credential allows it. Patterns are not
 //! names and are left out, save in `/model/info`, which shows mappings as they are. Names are shown
-//! without the prefix of `PROVIDER_SUFFIX`: both forms are served.
+//! without the prefix of `MODEL_PREFIX`: both forms are served.
 
 mod info;
 mod query;

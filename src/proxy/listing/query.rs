@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use llm_wire::error::{Error, Kind};
+use percent_encoding::percent_decode_str;
 
 /// Name and value of each parameter, decoded. The first of equal names counts. An empty value counts
 /// as none.
@@ -54,23 +55,7 @@ fn invalid(name: &str, text: &str, expected: &str) -> Error {
 
 /// Decodes percent-encoding. A `%` that begins no escape stays, and invalid UTF-8 becomes U+FFFD.
 pub(super) fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let mut decoded = [0];
-        match bytes.get(at + 1..at + 3) {
-            Some(digits) if *byte == b'%' && hex::decode_to_slice(digits, &mut decoded).is_ok() => {
-                out.extend_from_slice(&decoded);
-                at += 3;
-            }
-            _ => {
-                out.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub struct Listing<'a> {
     pub snapshot: &'a Snapshot,
     pub lists: &'a Lists,
     pub caller: Caller<'a>,
-    /// `PROVIDER_SUFFIX`.
+    /// `MODEL_PREFIX`.
     pub prefix: Option<&'a str>,
 }
 

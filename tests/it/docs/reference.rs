@@ -103,7 +103,7 @@ fn codes<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
 
 #[test]
 fn settings() {
-    let rows = VARIABLES.iter().map(|of| [code(of.name), code(of.default), of.help.to_owned()]);
+    let rows = VARIABLES.iter().map(|of| [code(of.name), code(of.default), of.description().into_owned()]);
     generated("settings.md", "settings", &table(["variable", "default", "meaning"], rows));
 }
 

@@ -115,7 +115,7 @@ fn a_prefix_may_stand_before_a_model() {
     let gateway = Setup::new()
         .provider(ProviderRow { model_mapping: mapping.into(), ..chat(&provider) })
         .credential(CredentialRow { allowed_models: r#"["gpt-4","org/*"]"#.into(), ..credential(KEY) })
-        .env("PROVIDER_SUFFIX", "Proxy")
+        .env("MODEL_PREFIX", "Proxy")
         .start();
     let mut client = gateway.client();
     // (asked, sent to the provider)

@@ -84,7 +84,7 @@ pub fn traced(setup: Setup, langfuse: &Fake) -> Setup {
 fn milliseconds(generation: &Value, name: &str) -> u64 {
     let text = generation[name].as_str().unwrap_or_else(|| panic!("no {name}: {generation}"));
     let (whole, ms) = text.trim_end_matches('Z').split_once('.').unwrap();
-    llm_proxy::config::time::parse(&format!("{whole}Z")).unwrap() as u64 * 1000 + ms.parse::<u64>().unwrap()
+    llm_proxy::rfc3339::parse(&format!("{whole}Z")).unwrap() as u64 * 1000 + ms.parse::<u64>().unwrap()
 }
 
 /// Every client of every provider, whole and as a stream: the words, the counts, the times.
