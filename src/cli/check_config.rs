@@ -12,6 +12,7 @@ use crate::config::file::{self, Complaint, File, schema};
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
+use crate::control_plane::config::models_file;
 use crate::control_plane::store::blocking::Blocking;
 use crate::route::rank;
 
@@ -57,10 +58,18 @@ fn of_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
         print::note("warning", &warning);
     }
     let mut lines = lines(&place, &complaints);
-    if let Err(bad) = Boot::with(&[], &environment, &file.settings) {
-        lines.extend(bad.iter().map(ToString::to_string));
+    match Boot::with(&[], &environment, &file.settings) {
+        Ok((boot, _)) => lines.extend(of_models_file(&boot)),
+        Err(bad) => lines.extend(bad.iter().map(ToString::to_string)),
     }
     Ok(lines)
+}
+
+/// Returns what is wrong with the facts about models that the settings name.
+fn of_models_file(boot: &Boot) -> Vec<String> {
+    let Some(path) = &boot.models_file else { return Vec::new() };
+    let messages = models_file::read(path).map_or_else(|message| vec![message], |(_, messages)| messages);
+    messages.into_iter().map(|message| format!("MODELS_FILE {}: {message}", path.display())).collect()
 }
 
 fn text(path: &std::path::Path) -> Result<String, Failure> {
@@ -81,7 +90,12 @@ fn of_store(store: &Blocking, environment: &Environment) -> Result<Vec<String>, 
     for problem in unset {
         print::note("warning", &format!("{}: {}", problem.object, problem.message));
     }
-    Ok(problems.into_iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect())
+    let mut lines: Vec<_> =
+        problems.into_iter().map(|problem| format!("{}: {}", problem.object, problem.message)).collect();
+    if let Ok((boot, _)) = Boot::from(&[], environment) {
+        lines.extend(of_models_file(&boot));
+    }
+    Ok(lines)
 }
 
 fn of_gateway(remote: &Remote) -> Result<Vec<String>, Failure> {

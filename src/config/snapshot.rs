@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::limit::Limits;
 use llm_wire::Format;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::Policy;
 use llm_wire::target::quirks::{Host, Quirks};
 

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
 use llm_proxy::control_plane::store::blocking::Blocking;
 
+use serde_json::{Value, json};
+
 use super::support::postgres::Db;
 use super::support::*;
 
@@ -295,4 +297,39 @@ fn migrate_works_on_the_embedded_store_too() {
     assert!(place.ok(&[], &["migrate", "up"]).starts_with("applied: 2"));
     place.ok(&[], &["migrate", "down", "--to", "0", "--yes"]);
     assert_eq!(place.ok(&[], &["migrate", "version"]), "0\n");
+}
+
+#[test]
+fn facts_about_models_come_from_a_file_that_is_followed() {
+    let place = Place::new();
+    let facts = |max: u32| format!(r#"{{"rules":[{{"names":["acme-*"],"set":{{"max_output":{max}}}}}]}}"#);
+    let path = place.write("models.json", &facts(7));
+    let message = r#"{"id":"m","type":"message","role":"assistant","model":"acme-1","content":[{"type":"text","text":"x"}],
+        "stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
+    let provider = Fake::answering(move |_| answer::json(200, message));
+    let row = |name: &str, params: &str| {
+        let params = format!(r#"{{"formats":["messages"]{params}}}"#);
+        json!({"provider_key": name, "provider_type": "anthropic", "api_base": provider.url("/v1"), "api_key": "k",
+            "model_mapping": {(name): "acme-1"}, "provider_params": params.parse::<Value>().unwrap()})
+    };
+    let file = json!({"providers": [row("plain", ""), row("own", r#","capabilities":{"max_output":3}"#)],
+        "credentials": [{"name": "team", "key": "sk-team"}]});
+    let config = place.write("gateway.yaml", &file.to_string());
+    let gateway = Setup::new().env("CONFIG_FILE", &config).env("MODELS_FILE", &path).start();
+    let max_tokens = |model: &str| {
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"x"}}]}}"#);
+        let mut client = gateway.client();
+        client.ask(&post("/v1/chat/completions").key("sk-team").body(body));
+        assert_eq!(client.response().status, 200);
+        provider.requests().last().unwrap().json()["max_tokens"].as_u64().unwrap()
+    };
+    assert_eq!((max_tokens("plain"), max_tokens("own")), (7, 3), "a provider's own capabilities go before the file");
+
+    place.write("models.json", &facts(9));
+    eventually("the file is read again", || max_tokens("plain") == 9);
+    // What cannot be read changes nothing and is named.
+    place.write("models.json", r#"{"rules":[{"names":["acme-*"],"set":{"max_output":5,"colour":1}}]"#);
+    eventually("the problem is logged", || gateway.log().join("\n").contains("the facts about models cannot be read"));
+    let output = place.run(&[("MODELS_FILE", &path)], &["check-config", &config]);
+    assert!(text(&output.stderr).contains("MODELS_FILE"), "{}", text(&output.stderr));
 }

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use llm_wire::Format;
 use llm_wire::sse::Framer;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Translator};

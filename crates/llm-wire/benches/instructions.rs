@@ -16,7 +16,7 @@ use llm_wire::passthrough::event_template::EventTemplate;
 use llm_wire::passthrough::peek::peek;
 use llm_wire::passthrough::tap::AnyTap;
 use llm_wire::sse::Framer;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate;

@@ -474,7 +474,7 @@ fn deliver(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::caps::Overrides;
+    use crate::target::overrides::Overrides;
     use crate::target::plan::{SequentialIds, Target};
     use crate::target::quirks::Host;
 

@@ -8,7 +8,7 @@ use llm_wire::error::{Error, Kind};
 use llm_wire::error::{classify, shape};
 use llm_wire::json::{RawStr, RawValue};
 use llm_wire::sse::Framer;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Policy, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Translator};

@@ -60,6 +60,8 @@ pub struct Boot {
     pub config_poll: Duration,
     /// ...or in this file, which goes before the database.
     pub config_file: Option<PathBuf>,
+    /// The operator's own facts about models.
+    pub models_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
     /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the
     /// environment itself.
@@ -137,6 +139,7 @@ impl Default for Boot {
             migrate_on_start: true,
             config_poll: Duration::from_secs(5),
             config_file: None,
+            models_file: None,
             admin_key: None,
             secret_key: None,
             secret_key_previous: None,

@@ -87,6 +87,7 @@ variables! {
     "MIGRATE_ON_START" "true" "Whether the server updates the tables of the database when it starts." => migrate_on_start, switch;
     "CONFIG_POLL_SECS" "5" "How often the server asks the database for changes, in addition to the notifications that it gets." => config_poll, seconds;
     "CONFIG_FILE" "" "A YAML file with providers, credentials and settings, which is used instead of a store." => config_file, |text| path(text).map(Some);
+    "MODELS_FILE" "" "A JSON file with facts about models (limits, thinking, accepted parameters), which go before the built-in ones and behind the `capabilities` of a provider. It is followed while the server runs." => models_file, |text| path(text).map(Some);
     "ADMIN_KEY" "" "The key of the admin interface. Without it the interface is closed." secret => admin_key, |text| header_key(text).map(Some);
     "ADMIN_ADDR" "" "The address and port of a separate listener for the admin interface, such as 127.0.0.1:18001. Without it the interface is on PORT." => admin_addr, |text| address(text).map(Some);
     "METRICS_PUBLIC" "false" "Whether /metrics is on PORT even if ADMIN_ADDR is set. Otherwise it is on ADMIN_ADDR alone, since it names keys and costs." => metrics_public, switch;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::config::snapshot::{BaseUrl, Dialect};
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{PrefillPolicy, ServerTools};
 use llm_wire::target::quirks::{Host, Quirk, Quirks};
 

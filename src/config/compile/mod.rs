@@ -17,6 +17,8 @@ use std::sync::Arc;
 
 pub use provider::{TYPES, Type};
 
+use llm_wire::target::facts::Facts;
+
 use super::models::Allowed;
 use super::rows::{ProviderRow, Rows};
 use super::snapshot::{Problem, Snapshot};
@@ -75,14 +77,24 @@ fn object(row: &ProviderRow) -> String {
 /// over, so that a change of something else gives nobody a full bucket. Credentials in which
 /// nothing changed are carried over whole.
 pub fn compile(rows: &Rows, previous: Option<&Snapshot>, env: &Env<'_>) -> (Snapshot, Vec<Problem>) {
+    compile_with(rows, previous, env, &Arc::default())
+}
+
+/// [`compile`] with the operator's own facts about models.
+pub fn compile_with(
+    rows: &Rows,
+    previous: Option<&Snapshot>,
+    env: &Env<'_>,
+    facts: &Arc<Facts>,
+) -> (Snapshot, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut snapshot = Snapshot { version: rows.version, ..Snapshot::default() };
-    providers(rows, env, &mut snapshot, &mut problems);
+    providers(rows, env, facts, &mut snapshot, &mut problems);
     credentials(rows, previous, &mut snapshot, &mut problems);
     (snapshot, problems)
 }
 
-fn providers(rows: &Rows, env: &Env<'_>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {
+fn providers(rows: &Rows, env: &Env<'_>, facts: &Arc<Facts>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {
     let mut enabled: Vec<_> = rows.providers.iter().filter(|row| row.is_enabled).collect();
     enabled.sort_by_key(|row| row.id);
     snapshot.providers_disabled = rows.providers.len() - enabled.len();
@@ -91,7 +103,8 @@ fn providers(rows: &Rows, env: &Env<'_>, snapshot: &mut Snapshot, problems: &mut
     for row in enabled {
         let mut messages = Vec::new();
         let provider = provider::compile(row, env, &mut messages);
-        if let Some(provider) = provider {
+        if let Some(mut provider) = provider {
+            provider.dialect.capabilities = provider.dialect.capabilities.with_facts(facts.clone());
             if keys.insert(row.provider_key.as_str()) {
                 snapshot.providers.push(Arc::new(provider));
             } else {

@@ -11,7 +11,7 @@ use crate::config::compile::judge;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::control_plane::admin::request::{Ask, Refusal};
 use crate::control_plane::admin::{audit, health};
-use crate::control_plane::config::sync::Current;
+use crate::control_plane::config::current::Current;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::store::{Audit, Change, Store, Write, Written, now};
 use crate::shared::ProcessState;

@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::config::boot::Environment;
-use crate::control_plane::config::sync::Current;
+use crate::control_plane::config::current::Current;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::metrics::scrape;

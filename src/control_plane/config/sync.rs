@@ -6,18 +6,19 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::config::boot::Environment;
-use crate::config::compile::{compile, notices};
+use crate::config::compile::{compile_with, notices};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
+use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
+use crate::control_plane::config::models_file::ModelsFile;
 use crate::control_plane::discovery::dns::Names;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
@@ -29,88 +30,14 @@ use crate::shared::store::State;
 /// The first pause after a failure of the store. It doubles up to [`MAX_RETRY_PAUSE`].
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10);
-/// The longest wait for a complete read to be published.
-const RELOAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a new configuration waits for its names.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The configuration as other parts of this thread see it.
-#[derive(Debug)]
-pub(crate) struct Current {
-    read: Mutex<Read>,
-    in_force: watch::Sender<InForce>,
-    /// Signals that the store was written and must be read.
-    written: Notify,
-    /// Requests a complete read.
-    whole: AtomicBool,
-}
-
-/// What all workers use.
-#[derive(Debug, Clone, Copy)]
-struct InForce {
-    /// `config_version`.
-    version: i64,
-    /// The number of complete reads so far.
-    whole: u64,
-}
-
-/// The last read, which need not be published yet.
-#[derive(Debug, Default)]
-pub(crate) struct Read {
-    /// Shared with the disk cache.
-    pub rows: Arc<Rows>,
-    pub problems: Vec<Problem>,
-}
-
-impl Current {
-    fn new() -> Current {
-        let (in_force, _) = watch::channel(InForce { version: -1, whole: 0 });
-        Current { read: Mutex::default(), in_force, written: Notify::new(), whole: AtomicBool::new(false) }
-    }
-
-    /// Locks the rows. The guard must not be held across an await.
-    pub(crate) fn read(&self) -> MutexGuard<'_, Read> {
-        // After a panic elsewhere the rows are still complete.
-        self.read.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until all workers use `version` or a later one.
-    pub(crate) async fn reach(&self, version: i64) {
-        let mut in_force = self.in_force.subscribe();
-        // Most callers change nothing, and must not cause a read of the store.
-        if in_force.borrow().version >= version {
-            return;
-        }
-        self.written.notify_one();
-        // The sender lives as long as `self`.
-        let _ = in_force.wait_for(|now| now.version >= version).await;
-    }
-
-    /// Has everything read again, whatever is known of it.
-    pub(crate) fn request_reload(&self) {
-        self.whole.store(true, Ordering::Relaxed);
-        self.written.notify_one();
-    }
-
-    /// Reads everything again, and returns when that is in force on all cores.
-    pub(crate) async fn reload(&self) -> Result<(), String> {
-        let mut in_force = self.in_force.subscribe();
-        let before = in_force.borrow_and_update().whole;
-        self.request_reload();
-        match timeout(RELOAD_TIMEOUT, in_force.wait_for(|now| now.whole > before)).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(format!(
-                "the store could not be read within {} s; the configuration in force stays",
-                RELOAD_TIMEOUT.as_secs()
-            )),
-        }
-    }
-}
 
 pub(crate) struct Sync {
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
     environment: Environment,
+    models_file: ModelsFile,
     pub(crate) current: Arc<Current>,
     work: Work,
     trouble: Option<Trouble>,
@@ -148,6 +75,8 @@ pub(crate) enum Step {
     Rested,
     /// Another part of this thread wrote to the store.
     Written,
+    /// The operator's facts about models changed.
+    ModelsFile,
 }
 
 /// A failing store.
@@ -178,6 +107,7 @@ impl Sync {
         let remote = boot.db_url.is_some() && boot.config_file.is_none();
         let newest = current.clone();
         let source = Box::new(move || newest.read().rows.clone());
+        let models_file = ModelsFile::open(boot.models_file.as_deref());
         let disk_cache = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
         let (problems, trouble, next, retired, noticed) = Default::default();
         let (whole, again) = (0, false);
@@ -185,6 +115,7 @@ impl Sync {
             shared,
             store,
             environment,
+            models_file,
             current,
             work,
             trouble,
@@ -243,6 +174,7 @@ impl Sync {
         let current = self.current.clone();
         tokio::select! {
             step = self.work.done() => step,
+            () = self.models_file.changed() => Step::ModelsFile,
             () = current.written.notified() => Step::Written,
         }
     }
@@ -268,6 +200,13 @@ impl Sync {
                 if let Some(disk_cache) = &self.disk_cache {
                     disk_cache.request_write();
                 }
+            }
+            Step::ModelsFile => {
+                self.models_file.read();
+                // The rows that are being read are read once more.
+                self.again |= matches!(self.work, Work::Read(_));
+                let version = self.current.read().rows.version;
+                self.apply(Changes::Some(Delta { version, ..Delta::default() }), names);
             }
             Step::Changed(Err(error)) | Step::Read(Err(error)) => self.fail(&error),
         }
@@ -324,7 +263,10 @@ impl Sync {
             Changes::All(rows) => read.rows = Arc::new(rows),
             Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
         }
-        let (snapshot, mut problems) = compile(&read.rows, Some(&self.shared.publisher.load()), &environment);
+        let previous = self.shared.publisher.load();
+        let (snapshot, mut problems) =
+            compile_with(&read.rows, Some(&previous), &environment, self.models_file.facts());
+        problems.extend_from_slice(self.models_file.problems());
         read.problems.clone_from(&problems);
         // They are told like problems.
         problems.extend(notices(&read.rows));
@@ -452,6 +394,8 @@ fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool)
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
     use crate::config::boot::Boot;
     use crate::control_plane::store::{AuditRow, Write, Written};

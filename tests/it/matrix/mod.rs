@@ -13,7 +13,7 @@ use llm_wire::error::{Error, Kind};
 use llm_wire::error::{classify, shape};
 use llm_wire::json::RawValue;
 use llm_wire::sse::Framer;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::translate::{self, Translator};
 use serde_json::{Value, json};

@@ -9,7 +9,7 @@ use llm_wire::Format;
 use llm_wire::error::Kind;
 use llm_wire::json::RawValue;
 use llm_wire::sse::{Framer, TooLong};
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::testing::reading;

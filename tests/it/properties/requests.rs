@@ -4,7 +4,7 @@
 use llm_wire::Format;
 use llm_wire::canonical::loss::Repair;
 use llm_wire::json::RawValue;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Encoded};

@@ -174,7 +174,7 @@ mod tests {
     use crate::canonical::effort::Reasoning;
     use crate::canonical::request::Message;
     use crate::reasoning::envelope::Scope;
-    use crate::target::caps::Overrides;
+    use crate::target::overrides::Overrides;
     use crate::target::quirks::Host;
 
     fn target(format: Format, host: Host, account: &str) -> Target<'static> {

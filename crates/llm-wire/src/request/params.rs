@@ -352,7 +352,7 @@ pub fn openai_max_tokens(request: &Request<'_>, cx: &Context<'_>, ledger: &mut L
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::caps::Overrides;
+    use crate::target::overrides::Overrides;
     use crate::target::plan::Target;
 
     fn context(format: Format, host: Host, model: &'static str) -> Context<'static> {

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::error::shape::read_refusal;
     use crate::json::RawValue;
-    use crate::target::caps::Overrides;
+    use crate::target::overrides::Overrides;
     use crate::target::plan::{Context, Target};
     use crate::target::quirks::Host;
     use crate::translate;

@@ -275,7 +275,7 @@ pub fn for_chat(
 mod tests {
     use super::*;
     use crate::Format;
-    use crate::target::caps::Overrides;
+    use crate::target::overrides::Overrides;
     use crate::target::quirks::Host;
 
     fn claude(model: &str) -> Caps {

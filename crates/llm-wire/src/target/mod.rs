@@ -2,7 +2,8 @@
 //! its model, and the deviations of its host.
 
 pub mod caps;
-pub(crate) mod models;
+pub mod facts;
+pub mod overrides;
 pub mod plan;
 pub mod quirks;
 pub(crate) mod tool_names;

@@ -13,7 +13,8 @@ use crate::json::{RawValue, write};
 use crate::reasoning::cache::Memory;
 use crate::reasoning::envelope::{Family, Scope, model_family};
 use crate::request::retry_without::RetryWithout;
-use crate::target::caps::{Caps, Overrides};
+use crate::target::caps::Caps;
+use crate::target::overrides::Overrides;
 use crate::target::quirks::{Host, Quirks};
 use crate::target::tool_names::ToolTable;
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind};
 use crate::json::RawValue;
 use crate::json::property::pieces;
 use crate::sse::Framer;
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirk, Quirks};
 use crate::target::tool_names::{Shape, ToolEntry};

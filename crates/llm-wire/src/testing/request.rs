@@ -4,7 +4,7 @@ use crate::Format;
 use crate::canonical::loss::{HEADER_MAX, Ledger};
 use crate::error::{Error, Side};
 use crate::json::RawValue;
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Policy, PrefillPolicy, Target};
 use crate::target::quirks::Host;
 use crate::translate;

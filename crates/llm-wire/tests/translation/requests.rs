@@ -2,7 +2,7 @@
 
 use llm_wire::Format;
 use llm_wire::error::Error;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Policy, PrefillPolicy, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Encoded};

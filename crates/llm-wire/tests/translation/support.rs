@@ -4,7 +4,7 @@ use llm_wire::Format;
 use llm_wire::canonical::event::Note;
 use llm_wire::error::Error;
 use llm_wire::sse::Framer;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Encoded, Translator};

@@ -9,7 +9,7 @@ use llm_wire::error::{Error, Kind};
 use llm_wire::error::{classify, shape};
 use llm_wire::json::RawValue;
 use llm_wire::sse::Framer;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::Translator;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use llm_wire::Format;
 use llm_wire::error::Error;
 use llm_wire::error::shape;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate;

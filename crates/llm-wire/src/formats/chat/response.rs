@@ -262,7 +262,7 @@ mod tests {
     use crate::formats::chat::stream::Decoder;
     use crate::response::normalize::Normalizer;
     use crate::sse::Frame;
-    use crate::target::caps::Overrides;
+    use crate::target::overrides::Overrides;
     use crate::target::plan::{Context, Plan, SequentialIds, Target};
     use crate::target::quirks::Host;
 

@@ -3,7 +3,7 @@ use crate::canonical::tools::{ClientTool, Grammar};
 use crate::json::RawStr;
 use crate::request::tools::functions::shim_schema;
 use crate::request::tools::*;
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Policy, ServerTools, Target};
 use crate::target::quirks::Host;
 

@@ -6,7 +6,7 @@ use crate::json::RawValue;
 use crate::reasoning::envelope;
 use crate::response::normalize::*;
 use crate::response::whole::{Answer, AnswerKind};
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, SequentialIds, Target};
 use crate::target::quirks::Host;
 use crate::target::tool_names::{Shape as ToolShape, ToolEntry};

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::formats::responses::request::{decode, encode};
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::{Family, Scope, Seal};
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Policy, Target};
 use crate::target::quirks::Host;
 

@@ -13,7 +13,7 @@ use crate::formats::responses::stream::{Decoder, Encoder};
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::Seal;
 use crate::sse::{Block as SseBlock, Frame, Framer};
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirks};
 use crate::translate::Translator;

@@ -19,7 +19,7 @@ use crate::formats::chat::request::{decode, encode};
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::{Envelope, Family, Scope, Seal};
 use crate::request::fields::{FIELDS, Rule};
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Policy, Target};
 use crate::target::quirks::Host;
 

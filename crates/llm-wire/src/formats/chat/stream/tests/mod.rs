@@ -18,7 +18,7 @@ use crate::json::{RawStr, RawValue};
 use crate::response::normalize::Normalizer;
 use crate::response::whole::Answer;
 use crate::sse::{Frame, Framer};
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirk, Quirks};
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 use crate::formats::messages::request::{decode, encode};
 use crate::json::RawValue;
 use crate::reasoning::envelope::{Envelope, Family, Scope, Seal};
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Policy, Target};
 use crate::target::quirks::Host;
 

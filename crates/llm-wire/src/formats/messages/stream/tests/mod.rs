@@ -13,7 +13,7 @@ use crate::formats::messages::stream::Decoder;
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::Seal;
 use crate::sse::Framer;
-use crate::target::caps::Overrides;
+use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirks};
 
