@@ -1,7 +1,7 @@
 //! Content at the edges of what targets take, and the words of refusals and losses.
 
 use llm_wire::Format;
-use llm_wire::target::caps::Overrides;
+use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::Target;
 use llm_wire::target::quirks::Host;
 use serde_json::{Value, json};
