@@ -1,6 +1,7 @@
 //! Sockets of a worker: monoio streams, plain or TLS, connection pools and deadlines. Nothing here
 //! knows what a model is.
 
+mod acked;
 pub mod listen;
 pub mod pool;
 pub mod resolve;

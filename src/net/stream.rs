@@ -12,12 +12,15 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, BufRead, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
+
+use super::acked::bytes_acked;
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
@@ -65,6 +68,10 @@ pub struct Reader {
 /// The sending side.
 pub struct Writer {
     half: WriteHalf,
+    /// The socket, which is open for as long as a half of it is.
+    socket: RawFd,
+    /// Bytes that were given to the socket.
+    sent: u64,
     session: Option<Session>,
     cipher: Vec<u8>,
 }
@@ -72,6 +79,7 @@ pub struct Writer {
 /// Splits a connected stream. `session` must have completed its handshake.
 pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader, Writer) {
     let session = session.map(|s| Rc::new(RefCell::new(s)));
+    let socket = stream.as_raw_fd();
     let (read, write) = stream.into_split();
     let reader = Reader {
         raw: Raw::Idle(read),
@@ -81,7 +89,7 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
         excess: 0,
         session: session.clone(),
     };
-    (reader, Writer { half: write, session, cipher: Vec::new() })
+    (reader, Writer { half: write, socket, sent: 0, session, cipher: Vec::new() })
 }
 
 impl Reader {
@@ -234,6 +242,7 @@ impl Writer {
             return (Ok(()), buf);
         }
         let Some(session) = self.session.clone() else {
+            self.sent += buf.len() as u64;
             let (result, mut buf) = self.half.write_all(buf).await;
             buf.clear();
             return (result.map(drop), buf);
@@ -254,9 +263,24 @@ impl Writer {
     /// Does the same as [`Writer::write_all`] for bytes that the caller needs again.
     pub async fn write_shared(&mut self, buf: Rc<Vec<u8>>) -> io::Result<()> {
         match self.session.clone() {
-            None => self.half.write_all(buf).await.0.map(drop),
+            None => {
+                self.sent += buf.len() as u64;
+                self.half.write_all(buf).await.0.map(drop)
+            }
             Some(session) => self.encrypt(&session, &buf).await,
         }
+    }
+
+    /// Returns how many bytes were given to the socket, those of the handshake included.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Returns whether the peer is known to have acknowledged nothing of what was written since
+    /// [`Writer::sent`] returned `before`.
+    pub fn is_unseen_since(&self, before: u64) -> bool {
+        // A connection acknowledges one byte more than it carries, for its opening.
+        bytes_acked(self.socket).is_some_and(|acked| acked <= before + 1)
     }
 
     /// Ends the stream: the peer sees the end after everything that was sent.
@@ -274,6 +298,7 @@ impl Writer {
         while session.borrow().wants_write() {
             session.borrow_mut().write_tls(&mut cipher)?;
         }
+        self.sent += cipher.len() as u64;
         let (result, mut cipher) = self.half.write_all(cipher).await;
         cipher.clear();
         self.cipher = cipher;
@@ -285,12 +310,14 @@ impl Writer {
 pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -> io::Result<(Reader, Writer)> {
     session.set_buffer_limit(None);
     let mut incoming = Vec::with_capacity(LARGE_READ);
+    let mut sent = 0;
     while session.is_handshaking() || session.wants_write() {
         if session.wants_write() {
             let mut cipher = Vec::new();
             while session.wants_write() {
                 session.write_tls(&mut cipher)?;
             }
+            sent += cipher.len() as u64;
             stream.write_all(cipher).await.0?;
             continue;
         }
@@ -313,7 +340,8 @@ pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -
         }
         incoming.clear();
     }
-    Ok(split(stream, Some(session)))
+    let (reader, writer) = split(stream, Some(session));
+    Ok((reader, Writer { sent, ..writer }))
 }
 
 /// Sends the alert that says why the handshake failed.

@@ -10,13 +10,15 @@ use super::endpoint::Operation;
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::prepare::{self, TransferMode, Translated};
 use super::refusal;
-use super::relay::{self, buffered};
+use super::relay::{self, Responder, buffered};
+use super::reply::Upstream;
 use super::request_context::{Next, RequestContext};
 use super::upstream::{UpstreamResponse, send_request};
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::UpstreamRequest;
 use crate::route::pick::Candidate;
+use crate::route::target_format::TargetFormat;
 use crate::telemetry::stages::Stage;
 use llm_wire::error::{Error, Kind, Side, classify, shape};
 use llm_wire::request::retry_without::RetryWithout;
@@ -39,6 +41,7 @@ pub async fn run(req: &mut RequestContext<'_>, attempt: &Attempt<'_>) -> Result<
     let provider = attempt.provider;
     req.core.metrics.inc(Counter::Attempts);
     req.recorder.begin_attempt(provider.id);
+    req.attempt_began_us = req.recorder.attempt_began_us();
     let mut result = attempt.run(req, RetryWithout::Nothing).await;
     if let Err(Interrupt::Failed(failure)) = &result
         && failure.retry_without != RetryWithout::Nothing
@@ -74,6 +77,11 @@ impl Attempt<'_> {
         let (format, model, path) = (prepared.format, &*prepared.model, prepared.path);
         let request = UpstreamRequest { format, model, path, body: prepared.own_body() };
         req.recorder.set_upstream_request(&request);
+        if req.core.boot().show_provider_headers {
+            let attempts = req.recorder.attempts();
+            let (provider, model) = (provider.key.clone(), prepared.model.clone());
+            req.meta.upstream = Some(Upstream { provider, model, attempts });
+        }
         let response = send_request(req, view.origin(candidate.provider), provider, &prepared).await?;
         let status = response.head.status;
         req.recorder.first_byte(status);
@@ -84,19 +92,24 @@ impl Attempt<'_> {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {
                 Box::pin(refusal::fail(req, response, candidate, &provider.key)).await
             }
+            TransferMode::Bypass(_) if status >= 300 && req.head_sent => {
+                fail_with_response(req, response, &provider.key).await
+            }
             TransferMode::Bypass(_) if may_fail_over(&response) && !is_last => {
                 fail_with_response(req, response, &provider.key).await
             }
-            TransferMode::Bypass(bypass) => relay::passthrough(req, response, bypass, &provider.key).await,
+            TransferMode::Bypass(bypass) => {
+                let target = TargetFormat { format: prepared.format, ..candidate.target };
+                let responder = Responder { provider, target, model: &prepared.model };
+                relay::passthrough(req, response, bypass, &responder).await
+            }
             TransferMode::Translated(translated) if status >= 300 => {
                 Box::pin(self.fail_translated(req, response, &translated)).await
             }
             TransferMode::Translated(_) if req.route.operation == Operation::Count => {
                 Box::pin(count::respond_with_counted(req, response)).await
             }
-            TransferMode::Translated(translated) => {
-                relay::translated::run(req, response, translated, &provider.key).await
-            }
+            TransferMode::Translated(translated) => relay::translate(req, response, translated, &provider.key).await,
         }
     }
 
@@ -147,12 +160,11 @@ async fn fail_with_response(
     provider: &str,
 ) -> Result<Next, Interrupt> {
     let status = response.head.status;
+    let try_next = may_fail_over(&response);
     let note = format!("provider `{provider}` responded with status {status}");
     let failure = Failure::from(Error::upstream(kind_of_status(status), note));
-    Err(match buffered::read(req, response).await? {
-        None => failure.into(),
-        Some(response) => Failure { response: Some(response), try_next: true, ..failure }.into(),
-    })
+    let response = buffered::read(req, response).await?;
+    Err(Failure { response, try_next, ..failure }.into())
 }
 
 fn may_fail_over(response: &UpstreamResponse) -> bool {

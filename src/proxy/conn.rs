@@ -196,6 +196,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         head_only: false,
         cors: false,
         budget: None,
+        upstream: None,
     };
     let mut out = Vec::with_capacity(512);
     reply::error(&mut out, &meta, new_request_id(core).as_str(), &Error::client(kind, refusal.reason));

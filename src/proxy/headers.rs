@@ -87,6 +87,11 @@ pub fn to_client(name: &[u8]) -> Disposition {
     if limits { Disposition::RateLimit } else { Disposition::Drop }
 }
 
+/// Returns whether a header says of what type and coding a body is.
+pub fn describes_body(name: &[u8]) -> bool {
+    contains(&["content-type", "content-encoding"], name)
+}
+
 /// Returns what to do with a provider's header for a client of another format. What describes the
 /// body is not true of the translated one.
 pub fn to_translated_client(name: &[u8]) -> Disposition {

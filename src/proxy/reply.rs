@@ -1,6 +1,8 @@
 //! Writes responses of the gateway's own: heads, JSON bodies, errors in the client's format.
 
 use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
@@ -23,6 +25,18 @@ pub struct ResponseMeta {
     pub cors: bool,
     /// What is left of the caller's own limits. A provider's limits are not shown beside them.
     pub budget: Option<Budget>,
+    /// Who was asked last. `None` before the first attempt, and with SHOW_PROVIDER_HEADERS off.
+    pub upstream: Option<Upstream>,
+}
+
+/// The provider and the model of an attempt, for the headers that name them.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    pub provider: Arc<str>,
+    /// The provider's name of the model.
+    pub model: Rc<str>,
+    /// How many requests were sent to providers, this one included.
+    pub attempts: u32,
 }
 
 /// Begins a head: the status line and the fields that every response has. The caller adds its own
@@ -46,6 +60,12 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
     }
     if let Some(budget) = &meta.budget {
         write_limits(out, meta.format, budget);
+    }
+    if let Some(upstream) = &meta.upstream {
+        // A name that cannot stand in a header is left out.
+        let _ = write::header(out, "x-llm-proxy-provider", upstream.provider.as_bytes());
+        let _ = write::header(out, "x-llm-proxy-upstream-model", upstream.model.as_bytes());
+        let _ = write::header(out, "x-llm-proxy-attempts", itoa::Buffer::new().format(upstream.attempts).as_bytes());
     }
 }
 

@@ -87,6 +87,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         stream: false,
         stream_options: StreamOptions::default(),
         pooled: false,
+        attempt_began_us: 0,
+        head_sent: false,
     };
     let result = match admit(&mut req, &view, caller) {
         Ok(candidates) => attempt_all(&mut req, &view, &candidates).await,

@@ -44,6 +44,11 @@ pub struct RequestContext<'c> {
     /// Whether several provider accounts serve the model. What one of them reports about its limits
     /// would mislead then.
     pub pooled: bool,
+    /// When the current attempt began, in microseconds on the request's clock.
+    pub attempt_began_us: u64,
+    /// Whether the head of a stream was sent before any provider had sent content. Attempts that
+    /// follow continue that response, and a failure is an event of it.
+    pub head_sent: bool,
 }
 
 /// Options of a Chat stream, which routing does not need.
@@ -220,6 +225,7 @@ pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseM
         head_only: head.method == Method::Head,
         cors: head.get(bytes, "origin").is_some(),
         budget: None,
+        upstream: None,
     }
 }
 

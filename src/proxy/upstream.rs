@@ -54,7 +54,7 @@ impl UpstreamResponse {
 }
 
 /// Sends the request and reads the head of the response. Replaces a pooled connection that turns out
-/// to be closed, once.
+/// to be closed, once, if the provider can have seen nothing of the request.
 pub async fn send_request(
     req: &mut RequestContext<'_>,
     origin: &Rc<Origin>,
@@ -121,6 +121,7 @@ async fn exchange(
     prepared: &Prepared,
 ) -> Result<UpstreamResponse, Interrupt> {
     let limit = first_byte_limit(req);
+    let sent_before = connection.writer.sent();
     req.client.deadline.set(limit);
     let mut bytes = Vec::new();
     match req.client.wait(write_and_read_head(&mut connection, prepared, &mut bytes)).await {
@@ -131,7 +132,9 @@ async fn exchange(
             if let Some(detail) = no_head.detail {
                 error = error.detail(detail);
             }
-            let stale_connection = connection.reused && bytes.is_empty();
+            // What the provider may have seen counts as an attempt: it may have worked on it.
+            let stale_connection =
+                connection.reused && bytes.is_empty() && connection.writer.is_unseen_since(sent_before);
             Err(Failure { stale_connection, ..Failure::from(error) }.into())
         }
         Err(WaitError::ClientDisconnected) => Err(Interrupt::ClientDisconnected),

@@ -129,6 +129,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 /// Files that may hold `unsafe`, each with the reason.
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/llm-mock/src/conn.rs", "lends a descriptor to socket2, which monoio's stream can't do"),
+    ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/static_libc.rs", "calls a function of glibc that no crate offers"),
 ];
 

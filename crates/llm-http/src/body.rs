@@ -73,7 +73,7 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {}
 
 /// Finds the body in what is read from a connection.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BodyDecoder {
     state: State,
     /// Bytes of extensions, then of trailers, seen so far.

@@ -101,6 +101,8 @@ pub struct Boot {
     pub shutdown_delay: Duration,
     /// How long the head of a stream is held back for the first content.
     pub commit_after: Duration,
+    pub hold_answer_bytes: usize,
+    pub show_provider_headers: bool,
     /// Bytes of a request body, after decoding.
     pub max_body_bytes: usize,
     /// Bytes of all bodies that are held at a time; `None` is a quarter of the memory.
@@ -163,6 +165,8 @@ impl Default for Boot {
             shutdown_grace: Duration::from_secs(30),
             shutdown_delay: Duration::from_secs(5),
             commit_after: Duration::from_secs(10),
+            hold_answer_bytes: 1 << 20,
+            show_provider_headers: true,
             max_body_bytes: 64 << 20,
             max_buffered_bytes: None,
             min_body_rate: 1000,

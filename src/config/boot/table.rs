@@ -112,6 +112,8 @@ variables! {
     "SHUTDOWN_DELAY_SECS" "5" "How long new connections are still served after SIGTERM, while `/health/ready` answers 503. SIGINT does not wait." => shutdown_delay, seconds_or_zero;
     "SHUTDOWN_GRACE_SECS" "30" "How long running requests may take to finish when the server stops." => shutdown_grace, seconds_or_zero;
     "COMMIT_AFTER_SECS" "10" "The longest time that the head of a streamed response is held back, so that another provider can still be tried." => commit_after, seconds_or_zero;
+    "HOLD_ANSWER_BYTES" "1048576" "The largest response that is held until it is whole and found to be a model's answer, so that another provider can still be tried; larger ones are forwarded as they come." => hold_answer_bytes, |text| number(text, 0, 1 << 30);
+    "SHOW_PROVIDER_HEADERS" "true" "Whether responses name the provider, its model and the number of attempts (`x-llm-proxy-provider`, `x-llm-proxy-upstream-model`, `x-llm-proxy-attempts`)." => show_provider_headers, switch;
     "MAX_BODY_BYTES" "67108864" "The largest request body, after decompression." => max_body_bytes, |text| number(text, 1024, 1 << 40);
     "MAX_BUFFERED_BYTES" "" "The most memory in bytes that request bodies may take at a time, over all workers, copies for a provider of another format included. Requests beyond it are answered with 503. Without it, a quarter of the memory of the machine or of the control group; never less than MAX_BODY_BYTES." => max_buffered_bytes, |text| number(text, 1024, 1 << 50).map(Some);
     "MIN_BODY_RATE" "1000" "The least rate in bytes per second at which a request body must arrive, once it has taken longer than BODY_READ_TIMEOUT_SECS or 5 seconds; 0 turns this limit off." => min_body_rate, |text| number(text, 0, 1 << 30);

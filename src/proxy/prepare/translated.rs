@@ -8,6 +8,7 @@ use crate::route::target_format::TargetFormat;
 use crate::tokens;
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::Error;
+use llm_wire::json::RawValue;
 use llm_wire::reasoning::envelope::{Family, Scope, model_family};
 use llm_wire::request::retry_without::RetryWithout;
 use llm_wire::target::plan::{Context, Plan, Policy, Target};
@@ -35,6 +36,25 @@ pub fn target<'m>(provider: &Provider, target: &TargetFormat, model: &'m str) ->
         family: Family::of(target.format, dialect.host),
         scope: Scope::new(&dialect.account, model_family(model)),
     }
+}
+
+/// Returns the plan by which a response of the client's own format is converted: from a stream to a
+/// whole response, or back.
+pub fn conversion(
+    req: &RequestContext<'_>,
+    provider: &Provider,
+    target_format: &TargetFormat,
+    model: &str,
+) -> Translated {
+    let context = Context::new(target(provider, target_format, model), &req.model.requested);
+    let plan = Plan {
+        stream: req.stream,
+        upstream_stream: !req.stream,
+        include_usage: req.stream_options.include_usage,
+        ..Plan::new(req.route.format, RawValue::new(req.body()), &context)
+    };
+    let input_estimate = tokens::prompt(req.body());
+    Translated { plan, ledger: Ledger::default(), retry_without: RetryWithout::Nothing, input_estimate }
 }
 
 /// Translates the body. Errors are the client's: its request cannot be expressed in the provider's

@@ -21,7 +21,7 @@ pub struct UpstreamRequest<'a> {
 /// The attempt that runs, or ran last. Times are microseconds since the request's start.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptLog {
-    began_us: u64,
+    pub(super) began_us: u64,
     /// 0 without a response.
     first_byte_us: u64,
     /// 0 without a response.

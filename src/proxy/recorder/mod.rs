@@ -178,6 +178,16 @@ impl RequestRecorder {
         self.attempt = AttemptLog::begin(&mut self.record, provider, began_us);
     }
 
+    /// Returns when the current attempt began, in microseconds on the request's clock.
+    pub fn attempt_began_us(&self) -> u64 {
+        self.attempt.began_us
+    }
+
+    /// Returns how many attempts were made.
+    pub fn attempts(&self) -> u32 {
+        u32::from(self.record.attempts)
+    }
+
     /// Sets the request that goes to the provider.
     pub fn set_upstream_request(&mut self, request: &UpstreamRequest<'_>) {
         self.attempt.set_request(&mut self.record, &mut self.capture, request);

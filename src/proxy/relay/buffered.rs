@@ -1,19 +1,57 @@
 //! Error responses of providers: read whole, kept while other candidates are tried, and sent if none
 //! of them does better.
 
+use std::time::Duration;
+
 use super::super::client::ClientDisconnected;
-use super::super::interrupt::{BufferedResponse, Failure};
+use super::super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::super::request_context::{Next, RequestContext};
 use super::super::upstream::UpstreamResponse;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
+use super::outlet::Outlet;
 use super::pace::Pace;
-use super::source::{BodyEvent, UpstreamBody};
+use super::source::{BodyEvent, UpstreamBody, malformed};
 use crate::telemetry::capture::Piece;
-use llm_http::write;
+use llm_http::{coding, write};
 use llm_wire::error::{Error, Kind, shape};
 
 /// Bounds the body of a response that is kept.
 const MAX_BODY: usize = 64 << 10;
+
+/// How long the body of an error response may take. Providers send it together with the head; one
+/// that does not must not keep the client from the next provider.
+const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// Bounds an encoded body, and what it stands for.
+const MAX_DECODED: usize = 64 << 20;
+
+/// Reads an encoded response whole and undoes its coding, although the identity was requested.
+pub async fn decode(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    provider: &str,
+) -> Result<UpstreamBody, Interrupt> {
+    let coding = response.head.get(&response.bytes, "content-encoding").unwrap_or_default();
+    let coding = String::from_utf8_lossy(coding).into_owned();
+    let mut source = UpstreamBody::new(response);
+    source.keep_head();
+    let mut encoded = Vec::new();
+    loop {
+        match source.next(req, Pace::Whole).await? {
+            BodyEvent::Data(data) => encoded.extend_from_slice(data),
+            BodyEvent::Drained if encoded.len() > MAX_DECODED => {
+                return Err(malformed(provider, format_args!("more than {MAX_DECODED} bytes of {coding}")).into());
+            }
+            BodyEvent::Drained | BodyEvent::Idle => {}
+            BodyEvent::End => break,
+            BodyEvent::Cut(cut) => return Err(cut.error(req, provider).into()),
+        }
+    }
+    match coding::decode(&coding, &encoded, MAX_DECODED) {
+        Ok(decoded) => Ok(source.with_body(&decoded)),
+        Err(error) => Err(malformed(provider, format_args!("{coding}: {error}")).into()),
+    }
+}
 
 /// Reads a response whole. `None` if it is too large, too slow, cut or malformed.
 pub async fn read(
@@ -22,7 +60,7 @@ pub async fn read(
 ) -> Result<Option<BufferedResponse>, ClientDisconnected> {
     let head_bytes = response.bytes[..response.head.len].to_vec();
     let mut source = UpstreamBody::new(response);
-    source.limit_rest(req, req.core.boot().request_timeout);
+    source.limit_rest(req, MAX_WAIT);
     let mut body = Vec::new();
     loop {
         match source.next(req, Pace::Whole).await? {
@@ -42,11 +80,28 @@ pub async fn read(
 /// Responds to a request that no candidate could serve: with the kept response of a provider, or
 /// with the gateway's own error.
 pub async fn send_failure(req: &mut RequestContext<'_>, failure: Failure) -> Result<Next, ClientDisconnected> {
+    if req.head_sent {
+        return send_event(req, &failure.error).await;
+    }
     match failure.response {
         None => req.fail(&failure.error).await,
         Some(response) if response.is_translated => send_translated(req, &failure.error, &response).await,
         Some(response) => send_as_received(req, &failure.error, &response).await,
     }
+}
+
+/// Ends a stream of which the head was sent, and no content, with an error event. No last chunk
+/// follows.
+async fn send_event(req: &mut RequestContext<'_>, error: &Error) -> Result<Next, ClientDisconnected> {
+    let status = shape::status(req.route.format, error.kind);
+    req.log(error, status);
+    let mut outlet = Outlet::new(req, Vec::new(), BodyFraming::of_unknown_length(req.meta.version));
+    let from = outlet.buf.len();
+    shape::event(req.route.format, &mut outlet.buf, error, req.recorder.request_id());
+    req.recorder.capture.client_got(Piece::Event(&outlet.buf[from..]));
+    outlet.flush(req).await?;
+    req.set_truncated(error);
+    Ok(Next::Close)
 }
 
 async fn send_as_received(

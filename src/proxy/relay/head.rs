@@ -43,6 +43,9 @@ pub struct HeadParts<'a> {
 pub enum HeadTransfer<'a> {
     /// The body is the provider's: [`headers::to_client`].
     Passthrough,
+    /// The same, but the caller writes the content type: the provider's is wrong, or its coding was
+    /// undone.
+    Corrected,
     /// The body was written here: [`headers::to_translated_client`]. The ledger names what the request
     /// lost on its way to the provider.
     Translated(Option<&'a Ledger>),
@@ -68,11 +71,15 @@ pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<
     for (name, value) in parts.upstream.fields(parts.upstream_bytes) {
         let disposition = match parts.transfer {
             HeadTransfer::Passthrough => headers::to_client(name),
+            HeadTransfer::Corrected if headers::describes_body(name) => Disposition::Drop,
+            HeadTransfer::Corrected => headers::to_client(name),
             HeadTransfer::Translated(_) => headers::to_translated_client(name),
         };
         match (disposition, parts.transfer) {
             (Disposition::Forward, _) => write_field(out, name, value),
-            (Disposition::RateLimit, HeadTransfer::Passthrough) if shows_limits => write_field(out, name, value),
+            (Disposition::RateLimit, HeadTransfer::Passthrough | HeadTransfer::Corrected) if shows_limits => {
+                write_field(out, name, value)
+            }
             (Disposition::RateLimit, HeadTransfer::Translated(_)) if shows_limits => {
                 headers::rate_limit(out, req.route.format, name, value);
             }

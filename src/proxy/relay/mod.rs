@@ -3,33 +3,72 @@
 //! [`whole`] and [`stream`] forward bodies of the client's own format byte for byte, [`translated`]
 //! writes those of another format anew, and [`buffered`] keeps error responses until no candidate is
 //! left. All of them read with [`source`] and write heads with [`head`].
+//!
+//! Which of them forwards a body is decided by what the client requested. Where the first bytes show
+//! that the provider sent the other form, [`converted`] translates within the format.
 
+mod answer;
 pub mod buffered;
+mod converted;
+mod form;
 mod head;
 mod outlet;
 mod pace;
+mod relayed;
 mod source;
 mod stream;
-pub mod translated;
+mod translated;
 mod whole;
 
+use super::endpoint::Operation;
 use super::interrupt::Interrupt;
-use super::prepare::Bypass;
+use super::prepare::{Bypass, Translated};
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
+use relayed::Relayed;
+pub use relayed::Responder;
+use source::UpstreamBody;
+
+/// Translates a response of another format.
+pub async fn translate(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    translated: Box<Translated>,
+    provider: &str,
+) -> Result<Next, Interrupt> {
+    translated::count_losses(req, &translated);
+    let body = match response.is_encoded() {
+        true => Box::pin(buffered::decode(req, response, provider)).await?,
+        false => UpstreamBody::new(response),
+    };
+    translated::run(req, body, translated, provider).await
+}
 
 /// Forwards a response of the client's own format.
 pub async fn passthrough(
     req: &mut RequestContext<'_>,
     response: UpstreamResponse,
     bypass: Bypass,
-    provider: &str,
+    responder: &Responder<'_>,
 ) -> Result<Next, Interrupt> {
-    // An encoded body can't be inspected. The gateway requested the identity, so it forwards what it
-    // got.
-    if response.is_event_stream() && response.head.status == 200 && !response.is_encoded() {
-        stream::run(req, response, bypass, provider).await
-    } else {
-        whole::run(req, response, bypass, provider).await
+    let provider = &*responder.provider.key;
+    let is_answer = response.head.status == 200 && req.route.operation == Operation::Generate;
+    let is_stream = match is_answer {
+        true => req.stream,
+        // An encoded body can't be inspected. The gateway requested the identity, so it forwards
+        // what it got.
+        false => response.is_event_stream() && response.head.status == 200 && !response.is_encoded(),
+    };
+    let body = match is_answer && response.is_encoded() {
+        true => Box::pin(buffered::decode(req, response, provider)).await?,
+        false => UpstreamBody::new(response),
+    };
+    let relayed = match is_stream {
+        true => stream::run(req, body, bypass, provider).await?,
+        false => whole::run(req, body, bypass, provider, is_answer).await?,
+    };
+    match relayed {
+        Relayed::Done(next) => Ok(next),
+        Relayed::Other(body, form) => Box::pin(converted::run(req, *body, form, responder)).await,
     }
 }

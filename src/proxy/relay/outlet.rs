@@ -4,27 +4,42 @@ use super::super::client::ClientDisconnected;
 use super::super::request_context::RequestContext;
 use super::head::{self, BodyFraming};
 use llm_http::write;
+use llm_wire::sse;
 
 pub struct Outlet {
     /// The head until it is sent, then what was written since the last flush.
     pub buf: Vec<u8>,
     framing: BodyFraming,
     chunk: Option<write::OpenChunk>,
+    /// Bytes of the head at the start of `buf`.
+    head_len: usize,
+    /// Where the events begin in `buf`, behind the head and the size line of the open chunk.
+    events_at: usize,
 }
 
 impl Outlet {
-    /// `head` is complete save its framing.
-    pub fn new(mut head: Vec<u8>, framing: BodyFraming) -> Outlet {
-        head::end(&mut head, framing);
-        let mut outlet = Outlet { buf: head, framing, chunk: None };
+    /// `head` is complete save its framing. It is not used if an earlier attempt has sent a head.
+    pub fn new(req: &RequestContext<'_>, mut head: Vec<u8>, framing: BodyFraming) -> Outlet {
+        match req.head_sent {
+            true => head.clear(),
+            false => head::end(&mut head, framing),
+        }
+        let head_len = head.len();
+        let mut outlet = Outlet { buf: head, framing, chunk: None, head_len, events_at: 0 };
         outlet.open_chunk();
         outlet
+    }
+
+    /// Returns how many bytes wait to be sent, the head included.
+    pub fn held(&self) -> usize {
+        self.buf.len()
     }
 
     fn open_chunk(&mut self) {
         if self.framing == BodyFraming::Chunked && self.chunk.is_none() {
             self.chunk = Some(write::chunk_begin(&mut self.buf));
         }
+        self.events_at = self.buf.len();
     }
 
     fn close_chunk(&mut self) {
@@ -41,7 +56,22 @@ impl Outlet {
             req.recorder.set_complete(200);
             self.buf = req.send(out).await?;
         }
+        self.head_len = 0;
         self.open_chunk();
+        Ok(())
+    }
+
+    /// Sends the head, if that was not done, and a comment. The events stay here: the provider that
+    /// sent them may still be replaced by another.
+    pub async fn show_life(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
+        let events = self.buf.split_off(self.events_at);
+        self.buf.truncate(self.head_len);
+        self.chunk = None;
+        self.open_chunk();
+        sse::write::comment(&mut self.buf, "keep-alive");
+        req.head_sent = true;
+        self.flush(req).await?;
+        self.buf.extend_from_slice(&events);
         Ok(())
     }
 

@@ -11,7 +11,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What the client has of its response, which decides how long a wait may last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {
-    /// Nothing was sent: another candidate may still be tried, until COMMIT_AFTER_SECS.
+    /// No content was sent: another candidate may still be tried. After COMMIT_AFTER_SECS the client
+    /// gets the head and comments.
     Held,
     /// The head was sent, and no content yet.
     Committed,
@@ -27,18 +28,26 @@ pub fn silent_at(req: &RequestContext<'_>) -> u64 {
     req.recorder.elapsed_us() + micros(req.silence_limit())
 }
 
-/// Returns whether the head of a stream can be held back no longer.
-pub fn must_commit(req: &RequestContext<'_>) -> bool {
-    req.recorder.elapsed_us() >= micros(req.core.boot().commit_after)
+/// The head of a stream is held back no longer than this, over all attempts.
+const MAX_HOLD: Duration = Duration::from_secs(30);
+
+/// Returns whether the client must get a sign of life now: the head of its stream, if it does not
+/// have it yet, and a comment.
+pub fn must_show_life(req: &RequestContext<'_>) -> bool {
+    req.head_sent || req.recorder.elapsed_us() >= held_until(req)
+}
+
+/// Returns when the head of a stream must be sent, in microseconds on the request's clock. Each
+/// attempt has COMMIT_AFTER_SECS of its own.
+fn held_until(req: &RequestContext<'_>) -> u64 {
+    req.attempt_began_us.saturating_add(micros(req.core.boot().commit_after)).min(micros(MAX_HOLD))
 }
 
 impl Pace {
     /// Returns whether no time is left to wait for the next bytes, or for the first content.
     pub fn is_overdue(self, req: &RequestContext<'_>, silent_at: u64) -> bool {
         let now = req.recorder.elapsed_us();
-        req.core.stopping()
-            || now >= silent_at
-            || self.first_content_limit(req).is_some_and(|limit| now >= micros(limit))
+        req.core.stopping() || now >= silent_at || self.first_content_at(req).is_some_and(|at| now >= at)
     }
 
     /// Returns how long to wait before something must be done.
@@ -46,16 +55,18 @@ impl Pace {
         let now = req.recorder.elapsed_us();
         let until = |at: u64| Duration::from_micros(at.saturating_sub(now));
         let step = match self {
-            Pace::Held => until(micros(req.core.boot().commit_after)),
-            Pace::Committed | Pace::Flowing => KEEP_ALIVE,
+            Pace::Held if !req.head_sent => until(held_until(req)),
+            Pace::Held | Pace::Committed | Pace::Flowing => KEEP_ALIVE,
             Pace::Whole => Duration::MAX,
         };
-        let first = self.first_content_limit(req).map_or(Duration::MAX, |limit| until(micros(limit)));
+        let first = self.first_content_at(req).map_or(Duration::MAX, until);
         until(silent_at).min(step).min(first)
     }
 
-    fn first_content_limit(self, req: &RequestContext<'_>) -> Option<Duration> {
-        req.core.boot().ttft_timeout.filter(|_| matches!(self, Pace::Held | Pace::Committed))
+    /// Returns when the first content must have come. The time of an attempt begins with it.
+    fn first_content_at(self, req: &RequestContext<'_>) -> Option<u64> {
+        let limit = req.core.boot().ttft_timeout.filter(|_| matches!(self, Pace::Held | Pace::Committed))?;
+        Some(req.attempt_began_us.saturating_add(micros(limit)))
     }
 }
 

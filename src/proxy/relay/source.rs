@@ -9,7 +9,7 @@ use super::super::client::{ClientDisconnected, WaitError};
 use super::super::request_context::RequestContext;
 use super::super::upstream::UpstreamResponse;
 use super::pace::{self, Pace};
-use llm_http::{BodyDecoder, BodyError, ResponseHead, Step};
+use llm_http::{BodyDecoder, BodyError, Framing, ResponseHead, Step};
 use llm_wire::error::{Error, Kind};
 
 /// A body that is being read.
@@ -19,6 +19,10 @@ pub struct UpstreamBody {
     /// Where the undecoded part of `response.bytes` begins.
     position: usize,
     input: Input,
+    /// Whether a piece of the body was returned. Until then the head stays in front of what is read.
+    began: bool,
+    /// A copy of the head, for those who write it after the buffer was reused.
+    kept_head: Vec<u8>,
     /// When the upstream has been silent for too long, in microseconds on the request's clock. Set
     /// when a wait begins, cleared when bytes arrive.
     silent_at: Option<u64>,
@@ -95,6 +99,8 @@ impl UpstreamBody {
             position: response.head.len,
             response,
             input: Input::Undecoded,
+            began: false,
+            kept_head: Vec::new(),
             silent_at: None,
             must_end_at: None,
         }
@@ -104,10 +110,43 @@ impl UpstreamBody {
         &self.response.head
     }
 
-    /// Returns the bytes that the head's offsets refer to. They are there until the first
-    /// [`BodyEvent::Drained`]: the wait behind it reuses the buffer.
+    /// Returns the bytes that the head's offsets refer to. They are there until a wait behind the
+    /// first piece of the body reuses the buffer.
     pub fn head_bytes(&self) -> &[u8] {
-        &self.response.bytes
+        if self.kept_head.is_empty() { &self.response.bytes } else { &self.kept_head }
+    }
+
+    /// Keeps the head for as long as the body.
+    pub fn keep_head(&mut self) {
+        if self.kept_head.is_empty() {
+            self.kept_head = self.response.bytes[..self.response.head.len].to_vec();
+        }
+    }
+
+    /// Returns the response, of whose body nothing was read.
+    pub fn response(&self) -> &UpstreamResponse {
+        &self.response
+    }
+
+    /// Returns the piece that [`UpstreamBody::next`] will return, if it has arrived.
+    pub fn peek(&self) -> Option<&[u8]> {
+        if self.input == Input::Drained {
+            return None;
+        }
+        let (mut decoder, mut position) = (self.decoder.clone(), self.position);
+        match decoder.next(&self.response.bytes, &mut position) {
+            Ok(Step::Data(range)) => Some(&self.response.bytes[range]),
+            Ok(Step::More | Step::End) | Err(_) => None,
+        }
+    }
+
+    /// Replaces a body that was read to its end by another that is complete.
+    pub fn with_body(self, body: &[u8]) -> UpstreamBody {
+        let UpstreamResponse { connection, origin, mut head, .. } = self.response;
+        head.keep_alive &= self.decoder.ended_alone();
+        head.framing = Framing::Length(body.len() as u64);
+        let bytes = [&self.kept_head[..], body].concat();
+        UpstreamBody::new(UpstreamResponse { connection, origin, head, bytes })
     }
 
     /// Bounds the rest of the body in time. The first call counts.
@@ -145,7 +184,10 @@ impl UpstreamBody {
     /// Finds the next piece in what has arrived.
     fn decode(&mut self) -> BodyEvent<'_> {
         match self.decoder.next(&self.response.bytes, &mut self.position) {
-            Ok(Step::Data(range)) => BodyEvent::Data(&self.response.bytes[range]),
+            Ok(Step::Data(range)) => {
+                self.began = true;
+                BodyEvent::Data(&self.response.bytes[range])
+            }
             Ok(Step::More) => {
                 self.input = Input::Drained;
                 BodyEvent::Drained
@@ -171,8 +213,10 @@ impl UpstreamBody {
             return Ok(Some(BodyEvent::Cut(Cut::TimedOut)));
         }
         req.client.deadline.set(pace.patience(req, silent_at));
-        self.response.bytes.clear();
-        self.position = 0;
+        if self.began {
+            self.response.bytes.clear();
+            self.position = 0;
+        }
         let read = self.response.connection.reader.read(&mut self.response.bytes);
         let event = match req.client.wait(read).await {
             Ok(Ok(n)) if n > 0 => {
@@ -189,6 +233,11 @@ impl UpstreamBody {
             Err(WaitError::DeadlineExpired) => BodyEvent::Idle,
         };
         Ok(Some(event))
+    }
+
+    /// Returns whether the body was read to its end.
+    pub fn is_ended(&self) -> bool {
+        self.decoder.is_ended()
     }
 
     /// Skips what has arrived. An error means that the connection can't be used again.

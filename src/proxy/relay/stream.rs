@@ -2,25 +2,28 @@
 //!
 //! | pace | until | a failure meanwhile |
 //! |---|---|---|
-//! | `Held` | content, then `Flowing`; too much held or COMMIT_AFTER_SECS, then `Committed` | the next candidate may be tried |
+//! | `Held` | content, then `Flowing`; too much held, then `Committed` | the next candidate may be tried |
 //! | `Committed` | content, then `Flowing` | an error event, never a clean end |
 //! | `Flowing` | the end of the response | an error event, never a clean end |
 //!
 //! While the stream is held, the head and the first events wait in the outlet. They carry no text,
 //! so the client loses nothing, and a provider that fails before its first content can still be
-//! replaced. Events pass as they came, byte for byte. The only things ever added are comment lines
+//! replaced. After COMMIT_AFTER_SECS the client gets the head and comments, while the events go on
+//! waiting. Events pass as they came, byte for byte. The only things ever added are comment lines
 //! in a long silence, and the error event that ends a stream which broke off.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use super::super::endpoint::Operation;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
-use super::super::upstream::UpstreamResponse;
+use super::form::Form;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
+use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
@@ -52,6 +55,10 @@ struct Relay<'p> {
     /// they end.
     generates: bool,
     pace: Pace,
+    /// Whether the content type says that this is a stream.
+    is_labelled: bool,
+    /// What the body is, once its first bytes have come.
+    form: Option<Form>,
     outlet: Outlet,
     bypass: Bypass,
     provider: &'p str,
@@ -70,18 +77,27 @@ enum Tail {
 
 pub async fn run(
     req: &mut RequestContext<'_>,
-    response: UpstreamResponse,
+    body: UpstreamBody,
     bypass: Bypass,
     provider: &str,
-) -> Result<Next, Interrupt> {
-    let mut relay = Relay::new(req, &response, bypass, provider);
-    let result = relay.forward(req, UpstreamBody::new(response)).await;
+) -> Result<Relayed, Interrupt> {
+    let mut relay = Relay::new(req, &body, bypass, provider);
+    let result = relay.forward(req, body).await;
     relay.record_summary(req);
     result
 }
 
+/// How long usage and the end mark are awaited behind the finish reason. Some hosts send neither, and
+/// keep the connection open.
+const TAIL: Duration = Duration::from_secs(5);
+/// How long the end of the body is awaited behind the end mark, so that its connection can be used
+/// again.
+const DRAIN: Duration = Duration::from_millis(250);
+
 impl<'p> Relay<'p> {
-    fn new(req: &mut RequestContext<'_>, response: &UpstreamResponse, bypass: Bypass, provider: &'p str) -> Relay<'p> {
+    fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, bypass: Bypass, provider: &'p str) -> Relay<'p> {
+        let response = body.response();
+        let is_labelled = response.is_event_stream() && !response.is_encoded();
         let framing = BodyFraming::of_unknown_length(req.meta.version);
         let generates = req.route.operation == Operation::Generate;
         let parts = HeadParts {
@@ -89,10 +105,13 @@ impl<'p> Relay<'p> {
             framing,
             upstream: &response.head,
             upstream_bytes: &response.bytes,
-            transfer: HeadTransfer::Passthrough,
+            transfer: if is_labelled { HeadTransfer::Passthrough } else { HeadTransfer::Corrected },
         };
         let mut out = Vec::with_capacity(response.bytes.len() + 1024);
         head::begin(&mut out, req, &parts);
+        if !is_labelled {
+            write::static_header(&mut out, "content-type", "text/event-stream; charset=utf-8");
+        }
         write::static_header(&mut out, "cache-control", "no-cache");
         write::static_header(&mut out, "x-accel-buffering", "no");
         if !bypass.edits() {
@@ -105,31 +124,55 @@ impl<'p> Relay<'p> {
             format: req.route.format,
             generates,
             pace: if generates { Pace::Held } else { Pace::Flowing },
-            outlet: Outlet::new(out, framing),
+            outlet: Outlet::new(req, out, framing),
+            is_labelled,
+            form: None,
             bypass,
             provider,
             model: bypass.renamed.then(|| req.model.requested.clone()),
         }
     }
 
-    async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Next, Interrupt> {
+    async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Relayed, Interrupt> {
         loop {
+            if self.form.is_none() && self.generates {
+                self.form = body.peek().and_then(Form::of);
+                if let Some(form) = self.form.filter(|form| !self.takes(*form)) {
+                    return Ok(Relayed::Other(Box::new(body), form));
+                }
+            }
             match body.next(req, self.pace).await? {
                 BodyEvent::Data(data) => {
                     if let Err(error) = self.on_data(&mut req.recorder, data) {
-                        return Box::pin(self.on_failure(req, error)).await;
+                        return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
                     }
                 }
-                BodyEvent::Drained => self.on_drained(req).await?,
+                BodyEvent::Drained if self.has_end_mark() => {
+                    return Box::pin(self.on_end_mark(req, body)).await.map(Relayed::Done);
+                }
+                BodyEvent::Drained => {
+                    if self.is_over() {
+                        body.limit_rest(req, TAIL);
+                    }
+                    self.on_drained(req).await?;
+                }
                 BodyEvent::Idle => self.on_idle(req).await?,
-                BodyEvent::End => return Box::pin(self.on_end(req, body, None)).await,
+                BodyEvent::End => return Box::pin(self.on_end(req, body, None)).await.map(Relayed::Done),
                 BodyEvent::Cut(cut @ Cut::Malformed(_)) => {
                     let error = cut.error(req, self.provider);
-                    return Box::pin(self.on_failure(req, error)).await;
+                    return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
                 }
-                BodyEvent::Cut(cut) => return Box::pin(self.on_end(req, body, Some(cut))).await,
+                BodyEvent::Cut(cut) => {
+                    return Box::pin(self.on_end(req, body, Some(cut))).await.map(Relayed::Done);
+                }
             }
         }
+    }
+
+    /// Returns whether a body of this form is forwarded as a stream. What is labelled as one is,
+    /// unless it is plainly something else.
+    fn takes(&self, form: Form) -> bool {
+        form == Form::Events || (form == Form::Text && self.is_labelled)
     }
 
     fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
@@ -222,7 +265,7 @@ impl<'p> Relay<'p> {
     }
 
     async fn on_drained(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
-        if self.pace == Pace::Held && self.outlet.buf.len() > MAX_HELD {
+        if self.pace == Pace::Held && self.outlet.held() > MAX_HELD {
             req.core.metrics.inc(Counter::HeldOverflow);
             self.pace = Pace::Committed;
         }
@@ -232,13 +275,12 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// Commits to this provider when the head can be held no longer, and keeps the client's
-    /// connection alive after that. The stream stands between two events: partial ones are never
-    /// forwarded.
+    /// Shows the client that its request is being served. The stream stands between two events:
+    /// partial ones are never forwarded.
     async fn on_idle(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
         match self.pace {
-            Pace::Held if !pace::must_commit(req) => return Ok(()),
-            Pace::Held => self.pace = Pace::Committed,
+            Pace::Held if !pace::must_show_life(req) => return Ok(()),
+            Pace::Held => return Ok(self.outlet.show_life(req).await?),
             Pace::Committed | Pace::Flowing | Pace::Whole => {
                 sse::write::comment(&mut self.outlet.buf, "keep-alive");
             }
@@ -281,6 +323,26 @@ impl<'p> Relay<'p> {
         }
         body.release(req);
         Ok(req.finish(self.outlet.finish()).await?)
+    }
+
+    /// Ends a response that has its end mark. The provider may keep the connection open for long.
+    async fn on_end_mark(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
+        if self.pace == Pace::Held {
+            let error = truncated(self.provider, "ended its stream");
+            return self.on_failure(req, error).await;
+        }
+        req.recorder.set_complete(200);
+        if self.tap.seen().failed {
+            req.recorder.set_cut(Kind::UpstreamFault);
+        }
+        req.send(self.outlet.finish()).await?;
+        body.discard_rest(req, DRAIN).await;
+        Ok(req.next())
+    }
+
+    /// Returns whether the format's last event has come, and no part of another.
+    fn has_end_mark(&self) -> bool {
+        self.generates && self.tap.seen().ended && self.framer.is_between_events()
     }
 
     /// Forwards what stands behind the last blank line, which many hosts forget. `is_proper` says

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
-use super::super::upstream::UpstreamResponse;
+use super::form::Form;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::outlet::Outlet;
 use super::pace::{self, Pace};
@@ -72,7 +72,10 @@ impl Output {
 }
 
 struct Relay<'p> {
+    /// By the content type, until the first bytes have come.
     input: Input,
+    /// Whether they have.
+    has_form: bool,
     translator: Translator,
     output: Output,
     provider: &'p str,
@@ -86,24 +89,19 @@ struct Relay<'p> {
 
 pub async fn run(
     req: &mut RequestContext<'_>,
-    response: UpstreamResponse,
+    body: UpstreamBody,
     translated: Box<Translated>,
     provider: &str,
 ) -> Result<Next, Interrupt> {
-    count_losses(req, &translated);
-    let mut relay = Relay::new(req, &response, *translated, provider);
-    let result = relay.forward(req, UpstreamBody::new(response)).await;
+    let mut relay = Relay::new(req, &body, *translated, provider);
+    let result = relay.forward(req, body).await;
     relay.record_summary(req);
     result
 }
 
 impl<'p> Relay<'p> {
-    fn new(
-        req: &mut RequestContext<'_>,
-        response: &UpstreamResponse,
-        translated: Translated,
-        provider: &'p str,
-    ) -> Relay<'p> {
+    fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, translated: Translated, provider: &'p str) -> Relay<'p> {
+        let response = body.response();
         let Translated { plan, ledger, input_estimate, .. } = translated;
         let streams = plan.stream;
         let mut reply = Reply::new(plan, Box::new(WorkerIds(req.core.clone())), req.recorder.request_id());
@@ -113,14 +111,18 @@ impl<'p> Relay<'p> {
             false => Input::Whole(Vec::new()),
         };
         let (output, upstream_bytes) = match streams {
-            true => (Output::Stream(open_stream(req, response, &ledger)), Vec::new()),
+            true => (Output::Stream(open_stream(req, body, &ledger)), Vec::new()),
             false => (Output::Whole(Vec::new()), response.bytes[..response.head.len].to_vec()),
         };
-        Relay { input, translator: Translator::new(reply), output, provider, ledger, upstream_bytes, size: 0 }
+        let translator = Translator::new(reply);
+        Relay { input, has_form: false, translator, output, provider, ledger, upstream_bytes, size: 0 }
     }
 
     async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Next, Interrupt> {
         loop {
+            if !self.has_form {
+                self.read_form(&body);
+            }
             match body.next(req, self.pace()).await? {
                 BodyEvent::Data(data) => self.on_data(req, data)?,
                 BodyEvent::Drained if self.translator.phase() == Phase::Over => break,
@@ -142,6 +144,17 @@ impl<'p> Relay<'p> {
             }
         }
         Box::pin(self.finish(req, body)).await
+    }
+
+    /// Takes the body for what its first bytes are.
+    fn read_form(&mut self, body: &UpstreamBody) {
+        let Some(form) = body.peek().and_then(Form::of) else { return };
+        self.has_form = true;
+        match (form, &self.input) {
+            (Form::Events, Input::Whole(_)) => self.input = Input::Events(Framer::default()),
+            (Form::Document | Form::Markup, Input::Events(_)) => self.input = Input::Whole(Vec::new()),
+            _ => {}
+        }
     }
 
     fn pace(&self) -> Pace {
@@ -207,15 +220,16 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
-    /// Commits to this provider when the head can be held no longer, and keeps the client's
-    /// connection alive after that.
+    /// Shows the client that its request is being served.
     async fn on_idle(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
-        let is_due = match self.pace() {
-            Pace::Held => pace::must_commit(req),
-            Pace::Committed | Pace::Flowing => true,
-            Pace::Whole => false,
-        };
-        if is_due && self.translator.wait(self.output.buf()) {
+        match (self.pace(), &mut self.output) {
+            (Pace::Held, Output::Stream(outlet)) if pace::must_show_life(req) => {
+                return Ok(outlet.show_life(req).await?);
+            }
+            (Pace::Held | Pace::Whole, _) => return Ok(()),
+            (Pace::Committed | Pace::Flowing, _) => {}
+        }
+        if self.translator.wait(self.output.buf()) {
             self.flush(req).await?;
         }
         Ok(())
@@ -300,6 +314,11 @@ impl<'p> Relay<'p> {
                 self.whole_response(req, body.head(), &content)
             }
         };
+        // Before the response is sent, so that bytes that come behind it are noticed.
+        if body.is_ended() {
+            body.release(req);
+            return Ok(req.finish(out).await?);
+        }
         req.send(out).await?;
         let next = req.next();
         // A response that the gateway ended itself is cancelled.
@@ -371,7 +390,8 @@ fn capture_output(recorder: &mut RequestRecorder, output: &mut Output, from: usi
     }
 }
 
-fn open_stream(req: &mut RequestContext<'_>, response: &UpstreamResponse, ledger: &Ledger) -> Outlet {
+fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledger) -> Outlet {
+    let response = body.response();
     let framing = BodyFraming::of_unknown_length(req.meta.version);
     let parts = HeadParts {
         status: 200,
@@ -385,11 +405,11 @@ fn open_stream(req: &mut RequestContext<'_>, response: &UpstreamResponse, ledger
     write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
     write::static_header(&mut head, "cache-control", "no-cache");
     write::static_header(&mut head, "x-accel-buffering", "no");
-    Outlet::new(head, framing)
+    Outlet::new(req, head, framing)
 }
 
 /// Counts the translation with its losses and repairs.
-fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
+pub fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
     let metrics = &req.core.metrics;
     metrics.inc(Counter::Translated);
     let sides = (translated.plan.client as usize, translated.plan.provider as usize);

@@ -1,26 +1,29 @@
 //! Forwards a response that is not a stream, in the client's own format.
 //!
-//! The bytes pass through as they come, so a large body and a slow client cost one buffer. On the
-//! way a scanner over the top level of the JSON notes `usage`, and puts the client's name of the
-//! model back where the provider uses another.
+//! A model's answer is held until it is whole, up to HOLD_ANSWER_BYTES: one that turns out to be cut,
+//! empty, a page or an error fails the attempt, and another provider is tried. What is larger, and
+//! everything else, passes through as it comes, so a large body and a slow client cost one buffer.
+//! On the way a scanner over the top level of the JSON notes `usage`, and puts the client's name of
+//! the model back where the provider uses another.
 
 use super::super::endpoint::Operation;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
-use super::super::upstream::UpstreamResponse;
+use super::answer;
+use super::form::Form;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::Pace;
+use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody};
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
 use llm_http::{Framing, ResponseHead, write};
-use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::Kind;
 use llm_wire::json::stream::Document;
-use llm_wire::json::{RawStr, RawValue, scan};
+use llm_wire::json::{RawStr, RawValue};
 use llm_wire::passthrough::finish;
 use llm_wire::passthrough::tap;
 
@@ -52,7 +55,10 @@ struct Relay<'p> {
     mode: Mode,
     head: Head,
     provider: &'p str,
-    /// The body since the last write.
+    transfer: HeadTransfer<'static>,
+    /// The most bytes of a model's answer that are held. `None` where nothing is held.
+    holds: Option<usize>,
+    /// The body since the last write, as it came while it is held.
     payload: Vec<u8>,
     /// What the next write sends.
     out: Vec<u8>,
@@ -60,34 +66,57 @@ struct Relay<'p> {
 
 pub async fn run(
     req: &mut RequestContext<'_>,
-    response: UpstreamResponse,
+    body: UpstreamBody,
     bypass: Bypass,
     provider: &str,
-) -> Result<Next, Interrupt> {
-    let is_readable = response.is_json() && !response.is_encoded();
+    is_answer: bool,
+) -> Result<Relayed, Interrupt> {
+    if is_answer && let Some(Form::Events) = body.peek().and_then(Form::of) {
+        return Ok(Relayed::Other(Box::new(body), Form::Events));
+    }
+    let response = body.response();
+    let is_labelled = response.is_json() && !response.is_encoded();
+    // The answer of a model is JSON, whatever the label says.
+    let is_readable = is_labelled || is_answer;
+    let transfer = match is_answer && (!response.is_json() || response.is_encoded()) {
+        true => HeadTransfer::Corrected,
+        false => HeadTransfer::Passthrough,
+    };
     let rewrites = bypass.renamed && is_readable;
     if !rewrites {
         req.recorder.capture.mark_passthrough();
     }
     let arrived = response.bytes.len() - response.head.len;
     if response.head.framing == Framing::Length(arrived as u64) && !rewrites {
-        return forward_complete(req, response, is_readable).await;
+        let relay = Complete { provider, transfer, is_readable, is_answer };
+        return relay.forward(req, body).await.map(Relayed::Done);
     }
+    let holds = is_answer.then_some(req.core.boot().hold_answer_bytes);
     let mode = match (is_readable, rewrites) {
         (false, _) => Mode::Raw,
         (true, false) => Mode::Observed(scanner(req)),
         (true, true) => Mode::Rewritten(scanner(req).replace_model(&req.model.requested)),
     };
     let payload = Vec::with_capacity(response.bytes.len());
-    let mut relay = Relay { mode, head: Head::Pending, provider, payload, out: Vec::new() };
-    let mut body = UpstreamBody::new(response);
+    let mut relay = Relay { mode, head: Head::Pending, provider, transfer, holds, payload, out: Vec::new() };
+    let mut body = body;
+    if holds.is_some() {
+        body.keep_head();
+    }
+    let mut has_form = !is_answer;
     loop {
+        if !has_form && let Some(form) = body.peek().and_then(Form::of) {
+            has_form = true;
+            if form == Form::Events {
+                return Ok(Relayed::Other(Box::new(body), form));
+            }
+        }
         match body.next(req, Pace::Whole).await? {
             BodyEvent::Data(data) => relay.on_data(&mut req.recorder, data),
             BodyEvent::Drained => relay.on_drained(req, &body).await?,
             BodyEvent::Idle => {}
-            BodyEvent::End => return relay.on_end(req, body).await,
-            BodyEvent::Cut(cut) => return relay.on_cut(req, cut),
+            BodyEvent::End => return relay.on_end(req, body).await.map(Relayed::Done),
+            BodyEvent::Cut(cut) => return relay.on_cut(req, cut).map(Relayed::Done),
         }
     }
 }
@@ -100,6 +129,14 @@ fn scanner(req: &RequestContext<'_>) -> Document {
 impl Relay<'_> {
     fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) {
         recorder.capture.upstream_sent(Piece::Part(data));
+        match self.holds {
+            Some(_) => self.payload.extend_from_slice(data),
+            None => self.read(recorder, data),
+        }
+    }
+
+    /// Takes a piece of the body in, as the mode demands.
+    fn read(&mut self, recorder: &mut RequestRecorder, data: &[u8]) {
         let from = self.payload.len();
         match &mut self.mode {
             Mode::Raw => self.payload.extend_from_slice(data),
@@ -114,13 +151,29 @@ impl Relay<'_> {
         }
     }
 
+    /// Holds the body no longer.
+    fn end_hold(&mut self, recorder: &mut RequestRecorder) {
+        if self.holds.take().is_some() {
+            let held = std::mem::take(&mut self.payload);
+            self.read(recorder, &held);
+        }
+    }
+
     async fn on_drained(&mut self, req: &mut RequestContext<'_>, body: &UpstreamBody) -> Result<(), Interrupt> {
+        if self.holds.is_some_and(|most| self.payload.len() <= most) {
+            return Ok(());
+        }
+        self.end_hold(&mut req.recorder);
         self.write(req, body, false);
         self.out = req.send(std::mem::take(&mut self.out)).await?;
         Ok(())
     }
 
     async fn on_end(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
+        if self.holds.is_some() {
+            answer::check(req.route.format, &self.payload, self.provider)?;
+            self.end_hold(&mut req.recorder);
+        }
         if let Mode::Rewritten(document) = &mut self.mode {
             let from = self.payload.len();
             document.finish(&mut self.payload);
@@ -154,7 +207,7 @@ impl Relay<'_> {
             Head::Pending => {
                 let framing = self.framing(req, body.head(), is_last);
                 self.out = Vec::with_capacity(self.payload.len() + HEAD_ROOM);
-                write_head(&mut self.out, req, body.head(), body.head_bytes(), framing);
+                write_head(&mut self.out, req, body, framing, self.transfer);
                 self.head = Head::Written(framing);
                 framing
             }
@@ -176,44 +229,54 @@ impl Relay<'_> {
     }
 }
 
-/// Forwards a body that arrived together with its head: the most common case, and one copy of the
-/// bytes.
-async fn forward_complete(
-    req: &mut RequestContext<'_>,
-    response: UpstreamResponse,
+/// A body that arrived together with its head: the most common case, and one copy of the bytes.
+struct Complete<'p> {
+    provider: &'p str,
+    transfer: HeadTransfer<'static>,
     is_readable: bool,
-) -> Result<Next, Interrupt> {
-    let (head, bytes) = (&response.head, &response.bytes);
-    let body = &bytes[head.len..];
-    req.recorder.capture.upstream_sent(Piece::Part(body));
-    let framing = match head.status {
-        204 | 304 => BodyFraming::Empty,
-        _ => BodyFraming::Length(body.len() as u64),
-    };
-    let mut out = Vec::with_capacity(body.len() + HEAD_ROOM);
-    write_head(&mut out, req, head, bytes, framing);
-    append(&mut out, body, framing);
-    if is_readable {
-        let members = members(req.route.format, body);
-        record_summary(req, |name| members.iter().find(|(known, _)| *known == name)?.1);
+    is_answer: bool,
+}
+
+impl Complete<'_> {
+    async fn forward(&self, req: &mut RequestContext<'_>, mut source: UpstreamBody) -> Result<Next, Interrupt> {
+        let (head, bytes) = (source.head(), source.head_bytes());
+        let body = &bytes[head.len..];
+        req.recorder.capture.upstream_sent(Piece::Part(body));
+        let summary = match (self.is_answer, self.is_readable) {
+            (true, _) => Some(answer::check(req.route.format, body, self.provider)?),
+            (false, true) => Some(answer::summary(req.route.format, body)),
+            (false, false) => None,
+        };
+        let framing = match head.status {
+            204 | 304 => BodyFraming::Empty,
+            _ => BodyFraming::Length(body.len() as u64),
+        };
+        let mut out = Vec::with_capacity(body.len() + HEAD_ROOM);
+        write_head(&mut out, req, &source, framing, self.transfer);
+        append(&mut out, body, framing);
+        if let Some(summary) = summary {
+            record_summary(req, |name| summary.get(name));
+        }
+        // It is complete: it has no error that matters any more.
+        let _ = source.skip_arrived();
+        source.release(req);
+        Ok(req.finish(out).await?)
     }
-    let mut body = UpstreamBody::new(response);
-    // It is complete: it has no error that matters any more.
-    let _ = body.skip_arrived();
-    body.release(req);
-    Ok(req.finish(out).await?)
 }
 
 fn write_head(
     out: &mut Vec<u8>,
     req: &mut RequestContext<'_>,
-    upstream: &ResponseHead,
-    upstream_bytes: &[u8],
+    body: &UpstreamBody,
     framing: BodyFraming,
+    transfer: HeadTransfer<'static>,
 ) {
-    let status = upstream.status;
-    let parts = HeadParts { status, framing, upstream, upstream_bytes, transfer: HeadTransfer::Passthrough };
+    let status = body.head().status;
+    let parts = HeadParts { status, framing, upstream: body.head(), upstream_bytes: body.head_bytes(), transfer };
     head::begin(out, req, &parts);
+    if let HeadTransfer::Corrected = transfer {
+        write::static_header(out, "content-type", "application/json");
+    }
     head::write_server_timing(out, req);
     head::end(out, framing);
     req.recorder.set_complete(status);
@@ -225,20 +288,6 @@ fn append(out: &mut Vec<u8>, payload: &[u8], framing: BodyFraming) {
         BodyFraming::Empty => {}
         BodyFraming::Length(_) | BodyFraming::Close => out.extend_from_slice(payload),
     }
-}
-
-/// Finds the members that [`record_summary`] reads, by one walk.
-fn members(format: Format, body: &[u8]) -> [(&'static str, Option<RawValue<'_>>); 5] {
-    let mut found = [("", None); 5];
-    for (place, name) in found.iter_mut().zip(finish::members(format).iter().chain(&["model"])) {
-        place.0 = name;
-    }
-    for (key, value, _) in scan::members(body) {
-        if let Some((_, place)) = found.iter_mut().find(|(name, _)| key.eq_str(name)) {
-            *place = Some(value);
-        }
-    }
-    found
 }
 
 /// Records what a response says of itself at its top level: usage, finish reason, model.

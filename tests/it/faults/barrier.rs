@@ -163,32 +163,45 @@ fn the_head_is_not_held_longer_than_commit_after() {
         let mut conn = opened(&first, sample);
         let head = client.head();
         assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")));
+        assert_eq!(client.event(), ": keep-alive\n\n", "what the provider sent is still held");
         let held = sample.opening.concat();
-        assert_eq!(client.read_until(&held), held, "what was held, and nothing else");
-        for event in sample.content {
+        for (n, event) in sample.content.iter().enumerate() {
             conn.send(answer::chunk(event));
+            if n == 0 {
+                assert_eq!(client.read_until(&held), held, "what was held, and nothing else");
+            }
             assert_eq!(client.event(), *event);
         }
         conn.send(answer::LAST_CHUNK);
         assert_eq!(client.rest(), (Vec::new(), End::Whole));
 
-        // Without anything to hold, too; and from then on a failure is told in the stream.
+        // Without anything to hold, too; and another provider goes on under the same head.
+        let fail: [fn(Conn, &Sample); 2] =
+            [|mut conn, sample| conn.send(answer::chunk(sample.error)), |conn, _| conn.reset()];
+        let mut conn = Some(conn);
+        for fail in fail {
+            let mut client = ask_stream(&gateway, sample);
+            let mut conn = conn.take().unwrap_or_else(|| first.accept());
+            conn.request();
+            conn.send(answer::SSE);
+            assert_eq!(client.head().status, 200);
+            assert_eq!(client.event(), ": keep-alive\n\n");
+            fail(conn, sample);
+            serves_stream(&second, sample);
+            assert_eq!(client.rest_text(), (sample.events().concat(), End::Whole));
+        }
+        // With none left the error is an event.
         let mut client = ask_stream(&gateway, sample);
+        let mut conn = first.accept();
         conn.request();
         conn.send(answer::SSE);
         assert_eq!(client.head().status, 200);
-        conn.send(answer::chunk(sample.error));
-        conn.send(answer::LAST_CHUNK);
-        assert_eq!(client.rest_text(), (sample.error.into(), End::Whole), "the provider's own words");
-        let mut client = ask_stream(&gateway, sample);
-        conn.request();
-        conn.send(answer::SSE);
-        assert_eq!(client.head().status, 200);
+        assert_eq!(client.event(), ": keep-alive\n\n");
         conn.reset();
+        second.accept().reset();
         let (text, end) = client.rest_text();
         assert_eq!(end, End::CappedBytes);
-        assert!(error_event(sample, &text)[0].contains("before the end of its response"));
-        assert!(second.try_accept().is_none());
+        error_event(sample, &text);
     }
 }
 
@@ -200,8 +213,7 @@ fn the_time_to_the_first_content_counts_on_when_the_head_is_sent() {
     let mut client = ask_stream(&gateway, sample);
     let mut silent = opened(&provider, sample);
     assert_eq!(client.head().status, 200);
-    let held = sample.opening.concat();
-    assert_eq!(client.read_until(&held), held);
+    assert_eq!(client.event(), ": keep-alive\n\n");
     let (text, end) = client.rest_text();
     assert_eq!((error_event(sample, &text)[1].as_str(), end), ("timeout_error", End::CappedBytes));
     silent.expect_closed();
@@ -216,8 +228,7 @@ fn a_stream_without_content_is_no_answer_when_the_head_is_sent_either() {
         let mut conn = opened(&provider, sample);
         client.head();
         conn.send(answer::LAST_CHUNK);
-        let held = sample.opening.concat();
-        assert_eq!(client.read_until(&held), held);
+        assert_eq!(client.event(), ": keep-alive\n\n");
         let (text, end) = client.rest_text();
         assert!(error_event(sample, &text)[0].contains("ended its stream before the end of its response"));
         assert_eq!(end, End::CappedBytes);
@@ -240,4 +251,129 @@ fn more_than_a_buffer_is_not_held() {
     client.head();
     assert_eq!(client.event(), comment);
     assert_eq!(gateway.metric("llm_proxy_held_overflow_total"), Some(1.0));
+}
+
+/// The time to the first content, and that in which another provider can be tried, begin with each
+/// attempt.
+#[test]
+fn a_silent_provider_leaves_the_next_one_its_time() {
+    for sample in FORMATS {
+        let (first, second, setup) = pair(sample);
+        let gateway = setup.env("TTFT_TIMEOUT_SECS", 1).start();
+        let mut client = ask_stream(&gateway, sample);
+        let mut silent = opened(&first, sample);
+        silent.expect_closed();
+        let mut conn = opened(&second, sample);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        sample.content.iter().for_each(|event| conn.send(answer::chunk(event)));
+        conn.send(answer::LAST_CHUNK);
+        assert_eq!(client.response().text(), sample.events().concat(), "{}", sample.path);
+    }
+}
+
+/// Bodies under status 200 that are no answer, whole and labelled as JSON.
+#[test]
+fn a_whole_answer_is_checked_before_it_is_sent() {
+    let rows: [(&str, Vec<u8>); 8] = [
+        ("cut", [answer::JSON.as_bytes(), &answer::chunk("{\"id\":")].concat()),
+        (
+            "a length that is not reached",
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{".into(),
+        ),
+        ("half", answer::json(200, "{\"choices\":[")),
+        ("an error object", answer::json(200, r#"{"error":{"message":"m","type":"server_error"}}"#)),
+        ("a foreign error", answer::json(200, r#"{"detail":"m"}"#)),
+        ("empty", answer::json(200, "")),
+        ("a page", answer::with(200, &[("content-type", "text/html")], "<!doctype html><p>no")),
+        ("words", answer::with(200, &[("content-type", "text/plain")], "upstream connect error")),
+    ];
+    for sample in FORMATS {
+        let (first, second, setup) = pair(sample);
+        let gateway = setup.start();
+        for (what, bytes) in &rows {
+            for ask in [sample.ask, sample.ask_stream] {
+                let mut client = gateway.client();
+                client.ask(&post(sample.path).body(ask));
+                let mut conn = first.accept();
+                conn.request();
+                conn.send(bytes);
+                conn.close();
+                let mut conn = second.accept();
+                conn.request();
+                let is_stream = ask == sample.ask_stream;
+                conn.send(if is_stream { answer::sse(&sample.events()) } else { answer::json(200, sample.answer) });
+                conn.close();
+                let expected = if is_stream { sample.events().concat() } else { sample.answer.to_owned() };
+                let response = client.response();
+                assert_eq!(response.text(), expected, "{what}, {}", sample.path);
+                assert_eq!(response.header("x-llm-proxy-provider"), Some("second"));
+                assert_eq!(response.header("x-llm-proxy-attempts"), Some("2"));
+                assert_eq!(response.header("x-llm-proxy-upstream-model"), Some("m-asked"));
+            }
+        }
+    }
+}
+
+/// A provider that sends a stream where a whole answer was requested, or the reverse, under any
+/// label: the client gets what it requested.
+#[test]
+fn the_first_bytes_decide_what_a_body_is() {
+    for sample in FORMATS {
+        let (provider, setup) = alone(sample);
+        let gateway = setup.start();
+        let events = sample.events().concat();
+        for label in ["application/json", "text/event-stream", "text/plain"] {
+            for (ask, body) in [
+                (sample.ask, sample.answer),
+                (sample.ask, &*events),
+                (sample.ask_stream, sample.answer),
+                (sample.ask_stream, &*events),
+            ] {
+                let mut client = gateway.client();
+                client.ask(&post(sample.path).body(ask));
+                let mut conn = provider.accept();
+                conn.request();
+                conn.send(answer::with(200, &[("content-type", label), ("connection", "close")], body));
+                conn.close();
+                let response = client.response();
+                let what = format!("{label}, {ask}, {body:.40}");
+                let is_stream = ask == sample.ask_stream;
+                let content_type = response.header("content-type").unwrap_or_default();
+                assert_eq!(content_type.starts_with("text/event-stream"), is_stream, "{what}");
+                assert!(
+                    response.text().contains("Hello") || response.text().contains("Hel"),
+                    "{what}: {}",
+                    response.text()
+                );
+            }
+        }
+    }
+}
+
+/// The connection of a response that has its end mark may stay open: the client does not wait.
+#[test]
+fn the_end_mark_ends_the_response() {
+    for sample in FORMATS {
+        let (provider, setup) = alone(sample);
+        let gateway = setup.start();
+        let mut client = ask_stream(&gateway, sample);
+        let mut conn = opened(&provider, sample);
+        sample.content.iter().for_each(|event| conn.send(answer::chunk(event)));
+        assert_eq!(client.response().text(), sample.events().concat(), "{}", sample.path);
+        conn.expect_closed();
+    }
+}
+
+#[test]
+fn a_stuck_error_body_does_not_hold_the_next_provider_back() {
+    let sample = &sample::CHAT;
+    let (first, second, setup) = pair(sample);
+    let gateway = setup.start();
+    let mut client = ask_stream(&gateway, sample);
+    let mut stuck = first.accept();
+    stuck.request();
+    stuck.send("HTTP/1.1 500 Oops\r\ncontent-length: 1000\r\n\r\n{");
+    serves_stream(&second, sample);
+    assert_eq!(client.response().text(), sample.events().concat());
+    stuck.expect_closed();
 }

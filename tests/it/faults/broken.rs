@@ -220,7 +220,8 @@ fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
     ];
     for (what, begin, fail) in rows {
         let (provider, setup) = alone(&sample::CHAT);
-        let gateway = setup.env("REQUEST_TIMEOUT_SECS", silence(what == "silence")).start();
+        let setup = setup.env("REQUEST_TIMEOUT_SECS", silence(what == "silence"));
+        let gateway = setup.env("HOLD_ANSWER_BYTES", 0).start();
         let mut client = gateway.client();
         client.ask(&post(sample::CHAT.path).body(sample::CHAT.ask));
         let mut conn = provider.accept();

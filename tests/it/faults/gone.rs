@@ -23,7 +23,7 @@ fn leavings() -> [(&'static str, Leave); 3] {
 /// Leaves after `advance`, in each way, and expects the provider's connection to close.
 fn check(sample: &Sample, ask: &str, advance: impl Fn(&mut Client, &mut Conn)) {
     let (provider, setup) = alone(sample);
-    let gateway = setup.start();
+    let gateway = setup.env("HOLD_ANSWER_BYTES", 0).start();
     for (n, (how, leave)) in leavings().into_iter().enumerate() {
         let mut client = gateway.client();
         client.ask(&post(sample.path).body(ask));

@@ -12,10 +12,15 @@ use llm_proxy::config::rows::ProviderRow;
 use super::support::sample::Sample;
 use super::support::*;
 
+/// A gateway that holds no answer until it is whole, so that its pieces are seen as they come.
+fn unheld() -> Setup {
+    Setup::new().env("HOLD_ANSWER_BYTES", 0).env("SHOW_PROVIDER_HEADERS", false)
+}
+
 /// A gateway with one provider that speaks the sample's format.
 fn serving(sample: &Sample) -> (Fake, Gateway) {
     let provider = Fake::start();
-    let gateway = Setup::new().provider(sample.provider("p", &provider)).start();
+    let gateway = unheld().provider(sample.provider("p", &provider)).start();
     (provider, gateway)
 }
 
@@ -24,6 +29,6 @@ fn renaming(sample: &Sample) -> (Fake, Gateway) {
     let provider = Fake::start();
     let row = sample.provider("p", &provider);
     let mapping = r#"{"m-asked":"m-upstream"}"#.into();
-    let gateway = Setup::new().provider(ProviderRow { model_mapping: mapping, ..row }).start();
+    let gateway = unheld().provider(ProviderRow { model_mapping: mapping, ..row }).start();
     (provider, gateway)
 }

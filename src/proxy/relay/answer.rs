@@ -1,0 +1,128 @@
+//! Whether a whole response under status 200 is a model's answer. It is looked at before anything of
+//! it is sent, so that another provider can still be tried.
+
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind, classify, foreign};
+use llm_wire::json::{RawKind, RawStr, RawValue, scan};
+use llm_wire::passthrough::finish;
+
+use super::source::malformed;
+
+/// The members of an answer that records need, by name.
+pub struct Summary<'a> {
+    members: [(&'static str, Option<RawValue<'a>>); 5],
+}
+
+impl<'a> Summary<'a> {
+    pub fn get(&self, name: &str) -> Option<RawValue<'a>> {
+        self.members.iter().find(|(known, _)| *known == name)?.1
+    }
+}
+
+/// Reads the top level of `body` by one walk, without an opinion on it.
+pub fn summary(format: Format, body: &[u8]) -> Summary<'_> {
+    let mut summary = empty_summary(format);
+    for (key, value, _) in scan::members(body) {
+        note(&mut summary, key, value);
+    }
+    summary
+}
+
+/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level by
+/// the same walk. An object that is neither a known answer nor a known error passes: hosts have
+/// shapes of their own.
+pub fn check<'a>(format: Format, body: &'a [u8], provider: &str) -> Result<Summary<'a>, Error> {
+    let mut summary = empty_summary(format);
+    let (mut is_answer, mut has_error) = (false, false);
+    let start = scan::skip_space(body, 0);
+    let mut walk = scan::members(&body[start..]);
+    for (key, value, _) in &mut walk {
+        is_answer |= key.eq_str(content_name(format)) && value.kind() == RawKind::Array;
+        has_error |= key.eq_str("error") && value.kind() != RawKind::Null;
+        note(&mut summary, key, value);
+    }
+    let is_whole = walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
+    if is_whole && is_answer && !(has_error && format == Format::Chat) {
+        return Ok(summary);
+    }
+    match explain(format, body, provider) {
+        Some(error) => Err(error),
+        None => Ok(summary),
+    }
+}
+
+/// Returns what is wrong with a body that is not plainly an answer. `None` if it may be one.
+fn explain(format: Format, body: &[u8], provider: &str) -> Option<Error> {
+    if body.trim_ascii().is_empty() {
+        let note = format!("provider `{provider}` sent an empty response");
+        return Some(Error::upstream(Kind::UpstreamFault, note));
+    }
+    let value = match RawValue::parse(body) {
+        Ok(value) => value,
+        Err(error) => return Some(malformed(provider, format_args!("status 200, not JSON: {error}"))),
+    };
+    if let Some(read) = foreign::recognize(format, value) {
+        return Some(classify::error(None, &read).context(format_args!("provider `{provider}`, status 200")));
+    }
+    if matches!(value.kind(), RawKind::Object | RawKind::Array) {
+        return None;
+    }
+    Some(malformed(provider, "status 200, and JSON that is no answer"))
+}
+
+/// The member that has the content of an answer.
+fn content_name(format: Format) -> &'static str {
+    match format {
+        Format::Chat => "choices",
+        Format::Messages => "content",
+        Format::Responses => "output",
+    }
+}
+
+fn empty_summary<'a>(format: Format) -> Summary<'a> {
+    let mut members = [("", None); 5];
+    for (place, name) in members.iter_mut().zip(finish::members(format).iter().chain(&["model"])) {
+        place.0 = name;
+    }
+    Summary { members }
+}
+
+fn note<'a>(summary: &mut Summary<'a>, key: RawStr<'a>, value: RawValue<'a>) {
+    if let Some((_, place)) = summary.members.iter_mut().find(|(name, _)| key.eq_str(name)) {
+        *place = Some(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_pass_and_everything_else_is_named() {
+        let rows: &[(Format, &str, Option<Kind>)] = &[
+            (Format::Chat, r#"{"choices":[],"usage":{}}"#, None),
+            (Format::Chat, r#" {"choices":[],"error":null} "#, None),
+            (Format::Chat, r#"{"own":"shape"}"#, None),
+            (Format::Messages, r#"{"type":"message","content":[]}"#, None),
+            (Format::Responses, r#"{"object":"response","output":[],"error":{"message":"m"}}"#, None),
+            (Format::Chat, "", Some(Kind::UpstreamFault)),
+            (Format::Chat, "  ", Some(Kind::UpstreamFault)),
+            (Format::Chat, "{}", None),
+            (Format::Chat, "7", Some(Kind::UpstreamFault)),
+            (Format::Chat, "<html>", Some(Kind::UpstreamFault)),
+            (Format::Chat, r#"{"choices":["#, Some(Kind::UpstreamFault)),
+            (Format::Chat, r#"{"choices":[]} x"#, Some(Kind::UpstreamFault)),
+            (Format::Chat, r#"{"error":{"message":"m","code":"rate_limit_exceeded"}}"#, Some(Kind::RateLimit)),
+            (Format::Chat, r#"{"choices":[],"error":{"message":"m"}}"#, Some(Kind::UpstreamFault)),
+            (
+                Format::Messages,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+                Some(Kind::Overloaded),
+            ),
+        ];
+        for (format, body, kind) in rows {
+            let found = check(*format, body.as_bytes(), "p").err().map(|error| error.kind);
+            assert_eq!(found, *kind, "{format} {body}");
+        }
+    }
+}
