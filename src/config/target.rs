@@ -34,8 +34,8 @@ impl Provider {
 }
 
 fn join(out: &mut Vec<u8>, base: &BaseUrl, (format, endpoint): (Format, &str), query: Option<&[u8]>) {
-    if format == Format::Messages && !base.ends_in_version() {
-        out.extend_from_slice(b"/v1");
+    if !base.ends_in_version() {
+        out.extend_from_slice(format.profile().http.version_segment.as_bytes());
     }
     out.extend_from_slice(endpoint.as_bytes());
     let mut mark = b'?';

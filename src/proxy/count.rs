@@ -16,33 +16,11 @@ use llm_wire::Format;
 use llm_wire::json::{RawValue, write};
 use llm_wire::target::quirks::Host;
 
-/// Returns the members of a request that a counter accepts. The others are about a response, and
-/// would be refused as unknown.
-fn counted_members(format: Format) -> &'static [&'static str] {
-    match format {
-        Format::Messages => &["model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers"],
-        _ => &[
-            "model",
-            "input",
-            "instructions",
-            "tools",
-            "tool_choice",
-            "text",
-            "reasoning",
-            "truncation",
-            "parallel_tool_calls",
-        ],
-    }
-}
-
 /// Returns whether the count is an estimate without an attempt: the candidate's format has no
 /// counter, or its host imitates a format that has one.
 pub fn is_local(req: &RequestContext<'_>, format: Format, host: Host) -> bool {
-    let has_counter = match format {
-        Format::Chat => false,
-        Format::Messages => true,
-        Format::Responses => matches!(host, Host::OpenAi | Host::Azure),
-    };
+    let http = &format.profile().http;
+    let has_counter = http.count_path.is_some() && (http.count_is_common || host.is_native());
     req.route.operation == Operation::Count && format != req.route.format && !has_counter
 }
 
@@ -51,7 +29,7 @@ pub fn body(format: Format, request: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(request.len());
     write::object(&mut out, |o| {
         for (key, value, _) in RawValue::new(request).members() {
-            if let Some(name) = counted_members(format).iter().find(|name| key.eq_str(name)) {
+            if let Some(name) = format.profile().http.counted_members.iter().find(|name| key.eq_str(name)) {
                 o.value(name, value);
             }
         }
@@ -80,8 +58,8 @@ pub async fn respond_with_counted(req: &mut RequestContext<'_>, response: Upstre
 async fn respond(req: &mut RequestContext<'_>, tokens: u64) -> Result<Next, Interrupt> {
     let mut body = Vec::new();
     write::object(&mut body, |o| {
-        if req.route.format == Format::Responses {
-            o.str("object", "response.input_tokens");
+        if let Some(object) = req.route.format.profile().response.count_object {
+            o.str("object", object);
         }
         o.u64("input_tokens", tokens);
     });

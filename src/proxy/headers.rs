@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::clock;
 use llm_http::write;
 use llm_wire::Format;
+use llm_wire::formats::profile::RateLimitHeaders;
 
 /// Request headers that reach every provider.
 ///
@@ -110,10 +111,10 @@ pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) 
     let name = name.to_ascii_lowercase();
     let Some((kind, what)) = rate_parts(&name) else { return };
     let value = String::from_utf8_lossy(value);
-    let (name, value) = match (format == Format::Messages, name.starts_with('a')) {
-        (true, true) | (false, false) => (name, Some(value.into_owned())),
-        (true, false) => (format!("anthropic-ratelimit-{kind}-{what}"), reset_at(what, &value)),
-        (false, true) => (format!("x-ratelimit-{what}-{kind}"), reset_in(what, &value)),
+    let (name, value) = match (format.profile().http.rate_limit_headers, name.starts_with('a')) {
+        (RateLimitHeaders::Anthropic, true) | (RateLimitHeaders::OpenAi, false) => (name, Some(value.into_owned())),
+        (RateLimitHeaders::Anthropic, false) => (format!("anthropic-ratelimit-{kind}-{what}"), reset_at(what, &value)),
+        (RateLimitHeaders::OpenAi, true) => (format!("x-ratelimit-{what}-{kind}"), reset_in(what, &value)),
     };
     if let Some(value) = value {
         let _ = write::header(out, &name, value.as_bytes());

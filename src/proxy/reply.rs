@@ -11,6 +11,7 @@ use llm_http::{Version, write};
 use llm_wire::Format;
 use llm_wire::error::shape;
 use llm_wire::error::{Error, Kind};
+use llm_wire::formats::profile::RateLimitHeaders;
 
 /// What every response to a request must agree on, whichever stage writes it.
 #[derive(Debug, Clone)]
@@ -46,8 +47,8 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
     write_date(out);
     // An id was checked when it was taken from the client.
     let _ = write::header(out, "x-request-id", request_id.as_bytes());
-    if meta.format == Format::Messages {
-        let _ = write::header(out, "request-id", request_id.as_bytes());
+    if let Some(name) = meta.format.profile().http.request_id_header {
+        let _ = write::header(out, name, request_id.as_bytes());
     }
     match (meta.version, meta.keep_alive) {
         (_, false) => write::static_header(out, "connection", "close"),
@@ -70,27 +71,25 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
 }
 
 /// Writes what is left of the caller's own limits, under the names that its SDK reads.
-///
-/// OpenAI: API reference, "Rate limits", "in headers", where a reset is a time span; Anthropic: "Rate
-/// limits", "response headers", where it is a point in time. Both as of 2026-08.
 fn write_limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
+    let headers = format.profile().http.rate_limit_headers;
     for (what, level) in [("requests", budget.requests), ("tokens", budget.tokens)] {
         let Some(level) = level else { continue };
         let mut field = |name: &str, value: &str| {
-            let name = match format {
-                Format::Messages => format!("anthropic-ratelimit-{what}-{name}"),
-                Format::Chat | Format::Responses => format!("x-ratelimit-{name}-{what}"),
+            let name = match headers {
+                RateLimitHeaders::Anthropic => format!("anthropic-ratelimit-{what}-{name}"),
+                RateLimitHeaders::OpenAi => format!("x-ratelimit-{name}-{what}"),
             };
             let _ = write::header(out, &name, value.as_bytes());
         };
         field("limit", itoa::Buffer::new().format(level.limit));
         field("remaining", itoa::Buffer::new().format(level.left));
-        match format {
+        match headers {
             // The time is in whole seconds, so it is rounded up.
-            Format::Messages => {
+            RateLimitHeaders::Anthropic => {
                 field("reset", &clock::rfc3339(SystemTime::now() + Duration::from_millis(level.reset_ms + 999)));
             }
-            Format::Chat | Format::Responses => field("reset", &Wait(level.reset_ms).to_string()),
+            RateLimitHeaders::OpenAi => field("reset", &Wait(level.reset_ms).to_string()),
         }
     }
 }

@@ -8,7 +8,6 @@
 use crate::config::models::Named;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::shared::catalog::Lists;
-use llm_wire::Format;
 use llm_wire::target::quirks::Host;
 
 /// Why a provider is a candidate for a model, the best reason first. Weights share requests within
@@ -114,8 +113,8 @@ fn is_vendor_name(provider: &Provider, model: &str) -> bool {
 /// Returns how the names of the provider's own models begin. Empty if that is unknown. An unknown host
 /// that speaks Messages serves Anthropic's models.
 pub fn names(provider: &Provider) -> &'static [&'static str] {
-    let host = match (provider.dialect.host, provider.formats.first()) {
-        (Host::Unknown, Some(Format::Messages)) => Host::Anthropic,
+    let host = match (provider.dialect.host, provider.formats.first().map(|format| format.profile().vendor)) {
+        (Host::Unknown, Some(Host::Anthropic)) => Host::Anthropic,
         (host, _) => host,
     };
     NAMES.iter().find(|(known, _)| *known == host).map_or(&[], |(_, names)| names)

@@ -32,17 +32,6 @@ pub enum ThinkingTools {
     Unthinking,
 }
 
-/// Returns the formats after a client's own, best first.
-fn others(client: Format) -> [Format; 2] {
-    match client {
-        Format::Chat => [Format::Responses, Format::Messages],
-        // Responses keeps images in tool results, sealed reasoning and custom tools; Chat has none
-        // of them.
-        Format::Messages => [Format::Responses, Format::Chat],
-        Format::Responses => [Format::Messages, Format::Chat],
-    }
-}
-
 /// Returns the format of `model` (the upstream model) for a client of format `client`. `None` if
 /// there is none; without `translate` only the client's own format will do.
 pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str) -> Option<TargetFormat> {
@@ -50,7 +39,7 @@ pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str)
     if !translate {
         return offers(&client).then(|| TargetFormat::plain(client, provider, model));
     }
-    let [second, third] = others(client);
+    let [second, third] = client.profile().fallbacks;
     let offered = || [client, second, third].into_iter().filter(offers);
     // A model that is known in none of the formats is sent all the same: the provider knows better.
     let format = offered().find(|format| serves(provider, *format, model)).or_else(|| offered().next())?;

@@ -51,34 +51,6 @@ pub enum Format {
 
 impl Format {
     pub const ALL: [Format; 3] = [Format::Chat, Format::Messages, Format::Responses];
-
-    /// The word for this format on the command line, in configuration and in our own metric labels.
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::Chat => "chat",
-            Format::Messages => "messages",
-            Format::Responses => "responses",
-        }
-    }
-
-    /// The vendor's name of this format, for sentences.
-    pub fn title(self) -> &'static str {
-        match self {
-            Format::Chat => "Chat Completions",
-            Format::Messages => "Messages",
-            Format::Responses => "Responses",
-        }
-    }
-
-    /// The word that dashboards and logs of llm-proxy v1 know (`client_protocol`,
-    /// `provider_protocol`).
-    pub fn protocol(self) -> &'static str {
-        match self {
-            Format::Chat => "openai",
-            Format::Messages => "anthropic",
-            Format::Responses => "response_api",
-        }
-    }
 }
 
 impl fmt::Display for Format {

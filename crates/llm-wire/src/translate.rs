@@ -57,7 +57,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
     }
     has_messages(&request)?;
     let restored = match cx.memory {
-        Some(memory) if from == Format::Chat => cache::restore(&mut request, memory),
+        Some(memory) if !from.profile().response.has_opaque_reasoning => cache::restore(&mut request, memory),
         _ => 0,
     };
     cx.mend.apply(&mut request, &cx.target.caps, &mut ledger)?;
@@ -65,7 +65,8 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
     plan.include_usage = request.include_usage;
-    plan.display_omitted = from == Format::Messages && request.reasoning.show == Some(Show::Omitted);
+    plan.display_omitted =
+        from.profile().response.has_omitted_thinking && request.reasoning.show == Some(Show::Omitted);
     plan.logprobs = request.sampling.logprobs || request.sampling.top_logprobs.is_some_and(|n| n > 0);
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     match cx.target.format {
@@ -81,12 +82,12 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
 fn has_messages(request: &Request<'_>) -> Result<(), Error> {
     let state = &request.state;
     let stateful = state.previous.is_some() || state.conversation.is_some() || state.prompt.is_some();
-    let says_something = !request.items.is_empty() || (request.from == Format::Chat && !request.system.is_empty());
+    let says_something =
+        !request.items.is_empty() || (request.from.profile().request.has_system_messages && !request.system.is_empty());
     if says_something || stateful {
         return Ok(());
     }
-    let list = if request.from == Format::Responses { "input" } else { "messages" };
-    Err(reader::invalid(&list, "must hold at least one message"))
+    Err(reader::invalid(&request.from.profile().request.conversation, "must hold at least one message"))
 }
 
 /// The canonical request behind a body.

@@ -111,10 +111,7 @@ impl Job<'_> {
         let asked = RawValue::parse(request).ok().and_then(|body| body.find("model")?.as_str());
         let asked = asked.map_or_else(|| "model".to_owned(), |name| RawStr::unescape(name).into_owned());
         let model = self.model.unwrap_or(&asked);
-        let host = self.host.unwrap_or(match self.provider() {
-            Format::Messages => Host::Anthropic,
-            Format::Chat | Format::Responses => Host::OpenAi,
-        });
+        let host = self.host.unwrap_or(self.provider().profile().vendor);
         let target = Target::new(self.provider(), host, model, "translate", &Overrides::default());
         let policy = Policy { strict: self.strict, ..Policy::default() };
         translate::request(self.client(), request, &Context { policy, ..Context::new(target, &asked) })
@@ -129,7 +126,8 @@ impl Job<'_> {
     }
 
     fn answer(&self, done: &mut Done) -> Result<(), Error> {
-        let mut plan = self.translated(self.request.unwrap_or_else(|| small(self.to)))?.plan;
+        let mut plan =
+            self.translated(self.request.unwrap_or_else(|| self.to.profile().request.smallest.as_bytes()))?.plan;
         plan.include_usage |= self.request.is_none();
         plan.stream = match (self.out, self.what) {
             (Some(out), _) => out == Out::Stream,
@@ -176,15 +174,6 @@ impl Done {
 
 /// Ids and times are fixed, so that two outputs can be compared.
 const REQUEST_ID: &str = "req_translate";
-
-/// A request that would do, where only the answer is known.
-fn small(format: Format) -> &'static [u8] {
-    match format {
-        Format::Chat => br#"{"model":"model","messages":[{"role":"user","content":"hi"}]}"#,
-        Format::Messages => br#"{"model":"model","max_tokens":1024,"messages":[{"role":"user","content":"hi"}]}"#,
-        Format::Responses => br#"{"model":"model","input":"hi"}"#,
-    }
-}
 
 /// What a provider said under an error status.
 fn refusal(client: Format, provider: Format, status: u16, body: &[u8]) -> Error {

@@ -13,6 +13,7 @@ use crate::config::rows::ProviderRow;
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
 use crate::config::vault;
 use llm_wire::Format;
+use llm_wire::formats::profile::KeyHeader;
 use llm_wire::target::quirks::Host;
 
 /// Weights above this are cut to it.
@@ -62,10 +63,10 @@ impl Type {
 
     /// Name and value of the header that carries `key` towards `format`.
     fn auth(self, format: Format, key: &str) -> (&'static str, String) {
-        match (format, self) {
-            (Format::Messages, _) => ("x-api-key", key.to_owned()),
-            (Format::Chat | Format::Responses, Type::Azure) => ("api-key", key.to_owned()),
-            (Format::Chat | Format::Responses, _) => ("authorization", format!("Bearer {key}")),
+        match (format.profile().http.key_header, self) {
+            (KeyHeader::XApiKey, _) => ("x-api-key", key.to_owned()),
+            (KeyHeader::Bearer, Type::Azure) => ("api-key", key.to_owned()),
+            (KeyHeader::Bearer, _) => ("authorization", format!("Bearer {key}")),
         }
     }
 }

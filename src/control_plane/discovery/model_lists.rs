@@ -15,7 +15,6 @@ use crate::control_plane::http::provider;
 use crate::control_plane::http::provider::Target;
 use crate::control_plane::until;
 use crate::shared::ProcessState;
-use llm_wire::Format;
 use llm_wire::json::RawValue;
 
 /// The first pause after a failure. It doubles up to the time that a list is used
@@ -170,9 +169,7 @@ impl Models {
 
 /// `GET {api_base}/models` as the provider's first format has it.
 pub(crate) fn request(provider: &Provider) -> Result<Target, String> {
-    // One page: 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
-    let page = if provider::format(provider) == Format::Messages { "limit=1000" } else { "" };
-    provider::target(provider, "/models", None, page)
+    provider::target(provider, "/models", None, provider::format(provider).profile().http.model_list_query)
 }
 
 /// The ids in `{"data":[{"id":..},..]}`, or in the bare array that some hosts send.

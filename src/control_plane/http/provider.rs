@@ -19,7 +19,6 @@ pub(crate) struct Target {
 /// is.
 pub(crate) fn target(provider: &Provider, path: &str, model: Option<&str>, query: &str) -> Result<Target, String> {
     let base = &provider.base;
-    let messages = format(provider) == Format::Messages;
     let scheme = if base.tls { "https" } else { "http" };
     let mut uri = format!("{scheme}://{}", base.authority).into_bytes();
     provider.write_target(&mut uri, (format(provider), path), model, Some(query.as_bytes()));
@@ -28,8 +27,8 @@ pub(crate) fn target(provider: &Provider, path: &str, model: Option<&str>, query
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("llm-proxy/", env!("CARGO_PKG_VERSION"))));
-    if messages {
-        headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    if let Some((name, value)) = format(provider).profile().http.version_header {
+        headers.insert(name, HeaderValue::from_static(value));
     }
     for lines in provider.auth.first().into_iter().chain([&provider.extra_headers]) {
         add_lines(&mut headers, lines);

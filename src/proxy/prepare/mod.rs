@@ -120,13 +120,12 @@ fn target_format(req: &RequestContext<'_>, provider: &Provider, candidate: &Cand
 
 /// Returns the path at the provider, behind the version segment.
 fn upstream_path(req: &RequestContext<'_>, format: Format) -> &'static str {
-    match (req.route.operation, format) {
+    let http = &format.profile().http;
+    match req.route.operation {
         _ if format == req.route.format => req.route.upstream,
-        (Operation::Count, Format::Messages) => "/messages/count_tokens",
-        (Operation::Count, _) => "/responses/input_tokens",
-        (_, Format::Chat) => "/chat/completions",
-        (_, Format::Messages) => "/messages",
-        (_, Format::Responses) => "/responses",
+        // A format without a counter is never asked for one.
+        Operation::Count => http.count_path.unwrap_or(http.path),
+        _ => http.path,
     }
 }
 
@@ -184,8 +183,11 @@ fn write_head(out: &mut Vec<u8>, req: &RequestContext<'_>, parts: &HeadParts<'_>
     if !forwarded.user_agent && !own(b"user-agent") {
         write::static_header(out, "user-agent", concat!("llm-proxy/", env!("CARGO_PKG_VERSION")));
     }
-    if format == Format::Messages && !forwarded.anthropic_version && !own(b"anthropic-version") {
-        write::static_header(out, "anthropic-version", "2023-06-01");
+    if let Some((name, value)) = format.profile().http.version_header
+        && !forwarded.anthropic_version
+        && !own(name.as_bytes())
+    {
+        write::static_header(out, name, value);
     }
     if let TransferMode::Translated(translated) = mode {
         write_translation_fields(out, translated, own(b"anthropic-beta"));

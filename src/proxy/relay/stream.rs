@@ -397,11 +397,7 @@ impl<'p> Relay<'p> {
     /// provider itself reported.
     fn is_over(&self) -> bool {
         let seen = self.tap.seen();
-        seen.failed
-            || match self.format {
-                Format::Chat => seen.finished || seen.ended,
-                Format::Messages | Format::Responses => seen.ended,
-            }
+        seen.failed || seen.ended || (seen.finished && self.format.profile().response.is_whole_at_finish)
     }
 }
 

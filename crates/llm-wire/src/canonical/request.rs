@@ -89,10 +89,7 @@ impl<'a> Request<'a> {
 
     /// The client's path to an item: `messages.3`, `input.3`. Empty for what the gateway made.
     pub fn path(&self, item: &Item<'_>) -> String {
-        let list = match self.from {
-            Format::Chat | Format::Messages => "messages",
-            Format::Responses => "input",
-        };
+        let list = self.from.profile().request.conversation;
         if item.at == Item::MADE { String::new() } else { format!("{list}.{}", item.at) }
     }
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod chat;
 pub(crate) mod messages;
+pub mod profile;
 pub(crate) mod responses;

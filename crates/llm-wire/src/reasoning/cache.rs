@@ -33,7 +33,8 @@ impl Captured {
     /// Whether answers of this plan are worth the trouble: the other formats have a place of their
     /// own for sealed state.
     pub fn is_wanted(plan: &Plan) -> bool {
-        plan.client == Format::Chat && plan.provider != Format::Chat
+        let has_place = |format: Format| format.profile().response.has_opaque_reasoning;
+        !has_place(plan.client) && has_place(plan.provider)
     }
 
     /// Looks at an event on its way to the client.

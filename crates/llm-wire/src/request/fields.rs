@@ -328,7 +328,7 @@ pub fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Res
 }
 
 fn moderation(raw: RawValue<'_>, to: Format, ledger: &mut Ledger) -> Result<(), Error> {
-    if to != Format::Messages {
+    if to.profile().request.has_moderation {
         return Ok(());
     }
     let blocks = raw.find("policy").is_some_and(|policy| {

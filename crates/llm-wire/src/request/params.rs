@@ -75,21 +75,21 @@ const NO_STATE: &str = "its format keeps no conversations; send the whole conver
 /// State that lives at a provider cannot be followed to another one.
 fn state(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<(), Error> {
     let state = &request.state;
-    let to = cx.target.format;
+    let (to, profile) = (cx.target.format, &cx.target.format.profile().request);
     let stateful = [
         (state.previous.is_some(), "previous_response_id", NO_STATE),
         (state.conversation.is_some(), "conversation", NO_STATE),
         (state.prompt.is_some(), "prompt", "it stores no prompts; send the text of the prompt"),
         (state.background, "background", "it responds at once only; leave `background` out"),
     ];
-    if let Some((_, name, why)) = stateful.iter().find(|(asked, ..)| *asked && to != Format::Responses) {
+    if let Some((_, name, why)) = stateful.iter().find(|(asked, ..)| *asked && !profile.has_state) {
         return Err(reader::unsupported_parameter(name, &format!("`{name}`"), why));
     }
     if request.sampling.n.is_some_and(|n| n > 1) && to != request.from {
         let why = "its format has one choice in a response; send the request several times";
         return Err(reader::unsupported_parameter(&"n", "`n` above 1", why));
     }
-    if request.max_tokens == Some(0) && to != Format::Messages {
+    if request.max_tokens == Some(0) && !profile.has_zero_max_tokens {
         let why = "only Messages has requests that fill the cache alone; set it to 1 or more";
         return Err(reader::unsupported_parameter(&"max_tokens", "`max_tokens` 0", why));
     }
@@ -97,13 +97,13 @@ fn state(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result
         ledger.drop(Loss::Store)?;
     }
     let known = [&b"reasoning.encrypted_content"[..], b"message.output_text.logprobs"];
-    if to != Format::Responses && state.include.iter().any(|name| !known.contains(&name.as_bytes())) {
+    if !profile.has_state && state.include.iter().any(|name| !known.contains(&name.as_bytes())) {
         ledger.drop(Loss::Include)?;
     }
-    if to != Format::Responses && state.truncation.is_some_and(|word| word.eq_str("auto")) {
+    if !profile.has_state && state.truncation.is_some_and(|word| word.eq_str("auto")) {
         ledger.drop(Loss::Truncation)?;
     }
-    if to != Format::Responses && request.max_tool_calls.is_some() {
+    if !profile.has_state && request.max_tool_calls.is_some() {
         ledger.drop(Loss::MaxToolCalls)?;
     }
     Ok(())
@@ -118,13 +118,14 @@ fn sampling<'a>(
 ) -> Result<(), Error> {
     let (asked, target) = (&request.sampling, &cx.target);
     let caps = &target.caps;
-    let openai_reasons = target.format != Format::Messages && caps.sampling != SamplingRule::Ok;
+    let profile = &target.format.profile().request;
+    let openai_reasons = !profile.thinking_bars_sampling && caps.sampling != SamplingRule::Ok;
     let refused = match caps.sampling {
         SamplingRule::Ok => false,
         SamplingRule::None => true,
         SamplingRule::OnlyEffortNone => thinks,
     };
-    let m_thinks = thinks && target.format == Format::Messages;
+    let m_thinks = thinks && profile.thinking_bars_sampling;
 
     if let Some(temperature) = asked.temperature {
         if refused || m_thinks {
@@ -147,7 +148,7 @@ fn sampling<'a>(
         }
     }
     let native = target.host.is_native();
-    let chat = target.format == Format::Chat;
+    let chat = profile.has_seed_and_penalties;
     out.top_k = keep(asked.top_k, caps.top_k && !refused && !m_thinks, Loss::TopK, ledger)?;
     let free = chat && !openai_reasons && !minimal(cx);
     let xai_thinks = target.host == Host::Xai && thinks;
@@ -164,7 +165,7 @@ fn sampling<'a>(
             ledger.drop(Loss::Logprobs)?;
         }
     }
-    let verbosity = target.format != Format::Messages && native && !target.quirks.has(Quirk::OldFields);
+    let verbosity = profile.has_verbosity && native && !target.quirks.has(Quirk::OldFields);
     out.verbosity = keep(request.verbosity, verbosity, Loss::Verbosity, ledger)?;
     Ok(())
 }
@@ -211,8 +212,8 @@ fn stops<'a>(
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
     let room = usize::try_from(cx.target.caps.stop_max).unwrap_or(usize::MAX);
-    // Messages refuses sequences of white space alone.
-    let native = |stop: &Text<'_>| cx.target.format != Format::Messages || !stop.is_blank();
+    let has_blank_stops = cx.target.format.profile().request.has_blank_stops;
+    let native = |stop: &Text<'_>| has_blank_stops || !stop.is_blank();
     for stop in request.sampling.stop.iter().filter(|stop| !stop.is_empty()) {
         if out.stop.len() < room && native(stop) {
             out.stop.push(stop.clone());
@@ -232,12 +233,11 @@ fn identity<'a>(
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
     let (who, cache) = (&request.identity, &request.cache);
-    let openai = cx.target.format != Format::Messages;
-    if !openai {
+    if !cx.target.format.profile().request.has_identity {
         out.safety = who.safety.clone().or_else(|| who.user.clone());
         // Clients that know Anthropic's name for it put the user there.
         let named = |metadata: RawValue<'a>| metadata.find("user_id").and_then(RawValue::as_str);
-        if out.safety.is_none() && request.from != Format::Messages {
+        if out.safety.is_none() && request.from.profile().request.has_identity {
             out.safety = who.metadata.and_then(named).filter(|id| !id.is_empty()).map(Text::from);
         }
         let taken = out.safety.is_some() && who.safety.is_none() && who.user.is_none();
@@ -259,7 +259,7 @@ fn identity<'a>(
     out.cache_options = cache.options.filter(|_| cx.target.caps.cache_points);
     out.cache_retention = cache.retention;
     out.moderation = request.ext.find("moderation").filter(|m| !m.is_null());
-    if request.from != Format::Messages {
+    if request.from.profile().request.has_identity {
         out.metadata = who.metadata;
     }
     Ok(())
@@ -268,7 +268,7 @@ fn identity<'a>(
 /// Enters the members of the client's metadata that are dropped. Those of Messages were entered when
 /// the request was decoded.
 fn drop_metadata(request: &Request<'_>, goes: impl Fn(RawStr<'_>) -> bool, ledger: &mut Ledger) -> Result<(), Error> {
-    let metadata = request.identity.metadata.filter(|_| request.from != Format::Messages);
+    let metadata = request.identity.metadata.filter(|_| request.from.profile().request.has_identity);
     for (key, value, _) in metadata.into_iter().flat_map(RawValue::members) {
         if goes(key) && !value.is_null() {
             ledger.drop_member(Loss::Metadata, &key.unescape())?;
@@ -341,7 +341,7 @@ pub fn openai_max_tokens(request: &Request<'_>, cx: &Context<'_>, ledger: &mut L
     let Some(asked) = request.max_tokens else { return Ok(None) };
     let caps = &cx.target.caps;
     let reasons = cx.target.host.is_native() && !caps.levels.is_empty();
-    let floor = if cx.target.format == Format::Responses || reasons { OPENAI_MIN_TOKENS } else { 0 };
+    let floor = if cx.target.format.profile().request.has_minimum_of_tokens || reasons { OPENAI_MIN_TOKENS } else { 0 };
     let fits = asked.clamp(floor, caps.max_output.max(floor));
     if fits != asked {
         ledger.clamp(Loss::MaxTokens)?;

@@ -95,7 +95,7 @@ impl<'a> Maker<'_, '_, 'a> {
             Some(false) => self.offer.parallel = Some(false),
             // The default of all three formats: said again only where the client did, at hosts that
             // take every field.
-            Some(true) if self.to() != Format::Messages && self.cx.target.host.is_native() => {
+            Some(true) if self.target_profile().tools.has_allowed && self.cx.target.host.is_native() => {
                 self.offer.parallel = Some(true);
             }
             _ => {}

@@ -324,11 +324,7 @@ impl Reply {
 
     /// The id of the whole answer with the prefix of the client's format.
     pub fn answer_id(&self) -> String {
-        let prefix = match self.plan.client {
-            Format::Chat => "chatcmpl-",
-            Format::Messages => "msg_",
-            Format::Responses => "resp_",
-        };
+        let prefix = self.plan.client.profile().response.id_prefix;
         format!("{prefix}{}", String::from_utf8_lossy(&self.id))
     }
 

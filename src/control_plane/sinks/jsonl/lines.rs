@@ -156,8 +156,7 @@ fn ended(record: &Record, attempt: &Attempt) -> u64 {
 
 /// As llm-proxy v1 told it: with the version segment for Messages alone.
 fn endpoint(attempt: &Attempt) -> String {
-    let version = if attempt.format == llm_wire::Format::Messages { "/v1" } else { "" };
-    format!("{version}{}", attempt.path)
+    format!("{}{}", attempt.format.profile().http.version_segment, attempt.path)
 }
 
 fn payload(o: &mut Object<'_>, cut: Option<&CappedBytes>, most: usize) {

@@ -176,7 +176,7 @@ fn operation(endpoint: &str) -> Option<&'static str> {
 /// is guessed from its format, as they advise.
 fn provider_name(provider: &Provider, format: Format) -> &'static str {
     match provider.dialect.host {
-        Host::Unknown if format == Format::Messages => "anthropic",
+        Host::Unknown if format.profile().vendor == Host::Anthropic => "anthropic",
         Host::Unknown => "openai",
         Host::Azure => "azure.ai.openai",
         Host::Bedrock => "aws.bedrock",

@@ -197,10 +197,11 @@ fn headers(attempt: &Attempt, detail: &Detail, provider: &Provider) -> Value {
     let mut all = Map::new();
     all.insert("url".to_owned(), format!("{}{}", base(provider), attempt.path).into());
     all.insert("content-type".to_owned(), "application/json".into());
-    if attempt.format == Format::Messages {
+    let forwarded = attempt.format.profile().http.version_headers;
+    if !forwarded.is_empty() {
         let clients = shorten::headers(&detail.head);
-        for name in ["anthropic-version", "anthropic-beta"] {
-            all.extend(clients.get(name).map(|value| (name.to_owned(), value.clone())));
+        for name in forwarded {
+            all.extend(clients.get(*name).map(|value| ((*name).to_owned(), value.clone())));
         }
     }
     let at = provider.formats.iter().position(|format| *format == attempt.format);

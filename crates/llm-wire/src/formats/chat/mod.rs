@@ -31,9 +31,12 @@
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
 pub mod error;
+mod profile;
 mod reasoning;
 pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tap;
 mod words;
+
+pub use profile::PROFILE;

@@ -17,9 +17,12 @@
 //! `amazon-bedrock-invocationMetrics` on Bedrock's last event.
 
 pub mod error;
+mod profile;
 mod reason;
 pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tap;
 mod usage;
+
+pub use profile::PROFILE;

@@ -20,7 +20,10 @@
 pub mod error;
 mod object;
 mod output;
+mod profile;
 pub mod request;
 pub mod response;
 pub mod stream;
 pub mod tap;
+
+pub use profile::PROFILE;

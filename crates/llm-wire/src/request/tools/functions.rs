@@ -23,16 +23,19 @@ use crate::target::tool_names::{Shape, ToolEntry};
 impl<'r, 'a> Maker<'_, 'r, 'a> {
     pub(super) fn function(&mut self, at: usize, function: &'r FunctionTool<'a>) -> Result<(), Error> {
         let bad_root = |schema: &RawValue<'_>| {
-            !schema.is_object() || (self.to() == Format::Messages && !schema::has_object_root(*schema))
+            !schema.is_object() || (self.target_profile().tools.needs_object_root && !schema::has_object_root(*schema))
         };
         if function.schema.as_ref().is_some_and(bad_root) {
             return Err(reader::invalid(&format!("tools.{at}"), "needs a schema whose root is an object"));
         }
         let name = self.register(at, function.namespace.as_ref(), &function.name, Shape::Function)?;
         let losses = [
-            (function.examples.is_some() && self.to() != Format::Messages, Loss::ToolExamples),
+            (function.examples.is_some() && !self.target_profile().tools.has_examples, Loss::ToolExamples),
             (function.callers.is_some() && self.to() != self.request.from, Loss::ToolCallers),
-            (function.output_schema.is_some() && self.to() != Format::Responses, Loss::ToolOutputSchema),
+            (
+                function.output_schema.is_some() && !self.target_profile().tools.has_output_schema,
+                Loss::ToolOutputSchema,
+            ),
         ];
         for (_, loss) in losses.into_iter().filter(|(lost, _)| *lost) {
             self.ledger.lose(
@@ -70,7 +73,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 
     fn schema(&mut self, schema: Option<RawValue<'a>>, strict: Option<bool>) -> Result<Schema<'a>, Error> {
         let Some(schema) = schema else { return Ok(Schema::Raw(RawValue::new(schema::EMPTY))) };
-        if self.to() == Format::Messages && strict == Some(true) {
+        if self.target_profile().tools.needs_object_root && strict == Some(true) {
             let mut out = Vec::with_capacity(schema.bytes().len() + 32);
             if schema::for_messages(schema, &mut out) {
                 self.ledger.approx(Loss::JsonSchema)?;
@@ -79,7 +82,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
         }
         // Responses takes `{}` (recorded); Messages demands the type, and so does Chat where there
         // is a schema at all.
-        let demands_type = self.to() != Format::Responses && self.to() != self.request.from;
+        let demands_type = !self.target_profile().tools.has_untyped_schema && self.to() != self.request.from;
         if demands_type && schema.find("type").is_none() {
             let mut out = br#"{"type":"object""#.to_vec();
             let inner = &schema.bytes()[1..];
@@ -94,10 +97,8 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 
     /// With what OpenAI's formats demand of every schema.
     fn complete(&self, schema: RawValue<'_>) -> Option<Schema<'a>> {
-        match self.to() {
-            Format::Messages => None,
-            Format::Chat | Format::Responses => schema::with_properties(schema).map(Schema::Made),
-        }
+        let is_needed = self.target_profile().tools.needs_properties;
+        is_needed.then(|| schema::with_properties(schema).map(Schema::Made)).flatten()
     }
 
     pub(super) fn custom(&mut self, at: usize, custom: &'r CustomTool<'a>) -> Result<(), Error> {
@@ -172,7 +173,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 
     /// Messages refuses calls in history without tools: name them again, and forbid their use.
     pub(super) fn name_from_history(&mut self) {
-        if self.to() != Format::Messages || !self.offer.tools.is_empty() {
+        if !self.target_profile().tools.needs_declared_calls || !self.offer.tools.is_empty() {
             return;
         }
         let mut seen: HashSet<String> = HashSet::new();

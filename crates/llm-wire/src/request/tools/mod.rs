@@ -20,6 +20,7 @@ use crate::canonical::request::{CallKind, Request};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool, McpTool, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
+use crate::formats::profile::RequestProfile;
 use crate::json::RawValue;
 use crate::request::reader;
 use crate::request::tool_choice::Choice;
@@ -128,6 +129,11 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
         self.cx.target.format
     }
 
+    /// What requests of the target's format can say.
+    pub(crate) fn target_profile(&self) -> &'static RequestProfile {
+        &self.to().profile().request
+    }
+
     /// Messages has no `allowed_tools`: the list is cut to the names instead, which renews the
     /// prompt cache.
     fn allowed(&mut self) -> Result<Option<Allowed<'r>>, Error> {
@@ -141,7 +147,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
     }
 
     pub(crate) fn keeps_allowed(&self) -> bool {
-        self.to() != Format::Messages && self.cx.target.host.is_native()
+        self.target_profile().tools.has_allowed && self.cx.target.host.is_native()
     }
 
     fn tool(&mut self, at: usize, tool: &'r Tool<'a>) -> Result<(), Error> {
@@ -195,7 +201,7 @@ pub fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &Text<'_>
 /// Whether a call in history, and its result, stay calls of a custom tool at the target; otherwise
 /// they are calls of a function whose input is shimmed.
 pub fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
-    kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format != Format::Messages
+    kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format.profile().request.tools.has_custom
 }
 
 /// The tools that a choice allows.

@@ -1,0 +1,62 @@
+//! The facts of Messages.
+
+use crate::Format;
+use crate::formats::profile::{
+    FormatProfile, HttpProfile, KeyHeader, RateLimitHeaders, RequestProfile, ResponseProfile, ToolsProfile,
+};
+use crate::target::quirks::Host;
+
+pub const PROFILE: FormatProfile = FormatProfile {
+    name: "messages",
+    title: "Messages",
+    protocol: "anthropic",
+    vendor: Host::Anthropic,
+    // Responses keeps images in tool results, opaque reasoning and custom tools; Chat has none of
+    // them.
+    fallbacks: [Format::Responses, Format::Chat],
+    http: HttpProfile {
+        path: "/messages",
+        version_segment: "/v1",
+        count_path: Some("/messages/count_tokens"),
+        count_is_common: true,
+        counted_members: &["model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers"],
+        key_header: KeyHeader::XApiKey,
+        version_header: Some(("anthropic-version", "2023-06-01")),
+        version_headers: &["anthropic-version", "anthropic-beta"],
+        rate_limit_headers: RateLimitHeaders::Anthropic,
+        request_id_header: Some("request-id"),
+        // 1000 is the most that Anthropic gives (docs.claude.com, "List Models", 2026-11).
+        model_list_query: "limit=1000",
+    },
+    request: RequestProfile {
+        conversation: "messages",
+        smallest: r#"{"model":"model","max_tokens":1024,"messages":[{"role":"user","content":"hi"}]}"#,
+        has_system_messages: false,
+        has_state: false,
+        has_zero_max_tokens: true,
+        has_minimum_of_tokens: false,
+        has_seed_and_penalties: false,
+        thinking_bars_sampling: true,
+        has_verbosity: false,
+        has_blank_stops: false,
+        has_identity: false,
+        has_moderation: false,
+        tools: ToolsProfile {
+            has_custom: false,
+            has_allowed: false,
+            has_examples: true,
+            has_output_schema: false,
+            has_untyped_schema: false,
+            needs_properties: false,
+            needs_object_root: true,
+            needs_declared_calls: true,
+        },
+    },
+    response: ResponseProfile {
+        id_prefix: "msg_",
+        has_opaque_reasoning: true,
+        has_omitted_thinking: true,
+        is_whole_at_finish: false,
+        count_object: None,
+    },
+};

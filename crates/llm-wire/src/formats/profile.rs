@@ -1,0 +1,183 @@
+//! What differs between formats and is a fact: each format's folder has a constant of
+//! [`FormatProfile`] in its `profile.rs`, and [`Format::profile`] finds it.
+//!
+//! A question about a format that has a yes, a word or a number for an answer belongs here, so that
+//! code outside of the folders of formats compares no format by name. What needs code, such as
+//! decoders and encoders, is chosen by a `match` that the compiler keeps complete.
+
+use crate::Format;
+use crate::formats::{chat, messages, responses};
+use crate::target::quirks::Host;
+
+/// The facts of one format.
+#[derive(Debug)]
+pub struct FormatProfile {
+    /// The word for this format on the command line, in configuration and in metric labels.
+    pub name: &'static str,
+    /// The vendor's name of this format, for sentences.
+    pub title: &'static str,
+    /// The word that dashboards and logs of llm-proxy v1 know.
+    pub protocol: &'static str,
+    /// The vendor whose format it is.
+    pub vendor: Host,
+    /// The formats of other providers for a client of this one, best first.
+    pub fallbacks: [Format; 2],
+    pub http: HttpProfile,
+    pub request: RequestProfile,
+    pub response: ResponseProfile,
+}
+
+/// How the format is spoken over HTTP.
+#[derive(Debug)]
+pub struct HttpProfile {
+    /// The path of the endpoint, behind the base URL and its version segment.
+    pub path: &'static str,
+    /// The version segment that base URLs of this format leave out.
+    pub version_segment: &'static str,
+    /// The path of the endpoint that counts a request's tokens, if there is one.
+    pub count_path: Option<&'static str>,
+    /// Whether compatible hosts have that endpoint too.
+    pub count_is_common: bool,
+    /// The members of a request that this endpoint accepts.
+    pub counted_members: &'static [&'static str],
+    /// The header that carries an API key.
+    pub key_header: KeyHeader,
+    /// The header and value that every request needs.
+    pub version_header: Option<(&'static str, &'static str)>,
+    /// The headers of a client's request that tell its version of the format.
+    pub version_headers: &'static [&'static str],
+    pub rate_limit_headers: RateLimitHeaders,
+    /// The response header with the request's id that SDKs of the format read, beside
+    /// `x-request-id`.
+    pub request_id_header: Option<&'static str>,
+    /// The query that gets the whole list of models in one page.
+    pub model_list_query: &'static str,
+}
+
+/// The header that carries an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyHeader {
+    /// `authorization: Bearer KEY`.
+    Bearer,
+    /// `x-api-key: KEY`.
+    XApiKey,
+}
+
+/// The names of the headers that tell a caller what is left of its limits.
+///
+/// OpenAI: API reference, "Rate limits", "in headers"; Anthropic: "Rate limits", "response headers".
+/// Both as of 2026-08.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateLimitHeaders {
+    /// `x-ratelimit-reset-requests`, with a span.
+    OpenAi,
+    /// `anthropic-ratelimit-requests-reset`, with a time of day.
+    Anthropic,
+}
+
+/// What a request can say.
+#[derive(Debug)]
+pub struct RequestProfile {
+    /// The member that holds the conversation.
+    pub conversation: &'static str,
+    /// The smallest request, for a model named `model`.
+    pub smallest: &'static str,
+    /// The system prompt is one of the messages.
+    pub has_system_messages: bool,
+    /// The format refers to state that the provider keeps: previous responses, stored prompts,
+    /// background work, truncation, limits of calls.
+    pub has_state: bool,
+    /// `max_tokens: 0` asks to fill the cache.
+    pub has_zero_max_tokens: bool,
+    /// A limit of output below 16 is refused by the vendor, whatever the model.
+    pub has_minimum_of_tokens: bool,
+    /// `seed`, penalties and `logit_bias`.
+    pub has_seed_and_penalties: bool,
+    /// Sampling parameters are refused while the model thinks.
+    pub thinking_bars_sampling: bool,
+    pub has_verbosity: bool,
+    /// Stop sequences of white space alone are accepted.
+    pub has_blank_stops: bool,
+    /// `user`, `safety_identifier`, `prompt_cache_key` and `metadata` of any content.
+    pub has_identity: bool,
+    pub has_moderation: bool,
+    pub tools: ToolsProfile,
+}
+
+/// What a request can say about tools.
+#[derive(Debug)]
+pub struct ToolsProfile {
+    pub has_custom: bool,
+    /// A tool choice can name the allowed tools, and calls in parallel be asked for by `true`.
+    pub has_allowed: bool,
+    pub has_examples: bool,
+    pub has_output_schema: bool,
+    /// A schema without `type` is accepted.
+    pub has_untyped_schema: bool,
+    /// Every schema of an object needs `properties`.
+    pub needs_properties: bool,
+    /// The root of a schema must say that it is an object, and a strict schema may only have what the
+    /// vendor's subset of JSON schema has.
+    pub needs_object_root: bool,
+    /// Calls in history are refused without a declaration of their tools.
+    pub needs_declared_calls: bool,
+}
+
+/// What a response says.
+#[derive(Debug)]
+pub struct ResponseProfile {
+    /// The prefix of a response's id.
+    pub id_prefix: &'static str,
+    /// Opaque reasoning (signatures, encrypted content) has a place of its own.
+    pub has_opaque_reasoning: bool,
+    /// Thinking can be asked for without its text.
+    pub has_omitted_thinking: bool,
+    /// A stream whose finish reason came is whole, with or without its end mark.
+    pub is_whole_at_finish: bool,
+    /// The member `object` of a count of tokens.
+    pub count_object: Option<&'static str>,
+}
+
+impl Format {
+    pub fn profile(self) -> &'static FormatProfile {
+        match self {
+            Format::Chat => &chat::PROFILE,
+            Format::Messages => &messages::PROFILE,
+            Format::Responses => &responses::PROFILE,
+        }
+    }
+
+    /// The word for this format on the command line, in configuration and in metric labels.
+    pub fn name(self) -> &'static str {
+        self.profile().name
+    }
+
+    /// The vendor's name of this format, for sentences.
+    pub fn title(self) -> &'static str {
+        self.profile().title
+    }
+
+    /// The word that dashboards and logs of llm-proxy v1 know (`client_protocol`,
+    /// `provider_protocol`).
+    pub fn protocol(self) -> &'static str {
+        self.profile().protocol
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_agree_with_themselves() {
+        for format in Format::ALL {
+            let profile = format.profile();
+            assert!(profile.fallbacks.iter().all(|other| *other != format), "{format}");
+            assert_ne!(profile.fallbacks[0], profile.fallbacks[1], "{format}");
+            assert!(profile.vendor.is_native(), "{format}");
+            let smallest: serde_json::Value = serde_json::from_str(profile.request.smallest).unwrap();
+            assert!(smallest.get(profile.request.conversation).is_some(), "{format}");
+            assert_eq!(profile.http.count_path.is_none(), profile.http.counted_members.is_empty(), "{format}");
+        }
+    }
+}
