@@ -138,7 +138,9 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
             }
             Err(_) if core.shared.draining() => return,
             Err(error) => {
-                tracing::warn!("gateway: accept failed: {error}");
+                if let Some(more) = core.log_limits.accept.permit(core.now_ns()) {
+                    tracing::warn!(more, "gateway: accept failed: {error}");
+                }
                 net::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -73,7 +73,8 @@ fn of_models_file(boot: &Boot) -> Vec<String> {
 }
 
 fn text(path: &std::path::Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{} can't be read: {error}", path.display())))
+    crate::control_plane::store::file_text::read(path)
+        .map_err(|why| Failure::failed(format!("{} {why}", path.display())))
 }
 
 /// With the variables of this environment, which need not be those of the server.
@@ -82,7 +83,7 @@ fn of_store(store: &Blocking, environment: &Environment) -> Result<Vec<String>, 
     let env = |name: &str| environment.get(name).map(str::to_owned);
     let (snapshot, problems) = compile(&rows, None, &env);
     served(&rows, &snapshot)?;
-    for notice in notices(&rows) {
+    for notice in notices(&rows, &env) {
         print::note("warning", &format!("{}: {}", notice.object, notice.message));
     }
     let (errors, _) = judge(&rows, &env);

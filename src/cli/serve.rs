@@ -26,7 +26,8 @@ pub struct Args {
     /// Directory of the embedded store [env: DATA_DIR]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// YAML file with providers, credentials and settings, used instead of a store [env: CONFIG_FILE]
+    /// YAML file with providers, credentials and settings, used instead of a store [env:
+    /// CONFIG_FILE]
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
     /// How workers wait for sockets: auto, io_uring or epoll [env: RUNTIME_DRIVER]
@@ -46,11 +47,12 @@ pub struct Start {
 
 /// Reads flags, environment and `.env`.
 pub fn settings(args: &Args) -> Result<Start, Failure> {
-    let (environment, mut warnings) = Environment::of_process();
+    let (mut environment, mut warnings) = Environment::of_process();
     let flags = args.flags();
     let file = file_settings(&flags, &environment)?;
     let (boot, more) = Boot::with(&flags, &environment, &file)?;
     warnings.extend(more);
+    environment.add_settings(&file);
     Ok(Start { boot, environment, warnings })
 }
 
@@ -59,8 +61,8 @@ pub fn settings(args: &Args) -> Result<Start, Failure> {
 fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Setting>, Failure> {
     let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());
     let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(vec![format!("the configuration file {path} can't be read: {error}")]))?;
+    let text = store::file_text::read(std::path::Path::new(path))
+        .map_err(|why| Failure::Usage(vec![format!("the configuration file {path} {why}")]))?;
     let (file, complaints) = file::read_all(&text, &|name| environment.get(name).map(str::to_owned));
     if complaints.is_empty() {
         return Ok(file.settings);

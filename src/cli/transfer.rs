@@ -14,7 +14,6 @@ use crate::config::file::{self, File};
 use crate::config::rows::Rows;
 use crate::config::vault;
 use crate::control_plane::config::import_export::{plan, write};
-use crate::control_plane::store::Error;
 use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
@@ -117,12 +116,7 @@ fn import_here(store: &Blocking, file: &File, prune: bool, environment: &Environ
         print::note("warning", &complaint.to_string());
     }
     let plan = plan(&store.load()?, file.rows(), prune, &env).map_err(Failure::failed)?;
-    for (done, step) in plan.steps.iter().enumerate() {
-        let text = |error: Error| {
-            Failure::failed(format!("{error}; {done} of {} changes were made, say it again", plan.steps.len()))
-        };
-        store.change(step.action, &step.object, step.told.clone(), step.change.clone()).map_err(text)?;
-    }
+    store.take(&plan).map_err(|error| Failure::failed(format!("{error}; nothing was changed")))?;
     told([plan.count("create"), plan.count("update"), plan.count("delete"), plan.same])
 }
 

@@ -6,6 +6,7 @@
 pub mod boot;
 pub mod compile;
 pub mod file;
+pub mod link_local;
 pub mod models;
 pub mod nearest;
 pub(crate) mod ordered;
@@ -14,6 +15,7 @@ pub mod prices;
 pub mod publish;
 pub mod rows;
 pub mod secret;
+pub mod secret_env;
 pub mod snapshot;
 mod target;
 pub mod vault;

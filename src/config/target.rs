@@ -1,5 +1,7 @@
 //! The request target at a provider.
 
+use percent_encoding::percent_decode;
+
 use super::snapshot::{BaseUrl, Provider};
 use llm_wire::Format;
 
@@ -60,25 +62,10 @@ fn join(out: &mut Vec<u8>, base: &BaseUrl, (format, endpoint): (Format, &str), q
 fn names(query: &[u8], pair: &[u8]) -> bool {
     let name = |pair: &[u8]| {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        percent_decoded(name).to_ascii_lowercase()
+        percent_decode(name).map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
     };
     let wanted = name(pair);
     query.split(|byte| *byte == b'&').any(|own| name(own) == wanted)
-}
-
-fn percent_decoded(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let hex = |byte: u8| char::from(byte).to_digit(16);
-        let decoded = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| (high * 16 + low) as u8),
-            _ => None,
-        };
-        out.push(decoded.unwrap_or(*first));
-        rest = if decoded.is_some() { &tail[2..] } else { tail };
-    }
-    out
 }
 
 /// Percent-encodes what may not stand in one segment of a path.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::auth;
 use super::body;
 use super::client::{Client, ListenerKind, WaitError};
 use super::core::Core;
@@ -40,6 +41,9 @@ pub async fn serve(
 ) -> Next {
     if client.listener == ListenerKind::Public && core.boot().admin_addr.is_some() {
         let error = unknown_path(&pending);
+        return refuse(client, recorder, meta, pending, error).await;
+    }
+    if let Err(error) = auth::key(&pending.head, &pending.bytes) {
         return refuse(client, recorder, meta, pending, error).await;
     }
     let authorization = pending.head.get(&pending.bytes, "authorization");
@@ -171,14 +175,25 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
         response.fields.push(("retry-after", seconds.to_string()));
         return Err(response);
     }
+    let global = &core.shared.admin_failures;
+    if !global.allows(client.peer, now) {
+        let message = "too many wrong admin keys from many addresses; try again in 1 s";
+        let mut response = denied(path, 429, message, "too_many_failures");
+        response.fields.push(("retry-after", "1".to_owned()));
+        return Err(response);
+    }
     // The digests have one length, so the time of the comparison shows neither length nor content
     // of the key.
     let given = Sha256::digest(value[7..].trim_ascii());
     if bool::from(given.ct_eq(&Sha256::digest(expected.as_bytes()))) {
+        global.record_success(client.peer);
         return Ok(());
     }
     core.admin_throttle.borrow_mut().record_failure(client.peer, now);
-    tracing::warn!(peer = %client.peer, "client: a request had a wrong admin key");
+    global.record_failure(now);
+    if let Some(more) = core.log_limits.admin_key.permit(now) {
+        tracing::warn!(peer = %client.peer, more, "client: a request had a wrong admin key");
+    }
     Err(denied(path, 401, "Invalid admin key", "invalid_admin_key"))
 }
 

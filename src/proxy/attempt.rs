@@ -33,6 +33,8 @@ pub struct Attempt<'a> {
     pub is_last: bool,
     /// Whether no other candidate was tried before it either.
     pub is_only: bool,
+    /// Whether a provider before it was at its limit. Of several, the least wait is passed on.
+    pub after_rate_limit: bool,
 }
 
 /// Tries a candidate. A provider that refuses a translated request for something that can be left
@@ -67,7 +69,7 @@ pub async fn run(req: &mut RequestContext<'_>, attempt: &Attempt<'_>) -> Result<
 
 impl Attempt<'_> {
     async fn run(&self, req: &mut RequestContext<'_>, retry_without: RetryWithout) -> Result<Next, Interrupt> {
-        let Attempt { view, candidate, provider, is_last, is_only } = *self;
+        let Attempt { view, candidate, provider, is_last, is_only, after_rate_limit } = *self;
         req.recorder.record_mut().provider_format = Some(candidate.target.format);
         if count::is_local(req, candidate.target.format, provider.dialect.host) {
             return count::respond_with_estimate(req).await;
@@ -95,7 +97,9 @@ impl Attempt<'_> {
             TransferMode::Bypass(_) if status >= 300 && req.head_sent => {
                 fail_with_response(req, response, &provider.key).await
             }
-            TransferMode::Bypass(_) if may_fail_over(&response) && !is_last => {
+            TransferMode::Bypass(_)
+                if may_fail_over(&response) && (!is_last || (status == 429 && after_rate_limit)) =>
+            {
                 fail_with_response(req, response, &provider.key).await
             }
             TransferMode::Bypass(bypass) => {

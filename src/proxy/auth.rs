@@ -8,29 +8,42 @@ use subtle::ConstantTimeEq;
 use super::core::Core;
 use crate::config::snapshot::{Credential, KeyHash, Snapshot};
 use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
+use llm_http::RequestHead;
 use llm_wire::error::{Error, Kind};
 
 /// The credential of a request. `None` is an anonymous request, where those are allowed.
 pub type Caller<'s> = Option<&'s Credential>;
 
-/// Finds the caller's key in the first of the headers `x-api-key`, `authorization` and `api-key` that
-/// the request has.
-pub fn key<'a>(get: impl Fn(&str) -> Option<&'a [u8]>) -> Option<&'a [u8]> {
-    if let Some(key) = get("x-api-key") {
-        return Some(key.trim_ascii());
+/// Finds the caller's key in the first of the headers `x-api-key`, `authorization` and `api-key`
+/// that the request has. None of them may stand twice: a proxy in front may have judged the other
+/// one.
+pub fn key<'b>(head: &'b RequestHead, bytes: &'b [u8]) -> Result<Option<&'b [u8]>, Error> {
+    let mut found: [Option<&[u8]>; KEY_HEADERS.len()] = Default::default();
+    for (name, value) in head.fields(bytes) {
+        // By length first: most names are of no interest.
+        let is = |known: &&str| known.len() == name.len() && name.eq_ignore_ascii_case(known.as_bytes());
+        let Some(at) = KEY_HEADERS.iter().position(is) else { continue };
+        if found[at].replace(value.trim_ascii()).is_some() {
+            let note = format!("the request has more than one `{}` header; send one", KEY_HEADERS[at]);
+            return Err(Error::client(Kind::InvalidRequest, note));
+        }
     }
-    if let Some(value) = get("authorization") {
-        let value = value.trim_ascii();
-        let (scheme, rest) = value.split_at_checked(7)?;
-        return scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii());
+    let [x_api_key, authorization, api_key] = found;
+    if x_api_key.is_some() {
+        return Ok(x_api_key);
     }
-    get("api-key").map(<[u8]>::trim_ascii)
+    let Some(value) = authorization else { return Ok(api_key) };
+    let Some((scheme, rest)) = value.split_at_checked(7) else { return Ok(None) };
+    Ok(scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii()))
 }
+
+/// The headers that may have a key, in their order of precedence.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "authorization", "api-key"];
 
 /// Finds the credential of `key`.
 ///
-/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit is
-/// compared in constant time all the same. `now` is in seconds since 1970.
+/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit
+/// is compared in constant time all the same. `now` is in seconds since 1970.
 pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller<'s>, Error> {
     let Some(key) = key.filter(|key| !key.is_empty()) else {
         if core.boot().allow_anonymous {
@@ -219,20 +232,32 @@ impl std::fmt::Display for Wait {
 mod tests {
     use super::*;
 
-    fn found(headers: &[(&str, &'static str)]) -> Option<&'static str> {
-        let get = |name: &str| headers.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_bytes());
-        key(get).map(|key| std::str::from_utf8(key).unwrap())
+    fn found(headers: &[(&str, &'static str)]) -> Option<String> {
+        read(headers).unwrap()
+    }
+
+    fn read(headers: &[(&str, &'static str)]) -> Result<Option<String>, Error> {
+        let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let bytes = format!("GET / HTTP/1.1\r\nhost: h\r\n{lines}\r\n").into_bytes();
+        let head = llm_http::parse_request(&bytes, &mut Default::default(), &Default::default()).unwrap().unwrap();
+        key(&head, &bytes).map(|key| key.map(|key| String::from_utf8(key.to_vec()).unwrap()))
     }
 
     #[test]
     fn keys() {
-        assert_eq!(found(&[("authorization", "Bearer k1")]), Some("k1"));
-        assert_eq!(found(&[("authorization", "bEARER  k1 ")]), Some("k1"));
+        let some = |key: &str| Some(key.to_owned());
+        assert_eq!(found(&[("authorization", "Bearer k1")]), some("k1"));
+        assert_eq!(found(&[("Authorization", "bEARER  k1 ")]), some("k1"));
         assert_eq!(found(&[("authorization", "Basic k1")]), None);
         assert_eq!(found(&[("authorization", "Bearer")]), None);
-        assert_eq!(found(&[("x-api-key", "k2"), ("authorization", "Bearer k1")]), Some("k2"));
-        assert_eq!(found(&[("api-key", "k3")]), Some("k3"));
+        assert_eq!(found(&[("x-api-key", "k2"), ("authorization", "Bearer k1")]), some("k2"));
+        assert_eq!(found(&[("authorization", "Basic k1"), ("api-key", "k3")]), None);
+        assert_eq!(found(&[("api-key", "k3")]), some("k3"));
         assert_eq!(found(&[]), None);
+        for name in KEY_HEADERS {
+            let error = read(&[(name, "k1"), ("x", "y"), (&name.to_uppercase(), "k1")]).unwrap_err();
+            assert_eq!(error.note, format!("the request has more than one `{name}` header; send one"));
+        }
     }
 
     #[test]

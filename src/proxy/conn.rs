@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use super::client::{Client, ListenerKind, WaitError};
 use super::core::Core;
 use super::endpoint;
-use super::reply::{self, ResponseMeta};
+use super::reply::{self, Cors, ResponseMeta};
 use super::request;
 use super::request_context::{Next, new_request_id};
 use crate::metrics::names::Counter;
@@ -194,7 +194,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         version: Version::Http11,
         keep_alive: false,
         head_only: false,
-        cors: false,
+        cors: Cors::NoPage,
         budget: None,
         upstream: None,
     };

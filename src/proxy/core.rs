@@ -11,6 +11,7 @@ use crate::config::snapshot::{Provider, Snapshot};
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
+use crate::proxy::log_limit::LogLimits;
 use crate::proxy::reasoning_cache::ReasoningCache;
 use crate::proxy::request_metrics::RequestMetrics;
 use crate::proxy::throttle::AdminThrottle;
@@ -59,6 +60,8 @@ pub struct Core {
     pub ring: Arc<Ring>,
     /// Chooses the requests that are captured.
     pub sampler: Sampler,
+    /// Bounds on log lines that clients can cause.
+    pub log_limits: LogLimits,
     /// Addresses that sent a wrong admin key.
     pub admin_throttle: RefCell<AdminThrottle>,
     pub reasoning_cache: ReasoningCache,
@@ -92,6 +95,7 @@ impl Core {
             request_metrics,
             ring,
             sampler: Sampler::default(),
+            log_limits: LogLimits::default(),
             admin_throttle: RefCell::default(),
             reasoning_cache,
             decoding: Cell::new(0),

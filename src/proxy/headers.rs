@@ -1,5 +1,5 @@
-//! Which headers the gateway forwards. These tables are the whole rule: what they do not name is not
-//! forwarded.
+//! Which headers the gateway forwards. These tables are the whole rule: what they do not name is
+//! not forwarded.
 //!
 //! No table may name hop-by-hop headers (RFC 9110, 7.6.1), `host`, lengths and codings, or a header
 //! that carries a credential. The gateway has its own on each side.
@@ -103,9 +103,9 @@ pub fn to_translated_client(name: &[u8]) -> Disposition {
 }
 
 /// Writes an account's limit under the name that clients of `format` read
-/// (`docs/internals/translation/errors.md`, "Headers of an error"). `anthropic-ratelimit-requests-reset` and
-/// `x-ratelimit-reset-requests` mean the same, but the one is a time of day and the other a span: it
-/// is converted, and left out where it cannot be read.
+/// (`docs/internals/translation/errors.md`, "Headers of an error").
+/// `anthropic-ratelimit-requests-reset` and `x-ratelimit-reset-requests` mean the same, but the one
+/// is a time of day and the other a span: it is converted, and left out where it cannot be read.
 pub fn rate_limit(out: &mut Vec<u8>, format: Format, name: &[u8], value: &[u8]) {
     let Ok(name) = std::str::from_utf8(name) else { return };
     let name = name.to_ascii_lowercase();

@@ -40,7 +40,25 @@ impl Failure {
         if later.lacks_model {
             return self;
         }
+        // Of several accounts that are at their limits, the first that is free again decides when
+        // the client may come back.
+        if let (Some(ours), Some(theirs)) = (self.rate_limited_ms(), later.rate_limited_ms()) {
+            return if ours <= theirs { self } else { later };
+        }
         if is_useful(&self) && !is_useful(&later) { self } else { later }
+    }
+}
+
+impl Failure {
+    /// Returns after how many milliseconds a provider takes requests again. `None` if its response
+    /// is no 429; the longest time if it does not say.
+    pub fn rate_limited_ms(&self) -> Option<u64> {
+        let response = self.response.as_ref().filter(|response| response.head.status == 429)?;
+        let field = |name: &str| std::str::from_utf8(response.head.get(&response.head_bytes, name)?).ok();
+        let ms = field("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok());
+        let seconds = || field("retry-after").and_then(|text| text.trim().parse::<f64>().ok());
+        let ms = ms.or_else(|| seconds().map(|seconds| seconds * 1000.0));
+        Some(ms.filter(|ms| *ms >= 0.0).map_or(u64::MAX, |ms| ms as u64))
     }
 }
 

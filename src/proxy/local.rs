@@ -7,7 +7,7 @@ use super::core::Core;
 use super::endpoint::{self, Endpoint};
 use super::interrupt::Interrupt;
 use super::listing::{Listing, Resource};
-use super::reply::{self, ResponseMeta};
+use super::reply::{self, Cors, ResponseMeta};
 use super::request_context::{Next, refuse, send, unknown_path};
 use super::{admin, auth, body};
 use crate::proxy::recorder::RequestRecorder;
@@ -189,7 +189,8 @@ fn listing(
 ) -> Result<Vec<u8>, Error> {
     let view = core.view();
     let get = |name: &str| pending.head.get(&pending.bytes, name);
-    let caller = auth::check(core, &view.snapshot, auth::key(get), recorder.started_s())?;
+    let key = auth::key(&pending.head, &pending.bytes)?;
+    let caller = auth::check(core, &view.snapshot, key, recorder.started_s())?;
     recorder.record_mut().credential = caller.as_ref().map_or(0, |credential| credential.id);
     let query = pending.head.query(&pending.bytes).and_then(|query| std::str::from_utf8(query).ok());
     let anthropic = get("anthropic-version").is_some();
@@ -222,8 +223,7 @@ async fn discard_events(
     send(client, recorder, meta.keep_alive, out).await
 }
 
-/// Responds to a preflight request (Fetch Standard, CORS). Pages of every origin may call: what
-/// protects the API is its key.
+/// Responds to a preflight request (Fetch Standard, CORS).
 pub async fn preflight(
     client: &mut Client,
     mut recorder: RequestRecorder,
@@ -232,14 +232,20 @@ pub async fn preflight(
 ) -> Next {
     recorder.set_route("preflight");
     let mut out = Vec::with_capacity(512);
-    meta.cors = true;
+    if meta.cors == Cors::NoPage {
+        let path = String::from_utf8_lossy(pending.head.path(&pending.bytes)).into_owned();
+        meta.cors = if endpoint::is_administrative(&path) { Cors::Refused } else { Cors::AnyPage };
+    }
     let requested = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
     meta.keep_alive &= pending.skip_body(client);
     reply::begin(&mut out, 204, &meta, recorder.request_id());
-    write::static_header(&mut out, "access-control-allow-methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    // The parser refused what would split a head.
-    let _ = write::header(&mut out, "access-control-allow-headers", requested.as_deref().unwrap_or(b"*"));
-    write::static_header(&mut out, "access-control-max-age", "86400");
+    if meta.cors != Cors::Refused {
+        let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+        write::static_header(&mut out, "access-control-allow-methods", methods);
+        // The parser refused what would split a head.
+        let _ = write::header(&mut out, "access-control-allow-headers", requested.as_deref().unwrap_or(b"*"));
+        write::static_header(&mut out, "access-control-max-age", "86400");
+    }
     write::end_head(&mut out);
     recorder.set_complete(204);
     send(client, recorder, meta.keep_alive, out).await

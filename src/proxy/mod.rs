@@ -16,6 +16,7 @@ pub mod ids;
 pub mod interrupt;
 pub mod listing;
 pub mod local;
+pub mod log_limit;
 pub mod prepare;
 mod reasoning_cache;
 pub mod recorder;

@@ -22,8 +22,8 @@ pub struct ResponseMeta {
     pub keep_alive: bool,
     /// Whether the method is HEAD: the response has no body.
     pub head_only: bool,
-    /// Whether the client is a page in a browser: it sent `origin`.
-    pub cors: bool,
+    /// What a page in a browser may do with the response.
+    pub cors: Cors,
     /// What is left of the caller's own limits. A provider's limits are not shown beside them.
     pub budget: Option<Budget>,
     /// Who was asked last. `None` before the first attempt, and with SHOW_PROVIDER_HEADERS off.
@@ -38,6 +38,19 @@ pub struct Upstream {
     pub model: Rc<str>,
     /// How many requests were sent to providers, this one included.
     pub attempts: u32,
+}
+
+/// What a page in a browser may do with a response (Fetch Standard, CORS).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cors {
+    /// The client is no page: it sent no `origin`.
+    NoPage,
+    /// Pages of every origin may read it: what protects the API is its key.
+    AnyPage,
+    /// Pages of this origin may read it.
+    Page(Box<str>),
+    /// The page may not read it.
+    Refused,
 }
 
 /// Begins a head: the status line and the fields that every response has. The caller adds its own
@@ -55,9 +68,18 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
         (Version::Http10, true) => write::static_header(out, "connection", "keep-alive"),
         (Version::Http11, true) => {}
     }
-    if meta.cors {
-        write::static_header(out, "access-control-allow-origin", "*");
-        write::static_header(out, "access-control-expose-headers", "*");
+    match &meta.cors {
+        Cors::NoPage => {}
+        Cors::AnyPage => {
+            write::static_header(out, "access-control-allow-origin", "*");
+            write::static_header(out, "access-control-expose-headers", "*");
+        }
+        Cors::Page(origin) => {
+            let _ = write::header(out, "access-control-allow-origin", origin.as_bytes());
+            write::static_header(out, "access-control-expose-headers", "*");
+            write::static_header(out, "vary", "origin");
+        }
+        Cors::Refused => write::static_header(out, "vary", "origin"),
     }
     if let Some(budget) = &meta.budget {
         write_limits(out, meta.format, budget);

@@ -25,8 +25,8 @@ use llm_wire::error::{Error, Kind, Methods};
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::peek::Peek;
 
-/// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and repeated
-/// in errors; those in use are far shorter.
+/// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and
+/// repeated in errors; those in use are far shorter.
 const MAX_MODEL: usize = 1024;
 
 /// Serves the request whose head is at the front of `client.buf`.
@@ -127,7 +127,7 @@ fn authenticate<'v>(
     pending: &body::Pending,
     now: i64,
 ) -> Result<Caller<'v>, Error> {
-    let key = auth::key(|name| pending.head.get(&pending.bytes, name));
+    let key = auth::key(&pending.head, &pending.bytes)?;
     auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
 }
 
@@ -260,7 +260,8 @@ async fn attempt_all(
     for (index, candidate) in order.take(max).enumerate() {
         let is_last = index + 1 == max;
         let provider = view.provider(candidate.provider);
-        let attempt = Attempt { view, candidate, provider, is_last, is_only: max == 1 };
+        let after_rate_limit = failure.as_ref().is_some_and(|failure| failure.rate_limited_ms().is_some());
+        let attempt = Attempt { view, candidate, provider, is_last, is_only: max == 1, after_rate_limit };
         let new = match attempt::run(req, &attempt).await {
             Err(Interrupt::Failed(new)) => new,
             result => return result,

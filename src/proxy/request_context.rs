@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::client::{Client, ClientDisconnected};
 use super::core::Core;
 use super::endpoint::{self, ApiRoute};
-use super::reply::{self, ResponseMeta};
+use super::reply::{self, Cors, ResponseMeta};
 use super::{body, headers};
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::record::Short;
@@ -223,10 +223,24 @@ pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseM
         version: head.version,
         keep_alive: head.keep_alive && !core.shared.leaving(),
         head_only: head.method == Method::Head,
-        cors: head.get(bytes, "origin").is_some(),
+        cors: head.get(bytes, "origin").map_or(Cors::NoPage, |origin| cors(core, path, origin)),
         budget: None,
         upstream: None,
     }
+}
+
+/// Returns what a page of this origin may do at `path`. The admin interface is for pages that the
+/// operator has named: a browser holds its key for them alone.
+fn cors(core: &Core, path: &str, origin: &[u8]) -> Cors {
+    if !endpoint::is_administrative(path) {
+        return Cors::AnyPage;
+    }
+    let allowed = &core.boot().admin_cors_origins;
+    if allowed.iter().any(|one| one == "*") {
+        return Cors::AnyPage;
+    }
+    let known = allowed.iter().find(|one| origin.eq_ignore_ascii_case(one.as_bytes()));
+    known.map_or(Cors::Refused, |_| Cors::Page(String::from_utf8_lossy(origin).into()))
 }
 
 /// Returns the client's request id if it is well formed, else a new one.

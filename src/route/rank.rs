@@ -44,8 +44,8 @@ impl Rank {
     }
 }
 
-/// Returns whether a sorted list has a model. Google's has resource names, and its API takes the bare
-/// names too.
+/// Returns whether a sorted list has a model. Google's has resource names, and its API takes the
+/// bare names too.
 fn lists_model(list: &[String], model: &str) -> bool {
     let find = |name: &str| list.binary_search_by(|listed| listed.as_str().cmp(name)).is_ok();
     find(model) || find(&format!("models/{model}"))
@@ -110,8 +110,8 @@ fn is_vendor_name(provider: &Provider, model: &str) -> bool {
     names(provider).iter().any(|start| model.get(..start.len()).is_some_and(|have| have.eq_ignore_ascii_case(start)))
 }
 
-/// Returns how the names of the provider's own models begin. Empty if that is unknown. An unknown host
-/// that speaks Messages serves Anthropic's models.
+/// Returns how the names of the provider's own models begin. Empty if that is unknown. An unknown
+/// host that speaks Messages serves Anthropic's models.
 pub fn names(provider: &Provider) -> &'static [&'static str] {
     let host = match (provider.dialect.host, provider.formats.first().map(|format| format.profile().vendor)) {
         (Host::Unknown, Some(Host::Anthropic)) => Host::Anthropic,

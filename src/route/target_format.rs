@@ -1,5 +1,5 @@
-//! Chooses the format in which a provider gets a request (`docs/internals/translation.md`, "Choice of
-//! the provider's format").
+//! Chooses the format in which a provider gets a request (`docs/internals/translation.md`, "Choice
+//! of the provider's format").
 //!
 //! The client's own format comes first: its bytes pass as they are. If the provider does not offer
 //! it, or not for this model, the format follows that keeps most of what such a client sends. A
@@ -66,8 +66,8 @@ fn caps(provider: &Provider, format: Format, model: &str) -> Caps {
 /// Returns whether the provider serves the model in this format.
 fn serves(provider: &Provider, format: Format, model: &str) -> bool {
     let has = caps(provider, format, model).speaks(format);
-    // The capabilities of a vendor's model in one format include this format. Which other formats it
-    // has is in those of its main one.
+    // The capabilities of a vendor's model in one format include this format. Which other formats
+    // it has is in those of its main one.
     match (format, provider.dialect.host) {
         (Format::Chat, Host::OpenAi | Host::Azure) => has && caps(provider, Format::Responses, model).chat,
         _ => has,

@@ -2,6 +2,7 @@
 //! here is locked, and the request path writes nothing but its worker's own shard and ring.
 
 pub mod admin;
+pub mod admin_failures;
 pub mod body_memory;
 pub mod catalog;
 pub mod labels;
@@ -36,6 +37,8 @@ pub struct ProcessState {
     pub body_memory: Arc<body_memory::BodyMemory>,
     /// Requests to the admin interface.
     pub admin_queue: admin::AdminQueue,
+    /// Wrong admin keys of all addresses.
+    pub admin_failures: admin_failures::AdminFailures,
     /// Scrapes of `/metrics`, which need no key: they must not keep administrators out.
     pub scrape_queue: admin::AdminQueue,
     /// The OpenAPI document of the admin interface, written once by the control plane.
@@ -92,6 +95,7 @@ impl ProcessState {
             catalog: catalog::Catalog::default(),
             body_memory,
             admin_queue: admin::AdminQueue::default(),
+            admin_failures: admin_failures::AdminFailures::default(),
             scrape_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
             tls: ArcSwapOption::empty(),

@@ -20,7 +20,7 @@ use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind};
 use crate::formats::{chat, messages, responses};
-use crate::json::{RawValue, Tape};
+use crate::json::{RawValue, Tape, preamble};
 use crate::reasoning::cache;
 use crate::reasoning::cache::Captured;
 use crate::request::nested;
@@ -279,7 +279,7 @@ impl Translator {
         self.run(out, |_, sink| {
             let mut tape = Tape::default();
             let result = tape
-                .read(body)
+                .read(preamble::strip(body))
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
                 .and_then(|raw| match foreign::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),

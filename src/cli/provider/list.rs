@@ -40,9 +40,10 @@ impl Args {
         let served = match &place {
             Place::Here(store, environment) => {
                 let rows = store.load()?;
-                let (snapshot, problems) = compile(&rows, None, &|name| environment.get(name).map(str::to_owned));
+                let env = |name: &str| environment.get(name).map(str::to_owned);
+                let (snapshot, problems) = compile(&rows, None, &env);
                 let providers = problems.iter().filter(|problem| problem.object.starts_with("provider "));
-                for problem in providers.chain(&notices(&rows)) {
+                for problem in providers.chain(&notices(&rows, &|_| None)) {
                     print::note("warning", &format!("{}: {}", problem.object, problem.message));
                 }
                 Some(snapshot.providers.iter().map(|provider| provider.id).collect::<HashSet<_>>())

@@ -125,7 +125,7 @@ pub fn note_meanings(row: &ProviderRow) {
     }
     let rows =
         Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], credentials: Vec::new() };
-    for notice in notices(&rows) {
+    for notice in notices(&rows, &|name| std::env::var(name).ok()) {
         print::note("warning", &notice.message);
     }
 }

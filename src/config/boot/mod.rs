@@ -43,6 +43,10 @@ pub enum CatchAllRouting {
     Equal,
 }
 
+/// The pages of llm-proxy v1's web interface, as it is served in development and by its image.
+const ADMIN_CORS_ORIGINS: [&str; 4] =
+    ["http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:5176", "http://127.0.0.1:5176"];
+
 /// Process settings. Durations are in the variables as seconds and may be fractions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Boot {
@@ -75,8 +79,14 @@ pub struct Boot {
     /// `/metrics` is on the public listener even if `admin_addr` is set.
     pub metrics_public: bool,
     pub allow_anonymous: bool,
-    /// The model prefix (`MODEL_PREFIX`, formerly `PROVIDER_SUFFIX`): `Proxy` makes `Proxy/gpt-4` mean
-    /// `gpt-4`.
+    /// Origins of pages that may call the admin interface.
+    pub admin_cors_origins: Vec<String>,
+    /// Providers may be at link-local and metadata addresses.
+    pub allow_link_local_upstreams: bool,
+    /// Names that the admin interface takes in `env:NAME` beside those of the usual forms.
+    pub secret_env_allow: Vec<String>,
+    /// The model prefix (`MODEL_PREFIX`, formerly `PROVIDER_SUFFIX`): `Proxy` makes `Proxy/gpt-4`
+    /// mean `gpt-4`.
     pub model_prefix: Option<String>,
     pub verify_ssl: bool,
     pub ssl_cert_file: Option<PathBuf>,
@@ -149,6 +159,9 @@ impl Default for Boot {
             audit_log_path: None,
             metrics_public: false,
             allow_anonymous: false,
+            admin_cors_origins: ADMIN_CORS_ORIGINS.map(str::to_owned).to_vec(),
+            allow_link_local_upstreams: false,
+            secret_env_allow: Vec::new(),
             model_prefix: None,
             verify_ssl: true,
             ssl_cert_file: None,
@@ -247,6 +260,15 @@ impl Environment {
             Some((&self.file[name], ".env"))
         } else {
             None
+        }
+    }
+
+    /// Takes the settings of a configuration file that are looked up by name when rows are
+    /// compiled.
+    pub fn add_settings(&mut self, settings: &[Setting]) {
+        const LOOKED_UP: [&str; 2] = ["ALLOW_LINK_LOCAL_UPSTREAMS", "SECRET_ENV_ALLOW"];
+        for setting in settings.iter().filter(|setting| LOOKED_UP.contains(&setting.name.as_str())) {
+            self.file.entry(setting.name.clone()).or_insert_with(|| setting.value.clone());
         }
     }
 
@@ -386,10 +408,15 @@ fn unknown(name: &str) -> Option<String> {
             "{name} is not a variable of llm-proxy and is ignored; the name is {rest}, without the prefix"
         ));
     }
-    if of_kubernetes(rest) {
+    if of_kubernetes(rest) || of_secrets(rest) {
         return None;
     }
     Some(format!("{name} is not a variable of llm-proxy and is ignored; `llm-proxy serve --help` lists them"))
+}
+
+/// Variables of providers' keys: see `config::secret_env`.
+fn of_secrets(rest: &str) -> bool {
+    rest.starts_with("SECRET_") && rest != "SECRET_KEY" && rest != "SECRET_KEY_PREVIOUS"
 }
 
 /// Kubernetes sets `LLM_PROXY_PORT=tcp://...` and its kin for a service named `llm-proxy`.

@@ -19,6 +19,8 @@ pub struct Observe {
     pub record_buffer_bytes: usize,
     /// Answers whose provider told no usage are counted with a vocabulary, not guessed.
     pub exact_tokens: bool,
+    /// The mode of log files that are created.
+    pub log_file_mode: u32,
     pub jsonl: Jsonl,
     pub langfuse: Langfuse,
     pub request_log: RequestLog,
@@ -75,6 +77,7 @@ impl Default for Observe {
             metrics_max_models: 1000,
             record_buffer_bytes: 64 << 20,
             exact_tokens: false,
+            log_file_mode: 0o600,
             jsonl: Jsonl {
                 enabled: false,
                 path: PathBuf::from("./logs/requests.jsonl"),
@@ -106,6 +109,14 @@ impl Default for Observe {
 }
 
 impl Observe {
+    /// Returns whether records are sent to this host.
+    pub fn names_host(&self, host: &str) -> bool {
+        let urls = [Some(&self.langfuse.host), self.otlp.endpoint.as_ref(), self.otlp.traces_endpoint.as_ref()];
+        let host_of =
+            |url: &String| url.split_once("://").map(|(_, rest)| rest.split(['/', ':', '?']).next() == Some(host));
+        urls.into_iter().flatten().any(|url| host_of(url) == Some(true))
+    }
+
     /// Settings that do not go together: which, and what to do.
     pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();

@@ -15,8 +15,8 @@ use super::{Boot, CatchAllRouting, Driver, otlp};
 #[derive(Debug)]
 pub struct Variable {
     pub name: &'static str,
-    /// A former name that is still read; empty if there is none. Setting both to different values is
-    /// an error.
+    /// A former name that is still read; empty if there is none. Setting both to different values
+    /// is an error.
     pub alias: &'static str,
     /// As it would be written; empty is unset.
     pub default: &'static str,
@@ -91,9 +91,12 @@ variables! {
     "ADMIN_KEY" "" "The key of the admin interface. Without it the interface is closed." secret => admin_key, |text| header_key(text).map(Some);
     "ADMIN_ADDR" "" "The address and port of a separate listener for the admin interface, such as 127.0.0.1:18001. Without it the interface is on PORT." => admin_addr, |text| address(text).map(Some);
     "METRICS_PUBLIC" "false" "Whether /metrics is on PORT even if ADMIN_ADDR is set. Otherwise it is on ADMIN_ADDR alone, since it names keys and costs." => metrics_public, switch;
+    "ADMIN_CORS_ORIGINS" "http://localhost:5173,http://127.0.0.1:5173,http://localhost:5176,http://127.0.0.1:5176" "The origins of pages in a browser that may call the admin interface, separated by commas; `*` is all, `none` is none. Pages of every origin may call the API of clients." => admin_cors_origins, origins;
     "AUDIT_LOG_PATH" "" "The file that gets a line of JSON for each change of the configuration. Without it the file is `audit.jsonl` in DATA_DIR." => audit_log_path, |text| path(text).map(Some);
     "SECRET_KEY" "" "The secret that encrypts the API keys of providers in the store: 32 characters or more, such as `openssl rand -hex 32` prints." secret => secret_key, |text| secret(text).map(Some);
     "SECRET_KEY_PREVIOUS" "" "The former SECRET_KEY, which is still used to decrypt. `llm-proxy provider reencrypt` makes it unnecessary." secret => secret_key_previous, |text| secret(text).map(Some);
+    "SECRET_ENV_ALLOW" "" "Names of variables that the admin interface accepts in `env:NAME` beside *_API_KEY, vendors' *_KEY and LLM_PROXY_SECRET_*; several are separated by commas." => secret_env_allow, |text| Ok::<_, String>(crate::config::secret_env::parse_list(text));
+    "ALLOW_LINK_LOCAL_UPSTREAMS" "false" "Whether providers may be at link-local addresses and at those of metadata services, where clouds serve the credentials of the machine." => allow_link_local_upstreams, switch;
     "ALLOW_ANONYMOUS" "false" "Whether requests without a key are served." => allow_anonymous, switch;
     "MODEL_PREFIX" ("PROVIDER_SUFFIX") "" "A prefix that clients may put before model names: with `Proxy`, `Proxy/gpt-4` means `gpt-4`." => model_prefix, |text| prefix(text).map(Some);
     "LOG_LEVEL" "info" "How much is logged: off, error, warn, info, debug or trace." => log_level, log_level;
@@ -129,6 +132,7 @@ variables! {
     "METRICS_MAX_MODELS" "1000" "The number of models that have a metric label of their own, by the provider's name for them; the others are counted as `other`." => observe.metrics_max_models, |text| number(text, 0, 1_000_000);
     "RECORD_BUFFER_BYTES" "67108864" "The memory for captured heads and bodies that wait for logs and traces; beyond it records go on without them." => observe.record_buffer_bytes, |text| number(text, 0, 1 << 40);
     "TOKEN_COUNTING" "estimate" "How tokens are counted where the provider does not report them: estimate or exact." => observe.exact_tokens, counting;
+    "LOG_FILE_MODE" "0600" "The mode of log and audit files that are created, in octal. Existing files keep theirs." => observe.log_file_mode, file_mode;
     "JSONL_LOG_ENABLED" "false" "Whether a file gets a line of JSON for each step of each request." => observe.jsonl.enabled, switch;
     "JSONL_LOG_PATH" "./logs/requests.jsonl" "The file of the JSONL log." => observe.jsonl.path, path;
     "JSONL_LOG_BUFFER_SIZE" "1000" "The number of requests that may wait to be written to the JSONL log; more are dropped and counted." => observe.jsonl.buffer, |text| number(text, 1, 1 << 20);
@@ -264,12 +268,32 @@ fn catch_all_routing(text: &str) -> Result<CatchAllRouting, String> {
     }
 }
 
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("true, 1, yes, on or false, 0, no, off".to_owned()),
     }
+}
+
+fn origins(text: &str) -> Result<Vec<String>, String> {
+    let origins = crate::config::secret_env::parse_list(text);
+    if text.trim().eq_ignore_ascii_case("none") {
+        return Ok(Vec::new());
+    }
+    let is_origin = |origin: &String| {
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        origin == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+    };
+    match origins.iter().all(is_origin) {
+        true => Ok(origins.into_iter().map(|origin| origin.to_ascii_lowercase()).collect()),
+        false => Err("origins such as https://admin.example.com, separated by commas, or * or none".to_owned()),
+    }
+}
+
+fn file_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & 0o600 == 0o600 && *mode <= 0o777);
+    mode.ok_or_else(|| "an octal mode that lets the owner read and write, such as 0600 or 0640".to_owned())
 }
 
 fn path(text: &str) -> Result<PathBuf, String> {

@@ -28,10 +28,10 @@ pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// What was taken for what it must mean in the providers that are enabled: a base that is an
 /// endpoint, a key that looks like a variable. None of it keeps a row from being served.
-pub fn notices(rows: &Rows) -> Vec<Problem> {
+pub fn notices(rows: &Rows, env: &Env<'_>) -> Vec<Problem> {
     let notice = |row: &ProviderRow| {
         let object = object(row);
-        provider::notices(row).into_iter().map(move |message| Problem { object: object.clone(), message })
+        provider::notices(row, env).into_iter().map(move |message| Problem { object: object.clone(), message })
     };
     rows.providers.iter().filter(|row| row.is_enabled).flat_map(notice).collect()
 }

@@ -7,9 +7,11 @@ use serde_json::value::RawValue;
 
 use super::Env;
 use super::dialect::Words;
+use crate::config::link_local;
 use crate::config::models::Mapping;
 use crate::config::ordered;
 use crate::config::rows::ProviderRow;
+use crate::config::secret_env::{self, Standing};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
 use crate::config::vault;
 use llm_wire::Format;
@@ -99,7 +101,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     // Each part is read before any failure counts, so that all that is wrong is told at once.
     let named = if row.provider_key.is_empty() { Err("provider_key is empty".to_owned()) } else { Ok(()) };
     let named = keep(named, problems);
-    let base = keep(BaseUrl::parse(&row.api_base).map_err(|reason| format!("api_base {reason}")), problems);
+    let base = keep(base_url(&row.api_base, env), problems);
     let key = keep(api_key(&row.api_key, env), problems);
     let params = keep(Params::parse(&row.provider_params, problems), problems);
     let weight = weight(row.weight, problems);
@@ -133,6 +135,14 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     })
 }
 
+/// Reads `api_base`. A host that is an address is judged here, one that is a name when it was
+/// resolved.
+fn base_url(text: &str, env: &Env<'_>) -> Result<BaseUrl, String> {
+    let base = BaseUrl::parse(text).map_err(|reason| format!("api_base {reason}"))?;
+    let is_refused = base.host.parse().is_ok_and(link_local::is_link_local) && !link_local::is_allowed(env);
+    if is_refused { Err(format!("api_base: the address {} {}", base.host, link_local::REFUSAL)) } else { Ok(base) }
+}
+
 /// Whether it is asked in the Messages format by default.
 fn speaks_messages(kind: Type, formats: Option<&[Format]>) -> bool {
     formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format()) == Format::Messages
@@ -140,13 +150,22 @@ fn speaks_messages(kind: Type, formats: Option<&[Format]>) -> bool {
 
 /// What was taken for what it must mean, in sentences that begin with the column: nothing that
 /// keeps the row from being served.
-pub(super) fn notices(row: &ProviderRow) -> Vec<String> {
+pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
     let mut notices = Vec::new();
     let params = Params::parse(&row.provider_params, &mut Vec::new()).ok();
     let formats = params.and_then(|params| params.formats);
     if let Ok(mut base) = BaseUrl::parse(&row.api_base) {
         let notice = base.correct(speaks_messages(Type::of(&row.provider_type), formats.as_deref()));
         notices.extend(notice.map(|notice| format!("api_base {notice}")));
+    }
+    if let Some(name) = row.api_key.trim().strip_prefix("env:").map(str::trim).filter(|name| !name.is_empty())
+        && secret_env::standing(name, env) == Standing::Unusual
+        && env(name).is_some_and(|value| !value.trim().is_empty())
+    {
+        notices.push(format!(
+            "api_key is taken from the environment variable `{name}`, and names of providers' keys are {}",
+            secret_env::FORMS
+        ));
     }
     if looks_unexpanded(&row.api_key) {
         notices.push(format!(
@@ -226,6 +245,13 @@ fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
         None => vault::open("api_key", text, env)?.trim().to_owned(),
         Some("") => {
             return Err("api_key is `env:` without the name of a variable; write it as env:NAME".to_owned());
+        }
+        Some(name) if secret_env::standing(name, env) == Standing::Own => {
+            return Err(format!(
+                "api_key names the environment variable `{}`, a secret of this program that no provider gets; name the \
+                 variable of the provider's key",
+                name.trim()
+            ));
         }
         Some(name) => match env(name.trim()) {
             Some(value) if !value.trim().is_empty() => value.trim().to_owned(),

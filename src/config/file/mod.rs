@@ -107,7 +107,7 @@ impl File {
             .into_iter()
             .map(|problem| Problem { message: format!("{} (it is disabled)", problem.message), ..problem });
         warnings.extend(disabled.map(|problem| self.complain(&problem)));
-        warnings.extend(notices(&self.rows()).iter().map(complain));
+        warnings.extend(notices(&self.rows(), env).iter().map(complain));
         warnings.retain(|warning| !self.holes.contains(&warning.line));
         warnings.sort_by_key(|complaint| complaint.line);
         (errors, warnings)

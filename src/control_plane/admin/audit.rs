@@ -20,6 +20,8 @@ use crate::control_plane::store::{Audit, AuditRow};
 
 pub(super) struct File {
     path: PathBuf,
+    /// LOG_FILE_MODE.
+    mode: u32,
     /// It could not be written last time, which was told.
     failing: AtomicBool,
 }
@@ -67,8 +69,8 @@ impl<'a> Entry<'a> {
 }
 
 impl File {
-    pub(super) fn new(path: PathBuf) -> File {
-        File { path, failing: AtomicBool::new(false) }
+    pub(super) fn new(path: PathBuf, mode: u32) -> File {
+        File { path, mode, failing: AtomicBool::new(false) }
     }
 
     /// Appends a line. What can't be written costs the line, not the change, which stands in the
@@ -82,7 +84,7 @@ impl File {
         let write = || -> std::io::Result<()> {
             let mut line = serde_json::to_vec(&entry)?;
             line.push(b'\n');
-            let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+            let mut file = OpenOptions::new().create(true).append(true).mode(self.mode).open(&self.path)?;
             // In one piece, since others may append too.
             file.write_all(&line)
         };
@@ -105,6 +107,7 @@ pub(super) struct AuditLog<'a> {
 pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
     let before = ask.number("before", 1, i64::MAX)?;
     let limit = ask.number("limit", 1, 1000)?.unwrap_or(100);
+    context.check_store().await?;
     let rows = context.store.audit_log(before, u32::try_from(limit).unwrap_or(100)).await?;
     let entry = |row: &'_ AuditRow| (row.id, row.timestamp.div_euclid(1_000_000));
     let entries = rows.iter().map(|row| {

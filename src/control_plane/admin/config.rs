@@ -77,8 +77,9 @@ pub(super) async fn validate(_: Arc<Context>, _: Ask) -> Outcome {
 }
 
 pub(super) async fn version(context: Arc<Context>, _: Ask) -> Outcome {
-    context.refresh_if_possible().await;
-    json(200, &ConfigVersion { version: context.shared.publisher.load().version, timestamp: now() })
+    let freshness = context.refresh_if_possible().await;
+    let version = context.shared.publisher.load().version;
+    Ok(freshness.mark(json(200, &ConfigVersion { version, timestamp: now() })?))
 }
 
 pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
@@ -99,17 +100,17 @@ pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
 }
 
 pub(super) async fn problems(context: Arc<Context>, _: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
     let told = read
         .problems
         .iter()
         .map(|problem| RowProblem { object: problem.object.clone(), message: problem.message.clone() });
-    json(200, &Problems { version: read.rows.version, problems: told.collect() })
+    Ok(freshness.mark(json(200, &Problems { version: read.rows.version, problems: told.collect() })?))
 }
 
 pub(super) async fn validate_script(context: Arc<Context>, ask: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let _ = context.refresh_if_possible().await;
     context.provider(ask.id)?;
     let body: Script = ask.body()?;
     let error = match body.lua_script.trim() {

@@ -9,17 +9,24 @@ use tokio::time::timeout;
 use crate::config::boot::Environment;
 use crate::config::compile::judge;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::secret_env::{self, Standing};
 use crate::control_plane::admin::request::{Ask, Refusal};
 use crate::control_plane::admin::{audit, health};
 use crate::control_plane::config::current::Current;
+use crate::control_plane::config::import_export::{Plan, Step};
 use crate::control_plane::http::client::Client;
 use crate::control_plane::store::{Audit, Change, Store, Write, Written, now};
 use crate::shared::ProcessState;
+use crate::shared::admin::Response;
 
 /// The longest wait for the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest wait until all workers use a change. The names of new hosts take at most two seconds of
-/// it.
+/// What each change of many may add to that.
+const STORE_TIMEOUT_OF_MANY: Duration = Duration::from_millis(25);
+/// The longest wait for the store before a reader gets what is known.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest wait until all workers use a change. The names of new hosts take at most two seconds
+/// of it.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts at a change whose row another request changes at the same time.
 pub(super) const MAX_TRIES: usize = 5;
@@ -32,6 +39,31 @@ pub(super) struct Context {
     pub(super) client: Client,
     pub(super) audit: audit::File,
     pub(super) health: health::HealthStatus,
+}
+
+/// Whether the rows that are shown are those of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Freshness {
+    Current,
+    /// The store did not respond.
+    Stale,
+}
+
+impl Freshness {
+    /// Marks a response that shows rows which may be old.
+    pub(super) fn mark(self, mut response: Response) -> Response {
+        if self == Freshness::Stale {
+            response.fields.push(("x-llm-proxy-stale", "the store does not respond".to_owned()));
+        }
+        response
+    }
+}
+
+/// Returns the error of a change after which the store was silent.
+fn unknown_outcome(waited: Duration) -> Refusal {
+    let message = format!("the store did not answer within {} s; the change may have been made", waited.as_secs());
+    Refusal::new(503, "store_unavailable", message)
 }
 
 /// What the audit log records of a change.
@@ -53,30 +85,54 @@ impl Context {
     /// Makes a change, and returns when it is stored.
     pub(super) async fn change(&self, ask: &Ask, change: Change, entry: AuditEntry<'_>) -> Result<Written, Refusal> {
         let once = if ask.request.method == "POST" { ask.once()? } else { None };
-        let audit = Audit {
+        let audit = self.audit_of(ask, entry);
+        let write = Write { change, audit: audit.clone(), once };
+        let Ok(written) = timeout(STORE_TIMEOUT, self.store.write(write)).await else {
+            return Err(unknown_outcome(STORE_TIMEOUT));
+        };
+        let written = written?;
+        self.append(ask, &audit, &written);
+        Ok(written)
+    }
+
+    /// Makes all changes of a plan or none of them, and returns when they are stored.
+    pub(super) async fn change_all(&self, ask: &Ask, plan: &Plan) -> Result<Vec<Written>, Refusal> {
+        let audit = |step: &Step| {
+            let [old, new] = step.told.clone();
+            self.audit_of(ask, AuditEntry { action: step.action, object: &step.object, old, new })
+        };
+        let audits: Vec<_> = plan.steps.iter().map(audit).collect();
+        let pairs = plan.steps.iter().zip(&audits);
+        let writes = pairs.map(|(step, audit)| Write { change: step.change.clone(), audit: audit.clone(), once: None });
+        let limit = STORE_TIMEOUT + STORE_TIMEOUT_OF_MANY * u32::try_from(plan.steps.len()).unwrap_or(u32::MAX);
+        let Ok(written) = timeout(limit, self.store.write_all(writes.collect())).await else {
+            return Err(unknown_outcome(limit));
+        };
+        let written = written?;
+        audits.iter().zip(&written).for_each(|(audit, written)| self.append(ask, audit, written));
+        Ok(written)
+    }
+
+    fn audit_of(&self, ask: &Ask, entry: AuditEntry<'_>) -> Audit {
+        Audit {
             actor: self.actor(),
             request_id: Some(ask.request.request_id.clone()),
             action: entry.action.to_owned(),
             object: entry.object.to_owned(),
             old: entry.old,
             new: entry.new,
-        };
-        let write = Write { change, audit: audit.clone(), once };
-        let Ok(written) = timeout(STORE_TIMEOUT, self.store.write(write)).await else {
-            let message =
-                format!("the store did not answer within {} s; the change may have been made", STORE_TIMEOUT.as_secs());
-            return Err(Refusal::new(503, "store_unavailable", message));
-        };
-        let written = written?;
+        }
+    }
+
+    fn append(&self, ask: &Ask, audit: &Audit, written: &Written) {
         if !written.repeated {
             let audit = audit.stored(written.id, written.version, now());
             self.audit.append(&audit, written.id, ask.request.peer);
         }
-        Ok(written)
     }
 
-    /// Waits until all workers use `version`, but not for ever: it is stored, and will be published when
-    /// that is possible.
+    /// Waits until all workers use `version`, but not for ever: it is stored, and will be published
+    /// when that is possible.
     pub(super) async fn force(&self, version: i64) {
         if timeout(PUBLISH_TIMEOUT, self.current.reach(version)).await.is_err() {
             tracing::warn!(
@@ -99,9 +155,28 @@ impl Context {
         Ok(())
     }
 
-    /// Does the same for a reader, who gets the known rows if the store does not respond.
-    pub(super) async fn refresh_if_possible(&self) {
-        let _ = self.refresh().await;
+    /// Does the same for a reader, who does not wait long: if the store does not respond, the known
+    /// rows are shown, and the response says so.
+    pub(super) async fn refresh_if_possible(&self) -> Freshness {
+        match timeout(READ_TIMEOUT, self.store.version()).await {
+            Ok(Ok(version)) => {
+                self.force(version).await;
+                Freshness::Current
+            }
+            Ok(Err(_)) | Err(_) => Freshness::Stale,
+        }
+    }
+
+    /// Fails if the store does not respond at once, so that a reader of its tables need not wait as
+    /// long as a query may take.
+    pub(super) async fn check_store(&self) -> Result<(), Refusal> {
+        match timeout(READ_TIMEOUT, self.store.version()).await {
+            Ok(version) => version.map(|_| ()).map_err(Refusal::from),
+            Err(_) => {
+                let message = format!("the store did not answer within {} s", READ_TIMEOUT.as_secs());
+                Err(Refusal::new(503, "store_unavailable", message))
+            }
+        }
     }
 
     pub(super) fn version(&self) -> i64 {
@@ -124,14 +199,32 @@ impl Context {
         |name| self.environment.get(name).map(str::to_owned)
     }
 
-    /// Refuses a row with a problem that it did not have before. Its sender can correct it now; later
-    /// the problem may go unnoticed.
+    /// Refuses a row with a problem that it did not have before. Its sender can correct it now;
+    /// later the problem may go unnoticed.
     pub(super) fn check_provider(&self, old: Option<&ProviderRow>, new: &ProviderRow) -> Result<(), Refusal> {
         let rows = |row: &ProviderRow| Rows {
             providers: vec![ProviderRow { is_enabled: true, ..row.clone() }],
             ..Rows::default()
         };
-        self.check(old.map(rows), &rows(new))
+        self.check(old.map(rows), &rows(new))?;
+        self.check_key_source(old, new)
+    }
+
+    /// Refuses a key that is newly taken from a variable of the environment which is not one of
+    /// providers' keys.
+    pub(super) fn check_key_source(&self, old: Option<&ProviderRow>, new: &ProviderRow) -> Result<(), Refusal> {
+        let name = new.api_key.trim().strip_prefix("env:").map(str::trim);
+        let name = name.filter(|_| old.is_none_or(|old| old.api_key != new.api_key));
+        match name.filter(|name| secret_env::standing(name, &self.env()) != Standing::Usual) {
+            None => Ok(()),
+            Some(name) => {
+                let message = format!(
+                    "api_key may not name the environment variable `{name}` here; the names that are accepted are {}",
+                    secret_env::FORMS
+                );
+                Err(Refusal::invalid(message, Some("api_key".to_owned())))
+            }
+        }
     }
 
     pub(super) fn check_credential(&self, old: Option<&CredentialRow>, new: &CredentialRow) -> Result<(), Refusal> {

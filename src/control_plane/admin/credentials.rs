@@ -125,19 +125,19 @@ fn list_text(models: Vec<String>) -> String {
 }
 
 pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
     let search = ask.query("search").map(|text| text.to_lowercase());
     let wanted = |row: &&CredentialRow| search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text));
     let (rows, page) = Page::of(&ask, read.rows.credentials.iter().filter(wanted))?;
     let credentials = rows.into_iter().map(CredentialView::of).collect();
-    json(200, &CredentialList { version: read.rows.version, credentials, page })
+    Ok(freshness.mark(json(200, &CredentialList { version: read.rows.version, credentials, page })?))
 }
 
 pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let row = context.credential(ask.id)?;
-    Ok(tagged(json(200, &CredentialView::of(&row))?, row.stamp.version))
+    Ok(freshness.mark(tagged(json(200, &CredentialView::of(&row))?, row.stamp.version)))
 }
 
 pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {

@@ -125,7 +125,7 @@ struct Detailed {
 
 pub(super) async fn check(context: Arc<Context>, ask: Ask) -> Outcome {
     let body: Check = ask.body()?;
-    context.refresh_if_possible().await;
+    let _ = context.refresh_if_possible().await;
     let rows = wanted(&context, body.provider_ids.unwrap_or_default())?;
     let plan = Plan {
         models: body.models.unwrap_or_default(),
@@ -139,7 +139,7 @@ pub(super) async fn check(context: Arc<Context>, ask: Ask) -> Outcome {
 
 pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
     let body: ProviderCheck = ask.body()?;
-    context.refresh_if_possible().await;
+    let _ = context.refresh_if_possible().await;
     let row = context.provider(ask.id)?;
     let plan = Plan {
         models: body.models.unwrap_or_default(),
@@ -162,14 +162,14 @@ pub(super) async fn one(context: Arc<Context>, ask: Ask) -> Outcome {
     let patience = seconds(ask.number("timeout_secs", 1, 120)?.unwrap_or(SHORT_TIMEOUT));
     let models = ask.query("models").unwrap_or_default();
     let models = models.split(',').map(str::trim).filter(|model| !model.is_empty()).map(str::to_owned).collect();
-    context.refresh_if_possible().await;
+    let _ = context.refresh_if_possible().await;
     let row = context.provider(ask.id)?;
     json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1, most: MOST, by_list: false })).await)
 }
 
 /// `GET /health/detailed`: everything that is enabled.
 pub(super) async fn detailed(context: Arc<Context>, _: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let _ = context.refresh_if_possible().await;
     let rows = wanted(&context, Vec::new())?;
     let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: MOST, by_list: false };
     let checked = several(&context, rows, Arc::new(plan), 10).await;

@@ -303,7 +303,7 @@ pub(super) async fn errors(context: Arc<Context>, ask: Ask) -> Outcome {
 
 pub(super) async fn stats(context: Arc<Context>, ask: Ask) -> Outcome {
     let filter = requests_filter(&ask, false)?;
-    let stats = answer(tables(&context)?.stats(filter)).await?;
+    let stats = answer(&context, tables(&context)?.stats(filter)).await?;
     let rate = stats.errors as f64 / stats.requests.max(1) as f64;
     json(
         200,
@@ -380,7 +380,7 @@ async fn page<R: Row, T: Serialize>(
     // The names are those of columns.
     let Some(sort) = R::column(sort) else { return Err(Refusal::missing("column", 0)) };
     let query = Query { table: R::TABLE, filter, sort, descending, skip: (page - 1) * page_size, take: page_size };
-    let Listing { total, lines } = answer(tables(context)?.list(query)).await?;
+    let Listing { total, lines } = answer(context, tables(context)?.list(query)).await?;
     let items = lines.into_iter().map(|(id, values)| show(&R::of(id, values))).collect();
     let total_pages = total.unsigned_abs().div_ceil(page_size.unsigned_abs()) as i64;
     json(200, &Paged { items, total, page, page_size, total_pages })
@@ -418,12 +418,12 @@ fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value>) {
 }
 
 async fn one<R: Row>(context: &Context, ask: &Ask) -> Result<R, Refusal> {
-    let found = answer(tables(context)?.get(R::TABLE, ask.id)).await?;
+    let found = answer(context, tables(context)?.get(R::TABLE, ask.id)).await?;
     found.map(|(id, values)| R::of(id, values)).ok_or_else(|| missing::<R>(ask.id))
 }
 
 async fn remove_one<R: Row>(context: &Context, ask: &Ask) -> Outcome {
-    match answer(tables(context)?.remove(R::TABLE, Which::Ids(vec![ask.id]))).await? {
+    match answer(context, tables(context)?.remove(R::TABLE, Which::Ids(vec![ask.id]))).await? {
         0 => Err(missing::<R>(ask.id)),
         _ => empty(),
     }
@@ -435,7 +435,7 @@ async fn remove_many<R: Row>(context: &Context, ask: &Ask) -> Outcome {
         let message = format!("ids has {} ids, the most at once are {AT_ONCE}", ids.len());
         return Err(Refusal::invalid(message, Some("ids".to_owned())));
     }
-    json(200, &Deleted { deleted: answer(tables(context)?.remove(R::TABLE, Which::Ids(ids))).await? })
+    json(200, &Deleted { deleted: answer(context, tables(context)?.remove(R::TABLE, Which::Ids(ids))).await? })
 }
 
 fn missing<R: Row>(id: i64) -> Refusal {
@@ -450,7 +450,8 @@ pub(super) fn tables(context: &Context) -> Result<&dyn Tables, Refusal> {
     })
 }
 
-pub(super) async fn answer<T>(answer: Answer<'_, T>) -> Result<T, Refusal> {
+pub(super) async fn answer<T>(context: &Context, answer: Answer<'_, T>) -> Result<T, Refusal> {
+    context.check_store().await?;
     match timeout(STORE, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => {

@@ -98,7 +98,7 @@ impl Admin {
         let _ = shared.openapi.set(openapi::document());
         let boot = &shared.boot;
         let path = boot.audit_log_path.clone().unwrap_or_else(|| boot.data_dir.join(AUDIT_FILE));
-        let audit = audit::File::new(path);
+        let audit = audit::File::new(path, boot.observe.log_file_mode);
         let health = health::HealthStatus::new(meter);
         let context = Arc::new(Context { shared, current, store, environment, client, audit, health });
         if let Some(period) = context.shared.boot.observe.health_check {

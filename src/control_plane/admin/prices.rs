@@ -41,7 +41,7 @@ pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
     let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
     let query =
         Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MOST };
-    let listing = answer(tables(&context)?.list(query)).await?;
+    let listing = answer(&context, tables(&context)?.list(query)).await?;
     let wanted = ask.query("search").unwrap_or_default().to_lowercase();
     let prices: Vec<_> = listing
         .lines

@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use crate::config::compile::judge;
 use crate::config::rows::{ProviderRow, Rows};
+use crate::config::snapshot::BaseUrl;
 use crate::config::vault;
 use crate::control_plane::admin::body::{Base, Change as Field, Count, Json, MappingJson, Name, Text, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
-use crate::control_plane::admin::view::{ProviderView, unmasked};
+use crate::control_plane::admin::view::{ProviderView, hides_a_header, masked, unmasked};
 use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
 use crate::shared::admin::Request;
@@ -83,19 +84,19 @@ pub(super) struct ProviderStatus {
 }
 
 pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
     let search = ask.query("search").map(|text| text.to_lowercase());
     let wanted = |row: &&ProviderRow| search.as_ref().is_none_or(|text| row.provider_key.to_lowercase().contains(text));
     let (rows, page) = Page::of(&ask, read.rows.providers.iter().filter(wanted))?;
     let providers = rows.into_iter().map(ProviderView::of).collect();
-    json(200, &ProviderList { version: read.rows.version, providers, page })
+    Ok(freshness.mark(json(200, &ProviderList { version: read.rows.version, providers, page })?))
 }
 
 pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let row = context.provider(ask.id)?;
-    Ok(tagged(json(200, &ProviderView::of(&row))?, row.stamp.version))
+    Ok(freshness.mark(tagged(json(200, &ProviderView::of(&row))?, row.stamp.version)))
 }
 
 pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
@@ -238,6 +239,26 @@ impl ProviderUpdate {
             && self.lua_script.is_absent()
     }
 
+    /// Refuses to send stored secrets to another server: they must come along with its address.
+    fn check_secrets(&self, row: &ProviderRow) -> Result<(), Refusal> {
+        let refuse = |field: &str, what: &str| {
+            let message = format!(
+                "api_base leads to another host or scheme, and the stored {what} must not be sent there unseen; send \
+                 {field} along with it"
+            );
+            Err(Refusal::invalid(message, Some(field.to_owned())))
+        };
+        if self.api_key.is_absent() && !row.api_key.trim().is_empty() {
+            return refuse("api_key", "key");
+        }
+        let keeps_headers = match &self.provider_params {
+            Field::Absent => hides_a_header(masked(&row.provider_params).get()),
+            Field::Null => false,
+            Field::To(params) => hides_a_header(params.text()),
+        };
+        if keeps_headers { refuse("provider_params", "custom_headers") } else { Ok(()) }
+    }
+
     fn apply(&self, row: &mut ProviderRow) -> Result<(), Refusal> {
         if !matches!(&self.provider_key, Field::Absent)
             && !matches!(&self.provider_key, Field::To(key) if key.0 == row.provider_key)
@@ -246,7 +267,11 @@ impl ProviderUpdate {
             return Err(Refusal::invalid(message, Some("provider_key".into())));
         }
         set(&self.provider_type, "provider_type", &mut row.provider_type)?;
+        let old_base = row.api_base.clone();
         set(&self.api_base, "api_base", &mut row.api_base)?;
+        if is_elsewhere(&old_base, &row.api_base) {
+            self.check_secrets(row)?;
+        }
         set(&self.weight, "weight", &mut row.weight)?;
         set(&self.is_enabled, "is_enabled", &mut row.is_enabled)?;
         self.api_key.clone().apply_or(&mut row.api_key, String::new().into());
@@ -263,6 +288,13 @@ impl ProviderUpdate {
         }
         Ok(())
     }
+}
+
+/// Whether a base leads to another server than before, or to the same without encryption. Nothing
+/// was ever sent to a base that can't be read, and none can be written here.
+fn is_elsewhere(old: &str, new: &str) -> bool {
+    let place = |base: &str| BaseUrl::parse(base).map(|base| (base.tls, base.host)).ok();
+    place(old).is_some_and(|old| Some(old) != place(new))
 }
 
 /// Sets a column that can't be empty.

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use crate::config::file;
 use crate::control_plane::admin::body::body;
-use crate::control_plane::admin::context::{AuditEntry, Context};
+use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
 use crate::control_plane::config::import_export::{plan, write};
+use crate::control_plane::store::Change;
 use crate::shared::admin::Request;
 
 /// The configuration as a file
@@ -42,9 +43,9 @@ pub(super) struct Imported {
 }
 
 pub(super) async fn export(context: Arc<Context>, _: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let rows = context.current.read().rows.clone();
-    json(200, &Exported { version: rows.version, file: write(&rows, false) })
+    Ok(freshness.mark(json(200, &Exported { version: rows.version, file: write(&rows, false) })?))
 }
 
 /// As on the command line, a row that can't be served is stored all the same, and is then a
@@ -59,22 +60,22 @@ pub(super) async fn import(context: Arc<Context>, ask: Ask) -> Outcome {
     let there = context.current.read().rows.clone();
     let plan = plan(&there, file.rows(), body.prune.unwrap_or_default(), &context.env());
     let plan = plan.map_err(|why| Refusal::invalid(why, Some("file".to_owned())))?;
+    for step in &plan.steps {
+        let (Change::AddProvider(row) | Change::UpdateProvider(row)) = &step.change else { continue };
+        let old = there.providers.iter().find(|old| old.id == row.id);
+        context.check_key_source(old, row)?;
+    }
     drop(there);
     // A key for one change is none for many; to say it again does no harm.
     let request = Request { if_match: None, idempotency_key: None, ..ask.request };
     let ask = Ask { id: 0, request };
-    let mut version = context.version();
-    for (done, step) in plan.steps.iter().enumerate() {
-        let [old, new] = step.told.clone();
-        let entry = AuditEntry { action: step.action, object: &step.object, old, new };
-        let written = context.change(&ask, step.change.clone(), entry).await;
-        let written = written.map_err(|refusal| Refusal {
-            status: if refusal.status == 412 { 409 } else { refusal.status },
-            message: format!("{}; {done} of {} changes were made, say it again", refusal.message, plan.steps.len()),
-            ..refusal
-        })?;
-        version = written.version;
-    }
+    let written = context.change_all(&ask, &plan).await.map_err(|refusal| match refusal.status {
+        // What may have been made was said already.
+        503 => refusal,
+        412 => Refusal { status: 409, message: format!("{}; nothing was changed", refusal.message), ..refusal },
+        _ => Refusal { message: format!("{}; nothing was changed", refusal.message), ..refusal },
+    })?;
+    let version = written.last().map_or_else(|| context.version(), |written| written.version);
     context.force(version).await;
     let count = |what| plan.count(what);
     let (added, changed, removed) = (count("create"), count("update"), count("delete"));

@@ -1,8 +1,8 @@
 //! Follows the store: rows -> compile -> names -> publish.
 //!
-//! After the first read only changes are read. A new configuration is published when every host in it
-//! was looked up, or after [`NAMES_TIMEOUT`], so that no request has to wait for a name. Until then the
-//! old one stays current. A failed read is repeated; nothing is removed meanwhile.
+//! After the first read only changes are read. A new configuration is published when every host in
+//! it was looked up, or after [`NAMES_TIMEOUT`], so that no request has to wait for a name. Until
+//! then the old one stays current. A failed read is repeated; nothing is removed meanwhile.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -46,8 +46,8 @@ pub(crate) struct Sync {
     next: Option<Next>,
     /// The problems of the current snapshot, which were logged.
     problems: Vec<Problem>,
-    /// Snapshots that a worker may still use. Freeing one with many credentials takes milliseconds, so
-    /// a worker must not do it.
+    /// Snapshots that a worker may still use. Freeing one with many credentials takes milliseconds,
+    /// so a worker must not do it.
     retired: Vec<Arc<Snapshot>>,
     /// For stores that may be unavailable when this node starts.
     disk_cache: Option<DiskCache>,
@@ -130,8 +130,8 @@ impl Sync {
         }
     }
 
-    /// Reads and compiles everything, for the start. If the store is unavailable, the copy on disk is
-    /// used.
+    /// Reads and compiles everything, for the start. If the store is unavailable, the copy on disk
+    /// is used.
     pub(crate) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
         match self.store.load().await {
             Ok(rows) => {
@@ -267,9 +267,10 @@ impl Sync {
         let (snapshot, mut problems) =
             compile_with(&read.rows, Some(&previous), &environment, self.models_file.facts());
         problems.extend_from_slice(self.models_file.problems());
+        problems.extend(self.store.complaints());
         read.problems.clone_from(&problems);
         // They are told like problems.
-        problems.extend(notices(&read.rows));
+        problems.extend(notices(&read.rows, &environment));
         drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);
@@ -322,9 +323,9 @@ impl Sync {
         Some(after)
     }
 
-    /// Frees the snapshots that no worker uses any more. A worker drops one when its next request begins
-    /// and the last that began with it has ended, so at most one for each request in progress is kept,
-    /// which that request would keep alone.
+    /// Frees the snapshots that no worker uses any more. A worker drops one when its next request
+    /// begins and the last that began with it has ended, so at most one for each request in
+    /// progress is kept, which that request would keep alone.
     pub(crate) fn release(&mut self) {
         // An old snapshot gets no new reference: it is not current, and all references are counted.
         self.retired.retain(|snapshot| Arc::strong_count(snapshot) > 1);
@@ -370,8 +371,8 @@ fn hosts(snapshot: &Snapshot) -> HashSet<String> {
     hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned().collect()
 }
 
-/// Formats the numbers of added, removed and changed rows as `+1 -0 ~2`. Both lists are in the order of
-/// ids, and may be long.
+/// Formats the numbers of added, removed and changed rows as `+1 -0 ~2`. Both lists are in the
+/// order of ids, and may be long.
 fn changes<T>(old: &[T], new: &[T], id: fn(&T) -> i64, same: fn(&T, &T) -> bool) -> String {
     let (mut came, mut changed, mut kept) = (0, 0, 0);
     let mut rest = old;
@@ -483,7 +484,7 @@ mod tests {
             })
         }
 
-        fn write(&self, _: Write) -> Answer<'_, Written> {
+        fn write_all(&self, _: Vec<Write>) -> Answer<'_, Vec<Written>> {
             unreachable!()
         }
 

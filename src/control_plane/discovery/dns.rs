@@ -1,12 +1,13 @@
 //! Keeps [`Table`] fresh: the hosts of all current providers, and the names that workers request.
 //!
 //! The system's own resolver does the work (`getaddrinfo`, on tokio's pool for blocking calls), so
-//! `/etc/hosts`, `/etc/resolv.conf`, search domains and the rest of the machine's setup apply as they
-//! do everywhere on it, and changes of them are noticed. It does not return a time to live: each name
-//! is resolved again after [`REFRESH`], which is shorter than what providers' zones commonly allow,
-//! and nearby caches honour the true time. hickory-resolver, which returns it, was tried (0.26.3,
-//! 2026-11): without a reachable name server it takes 15 s for a name in `/etc/hosts`, since it waits
-//! for the other address family; it reads both files once; and it brings some forty crates.
+//! `/etc/hosts`, `/etc/resolv.conf`, search domains and the rest of the machine's setup apply as
+//! they do everywhere on it, and changes of them are noticed. It does not return a time to live:
+//! each name is resolved again after [`REFRESH`], which is shorter than what providers' zones
+//! commonly allow, and nearby caches honour the true time. hickory-resolver, which returns it, was
+//! tried (0.26.3, 2026-11): without a reachable name server it takes 15 s for a name in
+//! `/etc/hosts`, since it waits for the other address family; it reads both files once; and it
+//! brings some forty crates.
 //!
 //! [`Table`]: crate::shared::names::Table
 
@@ -22,6 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use crate::config::link_local;
 use crate::control_plane::until;
 use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
@@ -32,8 +34,8 @@ const REFRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long a lookup may take. The system's own timeout may be longer; its thread then ends later.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a name of no current provider is kept after a worker requested it: for requests that began
-/// with an older configuration.
+/// How long a name of no current provider is kept after a worker requested it: for requests that
+/// began with an older configuration.
 const KEEP_REQUESTED: Duration = Duration::from_secs(600);
 /// The most addresses of a name that are used.
 const MAX_ADDRESSES: usize = 16;
@@ -78,8 +80,8 @@ pub(crate) enum Step {
     Requested,
     Due,
     Answered(String, Answer),
-    /// A lookup ended without a result, which only a panic can cause. Its name is resolved again when
-    /// it is due.
+    /// A lookup ended without a result, which only a panic can cause. Its name is resolved again
+    /// when it is due.
     Lost,
 }
 
@@ -110,8 +112,8 @@ impl Names {
         hosts.iter().all(known)
     }
 
-    /// Notes that a configuration with these hosts is current. Others are forgotten, unless a worker
-    /// requested them recently.
+    /// Notes that a configuration with these hosts is current. Others are forgotten, unless a
+    /// worker requested them recently.
     pub(crate) fn keep(&mut self, hosts: HashSet<String>) {
         self.needed = hosts;
         self.forget(Instant::now());
@@ -160,7 +162,9 @@ impl Names {
 
     fn take_answer(&mut self, host: &str, answer: Answer, now: Instant) {
         // The name was forgotten meanwhile.
+        let allows_all = self.shared.boot.allow_link_local_upstreams;
         let Some(entry) = self.entries.get_mut(host) else { return };
+        let answer = if allows_all { answer } else { answer.and_then(without_link_local) };
         let resolved = match answer {
             Ok(addresses) => {
                 if entry.failures > 0 {
@@ -205,6 +209,16 @@ impl Names {
     }
 }
 
+/// Removes addresses that no provider may have; it is an error if there are no others.
+fn without_link_local(mut addresses: Vec<IpAddr>) -> Answer {
+    let refused = addresses.iter().copied().find(|ip| link_local::is_link_local(*ip));
+    addresses.retain(|ip| !link_local::is_link_local(*ip));
+    match refused.filter(|_| addresses.is_empty()) {
+        Some(ip) => Err(format!("its address {ip} {}", link_local::REFUSAL)),
+        None => Ok(addresses),
+    }
+}
+
 async fn lookup_system(host: String) -> Answer {
     match timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host.as_str(), 0))).await {
         Ok(Ok(found)) => in_order(found.map(|address| address.ip())),
@@ -213,8 +227,8 @@ async fn lookup_system(host: String) -> Answer {
     }
 }
 
-/// Orders addresses, IPv4 first: a machine without a route to the IPv6 internet is common, one without
-/// a route to the other is rare and fails at once.
+/// Orders addresses, IPv4 first: a machine without a route to the IPv6 internet is common, one
+/// without a route to the other is rare and fails at once.
 fn in_order(found: impl Iterator<Item = IpAddr>) -> Answer {
     let mut addresses: Vec<IpAddr> = Vec::new();
     for address in found {
@@ -280,6 +294,13 @@ mod tests {
         check(&["::1"], &["::1"]);
         assert!(in_order(std::iter::empty()).is_err());
         assert_eq!(in_order((0..100).map(|n| IpAddr::from([10, 0, 0, n]))).unwrap().len(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn no_provider_is_link_local() {
+        let check = |found: &[&str]| without_link_local(found.iter().map(|text| ip(text)).collect());
+        assert_eq!(check(&["169.254.169.254", "10.0.0.1", "fe80::1"]), Ok(vec![ip("10.0.0.1")]));
+        assert!(check(&["fd00:ec2::254"]).unwrap_err().contains("ALLOW_LINK_LOCAL_UPSTREAMS"));
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

@@ -1,6 +1,6 @@
-//! Fetches the model lists of providers that serve every model: when their row is new or has changed,
-//! and every ten minutes. Listings and routing use the lists. No request depends on one, so a failure
-//! is a line in the debug log.
+//! Fetches the model lists of providers that serve every model: when their row is new or has
+//! changed, and every ten minutes. Listings and routing use the lists. No request depends on one,
+//! so a failure is a line in the debug log.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -67,8 +67,8 @@ impl Models {
         Models { shared, client, entries: BTreeMap::new(), fetches: JoinSet::new() }
     }
 
-    /// Notes that `snapshot` is current. Lists of providers with an unchanged request are kept, and not
-    /// fetched again.
+    /// Notes that `snapshot` is current. Lists of providers with an unchanged request are kept, and
+    /// not fetched again.
     pub(crate) fn adopt(&mut self, snapshot: &Snapshot) {
         if self.shared.boot.model_list.is_none() {
             return;

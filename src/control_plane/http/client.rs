@@ -21,6 +21,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
+use crate::config::link_local;
 use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
@@ -119,11 +120,22 @@ impl tower_service::Service<Name> for Names {
         let found = match self.0.names.get(name.as_str()) {
             Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
             Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
-            // Of no provider.
+            // Of no provider in force: of one that is checked, or of a service that the operator
+            // names.
             None => {
+                let boot = &self.0.boot;
+                let allows_all = boot.allow_link_local_upstreams || boot.observe.names_host(name.as_str());
                 return Box::pin(async move {
                     let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-                    Ok(found.collect::<Vec<_>>().into_iter())
+                    let may_be = |at: &SocketAddr| allows_all || !link_local::is_link_local(at.ip());
+                    let found: Vec<_> = found.filter(may_be).collect();
+                    match found.is_empty() {
+                        true => Err(std::io::Error::other(format!(
+                            "the name has no address, or it {}",
+                            link_local::REFUSAL
+                        ))),
+                        false => Ok(found.into_iter()),
+                    }
                 });
             }
         };

@@ -7,8 +7,25 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::control_plane::admin::view::{CredentialView, ProviderView, shown};
+use crate::control_plane::config::import_export::Plan;
 use crate::control_plane::store::sqlite::Sqlite;
 use crate::control_plane::store::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
+
+/// A change in the name of the system's user.
+fn write(action: &str, object: &str, told: [Option<String>; 2], change: Change) -> Write {
+    let [old, new] = told;
+    let user = std::env::var("USER").unwrap_or_default();
+    let user = if user.is_empty() { "unknown" } else { &user };
+    let audit = Audit {
+        actor: format!("cli:{user}"),
+        action: action.to_owned(),
+        object: object.to_owned(),
+        old,
+        new,
+        ..Audit::default()
+    };
+    Write { change, audit, once: None }
+}
 
 pub struct Blocking {
     store: Arc<dyn Store>,
@@ -60,18 +77,14 @@ impl Blocking {
     /// Makes a change in the name of the system's user; gives the id of its row. `told` is the row
     /// before and after, for the audit log.
     pub fn change(&self, action: &str, object: &str, told: [Option<String>; 2], change: Change) -> Result<i64, Error> {
-        let [old, new] = told;
-        let user = std::env::var("USER").unwrap_or_default();
-        let user = if user.is_empty() { "unknown" } else { &user };
-        let audit = Audit {
-            actor: format!("cli:{user}"),
-            action: action.to_owned(),
-            object: object.to_owned(),
-            old,
-            new,
-            ..Audit::default()
-        };
-        self.wait(self.store.write(Write { change, audit, once: None })).map(|written| written.id)
+        self.wait(self.store.write(write(action, object, told, change))).map(|written| written.id)
+    }
+
+    /// Makes all changes of a plan, or none of them.
+    pub fn take(&self, plan: &Plan) -> Result<(), Error> {
+        let steps = plan.steps.iter();
+        let writes = steps.map(|step| write(step.action, &step.object, step.told.clone(), step.change.clone()));
+        self.wait(self.store.write_all(writes.collect())).map(drop)
     }
 
     pub fn add_provider(&self, row: &ProviderRow) -> Result<i64, Error> {

@@ -16,12 +16,10 @@ use tokio::time::sleep;
 use crate::config::boot::Environment;
 use crate::config::file::{self, Complaint, File, Setting};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
-use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, file_text};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Bytes of a file; more is no configuration.
-const MOST: u64 = 256 << 20;
 /// Complaints that are told at once.
 const TOLD: usize = 20;
 
@@ -102,11 +100,7 @@ impl FileStore {
 /// The file at `path`, which can be served as it is.
 fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
     let refuse = |why: &str| Error::new(Fault::Unavailable, format!("the configuration file {} {why}", path.display()));
-    let unreadable = |error: std::io::Error| refuse(&format!("can't be read: {error}"));
-    if std::fs::metadata(path).map_err(unreadable)?.len() > MOST {
-        return Err(refuse(&format!("is larger than {} MiB", MOST >> 20)));
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = file_text::read(path).map_err(|why| refuse(&why))?;
     let env = |name: &str| environment.get(name).map(str::to_owned);
     let complain = |complaints: &[Complaint]| {
         let mut text = format!("has {} problems and is not taken up:", complaints.len());
@@ -237,7 +231,7 @@ impl Store for FileStore {
         })
     }
 
-    fn write(&self, _write: Write) -> Answer<'_, Written> {
+    fn write_all(&self, _: Vec<Write>) -> Answer<'_, Vec<Written>> {
         let message = format!(
             "providers and credentials are those of the file {}; change them there, the server takes it up within a second",
             self.path.display()

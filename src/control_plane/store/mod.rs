@@ -6,6 +6,7 @@
 
 pub mod blocking;
 pub mod file;
+pub mod file_text;
 pub mod logs;
 mod migrations;
 pub mod postgres;
@@ -22,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::snapshot::Problem;
 use crate::rfc3339;
 use llm_wire::json::scan;
 
@@ -87,8 +89,16 @@ pub trait Store: Send + Sync {
     /// and asked again.
     fn changed(&self, since: i64) -> Answer<'_, ()>;
 
+    /// Makes all of these changes in one transaction, or none of them.
+    fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>>;
+
     /// Makes one change, all of it or nothing.
-    fn write(&self, write: Write) -> Answer<'_, Written>;
+    fn write(&self, write: Write) -> Answer<'_, Written> {
+        Box::pin(async move {
+            let written = self.write_all(vec![write]).await?.pop();
+            written.ok_or_else(|| Error::new(Fault::Unavailable, "the store has lost a change"))
+        })
+    }
 
     /// At most `limit` lines of the audit log with ids below `before`, the newest first.
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
@@ -98,6 +108,12 @@ pub trait Store: Send + Sync {
     /// that can't be told. Reads only.
     fn identity(&self) -> Answer<'_, Option<String>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// What is wrong with the store as a whole and keeps nothing from being served. Known once
+    /// something was read.
+    fn complaints(&self) -> Vec<Problem> {
+        Vec::new()
     }
 
     /// Logs and prices; `None` if it keeps none.

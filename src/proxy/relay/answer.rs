@@ -1,9 +1,9 @@
-//! Whether a whole response under status 200 is a model's answer. It is looked at before anything of
-//! it is sent, so that another provider can still be tried.
+//! Whether a whole response under status 200 is a model's answer. It is looked at before anything
+//! of it is sent, so that another provider can still be tried.
 
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind, classify, foreign};
-use llm_wire::json::{RawKind, RawStr, RawValue, scan};
+use llm_wire::json::{RawKind, RawStr, RawValue, preamble, scan};
 use llm_wire::passthrough::finish;
 
 use super::source::malformed;
@@ -22,18 +22,19 @@ impl<'a> Summary<'a> {
 /// Reads the top level of `body` by one walk, without an opinion on it.
 pub fn summary(format: Format, body: &[u8]) -> Summary<'_> {
     let mut summary = empty_summary(format);
-    for (key, value, _) in scan::members(body) {
+    for (key, value, _) in scan::members(preamble::strip(body)) {
         note(&mut summary, key, value);
     }
     summary
 }
 
-/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level by
-/// the same walk. An object that is neither a known answer nor a known error passes: hosts have
+/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level
+/// by the same walk. An object that is neither a known answer nor a known error passes: hosts have
 /// shapes of their own.
 pub fn check<'a>(format: Format, body: &'a [u8], provider: &str) -> Result<Summary<'a>, Error> {
     let mut summary = empty_summary(format);
     let (mut is_answer, mut has_error) = (false, false);
+    let body = preamble::strip(body);
     let start = scan::skip_space(body, 0);
     let mut walk = scan::members(&body[start..]);
     for (key, value, _) in &mut walk {

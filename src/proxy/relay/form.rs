@@ -1,6 +1,8 @@
 //! What a body is by its first bytes, whatever its content type says: hosts label streams as JSON,
 //! JSON as streams, and error pages as either.
 
+use llm_wire::json::preamble;
+
 /// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -21,6 +23,10 @@ const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
 impl Form {
     /// Returns the form of a body that begins with `bytes`. `None` if they are white space alone.
     pub fn of(bytes: &[u8]) -> Option<Form> {
+        // Comments may precede a document, too, where a host keeps the connection open by them.
+        if let [b'{' | b'[', ..] = preamble::strip(bytes) {
+            return Some(Form::Document);
+        }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         Some(match bytes.first()? {
             b'{' | b'[' => Form::Document,
@@ -47,6 +53,8 @@ mod tests {
             (b"\xef\xbb\xbfdata:", Some(Form::Events)),
             (b"  {\"id\":1}", Some(Form::Document)),
             (b"[1]", Some(Form::Document)),
+            (b": PROCESSING\n\n\xef\xbb\xbf{", Some(Form::Document)),
+            (b": PROCESSING\n\n", Some(Form::Events)),
             (b"<!doctype html>", Some(Form::Markup)),
             (b"Internal Server Error", Some(Form::Text)),
         ];

@@ -87,8 +87,8 @@ pub async fn run(
     result
 }
 
-/// How long usage and the end mark are awaited behind the finish reason. Some hosts send neither, and
-/// keep the connection open.
+/// How long usage and the end mark are awaited behind the finish reason. Some hosts send neither,
+/// and keep the connection open.
 const TAIL: Duration = Duration::from_secs(5);
 /// How long the end of the body is awaited behind the end mark, so that its connection can be used
 /// again.
@@ -230,8 +230,8 @@ impl<'p> Relay<'p> {
         result
     }
 
-    /// Appends a block to the outlet, unless it is not for the client. Fails on an error event while
-    /// the stream is held.
+    /// Appends a block to the outlet, unless it is not for the client. Fails on an error event
+    /// while the stream is held.
     fn write_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {
         let Some(frame) = &block.frame else {
             self.outlet.buf.extend_from_slice(block.raw);

@@ -82,14 +82,18 @@ fn the_whole_configuration_goes_from_one_gateway_to_another() {
     let headers = r#"{"custom_headers":{"x-team":"s3cret"}}"#;
     let one = empty()
         .provider(ProviderRow { model_mapping: r#"{"zeta":"z","a-*":"b-$1"}"#.into(), weight: 7, ..chat(&upstream) })
-        .provider(ProviderRow { provider_params: headers.into(), api_key: "env:HOME".into(), ..anthropic(&upstream) })
+        .provider(ProviderRow {
+            provider_params: headers.into(),
+            api_key: "env:TEAM_API_KEY".into(),
+            ..anthropic(&upstream)
+        })
         .provider(provider("gemini", "gemini", "https://gemini.example.com"))
         .credential(CredentialRow { rate_limit: Some(9), metadata: r#"{"a":1}"#.into(), ..credential(KEY) })
         .env("HOME", "/")
         .start();
     let text = good(&one, &["export"]);
     assert!(!text.contains("pk-upstream") && !text.contains("s3cret"), "{text}");
-    assert!(text.contains("api_key: ${CHAT_1_API_KEY}") && text.contains("env:HOME"), "{text}");
+    assert!(text.contains("api_key: ${CHAT_1_API_KEY}") && text.contains("env:TEAM_API_KEY"), "{text}");
     let path = one.data_dir().join("all.yaml");
     std::fs::write(&path, &text).unwrap();
     let import = |gateway: &Gateway, args: &[&str]| {

@@ -150,14 +150,14 @@ fn keys_that_are_no_keys() {
 #[test]
 fn an_unset_variable_is_judged_alike() {
     let place = Place::new();
-    let add = ["provider", "add", "--key", "p", "--base", "http://127.0.0.1:9/v1", "--api-key", "env:NOT_SET"];
+    let add = ["provider", "add", "--key", "p", "--base", "http://127.0.0.1:9/v1", "--api-key", "env:NOT_SET_API_KEY"];
     let ran = place.run(&add);
-    assert!(ran.code == 0 && ran.stderr.contains("warning: the environment variable NOT_SET is not set here"));
-    let why = "api_key takes its value from the environment variable `NOT_SET`, which is not set";
+    assert!(ran.code == 0 && ran.stderr.contains("warning: the environment variable NOT_SET_API_KEY is not set here"));
+    let why = "api_key takes its value from the environment variable `NOT_SET_API_KEY`, which is not set";
     let ran = place.run(&["check-config"]);
     assert!(ran.code == 0 && ran.stderr.starts_with(&format!("warning: provider p: {why}")), "{}", ran.stderr);
 
-    let file = "providers:\n  - {provider_key: p, api_base: 'http://127.0.0.1:9/v1', api_key: 'env:NOT_SET'}\n";
+    let file = "providers:\n  - {provider_key: p, api_base: 'http://127.0.0.1:9/v1', api_key: 'env:NOT_SET_API_KEY'}\n";
     std::fs::write(place.0.path().join("gateway.yaml"), file).unwrap();
     let ran = place.run(&["check-config", "gateway.yaml"]);
     assert!(ran.code == 0 && ran.stderr.contains(&format!("warning: gateway.yaml: line 2: provider p: {why}")));
@@ -169,7 +169,7 @@ fn an_unset_variable_is_judged_alike() {
     let gateway = Setup::new().env("ADMIN_KEY", "admin").start();
     let url = format!("http://{}", gateway.addr);
     let ran = ran_at(&place, &[&add[..], &["--url", &url]].concat());
-    let told = "warning: the environment variable NOT_SET is not set at this gateway";
+    let told = "warning: the environment variable NOT_SET_API_KEY is not set at this gateway";
     assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
 }
 

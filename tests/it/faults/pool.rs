@@ -31,7 +31,7 @@ fn a_request_that_the_provider_has_seen_is_an_attempt() {
             let gateway = setup.env("MAX_ATTEMPTS", 1).start();
             let mut client = gateway.client();
             let mut stale = warmed(&provider, &mut client);
-            client.ask(&post(PATH).body(&body));
+            client.ask(&post(PATH).body(body));
             assert_eq!(stale.request().text(), body);
             leave(stale);
             assert_eq!(client.response().status, 502);

@@ -146,6 +146,28 @@ fn the_last_providers_own_answer_reaches_the_client() {
     assert_eq!(client.call(sample::CHAT.path, "{}").status, 400, "the connection goes on");
 }
 
+/// Of several accounts at their limits, the first that is free again decides when to come back.
+#[test]
+fn the_least_wait_of_several_providers_is_passed_on() {
+    let at_limit = |fields: &[(&str, &str)]| answer::with(429, fields, ERROR);
+    let rows: [(&[(&str, &str)], &[(&str, &str)], Option<&str>); 5] = [
+        (&[("retry-after", "3")], &[("retry-after", "60")], Some("3")),
+        (&[("retry-after", "60")], &[("retry-after", "3")], Some("3")),
+        (&[("retry-after", "2")], &[("retry-after", "9"), ("retry-after-ms", "1500")], Some("9")),
+        (&[("retry-after", "5")], &[], Some("5")),
+        (&[], &[("retry-after", "5")], Some("5")),
+    ];
+    for (one, two, expected) in rows {
+        let (first, second, setup) = pair(&sample::CHAT);
+        let gateway = setup.start();
+        let mut client = asked(&gateway);
+        answers(&first, at_limit(one));
+        answers(&second, at_limit(two));
+        let response = client.response();
+        assert_eq!((response.status, response.header("retry-after")), (429, expected), "{one:?} {two:?}");
+    }
+}
+
 #[test]
 fn provider_response_is_preferred_to_a_connect_error() {
     let first = Fake::start();

@@ -2,8 +2,10 @@
 //! made to cost, clients that hide, and what a client or an administrator may make the gateway
 //! call.
 
+mod admin;
 mod bodies;
 mod duplicates;
+mod files;
 mod leaving;
 mod paths;
 mod without_key;

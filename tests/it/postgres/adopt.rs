@@ -104,6 +104,26 @@ fn lines(dump: &str) -> Vec<&str> {
     dump.lines().filter(|line| !body(line) && !moved.iter().any(|moved| line.contains(moved))).collect()
 }
 
+/// Its tables are whole, so it is taken up; whoever runs it hears of the mark.
+#[test]
+fn a_database_that_was_left_dirty_is_a_problem() {
+    let db = Db::new();
+    db.sql(&schema(9));
+    db.sql("UPDATE schema_migrations SET dirty = true");
+    let admin = "a-long-admin-key";
+    for _ in 0..2 {
+        let gateway = Setup::new().env("DB_URL", db.url()).env("ADMIN_KEY", admin).start();
+        assert!(gateway.log().iter().any(|line| line.contains("WARN") && line.contains("marked as dirty")));
+        let mut client = gateway.client();
+        client.ask(&get("/admin/v1/config/problems").key(admin));
+        let problems = client.response().json()["problems"].clone();
+        assert!(problems.as_array().unwrap().iter().any(|problem| problem["object"] == "store"), "{problems}");
+    }
+    db.sql("UPDATE schema_migrations SET dirty = false");
+    let gateway = Setup::new().env("DB_URL", db.url()).start();
+    assert!(!gateway.log().iter().any(|line| line.contains("marked as dirty")));
+}
+
 #[test]
 fn each_version_is_taken_up_and_nothing_is_lost() {
     for version in [2, 3, 4, 6, 8, 9] {

@@ -84,6 +84,39 @@ fn a_change_reaches_every_gateway_by_notice_and_without() {
     eventually("the key is refused", || [&one, &two].iter().all(|gateway| status(gateway, "by-notice") == 401));
 }
 
+/// Readers of the admin interface get what is known, or an error, within a few seconds.
+#[test]
+fn admin_reads_do_not_wait_for_a_database_that_hangs() {
+    let server = Server::start();
+    let db = Db::on(&server);
+    db.store().create_credential(&credential(KEY)).unwrap();
+    let gateway = gateway(&db).env("ADMIN_KEY", ADMIN).start();
+    let read = |path: &str| {
+        let began = Instant::now();
+        let mut client = gateway.client();
+        client.ask(&get(&format!("/admin/v1{path}")).key(ADMIN));
+        (client.response(), began.elapsed())
+    };
+    let (response, _) = read("/credentials");
+    assert_eq!((response.status, response.header("x-llm-proxy-stale")), (200, None));
+    server.freeze();
+    for path in
+        ["/credentials", "/credentials/1", "/providers", "/config/version", "/config/problems", "/config/export"]
+    {
+        let (response, took) = read(path);
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        assert!(response.header("x-llm-proxy-stale").is_some(), "{path}");
+        assert!(took < Duration::from_secs(10), "{path}: {took:?}");
+    }
+    for path in ["/logs", "/logs/stats", "/error-logs", "/audit", "/prices"] {
+        let (response, took) = read(path);
+        assert_eq!(response.status, 503, "{path}: {}", response.text());
+        assert!(took < Duration::from_secs(10), "{path}: {took:?}");
+    }
+    server.thaw();
+    eventually("it is read again", || read("/credentials").0.header("x-llm-proxy-stale").is_none());
+}
+
 #[test]
 fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
     let server = Server::start();

@@ -5,6 +5,7 @@ mod fair;
 mod framing;
 mod heads;
 mod model;
+mod preamble;
 mod size;
 
 use llm_proxy::config::rows::ProviderRow;

@@ -103,6 +103,11 @@ impl Client {
         Client::on(Link::plain(std::net::TcpStream::connect(addr).unwrap()))
     }
 
+    /// On a connection that was made.
+    pub fn of(socket: std::net::TcpStream) -> Client {
+        Client::on(Link::plain(socket))
+    }
+
     /// Over TLS, to a server of the name `localhost`.
     pub fn connect_tls(addr: SocketAddr, config: Arc<rustls::ClientConfig>) -> Client {
         let socket = std::net::TcpStream::connect(addr).unwrap();

@@ -7,7 +7,7 @@
 use crate::Format;
 use crate::error::{Error, Kind, foreign};
 use crate::formats::{chat, messages, responses};
-use crate::json::{RawKind, RawStr, RawValue, write};
+use crate::json::{RawKind, RawStr, RawValue, preamble, write};
 
 /// An error that a provider sent, as it said it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -104,9 +104,10 @@ pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
 /// in their own.
 ///
 /// Beyond [`read`] the shapes of [`foreign`], such as a bare `message` (Bedrock) and `detail`
-/// (FastAPI hosts: a string, or a list whose first entry has `msg`). `None` where the body is not JSON or says nothing; never show such
-/// a body to a client, it may be a page of HTML.
+/// (FastAPI hosts: a string, or a list whose first entry has `msg`). `None` where the body is not
+/// JSON or says nothing; never show such a body to a client, it may be a page of HTML.
 pub fn read_refusal(format: Format, body: &[u8]) -> Option<ReadError<'_>> {
+    let body = preamble::strip(body);
     if let Some(error) = read(format, body) {
         return Some(error);
     }

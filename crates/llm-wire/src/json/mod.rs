@@ -9,6 +9,7 @@
 //!
 //! Nothing here recurses: nesting is a bit in a word, and [`scan::MAX_DEPTH`] is its limit.
 
+pub mod preamble;
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod property;
 pub(crate) mod raw;

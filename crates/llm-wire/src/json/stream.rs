@@ -9,7 +9,8 @@
 //!
 //! | state | what is awaited or open | goes to |
 //! |---|---|---|
-//! | `Start` | `{` | `First` |
+//! | `Start` | `{`, or a comment or byte-order mark before it | `First`, `Comment` |
+//! | `Comment` | the end of its line | `Start` |
 //! | `First`, `Next` | a key (`First`: or `}`) | `Key`, `Ended` |
 //! | `Key`, `KeyEscape` | the end of a key | `Colon` |
 //! | `Colon` | `:` | `Value` |
@@ -38,6 +39,7 @@ const MAX_TEXT: usize = 256;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Start,
+    Comment,
     First,
     Next,
     Key,
@@ -227,6 +229,13 @@ impl Document {
                 State::Nested => self.in_nested(&mut piece, pos),
                 State::Scalar => self.in_scalar(&mut piece, pos),
                 State::Ended | State::Opaque => input.len(),
+                State::Comment => match memchr::memchr(b'\n', &input[pos..]) {
+                    Some(end) => {
+                        self.state = State::Start;
+                        pos + end + 1
+                    }
+                    None => input.len(),
+                },
                 State::Start | State::First | State::Next | State::Colon | State::Value | State::After => {
                     match skip_space(input, pos) {
                         pos if pos == input.len() => pos,
@@ -242,6 +251,8 @@ impl Document {
     fn at_token(&mut self, piece: &mut Piece<'_>, pos: usize) -> usize {
         let byte = piece.input[pos];
         self.state = match (self.state, byte) {
+            (State::Start, 0xef | 0xbb | 0xbf) => State::Start,
+            (State::Start, b':' | b'/') => State::Comment,
             (State::Start, b'{') => match self.nest.push(Open::Object) {
                 Ok(()) => State::First,
                 Err(_) => State::Opaque,

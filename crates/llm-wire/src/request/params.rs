@@ -265,8 +265,8 @@ fn identity<'a>(
     Ok(())
 }
 
-/// Enters the members of the client's metadata that are dropped. Those of Messages were entered when
-/// the request was decoded.
+/// Enters the members of the client's metadata that are dropped. Those of Messages were entered
+/// when the request was decoded.
 fn drop_metadata(request: &Request<'_>, goes: impl Fn(RawStr<'_>) -> bool, ledger: &mut Ledger) -> Result<(), Error> {
     let metadata = request.identity.metadata.filter(|_| request.from.profile().request.has_identity);
     for (key, value, _) in metadata.into_iter().flat_map(RawValue::members) {

@@ -1,12 +1,12 @@
 //! The log file, and the rotated ones.
 //!
-//! The file always ends with a complete line: a part of a line, left by a crash, is removed when the
-//! file is opened, and one left by a full disk when the write fails. The file is locked, so that two
-//! processes never write to it at once.
+//! The file always ends with a complete line: a part of a line, left by a crash, is removed when
+//! the file is opened, and one left by a full disk when the write fails. The file is locked, so
+//! that two processes never write to it at once.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes of one read in the search for the end of the last line.
@@ -22,12 +22,12 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens the file, or creates it with its directory.
-    pub(super) fn open(path: &Path) -> io::Result<Log> {
+    /// Opens the file, or creates it with `mode`, and its directory.
+    pub(super) fn open(path: &Path, mode: u32) -> io::Result<Log> {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             fs::create_dir_all(directory)?;
         }
-        let mut file = OpenOptions::new().append(true).read(true).create(true).open(path)?;
+        let mut file = OpenOptions::new().append(true).read(true).create(true).mode(mode).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(io::Error::other("another process writes to it")),
@@ -70,7 +70,8 @@ impl Log {
         (records, result)
     }
 
-    /// Returns whether the path still leads to this file. Another process may have moved or removed it.
+    /// Returns whether the path still leads to this file. Another process may have moved or removed
+    /// it.
     pub(super) fn is_in_place(&self) -> bool {
         let (Ok(here), Ok(there)) = (self.file.metadata(), fs::metadata(&self.path)) else { return false };
         (here.dev(), here.ino()) == (there.dev(), there.ino())
@@ -116,8 +117,8 @@ impl RotatedFiles {
 
     /// Renames the file at the path. `ms` is the time in milliseconds since 1970.
     ///
-    /// However fast files fill, each name is new and later than the one before. The free name of a file
-    /// that was removed meanwhile would make the newest file the oldest.
+    /// However fast files fill, each name is new and later than the one before. The free name of a
+    /// file that was removed meanwhile would make the newest file the oldest.
     pub(super) fn rotate(&mut self, ms: u64) -> io::Result<()> {
         let name = |ms: u64| with(&self.path, &format!(".{}", stamp(ms)));
         let free = |ms: &u64| !name(*ms).exists() && !with(&name(*ms), GZ).exists();
@@ -180,11 +181,13 @@ fn is_stamp(text: &str) -> bool {
         && text.bytes().zip(shape).all(|(byte, of)| if *of == b'0' { byte.is_ascii_digit() } else { byte == *of })
 }
 
-/// Replaces a file by its compressed form, atomically. One that a crash left incomplete is written
-/// again.
+/// Replaces a file by its compressed form of the same mode, atomically. One that a crash left
+/// incomplete is written again.
 fn compress(path: &Path) -> io::Result<()> {
     let (part, whole) = (with(path, PART), with(path, GZ));
-    let mut encoder = flate2::write::GzEncoder::new(File::create(&part)?, flate2::Compression::fast());
+    let mode = fs::metadata(path)?.mode() & 0o777;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&part)?;
+    let mut encoder = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
     let made = io::copy(&mut File::open(path)?, &mut encoder).and_then(|_| encoder.finish());
     match made.and_then(|_| fs::rename(&part, &whole)) {
         Ok(()) => fs::remove_file(path),
@@ -218,9 +221,9 @@ mod tests {
             (format!("{long}\n{long}"), 200_001),
         ];
         for (before, size) in rows {
-            drop(Log::open(&path).unwrap());
+            drop(Log::open(&path, 0o600).unwrap());
             fs::write(&path, &before).unwrap();
-            let mut log = Log::open(&path).unwrap();
+            let mut log = Log::open(&path, 0o600).unwrap();
             assert_eq!((log.size(), fs::metadata(&path).unwrap().len()), (size, size));
             assert!(matches!(log.append(b"more\n", &[5]), (1, Ok(()))));
             let after = fs::read_to_string(&path).unwrap();
@@ -232,12 +235,12 @@ mod tests {
     fn one_process_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
-        let first = Log::open(&path).unwrap();
-        assert_eq!(Log::open(&path).err().unwrap().to_string(), "another process writes to it");
+        let first = Log::open(&path, 0o600).unwrap();
+        assert_eq!(Log::open(&path, 0o600).err().unwrap().to_string(), "another process writes to it");
         assert!(first.is_in_place());
         fs::rename(&path, dir.path().join("moved")).unwrap();
         assert!(!first.is_in_place());
-        let second = Log::open(&path).unwrap();
+        let second = Log::open(&path, 0o600).unwrap();
         assert!(second.is_in_place() && !first.is_in_place());
     }
 

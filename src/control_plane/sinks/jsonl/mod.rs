@@ -1,4 +1,5 @@
-//! Writes a file with a line of JSON for each step of each request to a model, in a thread of its own.
+//! Writes a file with a line of JSON for each step of each request to a model, in a thread of its
+//! own.
 
 mod file;
 mod lines;
@@ -30,8 +31,8 @@ struct Jsonl {
     written: oneshot::Receiver<()>,
 }
 
-/// Starts the sink. `None` if it is off. An error means that the thread can't be started; a file that
-/// can't be opened is tried again.
+/// Starts the sink. `None` if it is off. An error means that the thread can't be started; a file
+/// that can't be opened is tried again.
 pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Option<Box<dyn Sink>>, String> {
     let settings = &boot.observe.jsonl;
     if !settings.enabled {
@@ -40,7 +41,7 @@ pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Opt
     let (jobs, queue) = mpsc::sync_channel(settings.buffer);
     let (done, written) = oneshot::channel();
     let losses = Losses::new(NAME, meter.clone());
-    let writer = writer::Writer::new(settings.clone(), losses.clone());
+    let writer = writer::Writer::new(settings.clone(), boot.observe.log_file_mode, losses.clone());
     let over: Arc<AtomicBool> = Arc::default();
     let last = over.clone();
     let run = move || {
@@ -60,8 +61,8 @@ impl Sink for Jsonl {
     }
 
     fn record(&mut self, record: &Arc<Record>, directory: &Directory) {
-        // Requests to the gateway's own endpoints involve no model, and those to the admin interface
-        // hold secrets.
+        // Requests to the gateway's own endpoints involve no model, and those to the admin
+        // interface hold secrets.
         if record.client_format.is_none() {
             return;
         }

@@ -24,6 +24,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Writer {
     settings: Jsonl,
+    /// The mode of files that are created.
+    mode: u32,
     rotated: RotatedFiles,
     losses: Losses,
     log: Option<Log>,
@@ -45,10 +47,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(settings: Jsonl, losses: Losses) -> Writer {
+    pub(super) fn new(settings: Jsonl, mode: u32, losses: Losses) -> Writer {
         let rotated = RotatedFiles::new(settings.path.clone(), settings.keep, settings.gzip);
         Writer {
             settings,
+            mode,
             rotated,
             losses,
             log: None,
@@ -63,8 +66,8 @@ impl Writer {
         }
     }
 
-    /// Runs until all senders are dropped. `over` says so while the file can't be opened, when nothing
-    /// is taken from the queue.
+    /// Runs until all senders are dropped. `over` says so while the file can't be opened, when
+    /// nothing is taken from the queue.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, over: &AtomicBool) {
         while !self.open() {
             thread::sleep(RETRY_INTERVAL);
@@ -95,7 +98,7 @@ impl Writer {
     }
 
     fn open(&mut self) -> bool {
-        let opened = Log::open(&self.settings.path);
+        let opened = Log::open(&self.settings.path, self.mode);
         self.check("can't be opened", opened).map(|log| self.log = Some(log)).is_some()
     }
 
@@ -118,7 +121,8 @@ impl Writer {
         self.due.get_or_insert_with(|| Instant::now() + FLUSH_INTERVAL);
     }
 
-    /// Writes the buffer. What can't be written is lost: memory is no place to wait for room on a disk.
+    /// Writes the buffer. What can't be written is lost: memory is no place to wait for room on a
+    /// disk.
     fn flush(&mut self) {
         self.due = None;
         if self.buffer.is_empty() {

@@ -1,9 +1,9 @@
 //! Makes spans from a record: one for the request, as a server sees it, and below it one for each
 //! attempt, as a client of a provider sees it.
 //!
-//! Names follow the semantic conventions of HTTP and of generative AI. Tokens are on the attempt that
-//! got a response and nowhere else, since backends add them up over all spans. Bodies and headers are
-//! not exported.
+//! Names follow the semantic conventions of HTTP and of generative AI. Tokens are on the attempt
+//! that got a response and nowhere else, since backends add them up over all spans. Bodies and
+//! headers are not exported.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
@@ -172,8 +172,8 @@ fn operation(endpoint: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns the provider's name in the conventions, if they have one. The operator of an unknown server
-/// is guessed from its format, as they advise.
+/// Returns the provider's name in the conventions, if they have one. The operator of an unknown
+/// server is guessed from its format, as they advise.
 fn provider_name(provider: &Provider, format: Format) -> &'static str {
     match provider.dialect.host {
         Host::Unknown if format.profile().vendor == Host::Anthropic => "anthropic",

@@ -1,4 +1,5 @@
-//! Makes rows from a record: one of `request_logs`, and one of `error_logs` for each failed attempt.
+//! Makes rows from a record: one of `request_logs`, and one of `error_logs` for each failed
+//! attempt.
 
 use serde_json::{Map, Value};
 
@@ -18,8 +19,8 @@ const BASE: usize = 500;
 /// Characters of a message.
 const MESSAGE: usize = 2000;
 
-/// Returns whether a record gets a row. A request without a valid key does not: anyone could fill the
-/// table with them.
+/// Returns whether a record gets a row. A request without a valid key does not: anyone could fill
+/// the table with them.
 pub(super) fn is_logged(record: &Record) -> bool {
     record.client_format.is_some() && record.outcome != Outcome::Failed(Kind::Auth)
 }

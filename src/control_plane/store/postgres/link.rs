@@ -29,6 +29,8 @@ pub(super) const GLANCE: Duration = Duration::from_secs(10);
 /// Longest wait for a change of one row to be made. Shorter than that of who asks for it, so that
 /// the connection is given up here.
 pub(super) const CHANGE: Duration = Duration::from_secs(25);
+/// What each change of many may add to that.
+pub(super) const CHANGE_OF_MANY: Duration = Duration::from_millis(20);
 /// Longest wait for migrations, which may have to go through a table of logs.
 pub(super) const MIGRATION: Duration = Duration::from_secs(1800);
 /// How long what was sent may stay without a receipt.

@@ -112,6 +112,17 @@ pub(super) async fn down(client: &mut Client, known: &[Migration], to: i64) -> R
     Ok(taken)
 }
 
+/// Returns whether a migration of llm-proxy v1 has failed half-way, by its own mark.
+pub(super) async fn was_left_dirty(client: &Client) -> Result<bool, Trouble> {
+    const HAS_MARK: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute \
+        WHERE attrelid = to_regclass('schema_migrations') AND attname = 'dirty' AND NOT attisdropped)";
+    if !client.query_typed_one(HAS_MARK, &[]).await?.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    const MARK: &str = "SELECT coalesce(bool_or(dirty::boolean), false) FROM schema_migrations";
+    Ok(client.query_typed_one(MARK, &[]).await?.try_get(0)?)
+}
+
 /// A transaction that has the lock.
 async fn locked(client: &mut Client) -> Result<Transaction<'_>, Trouble> {
     let transaction = client.transaction().await?;

@@ -14,7 +14,7 @@ pub mod steps;
 mod tls;
 mod write;
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,11 +25,12 @@ use tokio_postgres::{Client, GenericClient, IsolationLevel, Transaction};
 
 use crate::config::boot::db_url::DbUrl;
 use crate::config::rows::Rows;
+use crate::config::snapshot::Problem;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::migrations::{Migration, POSTGRES};
 use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written, digest};
 use explain::Trouble;
-use link::{ANSWER, Access, CHANGE, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
+use link::{ANSWER, Access, CHANGE, CHANGE_OF_MANY, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
 use migrate::Done;
 use rows::BEFORE_ALL;
 
@@ -50,7 +51,13 @@ pub struct Postgres {
     /// Writes logs, and looks into them. Made when they are wanted.
     logger: Link,
     looker: Link,
+    /// A migration of llm-proxy v1 has failed half-way.
+    dirty: AtomicBool,
 }
+
+/// What is said of such a store, behind its name.
+const DIRTY: &str = "is marked as dirty in schema_migrations: a migration of llm-proxy v1 has failed half-way; its \
+    tables are whole and in use, but check the rows, then UPDATE schema_migrations SET dirty = false";
 
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -72,6 +79,7 @@ impl Postgres {
             writer: Link::default(),
             logger: Link::default(),
             looker: Link::default(),
+            dirty: AtomicBool::new(false),
         })
     }
 
@@ -98,6 +106,11 @@ impl Postgres {
             }
             let done = patiently(&self.access, MIGRATION, migrate::up(&mut live.client, POSTGRES, None)).await;
             self.tell(&live.settle(done)?);
+        }
+        let dirty = patiently(&self.access, GLANCE, migrate::was_left_dirty(&live.client)).await;
+        let dirty = live.settle(dirty)?;
+        if dirty && !self.dirty.swap(true, Ordering::Relaxed) {
+            tracing::warn!("gateway: the store {} {DIRTY}", self.access.place);
         }
         let listening = async |client: &Client| Ok(client.batch_execute("LISTEN llm_proxy_config").await?);
         let listening = patiently(&self.access, GLANCE, listening(&live.client)).await;
@@ -310,10 +323,11 @@ impl Store for Postgres {
         Box::pin(self.wait(since))
     }
 
-    fn write(&self, write: Write) -> Answer<'_, Written> {
+    fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>> {
         Box::pin(async move {
             let mut writer = self.other(&self.writer).await?;
-            let answer = patiently(&self.access, CHANGE, write::write(&mut writer.client, &write)).await;
+            let longest = CHANGE + CHANGE_OF_MANY * u32::try_from(writes.len()).unwrap_or(u32::MAX);
+            let answer = patiently(&self.access, longest, write::write_all(&mut writer.client, &writes)).await;
             writer.settle(answer)
         })
     }
@@ -333,6 +347,11 @@ impl Store for Postgres {
             let answer = patiently(&self.access, GLANCE, identity(&live.client)).await;
             live.settle(answer)
         })
+    }
+
+    fn complaints(&self) -> Vec<Problem> {
+        let dirty = || Problem { object: "store".to_owned(), message: DIRTY.to_owned() };
+        self.dirty.load(Ordering::Relaxed).then(dirty).into_iter().collect()
     }
 
     fn tables(&self) -> Option<&dyn Tables> {

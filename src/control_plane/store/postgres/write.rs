@@ -1,4 +1,4 @@
-//! One change in one transaction. Writers take their turn at `config_version`, so that what is
+//! Changes in one transaction. Writers take their turn at `config_version`, so that what is
 //! checked here stays so until the commit.
 
 use tokio_postgres::types::Type;
@@ -11,21 +11,29 @@ use crate::control_plane::store::{
     Audit, AuditRow, Change, Error, Fault, Once, Write, Written, missing, now, reused, stale, taken,
 };
 
-pub(super) async fn write(client: &mut Client, write: &Write) -> Result<Written, Trouble> {
+pub(super) async fn write_all(client: &mut Client, writes: &[Write]) -> Result<Vec<Written>, Trouble> {
     let transaction = client.transaction().await?;
     transaction.query_typed("SELECT 1 FROM config_version WHERE id = 1 FOR UPDATE", &[]).await?;
-    if let Some(once) = &write.once
-        && let Some(id) = seen(&transaction, once).await?
-    {
-        return Ok(Written { id, version: version(&transaction).await?, repeated: true });
+    let mut written = Vec::with_capacity(writes.len());
+    for one in writes {
+        written.push(write(&transaction, one).await?);
     }
-    let id = apply(&transaction, &write.change).await?;
-    if let Some(once) = &write.once {
-        remember(&transaction, once, id).await?;
-    }
-    let version = version(&transaction).await?;
-    audit(&transaction, &write.audit.stored(id, version, now()), id).await?;
     transaction.commit().await?;
+    Ok(written)
+}
+
+async fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, Trouble> {
+    if let Some(once) = &write.once
+        && let Some(id) = seen(transaction, once).await?
+    {
+        return Ok(Written { id, version: version(transaction).await?, repeated: true });
+    }
+    let id = apply(transaction, &write.change).await?;
+    if let Some(once) = &write.once {
+        remember(transaction, once, id).await?;
+    }
+    let version = version(transaction).await?;
+    audit(transaction, &write.audit.stored(id, version, now()), id).await?;
     Ok(Written { id, version, repeated: false })
 }
 

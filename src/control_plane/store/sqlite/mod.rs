@@ -138,8 +138,8 @@ impl Store for Sqlite {
         })
     }
 
-    fn write(&self, write: Write) -> Answer<'_, Written> {
-        self.run(move |connection| rows::write(connection, &write))
+    fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>> {
+        self.run(move |connection| rows::write_all(connection, &writes))
     }
 
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {

@@ -138,23 +138,28 @@ impl From<Error> for Refused {
     }
 }
 
-pub(super) fn write(connection: &mut Connection, write: &Write) -> Result<Written, Refused> {
+pub(super) fn write_all(connection: &mut Connection, writes: &[Write]) -> Result<Vec<Written>, Refused> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let written = writes.iter().map(|one| write(&transaction, one)).collect::<Result<_, _>>()?;
+    transaction.commit()?;
+    Ok(written)
+}
+
+fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, Refused> {
     if let Some(once) = &write.once
-        && let Some(id) = seen(&transaction, once)?
+        && let Some(id) = seen(transaction, once)?
     {
-        return Ok(Written { id, version: version(&transaction)?, repeated: true });
+        return Ok(Written { id, version: version(transaction)?, repeated: true });
     }
-    let id = change(&transaction, &write.change)?;
+    let id = change(transaction, &write.change)?;
     if let Some(once) = &write.once {
         transaction.execute(
             "INSERT INTO idempotency_keys (key, fingerprint, row_id) VALUES (?1, ?2, ?3)",
             params![once.key, once.fingerprint, id],
         )?;
     }
-    let version = version(&transaction)?;
-    audit(&transaction, &write.audit.stored(id, version, now()), id)?;
-    transaction.commit()?;
+    let version = version(transaction)?;
+    audit(transaction, &write.audit.stored(id, version, now()), id)?;
     Ok(Written { id, version, repeated: false })
 }
 

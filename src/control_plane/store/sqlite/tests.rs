@@ -41,7 +41,8 @@ fn make(connection: &mut Connection, change: Change) -> Result<Written, Fault> {
 }
 
 fn write(connection: &mut Connection, write: &Write) -> Result<Written, Fault> {
-    rows::write(connection, write).map_err(|refused| refused.explain(Path::new("x")).fault)
+    let written = rows::write_all(connection, std::slice::from_ref(write));
+    written.map(|written| written[0]).map_err(|refused| refused.explain(Path::new("x")).fault)
 }
 
 fn delta(connection: &mut Connection, since: i64) -> crate::control_plane::store::Delta {
@@ -114,9 +115,8 @@ fn disk_errors_are_explained() {
         let (_dir, mut connection) = open();
         connection.execute_batch(pragma).unwrap();
         let large = ProviderRow { api_base: "x".repeat(100_000), ..provider("p") };
-        let error =
-            rows::write(&mut connection, &plain(Change::AddProvider(large))).map_err(|e| e.explain(Path::new("x")));
-        let error = error.unwrap_err();
+        let change = plain(Change::AddProvider(large));
+        let error = rows::write_all(&mut connection, &[change]).map_err(|e| e.explain(Path::new("x"))).unwrap_err();
         assert_eq!(error.fault, Fault::Unavailable);
         assert!(error.message.ends_with(message), "{error}");
     }

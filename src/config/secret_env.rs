@@ -1,0 +1,129 @@
+//! Variables of the environment that a provider's key may be taken from (`env:NAME`).
+//!
+//! Whoever may write such a name also chooses the address that the value is sent to. So the admin
+//! interface takes names of the usual forms only, and this program's own secrets are for nobody.
+
+use super::boot::table::VARIABLES;
+use super::compile::Env;
+
+/// Names that begin so and end in `_KEY` are those of providers' keys.
+const VENDORS: &[&str] = &[
+    "AI21",
+    "ALIBABA",
+    "ANTHROPIC",
+    "ANYSCALE",
+    "AZURE",
+    "BASETEN",
+    "BEDROCK",
+    "CEREBRAS",
+    "CLAUDE",
+    "COHERE",
+    "DASHSCOPE",
+    "DEEPINFRA",
+    "DEEPSEEK",
+    "FIREWORKS",
+    "GEMINI",
+    "GOOGLE",
+    "GROQ",
+    "HF",
+    "HUGGINGFACE",
+    "HYPERBOLIC",
+    "LITELLM",
+    "MINIMAX",
+    "MISTRAL",
+    "MOONSHOT",
+    "NEBIUS",
+    "NOVITA",
+    "NVIDIA",
+    "OLLAMA",
+    "OPENAI",
+    "OPENROUTER",
+    "PERPLEXITY",
+    "QWEN",
+    "REPLICATE",
+    "SAMBANOVA",
+    "SILICONFLOW",
+    "TOGETHER",
+    "VLLM",
+    "VOYAGE",
+    "XAI",
+    "ZAI",
+    "ZHIPU",
+];
+
+/// The forms of names that the admin interface takes, for messages.
+pub const FORMS: &str =
+    "*_API_KEY, a vendor's *_KEY such as OPENAI_KEY, LLM_PROXY_SECRET_*, and what SECRET_ENV_ALLOW lists";
+
+/// What a variable is to a provider's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// A secret of this program, which no provider gets.
+    Own,
+    /// Of a form that keys of providers have, or listed by the operator.
+    Usual,
+    /// Anything else of the environment.
+    Unusual,
+}
+
+/// Judges a name. `env` has SECRET_ENV_ALLOW.
+pub fn standing(name: &str, env: &Env<'_>) -> Standing {
+    let name = name.trim();
+    if VARIABLES.iter().any(|variable| variable.secret && variable.name == name) {
+        return Standing::Own;
+    }
+    let of_vendor = || {
+        let stem = name.strip_suffix("_KEY").unwrap_or_default();
+        VENDORS
+            .iter()
+            .any(|vendor| stem.strip_prefix(vendor).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
+    };
+    let is_listed = || env("SECRET_ENV_ALLOW").is_some_and(|list| parse_list(&list).iter().any(|one| one == name));
+    let has_form = |prefix: &str, suffix: &str| {
+        name.len() > prefix.len() + suffix.len() && name.starts_with(prefix) && name.ends_with(suffix)
+    };
+    match has_form("", "_API_KEY") || has_form("LLM_PROXY_SECRET_", "") || of_vendor() || is_listed() {
+        true => Standing::Usual,
+        false => Standing::Unusual,
+    }
+}
+
+/// Reads a list of names that are separated by commas.
+pub fn parse_list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let env = |name: &str| (name == "SECRET_ENV_ALLOW").then(|| "TEAM_TOKEN, ADMIN_KEY".to_owned());
+        let rows = [
+            (Standing::Own, "ADMIN_KEY"),
+            (Standing::Own, " SECRET_KEY "),
+            (Standing::Own, "SECRET_KEY_PREVIOUS"),
+            (Standing::Own, "DB_URL"),
+            (Standing::Own, "LIMITS_URL"),
+            (Standing::Own, "LANGFUSE_SECRET_KEY"),
+            (Standing::Own, "OTEL_EXPORTER_OTLP_HEADERS"),
+            (Standing::Usual, "OPENAI_API_KEY"),
+            (Standing::Usual, "OUR_MAIN_3_API_KEY"),
+            (Standing::Usual, "OPENAI_KEY"),
+            (Standing::Usual, "AZURE_OPENAI_EAST_KEY"),
+            (Standing::Usual, "LLM_PROXY_SECRET_A"),
+            (Standing::Usual, "TEAM_TOKEN"),
+            (Standing::Unusual, "_API_KEY"),
+            (Standing::Unusual, "LLM_PROXY_SECRET_"),
+            (Standing::Unusual, "OPENAINOT_KEY"),
+            (Standing::Unusual, "STRIPE_KEY"),
+            (Standing::Unusual, "HOME"),
+            (Standing::Unusual, "AWS_SECRET_ACCESS_KEY"),
+            (Standing::Unusual, "PGPASSWORD"),
+        ];
+        for (standing, name) in rows {
+            assert_eq!(super::standing(name, &env), standing, "{name}");
+        }
+    }
+}
