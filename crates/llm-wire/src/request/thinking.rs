@@ -207,8 +207,9 @@ pub fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<Fo
         Mode::Unset => ask.effort,
         Mode::Off => Some(Effort::None),
         Mode::Manual { budget } => ask.effort.or(Some(effort_of(budget))),
-        // Adaptive without an effort: the provider's default is meant.
-        Mode::Adaptive => ask.effort,
+        // Adaptive without an effort: the provider's default is meant, or the level that other models
+        // have as their default where this one does not think by itself.
+        Mode::Adaptive => ask.effort.or((!caps.thinks_by_default).then_some(Effort::Medium)),
     };
     let effort = wish.and_then(|wish| caps.levels.snap(wish));
     // A budget below every level rises to the lowest in silence; so does `minimal`.
@@ -371,6 +372,8 @@ mod tests {
             ("gpt-5",   manual(40_000), Some(High)),
             ("gpt-5.2", manual(40_000), Some(Xhigh)),
             ("gpt-5",   adaptive,      Option::None),
+            ("gpt-5.1", adaptive,      Some(Medium)),
+            ("gpt-5.2", adaptive,      Some(Medium)),
             ("gpt-5",   Reasoning { effort: Some(Max), ..adaptive }, Some(High)),
             ("gpt-5.2", Reasoning { effort: Some(Max), ..adaptive }, Some(Xhigh)),
             ("gpt-6",   Reasoning { effort: Some(Max), ..adaptive }, Some(Max)),

@@ -88,7 +88,8 @@ fn steer(
     let (mut sent, switch) = thinking::for_chat(ask, caps, quirks, ledger)?;
     let has_functions = offer.tools.iter().any(|t| matches!(t, Offered::Function { .. } | Offered::Custom { .. }));
     if has_functions && sent.thinks && !caps.tools_with_effort_on_chat {
-        if sent.effort.is_some() {
+        // An effort that the client did not name may go.
+        if sent.effort.is_some() && (ask.effort.is_some() || matches!(ask.mode, Mode::Manual { .. })) {
             let what = "tools together with a reasoning effort";
             let why = "its Chat Completions refuse one beside the other; set the effort to `none`, or use a provider of \
                        the format Responses";
