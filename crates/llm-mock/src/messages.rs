@@ -11,7 +11,6 @@ const WHOLE: &str = json(FILE, "whole");
 const WHOLE_TEXT: &str = json(FILE, "whole_text");
 const WHOLE_THINKING: &str = json(FILE, "whole_thinking");
 const WHOLE_TOOL: &str = json(FILE, "whole_tool");
-const THINKING_TOKENS: &str = json(FILE, "thinking_tokens");
 const REFUSAL_DETAILS: &str = json(FILE, "refusal_details");
 const SIGNATURE: &str = json(FILE, "signature");
 const START: &str = section(FILE, "start");
@@ -59,7 +58,7 @@ pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
         input = answer.usage.input - answer.usage.cached,
         cached = answer.usage.cached,
         output = answer.usage.output,
-        thinking = thinking_tokens(answer),
+        thinking = answer.usage.reasoning,
     );
 }
 
@@ -102,7 +101,7 @@ pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
         input = usage.input - usage.cached,
         cached = usage.cached,
         output = usage.output,
-        thinking = thinking_tokens(answer),
+        thinking = usage.reasoning,
     );
     script.event();
     fill!(&mut script.bytes, END);
@@ -165,14 +164,6 @@ fn stop_details(answer: &Answer) -> Vec<u8> {
     match &answer.content {
         Content::Refusal(text) => fill!(&mut out, REFUSAL_DETAILS, text = *text),
         _ => out.extend_from_slice(b"null"),
-    }
-    out
-}
-
-fn thinking_tokens(answer: &Answer) -> Vec<u8> {
-    let mut out = Vec::new();
-    if answer.reasoning.is_some() {
-        fill!(&mut out, THINKING_TOKENS, reasoning = answer.usage.reasoning);
     }
     out
 }

@@ -4,19 +4,20 @@ use super::answer::{Answer, Call, Content, Finish, THOUGHTS, Text, escape};
 use super::ask::{Ask, Field, Reasoning};
 use super::chat::thoughts;
 use super::script::Script;
-use super::templates::{Holes, Splice, fill, json, section};
+use super::templates::{self, Holes, Splice, fill, section};
+use serde_json::{Value, json};
 
 const FILE: &str = include_str!("templates/responses.tmpl");
-const RESPONSE: &str = json(FILE, "response");
-const USAGE: &str = json(FILE, "usage");
-const MESSAGE: &str = json(FILE, "message");
-const TEXT_PART: &str = json(FILE, "text_part");
-const REFUSAL_PART: &str = json(FILE, "refusal_part");
-const REASONING: &str = json(FILE, "reasoning");
-const ENCRYPTED: &str = json(FILE, "encrypted");
-const SUMMARY: &str = json(FILE, "summary");
-const FUNCTION: &str = json(FILE, "function");
-const CUSTOM: &str = json(FILE, "custom");
+const RESPONSE: &str = templates::json(FILE, "response");
+const USAGE: &str = templates::json(FILE, "usage");
+const MESSAGE: &str = templates::json(FILE, "message");
+const TEXT_PART: &str = templates::json(FILE, "text_part");
+const REFUSAL_PART: &str = templates::json(FILE, "refusal_part");
+const REASONING: &str = templates::json(FILE, "reasoning");
+const ENCRYPTED: &str = templates::json(FILE, "encrypted");
+const SUMMARY: &str = templates::json(FILE, "summary");
+const FUNCTION: &str = templates::json(FILE, "function");
+const CUSTOM: &str = templates::json(FILE, "custom");
 const CREATED: &str = section(FILE, "created");
 const IN_PROGRESS: &str = section(FILE, "in_progress");
 const ITEM_ADDED: &str = section(FILE, "item_added");
@@ -38,7 +39,7 @@ const ITEM_DONE: &str = section(FILE, "item_done");
 const COMPLETED: &str = section(FILE, "completed");
 const INCOMPLETE: &str = section(FILE, "incomplete");
 const FAILED: &str = section(FILE, "failed");
-const FAILURE: &str = json(FILE, "failure");
+const FAILURE: &str = templates::json(FILE, "failure");
 const ERROR: &str = section(FILE, "error");
 
 pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
@@ -263,13 +264,16 @@ fn response(ask: &Ask, answer: &Answer, stage: Stage, output: &[u8]) -> Vec<u8> 
         parallel_tool_calls = echo(Field::ParallelToolCalls, "true"),
         previous_response_id = echo(Field::PreviousResponseId, "null"),
         prompt_cache_key = echo(Field::PromptCacheKey, "null"),
-        reasoning = echo(Field::Reasoning, r#"{"effort":null,"summary":null}"#),
+        reasoning = completed(&echo(Field::Reasoning, "{}"), &[("effort", Value::Null), ("summary", Value::Null)]),
         safety_identifier = echo(Field::SafetyIdentifier, "null"),
         store = echo(Field::Store, "true"),
         temperature = echo(Field::Temperature, "1.0"),
-        text = echo(Field::Text, r#"{"format":{"type":"text"},"verbosity":"medium"}"#),
+        text = completed(
+            &echo(Field::Text, "{}"),
+            &[("format", json!({"type": "text"})), ("verbosity", "medium".into())],
+        ),
         tool_choice = echo(Field::ToolChoice, r#""auto""#),
-        tools = echo(Field::Tools, "[]"),
+        tools = tools(&echo(Field::Tools, "[]")),
         top_p = echo(Field::TopP, "1.0"),
         truncation = echo(Field::Truncation, r#""disabled""#),
         user = echo(Field::User, "null"),
@@ -289,6 +293,31 @@ fn usage(answer: &Answer) -> Vec<u8> {
         total = usage.input + usage.output,
     );
     out
+}
+
+/// An object of the request with what the vendor adds to it.
+fn completed(raw: &str, defaults: &[(&str, Value)]) -> String {
+    let Ok(Value::Object(mut object)) = serde_json::from_str(raw) else { return raw.to_owned() };
+    for (name, default) in defaults {
+        object.entry(*name).or_insert_with(|| default.clone());
+    }
+    if let Some(Value::Object(format)) = object.get_mut("format").filter(|format| format["type"] == "json_schema") {
+        format.entry("description").or_insert(Value::Null);
+        format.entry("strict").or_insert(false.into());
+    }
+    Value::Object(object).to_string()
+}
+
+/// The tools of the request: functions have all their members, and are strict unless they say
+/// otherwise.
+fn tools(raw: &str) -> String {
+    let Ok(Value::Array(mut tools)) = serde_json::from_str(raw) else { return raw.to_owned() };
+    for tool in tools.iter_mut().filter(|tool| tool["type"] == "function").filter_map(Value::as_object_mut) {
+        for (name, default) in [("description", Value::Null), ("parameters", Value::Null), ("strict", true.into())] {
+            tool.entry(name).or_insert(default);
+        }
+    }
+    Value::Array(tools).to_string()
 }
 
 /// A value of the request as it may stand in an event: a line break inside JSON can only be white

@@ -96,7 +96,7 @@ fn a_stream() {
     assert_eq!(good.stderr, "note: estimated_usage=1\n");
 
     let folded = translate(&[&args[..], &["--out", "whole"]].concat(), &whole);
-    assert_eq!(json_of(&folded)["content"], json!([{"type": "text", "text": "Hello"}]));
+    assert_eq!(json_of(&folded)["content"], json!([{"type": "text", "text": "Hello", "citations": null}]));
 
     let cut = translate(&args, &begun);
     assert_eq!(cut.code, 1);

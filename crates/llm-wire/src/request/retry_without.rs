@@ -70,9 +70,12 @@ impl RetryWithout {
             }
             RetryWithout::Effort => {
                 request.reasoning.effort = None;
-                if let Mode::Manual { .. } = request.reasoning.mode {
-                    request.reasoning.mode = Mode::Adaptive;
-                }
+                request.reasoning.mode = match request.reasoning.mode {
+                    Mode::Manual { .. } if caps.messages => Mode::Adaptive,
+                    // OpenAI's formats say how to think by the effort alone.
+                    Mode::Manual { .. } | Mode::Adaptive if !caps.messages => Mode::Unset,
+                    mode => mode,
+                };
             }
         }
         Ok(())

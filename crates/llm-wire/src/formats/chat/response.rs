@@ -201,10 +201,6 @@ fn write_details(answer: &Answer, reply: &Reply, list: &mut write::Array<'_>) {
 }
 
 fn write_cites(answer: &Answer, o: &mut write::Object<'_>) {
-    let has = |kind: &AnswerKind| matches!(kind, AnswerKind::Text { cites, .. } if !cites.is_empty());
-    if !answer.items.iter().any(|item| has(&item.kind)) {
-        return;
-    }
     o.array("annotations", |list| {
         let mut start = 0;
         for item in &answer.items {
@@ -426,7 +422,7 @@ mod tests {
         for (reason, word) in rows {
             let got = written(vec![Event::Finish(Finish::of(reason)), Event::End]);
             let end = format!(
-                r#""message":{{"role":"assistant","content":"","refusal":null}},"logprobs":null,"finish_reason":"{word}"}}]"#
+                r#""message":{{"role":"assistant","content":"","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"{word}"}}]"#
             );
             assert!(got.contains(&end), "{got}");
         }

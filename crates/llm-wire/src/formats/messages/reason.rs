@@ -56,7 +56,7 @@ fn name(reason: Reason) -> &'static str {
     }
 }
 
-/// Writes `stop_reason`, `stop_sequence` and, of a refusal, `stop_details`. `refused` is the text
+/// Writes `stop_reason` and what stands beside it, with `null` where there is none. `refused` is the text
 /// of a refusal that stands in the answer: other formats end such an answer like any other.
 pub(super) fn write(o: &mut write::Object<'_>, ended: &Ended, refused: &[u8]) {
     let refuses = ended.reason == Reason::Refusal || (ended.reason == Reason::End && !refused.is_empty());
@@ -70,7 +70,11 @@ pub(super) fn write(o: &mut write::Object<'_>, ended: &Ended, refused: &[u8]) {
             raw_or_null(o, "category", ended.category.as_ref());
             raw_or_null(o, "explanation", explanation);
         });
+    } else {
+        o.null("stop_details");
     }
+    // Containers are Anthropic's.
+    o.null("container");
 }
 
 fn raw_or_null(o: &mut write::Object<'_>, name: &str, text: Option<&Text<'_>>) {
@@ -114,7 +118,7 @@ mod tests {
         };
         let refusal = |category: &str, explanation: &str| {
             format!(
-                r#"{{"stop_reason":"refusal","stop_sequence":null,"stop_details":{{"type":"refusal","category":{category},"explanation":{explanation}}}}}"#
+                r#"{{"stop_reason":"refusal","stop_sequence":null,"stop_details":{{"type":"refusal","category":{category},"explanation":{explanation}}},"container":null}}"#
             )
         };
         let mut ended = Ended::of(Reason::Refusal);
@@ -122,9 +126,12 @@ mod tests {
         assert_eq!(written(&Ended::of(Reason::End), br"I can\u2019t"), refusal("null", r#""I can\u2019t""#));
         (ended.category, ended.explanation) = (Some(Text::plain("cyber")), Some(Text::plain("because")));
         assert_eq!(written(&ended, b"no"), refusal(r#""cyber""#, r#""because""#));
-        let calls = r#"{"stop_reason":"tool_use","stop_sequence":null}"#;
+        let calls = r#"{"stop_reason":"tool_use","stop_sequence":null,"stop_details":null,"container":null}"#;
         assert_eq!(written(&Ended::of(Reason::ToolCalls), b"no"), calls);
         let stop = Ended { stop: Some(Text::plain("\n")), ..Ended::of(Reason::StopSequence) };
-        assert_eq!(written(&stop, b""), r#"{"stop_reason":"stop_sequence","stop_sequence":"\n"}"#);
+        assert_eq!(
+            written(&stop, b""),
+            r#"{"stop_reason":"stop_sequence","stop_sequence":"\n","stop_details":null,"container":null}"#
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::canonical::event::{Note, Sink};
 use crate::canonical::request::CallKind;
 use crate::canonical::text;
 use crate::error::{Error, Kind};
+use crate::formats::messages::stream;
 use crate::formats::messages::stream::Decoder;
 use crate::formats::messages::{reason, usage};
 use crate::json::{RawKind, RawStr, RawValue, write};
@@ -58,6 +59,7 @@ pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(
                         o.raw_str("id", id.raw());
                         o.raw_str("name", name.raw());
                         tool_input(*kind, input, reply, o.key("input"));
+                        stream::write_caller(o);
                     }),
                 }
             }
@@ -76,6 +78,7 @@ fn text_block(text: &[u8], a: &mut write::Array<'_>) {
         a.object(|o| {
             o.str("type", "text");
             o.raw_str("text", raw);
+            o.null("citations");
         });
     }
 }

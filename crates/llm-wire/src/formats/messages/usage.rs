@@ -10,22 +10,22 @@ pub(super) fn write(o: &mut write::Object<'_>, usage: &Usage, tier: Option<&str>
         o.u64("input_tokens", usage.input_fresh());
         o.u64("cache_read_input_tokens", usage.cache_read);
         o.u64("cache_creation_input_tokens", usage.cache_write());
-        if usage.cache_write() > 0 {
-            o.object("cache_creation", |o| {
-                o.u64("ephemeral_5m_input_tokens", usage.cache_write_5m);
-                o.u64("ephemeral_1h_input_tokens", usage.cache_write_1h);
-            });
-        }
+        o.object("cache_creation", |o| {
+            o.u64("ephemeral_5m_input_tokens", usage.cache_write_5m);
+            o.u64("ephemeral_1h_input_tokens", usage.cache_write_1h);
+        });
         o.u64("output_tokens", usage.output_total);
-        if usage.reasoning > 0 {
-            o.object("output_tokens_details", |o| o.u64("thinking_tokens", usage.reasoning));
+        o.object("output_tokens_details", |o| o.u64("thinking_tokens", usage.reasoning));
+        match usage.server_tools {
+            0 => o.null("server_tool_use"),
+            n => o.object("server_tool_use", |o| {
+                o.u64("web_search_requests", n);
+                o.u64("web_fetch_requests", 0);
+            }),
         }
-        if usage.server_tools > 0 {
-            o.object("server_tool_use", |o| o.u64("web_search_requests", usage.server_tools));
-        }
-        if let Some(tier) = tier {
-            o.str("service_tier", tier);
-        }
+        o.opt_str("service_tier", tier);
+        // No other vendor tells where it ran.
+        o.null("inference_geo");
     });
 }
 

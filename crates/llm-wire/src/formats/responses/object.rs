@@ -102,9 +102,7 @@ pub(super) fn write(
     o.null("previous_response_id");
     o.bool("store", false);
     reply.plan.echo.write(o);
-    if let Some(tier) = facts.tier {
-        o.str("service_tier", if tier == "standard" { "default" } else { tier });
-    }
+    o.str("service_tier", facts.tier.filter(|tier| *tier != "standard").unwrap_or("default"));
     match facts.usage {
         Some(usage) => o.object("usage", |o| write_usage(o, &usage)),
         None => o.null("usage"),

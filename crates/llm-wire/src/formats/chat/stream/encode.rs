@@ -310,7 +310,7 @@ impl Encoder {
             self.phase = Phase::Live;
             self.head = self.make_head(reply);
             self.write(reply, out, |out| {
-                out.extend_from_slice(br#"{"role":"assistant","content":""}"#);
+                out.extend_from_slice(br#"{"role":"assistant","content":"","refusal":null}"#);
                 out.extend_from_slice(LIVE.as_bytes());
             });
         }

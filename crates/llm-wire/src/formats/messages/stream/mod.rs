@@ -9,5 +9,7 @@ mod write;
 pub use decode::Decoder;
 pub use encode::Encoder;
 
+pub(super) use write::caller as write_caller;
+
 #[cfg(test)]
 mod tests;

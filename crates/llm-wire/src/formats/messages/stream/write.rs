@@ -49,6 +49,7 @@ pub(super) fn start_text(out: &mut Vec<u8>, index: u32) {
     start(out, index, |o| {
         o.str("type", "text");
         o.str("text", "");
+        o.null("citations");
     });
 }
 
@@ -73,7 +74,13 @@ pub(super) fn start_tool(out: &mut Vec<u8>, index: u32, id: RawStr<'_>, name: Ra
         o.raw_str("id", id);
         o.raw_str("name", name);
         o.object("input", |_| {});
+        caller(o);
     });
+}
+
+/// Who called a tool: the model, and no program of it.
+pub(crate) fn caller(o: &mut write::Object<'_>) {
+    o.object("caller", |o| o.str("type", "direct"));
 }
 
 pub(super) fn stop(out: &mut Vec<u8>, index: u32) {
@@ -95,6 +102,8 @@ pub(super) fn message_start(out: &mut Vec<u8>, seen: Option<Usage>, tier: Option
             o.array("content", |_| {});
             o.null("stop_reason");
             o.null("stop_sequence");
+            o.null("stop_details");
+            o.null("container");
             usage::write(o, &counted, tier);
         });
     });

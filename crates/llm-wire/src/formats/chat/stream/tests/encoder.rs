@@ -70,7 +70,7 @@ fn a_stream_for_a_client() {
             Event::End,
         ]
     };
-    let expected = r#"{"role":"assistant","content":""},"finish_reason":null}],"usage":null}
+    let expected = r#"{"role":"assistant","content":"","refusal":null},"finish_reason":null}],"usage":null}
 {"reasoning_content":"two","reasoning_details":[{"type":"reasoning.text","text":"two","index":0}]},"finish_reason":null}],"usage":null}
 {"reasoning_content":"\n\ncalls","reasoning_details":[{"type":"reasoning.text","text":"\n\ncalls","index":0}]},"finish_reason":null}],"usage":null}
 {"reasoning_content":"\n\nmore","reasoning_details":[{"type":"reasoning.text","text":"more","index":1}]},"finish_reason":null}],"usage":null}
@@ -121,7 +121,7 @@ data: [DONE]"#;
             Event::End,
         ],
     );
-    let expected = r#"{"role":"assistant","content":""},"finish_reason":null}]}
+    let expected = r#"{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}
 {"reasoning_content":"r"},"finish_reason":null}]}
 {},"finish_reason":"stop"}]}
 data: [DONE]"#;
@@ -172,7 +172,7 @@ fn clients_of_functions_get_one_call() {
         Event::Finish(Finish::of(Reason::End)),
         Event::End,
     ];
-    let expected = r#"{"role":"assistant","content":""},"finish_reason":null}]}
+    let expected = r#"{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}
 {"function_call":{"name":"f","arguments":""}},"finish_reason":null}]}
 {"function_call":{"arguments":"{}"}},"finish_reason":null}]}
 {},"finish_reason":"function_call"}]}
@@ -184,7 +184,7 @@ data: [DONE]"#;
 fn refusals_and_waiting() {
     let refusal = Finish { explanation: Some(raw("why")), ..Finish::of(Reason::Refusal) };
     let got = written(&mut reply(false), vec![Event::Finish(refusal), Event::End]);
-    let expected = r#"{"role":"assistant","content":""},"finish_reason":null}]}
+    let expected = r#"{"role":"assistant","content":"","refusal":null},"finish_reason":null}]}
 {"refusal":"why"},"finish_reason":null}]}
 {},"finish_reason":"content_filter"}]}
 data: [DONE]"#;

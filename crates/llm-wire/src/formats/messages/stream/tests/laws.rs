@@ -52,7 +52,7 @@ fn streams_fold_to_whole_answers() {
     assert_eq!(written(&again, &mut reply), whole);
     let expected = [
         r#"{"id":"msg_00000000000000000000000001","type":"message","role":"assistant","model":"asked","content":[{"type":"thinking","thinking":"hm \u2026","signature":"llmp1.an."#,
-        r#"{"type":"text","text":"a\ud83d\ude00"},{"type":"tool_use","id":"t1","name":"f","input":{"a":1}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":3,"cache_read_input_tokens":4,"cache_creation_input_tokens":0,"output_tokens":20,"service_tier":"standard"}}"#,
+        r#"{"type":"text","text":"a\ud83d\ude00","citations":null},{"type":"tool_use","id":"t1","name":"f","input":{"a":1},"caller":{"type":"direct"}}],"stop_reason":"tool_use","stop_sequence":null,"stop_details":null,"container":null,"usage":{"input_tokens":3,"cache_read_input_tokens":4,"cache_creation_input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":20,"output_tokens_details":{"thinking_tokens":0},"server_tool_use":null,"service_tier":"standard","inference_geo":null}}"#,
     ];
     assert!(whole.starts_with(expected[0]) && whole.ends_with(expected[1]), "{whole}");
     let signature = RawValue::new(whole.as_bytes()).find("content").unwrap().elements().next().unwrap().0;
@@ -74,7 +74,12 @@ fn whole_inputs_are_objects() {
         let (mut answer, mut reply) = (Answer::default(), reply());
         [tool(0, "t"), args(0, input), close(0), finish(Reason::Length)].iter().for_each(|event| answer.take(event));
         let body = written(&answer, &mut reply);
-        assert!(body.contains(&format!(r#""name":"f","input":{object}}}],"stop_reason":"max_tokens""#)), "{body}");
+        assert!(
+            body.contains(&format!(
+                r#""name":"f","input":{object},"caller":{{"type":"direct"}}}}],"stop_reason":"max_tokens""#
+            )),
+            "{body}"
+        );
         assert_eq!(reply.notes[Note::InvalidArguments as usize], notes);
     }
 }
