@@ -66,4 +66,5 @@ def main() -> None:
                  "if that is meant, run tests/run perf with UPDATE_PERF=1")
 
 
-main()
+if __name__ == "__main__":
+    main()

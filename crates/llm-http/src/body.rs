@@ -165,6 +165,17 @@ impl BodyDecoder {
         }
     }
 
+    /// Appends the chunks at `input[*pos..]` that lie there as a whole to `out`, and moves `pos` past
+    /// them: what [`next`](Self::next) would return one by one, put together. What it leaves is for
+    /// `next`.
+    pub fn whole_chunks(&mut self, input: &[u8], pos: &mut usize, out: &mut Vec<u8>) {
+        if self.state == NEXT_CHUNK {
+            while let Some(data) = whole_chunk(input, pos) {
+                out.extend_from_slice(&input[data]);
+            }
+        }
+    }
+
     /// The connection was closed by the peer. `Ok` if that ends the body or the body had ended.
     pub fn eof(&mut self) -> Result<(), BodyError> {
         match self.state {
@@ -290,8 +301,12 @@ fn whole_chunk(input: &[u8], pos: &mut usize) -> Option<Range<usize>> {
     let rest = &input[*pos..];
     let mut size = 0usize;
     let mut digits = 0;
-    while let Some(digit) = rest.get(digits).and_then(|&byte| (byte as char).to_digit(16)) {
-        size = size << 4 | digit as usize;
+    while let Some(&byte) = rest.get(digits) {
+        let digit = HEX[usize::from(byte)];
+        if digit > 15 {
+            break;
+        }
+        size = size << 4 | usize::from(digit);
         digits += 1;
         if digits > 6 {
             return None;
@@ -305,6 +320,18 @@ fn whole_chunk(input: &[u8], pos: &mut usize) -> Option<Range<usize>> {
     *pos = start + size + 2;
     Some(start..start + size)
 }
+
+/// The value of each hexadecimal digit; 255 for all other bytes.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

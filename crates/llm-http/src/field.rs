@@ -1,5 +1,7 @@
 //! Header fields as offsets into the caller's buffer.
 
+use std::sync::Arc;
+
 /// A range of the buffer that a head was parsed from. Offsets stay right as long as the bytes
 /// before them stay in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,6 +28,10 @@ impl Span {
         Span { start: start as u32, end: end as u32 }
     }
 
+    pub(super) fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// The bytes, given the buffer that was parsed. Empty if `buf` is too short to be that buffer.
     pub fn of(self, buf: &[u8]) -> &[u8] {
         let bytes = buf.get(self.start as usize..self.end as usize);
@@ -41,9 +47,10 @@ pub struct Field {
     pub value: Span,
 }
 
-/// The fields of one head, in the order sent. At most [`MAX_FIELDS`](super::head::MAX_FIELDS).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Fields(Vec<Field>);
+/// The fields of one head, in the order sent. At most [`MAX_FIELDS`](super::head::MAX_FIELDS). A
+/// clone shares them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fields(Arc<[Field]>);
 
 impl Fields {
     pub(super) fn locate(parsed: &[httparse::Header<'_>], buf: &[u8]) -> Fields {
@@ -69,7 +76,10 @@ impl Fields {
 
     /// The value of the first field of this name; names compare without regard to ASCII case.
     pub fn get<'b>(&'b self, buf: &'b [u8], name: &str) -> Option<&'b [u8]> {
-        self.get_all(buf, name).next()
+        // By length first: most fields are of no interest, and none of their bytes is looked at.
+        let mut fields = self.0.iter().filter(|field| field.name.len() == name.len());
+        let field = fields.find(|field| field.name.of(buf).eq_ignore_ascii_case(name.as_bytes()))?;
+        Some(field.value.of(buf))
     }
 
     /// The values of all fields of this name.

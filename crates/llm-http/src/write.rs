@@ -50,11 +50,33 @@ pub fn status_line(out: &mut Vec<u8>, status: u16) {
 /// A field whose value is not known when this is compiled.
 pub fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), BadValue> {
     let token = !name.is_empty() && name.bytes().all(super::head::is_token);
-    if !token || !value.iter().all(|&byte| super::head::is_value(byte)) {
+    if !token || !is_valid(value) {
         return Err(BadValue);
     }
     line(out, name, value);
     Ok(())
+}
+
+/// A field whose name stands in the source.
+pub fn named_header(out: &mut Vec<u8>, name: &'static str, value: &[u8]) -> Result<(), BadValue> {
+    debug_assert!(name.bytes().all(super::head::is_token));
+    if !is_valid(value) {
+        return Err(BadValue);
+    }
+    line(out, name, value);
+    Ok(())
+}
+
+/// A field whose name stands in the source and whose value is known to be valid.
+pub fn known_header(out: &mut Vec<u8>, name: &'static str, value: &[u8]) {
+    debug_assert!(name.bytes().all(super::head::is_token) && is_valid(value));
+    line(out, name, value);
+}
+
+/// Whether a value can't be read as more than one field. Looks at all of it, which compilers turn
+/// into vector instructions.
+fn is_valid(value: &[u8]) -> bool {
+    value.iter().fold(true, |valid, &byte| valid & super::head::is_value(byte))
 }
 
 /// A field that stands in the source.
@@ -76,7 +98,9 @@ pub fn end_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+#[inline]
 fn line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
     for part in [name.as_bytes(), b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
     }

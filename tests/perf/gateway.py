@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Counts the user-space instructions that the gateway takes for one request, with callgrind.
+
+usage: gateway.py LLM_PROXY [--update] [--by-function] [CASE...]
+
+The gateway runs with one worker on epoll, without a request log, behind an upstream of this program,
+and gets its requests one after the other on one connection: POST of 1 KB, and 0.6 KB of JSON or 66
+events of 13 KB in the response. Each case runs twice, with FEW requests and with MORE; the difference
+is what one request costs. `worker` is the thread that serves requests, `all` is every thread.
+
+The counts of the worker are compared with those in gateway.tsv of the same compiler and the same
+vector extensions, and a case that has grown by more than LIMIT fails. `--update` writes the counts of
+this machine into the file. `--by-function` prints the functions that cost most.
+"""
+
+import collections
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from instructions import LIMIT, environment
+
+FEW, MORE = 200, 1200
+BASELINE = pathlib.Path(__file__).with_name("gateway.tsv")
+KEY = "sk-counted-0123456789abcdef0123456789abcdef"
+
+NOTES = "Summarise the following notes in three short bullet points, keep every figure as it is. " * 9
+TEXT = "The quick brown fox jumps over the lazy dog while 42 other foxes watch it. "
+
+
+def request(model: str, stream: bool) -> bytes:
+    body = (
+        '{"model":"%s","messages":[{"role":"system","content":"You answer briefly."},{"role":"user",'
+        '"content":"%s"}],"max_tokens":256,"temperature":0.7,"stream":%s}' % (model, NOTES, str(stream).lower())
+    )
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
+        "Content-Type: application/json\r\nUser-Agent: counted/1.0\r\nContent-Length: %d\r\n\r\n" % (KEY, len(body))
+    )
+    return (head + body).encode()
+
+
+def answer(kind: str, parts: list[bytes]) -> bytes:
+    head = "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nx-request-id: req_0123456789abcdef\r\n" % kind
+    if len(parts) == 1:
+        return (head + "Content-Length: %d\r\n\r\n" % len(parts[0])).encode() + parts[0]
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+    return (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + chunks + b"0\r\n\r\n"
+
+
+def chat_json() -> bytes:
+    body = (
+        '{"id":"chatcmpl-0123456789","object":"chat.completion","created":1750000000,"model":"counted",'
+        '"choices":[{"index":0,"message":{"role":"assistant","content":"%s","refusal":null},"logprobs":null,'
+        '"finish_reason":"stop"}],"usage":{"prompt_tokens":180,"completion_tokens":64,"total_tokens":244}}'
+    ) % (TEXT * 4)
+    return answer("application/json", [body.encode()])
+
+
+def chat_stream() -> bytes:
+    def chunk(delta: str, finish: str = "null", usage: str = "null") -> bytes:
+        choices = '[{"index":0,"delta":%s,"logprobs":null,"finish_reason":%s}]' % (delta, finish)
+        return (
+            'data: {"id":"chatcmpl-0123456789","object":"chat.completion.chunk","created":1750000000,'
+            '"model":"counted","system_fingerprint":"fp_0123456789","choices":%s,"usage":%s}\n\n' % (choices, usage)
+        ).encode()
+
+    events = [chunk('{"role":"assistant","content":""}')]
+    events += [chunk('{"content":" token%d"}' % n) for n in range(62)]
+    events += [chunk("{}", '"stop"')]
+    usage = '{"prompt_tokens":180,"completion_tokens":64,"total_tokens":244}'
+    events += [chunk("{}", "null", usage).replace(b'[{"index":0,"delta":{},"logprobs":null,"finish_reason":null}]', b"[]")]
+    return answer("text/event-stream", events + [b"data: [DONE]\n\n"])
+
+
+def messages_json() -> bytes:
+    body = (
+        '{"id":"msg_0123456789","type":"message","role":"assistant","model":"counted","content":[{"type":"text",'
+        '"text":"%s"}],"stop_reason":"end_turn","stop_sequence":null,"usage":{"input_tokens":180,'
+        '"output_tokens":64}}'
+    ) % (TEXT * 4)
+    return answer("application/json", [body.encode()])
+
+
+def messages_stream() -> bytes:
+    def event(name: str, data: str) -> bytes:
+        return ('event: %s\ndata: {"type":"%s"%s}\n\n' % (name, name, data)).encode()
+
+    start = (
+        ',"message":{"id":"msg_0123456789","type":"message","role":"assistant","model":"counted","content":[],'
+        '"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":180,"output_tokens":1}}'
+    )
+    pad = "the words of a token that is somewhat longer than usual, as they are in prose, and "
+    events = [event("message_start", start)]
+    events += [event("content_block_start", ',"index":0,"content_block":{"type":"text","text":""}')]
+    text = ',"index":0,"delta":{"type":"text_delta","text":"%s%d"}'
+    events += [event("content_block_delta", text % (pad, n)) for n in range(61)]
+    events += [event("content_block_stop", ',"index":0')]
+    delta = ',"delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":64}'
+    events += [event("message_delta", delta), event("message_stop", "")]
+    return answer("text/event-stream", events)
+
+
+# The name of the case: the model, whether it streams, the end of its response.
+CASES = {
+    "json bypass": ("chat", False, b"}}"),
+    "stream bypass": ("chat", True, b"0\r\n\r\n"),
+    "json translated": ("messages", False, b"}}"),
+    "stream translated": ("messages", True, b"0\r\n\r\n"),
+}
+ANSWERS = {
+    ("chat", False): chat_json(),
+    ("chat", True): chat_stream(),
+    ("messages", False): messages_json(),
+    ("messages", True): messages_stream(),
+}
+
+CONFIG = """
+providers:
+  - provider_key: chat
+    provider_type: openai
+    api_base: http://127.0.0.1:{port}/v1
+    api_key: upstream-key
+    model_mapping: {{ chat: chat }}
+  - provider_key: messages
+    provider_type: anthropic
+    api_base: http://127.0.0.1:{port}
+    api_key: upstream-key
+    model_mapping: {{ messages: messages }}
+credentials:
+  - name: counted
+    key: {key}
+"""
+
+
+def serve(connection: socket.socket) -> None:
+    """Answers the requests of one connection."""
+    buffer = b""
+    while part := connection.recv(65536):
+        buffer += part
+        head = buffer.find(b"\r\n\r\n") + 4
+        if head < 4:
+            continue
+        length = re.search(rb"content-length: (\d+)", buffer[:head], re.I)
+        end = head + (int(length.group(1)) if length else 0)
+        if len(buffer) < end:
+            continue
+        kind = "messages" if b"/messages" in buffer[: buffer.find(b"\r\n")] else "chat"
+        stream = b'"stream":true' in buffer[head:end]
+        if buffer.startswith(b"GET"):
+            connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        else:
+            connection.sendall(ANSWERS[kind, stream])
+        buffer = buffer[end:]
+
+
+def upstream() -> int:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+
+    def accept() -> None:
+        while True:
+            connection, _ = listener.accept()
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+def ask(port: int, case: str, times: int) -> None:
+    model, stream, end = CASES[case]
+    sent = request(model, stream)
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            client = socket.create_connection(("127.0.0.1", port))
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                sys.exit("the gateway did not start")
+            time.sleep(0.1)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for _ in range(times):
+        client.sendall(sent)
+        got = b""
+        while not got.endswith(end):
+            part = client.recv(65536)
+            if not part:
+                sys.exit(f"{case}: the gateway closed its connection after {got[-300:]!r}")
+            got += part
+        if not got.startswith(b"HTTP/1.1 200 OK"):
+            sys.exit(f"{case}: {got[:300]!r}")
+    client.close()
+
+
+Counts = collections.Counter[str]
+
+
+def read(path: pathlib.Path) -> Counts:
+    """Returns the instructions by function (exclusive) of one dump."""
+    names: dict[str, str] = {}
+    counts: Counts = collections.Counter()
+    function, is_call = "", False
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith("fn="):
+            number, _, name = line[3:].partition(" ")
+            if name:
+                names[number] = name
+            function = names.get(number, number)
+        elif line.startswith("cfn="):
+            number, _, name = line[4:].partition(" ")
+            if name:
+                names[number] = name
+        elif line.startswith("calls="):
+            is_call = True
+        elif line[:1].isdigit() or line[:1] in "+-*":
+            if not is_call:
+                cost = line.split()
+                counts[function] += int(cost[1]) if len(cost) > 1 else 0
+            is_call = False
+    return counts
+
+
+def run(binary: str, upstream_port: int, case: str, times: int) -> tuple[Counts, int]:
+    """Returns the counts of the worker by function, and the sum of all threads."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "gateway.yaml")
+        config.write_text(CONFIG.format(port=upstream_port, key=KEY))
+        command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={folder}/out"]
+        command += [binary, "serve", "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+        command += ["--workers", "1", "--driver", "epoll"]
+        env = {**os.environ, "REQUEST_LOG_ENABLED": "false", "LOG_LEVEL": "warn", "SHUTDOWN_DELAY_SECS": "0"}
+        with open(f"{folder}/log", "w+") as log:
+            gateway = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+            try:
+                ask(port, case, times)
+            finally:
+                gateway.send_signal(signal.SIGTERM)
+                gateway.wait(120)
+        threads = [read(path) for path in pathlib.Path(folder).glob("out-*")]
+    return max(threads, key=lambda counts: sum(n for name, n in counts.items() if "proxy::conn" in name or "monoio" in name)), sum(
+        sum(counts.values()) for counts in threads
+    )
+
+
+def baseline() -> dict[tuple[str, str], int]:
+    if not BASELINE.exists():
+        return {}
+    rows = [line.split("\t") for line in BASELINE.read_text().splitlines() if line and not line.startswith("#")]
+    return {(env, case): int(n) for env, case, n in rows}
+
+
+def main() -> None:
+    binary = sys.argv[1]
+    options = {option for option in sys.argv[2:] if option.startswith("--")}
+    cases = [case for case in sys.argv[2:] if case in CASES] or list(CASES)
+    port, env, known, grown = upstream(), environment(), baseline(), []
+    for case in cases:
+        few, few_all = run(binary, port, case, FEW)
+        more, more_all = run(binary, port, case, MORE)
+        more.subtract(few)
+        times = MORE - FEW
+        counted = sum(more.values()) // times
+        before = known.get((env, case))
+        change = f"{(counted - before) / before:+.1%}" if before else "not known"
+        print(f"{case:20} worker {counted:>8}  all {(more_all - few_all) // times:>8}  {change}", flush=True)
+        if "--by-function" in options:
+            for name, n in more.most_common(int(os.environ.get("ROWS", "60"))):
+                print(f"    {n / times:9.0f}  {name}")
+        if before and counted > before * (1 + LIMIT):
+            grown.append(case)
+        if "--update" in options:
+            known[(env, case)] = counted
+    if "--update" in options:
+        rows = [f"{env}\t{case}\t{n}\n" for (env, case), n in sorted(known.items())]
+        BASELINE.write_text("# compiler and vectors, case, instructions of the worker for one request\n" + "".join(rows))
+    if grown:
+        sys.exit(f"grown by more than {LIMIT:.0%}: {', '.join(grown)}")
+
+
+if __name__ == "__main__":
+    main()
