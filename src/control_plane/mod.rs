@@ -1,5 +1,6 @@
 //! The control plane: one thread that may wait. It follows the store, resolves names, fetches model
-//! lists, leases shared limits, drains the record rings and watches the certificate. Nothing of it is
+//! lists, leases shared limits, and watches the certificate; a thread beside it drains
+//! the record rings. Nothing of it is
 //! on the path of a request. It is one loop, one `select!` and one `match`: it waits for an [`Event`],
 //! and each part handles its own.
 //!
@@ -42,13 +43,14 @@ use discovery::{certificates, dns, model_lists};
 use http::client;
 use limits::Leases;
 use metrics::meter::ControlPlaneMetrics;
-use records::drain::{self, Sink};
+use records::drain::{Drain, Sink};
+use records::drain_thread::DrainThread;
 use records::{cost, exact_tokens};
 use sinks::{access_log, jsonl, langfuse, otlp, request_log};
 use store::Store;
 
-/// How often the rings are drained.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(50);
+/// How often snapshots are dropped that no worker uses any more.
+const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
 /// How often the certificate files are checked.
 const FILES_INTERVAL: Duration = Duration::from_secs(2);
 /// Threads for blocking calls, which are name lookups. More calls are queued.
@@ -157,13 +159,13 @@ struct Parts {
     models: model_lists::Models,
     leases: Leases,
     admin: admin::Admin,
-    drain: drain::Drain,
+    drain: DrainThread,
     log_writers: request_log::Writers,
     /// `None` without a collector.
     otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
     tls: Option<certificates::Watch>,
-    drain_tick: Interval,
+    release_tick: Interval,
     files_tick: Interval,
 }
 
@@ -178,8 +180,8 @@ enum Event {
     Models(model_lists::Step),
     Leases(limits::Step),
     Admin(admin::Step),
-    /// The rings are to be drained.
-    Drain,
+    /// Old snapshots are to be dropped.
+    Release,
     /// The certificate files are to be checked.
     Files,
 }
@@ -217,16 +219,16 @@ impl Parts {
             models: model_lists::Models::new(shared.clone(), client.clone()),
             admin: admin::Admin::new(shared.clone(), store, current, environment, client, meter),
             leases: Leases::new(shared.clone())?,
-            drain: drain::Drain::new(shared.clone(), sinks, prices, recount),
+            drain: DrainThread::start(shared.clone(), Drain::new(shared.clone(), sinks, prices, recount))?,
             log_writers,
             otlp,
             tls: certificates::Watch::start(shared)?,
-            drain_tick: every(DRAIN_INTERVAL),
+            release_tick: every(RELEASE_INTERVAL),
             files_tick: every(FILES_INTERVAL),
         })
     }
 
-    async fn serve(&mut self, ready: &SyncSender<Result<(), String>>) {
+    async fn serve(mut self, ready: &SyncSender<Result<(), String>>) {
         loop {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);
@@ -246,14 +248,14 @@ impl Parts {
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
                 Event::Admin(step) => self.admin.take(step),
-                Event::Drain => {
-                    self.drain.run();
-                    self.sync.release();
-                }
+                Event::Release => self.sync.release(),
                 Event::Files => self.tls.iter_mut().for_each(certificates::Watch::check),
             }
         }
-        self.drain.finish().await;
+        match self.drain.stop() {
+            Some(mut drain) => drain.finish().await,
+            None => tracing::error!("gateway: a panic ended the thread of the records; they are lost"),
+        }
         self.log_writers.finish().await;
         if let Some(otlp) = self.otlp.take() {
             otlp.finish().await;
@@ -272,7 +274,7 @@ impl Parts {
             step = self.models.next() => Event::Models(step),
             step = self.leases.next() => Event::Leases(step),
             step = self.admin.next() => Event::Admin(step),
-            _ = self.drain_tick.tick() => Event::Drain,
+            _ = self.release_tick.tick() => Event::Release,
             _ = self.files_tick.tick() => Event::Files,
         }
     }

@@ -23,7 +23,7 @@ use crate::config::publish::Publisher;
 use crate::metrics::shard::Shard;
 use crate::telemetry::capture::CaptureConfig;
 use crate::telemetry::record::{Source, Tokens};
-use crate::telemetry::ring::Ring;
+use crate::telemetry::ring::{Bell, Ring};
 
 /// The state of the process.
 pub struct ProcessState {
@@ -65,6 +65,8 @@ pub struct ProcessState {
     pub background: Arc<Shard>,
     /// The finished requests of each worker, which the control plane drains.
     pub rings: Vec<Arc<Ring>>,
+    /// Wakes the thread that drains the rings.
+    pub drain_bell: Bell,
     /// What the sinks need beside the numbers of a record.
     pub capture: CaptureConfig,
     /// Reasoning that workers send to one another.
@@ -108,6 +110,7 @@ impl ProcessState {
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
             rings: (0..workers).map(|_| Ring::new(room)).collect(),
+            drain_bell: Bell::default(),
             capture,
             reasoning: reasoning_cache::ReasoningBroadcast::new(workers),
             origin: Instant::now(),

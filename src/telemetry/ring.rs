@@ -1,8 +1,10 @@
 //! The bounded queue of records from one worker to the control plane. A record that finds it full is
 //! dropped and counted; the worker never waits.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
@@ -55,6 +57,10 @@ impl Ring {
         Some(record)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Returns how many records were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -63,5 +69,40 @@ impl Ring {
     /// Returns how many records have lost their detail.
     pub fn details_dropped(&self) -> u64 {
         self.details_dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Wakes the thread that drains the rings when a record comes while it sleeps.
+#[derive(Debug, Default)]
+pub struct Bell {
+    is_sleeping: AtomicBool,
+    sleeper: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// Sets the thread that sleeps. The first one counts.
+    pub fn set_sleeper(&self, thread: Thread) {
+        let _ = self.sleeper.set(thread);
+    }
+
+    /// Rings after a push. Costs a load while the sleeper is awake. A ring that crosses with the
+    /// sleeper's last look at the rings may be lost, so it sleeps for a bounded time.
+    pub fn ring(&self) {
+        if self.is_sleeping.load(Ordering::Relaxed)
+            && self.is_sleeping.swap(false, Ordering::AcqRel)
+            && let Some(sleeper) = self.sleeper.get()
+        {
+            sleeper.unpark();
+        }
+    }
+
+    /// Sleeps until it rings, for `longest` at most, unless `is_idle` says that there is something to
+    /// do. Called by the sleeper alone.
+    pub fn sleep(&self, is_idle: impl FnOnce() -> bool, longest: Duration) {
+        self.is_sleeping.store(true, Ordering::SeqCst);
+        if is_idle() {
+            thread::park_timeout(longest);
+        }
+        self.is_sleeping.store(false, Ordering::Release);
     }
 }

@@ -5,6 +5,7 @@
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::thread::yield_now;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -18,14 +19,17 @@ use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
 use crate::telemetry::ring;
 
+/// Records between two yields: some tens of microseconds.
+const SLICE: u32 = 8;
+
 /// How long the last records may take to arrive, in all sinks together.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The future that ends a sink.
 pub type SinkShutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A destination of records. Its methods run in the control plane's thread, so they may take some
-/// time, but not wait for a network.
+/// A destination of records. Its methods run in the thread of the records, which has no runtime: they
+/// may take some time, but not wait for a network.
 pub trait Sink: Send {
     /// Returns whether the sink does anything with a record. Called for each.
     fn enabled(&self) -> bool;
@@ -75,10 +79,11 @@ impl Drain {
         Drain { shared, sinks, directory: Directory::default(), prices, recount }
     }
 
-    /// Drains the rings: at most one full ring of each worker, so that busy workers can't occupy this
-    /// thread.
-    pub(crate) fn run(&mut self) {
+    /// Drains the rings: at most one full ring of each worker. Lets others of its CPU run every few
+    /// records. Returns whether there were any.
+    pub(crate) fn run(&mut self) -> bool {
         let mut any = false;
+        let mut passed = 0;
         let rings = self.shared.clone();
         for ring in &rings.rings {
             for _ in 0..ring::CAPACITY {
@@ -86,6 +91,10 @@ impl Drain {
                 any = true;
                 if let Some(record) = self.recount.take(Arc::new(record)) {
                     self.pass(record);
+                }
+                passed += 1;
+                if passed % SLICE == 0 {
+                    yield_now();
                 }
             }
         }
@@ -96,6 +105,12 @@ impl Drain {
         if any {
             self.sinks.iter_mut().filter(|sink| sink.enabled()).for_each(|sink| sink.flush());
         }
+        any
+    }
+
+    /// Returns whether records wait for their tokens to be counted.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.recount.is_waiting()
     }
 
     /// Sets the cost of a record and passes it to the sinks.

@@ -65,6 +65,11 @@ impl Recount {
         Some(self.settle(counted))
     }
 
+    /// Returns whether records wait for their count.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Returns the next counted record while the gateway stops. Records that are not counted before
     /// `deadline` are lost.
     pub(crate) fn last(&mut self, deadline: Instant) -> Option<Arc<Record>> {

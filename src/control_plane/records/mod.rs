@@ -2,5 +2,6 @@
 
 pub mod cost;
 pub mod drain;
+pub(crate) mod drain_thread;
 pub mod exact_tokens;
 pub mod token_counter;
