@@ -99,7 +99,7 @@ pub fn start(config: WorkerConfig) -> io::Result<Handle> {
 }
 
 async fn run(config: WorkerConfig) {
-    let timers = Timers::new();
+    let timers = Timers::new(config.shared.origin);
     net::spawn(timers.clone().run());
     let pool =
         Pool::new(config.upstream_tls, config.shared.clone(), timers.clone(), config.shared.boot.connect_timeout);

@@ -24,7 +24,7 @@ use crate::shared::ProcessState;
 /// Idle connections per origin on one worker. More are closed.
 const MAX_IDLE: usize = 512;
 /// How long an idle connection is kept. Common servers close theirs after 60 to 75 s.
-const IDLE_FOR: Duration = Duration::from_secs(50);
+const IDLE_FOR_NS: u64 = 50_000_000_000;
 
 /// The address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -87,8 +87,8 @@ impl ConnectFailure {
 
 struct Idle {
     connection: Connection,
-    /// When it became idle, on the clock of the timers.
-    since: Duration,
+    /// When it became idle, in nanoseconds on the clock of the timers.
+    since: u64,
 }
 
 /// The connections of one worker.
@@ -116,7 +116,7 @@ impl Pool {
         let list = idle.get_mut(origin)?;
         let now = self.timers.recent();
         while let Some(mut entry) = list.pop() {
-            if now.saturating_sub(entry.since) < IDLE_FOR && !entry.connection.reader.is_stale() {
+            if now.saturating_sub(entry.since) < IDLE_FOR_NS && !entry.connection.reader.is_stale() {
                 return Some(entry.connection);
             }
         }
@@ -146,7 +146,9 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let now = self.timers.recent();
         for list in idle.values_mut() {
-            list.retain_mut(|entry| now.saturating_sub(entry.since) < IDLE_FOR && !entry.connection.reader.is_stale());
+            list.retain_mut(|entry| {
+                now.saturating_sub(entry.since) < IDLE_FOR_NS && !entry.connection.reader.is_stale()
+            });
         }
         idle.retain(|_, list| !list.is_empty());
     }

@@ -9,7 +9,7 @@
 //! A write that is dropped leaves the peer with a part of a message: whoever drops a write must
 //! drop the connection with it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -40,22 +40,45 @@ const TLS_WRITE: usize = 64 << 10;
 
 type ReadHalf = OwnedReadHalf<TcpStream>;
 type WriteHalf = OwnedWriteHalf<TcpStream>;
-type ReadFuture = Pin<Box<dyn Future<Output = (ReadHalf, io::Result<usize>, Vec<u8>)>>>;
+type ReadLoop = Pin<Box<dyn Future<Output = ()>>>;
 
 /// A TLS session shared by the two halves. Borrowed for the length of a call, never across an
 /// await.
 type Session = Rc<RefCell<rustls::Connection>>;
 
-enum Raw {
-    Idle(ReadHalf),
-    Reading(ReadFuture),
+/// What a [`Reader`] and its [`read_loop`] share.
+#[derive(Default)]
+struct Exchange {
+    /// The buffer of the next read.
+    empty: Cell<Option<Vec<u8>>>,
+    /// The result of the last read, and its buffer.
+    read: Cell<Option<(io::Result<usize>, Vec<u8>)>>,
+}
+
+/// Performs one read for each buffer that it gets. A connection has one such future, which is
+/// allocated once; a future for each read would be allocated each time.
+async fn read_loop(mut half: ReadHalf, exchange: Rc<Exchange>) {
+    loop {
+        let buf = poll_fn(|_| exchange.empty.take().map_or(Poll::Pending, Poll::Ready)).await;
+        exchange.read.set(Some(half.read(buf).await));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Reading,
     /// The stream has ended, a read has failed, or a poll has panicked.
     Closed,
 }
 
 /// The receiving side.
 pub struct Reader {
-    raw: Raw,
+    state: State,
+    /// Is polled while the state is `Reading`. Dropped when the stream has ended, which closes the
+    /// socket if the writer is gone too.
+    reads: Option<ReadLoop>,
+    exchange: Rc<Exchange>,
     spare: Vec<u8>,
     size: usize,
     /// Bytes that arrived before they were requested ([`Reader::poll_disconnect`]).
@@ -81,8 +104,11 @@ pub fn split(stream: TcpStream, session: Option<rustls::Connection>) -> (Reader,
     let session = session.map(|s| Rc::new(RefCell::new(s)));
     let socket = stream.as_raw_fd();
     let (read, write) = stream.into_split();
+    let exchange = Rc::new(Exchange::default());
     let reader = Reader {
-        raw: Raw::Idle(read),
+        state: State::Idle,
+        reads: Some(Box::pin(read_loop(read, exchange.clone()))),
+        exchange,
         spare: Vec::new(),
         size: SMALL_READ,
         ahead: Vec::new(),
@@ -198,39 +224,41 @@ impl Reader {
     /// Returns what the socket gave, in a buffer that may be kept or become `spare`. It is empty at
     /// the end of the stream, also when polled again.
     fn poll_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let mut future = match std::mem::replace(&mut self.raw, Raw::Closed) {
-            Raw::Closed => return Poll::Ready(Ok(Vec::new())),
-            Raw::Reading(future) => future,
-            Raw::Idle(mut half) => {
+        let Some(reads) = &mut self.reads else { return Poll::Ready(Ok(Vec::new())) };
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Closed => return Poll::Ready(Ok(Vec::new())),
+            State::Reading => {}
+            State::Idle => {
                 let mut buf = std::mem::take(&mut self.spare);
                 buf.clear();
                 // An idle connection would keep the large buffer of an earlier read.
                 if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
                     buf = Vec::with_capacity(self.size);
                 }
-                Box::pin(async move {
-                    let (result, buf) = half.read(buf).await;
-                    (half, result, buf)
-                })
+                self.exchange.empty.set(Some(buf));
             }
-        };
-        match future.as_mut().poll(cx) {
-            Poll::Pending => {
-                self.raw = Raw::Reading(future);
+        }
+        // It never ends. What it has read is in the exchange.
+        let _ = reads.as_mut().poll(cx);
+        match self.exchange.read.take() {
+            None => {
+                self.state = State::Reading;
                 Poll::Pending
             }
-            Poll::Ready((_, Ok(0), _)) => Poll::Ready(Ok(Vec::new())),
-            Poll::Ready((half, Ok(_), buf)) => {
-                self.raw = Raw::Idle(half);
+            Some((Ok(n), buf)) if n > 0 => {
+                self.state = State::Idle;
                 Poll::Ready(Ok(buf))
             }
-            Poll::Ready((half, Err(error), buf)) if error.kind() == io::ErrorKind::Interrupted => {
-                self.raw = Raw::Idle(half);
+            Some((Err(error), buf)) if error.kind() == io::ErrorKind::Interrupted => {
+                self.state = State::Idle;
                 self.spare = buf;
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
-            Poll::Ready((_, Err(error), _)) => Poll::Ready(Err(error)),
+            Some((result, _)) => {
+                self.reads = None;
+                Poll::Ready(result.map(|_| Vec::new()))
+            }
         }
     }
 }

@@ -2,16 +2,19 @@
 //!
 //! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
 //! plain store. One task per worker ([`Timers::run`]) walks the slab every [`TICK`] and wakes the
-//! owners of expired deadlines. Deadlines are therefore coarse (late by up to one tick, never early)
-//! and cost no allocation, no system call and no insertion into a timer wheel on the request path.
-//! Without open connections the task does not tick.
+//! owners of expired deadlines. Deadlines are therefore coarse (late by up to one tick) and cost no
+//! allocation, no system call and no insertion into a timer wheel on the request path. Without open
+//! connections the task does not tick.
+//!
+//! The clock is read when a task is woken ([`Timers::read`]) and not at each deadline that it sets:
+//! a deadline counts from there, so it is early by what its owner has worked since.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How late a deadline may expire.
 pub const TICK: Duration = Duration::from_millis(20);
@@ -43,6 +46,8 @@ pub struct Timers {
     origin: Instant,
     /// The time of the last look at the clock.
     recent: Cell<u64>,
+    /// What the time of day was at `origin`, in nanoseconds since 1970, as of the last tick.
+    unix_origin: Cell<u64>,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     free: RefCell<Vec<usize>>,
     live: Cell<usize>,
@@ -51,10 +56,12 @@ pub struct Timers {
 }
 
 impl Timers {
-    pub fn new() -> Rc<Timers> {
+    /// `origin` is the zero of the clock.
+    pub fn new(origin: Instant) -> Rc<Timers> {
         Rc::new(Timers {
-            origin: Instant::now(),
+            origin,
             recent: Cell::new(0),
+            unix_origin: Cell::new(0),
             slots: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
             live: Cell::new(0),
@@ -62,16 +69,27 @@ impl Timers {
         })
     }
 
-    /// Reads the clock: nanoseconds since this worker started.
-    fn now(&self) -> u64 {
+    /// Reads the clock: nanoseconds since its origin.
+    pub fn read(&self) -> u64 {
         self.recent.set(nanos(self.origin.elapsed()));
         self.recent.get()
     }
 
-    /// Returns the time since this worker started, as of the last deadline that was set or the last
-    /// tick. It suffices for times of some seconds.
-    pub fn recent(&self) -> Duration {
-        Duration::from_nanos(self.recent.get())
+    /// Returns what the last [`Timers::read`] returned. Every wake-up of a connection's task reads
+    /// the clock, so this is when the running task was woken, or later.
+    pub fn recent(&self) -> u64 {
+        self.recent.get()
+    }
+
+    /// Returns the microseconds since 1970 at `recent`. A step of the system's clock shows with the
+    /// next tick.
+    pub fn unix_us(&self) -> u64 {
+        self.unix_origin.get().saturating_add(self.recent.get()) / 1000
+    }
+
+    fn read_time_of_day(&self) {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos);
+        self.unix_origin.set(unix.saturating_sub(self.read()));
     }
 
     /// Makes a deadline, which is not set yet.
@@ -86,7 +104,10 @@ impl Timers {
             }
         };
         self.slots.borrow_mut()[index] = Some(slot.clone());
-        self.live.set(self.live.get() + 1);
+        if self.live.replace(self.live.get() + 1) == 0 {
+            // There were no ticks.
+            self.read_time_of_day();
+        }
         if let Some(waker) = self.ticker.borrow_mut().take() {
             waker.wake();
         }
@@ -126,7 +147,8 @@ impl Timers {
     }
 
     fn fire(&self) {
-        let now = self.now();
+        self.read_time_of_day();
+        let now = self.recent();
         for slot in self.slots.borrow().iter().flatten() {
             if slot.at.get() <= now
                 && let Some(waker) = slot.waker.borrow_mut().take()
@@ -166,7 +188,7 @@ impl Deadline {
 
     fn put(&self, after: Duration, wait: WaitKind) {
         self.slot.wait.set(wait);
-        self.slot.at.set(self.timers.now().saturating_add(nanos(after)));
+        self.slot.at.set(self.timers.recent().saturating_add(nanos(after)));
     }
 
     pub fn set_opt(&self, after: Option<Duration>) {
@@ -186,7 +208,7 @@ impl Deadline {
         if at == UNSET {
             return Poll::Pending;
         }
-        if at <= self.timers.now() {
+        if at <= self.timers.recent() {
             return Poll::Ready(());
         }
         let mut waker = self.slot.waker.borrow_mut();
@@ -222,16 +244,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn never_early() {
-        let timers = Timers::new();
+    fn never_before_its_time() {
+        let timers = Timers::new(Instant::now());
         let deadline = timers.deadline();
         let mut cx = Context::from_waker(Waker::noop());
         // At any point within a millisecond, and for lengths that are not whole ones.
         for after in (0..40).map(|n| Duration::from_micros(700 + 37 * n)) {
-            let before = timers.now();
+            let before = timers.read();
             deadline.set(after);
-            while deadline.poll_expired(&mut cx).is_pending() {}
-            assert!(timers.now() >= before + nanos(after), "{after:?}");
+            while deadline.poll_expired(&mut cx).is_pending() {
+                timers.read();
+            }
+            assert!(timers.read() >= before + nanos(after), "{after:?}");
         }
         deadline.set(Duration::ZERO);
         assert!(deadline.poll_expired(&mut cx).is_ready());
@@ -240,7 +264,7 @@ mod tests {
     #[test]
     fn a_stop_ends_waits() {
         const LONG: Duration = Duration::from_secs(1000);
-        let timers = Timers::new();
+        let timers = Timers::new(Instant::now());
         let [idle, waiting, sending, unset] = [(); 4].map(|()| timers.deadline());
         let mut cx = Context::from_waker(Waker::noop());
         let mut passed =

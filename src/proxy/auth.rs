@@ -40,12 +40,17 @@ pub fn key<'b>(head: &'b RequestHead, bytes: &'b [u8]) -> Result<Option<&'b [u8]
 /// The headers that may have a key, in their order of precedence.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "authorization", "api-key"];
 
-/// Finds the credential of `key`.
+/// Returns the hash that a key is known by. `None` for an empty key.
+pub fn hash(key: &[u8]) -> Option<KeyHash> {
+    (!key.is_empty()).then(|| Sha256::digest(key).into())
+}
+
+/// Finds the credential whose key has this hash; `None` is a request without a key.
 ///
-/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit
-/// is compared in constant time all the same. `now` is in seconds since 1970.
-pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i64) -> Result<Caller<'s>, Error> {
-    let Some(key) = key.filter(|key| !key.is_empty()) else {
+/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit is
+/// compared in constant time all the same. `now` is in seconds since 1970.
+pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, now: i64) -> Result<Caller<'s>, Error> {
+    let Some(hash) = hash else {
         if core.boot().allow_anonymous {
             return Ok(None);
         }
@@ -55,8 +60,7 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, key: Option<&[u8]>, now: i
         let note = "no API key in the request; send `Authorization: Bearer KEY` or `x-api-key: KEY`";
         return Err(Error::client(Kind::Auth, note));
     };
-    let hash: [u8; 32] = Sha256::digest(key).into();
-    let found = snapshot.credentials.get(&hash).filter(|credential| is_key_of(credential, &hash, now));
+    let found = snapshot.credentials.get(hash).filter(|credential| is_key_of(credential, hash, now));
     let Some(credential) = found else {
         if snapshot.credentials.is_empty() {
             if core.boot().allow_anonymous {

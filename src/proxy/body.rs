@@ -51,10 +51,22 @@ impl Pending {
 
 /// The bytes of a request.
 pub struct Received {
-    bytes: Vec<u8>,
+    bytes: Rc<Vec<u8>>,
     body: Place,
     /// What the body takes of the memory for bodies; none while it is inline.
     _held: Vec<HeldMemory>,
+}
+
+/// A body that another owner may keep.
+pub struct SharedBody {
+    bytes: Rc<Vec<u8>>,
+    range: Range<usize>,
+}
+
+impl SharedBody {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
 }
 
 enum Place {
@@ -72,6 +84,14 @@ impl Received {
         match &self.body {
             Place::Inline(range) => &self.bytes[range.clone()],
             Place::Own(body) => body,
+        }
+    }
+
+    /// Returns the body without copying it.
+    pub fn share(&self) -> SharedBody {
+        match &self.body {
+            Place::Inline(range) => SharedBody { bytes: self.bytes.clone(), range: range.clone() },
+            Place::Own(body) => SharedBody { bytes: body.clone(), range: 0..body.len() },
         }
     }
 
@@ -112,15 +132,14 @@ pub async fn read_up_to(
             (Place::Own(Rc::new(body)), vec![held])
         }
     };
-    let mut received = Received { bytes: std::mem::take(&mut pending.bytes), body, _held: held };
+    let mut received = Received { bytes: Rc::new(std::mem::take(&mut pending.bytes)), body, _held: held };
     let decoded = match pending.head.get(&received.bytes, "content-encoding") {
         None => None,
         Some(codings) => match Box::pin(decode(core, codings, received.body(), limit)).await {
             Ok(decoded) => decoded,
             Err(error) => {
                 // The body was read: the connection can carry the next request.
-                pending.bytes = received.bytes;
-                pending.bytes.truncate(pending.head.len);
+                pending.bytes = received.bytes[..pending.head.len].to_vec();
                 pending.head.framing = Framing::None;
                 return Err(error.into());
             }

@@ -1,15 +1,18 @@
 //! The client's side of one connection: bytes in, bytes out, and the watch for its disconnect.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use super::head_facts::HeadFacts;
+use super::upstream_head::UpstreamHead;
 use crate::net::runtime;
 use crate::net::stream::{Reader, Writer};
 use crate::net::timer::Deadline;
-use crate::telemetry::user_agent::UserAgent;
+use llm_http::{HeadCache, RequestHead};
 
 /// Which listener accepted a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +35,16 @@ pub struct Client {
     pub listener: ListenerKind,
     /// How long a client may take no bytes while it is being written to.
     pub write_timeout: Duration,
-    /// When the first bytes of the current head arrived.
-    pub head_began: Option<Instant>,
-    last_user_agent: LastUserAgent,
+    /// When the first bytes of the current head arrived, in nanoseconds on the worker's clock.
+    pub head_began: Option<u64>,
+    /// Whether the last send had to wait for the client.
+    pub send_paused: bool,
+    /// Parses heads, and knows whether one repeats.
+    pub heads: HeadCache,
+    /// What the last head says.
+    facts: Option<HeadFacts>,
+    /// What the head of the last request to a provider was, for a head that repeats.
+    pub upstream_head: RefCell<Option<UpstreamHead>>,
     budget: CoopBudget,
 }
 
@@ -58,14 +68,6 @@ impl CoopBudget {
         self.0 = 0;
         true
     }
-}
-
-/// What the `User-Agent` of the last request stood for. Most connections have one only.
-#[derive(Debug)]
-struct LastUserAgent {
-    /// The hash of the field's value.
-    hash: u64,
-    user_agent: UserAgent,
 }
 
 /// Bytes of one read of what is discarded.
@@ -95,18 +97,24 @@ impl Client {
             listener,
             write_timeout,
             head_began: None,
-            last_user_agent: LastUserAgent { hash: 0, user_agent: UserAgent::UNKNOWN },
+            send_paused: false,
+            heads: HeadCache::default(),
+            facts: None,
+            upstream_head: RefCell::new(None),
             budget: CoopBudget::default(),
         }
     }
 
-    /// Classifies the client by the value of its `User-Agent`.
-    pub fn user_agent(&mut self, core: &Core, value: &[u8]) -> UserAgent {
-        let hash = core.hasher.hash_one(value);
-        if self.last_user_agent.hash != hash {
-            self.last_user_agent = LastUserAgent { hash, user_agent: UserAgent::of(value) };
+    /// Returns what the head says that was parsed last. What was found for the one before holds if it
+    /// has the same bytes.
+    pub fn facts(&mut self, head: &RequestHead, bytes: &[u8]) -> HeadFacts {
+        match self.facts {
+            Some(facts) if self.heads.is_repeated() => facts,
+            _ => {
+                *self.upstream_head.borrow_mut() = None;
+                *self.facts.insert(HeadFacts::of(head, bytes))
+            }
         }
-        self.last_user_agent.user_agent
     }
 
     /// Awaits `future` until the deadline, and only while the client is connected. On an error the
@@ -139,12 +147,14 @@ impl Client {
     /// Sends all of `buf`, and returns it empty. Sets the deadline.
     pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
         self.deadline.set_sending(self.write_timeout);
-        let Client { reader, writer, deadline, .. } = self;
+        let Client { reader, writer, deadline, send_paused, .. } = self;
+        *send_paused = false;
         let mut write = std::pin::pin!(writer.write_all(buf));
         poll_fn(|cx| {
             if let Poll::Ready((result, buf)) = write.as_mut().poll(cx) {
                 return Poll::Ready(result.map(|()| buf).map_err(|_| ClientDisconnected));
             }
+            *send_paused = true;
             if reader.poll_disconnect(cx).is_ready() || deadline.poll_expired(cx).is_ready() {
                 return Poll::Ready(Err(ClientDisconnected));
             }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use rustls::ServerConfig;
 
@@ -20,7 +19,8 @@ use super::request_context::{Next, new_request_id};
 use crate::metrics::names::Counter;
 use crate::net::TcpStream;
 use crate::net::stream::{self, SMALL_READ};
-use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version, parse_request};
+use crate::net::timer::Timers;
+use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version};
 use llm_wire::error::{Error, Kind};
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
@@ -37,12 +37,13 @@ pub fn serve(
     listener: ListenerKind,
 ) -> impl Future<Output = ()> {
     let open = Open::count(&core);
+    let timers = core.timers.clone();
     let _ = stream.set_nodelay(true);
     let connection: Pin<Box<dyn Future<Output = ()>>> = match tls {
         None => Box::pin(serve_requests(Client::new(&core, stream::split(stream, None), peer, listener), core)),
         Some(config) => Box::pin(serve_tls(core, stream, peer, listener, config)),
     };
-    let guarded = Guarded { connection };
+    let guarded = Guarded { connection, timers };
     async move {
         if guarded.await.is_err() {
             open.0.metrics.inc(Counter::ConnectionPanics);
@@ -68,8 +69,9 @@ impl Drop for Open {
 }
 
 /// A future whose panic becomes an error. An unwinding task would take the worker's whole runtime
-/// with it.
+/// with it. Each poll reads the clock once, for all that the task does until it waits.
 struct Guarded {
+    timers: Rc<Timers>,
     connection: Pin<Box<dyn Future<Output = ()>>>,
 }
 
@@ -77,6 +79,7 @@ impl Future for Guarded {
     type Output = Result<(), ()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.timers.read();
         // Unwind safety: after a panic the future is dropped, and nothing else has access to it.
         match catch_unwind(AssertUnwindSafe(|| self.connection.as_mut().poll(cx))) {
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -148,10 +151,10 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
         client.reader.recycle(spare);
     }
     client.reader.read_size(SMALL_READ);
-    client.head_began = (!client.buf.is_empty()).then(Instant::now);
+    client.head_began = (!client.buf.is_empty()).then(|| core.timers.recent());
     loop {
         if !client.buf.is_empty()
-            && let Some(head) = parse_request(&client.buf, &mut scan, &limits)?
+            && let Some(head) = client.heads.parse(&client.buf, &mut scan, &limits)?
         {
             return Ok(Some(head));
         }
@@ -166,7 +169,7 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
         let read = client.read_into(&mut buf).await;
         client.buf = buf;
         match read {
-            Ok(_) if waiting => client.head_began = Some(Instant::now()),
+            Ok(_) if waiting => client.head_began = Some(core.timers.recent()),
             Ok(_) => {}
             Err(WaitError::ClientDisconnected) => return Ok(None),
             Err(WaitError::DeadlineExpired) if waiting || core.stopping() => return Ok(None),
@@ -221,6 +224,7 @@ mod tests {
     use std::future::poll_fn;
     use std::panic::resume_unwind;
     use std::task::Waker;
+    use std::time::Instant;
 
     /// Pends `pends` times, then panics or ends; `held` is what the task owns meanwhile.
     async fn task(pends: u32, panics: bool, held: Rc<()>) {
@@ -245,7 +249,8 @@ mod tests {
             [(0, false, Ok(())), (2, false, Ok(())), (0, true, Err(())), (2, true, Err(()))]
         {
             let held = Rc::new(());
-            let mut guarded = Guarded { connection: Box::pin(task(pends, panics, held.clone())) };
+            let timers = Timers::new(Instant::now());
+            let mut guarded = Guarded { connection: Box::pin(task(pends, panics, held.clone())), timers };
             for _ in 0..pends {
                 assert!(Pin::new(&mut guarded).poll(&mut cx).is_pending());
             }

@@ -19,6 +19,8 @@ use crate::route::pick::Selector;
 use crate::shared::ProcessState;
 use crate::telemetry::ring::Ring;
 use crate::telemetry::sampling::Sampler;
+use llm_wire::json::Tape;
+use llm_wire::reasoning::envelope::{Scope, model_family};
 
 /// One worker's view of a snapshot.
 pub struct WorkerSnapshot {
@@ -27,6 +29,8 @@ pub struct WorkerSnapshot {
     /// waits for a new view.
     origins: Vec<OnceCell<Rc<Origin>>>,
     pub selector: Selector,
+    /// The scopes of reasoning that were used last, by provider and family of models.
+    scopes: RefCell<Vec<(usize, Box<str>, Scope)>>,
     /// The generation of the model lists that the selector knows.
     lists_generation: u64,
 }
@@ -34,11 +38,28 @@ pub struct WorkerSnapshot {
 impl WorkerSnapshot {
     fn new(snapshot: Arc<Snapshot>, selector: Selector, lists_generation: u64) -> WorkerSnapshot {
         let origins = vec![OnceCell::new(); snapshot.providers.len()];
-        WorkerSnapshot { snapshot, origins, selector, lists_generation }
+        WorkerSnapshot { snapshot, origins, selector, scopes: RefCell::default(), lists_generation }
     }
 
     pub fn provider(&self, index: usize) -> &Arc<Provider> {
         &self.snapshot.providers[index]
+    }
+
+    /// Returns the scope of reasoning of a model at a provider, which is a SHA-256.
+    pub fn scope(&self, index: usize, model: &str) -> Scope {
+        /// More are forgotten.
+        const MAX_SCOPES: usize = 32;
+        let family = model_family(model);
+        let mut scopes = self.scopes.borrow_mut();
+        if let Some((.., scope)) = scopes.iter().find(|(at, known, _)| *at == index && **known == *family) {
+            return *scope;
+        }
+        if scopes.len() >= MAX_SCOPES {
+            scopes.clear();
+        }
+        let scope = Scope::new(&self.snapshot.providers[index].dialect.account, family);
+        scopes.push((index, family.into(), scope));
+        scope
     }
 
     pub fn origin(&self, index: usize) -> &Rc<Origin> {
@@ -67,6 +88,8 @@ pub struct Core {
     pub reasoning_cache: ReasoningCache,
     /// Bodies that are being decoded.
     pub decoding: Cell<usize>,
+    /// Room for what one whole response holds.
+    pub tape: RefCell<Tape>,
     /// Open connections of clients.
     pub connections: Cell<usize>,
     /// Whether SHUTDOWN_GRACE_SECS is over: what still runs ends now, with an error of its format.
@@ -99,6 +122,7 @@ impl Core {
             admin_throttle: RefCell::default(),
             reasoning_cache,
             decoding: Cell::new(0),
+            tape: RefCell::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),
@@ -137,9 +161,9 @@ impl Core {
         self.timers.expire(false);
     }
 
-    /// Returns the nanoseconds on the clock that all workers share.
+    /// Returns the nanoseconds on the clock that all workers share, as of its last reading.
     pub fn now_ns(&self) -> u64 {
-        self.shared.origin.elapsed().as_nanos() as u64
+        self.timers.recent()
     }
 
     /// Returns a pseudo-random number (xorshift64*), for request ids and the like. Not for secrets.

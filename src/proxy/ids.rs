@@ -2,21 +2,31 @@
 
 use std::rc::Rc;
 
+use crate::proxy::body::SharedBody;
 use crate::proxy::core::{Core, unix_us};
+use crate::tokens;
 use llm_wire::target::plan::IdSource;
 
 /// The ids of one worker. They are ULIDs: 48 bits of time and 80 random ones in 26 characters, so
 /// those of one conversation sort by age.
-pub struct WorkerIds(pub Rc<Core>);
+pub struct WorkerIds {
+    pub core: Rc<Core>,
+    /// The client's request, whose tokens are estimated if a provider does not count them.
+    pub request: SharedBody,
+}
 
 impl IdSource for WorkerIds {
     fn id(&mut self) -> [u8; 26] {
-        let random = u128::from(self.0.random()) << 64 | u128::from(self.0.random());
+        let random = u128::from(self.core.random()) << 64 | u128::from(self.core.random());
         ulid(unix_us() / 1000, random)
     }
 
     fn now(&mut self) -> u64 {
         unix_us() / 1_000_000
+    }
+
+    fn input_estimate(&self) -> u64 {
+        tokens::prompt(self.request.bytes())
     }
 }
 

@@ -59,9 +59,9 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
     write::status_line(out, status);
     write_date(out);
     // An id was checked when it was taken from the client.
-    let _ = write::header(out, "x-request-id", request_id.as_bytes());
+    write::known_header(out, "x-request-id", request_id.as_bytes());
     if let Some(name) = meta.format.profile().http.request_id_header {
-        let _ = write::header(out, name, request_id.as_bytes());
+        write::known_header(out, name, request_id.as_bytes());
     }
     match (meta.version, meta.keep_alive) {
         (_, false) => write::static_header(out, "connection", "close"),
@@ -128,7 +128,7 @@ fn write_date(out: &mut Vec<u8>) {
             *second = this;
             *text = httpdate::fmt_http_date(now);
         }
-        let _ = write::header(out, "date", text.as_bytes());
+        write::known_header(out, "date", text.as_bytes());
     });
 }
 

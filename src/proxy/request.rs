@@ -7,10 +7,11 @@ use super::auth::{self, Caller};
 use super::client::{Client, ClientDisconnected};
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::{self, ApiRoute, Operation};
+use super::head_facts::HeadFacts;
 use super::interrupt::{Failure, Interrupt};
 use super::relay::buffered;
 use super::request_context::{
-    Model, Next, RequestContext, StreamOptions, method_name, refuse, request_id, response_meta,
+    Model, Next, RequestContext, StreamOptions, method_name, new_request_id, refuse, response_meta,
 };
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
@@ -18,7 +19,6 @@ use crate::proxy::{affinity, body, local};
 use crate::route::pick::Candidates;
 use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
-use crate::telemetry::trace::Parent;
 use crate::tokens;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind, Methods};
@@ -32,15 +32,16 @@ const MAX_MODEL: usize = 1024;
 /// Serves the request whose head is at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
     let bytes = std::mem::take(&mut client.buf);
-    let id = request_id(core, &head, &bytes);
+    let facts = client.facts(&head, &bytes);
+    let id = facts.request_id.unwrap_or_else(|| new_request_id(core));
     let mut recorder = RequestRecorder::new(core, id.as_str(), &bytes[..head.len], client.head_began);
-    recorder.start_trace(head.get(&bytes, "traceparent").and_then(Parent::parse));
-    recorder.set_user_agent(client.user_agent(core, head.get(&bytes, "user-agent").unwrap_or_default()));
+    recorder.start_trace(facts.trace_parent);
+    recorder.set_user_agent(facts.user_agent);
     recorder.record_mut().method = method_name(head.method);
-    let meta = response_meta(core, &head, &bytes);
+    let meta = response_meta(core, &head, &bytes, &facts);
     let mut pending = body::Pending { head, bytes };
 
-    let route = match find_route(&pending) {
+    let route = match find_route(&pending.head, facts.route) {
         Ok(Some(route)) => route,
         Ok(None) if pending.head.method == Method::Options => {
             return Box::pin(local::preflight(client, recorder, meta, pending)).await;
@@ -59,7 +60,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
     let view = core.view();
     recorder.record_mut().generation = view.snapshot.generation;
-    let caller = match authenticate(core, &view, &pending, recorder.started_s()) {
+    let caller = match authenticate(core, &view, &pending, &facts, recorder.started_s()) {
         Ok(caller) => caller,
         Err(error) => return refuse(client, recorder, meta, pending, error).await,
     };
@@ -104,13 +105,11 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
 /// Finds the route of a request for a provider. `None` is a path that the gateway serves itself, or
 /// a preflight request.
-fn find_route(pending: &body::Pending) -> Result<Option<ApiRoute>, Error> {
-    let head = &pending.head;
+fn find_route(head: &RequestHead, route: Option<ApiRoute>) -> Result<Option<ApiRoute>, Error> {
     if head.upgrade_websocket {
         let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
         return Err(Error::client(Kind::UpgradeRequired, note));
     }
-    let route = endpoint::api_route(&String::from_utf8_lossy(head.path(&pending.bytes)));
     match route {
         _ if head.method == Method::Options => Ok(None),
         Some(route) if head.method != Method::Post => {
@@ -125,10 +124,14 @@ fn authenticate<'v>(
     core: &Core,
     view: &'v WorkerSnapshot,
     pending: &body::Pending,
+    facts: &HeadFacts,
     now: i64,
 ) -> Result<Caller<'v>, Error> {
-    let key = auth::key(&pending.head, &pending.bytes)?;
-    auth::check(core, &view.snapshot, key, now).inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
+    if facts.has_two_keys {
+        auth::key(&pending.head, &pending.bytes)?;
+    }
+    auth::check(core, &view.snapshot, facts.key_hash.as_ref(), now)
+        .inspect_err(|_| core.metrics.inc(Counter::AuthFailures))
 }
 
 /// Decides everything that is decided before a provider is tried: what the body requests, whether

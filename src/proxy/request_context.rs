@@ -6,11 +6,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::body;
 use super::client::{Client, ClientDisconnected};
 use super::core::Core;
 use super::endpoint::{self, ApiRoute};
+use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
-use super::{body, headers};
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
@@ -146,7 +147,9 @@ impl RequestContext<'_> {
         let started = self.recorder.write_started();
         self.recorder.add_response_bytes(out.len());
         let sent = self.client.send(out).await;
-        self.recorder.write_finished(started);
+        if self.client.send_paused {
+            self.recorder.write_waited(started);
+        }
         sent
     }
 
@@ -216,14 +219,16 @@ pub fn unknown_path(pending: &body::Pending) -> Error {
 }
 
 /// Returns what every response to this request must agree on.
-pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseMeta {
-    let path = std::str::from_utf8(head.path(bytes)).unwrap_or("/");
+pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8], facts: &HeadFacts) -> ResponseMeta {
     ResponseMeta {
-        format: endpoint::error_format(path, head.get(bytes, "anthropic-version").is_some()),
+        format: facts.error_format,
         version: head.version,
         keep_alive: head.keep_alive && !core.shared.leaving(),
         head_only: head.method == Method::Head,
-        cors: head.get(bytes, "origin").map_or(Cors::NoPage, |origin| cors(core, path, origin)),
+        cors: match facts.has_origin {
+            true => head.get(bytes, "origin").map_or(Cors::NoPage, |origin| cors(core, head.path(bytes), origin)),
+            false => Cors::NoPage,
+        },
         budget: None,
         upstream: None,
     }
@@ -231,7 +236,8 @@ pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8]) -> ResponseM
 
 /// Returns what a page of this origin may do at `path`. The admin interface is for pages that the
 /// operator has named: a browser holds its key for them alone.
-fn cors(core: &Core, path: &str, origin: &[u8]) -> Cors {
+fn cors(core: &Core, path: &[u8], origin: &[u8]) -> Cors {
+    let path = std::str::from_utf8(path).unwrap_or("/");
     if !endpoint::is_administrative(path) {
         return Cors::AnyPage;
     }
@@ -241,14 +247,6 @@ fn cors(core: &Core, path: &str, origin: &[u8]) -> Cors {
     }
     let known = allowed.iter().find(|one| origin.eq_ignore_ascii_case(one.as_bytes()));
     known.map_or(Cors::Refused, |_| Cors::Page(String::from_utf8_lossy(origin).into()))
-}
-
-/// Returns the client's request id if it is well formed, else a new one.
-pub fn request_id(core: &Core, head: &RequestHead, bytes: &[u8]) -> Short<64> {
-    match head.get(bytes, "x-request-id") {
-        Some(id) if headers::is_request_id(id) => Short::new(std::str::from_utf8(id).unwrap_or_default()),
-        _ => new_request_id(core),
-    }
 }
 
 /// Returns a random id in the form of a version 4 UUID (RFC 9562, 5.4).

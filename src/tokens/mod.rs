@@ -22,6 +22,8 @@ pub mod vocabulary;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
 use memchr::memchr;
 use memchr::memmem::{Finder, find};
 
@@ -124,9 +126,13 @@ struct Parts<'a> {
 const URL: &[u8] = b";base64,";
 const MEMBER: &[u8] = b"\"data\":";
 
+/// Building one costs as much as a search.
+static FINDERS: LazyLock<(Finder<'static>, Finder<'static>)> =
+    LazyLock::new(|| (Finder::new(URL), Finder::new(MEMBER)));
+
 impl<'a> Parts<'a> {
     fn new(body: &'a [u8]) -> Parts<'a> {
-        let (url, member) = (Finder::new(URL), Finder::new(MEMBER));
+        let (url, member) = (FINDERS.0.clone(), FINDERS.1.clone());
         let find_in = |finder: &Finder<'_>| finder.find(body).unwrap_or(body.len());
         let (next_url, next_member) = (find_in(&url), find_in(&member));
         Parts { rest: body, data: 0, next_url, next_member, url, member }
@@ -202,10 +208,24 @@ enum Class {
     Four,
     /// Inside such a character.
     Inner,
+    /// Begins an escape.
+    Backslash,
 }
 
-fn class(byte: u8) -> Class {
+/// The class of each byte.
+const CLASSES: [Class; 256] = {
+    let mut table = [Class::Mark; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = class(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn class(byte: u8) -> Class {
     match byte {
+        b'\\' => Class::Backslash,
         b'a'..=b'z' | b'A'..=b'Z' => Class::Letter,
         b'0'..=b'9' => Class::Digit,
         b' ' | b'\t' | b'\n' | b'\r' => Class::Space,
@@ -219,22 +239,22 @@ fn class(byte: u8) -> Class {
 
 /// Quarters of tokens in JSON text.
 fn count(text: &[u8]) -> u64 {
-    let mut quarters = 0;
-    let mut rest = text;
-    while let Some(&first) = rest.first() {
-        let (length, cost) = match first {
+    let (mut quarters, mut at) = (0, 0);
+    while let Some(&first) = text.get(at) {
+        let class = CLASSES[usize::from(first)];
+        if class == Class::Backslash {
             // An escaped character outside of ASCII is mostly one token, a line break or a quote
             // half of one.
-            b'\\' if rest.get(1) == Some(&b'u') => (6, 4),
-            b'\\' => (2, 2),
-            _ => {
-                let class = class(first);
-                let length = rest.iter().take_while(|b| self::class(**b) == class && **b != b'\\').count().max(1);
-                (length, run(class, length as u64))
-            }
-        };
-        quarters += cost;
-        rest = &rest[length.min(rest.len())..];
+            let (length, cost) = if text.get(at + 1) == Some(&b'u') { (6, 4) } else { (2, 2) };
+            quarters += cost;
+            at += length;
+            continue;
+        }
+        let start = at;
+        while text.get(at).is_some_and(|byte| CLASSES[usize::from(*byte)] == class) {
+            at += 1;
+        }
+        quarters += run(class, (at - start) as u64);
     }
     quarters
 }
@@ -252,6 +272,6 @@ fn run(class: Class, n: u64) -> u64 {
         Class::Two => 2 * n,
         Class::Three => 3 * n,
         Class::Four => 8 * n,
-        Class::Inner => 0,
+        Class::Inner | Class::Backslash => 0,
     }
 }

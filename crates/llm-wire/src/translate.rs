@@ -253,6 +253,39 @@ impl Translator {
         }
     }
 
+    /// Takes the events at the start of `input`, which begins one, as far as each differs from the one
+    /// before in its text alone. Returns their length; what stands behind is for a framer.
+    pub fn known_events(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
+        let mut taken = 0;
+        while let Some((event, len)) = self.template.read_event(&input[taken..]) {
+            taken += len;
+            if !self.pass_text(&event, out) {
+                self.run(out, |_, sink| sink(event))?;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Writes a delta of text that would come to the client's stream as it is: what
+    /// [`Translator::run`] would do with it. Returns false, having done nothing, for any other event.
+    fn pass_text(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+        let (Event::Text { ix, raw }, Output::Stream(encoder)) = (event, &mut self.output) else { return false };
+        if self.phase != Phase::Committed || !self.shape.count_plain_text(*ix, *raw, &self.reply) {
+            return false;
+        }
+        self.content = true;
+        let event = Event::Text { ix: *ix, raw: *raw };
+        if let Some(captured) = &mut self.captured {
+            captured.take(&event);
+        }
+        encoder.event(event, &mut self.reply, out);
+        if let Some(error) = encoder.gave_up() {
+            self.failure = Some(error);
+            self.phase = Phase::Over;
+        }
+        true
+    }
+
     /// Takes one frame of the provider's stream.
     pub fn frame(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         if let Some(event) = self.template.read(&frame) {
@@ -585,7 +618,7 @@ mod tests {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 
         /// Frames of any kind in any order: the client gets the same bytes with the decoder asked
-        /// for each.
+        /// for each, also where whole events are taken before they are framed.
         #[test]
         fn the_delta_template_changes_nothing(
             steps in proptest::collection::vec((0usize..12, 0usize..8, 1usize..5), 0..24),
@@ -594,7 +627,7 @@ mod tests {
             let texts = ["a", "{}", "", r"\n", r"\u00e9", "\u{e9}", r#"\""#, "null"];
             for (provider, frames) in [(Format::Messages, MESSAGES_FRAMES), (Format::Chat, CHAT_FRAMES)] {
                 for client in Format::ALL.into_iter().filter(|client| *client != provider) {
-                    let run = |template: Option<DeltaTemplate>| {
+                    let run = |template: Option<DeltaTemplate>, whole_events: bool| {
                         let mut translator = translator(client, provider, true);
                         if stop {
                             translator.reply.plan.stops = vec!["aa".into()];
@@ -604,6 +637,17 @@ mod tests {
                         }
                         let mut out = Vec::new();
                         let mut feed = |data: &str| {
+                            let event = format!("data: {data}\n\n");
+                            if whole_events {
+                                match translator.known_events(event.as_bytes(), &mut out) {
+                                    Ok(0) => {}
+                                    Ok(taken) => {
+                                        assert_eq!(taken, event.len());
+                                        return None;
+                                    }
+                                    Err(error) => return Some(error.to_string()),
+                                }
+                            }
                             let frame = Frame { event: None, data: data.as_bytes() };
                             translator.frame(frame, &mut out).err().map(|e| e.to_string())
                         };
@@ -618,7 +662,9 @@ mod tests {
                         let notes: Vec<_> = translator.notes().collect();
                         (String::from_utf8(out).unwrap(), errors, notes)
                     };
-                    proptest::prop_assert_eq!(run(None), run(Some(DeltaTemplate::off())));
+                    let expected = run(Some(DeltaTemplate::off()), false);
+                    proptest::prop_assert_eq!(&run(None, false), &expected);
+                    proptest::prop_assert_eq!(&run(None, true), &expected);
                 }
             }
         }

@@ -15,6 +15,7 @@ use super::count;
 use super::endpoint::Operation;
 use super::headers;
 use super::request_context::RequestContext;
+use super::upstream_head::UpstreamHead;
 use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
 use crate::route::target_format::{TargetFormat, ThinkingTools};
@@ -75,7 +76,8 @@ pub fn request(
         let (bypass, body) = bypass::body(req, provider, candidate, &model);
         (TransferMode::Bypass(bypass), body)
     } else {
-        let (translated, mut body) = translated::body(req, provider, target, &model, retry_without)?;
+        let scope = view.scope(candidate.provider, &model);
+        let (translated, mut body) = translated::body(req, (provider, scope), target, &model, retry_without)?;
         if req.route.operation == Operation::Count {
             body = count::body(target.format, &body);
         }
@@ -90,7 +92,7 @@ pub fn request(
     }
     let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
     let parts = HeadParts { provider, format: target.format, model: &model, mode: &mode, length };
-    write_head(&mut first, req, &parts)?;
+    write_head(&mut first, req, view, &parts)?;
     let own_body = body.is_some().then_some(first.len());
     let rest = match body {
         _ if length <= JOINED_BODY => {
@@ -133,14 +135,53 @@ fn upstream_path(req: &RequestContext<'_>, format: Format) -> &'static str {
 struct HeadParts<'a> {
     provider: &'a Provider,
     format: Format,
-    model: &'a str,
+    model: &'a Rc<str>,
     mode: &'a TransferMode,
     /// Bytes of the body.
     length: usize,
 }
 
-fn write_head(out: &mut Vec<u8>, req: &RequestContext<'_>, parts: &HeadParts<'_>) -> Result<(), Error> {
-    let HeadParts { provider, format, model, mode, length } = *parts;
+/// Writes the head. Where nothing but the body's length, the request id and the client's head make
+/// it differ from the last one of this connection, and the client's head is the same, it is copied:
+/// no translation, which has fields of its own, and no trace, which has another span each time.
+fn write_head(
+    out: &mut Vec<u8>,
+    req: &RequestContext<'_>,
+    view: &WorkerSnapshot,
+    parts: &HeadParts<'_>,
+) -> Result<(), Error> {
+    let generation = view.snapshot.generation;
+    let trace = req.recorder.trace();
+    let may_repeat = matches!(parts.mode, TransferMode::Bypass(_)) && trace.is_none();
+    let mut kept = req.client.upstream_head.borrow_mut();
+    match kept.as_ref().filter(|kept| may_repeat && kept.is_for(generation, parts.provider.id, parts.model)) {
+        Some(kept) => out.extend_from_slice(&kept.bytes),
+        None => {
+            write_fields(out, req, parts, trace)?;
+            let keep = may_repeat && out.len() <= UpstreamHead::MAX_KEPT;
+            let (provider, model) = (parts.provider.id, parts.model.clone());
+            *kept = keep.then(|| UpstreamHead { generation, provider, model, bytes: out.clone() });
+        }
+    }
+    write::known_header(out, "x-request-id", req.recorder.request_id().as_bytes());
+    let own = |name: &str| parts.provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own));
+    if let Some((trace, number)) = trace.filter(|_| !own("traceparent")) {
+        let _ = write::named_header(out, "traceparent", trace.traceparent(number).as_bytes());
+    }
+    write::content_length(out, parts.length as u64);
+    out.extend_from_slice(&parts.provider.extra_headers);
+    write::end_head(out);
+    Ok(())
+}
+
+/// Writes the request line, and all fields up to the request id.
+fn write_fields(
+    out: &mut Vec<u8>,
+    req: &RequestContext<'_>,
+    parts: &HeadParts<'_>,
+    trace: Option<(Context, u64)>,
+) -> Result<(), Error> {
+    let HeadParts { provider, format, model, mode, .. } = *parts;
     if !provider.has_path_for(format, model) {
         let note =
             format!("model `{model}` cannot stand in the path of provider `{}`; name another model", provider.key);
@@ -163,7 +204,6 @@ fn write_head(out: &mut Vec<u8>, req: &RequestContext<'_>, parts: &HeadParts<'_>
     }
     let own = |name: &[u8]| provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own.as_bytes()));
     let mut forwarded = Forwarded::default();
-    let trace = req.recorder.trace();
     for (name, value) in req.head.fields(req.bytes()) {
         if headers::to_upstream(name, own_format)
             && !own(name)
@@ -193,13 +233,6 @@ fn write_head(out: &mut Vec<u8>, req: &RequestContext<'_>, parts: &HeadParts<'_>
         write_translation_fields(out, translated, own(b"anthropic-beta"));
     }
     write::static_header(out, "accept-encoding", "identity");
-    let _ = write::header(out, "x-request-id", req.recorder.request_id().as_bytes());
-    if let Some((trace, number)) = trace.filter(|_| !own(b"traceparent")) {
-        let _ = write::header(out, "traceparent", trace.traceparent(number).as_bytes());
-    }
-    write::content_length(out, length as u64);
-    out.extend_from_slice(&provider.extra_headers);
-    write::end_head(out);
     Ok(())
 }
 

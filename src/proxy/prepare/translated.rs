@@ -20,12 +20,10 @@ pub struct Translated {
     pub plan: Plan,
     pub ledger: Ledger,
     pub retry_without: RetryWithout,
-    /// The tokens of the request, estimated by its size.
-    pub input_estimate: u64,
 }
 
 /// Describes the endpoint of a provider for `model`, as the encoder needs it.
-pub fn target<'m>(provider: &Provider, target: &TargetFormat, model: &'m str) -> Target<'m> {
+fn target<'m>(provider: &Provider, target: &TargetFormat, model: &'m str, scope: Scope) -> Target<'m> {
     let dialect = &provider.dialect;
     Target {
         format: target.format,
@@ -34,7 +32,7 @@ pub fn target<'m>(provider: &Provider, target: &TargetFormat, model: &'m str) ->
         caps: target.caps,
         model,
         family: Family::of(target.format, dialect.host),
-        scope: Scope::new(&dialect.account, model_family(model)),
+        scope,
     }
 }
 
@@ -46,22 +44,22 @@ pub fn conversion(
     target_format: &TargetFormat,
     model: &str,
 ) -> Translated {
-    let context = Context::new(target(provider, target_format, model), &req.model.requested);
+    let scope = Scope::new(&provider.dialect.account, model_family(model));
+    let context = Context::new(target(provider, target_format, model, scope), &req.model.requested);
     let plan = Plan {
         stream: req.stream,
         upstream_stream: !req.stream,
         include_usage: req.stream_options.include_usage,
         ..Plan::new(req.route.format, RawValue::new(req.body()), &context)
     };
-    let input_estimate = tokens::prompt(req.body());
-    Translated { plan, ledger: Ledger::default(), retry_without: RetryWithout::Nothing, input_estimate }
+    Translated { plan, ledger: Ledger::default(), retry_without: RetryWithout::Nothing }
 }
 
 /// Translates the body. Errors are the client's: its request cannot be expressed in the provider's
 /// format.
 pub fn body(
     req: &RequestContext<'_>,
-    provider: &Provider,
+    (provider, scope): (&Provider, Scope),
     target_format: &TargetFormat,
     model: &str,
     retry_without: RetryWithout,
@@ -72,19 +70,19 @@ pub fn body(
         summaries: provider.dialect.policy.summaries && retry_without != RetryWithout::Summary,
         ..provider.dialect.policy
     };
-    let input_estimate = tokens::prompt(req.body());
+    let input_estimate = || tokens::prompt(req.body());
     let memory = CredentialMemory { cache: &req.core.reasoning_cache, credential: req.recorder.credential() };
     let context = Context {
-        target: target(provider, target_format, model),
+        target: target(provider, target_format, model, scope),
         policy,
         client_model: &req.model.requested,
         session,
-        input_estimate: Some(input_estimate),
+        input_estimate: Some(&input_estimate),
         mend: retry_without,
         memory: Some(&memory),
     };
     let encoded = translate::request(req.route.format, req.body(), &context)?;
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
-    let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without, input_estimate };
+    let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without };
     Ok((translated, encoded.body))
 }

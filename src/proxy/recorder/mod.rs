@@ -11,11 +11,10 @@ mod usage;
 
 use std::borrow::Cow;
 use std::rc::Rc;
-use std::time::Instant;
 
 use crate::limit::Hold;
 use crate::metrics::names::Counter;
-use crate::proxy::core::{Core, unix_us};
+use crate::proxy::core::Core;
 use crate::proxy::request_metrics::Measured;
 use crate::telemetry::record::{Outcome, Record};
 use crate::telemetry::stages::{Stage, Stages};
@@ -29,7 +28,8 @@ use stage_clock::StageClock;
 
 pub struct RequestRecorder {
     core: Rc<Core>,
-    started: Instant,
+    /// In nanoseconds on the worker's clock, as all times here.
+    started: u64,
     record: Record,
     /// What the request holds of its credential's limits.
     hold: Option<Hold>,
@@ -42,13 +42,13 @@ pub struct RequestRecorder {
 
 impl RequestRecorder {
     /// Begins when the head of a request is complete. Its first bytes came at `head_began`.
-    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<Instant>) -> RequestRecorder {
+    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<u64>) -> RequestRecorder {
         core.metrics.inc(Counter::Requests);
-        let record = Record::new(request_id, unix_us());
+        let record = Record::new(request_id, core.timers.unix_us());
         let config = core.shared.capture;
         let second = record.started_us / 1_000_000;
         let is_sampled = config.per_second.is_none_or(|max| core.sampler.admit(second, max));
-        let started = Instant::now();
+        let started = core.timers.recent();
         RequestRecorder {
             core: core.clone(),
             started,
@@ -93,9 +93,9 @@ impl RequestRecorder {
         self.record.request_id.as_str()
     }
 
-    /// Returns the time of the request's clock.
+    /// Returns the time of the request's clock, as of the last reading.
     pub fn elapsed_us(&self) -> u64 {
-        microseconds(self.started, Instant::now())
+        microseconds(self.started, self.core.timers.recent())
     }
 
     /// Returns when the request came, in seconds since 1970.
@@ -136,22 +136,26 @@ impl RequestRecorder {
 impl RequestRecorder {
     /// Ends a stage: the time since the last one ended was its own.
     pub fn end_stage(&mut self, stage: Stage) {
-        self.clock.end_stage(stage);
+        if self.clock.is_on() {
+            self.clock.end_stage(stage, self.core.timers.read());
+        }
     }
 
     /// Notes that bytes of a response's body have arrived.
     pub fn upstream_bytes_arrived(&mut self) {
-        self.clock.upstream_bytes_arrived(self.record.first_content_us > 0);
+        self.clock.upstream_bytes_arrived(self.record.first_content_us > 0, self.core.timers.recent());
     }
 
-    /// Notes that bytes go to the client. Returns the time for [`RequestRecorder::write_finished`].
-    pub fn write_started(&mut self) -> Option<Instant> {
-        self.clock.write_started()
+    /// Notes that bytes go to the client. Returns the time for [`RequestRecorder::write_waited`].
+    pub fn write_started(&mut self) -> Option<u64> {
+        self.clock.is_on().then(|| self.clock.write_started(self.core.timers.read()))
     }
 
-    /// Notes that the client has taken the bytes, or has disconnected.
-    pub fn write_finished(&mut self, started: Option<Instant>) {
-        self.clock.write_finished(started);
+    /// Notes that the client has taken the bytes, or has disconnected, after a wait.
+    pub fn write_waited(&mut self, started: Option<u64>) {
+        if let Some(started) = started {
+            self.clock.write_waited(started, self.core.timers.recent());
+        }
     }
 
     /// Returns the stages so far. `None` with STAGE_CLOCK off.
@@ -195,7 +199,7 @@ impl RequestRecorder {
 
     /// Notes the head of a response.
     pub fn first_byte(&mut self, status: u16) {
-        let now = Instant::now();
+        let now = self.core.timers.recent();
         let us = microseconds(self.started, now);
         self.attempt.set_first_byte(&mut self.record, &mut self.capture, us, status);
         self.clock.response_began(now);
@@ -209,8 +213,8 @@ impl RequestRecorder {
 
     /// Ends the attempt.
     pub fn end_attempt(&mut self, provider: &str, failure: Option<&Error>) {
-        let started = self.started;
-        let now_us = || microseconds(started, Instant::now());
+        let (started, now) = (self.started, self.core.timers.recent());
+        let now_us = || microseconds(started, now);
         let outcome = self.attempt.end(&self.record, &mut self.capture, now_us, failure);
         let latency_us = self.attempt.latency_us();
         let mut metrics = self.core.request_metrics.borrow_mut();
@@ -265,10 +269,11 @@ impl RequestRecorder {
         self.count_labelled(&measured);
         let record = std::mem::replace(&mut self.record, Record::new("", 0));
         self.core.ring.push(record);
+        self.core.shared.drain_bell.ring();
     }
 
     fn stop_clock(&mut self) -> Measured {
-        let now = Instant::now();
+        let now = self.core.timers.read();
         self.record.total_us = microseconds(self.started, now);
         let (stages, measured) = self.clock.finish(now);
         self.record.stages = stages;
@@ -295,8 +300,7 @@ impl RequestRecorder {
         let hold = self.hold.take()?;
         let need = hold.need();
         // The clock of the limits, as the record's clock shows it.
-        let started_ns = self.started.saturating_duration_since(self.core.shared.origin).as_nanos() as u64;
-        hold.settle(started_ns + self.record.total_us * 1000, usage::charged(&self.record, need));
+        hold.settle(self.started + self.record.total_us * 1000, usage::charged(&self.record, need));
         Some(need.prompt)
     }
 
@@ -314,6 +318,6 @@ impl Drop for RequestRecorder {
     }
 }
 
-fn microseconds(from: Instant, to: Instant) -> u64 {
-    to.saturating_duration_since(from).as_micros() as u64
+fn microseconds(from: u64, to: u64) -> u64 {
+    to.saturating_sub(from) / 1000
 }

@@ -1,7 +1,5 @@
 //! The stage clock of one request: one duration for each stage, so that no time is counted twice or
-//! left out.
-
-use std::time::Instant;
+//! left out. Times are nanoseconds on the worker's clock.
 
 use crate::proxy::request_metrics::Measured;
 use crate::telemetry::stages::{Stage, Stages};
@@ -14,9 +12,9 @@ pub(super) struct StageClock {
 
 struct Running {
     /// When the last stage ended.
-    stage_began: Instant,
+    stage_began: u64,
     /// When bytes of the upstream arrived last.
-    last_read: Option<Instant>,
+    last_read: Option<u64>,
     /// Whether the client got a part of the response.
     wrote: bool,
     measured: Measured,
@@ -24,7 +22,7 @@ struct Running {
 
 impl StageClock {
     /// Starts at `now`. The first bytes of the head came at `head_began`.
-    pub(super) fn start(is_on: bool, head_began: Option<Instant>, now: Instant) -> StageClock {
+    pub(super) fn start(is_on: bool, head_began: Option<u64>, now: u64) -> StageClock {
         let mut stages = Stages::default();
         stages.add(Stage::HeadRead, head_began.map_or(0, |began| nanoseconds(began, now)));
         let running = Running { stage_began: now, last_read: None, wrote: false, measured: Measured::default() };
@@ -32,27 +30,25 @@ impl StageClock {
     }
 
     /// Ends a stage: the time since the last one ended was its own.
-    pub(super) fn end_stage(&mut self, stage: Stage) {
-        if self.running.is_some() {
-            self.end_stage_at(stage, Instant::now());
-        }
-    }
-
-    pub(super) fn end_stage_at(&mut self, stage: Stage, now: Instant) {
+    pub(super) fn end_stage(&mut self, stage: Stage, now: u64) {
         if let Some(running) = &mut self.running {
             self.stages.add(stage, nanoseconds(running.stage_began, now));
             running.stage_began = now;
         }
     }
 
+    pub(super) fn is_on(&self) -> bool {
+        self.running.is_some()
+    }
+
     /// Returns when the last stage ended.
-    pub(super) fn last_stage_end(&self) -> Option<Instant> {
+    pub(super) fn last_stage_end(&self) -> Option<u64> {
         self.running.as_ref().map(|running| running.stage_began)
     }
 
     /// Notes that the head of a response has arrived.
-    pub(super) fn response_began(&mut self, now: Instant) {
-        self.end_stage_at(Stage::FirstByte, now);
+    pub(super) fn response_began(&mut self, now: u64) {
+        self.end_stage(Stage::FirstByte, now);
         if let Some(running) = &mut self.running {
             running.last_read = Some(now);
         }
@@ -60,11 +56,10 @@ impl StageClock {
 
     /// Notes that bytes of a body have arrived. `has_content` says that the client has content of a
     /// stream: then the longest pause counts.
-    pub(super) fn upstream_bytes_arrived(&mut self, has_content: bool) {
+    pub(super) fn upstream_bytes_arrived(&mut self, has_content: bool, now: u64) {
         if let Some(running) = &mut self.running
             && (has_content || !running.wrote)
         {
-            let now = Instant::now();
             if let Some(before) = running.last_read.filter(|_| has_content) {
                 running.measured.gap_ns = running.measured.gap_ns.max(nanoseconds(before, now));
             }
@@ -72,25 +67,24 @@ impl StageClock {
         }
     }
 
-    /// Notes that bytes go to the client. Returns the time for [`StageClock::write_finished`].
-    pub(super) fn write_started(&mut self) -> Option<Instant> {
-        let running = self.running.as_mut()?;
-        let now = Instant::now();
-        if !std::mem::replace(&mut running.wrote, true)
+    /// Notes that bytes go to the client. Returns the time for [`StageClock::write_waited`].
+    pub(super) fn write_started(&mut self, now: u64) -> u64 {
+        if let Some(running) = &mut self.running
+            && !std::mem::replace(&mut running.wrote, true)
             && let Some(read) = running.last_read
         {
             running.measured.after_ns = nanoseconds(read, now);
         }
-        Some(now)
+        now
     }
 
-    /// Notes that the client has taken the bytes, or has disconnected. The time is not that of the
-    /// stage that runs.
-    pub(super) fn write_finished(&mut self, started: Option<Instant>) {
-        if let (Some(running), Some(started)) = (&mut self.running, started) {
-            let now = Instant::now();
-            self.stages.add(Stage::WriteStall, nanoseconds(started, now));
-            running.stage_began += now.saturating_duration_since(started);
+    /// Notes that the client has taken the bytes after a wait, or has disconnected. The time is not
+    /// that of the stage that runs.
+    pub(super) fn write_waited(&mut self, started: u64, now: u64) {
+        if let Some(running) = &mut self.running {
+            let waited = nanoseconds(started, now);
+            self.stages.add(Stage::WriteStall, waited);
+            running.stage_began += waited;
         }
     }
 
@@ -100,12 +94,12 @@ impl StageClock {
     }
 
     /// Ends the last stage. Returns all stages, and what was measured beside them.
-    pub(super) fn finish(&mut self, now: Instant) -> (Stages, Measured) {
-        self.end_stage_at(Stage::LastByte, now);
+    pub(super) fn finish(&mut self, now: u64) -> (Stages, Measured) {
+        self.end_stage(Stage::LastByte, now);
         (self.stages, self.running.as_ref().map_or_else(Measured::default, |running| running.measured))
     }
 }
 
-fn nanoseconds(from: Instant, to: Instant) -> u64 {
-    to.saturating_duration_since(from).as_nanos() as u64
+fn nanoseconds(from: u64, to: u64) -> u64 {
+    to.saturating_sub(from)
 }

@@ -3,7 +3,7 @@
 
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind, classify, foreign};
-use llm_wire::json::{RawKind, RawStr, RawValue, preamble, scan};
+use llm_wire::json::{RawKind, RawStr, RawValue, Tape, preamble, scan};
 use llm_wire::passthrough::finish;
 
 use super::source::malformed;
@@ -28,21 +28,23 @@ pub fn summary(format: Format, body: &[u8]) -> Summary<'_> {
     summary
 }
 
-/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level
-/// by the same walk. An object that is neither a known answer nor a known error passes: hosts have
-/// shapes of their own.
-pub fn check<'a>(format: Format, body: &'a [u8], provider: &str) -> Result<Summary<'a>, Error> {
+/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level by
+/// the same walk. An object that is neither a known answer nor a known error passes: hosts have
+/// shapes of their own. The tape notes what is inside the members, so that none is scanned again.
+pub fn check<'a>(format: Format, body: &'a [u8], tape: &'a mut Tape, provider: &str) -> Result<Summary<'a>, Error> {
     let mut summary = empty_summary(format);
     let (mut is_answer, mut has_error) = (false, false);
     let body = preamble::strip(body);
     let start = scan::skip_space(body, 0);
-    let mut walk = scan::members(&body[start..]);
+    let noted = tape.read(body).ok().filter(|root| root.kind() == RawKind::Object);
+    let mut walk = noted.map_or_else(|| scan::members(&body[start..]), RawValue::members);
     for (key, value, _) in &mut walk {
         is_answer |= key.eq_str(content_name(format)) && value.kind() == RawKind::Array;
         has_error |= key.eq_str("error") && value.kind() != RawKind::Null;
         note(&mut summary, key, value);
     }
-    let is_whole = walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
+    let is_whole =
+        noted.is_some() || walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
     if is_whole && is_answer && !(has_error && format == Format::Chat) {
         return Ok(summary);
     }
@@ -122,7 +124,7 @@ mod tests {
             ),
         ];
         for (format, body, kind) in rows {
-            let found = check(*format, body.as_bytes(), "p").err().map(|error| error.kind);
+            let found = check(*format, body.as_bytes(), &mut Tape::default(), "p").err().map(|error| error.kind);
             assert_eq!(found, *kind, "{format} {body}");
         }
     }

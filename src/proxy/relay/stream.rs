@@ -141,6 +141,9 @@ impl<'p> Relay<'p> {
                     return Ok(Relayed::Other(Box::new(body), form));
                 }
             }
+            if let Err(error) = self.forward_arrived(&mut req.recorder, &mut body) {
+                return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
+            }
             match body.next(req, self.pace).await? {
                 BodyEvent::Data(data) => {
                     if let Err(error) = self.on_data(&mut req.recorder, data) {
@@ -173,6 +176,22 @@ impl<'p> Relay<'p> {
     /// unless it is plainly something else.
     fn takes(&self, form: Form) -> bool {
         form == Form::Events || (form == Form::Text && self.is_labelled)
+    }
+
+    /// Forwards the chunks that have arrived as a whole, where their events may be known: they are
+    /// written to the outlet at once, and what is not known is taken out of it again.
+    fn forward_arrived(&mut self, recorder: &mut RequestRecorder, body: &mut UpstreamBody) -> Result<(), Error> {
+        if !self.may_know(recorder) || !self.template.knows() || !self.framer.is_between_events() {
+            return Ok(());
+        }
+        let from = self.outlet.buf.len();
+        body.take_whole_chunks(&mut self.outlet.buf);
+        let known = self.template.match_events(&self.outlet.buf[from..]);
+        if from + known == self.outlet.buf.len() {
+            return Ok(());
+        }
+        let rest = self.outlet.buf.split_off(from + known);
+        self.on_data(recorder, &rest)
     }
 
     fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
@@ -208,11 +227,16 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
+    /// Returns whether an event whose structure is known is forwarded as it is, whatever its text:
+    /// while content flows, no model name is replaced and nobody captures events.
+    fn may_know(&self, recorder: &RequestRecorder) -> bool {
+        self.pace == Pace::Flowing && self.model.is_none() && !recorder.capture.is_on()
+    }
+
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
-    /// returns the rest. Only while content flows, no model name is replaced and nobody captures
-    /// events: then such an event is forwarded as it is, whatever its text.
+    /// returns the rest.
     fn forward_known<'d>(&mut self, recorder: &RequestRecorder, data: &'d [u8]) -> &'d [u8] {
-        if self.pace != Pace::Flowing || self.model.is_some() || recorder.capture.is_on() {
+        if !self.may_know(recorder) {
             return data;
         }
         let (known, rest) = data.split_at(self.template.match_events(data));

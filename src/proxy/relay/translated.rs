@@ -85,6 +85,8 @@ struct Relay<'p> {
     upstream_bytes: Vec<u8>,
     /// Bytes of a whole response so far.
     size: usize,
+    /// Room for the chunks of one read.
+    arrived: Vec<u8>,
 }
 
 pub async fn run(
@@ -102,10 +104,10 @@ pub async fn run(
 impl<'p> Relay<'p> {
     fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, translated: Translated, provider: &'p str) -> Relay<'p> {
         let response = body.response();
-        let Translated { plan, ledger, input_estimate, .. } = translated;
+        let Translated { plan, ledger, .. } = translated;
         let streams = plan.stream;
-        let mut reply = Reply::new(plan, Box::new(WorkerIds(req.core.clone())), req.recorder.request_id());
-        reply.input_estimate = Some(input_estimate);
+        let ids = WorkerIds { core: req.core.clone(), request: req.received.share() };
+        let reply = Reply::new(plan, Box::new(ids), req.recorder.request_id());
         let input = match response.is_event_stream() {
             true => Input::Events(Framer::default()),
             false => Input::Whole(Vec::new()),
@@ -115,7 +117,17 @@ impl<'p> Relay<'p> {
             false => (Output::Whole(Vec::new()), response.bytes[..response.head.len].to_vec()),
         };
         let translator = Translator::new(reply);
-        Relay { input, has_form: false, translator, output, provider, ledger, upstream_bytes, size: 0 }
+        Relay {
+            input,
+            has_form: false,
+            translator,
+            output,
+            provider,
+            ledger,
+            upstream_bytes,
+            size: 0,
+            arrived: Vec::new(),
+        }
     }
 
     async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Next, Interrupt> {
@@ -123,6 +135,7 @@ impl<'p> Relay<'p> {
             if !self.has_form {
                 self.read_form(&body);
             }
+            self.translate_arrived(req, &mut body)?;
             match body.next(req, self.pace()).await? {
                 BodyEvent::Data(data) => self.on_data(req, data)?,
                 BodyEvent::Drained if self.translator.phase() == Phase::Over => break,
@@ -165,6 +178,20 @@ impl<'p> Relay<'p> {
         }
     }
 
+    /// Takes in the chunks of a stream that have arrived as a whole, put together.
+    fn translate_arrived(&mut self, req: &mut RequestContext<'_>, body: &mut UpstreamBody) -> Result<(), Error> {
+        let Input::Events(_) = &self.input else { return Ok(()) };
+        let mut arrived = std::mem::take(&mut self.arrived);
+        arrived.clear();
+        body.take_whole_chunks(&mut arrived);
+        let result = match arrived.is_empty() {
+            true => Ok(()),
+            false => self.on_data(req, &arrived),
+        };
+        self.arrived = arrived;
+        result
+    }
+
     /// Takes in what the upstream sent. An error is one that the client does not know of. What comes
     /// behind the end of the response is read for the end of the body alone: the translator ignores
     /// it.
@@ -191,6 +218,9 @@ impl<'p> Relay<'p> {
     fn translate_events(&mut self, recorder: &mut RequestRecorder, mut data: &[u8]) -> Result<(), Error> {
         let Input::Events(framer) = &mut self.input else { return Ok(()) };
         loop {
+            if framer.is_between_events() && !recorder.capture.is_on() {
+                data = &data[self.translator.known_events(data, self.output.buf())?..];
+            }
             let block = match framer.next(&mut data) {
                 Ok(Some(block)) => block,
                 Ok(None) => return Ok(()),
@@ -400,7 +430,8 @@ fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledge
         upstream_bytes: &response.bytes,
         transfer: HeadTransfer::Translated(Some(ledger)),
     };
-    let mut head = Vec::with_capacity(response.bytes.len() + 1024);
+    // What has arrived becomes about as much again: to grow in steps would copy it each time.
+    let mut head = Vec::with_capacity(2 * response.bytes.len() + 1024);
     head::begin(&mut head, req, &parts);
     write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
     write::static_header(&mut head, "cache-control", "no-cache");

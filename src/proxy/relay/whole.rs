@@ -21,9 +21,9 @@ use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
 use llm_http::{Framing, ResponseHead, write};
 use llm_wire::canonical::event::Reason;
-use llm_wire::error::Kind;
+use llm_wire::error::{Error, Kind};
 use llm_wire::json::stream::Document;
-use llm_wire::json::{RawStr, RawValue};
+use llm_wire::json::{RawStr, RawValue, Tape};
 use llm_wire::passthrough::finish;
 use llm_wire::passthrough::tap;
 
@@ -171,7 +171,7 @@ impl Relay<'_> {
 
     async fn on_end(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
         if self.holds.is_some() {
-            answer::check(req.route.format, &self.payload, self.provider)?;
+            answer::check(req.route.format, &self.payload, &mut Tape::default(), self.provider)?;
             self.end_hold(&mut req.recorder);
         }
         if let Mode::Rewritten(document) = &mut self.mode {
@@ -239,11 +239,22 @@ struct Complete<'p> {
 
 impl Complete<'_> {
     async fn forward(&self, req: &mut RequestContext<'_>, mut source: UpstreamBody) -> Result<Next, Interrupt> {
+        let out = self.write(req, &source)?;
+        // It is complete: it has no error that matters any more.
+        let _ = source.skip_arrived();
+        source.release(req);
+        Ok(req.finish(out).await?)
+    }
+
+    /// Writes the response. Borrows the worker's tape, so it waits for nothing.
+    fn write(&self, req: &mut RequestContext<'_>, source: &UpstreamBody) -> Result<Vec<u8>, Error> {
         let (head, bytes) = (source.head(), source.head_bytes());
         let body = &bytes[head.len..];
         req.recorder.capture.upstream_sent(Piece::Part(body));
+        let core = req.core.clone();
+        let mut tape = core.tape.borrow_mut();
         let summary = match (self.is_answer, self.is_readable) {
-            (true, _) => Some(answer::check(req.route.format, body, self.provider)?),
+            (true, _) => Some(answer::check(req.route.format, body, &mut tape, self.provider)?),
             (false, true) => Some(answer::summary(req.route.format, body)),
             (false, false) => None,
         };
@@ -252,15 +263,12 @@ impl Complete<'_> {
             _ => BodyFraming::Length(body.len() as u64),
         };
         let mut out = Vec::with_capacity(body.len() + HEAD_ROOM);
-        write_head(&mut out, req, &source, framing, self.transfer);
+        write_head(&mut out, req, source, framing, self.transfer);
         append(&mut out, body, framing);
         if let Some(summary) = summary {
             record_summary(req, |name| summary.get(name));
         }
-        // It is complete: it has no error that matters any more.
-        let _ = source.skip_arrived();
-        source.release(req);
-        Ok(req.finish(out).await?)
+        Ok(out)
     }
 }
 

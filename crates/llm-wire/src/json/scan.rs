@@ -222,7 +222,9 @@ pub fn validate(buf: &[u8]) -> Result<(), ScanError> {
 
 /// [`validate`], telling what is there.
 pub(super) fn validate_noting<V: Visit>(buf: &[u8], visit: &mut V) -> Result<(), ScanError> {
-    if let Err(e) = std::str::from_utf8(buf) {
+    if !is_ascii(buf)
+        && let Err(e) = std::str::from_utf8(buf)
+    {
         return fault(e.valid_up_to(), Fault::Utf8);
     }
     let end = skip_space(buf, visit_value(Nest::default(), buf, 0, visit)?);
@@ -239,6 +241,28 @@ pub fn string_body(body: &[u8]) -> Result<RawStr<'_>, ScanError> {
             Some(b'\\') => pos = skip_escape(body, pos)?,
             Some(b'"') => return fault(pos, Fault::Trailing),
             Some(_) => return fault(pos, Fault::Control),
+        }
+    }
+}
+
+/// Whether all bytes are ASCII, a word at a time.
+#[inline]
+pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let any = words.iter().fold(0, |any, word| any | u64::from_le_bytes(*word));
+    let last = rest.iter().fold(0, |any, byte| any | byte);
+    any & 0x8080_8080_8080_8080 == 0 && last < 0x80
+}
+
+/// Where the string ends whose inside begins at `pos`: the position of its closing quote. `None` if it
+/// is malformed, or if its end has not come yet.
+pub(crate) fn string_end(buf: &[u8], mut pos: usize) -> Option<usize> {
+    loop {
+        pos = plain_run(buf, pos);
+        match buf.get(pos)? {
+            b'"' => return Some(pos),
+            b'\\' => pos = skip_escape(buf, pos).ok()?,
+            _ => return None,
         }
     }
 }

@@ -13,8 +13,26 @@
 
 use crate::json::scan;
 
-/// Keys whose values say what an event is.
-const NAMES: &[&[u8]] = &[b"type", b"object", b"event", b"status"];
+/// Returns whether values of this key say what an event is.
+fn is_name(key: &[u8]) -> bool {
+    matches!(key, b"type" | b"object" | b"event" | b"status")
+}
+
+/// Returns whether strings of this key differ from one event to the next in nearly every stream. A
+/// structure that was seen once has them as its holes; the next event shows which others it has.
+fn is_text(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"content"
+            | b"text"
+            | b"delta"
+            | b"partial_json"
+            | b"arguments"
+            | b"reasoning_content"
+            | b"thinking"
+            | b"obfuscation"
+    )
+}
 
 /// Events longer than this are not learned, in bytes.
 const MAX_EVENT: usize = 4 << 10;
@@ -83,6 +101,11 @@ impl EventTemplate {
         None
     }
 
+    /// Returns whether any event can match.
+    pub fn knows(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// The length of the events at the start of `buf` that have the structure of those before.
     pub fn match_events(&self, buf: &[u8]) -> usize {
         let mut pos = 0;
@@ -104,21 +127,26 @@ impl EventTemplate {
         self.example.extend_from_slice(event);
         match changed {
             Some(changed) => {
-                self.holes |= changed;
-                self.cut();
+                let holes = self.holes | changed;
+                self.cut(|value| holes & (1 << value.number) != 0);
             }
             None => {
                 self.holes = 0;
                 self.changes += 1;
+                self.cut(|value| value.is_text);
+                if self.holes == 0 {
+                    self.runs.clear();
+                }
             }
         }
     }
 
-    /// Cuts the example, whose structure was seen twice, into runs at its holes.
-    fn cut(&mut self) {
+    /// Cuts the example into runs at its holes.
+    fn cut(&mut self, is_hole: impl Fn(&Value) -> bool) {
         let mut start = 0;
         for value in Values::of(&self.example).take(MAX_VALUES as usize) {
-            if self.holes & (1 << value.number) != 0 {
+            if is_hole(&value) {
+                self.holes |= 1 << value.number;
                 let then = if value.is_string { Hole::String } else { Hole::Number };
                 self.runs.push(Run { start, end: value.start, then });
                 start = value.end;
@@ -152,8 +180,10 @@ struct Value {
     /// Of a string, what is between the quotes.
     start: usize,
     end: usize,
-    /// It stands under a key of [`NAMES`].
+    /// It stands under a key that [`is_name`].
     is_name: bool,
+    /// It is a string and stands under a key that [`is_text`].
+    is_text: bool,
 }
 
 /// The values of an event in order. What is no JSON yields some values or none; a template that was
@@ -198,7 +228,14 @@ impl Iterator for Values<'_> {
                 self.key = &self.event[start..end];
                 continue;
             }
-            let value = Value { number: self.number, is_string, start, end, is_name: NAMES.contains(&self.key) };
+            let value = Value {
+                number: self.number,
+                is_string,
+                start,
+                end,
+                is_name: is_name(self.key),
+                is_text: is_string && is_text(self.key),
+            };
             self.number += 1;
             return Some(value);
         }

@@ -23,13 +23,13 @@ pub fn of_answer<'a>(format: Format, member: impl Fn(&str) -> Option<RawValue<'a
     }
 }
 
-/// Of the first choice that tells one, of a stream's chunk or of a whole answer.
-pub(crate) fn of_choices(choices: RawValue<'_>) -> Option<Reason> {
+/// Of the first choice of a whole answer that tells one.
+fn of_choices(choices: RawValue<'_>) -> Option<Reason> {
     let word = |choice: RawValue<'_>| of_finish_reason(choice.find("finish_reason")?.as_str()?);
     choices.elements().find_map(|(choice, _)| word(choice))
 }
 
-fn of_finish_reason(word: RawStr<'_>) -> Option<Reason> {
+pub(crate) fn of_finish_reason(word: RawStr<'_>) -> Option<Reason> {
     Some(match word.as_bytes() {
         b"" => return None,
         b"tool_calls" | b"function_call" => Reason::ToolCalls,

@@ -124,7 +124,10 @@ pub fn tools_and_effort(body: &[u8]) -> (bool, Option<Effort>) {
 
 /// UTF-8, and an object begins.
 fn check_start(body: &[u8]) -> Result<(), PeekError> {
-    if let Err(e) = std::str::from_utf8(body) {
+    // ASCII, which most bodies are, is checked in larger steps.
+    if !scan::is_ascii(body)
+        && let Err(e) = std::str::from_utf8(body)
+    {
         return Err(PeekError::Json(ScanError { at: e.valid_up_to(), what: Fault::Utf8 }));
     }
     // White space as JSON has it, which is less than that of ASCII.

@@ -9,6 +9,7 @@
 //! another scope is never sent.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -213,7 +214,9 @@ pub fn parse(opaque: RawStr<'_>) -> Option<Envelope<'static>> {
 /// One search over the body: for nearly all requests that is the whole cost of the guard on bypass
 /// routes.
 pub fn find(body: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
-    memchr::memmem::find_iter(body, PREFIX).filter_map(|at| {
+    /// Building a searcher costs as much as a search.
+    static FINDER: LazyLock<memchr::memmem::Finder<'static>> = LazyLock::new(|| memchr::memmem::Finder::new(PREFIX));
+    FINDER.find_iter(body).filter_map(|at| {
         if at == 0 || body[at - 1] != b'"' {
             return None;
         }

@@ -320,8 +320,8 @@ pub fn default_max_tokens(cx: &Context<'_>) -> u64 {
     let caps = &cx.target.caps;
     let wish = cx.policy.max_tokens.unwrap_or(caps.default_output).min(caps.max_output);
     match cx.input_estimate {
-        Some(input) if !caps.window_stop => {
-            wish.min(caps.context_window.saturating_sub(input).saturating_sub(1024)).max(1)
+        Some(estimate) if !caps.window_stop => {
+            wish.min(caps.context_window.saturating_sub(estimate()).saturating_sub(1024)).max(1)
         }
         _ => wish,
     }
@@ -476,7 +476,7 @@ mod tests {
     fn limits() {
         let cx = context(Format::Messages, Host::Anthropic, "claude-sonnet-4-20250514");
         assert_eq!(default_max_tokens(&cx), 64_000);
-        assert_eq!(default_max_tokens(&Context { input_estimate: Some(150_000), ..cx }), 48_976);
+        assert_eq!(default_max_tokens(&Context { input_estimate: Some(&|| 150_000), ..cx }), 48_976);
         assert_eq!(default_max_tokens(&context(Format::Messages, Host::Bedrock, "anthropic.claude-opus-5")), 8192);
         let openai = context(Format::Responses, Host::OpenAi, "gpt-4o");
         let mut request = Request::new(Format::Chat);

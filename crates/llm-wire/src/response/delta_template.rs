@@ -78,6 +78,10 @@ pub(crate) struct DeltaTemplate {
     before: Vec<u8>,
     /// The frame's data behind the text, its closing quote included.
     after: Vec<u8>,
+    /// The event that a framer makes such a frame of, up to the text and behind it. Empty until the
+    /// frame is confirmed, and where it would be more than one line of data.
+    event_before: Vec<u8>,
+    event_after: Vec<u8>,
 }
 
 /// What a decoder made of one frame, gathered while it pushes its events.
@@ -119,7 +123,8 @@ impl DeltaTemplate {
             Format::Responses => State::Off,
         };
         let args = provider == Format::Messages;
-        DeltaTemplate { state, args, changes: 0, name: Vec::new(), before: Vec::new(), after: Vec::new() }
+        let [name, before, after, event_before, event_after] = Default::default();
+        DeltaTemplate { state, args, changes: 0, name, before, after, event_before, event_after }
     }
 
     /// Follows nothing, to compare with.
@@ -135,8 +140,52 @@ impl DeltaTemplate {
         if text.is_empty() || frame.event.unwrap_or_default() != self.name {
             return None;
         }
-        std::str::from_utf8(text).ok()?;
+        if !scan::is_ascii(text) {
+            std::str::from_utf8(text).ok()?;
+        }
         Some(delta.with(scan::string_body(text).ok()?))
+    }
+
+    /// The event at the start of `input`, and its length, blank line included, if it is one whose
+    /// frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if it has
+    /// one, a line with its data, LF at the end of each. `input` begins an event.
+    pub fn read_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, usize)> {
+        let State::Confirmed(delta) = self.state else { return None };
+        if self.event_after.is_empty() {
+            return None;
+        }
+        let start = self.event_before.len();
+        if !input.starts_with(&self.event_before) {
+            return None;
+        }
+        let end = scan::string_end(input, start)?;
+        let (text, behind) = (&input[start..end], &input[end..]);
+        if text.is_empty() || !behind.starts_with(&self.event_after) {
+            return None;
+        }
+        if !scan::is_ascii(text) {
+            std::str::from_utf8(text).ok()?;
+        }
+        Some((delta.with(RawStr::new(text)), end + self.event_after.len()))
+    }
+
+    /// Puts the event around a confirmed frame together.
+    fn confirm(&mut self) {
+        self.event_before.clear();
+        self.event_after.clear();
+        if [&self.name, &self.before, &self.after].into_iter().any(|part| memchr::memchr2(b'\n', b'\r', part).is_some())
+        {
+            return;
+        }
+        if !self.name.is_empty() {
+            for part in [b"event: ", &self.name[..], b"\n"] {
+                self.event_before.extend_from_slice(part);
+            }
+        }
+        self.event_before.extend_from_slice(b"data: ");
+        self.event_before.extend_from_slice(&self.before);
+        self.event_after.extend_from_slice(&self.after);
+        self.event_after.extend_from_slice(b"\n\n");
     }
 
     /// Remembers a frame that the decoder has read.
@@ -154,6 +203,7 @@ impl DeltaTemplate {
             && (name, before, after) == (&self.name[..], &self.before[..], &self.after[..]);
         if is_same {
             self.state = State::Confirmed(delta);
+            self.confirm();
             return;
         }
         self.changes += 1;
@@ -211,6 +261,41 @@ mod tests {
         assert!(template.read(&named).is_none());
         let torn = [br#"{"t":""#, &b"\xff"[..], br#""}"#].concat();
         assert!(template.read(&Frame { event: None, data: &torn }).is_none());
+    }
+
+    /// What is taken as an event is what a framer makes of the bytes.
+    #[test]
+    fn whole_events() {
+        let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
+        for text in ["one", "two"] {
+            assert!(template.read_event(b"event: n\ndata: {\"t\":\"a\"}\n\n").is_none());
+            let data = format!(r#"{{"t":"{text}"}}"#);
+            let raw = RawStr::new(&data.as_bytes()[6..9]);
+            let mut observed = Observed::default();
+            observed.event(&Event::Text { ix: 0, raw }, data.as_bytes());
+            template.learn(&Frame { event: Some(b"n"), data: data.as_bytes() }, &observed);
+        }
+        let event = "event: n\ndata: {\"t\":\"a\\n\u{e9}\"}\n\n";
+        for behind in ["", "x", "event: n\n"] {
+            let input = format!("{event}{behind}");
+            let (read, len) = template.read_event(input.as_bytes()).unwrap();
+            assert_eq!((text(Some(read)).as_deref(), len), (Some("a\n\u{e9}"), event.len()));
+            let (mut framer, mut rest) = (crate::sse::Framer::default(), input.as_bytes());
+            let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
+            assert_eq!(text(template.read(&frame)).as_deref(), Some("a\n\u{e9}"));
+        }
+        for end in 0..event.len() {
+            assert!(template.read_event(&event.as_bytes()[..end]).is_none());
+        }
+        for other in [
+            event.replace("event: n", "event: m"),
+            event.replace("event: n\n", ""),
+            event.replace("\n\n", "\ndata: x\n\n"),
+            event.replace('a', "\\x"),
+            event.replace("a\\n\u{e9}", ""),
+        ] {
+            assert!(template.read_event(other.as_bytes()).is_none(), "{other}");
+        }
     }
 
     #[test]

@@ -125,9 +125,8 @@ pub struct Context<'c> {
     pub client_model: &'c str,
     /// `x-claude-code-session-id`, for the prompt cache key.
     pub session: Option<&'c str>,
-    /// Estimated input tokens, if known already. Needed for old Claude models when the client gave
-    /// no `max_tokens`.
-    pub input_estimate: Option<u64>,
+    /// Estimates the input tokens. Needed for old Claude models when the client gave no `max_tokens`.
+    pub input_estimate: Option<&'c dyn Fn() -> u64>,
     /// What a refusal of the first try has taught.
     pub mend: RetryWithout,
     /// Where the reasoning of clients that do not send it back is remembered.
@@ -155,6 +154,10 @@ pub trait IdSource {
     fn id(&mut self) -> [u8; 26];
     /// Seconds since 1970.
     fn now(&mut self) -> u64;
+    /// Estimates the input tokens of the request. Called where the provider has told none.
+    fn input_estimate(&self) -> u64 {
+        0
+    }
 }
 
 /// What the request leaves behind for the response. Owned: it outlives the body.
@@ -354,8 +357,7 @@ pub struct Reply {
     pub created: u64,
     /// For `request_id` in error bodies and events.
     pub request_id: String,
-    /// Estimated input tokens, for `message_start` and for hosts that do not count. May be set
-    /// until the first content arrives.
+    /// Estimated input tokens, in the place of what `stamps` estimates.
     pub input_estimate: Option<u64>,
     /// How often each oddity of [`Note::ALL`] was seen.
     pub notes: [u32; Note::ALL.len()],
@@ -366,6 +368,11 @@ impl Reply {
         let (id, created) = (stamps.id(), stamps.now());
         let notes = [0; Note::ALL.len()];
         Reply { plan, stamps, id, created, request_id: request_id.into(), input_estimate: None, notes }
+    }
+
+    /// Estimated input tokens, for `message_start` and for hosts that do not count.
+    pub fn input_estimate(&self) -> u64 {
+        self.input_estimate.unwrap_or_else(|| self.stamps.input_estimate())
     }
 
     /// Counts an oddity.

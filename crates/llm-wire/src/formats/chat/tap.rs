@@ -1,6 +1,7 @@
 //! The observer of a chat stream, or of a legacy completions stream.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
@@ -8,8 +9,8 @@ use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
 use crate::error::foreign;
 use crate::formats::chat::error;
-use crate::json::RawValue;
 use crate::json::scan::{self, skip_space};
+use crate::json::{RawValue, Tape};
 use crate::passthrough::finish;
 use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_in};
 use crate::sse::Frame;
@@ -34,25 +35,21 @@ const ENVELOPE: &[&[u8]] = &[
 ];
 
 /// See [`crate::passthrough::tap`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tap {
     stage: Stage,
     seen: Observed,
     unread: bool,
-    /// Keys whose value matters even when content flows. Built once for each stream: building costs
-    /// as much as a search.
-    keys: [Finder<'static>; 3],
-    /// Stands in every chunk; what has none may be an error in a shape of its own.
-    choices: Finder<'static>,
+    /// Room for what one chunk holds.
+    tape: Tape,
 }
 
-impl Default for Tap {
-    fn default() -> Tap {
-        let keys = [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new);
-        let choices = Finder::new(r#""choices""#);
-        Tap { stage: Stage::Opening, seen: Observed::default(), unread: false, keys, choices }
-    }
-}
+/// Keys whose value matters even when content flows. Built once: building costs as much as a search.
+static KEYS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new));
+
+/// Stands in every chunk; what has none may be an error in a shape of its own.
+static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""choices""#));
 
 impl Tap {
     pub fn seen(&self) -> &Observed {
@@ -71,8 +68,8 @@ impl Tap {
             return self.seen.end();
         }
         let is_error = frame.event == Some(b"error");
-        let flows = self.stage == Stage::Flowing && !is_error && self.choices.find(data).is_some();
-        if flows && !self.keys.iter().any(|key| has_value(key, data)) {
+        let flows = self.stage == Stage::Flowing && !is_error && CHOICES.find(data).is_some();
+        if flows && !KEYS.iter().any(|key| has_value(key, data)) {
             self.unread = true;
             return FrameKind::Content;
         }
@@ -90,7 +87,8 @@ impl Tap {
         let mut choices = None;
         let mut usage = None;
         let mut foreign = false;
-        let mut walk = scan::members(data);
+        // What is broken is read as far as it goes.
+        let mut walk = self.tape.read(data).map_or_else(|_| scan::members(data), RawValue::members);
         for (key, value, _) in walk.by_ref() {
             match key.as_bytes() {
                 b"choices" => choices = Some(Choices::read(value)),
@@ -138,17 +136,22 @@ struct Choices {
 
 impl Choices {
     fn read(choices: RawValue<'_>) -> Choices {
-        let mut read = Choices { reason: finish::of_choices(choices), ..Choices::default() };
+        let mut read = Choices::default();
         for (choice, _) in choices.elements() {
             read.count += 1;
+            let mut reason = None;
             for (key, value, _) in choice.members() {
                 match key.as_bytes() {
-                    b"finish_reason" => read.finish |= is_filled(value),
+                    b"finish_reason" => {
+                        read.finish |= is_filled(value);
+                        reason = value.as_str().and_then(finish::of_finish_reason);
+                    }
                     b"delta" | b"message" => read.content |= has_content(value),
                     b"text" => read.content |= is_filled(value),
                     _ => {}
                 }
             }
+            read.reason = read.reason.or(reason);
         }
         read
     }

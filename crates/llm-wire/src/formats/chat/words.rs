@@ -4,7 +4,7 @@ use crate::Format;
 use crate::canonical::event::Reason;
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::usage::Usage;
-use crate::json::{RawStr, write};
+use crate::json::{RawStr, scan, write};
 use crate::reasoning::envelope::Seal;
 use crate::target::plan::Plan;
 
@@ -65,6 +65,9 @@ pub(super) fn write_cite(
 
 /// Characters of an escaped body; a surrogate pair is one, also when it was cut in two.
 pub(super) fn chars(raw: &[u8]) -> u64 {
+    if scan::is_ascii(raw) && memchr::memchr(b'\\', raw).is_none() {
+        return raw.len() as u64;
+    }
     let (mut n, mut at) = (0, 0);
     while let Some(byte) = raw.get(at) {
         let (len, counts) = match byte {

@@ -79,6 +79,17 @@ impl Normalizer {
         self.reason
     }
 
+    /// Counts a delta of text that [`Normalizer::event`] would pass on as it is, and do nothing else.
+    /// Returns whether it is one.
+    pub(crate) fn count_plain_text(&mut self, ix: u32, raw: RawStr<'_>, reply: &Reply) -> bool {
+        let is_open = matches!(self.items.get(ix as usize), Some(Item::Text(_)));
+        let is_plain = is_open && self.phase == Phase::Live && !raw.is_empty() && reply.plan.stops.is_empty();
+        if is_plain {
+            self.sent += raw.len() as u64;
+        }
+        is_plain
+    }
+
     /// Takes one event of a decoder and passes on zero to many.
     pub fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
         match (self.phase, event) {
@@ -182,7 +193,7 @@ impl Normalizer {
             let known = self.usage.filter(|usage| !usage.is_zero());
             let mut usage = known.unwrap_or_default();
             if known.is_none() {
-                usage.input_total = reply.input_estimate.unwrap_or(0);
+                usage.input_total = reply.input_estimate();
             }
             // Four bytes a token: the first guess of every estimator for text of this kind.
             usage.output_total = usage.output_total.max(self.sent.div_ceil(4));

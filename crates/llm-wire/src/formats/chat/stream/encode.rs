@@ -317,6 +317,7 @@ impl Encoder {
         self.write(reply, out, choice);
     }
 
+    #[inline]
     fn write(&self, reply: &Reply, out: &mut Vec<u8>, choice: impl FnOnce(&mut Vec<u8>)) {
         out.extend_from_slice(&self.head);
         out.extend_from_slice(br#"{"index":0,"delta":"#);

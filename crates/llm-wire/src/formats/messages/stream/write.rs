@@ -91,7 +91,7 @@ pub(super) fn stop(out: &mut Vec<u8>, index: u32) {
 pub(super) fn message_start(out: &mut Vec<u8>, seen: Option<Usage>, tier: Option<&str>, reply: &Reply) {
     let mut counted = Usage { output_total: 1, reasoning: 0, server_tools: 0, ..seen.unwrap_or_default() };
     if counted.input_total == 0 {
-        counted.input_total = reply.input_estimate.unwrap_or(0);
+        counted.input_total = reply.input_estimate();
     }
     event(out, "message_start", |o| {
         o.object("message", |o| {

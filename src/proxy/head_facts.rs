@@ -1,0 +1,53 @@
+//! What the gateway reads of a request's head before anything else. Found once for heads that repeat
+//! on a connection.
+
+use super::auth;
+use super::endpoint::{self, ApiRoute};
+use super::headers;
+use crate::config::snapshot::KeyHash;
+use crate::telemetry::record::Short;
+use crate::telemetry::trace::Parent;
+use crate::telemetry::user_agent::UserAgent;
+use llm_http::RequestHead;
+use llm_wire::Format;
+
+/// Depends on the bytes of the head alone: what a key stands for, and where a route leads, is looked
+/// up for each request.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadFacts {
+    /// The client's id of the request, if it sent a well-formed one.
+    pub request_id: Option<Short<64>>,
+    pub trace_parent: Option<Parent>,
+    pub user_agent: UserAgent,
+    /// The format of errors.
+    pub error_format: Format,
+    /// Whether the client is a page in a browser.
+    pub has_origin: bool,
+    /// `None` for the paths that the gateway serves itself.
+    pub route: Option<ApiRoute>,
+    /// Of the client's key. `None` without a key, and without a route.
+    pub key_hash: Option<KeyHash>,
+    /// Whether one of the headers that may have a key stands twice, which [`auth::key`] refuses.
+    pub has_two_keys: bool,
+}
+
+impl HeadFacts {
+    pub fn of(head: &RequestHead, bytes: &[u8]) -> HeadFacts {
+        let path = head.path(bytes);
+        let get = |name: &str| head.get(bytes, name);
+        let request_id = get("x-request-id").filter(|id| headers::is_request_id(id));
+        let route = endpoint::api_route(&String::from_utf8_lossy(path));
+        let path = std::str::from_utf8(path).unwrap_or("/");
+        let key = if route.is_some() { auth::key(head, bytes) } else { Ok(None) };
+        HeadFacts {
+            request_id: request_id.map(|id| Short::new(std::str::from_utf8(id).unwrap_or_default())),
+            trace_parent: get("traceparent").and_then(Parent::parse),
+            user_agent: UserAgent::of(get("user-agent").unwrap_or_default()),
+            error_format: endpoint::error_format(path, get("anthropic-version").is_some()),
+            has_origin: get("origin").is_some(),
+            route,
+            key_hash: key.as_ref().ok().and_then(|key| auth::hash((*key)?)),
+            has_two_keys: key.is_err(),
+        }
+    }
+}

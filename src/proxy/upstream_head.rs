@@ -1,0 +1,26 @@
+//! The head of the last request to a provider, for a client that repeats its own.
+
+use std::rc::Rc;
+
+/// The head of a request to a provider up to what differs with each request, and what it was made
+/// from beside the client's head.
+pub struct UpstreamHead {
+    /// The number of the snapshot.
+    pub generation: u64,
+    /// The id of the provider.
+    pub provider: i64,
+    /// The upstream model.
+    pub model: Rc<str>,
+    /// Everything up to the request id.
+    pub bytes: Vec<u8>,
+}
+
+impl UpstreamHead {
+    /// Longer ones are not kept, in bytes.
+    pub const MAX_KEPT: usize = 1536;
+
+    /// Returns whether it was made from these, by a client's head of the same bytes.
+    pub fn is_for(&self, generation: u64, provider: i64, model: &str) -> bool {
+        self.generation == generation && self.provider == provider && *self.model == *model
+    }
+}
