@@ -47,8 +47,8 @@ pub fn hash(key: &[u8]) -> Option<KeyHash> {
 
 /// Finds the credential whose key has this hash; `None` is a request without a key.
 ///
-/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit is
-/// compared in constant time all the same. `now` is in seconds since 1970.
+/// The table is keyed by SHA-256, so the time of the look-up reveals nothing about a key. The hit
+/// is compared in constant time all the same. `now` is in seconds since 1970.
 pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, now: i64) -> Result<Caller<'s>, Error> {
     let Some(hash) = hash else {
         if core.boot().allow_anonymous {

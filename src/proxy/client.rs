@@ -105,8 +105,8 @@ impl Client {
         }
     }
 
-    /// Returns what the head says that was parsed last. What was found for the one before holds if it
-    /// has the same bytes.
+    /// Returns what the head says that was parsed last. What was found for the one before holds if
+    /// it has the same bytes.
     pub fn facts(&mut self, head: &RequestHead, bytes: &[u8]) -> HeadFacts {
         match self.facts {
             Some(facts) if self.heads.is_repeated() => facts,

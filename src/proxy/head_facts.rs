@@ -1,5 +1,5 @@
-//! What the gateway reads of a request's head before anything else. Found once for heads that repeat
-//! on a connection.
+//! What the gateway reads of a request's head before anything else. Found once for heads that
+//! repeat on a connection.
 
 use super::auth;
 use super::endpoint::{self, ApiRoute};
@@ -11,8 +11,8 @@ use crate::telemetry::user_agent::UserAgent;
 use llm_http::RequestHead;
 use llm_wire::Format;
 
-/// Depends on the bytes of the head alone: what a key stands for, and where a route leads, is looked
-/// up for each request.
+/// Depends on the bytes of the head alone: what a key stands for, and where a route leads, is
+/// looked up for each request.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadFacts {
     /// The client's id of the request, if it sent a well-formed one.

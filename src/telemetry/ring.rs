@@ -96,8 +96,8 @@ impl Bell {
         }
     }
 
-    /// Sleeps until it rings, for `longest` at most, unless `is_idle` says that there is something to
-    /// do. Called by the sleeper alone.
+    /// Sleeps until it rings, for `longest` at most, unless `is_idle` says that there is something
+    /// to do. Called by the sleeper alone.
     pub fn sleep(&self, is_idle: impl FnOnce() -> bool, longest: Duration) {
         self.is_sleeping.store(true, Ordering::SeqCst);
         if is_idle() {

@@ -165,8 +165,9 @@ impl BodyDecoder {
         }
     }
 
-    /// Appends the chunks at `input[*pos..]` that lie there as a whole to `out`, and moves `pos` past
-    /// them: what [`next`](Self::next) would return one by one, put together. What it leaves is for
+    /// Appends the chunks at `input[*pos..]` that lie there as a whole to `out`, and moves `pos`
+    /// past them: what [`next`](Self::next) would return one by one, put together. What it leaves
+    /// is for
     /// `next`.
     pub fn whole_chunks(&mut self, input: &[u8], pos: &mut usize, out: &mut Vec<u8>) {
         if self.state == NEXT_CHUNK {

@@ -1,7 +1,7 @@
 //! The last head of a connection, since most clients send the same head with each request.
 //!
-//! A parsed head is a function of its bytes alone, so a head of the same bytes is the same head. Only
-//! that is a hit: a head that differs in one byte is parsed.
+//! A parsed head is a function of its bytes alone, so a head of the same bytes is the same head.
+//! Only that is a hit: a head that differs in one byte is parsed.
 
 use super::{HeadScan, Limits, Refusal, RequestHead, parse_request};
 

@@ -253,8 +253,8 @@ impl Translator {
         }
     }
 
-    /// Takes the events at the start of `input`, which begins one, as far as each differs from the one
-    /// before in its text alone. Returns their length; what stands behind is for a framer.
+    /// Takes the events at the start of `input`, which begins one, as far as each differs from the
+    /// one before in its text alone. Returns their length; what stands behind is for a framer.
     pub fn known_events(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let mut taken = 0;
         while let Some((event, len)) = self.template.read_event(&input[taken..]) {
@@ -267,7 +267,8 @@ impl Translator {
     }
 
     /// Writes a delta of text that would come to the client's stream as it is: what
-    /// [`Translator::run`] would do with it. Returns false, having done nothing, for any other event.
+    /// [`Translator::run`] would do with it. Returns false, having done nothing, for any other
+    /// event.
     fn pass_text(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> bool {
         let (Event::Text { ix, raw }, Output::Stream(encoder)) = (event, &mut self.output) else { return false };
         if self.phase != Phase::Committed || !self.shape.count_plain_text(*ix, *raw, &self.reply) {

@@ -28,8 +28,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The future that ends a sink.
 pub type SinkShutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A destination of records. Its methods run in the thread of the records, which has no runtime: they
-/// may take some time, but not wait for a network.
+/// A destination of records. Its methods run in the thread of the records, which has no runtime:
+/// they may take some time, but not wait for a network.
 pub trait Sink: Send {
     /// Returns whether the sink does anything with a record. Called for each.
     fn enabled(&self) -> bool;

@@ -28,8 +28,8 @@ pub fn summary(format: Format, body: &[u8]) -> Summary<'_> {
     summary
 }
 
-/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level by
-/// the same walk. An object that is neither a known answer nor a known error passes: hosts have
+/// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level
+/// by the same walk. An object that is neither a known answer nor a known error passes: hosts have
 /// shapes of their own. The tape notes what is inside the members, so that none is scanned again.
 pub fn check<'a>(format: Format, body: &'a [u8], tape: &'a mut Tape, provider: &str) -> Result<Summary<'a>, Error> {
     let mut summary = empty_summary(format);

@@ -181,8 +181,8 @@ impl UpstreamBody {
         Ok(self.decode())
     }
 
-    /// Appends the chunks that have arrived as a whole to `out`: the pieces that [`UpstreamBody::next`]
-    /// would return one by one.
+    /// Appends the chunks that have arrived as a whole to `out`: the pieces that
+    /// [`UpstreamBody::next`] would return one by one.
     pub fn take_whole_chunks(&mut self, out: &mut Vec<u8>) {
         if self.input == Input::Undecoded {
             self.decoder.whole_chunks(&self.response.bytes, &mut self.position, out);

@@ -254,8 +254,8 @@ pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
     any & 0x8080_8080_8080_8080 == 0 && last < 0x80
 }
 
-/// Where the string ends whose inside begins at `pos`: the position of its closing quote. `None` if it
-/// is malformed, or if its end has not come yet.
+/// Where the string ends whose inside begins at `pos`: the position of its closing quote. `None` if
+/// it is malformed, or if its end has not come yet.
 pub(crate) fn string_end(buf: &[u8], mut pos: usize) -> Option<usize> {
     loop {
         pos = plain_run(buf, pos);

@@ -147,8 +147,8 @@ impl DeltaTemplate {
     }
 
     /// The event at the start of `input`, and its length, blank line included, if it is one whose
-    /// frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if it has
-    /// one, a line with its data, LF at the end of each. `input` begins an event.
+    /// frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if it
+    /// has one, a line with its data, LF at the end of each. `input` begins an event.
     pub fn read_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, usize)> {
         let State::Confirmed(delta) = self.state else { return None };
         if self.event_after.is_empty() {

@@ -125,7 +125,8 @@ pub struct Context<'c> {
     pub client_model: &'c str,
     /// `x-claude-code-session-id`, for the prompt cache key.
     pub session: Option<&'c str>,
-    /// Estimates the input tokens. Needed for old Claude models when the client gave no `max_tokens`.
+    /// Estimates the input tokens. Needed for old Claude models when the client gave no
+    /// `max_tokens`.
     pub input_estimate: Option<&'c dyn Fn() -> u64>,
     /// What a refusal of the first try has taught.
     pub mend: RetryWithout,

@@ -44,7 +44,8 @@ pub struct Tap {
     tape: Tape,
 }
 
-/// Keys whose value matters even when content flows. Built once: building costs as much as a search.
+/// Keys whose value matters even when content flows. Built once: building costs as much as a
+/// search.
 static KEYS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| [r#""usage""#, r#""finish_reason""#, r#""error""#].map(Finder::new));
 

@@ -79,8 +79,8 @@ impl Normalizer {
         self.reason
     }
 
-    /// Counts a delta of text that [`Normalizer::event`] would pass on as it is, and do nothing else.
-    /// Returns whether it is one.
+    /// Counts a delta of text that [`Normalizer::event`] would pass on as it is, and do nothing
+    /// else. Returns whether it is one.
     pub(crate) fn count_plain_text(&mut self, ix: u32, raw: RawStr<'_>, reply: &Reply) -> bool {
         let is_open = matches!(self.items.get(ix as usize), Some(Item::Text(_)));
         let is_plain = is_open && self.phase == Phase::Live && !raw.is_empty() && reply.plan.stops.is_empty();
