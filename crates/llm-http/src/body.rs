@@ -48,9 +48,13 @@ pub enum BodyError {
     ChunkSize,
     /// A chunk's size line or data does not end in CRLF.
     ChunkEnd,
+    /// A chunk extension holds a byte that is not allowed there.
     Extension,
+    /// The extensions of one chunk are longer than the limit.
     ExtensionTooLong,
+    /// A trailer field is malformed.
     Trailer,
+    /// The trailer section is longer than the limit.
     TrailerTooLong,
     /// The connection closed before the message ended.
     Truncated,
@@ -118,6 +122,7 @@ enum State {
 const NEXT_CHUNK: State = State::Size { size: 0, digits: 0 };
 
 impl BodyDecoder {
+    /// Makes the decoder of one body.
     pub fn new(framing: Framing) -> BodyDecoder {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Ended,

@@ -66,6 +66,7 @@ pub enum Progress {
     Unfinished,
     /// One of two codings is undone. The output is empty again, and the decoder holds what it was.
     CodingUndone,
+    /// The body has ended and is whole.
     Finished,
 }
 

@@ -43,7 +43,9 @@ impl Span {
 /// One header field: name as sent, value without the whitespace around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
+    /// The position of the name in the buffer.
     pub name: Span,
+    /// The position of the value in the buffer.
     pub value: Span,
 }
 
@@ -61,10 +63,12 @@ impl Fields {
         Fields(parsed.iter().map(field).collect())
     }
 
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

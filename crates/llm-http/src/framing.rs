@@ -28,6 +28,7 @@ pub enum Framing {
     None,
     /// This many bytes follow.
     Length(u64),
+    /// The body is in chunked coding.
     Chunked,
     /// All bytes up to the close of the connection; responses only.
     Close,

@@ -18,6 +18,8 @@
 //! Absent on purpose: HTTP/2, trailers (dropped), transfer codings other than `chunked` (refused),
 //! `CONNECT` (refused), dates.
 
+#![warn(missing_docs)]
+
 pub mod body;
 pub mod coding;
 pub mod field;

@@ -12,11 +12,15 @@ use super::{Fields, Framing, HeadScan, Limits, Method, Refusal, Span, Version};
 /// needed before that buffer moves on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHead {
+    /// The method.
     pub method: Method,
+    /// The version that the client speaks.
     pub version: Version,
+    /// All header fields, in their order.
     pub fields: Fields,
     /// Bytes of the buffer up to the body, leading empty lines included.
     pub len: usize,
+    /// How the end of the body is found.
     pub framing: Framing,
     /// Whether the client wishes another request on this connection. An HTTP/1.0 client that does
     /// must be told `connection: keep-alive` in the response, else it waits for the close.

@@ -12,10 +12,13 @@ use super::{Fields, Framing, HeadScan, Limits, Method, Refusal, Span, Version};
 pub struct ResponseHead {
     /// 100 to 599.
     pub status: u16,
+    /// The version that the upstream speaks.
     pub version: Version,
+    /// All header fields, in their order.
     pub fields: Fields,
     /// Bytes of the buffer up to the body, skipped interim responses included.
     pub len: usize,
+    /// How the end of the body is found.
     pub framing: Framing,
     /// Whether the connection may carry another request once the body has ended.
     pub keep_alive: bool,

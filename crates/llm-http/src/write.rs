@@ -85,10 +85,12 @@ pub fn static_header(out: &mut Vec<u8>, name: &'static str, value: &'static str)
     line(out, name, value.as_bytes());
 }
 
+/// Writes the field `content-length`.
 pub fn content_length(out: &mut Vec<u8>, length: u64) {
     line(out, "content-length", itoa::Buffer::new().format(length).as_bytes());
 }
 
+/// Writes the field `transfer-encoding: chunked`.
 pub fn transfer_chunked(out: &mut Vec<u8>) {
     static_header(out, "transfer-encoding", "chunked");
 }

@@ -37,6 +37,7 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Returns the number of requests of one kind.
     pub fn of(&self, kind: Kind) -> u64 {
         self.requests[kind as usize]
     }
@@ -122,6 +123,7 @@ impl Last {
         lines.into_iter()
     }
 
+    /// Returns the method of the request line.
     pub fn method(&self) -> String {
         self.lines().next().and_then(|line| line.split(' ').next().map(str::to_owned)).unwrap_or_default()
     }

@@ -6,12 +6,19 @@
 /// A call that the mock answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// Chat completions of the Chat format.
     Chat,
+    /// Legacy completions.
     Completions,
+    /// The Messages format.
     Messages,
+    /// The token counter of the Messages format.
     CountTokens,
+    /// The Responses format.
     Responses,
+    /// The token counter of the Responses format.
     InputTokens,
+    /// Embeddings of text.
     Embeddings,
     /// The list of models, or one of them.
     Models,
@@ -22,6 +29,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All calls, in the order of their counters.
     pub const ALL: [Kind; 10] = [
         Kind::Chat,
         Kind::Completions,

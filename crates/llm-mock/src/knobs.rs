@@ -111,11 +111,17 @@ pub struct Knobs {
     pub interval_ms: u32,
     /// An error status instead of an answer; 200 takes back what a weaker place has set.
     pub status: Option<u16>,
+    /// The fault of the connection or the framing.
     pub fault: Option<Fault>,
+    /// An error inside a response of status 200.
     pub error: Option<ErrorAt>,
+    /// A text other than the usual words.
     pub say: Option<Say>,
+    /// The response ends by its length limit, whatever its length.
     pub length: bool,
+    /// The response has two tool calls, if the request allows it.
     pub parallel: bool,
+    /// Half of the input tokens are reported as read from the cache.
     pub cached: bool,
 }
 

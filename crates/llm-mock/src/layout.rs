@@ -34,6 +34,8 @@ pub enum Ending {
 /// An answer as it goes over the wire, faults included.
 #[derive(Debug)]
 pub struct Plan {
+    /// Of the head that [`Plan::bytes`] begins with.
+    #[cfg(test)]
     pub status: u16,
     /// The answer is a stream of events.
     pub stream: bool,
@@ -120,7 +122,14 @@ impl Draft {
             Some(Fault::Reset) => layout.pieces.push(Piece { wait: BEFORE_RESET, end: layout.bytes.len() }),
             _ => {}
         }
-        Plan { status: self.status, stream, bytes: layout.bytes, pieces: layout.pieces, ending: layout.ending }
+        Plan {
+            #[cfg(test)]
+            status: self.status,
+            stream,
+            bytes: layout.bytes,
+            pieces: layout.pieces,
+            ending: layout.ending,
+        }
     }
 }
 

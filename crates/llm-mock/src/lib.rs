@@ -6,38 +6,40 @@
 //!
 //! | module | duty |
 //! |---|---|
-//! | [`kind`] | which call a path is |
-//! | [`ask`] | what the body of a request asks for |
+//! | `kind` | which call a path is |
+//! | `ask` | what the body of a request asks for |
 //! | [`knobs`] | how the answer is to differ from the plain one |
-//! | [`answer`], [`schema`] | what is said: text, tool calls with arguments, reasoning, usage |
-//! | [`chat`], [`completions`], [`messages`], [`responses`], [`other`], [`errors`] | how a format writes it down |
-//! | [`templates`], [`script`] | files with holes; a stream with a mark behind each event |
-//! | [`plan`], [`layout`] | all of it: a request in, the bytes of its answer and their times out |
+//! | `answer`, `schema` | what is said: text, tool calls with arguments, reasoning, usage |
+//! | `chat`, `completions`, `messages`, `responses`, `other`, `errors` | how a format writes it down |
+//! | `templates`, `script` | files with holes; a stream with a mark behind each event |
+//! | `plan`, `layout` | all of it: a request in, the bytes of its answer and their times out |
 //! | `server`, `conn`, `gate` | threads and sockets |
-//! | [`counters`] | what `/__count` and `/__last` tell |
+//! | `counters` | what `/__count` and `/__last` tell |
 //!
 //! Everything but the last two rows is pure. Nothing here imports a codec of `wire`: if both sides
 //! of a test shared a mistake, the test would pass.
 
-pub mod answer;
-pub mod ask;
-pub mod chat;
-pub mod completions;
+#![warn(missing_docs)]
+
+mod answer;
+mod ask;
+mod chat;
+mod completions;
 mod conn;
-pub mod counters;
-pub mod errors;
+mod counters;
+mod errors;
 mod gate;
-pub mod kind;
+mod kind;
 pub mod knobs;
-pub mod layout;
-pub mod messages;
-pub mod other;
-pub mod plan;
-pub mod responses;
-pub mod schema;
-pub mod script;
+mod layout;
+mod messages;
+mod other;
+mod plan;
+mod responses;
+mod schema;
+mod script;
 mod server;
-pub mod templates;
+mod templates;
 
 pub use counters::{Counts, Last};
 pub use kind::Kind;

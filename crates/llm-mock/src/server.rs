@@ -60,6 +60,7 @@ pub fn start(options: MockOptions) -> io::Result<MockHandle> {
 }
 
 impl MockHandle {
+    /// Returns the address that the server listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -69,6 +70,7 @@ impl MockHandle {
         format!("http://{}", self.addr)
     }
 
+    /// Returns the counts so far.
     pub fn counts(&self) -> Counts {
         self.counters.counts()
     }

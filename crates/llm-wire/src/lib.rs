@@ -20,6 +20,8 @@
 //! | how each format is read and written | [`formats`] |
 //! | errors: kinds, shapes of each format, classification of what providers send | [`error`] |
 
+#![warn(missing_docs)]
+
 pub mod canonical;
 pub mod error;
 pub mod formats;
@@ -50,6 +52,7 @@ pub enum Format {
 }
 
 impl Format {
+    /// All formats, in the order in which documents list them.
     pub const ALL: [Format; 3] = [Format::Chat, Format::Messages, Format::Responses];
 }
 

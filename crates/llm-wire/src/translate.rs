@@ -36,6 +36,7 @@ use crate::target::quirks::{Quirk, Quirks};
 /// A translated request.
 #[derive(Debug)]
 pub struct Encoded {
+    /// The body in the provider's format.
     pub body: Vec<u8>,
     /// For the answer, and for headers ([`Plan::betas`], [`Plan::upstream_stream`]).
     pub plan: Plan,
@@ -101,12 +102,16 @@ pub fn decode<'a>(from: Format, body: RawValue<'a>, ledger: &mut Ledger) -> Resu
 
 /// The decoder of a provider's stream.
 pub enum AnyDecoder {
+    /// The decoder of Chat streams.
     Chat(chat::stream::Decoder),
+    /// The decoder of Messages streams.
     Messages(messages::stream::Decoder),
+    /// The decoder of Responses streams.
     Responses(responses::stream::Decoder),
 }
 
 impl AnyDecoder {
+    /// Makes the decoder of one attempt. `quirks` are those of the provider.
     pub fn new(format: Format, quirks: Quirks) -> AnyDecoder {
         match format {
             Format::Chat => AnyDecoder::Chat(chat::stream::Decoder::new(quirks)),
@@ -225,10 +230,12 @@ pub struct Translator {
     captured: Option<Captured>,
     content: bool,
     model: Option<Box<str>>,
+    /// The plan of the request and the counters of the response.
     pub reply: Reply,
 }
 
 impl Translator {
+    /// Makes the translator of one attempt, for the formats that the reply's plan names.
     pub fn new(reply: Reply) -> Translator {
         let plan = &reply.plan;
         let output = match plan.stream {
@@ -362,6 +369,7 @@ impl Translator {
         self.content
     }
 
+    /// Returns how far the response has come.
     pub fn phase(&self) -> Phase {
         self.phase
     }

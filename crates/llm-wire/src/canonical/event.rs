@@ -31,83 +31,123 @@ use crate::target::plan::Reply;
 pub enum Event<'a> {
     /// The provider's own id and model name, for the log. Empty where it gave none.
     Start {
+        /// The provider's id of the response, escaped.
         id: RawStr<'a>,
+        /// The provider's name of the model, escaped.
         model: RawStr<'a>,
     },
     /// The tier that served the request, in the provider's words.
     Tier(RawStr<'a>),
     /// An item begins.
     Open {
+        /// The index of the item, which all events of the item repeat.
         ix: u32,
+        /// The kind of the item, with what is known of it at its start.
         block: Block<'a>,
     },
+    /// A piece of visible text.
     Text {
+        /// The index of the item.
         ix: u32,
+        /// The text, escaped, never empty.
         raw: RawStr<'a>,
     },
+    /// A piece of text in which the model declines to answer.
     Refusal {
+        /// The index of the item.
         ix: u32,
+        /// The text, escaped, never empty.
         raw: RawStr<'a>,
     },
     /// Reasoning that may be shown. `part` counts the parts of the item from 0 (R `summary_index`);
     /// M and C have one.
     Reason {
+        /// The index of the item.
         ix: u32,
+        /// The part of the item, counted from 0.
         part: u32,
+        /// Whether the text is a summary or the reasoning itself.
         kind: ReasoningKind,
+        /// The text, escaped, never empty.
         raw: RawStr<'a>,
     },
     /// Opaque state of a reasoning item, whole, after the last `Reason` of its item. From decoders
     /// the provider's own bytes; to encoders an envelope, to be placed as it is.
     Opaque {
+        /// The index of the item.
         ix: u32,
+        /// What kind of opaque state it is.
         seal: Seal,
+        /// The state, escaped.
         raw: RawStr<'a>,
     },
     /// A piece of a tool's input: JSON text of a function, free text of a custom tool.
     Args {
+        /// The index of the item.
         ix: u32,
+        /// The piece, escaped, never empty. It may end inside an escape sequence of the tool's
+        /// JSON.
         raw: RawStr<'a>,
     },
     /// A link to a source. Other citations are dropped by decoders with [`Note::DroppedCitation`].
     Cite {
+        /// The index of the item.
         ix: u32,
+        /// The source.
         cite: Cite<'a>,
     },
     /// Log probabilities: a non-empty array of `{token, logprob, bytes, top_logprobs}`, equal in C
     /// and R.
     Logprobs {
+        /// The index of the item.
         ix: u32,
+        /// The array, as the provider wrote it.
         raw: RawValue<'a>,
     },
+    /// The item has ended: no further event has its index.
     Close {
+        /// The index of the item.
         ix: u32,
+        /// Whether the item is whole.
         status: Status,
     },
+    /// The token counts so far. Each replaces the one before.
     Usage(Usage),
+    /// The reason why the response ended.
     Finish(Finish<'a>),
+    /// The response has failed. Nothing follows.
     Fail(Error),
     /// The provider's end mark, or the end of its bytes where that is a clean end.
     End,
     /// For counters; never reaches an encoder.
+    /// An oddity.
     Note(Note),
 }
 
 /// What an item is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Block<'a> {
+    /// Visible text.
     Text,
+    /// Text in which the model declines to answer.
     Refusal,
     /// The provider's item id; empty where it gave none.
+    /// Reasoning, shown or opaque.
     Reasoning {
+        /// The provider's item id, escaped.
         id: RawStr<'a>,
     },
     /// From decoders: id and name as the provider gave them, the id maybe empty; never a namespace.
     /// To encoders: the client's name and namespace, and an id that is never empty.
+    /// A call of a tool.
     Tool {
+        /// Whether the tool takes JSON or free text.
         kind: CallKind,
+        /// The id of the call, escaped.
         id: RawStr<'a>,
+        /// The name of the tool, escaped.
         name: RawStr<'a>,
+        /// The namespace of the tool, as Responses clients declare it.
         namespace: Option<RawStr<'a>>,
     },
 }
@@ -115,7 +155,9 @@ pub enum Block<'a> {
 /// A URL citation of R and C; M web search results are told so too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cite<'a> {
+    /// The address of the source, escaped.
     pub url: RawStr<'a>,
+    /// The title of the source, escaped. Empty where the provider gave none.
     pub title: RawStr<'a>,
     /// First character and the one behind the last, in the text of the item. `None`: all of the
     /// item's text.
@@ -125,6 +167,7 @@ pub struct Cite<'a> {
 /// How an item ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Status {
+    /// The item ended by itself.
     #[default]
     Complete,
     /// Cut by a limit or a filter.
@@ -134,13 +177,21 @@ pub enum Status {
 /// Why an answer ended (`docs/internals/translation/responses.md`, "Finish reasons").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
+    /// The model had nothing to add.
     End,
+    /// One of the request's stop sequences matched.
     StopSequence,
+    /// The model calls tools and waits for their results.
     ToolCalls,
+    /// The limit of output tokens was reached.
     Length,
+    /// The model's context window is full.
     ContextWindow,
+    /// The model or a filter of its vendor declined.
     Refusal,
+    /// The vendor paused a long turn of server tools; the client may send it back to go on (M).
     Pause,
+    /// The vendor compacted the conversation and stopped there (M).
     Compaction,
 }
 
@@ -160,17 +211,21 @@ impl Reason {
     }
 }
 
+/// The end of a response, as the provider reported it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finish<'a> {
+    /// The reason in canonical form.
     pub reason: Reason,
     /// The stop sequence that matched, if it is known.
     pub stop: Option<RawStr<'a>>,
     /// Of a refusal: M `stop_details.category` and `explanation`.
     pub category: Option<RawStr<'a>>,
+    /// The vendor's explanation of a refusal, escaped.
     pub explanation: Option<RawStr<'a>>,
 }
 
 impl Finish<'_> {
+    /// Makes a finish that has a reason and nothing else.
     pub fn of(reason: Reason) -> Finish<'static> {
         Finish { reason, stop: None, category: None, explanation: None }
     }
@@ -217,6 +272,7 @@ impl Note {
         }
     }
 
+    /// All notes, in the order of their counters.
     pub const ALL: [Note; 12] = [
         Note::DroppedOutput,
         Note::DroppedAudio,

@@ -34,6 +34,7 @@ pub enum How {
 }
 
 impl How {
+    /// Returns the word for this kind of loss in `x-llm-proxy-dropped` and in metrics.
     pub fn label(self) -> &'static str {
         match self {
             How::Dropped => "dropped",
@@ -239,11 +240,13 @@ impl Ledger {
         }
     }
 
+    /// Counts one repair. The count saturates.
     pub fn repair(&mut self, repair: Repair) {
         let slot = &mut self.repairs[repair as usize];
         *slot = slot.saturating_add(1);
     }
 
+    /// Returns whether nothing was lost and nothing repaired.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.repairs.iter().all(|n| *n == 0)
     }

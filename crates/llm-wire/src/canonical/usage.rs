@@ -32,6 +32,7 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Returns the input tokens that were written to a cache, of both lifetimes.
     pub fn cache_write(&self) -> u64 {
         self.cache_write_5m.saturating_add(self.cache_write_1h)
     }
@@ -41,6 +42,7 @@ impl Usage {
         self.input_total.saturating_sub(self.cache_read).saturating_sub(self.cache_write())
     }
 
+    /// Returns the sum of all input and all output tokens. It saturates.
     pub fn total(&self) -> u64 {
         self.input_total.saturating_add(self.output_total)
     }

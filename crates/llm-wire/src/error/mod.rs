@@ -28,6 +28,7 @@ pub enum Side {
 }
 
 impl Side {
+    /// Returns the value of the metric label `side`.
     pub fn label(self) -> &'static str {
         match self {
             Side::Client => "client",
@@ -63,8 +64,10 @@ macro_rules! kinds {
         pub enum Kind { $( $(#[$doc])* $name, )* }
 
         impl Kind {
+            /// All kinds, in the order of the table.
             pub const ALL: &'static [Kind] = &[ $( Kind::$name, )* ];
 
+            /// Returns the kind's row of the table.
             pub fn row(self) -> &'static KindRow {
                 match self { $( Kind::$name => &KindRow {
                     status: $status, openai_type: $otype, openai_code: $ocode,
@@ -76,42 +79,57 @@ macro_rules! kinds {
 }
 
 kinds! {
-    // kind           chat/responses: status type code                                   messages:
-    // status type          retry label
+    // Columns: kind; status, type and code for Chat and Responses; status and type for Messages;
+    // whether another provider may be tried; label.
+    /// The request has a value that its format does not allow.
     InvalidRequest => 400 "invalid_request_error" None,                                  400 "invalid_request_error",   false "invalid_request";
+    /// The body is not JSON.
     InvalidJson    => 400 "invalid_request_error" Some("invalid_json"),                  400 "invalid_request_error",   false "invalid_json";
+    /// A field has a value of the wrong JSON type.
     InvalidType    => 400 "invalid_request_error" Some("invalid_type"),                  400 "invalid_request_error",   false "invalid_type";
-    /// A field that the chosen provider's format cannot say, and whose loss would change the
-    /// meaning.
+    /// The provider's format cannot express a field, and dropping it would change the meaning.
     Unsupported    => 400 "invalid_request_error" Some("unsupported_parameter"),         400 "invalid_request_error",   false "unsupported";
+    /// The conversation does not fit in the model's context window.
     ContextTooLong => 400 "invalid_request_error" Some("context_length_exceeded"),       400 "invalid_request_error",   false "context_too_long";
+    /// A content filter of the vendor refused the request.
     ContentFilter  => 400 "invalid_request_error" Some("content_filter"),                400 "invalid_request_error",   false "content_filter";
+    /// The client's credential is missing, unknown or expired.
     Auth           => 401 "invalid_request_error" Some("invalid_api_key"),               401 "authentication_error",    false "auth";
+    /// The credential does not permit the operation.
     Permission     => 403 "permission_error"      None,                                  403 "permission_error",        false "permission";
     /// The credential may not use this model.
     ModelForbidden => 403 "permission_error"      Some("model_not_allowed"),             403 "permission_error",        false "model_forbidden";
+    /// The account at the provider has no credit or quota left.
     Billing        => 429 "insufficient_quota"    Some("insufficient_quota"),            402 "billing_error",           false "billing";
     /// No provider serves the model, or the provider does not know it.
     ModelNotFound  => 404 "invalid_request_error" Some("model_not_found"),               404 "not_found_error",         false "model_not_found";
-    /// A path that this server does not have.
+    /// This server does not have the path.
     NotFound       => 404 "invalid_request_error" Some("not_found"),                     404 "not_found_error",         false "not_found";
-    /// A path of the format that needs state which this gateway does not keep.
+    /// The path belongs to the format and needs state that this gateway does not keep.
     NotSupported   => 404 "invalid_request_error" Some("not_supported"),                 404 "not_found_error",         false "not_supported";
+    /// The path does not take the method.
     MethodNotAllowed => 405 "invalid_request_error" Some("method_not_allowed"),          405 "invalid_request_error",   false "method_not_allowed";
     /// The client was too slow to send its request.
     RequestTimeout => 408 "invalid_request_error" Some("request_timeout"),               408 "invalid_request_error",   false "request_timeout";
+    /// The request contradicts the current state of the resource.
     Conflict       => 409 "invalid_request_error" Some("conflict"),                      409 "invalid_request_error",   false "conflict";
+    /// The body is larger than the limit.
     TooLarge       => 413 "invalid_request_error" Some("request_too_large"),             413 "request_too_large",       false "too_large";
+    /// The gateway does not decode this `content-encoding`.
     UnsupportedEncoding => 415 "invalid_request_error" Some("unsupported_encoding"),     415 "invalid_request_error",   false "unsupported_encoding";
+    /// The client asked for a WebSocket, which the gateway does not serve.
     UpgradeRequired => 426 "invalid_request_error" Some("websocket_not_supported"),      426 "invalid_request_error",   false "upgrade_required";
+    /// A rate limit of the credential or of the provider is used up.
     RateLimit      => 429 "rate_limit_error"      Some("rate_limit_exceeded"),           429 "rate_limit_error",        true  "rate_limit";
+    /// The head of the request is larger than the limit.
     HeadTooLarge   => 431 "invalid_request_error" Some("headers_too_large"),             431 "invalid_request_error",   false "head_too_large";
     /// The client closed its connection; nobody reads the answer. 499 is what nginx logs for it.
     ClientGone     => 499 "invalid_request_error" Some("client_closed_request"),         499 "invalid_request_error",   false "client_gone";
-    /// A caught panic or a broken invariant.
+    /// The gateway caught a panic or found a broken invariant.
     Internal       => 500 "server_error"          Some("internal_error"),                500 "api_error",               false "internal";
+    /// The path exists, and this version does not serve it.
     NotImplemented => 501 "server_error"          Some("not_implemented"),               501 "api_error",               false "not_implemented";
-    /// The provider answered nonsense, closed early, or said 5xx.
+    /// The provider sent an invalid response, closed early, or answered with a status of 5xx.
     UpstreamFault  => 502 "server_error"          Some("upstream_error"),                502 "api_error",               true  "upstream_fault";
     /// No connection to the provider could be made.
     UpstreamConnect => 502 "server_error"         Some("upstream_connect_failed"),       502 "api_error",               true  "upstream_connect";
@@ -123,14 +141,18 @@ kinds! {
     Overloaded     => 503 "server_error"          Some("server_is_overloaded"),          529 "overloaded_error",        true  "overloaded";
     /// Every provider of the model is out of service.
     NoUpstream     => 503 "server_error"          Some("no_upstream_available"),         529 "overloaded_error",        false "no_upstream";
+    /// The gateway does not speak the version of HTTP that the request names.
     HttpVersion    => 505 "invalid_request_error" Some("http_version_not_supported"),    505 "invalid_request_error",   false "http_version";
+    /// The provider did not answer in time.
     UpstreamTimeout => 504 "server_error"         Some("upstream_timeout"),              504 "timeout_error",           true  "upstream_timeout";
 }
 
 /// The methods of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Methods {
+    /// The path is read.
     Read,
+    /// The path takes a body.
     Post,
 }
 
@@ -147,7 +169,9 @@ impl Methods {
 /// An error on its way to a client, a log line and a counter.
 #[derive(Debug)]
 pub struct Error {
+    /// What went wrong. It decides the status, `type` and `code` that the client gets.
     pub kind: Kind,
+    /// Whose fault it is.
     pub side: Side,
     /// For the client.
     pub note: Cow<'static, str>,
@@ -167,6 +191,8 @@ pub struct Error {
 }
 
 impl Error {
+    /// Makes an error with a message for the client. The message is a whole sentence that says what
+    /// is wrong and what to do.
     pub fn new(side: Side, kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
         Error {
             kind,
@@ -181,14 +207,17 @@ impl Error {
         }
     }
 
+    /// Makes an error that is the client's fault.
     pub fn client(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Side::Client, kind, note)
     }
 
+    /// Makes an error that is the provider's fault.
     pub fn upstream(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Side::Upstream, kind, note)
     }
 
+    /// Makes an error that is the gateway's own.
     pub fn gateway(kind: Kind, note: impl Into<Cow<'static, str>>) -> Error {
         Error::new(Side::Gateway, kind, note)
     }
@@ -198,6 +227,7 @@ impl Error {
         Error::gateway(Kind::Overloaded, "this gateway is shutting down; try again").retry_after(1)
     }
 
+    /// Sets the detail, which is for the log alone.
     pub fn detail(mut self, detail: impl fmt::Display) -> Error {
         self.detail = Some(detail.to_string());
         self
@@ -224,26 +254,31 @@ impl Error {
         Told { side: self.side, note, detail: self.detail.as_deref() }
     }
 
+    /// Names the request field at fault, as a path (`messages.3.content`).
     pub fn param(mut self, param: impl Into<String>) -> Error {
         self.param = Some(param.into());
         self
     }
 
+    /// Replaces the kind's `code` in the OpenAI formats.
     pub fn code(mut self, code: &'static str) -> Error {
         self.code = Some(code);
         self
     }
 
+    /// Sets the value of `Retry-After`, in seconds.
     pub fn retry_after(mut self, seconds: u32) -> Error {
         self.retry_after = Some(seconds);
         self
     }
 
+    /// Sets the methods that the path takes, for the field `Allow`.
     pub fn allow(mut self, methods: Methods) -> Error {
         self.allow = Some(methods);
         self
     }
 
+    /// Returns whether another provider may be tried, as long as nothing was sent to the client.
     pub fn retryable(&self) -> bool {
         self.kind.row().retryable
     }

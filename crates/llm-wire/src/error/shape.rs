@@ -18,6 +18,7 @@ pub struct ReadError<'a> {
     pub r#type: Option<RawStr<'a>>,
     /// As text, where a host writes a number too.
     pub code: Option<RawStr<'a>>,
+    /// The request field at fault, as the provider names it.
     pub param: Option<RawStr<'a>>,
 }
 

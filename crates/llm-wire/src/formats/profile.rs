@@ -22,8 +22,11 @@ pub struct FormatProfile {
     pub vendor: Host,
     /// The formats of other providers for a client of this one, best first.
     pub fallbacks: [Format; 2],
+    /// Paths and headers.
     pub http: HttpProfile,
+    /// What a request of the format can express.
     pub request: RequestProfile,
+    /// What a response of the format can express.
     pub response: ResponseProfile,
 }
 
@@ -46,6 +49,7 @@ pub struct HttpProfile {
     pub version_header: Option<(&'static str, &'static str)>,
     /// The headers of a client's request that tell its version of the format.
     pub version_headers: &'static [&'static str],
+    /// The names under which the format reports rate limits.
     pub rate_limit_headers: RateLimitHeaders,
     /// The response header with the request's id that SDKs of the format read, beside
     /// `x-request-id`.
@@ -95,22 +99,28 @@ pub struct RequestProfile {
     pub has_seed_and_penalties: bool,
     /// Sampling parameters are refused while the model thinks.
     pub thinking_bars_sampling: bool,
+    /// `verbosity` (C) or `text.verbosity` (R) sets how much the model writes.
     pub has_verbosity: bool,
     /// Stop sequences of white space alone are accepted.
     pub has_blank_stops: bool,
     /// `user`, `safety_identifier`, `prompt_cache_key` and `metadata` of any content.
     pub has_identity: bool,
+    /// A request can ask for moderation of its content.
     pub has_moderation: bool,
+    /// What a request can say about tools.
     pub tools: ToolsProfile,
 }
 
 /// What a request can say about tools.
 #[derive(Debug)]
 pub struct ToolsProfile {
+    /// Custom tools, whose input is free text.
     pub has_custom: bool,
     /// A tool choice can name the allowed tools, and calls in parallel be asked for by `true`.
     pub has_allowed: bool,
+    /// A tool can have examples of its input.
     pub has_examples: bool,
+    /// A tool can have a schema of its output.
     pub has_output_schema: bool,
     /// A schema without `type` is accepted.
     pub has_untyped_schema: bool,
@@ -139,6 +149,7 @@ pub struct ResponseProfile {
 }
 
 impl Format {
+    /// Returns what is particular to this format.
     pub fn profile(self) -> &'static FormatProfile {
         match self {
             Format::Chat => &chat::PROFILE,

@@ -27,10 +27,12 @@ impl<'a> RawStr<'a> {
         RawStr(body)
     }
 
+    /// Returns the escaped bytes.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
+    /// Returns whether the text is empty.
     pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
@@ -40,6 +42,7 @@ impl<'a> RawStr<'a> {
         self.0.len()
     }
 
+    /// Returns whether the bytes contain an escape sequence. Without one they are the text itself.
     pub fn has_escapes(self) -> bool {
         match self.0.len() {
             // Names and words, for which the start of a vector search costs more than they do.
@@ -176,11 +179,17 @@ fn hex4(digits: &[u8]) -> Option<u32> {
 /// What a [`RawValue`] is, told from its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RawKind {
+    /// `null`.
     Null,
+    /// `true` or `false`.
     Bool,
+    /// A number of any size.
     Number,
+    /// A string.
     String,
+    /// An array.
     Array,
+    /// An object.
     Object,
 }
 
@@ -252,10 +261,12 @@ impl<'a> RawValue<'a> {
         self.nodes.len()
     }
 
+    /// Returns the bytes of the whole value, without white space around it.
     pub fn bytes(self) -> &'a [u8] {
         self.bytes
     }
 
+    /// Returns the kind of the value, which its first byte decides.
     pub fn kind(self) -> RawKind {
         match self.bytes.first() {
             Some(b'"') => RawKind::String,
@@ -267,14 +278,17 @@ impl<'a> RawValue<'a> {
         }
     }
 
+    /// Returns whether the value is `null`.
     pub fn is_null(self) -> bool {
         self.bytes == b"null"
     }
 
+    /// Returns whether the value is an object.
     pub fn is_object(self) -> bool {
         self.kind() == RawKind::Object
     }
 
+    /// Returns the inside of a string; `None` for any other kind.
     pub fn as_str(self) -> Option<RawStr<'a>> {
         Some(RawStr(self.bytes.strip_prefix(b"\"")?.strip_suffix(b"\"")?))
     }
@@ -284,6 +298,7 @@ impl<'a> RawValue<'a> {
         self.as_str().is_some_and(|s| s.eq_str(text))
     }
 
+    /// Returns the value of `true` and `false`; `None` for any other kind.
     pub fn as_bool(self) -> Option<bool> {
         match self.bytes {
             b"true" => Some(true),

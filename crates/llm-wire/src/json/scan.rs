@@ -25,19 +25,25 @@ pub enum Fault {
     Value,
     /// A key in quotes should begin here.
     Key,
+    /// A colon should follow the key.
     Colon,
     /// A comma or the closing bracket should stand here.
     Comma,
+    /// A number is malformed (`01`, `1.`, `NaN`).
     Number,
+    /// An escape sequence in a string is malformed.
     Escape,
     /// A byte below 0x20 inside a string.
     Control,
+    /// The bytes are not UTF-8.
     Utf8,
+    /// Arrays and objects are nested deeper than [`MAX_DEPTH`].
     TooDeep,
     /// Something follows the value.
     Trailing,
     /// The value is of another kind than the walk needs.
     NotObject,
+    /// The value is not an array, which the walk needs.
     NotArray,
 }
 
@@ -64,7 +70,9 @@ impl fmt::Display for Fault {
 /// A fault and where it stands, in bytes from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanError {
+    /// The position of the fault, in bytes from the start of the document.
     pub at: usize,
+    /// What is wrong there.
     pub what: Fault,
 }
 

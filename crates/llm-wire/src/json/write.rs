@@ -63,10 +63,12 @@ pub fn key(out: &mut Vec<u8>, name: &str) {
     out.push(b':');
 }
 
+/// Writes a number.
 pub fn u64(out: &mut Vec<u8>, n: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
 }
 
+/// Writes `true` or `false`.
 pub fn bool(out: &mut Vec<u8>, b: bool) {
     out.extend_from_slice(if b { b"true" } else { b"false" });
 }
@@ -101,6 +103,7 @@ impl Object<'_> {
         self.out
     }
 
+    /// Writes a string member. `text` is escaped.
     pub fn str(&mut self, name: &str, text: &str) {
         string(self.key(name), text);
     }
@@ -113,30 +116,37 @@ impl Object<'_> {
         }
     }
 
+    /// Writes a string member that is escaped already.
     pub fn raw_str(&mut self, name: &str, body: RawStr<'_>) {
         raw_string(self.key(name), body);
     }
 
+    /// Writes a member whose value is copied as it is.
     pub fn value(&mut self, name: &str, value: RawValue<'_>) {
         self.key(name).extend_from_slice(value.bytes());
     }
 
+    /// Writes a number member.
     pub fn u64(&mut self, name: &str, n: u64) {
         u64(self.key(name), n);
     }
 
+    /// Writes a `true` or `false` member.
     pub fn bool(&mut self, name: &str, b: bool) {
         bool(self.key(name), b);
     }
 
+    /// Writes a `null` member.
     pub fn null(&mut self, name: &str) {
         self.key(name).extend_from_slice(b"null");
     }
 
+    /// Writes an object member, whose members `fill` writes.
     pub fn object(&mut self, name: &str, fill: impl FnOnce(&mut Object<'_>)) {
         object(self.key(name), fill);
     }
 
+    /// Writes an array member, whose elements `fill` writes.
     pub fn array(&mut self, name: &str, fill: impl FnOnce(&mut Array<'_>)) {
         array(self.key(name), fill);
     }
@@ -157,26 +167,32 @@ impl Array<'_> {
         self.out
     }
 
+    /// Writes a string element. `text` is escaped.
     pub fn str(&mut self, text: &str) {
         string(self.element(), text);
     }
 
+    /// Writes a string element that is escaped already.
     pub fn raw_str(&mut self, body: RawStr<'_>) {
         raw_string(self.element(), body);
     }
 
+    /// Writes an element that is copied as it is.
     pub fn value(&mut self, value: RawValue<'_>) {
         self.element().extend_from_slice(value.bytes());
     }
 
+    /// Writes a number element.
     pub fn u64(&mut self, n: u64) {
         u64(self.element(), n);
     }
 
+    /// Writes an object element, whose members `fill` writes.
     pub fn object(&mut self, fill: impl FnOnce(&mut Object<'_>)) {
         object(self.element(), fill);
     }
 
+    /// Writes an array element, whose elements `fill` writes.
     pub fn array(&mut self, fill: impl FnOnce(&mut Array<'_>)) {
         array(self.element(), fill);
     }

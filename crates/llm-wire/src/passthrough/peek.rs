@@ -27,7 +27,9 @@ pub struct Peek<'a> {
     /// `stream_options.include_usage` is true: the client of a chat stream asked for the usage
     /// chunk.
     pub include_usage: bool,
+    /// The value of `stream_options` and its position in the body, for a splice.
     pub stream_options: Option<(RawValue<'a>, Range<usize>)>,
+    /// The limits on the length of the response.
     pub output: Output,
     /// Other models that a provider may turn to instead: `models` (OpenRouter) and `fallbacks`
     /// (LiteLLM).
@@ -77,18 +79,27 @@ impl Output {
 /// Why a body cannot be routed. Always the client's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeekError {
+    /// The body has no bytes.
     Empty,
+    /// The body is not JSON.
     Json(ScanError),
+    /// The body is JSON of another kind than an object.
     NotObject(RawKind),
+    /// The body has no member `model`.
     NoModel,
+    /// The member `model` is an empty string.
     EmptyModel,
     /// Named more than once: the gateway may read one and the provider another.
     TwoModels,
     /// Another field that routing, limits or permissions read stands twice.
     Twice(&'static str),
+    /// A field that the gateway reads is of the wrong kind.
     WrongType {
+        /// The path of the field.
         param: &'static str,
+        /// The kinds that the format allows, as words of a sentence.
         wanted: &'static str,
+        /// The kind that the body has.
         got: RawKind,
     },
 }

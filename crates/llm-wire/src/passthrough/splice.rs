@@ -16,10 +16,12 @@ pub struct Splice {
 }
 
 impl Splice {
+    /// Makes a splice without edits.
     pub fn new() -> Splice {
         Splice::default()
     }
 
+    /// Returns whether there are no edits, so that the body goes on as it is.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }

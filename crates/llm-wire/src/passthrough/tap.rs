@@ -96,12 +96,16 @@ pub(crate) enum Stage {
 /// A tap of any format.
 #[derive(Debug)]
 pub enum AnyTap {
+    /// The tap of the Chat format.
     Chat(Box<chat::tap::Tap>),
+    /// The tap of the Messages format.
     Messages(messages::tap::Tap),
+    /// The tap of the Responses format.
     Responses(responses::tap::Tap),
 }
 
 impl AnyTap {
+    /// Makes the tap of one stream.
     pub fn new(format: Format) -> AnyTap {
         match format {
             Format::Chat => AnyTap::Chat(Box::default()),
@@ -110,6 +114,8 @@ impl AnyTap {
         }
     }
 
+    /// Reads one frame and returns what it means for the relay. It never fails: a frame that cannot
+    /// be read leaves the observation as it was.
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         match self {
             AnyTap::Chat(tap) => tap.frame(frame),
@@ -129,6 +135,7 @@ impl AnyTap {
         }
     }
 
+    /// Returns what was observed so far.
     pub fn seen(&self) -> &Observed {
         match self {
             AnyTap::Chat(tap) => tap.seen(),

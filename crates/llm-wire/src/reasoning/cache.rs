@@ -19,13 +19,16 @@ pub type Envelopes = [Box<[u8]>];
 
 /// Finds what was remembered for a tool call.
 pub trait Memory {
+    /// Returns the envelopes that were kept for the tool call of this id; `None` if there are none.
     fn find(&self, call_id: &str) -> Option<std::sync::Arc<Envelopes>>;
 }
 
 /// What an answer leaves to be remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captured {
+    /// The ids of the tool calls in the response, as the client got them.
     pub calls: Vec<Box<str>>,
+    /// The envelopes of the reasoning before these calls, in order.
     pub envelopes: Vec<Box<[u8]>>,
 }
 

@@ -29,10 +29,15 @@ pub const MAX: usize = 1 << 20;
 /// Whose state it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
+    /// Anthropic's signed or redacted thinking.
     Anthropic,
+    /// OpenAI's encrypted reasoning, which compatible hosts may return as well.
     OpenAi,
+    /// Google's thought signatures.
     Google,
+    /// Reasoning details of OpenRouter.
     OpenRouter,
+    /// Signed thinking of Amazon Bedrock.
     Bedrock,
 }
 
@@ -48,9 +53,11 @@ impl Family {
         }
     }
 
+    /// All families.
     pub const ALL: [Family; 5] =
         [Family::Anthropic, Family::OpenAi, Family::Google, Family::OpenRouter, Family::Bedrock];
 
+    /// Returns the two letters that name the family inside an envelope.
     pub fn label(self) -> &'static str {
         match self {
             Family::Anthropic => "an",
@@ -86,6 +93,7 @@ impl Scope {
         digits.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')).then_some(Scope(digits))
     }
 
+    /// Returns the eight hexadecimal digits.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -141,8 +149,11 @@ impl Seal {
 /// An opened envelope. All text is escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope<'a> {
+    /// The vendor that can read the state.
     pub family: Family,
+    /// The account of that vendor to which the state belongs.
     pub scope: Scope,
+    /// What kind of state it is.
     pub seal: Seal,
     /// Empty if the provider gave none.
     pub id: Text<'a>,

@@ -16,6 +16,7 @@ use crate::target::caps::{Caps, Disable};
 /// One thing to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RetryWithout {
+    /// Nothing is left out.
     #[default]
     Nothing,
     /// All reasoning of the history, and thinking with it: a signature was refused.

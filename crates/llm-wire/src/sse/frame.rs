@@ -51,6 +51,7 @@ pub struct Frame<'a> {
 /// a blank line too many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block<'a> {
+    /// The bytes as they arrived, for a relay that forwards them.
     pub raw: &'a [u8],
     /// `None` where the bytes hold no data.
     pub frame: Option<Frame<'a>>,
@@ -59,6 +60,7 @@ pub struct Block<'a> {
 /// An event outgrew the limit. The stream cannot be followed beyond it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong {
+    /// The limit on one event, in bytes.
     pub limit: usize,
 }
 

@@ -21,14 +21,19 @@ use crate::target::tool_names::ToolTable;
 /// The endpoint of one attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'c> {
+    /// The format that the endpoint speaks.
     pub format: Format,
+    /// The kind of host that the endpoint's base URL names.
     pub host: Host,
+    /// The deviations of the endpoint from its format.
     pub quirks: Quirks,
+    /// What the model accepts.
     pub caps: Caps,
     /// The name sent upstream, plain text.
     pub model: &'c str,
     /// Whose opaque reasoning state this endpoint reads and writes.
     pub family: Family,
+    /// Which account of that vendor can read the opaque state.
     pub scope: Scope,
 }
 
@@ -61,6 +66,7 @@ pub struct Policy {
     pub foreign_reasoning_as_text: bool,
     /// What becomes of a conversation that ends with the assistant.
     pub prefill: PrefillPolicy,
+    /// What becomes of server tools that the target does not have.
     pub server_tools: ServerTools,
     /// Chat clients get `reasoning_details` beside `reasoning_content`.
     pub reasoning_details: bool,
@@ -95,7 +101,9 @@ pub enum ServerTools {
     /// Drop it if another tool remains and the choice does not name it; else 400.
     #[default]
     Auto,
+    /// Refuse the request with a 400.
     Reject,
+    /// Drop the tool and record the loss.
     Drop,
 }
 
@@ -119,7 +127,9 @@ impl Default for Policy {
 /// All that the translation of one request may know beside its body.
 #[derive(Clone, Copy)]
 pub struct Context<'c> {
+    /// The endpoint of the attempt.
     pub target: Target<'c>,
+    /// The operator's rules for what cannot be expressed exactly.
     pub policy: Policy,
     /// The model as the client named it: what answers show.
     pub client_model: &'c str,
@@ -164,7 +174,9 @@ pub trait IdSource {
 /// What the request leaves behind for the response. Owned: it outlives the body.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The client's format.
     pub client: Format,
+    /// The provider's format.
     pub provider: Format,
     /// The model as the client named it, plain text.
     pub model: String,
@@ -184,13 +196,17 @@ pub struct Plan {
     pub legacy_functions: bool,
     /// The client asked for log probabilities.
     pub logprobs: bool,
+    /// The tools of the request, with their names for the client and for the provider.
     pub tools: ToolTable,
     /// Stop sequences that the gateway watches for, plain text. Set by the encoder of the request.
     pub stops: Vec<String>,
     /// Headers `anthropic-beta` that the request needs. Set by the encoder of Messages requests.
     pub betas: Vec<&'static str>,
+    /// The vendor whose opaque reasoning state the provider reads and writes.
     pub family: Family,
+    /// The account to which that state belongs.
     pub scope: Scope,
+    /// The deviations of the provider from its format.
     pub quirks: Quirks,
     /// The client's own values, which a Responses answer repeats.
     pub echo: Echo,
@@ -350,7 +366,9 @@ pub fn one_line(json: &[u8]) -> Cow<'_, [u8]> {
 
 /// What encoders of responses see: the plan, and what they may ask from outside.
 pub struct Reply {
+    /// The plan that the request left.
     pub plan: Plan,
+    /// The source of ids and of the time.
     pub stamps: Box<dyn IdSource>,
     /// 26 characters that the answer's own id is made of (`chatcmpl-…`, `msg_…`, `resp_…`).
     pub id: [u8; 26],
@@ -365,6 +383,8 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// Makes the reply for one attempt. It takes one id and the current time from `stamps`;
+    /// `request_id` is the gateway's own id of the request.
     pub fn new(plan: Plan, mut stamps: Box<dyn IdSource>, request_id: impl Into<String>) -> Reply {
         let (id, created) = (stamps.id(), stamps.now());
         let notes = [0; Note::ALL.len()];

@@ -10,11 +10,19 @@ macro_rules! hosts {
     ($( $(#[$default:meta])? $name:ident $label:literal; )*) => {
         /// Who runs the server. Decides built-in quirks and capability patterns.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-        pub enum Host { $( $(#[$default])? $name, )* }
+        pub enum Host {
+            $(
+                #[doc = concat!("The host that `provider_params.host` calls `", $label, "`.")]
+                $(#[$default])?
+                $name,
+            )*
+        }
 
         impl Host {
+            /// All hosts, for the reference.
             pub const ALL: &'static [Host] = &[ $( Host::$name, )* ];
 
+            /// Returns the word for the host in `provider_params.host`.
             pub fn name(self) -> &'static str {
                 match self { $( Host::$name => $label, )* }
             }
@@ -120,6 +128,7 @@ macro_rules! quirks {
             /// Every row, for the reference.
             pub const ALL: &'static [Quirk] = &[ $( Quirk::$name, )* ];
 
+            /// Returns the word for the quirk in `provider_params.quirks`.
             pub fn name(self) -> &'static str {
                 match self { $( Quirk::$name => $label, )* }
             }
@@ -180,6 +189,7 @@ pub struct Quirks(u64);
 const _: () = assert!(Quirk::ALL.len() <= 64);
 
 impl Quirks {
+    /// The empty set.
     pub const NONE: Quirks = Quirks(0);
 
     const fn of(list: &[Quirk]) -> Quirks {
@@ -192,18 +202,22 @@ impl Quirks {
         Quirks(bits)
     }
 
+    /// Returns whether the set contains `quirk`.
     pub fn has(self, quirk: Quirk) -> bool {
         self.0 & (1 << quirk as u64) != 0
     }
 
+    /// Returns the set with `quirk` added.
     pub fn with(self, quirk: Quirk) -> Quirks {
         Quirks(self.0 | 1 << quirk as u64)
     }
 
+    /// Returns the set with `quirk` taken away.
     pub fn without(self, quirk: Quirk) -> Quirks {
         Quirks(self.0 & !(1 << quirk as u64))
     }
 
+    /// Iterates over the quirks of the set, in the order of [`Quirk::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Quirk> {
         Quirk::ALL.iter().copied().filter(move |q| self.has(*q))
     }
@@ -264,6 +278,7 @@ impl Quirks {
         COMPAT.union(MINIMAL).union(Quirks::of(own))
     }
 
+    /// Returns the quirks that are in either set.
     pub const fn union(self, other: Quirks) -> Quirks {
         Quirks(self.0 | other.0)
     }

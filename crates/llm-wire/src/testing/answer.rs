@@ -39,7 +39,9 @@ pub fn check(input: &[u8]) {
 /// One pair of formats, and what a request left behind.
 #[derive(Debug, Clone, Copy)]
 pub struct Case {
+    /// The client's format.
     pub client: Format,
+    /// The provider's format.
     pub provider: Format,
     /// Bits: think tags, stop sequences, thinking omitted, legacy functions, tools under other
     /// names, no details, logprobs.

@@ -14,14 +14,18 @@ use crate::sse::{Frame, Framer};
 /// An answer as a client sees it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
+    /// The items, in the order in which the client can tell them apart.
     pub items: Vec<Seen>,
+    /// The end of the response.
     pub end: End,
 }
 
 /// One item of it. Formats that do not tell items apart (Chat) have one of each kind.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
+    /// All visible text.
     Text(String),
+    /// All text in which the model declines.
     Refusal(String),
     /// Visible text, and the opaque states.
     Thought(String, Vec<String>),
@@ -37,6 +41,7 @@ pub enum End {
     Open,
     /// The reason, and the usage as it stands there.
     Finished(String, String),
+    /// An error ended the response.
     Failed,
 }
 
