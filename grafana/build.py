@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 TARGET = Path(__file__).with_name("dashboards") / "llm-proxy.json"
-SOURCE = {"type": "prometheus", "uid": "prometheus"}
+# A variable, so that the dashboard can be imported wherever there is a Prometheus.
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # The choices at the top of the dashboard.
 OF_PROVIDER = 'provider=~"$provider"'
 OF_BOTH = 'model=~"$model",provider=~"$provider"'
@@ -225,12 +226,17 @@ def variable(name, label):
             "current": {"text": ["All"], "value": ["$__all"]}, "sort": 1}
 
 
+def source_variable():
+    return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "refresh": 1,
+            "hide": 0, "includeAll": False, "multi": False, "options": [], "regex": "", "current": {}}
+
+
 def dashboard():
     return {
         "title": "LLM API Proxy Dashboard", "uid": "llm-proxy", "tags": ["llm-proxy"], "schemaVersion": 39, "version": 1,
         "refresh": "10s", "time": {"from": "now-1h", "to": "now"}, "timezone": "browser", "editable": True,
         "graphTooltip": 1, "annotations": {"list": []}, "links": [],
-        "templating": {"list": [variable("provider", "Provider"), variable("model", "Model")]},
+        "templating": {"list": [source_variable(), variable("provider", "Provider"), variable("model", "Model")]},
         "panels": list(panels()),
     }
 

@@ -15,6 +15,7 @@ use crate::config::snapshot::Snapshot;
 use crate::control_plane::config::models_file;
 use crate::control_plane::store::blocking::Blocking;
 use crate::route::rank;
+use crate::route::rank::overlap;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -130,6 +131,9 @@ fn lines(place: &str, complaints: &[Complaint]) -> Vec<String> {
 }
 
 fn served(rows: &Rows, snapshot: &Snapshot) -> Result<(), Failure> {
+    if let Some(overlap) = overlap(snapshot) {
+        print::note("warning", &overlap);
+    }
     let models = |mapping: &Mapping| {
         if mapping.serves_all() {
             "every model".to_owned()

@@ -67,10 +67,32 @@ pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body:
         Kind::UpstreamAuth => {
             let word = |word: Option<RawStr<'_>>| word.map_or("-".into(), |word| word.unescape().into_owned());
             let (kind, code) = reported.map_or((None, None), |reported| (reported.r#type, reported.code));
-            key_refused(provider, status).detail(format_args!("type {}, code {}", word(kind), word(code)))
+            let said = reported.map(|reported| without_keys(&reported.message.unescape())).unwrap_or_default();
+            let (kind, code) = (word(kind), word(code));
+            key_refused(provider, status).detail(format_args!("type {kind}, code {code}, message: {said}"))
+        }
+        _ if status == 403 => {
+            let said = reported.map(|reported| without_keys(&reported.message.unescape())).unwrap_or_default();
+            error
+                .context(format_args!("message: {said}"))
+                .context(format_args!("provider `{provider}`, status {status}"))
         }
         _ => error.context(format_args!("provider `{provider}`, status {status}")),
     }
+}
+
+/// Returns a provider's message for the log, shortened, with `***` in the place of each word that may
+/// be a key or a part of one: providers repeat the key that they refuse. Words of text have letters
+/// alone.
+fn without_keys(message: &str) -> String {
+    const MAX_WORD: usize = 15;
+    const MAX_WORDS: usize = 40;
+    let plain = |word: &str| {
+        let core = word.trim_matches(|c: char| c.is_ascii_punctuation() && !matches!(c, '*' | '-' | '_'));
+        core.len() <= MAX_WORD && core.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '\u{2019}'))
+    };
+    let words = message.split_whitespace().take(MAX_WORDS);
+    words.map(|word| if plain(word) { word } else { "***" }).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the error of a provider that refused the API key in its row. The client's own key was
@@ -78,4 +100,24 @@ pub fn error(provider: &str, status: u16, reported: Option<ReadError<'_>>, body:
 fn key_refused(provider: &str, status: u16) -> Error {
     let note = format!("upstream authentication failed: provider `{provider}` refused its key (status {status})");
     Error::upstream(Kind::UpstreamAuth, note)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_keys;
+
+    #[test]
+    fn messages_without_keys() {
+        let rows = [
+            ("Incorrect API key provided: sk-ab***yz. You can find", "Incorrect API key provided: *** You can find"),
+            ("pk-upstream is no key", "*** is no key"),
+            ("`abcdefghijklmnopqrstuvwxyz` isn't valid!", "*** isn't valid!"),
+            ("key AKIA1234 (from 10.0.0.1)", "key *** (from ***"),
+            ("", ""),
+        ];
+        for (message, expected) in rows {
+            assert_eq!(without_keys(message), expected);
+        }
+        assert_eq!(without_keys(&"a ".repeat(1000)).len(), 79);
+    }
 }

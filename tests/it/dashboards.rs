@@ -69,7 +69,8 @@ fn panels() -> Vec<(String, String)> {
             let targets = panel["targets"].as_array().unwrap();
             assert!(!targets.is_empty(), "{panel}");
             for target in targets {
-                assert_eq!(target["datasource"]["uid"], "prometheus");
+                // The one that is chosen where the dashboard was imported.
+                assert_eq!(target["datasource"]["uid"], "${datasource}");
                 let place = format!("panel `{}`", panel["title"].as_str().unwrap());
                 found.push((place, target["expr"].as_str().unwrap().to_owned()));
             }
@@ -170,6 +171,9 @@ fn dashboard_keeps_the_panels_of_v1() {
     let path = root().join("grafana/dashboards/llm-proxy.json");
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(dashboard["title"], "LLM API Proxy Dashboard");
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    assert_eq!((&variables[0]["name"], &variables[0]["type"]), (&"datasource".into(), &"datasource".into()));
+    assert!(variables[1..].iter().all(|variable| variable["datasource"]["uid"] == "${datasource}"), "{variables:?}");
     assert_eq!((&dashboard["uid"], &dashboard["refresh"]), (&"llm-proxy".into(), &"10s".into()));
     let panels = dashboard["panels"].as_array().unwrap();
     for title in [

@@ -317,7 +317,16 @@ def check_links(name, found):
     deployment = kinds["Deployment"][0]
     pod = deployment["spec"]["template"]
     labels = pod["metadata"]["labels"].items()
-    selectors = [deployment["spec"]["selector"]["matchLabels"], kinds["Service"][0]["spec"]["selector"]]
+    selectors = [deployment["spec"]["selector"]["matchLabels"]]
+    selectors += [service["spec"]["selector"] for service in kinds["Service"]]
+    # What is scraped is a port of a service, and that one of the container.
+    ports = {port["name"]: port["targetPort"] for service in kinds["Service"] for port in service["spec"]["ports"]}
+    container_ports = {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert set(ports.values()) <= container_ports, f"{name}: {ports}"
+    variables = {one["name"] for one in pod["spec"]["containers"][0]["env"]}
+    for monitor in kinds.get("ServiceMonitor", []):
+        expected = "admin" if "ADMIN_ADDR" in variables else "http"
+        assert [one["port"] for one in monitor["spec"]["endpoints"]] == [expected] and expected in ports, name
     selectors += [budget["spec"]["selector"]["matchLabels"] for budget in kinds.get("PodDisruptionBudget", [])]
     for selector in selectors:
         assert selector.items() <= labels, f"{name}: {selector} does not select the pods"
@@ -369,6 +378,7 @@ CASES = {
     "everything": (
         {
             "autoscaling": {"enabled": True},
+            "adminPort": 18001,
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
             "secret": {"existing": "keys"},
             "imagePullSecrets": [{"name": "registry"}],
@@ -383,7 +393,8 @@ CASES = {
                 {"maxSkew": 2, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
             ],
         },
-        "ConfigMap Deployment HorizontalPodAutoscaler PodDisruptionBudget Service ServiceAccount ServiceMonitor",
+        "ConfigMap Deployment HorizontalPodAutoscaler PodDisruptionBudget Service Service ServiceAccount "
+        "ServiceMonitor",
     ),
 }
 

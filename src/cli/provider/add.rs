@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::{check, given_key, listed, mapping_json, note_meanings, pair, shown, would_serve};
 use crate::cli::store::{self, Place, StoreArgs, call, number};
 use crate::cli::{Failure, print};
+use crate::config::compile::compile;
 use crate::config::models::Mapping;
 use crate::config::rows::ProviderRow;
 use crate::config::vault;
+use crate::route::rank::overlap;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -72,7 +74,14 @@ impl Args {
             Place::Here(store, environment) => {
                 let env = |name: &str| environment.get(name).map(str::to_owned);
                 row.api_key = vault::seal(&row.api_key, &env).map_err(Failure::failed)?.into();
-                (store.add_provider(&row)?, store.load()?.credentials.is_empty())
+                let id = store.add_provider(&row)?;
+                let rows = store.load()?;
+                if row.model_mapping == "{}"
+                    && let Some(overlap) = overlap(&compile(&rows, None, &|_| Some("k".to_owned())).0)
+                {
+                    print::note("warning", &overlap);
+                }
+                (id, rows.credentials.is_empty())
             }
             Place::There(remote) => {
                 let made: Value = call(remote, "POST", "/providers", Some(body(&row)))?;

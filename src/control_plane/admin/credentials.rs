@@ -85,6 +85,9 @@ pub(super) struct CredentialCreated {
     /// The key, if the gateway made it; it is shown in this response only
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    /// What may be wrong with it: a key that is easily guessed
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// The credential with its new status
@@ -140,9 +143,18 @@ pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
     Ok(freshness.mark(tagged(json(200, &CredentialView::of(&row))?, row.stamp.version)))
 }
 
+/// Returns what is to be said of a key that may be guessed.
+fn weak(key: &str) -> Vec<String> {
+    const SHORT: usize = 16;
+    let warning =
+        || format!("the key has fewer than {SHORT} characters and may be guessed; leave it out to have one made");
+    (key.len() < SHORT).then(warning).into_iter().collect()
+}
+
 pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     let body: CredentialCreate = ask.body()?;
     let (key, made) = key_or_new(body.key)?;
+    let warnings = weak(&key);
     let row = CredentialRow {
         credential_key: hash(&key),
         name: body.name.0,
@@ -168,7 +180,7 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     let (key, made) = if written.repeated { (None, None) } else { (Some(key), made) };
     let credential = CredentialView::of(&row);
     let credential = key.iter().fold(credential, |view, key| view.with_key(key));
-    let body = CredentialCreated { version: written.version, credential, key: made };
+    let body = CredentialCreated { version: written.version, credential, key: made, warnings };
     let mut answer = tagged(json(201, &body)?, row.stamp.version);
     answer.fields.push(("location", format!("/admin/v1/credentials/{}", row.id)));
     Ok(answer)
@@ -215,7 +227,7 @@ pub(super) async fn rotate(context: Arc<Context>, ask: Ask) -> Outcome {
     let made = made.filter(|key| row.credential_key == crate::control_plane::admin::credentials::hash(key));
     let credential = CredentialView::of(&row);
     let credential = if row.credential_key == hash { credential.with_key(&key) } else { credential };
-    let body = CredentialCreated { version, credential, key: made };
+    let body = CredentialCreated { version, credential, key: made, warnings: weak(&key) };
     Ok(tagged(json(200, &body)?, row.stamp.version))
 }
 

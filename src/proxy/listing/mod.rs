@@ -51,8 +51,10 @@ impl Listing<'_> {
         }
     }
 
-    /// Codex asks with its `client_version` and reads `models`, which tells of each model how it is
-    /// to be prompted. An empty list leaves that to what Codex itself knows.
+    /// Codex asks with its `client_version` and reads `models`, whose entries must have the
+    /// instructions that it prompts the model with. Only Codex knows those; it adds its own entries to
+    /// the list, so an empty one leaves them as they are (openai/codex,
+    /// `codex-rs/protocol/src/openai_models.rs`, `ModelsResponse` and `ModelPreset::merge`, 2026-11).
     fn openai(&self, is_codex: bool) -> Vec<u8> {
         let mut out = Vec::with_capacity(1024);
         write::object(&mut out, |o| {

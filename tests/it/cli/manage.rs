@@ -145,6 +145,21 @@ fn keys_that_are_no_keys() {
     }
 }
 
+/// Two providers that serve every name and that nothing distinguishes.
+#[test]
+fn catch_alls_that_overlap_are_told() {
+    let place = Place::new();
+    let add = |key: &str, base: &str| {
+        place.run(&["provider", "add", "--key", key, "--base", base, "--api-key", "sk-of-a-provider-1"])
+    };
+    assert!(!add("one", "http://127.0.0.1:9/v1").stderr.contains("serve every model name"));
+    let ran = add("two", "http://127.0.0.2:9/v1");
+    let told = "warning: the providers `one`, `two` serve every model name";
+    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    let ran = place.run(&["check-config"]);
+    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+}
+
 /// An unset variable is a warning wherever it is written down: it may be set where the gateway
 /// runs.
 #[test]

@@ -206,6 +206,10 @@ fn a_refused_key_is_never_the_clients_401() {
                 ["server_error", "upstream_authentication_failed"]
             };
             assert_eq!([kind, code], expected);
+            // The operator reads what the provider said, without what may be a key.
+            let said = |line: &String| line.contains("message: Incorrect API key provided: ***");
+            eventually("it is logged", || gateway.log().iter().any(said));
+            assert!(!gateway.log().iter().any(|line| line.contains("pk-upst")));
         }
     }
 }

@@ -242,3 +242,15 @@ fn an_import_that_fails_changes_nothing() {
     let list = call(&gateway, "GET", "/credentials?search=first", Value::Null).json();
     assert_eq!(list["credentials"], json!([]));
 }
+
+/// A key of the client's own choice may be short, and then its maker hears of it.
+#[test]
+fn weak_keys_are_warned_of() {
+    let gateway = setup().start();
+    let make = |key: &str| call(&gateway, "POST", "/credentials", json!({ "name": "n", "key": key })).json();
+    assert!(make("k")["warnings"][0].as_str().unwrap().contains("may be guessed"));
+    assert_eq!(make("sk-long-enough-for-anybody").get("warnings"), None);
+    assert_eq!(call(&gateway, "POST", "/credentials", json!({ "name": "n" })).json().get("warnings"), None);
+    let gateway = Setup::new().env("ADMIN_KEY", "k").start();
+    assert!(gateway.log().iter().any(|line| line.contains("WARN") && line.contains("ADMIN_KEY has fewer than")));
+}
