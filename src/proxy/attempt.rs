@@ -8,7 +8,7 @@ use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
-use super::prepare::{self, TransferMode, Translated};
+use super::prepare::{self, Bypass, TransferMode, Translated};
 use super::refusal;
 use super::relay::{self, Responder, buffered};
 use super::reply::Upstream;
@@ -90,6 +90,7 @@ impl Attempt<'_> {
         if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
             return count::respond_with_estimate(req).await;
         }
+        req.unthinking = matches!(prepared.mode, TransferMode::Bypass(Bypass { unthinking: true, .. }));
         match prepared.mode {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {
                 Box::pin(refusal::fail(req, response, candidate, &provider.key)).await

@@ -90,6 +90,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         pooled: false,
         attempt_began_us: 0,
         head_sent: false,
+        unthinking: false,
     };
     let result = match admit(&mut req, &view, caller) {
         Ok(candidates) => attempt_all(&mut req, &view, &candidates).await,

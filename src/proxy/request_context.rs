@@ -50,6 +50,8 @@ pub struct RequestContext<'c> {
     /// Whether the head of a stream was sent before any provider had sent content. Attempts that
     /// follow continue that response, and a failure is an event of it.
     pub head_sent: bool,
+    /// Whether the provider got the request with the effort `none`, which its client did not send.
+    pub unthinking: bool,
 }
 
 /// Options of a Chat stream, which routing does not need.

@@ -44,7 +44,8 @@ pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str)
     // A model that is known in none of the formats is sent all the same: the provider knows better.
     let format = offered().find(|format| serves(provider, *format, model)).or_else(|| offered().next())?;
     let mut target = TargetFormat::plain(format, provider, model);
-    if format == Format::Chat && client == Format::Chat && !target.caps.tools_with_effort_on_chat {
+    let settles = !target.caps.tools_with_effort_on_chat && !provider.dialect.passes_thinking_tools;
+    if format == Format::Chat && client == Format::Chat && settles {
         target.thinking_tools = match offers(&Format::Responses) {
             true => ThinkingTools::OnResponses,
             false => ThinkingTools::Unthinking,
@@ -151,6 +152,8 @@ pub(super) mod tests {
         assert_eq!(found(&openai, Format::Chat, "gpt-5.6"), ThinkingTools::OnResponses);
         assert_eq!(found(&chat_only, Format::Chat, "gpt-5.6"), ThinkingTools::Unthinking);
         assert_eq!(found(&openai, Format::Chat, "gpt-5.1"), ThinkingTools::Taken);
+        let pass = provider("openai", "https://api.openai.com/v1", r#"{"translation":{"thinking_tools":"pass"}}"#);
+        assert_eq!(found(&pass, Format::Chat, "gpt-5.6"), ThinkingTools::Taken);
         // A translated request is for its encoder to settle.
         assert_eq!(found(&chat_only, Format::Messages, "gpt-5.6"), ThinkingTools::Taken);
     }

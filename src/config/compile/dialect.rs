@@ -124,6 +124,13 @@ fn set(dialect: &mut Dialect, name: &str, value: &Value) -> Option<()> {
                 _ => return None,
             }
         }
+        "thinking_tools" => {
+            dialect.passes_thinking_tools = match word? {
+                "auto" => false,
+                "pass" => true,
+                _ => return None,
+            }
+        }
         "reasoning_details" => policy.reasoning_details = value.as_bool()?,
         "summaries" => policy.summaries = value.as_bool()?,
         "anthropic_auto_cache" => policy.auto_cache = value.as_bool()?,

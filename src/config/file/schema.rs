@@ -129,8 +129,18 @@ struct Translation {
     prefill: Option<Prefill>,
     /// What becomes of a tool that runs at another vendor, auto by default
     server_tools: Option<ServerTools>,
+    /// What becomes of a Chat request with tools and thinking that the model is known to refuse on
+    /// Chat Completions, auto by default
+    thinking_tools: Option<ThinkingTools>,
     /// `max_tokens` for Messages providers when the client gives none
     max_tokens: Option<std::num::NonZeroU64>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum ThinkingTools {
+    Auto,
+    Pass,
 }
 
 #[derive(JsonSchema)]

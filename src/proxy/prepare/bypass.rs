@@ -20,6 +20,8 @@ pub struct Bypass {
     pub renamed: bool,
     /// The response will have a usage chunk that the client did not request.
     pub hide_usage: bool,
+    /// The request got the effort `none`, which the response's head names.
+    pub unthinking: bool,
 }
 
 impl Bypass {
@@ -45,9 +47,9 @@ pub fn body(
     if hide_usage {
         splice.ask_usage(req.body(), req.stream_options.span.clone());
     }
-    if candidate.target.thinking_tools == ThinkingTools::Unthinking
-        && let (true, None) = peek::tools_and_effort(req.body())
-    {
+    let unthinking = candidate.target.thinking_tools == ThinkingTools::Unthinking
+        && matches!(peek::tools_and_effort(req.body()), (true, None));
+    if unthinking {
         splice.put_first(req.body(), br#""reasoning_effort":"none""#);
     }
     strip::cut(req.route.format, req.body(), &mut splice);
@@ -56,7 +58,7 @@ pub fn body(
         splice.apply(req.body(), &mut edited);
         edited
     });
-    (Bypass { renamed, hide_usage }, edited)
+    (Bypass { renamed, hide_usage, unthinking }, edited)
 }
 
 /// Returns whether the request gets the option without which a Chat stream has no usage.

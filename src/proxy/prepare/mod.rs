@@ -23,6 +23,7 @@ use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::trace::Context;
 use llm_http::write;
 use llm_wire::Format;
+use llm_wire::canonical::loss::Repair;
 use llm_wire::error::{Error, Kind};
 use llm_wire::passthrough::peek;
 use llm_wire::request::retry_without::RetryWithout;
@@ -77,7 +78,10 @@ pub fn request(
         (TransferMode::Bypass(bypass), body)
     } else {
         let scope = view.scope(candidate.provider, &model);
-        let (translated, mut body) = translated::body(req, (provider, scope), target, &model, retry_without)?;
+        let (mut translated, mut body) = translated::body(req, (provider, scope), target, &model, retry_without)?;
+        if target.format != candidate.target.format {
+            translated.ledger.repair(Repair::ThinkingTools);
+        }
         if req.route.operation == Operation::Count {
             body = count::body(target.format, &body);
         }

@@ -5,7 +5,7 @@ use super::super::reply;
 use super::super::request_context::RequestContext;
 use crate::telemetry::stages::Stage;
 use llm_http::{ResponseHead, Version, write};
-use llm_wire::canonical::loss::Ledger;
+use llm_wire::canonical::loss::{How, Ledger, Loss};
 
 /// How the body reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +63,10 @@ pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<
         for (name, value) in losses {
             let _ = value.map(|value| write::header(out, name, value.as_bytes()));
         }
+    }
+    if req.unthinking {
+        let value = format!("{};{}", Loss::ReasoningEffort.label(), How::Approx.label());
+        let _ = write::header(out, "x-llm-proxy-dropped", value.as_bytes());
     }
     // The limits of one account mislead where several serve the model, or where the client's
     // credential has limits of its own.

@@ -3,6 +3,72 @@
 
 use super::*;
 
+/// The event of a provider that says why its answer ends, and one with more content.
+fn finish_and_more(provider: &Sample) -> (&'static str, &'static str) {
+    if provider.kind == CHAT.kind {
+        let finish = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+        let more = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" more\"}}]}\n\n";
+        (finish, more)
+    } else {
+        let finish =
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n";
+        let more = "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\
+                    \"delta\":{\"type\":\"text_delta\",\"text\":\" more\"}}\n\n";
+        (finish, more)
+    }
+}
+
+/// Content behind a finish reason belongs to the answer while the reason is held. After two seconds
+/// of silence the client is told the reason, and content behind that is a fault.
+#[test]
+fn content_behind_a_finish_reason() {
+    for (client, provider) in [(&MESSAGES, &CHAT), (&RESPONSES, &CHAT), (&CHAT, &MESSAGES), (&RESPONSES, &MESSAGES)] {
+        let (finish, more) = finish_and_more(provider);
+        for silent in [false, true] {
+            // Only Chat says the reason in an event of its own, before the end.
+            if silent && client.kind != CHAT.kind {
+                continue;
+            }
+            let (fake, gateway) = start(provider);
+            let mut asking = gateway.client();
+            asking.ask(&post(client.path).body(client.ask_stream));
+            let mut conn = fake.accept();
+            conn.request();
+            conn.send(answer::SSE);
+            let is_end = |event: &&&str| {
+                ["\"stop\"", "content_block_stop", "message_delta"].iter().any(|end| event.contains(end))
+            };
+            let content = provider.content.iter().take_while(|event| !is_end(event));
+            provider.opening.iter().chain(content).for_each(|event| conn.send(answer::chunk(event)));
+            conn.send(answer::chunk(finish));
+            asking.head();
+            let mut stream = String::new();
+            if silent {
+                // Comes once the gateway has waited.
+                stream += &asking.read_until("\"finish_reason\":\"stop\"");
+            }
+            conn.send(answer::chunk(more));
+            conn.send(answer::chunk(finish));
+            conn.send(answer::LAST_CHUNK);
+            let (rest, end) = asking.rest_text();
+            stream += &rest;
+            let text = streamed(client, &events(&stream));
+            if silent {
+                assert!(!stream.contains("[DONE]") && stream.contains("the content was dropped"), "{stream}");
+                assert_ne!(end, End::Whole, "{stream}");
+            } else {
+                assert_eq!(
+                    (text.as_str(), end),
+                    ("Hello more", End::Whole),
+                    "{} {}: {stream}",
+                    client.kind,
+                    provider.kind
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn whole_responses_are_translated() {
     for (client, provider) in pairs() {

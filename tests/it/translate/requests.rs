@@ -177,13 +177,40 @@ fn tools_and_thinking_go_where_they_are_taken() {
     for (body, path) in [(&plain, CHAT.path), (&with_tools, RESPONSES.path)] {
         let mut asking = gateway.client();
         asking.ask(&post(CHAT.path).body(body));
-        assert_eq!(fake.accept().request().target, path);
+        let mut conn = fake.accept();
+        assert_eq!(conn.request().target, path);
+        let moved = path == RESPONSES.path;
+        conn.send(answer::json(200, if moved { RESPONSES.answer } else { CHAT.answer }));
+        let response = asking.response();
+        assert_eq!(response.header("x-llm-proxy-repaired"), moved.then_some("thinking_tools=1"));
     }
     let gateway = Setup::new().provider(base(r#"["chat"]"#)).start();
     let mut asking = gateway.client();
     asking.ask(&post(CHAT.path).body(&with_tools));
-    let request = fake.accept().request();
+    let mut conn = fake.accept();
+    let request = conn.request();
     assert_eq!((request.target.as_str(), &request.json()["reasoning_effort"]), (CHAT.path, &"none".into()));
+    conn.send(answer::json(200, CHAT.answer));
+    assert_eq!(asking.response().header("x-llm-proxy-dropped"), Some("reasoning_effort;approx"));
+    asking.ask(&post(CHAT.path).body(&plain));
+    conn.request();
+    conn.send(answer::json(200, CHAT.answer));
+    assert_eq!(asking.response().header("x-llm-proxy-dropped"), None);
+
+    // As it is, byte for byte.
+    let pass = ProviderRow {
+        provider_params: r#"{"host":"openai","translation":{"thinking_tools":"pass"}}"#.into(),
+        ..chat(&fake)
+    };
+    let gateway = Setup::new().provider(pass).start();
+    let mut asking = gateway.client();
+    asking.ask(&post(CHAT.path).body(&with_tools));
+    let mut conn = fake.accept();
+    let request = conn.request();
+    assert_eq!((request.target.as_str(), request.text()), (CHAT.path, with_tools.as_str()));
+    conn.send(answer::json(200, CHAT.answer));
+    let response = asking.response();
+    assert_eq!((response.header("x-llm-proxy-dropped"), response.header("x-llm-proxy-repaired")), (None, None));
 }
 
 #[test]

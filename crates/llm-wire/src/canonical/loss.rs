@@ -105,7 +105,7 @@ named! {
     AssistantImage "assistant.image" "sent in the next user turn";
     ResultImage "tool_result.image" "sent after the tool messages of the turn";
     Thinking "thinking" "the model cannot think this way, or not together with the rest of the request";
-    ReasoningEffort "reasoning_effort" "replaced by the nearest lower level of the model";
+    ReasoningEffort "reasoning_effort" "replaced by the nearest lower level of the model, or by `none` beside tools";
     ReasoningSummary "reasoning.summary" "the provider cannot show or hide reasoning as requested";
     ReasoningContext "reasoning.context" "exists in Responses only";
     ReasoningMode "reasoning.mode" "exists in Responses only";
@@ -153,6 +153,7 @@ named! {
     ToolArguments "tool_arguments" "arguments that are not a JSON object were wrapped";
     Reasoning "reasoning" "reasoning that belongs to another vendor or account was left out";
     BlankText "blank_text" "blank text that the target refuses was left out";
+    ThinkingTools "thinking_tools" "a Chat request with tools and thinking was sent to the provider's Responses endpoint";
     NoTools "no_tools" "the tools were declared again from the history";
 }
 
