@@ -41,7 +41,9 @@ pub async fn translate(
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
     };
-    translated::run(req, body, translated, provider).await
+    // Boxed, as those below: the future of every request would have the room of the largest relay,
+    // and is moved once for each.
+    Box::pin(translated::run(req, body, translated, provider)).await
 }
 
 /// Forwards a response of the client's own format.
@@ -64,7 +66,7 @@ pub async fn passthrough(
         false => UpstreamBody::new(response),
     };
     let relayed = match is_stream {
-        true => stream::run(req, body, bypass, provider).await?,
+        true => Box::pin(stream::run(req, body, bypass, provider)).await?,
         false => whole::run(req, body, bypass, provider, is_answer).await?,
     };
     match relayed {

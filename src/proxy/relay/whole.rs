@@ -98,9 +98,18 @@ pub async fn run(
         (true, true) => Mode::Rewritten(scanner(req).replace_model(&req.model.requested)),
     };
     let payload = Vec::with_capacity(response.bytes.len());
-    let mut relay = Relay { mode, head: Head::Pending, provider, transfer, holds, payload, out: Vec::new() };
-    let mut body = body;
-    if holds.is_some() {
+    let relay = Relay { mode, head: Head::Pending, provider, transfer, holds, payload, out: Vec::new() };
+    Box::pin(forward_parts(req, body, relay, is_answer)).await
+}
+
+/// Forwards a body that has not arrived as a whole, or that is written anew.
+async fn forward_parts(
+    req: &mut RequestContext<'_>,
+    mut body: UpstreamBody,
+    mut relay: Relay<'_>,
+    is_answer: bool,
+) -> Result<Relayed, Interrupt> {
+    if relay.holds.is_some() {
         body.keep_head();
     }
     let mut has_form = !is_answer;
