@@ -156,11 +156,10 @@ fn part(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
             // An object in Chat, and a plain URL with some hosts.
             let image = part.find("image_url");
             let url = image.and_then(|image| image.find("url")).or(image).and_then(RawValue::as_str);
-            tally.picture(url.and_then(payload), detail(image));
+            picture(url, detail(image), tally);
         }
-        "input_image" => {
-            tally.picture(part.find("image_url").and_then(RawValue::as_str).and_then(payload), detail(Some(part)))
-        }
+        "input_image" => picture(part.find("image_url").and_then(RawValue::as_str), detail(Some(part)), tally),
+        "image" if part.path(&["source", "media_type"]).is_some_and(|media| media.eq_str(PDF)) => document(part, tally),
         "image" => {
             tally.picture(part.path(&["source", "data"]).and_then(RawValue::as_str).map(RawStr::as_bytes), Detail::High)
         }
@@ -210,6 +209,19 @@ fn document(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
         _ => tally.document(data.map_or(0, RawStr::len)),
     }
 }
+
+/// A picture by its URL. Some clients send documents in its place, which are translated as such.
+fn picture(url: Option<RawStr<'_>>, detail: Detail, tally: &mut TokenCounter<'_>) {
+    let data = url.and_then(payload);
+    let is_pdf = url.is_some_and(|url| url.as_bytes()[5.min(url.len())..].starts_with(PDF.as_bytes()));
+    match data {
+        Some(data) if is_pdf => tally.document(data.len()),
+        data => tally.picture(data, detail),
+    }
+}
+
+/// The media type of documents.
+const PDF: &str = "application/pdf";
 
 /// A call, of any format: `arguments` is JSON in a string, `input` is JSON or a custom tool's text.
 fn call(call: RawValue<'_>, tally: &mut TokenCounter<'_>) {
@@ -365,6 +377,11 @@ mod tests {
                 85,
             ),
             (Format::Chat, r#"{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}"#.to_owned(), 255),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"image_url","image_url":{{"url":"data:application/pdf;base64,{png}"}}}}"#),
+                500,
+            ),
             (Format::Responses, format!(r#"{{"type":"input_image","image_url":"data:image/png;base64,{png}"}}"#), 765),
             (
                 Format::Messages,
