@@ -18,7 +18,7 @@
 //! Absent on purpose: HTTP/2, trailers (dropped), transfer codings other than `chunked` (refused),
 //! `CONNECT` (refused), dates.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod body;
 pub mod coding;
@@ -41,3 +41,8 @@ pub use head::{HeadScan, Limits, Method, Refusal, Version};
 pub use head_cache::HeadCache;
 pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, next_final_response, parse_response};
+
+/// The examples of the README, which are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

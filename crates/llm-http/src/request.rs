@@ -23,9 +23,9 @@ pub struct RequestHead {
     /// How the end of the body is found.
     pub framing: Framing,
     /// Whether the client wishes another request on this connection. An HTTP/1.0 client that does
-    /// must be told `connection: keep-alive` in the response, else it waits for the close.
+    /// must receive `connection: keep-alive` in the response, else it waits for the close.
     pub keep_alive: bool,
-    /// The client holds its body back until it is told `100 Continue` (or a final status). Never
+    /// The client holds its body back until it receives `100 Continue` (or a final status). Never
     /// set for HTTP/1.0 or without a body.
     pub expect_continue: bool,
     /// The client asks to speak WebSocket on this connection.
@@ -44,7 +44,7 @@ impl RequestHead {
     /// The path, still percent-encoded; begins with `/`, or is `*` for `OPTIONS *`. An absolute
     /// target is reduced to its path.
     pub fn path<'b>(&self, buf: &'b [u8]) -> &'b [u8] {
-        // `http://host` names the root without a byte that says so.
+        // `http://host` names the root without a byte that shows it.
         match self.path.of(buf) {
             b"" => b"/",
             path => path,
@@ -71,6 +71,18 @@ impl RequestHead {
 /// [`HeadScan`].
 ///
 /// The same bytes give the same result whether they arrive at once or one by one.
+///
+/// ```
+/// use llm_http::{Framing, HeadScan, Limits, parse_request};
+///
+/// let (limits, mut scan) = (Limits::default(), HeadScan::default());
+/// let request = b"GET /v1/models?limit=2 HTTP/1.1\r\nhost: a\r\n\r\n";
+/// assert_eq!(parse_request(&request[..20], &mut scan, &limits)?, None);
+/// let head = parse_request(request, &mut scan, &limits)?.expect("the head is complete");
+/// assert_eq!((head.path(request), head.query(request)), (&b"/v1/models"[..],
+/// Some(&b"limit=2"[..]))); assert_eq!((head.framing, head.len), (Framing::None, request.len()));
+/// # Ok::<(), llm_http::Refusal>(())
+/// ```
 pub fn parse_request(buf: &[u8], scan: &mut HeadScan, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
     scan.skip_empty_lines(buf);
     check_first_byte(buf.get(scan.start..).unwrap_or_default())?;

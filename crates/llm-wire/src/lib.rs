@@ -72,3 +72,8 @@ impl FromStr for Format {
             .ok_or_else(|| format!("`{s}` is not a format; the formats are chat, messages and responses"))
     }
 }
+
+/// The examples of the README, which are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -1,4 +1,4 @@
-//! From one format to another, told in order.
+//! Translation from one format to another, in the order of its steps.
 //!
 //! [`request`] turns a client's body into a provider's; [`Translator`] turns the provider's answer,
 //! stream or whole, into the client's, stream or whole. Both are generic over the formats by
@@ -48,6 +48,24 @@ pub struct Encoded {
 
 /// Translates a request of format `from` for the target in `cx`. Errors are the client's, with
 /// `param`.
+///
+/// ```
+/// use llm_wire::Format;
+/// use llm_wire::target::overrides::Overrides;
+/// use llm_wire::target::plan::{Context, Target};
+/// use llm_wire::target::quirks::Host;
+/// use llm_wire::translate;
+///
+/// let target = Target::new(Format::Responses, Host::OpenAi, "gpt-5.1", "p",
+/// &Overrides::default()); let cx = Context::new(target, "assistant"); let body =
+/// br#"{"model":"assistant","max_tokens":64,"messages":[{"role":"user","content":"Hi"}]}"#; let
+/// encoded = translate::request(Format::Messages, body, &cx)?;
+/// assert!(encoded.body.starts_with(b"{"));
+///
+/// let without_messages = translate::request(Format::Messages, br#"{"model":"m","max_tokens":1}"#,
+/// &cx); assert_eq!(without_messages.unwrap_err().param.as_deref(), Some("messages"));
+/// # Ok::<(), llm_wire::error::Error>(())
+/// ```
 pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, Error> {
     let mut tape = Tape::default();
     let raw = reader::body(&mut tape, body)?;
@@ -219,7 +237,28 @@ enum Output {
 ///
 /// Every method appends to `out` what goes to the client. `Err` means that the answer failed while
 /// nothing had been written: the caller may try another provider or answer with the error's status.
-/// A later failure is written into the stream and is no `Err`; [`Translator::failure`] tells of it.
+/// A later failure is written into the stream and is no `Err`; [`Translator::failure`] returns it.
+///
+/// ```
+/// use llm_wire::Format;
+/// use llm_wire::target::overrides::Overrides;
+/// use llm_wire::target::plan::{Context, Reply, SequentialIds, Target};
+/// use llm_wire::target::quirks::Host;
+/// use llm_wire::translate::{self, Translator};
+///
+/// let target = Target::new(Format::Messages, Host::Anthropic, "claude-sonnet-4-5", "p",
+/// &Overrides::default()); let request =
+/// br#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#; let plan =
+/// translate::request(Format::Chat, request, &Context::new(target, "m"))?.plan; let mut translator
+/// = Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), "r1")); let answer =
+/// br#"{"type":"message","role":"assistant","id":"msg_1","model":"claude-sonnet-4-5",
+///     "content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","stop_sequence":null,
+///     "usage":{"input_tokens":8,"output_tokens":2}}"#;
+/// let mut out = Vec::new();
+/// translator.body(answer, &mut out)?;
+/// assert!(String::from_utf8_lossy(&out).contains(r#""content":"Hello""#));
+/// # Ok::<(), llm_wire::error::Error>(())
+/// ```
 pub struct Translator {
     decoder: AnyDecoder,
     template: DeltaTemplate,
@@ -261,7 +300,7 @@ impl Translator {
     }
 
     /// Takes the events at the start of `input`, which begins one, as far as each differs from the
-    /// one before in its text alone. Returns their length; what stands behind is for a framer.
+    /// one before in its text alone. Returns their length; what follows is for a framer.
     pub fn known_events(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<usize, Error> {
         let mut taken = 0;
         while let Some((event, len)) = self.template.read_event(&input[taken..]) {
@@ -374,18 +413,18 @@ impl Translator {
         self.phase
     }
 
-    /// The provider has said why its answer ended. What may still come is usage and the end mark.
+    /// The provider has sent its finish reason. What may still come is usage and the end mark.
     pub fn is_finished(&self) -> bool {
         self.shape.is_finished() || self.holds_finish()
     }
 
-    /// The provider has said why its answer ended, and content may follow all the same: see
+    /// The provider has sent its finish reason, and content may follow all the same: see
     /// [`Translator::flush_finish`].
     pub fn holds_finish(&self) -> bool {
         self.phase != Phase::Over && !self.shape.is_finished() && self.decoder.holds_finish()
     }
 
-    /// The provider has been silent for a while behind the reason of its end: the client is told
+    /// The provider has been silent for a while behind the reason of its end: the client gets it
     /// the reason now.
     pub fn flush_finish(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         self.run(out, |decoder, sink| decoder.flush_finish(sink))
@@ -397,7 +436,7 @@ impl Translator {
         self.shape.stopped_early()
     }
 
-    /// A failure that the client was told of inside its stream.
+    /// A failure that was written into the client's stream.
     pub fn failure(&self) -> Option<&Error> {
         self.failure.as_ref()
     }
@@ -412,7 +451,7 @@ impl Translator {
         self.shape.ended_by()
     }
 
-    /// The provider's own name of the model, once it was told.
+    /// The provider's own name of the model, once it is known.
     pub fn model(&self) -> Option<&str> {
         self.model.as_deref()
     }

@@ -1,6 +1,6 @@
 //! Names for JSON that was found and not decoded.
 //!
-//! [`RawStr`] is what stands between the quotes of a string, escapes and all; [`RawValue`] is one
+//! [`RawStr`] is the bytes between the quotes of a string, escapes and all; [`RawValue`] is one
 //! whole value. Both are a borrowed slice and `Copy`. They are made by [`super::scan`], which has
 //! checked the grammar; given other bytes they answer something harmless (`None`, U+FFFD) and never
 //! panic.
@@ -176,7 +176,7 @@ fn hex4(digits: &[u8]) -> Option<u32> {
     digits.get(..4)?.iter().try_fold(0, |code, &d| Some(code << 4 | char::from(d).to_digit(16)?))
 }
 
-/// What a [`RawValue`] is, told from its first byte.
+/// What a [`RawValue`] is, decided by its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RawKind {
     /// `null`.
@@ -210,11 +210,21 @@ impl RawKind {
 /// The bytes of one JSON value, without white space around it.
 ///
 /// Equality and hash are those of the bytes.
+///
+/// ```
+/// use llm_wire::json::RawValue;
+///
+/// let body = RawValue::parse(br#"{"model":"m\u002d1","stop":["a","b"],"n":2}"#)?;
+/// assert_eq!(body.find("n").and_then(RawValue::as_u64), Some(2));
+/// assert!(body.find("model").is_some_and(|model| model.eq_str("m-1")));
+/// assert_eq!(body.path(&["stop"]).map(|stop| stop.elements().count()), Some(2));
+/// # Ok::<(), llm_wire::json::scan::ScanError>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct RawValue<'a> {
     bytes: &'a [u8],
-    /// What a [`super::Tape`] says of the values inside. Empty where there are none, and where
-    /// there is no tape.
+    /// The notes of a [`super::Tape`] about the values inside. Empty where there are none, and
+    /// where there is no tape.
     nodes: &'a [Node],
 }
 
@@ -242,7 +252,7 @@ impl<'a> RawValue<'a> {
         RawValue { bytes, nodes: &[] }
     }
 
-    /// Takes a value of which a tape says what is inside.
+    /// Takes a value whose inside a tape has noted.
     #[inline]
     pub(super) fn noted(bytes: &'a [u8], nodes: &'a [Node]) -> RawValue<'a> {
         RawValue { bytes, nodes }
