@@ -35,7 +35,7 @@ pub struct Remote {
     runtime: Runtime,
 }
 
-/// What `/health/ready` of the gateway at `url` says. The error is why it is not ready, or not
+/// Fetches `/health/ready` of the gateway at `url`. The error is why it is not ready, or not
 /// there.
 pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
     let base = url.trim().trim_end_matches('/');
@@ -55,8 +55,8 @@ pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
 /// How long a gateway on this machine may take to tell its store.
 const NEAR: Duration = Duration::from_millis(500);
 
-/// The `store_id` that `/health` of the gateway at `url` tells. `None` if there is no gateway, or
-/// none that tells it.
+/// The `store_id` that `/health` of the gateway at `url` reports. `None` if there is no gateway, or
+/// none that reports it.
 pub fn store_id(url: &str) -> Option<String> {
     let runtime = runtime().ok()?;
     let mut tcp = HttpConnector::new();
@@ -141,7 +141,7 @@ impl Remote {
             .parse()
             .map_err(|_| format!("`{}` is no address of a gateway", self.base))?;
         let mut key = HeaderValue::from_str(&format!("Bearer {}", &*self.key))
-            .map_err(|_| "ADMIN_KEY holds a character that cannot stand in a header".to_owned())?;
+            .map_err(|_| "ADMIN_KEY holds a character that is not allowed in a header".to_owned())?;
         key.set_sensitive(true);
         let mut request = Request::new(Full::from(body.unwrap_or_default()));
         *request.method_mut() = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);

@@ -119,7 +119,7 @@ pub fn environment() -> Environment {
     environment
 }
 
-/// Reads a file, or says all that is wrong with it.
+/// Reads a file, or reports all its faults.
 pub fn read(path: &std::path::Path, environment: &Environment) -> Result<File, Failure> {
     let place = path.display().to_string();
     file::read(&text(path)?, &|name| environment.get(name).map(str::to_owned))

@@ -1,4 +1,4 @@
-//! What `llm-proxy` says on a terminal before anything is configured.
+//! The output of `llm-proxy` on a terminal before anything is configured.
 
 use super::store::is_missing;
 use super::{Failure, print, serve, terminal};

@@ -13,12 +13,12 @@ pub struct Args {
     url: Option<String>,
 }
 
-/// Fails, with the reason, unless `/health/ready` says yes.
+/// Fails, with the reason, unless `/health/ready` reports success.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (environment, _) = Environment::of_process();
     let (boot, _) = Boot::from(&[], &environment)?;
     let url = args.url.clone().unwrap_or_else(|| here(&boot));
-    // Here, what is asked is this host itself: its certificate bears another name.
+    // Here, what is asked is this host itself: its certificate has another name.
     let insecure = args.url.is_none() || !boot.verify_ssl;
     let trust = tls::Trust { insecure, extra_roots: boot.ssl_cert_file.as_deref() };
     let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;

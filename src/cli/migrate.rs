@@ -62,7 +62,7 @@ impl Down {
         let to = self.to.unwrap_or((version - 1).max(0));
         if version > to && !self.yes {
             let message = format!(
-                "taking back what came after step {to} loses the data in it; make a backup, then say it again with --yes"
+                "taking back what came after step {to} loses the data in it; make a backup, then run it again with --yes"
             );
             return Err(Failure::Usage(vec![message]));
         }

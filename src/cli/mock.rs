@@ -57,7 +57,7 @@ pub fn run(args: MockArgs) -> Result<(), String> {
     };
     let options = MockOptions { addr, workers: args.workers, defaults };
     let mock = llm_mock::start(options).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
-    // Written at once even into a pipe: scripts wait for this line to learn the port.
+    // Written at once even into a pipe: scripts wait for this line to get the port.
     let mut out = std::io::stdout();
     writeln!(out, "listening: {}", mock.url())
         .and_then(|()| out.flush())

@@ -1,7 +1,7 @@
 //! The command line: what each sub-command takes, and what it starts. One file for each, thin.
 //!
 //! Exit codes: 0 done, 1 failed, 2 not understood (arguments or settings). Results go to stdout,
-//! everything said about them to stderr.
+//! messages about them to stderr.
 
 pub mod admin_client;
 pub mod check_config;

@@ -66,7 +66,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     });
     store.wait(tables.insert(PriceRow::TABLE, rows.collect()))?;
     if found.without > 0 {
-        print::note("note", &format!("{} entries say nothing of what a token costs, and are left out", found.without));
+        print::note("note", &format!("{} entries have no price of a token, and are left out", found.without));
     }
     print::line(&format!("{count} prices written, {gone} removed, in {}", store.place()))
 }

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Write};
 
 use super::{Failure, terminal};
 
-/// Writes `text` and a line break to stdout. A reader that has gone wants no more: that is no
+/// Writes `text` and a line break to stdout. The reader closed the pipe: that is no
 /// failure.
 pub fn line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {

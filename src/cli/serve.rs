@@ -56,7 +56,7 @@ pub fn settings(args: &Args) -> Result<Start, Failure> {
     Ok(Start { boot, environment, warnings })
 }
 
-/// The settings in the configuration file, if one is named. What else is wrong with it is told when
+/// The settings in the configuration file, if one is named. Other faults of it are reported when
 /// it is served.
 fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Setting>, Failure> {
     let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());

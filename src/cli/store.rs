@@ -118,7 +118,7 @@ impl StoreArgs {
         environment
     }
 
-    /// Only what says which store it is: a setting of the server that is wrong is no matter here.
+    /// Only what identifies the store: a setting of the server that is wrong is no matter here.
     pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
         let mut few = Environment::default();
         for name in ["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"] {
@@ -167,7 +167,7 @@ fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Fail
 fn gateway_at(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     let (boot, _) = Boot::from(&[], environment)?;
     let Some(key) = boot.admin_key else {
-        return Err(Failure::failed("ADMIN_KEY is not set here; the admin interface asks for it"));
+        return Err(Failure::failed("ADMIN_KEY is not set here; the admin interface requires it"));
     };
     let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
     let (tls, _) = tls::client_config(&trust).map_err(Failure::failed)?;
@@ -216,7 +216,7 @@ pub fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// Warns of those whose object begins so.
-pub fn tell_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
+pub fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
     for (object, message) in problems(remote)?.iter().filter(|(object, _)| object.starts_with(what)) {
         print::note("warning", &format!("{object}: {message}"));
     }
@@ -243,7 +243,7 @@ pub fn pick<'a>(
     }
 }
 
-/// A name that lists, logs and metric labels can bear.
+/// A name that lists, logs and metric labels can contain.
 pub fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.trim() != text {
         return Err("a name is not empty and does not begin or end with a space".to_owned());

@@ -6,7 +6,7 @@ use rustix::termios::{self, LocalModes, OptionalActions};
 
 use super::Failure;
 
-/// Columns where no terminal tells its own.
+/// Columns where no terminal reports its own.
 const USUAL: usize = 80;
 /// Text is not made narrower than this.
 const NARROWEST: usize = 20;
@@ -69,9 +69,9 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 
 /// Asks on stderr, and reads a line of stdin. An empty one is `default`. `flag` is what would have
 /// answered.
-pub fn ask(question: &str, default: Option<&str>, flag: &str) -> Result<String, Failure> {
+pub fn prompt(question: &str, default: Option<&str>, flag: &str) -> Result<String, Failure> {
     let shown = default.map(|default| format!(" [{default}]")).unwrap_or_default();
-    prompt(&format!("{question}{shown}: "));
+    write_prompt(&format!("{question}{shown}: "));
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     let read = read.map_err(|error| Failure::failed(format!("stdin cannot be read: {error}")))?;
@@ -83,7 +83,7 @@ pub fn ask(question: &str, default: Option<&str>, flag: &str) -> Result<String, 
 }
 
 /// The same for a secret: on a terminal it does not appear.
-pub fn ask_hidden(question: &str, flag: &str) -> Result<String, Failure> {
+pub fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failure> {
     let stdin = io::stdin();
     let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).and_then(Result::ok);
     if let Some(before) = &before {
@@ -92,15 +92,15 @@ pub fn ask_hidden(question: &str, flag: &str) -> Result<String, Failure> {
         // If that fails the answer appears, which is no reason not to take it.
         let _ = termios::tcsetattr(&stdin, OptionalActions::Now, &hidden);
     }
-    let answer = ask(question, None, flag);
+    let answer = prompt(question, None, flag);
     if let Some(before) = &before {
         let _ = termios::tcsetattr(&stdin, OptionalActions::Now, before);
-        prompt("\n");
+        write_prompt("\n");
     }
     answer
 }
 
-fn prompt(text: &str) {
+fn write_prompt(text: &str) {
     let mut err = io::stderr();
     // There is nowhere left to say that this failed.
     let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());

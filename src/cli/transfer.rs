@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::store::{Place, StoreArgs, call, number, tell_problems};
+use super::store::{Place, StoreArgs, call, number, print_problems};
 use super::{Failure, check_config, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::Environment;
@@ -117,20 +117,20 @@ fn import_here(store: &Blocking, file: &File, prune: bool, environment: &Environ
     }
     let plan = plan(&store.load()?, file.rows(), prune, &env).map_err(Failure::failed)?;
     store.take(&plan).map_err(|error| Failure::failed(format!("{error}; nothing was changed")))?;
-    told([plan.count("create"), plan.count("update"), plan.count("delete"), plan.same])
+    print_counts([plan.count("create"), plan.count("update"), plan.count("delete"), plan.same])
 }
 
 /// The variables are those of this environment, not of the gateway's.
 fn import_there(remote: &Remote, file: &File, prune: bool) -> Result<(), Failure> {
     let body = json!({ "file": file::write(&file.rows(), &|_| None), "prune": prune });
     let done: Value = call(remote, "POST", "/config/import", Some(body.to_string()))?;
-    tell_problems(remote, "")?;
-    told(
+    print_problems(remote, "")?;
+    print_counts(
         ["added", "changed", "removed", "same"]
             .map(|name| usize::try_from(number(&done, &format!("/{name}"))).unwrap_or_default()),
     )
 }
 
-fn told([added, changed, removed, same]: [usize; 4]) -> Result<(), Failure> {
+fn print_counts([added, changed, removed, same]: [usize; 4]) -> Result<(), Failure> {
     print::line(&format!("added {added}, changed {changed}, removed {removed}; {same} were as in the file"))
 }

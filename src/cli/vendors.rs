@@ -67,7 +67,7 @@ mod tests {
     use crate::config::snapshot::BaseUrl;
 
     #[test]
-    fn each_base_can_be_used_as_it_stands() {
+    fn each_base_is_valid() {
         for vendor in VENDORS.iter().filter(|vendor| !vendor.base.is_empty()) {
             let mut base = BaseUrl::parse(vendor.base).unwrap();
             assert_eq!(base.correct(vendor.kind == "anthropic"), None, "{}", vendor.name);

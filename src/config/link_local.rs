@@ -18,7 +18,7 @@ const METADATA: &[IpAddr] = &[
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// What is said of such an address, behind its subject.
+/// The message about such an address, after its subject.
 pub const REFUSAL: &str =
     "is link-local or that of a metadata service; set ALLOW_LINK_LOCAL_UPSTREAMS=true if a provider is there";
 

@@ -67,8 +67,8 @@ impl Entry {
         &self.mapped
     }
 
-    /// What the object says besides `mapped_model`, for listings only: a JSON object, `{` and `}`
-    /// its first and last byte.
+    /// The members of the object besides `mapped_model`, for listings only: a JSON object, `{` and
+    /// `}` its first and last byte.
     pub fn metadata(&self) -> Option<&str> {
         self.metadata.as_deref()
     }
@@ -202,10 +202,10 @@ impl Mapping {
 }
 
 impl List {
-    /// A key that stands twice keeps its place and takes the later value, as JSON readers do.
+    /// A repeated key keeps its place and takes the later value, as JSON readers do.
     fn add(&mut self, entry: Entry, problems: &mut Vec<String>) {
         if let Some(at) = self.by_key.get(&entry.key) {
-            problems.push(format!("model_mapping: `{}` stands twice; the later value is used", entry.key));
+            problems.push(format!("model_mapping: `{}` appears twice; the later value is used", entry.key));
             self.entries[*at] = entry;
         } else {
             self.by_key.insert(entry.key.clone(), self.entries.len());

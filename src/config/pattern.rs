@@ -145,7 +145,7 @@ fn build(expression: &str) -> Result<Regex, String> {
     RegexBuilder::new(expression).size_limit(MAX_PROGRAM).dfa_size_limit(MAX_PROGRAM).nest_limit(32).build().map_err(
         |error| match error {
             regex::Error::CompiledTooBig(_) => "is too large a regular expression".to_owned(),
-            // The last line of the report says what is wrong; those before it draw the place.
+            // The last line of the report states the fault; those before it show the position.
             other => {
                 let report = other.to_string();
                 let reason = report.lines().last().unwrap_or_default();
@@ -218,7 +218,7 @@ fn pieces(text: &str, pattern: &Pattern) -> Result<Vec<Piece>, String> {
             }
             (group, length)
         } else {
-            // A `$` or `*` that means nothing here stays text, with what stood before it.
+            // A `$` or `*` that means nothing here stays text, with the text before it.
             push_text(&mut pieces, &rest[..=at]);
             rest = &rest[at + 1..];
             continue;

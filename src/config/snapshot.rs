@@ -42,12 +42,12 @@ impl Snapshot {
         match (disabled, unusable) {
             (0, 0) => None,
             (0, _) => Some(format!(
-                "no provider is served: {} cannot be used; `llm-proxy check-config` says why",
+                "no provider is served: {} cannot be used; `llm-proxy check-config` shows why",
                 count(unusable)
             )),
             (_, 0) => Some(format!("no provider is served: {} disabled; enable one", are(disabled))),
             (..) => Some(format!(
-                "no provider is served: {} disabled and {} cannot be used; `llm-proxy check-config` says why",
+                "no provider is served: {} disabled and {} cannot be used; `llm-proxy check-config` shows why",
                 are(disabled),
                 count(unusable)
             )),
@@ -113,7 +113,7 @@ pub struct Dialect {
     /// The id of the row as text: state that its models have sealed can be read by this account
     /// only.
     pub account: Box<str>,
-    /// Azure's first API: the deployment stands in the path.
+    /// Azure's first API: the deployment is in the path.
     pub by_deployment: bool,
 }
 

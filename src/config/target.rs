@@ -52,7 +52,7 @@ fn join(out: &mut Vec<u8>, base: &BaseUrl, (format, endpoint): (Format, &str), q
     match query.unwrap_or_default() {
         b"" => {}
         query if own.is_empty() => add(query),
-        // What the base says is the operator's choice, such as Azure's `api-version`: servers
+        // The query of the base is the operator's choice, such as Azure's `api-version`: servers
         // differ in which of two they read.
         query => query.split(|byte| *byte == b'&').filter(|pair| !names(own, pair)).for_each(add),
     }

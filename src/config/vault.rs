@@ -1,7 +1,7 @@
 //! Providers' keys at rest: AES-256-GCM under a key made of `SECRET_KEY`.
 //!
 //! A sealed value is `enc:v1:KEYID:BASE64`, the bytes being a random nonce, then the ciphertext
-//! with its tag. The id says under which key it was sealed, so that two may be in use while one
+//! with its tag. The id names the key that sealed it, so that two may be in use while one
 //! replaces the other: `SECRET_KEY` seals, `SECRET_KEY_PREVIOUS` still opens. Values without that
 //! beginning are plain, and are used as they are.
 
@@ -21,7 +21,7 @@ const VARIABLES: [&str; 2] = ["SECRET_KEY", "SECRET_KEY_PREVIOUS"];
 /// Reads a variable of the environment.
 type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
-/// A key made of a variable's text, and the id that tells it from others.
+/// A key made of a variable's text, and the id that distinguishes it from others.
 struct Key {
     key: LessSafeKey,
     id: String,
@@ -71,7 +71,7 @@ pub fn seal(text: &str, env: &Env<'_>) -> Result<String, String> {
     Ok(format!("{MARK}{}:{}", key.id, BASE64_STANDARD_NO_PAD.encode([&nonce[..], &bytes].concat())))
 }
 
-/// Returns the plain text of `text`, which may be encrypted or not. The error says what is wrong with
+/// Returns the plain text of `text`, which may be encrypted or not. The error states the fault of
 /// `name`, the column or file that `text` is from.
 pub fn open(name: &str, text: &str, env: &Env<'_>) -> Result<String, String> {
     let Some(rest) = text.trim().strip_prefix(MARK) else { return Ok(text.to_owned()) };

@@ -90,8 +90,8 @@ impl ControlPlane {
 
 /// Starts the thread, and returns when the store was read and its configuration is published.
 ///
-/// `environment` has the values of `env:NAME` keys. An error says what is wrong and what to do: the
-/// store can't be read, or the listener's certificate can't be used.
+/// `environment` has the values of `env:NAME` keys. An error states what is wrong and what to do:
+/// the store can't be read, or the listener's certificate can't be used.
 pub fn start(
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,

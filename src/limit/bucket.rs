@@ -114,8 +114,8 @@ impl Bucket {
         }
     }
 
-    /// What the shared store says is left for all nodes.
-    pub fn heard(&self, left: u64) {
+    /// The rest for all nodes, as the shared store reported it.
+    pub fn set_remaining(&self, left: u64) {
         self.elsewhere.store(left, Ordering::Relaxed);
     }
 

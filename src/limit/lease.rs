@@ -7,7 +7,7 @@
 //!
 //! A slice alone would make a small bucket of a large one: of ten requests at once that an unused
 //! limit of ten allows, one would pass. So requests may go below zero by half of what the store
-//! last said is left (half, so that two nodes which do so at one time stay within it), and a
+//! last reported as left (half, so that two nodes which do so at one time stay within it), and a
 //! request that needs more than a slice may if a full slice is there, else it could never pass.
 //! What is owed is leased before anything else passes.
 //!
@@ -49,7 +49,7 @@ impl Lease {
         self.slice.unsigned_abs()
     }
 
-    /// Takes `n` units, or says how many are missing. `spare` is what the store has left for all
+    /// Takes `n` units, or returns how many are missing. `spare` is what the store has left for all
     /// nodes, as far as is known.
     pub fn take(&self, n: u64, spare: u64) -> Result<Source, u64> {
         let n = signed(n);
@@ -72,8 +72,8 @@ impl Lease {
         let _ = self.change(|balance| Some(balance.saturating_sub(signed(n)).max(ALONE + 1)));
     }
 
-    /// Begins to keep a balance, with a full slice in advance, which the store is to be told of.
-    /// False if it is kept already.
+    /// Begins to keep a balance, with a full slice in advance, which is to be reported to the
+    /// store. False if it is kept already.
     pub fn begin(&self) -> bool {
         self.balance.compare_exchange(ALONE as u64, self.slice as u64, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }

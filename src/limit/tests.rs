@@ -232,9 +232,9 @@ fn a_lease_goes_into_debt_by_half_of_what_is_left() {
     assert!(lease.begin());
     assert_eq!((0..80).filter(|_| lease.take(1, 60).is_ok()).count(), 10 + 30);
     assert_eq!((lease.take(1, 60), lease.missing()), (Err(1), 40));
-    // The store says that nothing is left now.
+    // The store reports that nothing is left now.
     assert_eq!(lease.take(1, 0), Err(31));
-    // A need that is larger than all of it wants no more than a full slice.
+    // A need that is larger than all of it takes no more than a full slice.
     lease.give(40);
     assert_eq!((lease.take(79, 60), lease.balance()), (Ok(Source::Leased), Some(-69)));
     assert_eq!(lease.take(1, u64::MAX), Ok(Source::Leased));
@@ -247,7 +247,7 @@ fn what_a_lease_refuses_is_not_taken_from_the_bucket() {
     // The store was not heard yet.
     assert_eq!((0..16).filter(|_| admitted(&bucket, SECOND)).count(), 2);
     bucket.lease.give(2);
-    bucket.heard(5);
+    bucket.set_remaining(5);
     assert_eq!(bucket.level(SECOND), Level { limit: 16, left: 7, reset_ms: 563 });
     // The slice and half of what is left, which is owed then.
     assert_eq!((0..16).filter(|_| admitted(&bucket, SECOND)).count(), 4);

@@ -1,5 +1,5 @@
 //! Every metric, with its exposition name, labels and help text: the one table. [`Counter`] has
-//! what is counted without labels, [`Family`] what is told apart by some, [`Grid`] what
+//! what is counted without labels, [`Family`] what is distinguished by some, [`Grid`] what
 //! translations lose and mend.
 
 macro_rules! counters {
@@ -77,7 +77,7 @@ pub struct Row {
     pub name: &'static str,
     pub shape: Shape,
     /// The unit of a cell in the unit of the exposition: 1e-6 where microseconds are counted and
-    /// seconds are told.
+    /// seconds are reported.
     pub scale: f64,
     pub labels: &'static [&'static str],
     pub help: &'static str,

@@ -1,9 +1,9 @@
-//! What the peer's kernel has acknowledged of a connection, which tells a request that nobody saw
-//! from one that a provider may have worked on.
+//! What the peer's kernel has acknowledged of a connection, which distinguishes a request that
+//! nobody saw from one that a provider may have worked on.
 
 use std::os::fd::RawFd;
 
-/// Where `tcpi_bytes_acked` stands in `struct tcp_info` (linux/tcp.h, since Linux 4.2): behind 8
+/// The offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h, since Linux 4.2): behind 8
 /// bytes, 24 words of 4 and 2 of 8.
 const BYTES_ACKED: std::ops::Range<usize> = 120..128;
 
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_socket_tells_nothing() {
+    fn a_plain_file_reports_nothing() {
         let file = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(bytes_acked(file.as_raw_fd()), None);
     }

@@ -43,7 +43,7 @@ pub struct Connection {
     pub reused: bool,
 }
 
-/// Why a connection could not be opened. The text says which step failed.
+/// Why a connection could not be opened. The text names the step that failed.
 #[derive(Debug)]
 pub enum ConnectError {
     /// The connection was not open within the time allowed.

@@ -372,7 +372,7 @@ pub async fn handshake(mut stream: TcpStream, mut session: rustls::Connection) -
     Ok((reader, Writer { sent, ..writer }))
 }
 
-/// Sends the alert that says why the handshake failed.
+/// Sends the alert that reports why the handshake failed.
 async fn send_alert(stream: &mut TcpStream, session: &mut rustls::Connection) {
     let mut cipher = Vec::new();
     while session.wants_write() && session.write_tls(&mut cipher).is_ok() {}

@@ -85,7 +85,7 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
         write_limits(out, meta.format, budget);
     }
     if let Some(upstream) = &meta.upstream {
-        // A name that cannot stand in a header is left out.
+        // A name that is not allowed in a header is left out.
         let _ = write::header(out, "x-llm-proxy-provider", upstream.provider.as_bytes());
         let _ = write::header(out, "x-llm-proxy-upstream-model", upstream.model.as_bytes());
         let _ = write::header(out, "x-llm-proxy-attempts", itoa::Buffer::new().format(upstream.attempts).as_bytes());

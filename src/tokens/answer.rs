@@ -1,7 +1,7 @@
 //! Counts what a model wrote, from its answer in any format, whole or as a stream of events: text,
 //! reasoning, and the names and arguments of calls.
 //!
-//! What a stream says in pieces is put together first, since a text has other tokens than its
+//! What a stream sends in pieces is put together first, since a text has other tokens than its
 //! pieces.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ enum Part {
     Arguments(u64),
 }
 
-/// What was said, put together, by the number of the choice, block or item.
+/// The text, put together, by the number of the choice, block or item.
 #[derive(Debug, Default)]
 struct Said(BTreeMap<(u64, Part), String>);
 

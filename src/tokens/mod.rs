@@ -1,7 +1,7 @@
 //! How many tokens a request may need, guessed from its bytes: for limits, and for numbers that a
-//! protocol demands before the provider has told its own. Pure, and cheap enough for a worker. The
-//! modules below count exactly, which takes too long for one: only the thread of
-//! `background::tokens` calls them.
+//! protocol demands before the provider has reported its own. Pure, and cheap enough for a worker.
+//! The modules below count exactly, which takes too long for one: only the thread of
+//! `control_plane::records::token_counter` calls them.
 //!
 //! [`LOOKED_AT`] bytes are read letter by letter; what follows is counted by its bytes, at the
 //! density of the first part. Pictures and documents in base64, wherever they stand, count as what
@@ -68,7 +68,7 @@ const STREAMED_BYTES_PER_TOKEN: u64 = 100;
 pub struct Request<'a> {
     /// As the client sent it, decoded: JSON of any format.
     pub body: &'a [u8],
-    /// The most tokens of one answer, if the request says so.
+    /// The most tokens of one answer, if the request limits them.
     pub max_output: Option<u64>,
     /// How many answers are written.
     pub answers: u64,
@@ -85,7 +85,7 @@ pub fn estimate(request: &Request<'_>) -> Need {
     Need { prompt: prompt(request.body), output }
 }
 
-/// The tokens of an answer that told none, by the bytes that the client was sent.
+/// The tokens of an answer that reported none, by the bytes that the client was sent.
 pub fn of_answer(bytes: u64, stream: bool) -> u64 {
     bytes / if stream { STREAMED_BYTES_PER_TOKEN } else { BYTES_PER_TOKEN }
 }

@@ -90,7 +90,7 @@ fn patches(width: f64, height: f64, most: f64) -> u64 {
     count(width * fit, height * fit).min(most) as u64
 }
 
-/// The size that a picture's header tells. PNG, JPEG, GIF and WebP; `None` for others and for what
+/// The size in a picture's header. PNG, JPEG, GIF and WebP; `None` for others and for what
 /// is broken.
 ///
 /// `base64` may be in JSON's escaped form, of the standard alphabet or the one for URLs.

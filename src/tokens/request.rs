@@ -275,7 +275,7 @@ fn choice(choice: Option<RawValue<'_>>, tally: &mut TokenCounter<'_>) {
     }
 }
 
-/// A demanded form of the answer, which is told to the model in some way.
+/// A demanded form of the answer, which is described to the model in some way.
 fn schema(format: Option<RawValue<'_>>, tally: &mut TokenCounter<'_>) {
     let Some(format) = format.filter(|format| !matches!(&*word(format.find("type")), "" | "text")) else { return };
     tally.guess(0);
@@ -361,7 +361,7 @@ mod tests {
         }
     }
 
-    /// What is added to a plain question, and that the sum says that it is a guess.
+    /// What is added to a plain question, and that the sum is marked as a guess.
     #[test]
     fn what_is_guessed() {
         let png = "iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAIAAAA="; // 1024 by 1024

@@ -6,7 +6,7 @@ use super::text;
 use super::vocabulary::{Model, Vendor};
 use llm_wire::Format;
 
-// What stands around tools, calls and answers is not published; these are the medians of recorded
+// The text around tools, calls and answers is not published; these are the medians of recorded
 // exchanges.
 
 /// Anthropic's own words to a model that has tools.

@@ -3,13 +3,13 @@
 //! tiktoken-rs does the counting, but is never given a text of any size: its regular expressions
 //! give up on long runs of one kind of character, by a panic, and its time on them grows faster
 //! than they do. So a text is cut, and only where the vocabularies' own patterns cut it whatever
-//! stands around: behind a letter or digit and before something that can't belong to the same
+//! is around: behind a letter or digit and before something that can't belong to the same
 //! piece. Since the patterns look at nothing behind them, and at one character before them only
 //! after white space, the parts have together exactly the tokens of the whole.
 //!
 //! A stretch of [`LONGEST`] bytes without such a place is no language. It is cut anywhere, which
 //! costs a token or so at each cut, and of a very long one only samples are counted;
-//! [`Count::exact`] tells.
+//! [`Count::exact`] returns.
 
 use tiktoken_rs::{CoreBPE, cl100k_base_singleton, o200k_base_singleton};
 

@@ -1,5 +1,5 @@
-//! Tools as models of OpenAI are told of them: types in the manner of TypeScript, as published by
-//! those who counted them.
+//! Tools as they are described to OpenAI's models: types in the manner of TypeScript, as published
+//! by those who counted them.
 //!
 //! ```text
 //! namespace functions {
@@ -51,7 +51,7 @@ pub(super) fn as_types(functions: &[Function<'_>]) -> String {
     out
 }
 
-/// The text for the tools of a vendor that is told of them in JSON, about.
+/// The text for the tools of a vendor that describes them in JSON, about.
 pub(super) fn as_json(functions: &[Function<'_>]) -> String {
     let mut out = String::new();
     for function in functions {

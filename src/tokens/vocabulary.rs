@@ -1,7 +1,7 @@
 //! Which vocabulary a model counts with, by its name, and how well that is known.
 //!
 //! OpenAI publishes its vocabularies. Other vendors are counted with `o200k_base` and a factor,
-//! which is a guess and says so ([`Model::published`]).
+//! which is a guess and is marked as one ([`Model::published`]).
 
 /// Words that a text is cut into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,7 +13,7 @@ pub enum Vocabulary {
     Cl100k,
 }
 
-/// Whose rules say what stands around the words: messages, tools, pictures.
+/// Whose rules define the text around the words: messages, tools, pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Vendor {
     OpenAi,
@@ -38,7 +38,7 @@ pub enum Pictures {
     Flat,
 }
 
-/// What the name of a model says about its tokens.
+/// The facts about tokens that follow from a model's name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Model {
     pub vocabulary: Vocabulary,
@@ -163,7 +163,7 @@ const MODELS: &[(&str, Model)] = &[
     ("sonar", UNKNOWN),
 ];
 
-/// What is known of a model. What stands before it is passed over: `openai/gpt-4o`,
+/// What is known of a model. A prefix is passed over: `openai/gpt-4o`,
 /// `us.anthropic.claude-sonnet-4-5`, `ft:gpt-4o-mini:mine`, `databricks-claude-3-7-sonnet`. An
 /// unknown name counts as the newest vocabulary, and as a guess.
 pub fn of_model(name: &str) -> Model {

@@ -1,6 +1,6 @@
 //! Bodies: the bytes of a message, freed of their framing.
 //!
-//! [`BodyDecoder::next`] is given what was read and says which part of it is body. It copies
+//! [`BodyDecoder::next`] is given what was read and returns which part of it is body. It copies
 //! nothing and keeps nothing but its state, so the same bytes give the same body however they are
 //! cut.
 //!
@@ -82,7 +82,7 @@ pub struct BodyDecoder {
     state: State,
     /// Bytes of extensions, then of trailers, seen so far.
     overhead: u16,
-    /// Something stood behind the end of the message.
+    /// Something followed the end of the message.
     followed: bool,
 }
 
@@ -115,7 +115,7 @@ enum State {
     TrailerLf,
     EndLf,
     Ended,
-    /// An error is final: asked again, the decoder says the same.
+    /// An error is final: further calls return the same one.
     Failed(BodyError),
 }
 

@@ -35,7 +35,7 @@ impl fmt::Display for CodingError {
         out.write_str(match self {
             CodingError::Unknown => "content-encoding must be at most two of gzip, deflate, br, zstd",
             CodingError::TooLarge => "the body is too large once decompressed",
-            CodingError::Corrupt => "the body is not what its content-encoding says, or is cut short",
+            CodingError::Corrupt => "the body does not match its content-encoding, or is cut short",
         })
     }
 }
@@ -83,7 +83,7 @@ impl<'b> Decoder<'b> {
     /// The most bytes that one step appends.
     pub const STEP: usize = PIECE;
 
-    /// Prepares to undo `encoding`, of which [`decode`] tells the rules.
+    /// Prepares to undo `encoding`, by the rules of [`decode`].
     pub fn new(encoding: &str, body: &'b [u8], limit: usize) -> Result<Decoder<'b>, CodingError> {
         let mut earlier = Vec::with_capacity(MAX_CODINGS);
         for name in encoding.split(',').map(str::trim) {

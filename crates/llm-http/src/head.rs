@@ -77,7 +77,7 @@ impl Version {
     }
 }
 
-/// The methods this gateway tells apart. Methods are case-sensitive (RFC 9110 9.1): `get` is
+/// The methods this gateway distinguishes. Methods are case-sensitive (RFC 9110 9.1): `get` is
 /// [`Method::Other`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {

@@ -57,7 +57,7 @@ pub fn header(out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), BadValu
     Ok(())
 }
 
-/// A field whose name stands in the source.
+/// A field whose name is a constant.
 pub fn named_header(out: &mut Vec<u8>, name: &'static str, value: &[u8]) -> Result<(), BadValue> {
     debug_assert!(name.bytes().all(super::head::is_token));
     if !is_valid(value) {
@@ -67,7 +67,7 @@ pub fn named_header(out: &mut Vec<u8>, name: &'static str, value: &[u8]) -> Resu
     Ok(())
 }
 
-/// A field whose name stands in the source and whose value is known to be valid.
+/// A field whose name is a constant and whose value is known to be valid.
 pub fn known_header(out: &mut Vec<u8>, name: &'static str, value: &[u8]) {
     debug_assert!(name.bytes().all(super::head::is_token) && is_valid(value));
     line(out, name, value);
@@ -79,7 +79,7 @@ fn is_valid(value: &[u8]) -> bool {
     value.iter().fold(true, |valid, &byte| valid & super::head::is_value(byte))
 }
 
-/// A field that stands in the source.
+/// A field whose name and value are constants.
 pub fn static_header(out: &mut Vec<u8>, name: &'static str, value: &'static str) {
     debug_assert!(name.bytes().all(super::head::is_token) && value.bytes().all(super::head::is_value));
     line(out, name, value.as_bytes());

@@ -1,10 +1,10 @@
-//! What an answer says, before any format writes it down.
+//! The content of a response, independent of the format.
 
 use serde_json::Value;
 
-use super::ask::{Ask, Reasoning, Tool};
 use super::kind::Kind;
 use super::knobs::{Knobs, Say};
+use super::request::{ParsedRequest, Reasoning, Tool};
 use super::schema;
 use super::templates::Splice;
 
@@ -30,13 +30,13 @@ const WORDS: [&str; 17] = [
 ];
 
 /// What the mock thinks, token by token.
-pub const THOUGHTS: [&str; 9] = ["Nothing", " to", " think", " about", ":", " the", " words", " are", " fixed"];
+pub(crate) const THOUGHTS: [&str; 9] = ["Nothing", " to", " think", " about", ":", " the", " words", " are", " fixed"];
 
 const REFUSAL: [&str; 9] = ["I", "'m", " sorry", ",", " but", " I", " can't", " help", "."];
 
 /// A text, as the pieces in which a stream sends it. Every piece is escaped for a JSON string.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Text {
+pub(crate) enum Text {
     /// The first so many of the usual words.
     Usual(usize),
     Refusal,
@@ -55,7 +55,7 @@ impl Text {
         Text::Pieces(chars.chunks(6).map(|bit| escape(&bit.iter().collect::<String>())).collect())
     }
 
-    pub fn tokens(&self) -> usize {
+    pub(crate) fn tokens(&self) -> usize {
         match self {
             Text::Usual(n) => *n,
             Text::Refusal => REFUSAL.len(),
@@ -63,7 +63,7 @@ impl Text {
         }
     }
 
-    pub fn piece(&self, i: usize) -> &str {
+    pub(crate) fn piece(&self, i: usize) -> &str {
         match self {
             Text::Usual(_) if i == 0 => WORDS[0].trim_start(),
             Text::Usual(_) => WORDS[i % WORDS.len()],
@@ -72,7 +72,7 @@ impl Text {
         }
     }
 
-    pub fn pieces(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &str> {
         (0..self.tokens()).map(|i| self.piece(i))
     }
 
@@ -96,7 +96,7 @@ impl Splice for Text {
 
 /// One call of a tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Call {
+pub(crate) struct Call {
     /// The changing part of its ids.
     pub id: String,
     /// Escaped.
@@ -110,7 +110,7 @@ pub struct Call {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub(crate) enum Content {
     Text(Text),
     Refusal(Text),
     Calls(Vec<Call>),
@@ -118,7 +118,7 @@ pub enum Content {
 
 /// Why the answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Finish {
+pub(crate) enum Finish {
     Stop,
     Length,
     Tools,
@@ -127,7 +127,7 @@ pub enum Finish {
 
 /// Token counts. `input` holds `cached`, and `output` holds `reasoning`, as in the OpenAI formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub(crate) struct Usage {
     pub input: u64,
     pub cached: u64,
     pub output: u64,
@@ -135,7 +135,7 @@ pub struct Usage {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The changing part of every id.
     pub id: String,
     pub reasoning: Option<Reasoning>,
@@ -145,35 +145,35 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn new(kind: Kind, ask: &Ask, knobs: &Knobs) -> Answer {
-        let (content, finish) = content(kind, ask, knobs);
+    pub(crate) fn new(kind: Kind, req: &ParsedRequest, knobs: &Knobs) -> Answer {
+        let (content, finish) = content(kind, req, knobs);
         let said = match &content {
             Content::Text(text) | Content::Refusal(text) => text.tokens(),
             Content::Calls(calls) => calls.iter().map(|call| call.pieces.tokens()).sum(),
         } as u64;
-        let reasoning = if ask.reasoning.is_some() { THOUGHTS.len() as u64 } else { 0 };
-        let cached = if knobs.cached { ask.input_tokens / 2 } else { 0 };
+        let reasoning = if req.reasoning.is_some() { THOUGHTS.len() as u64 } else { 0 };
+        let cached = if knobs.cached { req.input_tokens / 2 } else { 0 };
         Answer {
-            id: id(ask.seed, 0),
-            reasoning: ask.reasoning,
+            id: id(req.seed, 0),
+            reasoning: req.reasoning,
             content,
             finish,
-            usage: Usage { input: ask.input_tokens, cached, output: (reasoning + said).max(1), reasoning },
+            usage: Usage { input: req.input_tokens, cached, output: (reasoning + said).max(1), reasoning },
         }
     }
 }
 
-fn content(kind: Kind, ask: &Ask, knobs: &Knobs) -> (Content, Finish) {
+fn content(kind: Kind, req: &ParsedRequest, knobs: &Knobs) -> (Content, Finish) {
     let mut text = match knobs.say {
         Some(Say::Refusal) => return (Content::Refusal(Text::Refusal), Finish::Refusal),
-        Some(Say::Echo) => Text::words_of(&ask.last_user_text(kind)),
-        None if !ask.tools.is_empty() => return (Content::Calls(calls(ask, knobs)), Finish::Tools),
-        None => match &ask.schema {
+        Some(Say::Echo) => Text::words_of(&req.last_user_text(kind)),
+        None if !req.tools.is_empty() => return (Content::Calls(calls(req, knobs)), Finish::Tools),
+        None => match &req.schema {
             Some(schema) => Text::bits_of(&schema::example(schema)),
             None => Text::Usual(knobs.tokens.map_or(WORDS.len(), |n| n as usize)),
         },
     };
-    let limit = ask.max_tokens.unwrap_or(u64::MAX);
+    let limit = req.max_tokens.unwrap_or(u64::MAX);
     let cut = text.tokens() as u64 > limit;
     if cut {
         text.truncate(limit as usize);
@@ -182,9 +182,9 @@ fn content(kind: Kind, ask: &Ask, knobs: &Knobs) -> (Content, Finish) {
 }
 
 /// One call of the first tool; or two, of the first two tools, or of the only one twice.
-fn calls(ask: &Ask, knobs: &Knobs) -> Vec<Call> {
-    let count = if knobs.parallel && ask.parallel { 2 } else { 1 };
-    ask.tools.iter().cycle().take(count).enumerate().map(|(i, tool)| call(tool, id(ask.seed, i as u64 + 1))).collect()
+fn calls(req: &ParsedRequest, knobs: &Knobs) -> Vec<Call> {
+    let count = if knobs.parallel && req.parallel { 2 } else { 1 };
+    req.tools.iter().cycle().take(count).enumerate().map(|(i, tool)| call(tool, id(req.seed, i as u64 + 1))).collect()
 }
 
 fn call(tool: &Tool, id: String) -> Call {
@@ -196,7 +196,7 @@ fn call(tool: &Tool, id: String) -> Call {
 }
 
 /// `text` as the inside of a JSON string.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }
@@ -220,7 +220,7 @@ mod tests {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"say \"a\" now"}}]{rest}}}"#);
         let mut knobs = Knobs::default();
         knobs.read_model(&format!("mock-{words}"));
-        Answer::new(Kind::Chat, &Ask::read(Kind::Chat, body.as_bytes()).unwrap(), &knobs)
+        Answer::new(Kind::Chat, &ParsedRequest::read(Kind::Chat, body.as_bytes()).unwrap(), &knobs)
     }
 
     fn whole(text: &Text) -> String {

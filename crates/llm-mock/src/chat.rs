@@ -1,8 +1,8 @@
 //! Chat completions, as JSON and as a stream.
 
 use super::answer::{Answer, Call, Content, Finish, THOUGHTS, Usage, escape};
-use super::ask::Ask;
-use super::script::Script;
+use super::event_script::Script;
+use super::request::ParsedRequest;
 use super::templates::{Holes, Repeated, Splice, fill, fill_holes, json, section};
 
 const FILE: &str = include_str!("templates/chat.tmpl");
@@ -23,7 +23,7 @@ const FINISH: &str = section(FILE, "finish");
 const LAST_USAGE: &str = section(FILE, "last_usage");
 const DONE: &str = section(FILE, "done");
 
-pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
+pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     let mut message = Vec::new();
     match &answer.content {
         Content::Text(text) => fill!(&mut message, WHOLE_TEXT, text = *text),
@@ -40,7 +40,7 @@ pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
         out,
         WHOLE,
         id = answer.id,
-        model = ask.model,
+        model = req.model,
         message = message,
         finish = finish(answer.finish),
         usage = usage(answer.usage),
@@ -57,8 +57,8 @@ fn whole_calls(calls: &[Call]) -> Vec<u8> {
     out
 }
 
-pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
-    let mut chunks = Chunks { script, ask, answer };
+pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
+    let mut chunks = Chunks { script, req, answer };
     chunks.event(ROLE, &[]);
     if answer.reasoning.is_some() {
         chunks.contents(REASONING, &[], THOUGHTS.into_iter());
@@ -75,7 +75,7 @@ pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
         }
     }
     chunks.event(FINISH, &[("finish", &finish(answer.finish))]);
-    if ask.include_usage {
+    if req.include_usage {
         chunks.event(LAST_USAGE, &[("usage", &usage(answer.usage))]);
     }
     chunks.event(DONE, &[]);
@@ -84,26 +84,26 @@ pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
 /// The chunks of a stream, which all have the id and the model.
 struct Chunks<'a> {
     script: &'a mut Script,
-    ask: &'a Ask<'a>,
+    req: &'a ParsedRequest<'a>,
     answer: &'a Answer,
 }
 
 impl Chunks<'_> {
     fn event(&mut self, template: &str, own: &Holes) {
-        fill_holes(&mut self.script.bytes, template, &holes(self.ask, self.answer, own));
+        fill_holes(&mut self.script.bytes, template, &holes(self.req, self.answer, own));
         self.script.event();
     }
 
     fn contents<'b>(&mut self, template: &str, own: &Holes, pieces: impl Iterator<Item = &'b str>) {
-        let event = Repeated::new(template, &holes(self.ask, self.answer, own));
+        let event = Repeated::new(template, &holes(self.req, self.answer, own));
         self.script.contents(&event, pieces);
     }
 }
 
-fn holes<'a>(ask: &'a Ask, answer: &'a Answer, own: &Holes<'a>) -> Vec<(&'a str, &'a dyn Splice)> {
-    let null_usage: &dyn Splice = if ask.include_usage { &r#","usage":null"# } else { &"" };
+fn holes<'a>(req: &'a ParsedRequest, answer: &'a Answer, own: &Holes<'a>) -> Vec<(&'a str, &'a dyn Splice)> {
+    let null_usage: &dyn Splice = if req.include_usage { &r#","usage":null"# } else { &"" };
     let mut holes: Vec<(&str, &dyn Splice)> =
-        vec![("id", &answer.id), ("model", &ask.model), ("null_usage", null_usage)];
+        vec![("id", &answer.id), ("model", &req.model), ("null_usage", null_usage)];
     holes.extend_from_slice(own);
     holes
 }
@@ -122,12 +122,12 @@ fn usage(usage: Usage) -> Vec<u8> {
     out
 }
 
-pub fn thoughts() -> String {
+pub(crate) fn thoughts() -> String {
     THOUGHTS.concat()
 }
 
-/// A refusal is said in words of its own and ends as any text does.
-pub fn finish(finish: Finish) -> &'static str {
+/// A refusal has a field of its own and ends as any text does.
+pub(crate) fn finish(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop | Finish::Refusal => "stop",
         Finish::Length => "length",

@@ -2,9 +2,9 @@
 //! refusal is a text.
 
 use super::answer::{Answer, Content, Text, Usage};
-use super::ask::Ask;
 use super::chat::finish;
-use super::script::Script;
+use super::event_script::Script;
+use super::request::ParsedRequest;
 use super::templates::{Repeated, fill, json, section};
 
 const FILE: &str = include_str!("templates/completions.tmpl");
@@ -15,28 +15,28 @@ const FINISH: &str = section(FILE, "finish");
 const LAST_USAGE: &str = section(FILE, "last_usage");
 const DONE: &str = section(FILE, "done");
 
-pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
+pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     fill!(
         out,
         WHOLE,
         id = answer.id,
-        model = ask.model,
+        model = req.model,
         text = *text(answer),
         finish = finish(answer.finish),
         usage = usage(answer.usage),
     );
 }
 
-pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
-    let null_usage = if ask.include_usage { r#","usage":null"# } else { "" };
-    let event = Repeated::new(TEXT, &[("id", &answer.id), ("model", &ask.model), ("null_usage", &null_usage)]);
+pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
+    let null_usage = if req.include_usage { r#","usage":null"# } else { "" };
+    let event = Repeated::new(TEXT, &[("id", &answer.id), ("model", &req.model), ("null_usage", &null_usage)]);
     script.contents(&event, text(answer).pieces());
     let finish = finish(answer.finish);
-    fill!(&mut script.bytes, FINISH, id = answer.id, model = ask.model, finish = finish, null_usage = null_usage);
+    fill!(&mut script.bytes, FINISH, id = answer.id, model = req.model, finish = finish, null_usage = null_usage);
     script.event();
-    if ask.include_usage {
+    if req.include_usage {
         let usage = usage(answer.usage);
-        fill!(&mut script.bytes, LAST_USAGE, id = answer.id, model = ask.model, usage = usage);
+        fill!(&mut script.bytes, LAST_USAGE, id = answer.id, model = req.model, usage = usage);
         script.event();
     }
     fill!(&mut script.bytes, DONE);

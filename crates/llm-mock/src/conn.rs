@@ -15,8 +15,8 @@ use llm_http::{BodyDecoder, HeadScan, Limits, Method, RequestHead, Step, Version
 use super::counters::Counters;
 use super::kind::Kind;
 use super::knobs::Knobs;
-use super::layout::{Ending, Plan};
 use super::plan::{Request, plain, plan, refusal};
+use super::timeline::{Ending, Plan};
 
 /// Bytes taken from the socket at once.
 const READ: usize = 16 * 1024;
@@ -29,7 +29,7 @@ const MAX_AHEAD: usize = 64 * 1024;
 /// How long a connection that ends here waits for the other side to end it too.
 const LINGER: Duration = Duration::from_secs(1);
 
-pub struct Conn<'a> {
+pub(crate) struct Conn<'a> {
     stream: TcpStream,
     counters: &'a Counters,
     defaults: &'a Knobs,
@@ -42,7 +42,7 @@ pub struct Conn<'a> {
 enum Stop {
     /// The client closed, or the connection broke.
     Gone,
-    /// It cannot be read on; the client is told why.
+    /// It cannot be read on; the client gets the reason.
     Refused(u16, &'static str),
 }
 
@@ -54,12 +54,12 @@ enum After {
 }
 
 impl<'a> Conn<'a> {
-    pub fn new(stream: TcpStream, counters: &'a Counters, defaults: &'a Knobs) -> Conn<'a> {
+    pub(crate) fn new(stream: TcpStream, counters: &'a Counters, defaults: &'a Knobs) -> Conn<'a> {
         Conn { stream, counters, defaults, input: Vec::new(), body: Vec::new() }
     }
 
     /// Serves requests until either side ends the connection.
-    pub async fn serve(mut self) {
+    pub(crate) async fn serve(mut self) {
         loop {
             let answer = match self.request().await {
                 Ok(head) => self.answer(&head),

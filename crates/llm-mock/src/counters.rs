@@ -1,7 +1,7 @@
 //! What happened to the mock: counts, and the last request as it came.
 //!
 //! Shared by the workers and read by tests, over HTTP or through [`MockHandle`](super::MockHandle).
-//! The counts are single atomics, and the last request stands behind a lock: the mock's workers are
+//! The counts are single atomics, and the last request is behind a lock: the mock's workers are
 //! not the gateway's, and they hold the lock for one small copy.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::kind::Kind;
 
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     requests: [AtomicU64; Kind::ALL.len()],
     streams: AtomicU64,
     accepted: AtomicU64,
@@ -62,24 +62,24 @@ impl Counts {
 }
 
 impl Counters {
-    pub fn accept(&self) {
+    pub(crate) fn accept(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn close_early(&self) {
+    pub(crate) fn close_early(&self) {
         self.closed_early.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn request(&self, kind: Kind, stream: bool) {
+    pub(crate) fn request(&self, kind: Kind, stream: bool) {
         self.requests[kind as usize].fetch_add(1, Ordering::Relaxed);
         self.streams.fetch_add(u64::from(stream), Ordering::Relaxed);
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
         // In this order, or a connection that comes and goes meanwhile would make the difference
         // negative.
@@ -95,7 +95,7 @@ impl Counters {
     }
 
     /// Keeps a request. Its body is swapped with an older one's, not copied.
-    pub fn keep_last(&self, head: &[u8], body: &mut Vec<u8>) {
+    pub(crate) fn keep_last(&self, head: &[u8], body: &mut Vec<u8>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let last = last.get_or_insert_default();
         last.head.clear();
@@ -103,7 +103,7 @@ impl Counters {
         std::mem::swap(&mut last.body, body);
     }
 
-    pub fn last(&self) -> Option<Last> {
+    pub(crate) fn last(&self) -> Option<Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -6,14 +6,14 @@ use super::templates::{fill, json, section};
 const FILE: &str = include_str!("templates/errors.tmpl");
 const OPENAI: &str = json(FILE, "openai");
 const ANTHROPIC: &str = json(FILE, "anthropic");
-pub const CHAT_EVENT: &str = section(FILE, "chat_event");
-pub const MESSAGES_EVENT: &str = section(FILE, "messages_event");
-pub const BAD_EVENT: &str = section(FILE, "bad_event");
-pub const HTML: &str = json(FILE, "html");
+pub(crate) const CHAT_EVENT: &str = section(FILE, "chat_event");
+pub(crate) const MESSAGES_EVENT: &str = section(FILE, "messages_event");
+pub(crate) const BAD_EVENT: &str = section(FILE, "bad_event");
+pub(crate) const HTML: &str = json(FILE, "html");
 
 /// Whose shape an error body has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
+pub(crate) enum Family {
     OpenAi,
     Anthropic,
 }
@@ -77,7 +77,7 @@ const ROWS: [Row; 14] = [
 ];
 
 /// The error body for a status; `message` and `param` in place of the usual ones.
-pub fn body(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Vec<u8> {
+pub(crate) fn body(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Vec<u8> {
     let row = ROWS.iter().find(|row| row.status == status).unwrap_or(&ROWS[ROWS.len() - 1]);
     let message = escape(message.unwrap_or(row.message));
     let mut out = Vec::new();

@@ -81,8 +81,8 @@ impl FromStr for Fault {
     }
 }
 
-/// Where an error stands inside an answer of status 200. An answer without a stream is the error
-/// body, whichever is asked.
+/// Where an error is placed inside a response of status 200. An answer without a stream is the
+/// error body, whichever is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorAt {
     /// After the opening events, before any content.
@@ -91,7 +91,7 @@ pub enum ErrorAt {
     Mid,
 }
 
-/// What a text answer says, if not the usual words.
+/// The text of a response, if not the usual words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Say {
     /// The last text of the user, even where tools are offered.

@@ -7,41 +7,46 @@
 //! | module | duty |
 //! |---|---|
 //! | `kind` | which call a path is |
-//! | `ask` | what the body of a request asks for |
+//! | `request` | what the body of a request asks for |
 //! | [`knobs`] | how the answer is to differ from the plain one |
-//! | `answer`, `schema` | what is said: text, tool calls with arguments, reasoning, usage |
+//! | `answer`, `schema` | the content: text, tool calls with arguments, reasoning, usage |
 //! | `chat`, `completions`, `messages`, `responses`, `other`, `errors` | how a format writes it down |
-//! | `templates`, `script` | files with holes; a stream with a mark behind each event |
-//! | `plan`, `layout` | all of it: a request in, the bytes of its answer and their times out |
-//! | `server`, `conn`, `gate` | threads and sockets |
+//! | `templates`, `event_script` | files with holes; a stream with a mark behind each event |
+//! | `plan`, `timeline` | all of it: a request in, the bytes of its answer and their times out |
+//! | `server`, `conn`, `shutdown` | threads and sockets |
 //! | `counters` | what `/__count` and `/__last` tell |
 //!
 //! Everything but the last two rows is pure. Nothing here imports a codec of `wire`: if both sides
 //! of a test shared a mistake, the test would pass.
 
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 mod answer;
-mod ask;
 mod chat;
 mod completions;
 mod conn;
 mod counters;
 mod errors;
-mod gate;
+mod event_script;
 mod kind;
 pub mod knobs;
-mod layout;
 mod messages;
 mod other;
 mod plan;
+mod request;
 mod responses;
 mod schema;
-mod script;
 mod server;
+mod shutdown;
 mod templates;
+mod timeline;
 
 pub use counters::{Counts, Last};
 pub use kind::Kind;
 pub use knobs::{Fault, Knobs};
 pub use server::{MockHandle, MockOptions, start};
+
+/// The examples of the README, which are compiled and run as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

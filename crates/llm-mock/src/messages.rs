@@ -1,9 +1,9 @@
 //! Anthropic messages, as JSON and as a stream.
 
 use super::answer::{Answer, Content, Finish, THOUGHTS};
-use super::ask::{Ask, Reasoning};
 use super::chat::thoughts;
-use super::script::Script;
+use super::event_script::Script;
+use super::request::{ParsedRequest, Reasoning};
 use super::templates::{Repeated, fill, json, section};
 
 const FILE: &str = include_str!("templates/messages.tmpl");
@@ -26,7 +26,7 @@ const STOP: &str = section(FILE, "stop");
 const DELTA: &str = section(FILE, "delta");
 const END: &str = section(FILE, "end");
 
-pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
+pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     let mut blocks: Vec<Vec<u8>> = Vec::new();
     let mut block = |write: &dyn Fn(&mut Vec<u8>)| {
         let mut block = Vec::new();
@@ -39,7 +39,7 @@ pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
     }
     match &answer.content {
         Content::Text(text) => block(&|out| fill!(out, WHOLE_TEXT, text = *text)),
-        // The explanation stands in the stop details.
+        // The explanation is in the stop details.
         Content::Refusal(_) => {}
         Content::Calls(calls) => {
             for call in calls {
@@ -51,7 +51,7 @@ pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
         out,
         WHOLE,
         id = answer.id,
-        model = ask.model,
+        model = req.model,
         blocks = blocks.join(&b','),
         stop = stop_reason(answer.finish),
         details = stop_details(answer),
@@ -62,13 +62,13 @@ pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
     );
 }
 
-pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
+pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
     let usage = answer.usage;
     fill!(
         &mut script.bytes,
         START,
         id = answer.id,
-        model = ask.model,
+        model = req.model,
         input = usage.input - usage.cached,
         cached = usage.cached,
     );

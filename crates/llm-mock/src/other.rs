@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
-use super::ask::{Ask, Field};
 use super::errors::Family;
 use super::kind::Kind;
+use super::request::{Field, ParsedRequest};
 use super::templates::{fill, json};
 
 const FILE: &str = include_str!("templates/other.tmpl");
@@ -20,20 +20,20 @@ const OPENAI_MODEL: &str = json(FILE, "openai_model");
 const ANTHROPIC_MODELS: &str = json(FILE, "anthropic_models");
 const ANTHROPIC_MODEL: &str = json(FILE, "anthropic_model");
 
-pub fn root() -> Vec<u8> {
+pub(crate) fn root() -> Vec<u8> {
     ROOT.as_bytes().to_vec()
 }
 
 /// The count of input tokens, in the shape of either format.
-pub fn count(kind: Kind, ask: &Ask) -> Vec<u8> {
+pub(crate) fn count(kind: Kind, req: &ParsedRequest) -> Vec<u8> {
     let mut out = Vec::new();
     let template = if kind == Kind::CountTokens { COUNT_TOKENS } else { INPUT_TOKENS };
-    fill!(&mut out, template, input = ask.input_tokens);
+    fill!(&mut out, template, input = req.input_tokens);
     out
 }
 
 /// The list of models, or the one that the path names. Every name is a model.
-pub fn models(family: Family, path: &str) -> Vec<u8> {
+pub(crate) fn models(family: Family, path: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let id =
         path.split_once("/models/").map(|(_, id)| super::answer::escape(&id.replace("%2F", "/").replace("%2f", "/")));
@@ -53,8 +53,8 @@ const MAX_DIMENSIONS: u64 = 4096;
 const MAX_INPUTS: usize = 2048;
 
 /// One vector for each input, as numbers or, as the SDKs ask, as the Base64 of little-endian `f32`.
-pub fn embeddings(ask: &Ask) -> Vec<u8> {
-    let raw = |field: Field| ask.fields.get(field);
+pub(crate) fn embeddings(req: &ParsedRequest) -> Vec<u8> {
+    let raw = |field: Field| req.fields.get(field);
     let inputs = match raw(Field::Input).and_then(|raw| serde_json::from_str::<Value>(raw).ok()) {
         // A list of numbers is one input in tokens.
         Some(Value::Array(list)) if !list.iter().any(Value::is_number) => list.len().clamp(1, MAX_INPUTS),
@@ -74,7 +74,7 @@ pub fn embeddings(ask: &Ask) -> Vec<u8> {
         fill!(&mut data, EMBEDDING, index = index, vector = vector);
     }
     let mut out = Vec::new();
-    fill!(&mut out, EMBEDDINGS, data = data, model = ask.model, input = ask.input_tokens);
+    fill!(&mut out, EMBEDDINGS, data = data, model = req.model, input = req.input_tokens);
     out
 }
 
@@ -88,15 +88,15 @@ fn vector(index: u64, dimensions: u64) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    fn ask(kind: Kind, body: &str) -> Ask<'_> {
-        Ask::read(kind, body.as_bytes()).unwrap()
+    fn req(kind: Kind, body: &str) -> ParsedRequest<'_> {
+        ParsedRequest::read(kind, body.as_bytes()).unwrap()
     }
 
     #[test]
     fn embeddings_for_each_way_of_asking() {
         let check = |input: &str, rest: &str, count: usize, len: usize| {
             let body = format!(r#"{{"model":"m","input":{input}{rest}}}"#);
-            let got: Value = serde_json::from_slice(&embeddings(&ask(Kind::Embeddings, &body))).unwrap();
+            let got: Value = serde_json::from_slice(&embeddings(&req(Kind::Embeddings, &body))).unwrap();
             let data = got["data"].as_array().unwrap();
             assert_eq!(data.len(), count, "{body}");
             for row in data {
@@ -128,9 +128,9 @@ mod tests {
     #[test]
     fn counts() {
         assert!(
-            count(Kind::CountTokens, &ask(Kind::CountTokens, r#"{"model":"m","messages":[]}"#))
+            count(Kind::CountTokens, &req(Kind::CountTokens, r#"{"model":"m","messages":[]}"#))
                 .starts_with(b"{\"input_tokens\":")
         );
-        assert!(count(Kind::InputTokens, &ask(Kind::InputTokens, r#"{"model":"m"}"#)).starts_with(b"{\"object\":"));
+        assert!(count(Kind::InputTokens, &req(Kind::InputTokens, r#"{"model":"m"}"#)).starts_with(b"{\"object\":"));
     }
 }

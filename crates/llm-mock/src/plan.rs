@@ -1,17 +1,17 @@
 //! One request in, the bytes of its answer and their times out.
 
 use super::answer::Answer;
-use super::ask::Ask;
 use super::errors::{self, Family};
+use super::event_script::Script;
 use super::kind::Kind;
 use super::knobs::{ErrorAt, Knobs};
-use super::layout::{Client, Draft, Plan};
-use super::script::Script;
+use super::request::ParsedRequest;
+use super::timeline::{Client, Draft, Plan};
 use super::{chat, completions, messages, other, responses};
 
 /// A request, freed of its framing.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     pub method: &'a str,
     /// Without its query.
     pub path: &'a str,
@@ -32,19 +32,19 @@ impl Request<'_> {
 }
 
 /// The answer to `request`. `defaults` are the knobs of the process.
-pub fn plan(request: &Request, defaults: &Knobs) -> Plan {
+pub(crate) fn plan(request: &Request, defaults: &Knobs) -> Plan {
     let client = request.client();
     let mut knobs = defaults.clone();
     draft(request, client.family, &mut knobs).lay_out(client, &knobs)
 }
 
 /// A JSON answer that no knob changes.
-pub fn plain(request: &Request, body: Vec<u8>) -> Plan {
+pub(crate) fn plain(request: &Request, body: Vec<u8>) -> Plan {
     Draft::json(body).lay_out(request.client(), &Knobs::default())
 }
 
 /// The answer to what is no request, or too large a one. It ends the connection.
-pub fn refusal(status: u16, message: &str) -> Plan {
+pub(crate) fn refusal(status: u16, message: &str) -> Plan {
     let client = Client { family: Family::OpenAi, keep_alive: false, head_only: false };
     Draft::error(client.family, status, Some(message), None).lay_out(client, &Knobs::default())
 }
@@ -52,17 +52,17 @@ pub fn refusal(status: u16, message: &str) -> Plan {
 /// Sets the knobs that the request asks for and drafts its answer.
 fn draft(request: &Request, family: Family, knobs: &mut Knobs) -> Draft {
     let kind = Kind::of(request.path);
-    let ask = (kind.takes_body() && request.method == "POST").then(|| Ask::read(kind, request.body));
-    if let Some(Ok(ask)) = &ask {
-        knobs.read_model(ask.model);
+    let req = (kind.takes_body() && request.method == "POST").then(|| ParsedRequest::read(kind, request.body));
+    if let Some(Ok(req)) = &req {
+        knobs.read_model(req.model);
     }
     if let Err(message) = request.headers.iter().try_for_each(|(name, value)| knobs.read_header(name, value)) {
         return Draft::error(family, 400, Some(&message), None);
     }
-    match (knobs.status, ask) {
+    match (knobs.status, req) {
         (Some(status @ 400..), _) => Draft::error(family, status, None, None),
         (_, Some(Err(bad))) => Draft::error(family, 400, Some(&bad.message), bad.param),
-        (_, Some(Ok(ask))) => answer(kind, family, &ask, knobs),
+        (_, Some(Ok(req))) => answer(kind, family, &req, knobs),
         (_, None) if kind.takes_body() => Draft::error(family, 405, None, None),
         (_, None) => match kind {
             Kind::Models => Draft::json(other::models(family, request.path)),
@@ -72,23 +72,23 @@ fn draft(request: &Request, family: Family, knobs: &mut Knobs) -> Draft {
     }
 }
 
-fn answer(kind: Kind, family: Family, ask: &Ask, knobs: &Knobs) -> Draft {
+fn answer(kind: Kind, family: Family, req: &ParsedRequest, knobs: &Knobs) -> Draft {
     match kind {
-        Kind::CountTokens | Kind::InputTokens => return Draft::json(other::count(kind, ask)),
-        Kind::Embeddings => return Draft::json(other::embeddings(ask)),
+        Kind::CountTokens | Kind::InputTokens => return Draft::json(other::count(kind, req)),
+        Kind::Embeddings => return Draft::json(other::embeddings(req)),
         _ => {}
     }
-    let answer = Answer::new(kind, ask, knobs);
-    if ask.stream {
+    let answer = Answer::new(kind, req, knobs);
+    if req.stream {
         let mut script = Script::new();
         match kind {
-            Kind::Messages => messages::stream(ask, &answer, &mut script),
-            Kind::Responses => responses::stream(ask, &answer, &mut script),
-            Kind::Completions => completions::stream(ask, &answer, &mut script),
-            _ => chat::stream(ask, &answer, &mut script),
+            Kind::Messages => messages::stream(req, &answer, &mut script),
+            Kind::Responses => responses::stream(req, &answer, &mut script),
+            Kind::Completions => completions::stream(req, &answer, &mut script),
+            _ => chat::stream(req, &answer, &mut script),
         }
         if let Some(at) = knobs.error {
-            fail(kind, ask, &answer, at, &mut script);
+            fail(kind, req, &answer, at, &mut script);
         }
         return Draft::stream(script);
     }
@@ -97,16 +97,16 @@ fn answer(kind: Kind, family: Family, ask: &Ask, knobs: &Knobs) -> Draft {
     }
     let mut out = Vec::new();
     match kind {
-        Kind::Messages => messages::whole(ask, &answer, &mut out),
-        Kind::Responses => responses::whole(ask, &answer, &mut out),
-        Kind::Completions => completions::whole(ask, &answer, &mut out),
-        _ => chat::whole(ask, &answer, &mut out),
+        Kind::Messages => messages::whole(req, &answer, &mut out),
+        Kind::Responses => responses::whole(req, &answer, &mut out),
+        Kind::Completions => completions::whole(req, &answer, &mut out),
+        _ => chat::whole(req, &answer, &mut out),
     }
     Draft::json(out)
 }
 
 /// Ends a stream with an error event.
-fn fail(kind: Kind, ask: &Ask, answer: &Answer, at: ErrorAt, script: &mut Script) {
+fn fail(kind: Kind, req: &ParsedRequest, answer: &Answer, at: ErrorAt, script: &mut Script) {
     script.cut(match at {
         ErrorAt::First => script.opening(),
         ErrorAt::Mid => script.half(),
@@ -115,7 +115,7 @@ fn fail(kind: Kind, ask: &Ask, answer: &Answer, at: ErrorAt, script: &mut Script
     let event = match (kind, at) {
         (Kind::Messages, _) => errors::MESSAGES_EVENT.as_bytes().to_vec(),
         (Kind::Responses, ErrorAt::First) => responses::error_first(seq),
-        (Kind::Responses, ErrorAt::Mid) => responses::error_mid(ask, answer, seq),
+        (Kind::Responses, ErrorAt::Mid) => responses::error_mid(req, answer, seq),
         _ => errors::CHAT_EVENT.as_bytes().to_vec(),
     };
     script.bytes.extend_from_slice(&event);
@@ -125,7 +125,7 @@ fn fail(kind: Kind, ask: &Ask, answer: &Answer, at: ErrorAt, script: &mut Script
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Ending;
+    use crate::timeline::Ending;
     use serde_json::Value;
 
     const TOOLS: &str = r#""tools":[{"type":"function","function":{"name":"f","parameters":{"required":["a"]}}}]"#;

@@ -1,9 +1,9 @@
 //! OpenAI responses, as JSON and as a stream.
 
 use super::answer::{Answer, Call, Content, Finish, THOUGHTS, Text, escape};
-use super::ask::{Ask, Field, Reasoning};
 use super::chat::thoughts;
-use super::script::Script;
+use super::event_script::Script;
+use super::request::{Field, ParsedRequest, Reasoning};
 use super::templates::{self, Holes, Splice, fill, section};
 use serde_json::{Value, json};
 
@@ -42,14 +42,14 @@ const FAILED: &str = section(FILE, "failed");
 const FAILURE: &str = templates::json(FILE, "failure");
 const ERROR: &str = section(FILE, "error");
 
-pub fn whole(ask: &Ask, answer: &Answer, out: &mut Vec<u8>) {
+pub(crate) fn whole(req: &ParsedRequest, answer: &Answer, out: &mut Vec<u8>) {
     let output: Vec<Vec<u8>> = items(answer).iter().map(|item| item.json(answer, Stage::Done)).collect();
-    out.extend_from_slice(&response(ask, answer, Stage::Done, &output.join(&b',')));
+    out.extend_from_slice(&response(req, answer, Stage::Done, &output.join(&b',')));
 }
 
-pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
+pub(crate) fn stream(req: &ParsedRequest, answer: &Answer, script: &mut Script) {
     let mut events = Events { script, answer, seq: 0, index: 0 };
-    let opened = response(ask, answer, Stage::Open, b"");
+    let opened = response(req, answer, Stage::Open, b"");
     events.lifecycle(CREATED, &opened);
     events.lifecycle(IN_PROGRESS, &opened);
     let mut output = Vec::new();
@@ -70,20 +70,20 @@ pub fn stream(ask: &Ask, answer: &Answer, script: &mut Script) {
         Finish::Length => INCOMPLETE,
         _ => COMPLETED,
     };
-    events.lifecycle(last, &response(ask, answer, Stage::Done, &output.join(&b',')));
+    events.lifecycle(last, &response(req, answer, Stage::Done, &output.join(&b',')));
 }
 
 /// The event of a stream that fails before any content: `error` in its nested form, which is what
 /// OpenAI sends (its API description has a flat one).
-pub fn error_first(seq: u64) -> Vec<u8> {
+pub(crate) fn error_first(seq: u64) -> Vec<u8> {
     let mut out = Vec::new();
     fill!(&mut out, ERROR, seq = seq);
     out
 }
 
 /// The event of a stream that fails after content.
-pub fn error_mid(ask: &Ask, answer: &Answer, seq: u64) -> Vec<u8> {
-    let (mut out, response) = (Vec::new(), response(ask, answer, Stage::Failed, b""));
+pub(crate) fn error_mid(req: &ParsedRequest, answer: &Answer, seq: u64) -> Vec<u8> {
+    let (mut out, response) = (Vec::new(), response(req, answer, Stage::Failed, b""));
     fill!(&mut out, FAILED, seq = seq, response = response);
     out
 }
@@ -235,9 +235,9 @@ impl Events<'_> {
 
 /// The response object: the request's own values where it had them, the vendor's defaults
 /// elsewhere.
-fn response(ask: &Ask, answer: &Answer, stage: Stage, output: &[u8]) -> Vec<u8> {
+fn response(req: &ParsedRequest, answer: &Answer, stage: Stage, output: &[u8]) -> Vec<u8> {
     let echo =
-        |field: Field, default: &'static str| ask.fields.get(field).map_or_else(|| default.to_owned(), on_one_line);
+        |field: Field, default: &'static str| req.fields.get(field).map_or_else(|| default.to_owned(), on_one_line);
     let (status, incomplete, error) = match (stage, answer.finish) {
         (Stage::Open, _) => ("in_progress", "null", "null"),
         (Stage::Failed, _) => ("failed", "null", FAILURE),
@@ -253,7 +253,7 @@ fn response(ask: &Ask, answer: &Answer, stage: Stage, output: &[u8]) -> Vec<u8> 
         completed_at = if status == "completed" { "1764000001" } else { "null" },
         error = error,
         incomplete = incomplete,
-        model = ask.model,
+        model = req.model,
         output = output.to_vec(),
         usage = if stage == Stage::Done { usage(answer) } else { b"null".to_vec() },
         background = echo(Field::Background, "false"),

@@ -10,8 +10,8 @@ use serde_json::Value;
 /// Schemas that refer to themselves end here.
 const MAX_DEPTH: u32 = 16;
 
-/// The example for `schema`; `{}` where the schema says nothing that helps.
-pub fn example(schema: &Value) -> String {
+/// The example for `schema`; `{}` where the schema has nothing to go by.
+pub(crate) fn example(schema: &Value) -> String {
     let mut out = String::new();
     Writer { root: schema, out: &mut out }.value(schema, "value", 0);
     out

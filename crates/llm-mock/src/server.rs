@@ -15,13 +15,13 @@ use monoio::{FusionDriver, RuntimeBuilder};
 
 use crate::conn::Conn;
 use crate::counters::{Counters, Counts, Last};
-use crate::gate::Gate;
 use crate::knobs::Knobs;
+use crate::shutdown::Gate;
 
 /// How to run a mock.
 #[derive(Debug, Clone)]
 pub struct MockOptions {
-    /// Port 0 is any free port; [`MockHandle::addr`] tells which.
+    /// Port 0 is any free port; [`MockHandle::addr`] returns which.
     pub addr: SocketAddr,
     /// Threads, at least one.
     pub workers: usize,
@@ -89,7 +89,7 @@ impl Drop for MockHandle {
         let threads: Vec<JoinHandle<()>> =
             self.workers.drain(..).map(|Worker { stop, thread }| (drop(stop), thread).1).collect();
         for thread in threads {
-            // A worker that panicked has said so on stderr.
+            // A worker that panicked has reported it on stderr.
             let _ = thread.join();
         }
     }

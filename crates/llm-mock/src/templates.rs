@@ -8,10 +8,10 @@
 //! -- ...`. A hole is `$name$`. What fills a hole of a JSON string must be escaped already; it is
 //! not looked at again.
 
-/// The section `name` of `file`: what stands between its line and the next section's line.
+/// The section `name` of `file`: the text between its line and the next section's line.
 ///
 /// Runs at compile time, and a missing section is a compile error.
-pub const fn section(file: &'static str, name: &str) -> &'static str {
+pub(crate) const fn section(file: &'static str, name: &str) -> &'static str {
     let bytes = file.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -26,7 +26,7 @@ pub const fn section(file: &'static str, name: &str) -> &'static str {
 }
 
 /// [`section`] without the line breaks at its end.
-pub const fn json(file: &'static str, name: &str) -> &'static str {
+pub(crate) const fn json(file: &'static str, name: &str) -> &'static str {
     let text = section(file, name);
     let mut end = text.len();
     while end > 0 && text.as_bytes()[end - 1] == b'\n' {
@@ -72,7 +72,7 @@ const fn next_title(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// What can fill a hole.
-pub trait Splice {
+pub(crate) trait Splice {
     fn splice(&self, out: &mut Vec<u8>);
 }
 
@@ -101,10 +101,10 @@ impl Splice for u64 {
 }
 
 /// What fills which hole.
-pub type Holes<'a> = [(&'a str, &'a dyn Splice)];
+pub(crate) type Holes<'a> = [(&'a str, &'a dyn Splice)];
 
 /// Appends `template` with its holes filled. `fill!` is the short way to write it.
-pub fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &Holes) {
+pub(crate) fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &Holes) {
     let mut rest = template;
     while let Some(open) = memchr::memchr(b'$', rest.as_bytes()) {
         let (before, after) = (&rest[..open], &rest[open + 1..]);
@@ -122,13 +122,13 @@ pub fn fill_holes(out: &mut Vec<u8>, template: &str, holes: &Holes) {
 
 /// An event that comes many times with another `$text$`: its other holes are filled once.
 #[derive(Debug)]
-pub struct Repeated {
+pub(crate) struct Repeated {
     before: Vec<u8>,
     after: Vec<u8>,
 }
 
 impl Repeated {
-    pub fn new(template: &str, holes: &Holes) -> Repeated {
+    pub(crate) fn new(template: &str, holes: &Holes) -> Repeated {
         let (before, after) = template.split_once("$text$").unwrap_or((template, ""));
         let mut repeated = Repeated { before: Vec::new(), after: Vec::new() };
         fill_holes(&mut repeated.before, before, holes);
@@ -136,7 +136,7 @@ impl Repeated {
         repeated
     }
 
-    pub fn write(&self, text: &str, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.before);
         out.extend_from_slice(text.as_bytes());
         out.extend_from_slice(&self.after);

@@ -1,4 +1,4 @@
-//! What it costs to learn a request's model and stream flag: our scan against the parsers that
+//! The cost of finding a request's model and stream flag: our scan against the parsers that
 //! would do it instead.
 //!
 //! simd-json unescapes in place, so its figure holds the copy that keeps the body for forwarding.

@@ -1,6 +1,6 @@
 //! Translates a stream of Anthropic's Messages API for a client of the Chat format.
 //!
-//! The plan of a request decides how its response is translated, so a request comes first. The stream
+//! The plan of a request decides how its response is translated: a request comes first. The stream
 //! arrives in reads of any size; here a read is 32 bytes.
 //!
 //! `cargo run -p llm-wire --example translate_stream`

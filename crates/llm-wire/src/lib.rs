@@ -16,7 +16,7 @@
 //! | what a request or an answer contains, whatever its format | [`canonical`] |
 //! | what the provider can take | [`target`] |
 //! | how a request is fitted to the provider | [`request`], [`reasoning`] |
-//! | how an answer is fitted to the client | [`response`] |
+//! | how an answer is fitted to the client | `response` |
 //! | how each format is read and written | [`formats`] |
 //! | errors: kinds, shapes of each format, classification of what providers send | [`error`] |
 

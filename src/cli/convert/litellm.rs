@@ -203,7 +203,7 @@ fn share(path: &str, params: &Node, import: &mut Import) -> i64 {
     share.map_or(1, weight)
 }
 
-/// What `model_info` says is kept beside the upstream's name, for listings and prices.
+/// The members of `model_info` are kept beside the upstream's name, for listings and prices.
 fn info(path: &str, node: &Node, params: &Node, more: &mut Vec<(String, String)>, import: &mut Import) {
     for name in PRICES {
         if let Some(price) = member(params, name).filter(|price| number(price).is_some()) {
@@ -225,7 +225,7 @@ fn info(path: &str, node: &Node, params: &Node, more: &mut Vec<(String, String)>
     }
 }
 
-/// A fallback: from which model, to which others, and where it stands.
+/// A fallback: from which model, to which others, and its position.
 struct Fallback {
     /// `None`: from every model that has none of its own.
     from: Option<String>,

@@ -49,12 +49,12 @@ struct Output {
 pub fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
     let mut import = Import::default();
     litellm::read(&parse(&args.file)?, &mut import);
-    import.tell(&args.file);
+    import.print_complaints(&args.file);
     if let Some(path) = &args.keys {
         let before = import.left.len();
         litellm_keys::read(&parse(path)?, &mut import);
         let of_keys = import.left.split_off(before);
-        tell(path, &of_keys);
+        print_complaints(path, &of_keys);
     }
     import.finish(&args.output)
 }
@@ -62,7 +62,7 @@ pub fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
 pub fn bifrost(args: &BifrostArgs) -> Result<(), Failure> {
     let mut import = Import::default();
     bifrost::read(&parse(&args.file)?, &mut import);
-    import.tell(&args.file);
+    import.print_complaints(&args.file);
     import.finish(&args.output)
 }
 
@@ -157,7 +157,7 @@ impl Import {
         self.left.push(Complaint { line, message: message.into() });
     }
 
-    /// The same for a field of which nothing more is to be said.
+    /// The same for a field that needs no explanation.
     fn leave_field(&mut self, line: usize, path: &str) {
         self.leave(line, format!("{path} has no counterpart and is not carried over"));
     }
@@ -189,10 +189,10 @@ impl Import {
         self.settings.push((name, value.to_string()));
     }
 
-    fn tell(&mut self, path: &Path) {
+    fn print_complaints(&mut self, path: &Path) {
         self.left.sort_by_key(|complaint| complaint.line);
         let left = std::mem::take(&mut self.left);
-        tell(path, &left);
+        print_complaints(path, &left);
     }
 
     /// The configuration file.
@@ -222,7 +222,7 @@ impl Import {
     }
 }
 
-fn tell(path: &Path, left: &[Complaint]) {
+fn print_complaints(path: &Path, left: &[Complaint]) {
     for complaint in left {
         print::note("note", &format!("{}: {complaint}", path.display()));
     }

@@ -6,7 +6,7 @@ pub struct Vendor {
     pub name: &'static str,
     /// `provider_type`.
     pub kind: &'static str,
-    /// Empty: it stands in the configuration.
+    /// Empty: it is in the configuration.
     pub base: &'static str,
     /// Where its key is looked for if none is given.
     pub variable: &'static str,

@@ -21,7 +21,7 @@ pub fn refuse_another(variables: &[(&str, &str)], environment: &Environment) -> 
         if let Some(known) = environment.get(name).filter(|known| known != value) {
             let shown = if *name == "DB_URL" { "another value" } else { known };
             return Err(Failure::failed(format!(
-                "{name} is set already, to {shown}; unset it (it may stand in .env), or choose the store that it names"
+                "{name} is set already, to {shown}; unset it (it may be set in .env), or choose the store that it names"
             )));
         }
     }

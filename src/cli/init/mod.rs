@@ -1,7 +1,7 @@
 //! `llm-proxy init`: from nothing to a configuration that works, and the first request to copy.
 //!
 //! What is not given by flags is asked for. Nothing is written before the provider has answered,
-//! unless --no-check says so.
+//! unless --no-check is given.
 
 mod files;
 
@@ -87,7 +87,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let (vendor, row) = args.provider(&environment)?;
     let target = match target {
         Some(target) => target,
-        None => terminal::ask("Store: embedded, a .yaml file or a postgresql:// address", Some("embedded"), "--store")?,
+        None => {
+            terminal::prompt("Store: embedded, a .yaml file or a postgresql:// address", Some("embedded"), "--store")?
+        }
     };
     let target = Target::parse(&target)?;
     target.refuse_what_is_there(&row, &environment)?;
@@ -128,18 +130,18 @@ impl Args {
                 let default = vendors::VENDORS.iter().find(|vendor| Some(vendor.variable) == set);
                 let default = default.map_or("openai", |vendor| vendor.name);
                 let question = format!("Vendor ({})", vendors::names());
-                let answer = terminal::ask(&question, Some(default), "--vendor")?;
+                let answer = terminal::prompt(&question, Some(default), "--vendor")?;
                 vendors::find(&answer).map_err(|why| Failure::Usage(vec![why]))?
             }
         };
         let base = match (self.base, vendor.base) {
             (Some(base), _) => base,
-            (None, "") => terminal::ask("Base address, such as https://host/v1", None, "--base")?,
+            (None, "") => terminal::prompt("Base address, such as https://host/v1", None, "--base")?,
             (None, base) => base.to_owned(),
         };
         let api_key = match self.api_key {
             Some(text) => given_key(text)?,
-            None => ask_for_key(vendor, environment)?,
+            None => prompt_for_key(vendor, environment)?,
         };
         let row = ProviderRow {
             provider_key: self.name.unwrap_or_else(|| vendor.name.to_owned()),
@@ -157,16 +159,17 @@ impl Args {
 }
 
 /// A local server needs none; one whose variable is set is taken from there.
-fn ask_for_key(vendor: &Vendor, environment: &Environment) -> Result<String, Failure> {
+fn prompt_for_key(vendor: &Vendor, environment: &Environment) -> Result<String, Failure> {
     match vendor.variable {
         "" if vendor.name != "other" => Ok(String::new()),
-        "" => terminal::ask_hidden("Key of the provider (empty if it needs none; it is not shown)", "--api-key"),
+        "" => terminal::prompt_hidden("Key of the provider (empty if it needs none; it is not shown)", "--api-key"),
         name if environment.get(name).is_some() => {
             print::note("note", &format!("{name} is set, and the provider's key is read from it"));
             Ok(format!("env:{name}"))
         }
         name => {
-            let key = terminal::ask_hidden(&format!("Key of {} ({name}; it is not shown)", vendor.name), "--api-key")?;
+            let key =
+                terminal::prompt_hidden(&format!("Key of {} ({name}; it is not shown)", vendor.name), "--api-key")?;
             match key.is_empty() {
                 true => Err(Failure::failed(format!("{} needs a key; set {name}, or give --api-key", vendor.name))),
                 false => Ok(key),

@@ -38,7 +38,7 @@ impl Args {
         let row = self.row(&key);
         check(&row, "created")?;
         let place = store.open()?;
-        // A name may stand twice in the store, but whoever revokes by name wants to hit one key.
+        // A name may appear twice in the store, but whoever revokes by name wants to hit one key.
         if let Some(other) = Listing::read(&place)?.credentials.iter().find(|other| other.name == row.name) {
             let message =
                 format!("a key named `{}` exists (id {}); revoke it first, or choose another name", row.name, other.id);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Listing, now};
-use crate::cli::store::{Place, StoreArgs, tell_problems};
+use crate::cli::store::{Place, StoreArgs, print_problems};
 use crate::cli::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
@@ -43,7 +43,7 @@ impl Args {
                 Some(snapshot.credentials_by_id.iter().map(|credential| credential.id).collect::<HashSet<_>>())
             }
             Place::There(remote) => {
-                tell_problems(remote, "credential ")?;
+                print_problems(remote, "credential ")?;
                 None
             }
         };

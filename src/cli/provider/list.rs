@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Listing, shown};
-use crate::cli::store::{Place, StoreArgs, tell_problems};
+use crate::cli::store::{Place, StoreArgs, print_problems};
 use crate::cli::{Failure, print};
 use crate::config::compile::{compile, notices};
 use crate::config::models::Mapping;
@@ -29,7 +29,7 @@ impl Args {
         let Some(place) = place else { return Ok(()) };
         if listing.providers.is_empty() {
             let message = format!(
-                "no provider in the store ({}); `llm-proxy provider add --help` tells how to add one",
+                "no provider in the store ({}); `llm-proxy provider add --help` shows how to add one",
                 place.name()
             );
             print::note("note", &message);
@@ -49,7 +49,7 @@ impl Args {
                 Some(snapshot.providers.iter().map(|provider| provider.id).collect::<HashSet<_>>())
             }
             Place::There(remote) => {
-                tell_problems(remote, "provider ")?;
+                print_problems(remote, "provider ")?;
                 None
             }
         };

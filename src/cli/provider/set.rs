@@ -159,7 +159,7 @@ impl Changes {
         }
         if pairs.is_empty() && self.map.is_empty() {
             let why = "without that its mapping would be empty, which serves every model";
-            return Err(refuse(format!("{why}; disable it, or say --map-all if that is meant")));
+            return Err(refuse(format!("{why}; disable it, or give --map-all if that is meant")));
         }
         if pairs.is_empty() && self.unmap.is_empty() {
             print::note("warning", "it served every model; from now on it serves those of --map and no others");

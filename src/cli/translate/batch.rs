@@ -124,7 +124,7 @@ impl Unreadable {
     }
 }
 
-/// A reader that has gone wants no more: that is no failure.
+/// The reader closed the pipe: that is no failure.
 fn gone(error: io::Error) -> Result<ExitCode, Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
@@ -187,7 +187,7 @@ fn bytes(raw: &RawValue) -> Result<Vec<u8>, String> {
 
 fn result(id: Option<&RawValue>, done: Done) -> Told<'_> {
     let text = String::from_utf8_lossy(&done.body).into_owned();
-    // In JSON a line break stands between values alone, and here it would end the line.
+    // In JSON a line break is between values alone, and here it would end the line.
     let body = match serde_json::from_str::<Box<RawValue>>(&text.replace(['\n', '\r'], " ")) {
         Ok(json) => Body::Json(json),
         Err(_) => Body::Text(text),

@@ -13,7 +13,7 @@ use llm_wire::target::plan::{Context, Policy, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::translate::{self, Translator};
 
-/// What stands in [`Job::body`].
+/// The content of [`Job::body`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     Request,
@@ -175,7 +175,7 @@ impl Done {
 /// Ids and times are fixed, so that two outputs can be compared.
 const REQUEST_ID: &str = "req_translate";
 
-/// What a provider said under an error status.
+/// The body that a provider sent with an error status.
 fn refusal(client: Format, provider: Format, status: u16, body: &[u8]) -> Error {
     let Some(read) = shape::read_refusal(provider, body) else { return classify::unreadable(status, body) };
     let error = classify::error(Some(status), &read);

@@ -90,7 +90,7 @@ fn host(word: &str) -> Result<Host, String> {
     Host::named(word).ok_or_else(|| format!("`{word}` is not a known host; the hosts are {}", names()))
 }
 
-/// Exit code 1 also where the answer is an error: it stands on stdout as the client would get it.
+/// Exit code 1 also where the answer is an error: it is on stdout as the client would get it.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let (what, pair, answer, strict) = match args.command {
         Command::Request { pair, strict } => (What::Request, pair, None, strict),

@@ -2,7 +2,7 @@
 //!
 //! It is read more kindly than the standard has it, as llm-proxy v1 did: the last
 //! `@` ends the password, which may hold any character as it is or percent-encoded, and the driver
-//! that SQLAlchemy wants in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
+//! that SQLAlchemy requires in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
 //! password.
 
 use std::borrow::Cow;
@@ -201,7 +201,7 @@ fn host(text: &str) -> Result<(String, u16), String> {
         Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or_else(bad)?,
         None => PORT,
     };
-    // A socket's directory stands percent-encoded where the host does.
+    // A socket's directory is percent-encoded in the place of the host.
     let host = decode(host);
     if host.is_empty() || host.contains(char::is_whitespace) { Err(bad()) } else { Ok((host, port)) }
 }

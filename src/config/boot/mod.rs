@@ -2,7 +2,7 @@
 //! `.env` file, then the default.
 //!
 //! [`table`] holds every variable with its default, its help and its parser. This file decides
-//! which source counts, and says all that is wrong at once.
+//! which source counts, and reports all faults at once.
 
 pub mod db_url;
 pub mod dotenv;
@@ -74,7 +74,7 @@ pub struct Boot {
     pub secret_key_previous: Option<Secret>,
     /// A listener of the admin interface's own; without it, it is on the public one.
     pub admin_addr: Option<SocketAddr>,
-    /// Where each change is told in a line; `None` is `audit.jsonl` in `data_dir`.
+    /// The file with a line for each change; `None` is `audit.jsonl` in `data_dir`.
     pub audit_log_path: Option<PathBuf>,
     /// `/metrics` is on the public listener even if `admin_addr` is set.
     pub metrics_public: bool,
@@ -250,7 +250,7 @@ impl Environment {
         (Environment { process, file }, warnings)
     }
 
-    /// The value of `name` and where it stands. An empty value is none: compose files write
+    /// The value of `name` and its source. An empty value is none: compose files write
     /// `X=${X:-}`.
     fn find(&self, name: &str) -> Option<(&str, &'static str)> {
         let set = |values: &'_ BTreeMap<String, Secret>| values.get(name).is_some_and(|value| !value.trim().is_empty());
@@ -289,7 +289,7 @@ impl Boot {
     }
 
     /// Reads every variable of [`VARIABLES`]; a flag goes before its variable. All bad values are
-    /// told together.
+    /// reported together.
     pub fn from(flags: &[Flag], environment: &Environment) -> Result<(Boot, Vec<Warning>), Vec<BadValue>> {
         Boot::with(flags, environment, &[])
     }
@@ -332,7 +332,7 @@ impl Boot {
     }
 }
 
-/// Returns the value of the setting `name` and where it stands: a flag goes before the environment,
+/// Returns the value of the setting `name` and its source: a flag goes before the environment,
 /// and that before the configuration file.
 fn given<'a>(
     name: &str,
@@ -419,7 +419,8 @@ fn of_secrets(rest: &str) -> bool {
     rest.starts_with("SECRET_") && rest != "SECRET_KEY" && rest != "SECRET_KEY_PREVIOUS"
 }
 
-/// Kubernetes sets `LLM_PROXY_PORT=tcp://...` and its kin for a service named `llm-proxy`.
+/// Kubernetes sets `LLM_PROXY_PORT=tcp://...` and similar variables for a service named
+/// `llm-proxy`.
 fn of_kubernetes(rest: &str) -> bool {
     rest == "PORT" || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
 }

@@ -17,7 +17,7 @@ pub struct Observe {
     pub metrics_max_models: usize,
     /// Heads and bodies that wait for the background thread, over all workers.
     pub record_buffer_bytes: usize,
-    /// Answers whose provider told no usage are counted with a vocabulary, not guessed.
+    /// Answers whose provider reported no usage are counted with a vocabulary, not guessed.
     pub exact_tokens: bool,
     /// The mode of log files that are created.
     pub log_file_mode: u32,
@@ -51,7 +51,7 @@ pub struct Langfuse {
     pub public_key: Option<String>,
     pub secret_key: Option<Secret>,
     pub host: String,
-    /// Share of requests that are told, from 0 to 1.
+    /// Share of requests that are traced, from 0 to 1.
     pub sample_rate: f64,
     pub flush: Duration,
     /// What was sent and answered is logged.

@@ -23,7 +23,7 @@ pub struct Otlp {
     /// How long spans wait for others to be sent with.
     pub delay: Duration,
     pub service_name: Option<String>,
-    /// What else is said of this process.
+    /// Other attributes of this process.
     pub resource: Vec<(String, String)>,
     pub sampler: Sampler,
     /// Share of the requests, for samplers that take one.
@@ -61,7 +61,7 @@ impl Otlp {
         url.filter(|_| !self.disabled)
     }
 
-    /// Whether a request of this trace is told. `parent` is what the client said of it: `None`
+    /// Whether a request of this trace is recorded. `parent` is the client's decision: `None`
     /// without a client that traces.
     pub fn samples(&self, trace: u128, parent: Option<bool>) -> bool {
         if let (true, Some(sampled)) = (self.sampler.parent_based, parent) {
@@ -82,7 +82,7 @@ pub struct Protocol;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sampler {
-    /// What the client says goes before `root`.
+    /// The client's decision goes before `root`.
     pub parent_based: bool,
     pub root: Root,
 }
@@ -122,7 +122,7 @@ pub(super) fn timeout(text: &str) -> Result<Duration, String> {
     ms.map(Duration::from_millis).ok_or_else(|| "milliseconds from 1 to 3600000".to_owned())
 }
 
-/// `key=value,key=value`, where values may hold `%20` and its kin.
+/// `key=value,key=value`, where values may hold `%20` and similar escapes.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let wanted = || "key=value pairs with commas between".to_owned();
     let pair = |item: &str| {

@@ -175,7 +175,7 @@ pub const LATER: &[(&str, &str)] = &[
     ("CONFIG_PATH", "a configuration file is named by CONFIG_FILE"),
 ];
 
-/// The others of that service and of later versions; those that are set are told in one line.
+/// The others of that service and of later versions; those that are set are reported in one line.
 pub const IGNORED: &[&str] = &[
     "MIN_TOKENS_LIMIT",
     "MAX_TOKENS_LIMIT",
@@ -339,7 +339,7 @@ fn days_or_ever(text: &str) -> Result<Option<Duration>, String> {
 }
 
 fn prefix(text: &str) -> Result<String, String> {
-    // It is compared with what stands before the first slash.
+    // It is compared with the text before the first slash.
     if text.is_empty() || text.contains('/') { Err("a prefix without a slash".to_owned()) } else { Ok(text.to_owned()) }
 }
 

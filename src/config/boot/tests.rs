@@ -17,7 +17,7 @@ fn the_defaults_in_the_table_are_the_defaults_in_force() {
 }
 
 #[test]
-fn no_name_stands_twice() {
+fn names_are_unique() {
     let mut seen = std::collections::HashSet::new();
     let names = VARIABLES.iter().flat_map(|v| [v.name, v.alias]).filter(|name| !name.is_empty());
     for name in names.chain(LATER.iter().map(|l| l.0)).chain(IGNORED.iter().copied()) {

@@ -25,7 +25,7 @@ impl BaseUrl {
             _ => return Err(format!("has the scheme `{}`; only https and http are spoken", shown(scheme))),
         };
         if let Some(bad) = text.chars().find(|c| !c.is_ascii_graphic() || matches!(c, '\\' | '"' | '<' | '>' | '#')) {
-            return Err(format!("holds {bad:?}, which cannot stand in it; write it percent-encoded or leave it out"));
+            return Err(format!("holds {bad:?}, which is not allowed in it; write it percent-encoded or leave it out"));
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at(end);
@@ -56,7 +56,7 @@ const ENDPOINTS: &[(&str, &str)] = &[
     ("/v1/models", "/v1"),
 ];
 
-/// Hosts whose API in OpenAI's formats stands under a path, by their own documentation (read
+/// Hosts whose API in OpenAI's formats is under a path, by their own documentation (read
 /// 2026-11). A base without a path can only mean it: nothing is served at the root.
 const HOMES: &[(&str, &str)] = &[
     ("api.openai.com", "/v1"),
@@ -101,7 +101,7 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// `text` as an error may show it: a query may hold a key, and so may what stands before an `@`.
+/// `text` as an error may show it: a query may hold a key, and so may the text before an `@`.
 fn shown(text: &str) -> &str {
     let text = text.split('?').next().unwrap_or_default();
     if text.contains('@') || text.len() > 100 { "..." } else { text }
@@ -115,7 +115,7 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
             let port = match after.strip_prefix(':') {
                 Some(port) => port,
                 None if after.is_empty() => "",
-                None => return Err(format!("has `{after}` after the address where only a port can stand")),
+                None => return Err(format!("has `{after}` after the address, where only a port is allowed")),
             };
             (host.to_string(), port)
         }
@@ -130,7 +130,7 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), String> {
             Ok(port) if port > 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Some(port),
             _ => {
                 return Err(format!(
-                    "has the port `{digits}`; a port is a number from 1 to 65535 (IPv6 stands in brackets)"
+                    "has the port `{digits}`; a port is a number from 1 to 65535 (IPv6 addresses are written in brackets)"
                 ));
             }
         },

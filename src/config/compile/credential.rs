@@ -1,5 +1,5 @@
 //! One row of `credentials`. What cannot be read here must not open a door: the row is not served,
-//! and says so.
+//! and reports it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What `provider_params` says of a provider's way with its formats: `host`, `quirks`,
+//! The settings in `provider_params` about a provider's deviations: `host`, `quirks`,
 //! `capabilities`, `translation`.
 //!
 //! ```json

@@ -21,7 +21,7 @@ use llm_wire::target::quirks::Host;
 /// Weights above this are cut to it.
 const MAX_WEIGHT: u32 = 1_000_000;
 
-/// What a `provider_type` says.
+/// The meaning of a `provider_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
     /// Spoken to in this format.
@@ -98,7 +98,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         problems.push("lua_script is not served by this version; clear it".to_owned());
         return None;
     }
-    // Each part is read before any failure counts, so that all that is wrong is told at once.
+    // Each part is read before any failure counts, so that all faults are reported at once.
     let named = if row.provider_key.is_empty() { Err("provider_key is empty".to_owned()) } else { Ok(()) };
     let named = keep(named, problems);
     let base = keep(base_url(&row.api_base, env), problems);
@@ -204,7 +204,7 @@ fn default_formats(kind: Type, dialect: &Dialect) -> Vec<Format> {
 }
 
 /// Azure has two APIs (learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, 2026-11).
-/// In the first, which wants an `api-version`, the deployment stands in the path: `true`, unless
+/// In the first, which requires an `api-version`, the deployment is in the path: `true`, unless
 /// the base names it already. The other is like OpenAI's, under `/openai/v1`, which is what a base
 /// without path and version means.
 fn azure(base: &mut BaseUrl) -> bool {
@@ -265,7 +265,7 @@ fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     };
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(
-            "api_key holds a character that cannot stand in a header (a space, a line break, or no ASCII)".to_owned()
+            "api_key holds a character that is not allowed in a header (a space, a line break, or no ASCII)".to_owned()
         );
     }
     Ok(key)
@@ -313,7 +313,7 @@ impl Header {
             _ => return Err("has a value that is not a string".to_owned()),
         };
         if !value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ' || byte == b'\t') {
-            return Err("has a value with a line break or another character that cannot stand in a header".to_owned());
+            return Err("has a value with a line break or another character that is not allowed in a header".to_owned());
         }
         Ok(Header { name, value })
     }

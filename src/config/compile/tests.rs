@@ -107,7 +107,7 @@ fn what_a_provider_may_get_wrong() {
         (with(|r| r.provider_key = String::new()), false, "provider_key is empty"),
         (with(|r| r.api_base = "api.example.com".into()), false, "api_base `api.example.com` has no scheme"),
         (with(|r| r.api_key = "env:UNSET".into()), false, "environment variable `UNSET`"),
-        (with(|r| r.api_key = "a\r\nhost: b".into()), false, "cannot stand in a header"),
+        (with(|r| r.api_key = "a\r\nhost: b".into()), false, "is not allowed in a header"),
         (with(|r| r.provider_params = "{".into()), false, "provider_params is not JSON"),
         (with(|r| r.provider_params = "[]".into()), false, "provider_params is not a JSON object"),
         (with(|r| r.provider_params = r#"{"formats":"chat"}"#.into()), false, "not a list of strings"),

@@ -1,6 +1,6 @@
 //! The configuration file: providers, credentials and settings in YAML, under the names that they
-//! have in the tables, in the Admin API and in the environment. [`read`] takes a file or tells all
-//! that is wrong with it, each with its line; [`write()`] makes one.
+//! have in the tables, in the Admin API and in the environment. [`read`] loads a file or reports
+//! all that is wrong with it, each with its line; [`write()`] makes one.
 
 mod read;
 pub mod schema;
@@ -17,14 +17,15 @@ use super::compile::{compile, judge, notices};
 use super::rows::{CredentialRow, ProviderRow, Rows};
 use super::snapshot::{Problem, Snapshot};
 
-/// What a file says. Rows have no ids and no versions: those are of whoever takes them up.
+/// The content of a file. Rows have no ids and no versions: the store that loads them assigns
+/// these.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct File {
     pub providers: Vec<ProviderRow>,
     pub credentials: Vec<CredentialRow>,
     /// By the names of variables.
     pub settings: Vec<Setting>,
-    /// Where a [`Problem`]'s object stands.
+    /// The position of a [`Problem`]'s object.
     places: HashMap<String, Place>,
     /// Lines on which a variable is missing.
     holes: HashSet<usize>,

@@ -20,8 +20,8 @@ pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
     }
 }
 
-/// The same, with as much of the file as could be read beside the complaints: for who wants to know
-/// all that is wrong.
+/// The same, with as much of the file as could be read beside the complaints: for a caller that
+/// needs to know all that is wrong.
 pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<Complaint>) {
     let (root, mut complaints) = yaml::parse(text, env);
     let mut file = File::default();
@@ -52,7 +52,7 @@ fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
-/// Where the row of `node` stands, and each of its values.
+/// The position of the row of `node` and of each of its values.
 fn place(node: &Node, known: &[&'static str]) -> Place {
     let Value::Map(pairs) = &node.value else { return Place { line: node.line, fields: Vec::new() } };
     let field = |(name, node): &(String, Node)| {
@@ -62,7 +62,7 @@ fn place(node: &Node, known: &[&'static str]) -> Place {
     Place { line: node.line, fields: pairs.iter().filter_map(field).collect() }
 }
 
-/// Of a mapping; of nothing, if that is what stands there.
+/// Of a mapping; of nothing, if there is nothing.
 fn pairs<'n>(what: &str, node: &'n Node, complaints: &mut Vec<Complaint>) -> &'n [(String, Node)] {
     match &node.value {
         Value::Map(pairs) => pairs,
@@ -295,7 +295,8 @@ fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     for (name, node) in pairs("settings", node, complaints) {
         let variable = name.to_ascii_uppercase();
         if NOT_IN_A_FILE.contains(&variable.as_str()) {
-            let message = format!("settings: {name} says where the configuration is; it can't stand in it");
+            let message =
+                format!("settings: {name} is where the configuration is read from; it cannot be set in the file");
             complaints.push(Complaint::new(node.line, message));
         } else if !VARIABLES.iter().any(|known| known.is_named(&variable)) {
             let message =
@@ -395,7 +396,7 @@ credentials:
                      provider is not served",
                 ],
             ),
-            // What the compiler finds is told with the rest.
+            // What the compiler finds is reported with the rest.
             (
                 "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
                 &[
@@ -424,7 +425,7 @@ credentials:
                 &[
                     "line 2: settings: `prot` is not known; `llm-proxy serve --help` lists all, here in lower case",
                     "line 3: settings: port is a list, not one value",
-                    "line 4: settings: db_url says where the configuration is; it can't stand in it",
+                    "line 4: settings: db_url is where the configuration is read from; it cannot be set in the file",
                 ],
             ),
         ];

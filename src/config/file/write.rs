@@ -1,10 +1,10 @@
 //! From rows to a file that [`read`](super::read) takes for the same rows. Only what differs from
-//! the default is written, and JSON as it stands, since YAML reads it and the order in it has a
+//! the default is written, and JSON unchanged, since YAML reads it and the order in it has a
 //! meaning.
 
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
-/// The rows as a file. A provider's key stands in it as it is in the row, unless `variable` names
+/// The rows as a file. A provider's key is in it as in the row, unless `variable` names
 /// one of the environment to take it from.
 pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> String {
     let mut out = String::new();
@@ -163,7 +163,7 @@ fn one_line(json: &str) -> String {
     out
 }
 
-/// Where the string whose opening quote stands before `text` has ended.
+/// Where the string whose opening quote is before `text` has ended.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {

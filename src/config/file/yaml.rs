@@ -149,7 +149,7 @@ impl<'t> Reader<'t, '_> {
             Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                let node = node.ok_or_else(|| Complaint::new(line, "this alias stands for nothing before it"))?;
+                let node = node.ok_or_else(|| Complaint::new(line, "this alias refers to no anchor before it"))?;
                 self.nodes += size(&node);
                 (node.value, 0)
             }
@@ -157,7 +157,7 @@ impl<'t> Reader<'t, '_> {
         };
         self.nodes += 1;
         if self.nodes > MOST {
-            return Err(Complaint::new(line, format!("the file says more than {MOST} things")));
+            return Err(Complaint::new(line, format!("the file has more than {MOST} values")));
         }
         let node = Node { line, value };
         if anchor > 0 {
@@ -189,7 +189,7 @@ impl<'t> Reader<'t, '_> {
                 _ => return Err(Complaint::new(line, "a key must be text")),
             };
             if let Some(first) = lines.insert(key.clone(), line) {
-                self.complaints.push(Complaint::new(line, format!("`{key}` stands twice, first on line {first}")));
+                self.complaints.push(Complaint::new(line, format!("`{key}` appears twice, first on line {first}")));
             }
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
@@ -299,14 +299,14 @@ mod tests {
         let bomb = (0..40)
             .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| format!("{text}a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1));
         let rows = [
-            ("a: 1\nb: 2\na: 3", &[(3, "`a` stands twice, first on line 1")][..]),
+            ("a: 1\nb: 2\na: 3", &[(3, "`a` appears twice, first on line 1")][..]),
             ("a: ${NO}\nb: '${ALSO}'", &[(1, "the variable NO is not set"), (2, "the variable ALSO is not set")]),
             ("a: ${no such}", &[(1, "`${no such}` names no variable")]),
             ("a: 1\n b: 2", &[(2, "this is no YAML")]),
             ("a: 1\n---\nb: 2", &[(2, "a second document")]),
             ("? [a]\n: 1", &[(1, "a key must be text")]),
             (&deep, &[(1, "this is nested deeper than 64")]),
-            (&bomb, &[(19, "the file says more than")]),
+            (&bomb, &[(19, "the file has more than")]),
         ];
         for (text, expected) in rows {
             let (_, complaints) = parse(text, &env);

@@ -22,7 +22,7 @@ pub(super) struct File {
     path: PathBuf,
     /// LOG_FILE_MODE.
     mode: u32,
-    /// It could not be written last time, which was told.
+    /// It could not be written last time, which was logged.
     failing: AtomicBool,
 }
 
@@ -73,7 +73,7 @@ impl File {
         File { path, mode, failing: AtomicBool::new(false) }
     }
 
-    /// Appends a line. What can't be written costs the line, not the change, which stands in the
+    /// Appends a line. What can't be written costs the line, not the change, which is in the
     /// table as well.
     pub(super) fn append(&self, audit: &Audit, object_id: i64, peer: IpAddr) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Bodies of requests, read field by field, so that all that is wrong is told at once; and the
+//! Bodies of requests, read field by field, so that all faults are reported at once; and the
 //! schema of each, from the same table.
 //!
 //! A field is `required`, `optional` (absent or null: the default) or a `change` (absent: as it
@@ -149,7 +149,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What serde says, without the place, and completing a sentence that begins with the field's name.
+/// The message of serde, without the place, and completing a sentence that begins with the field's
+/// name.
 fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
@@ -277,7 +278,7 @@ impl JsonSchema for Json {
     }
 }
 
-/// `api_base`: judged here too, so that it is told together with what else is wrong.
+/// `api_base`: judged here too, so that it is reported together with other faults.
 #[derive(Debug, Clone)]
 pub(crate) struct Base(String);
 

@@ -156,7 +156,7 @@ impl Context {
     }
 
     /// Does the same for a reader, who does not wait long: if the store does not respond, the known
-    /// rows are shown, and the response says so.
+    /// rows are shown, and the response reports it.
     pub(super) async fn refresh_if_possible(&self) -> Freshness {
         match timeout(READ_TIMEOUT, self.store.version()).await {
             Ok(Ok(version)) => {

@@ -298,7 +298,7 @@ async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> Provi
     let snapshot = context.shared.publisher.load();
     let Some(provider) = snapshot.provider(row.id) else {
         health.status = Health::Unhealthy;
-        health.error = Some("it can't be used; GET /admin/v1/config/problems says why".to_owned());
+        health.error = Some("it can't be used; GET /admin/v1/config/problems shows why".to_owned());
         return health;
     };
     health.models = ask_all(&context, provider, &plan).await;

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_route_stands_twice() {
+    fn routes_are_unique() {
         let mut seen = std::collections::HashSet::new();
         for route in ROUTES {
             assert!(seen.insert((route.method, route.path)), "{} {}", route.method, route.path);

@@ -70,7 +70,7 @@ pub(super) async fn import(context: Arc<Context>, ask: Ask) -> Outcome {
     let request = Request { if_match: None, idempotency_key: None, ..ask.request };
     let ask = Ask { id: 0, request };
     let written = context.change_all(&ask, &plan).await.map_err(|refusal| match refusal.status {
-        // What may have been made was said already.
+        // What may have been made was reported already.
         503 => refusal,
         412 => Refusal { status: 409, message: format!("{}; nothing was changed", refusal.message), ..refusal },
         _ => Refusal { message: format!("{}; nothing was changed", refusal.message), ..refusal },

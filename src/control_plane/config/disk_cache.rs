@@ -69,7 +69,7 @@ impl DiskCache {
         DiskCache { place, signals, task: Some(task) }
     }
 
-    /// Loads the rows that were kept. `None` without any. The error says why they can't be used.
+    /// Loads the rows that were kept. `None` without any. The error states why they can't be used.
     pub(crate) fn load(&self) -> Result<Option<Rows>, String> {
         let path = self.place.path.display();
         match std::fs::read_to_string(&self.place.path) {

@@ -34,8 +34,8 @@ impl Plan {
     }
 }
 
-/// What makes of the rows `there` those of the file. Providers are told apart by their names,
-/// credentials by their keys. With `prune`, what is not in the file goes. The error says which row
+/// What makes of the rows `there` those of the file. Providers are matched by their names,
+/// credentials by their keys. With `prune`, what is not in the file goes. The error names the row
 /// of the file can't be stored.
 pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
@@ -163,7 +163,7 @@ fn tight(json: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// The rows as a file. Without `secrets` each key stands in a variable of the environment, to be
+/// The rows as a file. Without `secrets` each key is in a variable of the environment, to be
 /// set by whoever reads the file again, and the values of headers are hidden.
 pub fn write(rows: &Rows, secrets: bool) -> String {
     if secrets {
@@ -178,7 +178,7 @@ pub fn write(rows: &Rows, secrets: bool) -> String {
     })
 }
 
-/// `OPENAI_MAIN_3_API_KEY`; the id tells apart what else would be the same.
+/// `OPENAI_MAIN_3_API_KEY`; the id distinguishes names that would be equal.
 fn variable(row: &ProviderRow) -> String {
     let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
     format!("{}_{}_API_KEY", row.provider_key.chars().map(letter).collect::<String>(), row.id)

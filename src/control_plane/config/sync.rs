@@ -135,7 +135,7 @@ impl Sync {
     pub(crate) async fn load(&mut self, names: &mut Names) -> Result<(), Error> {
         match self.store.load().await {
             Ok(rows) => {
-                // Who can't learn it goes without.
+                // A worker that can't get it continues without it.
                 if let Ok(Some(identity)) = self.store.identity().await {
                     let _ = self.shared.store_id.set(identity);
                 }
@@ -269,7 +269,7 @@ impl Sync {
         problems.extend_from_slice(self.models_file.problems());
         problems.extend(self.store.complaints());
         read.problems.clone_from(&problems);
-        // They are told like problems.
+        // They are logged like problems.
         problems.extend(notices(&read.rows, &environment));
         drop(read);
         let hosts = hosts(&snapshot);
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]
-    async fn a_store_that_fails_is_asked_less_and_less_and_nothing_is_lost() {
+    async fn failing_store_is_polled_with_backoff() {
         let mut rig = rig(&["a"]).await;
         rig.published().await;
         rig.store.change(&["a", "b"]);

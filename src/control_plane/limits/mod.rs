@@ -26,7 +26,7 @@ use crate::control_plane::every;
 use crate::limit::Bucket;
 use crate::metrics::names::Counter;
 use crate::shared::ProcessState;
-use redis::{Ask, Grant, Remote};
+use redis::{Grant, LeaseRequest, Remote};
 
 /// How often slices are refilled. A slice of an eighth is spent in 125 ms at the full rate.
 const TICK: Duration = Duration::from_millis(25);
@@ -76,7 +76,7 @@ struct Entry {
 /// The result of a round.
 pub(crate) struct Round {
     remote: Remote,
-    asks: Vec<Ask>,
+    requests: Vec<LeaseRequest>,
     grants: Result<Vec<Grant>, String>,
 }
 
@@ -166,33 +166,33 @@ impl Store {
             return;
         }
         let Some(mut remote) = self.remote.take() else { return };
-        let asks = self.asks(now);
+        let requests = self.due_requests(now);
         // A round without buckets checks whether a store that was down responds.
-        if asks.is_empty() && self.trouble.is_none() {
+        if requests.is_empty() && self.trouble.is_none() {
             self.remote = Some(remote);
             return;
         }
         self.round.spawn(async move {
-            let grants = remote.ask(&asks).await;
-            Round { remote, asks, grants }
+            let grants = remote.renew(&requests).await;
+            Round { remote, requests, grants }
         });
     }
 
     /// Returns the buckets of one round. It begins behind the last of the round before, so that none
     /// waits behind the same others for ever.
-    fn asks(&mut self, now: Instant) -> Vec<Ask> {
+    fn due_requests(&mut self, now: Instant) -> Vec<LeaseRequest> {
         let turn = self.turn.min(self.entries.len());
         let (before, behind) = self.entries.split_at_mut(turn);
         let places = behind.iter_mut().chain(before);
-        let mut asks = Vec::new();
+        let mut requests = Vec::new();
         for (passed, entry) in (1..).zip(places) {
-            asks.extend(if entry.due <= now { entry.ask() } else { None });
-            if asks.len() == ROUND_SIZE {
+            requests.extend(if entry.due <= now { entry.lease_request() } else { None });
+            if requests.len() == ROUND_SIZE {
                 self.turn = (turn + passed) % self.entries.len();
                 break;
             }
         }
-        asks
+        requests
     }
 
     /// Ends a round. Returns how many slices were refilled.
@@ -204,12 +204,13 @@ impl Store {
             self.entries.iter_mut().for_each(Entry::lease);
         }
         let now = Instant::now();
-        for (ask, grant) in round.asks.iter().zip(&grants) {
-            ask.bucket.lease.give(grant.units);
-            ask.bucket.heard(grant.left);
+        for (request, grant) in round.requests.iter().zip(&grants) {
+            request.bucket.lease.give(grant.units);
+            request.bucket.set_remaining(grant.left);
         }
         // Entries may have been added or removed since.
-        let mut answered: HashMap<&str, &Grant> = round.asks.iter().map(|ask| ask.key.as_str()).zip(&grants).collect();
+        let mut answered: HashMap<&str, &Grant> =
+            round.requests.iter().map(|request| request.key.as_str()).zip(&grants).collect();
         for entry in &mut self.entries {
             if let Some(grant) = answered.remove(entry.key.as_str()) {
                 entry.due = now + grant.wait.min(MAX_WAIT);
@@ -245,7 +246,7 @@ impl Entry {
 
     /// Returns the request of a bucket. `None` if it needs nothing: a slice that is mostly there can
     /// wait.
-    fn ask(&mut self) -> Option<Ask> {
+    fn lease_request(&mut self) -> Option<LeaseRequest> {
         let lease = &self.bucket.lease;
         let missing = lease.missing();
         let wanted = if missing * 4 >= lease.slice() { missing } else { 0 };
@@ -254,7 +255,7 @@ impl Entry {
             return None;
         }
         let used = signed(std::mem::take(&mut self.owed)) - signed(surplus);
-        Some(Ask { key: self.key.clone(), bucket: self.bucket.clone(), used, wanted })
+        Some(LeaseRequest { key: self.key.clone(), bucket: self.bucket.clone(), used, wanted })
     }
 }
 
@@ -288,7 +289,7 @@ mod tests {
         store.entries = (0..count)
             .map(|n| Entry { key: n.to_string(), bucket: Arc::new(Bucket::new(1, 1, Per::Second)), owed: 0, due: now })
             .collect();
-        assert!(store.asks(now).is_empty(), "without a lease there is nothing to renew");
+        assert!(store.due_requests(now).is_empty(), "without a lease there is nothing to renew");
         for entry in &store.entries {
             entry.bucket.lease.begin();
             // Nothing is granted meanwhile, so that all need something in every round.
@@ -296,12 +297,12 @@ mod tests {
         }
         let mut asked = HashMap::new();
         for _ in 0..5 {
-            let asks = store.asks(now);
-            assert_eq!(asks.len(), ROUND_SIZE);
-            asks.into_iter().for_each(|ask| *asked.entry(ask.key).or_insert(0) += 1);
+            let requests = store.due_requests(now);
+            assert_eq!(requests.len(), ROUND_SIZE);
+            requests.into_iter().for_each(|request| *asked.entry(request.key).or_insert(0) += 1);
         }
         assert!(asked.len() == count && asked.values().all(|times| *times == 2));
         store.entries.truncate(1);
-        assert_eq!(store.asks(now).len(), 1);
+        assert_eq!(store.due_requests(now).len(), 1);
     }
 }

@@ -19,7 +19,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ROUND_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The request of one bucket.
-pub(crate) struct Ask {
+pub(crate) struct LeaseRequest {
     pub key: String,
     pub bucket: Arc<Bucket>,
     /// Units that were used before the store knew of them. Negative units are returned.
@@ -61,12 +61,12 @@ impl Remote {
     /// store responds.
     ///
     /// After an error it is unknown what was granted, and the next round opens a new connection.
-    pub(crate) async fn ask(&mut self, asks: &[Ask]) -> Result<Vec<Grant>, String> {
+    pub(crate) async fn renew(&mut self, requests: &[LeaseRequest]) -> Result<Vec<Grant>, String> {
         let open = match self.open.take() {
             Some(open) => open,
             None => within(CONNECT_TIMEOUT, self.connect()).await?,
         };
-        let (open, grants) = within(ROUND_TIMEOUT, renew(open, asks)).await?;
+        let (open, grants) = within(ROUND_TIMEOUT, renew(open, requests)).await?;
         self.open = Some(open);
         Ok(grants)
     }
@@ -80,13 +80,13 @@ impl Remote {
     }
 }
 
-async fn renew(mut open: Open, asks: &[Ask]) -> Result<(Open, Vec<Grant>), RedisError> {
-    if asks.is_empty() {
+async fn renew(mut open: Open, requests: &[LeaseRequest]) -> Result<(Open, Vec<Grant>), RedisError> {
+    if requests.is_empty() {
         redis::cmd("PING").exec_async(&mut open.connection).await?;
         return Ok((open, Vec::new()));
     }
-    let mut pipeline = Pipeline::with_capacity(asks.len());
-    for Ask { key, bucket, used, wanted } in asks {
+    let mut pipeline = Pipeline::with_capacity(requests.len());
+    for LeaseRequest { key, bucket, used, wanted } in requests {
         let per_microsecond = f64::from(bucket.rate()) * 1000.0 / bucket.per().nanos() as f64;
         let call = pipeline.cmd("EVALSHA").arg(&open.script).arg(1).arg(key);
         call.arg(bucket.burst()).arg(per_microsecond).arg(*used).arg(*wanted);

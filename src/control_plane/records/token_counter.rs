@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(counter.stats().refused, 2);
         drop(counter);
         drop(release);
-        // Those that wait when it is dropped are told so.
+        // Those that wait when it is dropped get that result.
         for _ in 0..MAX_JOBS {
             assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
         }

@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_a_head() {
+    fn fields_of_a_head() {
         let head = Head::new(b"POST /v2/messages?key=secret HTTP/1.1\r\nX-Session-Id:  a b \r\nempty:\r\ncut-he");
         assert_eq!(head.path().as_deref(), Some("/v2/messages"));
         assert_eq!(head.get("x-session-id").as_deref(), Some("a b"));

@@ -258,7 +258,7 @@ mod tests {
                 r#"{"headers":{"Authorization":"***","X-Api-Key":"***","accept":"z"}}"#,
             ),
             (r#"{"cookie":["a=b","c\"d"],"password":""}"#, r#"{"cookie":["***","***"],"password":""}"#),
-            // A schema says that there is a password, and not which.
+            // A schema declares a password field and does not contain the password.
             (r#"{"password":{"type":"string"},"token":"t"}"#, r#"{"password":{"type":"string"},"token":"t"}"#),
             (r#"{"text":"api_key","a":"\"api_key\":\"b\""}"#, r#"{"text":"api_key","a":"\"api_key\":\"b\""}"#),
             (
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(redacted(text, Space::Keep), expected);
     }
 
-    /// However it is cut, nothing of a secret or a payload is told.
+    /// However it is cut, nothing of a secret or a payload is written.
     #[test]
     fn a_beginning() {
         let text = r#"{"k":"v","api_key":"QQQQQQ","i":"data:image/png;base64,WWWWWWWW","source":{"data":"ZZZZZZZZ"}}"#;

@@ -1,6 +1,6 @@
 //! The configuration file as a store that nobody can write to: its editor does.
 //!
-//! A file is taken up whole or not at all. It is read again when it looks different and has looked
+//! A file is loaded whole or not at all. It is read again when it looks different and has looked
 //! so twice, since editors and deployments do not write it in one step.
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(200);
-/// Complaints that are told at once.
+/// Complaints that are reported at once.
 const TOLD: usize = 20;
 
 pub struct FileStore {
@@ -35,7 +35,7 @@ struct Known {
     rows: Rows,
     settings: Vec<Setting>,
     look: Look,
-    /// Why the file, as it looked then, was not taken up.
+    /// Why the file, as it looked then, was not loaded.
     refused: Option<Error>,
     /// Ids by name and by key hash. They stay, so that what is remembered of a row (its bucket)
     /// stays with it wherever it moves in the file.
@@ -209,7 +209,7 @@ impl Store for FileStore {
         Box::pin(async { self.read() })
     }
 
-    /// A file that was refused is told of once; after that this waits until somebody has touched
+    /// A file that was refused is reported once; after that this waits until somebody has touched
     /// it.
     fn changes(&self, _since: i64) -> Answer<'_, Changes> {
         Box::pin(async {

@@ -42,7 +42,7 @@ pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Er
 }
 
 /// [`Store::identity`] of the store that `boot` names, without making it: `None` if it does not
-/// exist, or can't be told apart.
+/// exist, or can't be distinguished.
 pub fn identity(boot: &Boot) -> Result<Option<String>, Error> {
     if boot.config_file.is_some() {
         return Ok(None);
@@ -74,7 +74,7 @@ pub trait Store: Send + Sync {
     /// Which store it is, for a person; never with a password.
     fn place(&self) -> String;
 
-    /// `config_version.version` now. Also tells whether the store is there.
+    /// `config_version.version` now. Also shows whether the store is reachable.
     fn version(&self) -> Answer<'_, i64>;
 
     /// Everything, enabled or not, in the order of ids and as of one moment.
@@ -84,8 +84,8 @@ pub trait Store: Send + Sync {
     /// knows gives everything.
     fn changes(&self, since: i64) -> Answer<'_, Changes>;
 
-    /// Waits until the version is another than `since`; looks at once, and then when it is told of
-    /// a change or time has passed. An error says that this can't be told now. It may be dropped
+    /// Waits until the version is another than `since`; looks at once, and then when it is notified
+    /// of a change or time has passed. An error means that this is unknown now. It may be dropped
     /// and asked again.
     fn changed(&self, since: i64) -> Answer<'_, ()>;
 
@@ -105,7 +105,7 @@ pub trait Store: Send + Sync {
 
     /// A value that two handles on one store have in common and two stores have not, so that the
     /// command line notices that it works on another store than the gateway beside it. `None` if
-    /// that can't be told. Reads only.
+    /// that is unknown. Reads only.
     fn identity(&self) -> Answer<'_, Option<String>> {
         Box::pin(std::future::ready(Ok(None)))
     }
@@ -300,7 +300,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-// What every store says of these, in the same words.
+// The messages of every store about these, in the same words.
 
 fn taken(change: &Change) -> Error {
     let message = match change {

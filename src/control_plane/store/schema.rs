@@ -10,18 +10,18 @@ use crate::control_plane::store::postgres::steps::Steps;
 use crate::control_plane::store::sqlite::steps as sqlite;
 use crate::control_plane::store::{Error, Fault};
 
-/// A store whose steps can be told, taken and taken back.
+/// A store whose steps can be listed, applied and reverted.
 pub enum Schema {
     Sqlite(PathBuf),
     Postgres(Box<Steps>),
 }
 
-/// Where a store stands.
+/// The state of a store's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// All that this binary knows, in their order.
     pub steps: Vec<Step>,
-    /// What else is to be said of it, such as whose tables they are.
+    /// What else is known of it, such as whose tables they are.
     pub note: Option<String>,
 }
 

@@ -405,7 +405,7 @@ fn commands_work_on_the_database() {
     eventually("the key is revoked", || status(&gateway, key.trim()) == 401);
     drop(gateway);
 
-    fails(&["migrate", "down"], "loses the data in it; make a backup, then say it again with --yes");
+    fails(&["migrate", "down"], "loses the data in it; make a backup, then run it again with --yes");
     assert_eq!(ok(&["migrate", "down", "--yes"]).0, "taken back: 3; the schema is at version 2\n");
     assert_eq!(ok(&["migrate", "down", "--to", "0", "--yes"]).0, "taken back: 2, 1; the schema is at version 0\n");
     assert_eq!(db.sql("SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace"), ["0"]);

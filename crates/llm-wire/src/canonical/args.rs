@@ -18,7 +18,7 @@ pub const RAW_ARGUMENTS: &str = "_raw_arguments";
 pub enum ArgText<'a> {
     /// JSON text inside a string body (`arguments` of C and R). Maybe empty, maybe invalid.
     Quoted(Text<'a>),
-    /// An object as it stands (`input` of M).
+    /// An object as it is (`input` of M).
     Object(RawValue<'a>),
     /// The free text of a custom tool.
     Free(Text<'a>),
@@ -113,11 +113,11 @@ pub fn wrapped(object: RawValue<'_>) -> Option<RawStr<'_>> {
     members.next().is_none().then_some(text)
 }
 
-/// Follows arguments as they stream and tells when they are one complete JSON object, by depth and
-/// strings alone.
+/// Follows arguments as they stream and detects when they are one complete JSON object, by depth
+/// and strings alone.
 ///
-/// The encoder of Messages may have one block open at a time; this tells whether a tool's block can
-/// be closed before its `Close`.
+/// The encoder of Messages may have one block open at a time; this decides whether a tool's block
+/// can be closed before its `Close`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ObjectScan {
     reader: Unescape,

@@ -1,9 +1,9 @@
 //! The canonical events of an answer, and the two traits of a format's stream code
 //! (`docs/internals/translation/streams.md`, "Canonical events").
 //!
-//! A decoder reads a provider and pushes events; [`Normalizer`](crate::response::normalize::Normalizer) turns
+//! A decoder reads a provider and pushes events; `response::normalize` turns
 //! the provider's names, ids and reasoning state into the client's; an encoder writes the client's
-//! stream, or [`Answer`](crate::response::whole::Answer) folds the same events for a whole answer.
+//! stream, or `response::whole` folds the same events for a whole answer.
 //! Text, reasoning and arguments are escaped bytes from the read buffer all the way to the write
 //! buffer.
 //!
@@ -152,7 +152,7 @@ pub enum Block<'a> {
     },
 }
 
-/// A URL citation of R and C; M web search results are told so too.
+/// A URL citation of R and C; M web search results are expressed so too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cite<'a> {
     /// The address of the source, escaped.
@@ -261,7 +261,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// What of the response was lost, where the note tells of a loss.
+    /// What part of the response was lost, if the note means a loss.
     pub fn loss(self) -> Option<Loss> {
         match self {
             Note::DroppedOutput => Some(Loss::ResponseOutput),
@@ -315,13 +315,13 @@ pub trait Decode {
     /// Takes one frame and pushes zero to many events.
     ///
     /// An error event of the provider is pushed as [`Event::Fail`]: `<format>::error::read`
-    /// recognises it, [`fault::error`](crate::error::classify::error) says what it is. `Err` is for
+    /// recognises it, [`fault::error`](crate::error::classify::error) classifies it. `Err` is for
     /// frames that are no valid JSON of the format: the caller treats it as `Fail`. After `Fail` or
     /// `End` the decoder is not called again. `[DONE]` ends Chat and is ignored by the others. Data
     /// is checked for UTF-8 and JSON here, once (`Tape::read`).
     fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error>;
 
-    /// Whether the provider has said why its answer ended, and the reason is held back because
+    /// Whether the provider has sent its finish reason, and the reason is held back because
     /// content may still follow: some hosts end each tool call, or each chunk, with a reason.
     fn holds_finish(&self) -> bool {
         false
@@ -353,8 +353,8 @@ pub trait Encode {
     /// (`docs/internals/translation/streams.md`, "Keep-alive"); later a ping or a comment.
     fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>);
 
-    /// Why the encoder itself ended the answer, told once: the provider's events cannot be said in
-    /// this format, or there are too many of them. The stream has its error by then.
+    /// Why the encoder itself ended the answer, returned once: the provider's events cannot be
+    /// expressed in this format, or there are too many of them. The stream has its error by then.
     fn gave_up(&mut self) -> Option<Error> {
         None
     }

@@ -3,9 +3,9 @@
 //!
 //! Nothing is lost in silence: a field that is removed, clamped or approximated is a named
 //! [`Loss`], and a conversation that had to be mended is a named [`Repair`]. Both are counted
-//! (`llm_proxy_translation_dropped_total{field}`) and told to the client in the response headers
-//! `x-llm-proxy-dropped` and `x-llm-proxy-repaired`. Names only, never values: a header must not
-//! carry a prompt.
+//! (`llm_proxy_translation_dropped_total{field}`) and reported to the client in the response
+//! headers `x-llm-proxy-dropped` and `x-llm-proxy-repaired`. Names only, never values: a header
+//! must not carry a prompt.
 //!
 //! Strict mode turns the first loss into an [`Error`] with status 400 and the field as `param`.
 //! Repairs are not losses: they have a switch of their own (`repair_tool_pairs`). Transport noise
@@ -142,7 +142,7 @@ named! {
 named! {
     /// What was mended in a conversation so that the target takes it.
     Repair:
-    OrphanCall "orphan_call" "a tool call without a result got a result that says so";
+    OrphanCall "orphan_call" "a tool call without a result got a result that reports this";
     OrphanResult "orphan_result" "a tool result without a call became user text";
     DuplicateResult "duplicate_result" "a second result of the same call became user text";
     DuplicateCall "duplicate_call" "a call id that was used before got a suffix";
@@ -161,7 +161,7 @@ named! {
 struct Entry {
     loss: Loss,
     how: How,
-    /// The client's path when it says more than the label (`tools.0.strict`, `unknown:foo`).
+    /// The client's path when it is more specific than the label (`tools.0.strict`, `unknown:foo`).
     path: Option<String>,
 }
 
@@ -189,12 +189,12 @@ impl Ledger {
         self.lose(loss, How::Clamped, None)
     }
 
-    /// The value was said in a close but unequal way. `Err` only in strict mode.
+    /// The value was expressed in a close but unequal way. `Err` only in strict mode.
     pub fn approx(&mut self, loss: Loss) -> Result<(), Error> {
         self.lose(loss, How::Approx, None)
     }
 
-    /// The content stands in another place. `Err` only in strict mode.
+    /// The content is in another place. `Err` only in strict mode.
     pub fn moved(&mut self, loss: Loss) -> Result<(), Error> {
         self.lose(loss, How::Moved, None)
     }
@@ -210,8 +210,8 @@ impl Ledger {
         self.lose(loss, How::Dropped, Some(format!("{}.{}", loss.label(), cleaned(name))))
     }
 
-    /// The general form. `path` is the client's path where it says more than the label; it must
-    /// hold names and indexes only.
+    /// The general form. `path` is the client's path where it is more specific than the label; it
+    /// must hold names and indexes only.
     pub fn lose(&mut self, loss: Loss, how: How, path: Option<String>) -> Result<(), Error> {
         if self.strict {
             let param = match &path {
@@ -258,7 +258,7 @@ impl Ledger {
         self.entries.iter().map(|e| (e.loss, e.how))
     }
 
-    /// Each loss, and the client's path where it says more than the label.
+    /// Each loss, and the client's path where it is more specific than the label.
     pub fn entries(&self) -> impl Iterator<Item = (Loss, How, Option<&str>)> + '_ {
         self.entries.iter().map(|entry| (entry.loss, entry.how, entry.path.as_deref()))
     }
@@ -310,7 +310,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         let labels = Loss::ALL.iter().map(|l| l.label()).chain(Repair::ALL.iter().map(|r| r.label()));
         for label in labels {
-            assert!(seen.insert(label), "`{label}` stands twice");
+            assert!(seen.insert(label), "`{label}` appears twice");
             assert!(label.bytes().all(|b| b.is_ascii_lowercase() || b"._".contains(&b)), "{label}");
         }
     }

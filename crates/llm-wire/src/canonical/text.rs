@@ -1,7 +1,7 @@
 //! Text as the canonical form keeps it: the body of a JSON string, still escaped.
 //!
 //! [`Text`] is a [`RawStr`] that may also own its bytes, since repairs and joins make text that
-//! stands in no body. [`Unescape`] reads through escapes one byte at a time, for scanners that must
+//! is in no body. [`Unescape`] reads through escapes one byte at a time, for scanners that must
 //! go on over the cut between two deltas.
 
 use std::borrow::Cow;
@@ -138,7 +138,7 @@ fn trimmed_len(bytes: &[u8]) -> usize {
 /// One step of reading through escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
-    /// An ASCII character, or one byte of a longer one that stands unescaped.
+    /// An ASCII character, or one byte of a longer one that is unescaped.
     Byte(u8),
     /// A UTF-16 unit at or above U+0080, from `\uXXXX`; maybe half a pair.
     Code(u16),

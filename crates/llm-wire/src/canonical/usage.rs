@@ -10,14 +10,15 @@
 
 use crate::json::RawValue;
 
-/// What one answer cost, in tokens. Where a provider said nothing, 0.
+/// What one answer cost, in tokens. 0 where a provider reported nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// All input, cached or not.
     pub input_total: u64,
     /// Of `input_total`: read from the provider's cache.
     pub cache_read: u64,
-    /// Of `input_total`: written to the cache for five minutes, or for a time that was not told.
+    /// Of `input_total`: written to the cache for five minutes, or for a time that was not
+    /// reported.
     pub cache_write_5m: u64,
     /// Of `input_total`: written to the cache for an hour.
     pub cache_write_1h: u64,
@@ -59,12 +60,13 @@ impl Usage {
         self.bounded()
     }
 
-    /// Settles what stands inside of what, for hosts differ. The total decides wherever it is told:
+    /// Decides which counts include others, since hosts differ. The total decides where it is
+    /// given:
     ///
     /// | total is prompt + completion and | then |
     /// |---|---|
     /// | nothing else | cached tokens are part of the prompt if they can be, reasoning of the completion |
-    /// | the reasoning | reasoning stands beside the completion (xAI) |
+    /// | the reasoning | reasoning is beside the completion (xAI) |
     /// | the cached tokens | they stand beside the prompt (hosts that follow Anthropic) |
     /// | more, with seconds of audio | the rest is audio, which is input (Mistral) |
     /// | more | the rest is reasoning that is counted nowhere else (Gemini) |

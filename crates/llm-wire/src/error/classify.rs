@@ -77,7 +77,7 @@ const PROSE: &[(&str, Kind)] = &[
     ("exceeded your current quota", Kind::Billing),
 ];
 
-/// The kind that a status alone tells.
+/// The kind that a status alone implies.
 pub fn kind_of_status(status: u16) -> Kind {
     match status {
         400 | 422 => Kind::InvalidRequest,
@@ -108,7 +108,7 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
         return *kind;
     }
     let hit = |field: Option<RawStr<'_>>| WORDS.iter().find(|(word, _)| is(field, word)).map(|(_, kind)| *kind);
-    // The code says more than the type, and the status more than the general types.
+    // The code is more specific than the type, and the status than the general types.
     match (hit(read.code), hit(read.r#type), by_status) {
         (Some(kind), ..) => kind,
         (None, Some(Kind::InvalidRequest | Kind::UpstreamFault), Some(kind)) => kind,
@@ -164,7 +164,7 @@ const NO_MODEL_PROSE: &[&str] = &[
     "isn't a valid model",
 ];
 
-/// Whether a 400 says that the provider does not have the model. Hosts have no common word for it.
+/// Whether a 400 means that the provider does not have the model. Hosts have no common word for it.
 pub fn is_no_model(read: &ReadError<'_>) -> bool {
     let is_word = |raw: RawStr<'_>| NO_MODEL.iter().any(|word| raw.eq_str(word));
     if [read.r#type, read.code].into_iter().flatten().any(is_word) {
@@ -180,7 +180,7 @@ fn numeric(code: Option<RawStr<'_>>) -> Option<Kind> {
     (400..600).contains(&status).then(|| kind_of_status(status))
 }
 
-/// The error to raise for what a provider said. The message goes to the client; its `param` is in
+/// The error to raise for an error of a provider. The message goes to the client; its `param` is in
 /// the provider's words and is kept for the log alone: see [`param`].
 pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
     let kind = kind(status, read);
@@ -191,7 +191,7 @@ pub fn error(status: Option<u16>, read: &ReadError<'_>) -> Error {
         detail = format!("{message}; {detail}");
     }
     let note = match kind {
-        // What it said of the key is for the log.
+        // Its text about the key is for the log.
         Kind::UpstreamAuth => "upstream authentication failed".to_owned(),
         _ if message.is_empty() => match status {
             Some(status) => format!("upstream returned {status}"),
@@ -306,7 +306,7 @@ fn redacted(message: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The error behind a body that says nothing in any known shape. A page of HTML is never shown, and
+/// The error behind a body of no known shape. A page of HTML is never shown, and
 /// of text only the beginning.
 pub fn unreadable(status: u16, body: &[u8]) -> Error {
     const SHOWN: usize = 200;

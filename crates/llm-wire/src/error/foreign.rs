@@ -2,7 +2,7 @@
 //! in its answers only.
 //!
 //! Such an object comes under status 200 as a whole body, or in the place of a chunk. Whoever takes
-//! it for an answer tells a client that all went well. [`recognize`] is the one place that knows the
+//! it for an answer reports success to the client. [`recognize`] is the one place that knows the
 //! shapes; it serves streams, whole answers and the choice of the next provider.
 
 use crate::Format;
@@ -33,7 +33,7 @@ const MESSAGES: &[&str] = &[
     "title",
 ];
 
-/// Names of a code. A code that says that all is well makes the object no error.
+/// Names of a code. A code that means success makes the object no error.
 const CODES: &[&str] = &[
     "code",
     "error_code",
@@ -48,7 +48,7 @@ const CODES: &[&str] = &[
     "__type",
 ];
 
-/// What stands around an error.
+/// The object around an error.
 const WRAPPERS: &[&str] = &["error", "errors", "Error", "fault", "base_resp", "detail", "err"];
 
 /// Recognises an error in a body under status 200, or in the data of an event, whatever its shape.
@@ -76,12 +76,12 @@ fn is_answer(format: Format, value: RawValue<'_>) -> bool {
     }
 }
 
-/// Reads an object that is known to be no answer. Returns `None` if it says nothing of an error.
+/// Reads an object that is known to be no answer. Returns `None` if it contains no error.
 pub fn any_shape(value: RawValue<'_>) -> Option<ReadError<'_>> {
     read(value, 0)
 }
 
-/// Reads what stands under `error`: a text, an object, or a list of either.
+/// Reads the value of `error`: a text, an object, or a list of either.
 pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
     match value.kind() {
         RawKind::String | RawKind::Object => {
@@ -93,8 +93,8 @@ pub(crate) fn of_error(value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
-/// Whether a value under `error` tells of one: hosts write `false`, `""` and `[]` beside answers.
-pub(crate) fn is_told(value: RawValue<'_>) -> bool {
+/// Whether a value under `error` is one: hosts write `false`, `""` and `[]` beside answers.
+pub(crate) fn is_error(value: RawValue<'_>) -> bool {
     match value.kind() {
         RawKind::Null => false,
         RawKind::Bool => value.as_bool() == Some(true),
@@ -120,7 +120,7 @@ fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
     let code = CODES.iter().find_map(|name| value.find(name)).and_then(word);
     let kind = value.find("type").and_then(RawValue::as_str);
     for name in WRAPPERS {
-        let Some(inner) = value.find(name).filter(|inner| is_told(*inner)) else { continue };
+        let Some(inner) = value.find(name).filter(|inner| is_error(*inner)) else { continue };
         let found = match inner.kind() {
             RawKind::String => inner.as_str().map(|message| ReadError { message, ..ReadError::default() }),
             RawKind::Array => inner.elements().find_map(|(first, _)| match first.as_str() {

@@ -1,4 +1,4 @@
-//! What can go wrong, said once.
+//! The errors of the gateway and of providers.
 //!
 //! An [`Error`] names whose fault it is ([`Side`]), what kind of fault ([`Kind`]), a `note` that
 //! the client may read, and a `detail` for the log alone. [`Kind`] is one table: status towards
@@ -16,7 +16,7 @@ pub mod shape;
 use std::borrow::Cow;
 use std::fmt;
 
-/// Whose fault an error is. Decides who is told and which counter moves.
+/// Whose fault an error is. Decides the recipient of the message and the counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The caller sent something wrong, or left.
@@ -175,10 +175,10 @@ pub struct Error {
     pub side: Side,
     /// For the client.
     pub note: Cow<'static, str>,
-    /// The note is what a provider has said, and may repeat any part of the conversation: it is not
+    /// The note is the text of a provider, and may repeat any part of the conversation: it is not
     /// for the log.
     pub quoted: bool,
-    /// For the log only: what the system below said.
+    /// For the log only: the cause that a library or the system reported.
     pub detail: Option<String>,
     /// The request field at fault, as a path (`messages.3.content`).
     pub param: Option<String>,
@@ -248,10 +248,10 @@ impl Error {
         self
     }
 
-    /// As it is told in the log: without what a provider has said.
+    /// Formats the error for the log, without the text of a provider.
     pub fn logged(&self) -> impl fmt::Display {
         let note = if self.quoted { self.kind.row().label } else { &self.note };
-        Told { side: self.side, note, detail: self.detail.as_deref() }
+        Summary { side: self.side, note, detail: self.detail.as_deref() }
     }
 
     /// Names the request field at fault, as a path (`messages.3.content`).
@@ -286,18 +286,18 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Told { side: self.side, note: &self.note, detail: self.detail.as_deref() }.fmt(f)
+        Summary { side: self.side, note: &self.note, detail: self.detail.as_deref() }.fmt(f)
     }
 }
 
 /// Whose fault, what, and where.
-struct Told<'e> {
+struct Summary<'e> {
     side: Side,
     note: &'e str,
     detail: Option<&'e str>,
 }
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.side.label(), self.note)?;
         match self.detail {
@@ -318,7 +318,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for kind in Kind::ALL {
             let row = kind.row();
-            assert!(seen.insert(row.label), "label `{}` stands twice", row.label);
+            assert!(seen.insert(row.label), "label `{}` appears twice", row.label);
             assert!((400..600).contains(&row.status) && (400..600).contains(&row.messages_status), "{kind:?}");
         }
     }

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, foreign};
 use crate::formats::{chat, messages, responses};
 use crate::json::{RawKind, RawStr, RawValue, preamble, write};
 
-/// An error that a provider sent, as it said it.
+/// An error that a provider sent, in its own words.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadError<'a> {
     /// Empty where none was given.
@@ -72,8 +72,8 @@ pub fn body(format: Format, out: &mut Vec<u8>, e: &Error, request_id: &str) {
     }
 }
 
-/// Appends the event that tells a client of `format` that its stream failed. The output must stand
-/// between two events.
+/// Appends the event that informs a client of `format` that its stream failed. The output must
+/// stand between two events.
 pub fn event(format: Format, out: &mut Vec<u8>, e: &Error, request_id: &str) {
     match format {
         Format::Chat => chat::error::event(out, e, request_id),
@@ -106,7 +106,7 @@ pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
 ///
 /// Beyond [`read`] the shapes of [`foreign`], such as a bare `message` (Bedrock) and `detail`
 /// (FastAPI hosts: a string, or a list whose first entry has `msg`). `None` where the body is not
-/// JSON or says nothing; never show such a body to a client, it may be a page of HTML.
+/// JSON or is not specific; never show such a body to a client, it may be a page of HTML.
 pub fn read_refusal(format: Format, body: &[u8]) -> Option<ReadError<'_>> {
     let body = preamble::strip(body);
     if let Some(error) = read(format, body) {

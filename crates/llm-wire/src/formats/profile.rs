@@ -133,7 +133,7 @@ pub struct ToolsProfile {
     pub needs_declared_calls: bool,
 }
 
-/// What a response says.
+/// The fields of a response.
 #[derive(Debug)]
 pub struct ResponseProfile {
     /// The prefix of a response's id.

@@ -16,7 +16,7 @@ pub fn check(input: &[u8]) {
     strings_survive(data);
 }
 
-/// What is written as a string reads as the text, and a string body is what stands between quotes.
+/// What is written as a string reads as the text, and a string body is what is between the quotes.
 fn strings_survive(data: &[u8]) {
     let quoted = [b"\"", data, b"\""].concat();
     let is_string = scan::validate(&quoted).is_ok() && scan::skip_value(&quoted, 0) == Ok(quoted.len());
@@ -45,7 +45,7 @@ pub fn pieces(mut data: &[u8], mut seed: u64) -> Vec<&[u8]> {
 }
 
 /// A walk over an object or array finds exactly the faults that [`scan::validate`] finds, save
-/// UTF-8, and gives out only values that are valid by themselves and stand where it says.
+/// UTF-8, and gives out only values that are valid by themselves and are at the reported position.
 pub fn walk_is_validate(data: &[u8]) {
     let check = |fault: Option<ScanError>, end: usize| {
         let theirs = scan::validate(if fault.is_none() { &data[..end] } else { data });
@@ -86,7 +86,7 @@ pub fn walk_is_validate(data: &[u8]) {
 /// nodes (`most`) is passed, where nothing is noted.
 pub fn tape_is_scan(data: &[u8], most: usize) {
     let mut tape = Tape::default();
-    // What an earlier document left behind says nothing about the next.
+    // What an earlier document left behind has no effect on the next.
     let _ = tape.read(b"[{\"a\":[1,2,3]},[[[");
     match (tape.read(data), scan::validate(data)) {
         (Ok(taped), Ok(())) => drop(same_values(taped, RawValue::new(data.trim_ascii()))),

@@ -67,7 +67,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A fault and where it stands, in bytes from the start.
+/// A fault and its position, in bytes from the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScanError {
     /// The position of the fault, in bytes from the start of the document.
@@ -135,7 +135,7 @@ impl Nest {
     }
 }
 
-/// Is told of every value that the scanner goes over, in the order in which they stand. A key is
+/// Receives every value that the scanner goes over, in document order. A key is
 /// where it begins and ends, quotes included; both are 0 for what has none.
 pub(super) trait Visit {
     /// A string, number or word from `at` to `end`.
@@ -146,7 +146,7 @@ pub(super) trait Visit {
     fn close(&mut self, end: usize);
 }
 
-/// Nobody wants to know.
+/// A visitor that ignores everything.
 impl Visit for () {
     fn scalar(&mut self, _: (usize, usize), _: usize, _: usize) {}
     fn open(&mut self, _: (usize, usize), _: usize) {}
@@ -280,7 +280,7 @@ pub(super) fn byte(buf: &[u8], pos: usize) -> Result<u8, ScanError> {
     buf.get(pos).copied().ok_or(ScanError { at: buf.len(), what: Fault::Eof })
 }
 
-/// Most white space has no length at all: one look tells.
+/// Most white space has no length at all: one comparison decides.
 #[inline]
 pub fn skip_space(buf: &[u8], pos: usize) -> usize {
     match buf.get(pos) {
@@ -311,14 +311,14 @@ pub(super) fn skip_key(buf: &[u8], pos: usize) -> Result<(usize, usize), ScanErr
     Ok((end, skip_space(buf, colon + 1)))
 }
 
-/// Skips the string whose opening quote stands at `pos`.
+/// Skips the string whose opening quote is at `pos`.
 #[inline(always)]
 fn skip_string(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
     let end = plain_run(buf, pos + 1);
     if buf.get(end) == Some(&b'"') { Ok(end + 1) } else { skip_rest_of_string(buf, end) }
 }
 
-/// Skips what is left of a string from `pos` on, which is where its first escape stands, or its
+/// Skips what is left of a string from `pos` on, which is where its first escape is, or its
 /// fault.
 #[inline(never)]
 fn skip_rest_of_string(buf: &[u8], mut pos: usize) -> Result<usize, ScanError> {
@@ -332,7 +332,7 @@ fn skip_rest_of_string(buf: &[u8], mut pos: usize) -> Result<usize, ScanError> {
     }
 }
 
-/// Skips the escape whose backslash stands at `pos`.
+/// Skips the escape whose backslash is at `pos`.
 fn skip_escape(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
     match byte(buf, pos + 1)? {
         b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(pos + 2),
@@ -385,7 +385,7 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 ///
 /// Most bytes of a body stand inside strings, so this is the speed of everything above. Most
 /// strings are short, keys above all, and runs between escapes are too: the first 8 bytes are
-/// looked at as a word, with arithmetic that tells the place. Longer runs: a yes-or-no question
+/// looked at as a word, with arithmetic that finds the position. Longer runs: a yes-or-no question
 /// about 32 bytes at once, in a form that compilers turn into vector instructions, and then word by
 /// word.
 #[inline]
@@ -456,7 +456,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn faults_say_what_and_where() {
+    fn faults_have_a_kind_and_a_position() {
         let rows: &[(&[u8], Fault, usize)] = &[
             (b"", Fault::Eof, 0),
             (b"  ", Fault::Eof, 2),

@@ -406,7 +406,7 @@ impl Document {
         }
     }
 
-    /// Deals with the bytes up to `end` as the open value wants.
+    /// Deals with the bytes up to `end` as the open value requires.
     fn take(&mut self, piece: &mut Piece<'_>, end: usize) {
         let bytes = &piece.input[piece.from..end];
         match self.taking {
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told() {
+    fn the_end_is_detected() {
         for (input, whole) in [("{\"a\":1}", true), ("{\"a\":1", false), ("[]", false), ("", false)] {
             let mut doc = Document::new(&[], 0);
             doc.observe(input.as_bytes());

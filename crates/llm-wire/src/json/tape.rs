@@ -28,8 +28,8 @@ const KEEP_NODES: usize = 4096;
 
 /// One member, one element, or the document itself.
 ///
-/// Positions count from the first byte of the value that it stands in (of the document itself: from
-/// where the bytes begin), so that a value can be read without knowing where it stands.
+/// Positions count from the first byte of the value that contains it (of the document itself: from
+/// where the bytes begin), so that a value can be read without knowing where it is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Node {
     /// Where the key begins and ends, quotes included. Both are 0 for what has no key.
@@ -51,7 +51,7 @@ impl Node {
     }
 }
 
-/// Takes the node that stands first and what is inside it.
+/// Takes the node that is first and what is inside it.
 #[inline]
 pub(super) fn split_first<'a>(nodes: &mut &'a [Node]) -> Option<(Node, &'a [Node])> {
     let (&node, rest) = nodes.split_first()?;
@@ -98,7 +98,7 @@ impl Tape {
         let mut notes = Notes { nodes: &mut self.nodes, room, most, open: 0, base: 0, full: false };
         scan::validate_noting(document, &mut notes)?;
         let whole = !notes.full;
-        // The value, less the white space around it, is where the first node says.
+        // The value, less the white space around it, is at the position of the first node.
         match self.nodes.split_first() {
             Some((root, inside)) if whole => Ok(RawValue::noted(&document[root.range()], inside)),
             _ => Ok(RawValue::new(document.trim_ascii())),
@@ -209,8 +209,8 @@ mod tests {
         assert_eq!(tape.read(b" 7 ").unwrap().bytes(), b"7");
     }
 
-    /// A document that is nothing but values costs no more than its length says, and can still be
-    /// read.
+    /// A document that is nothing but values costs no more than in proportion to its length, and
+    /// can still be read.
     #[test]
     fn a_tape_is_bounded_and_given_back() {
         let ones = [&b"["[..], &b"1,".repeat(1 << 20), b"1]"].concat();

@@ -9,7 +9,7 @@ use super::tape::{self, Node};
 
 /// Walks the members of an object.
 ///
-/// A broken object ends the walk early; [`Members::fault`] then says why. Values were skipped by
+/// A broken object ends the walk early; [`Members::fault`] then returns why. Values were skipped by
 /// the strict scanner, so each one that comes out is valid JSON.
 pub fn members(obj: &[u8]) -> Members<'_> {
     Members(Steps::Scan(Walk::new(obj, Open::Object)))
@@ -31,7 +31,7 @@ pub fn path<'a>(obj: &'a [u8], keys: &[&str]) -> Option<RawValue<'a>> {
     RawValue::new(obj).path(keys)
 }
 
-/// Key, value, and where the value stands in the bytes given to [`members`].
+/// Key, value, and the position of the value in the bytes given to [`members`].
 pub struct Members<'a>(Steps<'a>);
 
 impl<'a> Members<'a> {
@@ -57,7 +57,7 @@ impl<'a> Members<'a> {
         self.0.fault()
     }
 
-    /// Where the walk stands; after the last member, the position behind the closing bracket.
+    /// The position of the walk; after the last member, the position behind the closing bracket.
     pub fn position(&self) -> usize {
         self.0.position()
     }
@@ -78,7 +78,7 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// Value, and where it stands in the bytes given to [`elements`].
+/// Value, and its position in the bytes given to [`elements`].
 pub struct Elements<'a>(Steps<'a>);
 
 impl<'a> Elements<'a> {
@@ -96,7 +96,7 @@ impl<'a> Elements<'a> {
         self.0.fault()
     }
 
-    /// Where the walk stands; after the last element, the position behind the closing bracket.
+    /// The position of the walk; after the last element, the position behind the closing bracket.
     pub fn position(&self) -> usize {
         self.0.position()
     }

@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commas_stand_between_members_and_elements_only() {
+    fn commas_separate_members_and_elements() {
         let mut out = Vec::new();
         object(&mut out, |o| {
             o.object("none", |_| {});

@@ -2,14 +2,14 @@
 //! numbers alone, without reading them.
 //!
 //! Nearly all events of an answer have one structure: the same keys in the same order around another
-//! text, another sequence number, other padding. What a tap says of such an event follows from its
-//! structure, so it was said already. A template is the event's bytes with holes where values
-//! changed; matching costs one comparison for each run of bytes between holes, finds the end of the
-//! event on the way, and is exact: whatever does not match goes to the framer and the tap.
+//! text, another sequence number, other padding. What a tap concludes from such an event follows
+//! from its structure, so it is known already. A template is the event's bytes with holes where
+//! values changed; matching costs one comparison for each run of bytes between holes, finds the end
+//! of the event on the way, and is exact: whatever does not match goes to the framer and the tap.
 //!
 //! A template is learned from events that a tap has passed unread
 //! ([`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread)), which change nothing
-//! that it keeps. A value under a key of [`NAMES`] is never a hole, since taps decide by them.
+//! that it keeps. A value under a key of `is_name` is never a hole, since taps decide by them.
 
 use crate::json::scan;
 
@@ -40,7 +40,7 @@ const MAX_EVENT: usize = 4 << 10;
 /// Strings and numbers of an event; those behind are compared as bytes.
 const MAX_VALUES: u32 = 64;
 
-/// A stream whose structure changes more often is not followed any further: to learn an event costs
+/// A stream whose structure changes more often is not followed any further: a template costs
 /// more than to frame it.
 const MAX_CHANGES: u32 = 16;
 
@@ -180,9 +180,9 @@ struct Value {
     /// Of a string, what is between the quotes.
     start: usize,
     end: usize,
-    /// It stands under a key that [`is_name`].
+    /// It is under a key that [`is_name`].
     is_name: bool,
-    /// It is a string and stands under a key that [`is_text`].
+    /// It is a string and is under a key that [`is_text`].
     is_text: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Why an answer that passes unchanged ended: the provider's words, read for records alone. What a
-//! translation makes of them stands with the formats' decoders.
+//! translation makes of them is with the formats' decoders.
 
 use crate::Format;
 use crate::canonical::event::Reason;
@@ -23,7 +23,7 @@ pub fn of_answer<'a>(format: Format, member: impl Fn(&str) -> Option<RawValue<'a
     }
 }
 
-/// Of the first choice of a whole answer that tells one.
+/// Of the first choice of a whole answer that has one.
 fn of_choices(choices: RawValue<'_>) -> Option<Reason> {
     let word = |choice: RawValue<'_>| of_finish_reason(choice.find("finish_reason")?.as_str()?);
     choices.elements().find_map(|(choice, _)| word(choice))
@@ -54,7 +54,7 @@ pub(crate) fn of_stop_reason(word: RawStr<'_>) -> Option<Reason> {
     })
 }
 
-/// Of a response object: that it ended with calls is told by its output alone.
+/// Of a response object: that it ended with calls shows in its output alone.
 pub(crate) fn of_response<'a>(member: impl Fn(&str) -> Option<RawValue<'a>>) -> Option<Reason> {
     let status = member("status")?.as_str()?;
     if status.eq_str("incomplete") {

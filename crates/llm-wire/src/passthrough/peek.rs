@@ -20,7 +20,7 @@ use crate::json::{RawKind, RawStr, RawValue};
 pub struct Peek<'a> {
     /// As the client wrote it, never empty.
     pub model: RawStr<'a>,
-    /// Where the model stands, quotes included.
+    /// The position of the model, quotes included.
     pub model_at: Range<usize>,
     /// `false` where absent or null.
     pub stream: bool,
@@ -44,7 +44,7 @@ impl<'a> Peek<'a> {
     }
 }
 
-/// What a request says of the length of its answers.
+/// The limits of a request on the length of its responses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Output {
     max_completion_tokens: Option<u64>,
@@ -91,7 +91,7 @@ pub enum PeekError {
     EmptyModel,
     /// Named more than once: the gateway may read one and the provider another.
     TwoModels,
-    /// Another field that routing, limits or permissions read stands twice.
+    /// Another field that routing, limits or permissions read appears twice.
     Twice(&'static str),
     /// A field that the gateway reads is of the wrong kind.
     WrongType {
@@ -205,10 +205,10 @@ struct Seen<'a> {
     alternatives: [Option<RawValue<'a>>; 2],
     /// A bit for each of [`READ_FIELDS`] that was seen.
     fields: u32,
-    /// One of them that stands twice.
+    /// One of them that appears twice.
     twice: Option<&'static str>,
-    /// The model stands twice, or under a name that differs in case, which hosts written in Go read
-    /// too.
+    /// The model appears twice, or under a name that differs in case, which hosts written in Go
+    /// read too.
     two_models: bool,
 }
 
@@ -319,7 +319,7 @@ impl From<PeekError> for Error {
                 Error::client(Kind::InvalidRequest, note).param("model")
             }
             PeekError::Twice(field) => {
-                let note = format!("`{field}` stands more than once in the request; send it once");
+                let note = format!("`{field}` appears more than once in the request; send it once");
                 Error::client(Kind::InvalidRequest, note).param(field)
             }
             PeekError::WrongType { param, wanted, got } => {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_stand_twice() {
+    fn repeated_fields_are_rejected() {
         for field in READ_FIELDS.into_iter().filter(|field| *field != "model") {
             let (first, upper) = (format!("\\u{:04x}", field.as_bytes()[0]), field.to_uppercase());
             for twin in [field, &upper, &format!("{first}{}", &field[1..])] {

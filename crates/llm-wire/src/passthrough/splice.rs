@@ -41,10 +41,10 @@ impl Splice {
     }
 
     /// Asks for the usage chunk of a chat stream: sets `stream_options.include_usage`, whatever
-    /// stands there now.
+    /// is there now.
     ///
     /// `stream_options` of a wrong type is left alone, for the provider to refuse: the client
-    /// should hear of it. `options_at` is where they stand in `body`, as [`Peek`] tells; the client
+    /// should hear of it. `options_at` is their position in `body`, from [`Peek`]; the client
     /// must not have asked already.
     pub fn ask_usage(&mut self, body: &[u8], options_at: Option<Range<usize>>) {
         match options_at.map(|at| (RawValue::new(&body[at.clone()]), at)) {
@@ -96,7 +96,7 @@ impl Splice {
     }
 }
 
-/// `name` as a JSON string: what goes where a model name stood.
+/// `name` as a JSON string: the replacement for a model name.
 pub fn quoted(name: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(name.len() + 2);
     write::string(&mut out, name);

@@ -1,8 +1,9 @@
 //! The observer of a bypass stream, whatever the format.
 //!
-//! A tap is shown each frame of a stream that passes unchanged. It says what moment of the answer
-//! the frame is ([`FrameKind`]) and keeps what the gateway must know at the end ([`Observed`]). It never
-//! alters, delays or refuses anything: a frame that it cannot read is counted and passes.
+//! A tap is shown each frame of a stream that passes unchanged. It returns what moment of the
+//! answer the frame is ([`FrameKind`]) and keeps what the gateway must know at the end
+//! ([`Observed`]). It never alters, delays or refuses anything: a frame that it cannot read is
+//! counted and passes.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -51,7 +52,7 @@ pub struct Observed {
     /// after it: either one makes an answer of the chat format whole. Of the others it is the end
     /// mark that counts.
     pub finished: bool,
-    /// Why the answer ended, as far as it was told.
+    /// Why the answer ended, as far as it is known.
     pub reason: Option<Reason>,
     /// The end mark was seen.
     pub ended: bool,
@@ -190,7 +191,7 @@ pub(crate) fn model_under(data: &[u8], outer: &str) -> Option<Range<usize>> {
     model_in(object, at.start)
 }
 
-/// Whether a value says something: not null, `""`, `[]` or `{}`.
+/// Whether a value has content: not null, `""`, `[]` or `{}`.
 pub(crate) fn is_filled(value: RawValue<'_>) -> bool {
     match value.kind() {
         RawKind::Null => false,

@@ -4,7 +4,8 @@
 //! Most Chat clients drop `reasoning_details`. What a provider sealed before it called a tool is
 //! then missing when the result of the tool comes, and some models refuse to go on without. So the
 //! gateway may remember it, by the id of the call: [`Captured`] is what an answer leaves to be
-//! remembered, [`restore`] puts it back into a later request. Where it is kept is not told here.
+//! remembered, `restore` puts it back into a later request. Where it is kept is the caller's
+//! choice.
 
 use crate::Format;
 use crate::canonical::event::{Block, Event};

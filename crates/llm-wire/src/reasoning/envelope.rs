@@ -75,7 +75,7 @@ pub struct Scope([u8; 8]);
 
 impl Scope {
     /// `account` is the id of the provider row (or of the account behind it), `model_family` what
-    /// [`model_family`] says.
+    /// [`model_family`] returns.
     pub fn new(account: &str, model_family: &str) -> Scope {
         let mut hash = Sha256::new();
         hash.update(account.as_bytes());

@@ -2,7 +2,7 @@
 //! (`docs/internals/translation/reasoning.md`, "What of a client's reasoning goes to the
 //! provider").
 //!
-//! Decoders open envelopes with [`opaque_of`]; encoders ask [`fate`] and do as they are told. A
+//! Decoders open envelopes with [`opaque_of`]; encoders call [`fate`] and follow its result. A
 //! signature is never forged, a block never edited: it goes back exactly as its maker gave it, or
 //! not at all.
 
@@ -129,7 +129,7 @@ fn ends_in_tool_loop(items: &[Item<'_>]) -> bool {
 /// What a block or item of another format is entered as when it is left out; `None` for one whose
 /// loss would change the meaning, which must be refused.
 ///
-/// What a tool did at its vendor may go, since the answer that used it stands in the text. So may
+/// What a tool did at its vendor may go, since the answer that used it is in the text. So may
 /// the news that a deferred tool can be used from here on: tools are loaded from the start where
 /// nobody can search. (The specification has no row for `tool_addition`; recorded requests of 2026
 /// have it.)
@@ -142,7 +142,7 @@ pub fn droppable(foreign: &Foreign<'_>) -> Option<Loss> {
         "image_generation_call",
         "mcp_list_tools",
         "mcp_call",
-        // What a search found stands in `tools`.
+        // The results of a search are in `tools`.
         "tool_search_call",
         "tool_search_output",
     ];

@@ -1,4 +1,4 @@
-//! Reasoning state that a provider hands out and wants back: sealed in envelopes that clients
+//! Reasoning state that a provider issues and expects back: sealed in envelopes that clients
 //! carry, or kept in a cache.
 
 pub mod cache;

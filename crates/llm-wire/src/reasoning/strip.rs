@@ -32,7 +32,7 @@ pub fn cut(format: Format, body: &[u8], splice: &mut Splice) -> bool {
     *splice != before
 }
 
-/// Where `part`, a piece of `body`, stands in it.
+/// The position of `part`, a piece of `body`, in it.
 fn at(body: &[u8], part: RawValue<'_>) -> Range<usize> {
     let start = part.bytes().as_ptr() as usize - body.as_ptr() as usize;
     start..start + part.bytes().len()
@@ -49,7 +49,7 @@ fn is_sealed(value: RawValue<'_>, keys: &[&str]) -> bool {
     keys.iter().any(|key| value.find(key).and_then(RawValue::as_str).is_some_and(envelope::looks_like))
 }
 
-/// Removes elements of a list, each with one of its commas. `gone` says which.
+/// Removes elements of a list, each with one of its commas. `gone` selects them.
 fn remove(body: &[u8], list: &[RawValue<'_>], gone: &[bool], splice: &mut Splice) {
     let mut kept_before = None;
     for (i, element) in list.iter().enumerate() {

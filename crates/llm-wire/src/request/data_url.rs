@@ -1,7 +1,7 @@
 //! Data URLs and media types, without a copy of what they carry
 //! (`docs/internals/translation/requests.md`, "Content parts").
 //!
-//! A data URL of an image is megabytes long and stands in a JSON string; it is looked at in its
+//! A data URL of an image is megabytes long and is inside a JSON string; it is looked at in its
 //! escaped form, and the payload is a slice of it. Some clients escape the slash (`\/`), which
 //! base64 uses: the slice stays valid inside any other JSON string.
 
@@ -67,8 +67,8 @@ pub fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
     Some(DataUrl { media: media_of(declared, body), payload: Payload::Base64(body) })
 }
 
-/// The media type of a base64 payload: as declared, or told from its first bytes if the declaration
-/// says nothing.
+/// The media type of a base64 payload: as declared, or recognized by its first bytes if the
+/// declaration is not specific.
 pub fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
     let declared = normal(declared);
     if !declared.is_empty() && declared != UNKNOWN {
@@ -77,7 +77,8 @@ pub fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
     Cow::Borrowed(sniff(payload).unwrap_or(UNKNOWN))
 }
 
-/// The media type that a file name tells by its end. `None` if it tells none that a provider takes.
+/// The media type that the suffix of a file name means. `None` if it means none that a provider
+/// takes.
 pub fn media_by_name(name: &str) -> Option<&'static str> {
     let (_, end) = name.rsplit_once('.')?;
     Some(match end.to_ascii_lowercase().as_str() {
@@ -91,7 +92,7 @@ pub fn media_by_name(name: &str) -> Option<&'static str> {
     })
 }
 
-/// A file's source with the type that its name tells, where it tells none itself.
+/// A file's source with the type that its name implies, where it has none itself.
 pub fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
     let told = name.and_then(|name| media_by_name(&name.unescape()));
     match (src, told) {

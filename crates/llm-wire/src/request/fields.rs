@@ -189,7 +189,7 @@ pub struct Ext<'a> {
 
 #[derive(Debug, Clone, Copy)]
 struct Extra<'a> {
-    /// The field that it stands in; empty at the top.
+    /// The field that contains it; empty at the top.
     parent: &'static str,
     name: RawStr<'a>,
     raw: RawValue<'a>,
@@ -225,7 +225,7 @@ impl<'a> Ext<'a> {
     }
 }
 
-/// Writes what stands in [`Ext`] under `parent` for a target of the client's own format: nobody
+/// Writes the members of [`Ext`] under `parent` for a target of the client's own format: nobody
 /// here needs to understand it. The caller has checked the format, and writes no such member
 /// itself.
 pub fn write_ext(request: &Request<'_>, parent: &str, native: bool, o: &mut write::Object<'_>) {
@@ -293,7 +293,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Applies the rules of the table to what stands in [`Ext`], on the way to `to`. To the client's
+/// Applies the rules of the table to the members of [`Ext`], on the way to `to`. To the client's
 /// own format everything goes as it is ([`write_ext`]).
 pub fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Result<(), Error> {
     if request.from == to {
@@ -374,7 +374,7 @@ mod tests {
         }
         let mut seen = std::collections::HashSet::new();
         for field in FIELDS {
-            assert!(seen.insert((field.format, field.name)), "{} `{}` stands twice", field.format, field.name);
+            assert!(seen.insert((field.format, field.name)), "{} `{}` appears twice", field.format, field.name);
         }
     }
 

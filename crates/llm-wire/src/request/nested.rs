@@ -36,7 +36,7 @@ const KNOWN: &[(Format, &[&str], &[&str])] = &[
 /// are.
 const OPEN: &[&str] = &["grammar", "lark_grammar", "regex", "structural_tag", "python"];
 
-/// Enters every member of the table's objects that stands in the body of format `from` and is not
+/// Enters every member of the table's objects that is in the body of format `from` and is not
 /// known. `null` counts as absent.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ pub struct TargetParams<'a> {
     pub logit_bias: Option<RawValue<'a>>,
     pub logprobs: bool,
     pub top_logprobs: Option<u64>,
-    /// Native stop sequences. What is emulated stands in [`Plan::stops`].
+    /// Native stop sequences. Emulated ones are in [`Plan::stops`].
     pub stop: Vec<Text<'a>>,
     pub verbosity: Option<RawStr<'a>>,
     /// In the target's words.
@@ -51,7 +51,8 @@ pub struct TargetParams<'a> {
 }
 
 /// Applies `docs/internals/translation/requests.md`, "Sampling" and what follows there. `thinks`
-/// tells whether the model will reason on this request (see [`effort`](crate::canonical::effort)).
+/// returns whether the model will reason on this request (see
+/// [`effort`](crate::canonical::effort)).
 pub fn settle<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
@@ -129,7 +130,7 @@ fn sampling<'a>(
 
     if let Some(temperature) = asked.temperature {
         if refused || m_thinks {
-            // The default may be said: models that refuse the field take it at 1.
+            // The default may be written: models that refuse the field take it at 1.
             if temperature.value() != 1.0 {
                 ledger.drop(Loss::Temperature)?;
             }

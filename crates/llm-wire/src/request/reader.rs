@@ -113,7 +113,7 @@ pub fn invalid(path: &impl fmt::Display, why: &str) -> Error {
     Error::client(Kind::InvalidRequest, format!("`{path}` {why}")).param(path.to_string())
 }
 
-/// A content part or item that cannot be told to the target, and whose loss would change the
+/// A content part or item that the target cannot express, and whose loss would change the
 /// meaning.
 ///
 /// `remedy` is what the client, or whoever set the provider up, can do instead.
@@ -123,8 +123,8 @@ pub fn unsupported_content(path: &impl fmt::Display, what: &str, remedy: &str) -
         .code("unsupported_content")
 }
 
-/// A parameter that cannot be told to the target, and whose loss would change the meaning. `why`
-/// says what the target lacks, and what the client can do instead.
+/// A parameter that the target cannot express, and whose loss would change the meaning. `why`
+/// states what the target lacks, and what the client can do instead.
 pub fn unsupported_parameter(path: &impl fmt::Display, what: &str, why: &str) -> Error {
     let path = path.to_string();
     // A parameter that is named by its path already.
@@ -176,7 +176,7 @@ pub const FILE_REMEDY: &str =
 pub const URL_REMEDY: &str =
     "send it as base64, or, if the host fetches URLs, set `url_images` in the provider's `capabilities`";
 
-/// A tool that the target does not have, or not in this form. `why` says which.
+/// A tool that the target does not have, or not in this form. `why` states which.
 pub fn unsupported_tool(path: &impl fmt::Display, what: &str, why: &str) -> Error {
     Error::client(Kind::Unsupported, format!("{what} (`{path}`) cannot be used with this provider: {why}"))
         .param(path.to_string())

@@ -51,7 +51,7 @@ impl RetryWithout {
         }
     }
 
-    /// Leaves it out. What the client said itself is entered in the ledger; its `Err` (strict mode)
+    /// Leaves it out. What the client sent itself is entered in the ledger; its `Err` (strict mode)
     /// is passed on.
     pub(crate) fn apply(self, request: &mut Request<'_>, caps: &Caps, ledger: &mut Ledger) -> Result<(), Error> {
         match self {

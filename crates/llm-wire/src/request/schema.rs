@@ -223,8 +223,8 @@ pub fn has_object_root(schema: RawValue<'_>) -> bool {
 pub fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
     const CHOICES: &[&str] = &["anyOf", "oneOf", "allOf", "$ref", "enum", "const", "not"];
     // `{}` is taken as it is.
-    let says_something = schema.members().next().is_some();
-    if says_something && schema.find("type").is_none() && CHOICES.iter().all(|key| schema.find(key).is_none()) {
+    let has_content = schema.members().next().is_some();
+    if has_content && schema.find("type").is_none() && CHOICES.iter().all(|key| schema.find(key).is_none()) {
         let mut out = br#"{"type":"object","#.to_vec();
         out.extend_from_slice(&schema.bytes()[1..]);
         return Some(with_properties(RawValue::new(&out)).unwrap_or(out));

@@ -39,7 +39,7 @@ pub struct ForMessages {
     pub thinks: bool,
 }
 
-/// What a request says that bears on thinking beside the controls themselves.
+/// The parts of a request, beside the controls of thinking, that affect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Circumstances {
     /// `max_tokens` as the client gave it (or the default that stands for it).
@@ -223,7 +223,7 @@ pub fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<Fo
     Ok(ForOpenAi { effort, summary: thinks && asked && ask.show != Some(Show::Omitted), thinks })
 }
 
-/// How a host that imitates Chat Completions is told to think.
+/// How a host that imitates Chat Completions is made to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Switch {
     /// Nothing but `reasoning_effort`, if any.

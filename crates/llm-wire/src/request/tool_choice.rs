@@ -93,8 +93,8 @@ impl<'a> Maker<'_, '_, 'a> {
             Some(false) if self.offer.choice == Some(Choice::None) => {}
             Some(false) if self.cx.target.quirks.has(Quirk::NoParallel) => self.ledger.drop(Loss::Parallel)?,
             Some(false) => self.offer.parallel = Some(false),
-            // The default of all three formats: said again only where the client did, at hosts that
-            // take every field.
+            // The default of all three formats: written only where the client wrote it, at hosts
+            // that take every field.
             Some(true) if self.target_profile().tools.has_allowed && self.cx.target.host.is_native() => {
                 self.offer.parallel = Some(true);
             }

@@ -345,7 +345,8 @@ pub fn prefill(
     }
     let target = &cx.target;
     let (takes, refuses) = match target.format {
-        // Mistral wants the user or a tool to speak last (Mistral API, "Chat completion", 2026).
+        // Mistral requires a message of the user or a tool at the end (Mistral API, "Chat
+        // completion", 2026).
         Format::Chat => (target.quirks.has(Quirk::ContinueFinal), target.host == Host::Mistral),
         Format::Messages => (target.caps.prefill, true),
         Format::Responses => (false, false),

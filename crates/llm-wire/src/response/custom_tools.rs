@@ -72,7 +72,7 @@ impl ShimInput {
         Ok(())
     }
 
-    /// The call has ended: appends what is still to be said.
+    /// The call has ended: appends what is still missing.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         match self.state {
             State::Brace | State::Key(_) | State::Colon | State::Quote | State::Whole => {

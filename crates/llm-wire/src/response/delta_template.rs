@@ -99,7 +99,8 @@ impl Observed {
             self.delta = None;
             return;
         }
-        // Where the text stands in the frame. A text that the decoder made itself lies elsewhere.
+        // The position of the text in the frame. A text that the decoder made itself lies
+        // elsewhere.
         self.delta = Delta::of(event).and_then(|(delta, raw)| {
             let start = (raw.as_bytes().as_ptr() as usize).checked_sub(data.as_ptr() as usize)?;
             let end = start.checked_add(raw.len())?;
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_frame_asks_for_two_again() {
+    fn any_other_frame_resets_the_template() {
         let mut template = DeltaTemplate::new(Format::Messages, Quirks::default());
         learn(&mut template, r#"{"t":"one"}"#, "one");
         learn(&mut template, r#"{"t":"two"}"#, "two");

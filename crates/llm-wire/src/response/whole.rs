@@ -187,7 +187,7 @@ impl Answer {
         }
     }
 
-    /// Why the answer ended; the neutral reason if nothing was said.
+    /// Why the answer ended; the neutral reason if there was none.
     pub fn ended(&self) -> Ended {
         self.finish.clone().unwrap_or_else(|| Ended::of(Reason::End))
     }

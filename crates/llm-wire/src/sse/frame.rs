@@ -4,13 +4,13 @@
 //! lines end with LF, CRLF or a lone CR and nothing else; a blank line ends an event; one space
 //! after the colon goes; several `data` lines join with LF; a line without a colon is a field with
 //! an empty value; comments, `id`, `retry` and unknown fields say nothing to us. Two departures: an
-//! `event` with no name counts as none, and what stands at the end without a blank line is handed
+//! `event` with no name counts as none, and what is left at the end without a blank line is handed
 //! out by [`Framer::finish`] instead of being dropped, since many hosts forget that line.
 //!
 //! [`Framer::next`] gives [`Block`]s: a run of input bytes that belongs together, and the [`Frame`]
 //! in it, if there is one. Whoever translates looks at the frames alone. Whoever relays writes
 //! `block.raw`, or leaves a block out; put together, the raw bytes of all blocks are the input,
-//! byte for byte, and the output stands between two events after each of them.
+//! byte for byte, and the output is between two events after each of them.
 //!
 //! ```
 //! use llm_wire::sse::Framer;
@@ -134,10 +134,10 @@ impl Framer {
         Ok(None)
     }
 
-    /// Ends the stream: what stands behind the last blank line, if anything.
+    /// Ends the stream: what follows the last blank line, if anything.
     ///
     /// Such a block was never ended by its host. Its frame may be whole (many hosts forget the last
-    /// blank line) or a part of one: the JSON in it tells. A relay that passes `raw` on must end it
+    /// blank line) or a part of one: its JSON decides. A relay that passes `raw` on must end it
     /// with a blank line before it writes anything else.
     pub fn finish(&mut self) -> Option<Block<'_>> {
         self.begin();
@@ -149,13 +149,13 @@ impl Framer {
         Some(self.block.hand_out(&self.carry, &self.joined))
     }
 
-    /// How many bytes of an unfinished block are held. 0 means that the input stands between two
+    /// How many bytes of an unfinished block are held. 0 means that the input is between two
     /// events.
     pub fn pending(&self) -> usize {
         if self.spent { 0 } else { self.carry.len() }
     }
 
-    /// Returns whether the input stands between two events, so that the next byte begins one: no
+    /// Returns whether the input is between two events, so that the next byte begins one: no
     /// block is unfinished, and no LF may come that belongs to the last line.
     pub fn is_between_events(&self) -> bool {
         self.pending() == 0 && !self.block.after_cr

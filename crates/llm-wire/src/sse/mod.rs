@@ -1,4 +1,4 @@
-//! Server-sent events: bytes in, frames out ([`frame`]), and back ([`mod@write`]); [`property`]
+//! Server-sent events: bytes in, frames out (`frame`), and back ([`mod@write`]); `property`
 //! holds the laws of framing.
 
 pub(crate) mod frame;

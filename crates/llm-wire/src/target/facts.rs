@@ -300,7 +300,7 @@ mod tests {
         let first = written["rules"][0]["set"].as_object().unwrap();
         for rule in written["rules"].as_array().unwrap() {
             let set = rule["set"].as_object().unwrap();
-            // A capability without a default would keep what code says instead of the facts.
+            // A capability without a default would keep the value of the code instead of the facts.
             let missing: Vec<_> = set.keys().filter(|name| !first.contains_key(*name)).collect();
             assert!(missing.is_empty() || missing == ["effort_levels"], "{missing:?}");
             let source = rule["source"].as_str();

@@ -1,4 +1,4 @@
-//! `provider_params.capabilities`: what the operator says that a provider's models can do.
+//! `provider_params.capabilities`: what a provider's models can do, by the operator.
 //!
 //! The object's members hold for every model of the provider, those under `models` for the models
 //! whose names match:
@@ -109,7 +109,7 @@ pub(crate) enum MaxTokensField {
 }
 
 impl Setting {
-    /// Reads a member of `capabilities`. The error says what is expected.
+    /// Reads a member of `capabilities`. The error names what is expected.
     pub(crate) fn parse(name: &str, value: &Value) -> Result<Setting, serde_json::Error> {
         serde_json::from_value(Value::Object(Map::from_iter([(name.to_owned(), value.clone())])))
     }
@@ -178,7 +178,7 @@ impl Reasoning {
 pub struct Overrides {
     /// The operator's own facts, which go before the embedded ones and behind `rules`.
     facts: Arc<Facts>,
-    /// `(pattern, settings)` in stored order; the pattern `*` holds what stands outside `models`.
+    /// `(pattern, settings)` in stored order; the pattern `*` holds the settings outside `models`.
     /// Later ones win.
     rules: Vec<(String, Vec<Setting>)>,
 }

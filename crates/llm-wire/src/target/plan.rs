@@ -1,4 +1,4 @@
-//! What stands beside a translation: the facts that come from outside, and what the request leaves
+//! The context of a translation: the facts that come from outside, and what the request leaves
 //! behind for the response.
 //!
 //! `wire` has no clock, no randomness and no configuration: [`Context`] and [`IdSource`] bring in
@@ -165,7 +165,7 @@ pub trait IdSource {
     fn id(&mut self) -> [u8; 26];
     /// Seconds since 1970.
     fn now(&mut self) -> u64;
-    /// Estimates the input tokens of the request. Called where the provider has told none.
+    /// Estimates the input tokens of the request. Called where the provider has reported none.
     fn input_estimate(&self) -> u64 {
         0
     }
@@ -253,9 +253,9 @@ pub struct Echo {
     fields: Vec<(&'static str, Box<[u8]>)>,
 }
 
-/// `(field, what stands in the answer if the request said nothing)`, in the order in which the
+/// `(field, the value in the response if the request has none)`, in the order in which the
 /// SDK's type lists them. `store` and `previous_response_id` are not echoed: this gateway keeps
-/// nothing, and says so.
+/// nothing, and reports that.
 pub const ECHOED: &[(&str, &[u8])] = &[
     ("background", b"false"),
     ("frequency_penalty", b"0.0"),
@@ -414,7 +414,7 @@ impl Reply {
     }
 }
 
-/// An [`IdSource`] whose output is the same in every run: ids count up and the time stands still.
+/// An [`IdSource`] whose output is the same in every run: ids count up and the time is constant.
 /// For tests, and for tools that show a translation without performing it.
 #[derive(Debug, Default)]
 pub struct SequentialIds(pub u64);

@@ -143,7 +143,7 @@ pub fn bounded<'i>(id: &'i str, max: usize, prefix: &str) -> Cow<'i, str> {
     Cow::Owned(format!("{prefix}{}", &hash[..room]))
 }
 
-/// How a tool that the target lacks was offered, which decides how a call of it is told to the
+/// How a tool that the target lacks was offered, which decides how a call of it is reported to the
 /// client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {

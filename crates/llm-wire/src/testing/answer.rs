@@ -16,7 +16,7 @@ use crate::testing::reading;
 use crate::testing::reading::{End, Reading, Seen};
 use crate::translate::{AnyDecoder, Phase, Translator};
 
-/// What stands before the stream in an input of the fuzz target.
+/// The bytes before the stream in an input of the fuzz target.
 const HEAD: usize = 4;
 
 /// The property of the fuzz target `wire_stream`. Three bytes choose the provider's format (`c`,
@@ -80,8 +80,8 @@ impl Case {
         Translator::new(reply)
     }
 
-    /// Feeds reads, as a relay does. `patience`: how many frames a client bears before it has to be
-    /// told something.
+    /// Feeds reads, as a relay does. `patience`: how many frames a client waits before it has to be
+    /// sent something.
     fn run(self, reads: &[&[u8]], stream: bool, patience: usize) -> (Vec<u8>, Outcome) {
         let (mut translator, mut framer, mut out) = (self.translator(stream), Framer::default(), Vec::new());
         let mut frames = 0;
@@ -108,7 +108,7 @@ impl Case {
         (out, outcome)
     }
 
-    /// Cuts change nothing; a stream is valid, ends once, and says what the whole answer says;
+    /// Cuts change nothing; a stream is valid, ends once, and has the content of the whole answer;
     /// waiting adds nothing. `seed` decides where it is cut (a fourth of all seeds: at every byte),
     /// and whether the client waits.
     pub fn streams(self, bytes: &[u8], seed: u64) {
@@ -226,7 +226,7 @@ impl Case {
         assert!(failed || calls == told_calls, "{self:?}");
     }
 
-    /// What goes out is in proportion to what came in: Responses says everything four times, in
+    /// What goes out is in proportion to what came in: Responses repeats everything four times, in
     /// objects with long names.
     fn bounded(self, input: &[u8], output: &[u8]) {
         assert!(output.len() <= 64 * input.len() + (16 << 10), "{self:?}: {} of {}", output.len(), input.len());

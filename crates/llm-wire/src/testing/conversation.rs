@@ -95,7 +95,7 @@ fn messages(request: RawValue<'_>) {
     assert!(owed.is_empty(), "a call without a result: {request:?}");
 }
 
-/// A result has its call, before it; `strict` is always said.
+/// A result has its call, before it; `strict` is always written.
 fn responses(request: RawValue<'_>) {
     let mut calls = HashSet::new();
     for item in list(request, "input") {

@@ -28,7 +28,7 @@ pub fn check_request(input: &[u8]) {
 /// The property of the fuzz target `wire_stream`: whatever reads a provider's answer.
 pub fn check_stream(input: &[u8]) {
     if let Some((_, stream)) = input.split_first_chunk::<4>() {
-        tap_bears_anything(stream);
+        tap_accepts_any_stream(stream);
     }
     answer::check(input);
 }
@@ -60,7 +60,7 @@ pub fn peek_is_validate(body: &[u8]) {
     }
 }
 
-/// A spliced request says what it should, and is otherwise the request.
+/// A spliced request has the intended change, and is otherwise the request.
 pub fn splice_keeps_the_rest(body: &[u8]) {
     let Ok(before) = peek(body) else { return };
     let mut splice = Splice::new();
@@ -88,8 +88,8 @@ pub fn splice_keeps_the_rest(body: &[u8]) {
     assert_eq!(rest(&out), rest(body));
 }
 
-/// A tap bears any stream, and what it says agrees with what it has seen.
-pub fn tap_bears_anything(stream: &[u8]) {
+/// A tap accepts any stream, and its results agree with what it has seen.
+pub fn tap_accepts_any_stream(stream: &[u8]) {
     for format in Format::ALL {
         let (mut framer, mut tap, mut rest) = (Framer::default(), AnyTap::new(format), stream);
         while let Ok(Some(block)) = framer.next(&mut rest) {
@@ -213,7 +213,7 @@ mod tests {
 
         #[test]
         fn streams(stream in stream()) {
-            tap_bears_anything(&stream);
+            tap_accepts_any_stream(&stream);
         }
     }
 }

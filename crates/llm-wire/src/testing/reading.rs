@@ -1,8 +1,8 @@
-//! What a client is told: streams and whole answers read by the rules of their format alone, with
+//! What a client receives: streams and whole answers read by the rules of their format alone, with
 //! nothing of the encoders.
 //!
 //! A broken rule panics. What remains is a [`Reading`], the same for a stream and for the whole
-//! answer that says the same (`docs/internals/testing.md`, "Properties of translation").
+//! answer with the same content (`docs/internals/testing.md`, "Properties of translation").
 
 use std::borrow::Cow;
 
@@ -39,7 +39,7 @@ pub enum End {
     /// Cut off: no end mark came.
     #[default]
     Open,
-    /// The reason, and the usage as it stands there.
+    /// The reason, and the usage as reported there.
     Finished(String, String),
     /// An error ended the response.
     Failed,
@@ -134,7 +134,7 @@ fn input(json: &str) -> String {
 
 // --- Chat
 
-/// Escaped bytes of what Chat tells in one piece each.
+/// Escaped bytes of what Chat sends in one piece each.
 #[derive(Debug, Default)]
 struct ChatReader {
     identity: Option<[Vec<u8>; 3]>,
@@ -175,7 +175,7 @@ impl ChatReader {
                 ]);
             } else {
                 let told_again = ["id", "type"].iter().any(|key| call.find(key).is_some());
-                assert!(!told_again && said.find("name").is_none(), "a call's identity stands twice");
+                assert!(!told_again && said.find("name").is_none(), "a call's identity appears twice");
             }
             self.calls[index][2].extend_from_slice(chat_input(said).as_bytes());
         }
@@ -213,7 +213,7 @@ impl Reader for ChatReader {
         assert_eq!(*self.identity.get_or_insert_with(|| here.clone()), here, "a stream is one answer");
         let choice = chunk.find("choices").and_then(|choices| choices.elements().next());
         let Some((choice, _)) = choice else {
-            assert!(self.finish.is_some() && self.usage.is_none(), "usage stands once, behind the finish");
+            assert!(self.finish.is_some() && self.usage.is_none(), "usage appears once, after the finish");
             self.usage = chunk.find("usage").map(|usage| show(usage.bytes()).into_owned());
             return false;
         };
@@ -221,7 +221,7 @@ impl Reader for ChatReader {
         assert_eq!(number(choice, "index"), Some(0));
         let delta = choice.find("delta").unwrap_or(RawValue::new(b"null"));
         assert!(delta.is_object());
-        assert_eq!(delta.find("role").is_some(), first, "the role stands in the first chunk");
+        assert_eq!(delta.find("role").is_some(), first, "the role is in the first chunk");
         self.delta(delta);
         let finish = text(choice, "finish_reason");
         self.finish = (!finish.is_empty()).then(|| finish.unescape().into_owned());

@@ -92,7 +92,7 @@ fn losses(encoded: &Encoded, strictly: &Result<Encoded, Error>) {
     match (encoded.ledger.losses().next(), strictly) {
         (None, Ok(strictly)) => assert_eq!(encoded.body, strictly.body),
         (None, Err(error)) => unreachable!("strict mode refuses what loses nothing: {error:?}"),
-        (Some(loss), Ok(_)) => unreachable!("strict mode bears {loss:?}"),
+        (Some(loss), Ok(_)) => unreachable!("strict mode accepts {loss:?}"),
         (Some(_), Err(error)) => assert!(error.kind.row().status == 400 && error.param.is_some(), "{error:?}"),
     }
 }

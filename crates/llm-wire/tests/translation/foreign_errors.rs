@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{PAIRS, Seen, stream, whole};
 
-/// What a provider of this format says before it fails.
+/// The events of a provider of this format before it fails.
 fn begin(provider: Format) -> Vec<String> {
     let events = match provider {
         Format::Chat => vec![json!({"id": "c1", "choices": [{"index": 0, "delta": {"content": "Hi"}}]})],
@@ -81,7 +81,7 @@ fn an_error_under_200_is_no_answer() {
     }
 }
 
-/// What is not understood is no clean end, unless the provider says why its answer ended.
+/// What is not understood is no clean end, unless the provider has sent its finish reason.
 #[test]
 fn an_unknown_object_without_a_finish_is_no_clean_end() {
     let unknown = "data: {\"novel\":[1]}\n\ndata: [DONE]\n\n";

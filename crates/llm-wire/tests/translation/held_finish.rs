@@ -78,7 +78,7 @@ fn content_behind_a_finish_goes_on() {
 
 /// A reason that something followed is no end of its own, and what follows the usage is lost.
 #[test]
-fn an_end_that_is_none_is_not_told_as_one() {
+fn a_provisional_end_is_not_reported() {
     let (open, stop) = (text("lo", ""), chunk("{}", "stop"));
     for (client, seen) in both(&[&text("Hel", "stop"), &open]) {
         assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
@@ -143,14 +143,14 @@ fn deltas_behind_message_delta_are_kept() {
         (&[start, block, &hel, &lo, stop_block, &end, tool, &calls, stop], "Hello", &["f"], true),
         (&[start, block, &hel, &lo, &end, stop], "Hello", &[], true),
         (&[start, block, &hel, &end, &lo], "Hello", &[], false),
-        // Input behind the end of its block cannot be told any more.
+        // Input behind the end of its block cannot be written any more.
         (&[start, block, &hel, &lo, stop_block, tool, r#"{"type":"content_block_stop","index":1}"#, &calls, input, stop],
          "Hello", &["f"], false),
     ];
     for (events, text, calls, clean) in rows {
         for client in [Format::Chat, Format::Responses] {
             let seen = stream(Format::Messages, client, &messages(events));
-            // What was shown of an answer that failed stands in its deltas alone.
+            // What was shown of an answer that failed is in its deltas alone.
             if *clean {
                 assert_eq!((seen.text.as_str(), seen.names()), (*text, calls.to_vec()), "{client} {events:?}");
             }

@@ -67,7 +67,7 @@ fn run(events: &[Value]) -> Vec<(Format, Seen)> {
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_is_told_twice() {
+fn item_events_lose_and_repeat_nothing() {
     let (hello, part) = (message("Hello"), message("H"));
     let (f, g) = (call("a", "f"), call("b", "g"));
     let renamed = |mut item: Value, id: &str| {
@@ -118,7 +118,7 @@ fn nothing_is_lost_and_nothing_is_told_twice() {
     }
 }
 
-/// Arguments that come when their call has ended cannot be told any more.
+/// Arguments that come when their call has ended cannot be written any more.
 #[test]
 fn a_call_that_is_not_whole_is_no_clean_end() {
     let mut short = call("a", "f");

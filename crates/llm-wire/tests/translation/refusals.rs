@@ -16,7 +16,7 @@ fn user(format: Format, part: Value) -> Value {
 }
 
 #[test]
-fn a_pdf_is_a_document_wherever_it_stands() {
+fn a_pdf_is_a_document_in_every_position() {
     let data = format!("data:application/pdf;base64,{PDF}");
     let octets = format!("data:application/octet-stream;base64,{PDF}");
     let rows = [
@@ -52,7 +52,7 @@ fn a_host_that_is_not_known_gets_files() {
 }
 
 #[test]
-fn refusals_say_where_why_and_what_to_do() {
+fn refusals_name_place_reason_and_remedy() {
     let mcp = |approval: &str| {
         json!({"model": "m", "input": "x", "tools": [{"type": "mcp", "server_label": "s", "server_url": "https://s",
             "require_approval": approval}]})
@@ -147,7 +147,7 @@ fn what_is_nested_is_named_by_its_path() {
 
 /// Parameters too say why, and what to do.
 #[test]
-fn refused_parameters_say_why() {
+fn refused_parameters_have_a_reason() {
     let rows = [
         (
             Format::Responses,

@@ -1,5 +1,5 @@
-//! A record as lines of JSON: what the client asked, what each provider was sent and said, what the
-//! client got.
+//! A record as lines of JSON: the client's request, what each provider was sent and answered, what
+//! the client got.
 //!
 //! Names and order of the fields are those of llm-proxy v1, as far as it had them.
 
@@ -154,7 +154,7 @@ fn ended(record: &Record, attempt: &Attempt) -> u64 {
     }
 }
 
-/// As llm-proxy v1 told it: with the version segment for Messages alone.
+/// As llm-proxy v1 wrote it: with the version segment for Messages alone.
 fn endpoint(attempt: &Attempt) -> String {
     format!("{}{}", attempt.format.profile().http.version_segment, attempt.path)
 }

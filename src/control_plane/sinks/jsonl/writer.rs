@@ -66,7 +66,7 @@ impl Writer {
         }
     }
 
-    /// Runs until all senders are dropped. `over` says so while the file can't be opened, when
+    /// Runs until all senders are dropped. `over` reports while the file can't be opened, when
     /// nothing is taken from the queue.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, over: &AtomicBool) {
         while !self.open() {

@@ -40,7 +40,7 @@ pub(crate) struct Exporter {
     task: JoinHandle<()>,
 }
 
-/// Starts the sink. `None` without a collector. An error says which setting is wrong.
+/// Starts the sink. `None` without a collector. An error names the invalid setting.
 pub(crate) fn start(
     shared: &ProcessState,
     client: &Client,

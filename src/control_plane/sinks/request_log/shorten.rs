@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_wherever_they_stand() {
+    fn long_texts_are_cut_at_any_depth() {
         let long = "é".repeat(150);
         let short = format!("{}... [truncated, 300 bytes total]", "é".repeat(100));
         let inner = json!({ "q": long }).to_string();

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::control_plane::store::logs::{Column, Filter, Kind, Query, Table, Value, Which};
 
-/// Values of one column that are told apart in [`crate::control_plane::store::logs::Stats`].
+/// Values of one column that are distinguished in [`crate::control_plane::store::logs::Stats`].
 pub const GROUPS: i64 = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +109,8 @@ pub fn list(dialect: Dialect, query: &Query) -> Statement {
     let mut statement = select(dialect, query.table, false);
     statement.filter(dialect, &query.filter);
     let way = if query.descending { "DESC" } else { "ASC" };
-    // What is never null is read from its index in either direction; said of it, PostgreSQL would
-    // sort.
+    // What is never null is read from its index in either direction; with the condition, PostgreSQL
+    // would sort.
     let nulls = if query.sort.kind == Kind::Time { "" } else { " NULLS LAST" };
     statement.push(&format!(" ORDER BY {} {way}{nulls}, id {way} LIMIT ", query.sort.name));
     statement.value(dialect, Kind::Number, Value::Number(query.take));

@@ -72,7 +72,7 @@ fn of_server(error: &DbError) -> String {
         "55P03" | "57014" => "; another session holds what is needed: look into pg_stat_activity",
         "22001" | "22003" => "; a value does not fit into its column",
         "22021" | "22P05" => "; PostgreSQL keeps no text with U+0000 in it",
-        "42P01" | "42703" => "; its tables are not those of this version: `llm-proxy migrate status` tells more",
+        "42P01" | "42703" => "; its tables are not those of this version: `llm-proxy migrate status` shows more",
         _ => "",
     };
     format!("says: {} ({}){hint}", error.message(), error.code().code())

@@ -92,7 +92,7 @@ impl Access {
     }
 }
 
-/// What a connection tells without being asked.
+/// An unsolicited message of a connection.
 #[derive(Default)]
 pub(super) struct News {
     /// Counts notices and lost connections.
@@ -102,7 +102,7 @@ pub(super) struct News {
 }
 
 impl News {
-    fn hear(&self) {
+    fn signal(&self) {
         self.heard.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
@@ -160,12 +160,14 @@ impl Live {
     }
 }
 
-/// Drives a connection until it ends, and passes on what it tells unasked.
+/// Drives a connection until it ends, and passes on its unsolicited messages.
 pub(super) async fn drive(mut connection: Connection<Socket, tls::Stream<Socket>>, news: Arc<News>) {
     loop {
         match poll_fn(|cx| connection.poll_message(cx)).await {
-            Some(Ok(AsyncMessage::Notification(_))) => news.hear(),
-            Some(Ok(AsyncMessage::Notice(notice))) => tracing::debug!("gateway: postgresql says: {}", notice.message()),
+            Some(Ok(AsyncMessage::Notification(_))) => news.signal(),
+            Some(Ok(AsyncMessage::Notice(notice))) => {
+                tracing::debug!("gateway: PostgreSQL reports: {}", notice.message())
+            }
             Some(Ok(_)) => {}
             Some(Err(error)) => {
                 tracing::debug!("gateway: a connection to postgresql has ended: {error}");
@@ -174,5 +176,5 @@ pub(super) async fn drive(mut connection: Connection<Socket, tls::Stream<Socket>
             None => break,
         }
     }
-    news.hear();
+    news.signal();
 }

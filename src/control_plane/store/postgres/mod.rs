@@ -1,7 +1,7 @@
 //! A PostgreSQL database, shared by any number of gateways, and by whoever writes SQL by hand.
 //!
 //! A change is heard of by `NOTIFY`, and looked for now and then in case a notice was lost. A
-//! connection that ends is made again by whoever wants it next; what happened in between is not
+//! connection that ends is made again at its next use; what happened in between is not
 //! known, so that everything is read again.
 
 mod adopt;
@@ -55,7 +55,7 @@ pub struct Postgres {
     dirty: AtomicBool,
 }
 
-/// What is said of such a store, behind its name.
+/// The note about such a store, after its name.
 const DIRTY: &str = "is marked as dirty in schema_migrations: a migration of llm-proxy v1 has failed half-way; its \
     tables are whole and in use, but check the rows, then UPDATE schema_migrations SET dirty = false";
 
@@ -105,7 +105,7 @@ impl Postgres {
                 return Err(Trouble::Ours(lacking(&missing)).explain(&self.access.place));
             }
             let done = patiently(&self.access, MIGRATION, migrate::up(&mut live.client, POSTGRES, None)).await;
-            self.tell(&live.settle(done)?);
+            self.log_steps(&live.settle(done)?);
         }
         let dirty = patiently(&self.access, GLANCE, migrate::was_left_dirty(&live.client)).await;
         let dirty = live.settle(dirty)?;
@@ -145,7 +145,7 @@ impl Postgres {
         MutexGuard::try_map(guard, Option::as_mut).map_err(lost)
     }
 
-    fn tell(&self, done: &Done) {
+    fn log_steps(&self, done: &Done) {
         let place = &self.access.place;
         if done.adopted {
             tracing::info!("gateway: the store {place} was that of llm-proxy v1; all of its rows are kept");
@@ -155,7 +155,7 @@ impl Postgres {
         }
     }
 
-    async fn ask_version(&self) -> Result<i64, Error> {
+    async fn fetch_version(&self) -> Result<i64, Error> {
         let heard = *self.news.heard.borrow();
         let mut reader = self.reader().await?;
         let answer = patiently(&self.access, GLANCE, version(&reader.client)).await;
@@ -182,7 +182,7 @@ impl Postgres {
         read
     }
 
-    /// Keeps what an answer said, and which news were known when it was asked for.
+    /// Keeps the content of a response, and which news were known when it was asked for.
     fn learn(&self, heard: u64, version: i64) {
         let known = Known { at: Instant::now(), heard, version };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
@@ -202,7 +202,7 @@ impl Postgres {
                     // The sender lives as long as `self`.
                     let _ = timeout_at(known.at + self.options.poll, news.changed()).await;
                 }
-                _ if self.ask_version().await? == since => {}
+                _ if self.fetch_version().await? == since => {}
                 _ => return Ok(()),
             }
         }
@@ -218,7 +218,7 @@ struct Known {
     version: i64,
 }
 
-/// What each session is told first. `search_path` is that of the user or of DB_URL's options.
+/// The first statements of each session. `search_path` is that of the user or of DB_URL's options.
 const SESSION: &str =
     "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
 
@@ -303,7 +303,7 @@ impl Store for Postgres {
     }
 
     fn version(&self) -> Answer<'_, i64> {
-        Box::pin(self.ask_version())
+        Box::pin(self.fetch_version())
     }
 
     fn load(&self) -> Answer<'_, Rows> {

@@ -83,7 +83,7 @@ fn number(row: &Row, at: usize) -> Option<i64> {
     row.try_get(at).unwrap_or_default()
 }
 
-/// Disabled, if it can't be told.
+/// Disabled, if it is unknown.
 fn switch(row: &Row, at: usize) -> bool {
     row.try_get::<_, Option<bool>>(at).ok().flatten().unwrap_or_default()
 }

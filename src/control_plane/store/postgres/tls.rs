@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use crate::config::boot::db_url::{DbUrl, TlsMode};
 use crate::tls::{Trust, client_config};
 
-/// Whether a connection is encrypted at all; [`Tls::new`] says whom it trusts. What stays on the
+/// Whether a connection is encrypted at all; [`Tls::new`] decides whom it trusts. What stays on the
 /// machine never is: PostgreSQL speaks no TLS on a Unix socket.
 pub(super) fn ssl_mode(url: &DbUrl) -> SslMode {
     match url.tls {
@@ -32,7 +32,7 @@ pub(super) fn ssl_mode(url: &DbUrl) -> SslMode {
 pub(super) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Roots are read once: a renewed authority wants a restart, as it does for providers.
+    /// Roots are read once: a renewed authority requires a restart, as it does for providers.
     pub(super) fn new(mode: TlsMode, root_cert: Option<&Path>) -> Result<Tls, String> {
         let trust = Trust { insecure: mode != TlsMode::VerifyFull, extra_roots: root_cert };
         let (config, _) = client_config(&trust).map_err(|why| why.replace("SSL_CERT_FILE", "sslrootcert"))?;

@@ -113,14 +113,14 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<String> {
 /// Why a change is not made.
 pub(super) enum Refused {
     /// For a reason that is the caller's.
-    Told(Error),
+    Reported(Error),
     Failed(rusqlite::Error),
 }
 
 impl Refused {
     pub(super) fn explain(self, path: &std::path::Path) -> Error {
         match self {
-            Refused::Told(error) => error,
+            Refused::Reported(error) => error,
             Refused::Failed(error) => Trouble::from(error).explain(path),
         }
     }
@@ -134,7 +134,7 @@ impl From<rusqlite::Error> for Refused {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Refused {
-        Refused::Told(error)
+        Refused::Reported(error)
     }
 }
 
@@ -178,7 +178,7 @@ fn seen(transaction: &Transaction<'_>, once: &Once) -> Result<Option<i64>, Refus
 /// Gives the id of the row.
 fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused> {
     let unique = |error: rusqlite::Error| match is_unique_violation(&error) {
-        true => Refused::Told(taken(change)),
+        true => Refused::Reported(taken(change)),
         false => Refused::Failed(error),
     };
     match change {
@@ -302,7 +302,7 @@ fn update_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusq
     )
 }
 
-/// The column wants JSON.
+/// The column requires JSON.
 fn metadata(row: &CredentialRow) -> &str {
     if row.metadata.is_empty() { "{}" } else { &row.metadata }
 }

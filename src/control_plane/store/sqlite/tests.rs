@@ -162,7 +162,7 @@ fn changes_since_a_version_include_all_writers() {
 }
 
 #[test]
-fn an_update_wants_the_version_that_it_read() {
+fn an_update_requires_the_version_it_read() {
     let (_dir, mut connection) = open();
     make(&mut connection, Change::AddProvider(provider("a"))).unwrap();
     let read = rows::load(&mut connection).unwrap().providers.remove(0);

@@ -40,7 +40,7 @@ pub fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some((only, _)) = value.elements().next() {
         value = only;
     }
-    if let Some(error) = value.find("error").filter(|error| foreign::is_told(*error)) {
+    if let Some(error) = value.find("error").filter(|error| foreign::is_error(*error)) {
         return foreign::of_error(error);
     }
     value.find("object").filter(|object| object.eq_str("error")).and_then(|_| ReadError::from_value(value))

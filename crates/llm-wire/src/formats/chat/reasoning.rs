@@ -4,7 +4,7 @@
 //! The form is OpenRouter's ("Reasoning tokens", 2026): entries `reasoning.text {text, signature}`,
 //! `reasoning.summary {summary}` and `reasoning.encrypted {data}`, each with `id`, `format` and
 //! `index`. Towards clients the gateway writes the same form with an envelope in the place of
-//! signature or data. A host wants its own entries back unmodified, so what is sealed for the
+//! signature or data. A host requires its own entries back unmodified, so what is sealed for the
 //! journey through a client of another format is the host's whole entry, less its visible text.
 //!
 //! Other gateways (LiteLLM, Envoy) carry Anthropic's blocks as they are in `thinking_blocks`

@@ -95,7 +95,7 @@ impl Tap {
                 b"choices" => choices = Some(Choices::read(value)),
                 b"usage" if value.is_object() => usage = Some(value),
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
-                b"error" if foreign::is_told(value) => return self.seen.error(),
+                b"error" if foreign::is_error(value) => return self.seen.error(),
                 b"object" if value.eq_str("error") => return self.seen.error(),
                 name => foreign |= !ENVELOPE.contains(&name) && is_filled(value),
             }

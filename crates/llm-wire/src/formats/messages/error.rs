@@ -49,7 +49,7 @@ pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
 
 /// [`read`] for a document that was checked.
 pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
-    match value.find("error").filter(|error| foreign::is_told(*error)) {
+    match value.find("error").filter(|error| foreign::is_error(*error)) {
         Some(error) => foreign::of_error(error),
         None if value.find("type")?.eq_str("error") => ReadError::from_value(value),
         None => None,

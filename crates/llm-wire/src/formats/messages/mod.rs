@@ -11,7 +11,7 @@
 //! - Error: `{"type":"error","error":{"type","message"},"request_id"}`; in a stream as event
 //!   `error` under status 200.
 //!
-//! Oddities that code in this folder must bear: hosts that leave out the event name; a stray
+//! Oddities that code in this folder must tolerate: hosts that leave out the event name; a stray
 //! `[DONE]`; `message_start` with `input_tokens` 0 and the true number in `message_delta`; usage
 //! fields that are null; content in a block's start event; ends without `message_stop`;
 //! `amazon-bedrock-invocationMetrics` on Bedrock's last event.

@@ -6,7 +6,7 @@ use crate::canonical::text::Text;
 use crate::json::{RawStr, RawValue, write};
 use crate::response::whole::Ended;
 
-/// What a provider said about the end.
+/// A provider's fields about the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     /// `Reason`, and whether the word was known.
@@ -56,8 +56,8 @@ fn name(reason: Reason) -> &'static str {
     }
 }
 
-/// Writes `stop_reason` and what stands beside it, with `null` where there is none. `refused` is the text
-/// of a refusal that stands in the answer: other formats end such an answer like any other.
+/// Writes `stop_reason` and the fields beside it, with `null` where there is none. `refused` is the
+/// text of a refusal that is in the answer: other formats end such an answer like any other.
 pub(super) fn write(o: &mut write::Object<'_>, ended: &Ended, refused: &[u8]) {
     let refuses = ended.reason == Reason::Refusal || (ended.reason == Reason::End && !refused.is_empty());
     o.str("stop_reason", name(if refuses { Reason::Refusal } else { ended.reason }));

@@ -112,7 +112,7 @@ fn reasoning(parts: &[AnswerReasoning], opaque: &[(Seal, Vec<u8>)], reply: &Repl
 fn tool_input(kind: CallKind, input: &[u8], reply: &mut Reply, out: &mut Vec<u8>) {
     let input = RawStr::new(input);
     if kind == CallKind::Custom {
-        // No client of this format has custom tools; the input is told as the shim would.
+        // No client of this format has custom tools; the input is written as the shim would.
         write::object(out, |o| o.raw_str("input", input));
     } else if args::write_object(input, out) {
         reply.note(Note::InvalidArguments);

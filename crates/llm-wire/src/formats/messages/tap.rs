@@ -20,7 +20,7 @@ pub struct Tap {
     counts: Counts,
 }
 
-/// The events of the format that a tap tells apart.
+/// The events of the format that a tap distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     MessageStart,
@@ -119,7 +119,7 @@ impl Tap {
     /// The start of a block, or a delta: empty, or the first content.
     fn block(&mut self, data: &[u8], key: &str) -> FrameKind {
         match scan::find(data, key) {
-            Some(block) if block_says_something(block) => FrameKind::Content,
+            Some(block) if block_has_content(block) => FrameKind::Content,
             Some(_) => FrameKind::Preamble,
             None => self.seen.misread(),
         }
@@ -144,9 +144,9 @@ impl Tap {
     }
 }
 
-/// Text and thinking begin empty. Any other block says something by its type: a tool call has a
+/// Text and thinking begin empty. Any other block counts as content by its type: a tool call has a
 /// name.
-fn block_says_something(block: RawValue<'_>) -> bool {
+fn block_has_content(block: RawValue<'_>) -> bool {
     const BEGIN_EMPTY: [&str; 5] = ["text", "thinking", "text_delta", "thinking_delta", "input_json_delta"];
     block.members().any(|(key, value, _)| match key.as_bytes() {
         b"type" => !BEGIN_EMPTY.iter().any(|name| value.eq_str(name)),

@@ -24,7 +24,7 @@ pub(super) fn write(o: &mut write::Object<'_>, usage: &Usage, tier: Option<&str>
             }),
         }
         o.opt_str("service_tier", tier);
-        // No other vendor tells where it ran.
+        // No other vendor reports where it ran.
         o.null("inference_geo");
     });
 }

@@ -46,7 +46,7 @@ pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
 
 /// [`read`] for a document that was checked.
 pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
-    if let Some(error) = value.find("error").filter(|error| foreign::is_told(*error)) {
+    if let Some(error) = value.find("error").filter(|error| foreign::is_error(*error)) {
         return foreign::of_error(error);
     }
     let kind = value.find("type")?;

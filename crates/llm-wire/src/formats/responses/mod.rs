@@ -13,9 +13,9 @@
 //!   is no `[DONE]`.
 //! - Error: `{"error":{..}}` as a body; in a stream an `error` event, flat or nested.
 //!
-//! Oddities that code in this folder must bear: hosts that leave out the event name; `keepalive`
-//! events, which strict readers cannot parse; terminal events with an empty `output`; `obfuscation`
-//! fields in deltas; a stray `[DONE]`.
+//! Oddities that code in this folder must tolerate: hosts that leave out the event name;
+//! `keepalive` events, which strict readers cannot parse; terminal events with an empty `output`;
+//! `obfuscation` fields in deltas; a stray `[DONE]`.
 
 pub mod error;
 mod object;

@@ -2,7 +2,7 @@
 //!
 //! Strict readers need every field, so the client's own values are repeated
 //! ([`Echo`](crate::target::plan::Echo)), and what this gateway never has (`previous_response_id`,
-//! `store`) is said too.
+//! `store`) is written too.
 
 use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
@@ -29,7 +29,7 @@ impl Stage<'_> {
         }
     }
 
-    /// The name of the event that tells of it.
+    /// The name of the event that announces it.
     pub fn event(self) -> &'static str {
         match self {
             Stage::Begun => "response.created",

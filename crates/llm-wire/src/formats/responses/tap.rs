@@ -66,8 +66,8 @@ impl Tap {
             b"keepalive" => FrameKind::KeepAlive,
             kind if kind.ends_with(b".delta") => self.part(data, "delta", |_| false),
             kind if kind.ends_with(b".done") => FrameKind::Content,
-            b"output_item.added" => self.part(data, "item", item_says_something),
-            b"content_part.added" | b"reasoning_summary_part.added" => self.part(data, "part", part_says_something),
+            b"output_item.added" => self.part(data, "item", item_has_content),
+            b"content_part.added" | b"reasoning_summary_part.added" => self.part(data, "part", part_has_content),
             _ => FrameKind::Other,
         }
     }
@@ -90,14 +90,14 @@ impl Tap {
     }
 
     /// An event that may hold the first content under `key`: a string if it is not empty, an object
-    /// if `says_something`.
-    fn part(&mut self, data: &[u8], key: &str, says_something: fn(RawValue<'_>) -> bool) -> FrameKind {
+    /// if `has_content`.
+    fn part(&mut self, data: &[u8], key: &str, has_content: fn(RawValue<'_>) -> bool) -> FrameKind {
         if self.stage == Stage::Flowing {
             self.unread = true;
             return FrameKind::Content;
         }
         match scan::find(data, key) {
-            Some(value) if value.is_object() && says_something(value) => FrameKind::Content,
+            Some(value) if value.is_object() && has_content(value) => FrameKind::Content,
             Some(value) if !value.is_object() && is_filled(value) => FrameKind::Content,
             Some(_) => FrameKind::Preamble,
             None => self.seen.misread(),
@@ -123,7 +123,7 @@ fn type_of(data: &[u8]) -> Option<RawStr<'_>> {
 
 /// Messages and reasoning begin empty, and their content follows in parts. Any other item says
 /// something by itself.
-fn item_says_something(item: RawValue<'_>) -> bool {
+fn item_has_content(item: RawValue<'_>) -> bool {
     let empty = |key: &str| !item.find(key).is_some_and(is_filled);
     match item.find("type") {
         Some(kind) if kind.eq_str("message") => !empty("content"),
@@ -132,7 +132,7 @@ fn item_says_something(item: RawValue<'_>) -> bool {
     }
 }
 
-fn part_says_something(part: RawValue<'_>) -> bool {
+fn part_has_content(part: RawValue<'_>) -> bool {
     ["text", "refusal"].iter().any(|key| part.find(key).is_some_and(is_filled))
 }
 

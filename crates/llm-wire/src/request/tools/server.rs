@@ -30,7 +30,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
                 Some("Chat Completions has no MCP servers; use a provider that offers Responses or Messages")
             }
             _ if !knows || !self.runs_tools() => Some("its host runs no MCP servers; use the vendor's own endpoint"),
-            _ if mcp.url.is_none() => Some("only a server with a `server_url` can be told to another vendor"),
+            _ if mcp.url.is_none() => Some("only a server with a `server_url` can be offered to another vendor"),
             Format::Messages if !mcp.never_asks => {
                 Some("Messages cannot ask for approvals; set `require_approval` to `never`")
             }

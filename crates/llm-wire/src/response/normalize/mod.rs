@@ -1,10 +1,10 @@
 //! Between decoder and encoder: from the provider's answer to the client's, whatever the two
 //! formats are.
 //!
-//! Everything that both sides would otherwise have to know stands here once: tool names and ids,
+//! Everything that both sides would otherwise have to know is here once: tool names and ids,
 //! custom tools behind a shim, the tool that stands for structured output, stop sequences,
 //! envelopes around opaque reasoning, the finish override, and the order of events. Decoders push
-//! what the provider said; encoders write what they get. Here are the phases of an answer; its
+//! the provider's values; encoders write what they get. Here are the phases of an answer; its
 //! items are in [`items`].
 //!
 //! | phase | events taken | goes to |
@@ -59,7 +59,7 @@ pub struct Normalizer {
 }
 
 impl Normalizer {
-    /// The reason of the end was told, and the end itself was not.
+    /// The finish reason has been passed on, and the end has not.
     pub fn is_finished(&self) -> bool {
         self.phase == Phase::Finished
     }

@@ -1,7 +1,7 @@
-//! What the assistant said in one turn, as messages for a provider.
+//! The assistant's output of one turn, as messages for a provider.
 //!
 //! Things said one after the other stay messages of their own. Calls stand in the last, and so does
-//! what was said behind them: their results must follow at once.
+//! the text after them: their results must follow at once.
 
 use crate::Format;
 use crate::canonical::args::ArgText;
@@ -212,7 +212,7 @@ impl Call<'_, '_> {
             out.push(b'"');
             match (&self.call.input, self.custom) {
                 (input, true) => input.write_free(out),
-                // Templates parse what stands here, and nothing is no JSON.
+                // Templates parse this string, and nothing is no JSON.
                 (ArgText::Quoted(text), false) if text.is_blank() => out.extend_from_slice(b"{}"),
                 (input, false) => input.write_quoted(out),
             }

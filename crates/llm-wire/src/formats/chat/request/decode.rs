@@ -175,7 +175,7 @@ fn output_format<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<OutputForma
 #[derive(Debug, Clone, Copy, Default)]
 struct Controls {
     effort: Option<Effort>,
-    /// `Some(false)`: a switch says that the model must not think.
+    /// `Some(false)`: a switch turns thinking off.
     on: Option<bool>,
     budget: Option<u64>,
     show: Option<Show>,

@@ -26,10 +26,10 @@ use crate::request::turns::{Prefill, Side};
 use crate::target::plan::Context;
 use crate::target::quirks::Quirk;
 
-/// What the assistant says where a host refuses a user message directly after a tool message.
+/// The assistant's text where a host refuses a user message directly after a tool message.
 const BETWEEN: &str = "(tool results received)";
 
-/// Writes the list. `may_think` is `false` where the model is told not to; `instruction` is added
+/// Writes the list. `may_think` is `false` where the model must not; `instruction` is added
 /// to the system prompt.
 pub(super) fn write(
     request: &Request<'_>,

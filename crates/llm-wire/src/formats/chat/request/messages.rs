@@ -171,7 +171,7 @@ impl<'a> Reader<'_, 'a> {
             let path = path.key("audio").to_string();
             parts.push(Part::Foreign(Foreign { format: Format::Chat, kind: RawStr::new(b"audio"), path, raw }));
         }
-        // A message that says nothing is none.
+        // A message without content is none.
         if !parts.is_empty() {
             self.say(Role::Assistant, at, parts, fields.name, path)?;
         }

@@ -33,7 +33,7 @@ pub(super) fn read<'a>(
     Ok(parts)
 }
 
-/// One part; `None` for what stands elsewhere in the canonical form.
+/// One part; `None` for what is elsewhere in the canonical form.
 fn part<'a>(raw: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<Option<Part<'a>>, Error> {
     let names = [
         "type",

@@ -2,7 +2,7 @@
 //!
 //! OpenAI keys the pieces of a call by `index`, gives id and name in the first and arguments in the
 //! rest. Hosts leave the index out, give 0 for every call, repeat id and name, or give them late;
-//! what makes a piece a new call is told in [`Calls::find`].
+//! what makes a piece a new call is decided in [`Calls::find`].
 
 use crate::canonical::args;
 use crate::canonical::args::ObjectScan;
@@ -63,7 +63,7 @@ impl<'a> CallDelta<'a> {
         CallDelta { index: None, id: nothing, name: nothing, kind: CallKind::Function, input: None, signature: None }
     }
 
-    /// Nothing was said of any call: some hosts fill absent fields with empty ones.
+    /// No call has any content: some hosts fill absent fields with empty ones.
     pub fn is_empty(&self) -> bool {
         self.id.is_empty() && self.name.is_empty() && self.input.is_none()
     }
@@ -135,7 +135,7 @@ impl Calls {
         &mut self.list[n]
     }
 
-    /// The call that a piece belongs to, a new one if it belongs to none, with what the piece says
+    /// The call that a piece belongs to, a new one if it belongs to none, with what the piece adds
     /// of it.
     pub fn place(&mut self, delta: &CallDelta<'_>) -> Result<usize, Error> {
         let n = match self.find(delta) {
@@ -169,8 +169,8 @@ impl Calls {
     }
 
     /// A known index with another id and a name is a new call; without ids, with another name, or
-    /// with a name again after whole arguments. Without an index the id tells; then a name begins a
-    /// new call, and anything else goes on with the last.
+    /// with a name again after whole arguments. Without an index the id decides; then a name begins
+    /// a new call, and anything else goes on with the last.
     fn find(&self, delta: &CallDelta<'_>) -> Option<usize> {
         if delta.index.is_none() {
             return if !delta.id.is_empty() {

@@ -254,7 +254,7 @@ pub(crate) struct Chunk<'a> {
     /// There are choices beside the first.
     pub other_choices: bool,
     has_choices: bool,
-    /// `object` says that it is a chunk, or an answer.
+    /// `object` marks it as a chunk, or an answer.
     is_completion: bool,
     is_error: bool,
 }
@@ -273,7 +273,7 @@ impl<'a> Chunk<'a> {
                 b"usage" => chunk.usage = Some(value).filter(|usage| usage.is_object()),
                 b"x_groq" => groq = value.find("usage").filter(|usage| usage.is_object()),
                 b"choices" => choices = Some(value),
-                b"error" => chunk.is_error |= foreign::is_told(value),
+                b"error" => chunk.is_error |= foreign::is_error(value),
                 b"object" => {
                     chunk.is_error |= value.eq_str("error");
                     chunk.is_completion = value.as_str().is_some_and(|o| o.as_bytes().starts_with(b"chat.completion"));
@@ -348,7 +348,7 @@ impl<'a> Choice<'a> {
         Some(choice)
     }
 
-    /// What it says.
+    /// Its content.
     pub fn said(&self, source: Source) -> Option<RawValue<'a>> {
         match source {
             Source::Stream => self.delta.or(self.message),

@@ -40,7 +40,7 @@ pub struct Encoder {
     /// Reasoning was shown.
     reasoned: bool,
     refused: bool,
-    /// An envelope around Google's signature, which also stands on the call that follows.
+    /// An envelope around Google's signature, which is also on the call that follows.
     signature: Vec<u8>,
     /// Characters of text so far.
     chars: u64,
@@ -170,7 +170,7 @@ impl Encoder {
         });
     }
 
-    /// Identity is told once: clients take a changed one for an error, or append it.
+    /// Identity is written once: clients take a changed one for an error, or append it.
     fn args(&mut self, ix: u32, raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(Item::Tool { index, kind }) = self.items.get(ix as usize) else { return };
         let (index, kind) = (u64::from(*index), *kind);
@@ -196,7 +196,7 @@ impl Encoder {
 
     fn reason(&mut self, ix: u32, now: (ReasoningKind, u32), raw: RawStr<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(Item::Reasoning { index, last, .. }) = self.items.get_mut(ix as usize) else { return };
-        // A blank line stands between parts, and in the plain text between items too.
+        // A blank line separates parts, and in the plain text between items too.
         let part_gap = last.is_some_and(|last| last != now);
         let item_gap = last.is_none() && self.reasoned;
         let index = *index;
@@ -235,7 +235,7 @@ impl Encoder {
         });
     }
 
-    /// Offsets are told in the text of the item, and wanted in all of the text.
+    /// Offsets arrive relative to the item's text and are written relative to all of the text.
     fn cite(&mut self, ix: u32, cite: Cite<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
         let Some(Item::Text { start, cites }) = self.items.get_mut(ix as usize) else { return };
         let Some((from, to)) = cite.range else {

@@ -37,7 +37,7 @@ enum Open {
     },
     Text {
         ix: u32,
-        /// Nothing was said before it, so that the provider's character offsets count from its
+        /// No text came before it, so that the provider's character offsets count from its
         /// beginning.
         first: bool,
     },
@@ -363,7 +363,7 @@ impl Reader {
                 let range = cite.range.filter(|_| first);
                 sink(Event::Cite { ix, cite: Cite { range, ..cite } });
             }
-            // OpenRouter tells its sources first.
+            // OpenRouter sends its sources first.
             (_, Some(_)) if !self.said && self.cites.len() < CITES_MAX => {
                 self.cites.push(annotation.bytes().to_vec());
             }

@@ -145,7 +145,7 @@ fn thinking<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Re
 }
 
 fn tool_use<'a>(block: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<ToolCall<'a>, Error> {
-    // `caller` says who called: the model itself, as a rule.
+    // `caller` names who called: the model itself, as a rule.
     known(block, &["type", "id", "name", "input", "cache_control", "caller"], path, ledger)?;
     let text = |key| Ok::<Text<'a>, Error>(reader::string(reader::required(block, key, path)?, &path.key(key))?.into());
     let input = reader::object(reader::required(block, "input", path)?, &path.key("input"))?;

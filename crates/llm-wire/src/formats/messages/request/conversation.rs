@@ -132,7 +132,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         self.out
     }
 
-    /// The provider wants a user message first.
+    /// The provider requires a user message first.
     fn first_turn(&mut self) {
         self.blocks.ledger.repair(Repair::FirstTurn);
         write::object(self.out, |o| {
@@ -203,7 +203,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         last && self.blocks.cx.target.caps.mid_system
     }
 
-    /// A system message in its own right: it stands behind a user's turn, before the assistant's or
+    /// A system message in its own right: it follows a user's turn, before the assistant's or
     /// at the end.
     fn system(&mut self, message: &Message<'_>, path: &str) -> Result<(), Error> {
         for part in &message.parts {
@@ -312,7 +312,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
                             o.raw_str("thinking", text.raw());
                             o.raw_str("signature", opaque.bytes.raw());
                         }),
-                        // No state of this format, whatever the envelope says.
+                        // No state of this format, whatever is in the envelope.
                         Seal::Encrypted | Seal::Signature => {}
                     }
                 }

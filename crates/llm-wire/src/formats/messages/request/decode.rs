@@ -70,7 +70,7 @@ fn sampling<'a>(fields: &Fields<'a>) -> Result<Sampling<'a>, Error> {
     Ok(sampling)
 }
 
-/// `thinking`, and the effort of `output_config`. Settings of `thinking` that bear on no other
+/// `thinking`, and the effort of `output_config`. Settings of `thinking` that affect no other
 /// vendor (`block_binding`) stay out.
 fn reasoning<'a>(fields: &Fields<'a>, config: Option<RawValue<'a>>, ext: &mut Ext<'a>) -> Result<Reasoning, Error> {
     let mut out = Reasoning::default();

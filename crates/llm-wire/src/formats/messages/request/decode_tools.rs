@@ -145,7 +145,7 @@ fn toolset<'a>(raw: RawValue<'a>, kind: RawStr<'a>, servers: &mut Servers<'a>) -
     }
 }
 
-/// `tool_choice`, and what it says about parallel calls.
+/// `tool_choice`, and its switch for parallel calls.
 pub(crate) fn choice<'a>(choice: RawValue<'a>) -> Result<(Option<ToolChoice<'a>>, Option<bool>), Error> {
     let path = Path::root("tool_choice");
     let choice = reader::object(choice, &path)?;

@@ -1,4 +1,4 @@
-//! Content blocks for a provider: what stands inside messages, tool results, documents and the
+//! Content blocks for a provider: the content of messages, tool results, documents and the
 //! system prompt.
 
 use std::borrow::Cow;

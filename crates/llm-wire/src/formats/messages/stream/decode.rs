@@ -181,7 +181,7 @@ impl Decoder {
                 self.next += 1;
                 return;
             }
-            // A call without a name cannot be made: it is foreign, and told.
+            // A call without a name cannot be made: it is dropped and noted.
             b"tool_use" if !text("name").is_empty() => {
                 let tool =
                     Block::Tool { kind: CallKind::Function, id: text("id"), name: text("name"), namespace: None };
@@ -306,7 +306,7 @@ impl Decoder {
         sink(Event::Close { ix, status });
     }
 
-    /// Holds a stop reason. `said` has `stop_reason` and what explains it.
+    /// Holds a stop reason. `said` has `stop_reason` and its explanation.
     fn finish(&mut self, word: RawStr<'_>, said: RawValue<'_>, sink: Sink<'_>) {
         // Of several reasons without content between them the first counts.
         if self.phase != Phase::Live {
@@ -351,7 +351,7 @@ impl Decoder {
             return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
         }
         self.release(sink);
-        // Without a stop reason too: the provider itself says that this is the end.
+        // Without a stop reason too: this event itself is the end.
         for (_, open) in std::mem::take(&mut self.open) {
             self.close(open, Status::Complete, sink);
         }
@@ -359,7 +359,7 @@ impl Decoder {
         sink(Event::End);
     }
 
-    /// Content behind the stop reason: the answer goes on, unless the client was told of its end.
+    /// Content behind the stop reason: the answer goes on, unless the client has its end.
     /// `false` if it cannot.
     fn reopen(&mut self, sink: Sink<'_>) -> bool {
         match self.phase {
@@ -408,7 +408,7 @@ impl Decoder {
         match kind {
             b"content_block_delta" => {
                 let delta = fields.delta.unwrap_or(null);
-                if !says_something(delta) || self.reopen(sink) {
+                if !has_content(delta) || self.reopen(sink) {
                     self.delta(fields.index, delta, sink);
                 }
             }
@@ -491,7 +491,7 @@ impl Decode for Decoder {
 }
 
 /// Whether a delta has anything in it. Some hosts send empty ones behind the end.
-fn says_something(delta: RawValue<'_>) -> bool {
+fn has_content(delta: RawValue<'_>) -> bool {
     delta.members().any(|(key, value, _)| key.as_bytes() != b"type" && !matches!(value.bytes(), b"\"\"" | b"null"))
 }
 

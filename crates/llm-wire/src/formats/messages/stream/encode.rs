@@ -17,7 +17,7 @@ use crate::formats::messages::{error, usage};
 use crate::response::whole::Ended;
 use crate::target::plan::Reply;
 
-/// A refusal longer than this is not told to its end as the explanation; its text goes out whole.
+/// A refusal longer than this is not completed as the explanation; its text goes out whole.
 const REFUSED_MAX: usize = 16 << 10;
 
 /// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].
@@ -69,7 +69,7 @@ impl Encoder {
                 self.blocks.close(ix, out);
                 Ok(())
             }
-            // Citations of this format quote their source; a link alone cannot be told.
+            // Citations of this format quote their source; a link alone cannot be expressed.
             Event::Cite { .. } => {
                 reply.note(Note::DroppedCitation);
                 Ok(())

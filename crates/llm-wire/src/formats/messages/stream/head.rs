@@ -65,7 +65,7 @@ enum What {
     },
 }
 
-/// How the input of a call is told.
+/// How the input of a call is written.
 #[derive(Debug)]
 enum Input {
     Object(ObjectScan),
@@ -126,7 +126,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// A thought. Its parts are told apart by a blank line.
+    /// A thought. Its parts are separated by a blank line.
     pub fn thought(
         &mut self,
         ix: u32,
@@ -260,7 +260,7 @@ impl Item {
         }
     }
 
-    /// Ends the item and tells how many blocks it took.
+    /// Ends the item and returns how many blocks it took.
     fn end(&mut self, index: u32, omitted: bool, out: &mut Vec<u8>) -> u32 {
         let flows = self.state == State::Flowing;
         self.state = State::Ended;

@@ -226,7 +226,7 @@ fn file<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<
                 Payload::Base64(data) => Src::Base64 { media: url.media, data },
                 Payload::Text(text) => Src::Text(text),
             },
-            // Base64 alone, as the reference says it.
+            // Base64 alone, as the reference specifies.
             None => Src::Base64 { media: data_url::media_of("", data), data },
         },
         None => source(part, "file_url", path)?

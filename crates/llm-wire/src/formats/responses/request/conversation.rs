@@ -267,7 +267,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         outcome
     }
 
-    /// Images and files move behind the results; a line of text tells where they went.
+    /// Images and files move behind the results; a line of text states where they went.
     fn relocate(&mut self, parts: &mut [Part<'a>], id: &Text<'_>, path: &str) -> Result<(), Error> {
         let mut n = 0;
         for part in parts.iter_mut().filter(|part| matches!(part, Part::Image(_) | Part::File(_))) {

@@ -138,7 +138,7 @@ fn web_search<'a>(tool: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> R
 }
 
 /// A remote server. One behind a connector of the vendor, with headers of its own, or with an
-/// approval for each tool, can be told to nobody else.
+/// approval for each tool, no other format can express.
 fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool<'a>, Error> {
     let present = |key: &str| tool.find(key).and_then(reader::some);
     let by_tool = present("require_approval").is_some_and(RawValue::is_object);
@@ -159,7 +159,8 @@ fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool
     }))
 }
 
-/// What a declaration is told from others by: whether it is a custom tool, its namespace, its name.
+/// What distinguishes a declaration from others: whether it is a custom tool, its namespace, its
+/// name.
 pub(crate) type ToolKey<'a> = (bool, Option<Text<'a>>, Text<'a>);
 
 /// The key of a tool that the client runs. `None` for the others.

@@ -1,4 +1,4 @@
-//! Content parts for a provider: what stands inside messages and tool results.
+//! Content parts for a provider: the content of messages and tool results.
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use crate::request::turns;
 use crate::target::plan::Context;
 use crate::target::quirks::Quirk;
 
-/// Who says a part: the type of a text depends on it, and a wrong one is refused.
+/// The author of a part: the type of a text depends on it, and a wrong one is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Voice {
     /// `input_text`: user, system, developer.

@@ -147,7 +147,7 @@ fn conversations_only_grow() {
 }
 
 #[test]
-fn what_a_client_may_say() {
+fn accepted_client_requests() {
     let body = br#"{"model":"m","input":[{"type":"additional_tools","role":"developer","tools":[{"type":"function","name":"late"},{"type":"function","name":"w"}]},
         {"type":"reasoning","summary":[],"content":[{"type":"reasoning_text","text":"full"}]},
         {"type":"item_reference","id":"x"},{"type":"function_call_output","call_id":"c","output":{"a":1}}],

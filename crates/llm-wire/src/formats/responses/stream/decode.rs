@@ -73,7 +73,7 @@ struct Fields<'a> {
     /// `content_index` or `summary_index`.
     part_index: u64,
     delta: RawStr<'a>,
-    /// The whole of what deltas told: `text`, `refusal`, `arguments` or `input`.
+    /// The whole text of the deltas: `text`, `refusal`, `arguments` or `input`.
     whole: RawStr<'a>,
     item: Option<RawValue<'a>>,
     part: Option<RawValue<'a>>,
@@ -169,9 +169,9 @@ impl Decoder {
         }
     }
 
-    /// What only the end tells of. Some backends leave the list empty, and others number all items
-    /// alike or change their ids: what was seen before is the truth, and adds up to a beginning of
-    /// what the list says.
+    /// What only the last event contains. Some backends leave the list empty, and others number all
+    /// items alike or change their ids: what was seen before is the truth, and adds up to a
+    /// beginning of what is in the list.
     fn late_items(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         let items = || (0u64..).zip(response.find("output").into_iter().flat_map(RawValue::elements));
         for (n, (item, _)) in items() {
@@ -207,7 +207,7 @@ impl Decoder {
         }
     }
 
-    /// An item of the list that no event told of.
+    /// An item of the list that no event announced.
     fn item_missed(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
         let fresh = (self.open.len() + self.closed.len()) as u64;
         self.item_added(Some(fresh.max(n)), item, sink);
@@ -276,7 +276,7 @@ impl Decoder {
         }
     }
 
-    /// A call that has ended, told once more: it must have been told whole.
+    /// A call that has ended, repeated: it must have been passed on whole.
     fn again(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
         let call_id = string(item, "call_id").unwrap_or_default();
         let id = string(item, "id").unwrap_or_default();
@@ -353,7 +353,7 @@ impl Decoder {
         What::Reasoning { ix, part: None, number: 0, sent: Sent::default() }
     }
 
-    /// Opens a call whose name the item tells, with the input that came before.
+    /// Opens a call whose name the item has, with the input that came before.
     fn name(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let text = |key| string(item, key).unwrap_or_default();
         let Some(Slot { what: What::Late { name, input }, .. }) = self.open.get_mut(at) else { return };
@@ -402,7 +402,7 @@ impl Decoder {
         if self.add(slot, sink) { self.open.last_mut() } else { None }
     }
 
-    /// The item as a whole: says what was not said before, and ends it.
+    /// The item as a whole: passes on what is new, and ends it.
     fn item_done(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
@@ -485,7 +485,7 @@ impl Decoder {
         self.closed.push(slot);
     }
 
-    /// A delta of a text or refusal, or the rest of one that was told whole.
+    /// A delta of a text or refusal, or the rest of one that was repeated whole.
     fn text(&mut self, fields: &Fields<'_>, refusal: bool, whole: bool, sink: Sink<'_>) {
         let closed = || closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Message);
         let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Message).is_some();
@@ -518,7 +518,7 @@ impl Decoder {
         self.progress = progress;
     }
 
-    /// A delta of reasoning, or the rest of a part that was told whole.
+    /// A delta of reasoning, or the rest of a part that was repeated whole.
     fn reason(&mut self, fields: &Fields<'_>, kind: ReasoningKind, whole: bool, sink: Sink<'_>) {
         let said = if whole { fields.whole } else { fields.delta };
         let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Reasoning).is_some();
@@ -543,7 +543,7 @@ impl Decoder {
         }
     }
 
-    /// A delta of a tool's input, or the rest of one that was told whole.
+    /// A delta of a tool's input, or the rest of one that was repeated whole.
     fn input(&mut self, fields: &Fields<'_>, whole: bool, sink: Sink<'_>) {
         let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Tool).is_some();
         let ended = closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Tool);
@@ -689,10 +689,10 @@ impl Decode for Decoder {
     }
 }
 
-/// What the terminal event says beyond what was passed on of texts.
+/// What the terminal event adds to the texts that were passed on.
 enum Missed {
     /// What was passed on is the beginning: so many bytes of the list's texts are to be skipped.
     From(usize),
-    /// The list tells another text, so that items can be compared one by one only.
+    /// The list has another text, so that items can be compared one by one only.
     Unclear,
 }

@@ -33,7 +33,7 @@ use crate::response::whole::{Answer, AnswerKind};
 use crate::sse;
 use crate::target::plan::Reply;
 
-/// What stands behind a delta of text.
+/// The members after a delta of text.
 const NO_LOGPROBS: &[u8] = b",\"logprobs\":[]";
 
 /// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].

@@ -1,7 +1,7 @@
 //! The open items of a provider's stream, and what of each was passed on.
 //!
-//! A provider says everything two or three times: in deltas, in the `done` event of the part, and
-//! in the item as a whole. [`Sent`] tells what a later telling adds.
+//! A provider sends everything two or three times: in deltas, in the `done` event of the part, and
+//! in the item as a whole. [`Sent`] returns what a later copy adds.
 
 use crate::canonical::event::{Event, Note, Sink};
 use crate::canonical::request::ReasoningKind;
@@ -57,7 +57,7 @@ pub(super) struct Slot {
     /// The item's id, escaped. Empty where it is not known.
     pub id: Vec<u8>,
     pub what: What,
-    /// No `output_item.added` has told of it so far: it began with something of its own.
+    /// No `output_item.added` has announced it so far: it began with something of its own.
     pub implicit: bool,
 }
 
@@ -96,7 +96,7 @@ pub(super) enum What {
     Foreign,
 }
 
-/// The kinds of items that are told apart.
+/// The kinds of items that are distinguished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Message,

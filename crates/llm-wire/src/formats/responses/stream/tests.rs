@@ -198,7 +198,7 @@ fn an_answer_is_the_same_however_it_comes() {
 
 /// Oddities of hosts: the answer stays the same.
 #[test]
-fn hosts_say_it_in_many_ways() {
+fn variants_of_hosts_are_accepted() {
     let is = |row: &Value, end: &str| row["type"].as_str().unwrap().ends_with(end);
     let without = |ends: &[&str]| full().into_iter().filter(|row| !ends.iter().any(|end| is(row, end))).collect();
     let map = |change: fn(&mut Value)| {

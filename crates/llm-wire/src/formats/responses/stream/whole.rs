@@ -1,4 +1,4 @@
-//! What a provider says of a part or an item as a whole, told as what is new in it.
+//! Parts and items that a provider repeats as a whole: what is new in them is passed on.
 
 use crate::canonical::args;
 use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
@@ -41,7 +41,7 @@ pub(super) fn string<'a>(object: RawValue<'a>, key: &str) -> Option<RawStr<'a>> 
     object.find(key).and_then(RawValue::as_str)
 }
 
-/// The part of that index, opened now if need be: a part that was told as done goes on as a new
+/// The part of that index, opened now if need be: a part that was reported as done goes on as a new
 /// item. The one before it has ended then.
 pub(super) fn part_of<'p>(
     parts: &'p mut Vec<Part>,
@@ -79,8 +79,8 @@ pub(super) fn part_of<'p>(
     }
 }
 
-/// What a whole text has beyond what was passed on of its part. `None` if the part was told whole
-/// already, and nothing is new.
+/// What a whole text has beyond what was passed on of its part. `None` if the part was passed on
+/// whole already, and nothing is new.
 pub(super) fn rest_of<'a>(parts: &[Part], index: u64, whole: RawStr<'a>, sink: Sink<'_>) -> Option<RawStr<'a>> {
     match parts.iter().find(|part| part.index == index) {
         None => Some(whole),
@@ -100,7 +100,7 @@ pub(super) fn is_refusal(part: RawValue<'_>) -> Option<bool> {
     }
 }
 
-/// A part as it stands in an item that is done.
+/// A part inside an item that is done.
 pub(super) fn whole_part(
     parts: &mut Vec<Part>,
     index: u64,
@@ -185,7 +185,7 @@ pub(super) fn push_input(ix: u32, sent: &mut Sent, raw: RawStr<'_>, sink: Sink<'
     }
 }
 
-/// Only links can be told in other formats.
+/// Only links can be expressed in other formats.
 pub(super) fn cite(ix: u32, annotation: RawValue<'_>, sink: Sink<'_>) {
     let text = |key| string(annotation, key).unwrap_or_default();
     let url = text("url");

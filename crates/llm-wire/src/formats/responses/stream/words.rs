@@ -11,7 +11,7 @@ pub(crate) fn incomplete(response: RawValue<'_>, sink: Sink<'_>) -> Finish<'stat
         b"content_filter" => Reason::Refusal,
         _ => {
             sink(Event::Note(Note::UnknownFinish));
-            // Whatever the reason: the provider says that the answer was cut.
+            // Whatever the reason: the provider reports that the answer was cut.
             Reason::Length
         }
     })

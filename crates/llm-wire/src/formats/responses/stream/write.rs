@@ -42,7 +42,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"\n\n");
     }
 
-    /// A delta. `tail` is what stands behind it in the object, from its comma on.
+    /// A delta. `tail` is what follows it in the object, from its comma on.
     pub fn delta(&mut self, name: &str, place: Place<'_>, raw: RawStr<'_>, tail: &[u8]) {
         self.begin(name);
         self.out.extend_from_slice(b"{\"type\":\"");

@@ -135,7 +135,7 @@ fn reasoning_goes_back() {
 }
 
 #[test]
-fn loops_of_hosts_that_want_an_echo() {
+fn loops_of_hosts_that_require_reasoning_back() {
     let body = r#"{"model":"m","reasoning_effort":"high","messages":[{"role":"user","content":"q"},{"role":"assistant","content":"x","tool_calls":[{"id":"t1","function":{"name":"f","arguments":""}},{"id":"t2","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"t1","content":"1"},{"role":"tool","tool_call_id":"t2","content":"2"}],"tools":[{"type":"function","function":{"name":"f"}}]}"#;
     let deepseek = sent(body, Host::DeepSeek, "deepseek-chat");
     assert!(deepseek.get("messages").contains(r#""content":"x","reasoning_content":"","tool_calls""#));
@@ -294,7 +294,7 @@ fn tools_beside_thinking() {
 }
 
 #[test]
-fn what_cannot_be_said_is_refused() {
+fn inexpressible_requests_are_refused() {
     let at = |path: &str| Foreign {
         format: Format::Responses,
         kind: RawStr::new(b"computer_call"),

@@ -7,7 +7,7 @@ use super::templates::Repeated;
 
 /// The end of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     /// Offset behind the event.
     pub end: usize,
     /// The event carries content, so the interval is waited before it.
@@ -15,7 +15,7 @@ pub struct Mark {
 }
 
 #[derive(Debug, Default)]
-pub struct Script {
+pub(crate) struct Script {
     pub bytes: Vec<u8>,
     pub marks: Vec<Mark>,
 }
@@ -24,22 +24,22 @@ pub struct Script {
 const USUAL_BYTES: usize = 8 * 1024;
 
 impl Script {
-    pub fn new() -> Script {
+    pub(crate) fn new() -> Script {
         Script { bytes: Vec::with_capacity(USUAL_BYTES), marks: Vec::with_capacity(32) }
     }
 
     /// Ends an event that opens, closes or counts something.
-    pub fn event(&mut self) {
+    pub(crate) fn event(&mut self) {
         self.mark(false);
     }
 
     /// Ends an event that carries content.
-    pub fn content(&mut self) {
+    pub(crate) fn content(&mut self) {
         self.mark(true);
     }
 
     /// One event with content for each piece.
-    pub fn contents<'a>(&mut self, event: &Repeated, pieces: impl Iterator<Item = &'a str>) {
+    pub(crate) fn contents<'a>(&mut self, event: &Repeated, pieces: impl Iterator<Item = &'a str>) {
         for piece in pieces {
             event.write(piece, &mut self.bytes);
             self.content();
@@ -52,13 +52,13 @@ impl Script {
 
     /// How many events come before the first with content; all, if none has any, but the last one,
     /// which ends the stream.
-    pub fn opening(&self) -> usize {
+    pub(crate) fn opening(&self) -> usize {
         let ends = self.marks.len().saturating_sub(1);
         self.marks.iter().position(|mark| mark.content).unwrap_or(ends)
     }
 
     /// How many events come before the second half of the content; at least the opening.
-    pub fn half(&self) -> usize {
+    pub(crate) fn half(&self) -> usize {
         let half = self.marks.iter().filter(|mark| mark.content).count().div_ceil(2);
         let mut seen = 0;
         let at = self.marks.iter().position(|mark| {
@@ -69,7 +69,7 @@ impl Script {
     }
 
     /// The offset behind the first `events` events.
-    pub fn end_of(&self, events: usize) -> usize {
+    pub(crate) fn end_of(&self, events: usize) -> usize {
         match events.checked_sub(1) {
             Some(last) => self.marks.get(last).map_or(self.bytes.len(), |mark| mark.end),
             None => 0,
@@ -77,13 +77,13 @@ impl Script {
     }
 
     /// Drops what comes behind the first `events` events.
-    pub fn cut(&mut self, events: usize) {
+    pub(crate) fn cut(&mut self, events: usize) {
         self.bytes.truncate(self.end_of(events));
         self.marks.truncate(events);
     }
 
     /// Replaces the event `at` by `event`.
-    pub fn replace(&mut self, at: usize, event: &[u8]) {
+    pub(crate) fn replace(&mut self, at: usize, event: &[u8]) {
         let (start, end) = (self.end_of(at), self.end_of(at + 1));
         self.bytes.splice(start..end, event.iter().copied());
         for mark in &mut self.marks[at..] {

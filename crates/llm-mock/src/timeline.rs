@@ -8,12 +8,12 @@ use std::time::Duration;
 use llm_http::write;
 
 use super::errors::{self, Family};
+use super::event_script::Script;
 use super::knobs::{Fault, Knobs};
-use super::script::Script;
 
 /// Bytes that go out in one write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
+pub(crate) struct Piece {
     /// Before the write.
     pub wait: Duration,
     /// Offset behind it; it begins where the piece before ended, and may be empty.
@@ -22,7 +22,7 @@ pub struct Piece {
 
 /// What becomes of the connection after the last piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     KeepAlive,
     Close,
     /// Closed with a TCP reset.
@@ -33,7 +33,7 @@ pub enum Ending {
 
 /// An answer as it goes over the wire, faults included.
 #[derive(Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Of the head that [`Plan::bytes`] begins with.
     #[cfg(test)]
     pub status: u16,
@@ -46,7 +46,7 @@ pub struct Plan {
 
 /// Who is answered.
 #[derive(Debug, Clone, Copy)]
-pub struct Client {
+pub(crate) struct Client {
     pub family: Family,
     /// Knows chunks and wishes to keep the connection; else the answer ends with the connection.
     pub keep_alive: bool,
@@ -56,7 +56,7 @@ pub struct Client {
 
 /// An answer without its head and its faults.
 #[derive(Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     status: u16,
     body: Body,
 }
@@ -84,19 +84,19 @@ const BEFORE_RESET: Duration = Duration::from_millis(20);
 const BETWEEN_HEADERS: u32 = 100;
 
 impl Draft {
-    pub fn json(body: Vec<u8>) -> Draft {
+    pub(crate) fn json(body: Vec<u8>) -> Draft {
         Draft { status: 200, body: Body::Json(body) }
     }
 
-    pub fn stream(script: Script) -> Draft {
+    pub(crate) fn stream(script: Script) -> Draft {
         Draft { status: 200, body: Body::Stream(script) }
     }
 
-    pub fn error(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Draft {
+    pub(crate) fn error(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Draft {
         Draft { status, body: Body::Json(errors::body(family, status, message, param)) }
     }
 
-    pub fn lay_out(self, client: Client, knobs: &Knobs) -> Plan {
+    pub(crate) fn lay_out(self, client: Client, knobs: &Knobs) -> Plan {
         let close = !client.keep_alive || knobs.fault == Some(Fault::UntilClose);
         let stream = matches!(self.body, Body::Stream(_));
         let mut layout = Layout {
@@ -139,7 +139,7 @@ struct Head {
     close: bool,
 }
 
-/// How the client learns where the body ends.
+/// How the end of the body is marked.
 enum Framing {
     Length(usize),
     Chunked,
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_wants_to_close_gets_no_chunks() {
+    fn connection_close_disables_chunking() {
         let plan = stream(&Knobs::default(), false);
         assert_eq!((body(&plan).as_str(), plan.ending), ("open\n\none\n\ntwo\n\nend\n\n", Ending::Close));
         let client = Client { family: Family::OpenAi, keep_alive: true, head_only: true };

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::task::{Poll, Waker};
 
 #[derive(Debug, Default)]
-pub struct Gate {
+pub(crate) struct Gate {
     closed: Cell<bool>,
     next: Cell<u64>,
     /// One for each connection that lives.
@@ -18,33 +18,33 @@ pub struct Gate {
 
 /// A place inside; given back when dropped.
 #[derive(Debug)]
-pub struct Place<'a> {
+pub(crate) struct Place<'a> {
     gate: &'a Gate,
     number: u64,
 }
 
 impl Gate {
-    pub fn enter(&self) -> Place<'_> {
+    pub(crate) fn enter(&self) -> Place<'_> {
         let number = self.next.replace(self.next.get() + 1);
         self.inside.borrow_mut().insert(number, Waker::noop().clone());
         Place { gate: self, number }
     }
 
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.set(true);
         for waker in self.inside.borrow().values() {
             waker.wake_by_ref();
         }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.inside.borrow().is_empty()
     }
 }
 
 impl Place<'_> {
     /// Ready when the gate is closed.
-    pub async fn closing(&self) {
+    pub(crate) async fn closing(&self) {
         poll_fn(|context| {
             if self.gate.closed.get() {
                 return Poll::Ready(());

@@ -15,7 +15,7 @@ use super::kind::Kind;
 /// The top-level members of a body that the mock reads or echoes. The names are those of the wire.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-pub enum Field {
+pub(crate) enum Field {
     Background,
     Dimensions,
     EncodingFormat,
@@ -54,13 +54,13 @@ pub enum Field {
     Other,
 }
 
-/// The raw members of a body. Of a name that stands twice the last counts, as at the vendors.
+/// The raw members of a body. Of a repeated name the last counts, as at the vendors.
 #[derive(Debug)]
-pub struct Fields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
+pub(crate) struct Fields<'a>([Option<&'a RawValue>; Field::Other as usize + 1]);
 
 impl<'a> Fields<'a> {
     /// A member; `null` is as good as none.
-    pub fn get(&self, field: Field) -> Option<&'a str> {
+    pub(crate) fn get(&self, field: Field) -> Option<&'a str> {
         self.0[field as usize].map(RawValue::get).filter(|raw| *raw != "null")
     }
 
@@ -115,7 +115,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 /// A tool that the answer may call.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tool {
+pub(crate) struct Tool {
     pub name: String,
     /// The schema of its arguments; `None` for a custom tool of the Responses format, which takes
     /// free text.
@@ -124,7 +124,7 @@ pub struct Tool {
 
 /// How the answer is to show its reasoning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reasoning {
+pub(crate) struct Reasoning {
     /// As text; without it there is only the opaque part.
     pub shown: bool,
     /// With the encrypted state that goes back in the next turn.
@@ -133,16 +133,16 @@ pub struct Reasoning {
 
 /// A request, read.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub(crate) struct ParsedRequest<'a> {
     pub fields: Fields<'a>,
-    /// As it stood in the body, escapes included.
+    /// As it is in the body, escapes included.
     pub model: &'a str,
     pub stream: bool,
     /// A chat stream is to end with a usage chunk.
     pub include_usage: bool,
     /// The limit of the answer, by whichever name.
     pub max_tokens: Option<u64>,
-    /// What the answer calls, the first being the one that was forced or stands first; empty when
+    /// What the answer calls, the first being the one that was forced or is first; empty when
     /// it has to be text.
     pub tools: Vec<Tool>,
     pub parallel: bool,
@@ -157,29 +157,30 @@ pub struct Ask<'a> {
 
 /// What a vendor would answer 400 to.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Bad {
+pub(crate) struct InvalidRequest {
     pub param: Option<&'static str>,
     pub message: String,
 }
 
-impl Bad {
-    fn missing(param: &'static str) -> Bad {
-        Bad { param: Some(param), message: format!("Missing required parameter: '{param}'.") }
+impl InvalidRequest {
+    fn missing(param: &'static str) -> InvalidRequest {
+        InvalidRequest { param: Some(param), message: format!("Missing required parameter: '{param}'.") }
     }
 }
 
-impl<'a> Ask<'a> {
-    pub fn read(kind: Kind, body: &'a [u8]) -> Result<Ask<'a>, Bad> {
-        let fields: Fields<'a> = serde_json::from_slice(body).map_err(|e| Bad {
+impl<'a> ParsedRequest<'a> {
+    pub(crate) fn read(kind: Kind, body: &'a [u8]) -> Result<ParsedRequest<'a>, InvalidRequest> {
+        let fields: Fields<'a> = serde_json::from_slice(body).map_err(|e| InvalidRequest {
             param: None,
             message: format!("We could not parse the JSON body of your request: {e}"),
         })?;
-        let model = fields.text(Field::Model).filter(|m| !m.is_empty()).ok_or_else(|| Bad::missing("model"))?;
+        let model =
+            fields.text(Field::Model).filter(|m| !m.is_empty()).ok_or_else(|| InvalidRequest::missing("model"))?;
         for (param, field) in required(kind) {
-            fields.get(*field).ok_or_else(|| Bad::missing(param))?;
+            fields.get(*field).ok_or_else(|| InvalidRequest::missing(param))?;
         }
         let tools = if fields.get(Field::Tools).is_some() { callable(kind, &fields) } else { Vec::new() };
-        Ok(Ask {
+        Ok(ParsedRequest {
             model,
             stream: fields.is_true(Field::Stream),
             include_usage: fields.tree(Field::StreamOptions)["include_usage"] == true,
@@ -198,7 +199,7 @@ impl<'a> Ask<'a> {
     }
 
     /// The last text that the user wrote, unescaped.
-    pub fn last_user_text(&self, kind: Kind) -> String {
+    pub(crate) fn last_user_text(&self, kind: Kind) -> String {
         let list = match kind {
             Kind::Completions => return self.fields.tree(Field::Prompt).as_str().unwrap_or_default().to_owned(),
             Kind::Responses => match self.fields.tree(Field::Input) {
@@ -333,14 +334,14 @@ fn schema(kind: Kind, fields: &Fields) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn read<'a>(kind: Kind, body: &'a str) -> Ask<'a> {
-        Ask::read(kind, body.as_bytes()).unwrap()
+    fn read<'a>(kind: Kind, body: &'a str) -> ParsedRequest<'a> {
+        ParsedRequest::read(kind, body.as_bytes()).unwrap()
     }
 
     #[test]
     fn refusals() {
         let check = |kind, body: &str, param: Option<&str>| {
-            assert_eq!(Ask::read(kind, body.as_bytes()).unwrap_err().param, param, "{body}");
+            assert_eq!(ParsedRequest::read(kind, body.as_bytes()).unwrap_err().param, param, "{body}");
         };
         check(Kind::Chat, "", None);
         check(Kind::Chat, "[]", None);
@@ -355,16 +356,16 @@ mod tests {
 
     #[test]
     fn plain_members() {
-        let ask = read(
+        let req = read(
             Kind::Chat,
             r#"{"model":"a","unknown":{"model":"x"},"messages":[],"stream":true,"stream_options":{"include_usage":true},
                "max_tokens":9,"max_completion_tokens":5,"model":"b\u0041"}"#,
         );
-        assert_eq!(ask.model, "b\\u0041", "the last one counts, and it stays escaped");
-        assert!(ask.stream && ask.include_usage && ask.parallel && ask.tools.is_empty());
-        assert_eq!(ask.max_tokens, Some(5));
-        let ask = read(Kind::Chat, r#"{"model":"a","messages":[],"stream":null,"parallel_tool_calls":false}"#);
-        assert!(!ask.stream && !ask.include_usage && !ask.parallel);
+        assert_eq!(req.model, "b\\u0041", "the last one counts, and it stays escaped");
+        assert!(req.stream && req.include_usage && req.parallel && req.tools.is_empty());
+        assert_eq!(req.max_tokens, Some(5));
+        let req = read(Kind::Chat, r#"{"model":"a","messages":[],"stream":null,"parallel_tool_calls":false}"#);
+        assert!(!req.stream && !req.include_usage && !req.parallel);
     }
 
     #[test]
@@ -404,9 +405,9 @@ mod tests {
     fn reasoning_and_structure() {
         let check = |kind, rest: &str, shown_opaque: Option<(bool, bool)>, schema: Option<&str>| {
             let body = format!(r#"{{"model":"m","max_tokens":5,"messages":[],{rest}}}"#);
-            let ask = read(kind, &body);
-            assert_eq!(ask.reasoning.map(|r| (r.shown, r.opaque)), shown_opaque, "{rest}");
-            assert_eq!(ask.schema.map(|s| s.to_string()).as_deref(), schema, "{rest}");
+            let req = read(kind, &body);
+            assert_eq!(req.reasoning.map(|r| (r.shown, r.opaque)), shown_opaque, "{rest}");
+            assert_eq!(req.schema.map(|s| s.to_string()).as_deref(), schema, "{rest}");
         };
         check(Kind::Chat, r#""reasoning_effort":"low""#, Some((true, false)), None);
         check(Kind::Chat, r#""reasoning_effort":"none""#, None, None);
