@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod client_paths;
 mod config;
 mod context;
 pub mod credentials;

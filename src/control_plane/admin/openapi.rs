@@ -6,6 +6,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use crate::control_plane::admin::client_paths::PATHS;
 use crate::control_plane::admin::routes::{Kind, Parameter, ROUTES, Route};
 
 const ABOUT: &str = "A gateway between applications and LLM providers. Clients speak OpenAI Chat Completions, OpenAI Responses or Anthropic \
@@ -23,9 +24,9 @@ pub(super) fn document() -> Vec<u8> {
         let operation = operation(route, &mut generator);
         paths.entry(path).or_default().insert(route.method.to_ascii_lowercase(), operation);
     }
-    for (method, path, tag, summary, admin) in OTHERS {
-        let operation = other(path, method, tag, summary, *admin);
-        paths.entry((*path).to_owned()).or_default().insert((*method).to_owned(), operation);
+    for path in PATHS {
+        let operation = path.operation(id(path.method, path.path));
+        paths.entry(path.path.to_owned()).or_default().insert(path.method.to_owned(), operation);
     }
     let mut schemas = generator.take_definitions(true);
     schemas.insert("Error".to_owned(), error_schema());
@@ -52,34 +53,6 @@ const TAGS: &[(&str, &str)] = &[
     ("config", "the configuration as a whole"),
     ("logs", "finished requests and failed attempts"),
     ("health", "health of the gateway and of providers"),
-];
-
-/// Paths of others, for the page; their bodies are their formats', and are not described here.
-const OTHERS: &[(&str, &str, &str, &str, bool)] = &[
-    ("post", "/v1/chat/completions", "completions", "OpenAI Chat Completions", false),
-    ("post", "/v1/responses", "completions", "OpenAI Responses", false),
-    ("post", "/v1/messages", "completions", "Anthropic Messages", false),
-    ("post", "/v1/messages/count_tokens", "completions", "Count the tokens of a request", false),
-    ("post", "/v1/completions", "completions", "Legacy completions", false),
-    ("post", "/v1/embeddings", "completions", "Embeddings", false),
-    ("get", "/v1/models", "models", "List the models that the key may use", false),
-    ("get", "/v1/model/info", "models", "List the models with their providers", false),
-    ("get", "/health", "health", "Check that the process runs", false),
-    ("get", "/health/live", "health", "Check that the process runs, like /health", false),
-    (
-        "get",
-        "/health/ready",
-        "health",
-        "Check whether the gateway should be sent requests; 503 with the reason if not",
-        false,
-    ),
-    (
-        "get",
-        "/health/detailed",
-        "health",
-        "Send a one-token health request to each provider, with the admin key; this costs tokens",
-        true,
-    ),
 ];
 
 fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
@@ -188,22 +161,6 @@ fn parameter(parameter: &Parameter) -> Value {
 
 fn header(name: &str, help: &str) -> Value {
     json!({ "name": name, "in": "header", "description": help, "schema": { "type": "string", "pattern": "^[!-~]{1,255}$" } })
-}
-
-fn other(path: &str, method: &str, tag: &str, summary: &str, admin: bool) -> Value {
-    let mut operation = json!({
-        "operationId": id(method, path),
-        "tags": [tag],
-        "summary": summary,
-        "responses": { "200": { "description": "done" } },
-    });
-    if admin || !path.starts_with("/health") {
-        operation["security"] = json!([{ "bearer_auth": [] }]);
-    }
-    if method == "post" && !admin {
-        operation["requestBody"] = json!({ "content": { "application/json": { "schema": { "type": "object" } } } });
-    }
-    operation
 }
 
 fn error_schema() -> Value {
