@@ -1,7 +1,8 @@
 """Makes the packages out of a binary: pack.py STAGE OUT ARCHITECTURE
 
-STAGE holds `llm-proxy`, `llm-proxy.debug` and `manual/{man,completions}`. Only the standard library and dpkg-deb are
-used. Every archive is sorted, owned by root and dated SOURCE_DATE_EPOCH, so that the same input gives the same bytes.
+STAGE holds `llm-proxy`, `llm-proxy.debug` and `manual/{man,completions}`. Only the standard library
+and dpkg-deb are used. Every archive is sorted, owned by root and dated SOURCE_DATE_EPOCH, so that
+the same input gives the same bytes.
 """
 
 import base64
@@ -54,7 +55,9 @@ def is_static(binary):
 
 
 def write_tar(path, entries, owner=(0, 0)):
-    """Writes a tar file compressed by gzip. `entries` are (name, mode, bytes or None for a directory, owner or None)."""
+    """Writes a tar file compressed by gzip. `entries` are (name, mode, bytes or None for a
+    directory, owner or None).
+    """
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for name, mode, content, *rest in entries:
@@ -88,7 +91,9 @@ def tarball(stage, out, arch):
 
 
 def wheel(stage, out, arch):
-    """A wheel whose only content is the binary, as a script: pip and uv put it on the PATH of the environment."""
+    """A wheel whose only content is the binary, as a script: pip and uv put it on the PATH of the
+    environment.
+    """
     name, number = names()["PYPI_NAME"], version()
     stem = f"{name.replace('-', '_')}-{number}"
     # A static binary runs with any C library. One that is not (a test's) runs where it was built.
@@ -122,7 +127,9 @@ def wheel(stage, out, arch):
 
 
 def npm(stage, out, arch):
-    """A package whose `bin` is the binary itself: no script of Node.js runs before it, and nothing is downloaded."""
+    """A package whose `bin` is the binary itself: no script of Node.js runs before it, and nothing
+    is downloaded.
+    """
     manifest = {
         "name": names()["NPM_NAME"],
         "version": version(),
@@ -196,7 +203,8 @@ def authorities():
 
 
 def image(stage, out, arch):
-    """An image of the OCI layout that `docker load` and `podman load` read too, made without an engine.
+    """An image of the OCI layout that `docker load` and `podman load` read too, made without an
+    engine.
 
     It holds what the Dockerfile's last stage holds, and the same settings.
     """

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes dashboards/llm-proxy.json: the dashboard as code. `--check` only tells whether the file is what this would write.
+"""Writes dashboards/llm-proxy.json: the dashboard as code. `--check` only tells whether the file is
+what this would write.
 
-A panel is a line below: title, kind, unit, and its queries with the legend of each. What a browser adds to a dashboard (ids, places,
-colours) is made here. Nothing but Python's own library is needed.
+A panel is a line below: title, kind, unit, and its queries with the legend of each. What a browser
+adds to a dashboard (ids, places, colours) is made here. Nothing but Python's own library is needed.
 """
 
 import json

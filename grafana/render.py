@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Draws what the dashboard's panels got from Prometheus, as saved by tests/monitoring/check.py, into a PNG.
+"""Draws what the dashboard's panels got from Prometheus, as saved by tests/monitoring/check.py,
+into a PNG.
 
     python3 -m venv target/render && target/render/bin/pip install -r grafana/requirements.txt
     python3 tests/monitoring/check.py --seconds 90 --save target/panels.json

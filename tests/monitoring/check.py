@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Puts a gateway under load, lets a Prometheus scrape it every second, and asks every query of the dashboard and every rule: each returns data.
+"""Puts a gateway under load, lets a Prometheus scrape it every second, and asks every query of the
+dashboard and every rule: each returns data.
 
     check.py [--seconds 20] [--save FILE]
 
-`--save` writes what the panels got over the time of the load, for grafana/render.py. It needs `prometheus` and `promtool` (Debian: prometheus) and
-`openssl`; nothing but loopback is spoken to.
+`--save` writes what the panels got over the time of the load, for grafana/render.py. It needs
+`prometheus` and `promtool` (Debian: prometheus) and `openssl`; nothing but loopback is spoken to.
 """
 
 import argparse
@@ -67,7 +68,9 @@ class Prometheus:
 
 
 def queries():
-    """Every expression of the dashboard and of the rules, with where it stands. Of an alert it is what is compared: it has a value without firing."""
+    """Every expression of the dashboard and of the rules, with where it stands. Of an alert it is
+    what is compared: it has a value without firing.
+    """
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", []):
             yield f"panel `{panel['title']}`", target["expr"]

@@ -1,4 +1,5 @@
-"""A gateway before two mock providers, and clients that do all that a dashboard shows: answers and streams, as they came and translated, limits,
+"""A gateway before two mock providers, and clients that do all that a dashboard shows: answers and
+streams, as they came and translated, limits,
 wrong keys, failures, clients that leave."""
 
 import http.client
@@ -16,7 +17,8 @@ BINARY = os.environ.get("LLM_PROXY_BIN", str(ROOT / "target" / "debug" / "llm-pr
 ADMIN_KEY = "the-admin-key-of-the-load"
 PATIENCE = 30
 QUESTION = [{"role": "user", "content": "Hello"}]
-# What neither Messages nor Responses can say, and a tool's answer that nobody asked for: one is dropped, the other mended.
+# What neither Messages nor Responses can say, and a tool's answer that nobody asked for: one is
+# dropped, the other mended.
 LOSSY = {"logit_bias": {"1": 1}, "seed": 7, "n": 1, "frequency_penalty": 0.5, "logprobs": True}
 ORPHAN = [*QUESTION, {"role": "tool", "tool_call_id": "call_1", "content": "42"}, {"role": "user", "content": "And?"}]
 

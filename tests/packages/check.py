@@ -1,7 +1,8 @@
 """Checks the packages that dist/build made: check.py DIRECTORY
 
-Each is installed or unpacked where it disturbs nobody, and the gateway is run from it: --version, and the demo with a
-request. What this machine can't show (no root, no npm) is named in the last lines. Only the standard library is used.
+Each is installed or unpacked where it disturbs nobody, and the gateway is run from it: --version,
+and the demo with a request. What this machine can't show (no root, no npm) is named in the last
+lines. Only the standard library is used.
 """
 
 import hashlib
@@ -42,7 +43,9 @@ def version():
 
 
 def run(command, **options):
-    """Runs to its end and returns what it printed; anything but success raises with all that it said."""
+    """Runs to its end and returns what it printed; anything but success raises with all that it
+    said.
+    """
     command = [str(word) for word in command]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **options)
     if done.returncode != 0:
@@ -60,7 +63,9 @@ def one(directory, pattern):
 
 
 def first_lines(process, names_of_lines):
-    """Reads `name: value` lines of the output, or messages of the log, until all of `names_of_lines` were there."""
+    """Reads `name: value` lines of the output, or messages of the log, until all of
+    `names_of_lines` were there.
+    """
     found, lines = {}, []
     for line in process.stdout:
         lines.append(line)
@@ -192,7 +197,9 @@ def check_deb(packages, scratch):
 
 
 def check_settings(root, unit):
-    """Every variable of the configuration file and the unit is a setting of the gateway, or the key of a provider."""
+    """Every variable of the configuration file and the unit is a setting of the gateway, or the key
+    of a provider.
+    """
     known = set(re.findall(r"^  ([A-Z_]+) ", run([root / "usr/bin/llm-proxy", "serve", "--help"]), re.M))
     text = (root / "etc/llm-proxy/llm-proxy.env").read_text()
     used = set(re.findall(r"^#?([A-Z_]+)=", text, re.M)) | set(re.findall(r"^Environment=(\w+)=", unit, re.M))
@@ -200,7 +207,9 @@ def check_settings(root, unit):
 
 
 def check_image(packages, scratch):
-    """The image is an OCI layout whose digests are right, and its one layer is a root that the gateway runs in."""
+    """The image is an OCI layout whose digests are right, and its one layer is a root that the
+    gateway runs in.
+    """
     archive = one(packages, "*-image.tar")
     with tarfile.open(archive) as tar:
         tar.extractall(scratch / "layout")
@@ -270,7 +279,9 @@ def is_static(binary):
 
 
 def check_isolated(binary, scratch):
-    """In a root that holds the binary, resolv.conf, hosts and authorities alone, it starts, resolves and answers."""
+    """In a root that holds the binary, resolv.conf, hosts and authorities alone, it starts,
+    resolves and answers.
+    """
     if not is_static(binary):
         return skipped.append("a root with nothing but the binary: this one is not static")
     if os.geteuid() != 0 or not shutil.which("unshare"):

@@ -1,9 +1,11 @@
-"""Renders the Helm chart, and checks what comes out: helm.py check BINARY, or helm.py render for the plain manifests.
+"""Renders the Helm chart, and checks what comes out: helm.py check BINARY, or helm.py render for
+the plain manifests.
 
-Helm itself is a program of another language and not to be had from the registries of packages that the tests use. The
-chart keeps to what is implemented here: text, `{{ pipelines }}` with `-` trims, if/else if/else, range over a map with
-two variables, define, and the functions of FUNCTIONS. What is not known is an error, and so is a value that values.yaml
-does not have, which Helm itself would render as nothing.
+Helm itself is a program of another language and not to be had from the registries of packages that
+the tests use. The chart keeps to what is implemented here: text, `{{ pipelines }}` with `-` trims,
+if/else if/else, range over a map with two variables, define, and the functions of FUNCTIONS. What
+is not known is an error, and so is a value that values.yaml does not have, which Helm itself would
+render as nothing.
 """
 
 import copy
@@ -18,7 +20,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHART = ROOT / "deploy/helm/llm-proxy"
 PLAIN = ROOT / "deploy/kubernetes/llm-proxy.yaml"
-# The versions of Kubernetes that the manifests are validated against: the chart's oldest, and a recent one.
+# The versions of Kubernetes that the manifests are validated against: the chart's oldest, and a
+# recent one.
 VERSIONS = ["1.30", "1.36"]
 
 TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|(-?\d+)|(\$\w*|\.[\w.]*|[A-Za-z_]\w*)|([|(),]|:=))')
@@ -32,7 +35,9 @@ class Failure(Exception):
 
 
 def parse(text, name):
-    """Returns the nodes of a template: strings, ("action", source) and blocks ("if" | "range" | "define", ...)."""
+    """Returns the nodes of a template: strings, ("action", source) and blocks ("if" | "range" |
+    "define", ...).
+    """
     pieces, at = [], 0
     for found in re.finditer(r"\{\{(-?)\s*(/\*.*?\*/|.*?)\s*(-?)\}\}", text, re.S):
         pieces.append(text[at : found.start()])
@@ -255,8 +260,9 @@ def documents(texts):
 
 PLAIN_VALUES = {"secret": {"existing": "llm-proxy-secret"}}
 PLAIN_HEAD = """\
-# The gateway with a PostgreSQL store, without Helm. Apply secret.example.yaml first, with values of your own.
-# Made from the chart in deploy/helm: python3 tests/packages/helm.py render > deploy/kubernetes/llm-proxy.yaml
+# The gateway with a PostgreSQL store, without Helm. Apply secret.example.yaml first, with values of
+# your own. Made from the chart in deploy/helm: python3 tests/packages/helm.py render >
+# deploy/kubernetes/llm-proxy.yaml
 apiVersion: v1
 kind: Namespace
 metadata:

@@ -3,10 +3,10 @@
 
 usage: instructions.py BINARY [--update]
 
-Each case runs twice, a few times and some more; the difference is what one run costs. The counts are
-compared with those in baseline.tsv of the same compiler and the same vector extensions, and a case
-that has grown by more than LIMIT fails. `--update` writes the counts of this machine into the file.
-Where there are none for this compiler, the counts are printed and nothing is compared.
+Each case runs twice, a few times and some more; the difference is what one run costs. The counts
+are compared with those in baseline.tsv of the same compiler and the same vector extensions, and a
+case that has grown by more than LIMIT fails. `--update` writes the counts of this machine into the
+file. Where there are none for this compiler, the counts are printed and nothing is compared.
 """
 
 import pathlib

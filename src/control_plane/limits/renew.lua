@@ -1,6 +1,7 @@
 -- One bucket that nodes share. KEYS[1] holds the units in use, and when that was so.
--- ARGV: capacity; units that come back in a microsecond; units used already (below zero: given back); units wanted.
--- Answers the units granted, those left, and microseconds until the next one is there (0 if one is).
+-- ARGV: capacity; units that come back in a microsecond; units used already (below zero: given
+-- back); units wanted. Answers the units granted, those left, and microseconds until the next one
+-- is there (0 if one is).
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])

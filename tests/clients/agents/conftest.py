@@ -25,7 +25,9 @@ PROVIDERS = {
 
 
 class Trial:
-    """One agent on its way to one provider. `home` and `work` are its directories; it finds nothing of whoever runs the tests."""
+    """One agent on its way to one provider. `home` and `work` are its directories; it finds nothing
+    of whoever runs the tests.
+    """
 
     def __init__(self, upstream, path):
         kind, base, host, model = PROVIDERS[upstream.format]
@@ -93,7 +95,9 @@ def trial(tmp_path):
 
 
 def installed(package, pattern):
-    """The program of an agent, as npm has installed it for this kind of machine; without one its tests are skipped."""
+    """The program of an agent, as npm has installed it for this kind of machine; without one its
+    tests are skipped.
+    """
     found = sorted(Path(INSTALLED, "node_modules").glob(pattern)) if INSTALLED else []
     if not found:
         pytest.skip(f"npm has not installed {package}")

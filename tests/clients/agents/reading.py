@@ -28,7 +28,8 @@ def calls(format, body):
 
 
 def results(format, body):
-    """The results of tools by their call's ids, as they stand there: a string, or a list of parts."""
+    """The results of tools by their call's ids, as they stand there: a string, or a list of parts.
+    """
     if format == "chat":
         return {m["tool_call_id"]: m["content"] for m in body["messages"] if m["role"] == "tool"}
     if format == "messages":

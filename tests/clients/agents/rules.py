@@ -1,7 +1,8 @@
-"""What the vendors demand of a request, as far as agents get near it: each rule broken is a complaint in words.
+"""What the vendors demand of a request, as far as agents get near it: each rule broken is a
+complaint in words.
 
-The names of the fields are those of the official SDKs; the order of turns and the forms of ids and names are what the vendors answer
-with a 400.
+The names of the fields are those of the official SDKs; the order of turns and the forms of ids and
+names are what the vendors answer with a 400.
 """
 
 import re
@@ -35,7 +36,8 @@ def complaints(format, body):
 
 
 def chat(body):
-    """Every call is answered right behind it; nothing stands between the answers. As templates of vLLM want it, there is one system
+    """Every call is answered right behind it; nothing stands between the answers. As templates of
+    vLLM want it, there is one system
     message at the head, and the others take turns."""
     found, open_calls, last = [], [], None
     if [at for at, message in enumerate(body["messages"]) if message["role"] == "system"] != [0]:
@@ -85,7 +87,9 @@ def messages(body):
 
 
 def responses(body):
-    """Functions say whether they are strict; no ids of others; every output has its call and every call its output."""
+    """Functions say whether they are strict; no ids of others; every output has its call and every
+    call its output.
+    """
     found = []
     for tool in body.get("tools", []):
         if tool["type"] == "function" and not isinstance(tool.get("strict"), bool):

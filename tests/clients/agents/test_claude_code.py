@@ -14,7 +14,8 @@ LAST = 'Both are done, and the picture is "tiny".'
 # Tool messages of Chat hold text alone, so the picture follows them.
 PICTURE_AT = {"chat": "user", "responses": "function_call_output"}
 
-# What a provider of the format cannot do of what is asked. Templates of vLLM take a system message at the head alone.
+# What a provider of the format cannot do of what is asked. Templates of vLLM take a system message
+# at the head alone.
 LOSSES = {
     "chat": {"context_management", "system", "tool_result.image"},
     "responses": {"context_management"},

@@ -21,7 +21,8 @@ LAST = 'The story is "brighter" now.'
 
 PICTURE_AT = {"chat": "user", "messages": "tool_result"}
 
-# What a provider of the format cannot do of what is asked. `unknown` is `client_metadata`, which Codex alone knows.
+# What a provider of the format cannot do of what is asked. `unknown` is `client_metadata`, which
+# Codex alone knows.
 LOSSES = {
     "chat": {"tool_result.image", "tools.server", "tools.tool_search", "unknown", "verbosity"},
     "messages": {"tools.tool_search", "unknown", "verbosity"},

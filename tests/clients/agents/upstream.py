@@ -1,8 +1,9 @@
-"""A provider that plays a script: its events are the files under `wire/`, written by hand, so that no code of the gateway stands on both
-sides of a test.
+"""A provider that plays a script: its events are the files under `wire/`, written by hand, so that
+no code of the gateway stands on both sides of a test.
 
-A script is a list of turns: two calls at once, then one more, then a text. Which turn comes next is told by the results that the request
-brings, as a real model would see it. What the agent asks beside (a title, a summary) offers no tools, and gets a word.
+A script is a list of turns: two calls at once, then one more, then a text. Which turn comes next is
+told by the results that the request brings, as a real model would see it. What the agent asks
+beside (a title, a summary) offers no tools, and gets a word.
 """
 
 import json
@@ -22,7 +23,8 @@ HOLE = re.compile(r'"<(model|text|name|arguments)(?: (\d))?(?: part (\d))?>"')
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
-# What the first turn of the scripts thinks, as it must come back: with the seal that stands there, where the format has one.
+# What the first turn of the scripts thinks, as it must come back: with the seal that stands there,
+# where the format has one.
 THOUGHT = {
     "chat": "Two things at once.",
     "messages": ("Two things at once.", "c2lnbmVkIGJ5IG5vYm9keQ=="),
@@ -37,7 +39,8 @@ class Call:
 
 
 class Upstream:
-    """Listens until `stop`. `seen` are the bodies of the turns in their order, `asides` the others, `complaints` what a vendor would
+    """Listens until `stop`. `seen` are the bodies of the turns in their order, `asides` the others,
+    `complaints` what a vendor would
     have refused."""
 
     def __init__(self, format, two_calls, call, text):

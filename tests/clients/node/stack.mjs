@@ -1,9 +1,12 @@
-// A gateway with three providers, one of each format, all on one mock: started through the command line, as an operator would.
+// A gateway with three providers, one of each format, all on one mock: started through the command
+// line, as an operator would.
 //
-// `mock...` is served by the provider of the client's own format, byte for byte. `chat/NAME`, `messages/NAME` and `responses/NAME` are
-// served by the provider of that name, whatever the client's format; it knows the model under another name, so that the answer's name is
-// put back. The models are some that think, at hosts that know how to ask for it: nothing is left out for want of knowledge.
-// What follows `mock-` tells the mock what to do: `mock-429`, `mock-stall`, `mock-tokens-200-interval-20`.
+// `mock...` is served by the provider of the client's own format, byte for byte. `chat/NAME`,
+// `messages/NAME` and `responses/NAME` are served by the provider of that name, whatever the
+// client's format; it knows the model under another name, so that the answer's name is put back.
+// The models are some that think, at hosts that know how to ask for it: nothing is left out for
+// want of knowledge. What follows `mock-` tells the mock what to do: `mock-429`, `mock-stall`,
+// `mock-tokens-200-interval-20`.
 
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -131,7 +134,8 @@ export class Stack {
     return { ...last, headers, body: JSON.parse(last.body) };
   }
 
-  // Waits until the provider has seen its connection closed, which it must long before its answer would end.
+  // Waits until the provider has seen its connection closed, which it must long before its answer
+  // would end.
   async waitForClose(before) {
     const until = Date.now() + CLOSE_MS;
     while ((await this.closedEarly()) === before) {

@@ -4,9 +4,10 @@ import pytest
 
 from stack import FORMATS, Stack
 
-# How a client's model names begin: with nothing, the gateway relays to the provider of the client's own format; with a provider's
-# name, to that one, and the model is renamed on the way. Every test of an answer's content runs over all of them, so that each of the
-# three clients reaches each of the three providers, and its own once more byte for byte.
+# How a client's model names begin: with nothing, the gateway relays to the provider of the client's
+# own format; with a provider's name, to that one, and the model is renamed on the way. Every test
+# of an answer's content runs over all of them, so that each of the three clients reaches each of
+# the three providers, and its own once more byte for byte.
 ROUTES = {"same": "mock", **{provider: f"{provider}/mock" for provider in FORMATS}}
 
 

@@ -8,7 +8,8 @@
 | `chat/NAME`, `messages/NAME`, `responses/NAME` | the provider of that name, whatever the client's format; the answer's name is put back |
 | `team/large` | as `mock...`, under the name `mock-large`; the one model that the lists show |
 
-What follows `mock-` in a name tells the mock what to do: `mock-429`, `mock-stall`, `mock-tokens-200-interval-20`.
+What follows `mock-` in a name tells the mock what to do: `mock-429`, `mock-stall`,
+`mock-tokens-200-interval-20`.
 """
 
 import json
@@ -61,7 +62,9 @@ class Gateway:
         return done.stdout
 
     def _listening(self, *args):
-        """Starts a server and returns its address, which both kinds tell in a line `listening: URL`."""
+        """Starts a server and returns its address, which both kinds tell in a line `listening:
+        URL`.
+        """
         log = Path(self._dir.name) / f"{args[0]}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(
@@ -97,7 +100,8 @@ class Stack(Gateway):
             # A prefix chooses the format of the provider; without one nothing is translated.
             every = '{"formats":["chat","messages","responses"]}'
             self.add_provider("every", "openai", f"{self.mock}/v1", ["mock*=mock*", f"{LISTED}=mock-large"], every)
-            # Models that think, at hosts that know how to ask for it: nothing is left out for want of knowledge.
+            # Models that think, at hosts that know how to ask for it: nothing is left out for want
+            # of knowledge.
             at = '{"host":"%s"}'
             self.add_provider("chat", "openai", f"{self.mock}/v1", ["chat/*=z-ai/*"], at % "openrouter")
             self.add_provider("messages", "anthropic", self.mock, ["messages/*=claude-opus-4-5-*"], at % "anthropic")
@@ -126,14 +130,18 @@ class Stack(Gateway):
         return self._mock_json("/__count")["client_closed_early"]
 
     def last(self):
-        """The last request that reached the provider: method, path, headers (names in lower case), body."""
+        """The last request that reached the provider: method, path, headers (names in lower case),
+        body.
+        """
         last = self._mock_json("/__last")
         last["headers"] = {name.lower(): value for name, value in last["headers"]}
         last["body"] = json.loads(last["body"]) if last["body"] else None
         return last
 
     def wait_for_close(self, before):
-        """Waits until the provider has seen its connection closed, which it must long before its answer would end."""
+        """Waits until the provider has seen its connection closed, which it must long before its
+        answer would end.
+        """
         until = time.monotonic() + 10
         while self.closed_early() == before:
             assert time.monotonic() < until, "the provider still sends to a client that has gone"

@@ -1,4 +1,5 @@
-"""The admin interface against its own OpenAPI document: schemathesis makes up requests from it, and looks whether each answer is one that the
+"""The admin interface against its own OpenAPI document: schemathesis makes up requests from it, and
+looks whether each answer is one that the
 document promises (status, content type, schema), and that none is a failure of the server."""
 
 import json
@@ -13,8 +14,9 @@ import pytest
 
 from stack import ADMIN_KEY, Stack
 
-# Left out: what the document says of texts is wider or narrower than what is taken in places (a base address must be one; a version in If-Match
-# that is none is a 412), and wrong keys are slowed down, which would hide all else; tests in Rust cover both.
+# Left out: what the document says of texts is wider or narrower than what is taken in places (a
+# base address must be one; a version in If-Match that is none is a 412), and wrong keys are slowed
+# down, which would hide all else; tests in Rust cover both.
 LEFT_OUT = "positive_data_acceptance,negative_data_rejection,ignored_auth"
 REQUESTS_PER_OPERATION = "10"
 
@@ -27,7 +29,9 @@ def gateway():
 
 
 def document(gateway):
-    """As served, with values of which something can come: addresses where somebody listens, and no scripts."""
+    """As served, with values of which something can come: addresses where somebody listens, and no
+    scripts.
+    """
     with urllib.request.urlopen(gateway.url + "/api-docs/openapi.json", timeout=10) as answer:
         served = json.load(answer)
     schemas = served["components"]["schemas"]

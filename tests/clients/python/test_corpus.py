@@ -1,8 +1,9 @@
-"""What real providers answered, translated for clients of the two other formats: the SDKs' own accumulators take every stream, and end
-with what the whole answer says.
+"""What real providers answered, translated for clients of the two other formats: the SDKs' own
+accumulators take every stream, and end with what the whole answer says.
 
-`LLM_PROXY_CORPUS` names a directory with `dev.jsonl`, recorded exchanges; without it these tests are skipped. Nothing is listened on:
-`llm-proxy translate batch` makes the answers, and the SDKs read them from a transport that hands them out.
+`LLM_PROXY_CORPUS` names a directory with `dev.jsonl`, recorded exchanges; without it these tests
+are skipped. Nothing is listened on: `llm-proxy translate batch` makes the answers, and the SDKs
+read them from a transport that hands them out.
 """
 
 import json
@@ -27,10 +28,12 @@ from stack import BINARY, FORMATS
 
 CORPUS = os.environ.get("LLM_PROXY_CORPUS")
 
-# Answers in the corpus as it is today, by the provider's format: fewer mean that something was lost.
+# Answers in the corpus as it is today, by the provider's format: fewer mean that something was
+# lost.
 KEPT = {"chat": 626, "messages": 376, "responses": 621}
 
-# Rows under status 200 that hold no whole answer; tests/it/corpus/cross says what each is. Clients must get an error.
+# Rows under status 200 that hold no whole answer; tests/it/corpus/cross says what each is. Clients
+# must get an error.
 FAILED = {
     *("29a1983244848dba", "b100fe03f7d41779", "dd0feb1915d40853", "44ee567f885761c7", "9da06f9839c73a9e"),
     *("5a6c0f2e69872a22", "ef19d487bdb238d8", "96b14978bb30d0db", "c1fab5af59f434b1", "d1c1d76e5d14f4fc"),
@@ -175,7 +178,9 @@ def is_raw(block):
 
 
 def without_raw_arguments(message):
-    """Arguments that are no JSON: a stream cannot take back what it showed, so there the block says less."""
+    """Arguments that are no JSON: a stream cannot take back what it showed, so there the block says
+    less.
+    """
     for block in message.get("content", []):
         if block.get("type") == "tool_use":
             block["input"] = None

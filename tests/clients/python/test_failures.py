@@ -1,6 +1,8 @@
-"""What goes wrong, as the SDKs tell it: the exception that a program catches, and whether it is tried again.
+"""What goes wrong, as the SDKs tell it: the exception that a program catches, and whether it is
+tried again.
 
-What goes wrong at a provider is tested over every route; what the gateway refuses by itself, once for each client.
+What goes wrong at a provider is tested over every route; what the gateway refuses by itself, once
+for each client.
 """
 
 import anthropic
@@ -69,7 +71,9 @@ every_format = pytest.mark.parametrize("format", [Chat, Responses, Messages], id
 
 
 def every_route(test):
-    """Runs a test for each client and each of its routes: `format` is the client's, `model` a name that takes more words."""
+    """Runs a test for each client and each of its routes: `format` is the client's, `model` a name
+    that takes more words.
+    """
     routes = [
         pytest.param(format, model, provider, id=f"{format.kind}-{provider}")
         for format in (Chat, Responses, Messages)

@@ -1,4 +1,6 @@
-"""A program that loses interest: the provider must not go on to produce, and charge for, what nobody reads."""
+"""A program that loses interest: the provider must not go on to produce, and charge for, what
+nobody reads.
+"""
 
 import asyncio
 

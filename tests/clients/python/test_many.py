@@ -1,4 +1,6 @@
-"""Twenty requests at once on one client, over all of its routes in turn, each of which must get its own answer."""
+"""Twenty requests at once on one client, over all of its routes in turn, each of which must get its
+own answer.
+"""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor

@@ -93,7 +93,8 @@ def test_custom_tool_round_trip(openai_client, responses_model, stack):
     assert (call.type, call.name, call.input) == (streamed.type, streamed.name, streamed.input)
     assert (call.type, call.name) == ("custom_tool_call", "patch")
     assert "".join(deltas) == call.input
-    # The mock makes up the input of a tool with a schema from that, and of a tool without one like this.
+    # The mock makes up the input of a tool with a schema from that, and of a tool without one like
+    # this.
     native = provider_of(responses_model, "responses") == "responses"
     assert call.input == ("some input\nin two lines" if native else "some input")
 
