@@ -149,7 +149,7 @@ console.log(text);
         name: "langchain-python",
         title: "LangChain, Python",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("1.7.4, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -180,7 +180,7 @@ console.log((await llm.invoke("Hello")).content);
         name: "llamaindex",
         title: "LlamaIndex",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("0.8.1, 2026-11-30"),
         place: "In your program, with the package `llama-index-llms-openai-like`",
         language: "python",
         settings: r#"
@@ -196,7 +196,7 @@ print(llm.complete("Hello"))
         name: "pydantic-ai",
         title: "Pydantic AI",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("2.68.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -214,7 +214,7 @@ print(agent.run_sync("Hello").output)
         name: "openai-agents",
         title: "OpenAI Agents SDK",
         speaks: RESPONSES,
-        tried: Tried::Not,
+        tried: Tried::Once("0.24.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -226,13 +226,14 @@ set_tracing_disabled(True)
 print(Runner.run_sync(Agent(name="Assistant", model="{model}"), "Hello").final_output)
 "#,
         note: "Traces go to OpenAI with the key of the client, which OpenAI does not know: hence \
-               `set_tracing_disabled`.",
+               `set_tracing_disabled`. A slash in a model's name means a prefix of the SDK's own there; map the \
+               model to a name without one.",
     },
     Client {
         name: "instructor",
         title: "Instructor",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("1.17.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -255,7 +256,7 @@ print(client.chat.completions.create(model="{model}", response_model=Answer, mes
         name: "dspy",
         title: "DSPy",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("3.4.1, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -271,7 +272,7 @@ print(dspy.Predict("question -> answer")(question="What is a gateway?").answer)
         name: "smolagents",
         title: "smolagents",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("1.26.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -287,7 +288,7 @@ print(model([{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]).
         name: "haystack",
         title: "Haystack",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("3.4.1, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -306,7 +307,7 @@ print(generator.run([ChatMessage.from_user("Hello")])["replies"][0].text)
         name: "litellm",
         title: "LiteLLM as a client",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("1.110.2, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -324,7 +325,7 @@ print(answer.choices[0].message.content)
         name: "llm",
         title: "llm",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("0.36, 2026-11-30"),
         place: "In `extra-openai-models.yaml` in the directory that `dirname \"$(llm logs path)\"` prints; the key \
                 with `llm keys set gateway`",
         language: "yaml",
@@ -341,7 +342,7 @@ print(answer.choices[0].message.content)
         name: "aider",
         title: "aider",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("0.86.2, 2026-11-30"),
         place: "In a shell",
         language: "sh",
         settings: r#"
@@ -355,7 +356,7 @@ aider --model openai/{model}
         name: "opencode",
         title: "opencode",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: Tried::Once("1.18.33, 2026-11-30"),
         place: "In `opencode.json` of the project, or `~/.config/opencode/opencode.json`",
         language: "json",
         settings: r#"
