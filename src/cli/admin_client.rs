@@ -101,12 +101,12 @@ pub(super) async fn exchange(
     base: &str,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, String), String> {
-    let failed = |why: String| format!("{base} can't be asked: {why}");
+    let failed = |why: String| format!("{base} cannot be reached: {why}");
     let answer =
-        client.request(request).await.map_err(|error| failed(crate::control_plane::http::client::chain(&error)))?;
+        client.request(request).await.map_err(|error| failed(crate::control_plane::http::client::cause(&error)))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), MOST).collect().await;
-    let body = body.map_err(|error| failed(crate::control_plane::http::client::chain(&*error)))?.to_bytes();
+    let body = body.map_err(|error| failed(crate::control_plane::http::client::cause(&*error)))?.to_bytes();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 

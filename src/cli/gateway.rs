@@ -123,7 +123,8 @@ fn raise_open_files() -> rustix::io::Result<()> {
 fn sinks(boot: &Boot) -> String {
     let observe = &boot.observe;
     let sinks = [
-        (observe.request_log.enabled, "request log in the store".to_owned()),
+        // A configuration file has no tables.
+        (observe.request_log.enabled && boot.config_file.is_none(), "request log in the store".to_owned()),
         (observe.jsonl.enabled, format!("JSONL in {}", observe.jsonl.path.display())),
         (observe.langfuse.enabled, format!("Langfuse at {}", observe.langfuse.host)),
         (observe.otlp.is_on(), "traces over OTLP".to_owned()),
@@ -140,7 +141,7 @@ fn hints() -> Hints {
                 .into(),
         no_providers:
             "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
-             --key NAME --type openai --base URL --api-key KEY`"
+             --name NAME --type openai --base URL --api-key KEY`"
                 .into(),
     }
 }

@@ -237,7 +237,8 @@ pub fn pick<'a>(
         rows => {
             let ids = rows.iter().map(|(id, _)| id.to_string()).collect::<Vec<_>>().join(", ");
             Err(Failure::failed(format!(
-                "`{wanted}` may mean the {what}s with the ids {ids}; name the one by what only it has"
+                "{} {what}s have the name or id `{wanted}` (ids {ids}); give the name or id of one alone",
+                rows.len()
             )))
         }
     }

@@ -92,7 +92,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     };
     let target = Target::parse(&target)?;
-    target.refuse_what_is_there(&row, &environment)?;
+    target.refuse_what_is_there(&row, &key_name, &environment)?;
     check(&row, &environment, "set up")?;
     let mut model = vendor.model.to_owned();
     if !no_check {
@@ -162,14 +162,14 @@ impl Args {
 fn prompt_for_key(vendor: &Vendor, environment: &Environment) -> Result<String, Failure> {
     match vendor.variable {
         "" if vendor.name != "other" => Ok(String::new()),
-        "" => terminal::prompt_hidden("Key of the provider (empty if it needs none; it is not shown)", "--api-key"),
+        "" => terminal::prompt_hidden("API key of the provider (empty if it needs none; input is hidden)", "--api-key"),
         name if environment.get(name).is_some() => {
             print::note("note", &format!("{name} is set, and the provider's key is read from it"));
             Ok(format!("env:{name}"))
         }
         name => {
             let key =
-                terminal::prompt_hidden(&format!("Key of {} ({name}; it is not shown)", vendor.name), "--api-key")?;
+                terminal::prompt_hidden(&format!("API key of {} ({name}; input is hidden)", vendor.name), "--api-key")?;
             match key.is_empty() {
                 true => Err(Failure::failed(format!("{} needs a key; set {name}, or give --api-key", vendor.name))),
                 false => Ok(key),
@@ -180,7 +180,12 @@ fn prompt_for_key(vendor: &Vendor, environment: &Environment) -> Result<String, 
 
 impl Target {
     /// Fails if something would have to be overwritten.
-    fn refuse_what_is_there(&self, row: &ProviderRow, environment: &Environment) -> Result<(), Failure> {
+    fn refuse_what_is_there(
+        &self,
+        row: &ProviderRow,
+        key_name: &str,
+        environment: &Environment,
+    ) -> Result<(), Failure> {
         match self {
             Target::File(path) if path.exists() => Err(Failure::failed(format!(
                 "{} exists and is not overwritten; name another file with --store",
@@ -194,15 +199,21 @@ impl Target {
                     return Ok(());
                 }
                 let rows = Blocking::embedded(&boot.data_dir)?.load()?;
-                match rows.providers.iter().any(|there| there.provider_key == row.provider_key) {
-                    true => Err(Failure::failed(format!(
+                if rows.providers.iter().any(|there| there.provider_key == row.provider_key) {
+                    return Err(Failure::failed(format!(
                         "a provider named `{}` exists in {}; choose another --name, or change it with \
                          `llm-proxy provider set`",
                         row.provider_key,
                         boot.data_dir.join(stores::sqlite::FILE).display()
-                    ))),
-                    false => Ok(()),
+                    )));
                 }
+                if let Some(other) = rows.credentials.iter().find(|there| there.name == key_name) {
+                    return Err(Failure::failed(format!(
+                        "a key named `{key_name}` exists (id {}); give this one another name with --key-name",
+                        other.id
+                    )));
+                }
+                Ok(())
             }
         }
     }

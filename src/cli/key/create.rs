@@ -40,8 +40,10 @@ impl Args {
         let place = store.open()?;
         // A name may appear twice in the store, but whoever revokes by name wants to hit one key.
         if let Some(other) = Listing::read(&place)?.credentials.iter().find(|other| other.name == row.name) {
-            let message =
-                format!("a key named `{}` exists (id {}); revoke it first, or choose another name", row.name, other.id);
+            let message = format!(
+                "a key named `{}` exists (id {}); replace it with `llm-proxy key rotate {}`, or choose another name",
+                row.name, other.id, row.name
+            );
             return Err(Failure::failed(message));
         }
         let id = match &place {

@@ -15,8 +15,8 @@ use crate::route::rank::overlap;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Unique name of the provider
-    #[arg(long, value_name = "NAME", value_parser = store::name)]
-    key: String,
+    #[arg(long, visible_alias = "key", value_name = "NAME", value_parser = store::name)]
+    name: String,
     /// openai, azure, anthropic or responses; other types are treated as openai
     #[arg(long = "type", value_name = "TYPE", default_value = "openai")]
     provider_type: String,
@@ -46,12 +46,12 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples. MODEL may be a pattern; `*` in UPSTREAM_MODEL is the text that the star
 of MODEL stands for:
-  llm-proxy provider add --key openai --base https://api.openai.com/v1 \\
+  llm-proxy provider add --name openai --base https://api.openai.com/v1 \\
       --api-key env:OPENAI_API_KEY --map 'gpt-*=gpt-*' --check
-  llm-proxy provider add --key claude --type anthropic \\
+  llm-proxy provider add --name claude --type anthropic \\
       --base https://api.anthropic.com --map 'claude-*=claude-*' \\
       --api-key - < key.txt
-  llm-proxy provider add --key router --base https://openrouter.ai/api/v1 \\
+  llm-proxy provider add --name router --base https://openrouter.ai/api/v1 \\
       --api-key env:ROUTER_KEY --map 'gpt-*=openai/gpt-*'";
 
 impl Args {
@@ -102,7 +102,7 @@ impl Args {
 
     fn row(self) -> Result<ProviderRow, Failure> {
         Ok(ProviderRow {
-            provider_key: self.key,
+            provider_key: self.name,
             provider_type: self.provider_type,
             api_base: self.base,
             api_key: given_key(self.api_key)?.into(),

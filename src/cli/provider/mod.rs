@@ -119,10 +119,6 @@ pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result
 
 /// Warns of what is taken for something else than was typed.
 pub fn note_meanings(row: &ProviderRow) {
-    if Type::of(&row.provider_type) == Type::Unknown {
-        let message = format!("type `{}` is not a known one; it is spoken to as openai", row.provider_type);
-        print::note("warning", &message);
-    }
     let rows =
         Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], credentials: Vec::new() };
     for notice in notices(&rows, &|name| std::env::var(name).ok()) {

@@ -9,6 +9,7 @@ use super::Env;
 use super::dialect::Words;
 use crate::config::link_local;
 use crate::config::models::Mapping;
+use crate::config::nearest::nearest;
 use crate::config::ordered;
 use crate::config::rows::ProviderRow;
 use crate::config::secret_env::{self, Standing};
@@ -152,6 +153,12 @@ fn speaks_messages(kind: Type, formats: Option<&[Format]>) -> bool {
 /// keeps the row from being served.
 pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
     let mut notices = Vec::new();
+    if Type::of(&row.provider_type) == Type::Unknown {
+        let name = row.provider_type.trim();
+        let near = nearest(name, TYPES.iter().map(|(known, _)| *known));
+        let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+        notices.push(format!("type `{name}` is not known{near}; the provider is treated as openai"));
+    }
     let params = Params::parse(&row.provider_params, &mut Vec::new()).ok();
     let formats = params.and_then(|params| params.formats);
     if let Ok(mut base) = BaseUrl::parse(&row.api_base) {
@@ -174,7 +181,23 @@ pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
             row.api_key.trim()
         ));
     }
+    notices.extend(doubtful_key(row));
     notices
+}
+
+/// Returns what is doubtful about a row's key: a variable's name without `env:`, or no key for a
+/// vendor that demands one.
+fn doubtful_key(row: &ProviderRow) -> Option<String> {
+    let key = row.api_key.trim();
+    let is_name = key.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+    if is_name && (key.ends_with("_KEY") || key.ends_with("_TOKEN")) {
+        return Some(format!("api_key `{key}` looks like the name of a variable; write env:{key} to have it read"));
+    }
+    let host = Host::of(&BaseUrl::parse(&row.api_base).ok()?.authority);
+    // A key may also come with a header of the row.
+    let has_header = row.provider_params.contains("custom_headers");
+    (key.is_empty() && !has_header && matches!(host, Host::OpenAi | Host::Anthropic))
+        .then(|| format!("api_key is empty, and {} demands a key", host.name()))
 }
 
 /// `$NAME`, `${NAME}`, `%NAME%` or LiteLLM's `os.environ/NAME`, whole: no provider's key looks so,

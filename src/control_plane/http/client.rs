@@ -2,6 +2,7 @@
 //! tokio, names from the table that workers use, bounds on time and size.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -84,21 +85,33 @@ impl Client {
 
     /// Any answer, whole. The caller sets the limit of time.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
-        let (head, body) = self.0.request(request).await.map_err(|error| chain(&error))?.into_parts();
-        let body = Limited::new(body, MOST).collect().await.map_err(|error| chain(&*error))?;
+        let (head, body) = self.0.request(request).await.map_err(|error| cause(&error))?.into_parts();
+        let body = Limited::new(body, MOST).collect().await.map_err(|error| cause(&*error))?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
-/// An error with its causes, which this stack keeps out of its texts.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
+/// What caused an error, in a few words such as `connection refused`. The layers of the HTTP library
+/// around the cause say nothing to a person.
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
     }
-    text
+    if let Some(error) = root.downcast_ref::<std::io::Error>() {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => return "connection refused".to_owned(),
+            ErrorKind::ConnectionReset => return "connection reset".to_owned(),
+            ErrorKind::TimedOut => return "no connection in time".to_owned(),
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => return "host unreachable".to_owned(),
+            _ => {}
+        }
+    }
+    let text = root.to_string();
+    match text.split_once(" (os error") {
+        Some((text, _)) => text.to_owned(),
+        None => text,
+    }
 }
 
 /// The names of providers in force are in the table. The system is asked for others, such as that

@@ -72,7 +72,7 @@ fn impossible_commands_are_explained() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
     command.env_clear().env("ADMIN_KEY", "x").args(["key", "list", "--url", &format!("http://{addr}")]);
     let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(said.contains("can't be asked"), "{said}");
+    assert!(said.contains("cannot be reached"), "{said}");
 }
 
 /// From one gateway to another, neither of which tells a secret.

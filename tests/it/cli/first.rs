@@ -118,6 +118,8 @@ fn init_makes_a_store_that_serves() {
     assert_eq!(mode(&place, "data/llm-proxy.db"), 0o600);
     let again = place.run(&init);
     assert!(again.code == 1 && again.stderr.contains("a provider named `other` exists in ./data/llm-proxy.db"));
+    let other = place.run(&[&init[..], &["--name", "second"]].concat());
+    assert!(other.code == 1 && other.stderr.contains("a key named `me` exists (id 1)"), "{}", other.stderr);
 
     let data = place.0.path().join("data");
     let gateway = Setup::new().env("DATA_DIR", data.display()).start();
@@ -197,7 +199,7 @@ fn errors_of_the_first_five_minutes() {
         ),
     );
     let refused = place.run(&["init", "--base", "http://127.0.0.1:1/v1", "--api-key", "k", "--store", "embedded"]);
-    let begins = "error: nothing was written: http://127.0.0.1:1 can't be asked: ";
+    let begins = "error: nothing was written: http://127.0.0.1:1 cannot be reached: ";
     assert!(refused.code == 1 && refused.stderr.starts_with(begins), "{}", refused.stderr);
     exactly(
         &["init", "--base", "api.openai.com", "--api-key", "k", "--store", "embedded"],
@@ -226,6 +228,6 @@ fn errors_of_the_first_five_minutes() {
     let response = client.response();
     assert_eq!(response.status, 404);
     let told = "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
-                --key NAME --type openai --base URL --api-key KEY`";
+                --name NAME --type openai --base URL --api-key KEY`";
     assert!(response.text().contains(told), "{}", response.text());
 }

@@ -224,7 +224,7 @@ fn a_provider_is_asked_for_its_models() {
     place.bad(
         &["provider", "add", "--key", "q", "--base", "http://127.0.0.1:1/v1", "--check"],
         1,
-        "provider q is not added: http://127.0.0.1:1 can't be asked: ",
+        "provider q is not added: http://127.0.0.1:1 cannot be reached: ",
     );
     assert_eq!(providers(&place).len(), 1);
 }

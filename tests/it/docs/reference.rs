@@ -219,7 +219,9 @@ fn error_meaning(kind: Kind) -> &'static str {
         Kind::Billing => "The provider's account has no credit left",
         Kind::ModelNotFound => "No provider serves the model, or the provider does not know it",
         Kind::NotFound => "There is no such path",
-        Kind::NotSupported => "The path needs state that the gateway does not keep",
+        Kind::NotSupported => {
+            "The path needs state that the gateway does not keep, or no provider of the path's format serves the model"
+        }
         Kind::MethodNotAllowed => "The path takes other methods, which `allow` names",
         Kind::RequestTimeout => "The client stopped sending its request",
         Kind::Conflict => "The request conflicts with the state of the object",

@@ -49,7 +49,7 @@ fn ready_until_it_is_told_to_stop() {
     assert_eq!(gateway.wait().code(), Some(0));
     let output = health(&["--url", &url], &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("can't be asked"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot be reached"));
 }
 
 fn metric(gateway: &Gateway, name: &str) -> Option<f64> {

@@ -1,7 +1,7 @@
 //! Errors on the wire, whatever the format: what was read from a provider, and the choice of a
 //! writer.
 //!
-//! The shapes stand in `wire/<format>/error.rs`; statuses, types and codes in
+//! The shapes stand in `formats/<format>/error.rs`; statuses, types and codes in
 //! [`crate::error::Kind`].
 
 use crate::Format;

@@ -29,7 +29,7 @@ use crate::target::plan::{Context, Plan};
 ///   last name, once per pattern.
 /// - Wrong types and missing required fields fail with the helpers of
 ///   [`read`](crate::request::reader), which set `param`.
-/// - Reasoning state is opened with [`carry::opaque_of`](crate::reasoning::history::opaque_of); the
+/// - Reasoning state is opened with [`history::opaque_of`](crate::reasoning::history::opaque_of); the
 ///   marker of failed tool results ([`ERROR_MARKER`](crate::canonical::request::ERROR_MARKER))
 ///   becomes `is_error`.
 pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
@@ -39,13 +39,13 @@ pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>
 /// Writes the request for a provider of this format.
 ///
 /// In this order, each decided in one shared place: tools by
-/// [`offer::offer`](crate::request::tools::offer), reasoning by
+/// [`tools::offer`](crate::request::tools::offer), reasoning by
 /// [`thinking`](crate::request::thinking), the rest by
-/// [`settle::settle`](crate::request::params::settle), the conversation by
+/// [`params::settle`](crate::request::params::settle), the conversation by
 /// [`turns::pair`](crate::request::turns::pair) and [`turns::turns`](crate::request::turns::turns),
 /// a trailing assistant message by [`turns::prefill`](crate::request::turns::prefill), reasoning
-/// items by [`carry::fate`](crate::reasoning::history::fate), tool names in history by
-/// [`offer::sent_name`](crate::request::tools::sent_name), call ids by
+/// items by [`history::fate`](crate::reasoning::history::fate), tool names in history by
+/// [`tools::sent_name`](crate::request::tools::sent_name), call ids by
 /// [`turns::sent_id`](crate::request::turns::sent_id). Losses of content are entered in `ledger`;
 /// its `Err` (strict mode) is passed on with `?`.
 ///

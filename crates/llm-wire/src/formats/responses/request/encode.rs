@@ -33,7 +33,7 @@ const SCHEMA_NAME: &str = "response";
 /// In this order, each decided in one shared place: tools by [`tools::offer`], reasoning by
 /// [`thinking`], the rest by [`params::settle`], the conversation by [`turns::pair`], a trailing
 /// assistant message by [`turns::prefill`], reasoning items by
-/// [`carry::fate`](crate::reasoning::history::fate), tool names in history by [`tools::sent_name`],
+/// [`history::fate`](crate::reasoning::history::fate), tool names in history by [`tools::sent_name`],
 /// call ids by [`turns::sent_id`]. Losses of content are entered in `ledger`; its `Err` (strict
 /// mode) is passed on with `?`.
 ///
