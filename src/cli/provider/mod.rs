@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::store::{Place, StoreArgs, call, pick, prober};
 use super::{Failure, print};
 use crate::config::boot::Environment;
-use crate::config::compile::{Type, compile, judge, notices};
+use crate::config::compile::{compile, judge, notices};
 use crate::config::models::Mapping;
 use crate::config::rows::{ProviderRow, Rows};
 use crate::config::snapshot::Provider;
