@@ -210,11 +210,12 @@ pub fn help() -> String {
     );
     for variable in VARIABLES {
         let default = if variable.default.is_empty() { "unset" } else { variable.default };
-        let default = format!("[default: {default}]");
+        // A list may be longer than a line, so it may break after its commas.
+        let default = format!("[default: {}]", default.replace(',', ", "));
         let mut line = format!("  {}", variable.name);
         let description = variable.description();
-        for word in description.split(' ').chain([default.as_str()]) {
-            if line.len() + 1 + word.len() >= 80 {
+        for word in description.split(' ').chain(default.split(' ')) {
+            if line.len().max(COLUMN - 1) + 1 + word.len() >= 80 && !line.is_empty() {
                 text.push_str(&line);
                 text.push('\n');
                 line.clear();
