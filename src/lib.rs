@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 0 | [`limit`]; [`rfc3339`] (times as text); [`tls`] (settings for connections of both sides) |
+//! | 0 | [`breaker`] (what is remembered of providers); [`limit`]; [`rfc3339`] (times as text); [`tls`] (settings for connections of both sides) |
 //! | 1 | [`config`], [`metrics`], [`telemetry`]; [`tokens`] (an estimate, and exact counts); [`shared`] (what threads share) |
 //! | 2 | [`route`] (which provider) |
 //! | 3 | [`net`] (sockets, TLS, connection pools) |
@@ -14,6 +14,7 @@
 //! | 5 | [`worker`] (a core), [`control_plane`] (the one thread that may wait) |
 //! | 6 | [`cli`] |
 
+pub mod breaker;
 pub mod cli;
 pub mod config;
 pub mod control_plane;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::breaker::memory::Memory;
 use crate::limit::Limits;
 use llm_wire::Format;
 use llm_wire::target::overrides::Overrides;
@@ -91,8 +92,12 @@ pub struct Provider {
     /// is not forwarded beside it.
     pub own_header_names: Vec<String>,
     pub weight: u32,
+    /// The tier: those of the next one are tried when nobody of this one is left. 0 is the first.
+    pub priority: u32,
     pub models: super::models::Mapping,
     pub dialect: Dialect,
+    /// What is remembered of it, shared by all workers and kept over reloads.
+    pub memory: Arc<Memory>,
 }
 
 /// What a provider makes of its formats: everything that a translation for it has to know.

@@ -34,6 +34,8 @@ counters! {
     ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client disconnected before the end of the response.";
     Attempts            "llm_proxy_attempts_total" "Attempts at providers.";
     AttemptsFailed      "llm_proxy_attempts_failed_total" "Attempts that failed before anything was sent to the client.";
+    Retries             "llm_proxy_upstream_retries_total" "Attempts at a provider that had failed before in the same request.";
+    RetriesDenied       "llm_proxy_upstream_retries_denied_total" "Retries that were not made because RETRY_BUDGET_PERCENT was used up.";
     UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections that were opened to providers.";
     StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests that were sent again because the provider had closed the pooled connection.";
     Truncated           "llm_proxy_answers_truncated_total" "Responses that broke off after their head was sent.";
@@ -128,13 +130,13 @@ families! {
     TokenRate     "llm_proxy_tokens_per_second" H(RATES), 1e-3 ["source" "model" "provider"] "Tokens of a stream divided by the time from its first content to its end.";
     InterToken    "llm_proxy_inter_token_seconds" H(GAPS), 1e-6 ["model" "provider"] "Mean time between two tokens of a stream.";
     StreamGap     "llm_proxy_stream_gap_max_seconds" H(GAPS), 1e-6 ["model" "provider"] "Longest pause of a stream after its first content.";
-    Health        "llm_proxy_provider_health" G, 1.0 ["provider"] "1 if the last health check of the provider succeeded, 0 if it failed. Absent before the first check.";
+    Health        "llm_proxy_provider_health" G, 1.0 ["provider"] "1 if the provider serves requests, 0 if it is out of service or its last health check failed.";
     Latency       "llm_proxy_provider_latency_seconds" H(LATENCIES), 1e-6 ["provider"] "Time from the first byte sent to a provider to the head of its response, of requests and health checks.";
     Bypass        "llm_proxy_bypass_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that were passed through to a provider of the client's own format.";
     BypassBytes   "llm_proxy_bypass_streaming_bytes_total" C, 1.0 ["provider"] "Bytes of streams that were passed through unchanged.";
     Cross         "llm_proxy_cross_protocol_requests_total" C, 1.0 ["client_protocol" "provider_protocol" "provider"] "Requests that were translated.";
-    Weight        "llm_proxy_provider_effective_weight" G, 1.0 ["provider"] "Weight of a provider that is in force.";
-    Circuit       "llm_proxy_provider_circuit_state" G, 1.0 ["provider" "state"] "1 for the state that the provider is in. This version takes no provider out of service, so every state is `closed`.";
+    Weight        "llm_proxy_provider_effective_weight" G, 1.0 ["provider"] "Weight of a provider that is in force: its own, times the share that failures have left it, and 0 while it is out of service.";
+    Circuit       "llm_proxy_provider_circuit_state" G, 1.0 ["provider" "state"] "1 for the state that the provider is in: `closed`, `open` or `half_open`.";
     Disconnects   "llm_proxy_client_disconnects_total" C, 1.0 ["model" "provider"] "Requests whose client disconnected before the end of the response.";
     AttemptEnds   "llm_proxy_provider_attempts_total" C, 1.0 ["provider" "outcome"] "Attempts at a provider by outcome: `ok`, or the reason of the failure.";
     ConnectTime   "llm_proxy_upstream_connect_seconds" H(STAGES), 1e-6 ["provider"] "Time to open a connection to a provider, TLS included.";

@@ -4,6 +4,8 @@
 //! failure keeps what was learned: when no candidate is left, the client gets the provider's own
 //! error response if there was one.
 
+use std::rc::Rc;
+
 use super::core::WorkerSnapshot;
 use super::count;
 use super::endpoint::Operation;
@@ -13,19 +15,23 @@ use super::refusal;
 use super::relay::{self, Responder, buffered};
 use super::reply::Upstream;
 use super::request_context::{Next, RequestContext};
+use super::retry_hint::{self, RetryHint};
+use super::standing::Standing;
 use super::upstream::{UpstreamResponse, send_request};
+use crate::breaker::attribution::Fault;
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::UpstreamRequest;
 use crate::route::pick::Candidate;
 use crate::route::target_format::TargetFormat;
+use crate::telemetry::record::{Outcome, Short};
 use crate::telemetry::stages::Stage;
 use llm_wire::error::{Error, Kind, Side, classify, shape};
 use llm_wire::request::retry_without::RetryWithout;
 
 /// What an attempt is made with.
 pub struct Attempt<'a> {
-    pub view: &'a WorkerSnapshot,
+    pub view: &'a Rc<WorkerSnapshot>,
     pub candidate: &'a Candidate,
     pub provider: &'a Provider,
     /// Whether no other candidate will be tried after this one. Its error response may go to the
@@ -37,21 +43,24 @@ pub struct Attempt<'a> {
     pub after_rate_limit: bool,
 }
 
-/// Tries a candidate. A provider that refuses a translated request for something that can be left
-/// out gets it once more, without.
-pub async fn run(req: &mut RequestContext<'_>, attempt: &Attempt<'_>) -> Result<Next, Interrupt> {
+/// Tries a candidate, without what it has refused before.
+pub async fn run(
+    req: &mut RequestContext<'_>,
+    attempt: &Attempt<'_>,
+    retry_without: RetryWithout,
+) -> Result<Next, Interrupt> {
     let provider = attempt.provider;
     req.core.metrics.inc(Counter::Attempts);
     req.recorder.begin_attempt(provider.id);
     req.attempt_began_us = req.recorder.attempt_began_us();
-    let mut result = attempt.run(req, RetryWithout::Nothing).await;
-    if let Err(Interrupt::Failed(failure)) = &result
-        && failure.retry_without != RetryWithout::Nothing
-    {
-        req.core.metrics.inc(Counter::Mended);
-        let retry_without = failure.retry_without;
-        result = Box::pin(attempt.run(req, retry_without)).await;
+    req.standing = Some(Standing::begin(req.core, attempt.view, attempt.candidate));
+    let mut result = attempt.run(req, retry_without).await;
+    let hint = std::mem::take(&mut req.hint);
+    if let Err(Interrupt::Failed(failure)) = &mut result {
+        failure.hint = hint.1;
+        failure.status = failure.status.or(hint.0);
     }
+    settle(req, &result);
     let error = match &result {
         Err(Interrupt::Failed(failure)) => Some(&failure.error),
         Err(Interrupt::ClientDisconnected) => {
@@ -65,6 +74,30 @@ pub async fn run(req: &mut RequestContext<'_>, attempt: &Attempt<'_>) -> Result<
     }
     req.recorder.end_attempt(&provider.key, error);
     result
+}
+
+/// Records in the memory of the provider what became of the attempt.
+fn settle(req: &mut RequestContext<'_>, result: &Result<Next, Interrupt>) {
+    let Some(mut standing) = req.standing.take() else { return };
+    let (status, outcome) = req.recorder.outcome();
+    match (result, outcome) {
+        (Err(Interrupt::ClientDisconnected), _) | (Ok(_), Outcome::ClientDisconnected) => {}
+        (Err(Interrupt::Failed(failure)), _) => standing.fail(failure.fault()),
+        (Ok(_), Outcome::Truncated(kind)) => standing.fail(Fault::of(Side::Upstream, kind, None)),
+        // The response went to the client as it came.
+        (Ok(_), Outcome::Complete | Outcome::Failed(_)) if status >= 400 => {
+            standing.fail(Fault::of(Side::Upstream, kind_of_refusal(status), Some(status)));
+        }
+        (Ok(_), Outcome::Complete | Outcome::Failed(_)) => standing.succeed(),
+    }
+}
+
+/// Returns the kind of a refusal of which the text was not read.
+fn kind_of_refusal(status: u16) -> Kind {
+    match status {
+        408 | 429 | 500.. => kind_of_status(status),
+        _ => Kind::InvalidRequest,
+    }
 }
 
 impl Attempt<'_> {
@@ -81,12 +114,13 @@ impl Attempt<'_> {
         req.recorder.set_upstream_request(&request);
         if req.core.boot().show_provider_headers {
             let attempts = req.recorder.attempts();
-            let (provider, model) = (provider.key.clone(), prepared.model.clone());
+            let (provider, model) = (Short::new(&provider.key), prepared.model.clone());
             req.meta.upstream = Some(Upstream { provider, model, attempts });
         }
         let response = send_request(req, view.origin(candidate.provider), provider, &prepared).await?;
         let status = response.head.status;
         req.recorder.first_byte(status);
+        note_head(req, &response);
         if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
             return count::respond_with_estimate(req).await;
         }
@@ -165,15 +199,37 @@ async fn fail_with_response(
     provider: &str,
 ) -> Result<Next, Interrupt> {
     let status = response.head.status;
-    let try_next = may_fail_over(&response);
+    // A 409 is repeated at the same provider alone.
+    let try_next = may_fail_over(&response) && status != 409;
     let note = format!("provider `{provider}` responded with status {status}");
     let failure = Failure::from(Error::upstream(kind_of_status(status), note));
     let response = buffered::read(req, response).await?;
     Err(Failure { response, try_next, ..failure }.into())
 }
 
+/// Notes what the head of a response says about later requests.
+fn note_head(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
+    if response.head.status >= 400 {
+        let hint = RetryHint::of(&response.head, &response.bytes);
+        req.hint = (Some(response.head.status), hint);
+        if let Some(standing) = &mut req.standing {
+            standing.wait = hint.wait;
+        }
+    } else if req.pooled
+        && let Some(wait) = retry_hint::exhausted(&response.head, &response.bytes)
+        && let Some(standing) = &mut req.standing
+    {
+        standing.exhausted = Some(wait);
+    }
+}
+
 fn may_fail_over(response: &UpstreamResponse) -> bool {
-    matches!(response.head.status, 408 | 429 | 500..) && !response.forbids_retry()
+    let is_invited = || response.head.get(&response.bytes, "x-should-retry") == Some(b"true");
+    match response.head.status {
+        408 | 429 | 500.. => !response.forbids_retry(),
+        409 => is_invited(),
+        _ => false,
+    }
 }
 
 fn kind_of_status(status: u16) -> Kind {

@@ -2,12 +2,15 @@
 //! it, save its metric shard, its ring and the token buckets.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::breaker::budget::Budget;
 use crate::config::boot::Boot;
 use crate::config::snapshot::{Provider, Snapshot};
+use crate::metrics::names::Counter;
 use crate::metrics::shard::Shard;
 use crate::net::pool::{Origin, Pool};
 use crate::net::timer::Timers;
@@ -83,6 +86,8 @@ pub struct Core {
     pub sampler: Sampler,
     /// Bounds on log lines that clients can cause.
     pub log_limits: LogLimits,
+    /// By the ids of providers that were retried.
+    retry_budgets: RefCell<HashMap<i64, Budget, ahash::RandomState>>,
     /// Addresses that sent a wrong admin key.
     pub admin_throttle: RefCell<AdminThrottle>,
     pub reasoning_cache: ReasoningCache,
@@ -119,6 +124,7 @@ impl Core {
             ring,
             sampler: Sampler::default(),
             log_limits: LogLimits::default(),
+            retry_budgets: RefCell::default(),
             admin_throttle: RefCell::default(),
             reasoning_cache,
             decoding: Cell::new(0),
@@ -164,6 +170,33 @@ impl Core {
     /// Returns the nanoseconds on the clock that all workers share, as of its last reading.
     pub fn now_ns(&self) -> u64 {
         self.timers.recent()
+    }
+
+    /// Returns the time in ticks of the circuit breakers.
+    pub fn ticks(&self) -> u32 {
+        self.shared.ticks()
+    }
+
+    /// Counts a request to a provider that is no retry. Only of providers that were retried is there
+    /// anything to count: a bucket is full at first.
+    pub fn deposit_retry(&self, provider: i64) {
+        let mut budgets = self.retry_budgets.borrow_mut();
+        if !budgets.is_empty()
+            && let Some(budget) = budgets.get_mut(&provider)
+        {
+            budget.deposit(self.boot().retry_budget as u32);
+        }
+    }
+
+    /// Returns whether another retry of a provider is within its budget.
+    pub fn withdraw_retry(&self, provider: i64) -> bool {
+        let mut budgets = self.retry_budgets.borrow_mut();
+        let allowed = budgets.entry(provider).or_default();
+        let allowed = allowed.withdraw(self.boot().retry_budget as u32, self.now_ns() / 1_000_000);
+        if !allowed {
+            self.metrics.inc(Counter::RetriesDenied);
+        }
+        allowed
     }
 
     /// Returns a pseudo-random number (xorshift64*), for request ids and the like. Not for secrets.

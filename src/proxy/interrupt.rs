@@ -1,6 +1,8 @@
 //! Why a stage ends without a response: the one error channel of the request path.
 
 use super::client::ClientDisconnected;
+use super::retry_hint::RetryHint;
+use crate::breaker::attribution::Fault;
 use llm_http::ResponseHead;
 use llm_wire::error::{Error, Side};
 use llm_wire::request::retry_without::RetryWithout;
@@ -27,9 +29,21 @@ pub struct Failure {
     pub retry_without: RetryWithout,
     /// Whether the failure may be that of a pooled connection that the server had closed.
     pub stale_connection: bool,
+    /// The status of the provider's response, if it sent one.
+    pub status: Option<u16>,
+    /// What that response says about another try.
+    pub hint: RetryHint,
 }
 
 impl Failure {
+    /// Returns whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self.lacks_model {
+            true => Fault::ModelMissing,
+            false => Fault::of(self.error.side, self.error.kind, self.status),
+        }
+    }
+
     /// Returns the failure that the client should learn of.
     ///
     /// A provider's own response says more than an error about a connection that could not be made,
@@ -82,6 +96,8 @@ impl From<Error> for Failure {
             lacks_model: false,
             retry_without: RetryWithout::Nothing,
             stale_connection: false,
+            status: None,
+            hint: RetryHint::default(),
         }
     }
 }

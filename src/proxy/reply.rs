@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
 use super::clock;
+use crate::telemetry::record::Short;
 use llm_http::{Version, write};
 use llm_wire::Format;
 use llm_wire::error::shape;
@@ -33,7 +33,7 @@ pub struct ResponseMeta {
 /// The provider and the model of an attempt, for the headers that name them.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    pub provider: Arc<str>,
+    pub provider: Short<96>,
     /// The provider's name of the model.
     pub model: Rc<str>,
     /// How many requests were sent to providers, this one included.
@@ -86,7 +86,7 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
     }
     if let Some(upstream) = &meta.upstream {
         // A name that is not allowed in a header is left out.
-        let _ = write::header(out, "x-llm-proxy-provider", upstream.provider.as_bytes());
+        let _ = write::header(out, "x-llm-proxy-provider", upstream.provider.as_str().as_bytes());
         let _ = write::header(out, "x-llm-proxy-upstream-model", upstream.model.as_bytes());
         let _ = write::header(out, "x-llm-proxy-attempts", itoa::Buffer::new().format(upstream.attempts).as_bytes());
     }

@@ -2,20 +2,20 @@
 
 use std::rc::Rc;
 
-use super::attempt::{self, Attempt};
 use super::auth::{self, Caller};
 use super::client::{Client, ClientDisconnected};
 use super::core::{Core, WorkerSnapshot};
 use super::endpoint::{self, ApiRoute, Operation};
+use super::failover;
 use super::head_facts::HeadFacts;
-use super::interrupt::{Failure, Interrupt};
+use super::interrupt::Interrupt;
 use super::relay::buffered;
 use super::request_context::{
     Model, Next, RequestContext, StreamOptions, method_name, new_request_id, refuse, response_meta,
 };
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
-use crate::proxy::{affinity, body, local};
+use crate::proxy::{body, local};
 use crate::route::pick::Candidates;
 use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
@@ -91,9 +91,11 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         attempt_began_us: 0,
         head_sent: false,
         unthinking: false,
+        standing: None,
+        hint: Default::default(),
     };
     let result = match admit(&mut req, &view, caller) {
-        Ok(candidates) => attempt_all(&mut req, &view, &candidates).await,
+        Ok(candidates) => failover::run(&mut req, &view, &candidates).await,
         Err(error) => Err(error.into()),
     };
     let result = match result {
@@ -249,42 +251,4 @@ fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Ca
         format!("no provider serves model `{model}`; GET /v1/models lists what is served")
     };
     Error::client(Kind::ModelNotFound, note).param("model")
-}
-
-/// Tries the candidates in turn until one responds or something has reached the client.
-async fn attempt_all(
-    req: &mut RequestContext<'_>,
-    view: &WorkerSnapshot,
-    candidates: &Candidates,
-) -> Result<Next, Interrupt> {
-    let max = req.core.boot().max_attempts.min(candidates.list.len()).max(1);
-    let pinned = affinity::find(req, view, candidates);
-    let order = pinned.into_iter().chain(candidates.order().filter(|c| pinned.is_none_or(|p| !std::ptr::eq(p, *c))));
-    let mut failure: Option<Box<Failure>> = None;
-    for (index, candidate) in order.take(max).enumerate() {
-        let is_last = index + 1 == max;
-        let provider = view.provider(candidate.provider);
-        let after_rate_limit = failure.as_ref().is_some_and(|failure| failure.rate_limited_ms().is_some());
-        let attempt = Attempt { view, candidate, provider, is_last, is_only: max == 1, after_rate_limit };
-        let new = match attempt::run(req, &attempt).await {
-            Err(Interrupt::Failed(new)) => new,
-            result => return result,
-        };
-        req.core.metrics.inc(Counter::AttemptsFailed);
-        let try_next = new.try_next && !is_last && !req.core.stopping();
-        failure = Some(match failure {
-            Some(old) => old.more_useful(new),
-            None => new,
-        });
-        if !try_next {
-            break;
-        }
-    }
-    Err(match failure {
-        Some(failure) => Interrupt::Failed(failure),
-        None => {
-            let note = format!("every provider of model `{}` is out of service", req.model.name());
-            Error::gateway(Kind::NoUpstream, note).into()
-        }
-    })
 }

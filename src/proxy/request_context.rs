@@ -12,6 +12,8 @@ use super::core::Core;
 use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
+use super::retry_hint::RetryHint;
+use super::standing::Standing;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
@@ -52,6 +54,10 @@ pub struct RequestContext<'c> {
     pub head_sent: bool,
     /// Whether the provider got the request with the effort `none`, which its client did not send.
     pub unthinking: bool,
+    /// What the attempt that runs does to the memory of its provider.
+    pub standing: Option<Standing>,
+    /// The status of the last error response, and what it says about another try.
+    pub hint: (Option<u16>, RetryHint),
 }
 
 /// Options of a Chat stream, which routing does not need.
@@ -108,6 +114,13 @@ impl RequestContext<'_> {
     pub fn silence_limit(&self) -> Duration {
         let limit = self.core.boot().request_timeout;
         self.time_left().map_or(limit, |left| left.min(limit))
+    }
+
+    /// Notes that the provider does its work: content of its response goes to the client.
+    pub fn provider_succeeded(&mut self) {
+        if let Some(standing) = &mut self.standing {
+            standing.succeed();
+        }
     }
 
     /// Returns what follows on the connection after a complete response.

@@ -1,11 +1,15 @@
 //! The candidates for a model, and their order.
 //!
-//! Candidates are in the order of their [`Rank`]. Within a rank, smooth weighted round-robin, per
+//! Candidates are in the order of their tiers (`priority`), and within a tier of their [`Rank`].
+//! Within a rank, smooth weighted round-robin, per
 //! worker and candidate set: after `k` times the sum of the weights each provider was first exactly
 //! `k` times its weight, whatever the order of requested models. Workers start at different offsets,
 //! so that a restart does not send the first request of every worker to the same provider. A weight
-//! of 0 is standby: tried only when all others failed, save those that may not have the model at
-//! all.
+//! of 0 is standby: tried only when all others of its tier failed. Those that may not have the model
+//! at all come last.
+//!
+//! Providers of which failures are remembered get a share of their weight, or none for a while. The
+//! shares of the others among themselves stay exact.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,8 +17,11 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::breaker::circuit::Admission;
+use crate::breaker::memory::{Memory, Slot};
+use crate::breaker::policy::{Policy, WHOLE};
 use crate::config::boot::CatchAllRouting;
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Provider, Snapshot};
 use crate::route::rank::Rank;
 use crate::route::target_format::{TargetFormat, choose};
 use crate::shared::catalog::Lists;
@@ -36,6 +43,10 @@ pub struct Candidate {
     pub upstream_model: Option<Rc<str>>,
     pub target: TargetFormat,
     pub rank: Rank,
+    /// The tier of the provider.
+    pub priority: u32,
+    /// Where what is remembered of the provider for this model is.
+    pub slot: Slot,
 }
 
 /// All providers of one model for clients of one format, the best rank first.
@@ -46,6 +57,16 @@ pub struct Candidates {
     /// translated.
     pub other_formats: usize,
     groups: Vec<Group>,
+    /// The groups in the order in which their members are tried, each once for its members with a
+    /// weight and once for its standby.
+    stages: Vec<Stage>,
+}
+
+/// A part of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stage {
+    group: usize,
+    is_standby: bool,
 }
 
 /// Candidates that take turns, with the rotation that they share with other models of the same
@@ -56,15 +77,98 @@ struct Group {
     range: Range<usize>,
     /// Whether it is unknown that they have the model.
     is_guess: bool,
+    priority: u32,
     rotation: Rc<Rotation>,
 }
 
+/// A candidate in the order of attempts.
+#[derive(Debug, Clone, Copy)]
+pub struct Ranked<'a> {
+    pub candidate: &'a Candidate,
+    /// Whether it is out of service: it is tried when nobody else is left.
+    pub is_benched: bool,
+}
+
+/// What the order of candidates depends on beside their weights.
+struct Conditions<'a> {
+    providers: &'a [Arc<Provider>],
+    policy: &'a Policy,
+    /// In ticks of the circuits.
+    now: u32,
+}
+
+impl Conditions<'_> {
+    fn memory(&self, candidate: &Candidate) -> &Memory {
+        &self.providers[candidate.provider].memory
+    }
+
+    /// Returns the share of its weight that a candidate gets. 0 if it is out of service.
+    fn share(&self, candidate: &Candidate) -> u32 {
+        let memory = self.memory(candidate);
+        match memory.admission(candidate.slot, self.now) {
+            Admission::Benched => 0,
+            Admission::Probe if !memory.has_room_for_probe(candidate.slot, self.policy) => 0,
+            Admission::Free | Admission::Probe => memory.share(candidate.slot, self.now, self.policy),
+        }
+    }
+}
+
 impl Candidates {
+    fn new(list: Vec<Candidate>, other_formats: usize, groups: Vec<Group>) -> Candidates {
+        let mut stages = Vec::new();
+        for (group, members) in groups.iter().enumerate() {
+            for is_standby in [false, true] {
+                if members.rotation.weights.iter().any(|weight| (*weight == 0) == is_standby) {
+                    stages.push(Stage { group, is_standby });
+                }
+            }
+        }
+        stages.sort_by_key(|Stage { group, is_standby }| {
+            let Group { is_guess, priority, .. } = groups[*group];
+            (is_guess, priority, *is_standby, *group)
+        });
+        Candidates { list, other_formats, groups, stages }
+    }
+
     /// Returns the order of attempts for one request: the next in turn, then the others, standby
-    /// last. Advances the rotation.
-    pub fn order(&self) -> Order<'_> {
-        let first = self.groups.first().map_or(0, |group| group.rotation.next());
-        Order { candidates: self, pass: Pass::Weighted, group: 0, step: 0, first }
+    /// last. Advances the rotation. While nothing is remembered of any candidate this allocates
+    /// nothing and does not ask for the time.
+    pub fn order<'a>(
+        &'a self,
+        providers: &[Arc<Provider>],
+        policy: &Policy,
+        now: impl FnOnce() -> u32,
+    ) -> AnyOrder<'a> {
+        let is_healthy = |candidate: &Candidate| providers[candidate.provider].memory.is_healthy(candidate.slot);
+        if !policy.enabled || self.list.iter().all(is_healthy) {
+            return AnyOrder::Healthy(Order { candidates: self, stage: 0, step: 0, first: 0 });
+        }
+        AnyOrder::Adapted(self.adapted(&Conditions { providers, policy, now: now() }).into_iter())
+    }
+
+    /// Returns the order by what is remembered: those in service by their shares, then the others,
+    /// the one that comes back first before the rest.
+    fn adapted(&self, conditions: &Conditions<'_>) -> Vec<Ranked<'_>> {
+        let shares: Vec<u32> = self.list.iter().map(|candidate| conditions.share(candidate)).collect();
+        let mut order = Vec::with_capacity(self.list.len());
+        let mut benched = Vec::new();
+        for Stage { group, is_standby } in &self.stages {
+            let Group { range, rotation, .. } = &self.groups[*group];
+            let n = range.len();
+            let first = if *is_standby { 0 } else { rotation.next_by(|at| shares[range.start + at]) };
+            let members = (0..n).map(|step| (first + step) % n);
+            for at in members.filter(|at| (rotation.weights[*at] == 0) == *is_standby) {
+                let candidate = &self.list[range.start + at];
+                match shares[range.start + at] {
+                    0 => benched.push(candidate),
+                    _ => order.push(Ranked { candidate, is_benched: false }),
+                }
+            }
+        }
+        let wait = |candidate: &Candidate| conditions.memory(candidate).wait(candidate.slot, conditions.now);
+        benched.sort_by_key(|candidate| (candidate.rank == Rank::Unknown, wait(candidate)));
+        order.extend(benched.into_iter().map(|candidate| Ranked { candidate, is_benched: true }));
+        order
     }
 
     /// Returns whether several provider accounts serve this model. Headers about one account would
@@ -74,62 +178,31 @@ impl Candidates {
     }
 }
 
-/// Which candidates are tried. The passes follow one another, each through all groups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    Weighted,
-    Standby,
-    WeightedGuess,
-    StandbyGuess,
+/// The order by weights alone, or by what is remembered too.
+pub enum AnyOrder<'a> {
+    Healthy(Order<'a>),
+    Adapted(std::vec::IntoIter<Ranked<'a>>),
 }
 
-impl Pass {
-    fn after(self) -> Option<Pass> {
+impl<'a> Iterator for AnyOrder<'a> {
+    type Item = Ranked<'a>;
+
+    fn next(&mut self) -> Option<Ranked<'a>> {
         match self {
-            Pass::Weighted => Some(Pass::Standby),
-            Pass::Standby => Some(Pass::WeightedGuess),
-            Pass::WeightedGuess => Some(Pass::StandbyGuess),
-            Pass::StandbyGuess => None,
+            AnyOrder::Healthy(order) => Some(Ranked { candidate: order.next()?, is_benched: false }),
+            AnyOrder::Adapted(order) => order.next(),
         }
     }
-
-    fn is_standby(self) -> bool {
-        matches!(self, Pass::Standby | Pass::StandbyGuess)
-    }
-
-    fn is_guess(self) -> bool {
-        matches!(self, Pass::WeightedGuess | Pass::StandbyGuess)
-    }
 }
 
-/// Iterator over the candidates of one request.
+/// Iterator over the candidates of one request by their weights alone.
 #[derive(Debug)]
 pub struct Order<'a> {
     candidates: &'a Candidates,
-    pass: Pass,
-    group: usize,
+    stage: usize,
     step: usize,
-    /// The next in turn in the group.
+    /// The next in turn in the stage.
     first: usize,
-}
-
-impl Order<'_> {
-    /// Moves to the next group, or to the next pass through all of them.
-    fn advance(&mut self) -> Option<()> {
-        let groups = &self.candidates.groups;
-        self.group += 1;
-        self.step = 0;
-        if self.group >= groups.len() {
-            self.pass = self.pass.after()?;
-            self.group = 0;
-        }
-        // The turn of the first group was taken when the order was made.
-        let group = groups.get(self.group)?;
-        if self.group > 0 && !self.pass.is_standby() && self.pass.is_guess() == group.is_guess {
-            self.first = group.rotation.next();
-        }
-        Some(())
-    }
 }
 
 impl<'a> Iterator for Order<'a> {
@@ -137,16 +210,21 @@ impl<'a> Iterator for Order<'a> {
 
     fn next(&mut self) -> Option<&'a Candidate> {
         loop {
-            let group = self.candidates.groups.get(self.group)?;
-            let n = group.range.len();
-            if self.step == n || group.is_guess != self.pass.is_guess() {
-                self.advance()?;
+            let Stage { group, is_standby } = *self.candidates.stages.get(self.stage)?;
+            let Group { range, rotation, .. } = self.candidates.groups.get(group)?;
+            if self.step == 0 {
+                self.first = if is_standby { 0 } else { rotation.next() };
+            }
+            let n = range.len();
+            if self.step == n {
+                self.stage += 1;
+                self.step = 0;
                 continue;
             }
-            let at = if self.pass.is_standby() { self.step } else { (self.first + self.step) % n };
+            let at = (self.first + self.step) % n;
             self.step += 1;
-            if (group.rotation.weights[at] == 0) == self.pass.is_standby() {
-                return self.candidates.list.get(group.range.start + at);
+            if (rotation.weights[at] == 0) == is_standby {
+                return self.candidates.list.get(range.start + at);
             }
         }
     }
@@ -176,11 +254,18 @@ impl Rotation {
 
     /// Returns the index of the next in turn, or 0 when all are on standby.
     fn next(&self) -> usize {
+        self.next_by(|_| WHOLE)
+    }
+
+    /// Returns the index of the next in turn where each gets a share of its weight, of [`WHOLE`].
+    /// Those without any lose no turn and take none.
+    #[inline]
+    fn next_by(&self, share: impl Fn(usize) -> u32) -> usize {
         let mut best = 0;
         let mut best_value = i64::MIN;
         let mut total = 0;
         for (index, (weight, current)) in self.weights.iter().zip(&self.current).enumerate() {
-            let weight = i64::from(*weight);
+            let weight = i64::from(*weight) * i64::from(share(index));
             total += weight;
             current.set(current.get() + weight);
             if weight > 0 && current.get() > best_value {
@@ -255,21 +340,22 @@ impl Selector {
                 continue;
             };
             let upstream_model = (upstream != model).then(|| Rc::from(&*upstream));
-            list.push(Candidate { provider: index, upstream_model, target, rank });
+            let slot = provider.memory.slot(&upstream);
+            let priority = provider.priority;
+            list.push(Candidate { provider: index, upstream_model, target, rank, priority, slot });
         }
         let groups = self.groups(snapshot, &mut list);
-        Candidates { list, other_formats, groups }
+        Candidates::new(list, other_formats, groups)
     }
 
     /// Sorts the candidates by their ranks and gives each rank its rotation.
     fn groups(&self, snapshot: &Snapshot, list: &mut [Candidate]) -> Vec<Group> {
         let is_ranked = self.routing == CatchAllRouting::Ranked;
-        if is_ranked {
-            list.sort_by_key(|candidate| candidate.rank);
-        }
+        let rank = |candidate: &Candidate| if is_ranked { candidate.rank } else { Rank::Exact };
+        list.sort_by_key(|candidate| (candidate.priority, rank(candidate)));
         let mut groups = Vec::new();
         let mut start = 0;
-        for group in list.chunk_by(|a, b| !is_ranked || a.rank == b.rank) {
+        for group in list.chunk_by(|a, b| a.priority == b.priority && rank(a) == rank(b)) {
             let providers = group.iter().map(|candidate| &snapshot.providers[candidate.provider]);
             let key: Vec<_> = providers.map(|provider| (provider.id, provider.weight)).collect();
             let begin = |key: &Vec<(i64, u32)>| {
@@ -279,7 +365,7 @@ impl Selector {
             let range = start..start + group.len();
             start = range.end;
             let is_guess = is_ranked && group.iter().all(|candidate| candidate.rank == Rank::Unknown);
-            groups.push(Group { range, is_guess, rotation });
+            groups.push(Group { range, is_guess, priority: group[0].priority, rotation });
         }
         groups
     }
@@ -288,6 +374,7 @@ impl Selector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::circuit::Event;
 
     fn turns(weights: &[u32], worker: usize, n: usize) -> Vec<usize> {
         let rotation = Rotation::new(weights.to_vec(), worker);
@@ -296,10 +383,10 @@ mod tests {
 
     /// Groups of candidates, each with their weights and whether it is a guess.
     fn candidates(ranks: &[(&[u32], bool)]) -> Candidates {
-        let mut all = Candidates { list: Vec::new(), other_formats: 0, groups: Vec::new() };
+        let (mut list, mut groups) = (Vec::new(), Vec::new());
         for (weights, is_guess) in ranks {
-            let start = all.list.len();
-            all.list.extend((start..start + weights.len()).map(|provider| Candidate {
+            let start = list.len();
+            list.extend((start..start + weights.len()).map(|provider| Candidate {
                 provider,
                 upstream_model: None,
                 target: TargetFormat::plain(
@@ -308,15 +395,27 @@ mod tests {
                     "m",
                 ),
                 rank: Rank::Exact,
+                priority: 0,
+                slot: Slot::NONE,
             }));
             let rotation = Rc::new(Rotation::new(weights.to_vec(), 0));
-            all.groups.push(Group { range: start..all.list.len(), is_guess: *is_guess, rotation });
+            groups.push(Group { range: start..list.len(), is_guess: *is_guess, priority: 0, rotation });
         }
-        all
+        Candidates::new(list, 0, groups)
     }
 
     fn order(candidates: &Candidates) -> Vec<usize> {
-        candidates.order().map(|candidate| candidate.provider).collect()
+        ordered(candidates, &providers(candidates), 0)
+    }
+
+    fn providers(candidates: &Candidates) -> Vec<Arc<Provider>> {
+        let stub = || crate::route::target_format::tests::provider("openai", "http://h/v1", "{}");
+        candidates.list.iter().map(|_| Arc::new(stub())).collect()
+    }
+
+    fn ordered(candidates: &Candidates, providers: &[Arc<Provider>], now: u32) -> Vec<usize> {
+        let policy = Policy::default();
+        candidates.order(providers, &policy, || now).map(|ranked| ranked.candidate.provider).collect()
     }
 
     #[test]
@@ -363,5 +462,38 @@ mod tests {
         // A standby that has the model goes before one of which that is not known.
         assert_eq!(order(&candidates(&[(&[0], false), (&[1], true)])), [0, 1]);
         assert_eq!(order(&candidates(&[(&[0], false), (&[1], false)])), [1, 0]);
+    }
+
+    /// One of three is out of service: the others keep their shares, and it comes last.
+    #[test]
+    fn shares_of_the_others_stay_exact() {
+        let set = candidates(&[(&[5, 2, 1], false)]);
+        let providers = providers(&set);
+        providers[0].memory.account.record(Event::KeyRefused, 0, &Policy::default());
+        for _ in 0..20 {
+            let mut first = [0; 3];
+            for _ in 0..3 {
+                let order = ordered(&set, &providers, 1);
+                assert_eq!((order.len(), order[2]), (3, 0));
+                first[order[0]] += 1;
+            }
+            assert_eq!(first, [0, 2, 1]);
+        }
+        providers[0].memory.account.record(Event::ClosedByHand, 0, &Policy::default());
+        let mut first = [0; 3];
+        (0..80).for_each(|_| first[ordered(&set, &providers, 2)[0]] += 1);
+        assert_eq!(first, [50, 20, 10]);
+    }
+
+    /// When everybody is out of service the one that comes back first is asked.
+    #[test]
+    fn there_is_always_somebody() {
+        let set = candidates(&[(&[1, 1], false)]);
+        let providers = providers(&set);
+        let policy = Policy::default();
+        providers[0].memory.account.record(Event::Throttled(Some(500)), 0, &policy);
+        providers[1].memory.account.record(Event::Throttled(Some(50)), 0, &policy);
+        assert_eq!(ordered(&set, &providers, 1), [1, 0]);
+        assert_eq!(ordered(&set, &providers, 51), [1, 0]);
     }
 }

@@ -18,6 +18,7 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use rustls::ServerConfig;
 
+use crate::breaker::circuit::TICK;
 use crate::config::boot::Boot;
 use crate::config::publish::Publisher;
 use crate::metrics::shard::Shard;
@@ -122,6 +123,11 @@ impl ProcessState {
     /// metrics.
     pub fn counts_exactly(&self, tokens: &Tokens) -> bool {
         self.boot.observe.exact_tokens && tokens.source == Source::Estimate
+    }
+
+    /// Returns the time in ticks of the circuit breakers.
+    pub fn ticks(&self) -> u32 {
+        u32::try_from(self.origin.elapsed().as_millis() / u128::from(TICK)).unwrap_or(u32::MAX)
     }
 
     /// Returns true from SIGTERM on: this process is not ready, and each response is the last on

@@ -18,22 +18,32 @@ use syn::visit_mut::{self, VisitMut};
 /// The modules of `src/` in layer order, each with the modules that it may import. A name with
 /// `::` allows only what is behind that path. A module may always import itself.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("breaker", &[]),
     ("limit", &[]),
     ("tls", &[]),
     ("rfc3339", &[]),
-    ("config", &["limit", "rfc3339"]),
+    ("config", &["breaker", "limit", "rfc3339"]),
     ("metrics", &[]),
     ("telemetry", &[]),
     ("tokens", &["limit"]),
-    ("shared", &["config", "metrics", "telemetry"]),
+    ("shared", &["breaker", "config", "metrics", "telemetry"]),
     (
         "route",
-        &["config::boot", "config::compile", "config::models", "config::rows", "config::snapshot", "shared::catalog"],
+        &[
+            "breaker",
+            "config::boot",
+            "config::compile",
+            "config::models",
+            "config::rows",
+            "config::snapshot",
+            "shared::catalog",
+        ],
     ),
     ("net", &["shared"]),
     (
         "proxy",
         &[
+            "breaker",
             "config::boot",
             "config::models",
             "config::nearest",
@@ -49,8 +59,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("worker", &["config::boot", "metrics", "net", "proxy", "shared", "tls"]),
-    ("control_plane", &["config", "limit", "metrics", "rfc3339", "shared", "telemetry", "tls", "tokens"]),
-    ("cli", &["config", "control_plane", "net::runtime", "rfc3339", "route", "shared", "tls", "worker"]),
+    ("control_plane", &["breaker", "config", "limit", "metrics", "rfc3339", "shared", "telemetry", "tls", "tokens"]),
+    ("cli", &["breaker", "config", "control_plane", "net::runtime", "rfc3339", "route", "shared", "tls", "worker"]),
     // Of the binary alone.
     ("static_libc", &[]),
 ];

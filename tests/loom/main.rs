@@ -8,8 +8,15 @@
 
 mod word {
     pub use loom::sync::Arc;
-    pub use loom::sync::atomic::{AtomicU64, Ordering};
+    pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }
+
+#[path = "../../src/breaker/cell.rs"]
+mod cell;
+#[path = "../../src/breaker/circuit.rs"]
+mod circuit;
+#[path = "../../src/breaker/policy.rs"]
+mod policy;
 
 #[path = "../../src/limit/gcra.rs"]
 mod gcra;
@@ -215,5 +222,49 @@ fn a_lease_that_ends() {
         ];
         assert!(expected.contains(&taken), "{taken:?}");
         assert_eq!(lease.balance(), None);
+    });
+}
+
+/// Failures of two workers at once are both counted: none is lost, so the circuit opens in time.
+#[test]
+fn no_failure_is_lost() {
+    loom::model(|| {
+        let policy = policy::Policy { threshold_transport: 2, ..policy::Policy::default() };
+        let cell = Arc::new(cell::Cell::default());
+        let fail = || {
+            let (cell, policy) = (cell.clone(), policy.clone());
+            Box::new(move || cell.record(circuit::Event::Transport, 1, &policy)) as Task<()>
+        };
+        in_parallel(vec![fail(), fail()]);
+        assert_eq!(cell.circuit().phase, circuit::Phase::Open);
+    });
+}
+
+/// Of two workers that would probe at once one does, and what it took is given back.
+#[test]
+fn one_probe_at_once_and_none_leaks() {
+    loom::model(|| {
+        let policy = policy::Policy::default();
+        let cell = Arc::new(cell::Cell::default());
+        cell.record(circuit::Event::KeyRefused, 0, &policy);
+        let probe = || {
+            let (cell, policy) = (cell.clone(), policy.clone());
+            Box::new(move || {
+                let began = cell.begin_probe(1000, &policy);
+                if began {
+                    assert_eq!(cell.probes(), 1);
+                    cell.record(circuit::Event::Success, 1000, &policy);
+                    cell.end_probe();
+                }
+                began
+            }) as Task<bool>
+        };
+        let began = in_parallel(vec![probe(), probe()]);
+        assert!(began.contains(&true));
+        assert_eq!(cell.probes(), 0);
+        // Two successes in a row close it, wherever they came from.
+        let successes = began.iter().filter(|began| **began).count();
+        let expected = if successes == 2 { circuit::Phase::SlowStart } else { circuit::Phase::HalfOpen };
+        assert_eq!(cell.circuit().phase, expected);
     });
 }

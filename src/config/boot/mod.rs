@@ -11,6 +11,7 @@ pub mod observe;
 pub mod otlp;
 pub mod table;
 
+use crate::breaker::policy::Policy;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -111,6 +112,12 @@ pub struct Boot {
     pub shutdown_delay: Duration,
     /// How long the head of a stream is held back for the first content.
     pub commit_after: Duration,
+    /// The numbers of the circuit breakers.
+    pub adaptive: Policy,
+    /// The longest wait before the same provider is tried again.
+    pub retry_max_wait: Duration,
+    /// Retries of a provider, in percent of its requests.
+    pub retry_budget: usize,
     pub hold_answer_bytes: usize,
     pub show_provider_headers: bool,
     /// Bytes of a request body, after decoding.
@@ -178,6 +185,9 @@ impl Default for Boot {
             shutdown_grace: Duration::from_secs(30),
             shutdown_delay: Duration::from_secs(5),
             commit_after: Duration::from_secs(10),
+            adaptive: Policy::default(),
+            retry_max_wait: Duration::from_secs(5),
+            retry_budget: 20,
             hold_answer_bytes: 1 << 20,
             show_provider_headers: true,
             max_body_bytes: 64 << 20,

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::breaker::circuit::TICK;
+
 use super::db_url::DbUrl;
 use super::{Boot, CatchAllRouting, Driver, otlp};
 
@@ -124,7 +126,23 @@ variables! {
     "MAX_CONNECTIONS" "65536" "The most client connections of one worker; more are closed at once." => max_connections, |text| number(text, 1, 1 << 24);
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
     "REASONING_CACHE_BYTES" ("REPLAY_CACHE_BYTES") "67108864" "The memory in bytes for opaque (signed or encrypted) reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => reasoning_cache_bytes, |text| number(text, 0, 1 << 40);
-    "MAX_ATTEMPTS" "3" "The most attempts of one request, over all providers." => max_attempts, |text| number(text, 1, 100);
+    "MAX_ATTEMPTS" "3" "The most attempts of one request: each request that is sent counts, to the same provider or to another." => max_attempts, |text| number(text, 1, 100);
+    "RETRY_MAX_WAIT_SECS" "5" "The longest wait before the same provider is tried again, when no other one is left; 0 never tries it again. A provider that asks for a longer wait is not tried again." => retry_max_wait, seconds_or_zero;
+    "RETRY_BUDGET_PERCENT" "20" "How many retries of the same provider are made, in percent of its requests, so that an outage is not multiplied; 0 makes none." => retry_budget, |text| number(text, 0, 100);
+    "ADAPTIVE_ROUTING_ENABLED" "true" "Whether failures are remembered: a provider that fails is taken out of service for a while, and its share of the requests adapts." => adaptive.enabled, switch;
+    "ADAPTIVE_MIN_MULTIPLIER" "0.05" "The least share of its weight that a provider in service keeps, from 0.001 to 1." => adaptive.min_multiplier, thousandths;
+    "ADAPTIVE_HALF_OPEN_WEIGHT_FACTOR" "0.2" "The share of its weight that a provider gets while it is on trial after a failure, from 0.001 to 1." => adaptive.half_open_share, thousandths;
+    "ADAPTIVE_SUCCESS_RECOVERY_STEP" "0.1" "What each success gives back of the share that failures took, from 0.001 to 1." => adaptive.recovery_step, thousandths;
+    "ADAPTIVE_SLOW_START_WINDOW_SECS" "60" "How long the share of a provider grows after it has come back into service." => adaptive.slow_start, ticks_or_zero;
+    "ADAPTIVE_429_THRESHOLD" "3" "The responses with status 429 in a row that take a provider out of service." => adaptive.threshold_429, |text| count(text, 1, 15);
+    "ADAPTIVE_5XX_THRESHOLD" "5" "The responses with a status of 500 or above in a row that take a provider out of service." => adaptive.threshold_5xx, |text| count(text, 1, 15);
+    "ADAPTIVE_TRANSPORT_THRESHOLD" "4" "The failed or broken connections and expired deadlines in a row that take a provider out of service." => adaptive.threshold_transport, |text| count(text, 1, 15);
+    "ADAPTIVE_HALF_OPEN_SUCCESS_THRESHOLD" "2" "The successes on trial that bring a provider back into service." => adaptive.half_open_successes, |text| count(text, 1, 15);
+    "ADAPTIVE_HALF_OPEN_MAX_PROBES" "1" "The requests that a provider on trial gets at once." => adaptive.half_open_probes, |text| count(text, 1, 1000);
+    "ADAPTIVE_BASE_429_COOLDOWN_SECS" "15" "How long a provider rests after a 429 that does not say how long; it doubles with each one in a row." => adaptive.base_cooldown, ticks;
+    "ADAPTIVE_MAX_429_COOLDOWN_SECS" "300" "The longest rest after a 429." => adaptive.max_cooldown, ticks;
+    "ADAPTIVE_BASE_OPEN_DURATION_SECS" "30" "How long a provider is out of service at first; it doubles with each time that it fails on trial." => adaptive.base_open, ticks;
+    "ADAPTIVE_MAX_OPEN_DURATION_SECS" "300" "The longest time out of service before the next trial." => adaptive.max_open, ticks;
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
@@ -179,20 +197,6 @@ pub const LATER: &[(&str, &str)] = &[
 pub const IGNORED: &[&str] = &[
     "MIN_TOKENS_LIMIT",
     "MAX_TOKENS_LIMIT",
-    "ADAPTIVE_ROUTING_ENABLED",
-    "ADAPTIVE_MIN_MULTIPLIER",
-    "ADAPTIVE_HALF_OPEN_WEIGHT_FACTOR",
-    "ADAPTIVE_SUCCESS_RECOVERY_STEP",
-    "ADAPTIVE_SLOW_START_WINDOW_SECS",
-    "ADAPTIVE_429_THRESHOLD",
-    "ADAPTIVE_5XX_THRESHOLD",
-    "ADAPTIVE_TRANSPORT_THRESHOLD",
-    "ADAPTIVE_HALF_OPEN_SUCCESS_THRESHOLD",
-    "ADAPTIVE_HALF_OPEN_MAX_PROBES",
-    "ADAPTIVE_BASE_429_COOLDOWN_SECS",
-    "ADAPTIVE_MAX_429_COOLDOWN_SECS",
-    "ADAPTIVE_BASE_OPEN_DURATION_SECS",
-    "ADAPTIVE_MAX_OPEN_DURATION_SECS",
     "MAX_SHORT_SIDE_FOR_IMAGE_HIGH_RES",
     "MAX_LONG_SIDE_FOR_IMAGE_HIGH_RES",
     "MAX_TILE_WIDTH",
@@ -361,6 +365,25 @@ fn any_seconds(text: &str, least: f64) -> Result<Duration, String> {
     let value = text.parse::<f64>().ok().filter(|value| (least..=MAX_SECONDS).contains(value));
     let value = value.and_then(|value| Duration::try_from_secs_f64(value).ok());
     value.ok_or_else(|| format!("seconds from {least} to {MAX_SECONDS}"))
+}
+
+/// Thousandths of one.
+fn thousandths(text: &str) -> Result<u32, String> {
+    let value = text.parse::<f64>().ok().filter(|value| (0.001..=1.0).contains(value));
+    value.map(|value| (value * 1000.0).round() as u32).ok_or_else(|| "a number from 0.001 to 1".to_owned())
+}
+
+fn count(text: &str, least: usize, most: usize) -> Result<u32, String> {
+    number(text, least, most).map(|value| value as u32)
+}
+
+/// A time in ticks of the circuit breakers.
+fn ticks_or_zero(text: &str) -> Result<u32, String> {
+    any_seconds(text, 0.0).map(|value| (value.as_millis() as u64 / TICK) as u32)
+}
+
+fn ticks(text: &str) -> Result<u32, String> {
+    any_seconds(text, 0.1).map(|value| (value.as_millis() as u64 / TICK) as u32)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -120,8 +120,7 @@ fn a_former_name_is_an_alias() {
 fn warnings_of_what_has_no_effect() {
     // variable, value, what the one warning says; empty: none
     let rows = [
-        ("ADAPTIVE_ROUTING_ENABLED", "true", "not served by this version and ignored: ADAPTIVE_ROUTING_ENABLED"),
-        ("ADAPTIVE_ROUTING_ENABLED", "false", ""),
+        ("ADAPTIVE_ROUTING_ENABLED", "true", ""),
         ("MIN_TOKENS_LIMIT", "100", "ignored: MIN_TOKENS_LIMIT"),
         ("LLM_PROXY_WORKERS", "2", "the name is WORKERS"),
         ("LLM_PROXY_COLOUR", "red", "LLM_PROXY_COLOUR is not a variable"),

@@ -21,7 +21,7 @@ use llm_wire::target::facts::Facts;
 
 use super::models::Allowed;
 use super::rows::{ProviderRow, Rows};
-use super::snapshot::{Problem, Snapshot};
+use super::snapshot::{Problem, Provider, Snapshot};
 
 /// Reads a variable of the environment; for `api_key` of the form `env:NAME`.
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -90,8 +90,21 @@ pub fn compile_with(
     let mut problems = Vec::new();
     let mut snapshot = Snapshot { version: rows.version, ..Snapshot::default() };
     providers(rows, env, facts, &mut snapshot, &mut problems);
+    if let Some(previous) = previous {
+        snapshot.providers.iter_mut().for_each(|provider| remember(provider, previous));
+    }
     credentials(rows, previous, &mut snapshot, &mut problems);
     (snapshot, problems)
+}
+
+/// Carries over what is remembered of a provider. Whatever was changed in its row may have mended a
+/// key that was refused, or a model that was missing.
+fn remember(provider: &mut Arc<Provider>, previous: &Snapshot) {
+    let (Some(before), Some(provider)) = (previous.provider(provider.id), Arc::get_mut(provider)) else { return };
+    provider.memory = before.memory.clone();
+    if before.row_version != provider.row_version {
+        provider.memory.row_changed();
+    }
 }
 
 fn providers(rows: &Rows, env: &Env<'_>, facts: &Arc<Facts>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {

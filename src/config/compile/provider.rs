@@ -2,6 +2,7 @@
 //! the key.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -130,6 +131,8 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         extra_headers: params.headers.iter().flat_map(|header| header.to_string().into_bytes()).collect(),
         own_header_names,
         weight,
+        priority: params.priority,
+        memory: Arc::default(),
         models,
         formats,
         dialect,
@@ -347,6 +350,7 @@ struct Params<'j> {
     /// Never empty. `None` is what the type and the host have by default.
     formats: Option<Vec<Format>>,
     headers: Vec<Header>,
+    priority: u32,
     words: Words<'j>,
 }
 
@@ -355,11 +359,12 @@ impl<'j> Params<'j> {
         // Without it a header that the provider relies on may be missing: better not to call it at
         // all.
         let pairs = ordered::pairs("provider_params", json)?;
-        let mut params = Params { formats: None, headers: Vec::new(), words: Words::default() };
+        let mut params = Params { formats: None, headers: Vec::new(), priority: 0, words: Words::default() };
         for (name, value) in pairs {
             match &*name {
                 "formats" => params.formats = Some(formats(value, problems)?),
                 "custom_headers" => params.headers = headers(value, problems)?,
+                "priority" => params.priority = priority(value, problems),
                 "host" => params.words.host = Some(value),
                 "quirks" => params.words.quirks = Some(value),
                 "capabilities" => params.words.capabilities = Some(value),
@@ -369,6 +374,16 @@ impl<'j> Params<'j> {
         }
         Ok(params)
     }
+}
+
+fn priority(value: &RawValue, problems: &mut Vec<String>) -> u32 {
+    serde_json::from_str(value.get()).unwrap_or_else(|_| {
+        problems.push(format!(
+            "provider_params: priority `{}` is not a whole number from 0; the provider is in the first tier",
+            value.get()
+        ));
+        0
+    })
 }
 
 fn formats(value: &RawValue, problems: &mut Vec<String>) -> Result<Vec<Format>, String> {

@@ -204,13 +204,18 @@ impl HealthStatus {
         self.meter.with(Family::Latency, &[&provider.key], |series| series.observe(us));
     }
 
-    /// Of those providers that are served.
-    pub(super) fn facts(&self, snapshot: &Snapshot) -> Facts {
+    /// Returns the health of the providers that are served: what traffic tells, and the last check if
+    /// there was one.
+    pub(super) fn facts(&self, snapshot: &Snapshot, now: u32) -> Facts {
         let well = self.well.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = snapshot.providers.iter().filter_map(|provider| Some((provider, well.get(&provider.id)?)));
-        known
-            .map(|(provider, well)| (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(*well))))
-            .collect()
+        let is_well = |provider: &Provider| {
+            let is_served = provider.memory.account.circuit().state(now) != "open";
+            is_served && well.get(&provider.id).copied().unwrap_or(true)
+        };
+        let fact = |provider: &Arc<Provider>| {
+            (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(is_well(provider))))
+        };
+        snapshot.providers.iter().map(fact).collect()
     }
 }
 

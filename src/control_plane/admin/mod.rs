@@ -6,6 +6,7 @@
 
 mod audit;
 mod body;
+mod circuits;
 mod client_paths;
 mod config;
 mod context;
@@ -139,7 +140,8 @@ impl Admin {
             let open = scrape::wants_open_metrics(call.request.accept.as_deref());
             let response = made[usize::from(open)].get_or_insert_with(|| {
                 let problems = self.context.current.read().problems.len();
-                let health = self.context.health.facts(&self.context.shared.publisher.load());
+                let health =
+                    self.context.health.facts(&self.context.shared.publisher.load(), self.context.shared.ticks());
                 scrape::answer(&self.context.shared, problems, health, open)
             });
             call.respond(response.clone());

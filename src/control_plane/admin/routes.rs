@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal};
 use crate::control_plane::admin::{
-    Status, Updated, audit, config, credentials, health, logs, prices, providers, transfer, view,
+    Status, Updated, audit, circuits, config, credentials, health, logs, prices, providers, transfer, view,
 };
 use crate::shared::admin::{Request, Response};
 
@@ -107,6 +107,9 @@ routes! {
     POST   "/providers/{provider_id}/status" "providers" "Enable or disable a provider" (&[]) <- Status => 200 providers::ProviderStatus: providers::status;
     POST   "/providers/{provider_id}/validate-script" "providers" "Validate a script; this version runs none" (&[]) <- config::Script => 200 config::ScriptVerdict: config::validate_script;
     POST   "/providers/{provider_id}/health" "health" "Send a one-token health request to models of a provider, several at a time; this costs tokens" (&[]) <- health::ProviderCheck => 200 health::ProviderChecked: health::provider;
+
+    POST   "/providers/{provider_id}/circuit" "health" "Take a provider out of service, or put it back and forget its failures" (&[]) <- circuits::CircuitChange => 200 circuits::Circuits: circuits::change;
+    GET    "/circuits" "health" "List which providers are out of service, why and for how long" (&[]) => 200 circuits::Circuits: circuits::list;
 
     GET    "/credentials" "credentials" "List credentials" (PAGE) => 200 credentials::CredentialList: credentials::list;
     POST   "/credentials" "credentials" "Create a credential" (&[]) <- credentials::CredentialCreate => 201 credentials::CredentialCreated: credentials::create;

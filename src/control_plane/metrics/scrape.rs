@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::breaker::policy::WHOLE;
 use crate::metrics::gather::{Facts, gather};
 use crate::metrics::names::{Family, Words};
 use crate::metrics::{openmetrics, text};
@@ -61,10 +62,14 @@ fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {
         one(Family::RingDropped, shared.rings.iter().map(|ring| ring.dropped()).sum::<u64>() as f64),
         one(Family::DetailDropped, shared.rings.iter().map(|ring| ring.details_dropped()).sum::<u64>() as f64),
     ];
+    let (now, policy) = (shared.ticks(), &shared.boot.adaptive);
     for provider in &snapshot.providers {
         let key = || provider.key.to_string();
-        facts.push((Family::Weight, vec![key()], f64::from(provider.weight)));
-        facts.push((Family::Circuit, vec![key(), "closed".to_owned()], 1.0));
+        let circuit = provider.memory.account.circuit();
+        let share = if circuit.wait(now) > 0 { 0 } else { circuit.share(now, policy) };
+        let weight = f64::from(provider.weight) * f64::from(share) / f64::from(WHOLE);
+        facts.push((Family::Weight, vec![key()], weight));
+        facts.push((Family::Circuit, vec![key(), circuit.state(now).to_owned()], 1.0));
     }
     match shared.certificate_ends.load(Ordering::Relaxed) {
         0 => {}

@@ -187,6 +187,11 @@ impl RequestRecorder {
         self.attempt.began_us
     }
 
+    /// Returns the status and the outcome so far.
+    pub fn outcome(&self) -> (u16, Outcome) {
+        (self.record.status, self.record.outcome)
+    }
+
     /// Returns how many attempts were made.
     pub fn attempts(&self) -> u32 {
         u32::from(self.record.attempts)

@@ -48,8 +48,15 @@ impl Outlet {
         }
     }
 
-    /// Sends what was written.
+    /// Sends what was written: content of the provider's response.
     pub async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
+        if self.head_len > 0 {
+            req.provider_succeeded();
+        }
+        self.send(req).await
+    }
+
+    async fn send(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
         self.close_chunk();
         if !self.buf.is_empty() {
             let out = std::mem::take(&mut self.buf);
@@ -70,7 +77,7 @@ impl Outlet {
         self.open_chunk();
         sse::write::comment(&mut self.buf, "keep-alive");
         req.head_sent = true;
-        self.flush(req).await?;
+        self.send(req).await?;
         self.buf.extend_from_slice(&events);
         Ok(())
     }

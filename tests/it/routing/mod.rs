@@ -3,6 +3,7 @@
 mod access;
 mod choice;
 mod live;
+mod memory;
 mod ranks;
 
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};

@@ -174,6 +174,9 @@ impl Gateway {
         // A scripted provider would take the question for the request that its test waits for.
         command.env("MODEL_LIST_SECS", "0");
         command.env("SHUTDOWN_DELAY_SECS", "0");
+        // A scripted provider expects each request once, and is not benched for the next case.
+        command.env("RETRY_MAX_WAIT_SECS", "0");
+        command.env("ADAPTIVE_ROUTING_ENABLED", "false");
         if let Ok(driver) = std::env::var("TEST_DRIVER") {
             command.env("RUNTIME_DRIVER", driver);
         }

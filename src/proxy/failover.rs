@@ -1,0 +1,180 @@
+//! The attempts of one request: which candidate is next, after which wait, and when there is none.
+//!
+//! Another candidate in service is tried at once. When there is none, one that was tried may get the
+//! request again, after a wait, if its failure allows that and the budget for retries has room. Those
+//! that are out of service come last.
+
+use std::future::pending;
+use std::iter::Peekable;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::affinity;
+use super::attempt::{self, Attempt};
+use super::client::WaitError;
+use super::core::WorkerSnapshot;
+use super::interrupt::{Failure, Interrupt};
+use super::request_context::{Next, RequestContext};
+use crate::breaker::attribution::Again;
+use crate::breaker::backoff::full_jitter;
+use crate::breaker::circuit::Admission;
+use crate::metrics::names::Counter;
+use crate::route::pick::{AnyOrder, Candidate, Candidates, Ranked};
+use llm_wire::error::{Error, Kind};
+use llm_wire::request::retry_without::RetryWithout;
+
+/// A candidate that failed and may be tried again.
+struct Failed<'c> {
+    candidate: &'c Candidate,
+    retries: u32,
+    /// When it may be tried again, in microseconds on the request's clock.
+    from_us: u64,
+}
+
+/// What is left to be tried.
+struct Attempts<'c> {
+    order: Peekable<AnyOrder<'c>>,
+    /// Has its turn already, and is left out of the order.
+    pinned: Option<&'c Candidate>,
+    /// Who may be tried again.
+    failed: Vec<Failed<'c>>,
+}
+
+/// The next attempt.
+struct Try<'c> {
+    ranked: Ranked<'c>,
+    wait: Duration,
+    retries: u32,
+    without: RetryWithout,
+}
+
+/// Tries the candidates until one responds or something has reached the client.
+pub async fn run(
+    req: &mut RequestContext<'_>,
+    view: &Rc<WorkerSnapshot>,
+    candidates: &Candidates,
+) -> Result<Next, Interrupt> {
+    let core = req.core.clone();
+    let (boot, most) = (core.boot(), core.boot().max_attempts.max(1));
+    let order = candidates.order(&view.snapshot.providers, &boot.adaptive, || core.ticks()).peekable();
+    let pinned = affinity::find(req, view, candidates).filter(|pinned| {
+        let memory = &view.provider(pinned.provider).memory;
+        memory.is_healthy(pinned.slot) || memory.admission(pinned.slot, core.ticks()) != Admission::Benched
+    });
+    let mut attempts = Attempts { order, pinned, failed: Vec::new() };
+    let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
+    let first = first.or_else(|| attempts.order.next());
+    let mut next = first.map(|ranked| Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
+    let mut failure: Option<Box<Failure>> = None;
+    let mut tried = 0;
+    let retries_same = boot.retry_budget > 0 && !boot.retry_max_wait.is_zero();
+    for n in 1..=most {
+        let Some(this) = next.take() else { break };
+        if !this.wait.is_zero() {
+            pause(req, this.wait).await?;
+        }
+        let Ranked { candidate, is_benched } = this.ranked;
+        let provider = view.provider(candidate.provider);
+        match this.retries {
+            0 => core.deposit_retry(provider.id),
+            _ => core.metrics.inc(Counter::Retries),
+        }
+        tried += usize::from(this.retries == 0 && this.without == RetryWithout::Nothing);
+        let may_repeat = retries_same && !is_benched;
+        let is_last = n == most || (tried >= candidates.list.len() && !may_repeat);
+        let is_only = most == 1 || candidates.list.len() == 1;
+        let after_rate_limit = failure.as_ref().is_some_and(|failure| failure.rate_limited_ms().is_some());
+        let attempt = Attempt { view, candidate, provider, is_last, is_only, after_rate_limit };
+        let new = match attempt::run(req, &attempt, this.without).await {
+            Err(Interrupt::Failed(new)) => new,
+            result => return result,
+        };
+        core.metrics.inc(Counter::AttemptsFailed);
+        if may_repeat && may_try_again(&new) {
+            attempts.put_back(req, &this, &new);
+        }
+        if n < most && !core.stopping() {
+            next = match new.retry_without {
+                RetryWithout::Nothing => attempts.next(req, view, new.try_next),
+                without if this.without == RetryWithout::Nothing => {
+                    core.metrics.inc(Counter::Mended);
+                    Some(Try { wait: Duration::ZERO, without, ..this })
+                }
+                _ => None,
+            };
+        }
+        failure = Some(match failure {
+            Some(old) => old.more_useful(new),
+            None => new,
+        });
+    }
+    Err(match failure {
+        Some(failure) => Interrupt::Failed(failure),
+        None => {
+            let note = format!("every provider of model `{}` is out of service", req.model.name());
+            Error::gateway(Kind::NoUpstream, note).into()
+        }
+    })
+}
+
+/// Returns whether the same provider may get the request again.
+fn may_try_again(failure: &Failure) -> bool {
+    match failure.fault().row().again {
+        Again::Never => false,
+        Again::IfInvited => failure.hint.invites == Some(true),
+        Again::Yes => failure.hint.invites != Some(false),
+    }
+}
+
+impl<'c> Attempts<'c> {
+    /// Notes that a candidate may be tried again, and when.
+    fn put_back(&mut self, req: &RequestContext<'_>, this: &Try<'c>, failure: &Failure) {
+        let wait = full_jitter(this.retries + 1, req.core.boot().retry_max_wait, req.core.random());
+        let wait = wait.max(failure.hint.wait.unwrap_or_default());
+        let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        let from_us = req.recorder.elapsed_us().saturating_add(us);
+        self.failed.push(Failed { candidate: this.ranked.candidate, retries: this.retries + 1, from_us });
+    }
+
+    /// Returns what is tried next. `try_next` says whether another provider may do better.
+    fn next(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot, try_next: bool) -> Option<Try<'c>> {
+        let pinned = self.pinned;
+        let is_new = |ranked: &Ranked<'_>| pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate));
+        if try_next {
+            while self.order.next_if(|ranked| !is_new(ranked)).is_some() {}
+            if let Some(ranked) = self.order.next_if(|ranked| !ranked.is_benched) {
+                return Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
+            }
+        }
+        if let Some(again) = self.again(req, view) {
+            return Some(again);
+        }
+        let ranked = self.order.find(is_new).filter(|_| try_next)?;
+        Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
+    }
+
+    /// Returns the candidate that may be tried again first, if the wait is short enough and the
+    /// budget has room.
+    fn again(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot) -> Option<Try<'c>> {
+        let at = (0..self.failed.len()).min_by_key(|at| self.failed[*at].from_us)?;
+        let wait = Duration::from_micros(self.failed[at].from_us.saturating_sub(req.recorder.elapsed_us()));
+        let longest =
+            req.time_left().map_or(req.core.boot().retry_max_wait, |left| left.min(req.core.boot().retry_max_wait));
+        if wait > longest || !req.core.withdraw_retry(view.provider(self.failed[at].candidate.provider).id) {
+            return None;
+        }
+        let Failed { candidate, retries, .. } = self.failed.swap_remove(at);
+        let ranked = Ranked { candidate, is_benched: false };
+        Some(Try { ranked, wait, retries, without: RetryWithout::Nothing })
+    }
+}
+
+/// Waits before a provider is tried again.
+async fn pause(req: &mut RequestContext<'_>, wait: Duration) -> Result<(), Interrupt> {
+    req.client.deadline.set(wait);
+    match req.client.wait(pending::<()>()).await {
+        Ok(()) | Err(WaitError::DeadlineExpired) if req.core.stopping() => Err(Error::stopping().into()),
+        Ok(()) | Err(WaitError::DeadlineExpired) => Ok(()),
+        Err(WaitError::ClientDisconnected) => Err(Interrupt::ClientDisconnected),
+    }
+}
