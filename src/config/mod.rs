@@ -18,4 +18,5 @@ pub mod secret;
 pub mod secret_env;
 pub mod snapshot;
 mod target;
+pub mod timeouts;
 pub mod vault;

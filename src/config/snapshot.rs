@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::breaker::memory::Memory;
+use crate::config::timeouts::Timeouts;
 use crate::limit::Limits;
 use llm_wire::Format;
 use llm_wire::target::overrides::Overrides;
@@ -92,6 +93,8 @@ pub struct Provider {
     /// is not forwarded beside it.
     pub own_header_names: Vec<String>,
     pub weight: u32,
+    /// `provider_params.timeouts`.
+    pub timeouts: Timeouts,
     /// The tier: those of the next one are tried when nobody of this one is left. 0 is the first.
     pub priority: u32,
     pub models: super::models::Mapping,

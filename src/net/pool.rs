@@ -157,11 +157,13 @@ impl Pool {
         self.idle.borrow().values().map(Vec::len).sum()
     }
 
-    /// Opens a connection. All addresses are tried in turn within one connect timeout.
-    pub async fn connect(&self, origin: &Rc<Origin>) -> Result<Connection, ConnectError> {
+    /// Opens a connection. All addresses are tried in turn within `limit`, which is CONNECT_TIMEOUT_SECS
+    /// if `None`.
+    pub async fn connect(&self, origin: &Rc<Origin>, limit: Option<Duration>) -> Result<Connection, ConnectError> {
+        let limit = limit.unwrap_or(self.connect_timeout);
         let deadline = self.timers.deadline();
-        deadline.set(self.connect_timeout);
-        let seconds = self.connect_timeout.as_secs_f32();
+        deadline.set(limit);
+        let seconds = limit.as_secs_f32();
         let target = format!("{}:{}", origin.host, origin.port);
         let attempt = async {
             let addresses = resolve::look_up(&self.shared.names, &origin.host, origin.port)

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::core::WorkerSnapshot;
 use super::count;
+use super::deadlines::Deadlines;
 use super::endpoint::Operation;
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::prepare::{self, Bypass, TransferMode, Translated};
@@ -53,6 +54,8 @@ pub async fn run(
     req.core.metrics.inc(Counter::Attempts);
     req.recorder.begin_attempt(provider.id);
     req.attempt_began_us = req.recorder.attempt_began_us();
+    let model = attempt.candidate.upstream_model.as_deref().unwrap_or(req.model.name());
+    req.deadlines = Deadlines::of(req.core.boot(), provider, attempt.candidate, model, req.body().len());
     req.standing = Some(Standing::begin(req.core, attempt.view, attempt.candidate));
     let mut result = attempt.run(req, retry_without).await;
     let hint = std::mem::take(&mut req.hint);
@@ -82,6 +85,8 @@ fn settle(req: &mut RequestContext<'_>, result: &Result<Next, Interrupt>) {
     let (status, outcome) = req.recorder.outcome();
     match (result, outcome) {
         (Err(Interrupt::ClientDisconnected), _) | (Ok(_), Outcome::ClientDisconnected) => {}
+        // The client gave it no more time: that says nothing of the provider.
+        (Err(Interrupt::Failed(failure)), _) if failure.fault() == Fault::Silent && req.is_past_client_limit() => {}
         (Err(Interrupt::Failed(failure)), _) => standing.fail(failure.fault()),
         (Ok(_), Outcome::Truncated(kind)) => standing.fail(Fault::of(Side::Upstream, kind, None)),
         // The response went to the client as it came.

@@ -93,7 +93,7 @@ pub async fn run(
         if may_repeat && may_try_again(&new) {
             attempts.put_back(req, &this, &new);
         }
-        if n < most && !core.stopping() {
+        if n < most && !core.stopping() && !req.is_past_client_limit() {
             next = match new.retry_without {
                 RetryWithout::Nothing => attempts.next(req, view, new.try_next),
                 without if this.without == RetryWithout::Nothing => {

@@ -10,6 +10,7 @@ mod clock;
 pub mod conn;
 pub mod core;
 pub mod count;
+mod deadlines;
 pub mod endpoint;
 mod failover;
 pub mod head_facts;

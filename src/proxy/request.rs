@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::auth::{self, Caller};
 use super::client::{Client, ClientDisconnected};
 use super::core::{Core, WorkerSnapshot};
+use super::deadlines::{self, Deadlines};
 use super::endpoint::{self, ApiRoute, Operation};
 use super::failover;
 use super::head_facts::HeadFacts;
@@ -76,6 +77,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     recorder.capture.client_sent(received.body());
     recorder.end_stage(Stage::BodyRead);
 
+    let client_limit = deadlines::of_client(&pending.head, received.bytes());
     let mut req = RequestContext {
         core,
         client,
@@ -93,6 +95,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         unthinking: false,
         standing: None,
         hint: Default::default(),
+        deadlines: Deadlines::of_process(core.boot()),
+        client_limit,
     };
     let result = match admit(&mut req, &view, caller) {
         Ok(candidates) => failover::run(&mut req, &view, &candidates).await,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::body;
 use super::client::{Client, ClientDisconnected};
 use super::core::Core;
+use super::deadlines::Deadlines;
 use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
@@ -56,6 +57,9 @@ pub struct RequestContext<'c> {
     pub unthinking: bool,
     /// What the attempt that runs does to the memory of its provider.
     pub standing: Option<Standing>,
+    pub deadlines: Deadlines,
+    /// The time that the client has given this request, from its start.
+    pub client_limit: Option<Duration>,
     /// The status of the last error response, and what it says about another try.
     pub hint: (Option<u16>, RetryHint),
 }
@@ -104,15 +108,30 @@ impl RequestContext<'_> {
         self.received.shared_body()
     }
 
-    /// Returns the time until TOTAL_TIMEOUT_SECS ends this request, if that is set.
+    /// Returns the time until this request must have ended, if there is a limit: TOTAL_TIMEOUT_SECS, or
+    /// the client's own for a whole response.
     pub fn time_left(&self) -> Option<Duration> {
-        let total = self.core.boot().total_timeout?;
+        let client = self.client_limit.filter(|_| !self.stream);
+        let total = self.deadlines.total.into_iter().chain(client).min()?;
         Some(total.saturating_sub(Duration::from_micros(self.recorder.elapsed_us())))
+    }
+
+    /// Returns when the first content of a stream must have come, in microseconds on the request's
+    /// clock. The time of an attempt begins with it, and that of the client with the request.
+    pub fn first_content_at(&self) -> Option<u64> {
+        let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        let of_attempt = self.deadlines.first_content.map(|limit| self.attempt_began_us.saturating_add(micros(limit)));
+        of_attempt.into_iter().chain(self.client_limit.map(micros)).min()
+    }
+
+    /// Returns whether the time that the client has given its request is over.
+    pub fn is_past_client_limit(&self) -> bool {
+        self.client_limit.is_some_and(|limit| Duration::from_micros(self.recorder.elapsed_us()) >= limit)
     }
 
     /// Returns how long an upstream may be silent.
     pub fn silence_limit(&self) -> Duration {
-        let limit = self.core.boot().request_timeout;
+        let limit = self.deadlines.silence;
         self.time_left().map_or(limit, |left| left.min(limit))
     }
 

@@ -83,10 +83,10 @@ async fn connect(
     req.core.metrics.inc(Counter::UpstreamConnects);
     let began_us = req.recorder.elapsed_us();
     req.client.deadline.set_opt(req.time_left());
-    let core = req.core.clone();
+    let (core, req_connect) = (req.core.clone(), req.deadlines.connect);
     // Boxed because it is rare: a future has room for everything that it may wait for, and is moved
     // with it.
-    let connected = match req.client.wait(Box::pin(core.pool.connect(origin))).await {
+    let connected = match req.client.wait(Box::pin(core.pool.connect(origin, req_connect))).await {
         Ok(connected) => connected,
         Err(WaitError::ClientDisconnected) => return Err(Interrupt::ClientDisconnected),
         Err(WaitError::DeadlineExpired) => {
@@ -150,14 +150,11 @@ async fn exchange(
 /// Returns how long the head of the response may take: the longest silence, and for a stream the
 /// time to its first content if that is limited.
 fn first_byte_limit(req: &RequestContext<'_>) -> Duration {
-    let boot = req.core.boot();
-    let mut limit = boot.request_timeout;
-    if let Some(ttft) = boot.ttft_timeout
-        && req.stream
-    {
-        limit = limit.min(ttft);
+    let limit = req.silence_limit();
+    match req.first_content_at().filter(|_| req.stream) {
+        Some(at) => limit.min(Duration::from_micros(at.saturating_sub(req.recorder.elapsed_us()))),
+        None => limit,
     }
-    req.time_left().map_or(limit, |left| limit.min(left))
 }
 
 /// Why no head of a response arrived.

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config::models",
             "config::rows",
             "config::snapshot",
+            "config::timeouts",
             "shared::catalog",
         ],
     ),

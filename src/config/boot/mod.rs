@@ -12,6 +12,7 @@ pub mod otlp;
 pub mod table;
 
 use crate::breaker::policy::Policy;
+use crate::config::timeouts::FirstContent;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -99,7 +100,7 @@ pub struct Boot {
     pub body_read_timeout: Duration,
     pub keepalive_timeout: Duration,
     /// First content of an answer; `None` is off.
-    pub ttft_timeout: Option<Duration>,
+    pub ttft_timeout: FirstContent,
     /// The longest silence of an upstream.
     pub request_timeout: Duration,
     /// `None`: an answer may take as long as it likes.
@@ -174,11 +175,11 @@ impl Default for Boot {
             ssl_cert_file: None,
             tls_cert: None,
             tls_key: None,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(75),
-            ttft_timeout: None,
+            ttft_timeout: FirstContent::Auto,
             request_timeout: Duration::from_secs(300),
             total_timeout: None,
             model_list: Some(Duration::from_secs(600)),

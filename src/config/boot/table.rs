@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::breaker::circuit::TICK;
+use crate::config::timeouts::FirstContent;
 
 use super::db_url::DbUrl;
 use super::{Boot, CatchAllRouting, Driver, otlp};
@@ -106,11 +107,11 @@ variables! {
     "SSL_CERT_FILE" "" "A PEM file with the certificate authorities that providers' certificates are checked against, instead of the system's." => ssl_cert_file, |text| path(text).map(Some);
     "TLS_CERT" "" "A PEM file with the certificate chain of this server. With it and TLS_KEY the server speaks https." => tls_cert, |text| path(text).map(Some);
     "TLS_KEY" "" "A PEM file with the private key of this server." => tls_key, |text| path(text).map(Some);
-    "CONNECT_TIMEOUT_SECS" "10" "The longest time to connect to a provider, TLS included." => connect_timeout, seconds;
+    "CONNECT_TIMEOUT_SECS" "5" "The longest time to connect to a provider, TLS included." => connect_timeout, seconds;
     "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
     "BODY_READ_TIMEOUT_SECS" "60" "The longest pause of a client while it sends a body." => body_read_timeout, seconds;
     "KEEPALIVE_TIMEOUT_SECS" "75" "How long an idle connection of a client is kept open." => keepalive_timeout, seconds;
-    "TTFT_TIMEOUT_SECS" "0" "The longest time to the first content of a streamed response; 0 turns this limit off. A response that is not streamed has no first content to wait for: REQUEST_TIMEOUT_SECS and TOTAL_TIMEOUT_SECS limit it." => ttft_timeout, seconds_or_off;
+    "TTFT_TIMEOUT_SECS" "auto" "The longest time from the start of an attempt to the first content of a streamed response; 0 turns this limit off. `auto` is 60 s, or 180 s for models that may reason, and 1 s more for each 1,000 tokens of the prompt. A response that is not streamed has no first content to wait for: REQUEST_TIMEOUT_SECS and TOTAL_TIMEOUT_SECS limit it." => ttft_timeout, first_content;
     "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within a response." => request_timeout, seconds;
     "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole response; 0 turns this limit off." => total_timeout, seconds_or_off;
     "MODEL_LIST_SECS" "600" "How often a provider with an empty mapping is asked which models it has, for model listings; 0 turns this off." => model_list, seconds_or_off;
@@ -388,6 +389,14 @@ fn ticks(text: &str) -> Result<u32, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     any_seconds(text, 0.001)
+}
+
+fn first_content(text: &str) -> Result<FirstContent, String> {
+    if text.eq_ignore_ascii_case("auto") {
+        return Ok(FirstContent::Auto);
+    }
+    let limit = seconds_or_off(text).map_err(|expected| format!("auto, or {expected}"))?;
+    Ok(limit.map_or(FirstContent::Off, FirstContent::Fixed))
 }
 
 fn seconds_or_zero(text: &str) -> Result<Duration, String> {

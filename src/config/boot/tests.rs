@@ -62,8 +62,10 @@ fn values() {
         ("LOG_LEVEL", "WARN", |b| b.log_level == LevelFilter::WARN),
         ("SSL_CERT_FILE", "/a b", |b| b.ssl_cert_file.as_deref() == Some(Path::new("/a b"))),
         ("CONNECT_TIMEOUT_SECS", "0.25", |b| b.connect_timeout == Duration::from_millis(250)),
-        ("TTFT_TIMEOUT_SECS", "1.5", |b| b.ttft_timeout == Some(Duration::from_millis(1500))),
-        ("TTFT_TIMEOUT_SECS", "0", |b| b.ttft_timeout.is_none()),
+        ("TTFT_TIMEOUT_SECS", "1.5", |b| {
+            b.ttft_timeout == crate::config::timeouts::FirstContent::Fixed(Duration::from_millis(1500))
+        }),
+        ("TTFT_TIMEOUT_SECS", "0", |b| b.ttft_timeout == crate::config::timeouts::FirstContent::Off),
         ("COMMIT_AFTER_SECS", "0", |b| b.commit_after.is_zero()),
         ("MAX_BODY_BYTES", "1048576", |b| b.max_body_bytes == 1 << 20),
         ("WORKERS", "2", |b| b.workers == 2),

@@ -15,6 +15,7 @@ use crate::config::ordered;
 use crate::config::rows::ProviderRow;
 use crate::config::secret_env::{self, Standing};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
+use crate::config::timeouts::Timeouts;
 use crate::config::vault;
 use llm_wire::Format;
 use llm_wire::formats::profile::KeyHeader;
@@ -132,6 +133,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         own_header_names,
         weight,
         priority: params.priority,
+        timeouts: params.timeouts,
         memory: Arc::default(),
         models,
         formats,
@@ -351,6 +353,7 @@ struct Params<'j> {
     formats: Option<Vec<Format>>,
     headers: Vec<Header>,
     priority: u32,
+    timeouts: Timeouts,
     words: Words<'j>,
 }
 
@@ -359,12 +362,19 @@ impl<'j> Params<'j> {
         // Without it a header that the provider relies on may be missing: better not to call it at
         // all.
         let pairs = ordered::pairs("provider_params", json)?;
-        let mut params = Params { formats: None, headers: Vec::new(), priority: 0, words: Words::default() };
+        let mut params = Params {
+            formats: None,
+            headers: Vec::new(),
+            priority: 0,
+            timeouts: Timeouts::default(),
+            words: Words::default(),
+        };
         for (name, value) in pairs {
             match &*name {
                 "formats" => params.formats = Some(formats(value, problems)?),
                 "custom_headers" => params.headers = headers(value, problems)?,
                 "priority" => params.priority = priority(value, problems),
+                "timeouts" => params.timeouts = timeouts(value, problems),
                 "host" => params.words.host = Some(value),
                 "quirks" => params.words.quirks = Some(value),
                 "capabilities" => params.words.capabilities = Some(value),
@@ -374,6 +384,13 @@ impl<'j> Params<'j> {
         }
         Ok(params)
     }
+}
+
+fn timeouts(value: &RawValue, problems: &mut Vec<String>) -> Timeouts {
+    Timeouts::parse(value.get()).unwrap_or_else(|reason| {
+        problems.push(format!("provider_params: timeouts: {reason}; the provider has those of the process"));
+        Timeouts::default()
+    })
 }
 
 fn priority(value: &RawValue, problems: &mut Vec<String>) -> u32 {

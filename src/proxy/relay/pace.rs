@@ -63,10 +63,9 @@ impl Pace {
         until(silent_at).min(step).min(first)
     }
 
-    /// Returns when the first content must have come. The time of an attempt begins with it.
+    /// Returns when the first content must have come.
     fn first_content_at(self, req: &RequestContext<'_>) -> Option<u64> {
-        let limit = req.core.boot().ttft_timeout.filter(|_| matches!(self, Pace::Held | Pace::Committed))?;
-        Some(req.attempt_began_us.saturating_add(micros(limit)))
+        req.first_content_at().filter(|_| matches!(self, Pace::Held | Pace::Committed))
     }
 }
 

@@ -230,3 +230,40 @@ fn memory_outlives_a_reload() {
     assert_eq!(client.response().status, 201);
     assert_eq!(answered_by(&mut client, "m"), "b");
 }
+
+/// A client's own deadline ends its request, and the provider is not blamed for it.
+#[test]
+fn a_client_bounds_its_request() {
+    let silent = Fake::start();
+    let gateway = remembering().provider(chat(&silent)).start();
+    for (name, value, body) in [
+        ("x-llm-proxy-timeout-ms", "300", sample::CHAT.ask),
+        ("x-stainless-timeout", "0.3", sample::CHAT.ask),
+        ("x-llm-proxy-timeout-ms", "300", sample::CHAT.ask_stream),
+    ] {
+        let mut client = gateway.client();
+        client.ask(&post(PATH).header(name, value).body(body));
+        let mut conn = silent.accept();
+        conn.request();
+        assert_eq!(client.response().status, 504, "{name}");
+        conn.expect_closed();
+        assert!(silent.try_accept().is_none(), "it is not tried again");
+    }
+    assert_eq!(circuits(&gateway)["circuits"][0]["share"], json!(1.0));
+}
+
+/// A provider has deadlines of its own, and a model of it others.
+#[test]
+fn a_provider_has_deadlines_of_its_own() {
+    let (first, second) = (Fake::start(), named("second"));
+    let timeouts = r#"{"timeouts":{"silence":100,"models":{"quick":{"silence":0.3}}}}"#;
+    let row = ProviderRow { provider_params: timeouts.into(), ..provider("first", "openai", &first.url("/v1")) };
+    let standby = ProviderRow { weight: 0, ..provider("second", "openai", &second.url("/v1")) };
+    let gateway = remembering().provider(row).provider(standby).start();
+    let mut client = gateway.client();
+    client.ask(&post(PATH).body(ask("quick")));
+    let mut conn = first.accept();
+    conn.request();
+    assert_eq!(client.response().json()["by"], "second");
+    conn.expect_closed();
+}
