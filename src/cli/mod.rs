@@ -27,13 +27,13 @@ mod store;
 mod terminal;
 pub mod transfer;
 pub mod translate;
-mod vendors;
 
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::boot::BadValue;
+use crate::config::vendors;
 use crate::control_plane::store::Error as StoreError;
 
 /// A gateway between applications and LLM providers: any client format to any provider format.

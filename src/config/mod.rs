@@ -4,6 +4,7 @@
 //! others down. [`publish`] makes a snapshot current on all cores.
 
 pub mod boot;
+pub mod clients;
 pub mod compile;
 pub mod file;
 pub mod link_local;
@@ -20,3 +21,4 @@ pub mod snapshot;
 mod target;
 pub mod timeouts;
 pub mod vault;
+pub mod vendors;

@@ -25,6 +25,7 @@ mod metrics;
 pub mod records;
 mod sinks;
 pub mod store;
+mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! and queues the request for the control plane, which responds. See [`crate::shared::admin`].
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -16,8 +16,8 @@ use super::reply::{self, ResponseMeta};
 use super::request_context::{self, Next, method_name, refuse, unknown_path};
 use crate::net;
 use crate::proxy::recorder::RequestRecorder;
-use crate::shared::admin::{CallState, PendingCall, Request, Response, error_body};
-use llm_http::{RequestHead, write};
+use crate::shared::admin::{Area, CallState, PendingCall, Request, Response, Role, error_body};
+use llm_http::{Method, RequestHead, write};
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::write as json;
 
@@ -39,18 +39,20 @@ pub async fn serve(
     mut pending: body::Pending,
     path: &str,
 ) -> Next {
-    if client.listener == ListenerKind::Public && core.boot().admin_addr.is_some() {
+    if is_elsewhere(core, client) {
         let error = unknown_path(&pending);
         return refuse(client, recorder, meta, pending, error).await;
     }
     if let Err(error) = auth::key(&pending.head, &pending.bytes) {
         return refuse(client, recorder, meta, pending, error).await;
     }
-    let authorization = pending.head.get(&pending.bytes, "authorization");
-    if let Err(response) = check(core, client, authorization, path) {
-        meta.keep_alive &= pending.skip_body(client);
-        return send(client, recorder, &meta, response).await;
-    }
+    let grant = match check(core, client, &pending, path) {
+        Ok(grant) => grant,
+        Err(response) => {
+            meta.keep_alive &= pending.skip_body(client);
+            return send(client, recorder, &meta, response).await;
+        }
+    };
     let max = if path == "/config/import" { MAX_IMPORT } else { MAX_BODY };
     let received = match body::read_up_to(core, client, &mut pending, max).await {
         Ok(received) => received,
@@ -63,7 +65,8 @@ pub async fn serve(
             return refuse(client, recorder, meta, pending, error).await;
         }
     };
-    let request = request(&pending.head, &received, client, path, recorder.request_id());
+    let request = request(&pending.head, received.bytes(), client, path, recorder.request_id());
+    let request = Request { role: grant.role, session: grant.session, body: received.body().to_vec(), ..request };
     call(core, client, recorder, &meta, core.shared.admin_queue.submit(request)).await
 }
 
@@ -85,6 +88,10 @@ pub async fn scrape(
     let accept = accept.map(|accept| String::from_utf8_lossy(accept).into_owned());
     meta.keep_alive &= pending.skip_body(client);
     let request = Request {
+        area: Area::Api,
+        role: Role::Reader,
+        session: None,
+        host: None,
         method: "GET",
         path: "/metrics".to_owned(),
         query: String::new(),
@@ -100,7 +107,7 @@ pub async fn scrape(
 
 /// Sends the response of the control plane to a request that was queued for it. `None` is a queue
 /// that was full.
-async fn call(
+pub(super) async fn call(
     core: &Core,
     client: &mut Client,
     recorder: RequestRecorder,
@@ -143,23 +150,85 @@ async fn poll_response(pending: PendingCall) -> Option<Response> {
     }
 }
 
-fn request(head: &RequestHead, received: &body::Received, client: &Client, path: &str, request_id: &str) -> Request {
-    let text = |name: &str| head.get(received.bytes(), name).map(|value| String::from_utf8_lossy(value).into_owned());
+/// Returns the request without its body, for the admin interface.
+pub(super) fn request(head: &RequestHead, bytes: &[u8], client: &Client, path: &str, request_id: &str) -> Request {
+    let text = |name: &str| head.get(bytes, name).map(|value| String::from_utf8_lossy(value).into_owned());
     Request {
+        area: Area::Api,
+        role: Role::Reader,
+        session: None,
+        host: text("host"),
         method: method_name(head.method),
         path: path.to_owned(),
-        query: String::from_utf8_lossy(head.query(received.bytes()).unwrap_or_default()).into_owned(),
+        query: String::from_utf8_lossy(head.query(bytes).unwrap_or_default()).into_owned(),
         accept: text("accept"),
         if_match: text("if-match"),
         idempotency_key: text("idempotency-key"),
-        body: received.body().to_vec(),
+        body: Vec::new(),
         peer: client.peer,
         request_id: request_id.to_owned(),
     }
 }
 
-/// Checks the admin key of a request. The error is the response to a request without it.
-fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str) -> Result<(), Response> {
+/// Returns whether the admin interface is on another listener than this client.
+pub(super) fn is_elsewhere(core: &Core, client: &Client) -> bool {
+    client.listener == ListenerKind::Public && core.boot().admin_addr.is_some()
+}
+
+/// What a request may do.
+pub(super) struct Grant {
+    pub(super) role: Role,
+    pub(super) session: Option<Vec<u8>>,
+}
+
+/// Checks the key or the session of a request. The error is the response to a request that may not
+/// pass.
+pub(super) fn check(core: &Core, client: &Client, pending: &body::Pending, path: &str) -> Result<Grant, Response> {
+    let field = |name| pending.head.get(&pending.bytes, name);
+    let is_read = matches!(pending.head.method, Method::Get | Method::Head);
+    // These send requests to providers, whatever the method.
+    let is_write = !is_read || path.starts_with("/health/");
+    let session = session_token(&pending.head, &pending.bytes);
+    let grant = match (field("authorization"), session) {
+        (None, Some(token)) => {
+            let Some(role) = core.shared.sessions.role(token, Instant::now()) else {
+                return Err(denied(path, 401, "the session has ended; sign in again", "session_ended"));
+            };
+            // Another site can make a browser send the cookie, but not this field.
+            if is_write && field(PAGE_FIELD).is_none() {
+                let message = format!("a change with a session needs the field {PAGE_FIELD}, which the page sends");
+                return Err(denied(path, 403, &message, "csrf"));
+            }
+            Grant { role, session: Some(token.to_vec()) }
+        }
+        (authorization, _) => Grant { role: check_key(core, client, authorization, path)?, session: None },
+    };
+    if is_write && grant.role == Role::Reader && path != "/auth/validate" {
+        let message = "this is the read-only key (ADMIN_READ_KEY), which may not change anything or send requests \
+                       to providers; use ADMIN_KEY";
+        return Err(denied(path, 403, message, "read_only_key"));
+    }
+    Ok(grant)
+}
+
+/// The field without which a session changes nothing.
+const PAGE_FIELD: &str = "x-llm-proxy-page";
+/// The cookie of a session.
+const COOKIE: &[u8] = b"llm_proxy_session=";
+
+fn session_token<'h>(head: &'h RequestHead, bytes: &'h [u8]) -> Option<&'h [u8]> {
+    let cookies = head.get(bytes, "cookie")?;
+    let cookie = cookies.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    cookie.filter_map(|cookie| cookie.strip_prefix(COOKIE)).find(|token| !token.is_empty())
+}
+
+/// Checks the admin key of a request.
+pub(super) fn check_key(
+    core: &Core,
+    client: &Client,
+    authorization: Option<&[u8]>,
+    path: &str,
+) -> Result<Role, Response> {
     let Some(expected) = &core.boot().admin_key else {
         let message = "Admin API not configured. Set ADMIN_KEY environment variable.";
         return Err(denied(path, 503, message, "admin_not_configured"));
@@ -185,9 +254,14 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
     // The digests have one length, so the time of the comparison shows neither length nor content
     // of the key.
     let given = Sha256::digest(value[7..].trim_ascii());
-    if bool::from(given.ct_eq(&Sha256::digest(expected.as_bytes()))) {
+    let is = |key: &str| bool::from(given.ct_eq(&Sha256::digest(key.as_bytes())));
+    let role = match is(expected) {
+        true => Some(Role::Operator),
+        false => core.boot().admin_read_key.as_deref().is_some_and(is).then_some(Role::Reader),
+    };
+    if let Some(role) = role {
         global.record_success(client.peer);
-        return Ok(());
+        return Ok(role);
     }
     core.admin_throttle.borrow_mut().record_failure(client.peer, now);
     global.record_failure(now);
@@ -199,7 +273,7 @@ fn check(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str)
 
 /// Returns the response to a request that may not pass. `/auth/validate` has a body of its own,
 /// which also holds the error of the other paths.
-fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
+pub(super) fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
     let kind = if status == 429 { "rate_limit_error" } else { "authentication_error" };
     let mut response = failure(status, message, kind, code);
     if status == 401 {
@@ -227,14 +301,21 @@ fn failure(status: u16, message: &str, kind: &str, code: &str) -> Response {
     Response { status, body: error_body(message, kind, code, None), ..Response::default() }
 }
 
-async fn send(client: &mut Client, mut recorder: RequestRecorder, meta: &ResponseMeta, response: Response) -> Next {
+pub(super) async fn send(
+    client: &mut Client,
+    mut recorder: RequestRecorder,
+    meta: &ResponseMeta,
+    response: Response,
+) -> Next {
     let mut out = Vec::with_capacity(512 + response.body.len());
     reply::begin(&mut out, response.status, meta, recorder.request_id());
     for (name, value) in &response.fields {
         // A value that is not valid in a head is left out.
         let _ = write::header(&mut out, name, value.as_bytes());
     }
-    write::static_header(&mut out, "cache-control", "no-store");
+    if !response.fields.iter().any(|(name, _)| *name == "cache-control") {
+        write::static_header(&mut out, "cache-control", "no-store");
+    }
     if response.status != 204 {
         write::static_header(&mut out, "content-type", response.content_type.unwrap_or("application/json"));
         write::content_length(&mut out, response.body.len() as u64);

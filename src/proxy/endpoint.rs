@@ -16,6 +16,8 @@ pub enum Endpoint<'p> {
     },
     /// The admin interface, with the path behind `/admin/v1`, slash included.
     Admin(&'p str),
+    /// The operator's page, with the path behind `/ui`, slash included.
+    Page(&'p str),
     /// The page that shows [`Endpoint::OpenApi`].
     Docs,
     OpenApi,
@@ -139,6 +141,11 @@ pub fn find(path: &str) -> Endpoint<'_> {
     {
         return Endpoint::Admin(rest);
     }
+    if let Some(rest) = path.strip_prefix("/ui")
+        && (rest.is_empty() || rest.starts_with('/'))
+    {
+        return Endpoint::Page(rest);
+    }
     if path.starts_with("/models/gcp-vertex/") {
         return Endpoint::Vertex;
     }
@@ -255,6 +262,9 @@ mod tests {
             ("/admin/v1", Endpoint::Admin("")),
             ("/admin/v10", Endpoint::Unknown),
             ("/health/detailed", Endpoint::Admin("/health/detailed")),
+            ("/ui", Endpoint::Page("")),
+            ("/ui/keys/7", Endpoint::Page("/keys/7")),
+            ("/uix", Endpoint::Unknown),
             ("/docs", Endpoint::Docs),
             ("/redoc", Endpoint::Docs),
             ("/api-docs/openapi.json", Endpoint::OpenApi),

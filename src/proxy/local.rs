@@ -9,7 +9,7 @@ use super::interrupt::Interrupt;
 use super::listing::{Listing, Resource};
 use super::reply::{self, Cors, ResponseMeta};
 use super::request_context::{Next, refuse, send, unknown_path};
-use super::{admin, auth, body};
+use super::{admin, auth, body, page};
 use crate::proxy::recorder::RequestRecorder;
 use llm_http::{Method, write};
 use llm_wire::Format;
@@ -32,6 +32,9 @@ pub async fn serve(
     if let Endpoint::Admin(path) = endpoint {
         return admin::serve(core, client, recorder, meta, pending, path).await;
     }
+    if let Endpoint::Page(path) = endpoint {
+        return page::serve(core, client, recorder, meta, pending, path).await;
+    }
     let is_read = matches!(pending.head.method, Method::Get | Method::Head);
     let mut status = 200;
     let body = match endpoint {
@@ -41,7 +44,7 @@ pub async fn serve(
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
         Endpoint::Stateful(_) => Err(misspelled(&pending).unwrap_or_else(stateless)),
-        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) => {
+        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) | Endpoint::Page(_) => {
             Err(misspelled(&pending).unwrap_or_else(|| unknown_path(&pending)))
         }
         _ if !is_read => {
@@ -82,6 +85,7 @@ fn route_template(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::ModelInfo { paged: false } => "/v1/model/info",
         Endpoint::ModelInfo { paged: true } => "/v2/model/info",
         Endpoint::Admin(_) => "/admin/v1",
+        Endpoint::Page(_) => "/ui",
         Endpoint::Docs => "/docs",
         Endpoint::OpenApi => "/api-docs/openapi.json",
         Endpoint::Root => "/",

@@ -20,6 +20,7 @@ pub mod interrupt;
 pub mod listing;
 pub mod local;
 pub mod log_limit;
+pub mod page;
 pub mod prepare;
 mod reasoning_cache;
 pub mod recorder;

@@ -16,12 +16,36 @@ use llm_wire::json::write as json;
 /// Calls that may wait for the control plane. More are refused.
 const CAPACITY: usize = 256;
 
-/// A request with a valid key.
+/// What the key of a request, or the key that its session was opened with, may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `ADMIN_KEY`: everything.
+    Operator,
+    /// `ADMIN_READ_KEY`: what changes nothing and costs nothing.
+    Reader,
+}
+
+/// The paths that a request belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// `/admin/v1`.
+    Api,
+    /// The pages below `/ui`.
+    Page,
+}
+
+/// A request with a valid key or session.
 #[derive(Debug, Clone)]
 pub struct Request {
+    pub area: Area,
+    pub role: Role,
+    /// The session that the request came with. `None`: it came with a key.
+    pub session: Option<Vec<u8>>,
+    /// The field `host`, for addresses that are shown.
+    pub host: Option<String>,
     /// The method, such as `GET`.
     pub method: &'static str,
-    /// The path behind `/admin/v1`, percent-encoded as sent.
+    /// The path behind `/admin/v1` or `/ui`, percent-encoded as sent.
     pub path: String,
     /// The query without `?`.
     pub query: String,
@@ -44,6 +68,24 @@ pub struct Response {
     /// `None` is JSON.
     pub content_type: Option<&'static str>,
 }
+
+/// A file below `/ui` that needs no session: the sign-in page, style sheets and scripts.
+#[derive(Debug)]
+pub struct PageFile {
+    /// The path behind `/ui`. That of an asset holds a hash of its content.
+    pub path: String,
+    pub content_type: &'static str,
+    pub body: Vec<u8>,
+    /// `body` in gzip.
+    pub gzip: Vec<u8>,
+    /// Whether the content at this path never changes.
+    pub is_immutable: bool,
+}
+
+/// What a browser may do with a page: load scripts, styles and images from here, talk to here, and
+/// nothing else.
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+                                           connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// A request that the control plane serves. If it is dropped without a response, the worker sees
 /// [`CallState::Lost`].
@@ -144,6 +186,10 @@ mod tests {
 
     fn request() -> Request {
         Request {
+            area: Area::Api,
+            role: Role::Operator,
+            session: None,
+            host: None,
             method: "GET",
             path: "/x".into(),
             query: String::new(),

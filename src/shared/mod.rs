@@ -9,6 +9,7 @@ pub mod labels;
 pub mod model_labels;
 pub mod names;
 pub mod reasoning_cache;
+pub mod sessions;
 pub mod store;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -44,6 +45,10 @@ pub struct ProcessState {
     pub scrape_queue: admin::AdminQueue,
     /// The OpenAPI document of the admin interface, written once by the control plane.
     pub openapi: OnceLock<Vec<u8>>,
+    /// Who has signed in to the page at `/ui`.
+    pub sessions: sessions::Sessions,
+    /// What `/ui` serves without a session, written once by the control plane.
+    pub page_files: OnceLock<Vec<admin::PageFile>>,
     /// TLS of the listeners, renewed when its files change. `None` is plain TCP.
     pub tls: ArcSwapOption<ServerConfig>,
     /// When the listener's certificate expires, in seconds since 1970. 0 without one.
@@ -101,6 +106,8 @@ impl ProcessState {
             admin_failures: admin_failures::AdminFailures::default(),
             scrape_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
+            sessions: sessions::Sessions::default(),
+            page_files: OnceLock::new(),
             tls: ArcSwapOption::empty(),
             certificate_ends: AtomicI64::new(0),
             driver: OnceLock::new(),

@@ -1,12 +1,10 @@
 //! `llm-proxy connect`: the settings of a client for this gateway, ready to paste.
 
-mod clients;
-
 use clap::builder::PossibleValuesParser;
 
 use super::{Failure, print, terminal};
 use crate::config::boot::Environment;
-pub use clients::{CLIENTS, Client, Tried};
+pub use crate::config::clients::{CLIENTS, Client, Tried};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -52,6 +52,8 @@ const ADMIN_CORS_ORIGINS: [&str; 4] =
 /// Process settings. Durations are in the variables as seconds and may be fractions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Boot {
+    /// The settings that were given, as they are shown.
+    pub given: Vec<GivenSetting>,
     pub host: IpAddr,
     /// 0 takes any free one.
     pub port: u16,
@@ -69,6 +71,8 @@ pub struct Boot {
     /// The operator's own facts about models.
     pub models_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
+    /// The key that may read what the admin interface shows, and change nothing.
+    pub admin_read_key: Option<Secret>,
     /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the
     /// environment itself.
     pub secret_key: Option<Secret>,
@@ -150,6 +154,7 @@ pub struct Boot {
 impl Default for Boot {
     fn default() -> Boot {
         Boot {
+            given: Vec::new(),
             host: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             port: 18000,
             workers: 0,
@@ -161,6 +166,7 @@ impl Default for Boot {
             config_file: None,
             models_file: None,
             admin_key: None,
+            admin_read_key: None,
             secret_key: None,
             secret_key_previous: None,
             admin_addr: None,
@@ -230,6 +236,16 @@ pub struct Environment {
 /// Something that does not stop the start, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning(pub String);
+
+/// A setting that has another value than its default, or was set to its default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenSetting {
+    pub name: &'static str,
+    /// The value as it was given. `None` is a secret.
+    pub value: Option<String>,
+    /// Where it stands, such as `PORT in the environment`.
+    pub place: String,
+}
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -326,7 +342,10 @@ impl Boot {
             };
             if let Err(invalid) = (variable.set)(&mut boot, value) {
                 bad.push(BadValue { place, message: explain(variable, value, invalid) });
+                continue;
             }
+            let shown = (!variable.secret).then(|| value.to_owned());
+            boot.given.push(GivenSetting { name: variable.name, value: shown, place });
         }
         if boot.tls_cert.is_some() != boot.tls_key.is_some() {
             let (given, missing) =
@@ -387,6 +406,17 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
         warnings.push(format!(
             "ADMIN_KEY has fewer than {SHORT_ADMIN_KEY} characters and may be guessed; `openssl rand -hex 32` prints one"
         ));
+    }
+    if boot.admin_read_key.as_ref().is_some_and(|key| key.len() < SHORT_ADMIN_KEY) {
+        warnings.push(format!(
+            "ADMIN_READ_KEY has fewer than {SHORT_ADMIN_KEY} characters and may be guessed; `openssl rand -hex 32` prints one"
+        ));
+    }
+    if boot.admin_read_key.is_some() && boot.admin_key.is_none() {
+        warnings.push("ADMIN_READ_KEY has no effect without ADMIN_KEY: the admin interface is closed".to_owned());
+    }
+    if boot.admin_read_key.is_some() && boot.admin_read_key.as_deref() == boot.admin_key.as_deref() {
+        warnings.push("ADMIN_READ_KEY is the same as ADMIN_KEY, so it may change everything".to_owned());
     }
     if !boot.verify_ssl {
         warnings.push("VERIFY_SSL is off: any server can pass for a provider and read its key".to_owned());

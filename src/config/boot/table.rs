@@ -92,6 +92,7 @@ variables! {
     "CONFIG_FILE" "" "A YAML file with providers, credentials and settings, which is used instead of a store." => config_file, |text| path(text).map(Some);
     "MODELS_FILE" "" "A JSON file with facts about models (limits, thinking, accepted parameters), which go before the built-in ones and behind the `capabilities` of a provider. It is followed while the server runs." => models_file, |text| path(text).map(Some);
     "ADMIN_KEY" "" "The key of the admin interface. Without it the interface is closed." secret => admin_key, |text| header_key(text).map(Some);
+    "ADMIN_READ_KEY" "" "A second key of the admin interface, which may read everything that is shown there and change nothing. It has no effect without ADMIN_KEY." secret => admin_read_key, |text| header_key(text).map(Some);
     "ADMIN_ADDR" "" "The address and port of a separate listener for the admin interface, such as 127.0.0.1:18001. Without it the interface is on PORT." => admin_addr, |text| address(text).map(Some);
     "METRICS_PUBLIC" "false" "Whether /metrics is on PORT even if ADMIN_ADDR is set. Otherwise it is on ADMIN_ADDR alone, since it names keys and costs." => metrics_public, switch;
     "ADMIN_CORS_ORIGINS" "http://localhost:5173,http://127.0.0.1:5173,http://localhost:5176,http://127.0.0.1:5176" "The origins of pages in a browser that may call the admin interface, separated by commas; `*` is all, `none` is none. Pages of every origin may call the API of clients." => admin_cors_origins, origins;

@@ -6,9 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::config::boot::table::{VARIABLES, Variable};
 use crate::control_plane::admin::body::{Moment, body};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::admin::view;
 
 /// The admin key is right
 #[derive(Debug, Serialize, JsonSchema)]
@@ -118,4 +120,88 @@ pub(super) async fn validate_script(context: Arc<Context>, ask: Ask) -> Outcome 
         _ => "scripts are not served by this version",
     };
     json(200, &ScriptVerdict { valid: false, error: Some(error) })
+}
+
+/// This gateway
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct GatewayStatus {
+    /// Version of the program
+    program: &'static str,
+    /// Version of the configuration in force
+    version: i64,
+    /// `ok`, or what is wrong
+    store: &'static str,
+    /// `file`, `embedded` or `postgresql`
+    store_kind: &'static str,
+    /// Why nothing can be changed here; null if it can
+    read_only: Option<String>,
+    uptime_seconds: u64,
+    workers: usize,
+    /// Interface to the system that the workers use: `io_uring` or `epoll`
+    driver: Option<&'static str>,
+    providers_count: usize,
+    credentials_count: usize,
+    problems_count: usize,
+}
+
+pub(super) async fn status(context: Arc<Context>, _: Ask) -> Outcome {
+    context.refresh_if_possible().await;
+    let boot = &context.shared.boot;
+    let read_only = boot
+        .config_file
+        .as_ref()
+        .map(|path| format!("the configuration is the file {}; edit it, and the gateway follows it", path.display()));
+    let read = context.current.read();
+    json(
+        200,
+        &GatewayStatus {
+            program: env!("CARGO_PKG_VERSION"),
+            version: context.shared.publisher.load().version,
+            store: context.shared.store.get().name(),
+            store_kind: match (&boot.config_file, &boot.db_url) {
+                (Some(_), _) => "file",
+                (None, Some(_)) => "postgresql",
+                (None, None) => "embedded",
+            },
+            read_only,
+            uptime_seconds: context.shared.origin.elapsed().as_secs(),
+            workers: context.shared.shards.len(),
+            driver: context.shared.driver.get().copied(),
+            providers_count: read.rows.providers.len(),
+            credentials_count: read.rows.credentials.len(),
+            problems_count: read.problems.len(),
+        },
+    )
+}
+
+/// The settings of this gateway
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Settings {
+    settings: Vec<Setting>,
+}
+
+/// A setting with its value in force
+#[derive(Debug, Serialize, JsonSchema)]
+struct Setting {
+    name: &'static str,
+    /// As it would be written; `***` is a secret that is set, empty is unset
+    value: String,
+    /// Where the value stands, such as `PORT in the environment`; null is the default
+    source: Option<String>,
+    default: &'static str,
+    help: std::borrow::Cow<'static, str>,
+}
+
+pub(super) async fn settings(context: Arc<Context>, _: Ask) -> Outcome {
+    let given = &context.shared.boot.given;
+    let setting = |variable: &'static Variable| {
+        let found = given.iter().find(|given| given.name == variable.name);
+        let value = match found {
+            Some(given) => given.value.clone().unwrap_or_else(|| view::MASK.to_owned()),
+            None => variable.default.to_owned(),
+        };
+        let source = found.map(|given| given.place.clone());
+        Setting { name: variable.name, value, source, default: variable.default, help: variable.description() }
+    };
+    json(200, &Settings { settings: VARIABLES.iter().map(setting).collect() })
 }

@@ -24,16 +24,17 @@ const USUAL: i64 = 50;
 /// Ids in one removal.
 const AT_ONCE: usize = 1000;
 
-const fn text(name: &'static str) -> Parameter {
+pub(super) const fn text(name: &'static str) -> Parameter {
     Parameter { name, help: "only entries with exactly this value", kind: Kind::Text }
 }
 
-const FROM: Parameter = Parameter {
+pub(super) const FROM: Parameter = Parameter {
     name: "start_time",
     help: "only entries from this time on, such as 2030-01-31T00:00:00Z",
     kind: Kind::Moment,
 };
-const TO: Parameter = Parameter { name: "end_time", help: "only entries up to this time", kind: Kind::Moment };
+pub(super) const TO: Parameter =
+    Parameter { name: "end_time", help: "only entries up to this time", kind: Kind::Moment };
 const PAGE: Parameter =
     Parameter { name: "page", help: "number of the page, from 1", kind: Kind::Number(1, u32::MAX as i64) };
 const SIZE: Parameter =
@@ -197,7 +198,7 @@ fn program(headers: &str) -> &'static str {
     UserAgent::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
 }
 
-fn dollars(billionths: i64) -> f64 {
+pub(super) fn dollars(billionths: i64) -> f64 {
     billionths as f64 / 1e9
 }
 
@@ -213,12 +214,49 @@ pub(super) struct LogStats {
     total_output_tokens: i64,
     avg_duration_ms: Option<f64>,
     avg_ttft_ms: Option<f64>,
+    /// Durations of whole requests, within about 20 %; null without any
+    duration_ms: Option<Percentiles>,
+    /// Times to the first token of streams, within about 20 %; null without any
+    ttft_ms: Option<Percentiles>,
     /// Cost in dollars of the requests whose prices are known
     total_cost: f64,
     /// The most frequent 1000, as below
     requests_by_provider: BTreeMap<String, i64>,
     requests_by_model: BTreeMap<String, i64>,
     requests_by_status: BTreeMap<String, i64>,
+}
+
+/// Milliseconds that so many percent of the requests stayed below
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, JsonSchema)]
+pub(super) struct Percentiles {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+}
+
+impl Percentiles {
+    /// Of classes with their upper bounds and how many are in them.
+    fn of(classes: &[(i64, i64)]) -> Option<Percentiles> {
+        let total: i64 = classes.iter().map(|(_, count)| count).sum();
+        let at = |share: f64| {
+            let wanted = share * total as f64;
+            let mut below = 0.0;
+            for (bound, count) in classes {
+                let count = *count as f64;
+                // Bounds are about 1.4 times the one before; the last class has no bound.
+                let (low, high) = match *bound {
+                    i64::MAX => (655_360.0, 655_360.0),
+                    bound => (bound as f64 / 1.42, bound as f64),
+                };
+                if below + count >= wanted {
+                    return (low + (high - low) * (wanted - below) / count).round();
+                }
+                below += count;
+            }
+            0.0
+        };
+        (total > 0).then(|| Percentiles { p50: at(0.5), p90: at(0.9), p99: at(0.99) })
+    }
 }
 
 /// A failed attempt at a provider
@@ -315,6 +353,8 @@ pub(super) async fn stats(context: Arc<Context>, ask: Ask) -> Outcome {
             total_output_tokens: stats.output_tokens,
             avg_duration_ms: stats.duration_ms,
             avg_ttft_ms: stats.ttft_ms,
+            duration_ms: Percentiles::of(&stats.durations),
+            ttft_ms: Percentiles::of(&stats.ttfts),
             total_cost: dollars(stats.cost),
             requests_by_provider: stats.by_provider.into_iter().collect(),
             requests_by_model: stats.by_model.into_iter().collect(),
@@ -401,14 +441,14 @@ fn requests_filter(ask: &Ask, whole: bool) -> Result<Filter, Refusal> {
     Ok(filter)
 }
 
-fn period(ask: &Ask) -> Result<Filter, Refusal> {
+pub(super) fn period(ask: &Ask) -> Result<Filter, Refusal> {
     let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
     // Of the second in which it ends all counts: rows have fractions.
     let to = ask.time("end_time")?.map(|seconds| micros(seconds) + 999_999);
     Ok(Filter { from: ask.time("start_time")?.map(micros), to, ..Filter::default() })
 }
 
-fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value>) {
+pub(super) fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value>) {
     // PostgreSQL takes no U+0000, and no row has one.
     let value = value.map(|value| match value {
         Value::Text(text) => Value::Text(text.replace('\0', "\u{fffd}")),
@@ -458,5 +498,18 @@ pub(super) async fn answer<T>(context: &Context, answer: Answer<'_, T>) -> Resul
             let message = format!("the store did not answer within {} s; ask for a shorter time", STORE.as_secs());
             Err(Refusal::new(503, "store_unavailable", message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles() {
+        assert_eq!(Percentiles::of(&[]), None);
+        let all = Percentiles::of(&[(10, 50), (100, 49), (i64::MAX, 1)]).unwrap();
+        assert_eq!((all.p50, all.p99), (10.0, 100.0));
+        assert!(all.p90 > 70.0 && all.p90 < 100.0, "{all:?}");
     }
 }

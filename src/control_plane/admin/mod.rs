@@ -19,6 +19,7 @@ mod prices;
 mod providers;
 mod request;
 mod routes;
+mod spend;
 mod transfer;
 pub mod view;
 
@@ -36,8 +37,9 @@ use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::metrics::scrape;
 use crate::control_plane::store::Store;
+use crate::control_plane::ui;
 use crate::shared::ProcessState;
-use crate::shared::admin::{Call, Response};
+use crate::shared::admin::{Area, Call, Request, Response};
 use body::body;
 use context::Context;
 
@@ -98,6 +100,7 @@ impl Admin {
         shared.scrape_queue.set_waker(Waker::from(waker.clone()));
         // A second one would be that of a second control plane, and a process has one.
         let _ = shared.openapi.set(openapi::document());
+        let _ = shared.page_files.set(ui::files());
         let boot = &shared.boot;
         let path = boot.audit_log_path.clone().unwrap_or_else(|| boot.data_dir.join(AUDIT_FILE));
         let audit = audit::File::new(path, boot.observe.log_file_mode);
@@ -150,6 +153,18 @@ impl Admin {
 }
 
 async fn serve(context: Arc<Context>, call: Call) {
-    let answer = routes::answer(context, call.request.clone()).await;
+    let request = call.request.clone();
+    let answer = match request.area {
+        Area::Api => routes::answer(context, request).await,
+        Area::Page => {
+            // A page reads as its visitor would, by the routes of this interface.
+            let shared = context.shared.clone();
+            let read = move |request: Request| -> ui::Answer {
+                let context = context.clone();
+                Box::pin(async move { routes::answer(context, request).await })
+            };
+            ui::answer(&shared, &read, request).await
+        }
+    };
     call.respond(answer);
 }

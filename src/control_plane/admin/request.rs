@@ -182,6 +182,10 @@ pub(crate) mod tests {
 
     pub(crate) fn ask(query: &str, if_match: Option<&str>) -> Ask {
         let request = Request {
+            area: crate::shared::admin::Area::Api,
+            role: crate::shared::admin::Role::Operator,
+            session: None,
+            host: None,
             method: "GET",
             path: "/x".into(),
             query: query.into(),

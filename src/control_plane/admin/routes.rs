@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{Ask, Outcome, Refusal};
 use crate::control_plane::admin::{
-    Status, Updated, audit, circuits, config, credentials, health, logs, prices, providers, transfer, view,
+    Status, Updated, audit, circuits, config, credentials, health, logs, prices, providers, spend, transfer, view,
 };
 use crate::shared::admin::{Request, Response};
 
@@ -128,11 +128,14 @@ routes! {
     POST   "/config/reencrypt" "config" "Encrypt the stored API keys of providers with the current SECRET_KEY" (&[]) => 200 providers::Reencrypted: providers::reencrypt;
     GET    "/config/export" "config" "Export the configuration as a file, without secrets" (&[]) => 200 transfer::Exported: transfer::export;
     POST   "/config/import" "config" "Import a configuration file" (&[]) <- transfer::Import => 200 transfer::Imported: transfer::import;
+    GET    "/config/status" "config" "Get the state of this gateway and its store" (&[]) => 200 config::GatewayStatus: config::status;
+    GET    "/config/settings" "config" "List the settings of this gateway, without secrets, and where each comes from" (&[]) => 200 config::Settings: config::settings;
     GET    "/prices" "config" "List the prices of models, in dollars per million tokens" (PAGE) => 200 prices::PriceList<'_>: prices::list;
     GET    "/audit" "config" "List changes of the configuration, the newest first" (AUDIT) => 200 audit::AuditLog<'_>: audit::list;
 
     GET    "/logs" "logs" "List finished requests" (logs::LIST) => 200 logs::Paged<logs::LogEntry>: logs::list;
     GET    "/logs/stats" "logs" "Sum up finished requests" (logs::STATS) => 200 logs::LogStats: logs::stats;
+    GET    "/spend" "logs" "Sum up finished requests by credential, model, provider, day or hour, as JSON or CSV" (spend::QUERY) => 200 spend::SpendList: spend::list;
     GET    "/logs/{log_id}" "logs" "Get a finished request, with headers and bodies" (&[]) => 200 logs::LogDetail: logs::get;
     DELETE "/logs/{log_id}" "logs" "Remove an entry" (&[]) => 204: logs::remove;
     POST   "/logs/batch-delete" "logs" "Remove entries" (&[]) <- logs::BatchDelete => 200 logs::Deleted: logs::batch;

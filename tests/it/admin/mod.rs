@@ -5,6 +5,7 @@ mod credentials;
 mod documents;
 mod health;
 mod live;
+mod page;
 mod providers;
 mod remote;
 mod secrets;

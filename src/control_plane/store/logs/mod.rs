@@ -109,10 +109,39 @@ pub struct Stats {
     pub ttft_ms: Option<f64>,
     /// Billionths of a dollar.
     pub cost: i64,
+    /// How many requests took up to so many milliseconds and more than the bound before; the last
+    /// bound is [`i64::MAX`]. In ascending order, without empty ones.
+    pub durations: Vec<(i64, i64)>,
+    /// The same of the times to the first token.
+    pub ttfts: Vec<(i64, i64)>,
     /// The most frequent [`sql::GROUPS`] of each.
     pub by_provider: Vec<(String, i64)>,
     pub by_model: Vec<(String, i64)>,
     pub by_status: Vec<(String, i64)>,
+}
+
+/// What sums are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpendBy {
+    Credential,
+    Model,
+    Provider,
+    /// Calendar days in UTC.
+    Day,
+    Hour,
+}
+
+/// Sums over the requests of `request_logs` that have `group` in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spend {
+    /// A name, or the begin of a time in seconds since 1970. `None`: the requests have no name.
+    pub group: Option<String>,
+    pub requests: i64,
+    pub errors: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    /// Billionths of a dollar.
+    pub cost: i64,
 }
 
 /// See [`crate::control_plane::store::Store::tables`].
@@ -128,4 +157,7 @@ pub trait Tables: Send + Sync {
     fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64>;
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats>;
+
+    /// Gives at most [`sql::GROUPS`] groups: names with the highest cost first, times in order.
+    fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>>;
 }

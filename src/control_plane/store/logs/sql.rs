@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::control_plane::store::logs::{Column, Filter, Kind, Query, Table, Value, Which};
+use crate::control_plane::store::logs::{Column, Filter, Kind, Query, SpendBy, Table, Value, Which};
 
 /// Values of one column that are distinguished in [`crate::control_plane::store::logs::Stats`].
 pub const GROUPS: i64 = 1000;
@@ -176,6 +176,51 @@ pub fn groups(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
     let mut statement = Statement::new(format!("SELECT CAST({column} AS TEXT), count(*) FROM request_logs"));
     statement.filter(dialect, filter);
     statement.push(&format!(" AND {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {GROUPS}"));
+    statement
+}
+
+/// Upper bounds of the classes of durations, in milliseconds, each about 1.4 times the one before.
+const DURATION_BOUNDS: &[i64] = &[
+    5, 10, 14, 20, 28, 40, 57, 80, 113, 160, 226, 320, 453, 640, 905, 1280, 1810, 2560, 3620, 5120, 7241, 10_240,
+    14_482, 20_480, 28_963, 40_960, 57_926, 81_920, 115_852, 163_840, 327_680, 655_360,
+];
+
+/// The upper bound of a class and the number of requests in it.
+pub fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
+    let mut statement = Statement::new("SELECT CAST(CASE");
+    for bound in DURATION_BOUNDS {
+        statement.push(&format!(" WHEN {column} <= {bound} THEN {bound}"));
+    }
+    statement.push(&format!(" ELSE {} END AS BIGINT), count(*) FROM request_logs", i64::MAX));
+    statement.filter(dialect, filter);
+    statement.push(&format!(" AND {column} IS NOT NULL GROUP BY 1 ORDER BY 1"));
+    statement
+}
+
+/// Text or nothing, then five whole numbers, as in [`Spend`](super::Spend).
+pub fn spend(dialect: Dialect, filter: &Filter, by: SpendBy) -> Statement {
+    let period = |seconds: i64| match dialect {
+        Dialect::Sqlite => format!("timestamp / {} * {seconds}", seconds * 1_000_000),
+        Dialect::Postgres => {
+            format!("CAST(floor(extract(epoch FROM timestamp) / {seconds}) * {seconds} AS BIGINT)")
+        }
+    };
+    let (group, order) = match by {
+        SpendBy::Credential => ("credential_name".to_owned(), "6 DESC, 2 DESC, 1"),
+        SpendBy::Model => ("model_requested".to_owned(), "6 DESC, 2 DESC, 1"),
+        SpendBy::Provider => ("provider_name".to_owned(), "6 DESC, 2 DESC, 1"),
+        SpendBy::Day => (period(86_400), "1 DESC"),
+        SpendBy::Hour => (period(3600), "1 DESC"),
+    };
+    let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS BIGINT)");
+    let mut statement = Statement::new(format!(
+        "SELECT CAST({group} AS TEXT), count(*), count(*) FILTER (WHERE {FAILED}), {}, {}, {} FROM request_logs",
+        sum("input_tokens"),
+        sum("output_tokens"),
+        sum("cost"),
+    ));
+    statement.filter(dialect, filter);
+    statement.push(&format!(" GROUP BY 1 ORDER BY {order} LIMIT {GROUPS}"));
     statement
 }
 

@@ -7,7 +7,9 @@ use tokio_postgres::{Client, Row};
 use crate::control_plane::store::Answer;
 use crate::control_plane::store::logs::sql;
 use crate::control_plane::store::logs::sql::{Dialect, Statement};
-use crate::control_plane::store::logs::{Filter, Kind, Line, Listing, Query, Stats, Table, Tables, Value, Which};
+use crate::control_plane::store::logs::{
+    Filter, Kind, Line, Listing, Query, Spend, SpendBy, Stats, Table, Tables, Value, Which,
+};
 use crate::control_plane::store::postgres::explain::Trouble;
 use crate::control_plane::store::postgres::link::{ANSWER, patiently};
 use crate::control_plane::store::postgres::{Postgres, rows};
@@ -79,6 +81,28 @@ async fn groups(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(S
     Ok(found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
+async fn histogram(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(i64, i64)>, Trouble> {
+    let histogram = sql::histogram(Dialect::Postgres, filter, column);
+    let found = client.query_typed(&histogram.sql, &values(&histogram)).await?;
+    Ok(found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?)
+}
+
+async fn spend(client: &Client, filter: &Filter, by: SpendBy) -> Result<Vec<Spend>, Trouble> {
+    let spend = sql::spend(Dialect::Postgres, filter, by);
+    let found = client.query_typed(&spend.sql, &values(&spend)).await?;
+    let read = |row: &Row| -> Result<Spend, tokio_postgres::Error> {
+        Ok(Spend {
+            group: row.try_get(0)?,
+            requests: row.try_get(1)?,
+            errors: row.try_get(2)?,
+            input_tokens: row.try_get(3)?,
+            output_tokens: row.try_get(4)?,
+            cost: row.try_get(5)?,
+        })
+    };
+    Ok(found.iter().map(read).collect::<Result<_, _>>()?)
+}
+
 async fn stats(client: &Client, filter: &Filter) -> Result<Stats, Trouble> {
     let totals = sql::totals(Dialect::Postgres, filter);
     let row = client.query_typed_one(&totals.sql, &values(&totals)).await?;
@@ -90,6 +114,8 @@ async fn stats(client: &Client, filter: &Filter) -> Result<Stats, Trouble> {
         cost: row.try_get(4)?,
         duration_ms: row.try_get(5)?,
         ttft_ms: row.try_get(6)?,
+        durations: histogram(client, filter, "total_duration_ms").await?,
+        ttfts: histogram(client, filter, "ttft_ms").await?,
         by_provider: groups(client, filter, "provider_name").await?,
         by_model: groups(client, filter, "model_requested").await?,
         by_status: groups(client, filter, "status_code").await?,
@@ -136,6 +162,13 @@ impl Tables for Postgres {
         Box::pin(async move {
             let mut held = self.other(&self.looker).await?;
             let answer = patiently(&self.access, ANSWER, stats(&held.client, &filter)).await;
+            held.settle(answer)
+        })
+    }
+    fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>> {
+        Box::pin(async move {
+            let mut held = self.other(&self.looker).await?;
+            let answer = patiently(&self.access, ANSWER, spend(&held.client, &filter, by)).await;
             held.settle(answer)
         })
     }

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, p
 use crate::control_plane::store::logs::sql;
 use crate::control_plane::store::logs::sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
-    Column, Filter, Kind, Line, Listing, Query, Stats, Table, Tables, Value, Which,
+    Column, Filter, Kind, Line, Listing, Query, Spend, SpendBy, Stats, Table, Tables, Value, Which,
 };
 use crate::control_plane::store::sqlite::{Sqlite, Thread, file};
 use crate::control_plane::store::{Answer, Error};
@@ -84,8 +84,16 @@ fn stats(connection: &Connection, filter: &Filter) -> rusqlite::Result<Stats> {
     };
     let (by_provider, by_model, by_status) =
         (groups("provider_name")?, groups("model_requested")?, groups("status_code")?);
+    let histogram = |column| -> rusqlite::Result<Vec<(i64, i64)>> {
+        let histogram = sql::histogram(Dialect::Sqlite, filter, column);
+        let mut prepared = connection.prepare(&histogram.sql)?;
+        prepared.query_map(values(&histogram), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    let (durations, ttfts) = (histogram("total_duration_ms")?, histogram("ttft_ms")?);
     connection.query_row(&totals.sql, values(&totals), |row| {
         Ok(Stats {
+            durations,
+            ttfts,
             requests: row.get(0)?,
             errors: row.get(1)?,
             input_tokens: row.get(2)?,
@@ -98,6 +106,22 @@ fn stats(connection: &Connection, filter: &Filter) -> rusqlite::Result<Stats> {
             by_status,
         })
     })
+}
+
+fn spend(connection: &Connection, filter: &Filter, by: SpendBy) -> rusqlite::Result<Vec<Spend>> {
+    let spend = sql::spend(Dialect::Sqlite, filter, by);
+    let mut prepared = connection.prepare(&spend.sql)?;
+    let read = |row: &Row<'_>| {
+        Ok(Spend {
+            group: row.get(0)?,
+            requests: row.get(1)?,
+            errors: row.get(2)?,
+            input_tokens: row.get(3)?,
+            output_tokens: row.get(4)?,
+            cost: row.get(5)?,
+        })
+    };
+    prepared.query_map(values(&spend), read)?.collect()
 }
 
 impl Sqlite {
@@ -145,5 +169,9 @@ impl Tables for Sqlite {
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats> {
         self.on_side(move |connection| stats(connection, &filter))
+    }
+
+    fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>> {
+        self.on_side(move |connection| spend(connection, &filter, by))
     }
 }

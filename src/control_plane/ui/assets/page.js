@@ -1,0 +1,296 @@
+// What is live on the operator's page. It talks to /admin/v1 alone, with the session's cookie.
+// @ts-check
+
+/** The field that tells a change by this page from one that another site makes a browser send. */
+const PAGE_FIELD = { "x-llm-proxy-page": "1" };
+
+/**
+ * The message of an error of the gateway, or what stands for it.
+ * @param {Response} response
+ * @param {string} text
+ */
+function messageOf(response, text) {
+  try {
+    const body = JSON.parse(text);
+    return body.error?.message ?? body.message ?? text;
+  } catch {
+    return text || `the gateway answered with status ${response.status}`;
+  }
+}
+
+/**
+ * Sends a change to the admin interface. Fails with the gateway's own words.
+ * @param {string} method
+ * @param {string} path
+ * @param {string | undefined} body
+ * @param {string | undefined} version
+ */
+async function send(method, path, body, version) {
+  /** @type {Record<string, string>} */
+  const headers = { ...PAGE_FIELD };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  if (version) headers["if-match"] = `"${version}"`;
+  let response;
+  try {
+    response = await fetch(path, { method, headers, body });
+  } catch {
+    throw new Error("The gateway does not answer; nothing is known of this change. Try again.");
+  }
+  const text = await response.text();
+  if (!response.ok) {
+    const message = messageOf(response, text);
+    throw new Error(response.status === 412 ? `${message}. Reload this page to see the other change.` : message);
+  }
+  return text ? JSON.parse(text) : {};
+}
+
+/**
+ * @param {Element} element
+ * @param {string} message
+ * @param {"good" | "bad"} kind
+ */
+function tell(element, message, kind) {
+  const place = element.querySelector(".outcome") ?? element.parentElement?.querySelector(".outcome");
+  if (!place) return;
+  place.className = `outcome ${kind}`;
+  place.textContent = message;
+}
+
+/**
+ * The JSON of one field of a form; undefined leaves it out.
+ * @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field
+ * @returns {string | undefined}
+ */
+function json(field) {
+  const text = field.value.trim();
+  const empty = field.dataset.empty === "null" ? "null" : undefined;
+  switch (field.dataset.kind) {
+    case "bool":
+      return JSON.stringify(/** @type {HTMLInputElement} */ (field).checked);
+    case "number":
+      if (text === "") return empty;
+      if (!/^-?\d+$/.test(text)) throw new Error(`${field.name} must be a whole number, not ${text}`);
+      return text;
+    case "lines-or-none":
+      if (text === "") return undefined;
+    // falls through
+    case "lines":
+      return JSON.stringify(text.split("\n").map((line) => line.trim()).filter((line) => line !== ""));
+    case "time":
+      return text === "" ? empty : JSON.stringify(`${text.slice(0, 16)}:00Z`);
+    case "json":
+      if (text === "") return empty ?? "{}";
+      try {
+        JSON.parse(text);
+      } catch (error) {
+        throw new Error(`${field.name} is not valid JSON: ${error instanceof Error ? error.message : error}`);
+      }
+      return text;
+    default:
+      return text === "" ? empty : JSON.stringify(text);
+  }
+}
+
+/**
+ * The pairs of a mapping, in their order, which matters.
+ * @param {Element} editor
+ */
+function mapping(editor) {
+  /** @type {string[]} */
+  const pairs = [];
+  for (const row of editor.querySelectorAll("[data-pair]")) {
+    const [from, to] = [...row.querySelectorAll("input")].map((input) => input.value.trim());
+    if (from) pairs.push(`${JSON.stringify(from)}:${JSON.stringify(to || from)}`);
+  }
+  return `{${pairs.join(",")}}`;
+}
+
+/** @param {HTMLFormElement} form */
+function bodyOf(form) {
+  /** @type {string[]} */
+  const parts = [];
+  for (const field of form.querySelectorAll("[data-kind]")) {
+    const input = /** @type {HTMLInputElement} */ (field);
+    const value = field.hasAttribute("data-mapping") ? mapping(field) : json(input);
+    const name = field.getAttribute("name") ?? field.getAttribute("data-name");
+    if (value !== undefined && name) parts.push(`${JSON.stringify(name)}:${value}`);
+  }
+  return `{${parts.join(",")}}`;
+}
+
+/**
+ * Shows a key that will not be shown again.
+ * @param {Element} place
+ * @param {string} key
+ */
+function showKey(place, key) {
+  const panel = document.getElementById("new-key");
+  if (!panel) return;
+  const shown = panel.querySelector("code");
+  if (shown) shown.textContent = key;
+  panel.hidden = false;
+  panel.scrollIntoView({ block: "center" });
+  panel.querySelector("[data-use-key]")?.addEventListener("click", () => {
+    // For this tab alone, until it is closed.
+    sessionStorage.setItem("playground-key", key);
+  });
+  if (place instanceof HTMLElement) place.hidden = true;
+}
+
+/**
+ * @param {Element} element
+ * @param {any} answer
+ */
+function done(element, answer) {
+  const then = element.getAttribute("data-then") ?? "reload";
+  if (then === "key" && answer.key) showKey(element, answer.key);
+  else if (then === "key") location.assign("/ui/keys");
+  else if (then === "show") tell(element, summary(answer), answer.status === "unhealthy" ? "bad" : "good");
+  else if (then === "reload") location.reload();
+  else location.assign(then);
+}
+
+/**
+ * What a check of a provider has found.
+ * @param {any} answer
+ */
+function summary(answer) {
+  /** @type {any[]} */
+  const models = answer.models ?? [];
+  const lines = models.map((one) => `${one.model}: ${one.status}${one.response_time_ms != null ? `, ${one.response_time_ms} ms` : ""}${one.error ? `: ${one.error}` : ""}`);
+  return [answer.error, ...lines].filter(Boolean).join("\n") || `status: ${answer.status ?? "done"}`;
+}
+
+/**
+ * @param {Element} element
+ * @param {string | undefined} body
+ */
+async function act(element, body) {
+  const buttons = element instanceof HTMLButtonElement ? [element] : [...element.querySelectorAll("button")];
+  for (const button of buttons) button.disabled = true;
+  tell(element, "", "good");
+  try {
+    const path = element.getAttribute("data-path") ?? "";
+    const answer = await send(element.getAttribute("data-method") ?? "POST", path, body, element.getAttribute("data-version") ?? undefined);
+    done(element, answer);
+  } catch (error) {
+    tell(element, error instanceof Error ? error.message : String(error), "bad");
+  } finally {
+    for (const button of buttons) button.disabled = false;
+  }
+}
+
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (form.id === "sign-in") {
+    event.preventDefault();
+    signIn(form);
+  } else if (form.hasAttribute("data-path")) {
+    event.preventDefault();
+    try {
+      act(form, bodyOf(form));
+    } catch (error) {
+      tell(form, error instanceof Error ? error.message : String(error), "bad");
+    }
+  }
+});
+
+document.addEventListener("click", (event) => {
+  const target = /** @type {Element} */ (event.target);
+  const button = target.closest("button");
+  if (!button) return;
+  if (button.hasAttribute("data-path")) {
+    const question = button.getAttribute("data-confirm");
+    if (!question || confirm(question)) act(button, button.getAttribute("data-body") ?? undefined);
+  } else if (button.hasAttribute("data-copy")) {
+    copy(button);
+  } else if (button.hasAttribute("data-sign-out")) {
+    fetch("/ui/session", { method: "DELETE", headers: PAGE_FIELD }).finally(() => location.assign("/ui/sign-in"));
+  } else if (button.hasAttribute("data-add-pair")) {
+    addPair();
+  } else if (button.hasAttribute("data-remove-pair")) {
+    button.closest("[data-pair]")?.remove();
+  }
+});
+
+/** @param {Element} button */
+async function copy(button) {
+  const text = button.parentElement?.querySelector("code")?.textContent ?? "";
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    // Browsers copy on https and localhost alone; the text can be selected by hand.
+    const selection = getSelection();
+    const code = button.parentElement?.querySelector("code");
+    if (code && selection) selection.selectAllChildren(code);
+    button.textContent = "Selected";
+  }
+  setTimeout(() => { button.textContent = "Copy"; }, 1500);
+}
+
+function addPair() {
+  const editor = document.querySelector("[data-mapping]");
+  const template = /** @type {HTMLTemplateElement | null} */ (document.getElementById("pair"));
+  if (!editor || !template) return;
+  editor.append(template.content.cloneNode(true));
+  /** @type {HTMLInputElement | null} */ (editor.lastElementChild?.querySelector("input"))?.focus();
+}
+
+/** @param {HTMLFormElement} form */
+async function signIn(form) {
+  const error = /** @type {HTMLElement} */ (form.querySelector(".error"));
+  const key = /** @type {HTMLInputElement} */ (form.elements.namedItem("key"));
+  error.hidden = true;
+  try {
+    const headers = { ...PAGE_FIELD, authorization: `Bearer ${key.value.trim()}` };
+    const response = await fetch("/ui/session", { method: "POST", headers });
+    if (response.ok) {
+      const next = new URLSearchParams(location.search).get("next") ?? "/ui";
+      // Nowhere but to a page of this gateway.
+      location.assign(/^\/ui(\/|\?|$)/.test(next) ? next : "/ui");
+      return;
+    }
+    error.textContent = messageOf(response, await response.text());
+  } catch {
+    error.textContent = "The gateway does not answer, or the key has a character that a header cannot hold.";
+  }
+  error.hidden = false;
+  key.select();
+}
+
+// A vendor's preset fills the form of a new provider.
+document.getElementById("vendor")?.addEventListener("change", (event) => {
+  const option = /** @type {HTMLSelectElement} */ (event.target).selectedOptions[0];
+  for (const [name, value] of Object.entries(option?.dataset ?? {})) {
+    const field = /** @type {HTMLInputElement | null} */ (document.querySelector(`[data-preset="${name}"]`));
+    if (field) field.value = value ?? "";
+  }
+});
+
+// Whether the gateway is there.
+const banner = document.getElementById("connection");
+async function look() {
+  try {
+    const response = await fetch("/health", { cache: "no-store" });
+    if (banner) banner.hidden = response.ok;
+  } catch {
+    if (banner) banner.hidden = false;
+  }
+}
+if (banner) setInterval(look, 5000);
+
+// A list that follows the gateway: the same page again, of which the list is taken.
+const follow = /** @type {HTMLInputElement | null} */ (document.getElementById("follow"));
+async function refresh() {
+  const live = document.getElementById("live");
+  if (!follow?.checked || !live || document.hidden) return;
+  try {
+    const text = await (await fetch(location.href)).text();
+    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("live");
+    if (fresh) live.replaceChildren(...fresh.childNodes);
+  } catch {
+    // The banner tells of a lost connection.
+  }
+}
+if (follow) setInterval(refresh, 2000);

@@ -1,0 +1,194 @@
+//! The frame of every page, and the pieces that pages share.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::assets::address;
+use super::visit::{Visit, text};
+
+/// The pages of the menu: address behind `/ui`, title.
+const MENU: &[(&str, &str)] = &[
+    ("", "Overview"),
+    ("/providers", "Providers"),
+    ("/keys", "Keys"),
+    ("/logs", "Logs"),
+    ("/spend", "Spend"),
+    ("/playground", "Playground"),
+    ("/connect", "Connect"),
+    ("/prices", "Prices"),
+    ("/settings", "Settings"),
+    ("/audit", "Audit"),
+];
+
+/// An HTML document.
+pub fn document(title: &str, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · llm-proxy" }
+                link rel="icon" type="image/svg+xml" href=(address("icon.svg"));
+                link rel="stylesheet" href=(address("page.css"));
+                script type="module" src=(address("page.js")) {}
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// A page within the menu. `current` is its address behind `/ui`.
+pub fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup) -> Markup {
+    document(
+        title,
+        html! {
+            a.skip href="#content" { "Skip to the content" }
+            header.side {
+                p.brand { a href="/ui" { "llm-proxy" } }
+                nav aria-label="Pages" {
+                    @for (path, name) in MENU {
+                        a href={ "/ui" (path) } aria-current=[(*path == current).then_some("page")] { (name) }
+                    }
+                }
+                div.foot {
+                    p { "Version " (text(&visit.status, "program")) }
+                    p { a href="/docs" { "API" } }
+                    button.quiet type="button" data-sign-out { "Sign out" }
+                }
+            }
+            main #content {
+                p #connection .notice.bad role="alert" hidden { "The gateway does not answer. This page tries again." }
+                @if let Some(reason) = visit.read_only() {
+                    p.notice { strong { "Read-only: " } (reason) "." }
+                }
+                h1 { (title) }
+                (body)
+            }
+        },
+    )
+}
+
+/// The message of the admin interface in the place of what it could not give.
+pub fn failure(message: &str) -> Markup {
+    html! { p.notice.bad role="alert" { (message) } }
+}
+
+/// A sentence in the place of an empty list.
+pub fn empty(body: Markup) -> Markup {
+    html! { div.empty { (body) } }
+}
+
+/// Where the answer to a form or button appears.
+pub fn outcome() -> Markup {
+    html! { p.outcome role="status" aria-live="polite" {} }
+}
+
+/// A number with a space between thousands.
+pub fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = if number < 0 { "-".to_owned() } else { String::new() };
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number in four characters or so: 12.3k.
+pub fn short(number: f64) -> String {
+    let (scaled, unit) = match number {
+        n if n >= 1e9 => (n / 1e9, "G"),
+        n if n >= 1e6 => (n / 1e6, "M"),
+        n if n >= 1e4 => (n / 1e3, "k"),
+        n => (n, ""),
+    };
+    let digits = if unit.is_empty() && scaled.fract() == 0.0 { 0 } else { 1 };
+    format!("{scaled:.digits$}{unit}")
+}
+
+/// An amount in dollars. Small ones have more digits.
+pub fn dollars(amount: f64) -> String {
+    match amount {
+        0.0 => "$0".to_owned(),
+        a if a < 0.01 => format!("${a:.6}"),
+        a if a < 1.0 => format!("${a:.4}"),
+        a => format!("${a:.2}"),
+    }
+}
+
+pub fn milliseconds(value: &Value) -> String {
+    match value.as_f64() {
+        None => "–".to_owned(),
+        Some(ms) if ms >= 10_000.0 => format!("{:.1} s", ms / 1000.0),
+        Some(ms) => format!("{ms:.0} ms"),
+    }
+}
+
+/// A time as the interface gives it, in minutes or seconds of UTC.
+pub fn moment(time: &str) -> Markup {
+    let shown = time.get(..19).map_or(time.to_owned(), |text| text.replace('T', " "));
+    html! { @if time.is_empty() { "–" } @else { time datetime=(time) { (shown) } } }
+}
+
+/// Whether something is on, in a word and a colour.
+pub fn state(is_on: bool, on: &str, off: &str) -> Markup {
+    html! { @if is_on { span.state.good { (on) } } @else { span.state.off { (off) } } }
+}
+
+/// Links to the pages of a list.
+pub fn pages(address: &str, query: &str, page: i64, total_pages: i64) -> Markup {
+    let link = |page: i64| match query {
+        "" => format!("{address}?page={page}"),
+        query => format!("{address}?{query}&page={page}"),
+    };
+    html! {
+        @if total_pages > 1 {
+            nav.pages aria-label="Pages of the list" {
+                @if page > 1 { a rel="prev" href=(link(page - 1)) { "Previous" } }
+                span { "Page " (grouped(page)) " of " (grouped(total_pages)) }
+                @if page < total_pages { a rel="next" href=(link(page + 1)) { "Next" } }
+            }
+        }
+    }
+}
+
+/// A text that can be copied with a button.
+pub fn code(text: &str) -> Markup {
+    html! {
+        div.code {
+            pre tabindex="0" { code { (text) } }
+            button.quiet type="button" data-copy { "Copy" }
+        }
+    }
+}
+
+/// A choice of a form.
+pub fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
+    html! {
+        @for (value, name) in choices {
+            option value=(value) selected[*value == chosen] { (name) }
+        }
+    }
+}
+
+/// Nothing.
+pub fn nothing() -> Markup {
+    PreEscaped(String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers() {
+        assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!((grouped(0), grouped(999)), ("0".to_owned(), "999".to_owned()));
+        assert_eq!([999.0, 12_345.0, 2_500_000.0, 3e9].map(short), ["999", "12.3k", "2.5M", "3.0G"]);
+        assert_eq!([0.0, 0.000_5, 0.25, 12.345].map(dollars), ["$0", "$0.000500", "$0.2500", "$12.35"]);
+    }
+}

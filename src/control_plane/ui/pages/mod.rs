@@ -1,0 +1,49 @@
+//! The pages, one file each.
+
+mod audit;
+mod connect;
+mod keys;
+mod logs;
+mod overview;
+mod playground;
+mod prices;
+mod providers;
+mod settings;
+mod spend;
+
+use maud::{Markup, html};
+
+use super::html::framed;
+use super::visit::Visit;
+
+/// Returns the status and the document of the page that is visited.
+pub async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
+    let page = match visit.segments().as_slice() {
+        [] => overview::page(visit).await,
+        ["providers"] => providers::all(visit).await,
+        ["providers", "new"] => providers::new(visit),
+        ["providers", id] if is_id(id) => providers::one(visit, id).await,
+        ["keys"] => keys::all(visit).await,
+        ["keys", "new"] => keys::new(visit),
+        ["keys", id] if is_id(id) => keys::one(visit, id).await,
+        ["logs"] => logs::all(visit).await,
+        ["logs", id] if is_id(id) => logs::one(visit, id).await,
+        ["spend"] => spend::page(visit).await,
+        ["playground"] => playground::page(visit).await,
+        ["connect"] => connect::page(visit),
+        ["prices"] => prices::page(visit).await,
+        ["settings"] => settings::page(visit).await,
+        ["audit"] => audit::page(visit).await,
+        _ => return (404, missing(visit)),
+    };
+    (200, page)
+}
+
+/// Whether it is a number, so that no other path of the admin interface is read.
+fn is_id(segment: &str) -> bool {
+    segment.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn missing(visit: &Visit<'_>) -> Markup {
+    framed(visit, "?", "Not found", html! { p { "There is no such page. " a href="/ui" { "To the overview" } "." } })
+}

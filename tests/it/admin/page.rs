@@ -1,0 +1,288 @@
+//! The operator's page at `/ui`: signing in, what a session may do, and that nothing shown is markup.
+
+use serde_json::json;
+
+use super::{ADMIN_KEY, Admin, empty, new_provider};
+use crate::support::*;
+
+const READ_KEY: &str = "read-key-of-the-tests";
+
+const PAGES: &[&str] = &[
+    "",
+    "/providers",
+    "/providers/new",
+    "/keys",
+    "/keys/new",
+    "/logs",
+    "/spend",
+    "/playground",
+    "/connect",
+    "/prices",
+    "/settings",
+    "/audit",
+];
+
+fn ask(client: &mut Client, request: &Outgoing) -> Response {
+    client.ask(request);
+    if request.bytes().starts_with(b"HEAD") { client.bodiless() } else { client.response() }
+}
+
+fn sign_in(client: &mut Client, key: &str) -> Response {
+    let authorization = format!("Bearer {key}");
+    ask(client, &get("/ui/session").method("POST").header("authorization", &authorization))
+}
+
+/// The cookie of a new session, as a browser sends it.
+fn session(client: &mut Client, key: &str) -> String {
+    let response = sign_in(client, key);
+    assert_eq!(response.status, 204, "{}", response.text());
+    let cookie = response.header("set-cookie").unwrap();
+    cookie.split(';').next().unwrap().to_owned()
+}
+
+fn visit(client: &mut Client, cookie: &str, path: &str) -> Response {
+    ask(client, &get(&format!("/ui{path}")).header("cookie", cookie))
+}
+
+#[test]
+fn a_session_is_an_http_only_strict_cookie_and_ends_by_signing_out() {
+    let gateway = empty().start();
+    let mut client = gateway.client();
+    let response = ask(&mut client, &get("/ui/keys?search=a%26b"));
+    assert_eq!(response.status, 303);
+    assert_eq!(response.header("location"), Some("/ui/sign-in?next=%2Fui%2Fkeys%3Fsearch%3Da%2526b"));
+
+    let response = sign_in(&mut client, ADMIN_KEY);
+    let cookie = response.header("set-cookie").unwrap().to_owned();
+    for attribute in ["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=43200"] {
+        assert!(cookie.split("; ").any(|part| part == attribute), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().unwrap();
+    let other = session(&mut client, ADMIN_KEY);
+    assert_ne!(cookie, other);
+    assert_eq!(visit(&mut client, cookie, "").status, 200);
+    // The session also reads the admin interface.
+    assert_eq!(ask(&mut client, &get("/admin/v1/providers").header("cookie", cookie)).status, 200);
+
+    let out = get("/ui/session").method("DELETE").header("cookie", cookie);
+    assert_eq!(ask(&mut client, &out).status, 403);
+    let out = out.header("x-llm-proxy-page", "1");
+    let response = ask(&mut client, &out);
+    assert_eq!(response.status, 204);
+    assert!(response.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(visit(&mut client, cookie, "").status, 303);
+    assert_eq!(ask(&mut client, &get("/admin/v1/providers").header("cookie", cookie)).status, 401);
+    assert_eq!(visit(&mut client, &other, "").status, 200);
+}
+
+#[test]
+fn wrong_keys_are_slowed_down_as_at_the_admin_interface() {
+    let gateway = empty().workers(1).start();
+    let mut client = gateway.client();
+    for _ in 0..5 {
+        assert_eq!(sign_in(&mut client, "wrong").status, 401);
+    }
+    let response = sign_in(&mut client, ADMIN_KEY);
+    assert_eq!(response.status, 429, "{}", response.text());
+    assert!(response.header("retry-after").is_some() && response.header("set-cookie").is_none());
+    // A guessed cookie is no session.
+    assert_eq!(visit(&mut client, "llm_proxy_session=guess", "").status, 303);
+}
+
+#[test]
+fn another_site_changes_nothing() {
+    let gateway = empty().start();
+    let mut client = gateway.client();
+    let cookie = session(&mut client, ADMIN_KEY);
+    let create = get("/admin/v1/providers").method("POST").header("cookie", &cookie);
+    let create = create.body(new_provider("a").to_string());
+    let response = ask(&mut client, &create);
+    assert_eq!((response.status, response.json()["error"]["code"].as_str()), (403, Some("csrf")));
+    // A GET that sends requests to providers is a change as well.
+    assert_eq!(ask(&mut client, &get("/admin/v1/health/providers/1").header("cookie", &cookie)).status, 403);
+    assert_eq!(ask(&mut client, &create.header("x-llm-proxy-page", "1")).status, 201);
+    // No page may be read by another site, or stand in its frames.
+    let response = ask(&mut client, &get("/ui").header("cookie", &cookie).header("origin", "https://evil.test"));
+    assert_eq!(response.header("access-control-allow-origin"), None);
+    assert!(response.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
+    // Changes are made by the admin interface alone.
+    let post = get("/ui/providers").method("POST").header("cookie", &cookie).header("x-llm-proxy-page", "1");
+    assert_eq!(ask(&mut client, &post).status, 405);
+}
+
+#[test]
+fn a_read_only_key_changes_nothing() {
+    let gateway = empty().env("ADMIN_READ_KEY", READ_KEY).start();
+    let mut client = gateway.client();
+    Admin::of(&gateway).expect(201, "POST", "/providers", new_provider("a"));
+    let cookie = session(&mut client, READ_KEY);
+    for path in PAGES {
+        let response = visit(&mut client, &cookie, path);
+        assert_eq!(response.status, 200, "{path}");
+        assert!(response.text().contains("read-only key"), "{path}");
+    }
+    let bearer = format!("Bearer {READ_KEY}");
+    for (name, value) in [("cookie", &cookie), ("authorization", &bearer)] {
+        let request = |method: &str, path: &str| {
+            get(&format!("/admin/v1{path}")).method(method).header(name, value).header("x-llm-proxy-page", "1")
+        };
+        assert_eq!(ask(&mut client, &request("GET", "/providers")).status, 200);
+        assert_eq!(ask(&mut client, &request("POST", "/auth/validate")).status, 200);
+        for (method, path) in [
+            ("POST", "/providers"),
+            ("PUT", "/providers/1"),
+            ("DELETE", "/providers/1"),
+            ("POST", "/config/reload"),
+            ("GET", "/health/providers/1"),
+        ] {
+            let response = ask(&mut client, &request(method, path).body("{}"));
+            assert_eq!(response.status, 403, "{method} {path}: {}", response.text());
+            assert_eq!(response.json()["error"]["code"], "read_only_key");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_shown_is_markup() {
+    const MARKUP: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>";
+    let fake = Fake::answering(|_| answer::json(400, json!({ "error": { "message": MARKUP } }).to_string()));
+    let gateway = empty()
+        .provider(chat(&fake))
+        .credential(credential("sk-client"))
+        .env("REQUEST_LOG_BODY_ENABLED", "true")
+        .start();
+    let mut client = gateway.client();
+    let mut admin = Admin::of(&gateway);
+    let key = admin.expect(201, "POST", "/credentials", json!({ "name": MARKUP, "allowed_models": [MARKUP] }));
+    let id = key["credential"]["id"].as_i64().unwrap();
+    let named = json!({ "model": MARKUP, "messages": [{ "role": "user", "content": MARKUP }] });
+    ask(&mut client, &post("/v1/chat/completions").key("sk-client").body(named.to_string()));
+    eventually("the request is in the log", || admin.get("/logs")["total"] == 1);
+    let entry = admin.get("/logs")["items"][0]["id"].as_i64().unwrap();
+
+    let cookie = session(&mut client, ADMIN_KEY);
+    let query = "?search=%3Cscript%3Ealert(1)%3C%2Fscript%3E&model=%22%3E%3Cscript%3Ealert(1)%3C%2Fscript%3E&client=%3Cscript%3E";
+    let own = [format!("/keys/{id}"), format!("/logs/{entry}"), "/providers/1".to_owned(), "/%3Cscript%3E".to_owned()];
+    let paths = PAGES.iter().map(|path| (*path).to_owned()).chain(own);
+    for path in paths {
+        let response = visit(&mut client, &cookie, &format!("{path}{query}"));
+        let text = response.text();
+        assert!(!text.contains("<script>") && !text.contains("<img"), "{path}: {text}");
+    }
+    let text = visit(&mut client, &cookie, &format!("/logs/{entry}")).text().to_owned();
+    assert!(text.contains("&lt;script&gt;alert(1)"), "{text}");
+}
+
+#[test]
+fn every_page_is_complete_by_itself() {
+    let gateway = empty().start();
+    let mut client = gateway.client();
+    let cookie = session(&mut client, ADMIN_KEY);
+    let mut assets = Vec::new();
+    for path in PAGES.iter().copied().chain(["/sign-in"]) {
+        let response = visit(&mut client, &cookie, path);
+        assert_eq!(response.status, 200, "{path}: {}", response.text());
+        assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
+        assert_eq!(response.header("cache-control"), Some("no-store"));
+        let policy = response.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self';"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let text = response.text();
+        // The policy forbids these, so that they would have no effect.
+        for inline in ["<style", " style=\"", " onclick=", " onload=", "javascript:"] {
+            assert!(!text.contains(inline), "{path} has {inline}");
+        }
+        for mark in ["src=\"", "<link rel=\"stylesheet\" href=\"", "type=\"image/svg+xml\" href=\""] {
+            for (_, rest) in text.match_indices(mark).map(|(at, mark)| text.split_at(at + mark.len())) {
+                let address = rest.split('"').next().unwrap();
+                assert!(address.starts_with("/ui/assets/"), "{path} loads {address}");
+                assets.push(address.to_owned());
+            }
+        }
+    }
+    assets.sort();
+    assets.dedup();
+    assert_eq!(assets.len(), 4, "{assets:?}");
+    for address in assets {
+        let response = ask(&mut client, &get(&address));
+        assert_eq!(response.status, 200, "{address}");
+        assert_eq!(response.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        let text = response.text().replace("http://www.w3.org/2000/svg", "");
+        for outside in ["http://", "https://", "url(", "@import", "import("] {
+            assert!(!text.contains(outside), "{address} has {outside}");
+        }
+        let packed = ask(&mut client, &get(&address).header("accept-encoding", "br, gzip"));
+        assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    }
+    assert_eq!(ask(&mut client, &get("/ui/assets/page-0000000000000000.js")).status, 404);
+    assert_eq!(visit(&mut client, &cookie, "/nothing").status, 404);
+    assert_eq!(visit(&mut client, &cookie, "/keys/99").status, 200);
+}
+
+#[test]
+fn the_page_is_on_the_listener_of_the_admin_interface_alone() {
+    let gateway = empty().env("ADMIN_ADDR", "127.0.0.1:0").start();
+    let mut client = gateway.client();
+    for path in ["/ui", "/ui/sign-in", "/ui/session"] {
+        assert_eq!(ask(&mut client, &get(path)).status, 404, "{path}");
+    }
+}
+
+#[test]
+fn a_first_visit_leads_to_a_first_answer() {
+    let fake = Fake::answering(|_| {
+        answer::json(
+            200,
+            r#"{"id":"c","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hello"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#,
+        )
+    });
+    let gateway = empty().start();
+    let mut client = gateway.client();
+    let cookie = session(&mut client, ADMIN_KEY);
+    let text = visit(&mut client, &cookie, "").text().to_owned();
+    assert!(text.contains("Three steps to the first answer"), "{text}");
+    let mut change = |path: &str, body: serde_json::Value| {
+        let request = get(&format!("/admin/v1{path}")).method("POST").header("cookie", &cookie);
+        let response = ask(&mut client, &request.header("x-llm-proxy-page", "1").body(body.to_string()));
+        assert_eq!(response.status, 201, "{}", response.text());
+        response.json()
+    };
+    change("/providers", json!({ "provider_key": "own", "api_base": fake.url("/v1"), "model_mapping": { "m": "m" } }));
+    let key = change("/credentials", json!({ "name": "first" }))["key"].as_str().unwrap().to_owned();
+    let answered = ask(
+        &mut client,
+        &post("/v1/chat/completions").key(&key).body(r#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#),
+    );
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    let mut admin = Admin::of(&gateway);
+    eventually("the request is in the log", || admin.get("/logs")["total"] == 1);
+    let text = visit(&mut client, &cookie, "").text().to_owned();
+    assert!(!text.contains("Three steps") && text.contains("own"), "{text}");
+    assert!(visit(&mut client, &cookie, "/logs").text().contains("first"));
+    assert!(visit(&mut client, &cookie, "/spend").text().contains("first"));
+    assert!(visit(&mut client, &cookie, "/audit").text().contains("credential.create"));
+    // The same numbers by the interface, as JSON and as CSV.
+    let spend = admin.get("/spend?by=model");
+    assert_eq!((&spend["rows"][0]["group"], &spend["rows"][0]["input_tokens"]), (&json!("m"), &json!(3)));
+    let csv = ask(&mut client, &get("/admin/v1/spend?by=day&format=csv").header("cookie", &cookie));
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert!(csv.text().starts_with("day,requests,errors,input_tokens,output_tokens,cost_usd\r\n\""), "{}", csv.text());
+    assert!(admin.get("/logs/stats")["duration_ms"]["p50"].is_number());
+}
+
+#[test]
+fn settings_are_shown_without_secrets() {
+    let gateway = empty().env("ADMIN_READ_KEY", READ_KEY).env("PROVIDER_SUFFIX", "Proxy").start();
+    let mut admin = Admin::of(&gateway);
+    let settings = admin.get("/config/settings");
+    let of =
+        |name: &str| settings["settings"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone();
+    assert_eq!((&of("ADMIN_KEY")["value"], &of("ADMIN_READ_KEY")["value"]), (&json!("***"), &json!("***")));
+    assert_eq!(of("MODEL_PREFIX")["value"], "Proxy");
+    assert_eq!(of("MODEL_PREFIX")["source"], "PROVIDER_SUFFIX in the environment");
+    assert!(!settings.to_string().contains(ADMIN_KEY) && !settings.to_string().contains(READ_KEY));
+    let mut client = gateway.client();
+    let cookie = session(&mut client, ADMIN_KEY);
+    let text = visit(&mut client, &cookie, "/settings").text().to_owned();
+    assert!(text.contains("MODEL_PREFIX") && !text.contains(ADMIN_KEY) && !text.contains(READ_KEY));
+}
