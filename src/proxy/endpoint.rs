@@ -169,7 +169,7 @@ pub fn find(path: &str) -> Endpoint<'_> {
 /// Returns whether a path belongs to those who run the gateway: the admin interface, and what names
 /// keys and costs.
 pub fn is_administrative(path: &str) -> bool {
-    matches!(find(path), Endpoint::Admin(_) | Endpoint::Metrics)
+    matches!(find(path), Endpoint::Admin(_) | Endpoint::Metrics | Endpoint::Page(_))
 }
 
 /// Removes `/v1` or `/v2`, also twice, and one trailing slash. Anthropic's SDKs put `/v1` behind a

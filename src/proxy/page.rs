@@ -7,11 +7,11 @@ use std::rc::Rc;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 use super::admin::{self, Grant};
-use super::{auth, body};
 use super::client::Client;
 use super::core::Core;
-use super::reply::ResponseMeta;
+use super::reply::{Cors, ResponseMeta};
 use super::request_context::{Next, refuse, unknown_path};
+use super::{auth, body};
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::admin::{Area, CONTENT_SECURITY_POLICY, PageFile, Request, Response};
 use llm_http::Method;
@@ -33,7 +33,7 @@ pub async fn serve(
         return refuse(client, recorder, meta, pending, error).await;
     }
     // No other site reads a page.
-    meta.cors = false;
+    meta.cors = Cors::Refused;
     let decision = decide(core, client, &pending, path);
     let request = admin::request(&pending.head, &pending.bytes, client, path, recorder.request_id());
     meta.keep_alive &= pending.skip_body(client);
