@@ -1,4 +1,4 @@
-//! What a page is made from: the request for it, and what the admin interface tells it.
+//! What a page is made from: the request for it, and what the admin interface answers.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
@@ -16,8 +16,8 @@ pub struct Visit<'a> {
     pub address: String,
 }
 
-/// What the admin interface says when it cannot answer.
-pub type Told<T> = Result<T, String>;
+/// An answer of the admin interface, or the message of its error.
+pub type Fetched<T> = Result<T, String>;
 
 impl<'a> Visit<'a> {
     pub async fn begin(read: &'a Read, request: Request, scheme: &str) -> Visit<'a> {
@@ -42,7 +42,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Reads from the admin interface. The error is its own message.
-    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Told<Value> {
+    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Fetched<Value> {
         let response = (self.read)(reading(&self.request, path, encode(query))).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if response.status < 400 {

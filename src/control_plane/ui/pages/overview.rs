@@ -10,7 +10,7 @@ use crate::control_plane::ui::chart::{Bar, Chart, chart};
 use crate::control_plane::ui::html::{
     dollars, empty, failure, framed, grouped, milliseconds, nothing, options, short, state,
 };
-use crate::control_plane::ui::visit::{Told, Visit, list, number, text};
+use crate::control_plane::ui::visit::{Fetched, Visit, list, number, text};
 use crate::rfc3339;
 
 /// A choice of the time that is looked at: name, title, seconds, whether bars are days.
@@ -183,19 +183,19 @@ async fn provider_table(visit: &Visit<'_>, providers: &Value) -> Markup {
     }
 }
 
-fn problems(told: Told<Value>) -> Markup {
-    let told = match told {
-        Ok(told) => told,
+fn problems(fetched: Fetched<Value>) -> Markup {
+    let fetched = match fetched {
+        Ok(fetched) => fetched,
         Err(message) => return failure(&message),
     };
     html! {
-        @if list(&told, "problems").is_empty() {
+        @if list(&fetched, "problems").is_empty() {
             p { span.state.good { "none" } }
         } @else {
             div.wide { table {
                 thead { tr { th scope="col" { "Row" } th scope="col" { "What is wrong" } } }
                 tbody {
-                    @for problem in list(&told, "problems") {
+                    @for problem in list(&fetched, "problems") {
                         tr { th scope="row" { (text(problem, "object")) } td.break { (text(problem, "message")) } }
                     }
                 }

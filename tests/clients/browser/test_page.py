@@ -1,0 +1,140 @@
+"""The operator's page in Debian's Chromium: from an empty store to a first answer, and each page.
+
+With `SCREENSHOTS=DIR` each page is also kept there as a picture, light and dark.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+from stack import ADMIN_KEY, Gateway
+
+PAGES = ["", "providers", "providers/new", "keys", "keys/new", "logs", "spend", "playground", "connect", "prices", "settings", "audit"]
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def gateway():
+    gateway = Gateway()
+    gateway.mock = gateway._listening("mock", "--port", "0")
+    gateway.url = gateway.serve()
+    yield gateway
+    gateway.stop()
+
+
+@pytest.fixture
+def page(gateway):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.faults, page.outside = [], []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("console", lambda message: page.faults.append(message.text) if "Content Security Policy" in message.text else None)
+        page.on("request", lambda request: page.outside.append(request.url) if not request.url.startswith(gateway.url) else None)
+        page.on("dialog", lambda dialog: dialog.accept())
+        yield page
+        assert page.faults == [] and page.outside == []
+        browser.close()
+
+
+def sign_in(page, gateway, path=""):
+    page.goto(f"{gateway.url}/ui/{path}")
+    page.get_by_label("Admin key").fill(ADMIN_KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_selector("nav[aria-label=Pages]")
+
+
+def add_provider(page, gateway, name):
+    page.goto(f"{gateway.url}/ui/providers/new")
+    page.get_by_label("Name, which logs").fill(name)
+    page.get_by_label("Base URL").fill(f"{gateway.mock}/v1")
+    page.get_by_label("API key").fill("sk-upstream")
+    page.get_by_role("button", name="Add a model").click()
+    page.get_by_label("Name that clients send").fill("mock-large")
+    page.get_by_role("button", name="Add the provider").click()
+    page.wait_for_url(re.compile(r"/ui$"))
+
+
+def create_key(page, gateway, name):
+    page.goto(f"{gateway.url}/ui/keys/new")
+    page.get_by_label("Name, which logs").fill(name)
+    page.get_by_role("button", name="Create the key").click()
+    key = page.locator("#new-key code")
+    expect(key).to_have_text(re.compile("^sk-"))
+    return key.inner_text()
+
+
+def picture(page, name):
+    if where := os.environ.get("SCREENSHOTS"):
+        Path(where).mkdir(parents=True, exist_ok=True)
+        for scheme in ["light", "dark"]:
+            page.emulate_media(color_scheme=scheme)
+            page.screenshot(path=f"{where}/{name or 'overview'}-{scheme}.png".replace("/new", "-new"), full_page=True)
+
+
+def test_first_run_to_first_answer(page, gateway):
+    page.goto(f"{gateway.url}/ui")
+    page.get_by_label("Admin key").fill("wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("Invalid admin key")
+    picture(page, "sign-in")
+    sign_in(page, gateway)
+    expect(page.get_by_text("Three steps to the first answer")).to_be_visible()
+    picture(page, "first-visit")
+    add_provider(page, gateway, "own")
+    create_key(page, gateway, MARKUP)
+    page.get_by_role("link", name="Try it in the playground").click()
+    for format in ["chat", "messages", "responses"]:
+        page.get_by_label("Format").select_option(format)
+        page.get_by_role("button", name="Send", exact=True).click()
+        expect(page.locator("#answer")).to_contain_text("The mock upstream answers")
+        expect(page.locator("#facts")).to_contain_text("ended after")
+    picture(page, "playground-answer")
+    page.goto(f"{gateway.url}/ui/logs")
+    page.get_by_label("Follow").check()
+    expect(page.locator("#live tbody tr")).to_have_count(3, timeout=15000)
+    expect(page.locator("#live")).to_contain_text(MARKUP)
+    page.locator("#live tbody a").first.click()
+    expect(page.get_by_role("heading", name="As curl")).to_be_visible()
+    picture(page, "request")
+    for path in PAGES:
+        page.goto(f"{gateway.url}/ui/{path}")
+        expect(page.locator("h1")).to_be_visible()
+        picture(page, path)
+
+
+def test_edit_conflict_and_disable(page, gateway):
+    sign_in(page, gateway)
+    create_key(page, gateway, "team-a")
+    page.goto(f"{gateway.url}/ui/keys")
+    page.get_by_role("link", name="team-a").click()
+    other = page.context.new_page()
+    other.goto(page.url)
+    for tab, limit in [(other, "7"), (page, "8")]:
+        tab.get_by_label("Requests per second").fill(limit)
+        tab.get_by_role("button", name="Save").click()
+        if tab is other:
+            expect(tab.get_by_label("Requests per second")).to_have_value("7")
+            tab.wait_for_load_state("networkidle")
+    expect(page.locator("form .outcome.bad").first).to_contain_text("If-Match")
+    page.reload()
+    expect(page.get_by_label("Requests per second")).to_have_value("7")
+    page.get_by_role("button", name="Disable").click()
+    expect(page.get_by_role("button", name="Enable")).to_be_visible()
+    page.get_by_label("Requests per second").fill("many")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("form .outcome.bad").first).to_have_text("rate_limit must be a whole number, not many")
+    page.get_by_role("button", name="Make a new key").click()
+    expect(page.locator("#new-key code")).to_have_text(re.compile("^sk-"))
+
+
+def test_signed_out_is_out(page, gateway):
+    sign_in(page, gateway, "keys")
+    assert page.url.endswith("/ui/keys")
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(re.compile("sign-in"))
+    page.goto(f"{gateway.url}/ui/audit")
+    expect(page.get_by_label("Admin key")).to_be_visible()
