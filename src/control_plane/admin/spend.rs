@@ -68,7 +68,7 @@ pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
         "hour" => SpendBy::Hour,
         _ => SpendBy::Credential,
     };
-    let sums = answer(tables(&context)?.spend(filter, dimension)).await?;
+    let sums = answer(&context, tables(&context)?.spend(filter, dimension)).await?;
     let rows: Vec<_> = sums.into_iter().map(|sum| row(sum, dimension)).collect();
     match is_csv {
         true => Ok(csv(by, &rows)),
