@@ -145,33 +145,31 @@ pub(super) struct GatewayStatus {
 }
 
 pub(super) async fn status(context: Arc<Context>, _: Ask) -> Outcome {
-    context.refresh_if_possible().await;
+    let freshness = context.refresh_if_possible().await;
     let boot = &context.shared.boot;
     let read_only = boot
         .config_file
         .as_ref()
         .map(|path| format!("the configuration is the file {}; edit it, and the gateway follows it", path.display()));
     let read = context.current.read();
-    json(
-        200,
-        &GatewayStatus {
-            program: env!("CARGO_PKG_VERSION"),
-            version: context.shared.publisher.load().version,
-            store: context.shared.store.get().name(),
-            store_kind: match (&boot.config_file, &boot.db_url) {
-                (Some(_), _) => "file",
-                (None, Some(_)) => "postgresql",
-                (None, None) => "embedded",
-            },
-            read_only,
-            uptime_seconds: context.shared.origin.elapsed().as_secs(),
-            workers: context.shared.shards.len(),
-            driver: context.shared.driver.get().copied(),
-            providers_count: read.rows.providers.len(),
-            credentials_count: read.rows.credentials.len(),
-            problems_count: read.problems.len(),
+    let status = GatewayStatus {
+        program: env!("CARGO_PKG_VERSION"),
+        version: context.shared.publisher.load().version,
+        store: context.shared.store.get().name(),
+        store_kind: match (&boot.config_file, &boot.db_url) {
+            (Some(_), _) => "file",
+            (None, Some(_)) => "postgresql",
+            (None, None) => "embedded",
         },
-    )
+        read_only,
+        uptime_seconds: context.shared.origin.elapsed().as_secs(),
+        workers: context.shared.shards.len(),
+        driver: context.shared.driver.get().copied(),
+        providers_count: read.rows.providers.len(),
+        credentials_count: read.rows.credentials.len(),
+        problems_count: read.problems.len(),
+    };
+    Ok(freshness.mark(json(200, &status)?))
 }
 
 /// The settings of this gateway
