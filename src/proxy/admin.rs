@@ -107,7 +107,7 @@ pub async fn scrape(
 
 /// Sends the response of the control plane to a request that was queued for it. `None` is a queue
 /// that was full.
-pub(super) async fn call(
+pub async fn call(
     core: &Core,
     client: &mut Client,
     recorder: RequestRecorder,
@@ -151,7 +151,7 @@ async fn poll_response(pending: PendingCall) -> Option<Response> {
 }
 
 /// Returns the request without its body, for the admin interface.
-pub(super) fn request(head: &RequestHead, bytes: &[u8], client: &Client, path: &str, request_id: &str) -> Request {
+pub fn request(head: &RequestHead, bytes: &[u8], client: &Client, path: &str, request_id: &str) -> Request {
     let text = |name: &str| head.get(bytes, name).map(|value| String::from_utf8_lossy(value).into_owned());
     Request {
         area: Area::Api,
@@ -171,19 +171,19 @@ pub(super) fn request(head: &RequestHead, bytes: &[u8], client: &Client, path: &
 }
 
 /// Returns whether the admin interface is on another listener than this client.
-pub(super) fn is_elsewhere(core: &Core, client: &Client) -> bool {
+pub fn is_elsewhere(core: &Core, client: &Client) -> bool {
     client.listener == ListenerKind::Public && core.boot().admin_addr.is_some()
 }
 
 /// What a request may do.
-pub(super) struct Grant {
-    pub(super) role: Role,
-    pub(super) session: Option<Vec<u8>>,
+pub struct Grant {
+    pub role: Role,
+    pub session: Option<Vec<u8>>,
 }
 
 /// Checks the key or the session of a request. The error is the response to a request that may not
 /// pass.
-pub(super) fn check(core: &Core, client: &Client, pending: &body::Pending, path: &str) -> Result<Grant, Response> {
+pub fn check(core: &Core, client: &Client, pending: &body::Pending, path: &str) -> Result<Grant, Response> {
     let field = |name| pending.head.get(&pending.bytes, name);
     let is_read = matches!(pending.head.method, Method::Get | Method::Head);
     // These send requests to providers, whatever the method.
@@ -223,12 +223,7 @@ fn session_token<'h>(head: &'h RequestHead, bytes: &'h [u8]) -> Option<&'h [u8]>
 }
 
 /// Checks the admin key of a request.
-pub(super) fn check_key(
-    core: &Core,
-    client: &Client,
-    authorization: Option<&[u8]>,
-    path: &str,
-) -> Result<Role, Response> {
+pub fn check_key(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str) -> Result<Role, Response> {
     let Some(expected) = &core.boot().admin_key else {
         let message = "Admin API not configured. Set ADMIN_KEY environment variable.";
         return Err(denied(path, 503, message, "admin_not_configured"));
@@ -273,7 +268,7 @@ pub(super) fn check_key(
 
 /// Returns the response to a request that may not pass. `/auth/validate` has a body of its own,
 /// which also holds the error of the other paths.
-pub(super) fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
+pub fn denied(path: &str, status: u16, message: &str, code: &str) -> Response {
     let kind = if status == 429 { "rate_limit_error" } else { "authentication_error" };
     let mut response = failure(status, message, kind, code);
     if status == 401 {
@@ -301,12 +296,7 @@ fn failure(status: u16, message: &str, kind: &str, code: &str) -> Response {
     Response { status, body: error_body(message, kind, code, None), ..Response::default() }
 }
 
-pub(super) async fn send(
-    client: &mut Client,
-    mut recorder: RequestRecorder,
-    meta: &ResponseMeta,
-    response: Response,
-) -> Next {
+pub async fn send(client: &mut Client, mut recorder: RequestRecorder, meta: &ResponseMeta, response: Response) -> Next {
     let mut out = Vec::with_capacity(512 + response.body.len());
     reply::begin(&mut out, response.status, meta, recorder.request_id());
     for (name, value) in &response.fields {

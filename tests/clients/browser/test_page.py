@@ -29,7 +29,8 @@ def gateway():
 def page(gateway):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        context = browser.new_context(viewport={"width": 1280, "height": 860})
+        page = context.new_page()
         page.faults, page.outside = [], []
         page.on("pageerror", lambda error: page.faults.append(str(error)))
         page.on("console", lambda message: page.faults.append(message.text) if "Content Security Policy" in message.text else None)

@@ -41,14 +41,14 @@ fn session(client: &mut Client, key: &str) -> String {
 }
 
 fn visit(client: &mut Client, cookie: &str, path: &str) -> Response {
-    ask(client, &get(&format!("/ui{path}")).header("cookie", cookie))
+    ask(client, &get(&format!("/ui{path}")).header("authorization", "").header("cookie", cookie))
 }
 
 #[test]
 fn a_session_is_an_http_only_strict_cookie_and_ends_by_signing_out() {
     let gateway = empty().start();
     let mut client = gateway.client();
-    let response = ask(&mut client, &get("/ui/keys?search=a%26b"));
+    let response = ask(&mut client, &get("/ui/keys?search=a%26b").header("authorization", ""));
     assert_eq!(response.status, 303);
     assert_eq!(response.header("location"), Some("/ui/sign-in?next=%2Fui%2Fkeys%3Fsearch%3Da%2526b"));
 
@@ -62,16 +62,22 @@ fn a_session_is_an_http_only_strict_cookie_and_ends_by_signing_out() {
     assert_ne!(cookie, other);
     assert_eq!(visit(&mut client, cookie, "").status, 200);
     // The session also reads the admin interface.
-    assert_eq!(ask(&mut client, &get("/admin/v1/providers").header("cookie", cookie)).status, 200);
+    assert_eq!(
+        ask(&mut client, &get("/admin/v1/providers").header("authorization", "").header("cookie", cookie)).status,
+        200
+    );
 
-    let out = get("/ui/session").method("DELETE").header("cookie", cookie);
+    let out = get("/ui/session").method("DELETE").header("authorization", "").header("cookie", cookie);
     assert_eq!(ask(&mut client, &out).status, 403);
     let out = out.header("x-llm-proxy-page", "1");
     let response = ask(&mut client, &out);
     assert_eq!(response.status, 204);
     assert!(response.header("set-cookie").unwrap().contains("Max-Age=0"));
     assert_eq!(visit(&mut client, cookie, "").status, 303);
-    assert_eq!(ask(&mut client, &get("/admin/v1/providers").header("cookie", cookie)).status, 401);
+    assert_eq!(
+        ask(&mut client, &get("/admin/v1/providers").header("authorization", "").header("cookie", cookie)).status,
+        401
+    );
     assert_eq!(visit(&mut client, &other, "").status, 200);
 }
 
@@ -94,19 +100,30 @@ fn another_site_changes_nothing() {
     let gateway = empty().start();
     let mut client = gateway.client();
     let cookie = session(&mut client, ADMIN_KEY);
-    let create = get("/admin/v1/providers").method("POST").header("cookie", &cookie);
+    let create = get("/admin/v1/providers").method("POST").header("authorization", "").header("cookie", &cookie);
     let create = create.body(new_provider("a").to_string());
     let response = ask(&mut client, &create);
     assert_eq!((response.status, response.json()["error"]["code"].as_str()), (403, Some("csrf")));
     // A GET that sends requests to providers is a change as well.
-    assert_eq!(ask(&mut client, &get("/admin/v1/health/providers/1").header("cookie", &cookie)).status, 403);
+    assert_eq!(
+        ask(&mut client, &get("/admin/v1/health/providers/1").header("authorization", "").header("cookie", &cookie))
+            .status,
+        403
+    );
     assert_eq!(ask(&mut client, &create.header("x-llm-proxy-page", "1")).status, 201);
     // No page may be read by another site, or stand in its frames.
-    let response = ask(&mut client, &get("/ui").header("cookie", &cookie).header("origin", "https://evil.test"));
+    let response = ask(
+        &mut client,
+        &get("/ui").header("authorization", "").header("cookie", &cookie).header("origin", "https://evil.test"),
+    );
     assert_eq!(response.header("access-control-allow-origin"), None);
     assert!(response.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
     // Changes are made by the admin interface alone.
-    let post = get("/ui/providers").method("POST").header("cookie", &cookie).header("x-llm-proxy-page", "1");
+    let post = get("/ui/providers")
+        .method("POST")
+        .header("authorization", "")
+        .header("cookie", &cookie)
+        .header("x-llm-proxy-page", "1");
     assert_eq!(ask(&mut client, &post).status, 405);
 }
 
@@ -122,9 +139,13 @@ fn a_read_only_key_changes_nothing() {
         assert!(response.text().contains("read-only key"), "{path}");
     }
     let bearer = format!("Bearer {READ_KEY}");
-    for (name, value) in [("cookie", &cookie), ("authorization", &bearer)] {
+    for (cookie, authorization) in [(cookie.as_str(), ""), ("", bearer.as_str())] {
         let request = |method: &str, path: &str| {
-            get(&format!("/admin/v1{path}")).method(method).header(name, value).header("x-llm-proxy-page", "1")
+            get(&format!("/admin/v1{path}"))
+                .method(method)
+                .header("cookie", cookie)
+                .header("authorization", authorization)
+                .header("x-llm-proxy-page", "1")
         };
         assert_eq!(ask(&mut client, &request("GET", "/providers")).status, 200);
         assert_eq!(ask(&mut client, &request("POST", "/auth/validate")).status, 200);
@@ -242,7 +263,8 @@ fn a_first_visit_leads_to_a_first_answer() {
     let text = visit(&mut client, &cookie, "").text().to_owned();
     assert!(text.contains("Three steps to the first answer"), "{text}");
     let mut change = |path: &str, body: serde_json::Value| {
-        let request = get(&format!("/admin/v1{path}")).method("POST").header("cookie", &cookie);
+        let request =
+            get(&format!("/admin/v1{path}")).method("POST").header("authorization", "").header("cookie", &cookie);
         let response = ask(&mut client, &request.header("x-llm-proxy-page", "1").body(body.to_string()));
         assert_eq!(response.status, 201, "{}", response.text());
         response.json()
@@ -264,7 +286,10 @@ fn a_first_visit_leads_to_a_first_answer() {
     // The same numbers by the interface, as JSON and as CSV.
     let spend = admin.get("/spend?by=model");
     assert_eq!((&spend["rows"][0]["group"], &spend["rows"][0]["input_tokens"]), (&json!("m"), &json!(3)));
-    let csv = ask(&mut client, &get("/admin/v1/spend?by=day&format=csv").header("cookie", &cookie));
+    let csv = ask(
+        &mut client,
+        &get("/admin/v1/spend?by=day&format=csv").header("authorization", "").header("cookie", &cookie),
+    );
     assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
     assert!(csv.text().starts_with("day,requests,errors,input_tokens,output_tokens,cost_usd\r\n\""), "{}", csv.text());
     assert!(admin.get("/logs/stats")["duration_ms"]["p50"].is_number());
