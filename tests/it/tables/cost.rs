@@ -65,7 +65,7 @@ fn a_published_list_of_prices() {
         });
         let (done, said) = import(&gateway, place, &list, &[]);
         assert!(
-            done && said.contains("4 prices written, 0 removed") && said.contains("1 entries say nothing"),
+            done && said.contains("4 prices written, 0 removed") && said.contains("1 entries have no price of a token"),
             "{said}"
         );
         // It is seen by a gateway that runs.

@@ -47,9 +47,8 @@ fn content_behind_a_finish_reason() {
                 // Comes once the gateway has waited.
                 stream += &asking.read_until("\"finish_reason\":\"stop\"");
             }
-            conn.send(answer::chunk(more));
-            conn.send(answer::chunk(finish));
-            conn.send(answer::LAST_CHUNK);
+            // In one piece: where it is a fault, the gateway closes the connection at the first event.
+            conn.send([&answer::chunk(more)[..], &answer::chunk(finish), answer::LAST_CHUNK.as_bytes()].concat());
             let (rest, end) = asking.rest_text();
             stream += &rest;
             let text = streamed(client, &events(&stream));
