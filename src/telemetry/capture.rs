@@ -110,6 +110,8 @@ pub struct Attempt {
     pub status: u16,
     /// The kind and the text of its error, if it failed.
     pub failure: Option<(Kind, Box<str>)>,
+    /// The provider's own message in an error response that was forwarded, without keys.
+    pub provider_message: Option<Box<str>>,
     /// `Same` is the client's body.
     pub request: SharedOrOwned<CappedBytes>,
     pub response: Option<Body>,
@@ -129,6 +131,7 @@ impl Attempt {
             ended_us: 0,
             status: 0,
             failure: None,
+            provider_message: None,
             request: SharedOrOwned::Absent,
             response: None,
             answered_by: Short::EMPTY,

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 use crate::telemetry::capture::{Attempt, CaptureConfig, Detail, Piece};
 use crate::telemetry::record::{Record, Short};
 use crate::telemetry::trace::Context;
-use llm_wire::error::{Error, Kind};
+use llm_wire::Format;
+use llm_wire::error::{Error, Kind, classify, shape};
 
 #[derive(Default)]
 pub struct PayloadCapture {
@@ -54,6 +55,17 @@ impl PayloadCapture {
     pub fn upstream_sent(&mut self, piece: Piece<'_>) {
         if let Some(detail) = &mut self.detail {
             detail.push_upstream(piece);
+        }
+    }
+
+    /// Notes the provider's own message in an error response that is forwarded. A message that
+    /// refuses an API key may quote it and is left out.
+    pub fn set_provider_message(&mut self, format: Format, status: u16, body: &[u8]) {
+        let Some(attempt) = self.detail.as_mut().and_then(|detail| detail.last_attempt()) else { return };
+        let Some(read) = shape::read_refusal(format, body) else { return };
+        let error = classify::error(Some(status), &read);
+        if error.kind != Kind::UpstreamAuth {
+            attempt.provider_message = Some(error.note.into());
         }
     }
 

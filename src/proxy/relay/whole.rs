@@ -188,6 +188,11 @@ impl Relay<'_> {
             document.finish(&mut self.payload);
             req.recorder.capture.client_got(Piece::Part(&self.payload[from..]));
         }
+        if let Head::Pending = self.head
+            && body.head().status >= 400
+        {
+            note_message(req, body.head().status, &self.payload);
+        }
         self.write(req, &body, true);
         if let Mode::Observed(document) | Mode::Rewritten(document) = &self.mode {
             record_summary(req, |name| document.captured(name));
@@ -260,6 +265,9 @@ impl Complete<'_> {
         let (head, bytes) = (source.head(), source.head_bytes());
         let body = &bytes[head.len..];
         req.recorder.capture.upstream_sent(Piece::Part(body));
+        if head.status >= 400 {
+            note_message(req, head.status, body);
+        }
         let core = req.core.clone();
         let mut tape = core.tape.borrow_mut();
         let summary = match (self.is_answer, self.is_readable) {
@@ -297,6 +305,12 @@ fn write_head(
     head::write_server_timing(out, req);
     head::end(out, framing);
     req.recorder.set_complete(status);
+}
+
+/// Records the provider's own message of an error response that is forwarded.
+fn note_message(req: &mut RequestContext<'_>, status: u16, body: &[u8]) {
+    req.capture_after_all();
+    req.recorder.capture.set_provider_message(req.route.format, status, body);
 }
 
 fn append(out: &mut Vec<u8>, payload: &[u8], framing: BodyFraming) {

@@ -64,7 +64,8 @@ fn failures_are_recorded_in_full_under_load() {
         assert_eq!(row["status_code"], status);
         let row = told("/logs", &row["id"]);
         assert!(row["request_headers"].as_str().unwrap().contains("curl/8.5.0"), "{row}");
-        assert_eq!(row["error_message"].is_string(), model == "unknown", "{row}");
+        // The provider's own words, where the gateway has none.
+        assert!(row["error_message"].as_str().is_some_and(|text| !text.is_empty()), "{row}");
         let list = format!("/error-logs?request_id={}", row["request_id"].as_str().unwrap());
         let list =
             items(&gateway, &list, ["unknown", "bad", "broken"].iter().position(|known| *known == model).unwrap());

@@ -112,9 +112,14 @@ fn answer(detail: &Detail) -> Option<Value> {
     }
 }
 
+/// Returns why an attempt failed, or the provider's own message in what it answered.
+fn attempt_message(attempt: &Attempt) -> Option<&str> {
+    let failure = attempt.failure.as_ref().map(|(_, text)| text);
+    failure.or(attempt.provider_message.as_ref()).map(|text| &**text)
+}
+
 fn message(detail: &Detail) -> Option<String> {
-    let failure = || detail.attempts.last()?.failure.as_ref().map(|(_, text)| &**text);
-    clipped(detail.error.as_deref().or_else(failure)?, MESSAGE)
+    clipped(detail.error.as_deref().or_else(|| attempt_message(detail.attempts.last()?))?, MESSAGE)
 }
 
 /// Returns the failed attempts: those with an error status, save 429, which is a limit; and those
@@ -133,7 +138,7 @@ pub(super) fn errors(record: &Record, directory: &Directory, bodies: bool) -> Ve
             (None, _) if attempt.status >= 400 => by_status(attempt.status),
             (None, _) => continue,
         };
-        let message = attempt.failure.as_ref().map(|(_, text)| &**text);
+        let message = attempt_message(attempt);
         let message = message.or_else(|| detail.error.as_deref().filter(|_| at == last));
         let row = ErrorRow {
             error_message: message.and_then(|text| clipped(text, MESSAGE)),
