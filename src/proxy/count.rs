@@ -24,19 +24,6 @@ pub fn is_local(req: &RequestContext<'_>, format: Format, host: Host) -> bool {
     req.route.operation == Operation::Count && format != req.route.format && !has_counter
 }
 
-/// Reduces a translated request to what a counter accepts.
-pub fn body(format: Format, request: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(request.len());
-    write::object(&mut out, |o| {
-        for (key, value, _) in RawValue::new(request).members() {
-            if let Some(name) = format.profile().http.counted_members.iter().find(|name| key.eq_str(name)) {
-                o.value(name, value);
-            }
-        }
-    });
-    out
-}
-
 /// Responds with an estimate.
 pub async fn respond_with_estimate(req: &mut RequestContext<'_>) -> Result<Next, Interrupt> {
     let tokens = tokens::prompt(req.body()).max(1);

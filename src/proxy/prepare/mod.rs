@@ -11,7 +11,6 @@ pub use translated::Translated;
 
 use super::body;
 use super::core::WorkerSnapshot;
-use super::count;
 use super::endpoint::Operation;
 use super::headers;
 use super::request_context::RequestContext;
@@ -83,7 +82,7 @@ pub fn request(
             translated.ledger.repair(Repair::ThinkingTools);
         }
         if req.route.operation == Operation::Count {
-            body = count::body(target.format, &body);
+            body = translated::counted(target.format, &body);
         }
         (TransferMode::Translated(Box::new(translated)), Some(body))
     };

@@ -6,9 +6,10 @@ use crate::metrics::names::Counter;
 use crate::proxy::reasoning_cache::CredentialMemory;
 use crate::route::target_format::TargetFormat;
 use crate::tokens;
+use llm_wire::Format;
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::Error;
-use llm_wire::json::RawValue;
+use llm_wire::json::{RawValue, write};
 use llm_wire::reasoning::envelope::{Family, Scope, model_family};
 use llm_wire::request::retry_without::RetryWithout;
 use llm_wire::target::plan::{Context, Plan, Policy, Target};
@@ -85,4 +86,17 @@ pub fn body(
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
     let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without };
     Ok((translated, encoded.body))
+}
+
+/// Reduces a translated request to what a counter accepts.
+pub fn counted(format: Format, request: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(request.len());
+    write::object(&mut out, |o| {
+        for (key, value, _) in RawValue::new(request).members() {
+            if let Some(name) = format.profile().http.counted_members.iter().find(|name| key.eq_str(name)) {
+                o.value(name, value);
+            }
+        }
+    });
+    out
 }
