@@ -100,7 +100,7 @@ fn settle(req: &mut RequestContext<'_>, result: &Result<Next, Interrupt>) {
 /// Returns the kind of a refusal of which the text was not read.
 fn kind_of_refusal(status: u16) -> Kind {
     match status {
-        408 | 429 | 500.. => kind_of_status(status),
+        402 | 408 | 429 | 500.. => kind_of_status(status),
         _ => Kind::InvalidRequest,
     }
 }
@@ -182,7 +182,8 @@ impl Attempt<'_> {
             Some(param) => error.param(param),
             None => error,
         };
-        let try_next = may_retry && (error.retryable() || lacks_model || matches!(status, 408 | 429 | 500..));
+        let try_next = may_retry
+            && (error.retryable() || lacks_model || error.kind == Kind::Billing || matches!(status, 408 | 429 | 500..));
         let response = response.map(|response| BufferedResponse { is_translated: true, ..response });
         let response = refusal::for_client(response, &error);
         Err(Failure { response, try_next, lacks_model, retry_without, ..Failure::from(error) }.into())
@@ -231,7 +232,7 @@ fn note_head(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
 fn may_fail_over(response: &UpstreamResponse) -> bool {
     let is_invited = || response.head.get(&response.bytes, "x-should-retry") == Some(b"true");
     match response.head.status {
-        408 | 429 | 500.. => !response.forbids_retry(),
+        402 | 408 | 429 | 500.. => !response.forbids_retry(),
         409 => is_invited(),
         _ => false,
     }
@@ -239,6 +240,7 @@ fn may_fail_over(response: &UpstreamResponse) -> bool {
 
 fn kind_of_status(status: u16) -> Kind {
     match status {
+        402 => Kind::Billing,
         408 | 504 => Kind::UpstreamTimeout,
         429 => Kind::RateLimit,
         503 | 529 => Kind::Overloaded,

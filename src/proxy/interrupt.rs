@@ -38,9 +38,11 @@ pub struct Failure {
 impl Failure {
     /// Returns whose fault it is.
     pub fn fault(&self) -> Fault {
-        match self.lacks_model {
-            true => Fault::ModelMissing,
-            false => Fault::of(self.error.side, self.error.kind, self.status),
+        match (self.lacks_model, Fault::of(self.error.side, self.error.kind, self.status)) {
+            (true, _) => Fault::ModelMissing,
+            // A 404 may also be about a file or another object that the request names.
+            (false, Fault::ModelMissing) => Fault::Request,
+            (false, fault) => fault,
         }
     }
 

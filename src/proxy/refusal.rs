@@ -13,7 +13,8 @@ use llm_wire::json::RawStr;
 /// Returns whether the text of a response in the client's own format decides what it means.
 /// `is_only` says that there is no other candidate.
 pub fn needs_text(candidate: &Candidate, is_only: bool, status: u16) -> bool {
-    matches!(status, 401 | 403) || (may_lack_model(candidate, status) && !is_only)
+    // A 400 may be about the account's credit, as at Anthropic.
+    matches!(status, 401 | 403) || ((may_lack_model(candidate, status) || status == 400) && !is_only)
 }
 
 /// Fails with a response for which [`needs_text`] holds. The next candidate may succeed if this
@@ -33,7 +34,7 @@ pub async fn fail(
     let reported = shape::read_refusal(req.route.format, &response.body);
     let lacks_model = lacks_model(candidate, status, reported.as_ref());
     let error = error(provider, status, reported, &response.body);
-    let try_next = is_key_refused(&error) || lacks_model;
+    let try_next = is_key_refused(&error) || lacks_model || error.kind == Kind::Billing;
     let response = for_client(Some(response), &error);
     Err(Failure { response, try_next, lacks_model, ..Failure::from(error) }.into())
 }

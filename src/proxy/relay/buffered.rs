@@ -42,7 +42,7 @@ pub async fn decode(
             BodyEvent::Drained if encoded.len() > MAX_DECODED => {
                 return Err(malformed(provider, format_args!("more than {MAX_DECODED} bytes of {coding}")).into());
             }
-            BodyEvent::Drained | BodyEvent::Idle => {}
+            BodyEvent::Arrived | BodyEvent::Drained | BodyEvent::Idle => {}
             BodyEvent::End => break,
             BodyEvent::Cut(cut) => return Err(cut.error(req, provider).into()),
         }
@@ -66,7 +66,7 @@ pub async fn read(
         match source.next(req, Pace::Whole).await? {
             BodyEvent::Data(data) => body.extend_from_slice(data),
             BodyEvent::Drained if body.len() > MAX_BODY => return Ok(None),
-            BodyEvent::Drained | BodyEvent::Idle => {}
+            BodyEvent::Arrived | BodyEvent::Drained | BodyEvent::Idle => {}
             BodyEvent::End => break,
             BodyEvent::Cut(_) => return Ok(None),
         }

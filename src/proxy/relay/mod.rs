@@ -67,7 +67,8 @@ pub async fn passthrough(
     };
     let relayed = match is_stream {
         true => Box::pin(stream::run(req, body, bypass, provider)).await?,
-        false => whole::run(req, body, bypass, provider, is_answer).await?,
+        // Where nothing is translated, a stream that was not requested is forwarded as it is.
+        false => whole::run(req, body, bypass, provider, is_answer && req.route.translates()).await?,
     };
     match relayed {
         Relayed::Done(next) => Ok(next),

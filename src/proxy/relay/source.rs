@@ -43,6 +43,8 @@ enum Input {
 pub enum BodyEvent<'b> {
     /// A piece of the body.
     Data(&'b [u8]),
+    /// More has arrived: the next call returns it, and [`UpstreamBody::peek`] shows it.
+    Arrived,
     /// Everything that has arrived was returned. The next call waits for more.
     Drained,
     /// Nothing has arrived for as long as the [`Pace`] allows. The upstream may still send.
@@ -173,10 +175,8 @@ impl UpstreamBody {
         req: &mut RequestContext<'_>,
         pace: Pace,
     ) -> Result<BodyEvent<'_>, ClientDisconnected> {
-        if self.input == Input::Drained
-            && let Some(event) = self.read(req, pace).await?
-        {
-            return Ok(event);
+        if self.input == Input::Drained {
+            return Ok(self.read(req, pace).await?.unwrap_or(BodyEvent::Arrived));
         }
         Ok(self.decode())
     }

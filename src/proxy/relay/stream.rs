@@ -145,6 +145,7 @@ impl<'p> Relay<'p> {
                 return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
             }
             match body.next(req, self.pace).await? {
+                BodyEvent::Arrived => {}
                 BodyEvent::Data(data) => {
                     if let Err(error) = self.on_data(&mut req.recorder, data) {
                         return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);

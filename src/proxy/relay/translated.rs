@@ -137,6 +137,7 @@ impl<'p> Relay<'p> {
             }
             self.translate_arrived(req, &mut body)?;
             match body.next(req, self.pace()).await? {
+                BodyEvent::Arrived => {}
                 BodyEvent::Data(data) => self.on_data(req, data)?,
                 BodyEvent::Drained if self.translator.phase() == Phase::Over => break,
                 BodyEvent::Drained => self.on_drained(req, &mut body).await?,

@@ -121,6 +121,7 @@ async fn forward_parts(
             }
         }
         match body.next(req, Pace::Whole).await? {
+            BodyEvent::Arrived => {}
             BodyEvent::Data(data) => relay.on_data(&mut req.recorder, data),
             BodyEvent::Drained => relay.on_drained(req, &body).await?,
             BodyEvent::Idle => {}

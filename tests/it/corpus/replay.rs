@@ -21,6 +21,8 @@ use crate::support::{Client, End, Gateway, KEY, Request, Response};
 
 const THREADS: usize = 3;
 
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
 #[test]
 fn recorded_exchanges_pass_unchanged() {
     replay(Naming::Same);
@@ -245,7 +247,8 @@ fn check_own_headers(case: &Case<'_>, head: &Response) -> Checked {
 }
 
 fn check_answer(case: &Case<'_>, head: &Response, expected: &[u8], body: &[u8], end: End) -> Checked {
-    equal("status", &head.status, &case.row.status)?;
+    equal("status", &head.status, &case.row.status)
+        .map_err(|why| format!("{why}: {}", String::from_utf8_lossy(&body[..body.len().min(300)])))?;
     let mut upstream_id = None;
     for (name, value) in &case.row.response_headers {
         if name == "x-request-id" || name == "request-id" {
@@ -254,7 +257,11 @@ fn check_answer(case: &Case<'_>, head: &Response, expected: &[u8], body: &[u8], 
             continue;
         }
         let got: Vec<_> = head.headers.all(name).collect();
-        equal(&format!("response header {name}"), &got, &vec![value.as_str()])?;
+        // Events under another label get their own, save where nothing is translated.
+        let is_read = case.protocol.name != "completions";
+        let is_mislabelled = is_read && name == "content-type" && case.row.stream && !case.row.is_event_stream();
+        let value = if is_mislabelled && case.row.status == 200 { EVENT_STREAM } else { value };
+        equal(&format!("response header {name}"), &got, &vec![value])?;
     }
     equal("id of the upstream", &head.header("x-llm-proxy-upstream-request-id"), &upstream_id)?;
     equal("end", &end, &End::Whole)?;

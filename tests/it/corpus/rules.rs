@@ -103,9 +103,19 @@ pub const RULES: &[Rule] = &[
         naming: BOTH,
     },
     Rule {
+        name: "error under 200",
+        why: "an error object under status 200 is no answer: it becomes the status that it stands for, so that clients and other providers can act on it",
+        applies: |case| case.row.id == "dd0feb1915d40853",
+        expected: |_| Expected::Refused {
+            status: 400,
+            word: Word { openai: "content_filter", anthropic: "invalid_request_error" },
+        },
+        naming: BOTH,
+    },
+    Rule {
         name: "not called a stream",
-        why: "events under a content type of JSON are not read, so the model keeps the upstream's name in them",
-        applies: |case| case.row.stream && !case.row.is_event_stream(),
+        why: "events of legacy completions under a content type of JSON are not read, so the model keeps the upstream's name in them",
+        applies: |case| case.protocol.name == "completions" && case.row.stream && !case.row.is_event_stream(),
         expected: |case| Expected::Edited(case.answer.clone()),
         naming: &[Naming::Mapped],
     },

@@ -21,7 +21,7 @@ fn answers(provider: &Fake, answer: impl AsRef<[u8]>) -> Conn {
 
 #[test]
 fn statuses_that_another_provider_may_mend() {
-    for status in [401, 408, 429, 500, 502, 503, 504, 520, 529] {
+    for status in [401, 402, 408, 429, 500, 502, 503, 504, 520, 529] {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
         let mut client = asked(&gateway);
@@ -34,7 +34,7 @@ fn statuses_that_another_provider_may_mend() {
 
 #[test]
 fn statuses_that_are_the_clients_business() {
-    for status in [400, 402, 403, 409, 413, 422, 451] {
+    for status in [400, 403, 409, 413, 422, 451] {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
         let mut client = asked(&gateway);
@@ -42,6 +42,26 @@ fn statuses_that_are_the_clients_business() {
         let response = client.response();
         assert_eq!((response.status, response.text()), (status, ERROR));
         assert!(second.try_accept().is_none());
+    }
+}
+
+/// An account without credit is the operator's business, in whichever words and format.
+#[test]
+fn an_account_without_credit_is_left_for_another() {
+    let anthropic = r#"{"type":"error","error":{"type":"invalid_request_error",
+        "message":"Your credit balance is too low to access the Anthropic API."}}"#;
+    let deepseek =
+        r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#;
+    for (sample, status, body) in [(&sample::MESSAGES, 400, anthropic), (&sample::CHAT, 402, deepseek)] {
+        for client in [&sample::CHAT, &sample::MESSAGES] {
+            let (first, second, setup) = pair(sample);
+            let gateway = setup.start();
+            let mut asking = gateway.client();
+            asking.ask(&post(client.path).body(client.ask));
+            answers(&first, answer::json(status, body));
+            answers(&second, answer::json(200, sample.answer));
+            assert_eq!(asking.response().status, 200, "{} to {}", client.kind, sample.kind);
+        }
     }
 }
 

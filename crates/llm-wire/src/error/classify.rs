@@ -110,6 +110,7 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     let hit = |field: Option<RawStr<'_>>| WORDS.iter().find(|(word, _)| is(field, word)).map(|(_, kind)| *kind);
     // The code is more specific than the type, and the status than the general types.
     match (hit(read.code), hit(read.r#type), by_status) {
+        (_, _, Some(Kind::Billing)) => Kind::Billing,
         (Some(kind), ..) => kind,
         (None, Some(Kind::InvalidRequest | Kind::UpstreamFault), Some(kind)) => kind,
         (None, Some(kind), _) => kind,
@@ -353,6 +354,7 @@ mod tests {
             (Messages, Some(400), r#"{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}"#, Kind::Billing),
             (Messages, None, r#"{"type":"error","error":{"type":"api_error","message":"x"}}"#, Kind::UpstreamFault),
             (Chat, Some(400), r#"{"error":{"message":"m","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#, Kind::ContextTooLong),
+            (Chat, Some(402), r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#, Kind::Billing),
             (Chat, Some(429), r#"{"error":{"message":"m","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#, Kind::Billing),
             (Chat, Some(429), r#"{"error":{"message":"m","type":"requests","code":"rate_limit_exceeded"}}"#, Kind::RateLimit),
             (Chat, Some(401), r#"{"error":{"message":"Incorrect API key: sk-x","type":"invalid_request_error","code":"invalid_api_key"}}"#, Kind::UpstreamAuth),
