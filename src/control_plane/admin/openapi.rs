@@ -80,6 +80,9 @@ fn operation(route: &Route, generator: &mut SchemaGenerator) -> Value {
     let mut good = json!({ "description": "done" });
     if let Some(shape) = route.shape {
         good["content"] = json!({ "application/json": { "schema": shape(generator) } });
+        if route.query.iter().any(|parameter| parameter.name == "format") {
+            good["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
+        }
     }
     answers.insert(route.status.to_string(), good);
     for (status, text) in failures(route) {

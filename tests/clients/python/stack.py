@@ -42,6 +42,8 @@ class Gateway:
         self._dir = tempfile.TemporaryDirectory(prefix="llm-proxy-clients-")
         # No settings of whoever runs the tests.
         self._env = {"PATH": os.environ["PATH"], "DATA_DIR": str(Path(self._dir.name) / "data"), "ADMIN_KEY": ADMIN_KEY}
+        # The mock's failures are for the clients: the gateway neither repeats requests nor remembers.
+        self._env |= {"RETRY_MAX_WAIT_SECS": "0", "ADAPTIVE_ROUTING_ENABLED": "false"}
         self._processes = []
 
     def add_provider(self, name, kind, base, maps, params="{}"):
