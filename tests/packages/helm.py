@@ -261,8 +261,8 @@ def documents(texts):
 PLAIN_VALUES = {"secret": {"existing": "llm-proxy-secret"}}
 PLAIN_HEAD = """\
 # The gateway with a PostgreSQL store, without Helm. Apply secret.example.yaml first, with values of
-# your own. Made from the chart in deploy/helm: python3 tests/packages/helm.py render >
-# deploy/kubernetes/llm-proxy.yaml
+# your own. Made from the chart in deploy/helm by:
+# python3 tests/packages/helm.py render > deploy/kubernetes/llm-proxy.yaml
 apiVersion: v1
 kind: Namespace
 metadata:
