@@ -40,7 +40,9 @@ const CLOSE_MS = 10_000;
 export class Stack {
   #dir = mkdtempSync(join(tmpdir(), "llm-proxy-clients-"));
   // No settings of whoever runs the tests.
-  #env = { PATH: process.env.PATH, DATA_DIR: join(this.#dir, "data") };
+  // The mock's failures are for the clients: the gateway neither repeats requests nor remembers.
+  #plain = { RETRY_MAX_WAIT_SECS: "0", ADAPTIVE_ROUTING_ENABLED: "false" };
+  #env = { PATH: process.env.PATH, DATA_DIR: join(this.#dir, "data"), ...this.#plain };
   #processes = [];
 
   static async start() {
