@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::circuit_guard::CircuitGuard;
 use super::core::WorkerSnapshot;
 use super::count;
 use super::deadlines::Deadlines;
@@ -17,7 +18,6 @@ use super::relay::{self, Responder, buffered};
 use super::reply::Upstream;
 use super::request_context::{Next, RequestContext};
 use super::retry_hint::{self, RetryHint};
-use super::standing::Standing;
 use super::upstream::{UpstreamResponse, send_request};
 use crate::breaker::attribution::Fault;
 use crate::config::snapshot::Provider;
@@ -56,7 +56,7 @@ pub async fn run(
     req.attempt_began_us = req.recorder.attempt_began_us();
     let model = attempt.candidate.upstream_model.as_deref().unwrap_or(req.model.name());
     req.deadlines = Deadlines::of(req.core.boot(), provider, attempt.candidate, model, req.body().len());
-    req.standing = Some(Standing::begin(req.core, attempt.view, attempt.candidate));
+    req.circuit_guard = Some(CircuitGuard::begin(req.core, attempt.view, attempt.candidate));
     let mut result = attempt.run(req, retry_without).await;
     let hint = std::mem::take(&mut req.hint);
     if let Err(Interrupt::Failed(failure)) = &mut result {
@@ -81,19 +81,19 @@ pub async fn run(
 
 /// Records in the memory of the provider what became of the attempt.
 fn settle(req: &mut RequestContext<'_>, result: &Result<Next, Interrupt>) {
-    let Some(mut standing) = req.standing.take() else { return };
+    let Some(mut circuit_guard) = req.circuit_guard.take() else { return };
     let (status, outcome) = req.recorder.outcome();
     match (result, outcome) {
         (Err(Interrupt::ClientDisconnected), _) | (Ok(_), Outcome::ClientDisconnected) => {}
         // The client gave it no more time: that says nothing of the provider.
         (Err(Interrupt::Failed(failure)), _) if failure.fault() == Fault::Silent && req.is_past_client_limit() => {}
-        (Err(Interrupt::Failed(failure)), _) => standing.fail(failure.fault()),
-        (Ok(_), Outcome::Truncated(kind)) => standing.fail(Fault::of(Side::Upstream, kind, None)),
+        (Err(Interrupt::Failed(failure)), _) => circuit_guard.fail(failure.fault()),
+        (Ok(_), Outcome::Truncated(kind)) => circuit_guard.fail(Fault::of(Side::Upstream, kind, None)),
         // The response went to the client as it came.
         (Ok(_), Outcome::Complete | Outcome::Failed(_)) if status >= 400 => {
-            standing.fail(Fault::of(Side::Upstream, kind_of_refusal(status), Some(status)));
+            circuit_guard.fail(Fault::of(Side::Upstream, kind_of_refusal(status), Some(status)));
         }
-        (Ok(_), Outcome::Complete | Outcome::Failed(_)) => standing.succeed(),
+        (Ok(_), Outcome::Complete | Outcome::Failed(_)) => circuit_guard.succeed(),
     }
 }
 
@@ -129,7 +129,7 @@ impl Attempt<'_> {
         if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
             return count::respond_with_estimate(req).await;
         }
-        req.unthinking = matches!(prepared.mode, TransferMode::Bypass(Bypass { unthinking: true, .. }));
+        req.effort_none_added = matches!(prepared.mode, TransferMode::Bypass(Bypass { effort_none_added: true, .. }));
         match prepared.mode {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {
                 Box::pin(refusal::fail(req, response, candidate, &provider.key)).await
@@ -218,14 +218,14 @@ fn note_head(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
     if response.head.status >= 400 {
         let hint = RetryHint::of(&response.head, &response.bytes);
         req.hint = (Some(response.head.status), hint);
-        if let Some(standing) = &mut req.standing {
-            standing.wait = hint.wait;
+        if let Some(circuit_guard) = &mut req.circuit_guard {
+            circuit_guard.wait = hint.wait;
         }
     } else if req.pooled
         && let Some(wait) = retry_hint::exhausted(&response.head, &response.bytes)
-        && let Some(standing) = &mut req.standing
+        && let Some(circuit_guard) = &mut req.circuit_guard
     {
-        standing.exhausted = Some(wait);
+        circuit_guard.exhausted = Some(wait);
     }
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::body;
+use super::circuit_guard::CircuitGuard;
 use super::client::{Client, ClientDisconnected};
 use super::core::Core;
 use super::deadlines::Deadlines;
@@ -14,7 +15,6 @@ use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
-use super::standing::Standing;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
@@ -54,9 +54,9 @@ pub struct RequestContext<'c> {
     /// follow continue that response, and a failure is an event of it.
     pub head_sent: bool,
     /// Whether the provider got the request with the effort `none`, which its client did not send.
-    pub unthinking: bool,
+    pub effort_none_added: bool,
     /// What the attempt that runs does to the memory of its provider.
-    pub standing: Option<Standing>,
+    pub circuit_guard: Option<CircuitGuard>,
     pub deadlines: Deadlines,
     /// The time that the client has given this request, from its start.
     pub client_limit: Option<Duration>,
@@ -137,8 +137,8 @@ impl RequestContext<'_> {
 
     /// Notes that the provider does its work: content of its response goes to the client.
     pub fn provider_succeeded(&mut self) {
-        if let Some(standing) = &mut self.standing {
-            standing.succeed();
+        if let Some(circuit_guard) = &mut self.circuit_guard {
+            circuit_guard.succeed();
         }
     }
 

@@ -7,7 +7,7 @@
 //! | module | duty |
 //! |---|---|
 //! | `kind` | which call a path is |
-//! | `request` | what the body of a request asks for |
+//! | `request` | the parsed body of a request |
 //! | [`knobs`] | how the answer is to differ from the plain one |
 //! | `answer`, `schema` | the content: text, tool calls with arguments, reasoning, usage |
 //! | `chat`, `completions`, `messages`, `responses`, `other`, `errors` | how a format writes it down |

@@ -21,7 +21,7 @@ pub struct Bypass {
     /// The response will have a usage chunk that the client did not request.
     pub hide_usage: bool,
     /// The request got the effort `none`, which the response's head names.
-    pub unthinking: bool,
+    pub effort_none_added: bool,
 }
 
 impl Bypass {
@@ -47,9 +47,9 @@ pub fn body(
     if hide_usage {
         splice.ask_usage(req.body(), req.stream_options.span.clone());
     }
-    let unthinking = candidate.target.thinking_tools == ThinkingTools::Unthinking
+    let effort_none_added = candidate.target.thinking_tools == ThinkingTools::Unthinking
         && matches!(peek::tools_and_effort(req.body()), (true, None));
-    if unthinking {
+    if effort_none_added {
         splice.put_first(req.body(), br#""reasoning_effort":"none""#);
     }
     strip::cut(req.route.format, req.body(), &mut splice);
@@ -58,7 +58,7 @@ pub fn body(
         splice.apply(req.body(), &mut edited);
         edited
     });
-    (Bypass { renamed, hide_usage, unthinking }, edited)
+    (Bypass { renamed, hide_usage, effort_none_added }, edited)
 }
 
 /// Returns whether the request gets the option without which a Chat stream has no usage.

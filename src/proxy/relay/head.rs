@@ -64,7 +64,7 @@ pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<
             let _ = value.map(|value| write::header(out, name, value.as_bytes()));
         }
     }
-    if req.unthinking {
+    if req.effort_none_added {
         let value = format!("{};{}", Loss::ReasoningEffort.label(), How::Approx.label());
         let _ = write::header(out, "x-llm-proxy-dropped", value.as_bytes());
     }

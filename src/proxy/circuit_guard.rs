@@ -11,7 +11,7 @@ use crate::route::pick::Candidate;
 
 /// The provider of the attempt that runs, as far as its memory is concerned. A probe ends when this
 /// is dropped, on every way out: a client that disconnects leaves none behind.
-pub struct Standing {
+pub struct CircuitGuard {
     core: Rc<Core>,
     view: Rc<WorkerSnapshot>,
     provider: usize,
@@ -26,9 +26,9 @@ pub struct Standing {
     began_healthy: bool,
 }
 
-impl Standing {
+impl CircuitGuard {
     /// Begins an attempt, as a probe if the provider is on trial.
-    pub fn begin(core: &Rc<Core>, view: &Rc<WorkerSnapshot>, candidate: &Candidate) -> Standing {
+    pub fn begin(core: &Rc<Core>, view: &Rc<WorkerSnapshot>, candidate: &Candidate) -> CircuitGuard {
         let memory = &view.provider(candidate.provider).memory;
         let policy = &core.boot().adaptive;
         let began_healthy = !policy.enabled || memory.is_healthy(candidate.slot);
@@ -36,7 +36,7 @@ impl Standing {
             true => None,
             false => memory.begin_probe(candidate.slot, core.ticks(), policy),
         };
-        Standing {
+        CircuitGuard {
             core: core.clone(),
             view: view.clone(),
             provider: candidate.provider,
@@ -101,7 +101,7 @@ impl Standing {
     }
 }
 
-impl Drop for Standing {
+impl Drop for CircuitGuard {
     fn drop(&mut self) {
         self.end_probe();
     }
