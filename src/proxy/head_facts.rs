@@ -11,7 +11,8 @@ use crate::telemetry::user_agent::UserAgent;
 use llm_http::RequestHead;
 use llm_wire::Format;
 
-/// Depends on the bytes of the head alone: what a key stands for, and where a route leads, is
+/// What the stages of a request read of its head. It depends on the bytes of the head alone, so it
+/// can be kept for the next equal head; the credential of a key and the providers of a model are
 /// looked up for each request.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadFacts {
@@ -19,13 +20,13 @@ pub struct HeadFacts {
     pub request_id: Option<Short<64>>,
     pub trace_parent: Option<Parent>,
     pub user_agent: UserAgent,
-    /// The format of errors.
+    /// The format in which the client gets errors.
     pub error_format: Format,
     /// Whether the client is a page in a browser.
     pub has_origin: bool,
     /// `None` for the paths that the gateway serves itself.
     pub route: Option<ApiRoute>,
-    /// Of the client's key. `None` without a key, and without a route.
+    /// The hash of the client's key. `None` without a key, and without a route.
     pub key_hash: Option<KeyHash>,
     /// Whether one of the headers that may have a key stands twice, which [`auth::key`] refuses.
     pub has_two_keys: bool,
