@@ -2,7 +2,8 @@
 //!
 //! Opaque reasoning can be read by the account that made it alone
 //! (`docs/internals/translation/reasoning.md`, "Account affinity"). A history with such reasoning
-//! goes to that account first, whichever candidate is next in turn. If it fails, the next one gets the conversation without the reasoning.
+//! goes to that account first, whichever candidate is next in turn. If it fails, the next
+//! one gets the conversation without the reasoning.
 
 use crate::proxy::core::WorkerSnapshot;
 use crate::proxy::endpoint::Operation;
