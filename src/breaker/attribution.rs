@@ -36,6 +36,8 @@ pub enum Fault {
     Connect,
     /// The connection broke, or what came over it was no response.
     Broken,
+    /// A redirect, which the gateway does not follow.
+    Redirected,
     /// A deadline of the gateway expired.
     Silent,
     /// 429.
@@ -71,9 +73,10 @@ pub struct Row {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 14] = [
+    pub const ALL: [Fault; 15] = [
         Fault::Connect,
         Fault::Broken,
+        Fault::Redirected,
         Fault::Silent,
         Fault::Throttled,
         Fault::Quota,
@@ -103,6 +106,7 @@ impl Fault {
             (_, Some(408)) => Fault::Slow,
             (_, Some(409)) => Fault::Conflict,
             (_, Some(500..)) | (Kind::Overloaded | Kind::Internal, _) => Fault::ServerError,
+            (_, Some(300..400)) => Fault::Redirected,
             (Kind::UpstreamTimeout, _) => Fault::Silent,
             (Kind::UpstreamFault | Kind::UpstreamTruncated, _) => Fault::Broken,
             _ => Fault::Request,
@@ -115,6 +119,8 @@ impl Fault {
         match self {
             Fault::Connect => row(Scope::Account, Some(Event::Transport), Again::Yes, true),
             Fault::Broken => row(Scope::Model, Some(Event::Transport), Again::Yes, true),
+            // It would point to the same address again.
+            Fault::Redirected => row(Scope::Model, Some(Event::Transport), Again::Never, true),
             // It would take the same time again.
             Fault::Silent => row(Scope::Model, Some(Event::Transport), Again::Never, true),
             Fault::Throttled => row(Scope::Account, Some(Event::Throttled(None)), Again::Yes, true),
@@ -136,6 +142,7 @@ impl Fault {
         match self {
             Fault::Connect => "connect",
             Fault::Broken => "broken",
+            Fault::Redirected => "redirected",
             Fault::Silent => "silent",
             Fault::Throttled => "throttled",
             Fault::Quota => "quota",
@@ -162,6 +169,8 @@ mod tests {
             (Side::Upstream, Kind::UpstreamConnect, None, Fault::Connect),
             (Side::Upstream, Kind::UpstreamFault, None, Fault::Broken),
             (Side::Upstream, Kind::UpstreamFault, Some(500), Fault::ServerError),
+            (Side::Upstream, Kind::UpstreamFault, Some(307), Fault::Redirected),
+            (Side::Upstream, Kind::UpstreamFault, Some(204), Fault::Broken),
             (Side::Upstream, Kind::Overloaded, Some(529), Fault::ServerError),
             (Side::Upstream, Kind::UpstreamTimeout, None, Fault::Silent),
             (Side::Upstream, Kind::UpstreamTimeout, Some(408), Fault::Slow),

@@ -250,7 +250,7 @@ impl Circuit {
             Event::Slow => Circuit { throttled: 0, server_errors: 0, transport: 0, ..self.shrunk(900, policy) },
             Event::KeyRefused => self.open_if(true, Reason::KeyRefused, now, policy),
             Event::ModelMissing => self.open_if(true, Reason::ModelMissing, now, policy),
-            Event::Exhausted(wait) if matches!(self.phase, Phase::Closed | Phase::SlowStart) => {
+            Event::Exhausted(wait) if matches!(self.phase, Phase::Closed | Phase::SlowStart | Phase::Cooling) => {
                 self.bench(wait.clamp(1, policy.max_cooldown.max(1)), Reason::Throttled, now)
             }
             Event::Exhausted(_) => self,

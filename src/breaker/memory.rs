@@ -149,6 +149,13 @@ pub struct Probes {
     model: bool,
 }
 
+impl Probes {
+    /// Returns whether nothing was half open.
+    pub fn is_empty(self) -> bool {
+        !self.account && !self.model
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

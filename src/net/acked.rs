@@ -1,5 +1,6 @@
-//! What the peer's kernel has acknowledged of a connection, which distinguishes a request that
-//! nobody saw from one that a provider may have worked on.
+//! What the kernel knows of a connection: whether the peer has closed it, and what the peer has
+//! acknowledged, which distinguishes a request that nobody saw from one that a provider may have
+//! worked on.
 
 use std::os::fd::RawFd;
 
@@ -7,10 +8,28 @@ use std::os::fd::RawFd;
 /// bytes, 24 words of 4 and 2 of 8.
 const BYTES_ACKED: std::ops::Range<usize> = 120..128;
 
+/// The offset of `tcpi_state`, one byte, and its value while neither side has closed (TCP_ESTABLISHED
+/// of net/tcp_states.h).
+const STATE: usize = 0;
+const ESTABLISHED: u8 = 1;
+
 /// Returns how many bytes the peer has acknowledged since the connection was opened. `None` if the
 /// kernel does not tell.
-#[cfg(target_os = "linux")]
 pub fn bytes_acked(socket: RawFd) -> Option<u64> {
+    let (info, length) = tcp_info(socket)?;
+    let bytes = info.get(BYTES_ACKED).filter(|_| length >= BYTES_ACKED.end)?;
+    bytes.try_into().ok().map(u64::from_ne_bytes)
+}
+
+/// Returns whether the connection is known to be closed by either side. False if the kernel does not
+/// tell.
+pub fn is_closed(socket: RawFd) -> bool {
+    tcp_info(socket).is_some_and(|(info, length)| length > STATE && info[STATE] != ESTABLISHED)
+}
+
+/// Returns the beginning of the kernel's `struct tcp_info`, and how many bytes of it are known.
+#[cfg(target_os = "linux")]
+fn tcp_info(socket: RawFd) -> Option<([u8; 256], usize)> {
     let mut info = [0u8; 256];
     let mut length = info.len() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `info`, and sets `length` to their number.
@@ -19,14 +38,11 @@ pub fn bytes_acked(socket: RawFd) -> Option<u64> {
     let result = unsafe {
         libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, info.as_mut_ptr().cast(), &raw mut length)
     };
-    if result != 0 || (length as usize) < BYTES_ACKED.end {
-        return None;
-    }
-    info.get(BYTES_ACKED)?.try_into().ok().map(u64::from_ne_bytes)
+    (result == 0).then_some((info, length as usize))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn bytes_acked(_: RawFd) -> Option<u64> {
+fn tcp_info(_: RawFd) -> Option<([u8; 256], usize)> {
     None
 }
 
@@ -49,12 +65,16 @@ mod tests {
         while bytes_acked(client.as_raw_fd()).unwrap() < 10 {
             std::thread::yield_now();
         }
+        assert!(!is_closed(client.as_raw_fd()));
         drop(peer);
+        while !is_closed(client.as_raw_fd()) {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
     fn a_plain_file_reports_nothing() {
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(bytes_acked(file.as_raw_fd()), None);
+        assert_eq!((bytes_acked(file.as_raw_fd()), is_closed(file.as_raw_fd())), (None, false));
     }
 }

@@ -26,6 +26,10 @@ const MAX_IDLE: usize = 512;
 /// How long an idle connection is kept. Common servers close theirs after 60 to 75 s.
 const IDLE_FOR_NS: u64 = 50_000_000_000;
 
+/// A connection that was idle for longer is compared with what the kernel knows of it: the event loop
+/// may not have seen its close yet. Servers close idle connections after seconds.
+const UNTESTED_FOR_NS: u64 = 10_000_000;
+
 /// The address of an upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
@@ -116,7 +120,9 @@ impl Pool {
         let list = idle.get_mut(origin)?;
         let now = self.timers.recent();
         while let Some(mut entry) = list.pop() {
-            if now.saturating_sub(entry.since) < IDLE_FOR_NS && !entry.connection.reader.is_stale() {
+            let idle_ns = now.saturating_sub(entry.since);
+            let is_closed = || idle_ns >= UNTESTED_FOR_NS && entry.connection.writer.is_closed();
+            if idle_ns < IDLE_FOR_NS && !is_closed() && !entry.connection.reader.is_stale() {
                 return Some(entry.connection);
             }
         }

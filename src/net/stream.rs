@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::TcpStream;
 
-use super::acked::bytes_acked;
+use super::acked::{bytes_acked, is_closed};
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
@@ -309,6 +309,12 @@ impl Writer {
     pub fn is_unseen_since(&self, before: u64) -> bool {
         // A connection acknowledges one byte more than it carries, for its opening.
         bytes_acked(self.socket).is_some_and(|acked| acked <= before + 1)
+    }
+
+    /// Returns whether the connection is known to be closed, also where the event loop has not seen it
+    /// yet. Costs a system call.
+    pub fn is_closed(&self) -> bool {
+        is_closed(self.socket)
     }
 
     /// Ends the stream: the peer sees the end after everything that was sent.

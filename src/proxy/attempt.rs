@@ -40,8 +40,9 @@ pub struct Attempt<'a> {
     pub is_last: bool,
     /// Whether no other candidate was tried before it either.
     pub is_only: bool,
-    /// Whether a provider before it was at its limit. Of several, the least wait is passed on.
-    pub after_rate_limit: bool,
+    /// Whether an attempt before it has failed. Of several failures the most useful one is passed on,
+    /// so that this one is kept too.
+    pub has_failure: bool,
 }
 
 /// Tries a candidate, without what it has refused before.
@@ -62,6 +63,7 @@ pub async fn run(
     if let Err(Interrupt::Failed(failure)) = &mut result {
         failure.hint = hint.1;
         failure.status = failure.status.or(hint.0);
+        failure.upstream = req.meta.upstream.clone();
     }
     settle(req, &result);
     let error = match &result {
@@ -87,11 +89,14 @@ fn settle(req: &mut RequestContext<'_>, result: &Result<Next, Interrupt>) {
         (Err(Interrupt::ClientDisconnected), _) | (Ok(_), Outcome::ClientDisconnected) => {}
         // The client gave it no more time: that says nothing of the provider.
         (Err(Interrupt::Failed(failure)), _) if failure.fault() == Fault::Silent && req.is_past_client_limit() => {}
-        (Err(Interrupt::Failed(failure)), _) => circuit_guard.fail(failure.fault()),
-        (Ok(_), Outcome::Truncated(kind)) => circuit_guard.fail(Fault::of(Side::Upstream, kind, None)),
+        (Err(Interrupt::Failed(failure)), _) => circuit_guard.fail(failure.fault(), &mut req.counted_failures),
+        (Ok(_), Outcome::Truncated(kind)) => {
+            circuit_guard.fail(Fault::of(Side::Upstream, kind, None), &mut req.counted_failures);
+        }
         // The response went to the client as it came.
         (Ok(_), Outcome::Complete | Outcome::Failed(_)) if status >= 400 => {
-            circuit_guard.fail(Fault::of(Side::Upstream, kind_of_refusal(status), Some(status)));
+            let fault = Fault::of(Side::Upstream, kind_of_refusal(status), Some(status));
+            circuit_guard.fail(fault, &mut req.counted_failures);
         }
         (Ok(_), Outcome::Complete | Outcome::Failed(_)) => circuit_guard.succeed(),
     }
@@ -107,7 +112,7 @@ fn kind_of_refusal(status: u16) -> Kind {
 
 impl Attempt<'_> {
     async fn run(&self, req: &mut RequestContext<'_>, retry_without: RetryWithout) -> Result<Next, Interrupt> {
-        let Attempt { view, candidate, provider, is_last, is_only, after_rate_limit } = *self;
+        let Attempt { view, candidate, provider, is_last, is_only, has_failure } = *self;
         req.recorder.record_mut().provider_format = Some(candidate.target.format);
         if count::is_local(req, candidate.target.format, provider.dialect.host) {
             return count::respond_with_estimate(req).await;
@@ -129,6 +134,9 @@ impl Attempt<'_> {
         if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
             return count::respond_with_estimate(req).await;
         }
+        if matches!(status, 204 | 205 | 300..400) {
+            return Err(without_answer(&response, &provider.key).into());
+        }
         req.effort_none_added = matches!(prepared.mode, TransferMode::Bypass(Bypass { effort_none_added: true, .. }));
         match prepared.mode {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {
@@ -137,9 +145,7 @@ impl Attempt<'_> {
             TransferMode::Bypass(_) if status >= 300 && req.head_sent => {
                 fail_with_response(req, response, &provider.key).await
             }
-            TransferMode::Bypass(_)
-                if may_fail_over(&response) && (!is_last || (status == 429 && after_rate_limit)) =>
-            {
+            TransferMode::Bypass(_) if may_fail_over(&response) && (!is_last || has_failure) => {
                 fail_with_response(req, response, &provider.key).await
             }
             TransferMode::Bypass(bypass) => {
@@ -207,10 +213,42 @@ async fn fail_with_response(
     let status = response.head.status;
     // A 409 is repeated at the same provider alone.
     let try_next = may_fail_over(&response) && status != 409;
-    let note = format!("provider `{provider}` responded with status {status}");
-    let failure = Failure::from(Error::upstream(kind_of_status(status), note));
     let response = buffered::read(req, response).await?;
-    Err(Failure { response, try_next, ..failure }.into())
+    let body = response.as_ref().map_or(&[][..], |response| &response.body);
+    let error = match refusal::is_about_quota(req.route.format, status, body) {
+        true => {
+            let note = format!("the account at provider `{provider}` has no quota left (status {status})");
+            Error::upstream(Kind::Billing, note)
+        }
+        false => {
+            let note = format!("provider `{provider}` responded with status {status}");
+            Error::upstream(kind_of_status(status), note)
+        }
+    };
+    Err(Failure { response, try_next, ..Failure::from(error) }.into())
+}
+
+/// Returns the failure of a response that has a status without content, or of a redirect: neither
+/// answers a request for a model's work, in whichever format. Redirects are not followed, since the
+/// provider's key is for its own host.
+fn without_answer(response: &UpstreamResponse, provider: &str) -> Failure {
+    let status = response.head.status;
+    let note = match status {
+        300..400 => format!(
+            "provider `{provider}` responded with status {status}, a redirect, which the gateway does not follow; \
+             its base URL must name the final address"
+        ),
+        _ => format!("provider `{provider}` responded with status {status}, which has no content"),
+    };
+    let error = Error::upstream(Kind::UpstreamFault, note);
+    let error = match response.head.get(&response.bytes, "location") {
+        Some(location) => {
+            let location: String = String::from_utf8_lossy(location).chars().take(200).collect();
+            error.detail(format_args!("location: {location}"))
+        }
+        None => error,
+    };
+    Failure { status: Some(status), ..Failure::from(error) }
 }
 
 /// Notes what the head of a response says about later requests.

@@ -1,5 +1,6 @@
 //! What an attempt does to the memory of its provider.
 
+use std::mem::{Discriminant, discriminant};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,15 +69,26 @@ impl CircuitGuard {
         self.end_probe();
     }
 
-    /// Records a failure where it belongs.
-    pub fn fail(&mut self, fault: Fault) {
+    /// Records a failure where it belongs, if the request has not caused one of its kind there yet.
+    /// Of a repeated 429 the wait that it asks for is kept all the same.
+    pub fn fail(&mut self, fault: Fault, counted: &mut CountedFailures) {
         let row = fault.row();
-        if let Some(event) = row.event {
-            let event = match (event, self.wait) {
-                (Event::Throttled(_), Some(wait)) => Event::Throttled(Some(ticks(wait))),
-                _ => event,
-            };
-            self.record(row.scope, event);
+        let wait = self.wait.map(ticks);
+        let is_probe = self.probes.is_some_and(|probes| !probes.is_empty());
+        match row.event {
+            Some(event) if counted.insert(self.provider, self.slot, row.scope, event) || is_probe => {
+                let event = match (event, wait) {
+                    (Event::Throttled(_), Some(_)) => Event::Throttled(wait),
+                    _ => event,
+                };
+                self.record(row.scope, event);
+            }
+            Some(Event::Throttled(_)) => {
+                if let Some(wait) = wait {
+                    self.record(row.scope, Event::Exhausted(wait));
+                }
+            }
+            Some(_) | None => {}
         }
         self.end_probe();
     }
@@ -104,6 +116,24 @@ impl CircuitGuard {
 impl Drop for CircuitGuard {
     fn drop(&mut self) {
         self.end_probe();
+    }
+}
+
+/// The failures that one request has entered into the memory of providers. The attempts of one
+/// request are one observation: three times 429 within a second say no more than one does.
+#[derive(Debug, Default)]
+pub struct CountedFailures(Vec<(usize, Slot, Discriminant<Event>)>);
+
+impl CountedFailures {
+    /// Returns whether this is the first failure of its kind, at this provider and for this model.
+    fn insert(&mut self, provider: usize, slot: Slot, scope: Scope, event: Event) -> bool {
+        let slot = if scope == Scope::Account { Slot::NONE } else { slot };
+        let failure = (provider, slot, discriminant(&event));
+        let is_new = !self.0.contains(&failure);
+        if is_new {
+            self.0.push(failure);
+        }
+        is_new
     }
 }
 

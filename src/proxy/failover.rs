@@ -83,8 +83,7 @@ pub async fn run(
         let may_repeat = retries_same && !is_benched;
         let is_last = n == most || (tried >= candidates.list.len() && !may_repeat);
         let is_only = most == 1 || candidates.list.len() == 1;
-        let after_rate_limit = failure.as_ref().is_some_and(|failure| failure.rate_limited_ms().is_some());
-        let attempt = Attempt { view, candidate, provider, is_last, is_only, after_rate_limit };
+        let attempt = Attempt { view, candidate, provider, is_last, is_only, has_failure: failure.is_some() };
         let new = match attempt::run(req, &attempt, this.without).await {
             Err(Interrupt::Failed(new)) => new,
             result => return result,

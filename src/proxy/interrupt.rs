@@ -1,10 +1,11 @@
 //! Why a stage ends without a response: the one error channel of the request path.
 
 use super::client::ClientDisconnected;
+use super::reply::Upstream;
 use super::retry_hint::RetryHint;
 use crate::breaker::attribution::Fault;
 use llm_http::ResponseHead;
-use llm_wire::error::{Error, Side};
+use llm_wire::error::{Error, Kind, Side};
 use llm_wire::request::retry_without::RetryWithout;
 
 /// Ends a stage early. Every stage returns it as its error, and its caller passes it on with `?`.
@@ -33,6 +34,8 @@ pub struct Failure {
     pub status: Option<u16>,
     /// What that response says about another try.
     pub hint: RetryHint,
+    /// Who failed, for the headers that name the provider.
+    pub upstream: Option<Upstream>,
 }
 
 impl Failure {
@@ -46,35 +49,43 @@ impl Failure {
         }
     }
 
-    /// Returns the failure that the client should learn of.
-    ///
-    /// A provider's own response says more than an error about a connection that could not be made,
-    /// and an error of the request more than an error of a provider. That a provider of every name
-    /// does not have this one says least.
+    /// Returns the failure that the client should learn of: the one of the higher
+    /// [`Failure::usefulness`]. Of several accounts that are at their limits, the first that is free
+    /// again decides when the client may come back. Of equals the earlier counts: it is that of the
+    /// provider that comes first in the order.
     pub fn more_useful(self: Box<Failure>, later: Box<Failure>) -> Box<Failure> {
-        let is_useful = |failure: &Failure| failure.response.is_some() || failure.error.side == Side::Client;
-        if later.lacks_model {
-            return self;
-        }
-        // Of several accounts that are at their limits, the first that is free again decides when
-        // the client may come back.
         if let (Some(ours), Some(theirs)) = (self.rate_limited_ms(), later.rate_limited_ms()) {
             return if ours <= theirs { self } else { later };
         }
-        if is_useful(&self) && !is_useful(&later) { self } else { later }
+        if self.usefulness() >= later.usefulness() { self } else { later }
     }
-}
 
-impl Failure {
+    /// Ranks failures by what a client can do with them.
+    fn usefulness(&self) -> u8 {
+        if self.lacks_model {
+            return 0;
+        }
+        match (self.fault(), &self.response) {
+            (Fault::ContextLength | Fault::ContentFilter | Fault::Request, _) => 7,
+            _ if self.error.side == Side::Client => 7,
+            // It says when to come back.
+            (Fault::Throttled, Some(_)) => 6,
+            // The operator's business, which does not pass by itself.
+            (Fault::Quota, Some(_)) => 4,
+            (_, Some(_)) => 5,
+            (Fault::KeyRefused | Fault::Quota, None) => 3,
+            (_, None) if self.status.is_some() => 3,
+            (Fault::Connect, None) => 1,
+            (_, None) => 2,
+        }
+    }
+
     /// Returns after how many milliseconds a provider takes requests again. `None` if its response
     /// is no 429; the longest time if it does not say.
-    pub fn rate_limited_ms(&self) -> Option<u64> {
-        let response = self.response.as_ref().filter(|response| response.head.status == 429)?;
-        let field = |name: &str| std::str::from_utf8(response.head.get(&response.head_bytes, name)?).ok();
-        let ms = field("retry-after-ms").and_then(|text| text.trim().parse::<f64>().ok());
-        let seconds = || field("retry-after").and_then(|text| text.trim().parse::<f64>().ok());
-        let ms = ms.or_else(|| seconds().map(|seconds| seconds * 1000.0));
-        Some(ms.filter(|ms| *ms >= 0.0).map_or(u64::MAX, |ms| ms as u64))
+    fn rate_limited_ms(&self) -> Option<u64> {
+        self.response.as_ref().filter(|_| self.fault() == Fault::Throttled)?;
+        let wait = self.hint.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        Some(wait.unwrap_or(u64::MAX))
     }
 }
 
@@ -92,7 +103,8 @@ pub struct BufferedResponse {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure {
-            try_next: error.retryable(),
+            // An account without credit says nothing of the next one.
+            try_next: error.retryable() || (error.kind == Kind::Billing && error.side == Side::Upstream),
             error,
             response: None,
             lacks_model: false,
@@ -100,6 +112,7 @@ impl From<Error> for Failure {
             stale_connection: false,
             status: None,
             hint: RetryHint::default(),
+            upstream: None,
         }
     }
 }

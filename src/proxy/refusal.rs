@@ -6,6 +6,7 @@ use super::relay::buffered;
 use super::request_context::{Next, RequestContext};
 use super::upstream::UpstreamResponse;
 use crate::route::pick::Candidate;
+use llm_wire::Format;
 use llm_wire::error::shape::{self, ReadError};
 use llm_wire::error::{Error, Kind, classify};
 use llm_wire::json::RawStr;
@@ -37,6 +38,13 @@ pub async fn fail(
     let try_next = is_key_refused(&error) || lacks_model || error.kind == Kind::Billing;
     let response = for_client(Some(response), &error);
     Err(Failure { response, try_next, lacks_model, ..Failure::from(error) }.into())
+}
+
+/// Returns whether a 429 says that the account's quota or credit is used up, which no wait of a
+/// request brings back.
+pub fn is_about_quota(format: Format, status: u16, body: &[u8]) -> bool {
+    let reported = || shape::read_refusal(format, body);
+    status == 429 && reported().is_some_and(|reported| classify::kind(Some(status), &reported) == Kind::Billing)
 }
 
 /// Returns whether a provider that serves every name reports that it does not have this model.

@@ -94,6 +94,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         head_sent: false,
         effort_none_added: false,
         circuit_guard: None,
+        counted_failures: Default::default(),
         hint: Default::default(),
         deadlines: Deadlines::of_process(core.boot()),
         client_limit,

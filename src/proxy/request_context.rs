@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::body;
-use super::circuit_guard::CircuitGuard;
+use super::circuit_guard::{CircuitGuard, CountedFailures};
 use super::client::{Client, ClientDisconnected};
 use super::core::Core;
 use super::deadlines::Deadlines;
@@ -57,6 +57,8 @@ pub struct RequestContext<'c> {
     pub effort_none_added: bool,
     /// What the attempt that runs does to the memory of its provider.
     pub circuit_guard: Option<CircuitGuard>,
+    /// What its attempts have counted against providers so far.
+    pub counted_failures: CountedFailures,
     pub deadlines: Deadlines,
     /// The time that the client has given this request, from its start.
     pub client_limit: Option<Duration>,

@@ -14,12 +14,14 @@ pub struct RetryHint {
     pub invites: Option<bool>,
 }
 
-/// Spans are not believed beyond this.
+/// Longer waits are taken for this one: a provider that asks for years, or for ever, is asked again
+/// some day.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
 impl RetryHint {
     /// Reads the head of an error response. `retry-after-ms` goes before `retry-after`, and that
-    /// before the reset of a limit that is used up.
+    /// before the reset of a limit that is used up. What is no time, or a time that is over, says
+    /// nothing.
     pub fn of(head: &ResponseHead, bytes: &[u8]) -> RetryHint {
         let get = |name: &str| {
             let value = head.get(bytes, name)?;
@@ -30,26 +32,60 @@ impl RetryHint {
             Some("false") => Some(false),
             _ => None,
         };
-        let in_ms = get("retry-after-ms").and_then(|text| text.parse::<f64>().ok()).map(|ms| ms / 1000.0);
-        let wait = in_ms
-            .and_then(seconds)
+        let is_throttled = head.status == 429;
+        let wait = get("retry-after-ms")
+            .and_then(milliseconds)
             .or_else(|| get("retry-after").and_then(retry_after))
-            .or_else(|| LIMITS.iter().filter_map(|limit| reset(&get, limit)).max());
-        RetryHint { wait: wait.map(|wait| wait.min(LONGEST)), invites }
+            .filter(|wait| !wait.is_zero())
+            .or_else(|| LIMITS.iter().filter_map(|limit| reset(&get, limit, is_throttled)).max());
+        RetryHint { wait, invites }
+    }
+
+    /// Returns the wait in whole seconds, rounded up, as `retry-after` has it.
+    pub fn seconds(&self) -> Option<u32> {
+        let wait = self.wait?;
+        let up = u64::from(wait.subsec_nanos() > 0);
+        u32::try_from(wait.as_secs().saturating_add(up)).ok()
     }
 }
 
-fn seconds(value: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(value).ok()
+/// Returns whether a field is one that says when to try again.
+pub fn is_wait(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"retry-after") || name.eq_ignore_ascii_case(b"retry-after-ms")
 }
 
-/// Parses `retry-after`: seconds, or a date (RFC 9110, 10.2.3).
+/// Returns whether the value of such a field is a time that clients can keep.
+pub fn is_valid_wait(name: &[u8], value: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(value).map(str::trim) else { return false };
+    let wait = match name.len() == "retry-after".len() {
+        true => retry_after(text),
+        false => milliseconds(text),
+    };
+    wait.is_some_and(|wait| wait < LONGEST)
+}
+
+/// Returns a number of seconds as a wait. `None` for one that is negative or no number.
+fn seconds(value: f64) -> Option<Duration> {
+    // A comparison with NaN is false.
+    let bounded = (value >= 0.0).then_some(value.min(LONGEST.as_secs_f64()))?;
+    Duration::try_from_secs_f64(bounded).ok()
+}
+
+fn milliseconds(text: &str) -> Option<Duration> {
+    seconds(text.parse::<f64>().ok()? / 1000.0)
+}
+
+/// Parses `retry-after`: seconds, or a date (RFC 9110, 10.2.3). `None` for a date in the past.
 fn retry_after(text: &str) -> Option<Duration> {
     if let Ok(value) = text.parse::<f64>() {
         return seconds(value);
     }
-    let at = httpdate::parse_http_date(text).ok()?;
-    Some(at.duration_since(SystemTime::now()).unwrap_or_default())
+    until(httpdate::parse_http_date(text).ok()?)
+}
+
+/// Returns the time until `at`. `None` if it is over.
+fn until(at: SystemTime) -> Option<Duration> {
+    at.duration_since(SystemTime::now()).ok().map(|wait| wait.min(LONGEST))
 }
 
 /// A limit of an account: the headers that say what is left of it, and when it is whole again.
@@ -59,9 +95,11 @@ struct Limit {
 }
 
 /// OpenAI: "Rate limits", "in headers"; Anthropic: "Rate limits", "response headers" (both 2026-08).
-const LIMITS: [Limit; 6] = [
+/// Compatible hosts also have one limit without a name.
+const LIMITS: [Limit; 7] = [
     Limit { remaining: "x-ratelimit-remaining-requests", reset: "x-ratelimit-reset-requests" },
     Limit { remaining: "x-ratelimit-remaining-tokens", reset: "x-ratelimit-reset-tokens" },
+    Limit { remaining: "x-ratelimit-remaining", reset: "x-ratelimit-reset" },
     Limit { remaining: "anthropic-ratelimit-requests-remaining", reset: "anthropic-ratelimit-requests-reset" },
     Limit { remaining: "anthropic-ratelimit-tokens-remaining", reset: "anthropic-ratelimit-tokens-reset" },
     Limit { remaining: "anthropic-ratelimit-input-tokens-remaining", reset: "anthropic-ratelimit-input-tokens-reset" },
@@ -71,16 +109,38 @@ const LIMITS: [Limit; 6] = [
     },
 ];
 
-/// Returns when a limit that is used up is whole again. `None` if something is left of it.
-fn reset<'h>(get: &impl Fn(&str) -> Option<&'h str>, limit: &Limit) -> Option<Duration> {
-    if get(limit.remaining)?.parse::<f64>().ok()? > 0.0 {
+/// Returns when a limit that is used up is whole again. `None` if something is left of it. Where a
+/// response does not say what is left, `is_throttled` decides: a 429 means that nothing is.
+fn reset<'h>(get: &impl Fn(&str) -> Option<&'h str>, limit: &Limit, is_throttled: bool) -> Option<Duration> {
+    let is_used_up = match get(limit.remaining).and_then(|text| text.parse::<f64>().ok()) {
+        Some(left) => left <= 0.0,
+        None => is_throttled,
+    };
+    if !is_used_up {
         return None;
     }
-    let text = get(limit.reset)?;
-    clock::span(text).or_else(|| {
-        let at = clock::parse_rfc3339(text)?;
-        Some(at.duration_since(SystemTime::now()).unwrap_or_default())
-    })
+    reset_in(get(limit.reset)?).filter(|wait| !wait.is_zero())
+}
+
+/// Parses the reset of a limit: a span (`6m0s`), a time of RFC 3339, seconds, or the time in seconds
+/// or milliseconds since 1970.
+fn reset_in(text: &str) -> Option<Duration> {
+    /// Greater numbers are no span, but a time: 30 years in seconds, and in milliseconds.
+    const TIME: f64 = 946_080_000.0;
+    const TIME_IN_MS: f64 = TIME * 1000.0;
+    if let Some(wait) = clock::span(text) {
+        return Some(wait.min(LONGEST));
+    }
+    if let Some(at) = clock::parse_rfc3339(text) {
+        return until(at);
+    }
+    match text.parse::<f64>().ok()? {
+        value if value < TIME => seconds(value),
+        value => {
+            let at = if value < TIME_IN_MS { value } else { value / 1000.0 };
+            until(SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(at).ok()?)?)
+        }
+    }
 }
 
 /// Returns how long the account has nothing left, by the head of a response that is no error. `None`
@@ -92,26 +152,70 @@ pub fn exhausted(head: &ResponseHead, bytes: &[u8]) -> Option<Duration> {
         return None;
     }
     let get = |name: &str| std::str::from_utf8(head.get(bytes, name)?).ok().map(str::trim);
-    LIMITS.iter().filter_map(|limit| reset(&get, limit)).max()
+    LIMITS.iter().filter_map(|limit| reset(&get, limit, false)).max()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What is no time, is over or is negative says nothing, and what has no end is bounded.
     #[test]
     fn waits() {
-        assert_eq!(retry_after("2"), Some(Duration::from_secs(2)));
-        assert_eq!(retry_after("0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(retry_after("Thu, 01 Jan 1970 00:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(retry_after("-1"), None);
-        assert_eq!(retry_after("soon"), None);
-        let left = |remaining: &'static str, text: &'static str| {
-            reset(&|name: &str| Some(if name.contains("remaining") { remaining } else { text }), &LIMITS[0])
+        let second = Duration::from_secs(1);
+        let rows = [
+            ("2", Some(2 * second)),
+            ("0.5", Some(second / 2)),
+            ("inf", Some(LONGEST)),
+            ("1e300", Some(LONGEST)),
+            ("99999999999999999999", Some(LONGEST)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(LONGEST)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+            ("-1", None),
+            ("-inf", None),
+            ("NaN", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(retry_after(text), expected, "{text}");
+            let keeps = is_valid_wait(b"Retry-After", text.as_bytes());
+            assert_eq!(keeps, expected.is_some_and(|wait| wait < LONGEST), "{text}");
+        }
+        assert!(is_wait(b"Retry-After-Ms") && is_valid_wait(b"retry-after-ms", b"1500"));
+        assert_eq!(milliseconds("inf"), Some(LONGEST));
+    }
+
+    #[test]
+    fn resets() {
+        let second = Duration::from_secs(1);
+        let rows = [
+            ("1s", Some(second)),
+            ("6m0s", Some(360 * second)),
+            ("1d", Some(LONGEST)),
+            ("9999d", Some(LONGEST)),
+            ("12.5", Some(12 * second + second / 2)),
+            ("9999-12-31T23:59:59Z", Some(LONGEST)),
+            ("1970-01-01T00:00:00Z", None),
+            ("1700000000", None),
+            ("1700000000000", None),
+            ("99999999999999", Some(LONGEST)),
+            ("-5", None),
+            ("nan", None),
+            ("later", None),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(reset_in(text), expected, "{text}");
+        }
+        let of = |remaining: Option<&'static str>, is_throttled| {
+            let get = |name: &str| if name.contains("remaining") { remaining } else { Some("1m2s") };
+            reset(&get, &LIMITS[0], is_throttled)
         };
-        assert_eq!(left("0", "1m2s"), Some(Duration::from_secs(62)));
-        assert_eq!(left("0", "1970-01-01T00:00:00Z"), Some(Duration::ZERO));
-        assert_eq!(left("3", "1m2s"), None);
-        assert_eq!(left("0", "later"), None);
+        let wait = Some(62 * second);
+        let rows = [(Some("0"), false, wait), (Some("3"), true, None), (None, true, wait), (None, false, None)];
+        for (remaining, is_throttled, expected) in rows {
+            assert_eq!(of(remaining, is_throttled), expected, "{remaining:?} {is_throttled}");
+        }
+        assert_eq!(RetryHint { wait: Some(second * 3 / 2), invites: None }.seconds(), Some(2));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::client::ClientDisconnected;
 use super::super::interrupt::{BufferedResponse, Failure, Interrupt};
+use super::super::reply::Upstream;
 use super::super::request_context::{Next, RequestContext};
 use super::super::upstream::UpstreamResponse;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
@@ -79,7 +80,13 @@ pub async fn read(
 
 /// Responds to a request that no candidate could serve: with the kept response of a provider, or
 /// with the gateway's own error.
-pub async fn send_failure(req: &mut RequestContext<'_>, failure: Failure) -> Result<Next, ClientDisconnected> {
+pub async fn send_failure(req: &mut RequestContext<'_>, mut failure: Failure) -> Result<Next, ClientDisconnected> {
+    if let Some(upstream) = failure.upstream.take() {
+        req.meta.upstream = Some(Upstream { attempts: req.recorder.attempts(), ..upstream });
+    }
+    if failure.response.is_none() && failure.error.retry_after.is_none() {
+        failure.error.retry_after = failure.hint.seconds();
+    }
     if req.head_sent {
         return send_event(req, &failure.error).await;
     }

@@ -3,6 +3,7 @@
 use super::super::headers::{self, Disposition};
 use super::super::reply;
 use super::super::request_context::RequestContext;
+use super::super::retry_hint::{self, RetryHint};
 use crate::telemetry::stages::Stage;
 use llm_http::{ResponseHead, Version, write};
 use llm_wire::canonical::loss::{How, Ledger, Loss};
@@ -72,6 +73,9 @@ pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<
     // credential has limits of its own.
     let shows_limits = !req.pooled && req.meta.budget.is_none();
     let mut has_id = false;
+    // What an error response says about another try is written anew where it is no time.
+    let is_error = parts.upstream.status >= 400;
+    let mut has_wait = false;
     for (name, value) in parts.upstream.fields(parts.upstream_bytes) {
         let disposition = match parts.transfer {
             HeadTransfer::Passthrough => headers::to_client(name),
@@ -80,6 +84,12 @@ pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<
             HeadTransfer::Translated(_) => headers::to_translated_client(name),
         };
         match (disposition, parts.transfer) {
+            (Disposition::Forward, _) if is_error && retry_hint::is_wait(name) => {
+                if retry_hint::is_valid_wait(name, value) {
+                    has_wait = true;
+                    write_field(out, name, value);
+                }
+            }
             (Disposition::Forward, _) => write_field(out, name, value),
             (Disposition::RateLimit, HeadTransfer::Passthrough | HeadTransfer::Corrected) if shows_limits => {
                 write_field(out, name, value)
@@ -93,6 +103,12 @@ pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<
             }
             (Disposition::RateLimit | Disposition::UpstreamId | Disposition::Drop, _) => {}
         }
+    }
+    if is_error
+        && !has_wait
+        && let Some(seconds) = RetryHint::of(parts.upstream, parts.upstream_bytes).seconds()
+    {
+        let _ = write::header(out, "retry-after", itoa::Buffer::new().format(seconds).as_bytes());
     }
 }
 

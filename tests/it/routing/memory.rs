@@ -10,14 +10,14 @@ use super::*;
 const ADMIN_KEY: &str = "admin-key-of-the-tests";
 
 /// A provider whose next answers are set by the test. Without any it answers well.
-struct Scripted {
-    fake: Fake,
+pub(super) struct Scripted {
+    pub(super) fake: Fake,
     answers: Arc<Mutex<Vec<Vec<u8>>>>,
     served: Arc<AtomicUsize>,
 }
 
 impl Scripted {
-    fn new(name: &'static str) -> Scripted {
+    pub(super) fn new(name: &'static str) -> Scripted {
         let answers: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let served = Arc::new(AtomicUsize::new(0));
         let (script, count) = (answers.clone(), served.clone());
@@ -33,25 +33,25 @@ impl Scripted {
         Scripted { fake, answers, served }
     }
 
-    fn then(&self, answers: impl IntoIterator<Item = Vec<u8>>) {
+    pub(super) fn then(&self, answers: impl IntoIterator<Item = Vec<u8>>) {
         self.answers.lock().unwrap().extend(answers);
     }
 
-    fn served(&self) -> usize {
+    pub(super) fn served(&self) -> usize {
         self.served.load(Ordering::SeqCst)
     }
 }
 
-fn status(status: u16) -> Vec<u8> {
+pub(super) fn status(status: u16) -> Vec<u8> {
     answer::json(status, r#"{"error":{"message":"m"}}"#)
 }
 
 /// Settings as they are by default, which the tests of single attempts turn off.
-fn remembering() -> Setup {
+pub(super) fn remembering() -> Setup {
     Setup::new().env("RETRY_MAX_WAIT_SECS", 5).env("ADAPTIVE_ROUTING_ENABLED", true).env("ADMIN_KEY", ADMIN_KEY)
 }
 
-fn pair(weights: [i64; 2]) -> (Scripted, Scripted, Setup) {
+pub(super) fn pair(weights: [i64; 2]) -> (Scripted, Scripted, Setup) {
     let (a, b) = (Scripted::new("a"), Scripted::new("b"));
     let row = |name: &str, scripted: &Scripted, weight| ProviderRow {
         weight,
@@ -61,7 +61,7 @@ fn pair(weights: [i64; 2]) -> (Scripted, Scripted, Setup) {
     (a, b, setup)
 }
 
-fn circuits(gateway: &Gateway) -> serde_json::Value {
+pub(super) fn circuits(gateway: &Gateway) -> serde_json::Value {
     let mut client = gateway.client();
     client.ask(&get("/admin/v1/circuits").key(ADMIN_KEY));
     client.response().json()
