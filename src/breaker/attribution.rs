@@ -12,7 +12,7 @@ use super::circuit::Event;
 /// What a failure benches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    Nobody,
+    None,
     /// The provider for this model alone.
     Model,
     /// The provider for every model.
@@ -21,12 +21,12 @@ pub enum Scope {
 
 /// Whether the same provider may get the request once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum RetryRule {
     Never,
     /// Only if the provider says so (`x-should-retry: true`).
-    IfInvited,
+    OnRequest,
     /// Unless the provider forbids it (`x-should-retry: false`).
-    Yes,
+    Allowed,
 }
 
 /// The kinds of failure that differ in what follows.
@@ -67,7 +67,7 @@ pub enum Fault {
 pub struct Row {
     pub scope: Scope,
     pub event: Option<Event>,
-    pub again: Again,
+    pub retry: RetryRule,
     /// Whether the next provider may do better.
     pub next: bool,
 }
@@ -115,25 +115,25 @@ impl Fault {
 
     /// Returns what follows. This is the table.
     pub fn row(self) -> Row {
-        let row = |scope, event, again, next| Row { scope, event, again, next };
+        let row = |scope, event, retry, next| Row { scope, event, retry, next };
         match self {
-            Fault::Connect => row(Scope::Account, Some(Event::Transport), Again::Yes, true),
-            Fault::Broken => row(Scope::Model, Some(Event::Transport), Again::Yes, true),
+            Fault::Connect => row(Scope::Account, Some(Event::Transport), RetryRule::Allowed, true),
+            Fault::Broken => row(Scope::Model, Some(Event::Transport), RetryRule::Allowed, true),
             // It would point to the same address again.
-            Fault::Redirected => row(Scope::Model, Some(Event::Transport), Again::Never, true),
+            Fault::Redirected => row(Scope::Model, Some(Event::Transport), RetryRule::Never, true),
             // It would take the same time again.
-            Fault::Silent => row(Scope::Model, Some(Event::Transport), Again::Never, true),
-            Fault::Throttled => row(Scope::Account, Some(Event::Throttled(None)), Again::Yes, true),
-            Fault::Quota => row(Scope::Account, Some(Event::Throttled(None)), Again::Never, true),
-            Fault::ServerError => row(Scope::Model, Some(Event::ServerError), Again::Yes, true),
-            Fault::Slow => row(Scope::Model, Some(Event::Slow), Again::Yes, true),
-            Fault::Conflict => row(Scope::Nobody, None, Again::IfInvited, false),
-            Fault::KeyRefused => row(Scope::Account, Some(Event::KeyRefused), Again::Never, true),
-            Fault::ModelMissing => row(Scope::Model, Some(Event::ModelMissing), Again::Never, true),
+            Fault::Silent => row(Scope::Model, Some(Event::Transport), RetryRule::Never, true),
+            Fault::Throttled => row(Scope::Account, Some(Event::Throttled(None)), RetryRule::Allowed, true),
+            Fault::Quota => row(Scope::Account, Some(Event::Throttled(None)), RetryRule::Never, true),
+            Fault::ServerError => row(Scope::Model, Some(Event::ServerError), RetryRule::Allowed, true),
+            Fault::Slow => row(Scope::Model, Some(Event::Slow), RetryRule::Allowed, true),
+            Fault::Conflict => row(Scope::None, None, RetryRule::OnRequest, false),
+            Fault::KeyRefused => row(Scope::Account, Some(Event::KeyRefused), RetryRule::Never, true),
+            Fault::ModelMissing => row(Scope::Model, Some(Event::ModelMissing), RetryRule::Never, true),
             Fault::ContextLength | Fault::ContentFilter | Fault::Request => {
-                row(Scope::Nobody, None, Again::Never, false)
+                row(Scope::None, None, RetryRule::Never, false)
             }
-            Fault::Gateway => row(Scope::Nobody, None, Again::Never, false),
+            Fault::Gateway => row(Scope::None, None, RetryRule::Never, false),
         }
     }
 
@@ -191,11 +191,11 @@ mod tests {
 
     /// The request's own fault benches nobody and is never tried elsewhere.
     #[test]
-    fn what_is_nobodys_fault_benches_nobody() {
+    fn faults_of_the_request_bench_nothing() {
         for fault in Fault::ALL {
             let row = fault.row();
-            assert_eq!(row.scope == Scope::Nobody, row.event.is_none(), "{}", fault.label());
-            assert!(row.next || row.scope == Scope::Nobody, "{}", fault.label());
+            assert_eq!(row.scope == Scope::None, row.event.is_none(), "{}", fault.label());
+            assert!(row.next || row.scope == Scope::None, "{}", fault.label());
         }
     }
 }

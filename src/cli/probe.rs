@@ -15,7 +15,7 @@ use tokio::time::{Duration, timeout};
 
 use super::admin_client;
 use crate::config::snapshot::Provider;
-use crate::control_plane::admin::health::{greeting, said};
+use crate::control_plane::admin::health::{failure_message, probe_request};
 use crate::control_plane::discovery::model_lists;
 use crate::control_plane::http::provider::Target;
 use crate::tls::{Trust, client_config};
@@ -49,7 +49,7 @@ impl Prober {
 
     /// One request to `model`, answered with a few tokens.
     pub fn greet(&self, provider: &Provider, model: &str) -> Result<(), String> {
-        let (target, body) = greeting(provider, model)?;
+        let (target, body) = probe_request(provider, model)?;
         let (status, text) = exchange(provider, target, Some(body), &self.0)?;
         if (200..300).contains(&status) {
             return Ok(());
@@ -62,7 +62,7 @@ const BASE: &str = "; is the base right? Those of OpenAI's kind mostly end with 
 
 /// The provider's own message, if it sent one.
 fn words(status: u16, text: &str) -> String {
-    let message = said(status, text.as_bytes());
+    let message = failure_message(status, text.as_bytes());
     match message.strip_prefix(&format!("HTTP {status}")) {
         Some(rest) => rest.strip_prefix(" - ").map_or_else(String::new, |rest| format!(" ({rest})")),
         None => format!(" ({message})"),

@@ -208,11 +208,11 @@ pub fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
 /// The problems of a gateway's configuration, each an object and what is wrong with it.
 pub fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
     let answer: serde_json::Value = call(remote, "GET", "/config/problems", None)?;
-    let told = |problem: &serde_json::Value| {
+    let describe = |problem: &serde_json::Value| {
         let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
         (text("object"), text("message"))
     };
-    Ok(answer["problems"].as_array().into_iter().flatten().map(told).collect())
+    Ok(answer["problems"].as_array().into_iter().flatten().map(describe).collect())
 }
 
 /// Warns of those whose object begins so.

@@ -20,7 +20,7 @@ use super::word::{AtomicU64, Ordering};
 
 /// No balance is kept: there is no store, or it does not answer, and the node's own limits are the
 /// only ones.
-const ALONE: i64 = i64::MIN;
+const UNSHARED: i64 = i64::MIN;
 
 #[derive(Debug)]
 pub struct Lease {
@@ -35,14 +35,14 @@ pub struct Lease {
 pub enum Source {
     Leased,
     /// The balance was not kept then, and must not gain by it now.
-    Alone,
+    Local,
 }
 
 impl Lease {
     /// For a bucket that holds `burst` units. An eighth of it is large enough to be renewed in
     /// time, and small enough that idle nodes leave most of it to the others.
     pub fn new(burst: u32) -> Lease {
-        Lease { slice: i64::from(burst / 8).max(1), balance: AtomicU64::new(ALONE as u64) }
+        Lease { slice: i64::from(burst / 8).max(1), balance: AtomicU64::new(UNSHARED as u64) }
     }
 
     pub fn slice(&self) -> u64 {
@@ -57,7 +57,7 @@ impl Lease {
         let taken = self.change(|balance| (balance >= needed).then(|| balance.saturating_sub(n)));
         match taken {
             Ok(_) => Ok(Source::Leased),
-            Err(ALONE) => Ok(Source::Alone),
+            Err(UNSHARED) => Ok(Source::Local),
             Err(balance) => Err(needed.saturating_sub(balance).unsigned_abs()),
         }
     }
@@ -69,24 +69,24 @@ impl Lease {
 
     /// Takes from the balance what was used without having been taken.
     pub fn charge(&self, n: u64) {
-        let _ = self.change(|balance| Some(balance.saturating_sub(signed(n)).max(ALONE + 1)));
+        let _ = self.change(|balance| Some(balance.saturating_sub(signed(n)).max(UNSHARED + 1)));
     }
 
     /// Begins to keep a balance, with a full slice in advance, which is to be reported to the
     /// store. False if it is kept already.
     pub fn begin(&self) -> bool {
-        self.balance.compare_exchange(ALONE as u64, self.slice as u64, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        self.balance.compare_exchange(UNSHARED as u64, self.slice as u64, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Stops to keep a balance.
     pub fn end(&self) {
-        self.balance.swap(ALONE as u64, Ordering::Relaxed);
+        self.balance.swap(UNSHARED as u64, Ordering::Relaxed);
     }
 
     /// How many units are missing for a full slice.
     pub fn missing(&self) -> u64 {
         match self.balance.load(Ordering::Relaxed) as i64 {
-            ALONE => 0,
+            UNSHARED => 0,
             balance => self.slice.saturating_sub(balance).max(0).unsigned_abs(),
         }
     }
@@ -102,7 +102,7 @@ impl Lease {
     /// Below zero is a debt; `None` where no balance is kept.
     pub fn balance(&self) -> Option<i64> {
         match self.balance.load(Ordering::Relaxed) as i64 {
-            ALONE => None,
+            UNSHARED => None,
             balance => Some(balance),
         }
     }
@@ -113,8 +113,8 @@ impl Lease {
         let mut seen = self.balance.load(Ordering::Relaxed);
         loop {
             let before = seen as i64;
-            if before == ALONE {
-                return Err(ALONE);
+            if before == UNSHARED {
+                return Err(UNSHARED);
             }
             let Some(after) = to(before) else { return Err(before) };
             match self.balance.compare_exchange_weak(seen, after as u64, Ordering::Relaxed, Ordering::Relaxed) {

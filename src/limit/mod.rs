@@ -37,7 +37,7 @@ pub struct Limits {
     pub requests: Option<Arc<Bucket>>,
     /// Per minute, prompt and answer together.
     pub tokens: Option<Arc<Bucket>>,
-    pub at_once: Option<AtOnce>,
+    pub at_once: Option<ConcurrencyLimit>,
 }
 
 /// The numbers of a row. `None` is unlimited, 0 blocks all.
@@ -52,7 +52,7 @@ pub struct Settings {
 
 /// How many requests may run at once.
 #[derive(Debug, Clone)]
-pub struct AtOnce {
+pub struct ConcurrencyLimit {
     pub most: u32,
     pub running: Arc<Running>,
 }
@@ -89,7 +89,7 @@ pub enum Refusal {
     Prompt {
         estimate: u64,
     },
-    AtOnce {
+    Concurrency {
         most: u32,
     },
 }
@@ -108,7 +108,7 @@ impl Limits {
         Limits {
             requests: settings.requests.map(|(rate, burst)| kept(requests, rate, burst, Per::Second)),
             tokens: settings.tokens.map(|rate| kept(tokens, rate, rate, Per::Minute)),
-            at_once: settings.at_once.map(|most| AtOnce { most, running: running().unwrap_or_default() }),
+            at_once: settings.at_once.map(|most| ConcurrencyLimit { most, running: running().unwrap_or_default() }),
         }
     }
 
@@ -132,8 +132,8 @@ impl Limits {
     pub fn admit(&self, now: u64, need: Need) -> Result<Hold, Refusal> {
         let slot = match &self.at_once {
             None => None,
-            Some(AtOnce { most, running }) => {
-                Some(Running::enter(running, *most).ok_or(Refusal::AtOnce { most: *most })?)
+            Some(ConcurrencyLimit { most, running }) => {
+                Some(Running::enter(running, *most).ok_or(Refusal::Concurrency { most: *most })?)
             }
         };
         let request = match &self.requests {

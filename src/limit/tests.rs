@@ -119,7 +119,7 @@ fn what_does_not_change_is_kept() {
     assert_eq!(after.tokens.as_ref().unwrap().level(SECOND).left, 200);
     // One of before still runs.
     let second = after.admit(SECOND, Need::default()).unwrap();
-    assert_eq!(after.admit(SECOND, Need::default()).unwrap_err(), Refusal::AtOnce { most: 2 });
+    assert_eq!(after.admit(SECOND, Need::default()).unwrap_err(), Refusal::Concurrency { most: 2 });
     drop(hold);
     drop(after.admit(SECOND, Need::default()).unwrap());
     drop(second);
@@ -143,7 +143,7 @@ fn a_refusal_takes_nothing() {
     assert_eq!(limits.admit(SECOND, need(101, 0)).unwrap_err(), Refusal::Prompt { estimate: 101 });
     assert_eq!(left(SECOND), (1, 40, 1));
     let second = limits.admit(SECOND, need(1, 1)).unwrap();
-    assert_eq!(limits.admit(SECOND, need(1, 1)).unwrap_err(), Refusal::AtOnce { most: 2 });
+    assert_eq!(limits.admit(SECOND, need(1, 1)).unwrap_err(), Refusal::Concurrency { most: 2 });
     first.settle(SECOND, 5);
     assert_eq!(left(SECOND), (0, 93, 1));
     assert!(matches!(limits.admit(SECOND, need(1, 1)), Err(Refusal::Requests(Refused::For { ms: 500 }))));
@@ -157,7 +157,7 @@ fn a_refusal_takes_nothing() {
 }
 
 #[test]
-fn at_once_counts_down_on_every_way_out() {
+fn concurrency_is_released_however_a_request_ends() {
     let limits = limits(None, None, Some(3));
     let running = limits.at_once.as_ref().unwrap().running.clone();
     for _ in 0..10 {
@@ -173,8 +173,8 @@ fn at_once_counts_down_on_every_way_out() {
         assert_eq!(running.count(), 1);
     }
     assert_eq!(running.count(), 0);
-    let none = Limits { at_once: Some(AtOnce { most: 0, running }), ..Limits::default() };
-    assert!(matches!(none.admit(0, Need::default()), Err(Refusal::AtOnce { most: 0 })));
+    let none = Limits { at_once: Some(ConcurrencyLimit { most: 0, running }), ..Limits::default() };
+    assert!(matches!(none.admit(0, Need::default()), Err(Refusal::Concurrency { most: 0 })));
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn four_threads_never_admit_more_than_burst_plus_rate_times_time() {
 fn leases() {
     let lease = Lease::new(80);
     assert_eq!(lease.slice(), 10);
-    assert_eq!((lease.take(7, 0), lease.missing(), lease.balance()), (Ok(Source::Alone), 0, None));
+    assert_eq!((lease.take(7, 0), lease.missing(), lease.balance()), (Ok(Source::Local), 0, None));
     assert!(lease.begin() && !lease.begin());
     assert_eq!((lease.balance(), lease.missing()), (Some(10), 0));
     assert_eq!(lease.take(8, 0), Ok(Source::Leased));

@@ -155,7 +155,7 @@ pub fn admit(
             let limit = match refusal {
                 Refusal::Requests(_) => "requests",
                 Refusal::Tokens { .. } | Refusal::Prompt { .. } => "tokens",
-                Refusal::AtOnce { .. } => "concurrency",
+                Refusal::Concurrency { .. } => "concurrency",
             };
             Err(Box::new(Denied { error: refused(credential, refusal, budget.retry_ms), budget, limit }))
         }
@@ -167,12 +167,12 @@ const BLOCKED_SECONDS: u32 = 60;
 
 /// When a client may retry if too many of its requests run, in milliseconds. It is unknown when one
 /// of them will end.
-const AT_ONCE_MS: u64 = 1000;
+const CONCURRENCY_RETRY_MS: u64 = 1000;
 
 fn retry_ms(refusal: Refusal) -> Option<u64> {
     match refusal {
         Refusal::Requests(Refused::For { ms }) | Refusal::Tokens { refused: Refused::For { ms }, .. } => Some(ms),
-        Refusal::AtOnce { most } if most > 0 => Some(AT_ONCE_MS),
+        Refusal::Concurrency { most } if most > 0 => Some(CONCURRENCY_RETRY_MS),
         _ => None,
     }
 }
@@ -186,7 +186,9 @@ fn refused(credential: &Credential, refusal: Refusal, retry_ms: Option<u64>) -> 
         Refusal::Tokens { refused: Refused::Never, .. } => {
             format!("credential `{name}` is blocked: its limit of tokens per minute is 0")
         }
-        Refusal::AtOnce { most: 0 } => format!("credential `{name}` is blocked: its limit of requests at once is 0"),
+        Refusal::Concurrency { most: 0 } => {
+            format!("credential `{name}` is blocked: its limit of requests at once is 0")
+        }
         Refusal::Requests(_) => {
             let rate = rate(&credential.limits.requests);
             format!("rate limit of credential `{name}` reached: {rate} requests per second{again}")
@@ -204,7 +206,7 @@ fn refused(credential: &Credential, refusal: Refusal, retry_ms: Option<u64>) -> 
                 "the request has about {estimate} tokens, and credential `{name}` may use {rate} per minute; shorten it"
             )
         }
-        Refusal::AtOnce { most } => {
+        Refusal::Concurrency { most } => {
             format!("credential `{name}` has {most} requests in progress, which is its limit; try again when one ends")
         }
     };

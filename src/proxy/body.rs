@@ -52,7 +52,7 @@ impl Pending {
 /// The bytes of a request.
 pub struct Received {
     bytes: Rc<Vec<u8>>,
-    body: Place,
+    body: BodyStorage,
     /// What the body takes of the memory for bodies; none while it is inline.
     _held: Vec<HeldMemory>,
 }
@@ -69,10 +69,10 @@ impl SharedBody {
     }
 }
 
-enum Place {
+enum BodyStorage {
     /// Behind the head, in the same buffer.
     Inline(Range<usize>),
-    Own(Rc<Vec<u8>>),
+    Separate(Rc<Vec<u8>>),
 }
 
 impl Received {
@@ -82,24 +82,24 @@ impl Received {
 
     pub fn body(&self) -> &[u8] {
         match &self.body {
-            Place::Inline(range) => &self.bytes[range.clone()],
-            Place::Own(body) => body,
+            BodyStorage::Inline(range) => &self.bytes[range.clone()],
+            BodyStorage::Separate(body) => body,
         }
     }
 
     /// Returns the body without copying it.
     pub fn share(&self) -> SharedBody {
         match &self.body {
-            Place::Inline(range) => SharedBody { bytes: self.bytes.clone(), range: range.clone() },
-            Place::Own(body) => SharedBody { bytes: body.clone(), range: 0..body.len() },
+            BodyStorage::Inline(range) => SharedBody { bytes: self.bytes.clone(), range: range.clone() },
+            BodyStorage::Separate(body) => SharedBody { bytes: body.clone(), range: 0..body.len() },
         }
     }
 
     /// Returns the body to share with a write. A large one is never inline, so little is copied.
     pub fn shared_body(&self) -> Rc<Vec<u8>> {
         match &self.body {
-            Place::Inline(range) => Rc::new(self.bytes[range.clone()].to_vec()),
-            Place::Own(body) => body.clone(),
+            BodyStorage::Inline(range) => Rc::new(self.bytes[range.clone()].to_vec()),
+            BodyStorage::Separate(body) => body.clone(),
         }
     }
 }
@@ -126,10 +126,10 @@ pub async fn read_up_to(
         return Err(too_large(limit).into());
     }
     let (body, held) = match find_arrived(pending, client) {
-        Some(range) => (Place::Inline(range), Vec::new()),
+        Some(range) => (BodyStorage::Inline(range), Vec::new()),
         None => {
             let (body, held) = gather(core, client, pending, limit).await?;
-            (Place::Own(Rc::new(body)), vec![held])
+            (BodyStorage::Separate(Rc::new(body)), vec![held])
         }
     };
     let mut received = Received { bytes: Rc::new(std::mem::take(&mut pending.bytes)), body, _held: held };
@@ -146,7 +146,7 @@ pub async fn read_up_to(
         },
     };
     if let Some((decoded, held)) = decoded {
-        received.body = Place::Own(Rc::new(decoded));
+        received.body = BodyStorage::Separate(Rc::new(decoded));
         received._held = held;
     }
     Ok(received)

@@ -96,7 +96,7 @@ impl CircuitGuard {
     fn record(&self, scope: Scope, event: Event) {
         let (now, policy, memory) = (self.core.ticks(), &self.core.boot().adaptive, self.memory());
         match scope {
-            Scope::Nobody => {}
+            Scope::None => {}
             Scope::Account => memory.account.record(event, now, policy),
             Scope::Model => {
                 if let Some(cell) = memory.model(self.slot) {

@@ -15,7 +15,7 @@ use super::client::WaitError;
 use super::core::WorkerSnapshot;
 use super::interrupt::{Failure, Interrupt};
 use super::request_context::{Next, RequestContext};
-use crate::breaker::attribution::Again;
+use crate::breaker::attribution::RetryRule;
 use crate::breaker::backoff::full_jitter;
 use crate::breaker::circuit::Admission;
 use crate::metrics::names::Counter;
@@ -89,7 +89,7 @@ pub async fn run(
             result => return result,
         };
         core.metrics.inc(Counter::AttemptsFailed);
-        if may_repeat && may_try_again(&new) {
+        if may_repeat && may_retry_at_same_provider(&new) {
             attempts.put_back(req, &this, &new);
         }
         if n < most && !core.stopping() && !req.is_past_client_limit() {
@@ -117,11 +117,11 @@ pub async fn run(
 }
 
 /// Returns whether the same provider may get the request again.
-fn may_try_again(failure: &Failure) -> bool {
-    match failure.fault().row().again {
-        Again::Never => false,
-        Again::IfInvited => failure.hint.invites == Some(true),
-        Again::Yes => failure.hint.invites != Some(false),
+fn may_retry_at_same_provider(failure: &Failure) -> bool {
+    match failure.fault().row().retry {
+        RetryRule::Never => false,
+        RetryRule::OnRequest => failure.hint.should_retry == Some(true),
+        RetryRule::Allowed => failure.hint.should_retry != Some(false),
     }
 }
 
@@ -145,8 +145,8 @@ impl<'c> Attempts<'c> {
                 return Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
             }
         }
-        if let Some(again) = self.again(req, view) {
-            return Some(again);
+        if let Some(retry) = self.next_retry(req, view) {
+            return Some(retry);
         }
         let ranked = self.order.find(is_new).filter(|_| try_next)?;
         Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
@@ -154,7 +154,7 @@ impl<'c> Attempts<'c> {
 
     /// Returns the candidate that may be tried again first, if the wait is short enough and the
     /// budget has room.
-    fn again(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot) -> Option<Try<'c>> {
+    fn next_retry(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot) -> Option<Try<'c>> {
         let at = (0..self.failed.len()).min_by_key(|at| self.failed[*at].from_us)?;
         let wait = Duration::from_micros(self.failed[at].from_us.saturating_sub(req.recorder.elapsed_us()));
         let longest =

@@ -11,7 +11,7 @@ pub struct RetryHint {
     /// The wait that the provider asks for.
     pub wait: Option<Duration>,
     /// `x-should-retry`.
-    pub invites: Option<bool>,
+    pub should_retry: Option<bool>,
 }
 
 /// Longer waits are taken for this one: a provider that asks for years, or for ever, is asked again
@@ -27,7 +27,7 @@ impl RetryHint {
             let value = head.get(bytes, name)?;
             std::str::from_utf8(value).ok().map(str::trim)
         };
-        let invites = match get("x-should-retry") {
+        let should_retry = match get("x-should-retry") {
             Some("true") => Some(true),
             Some("false") => Some(false),
             _ => None,
@@ -38,7 +38,7 @@ impl RetryHint {
             .or_else(|| get("retry-after").and_then(retry_after))
             .filter(|wait| !wait.is_zero())
             .or_else(|| LIMITS.iter().filter_map(|limit| reset(&get, limit, is_throttled)).max());
-        RetryHint { wait, invites }
+        RetryHint { wait, should_retry }
     }
 
     /// Returns the wait in whole seconds, rounded up, as `retry-after` has it.
@@ -216,6 +216,6 @@ mod tests {
         for (remaining, is_throttled, expected) in rows {
             assert_eq!(of(remaining, is_throttled), expected, "{remaining:?} {is_throttled}");
         }
-        assert_eq!(RetryHint { wait: Some(second * 3 / 2), invites: None }.seconds(), Some(2));
+        assert_eq!(RetryHint { wait: Some(second * 3 / 2), should_retry: None }.seconds(), Some(2));
     }
 }

@@ -280,7 +280,7 @@ impl Rotation {
     }
 }
 
-type Remembered = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
+type ByModel = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
 
 /// Rotations by the ids and weights of their providers.
 type Rotations = HashMap<Vec<(i64, u32)>, Rc<Rotation>, ahash::RandomState>;
@@ -292,7 +292,7 @@ pub struct Selector {
     routing: CatchAllRouting,
     lists: Arc<Lists>,
     /// By the client's format; requests that are never translated first.
-    by_model: [[RefCell<Remembered>; 2]; 3],
+    by_model: [[RefCell<ByModel>; 2]; 3],
     rotations: RefCell<Rotations>,
 }
 
@@ -487,7 +487,7 @@ mod tests {
 
     /// When everybody is out of service the one that comes back first is asked.
     #[test]
-    fn there_is_always_somebody() {
+    fn some_candidate_is_always_left() {
         let set = candidates(&[(&[1, 1], false)]);
         let providers = providers(&set);
         let policy = Policy::default();

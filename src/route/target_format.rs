@@ -25,11 +25,11 @@ pub struct TargetFormat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThinkingTools {
     /// It is sent as it is.
-    Taken,
+    Accepted,
     /// It is sent to the vendor's Responses endpoint.
-    OnResponses,
+    ViaResponses,
     /// There is no such endpoint: without an effort the request gets the effort `none`.
-    Unthinking,
+    WithoutReasoning,
 }
 
 /// Returns the format of `model` (the upstream model) for a client of format `client`. `None` if
@@ -47,8 +47,8 @@ pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str)
     let settles = !target.caps.tools_with_effort_on_chat && !provider.dialect.passes_thinking_tools;
     if format == Format::Chat && client == Format::Chat && settles {
         target.thinking_tools = match offers(&Format::Responses) {
-            true => ThinkingTools::OnResponses,
-            false => ThinkingTools::Unthinking,
+            true => ThinkingTools::ViaResponses,
+            false => ThinkingTools::WithoutReasoning,
         };
     }
     Some(target)
@@ -56,7 +56,7 @@ pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str)
 
 impl TargetFormat {
     pub fn plain(format: Format, provider: &Provider, model: &str) -> TargetFormat {
-        TargetFormat { format, caps: caps(provider, format, model), thinking_tools: ThinkingTools::Taken }
+        TargetFormat { format, caps: caps(provider, format, model), thinking_tools: ThinkingTools::Accepted }
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) mod tests {
             for (client, format) in Format::ALL.into_iter().zip(expected) {
                 let found = choose(client, true, provider, model).unwrap();
                 assert_eq!(found.format, format, "{client} client, {model} of {:?}", provider.formats);
-                assert_eq!(found.thinking_tools, ThinkingTools::Taken);
+                assert_eq!(found.thinking_tools, ThinkingTools::Accepted);
                 let own = choose(client, false, provider, model).map(|target| target.format);
                 assert_eq!(
                     own,
@@ -149,12 +149,12 @@ pub(super) mod tests {
         let openai = provider("openai", "https://api.openai.com/v1", "{}");
         let chat_only = provider("openai", "https://api.openai.com/v1", r#"{"formats":["chat"]}"#);
         let found = |provider, client, model| choose(client, true, provider, model).unwrap().thinking_tools;
-        assert_eq!(found(&openai, Format::Chat, "gpt-5.6"), ThinkingTools::OnResponses);
-        assert_eq!(found(&chat_only, Format::Chat, "gpt-5.6"), ThinkingTools::Unthinking);
-        assert_eq!(found(&openai, Format::Chat, "gpt-5.1"), ThinkingTools::Taken);
+        assert_eq!(found(&openai, Format::Chat, "gpt-5.6"), ThinkingTools::ViaResponses);
+        assert_eq!(found(&chat_only, Format::Chat, "gpt-5.6"), ThinkingTools::WithoutReasoning);
+        assert_eq!(found(&openai, Format::Chat, "gpt-5.1"), ThinkingTools::Accepted);
         let pass = provider("openai", "https://api.openai.com/v1", r#"{"translation":{"thinking_tools":"pass"}}"#);
-        assert_eq!(found(&pass, Format::Chat, "gpt-5.6"), ThinkingTools::Taken);
+        assert_eq!(found(&pass, Format::Chat, "gpt-5.6"), ThinkingTools::Accepted);
         // A translated request is for its encoder to settle.
-        assert_eq!(found(&chat_only, Format::Messages, "gpt-5.6"), ThinkingTools::Taken);
+        assert_eq!(found(&chat_only, Format::Messages, "gpt-5.6"), ThinkingTools::Accepted);
     }
 }

@@ -217,8 +217,8 @@ fn a_lease_that_ends() {
         ender.join().unwrap();
         let expected = [
             (Ok(Source::Leased), Err(1)),
-            (Ok(Source::Leased), Ok(Source::Alone)),
-            (Ok(Source::Alone), Ok(Source::Alone)),
+            (Ok(Source::Leased), Ok(Source::Local)),
+            (Ok(Source::Local), Ok(Source::Local)),
         ];
         assert!(expected.contains(&taken), "{taken:?}");
         assert_eq!(lease.balance(), None);

@@ -34,8 +34,8 @@ impl Args {
                 let old_key = std::mem::replace(&mut row.credential_key, hash(&key));
                 row.previous_key = (overlap > 0).then_some(old_key);
                 row.previous_key_until = (overlap > 0).then(|| now() + overlap);
-                let told = [old, shown(&CredentialView::of(&row))];
-                store.change("credential.rotate", &name, told, Change::UpdateCredential(row))?;
+                let before_and_after = [old, shown(&CredentialView::of(&row))];
+                store.change("credential.rotate", &name, before_and_after, Change::UpdateCredential(row))?;
             }
             Place::There(remote) => {
                 let body = json!({ "key": key, "overlap_secs": overlap }).to_string();

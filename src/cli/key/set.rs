@@ -160,8 +160,8 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<CredentialRow, Failure> 
 }
 
 fn update(store: &Blocking, action: &str, old: &CredentialRow, new: CredentialRow) -> Result<(), Failure> {
-    let told = [shown(&CredentialView::of(old)), shown(&CredentialView::of(&new))];
-    store.change(action, &old.name, told, Change::UpdateCredential(new))?;
+    let before_and_after = [shown(&CredentialView::of(old)), shown(&CredentialView::of(&new))];
+    store.change(action, &old.name, before_and_after, Change::UpdateCredential(new))?;
     Ok(())
 }
 

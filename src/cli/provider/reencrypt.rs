@@ -23,8 +23,13 @@ pub fn run(store: &StoreArgs) -> Result<(), Failure> {
                 let sealed = vault::open(&column, &row.api_key, &env).and_then(|plain| vault::seal(&plain, &env));
                 row.api_key = sealed.map_err(Failure::failed)?.into();
                 let name = row.provider_key.clone();
-                let told = view::shown(&ProviderView::of(&row));
-                store.change("provider.reencrypt", &name, [told.clone(), told], Change::UpdateProvider(row))?;
+                let before_and_after = view::shown(&ProviderView::of(&row));
+                store.change(
+                    "provider.reencrypt",
+                    &name,
+                    [before_and_after.clone(), before_and_after],
+                    Change::UpdateProvider(row),
+                )?;
                 count += 1;
             }
             count

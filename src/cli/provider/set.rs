@@ -210,8 +210,8 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<ProviderRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &ProviderRow, new: ProviderRow) -> Result<(), Failure> {
-    let told = [view::shown(&ProviderView::of(old)), view::shown(&ProviderView::of(&new))];
-    store.change(action, &old.provider_key, told, Change::UpdateProvider(new))?;
+    let before_and_after = [view::shown(&ProviderView::of(old)), view::shown(&ProviderView::of(&new))];
+    store.change(action, &old.provider_key, before_and_after, Change::UpdateProvider(new))?;
     Ok(())
 }
 

@@ -30,7 +30,7 @@ Each line of standard output is an object, in the same order:
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Line<'a> {
+struct InputLine<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     kind: String,
@@ -53,7 +53,7 @@ struct Line<'a> {
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct OutputLine<'a> {
     id: Option<&'a RawValue>,
     status: u16,
     body: Body,
@@ -139,7 +139,7 @@ fn unread(line: &str, why: &str) -> Result<String, Failure> {
         #[serde(borrow, default)]
         id: Option<&'a RawValue>,
     }
-    let told = Told {
+    let line = OutputLine {
         id: serde_json::from_str::<Id<'_>>(line).ok().and_then(|line| line.id),
         status: 400,
         body: Body::Text(String::new()),
@@ -148,11 +148,11 @@ fn unread(line: &str, why: &str) -> Result<String, Failure> {
         repairs: Vec::new(),
         notes: Vec::new(),
     };
-    serde_json::to_string(&told).map_err(|error| Failure::failed(error.to_string()))
+    serde_json::to_string(&line).map_err(|error| Failure::failed(error.to_string()))
 }
 
 fn translate(line: &str) -> Result<String, String> {
-    let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let line: InputLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let what = match line.kind.as_str() {
         "request" => What::Request,
         "response" => What::Response { status: line.status.unwrap_or(200) },
@@ -185,14 +185,14 @@ fn bytes(raw: &RawValue) -> Result<Vec<u8>, String> {
     }
 }
 
-fn result(id: Option<&RawValue>, done: Done) -> Told<'_> {
+fn result(id: Option<&RawValue>, done: Done) -> OutputLine<'_> {
     let text = String::from_utf8_lossy(&done.body).into_owned();
     // In JSON a line break is between values alone, and here it would end the line.
     let body = match serde_json::from_str::<Box<RawValue>>(&text.replace(['\n', '\r'], " ")) {
         Ok(json) => Body::Json(json),
         Err(_) => Body::Text(text),
     };
-    Told {
+    OutputLine {
         id,
         status: done.status,
         body,

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::control_plane::admin::body::Moment;
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, json};
 use crate::control_plane::store::{Audit, AuditRow};
 
 pub(super) struct File {
@@ -104,9 +104,9 @@ pub(super) struct AuditLog<'a> {
     entries: Vec<Entry<'a>>,
 }
 
-pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
-    let before = ask.number("before", 1, i64::MAX)?;
-    let limit = ask.number("limit", 1, 1000)?.unwrap_or(100);
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let before = req.number("before", 1, i64::MAX)?;
+    let limit = req.number("limit", 1, 1000)?.unwrap_or(100);
     context.check_store().await?;
     let rows = context.store.audit_log(before, u32::try_from(limit).unwrap_or(100)).await?;
     let entry = |row: &'_ AuditRow| (row.id, row.timestamp.div_euclid(1_000_000));

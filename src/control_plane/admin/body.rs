@@ -142,8 +142,8 @@ impl<'a> Fields<'a> {
         match body {
             Some(body) if self.bad.is_empty() => Ok(body),
             _ => {
-                let told: Vec<_> = self.bad.iter().map(|(name, why)| format!("{name} {why}")).collect();
-                Err(Refusal::invalid(told.join("; "), self.bad.first().map(|(name, _)| name.clone())))
+                let messages: Vec<_> = self.bad.iter().map(|(name, why)| format!("{name} {why}")).collect();
+                Err(Refusal::invalid(messages.join("; "), self.bad.first().map(|(name, _)| name.clone())))
             }
         }
     }
@@ -156,7 +156,7 @@ fn words(error: &serde_json::Error) -> String {
     let text = text.split(" at line ").next().unwrap_or_default();
     match text.strip_prefix("invalid type: ") {
         Some(rest) => match rest.split_once(", expected ") {
-            Some((_, wanted)) => format!("must be {wanted}"),
+            Some((_, expected)) => format!("must be {expected}"),
             None => "has the wrong type".to_owned(),
         },
         None => text.to_owned(),
@@ -468,12 +468,12 @@ impl<const LEAST: i64, const MOST: i64> From<Count<LEAST, MOST>> for i64 {
 
 impl<'de, const LEAST: i64, const MOST: i64> Deserialize<'de> for Count<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wanted = || D::Error::custom(format!("must be a whole number from {LEAST} to {MOST}"));
-        let number = serde_json::Number::deserialize(deserializer).map_err(|_| wanted())?;
+        let expected = || D::Error::custom(format!("must be a whole number from {LEAST} to {MOST}"));
+        let number = serde_json::Number::deserialize(deserializer).map_err(|_| expected())?;
         // `1.0` is a whole number too, in JSON and in JSON Schema.
         let float = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64);
         let value = number.as_i64().or_else(float);
-        value.filter(|n| (LEAST..=MOST).contains(n)).map(Count).ok_or_else(wanted)
+        value.filter(|n| (LEAST..=MOST).contains(n)).map(Count).ok_or_else(expected)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::breaker::policy::WHOLE;
 use crate::config::snapshot::Provider;
 use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 
 /// The circuit of a provider, or of a model of it
 #[derive(Debug, Serialize, JsonSchema)]
@@ -57,17 +57,17 @@ body! {
 }
 
 /// `GET /circuits`: every account, and every model of which a failure is remembered.
-pub(super) async fn list(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn list(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let snapshot = context.shared.publisher.load();
     json(200, &circuits(&context, &snapshot.providers))
 }
 
 /// `POST /providers/{provider_id}/circuit`.
-pub(super) async fn change(context: Arc<Context>, ask: Ask) -> Outcome {
-    let change: CircuitChange = ask.body()?;
+pub(super) async fn change(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let change: CircuitChange = req.body()?;
     let snapshot = context.shared.publisher.load();
-    let Some(provider) = snapshot.provider(ask.id) else {
-        return Err(Refusal::missing("provider", ask.id));
+    let Some(provider) = snapshot.provider(req.id) else {
+        return Err(Refusal::missing("provider", req.id));
     };
     let (now, policy) = (context.shared.ticks(), &context.shared.boot.adaptive);
     match change.state {

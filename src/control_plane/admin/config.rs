@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::boot::table::{VARIABLES, Variable};
 use crate::control_plane::admin::body::{Moment, body};
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::admin::view;
 
 /// The admin key is right
@@ -74,17 +74,17 @@ fn now() -> Moment {
     Moment(i64::try_from(since.as_secs()).unwrap_or_default())
 }
 
-pub(super) async fn validate(_: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn validate(_: Arc<Context>, _: AdminRequest) -> Outcome {
     json(200, &Valid { valid: true, message: "Admin key is valid" })
 }
 
-pub(super) async fn version(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn version(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let version = context.shared.publisher.load().version;
     Ok(freshness.mark(json(200, &ConfigVersion { version, timestamp: now() })?))
 }
 
-pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn reload(context: Arc<Context>, _: AdminRequest) -> Outcome {
     if let Err(message) = context.current.reload().await {
         return Err(Refusal::new(503, "store_unavailable", message));
     }
@@ -101,20 +101,20 @@ pub(super) async fn reload(context: Arc<Context>, _: Ask) -> Outcome {
     )
 }
 
-pub(super) async fn problems(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn problems(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
-    let told = read
+    let messages = read
         .problems
         .iter()
         .map(|problem| RowProblem { object: problem.object.clone(), message: problem.message.clone() });
-    Ok(freshness.mark(json(200, &Problems { version: read.rows.version, problems: told.collect() })?))
+    Ok(freshness.mark(json(200, &Problems { version: read.rows.version, problems: messages.collect() })?))
 }
 
-pub(super) async fn validate_script(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn validate_script(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let _ = context.refresh_if_possible().await;
-    context.provider(ask.id)?;
-    let body: Script = ask.body()?;
+    context.provider(req.id)?;
+    let body: Script = req.body()?;
     let error = match body.lua_script.trim() {
         "" => "the script is empty",
         _ => "scripts are not served by this version",
@@ -144,7 +144,7 @@ pub(super) struct GatewayStatus {
     problems_count: usize,
 }
 
-pub(super) async fn status(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn status(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let boot = &context.shared.boot;
     let read_only = boot
@@ -190,7 +190,7 @@ struct Setting {
     help: std::borrow::Cow<'static, str>,
 }
 
-pub(super) async fn settings(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn settings(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let given = &context.shared.boot.given;
     let setting = |variable: &'static Variable| {
         let found = given.iter().find(|given| given.name == variable.name);

@@ -10,7 +10,7 @@ use crate::config::boot::Environment;
 use crate::config::compile::judge;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 use crate::config::secret_env::{self, Standing};
-use crate::control_plane::admin::request::{Ask, Refusal};
+use crate::control_plane::admin::request::{AdminRequest, Refusal};
 use crate::control_plane::admin::{audit, health};
 use crate::control_plane::config::current::Current;
 use crate::control_plane::config::import_export::{Plan, Step};
@@ -76,47 +76,61 @@ pub(super) struct AuditEntry<'a> {
 
 impl Context {
     /// Makes a change, and returns when all workers of this process use it.
-    pub(super) async fn write(&self, ask: &Ask, change: Change, entry: AuditEntry<'_>) -> Result<Written, Refusal> {
-        let written = self.change(ask, change, entry).await?;
+    pub(super) async fn write(
+        &self,
+        req: &AdminRequest,
+        change: Change,
+        entry: AuditEntry<'_>,
+    ) -> Result<Written, Refusal> {
+        let written = self.change(req, change, entry).await?;
         self.force(written.version).await;
         Ok(written)
     }
 
     /// Makes a change, and returns when it is stored.
-    pub(super) async fn change(&self, ask: &Ask, change: Change, entry: AuditEntry<'_>) -> Result<Written, Refusal> {
-        let once = if ask.request.method == "POST" { ask.once()? } else { None };
-        let audit = self.audit_of(ask, entry);
-        let write = Write { change, audit: audit.clone(), once };
+    pub(super) async fn change(
+        &self,
+        req: &AdminRequest,
+        change: Change,
+        entry: AuditEntry<'_>,
+    ) -> Result<Written, Refusal> {
+        let idempotency_key = if req.request.method == "POST" { req.idempotency_key()? } else { None };
+        let audit = self.audit_of(req, entry);
+        let write = Write { change, audit: audit.clone(), idempotency_key };
         let Ok(written) = timeout(STORE_TIMEOUT, self.store.write(write)).await else {
             return Err(unknown_outcome(STORE_TIMEOUT));
         };
         let written = written?;
-        self.append(ask, &audit, &written);
+        self.append(req, &audit, &written);
         Ok(written)
     }
 
     /// Makes all changes of a plan or none of them, and returns when they are stored.
-    pub(super) async fn change_all(&self, ask: &Ask, plan: &Plan) -> Result<Vec<Written>, Refusal> {
+    pub(super) async fn change_all(&self, req: &AdminRequest, plan: &Plan) -> Result<Vec<Written>, Refusal> {
         let audit = |step: &Step| {
-            let [old, new] = step.told.clone();
-            self.audit_of(ask, AuditEntry { action: step.action, object: &step.object, old, new })
+            let [old, new] = step.before_and_after.clone();
+            self.audit_of(req, AuditEntry { action: step.action, object: &step.object, old, new })
         };
         let audits: Vec<_> = plan.steps.iter().map(audit).collect();
         let pairs = plan.steps.iter().zip(&audits);
-        let writes = pairs.map(|(step, audit)| Write { change: step.change.clone(), audit: audit.clone(), once: None });
+        let writes = pairs.map(|(step, audit)| Write {
+            change: step.change.clone(),
+            audit: audit.clone(),
+            idempotency_key: None,
+        });
         let limit = STORE_TIMEOUT + STORE_TIMEOUT_OF_MANY * u32::try_from(plan.steps.len()).unwrap_or(u32::MAX);
         let Ok(written) = timeout(limit, self.store.write_all(writes.collect())).await else {
             return Err(unknown_outcome(limit));
         };
         let written = written?;
-        audits.iter().zip(&written).for_each(|(audit, written)| self.append(ask, audit, written));
+        audits.iter().zip(&written).for_each(|(audit, written)| self.append(req, audit, written));
         Ok(written)
     }
 
-    fn audit_of(&self, ask: &Ask, entry: AuditEntry<'_>) -> Audit {
+    fn audit_of(&self, req: &AdminRequest, entry: AuditEntry<'_>) -> Audit {
         Audit {
             actor: self.actor(),
-            request_id: Some(ask.request.request_id.clone()),
+            request_id: Some(req.request.request_id.clone()),
             action: entry.action.to_owned(),
             object: entry.object.to_owned(),
             old: entry.old,
@@ -124,10 +138,10 @@ impl Context {
         }
     }
 
-    fn append(&self, ask: &Ask, audit: &Audit, written: &Written) {
+    fn append(&self, req: &AdminRequest, audit: &Audit, written: &Written) {
         if !written.repeated {
             let audit = audit.stored(written.id, written.version, now());
-            self.audit.append(&audit, written.id, ask.request.peer);
+            self.audit.append(&audit, written.id, req.request.peer);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
 use crate::control_plane::admin::view::CredentialView;
 use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
@@ -127,19 +127,19 @@ fn list_text(models: Vec<String>) -> String {
     serde_json::Value::from(models).to_string()
 }
 
-pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
-    let search = ask.query("search").map(|text| text.to_lowercase());
-    let wanted = |row: &&CredentialRow| search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text));
-    let (rows, page) = Page::of(&ask, read.rows.credentials.iter().filter(wanted))?;
+    let search = req.query("search").map(|text| text.to_lowercase());
+    let is_match = |row: &&CredentialRow| search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text));
+    let (rows, page) = Page::of(&req, read.rows.credentials.iter().filter(is_match))?;
     let credentials = rows.into_iter().map(CredentialView::of).collect();
     Ok(freshness.mark(json(200, &CredentialList { version: read.rows.version, credentials, page })?))
 }
 
-pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
-    let row = context.credential(ask.id)?;
+    let row = context.credential(req.id)?;
     Ok(freshness.mark(tagged(json(200, &CredentialView::of(&row))?, row.stamp.version)))
 }
 
@@ -151,8 +151,8 @@ fn weak(key: &str) -> Vec<String> {
     (key.len() < SHORT).then(warning).into_iter().collect()
 }
 
-pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: CredentialCreate = ask.body()?;
+pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: CredentialCreate = req.body()?;
     let (key, made) = key_or_new(body.key)?;
     let warnings = weak(&key);
     let row = CredentialRow {
@@ -170,7 +170,7 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     };
     context.check_credential(None, &row)?;
     let entry = AuditEntry { action: "credential.create", object: &row.name, old: None, new: Some(shown(&row)) };
-    let written = context.write(&ask, Change::AddCredential(row.clone()), entry).await?;
+    let written = context.write(&req, Change::AddCredential(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.credential(written.id).or_else(|refusal| match written.repeated {
         true => Err(refusal),
@@ -186,28 +186,28 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     Ok(answer)
 }
 
-pub(super) async fn update(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: CredentialUpdate = ask.body()?;
+pub(super) async fn update(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: CredentialUpdate = req.body()?;
     if body.is_empty() {
         return Err(Refusal::new(400, "no_fields", "No fields to update"));
     }
-    let (version, row) = change(&context, &ask, "credential.update", |row| body.apply(row)).await?;
+    let (version, row) = change(&context, &req, "credential.update", |row| body.apply(row)).await?;
     Ok(tagged(json(200, &Updated { version, status: "updated" })?, row.stamp.version))
 }
 
-pub(super) async fn status(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: Status = ask.body()?;
+pub(super) async fn status(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: Status = req.body()?;
     let set = |row: &mut CredentialRow| {
         row.is_enabled = body.is_enabled;
         Ok(())
     };
-    let (version, row) = change(&context, &ask, "credential.status", set).await?;
+    let (version, row) = change(&context, &req, "credential.status", set).await?;
     let body = CredentialStatus { version, status: "updated", credential: CredentialView::of(&row) };
     Ok(tagged(json(200, &body)?, row.stamp.version))
 }
 
-pub(super) async fn rotate(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: Rotate = ask.body()?;
+pub(super) async fn rotate(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: Rotate = req.body()?;
     let (key, made) = key_or_new(body.key)?;
     let overlap = body.overlap_secs.map_or(OVERLAP_SECS, i64::from);
     let (hash, until) = (hash(&key), now() + overlap);
@@ -222,7 +222,7 @@ pub(super) async fn rotate(context: Arc<Context>, ask: Ask) -> Outcome {
         };
         Ok(())
     };
-    let (version, row) = change(&context, &ask, "credential.rotate", replace).await?;
+    let (version, row) = change(&context, &req, "credential.rotate", replace).await?;
     // A key that was made for a repeated request is none.
     let made = made.filter(|key| row.credential_key == crate::control_plane::admin::credentials::hash(key));
     let credential = CredentialView::of(&row);
@@ -231,44 +231,44 @@ pub(super) async fn rotate(context: Arc<Context>, ask: Ask) -> Outcome {
     Ok(tagged(json(200, &body)?, row.stamp.version))
 }
 
-pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome {
     context.refresh().await?;
-    let row = context.credential(ask.id)?;
-    ask.check_version("credential", row.stamp.version)?;
-    let row_version = ask.if_match()?.map(|_| row.stamp.version);
+    let row = context.credential(req.id)?;
+    req.check_version("credential", row.stamp.version)?;
+    let row_version = req.if_match()?.map(|_| row.stamp.version);
     let entry = AuditEntry { action: "credential.delete", object: &row.name, old: Some(shown(&row)), new: None };
-    context.write(&ask, Change::RemoveCredential { id: ask.id, row_version }, entry).await?;
+    context.write(&req, Change::RemoveCredential { id: req.id, row_version }, entry).await?;
     empty()
 }
 
 /// As for providers.
 async fn change(
     context: &Context,
-    ask: &Ask,
+    req: &AdminRequest,
     action: &'static str,
     edit: impl Fn(&mut CredentialRow) -> Result<(), Refusal>,
 ) -> Result<(i64, CredentialRow), Refusal> {
     let mut tries = MAX_TRIES;
     loop {
         context.refresh().await?;
-        let old = context.credential(ask.id)?;
-        ask.check_version("credential", old.stamp.version)?;
+        let old = context.credential(req.id)?;
+        req.check_version("credential", old.stamp.version)?;
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_credential(Some(&old), &new)?;
         let entry = AuditEntry { action, object: &new.name, old: Some(shown(&old)), new: Some(shown(&new)) };
         tries -= 1;
-        match context.write(ask, Change::UpdateCredential(new.clone()), entry).await {
+        match context.write(req, Change::UpdateCredential(new.clone()), entry).await {
             Ok(written) => {
                 new.stamp.version = written.version;
                 // If it is not known here yet, as stored.
                 let row = context
-                    .credential(ask.id)
+                    .credential(req.id)
                     .ok()
                     .filter(|row| row.stamp.version >= written.version || written.repeated);
                 return Ok((written.version, row.unwrap_or(new)));
             }
-            Err(refusal) if refusal.status == 412 && ask.request.if_match.is_none() && tries > 0 => {}
+            Err(refusal) if refusal.status == 412 && req.request.if_match.is_none() && tries > 0 => {}
             Err(refusal) => return Err(refusal),
         }
     }

@@ -17,7 +17,7 @@ use crate::config::rows::ProviderRow;
 use crate::config::snapshot::{Provider, Snapshot};
 use crate::control_plane::admin::body::{Count, Moment, body};
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::http::provider;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::metrics::gather::Facts;
@@ -27,16 +27,16 @@ use llm_wire::Format;
 use llm_wire::target::caps::Caps;
 
 type Seconds = Count<1, 120>;
-type AtOnce = Count<1, 10>;
+type ConcurrencyLimit = Count<1, 10>;
 
 const TIMEOUT: i64 = 30;
 /// Of the checks that are asked for by GET.
 const SHORT_TIMEOUT: i64 = 10;
-const AT_ONCE: i64 = 2;
+const DEFAULT_CONCURRENCY: i64 = 2;
 /// Models of one provider that are asked in one check.
-const MOST: usize = 100;
+const MAX_MODELS: usize = 100;
 /// Characters of a provider's error that are passed on.
-const LONGEST: usize = 500;
+const MAX_ERROR_CHARS: usize = 500;
 
 body! {
     /// Which providers and models to check.
@@ -44,7 +44,7 @@ body! {
         optional provider_ids: Vec<i64> = "ids of the providers to check; all that are enabled by default";
         optional models: Vec<String> = "models to check at each provider; those of its mapping by default";
         optional timeout_secs: Seconds = "seconds for each call, 30 by default";
-        optional max_concurrent: AtOnce = "providers that are checked at one time, 2 by default";
+        optional max_concurrent: ConcurrencyLimit = "providers that are checked at one time, 2 by default";
     }
 }
 
@@ -52,7 +52,7 @@ body! {
     /// Which models of the provider to check.
     ProviderCheck {
         optional models: Vec<String> = "names of models; those of its mapping by default";
-        optional max_concurrent: AtOnce = "models that are checked at one time, 2 by default";
+        optional max_concurrent: ConcurrencyLimit = "models that are checked at one time, 2 by default";
         optional timeout_secs: Seconds = "seconds for each call, 30 by default";
     }
 }
@@ -123,32 +123,36 @@ struct Detailed {
     checked: Checked,
 }
 
-pub(super) async fn check(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: Check = ask.body()?;
+pub(super) async fn check(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: Check = req.body()?;
     let _ = context.refresh_if_possible().await;
-    let rows = wanted(&context, body.provider_ids.unwrap_or_default())?;
+    let rows = selected_rows(&context, body.provider_ids.unwrap_or_default())?;
     let plan = Plan {
         models: body.models.unwrap_or_default(),
-        patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
-        at_once: 1,
-        most: MOST,
+        call_timeout: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
+        concurrency: 1,
+        most: MAX_MODELS,
         by_list: false,
     };
-    json(200, &several(&context, rows, Arc::new(plan), body.max_concurrent.map_or(AT_ONCE, i64::from)).await)
+    json(
+        200,
+        &check_providers(&context, rows, Arc::new(plan), body.max_concurrent.map_or(DEFAULT_CONCURRENCY, i64::from))
+            .await,
+    )
 }
 
-pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: ProviderCheck = ask.body()?;
+pub(super) async fn provider(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: ProviderCheck = req.body()?;
     let _ = context.refresh_if_possible().await;
-    let row = context.provider(ask.id)?;
+    let row = context.provider(req.id)?;
     let plan = Plan {
         models: body.models.unwrap_or_default(),
-        patience: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
-        at_once: usize::try_from(body.max_concurrent.map_or(AT_ONCE, i64::from)).unwrap_or(1),
-        most: MOST,
+        call_timeout: seconds(body.timeout_secs.map_or(TIMEOUT, i64::from)),
+        concurrency: usize::try_from(body.max_concurrent.map_or(DEFAULT_CONCURRENCY, i64::from)).unwrap_or(1),
+        most: MAX_MODELS,
         by_list: false,
     };
-    let health = look(context, row, Arc::new(plan)).await;
+    let health = check_provider(context, row, Arc::new(plan)).await;
     let count = |status| health.models.iter().filter(|model| model.status == status).count();
     let summary = Summary {
         total_models: health.models.len(),
@@ -158,21 +162,35 @@ pub(super) async fn provider(context: Arc<Context>, ask: Ask) -> Outcome {
     json(200, &ProviderChecked { health, summary })
 }
 
-pub(super) async fn one(context: Arc<Context>, ask: Ask) -> Outcome {
-    let patience = seconds(ask.number("timeout_secs", 1, 120)?.unwrap_or(SHORT_TIMEOUT));
-    let models = ask.query("models").unwrap_or_default();
+pub(super) async fn one(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let call_timeout = seconds(req.number("timeout_secs", 1, 120)?.unwrap_or(SHORT_TIMEOUT));
+    let models = req.query("models").unwrap_or_default();
     let models = models.split(',').map(str::trim).filter(|model| !model.is_empty()).map(str::to_owned).collect();
     let _ = context.refresh_if_possible().await;
-    let row = context.provider(ask.id)?;
-    json(200, &look(context, row, Arc::new(Plan { models, patience, at_once: 1, most: MOST, by_list: false })).await)
+    let row = context.provider(req.id)?;
+    json(
+        200,
+        &check_provider(
+            context,
+            row,
+            Arc::new(Plan { models, call_timeout, concurrency: 1, most: MAX_MODELS, by_list: false }),
+        )
+        .await,
+    )
 }
 
 /// `GET /health/detailed`: everything that is enabled.
-pub(super) async fn detailed(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn detailed(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let _ = context.refresh_if_possible().await;
-    let rows = wanted(&context, Vec::new())?;
-    let plan = Plan { models: Vec::new(), patience: seconds(SHORT_TIMEOUT), at_once: 1, most: MOST, by_list: false };
-    let checked = several(&context, rows, Arc::new(plan), 10).await;
+    let rows = selected_rows(&context, Vec::new())?;
+    let plan = Plan {
+        models: Vec::new(),
+        call_timeout: seconds(SHORT_TIMEOUT),
+        concurrency: 1,
+        most: MAX_MODELS,
+        by_list: false,
+    };
+    let checked = check_providers(&context, rows, Arc::new(plan), 10).await;
     let status = if checked.unhealthy_providers == 0 { "ok" } else { "degraded" };
     json(200, &Detailed { status, checked })
 }
@@ -221,12 +239,12 @@ impl HealthStatus {
 
 /// Asks each provider for its list of models, now and then.
 pub(super) async fn watch(context: Arc<Context>, period: Duration) {
-    let patience = seconds(SHORT_TIMEOUT);
-    let plan = Arc::new(Plan { models: Vec::new(), patience, at_once: 1, most: 1, by_list: true });
+    let call_timeout = seconds(SHORT_TIMEOUT);
+    let plan = Arc::new(Plan { models: Vec::new(), call_timeout, concurrency: 1, most: 1, by_list: true });
     loop {
         tokio::time::sleep(period).await;
-        let rows = wanted(&context, Vec::new()).unwrap_or_default();
-        for health in several(&context, rows, plan.clone(), AT_ONCE).await.providers {
+        let rows = selected_rows(&context, Vec::new()).unwrap_or_default();
+        for health in check_providers(&context, rows, plan.clone(), DEFAULT_CONCURRENCY).await.providers {
             if health.status == Health::Unhealthy {
                 let why = health.models.into_iter().find_map(|model| model.error).or(health.error).unwrap_or_default();
                 tracing::warn!(provider = health.provider_key, "upstream: the check of its health failed: {why}");
@@ -240,7 +258,7 @@ fn seconds(count: i64) -> Duration {
 }
 
 /// The rows of these ids; all that are enabled if there is none.
-fn wanted(context: &Context, ids: Vec<i64>) -> Result<Vec<ProviderRow>, Refusal> {
+fn selected_rows(context: &Context, ids: Vec<i64>) -> Result<Vec<ProviderRow>, Refusal> {
     if !ids.is_empty() {
         return ids.into_iter().map(|id| context.provider(id)).collect();
     }
@@ -253,9 +271,9 @@ struct Plan {
     /// Empty: those that the provider has.
     models: Vec<String>,
     /// Per call.
-    patience: Duration,
+    call_timeout: Duration,
     /// Models at one time.
-    at_once: usize,
+    concurrency: usize,
     /// Models of a provider in all.
     most: usize,
     /// A list of models will do.
@@ -263,14 +281,14 @@ struct Plan {
 }
 
 /// Checks providers, some at one time, and gives them in the order asked.
-async fn several(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Arc<Plan>, at_once: i64) -> Checked {
-    let turns = Arc::new(Semaphore::new(usize::try_from(at_once).unwrap_or(1)));
+async fn check_providers(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Arc<Plan>, concurrency: i64) -> Checked {
+    let permits = Arc::new(Semaphore::new(usize::try_from(concurrency).unwrap_or(1)));
     let mut tasks = JoinSet::new();
     for (at, row) in rows.into_iter().enumerate() {
-        let (context, plan, turns) = (context.clone(), plan.clone(), turns.clone());
+        let (context, plan, permits) = (context.clone(), plan.clone(), permits.clone());
         tasks.spawn(async move {
-            let _turn = turns.acquire_owned().await;
-            (at, look(context, row, plan).await)
+            let _permit = permits.acquire_owned().await;
+            (at, check_provider(context, row, plan).await)
         });
     }
     let mut found = tasks.join_all().await;
@@ -285,7 +303,7 @@ async fn several(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Arc<Plan>
     }
 }
 
-async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> ProviderHealth {
+async fn check_provider(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> ProviderHealth {
     let mut health = ProviderHealth {
         provider_id: row.id,
         provider_key: row.provider_key.clone(),
@@ -306,7 +324,7 @@ async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> Provi
         health.error = Some("it can't be used; GET /admin/v1/config/problems shows why".to_owned());
         return health;
     };
-    health.models = ask_all(&context, provider, &plan).await;
+    health.models = check_models(&context, provider, &plan).await;
     let is = |status| health.models.iter().any(|model| model.status == status);
     health.status = match health.models.is_empty() {
         true => Health::Unknown,
@@ -320,21 +338,21 @@ async fn look(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>) -> Provi
 }
 
 /// Asks for each model, some at one time, and gives them in order.
-async fn ask_all(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Plan>) -> Vec<ModelHealth> {
+async fn check_models(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Plan>) -> Vec<ModelHealth> {
     if plan.by_list
-        && let Some(health) = listed(context, provider).await
+        && let Some(health) = check_list(context, provider).await
     {
         return vec![health];
     }
     let lists = context.shared.catalog.load();
     let models = if plan.models.is_empty() { models(provider, &lists) } else { plan.models.clone() };
-    let turns = Arc::new(Semaphore::new(plan.at_once.max(1)));
+    let permits = Arc::new(Semaphore::new(plan.concurrency.max(1)));
     let mut tasks = JoinSet::new();
     for (at, model) in models.into_iter().take(plan.most).enumerate() {
-        let (context, provider, plan, turns) = (context.clone(), provider.clone(), plan.clone(), turns.clone());
+        let (context, provider, plan, permits) = (context.clone(), provider.clone(), plan.clone(), permits.clone());
         tasks.spawn(async move {
-            let _turn = turns.acquire_owned().await;
-            (at, greet(&context, &provider, model, plan.patience).await)
+            let _permit = permits.acquire_owned().await;
+            (at, check_model(&context, &provider, model, plan.call_timeout).await)
         });
     }
     let mut found = tasks.join_all().await;
@@ -343,7 +361,7 @@ async fn ask_all(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Pl
 }
 
 /// Asks for the list of models; `None` where the provider has none.
-async fn listed(context: &Context, provider: &Provider) -> Option<ModelHealth> {
+async fn check_list(context: &Context, provider: &Provider) -> Option<ModelHealth> {
     const HAS_NONE: [&str; 3] = ["status 404", "status 405", "status 501"];
     let started = Instant::now();
     let answer = match provider::target(provider, "/models", None, "") {
@@ -369,7 +387,7 @@ fn models(provider: &Provider, lists: &Lists) -> Vec<String> {
     if !provider.models.serves_all() {
         return provider.models.names().map(str::to_owned).collect();
     }
-    if let Some(model) = lists.get(&provider.id).and_then(|list| talking(list)) {
+    if let Some(model) = lists.get(&provider.id).and_then(|list| first_chat_model(list)) {
         return vec![model.to_owned()];
     }
     let kind = provider.provider_type.to_ascii_lowercase();
@@ -382,8 +400,8 @@ fn models(provider: &Provider, lists: &Lists) -> Vec<String> {
 }
 
 /// A model that answers, of a list that may also have those that embed, paint or listen.
-fn talking(list: &[String]) -> Option<&str> {
-    const OTHERS: &[&str] = &[
+fn first_chat_model(list: &[String]) -> Option<&str> {
+    const NOT_CHAT: &[&str] = &[
         "embed",
         "moderation",
         "whisper",
@@ -405,17 +423,17 @@ fn talking(list: &[String]) -> Option<&str> {
         "computer-use",
         "search",
     ];
-    let is_other = |model: &&String| OTHERS.iter().any(|other| model.to_ascii_lowercase().contains(other));
-    let talks = |model: &&String| !is_other(model);
+    let is_not_chat = |model: &&String| NOT_CHAT.iter().any(|other| model.to_ascii_lowercase().contains(other));
+    let is_chat = |model: &&String| !is_not_chat(model);
     let small = |model: &&String| ["mini", "haiku", "flash", "small", "lite"].iter().any(|word| model.contains(word));
-    let of_those = || list.iter().filter(talks);
+    let of_those = || list.iter().filter(is_chat);
     of_those().find(small).or_else(|| of_those().next()).or(list.first()).map(String::as_str)
 }
 
 /// One short call.
-async fn greet(context: &Context, provider: &Provider, model: String, patience: Duration) -> ModelHealth {
+async fn check_model(context: &Context, provider: &Provider, model: String, call_timeout: Duration) -> ModelHealth {
     let started = Instant::now();
-    let answered = timeout(patience, call(context, provider, &model)).await;
+    let answered = timeout(call_timeout, call(context, provider, &model)).await;
     let elapsed = started.elapsed();
     if let Ok(Ok(())) = answered {
         context.health.latency(provider, elapsed);
@@ -424,22 +442,22 @@ async fn greet(context: &Context, provider: &Provider, model: String, patience: 
     let (status, response_time_ms, error) = match answered {
         Ok(Ok(())) => (Health::Healthy, Some(elapsed), None),
         Ok(Err(error)) => (Health::Unhealthy, Some(elapsed), Some(error)),
-        Err(_) => (Health::Unhealthy, None, Some(format!("Timeout after {}s", patience.as_secs()))),
+        Err(_) => (Health::Unhealthy, None, Some(format!("Timeout after {}s", call_timeout.as_secs()))),
     };
     ModelHealth { model, status, response_time_ms, error }
 }
 
 async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(), String> {
-    let (target, body) = greeting(provider, model)?;
+    let (target, body) = probe_request(provider, model)?;
     let (status, body) = context.client.post(target.uri, target.headers, body).await?;
-    if status.is_success() { Ok(()) } else { Err(said(status.as_u16(), &body)) }
+    if status.is_success() { Ok(()) } else { Err(failure_message(status.as_u16(), &body)) }
 }
 
 /// The shortest request to `model` that the provider answers with a word: its address and headers,
 /// and its body.
-pub(crate) fn greeting(provider: &Provider, model: &str) -> Result<(provider::Target, Vec<u8>), String> {
+pub(crate) fn probe_request(provider: &Provider, model: &str) -> Result<(provider::Target, Vec<u8>), String> {
     let name = provider.models.resolve(model).unwrap_or(model.into());
-    let greeting = || value!([{ "role": "user", "content": "Hi" }]);
+    let messages = || value!([{ "role": "user", "content": "Hi" }]);
     let (path, body) = match provider::format(provider) {
         // At OpenAI, where models that reason refuse the older name, and need room for a thought.
         Format::Chat => {
@@ -447,22 +465,22 @@ pub(crate) fn greeting(provider: &Provider, model: &str) -> Result<(provider::Ta
             let caps = Caps::for_model(Format::Chat, dialect.host, &name, &dialect.capabilities);
             let (limit, most) =
                 if caps.max_completion_tokens { ("max_completion_tokens", 16) } else { ("max_tokens", 5) };
-            ("/chat/completions", value!({ "model": name, "messages": greeting(), limit: most, "stream": false }))
+            ("/chat/completions", value!({ "model": name, "messages": messages(), limit: most, "stream": false }))
         }
         Format::Messages => {
-            ("/messages", value!({ "model": name, "messages": greeting(), "max_tokens": 5, "stream": false }))
+            ("/messages", value!({ "model": name, "messages": messages(), "max_tokens": 5, "stream": false }))
         }
         // 16 is the least that OpenAI takes (platform.openai.com, "Create a model response",
         // 2026-11).
         Format::Responses => {
-            ("/responses", value!({ "model": name, "input": greeting(), "max_output_tokens": 16, "stream": false }))
+            ("/responses", value!({ "model": name, "input": messages(), "max_output_tokens": 16, "stream": false }))
         }
     };
     Ok((provider::target(provider, path, Some(&name), "")?, body.to_string().into_bytes()))
 }
 
 /// The error in the provider's words. What speaks of its key may quote it.
-pub(crate) fn said(status: u16, body: &[u8]) -> String {
+pub(crate) fn failure_message(status: u16, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = body.pointer("/error/message").or_else(|| body.get("error")).or_else(|| body.get("message"));
     let Some(message) = message.and_then(Value::as_str) else { return format!("HTTP {status}") };
@@ -470,7 +488,7 @@ pub(crate) fn said(status: u16, body: &[u8]) -> String {
     if lower.contains("api") && lower.contains("key") {
         return "Authentication error".to_owned();
     }
-    format!("HTTP {status} - {}", message.chars().take(LONGEST).collect::<String>())
+    format!("HTTP {status} - {}", message.chars().take(MAX_ERROR_CHARS).collect::<String>())
 }
 
 fn now() -> Moment {
@@ -483,7 +501,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_provider_says() {
+    fn provider_errors_are_shortened_and_hide_keys() {
         let rows = [
             (400, r#"{"error":{"message":"no such model"}}"#, "HTTP 400 - no such model"),
             (401, r#"{"error":{"message":"Incorrect API key provided: sk-1"}}"#, "Authentication error"),
@@ -492,7 +510,7 @@ mod tests {
             (503, "{}", "HTTP 503"),
         ];
         for (status, body, expected) in rows {
-            assert_eq!(said(status, body.as_bytes()), expected);
+            assert_eq!(failure_message(status, body.as_bytes()), expected);
         }
     }
 }

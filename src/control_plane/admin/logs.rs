@@ -10,7 +10,7 @@ use tokio::time::{Duration, timeout};
 
 use crate::control_plane::admin::body::{Micros, body};
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json};
 use crate::control_plane::admin::routes::{Kind, Parameter};
 use crate::control_plane::store::Answer;
 use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Tables, Value, Which};
@@ -239,7 +239,7 @@ impl Percentiles {
     fn of(classes: &[(i64, i64)]) -> Option<Percentiles> {
         let total: i64 = classes.iter().map(|(_, count)| count).sum();
         let at = |share: f64| {
-            let wanted = share * total as f64;
+            let target = share * total as f64;
             let mut below = 0.0;
             for (bound, count) in classes {
                 let count = *count as f64;
@@ -248,8 +248,8 @@ impl Percentiles {
                     i64::MAX => (655_360.0, 655_360.0),
                     bound => (bound as f64 / 1.42, bound as f64),
                 };
-                if below + count >= wanted {
-                    return (low + (high - low) * (wanted - below) / count).round();
+                if below + count >= target {
+                    return (low + (high - low) * (target - below) / count).round();
                 }
                 below += count;
             }
@@ -326,21 +326,21 @@ impl ErrorEntry {
     }
 }
 
-pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
-    let filter = requests_filter(&ask, true)?;
-    page::<RequestRow, _>(&context, &ask, SORTS, filter, LogEntry::of).await
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let filter = requests_filter(&req, true)?;
+    page::<RequestRow, _>(&context, &req, SORTS, filter, LogEntry::of).await
 }
 
-pub(super) async fn errors(context: Arc<Context>, ask: Ask) -> Outcome {
-    let mut filter = period(&ask)?;
+pub(super) async fn errors(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let mut filter = period(&req)?;
     for name in ["request_id", "provider_name", "error_category"] {
-        equal::<ErrorRow>(&mut filter, name, ask.query(name).map(Value::Text));
+        equal::<ErrorRow>(&mut filter, name, req.query(name).map(Value::Text));
     }
-    page::<ErrorRow, _>(&context, &ask, ERROR_SORTS, filter, ErrorEntry::of).await
+    page::<ErrorRow, _>(&context, &req, ERROR_SORTS, filter, ErrorEntry::of).await
 }
 
-pub(super) async fn stats(context: Arc<Context>, ask: Ask) -> Outcome {
-    let filter = requests_filter(&ask, false)?;
+pub(super) async fn stats(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let filter = requests_filter(&req, false)?;
     let stats = answer(&context, tables(&context)?.stats(filter)).await?;
     let rate = stats.errors as f64 / stats.requests.max(1) as f64;
     json(
@@ -363,16 +363,16 @@ pub(super) async fn stats(context: Arc<Context>, ask: Ask) -> Outcome {
     )
 }
 
-pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
-    let mut row: RequestRow = one(&context, &ask).await?;
+pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let mut row: RequestRow = one(&context, &req).await?;
     let entry = LogEntry::of(&row);
     let [request_headers, request_body, response_body] =
         [&mut row.request_headers, &mut row.request_body, &mut row.response_body].map(Option::take);
     json(200, &LogDetail { entry, request_headers, request_body, response_body })
 }
 
-pub(super) async fn get_error(context: Arc<Context>, ask: Ask) -> Outcome {
-    let row: ErrorRow = one(&context, &ask).await?;
+pub(super) async fn get_error(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let row: ErrorRow = one(&context, &req).await?;
     let entry = ErrorEntry::of(&row);
     let raw = |text: Option<String>| text.and_then(|text| RawValue::from_string(text).ok());
     json(
@@ -390,33 +390,33 @@ pub(super) async fn get_error(context: Arc<Context>, ask: Ask) -> Outcome {
     )
 }
 
-pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
-    remove_one::<RequestRow>(&context, &ask).await
+pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    remove_one::<RequestRow>(&context, &req).await
 }
 
-pub(super) async fn remove_error(context: Arc<Context>, ask: Ask) -> Outcome {
-    remove_one::<ErrorRow>(&context, &ask).await
+pub(super) async fn remove_error(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    remove_one::<ErrorRow>(&context, &req).await
 }
 
-pub(super) async fn batch(context: Arc<Context>, ask: Ask) -> Outcome {
-    remove_many::<RequestRow>(&context, &ask).await
+pub(super) async fn batch(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    remove_many::<RequestRow>(&context, &req).await
 }
 
-pub(super) async fn batch_errors(context: Arc<Context>, ask: Ask) -> Outcome {
-    remove_many::<ErrorRow>(&context, &ask).await
+pub(super) async fn batch_errors(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    remove_many::<ErrorRow>(&context, &req).await
 }
 
 async fn page<R: Row, T: Serialize>(
     context: &Context,
-    ask: &Ask,
+    req: &AdminRequest,
     sorts: &'static [&'static str],
     filter: Filter,
     show: impl Fn(&R) -> T,
 ) -> Outcome {
-    let page = ask.number("page", 1, i64::from(u32::MAX))?.unwrap_or(1);
-    let page_size = ask.number("page_size", 1, MOST)?.unwrap_or(USUAL);
-    let sort = ask.choice("sort_by", sorts)?.unwrap_or("timestamp");
-    let descending = ask.choice("sort_order", &["desc", "asc"])? != Some("asc");
+    let page = req.number("page", 1, i64::from(u32::MAX))?.unwrap_or(1);
+    let page_size = req.number("page_size", 1, MOST)?.unwrap_or(USUAL);
+    let sort = req.choice("sort_by", sorts)?.unwrap_or("timestamp");
+    let descending = req.choice("sort_order", &["desc", "asc"])? != Some("asc");
     // The names are those of columns.
     let Some(sort) = R::column(sort) else { return Err(Refusal::missing("column", 0)) };
     let query = Query { table: R::TABLE, filter, sort, descending, skip: (page - 1) * page_size, take: page_size };
@@ -426,26 +426,26 @@ async fn page<R: Row, T: Serialize>(
     json(200, &Paged { items, total, page, page_size, total_pages })
 }
 
-fn requests_filter(ask: &Ask, whole: bool) -> Result<Filter, Refusal> {
-    let mut filter = period(ask)?;
-    equal::<RequestRow>(&mut filter, "provider_name", ask.query("provider_name").map(Value::Text));
-    equal::<RequestRow>(&mut filter, "model_requested", ask.query("model").map(Value::Text));
+fn requests_filter(req: &AdminRequest, whole: bool) -> Result<Filter, Refusal> {
+    let mut filter = period(req)?;
+    equal::<RequestRow>(&mut filter, "provider_name", req.query("provider_name").map(Value::Text));
+    equal::<RequestRow>(&mut filter, "model_requested", req.query("model").map(Value::Text));
     if whole {
         for name in ["request_id", "credential_name"] {
-            equal::<RequestRow>(&mut filter, name, ask.query(name).map(Value::Text));
+            equal::<RequestRow>(&mut filter, name, req.query(name).map(Value::Text));
         }
-        equal::<RequestRow>(&mut filter, "status_code", ask.number("status_code", 100, 599)?.map(Value::Number));
-        equal::<RequestRow>(&mut filter, "is_streaming", ask.flag("is_streaming")?.map(Value::Flag));
-        filter.failed = ask.flag("error_only")?.unwrap_or(false);
+        equal::<RequestRow>(&mut filter, "status_code", req.number("status_code", 100, 599)?.map(Value::Number));
+        equal::<RequestRow>(&mut filter, "is_streaming", req.flag("is_streaming")?.map(Value::Flag));
+        filter.failed = req.flag("error_only")?.unwrap_or(false);
     }
     Ok(filter)
 }
 
-pub(super) fn period(ask: &Ask) -> Result<Filter, Refusal> {
+pub(super) fn period(req: &AdminRequest) -> Result<Filter, Refusal> {
     let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
     // Of the second in which it ends all counts: rows have fractions.
-    let to = ask.time("end_time")?.map(|seconds| micros(seconds) + 999_999);
-    Ok(Filter { from: ask.time("start_time")?.map(micros), to, ..Filter::default() })
+    let to = req.time("end_time")?.map(|seconds| micros(seconds) + 999_999);
+    Ok(Filter { from: req.time("start_time")?.map(micros), to, ..Filter::default() })
 }
 
 pub(super) fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value>) {
@@ -457,20 +457,20 @@ pub(super) fn equal<R: Row>(filter: &mut Filter, name: &str, value: Option<Value
     filter.equal.extend(R::column(name).zip(value));
 }
 
-async fn one<R: Row>(context: &Context, ask: &Ask) -> Result<R, Refusal> {
-    let found = answer(context, tables(context)?.get(R::TABLE, ask.id)).await?;
-    found.map(|(id, values)| R::of(id, values)).ok_or_else(|| missing::<R>(ask.id))
+async fn one<R: Row>(context: &Context, req: &AdminRequest) -> Result<R, Refusal> {
+    let found = answer(context, tables(context)?.get(R::TABLE, req.id)).await?;
+    found.map(|(id, values)| R::of(id, values)).ok_or_else(|| missing::<R>(req.id))
 }
 
-async fn remove_one<R: Row>(context: &Context, ask: &Ask) -> Outcome {
-    match answer(context, tables(context)?.remove(R::TABLE, Which::Ids(vec![ask.id]))).await? {
-        0 => Err(missing::<R>(ask.id)),
+async fn remove_one<R: Row>(context: &Context, req: &AdminRequest) -> Outcome {
+    match answer(context, tables(context)?.remove(R::TABLE, Which::Ids(vec![req.id]))).await? {
+        0 => Err(missing::<R>(req.id)),
         _ => empty(),
     }
 }
 
-async fn remove_many<R: Row>(context: &Context, ask: &Ask) -> Outcome {
-    let BatchDelete { ids } = ask.body()?;
+async fn remove_many<R: Row>(context: &Context, req: &AdminRequest) -> Outcome {
+    let BatchDelete { ids } = req.body()?;
     if ids.len() > AT_ONCE {
         let message = format!("ids has {} ids, the most at once are {AT_ONCE}", ids.len());
         return Err(Refusal::invalid(message, Some("ids".to_owned())));

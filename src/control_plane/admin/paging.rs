@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::control_plane::admin::request::{Ask, Refusal};
+use crate::control_plane::admin::request::{AdminRequest, Refusal};
 
 /// The most that `size` may be.
 pub(super) const MOST: i64 = 1000;
@@ -23,9 +23,12 @@ pub(super) struct Page {
 
 impl Page {
     /// The rows of the page that is asked for.
-    pub(super) fn of<'a, T>(ask: &Ask, rows: impl Iterator<Item = &'a T>) -> Result<(Vec<&'a T>, Page), Refusal> {
-        let page = ask.number("page", 1, i64::from(u32::MAX))?;
-        let size = ask.number("size", 1, MOST)?.or(page.map(|_| USUAL));
+    pub(super) fn of<'a, T>(
+        req: &AdminRequest,
+        rows: impl Iterator<Item = &'a T>,
+    ) -> Result<(Vec<&'a T>, Page), Refusal> {
+        let page = req.number("page", 1, i64::from(u32::MAX))?;
+        let size = req.number("size", 1, MOST)?.or(page.map(|_| USUAL));
         let number = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
         let (page, size) = (number(page.unwrap_or(1)), size.map(number));
         let all: Vec<&T> = rows.collect();
@@ -43,13 +46,13 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_plane::admin::request::tests::ask;
+    use crate::control_plane::admin::request::tests::test_request;
 
     #[test]
     fn pages() {
         let all: Vec<i32> = (0..120).collect();
         let page = |query: &str| {
-            let (rows, page) = Page::of(&ask(query, None), all.iter()).unwrap();
+            let (rows, page) = Page::of(&test_request(query, None), all.iter()).unwrap();
             (rows.first().map(|n| **n), rows.len(), page.total_pages)
         };
         assert_eq!(page(""), (Some(0), 120, 1));
@@ -58,7 +61,7 @@ mod tests {
         assert_eq!(page("page=4&size=50"), (None, 0, 3));
         assert_eq!(page("page=4294967295&size=1000"), (None, 0, 1));
         for bad in ["page=0", "size=0", "size=1001", "page=x", "page=-1"] {
-            assert!(Page::of(&ask(bad, None), all.iter()).is_err(), "{bad}");
+            assert!(Page::of(&test_request(bad, None), all.iter()).is_err(), "{bad}");
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::logs::{answer, tables};
 use crate::control_plane::admin::paging::Page;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row};
 
 /// The most that are read.
@@ -36,18 +36,18 @@ pub(super) struct PriceList<'a> {
     page: Page,
 }
 
-pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     // Its name is that of a column.
     let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
     let query =
         Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MOST };
     let listing = answer(&context, tables(&context)?.list(query)).await?;
-    let wanted = ask.query("search").unwrap_or_default().to_lowercase();
+    let searched = req.query("search").unwrap_or_default().to_lowercase();
     let prices: Vec<_> = listing
         .lines
         .into_iter()
         .map(|(id, values)| PriceRow::of(id, values))
-        .filter(|row| row.model.to_lowercase().contains(&wanted))
+        .filter(|row| row.model.to_lowercase().contains(&searched))
         .map(|row| Price {
             id: row.id,
             model: row.model,
@@ -59,6 +59,6 @@ pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
             reasoning: row.reasoning,
         })
         .collect();
-    let (prices, page) = Page::of(&ask, prices.iter())?;
+    let (prices, page) = Page::of(&req, prices.iter())?;
     json(200, &PriceList { prices, page })
 }

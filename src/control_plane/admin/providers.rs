@@ -12,7 +12,7 @@ use crate::config::vault;
 use crate::control_plane::admin::body::{Base, Change as Field, Count, Json, MappingJson, Name, Text, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
 use crate::control_plane::admin::view::{ProviderView, hides_a_header, masked, unmasked};
 use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
@@ -83,24 +83,25 @@ pub(super) struct ProviderStatus {
     provider: ProviderView,
 }
 
-pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
-    let search = ask.query("search").map(|text| text.to_lowercase());
-    let wanted = |row: &&ProviderRow| search.as_ref().is_none_or(|text| row.provider_key.to_lowercase().contains(text));
-    let (rows, page) = Page::of(&ask, read.rows.providers.iter().filter(wanted))?;
+    let search = req.query("search").map(|text| text.to_lowercase());
+    let is_match =
+        |row: &&ProviderRow| search.as_ref().is_none_or(|text| row.provider_key.to_lowercase().contains(text));
+    let (rows, page) = Page::of(&req, read.rows.providers.iter().filter(is_match))?;
     let providers = rows.into_iter().map(ProviderView::of).collect();
     Ok(freshness.mark(json(200, &ProviderList { version: read.rows.version, providers, page })?))
 }
 
-pub(super) async fn get(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
-    let row = context.provider(ask.id)?;
+    let row = context.provider(req.id)?;
     Ok(freshness.mark(tagged(json(200, &ProviderView::of(&row))?, row.stamp.version)))
 }
 
-pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: ProviderCreate = ask.body()?;
+pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: ProviderCreate = req.body()?;
     let text = |json: Option<Json>| json.map_or_else(|| "{}".to_owned(), String::from);
     let mut row = ProviderRow {
         provider_key: body.provider_key.0,
@@ -118,7 +119,7 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     let warnings = unset(&context, &row);
     seal(&context, &mut row)?;
     let entry = AuditEntry { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
-    let written = context.write(&ask, Change::AddProvider(row.clone()), entry).await?;
+    let written = context.write(&req, Change::AddProvider(row.clone()), entry).await?;
     // If it is not known here yet, as stored.
     let row = context.provider(written.id).or_else(|refusal| match written.repeated {
         true => Err(refusal),
@@ -130,39 +131,39 @@ pub(super) async fn create(context: Arc<Context>, ask: Ask) -> Outcome {
     Ok(answer)
 }
 
-pub(super) async fn update(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: ProviderUpdate = ask.body()?;
+pub(super) async fn update(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: ProviderUpdate = req.body()?;
     if body.is_empty() {
         return Err(Refusal::new(400, "no_fields", "No fields to update"));
     }
-    let (version, row) = change(&context, &ask, "provider.update", |row| body.apply(row)).await?;
+    let (version, row) = change(&context, &req, "provider.update", |row| body.apply(row)).await?;
     Ok(tagged(json(200, &Updated { version, status: "updated" })?, row.stamp.version))
 }
 
-pub(super) async fn status(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: Status = ask.body()?;
+pub(super) async fn status(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: Status = req.body()?;
     let set = |row: &mut ProviderRow| {
         row.is_enabled = body.is_enabled;
         Ok(())
     };
-    let (version, row) = change(&context, &ask, "provider.status", set).await?;
+    let (version, row) = change(&context, &req, "provider.status", set).await?;
     let body = ProviderStatus { version, status: "updated", provider: ProviderView::of(&row) };
     Ok(tagged(json(200, &body)?, row.stamp.version))
 }
 
-pub(super) async fn remove(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome {
     context.refresh().await?;
-    let row = context.provider(ask.id)?;
-    ask.check_version("provider", row.stamp.version)?;
-    let row_version = ask.if_match()?.map(|_| row.stamp.version);
+    let row = context.provider(req.id)?;
+    req.check_version("provider", row.stamp.version)?;
+    let row_version = req.if_match()?.map(|_| row.stamp.version);
     let entry = AuditEntry { action: "provider.delete", object: &row.provider_key, old: Some(shown(&row)), new: None };
-    context.write(&ask, Change::RemoveProvider { id: ask.id, row_version }, entry).await?;
+    context.write(&req, Change::RemoveProvider { id: req.id, row_version }, entry).await?;
     empty()
 }
 
 /// Seals every key anew that is plain or under an older key than `SECRET_KEY`. Gives how many there
 /// were.
-pub(super) async fn reencrypt(context: Arc<Context>, ask: Ask) -> Outcome {
+pub(super) async fn reencrypt(context: Arc<Context>, req: AdminRequest) -> Outcome {
     context.refresh().await?;
     if context.environment.get("SECRET_KEY").is_none() {
         let message = "SECRET_KEY is not set, so there is nothing to encrypt with";
@@ -171,15 +172,15 @@ pub(super) async fn reencrypt(context: Arc<Context>, ask: Ask) -> Outcome {
     let rows = context.current.read().rows.providers.clone();
     let mut count = 0;
     for row in rows.iter().filter(|row| vault::is_due(&row.api_key, &context.env())) {
-        let request = Request { if_match: None, idempotency_key: None, ..ask.request.clone() };
-        let ask = Ask { id: row.id, request };
+        let request = Request { if_match: None, idempotency_key: None, ..req.request.clone() };
+        let req = AdminRequest { id: row.id, request };
         let open = |row: &mut ProviderRow| {
             let plain = vault::open(&format!("api_key of provider {}", row.provider_key), &row.api_key, &context.env());
             let plain = plain.map_err(|message| Refusal::new(409, "unreadable_key", message))?;
             row.api_key = plain.into();
             Ok(())
         };
-        change(&context, &ask, "provider.reencrypt", open).await?;
+        change(&context, &req, "provider.reencrypt", open).await?;
         count += 1;
     }
     json(200, &Reencrypted { version: context.version(), reencrypted: count })
@@ -196,32 +197,32 @@ pub(super) struct Reencrypted {
 /// again, unless the caller named a version. Gives the version of the configuration and the row.
 async fn change(
     context: &Context,
-    ask: &Ask,
+    req: &AdminRequest,
     action: &'static str,
     edit: impl Fn(&mut ProviderRow) -> Result<(), Refusal>,
 ) -> Result<(i64, ProviderRow), Refusal> {
     let mut tries = MAX_TRIES;
     loop {
         context.refresh().await?;
-        let old = context.provider(ask.id)?;
-        ask.check_version("provider", old.stamp.version)?;
+        let old = context.provider(req.id)?;
+        req.check_version("provider", old.stamp.version)?;
         let mut new = old.clone();
         edit(&mut new)?;
         context.check_provider(Some(&old), &new)?;
         seal(context, &mut new)?;
         let entry = AuditEntry { action, object: &old.provider_key, old: Some(shown(&old)), new: Some(shown(&new)) };
         tries -= 1;
-        match context.write(ask, Change::UpdateProvider(new.clone()), entry).await {
+        match context.write(req, Change::UpdateProvider(new.clone()), entry).await {
             Ok(written) => {
                 new.stamp.version = written.version;
                 // If it is not known here yet, as stored.
                 let row = context
-                    .provider(ask.id)
+                    .provider(req.id)
                     .ok()
                     .filter(|row| row.stamp.version >= written.version || written.repeated);
                 return Ok((written.version, row.unwrap_or(new)));
             }
-            Err(refusal) if refusal.status == 412 && ask.request.if_match.is_none() && tries > 0 => {}
+            Err(refusal) if refusal.status == 412 && req.request.if_match.is_none() && tries > 0 => {}
             Err(refusal) => return Err(refusal),
         }
     }

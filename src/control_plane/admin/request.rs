@@ -4,13 +4,13 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use crate::control_plane::admin::body::{Body, Fields};
-use crate::control_plane::store::{Error, Fault, Once};
+use crate::control_plane::store::{Error, Fault, IdempotencyKey};
 use crate::rfc3339;
 use crate::shared::admin::{Request, Response, error_body};
 use sha2::{Digest, Sha256};
 
 /// A request with a known route.
-pub(crate) struct Ask {
+pub(crate) struct AdminRequest {
     pub(crate) request: Request,
     /// The number in the path, or 0 without one.
     pub(crate) id: i64,
@@ -62,7 +62,7 @@ impl From<Error> for Refusal {
     }
 }
 
-impl Ask {
+impl AdminRequest {
     pub(crate) fn body<B: Body>(&self) -> Result<B, Refusal> {
         let mut fields = Fields::parse(&self.request.body)?;
         let body = B::read(&mut fields);
@@ -95,7 +95,7 @@ impl Ask {
 
     /// Returns the idempotency key of a change that must not happen twice. It is kept as a hash, together
     /// with what it was used for.
-    pub(crate) fn once(&self) -> Result<Option<Once>, Refusal> {
+    pub(crate) fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Refusal> {
         let Some(key) = &self.request.idempotency_key else { return Ok(None) };
         if key.is_empty() || key.len() > 255 {
             let message = "Idempotency-Key must have 1 to 255 characters";
@@ -103,7 +103,7 @@ impl Ask {
         }
         let hash = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
         let place = format!("{} {} ", self.request.method, self.request.path);
-        Ok(Some(Once { key: hash((place + key).as_bytes()), fingerprint: hash(&self.request.body) }))
+        Ok(Some(IdempotencyKey { key: hash((place + key).as_bytes()), fingerprint: hash(&self.request.body) }))
     }
 
     /// Returns the value of a query parameter. An empty one counts as none.
@@ -114,9 +114,9 @@ impl Ask {
 
     pub(crate) fn number(&self, name: &'static str, least: i64, most: i64) -> Result<Option<i64>, Refusal> {
         let Some(text) = self.query(name) else { return Ok(None) };
-        let wanted =
+        let refusal =
             || Refusal::invalid(format!("{name} must be a whole number from {least} to {most}"), Some(name.into()));
-        text.parse().ok().filter(|n| (least..=most).contains(n)).map(Some).ok_or_else(wanted)
+        text.parse().ok().filter(|n| (least..=most).contains(n)).map(Some).ok_or_else(refusal)
     }
 
     pub(crate) fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
@@ -134,8 +134,8 @@ impl Ask {
         choices: &'static [&'static str],
     ) -> Result<Option<&'static str>, Refusal> {
         let Some(text) = self.query(name) else { return Ok(None) };
-        let wanted = || Refusal::invalid(format!("{name} must be one of {}", choices.join(", ")), Some(name.into()));
-        choices.iter().find(|choice| **choice == text).map(|choice| Some(*choice)).ok_or_else(wanted)
+        let refusal = || Refusal::invalid(format!("{name} must be one of {}", choices.join(", ")), Some(name.into()));
+        choices.iter().find(|choice| **choice == text).map(|choice| Some(*choice)).ok_or_else(refusal)
     }
 
     /// Returns a time in seconds since 1970. Without a zone it is UTC.
@@ -145,8 +145,8 @@ impl Ask {
         let zone = text.get(11..).map(|rest| format!("{}{}", &text[..11], rest.replace(' ', "+")));
         let found = rfc3339::parse(&text).or_else(|| rfc3339::parse(&format!("{text}Z")));
         let found = found.or_else(|| rfc3339::parse(&zone?));
-        let wanted = || Refusal::invalid(format!("{name} must be a time, as 2030-01-31T00:00:00Z"), Some(name.into()));
-        found.map(Some).ok_or_else(wanted)
+        let refusal = || Refusal::invalid(format!("{name} must be a time, as 2030-01-31T00:00:00Z"), Some(name.into()));
+        found.map(Some).ok_or_else(refusal)
     }
 }
 
@@ -180,7 +180,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(crate) fn ask(query: &str, if_match: Option<&str>) -> Ask {
+    pub(crate) fn test_request(query: &str, if_match: Option<&str>) -> AdminRequest {
         let request = Request {
             area: crate::shared::admin::Area::Api,
             role: crate::shared::admin::Role::Operator,
@@ -196,7 +196,7 @@ pub(crate) mod tests {
             peer: IpAddr::from([127, 0, 0, 1]),
             request_id: "r".into(),
         };
-        Ask { request, id: 1 }
+        AdminRequest { request, id: 1 }
     }
 
     #[test]
@@ -213,29 +213,29 @@ pub(crate) mod tests {
             (Some(""), false),
         ];
         for (text, allowed) in rows {
-            assert_eq!(ask("", text).check_version("provider", 7).is_ok(), allowed, "{text:?}");
+            assert_eq!(test_request("", text).check_version("provider", 7).is_ok(), allowed, "{text:?}");
         }
     }
 
     #[test]
     fn queries() {
-        let ask = ask("a=1+2%2B&b=&n=5&m=x%ff", None);
-        assert_eq!((ask.query("a"), ask.query("b"), ask.query("c")), (Some("1 2+".to_owned()), None, None));
-        assert_eq!(ask.number("n", 1, 9).unwrap(), Some(5));
-        assert!(ask.number("n", 6, 9).is_err() && ask.number("m", 1, 9).is_err());
-        assert_eq!(ask.number("b", 1, 9).unwrap(), None);
+        let req = test_request("a=1+2%2B&b=&n=5&m=x%ff", None);
+        assert_eq!((req.query("a"), req.query("b"), req.query("c")), (Some("1 2+".to_owned()), None, None));
+        assert_eq!(req.number("n", 1, 9).unwrap(), Some(5));
+        assert!(req.number("n", 6, 9).is_err() && req.number("m", 1, 9).is_err());
+        assert_eq!(req.number("b", 1, 9).unwrap(), None);
     }
 
     #[test]
     fn flags_choices_and_moments() {
-        let ask = ask(
+        let req = test_request(
             "f=true&c=asc&t=1970-01-01T00:01:00&u=1970-01-01T01:00:00.5+01:00&v=1970-01-01T01:00:00%2B01:00&d=1970-01-02",
             None,
         );
-        assert_eq!((ask.flag("f").unwrap(), ask.flag("none").unwrap()), (Some(true), None));
-        assert!(ask.flag("c").is_err() && ask.choice("f", &["asc"]).is_err() && ask.time("c").is_err());
-        assert_eq!(ask.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));
-        let moments = ["t", "u", "v", "d"].map(|name| ask.time(name).unwrap());
+        assert_eq!((req.flag("f").unwrap(), req.flag("none").unwrap()), (Some(true), None));
+        assert!(req.flag("c").is_err() && req.choice("f", &["asc"]).is_err() && req.time("c").is_err());
+        assert_eq!(req.choice("c", &["desc", "asc"]).unwrap(), Some("asc"));
+        let moments = ["t", "u", "v", "d"].map(|name| req.time(name).unwrap());
         assert_eq!(moments, [Some(60), Some(0), Some(0), Some(86_400)]);
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
 use crate::control_plane::admin::{
     Status, Updated, audit, circuits, config, credentials, health, logs, prices, providers, spend, transfer, view,
 };
 use crate::shared::admin::{Request, Response};
 
-type Serve = fn(Arc<Context>, Ask) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type Serve = fn(Arc<Context>, AdminRequest) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(super) type Shape = fn(&mut SchemaGenerator) -> Schema;
 
 pub(super) struct Route {
@@ -86,7 +86,7 @@ macro_rules! routes {
             body: routes!(@shape $($body)?),
             status: $status,
             shape: routes!(@shape $($shape)?),
-            serve: |context, ask| Box::pin($($serve)::+(context, ask)),
+            serve: |context, req| Box::pin($($serve)::+(context, req)),
         }, )* ];
     };
     (@shape) => { None };
@@ -154,7 +154,7 @@ const DETAILED: &str = "/health/detailed";
 /// Answers a request.
 pub(super) async fn answer(context: Arc<Context>, request: Request) -> Response {
     let served = match find(&request) {
-        Ok((serve, id)) => serve(context, Ask { request, id }).await,
+        Ok((serve, id)) => serve(context, AdminRequest { request, id }).await,
         Err(answer) => return *answer,
     };
     served.unwrap_or_else(Refusal::answer)
@@ -164,7 +164,7 @@ fn find(request: &Request) -> Result<(Serve, i64), Box<Response>> {
     let method = if request.method == "HEAD" { "GET" } else { request.method };
     let path = request.path.strip_suffix('/').unwrap_or(&request.path);
     if path == DETAILED && method == "GET" {
-        return Ok((|context, ask| Box::pin(health::detailed(context, ask)), 0));
+        return Ok((|context, req| Box::pin(health::detailed(context, req)), 0));
     }
     // `/logs/stats` is no log of that name, whatever the method.
     let named = ROUTES.iter().any(|route| route.path == path);
@@ -195,16 +195,16 @@ fn find(request: &Request) -> Result<(Serve, i64), Box<Response>> {
 
 /// The number in the path, 0 where the route has none; the name of what should be one and is not.
 fn matches(template: &'static str, path: &str) -> Option<Result<i64, &'static str>> {
-    let (mut wanted, mut given) = (template.split('/'), path.split('/'));
+    let (mut expected, mut given) = (template.split('/'), path.split('/'));
     let mut found = Ok(0);
     loop {
-        match (wanted.next(), given.next()) {
+        match (expected.next(), given.next()) {
             (None, None) => return Some(found),
-            (Some(wanted), Some(given)) if wanted.starts_with('{') => {
-                let name = wanted.trim_matches(['{', '}']);
+            (Some(expected), Some(given)) if expected.starts_with('{') => {
+                let name = expected.trim_matches(['{', '}']);
                 found = given.parse().ok().filter(|id| *id >= 1).ok_or(name);
             }
-            (Some(wanted), Some(given)) if wanted == given => {}
+            (Some(expected), Some(given)) if expected == given => {}
             _ => return None,
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::logs::{FROM, TO, answer, dollars, equal, period, tables, text};
-use crate::control_plane::admin::request::{Ask, Outcome, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, json};
 use crate::control_plane::admin::routes::{Kind, Parameter};
 use crate::control_plane::store::logs::{RequestRow, Spend, SpendBy, Value};
 use crate::rfc3339;
@@ -53,14 +53,14 @@ struct SpendRow {
     cost: f64,
 }
 
-pub(super) async fn list(context: Arc<Context>, ask: Ask) -> Outcome {
-    let by = ask.choice("by", DIMENSIONS)?.unwrap_or("credential");
-    let is_csv = ask.choice("format", FORMATS)? == Some("csv");
-    let mut filter = period(&ask)?;
+pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let by = req.choice("by", DIMENSIONS)?.unwrap_or("credential");
+    let is_csv = req.choice("format", FORMATS)? == Some("csv");
+    let mut filter = period(&req)?;
     for name in ["credential_name", "provider_name"] {
-        equal::<RequestRow>(&mut filter, name, ask.query(name).map(Value::Text));
+        equal::<RequestRow>(&mut filter, name, req.query(name).map(Value::Text));
     }
-    equal::<RequestRow>(&mut filter, "model_requested", ask.query("model").map(Value::Text));
+    equal::<RequestRow>(&mut filter, "model_requested", req.query("model").map(Value::Text));
     let dimension = match by {
         "model" => SpendBy::Model,
         "provider" => SpendBy::Provider,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::config::file;
 use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
-use crate::control_plane::admin::request::{Ask, Outcome, Refusal, json};
+use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::config::import_export::{plan, write};
 use crate::control_plane::store::Change;
 use crate::shared::admin::Request;
@@ -42,7 +42,7 @@ pub(super) struct Imported {
     same: usize,
 }
 
-pub(super) async fn export(context: Arc<Context>, _: Ask) -> Outcome {
+pub(super) async fn export(context: Arc<Context>, _: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let rows = context.current.read().rows.clone();
     Ok(freshness.mark(json(200, &Exported { version: rows.version, file: write(&rows, false) })?))
@@ -50,11 +50,11 @@ pub(super) async fn export(context: Arc<Context>, _: Ask) -> Outcome {
 
 /// As on the command line, a row that can't be served is stored all the same, and is then a
 /// problem.
-pub(super) async fn import(context: Arc<Context>, ask: Ask) -> Outcome {
-    let body: Import = ask.body()?;
+pub(super) async fn import(context: Arc<Context>, req: AdminRequest) -> Outcome {
+    let body: Import = req.body()?;
     let file = file::read(&body.file, &|_| None).map_err(|complaints| {
-        let told: Vec<_> = complaints.iter().map(ToString::to_string).collect();
-        Refusal::invalid(told.join("; "), Some("file".to_owned()))
+        let messages: Vec<_> = complaints.iter().map(ToString::to_string).collect();
+        Refusal::invalid(messages.join("; "), Some("file".to_owned()))
     })?;
     context.refresh().await?;
     let there = context.current.read().rows.clone();
@@ -67,9 +67,9 @@ pub(super) async fn import(context: Arc<Context>, ask: Ask) -> Outcome {
     }
     drop(there);
     // A key for one change is none for many; to say it again does no harm.
-    let request = Request { if_match: None, idempotency_key: None, ..ask.request };
-    let ask = Ask { id: 0, request };
-    let written = context.change_all(&ask, &plan).await.map_err(|refusal| match refusal.status {
+    let request = Request { if_match: None, idempotency_key: None, ..req.request };
+    let req = AdminRequest { id: 0, request };
+    let written = context.change_all(&req, &plan).await.map_err(|refusal| match refusal.status {
         // What may have been made was reported already.
         503 => refusal,
         412 => Refusal { status: 409, message: format!("{}; nothing was changed", refusal.message), ..refusal },

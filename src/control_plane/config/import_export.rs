@@ -1,5 +1,5 @@
-//! A store as a configuration file, and a file into a store: what the command line does on a store,
-//! and the admin interface on its own.
+//! Exports a store as a configuration file, and plans the import of a file into a store. The command
+//! line and the admin API both use it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::config::vault;
 use crate::control_plane::admin::view::{CredentialView, ProviderView, hides_a_header, masked, shown, unmasked};
 use crate::control_plane::store::Change;
 
-/// What makes of a store's rows those of a file.
+/// The changes that turn the rows of a store into those of a file.
 #[derive(Debug, Default)]
 pub struct Plan {
     pub steps: Vec<Step>,
@@ -20,23 +20,25 @@ pub struct Plan {
 
 #[derive(Debug)]
 pub struct Step {
-    /// For the audit log, as are `object`, the row's name, and `told`, the row before and after.
+    /// The name of the change in the audit log, as `provider.update`.
     pub action: &'static str,
+    /// The row's name.
     pub object: String,
-    pub told: [Option<String>; 2],
+    /// The row in JSON before and after the change, for the audit log; never with a secret.
+    pub before_and_after: [Option<String>; 2],
     pub change: Change,
 }
 
 impl Plan {
-    /// How many steps `create`, `update` or `delete`.
+    /// Counts the steps whose action ends with `what`: `create`, `update` or `delete`.
     pub fn count(&self, what: &str) -> usize {
         self.steps.iter().filter(|step| step.action.ends_with(what)).count()
     }
 }
 
-/// What makes of the rows `there` those of the file. Providers are matched by their names,
-/// credentials by their keys. With `prune`, what is not in the file goes. The error names the row
-/// of the file can't be stored.
+/// Returns the changes that turn the rows `there` into those of `file`. Providers are matched by
+/// their names, credentials by their keys. With `prune`, rows that the file lacks are removed. The
+/// error names a row of the file that can't be stored.
 pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let known: HashMap<_, _> = there.providers.iter().map(|row| (row.provider_key.as_str(), row)).collect();
@@ -53,7 +55,7 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
     plan.steps.extend(there.providers.iter().filter(gone).map(|row| Step {
         action: "provider.delete",
         object: row.provider_key.clone(),
-        told: [shown(&ProviderView::of(row)), None],
+        before_and_after: [shown(&ProviderView::of(row)), None],
         change: Change::RemoveProvider { id: row.id, row_version: Some(row.stamp.version) },
     }));
     let known: HashMap<_, _> = there.credentials.iter().map(|row| (row.credential_key.as_str(), row)).collect();
@@ -70,13 +72,13 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
     plan.steps.extend(there.credentials.iter().filter(gone).map(|row| Step {
         action: "credential.delete",
         object: row.name.clone(),
-        told: [shown(&CredentialView::of(row)), None],
+        before_and_after: [shown(&CredentialView::of(row)), None],
         change: Change::RemoveCredential { id: row.id, row_version: Some(row.stamp.version) },
     }));
     Ok(plan)
 }
 
-/// `None` if the row is as it was.
+/// Returns the step that stores this row, or `None` if it is unchanged.
 fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Result<Option<Step>, String> {
     let provider_params = match old {
         // Headers that an export has not shown stay as they are.
@@ -94,13 +96,14 @@ fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Resul
     let sealed = vault::seal(&row.api_key, env)?.into();
     let row = ProviderRow { provider_params, ..row };
     let object = row.provider_key.clone();
-    let told = |row: &ProviderRow| [old.and_then(|old| shown(&ProviderView::of(old))), shown(&ProviderView::of(row))];
+    let before_and_after =
+        |row: &ProviderRow| [old.and_then(|old| shown(&ProviderView::of(old))), shown(&ProviderView::of(row))];
     let Some(old) = old else {
         let row = ProviderRow { api_key: sealed, ..row };
         return Ok(Some(Step {
             action: "provider.create",
             object,
-            told: told(&row),
+            before_and_after: before_and_after(&row),
             change: Change::AddProvider(row),
         }));
     };
@@ -110,24 +113,36 @@ fn provider(old: Option<&ProviderRow>, row: ProviderRow, env: &Env<'_>) -> Resul
         return Ok(None);
     }
     let row = ProviderRow { api_key: sealed, ..new };
-    Ok(Some(Step { action: "provider.update", object, told: told(&row), change: Change::UpdateProvider(row) }))
+    Ok(Some(Step {
+        action: "provider.update",
+        object,
+        before_and_after: before_and_after(&row),
+        change: Change::UpdateProvider(row),
+    }))
 }
 
-/// `None` if the row is as it was.
+/// Returns the step that stores this row, or `None` if it is unchanged.
 fn credential(old: Option<&CredentialRow>, row: CredentialRow) -> Option<Step> {
     let object = row.name.clone();
-    let told = [old.and_then(|old| shown(&CredentialView::of(old))), shown(&CredentialView::of(&row))];
+    let before_and_after = [old.and_then(|old| shown(&CredentialView::of(old))), shown(&CredentialView::of(&row))];
     match old {
-        None => Some(Step { action: "credential.create", object, told, change: Change::AddCredential(row) }),
+        None => {
+            Some(Step { action: "credential.create", object, before_and_after, change: Change::AddCredential(row) })
+        }
         Some(old) => {
             let row = CredentialRow { id: old.id, stamp: old.stamp, ..row };
-            let step = |row| Step { action: "credential.update", object, told, change: Change::UpdateCredential(row) };
+            let step = |row| Step {
+                action: "credential.update",
+                object,
+                before_and_after,
+                change: Change::UpdateCredential(row),
+            };
             (!same_credential(&row, old)).then(|| step(row))
         }
     }
 }
 
-/// But for the key, which may be encrypted; JSON may be spaced otherwise.
+/// Compares all but the API key, which may be encrypted, and the white space of JSON.
 fn same_provider(new: &ProviderRow, old: &ProviderRow) -> bool {
     let plain = |row: &ProviderRow| {
         let json = (tight(&row.model_mapping), tight(&row.provider_params));
@@ -145,7 +160,7 @@ fn same_credential(new: &CredentialRow, old: &CredentialRow) -> bool {
     plain(new) == plain(old)
 }
 
-/// JSON without the spaces between its tokens; what is none stays as it is.
+/// Removes the white space between the tokens of a JSON text.
 fn tight(json: &str) -> String {
     let mut out = Vec::with_capacity(json.len());
     let mut quoted = false;
@@ -163,8 +178,9 @@ fn tight(json: &str) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// The rows as a file. Without `secrets` each key is in a variable of the environment, to be
-/// set by whoever reads the file again, and the values of headers are hidden.
+/// Writes the rows as a configuration file. Without `secrets` it refers to a variable of the
+/// environment for each API key, which must be set where the file is read, and the values of
+/// headers are masked.
 pub fn write(rows: &Rows, secrets: bool) -> String {
     if secrets {
         return file::write(rows, &|_| None);
@@ -178,8 +194,8 @@ pub fn write(rows: &Rows, secrets: bool) -> String {
     })
 }
 
-/// `OPENAI_MAIN_3_API_KEY`; the id distinguishes names that would be equal.
+/// Returns a variable's name as `OPENAI_MAIN_3_API_KEY`; the id tells apart names that would be equal.
 fn variable(row: &ProviderRow) -> String {
-    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
-    format!("{}_{}_API_KEY", row.provider_key.chars().map(letter).collect::<String>(), row.id)
+    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    format!("{}_{}_API_KEY", row.provider_key.chars().map(upper).collect::<String>(), row.id)
 }

@@ -40,7 +40,7 @@ pub(crate) struct Sync {
     models_file: ModelsFile,
     pub(crate) current: Arc<Current>,
     work: Work,
-    trouble: Option<Trouble>,
+    outage: Option<Outage>,
     /// The number of complete reads.
     whole: u64,
     next: Option<Next>,
@@ -80,7 +80,7 @@ pub(crate) enum Step {
 }
 
 /// A failing store.
-struct Trouble {
+struct Outage {
     message: String,
     pause: Duration,
 }
@@ -109,7 +109,7 @@ impl Sync {
         let source = Box::new(move || newest.read().rows.clone());
         let models_file = ModelsFile::open(boot.models_file.as_deref());
         let disk_cache = remote.then(|| DiskCache::new(&boot.data_dir, store.place(), environment.clone(), source));
-        let (problems, trouble, next, retired, noticed) = Default::default();
+        let (problems, outage, next, retired, noticed) = Default::default();
         let (whole, again) = (0, false);
         Sync {
             shared,
@@ -118,7 +118,7 @@ impl Sync {
             models_file,
             current,
             work,
-            trouble,
+            outage,
             whole,
             next,
             problems,
@@ -187,7 +187,7 @@ impl Sync {
                 self.begin_read();
             }
             Step::Read(Ok(changes)) => {
-                if self.trouble.take().is_some() {
+                if self.outage.take().is_some() {
                     tracing::info!("gateway: the store can be read again");
                 }
                 self.shared.store.set(State::Up);
@@ -240,14 +240,14 @@ impl Sync {
     /// Logs a failure. The same message is logged once until the store works again.
     fn fail(&mut self, error: &Error) {
         let message = error.to_string();
-        let pause = match &self.trouble {
-            Some(trouble) => (trouble.pause * 2).min(MAX_RETRY_PAUSE),
+        let pause = match &self.outage {
+            Some(outage) => (outage.pause * 2).min(MAX_RETRY_PAUSE),
             None => RETRY_PAUSE,
         };
-        if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+        if self.outage.as_ref().is_none_or(|outage| outage.message != message) {
             tracing::error!("gateway: the store can't be read, and the current configuration stays: {message}");
         }
-        self.trouble = Some(Trouble { message, pause });
+        self.outage = Some(Outage { message, pause });
         if self.shared.store.get() == State::Up {
             self.shared.store.set(State::Down);
         }
@@ -406,10 +406,10 @@ mod tests {
     fn counting_changes() {
         let old = [(1, "a"), (2, "b"), (3, "c")];
         let new = [(2, "b"), (3, "d"), (4, "e"), (5, "f")];
-        let told = |old: &[(i64, &str)], new: &[(i64, &str)]| changes(old, new, |row| row.0, |a, b| a.1 == b.1);
-        assert_eq!(told(&old, &new), "+2 -1 ~1");
-        assert_eq!(told(&new, &new), "+0 -0 ~0");
-        assert_eq!((told(&[], &new), told(&old, &[])), ("+4 -0 ~0".to_owned(), "+0 -3 ~0".to_owned()));
+        let summary = |old: &[(i64, &str)], new: &[(i64, &str)]| changes(old, new, |row| row.0, |a, b| a.1 == b.1);
+        assert_eq!(summary(&old, &new), "+2 -1 ~1");
+        assert_eq!(summary(&new, &new), "+0 -0 ~0");
+        assert_eq!((summary(&[], &new), summary(&old, &[])), ("+4 -0 ~0".to_owned(), "+0 -3 ~0".to_owned()));
     }
 
     /// A store that a test changes under the hands of [`Sync`].
@@ -420,7 +420,7 @@ mod tests {
     struct Inner {
         rows: Rows,
         broken: Option<&'static str>,
-        asked: usize,
+        reads: usize,
     }
 
     impl Fake {
@@ -444,13 +444,13 @@ mod tests {
             self.0.lock().unwrap().broken = why;
         }
 
-        fn asked(&self) -> usize {
-            std::mem::take(&mut self.0.lock().unwrap().asked)
+        fn reads(&self) -> usize {
+            std::mem::take(&mut self.0.lock().unwrap().reads)
         }
 
         fn rows(&self) -> Result<Rows, Error> {
             let mut inner = self.0.lock().unwrap();
-            inner.asked += 1;
+            inner.reads += 1;
             match inner.broken {
                 Some(why) => Err(Error::new(Fault::Unavailable, why)),
                 None => Ok(inner.rows.clone()),
@@ -584,14 +584,14 @@ mod tests {
         rig.published().await;
         rig.store.change(&["a", "b"]);
         rig.store.broken(Some("the disk is gone"));
-        rig.store.asked();
+        rig.store.reads();
         rig.run(Duration::from_secs(60)).await;
         // After 0.2, 0.4, ... 6.4 s and then every 10 s.
-        assert_eq!(rig.store.asked(), 11);
+        assert_eq!(rig.store.reads(), 11);
         assert_eq!(rig.shared.publisher.load().providers.len(), 1);
         rig.store.broken(None);
         assert_eq!(rig.published().await.providers.len(), 2);
-        assert!(rig.sync.trouble.is_none());
+        assert!(rig.sync.outage.is_none());
     }
 
     #[tokio::test(flavor = "current_thread", start_paused = true)]

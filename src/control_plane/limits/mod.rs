@@ -53,11 +53,11 @@ struct Store {
     turn: usize,
     round: JoinSet<Round>,
     tick: Interval,
-    trouble: Option<Trouble>,
+    outage: Option<Outage>,
 }
 
 /// A store that does not respond.
-struct Trouble {
+struct Outage {
     message: String,
     pause: Duration,
     until: Instant,
@@ -136,7 +136,7 @@ impl Store {
     fn new(url: &str) -> Result<Store, String> {
         let remote = Some(Remote::new(url)?);
         let url = url.to_owned();
-        Ok(Store { remote, url, entries: Vec::new(), turn: 0, round: JoinSet::new(), tick: every(TICK), trouble: None })
+        Ok(Store { remote, url, entries: Vec::new(), turn: 0, round: JoinSet::new(), tick: every(TICK), outage: None })
     }
 
     fn adopt(&mut self, snapshot: &Snapshot) {
@@ -149,7 +149,7 @@ impl Store {
                 let known = old.remove(&key).filter(|entry| Arc::ptr_eq(&entry.bucket, bucket));
                 let mut entry =
                     known.unwrap_or_else(|| Entry { key, bucket: bucket.clone(), owed: 0, due: Instant::now() });
-                if self.trouble.is_none() {
+                if self.outage.is_none() {
                     entry.lease();
                 }
                 self.entries.push(entry);
@@ -162,13 +162,13 @@ impl Store {
     /// Begins a round for the buckets that need something.
     fn begin(&mut self) {
         let now = Instant::now();
-        if self.trouble.as_ref().is_some_and(|trouble| now < trouble.until) {
+        if self.outage.as_ref().is_some_and(|outage| now < outage.until) {
             return;
         }
         let Some(mut remote) = self.remote.take() else { return };
         let requests = self.due_requests(now);
         // A round without buckets checks whether a store that was down responds.
-        if requests.is_empty() && self.trouble.is_none() {
+        if requests.is_empty() && self.outage.is_none() {
             self.remote = Some(remote);
             return;
         }
@@ -199,7 +199,7 @@ impl Store {
     fn end(&mut self, round: Round) -> Result<u64, String> {
         self.remote = Some(round.remote);
         let grants = round.grants?;
-        if self.trouble.take().is_some() {
+        if self.outage.take().is_some() {
             tracing::info!("gateway: the store of LIMITS_URL responds again, limits are shared");
             self.entries.iter_mut().for_each(Entry::lease);
         }
@@ -221,13 +221,13 @@ impl Store {
 
     /// Logs a failure. The same message is logged once until the store responds again.
     fn fail(&mut self, message: String) {
-        let pause = self.trouble.as_ref().map_or(PAUSES.0, |trouble| (trouble.pause * 2).min(PAUSES.1));
-        if self.trouble.as_ref().is_none_or(|trouble| trouble.message != message) {
+        let pause = self.outage.as_ref().map_or(PAUSES.0, |outage| (outage.pause * 2).min(PAUSES.1));
+        if self.outage.as_ref().is_none_or(|outage| outage.message != message) {
             tracing::warn!(
                 "gateway: the store of LIMITS_URL can't be asked, each node keeps its limits for itself: {message}"
             );
         }
-        self.trouble = Some(Trouble { message, pause, until: Instant::now() + pause });
+        self.outage = Some(Outage { message, pause, until: Instant::now() + pause });
         for entry in &mut self.entries {
             entry.bucket.lease.end();
             entry.owed = 0;
@@ -249,13 +249,13 @@ impl Entry {
     fn lease_request(&mut self) -> Option<LeaseRequest> {
         let lease = &self.bucket.lease;
         let missing = lease.missing();
-        let wanted = if missing * 4 >= lease.slice() { missing } else { 0 };
+        let requested = if missing * 4 >= lease.slice() { missing } else { 0 };
         let surplus = lease.take_surplus();
-        if wanted == 0 && surplus == 0 && self.owed == 0 {
+        if requested == 0 && surplus == 0 && self.owed == 0 {
             return None;
         }
         let used = signed(std::mem::take(&mut self.owed)) - signed(surplus);
-        Some(LeaseRequest { key: self.key.clone(), bucket: self.bucket.clone(), used, wanted })
+        Some(LeaseRequest { key: self.key.clone(), bucket: self.bucket.clone(), used, requested })
     }
 }
 
@@ -295,13 +295,13 @@ mod tests {
             // Nothing is granted meanwhile, so that all need something in every round.
             entry.bucket.lease.charge(1);
         }
-        let mut asked = HashMap::new();
+        let mut requests_of = HashMap::new();
         for _ in 0..5 {
             let requests = store.due_requests(now);
             assert_eq!(requests.len(), ROUND_SIZE);
-            requests.into_iter().for_each(|request| *asked.entry(request.key).or_insert(0) += 1);
+            requests.into_iter().for_each(|request| *requests_of.entry(request.key).or_insert(0) += 1);
         }
-        assert!(asked.len() == count && asked.values().all(|times| *times == 2));
+        assert!(requests_of.len() == count && requests_of.values().all(|times| *times == 2));
         store.entries.truncate(1);
         assert_eq!(store.due_requests(now).len(), 1);
     }

@@ -24,7 +24,7 @@ pub(crate) struct LeaseRequest {
     pub bucket: Arc<Bucket>,
     /// Units that were used before the store knew of them. Negative units are returned.
     pub used: i64,
-    pub wanted: u64,
+    pub requested: u64,
 }
 
 /// The store's response to it.
@@ -86,10 +86,10 @@ async fn renew(mut open: Open, requests: &[LeaseRequest]) -> Result<(Open, Vec<G
         return Ok((open, Vec::new()));
     }
     let mut pipeline = Pipeline::with_capacity(requests.len());
-    for LeaseRequest { key, bucket, used, wanted } in requests {
+    for LeaseRequest { key, bucket, used, requested } in requests {
         let per_microsecond = f64::from(bucket.rate()) * 1000.0 / bucket.per().nanos() as f64;
         let call = pipeline.cmd("EVALSHA").arg(&open.script).arg(1).arg(key);
-        call.arg(bucket.burst()).arg(per_microsecond).arg(*used).arg(*wanted);
+        call.arg(bucket.burst()).arg(per_microsecond).arg(*used).arg(*requested);
     }
     let answers: Vec<(u64, u64, u64)> = pipeline.query_async(&mut open.connection).await?;
     let grant = |(units, left, wait)| Grant { units, left, wait: Duration::from_micros(wait) };

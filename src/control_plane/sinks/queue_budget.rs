@@ -14,39 +14,39 @@ const WARN_EVERY: u64 = 100;
 pub(crate) struct Job {
     pub record: Arc<Record>,
     pub directory: Directory,
-    _space: Space,
+    _reservation: Reservation,
 }
 
 /// The budget for bytes of details in the queue.
-pub(crate) struct Room {
+pub(crate) struct QueueBudget {
     used: Arc<AtomicUsize>,
     most: usize,
 }
 
 /// A part of the budget, returned when dropped.
-struct Space {
+struct Reservation {
     used: Arc<AtomicUsize>,
     size: usize,
 }
 
-impl Drop for Space {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.used.fetch_sub(self.size, Ordering::Relaxed);
     }
 }
 
-impl Room {
-    pub(crate) fn new(most: usize) -> Room {
-        Room { used: Arc::default(), most }
+impl QueueBudget {
+    pub(crate) fn new(most: usize) -> QueueBudget {
+        QueueBudget { used: Arc::default(), most }
     }
 
     /// Takes a record. `None` if there is no room. A record that finds an empty queue always fits.
     pub(crate) fn job(&self, record: &Arc<Record>, directory: &Directory) -> Option<Job> {
         let size = size_of::<Record>() + record.detail_size();
         let before = self.used.fetch_add(size, Ordering::Relaxed);
-        let space = Space { used: self.used.clone(), size };
+        let reservation = Reservation { used: self.used.clone(), size };
         let fits = before == 0 || before + size <= self.most;
-        fits.then(|| Job { record: record.clone(), directory: directory.clone(), _space: space })
+        fits.then(|| Job { record: record.clone(), directory: directory.clone(), _reservation: reservation })
     }
 }
 
@@ -90,14 +90,14 @@ mod tests {
     fn full_is_full_until_something_has_left() {
         let (record, directory) = (Arc::new(record("id")), Directory::default());
         let one = size_of::<Record>();
-        let room = Room::new(2 * one);
-        let (first, second) = (room.job(&record, &directory), room.job(&record, &directory));
+        let budget = QueueBudget::new(2 * one);
+        let (first, second) = (budget.job(&record, &directory), budget.job(&record, &directory));
         assert!(first.is_some() && second.is_some());
-        assert!(room.job(&record, &directory).is_none());
+        assert!(budget.job(&record, &directory).is_none());
         drop(first);
-        assert!(room.job(&record, &directory).is_some());
+        assert!(budget.job(&record, &directory).is_some());
 
-        let small = Room::new(1);
+        let small = QueueBudget::new(1);
         let alone = small.job(&record, &directory);
         assert!(alone.is_some() && small.job(&record, &directory).is_none());
     }

@@ -58,17 +58,17 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// What to do with white space between tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Space {
+pub(super) enum Whitespace {
     /// It is removed: `text` is complete JSON, and the result is one line.
     Drop,
     Keep,
 }
 
 /// Appends `text` to `out`, redacted.
-pub(super) fn redact(out: &mut Vec<u8>, text: &[u8], space: Space) {
+pub(super) fn redact(out: &mut Vec<u8>, text: &[u8], whitespace: Whitespace) {
     let text = without_urls(text);
     let mut walk = Walk { text: &text, at: 0, field: Field::Other, around: Vec::new() };
-    walk.run(out, space);
+    walk.run(out, whitespace);
 }
 
 /// The kind of a field, by its key.
@@ -112,7 +112,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn run(&mut self, out: &mut Vec<u8>, space: Space) {
+    fn run(&mut self, out: &mut Vec<u8>, whitespace: Whitespace) {
         while let Some(byte) = self.text.get(self.at) {
             match byte {
                 b'"' => {
@@ -126,7 +126,7 @@ impl Walk<'_> {
                 b'}' => {
                     self.around.pop();
                 }
-                b' ' | b'\t' | b'\n' | b'\r' if space == Space::Drop => {
+                b' ' | b'\t' | b'\n' | b'\r' if whitespace == Whitespace::Drop => {
                     self.at += 1;
                     continue;
                 }
@@ -241,9 +241,9 @@ fn is_url(before: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn redacted(text: &str, space: Space) -> String {
+    fn redacted(text: &str, whitespace: Whitespace) -> String {
         let mut out = Vec::new();
-        redact(&mut out, text.as_bytes(), space);
+        redact(&mut out, text.as_bytes(), whitespace);
         String::from_utf8(out).unwrap()
     }
 
@@ -293,16 +293,16 @@ mod tests {
             (r#"{"b64_json":"aGVsbG8A"}"#, r#"{"b64_json":"[6 bytes, sha256 f3aefe62965a9190]"}"#),
         ];
         for (text, expected) in rows {
-            assert_eq!(redacted(text, Space::Keep), expected, "{text}");
+            assert_eq!(redacted(text, Whitespace::Keep), expected, "{text}");
         }
     }
 
     #[test]
     fn one_line() {
         let text = "{\n \"a\" : \"b c\",\r\n\t\"password\" :\n\"x\", \"n\": [ 1 ] }\n";
-        assert_eq!(redacted(text, Space::Drop), r#"{"a":"b c","password":"***","n":[1]}"#);
+        assert_eq!(redacted(text, Whitespace::Drop), r#"{"a":"b c","password":"***","n":[1]}"#);
         let expected = "{\n \"a\" : \"b c\",\r\n\t\"password\" :\n\"***\", \"n\": [ 1 ] }\n";
-        assert_eq!(redacted(text, Space::Keep), expected);
+        assert_eq!(redacted(text, Whitespace::Keep), expected);
     }
 
     /// However it is cut, nothing of a secret or a payload is written.
@@ -310,24 +310,24 @@ mod tests {
     fn a_beginning() {
         let text = r#"{"k":"v","api_key":"QQQQQQ","i":"data:image/png;base64,WWWWWWWW","source":{"data":"ZZZZZZZZ"}}"#;
         for end in 0..=text.len() {
-            let told = redacted(&text[..end], Space::Keep);
-            assert!(!told.contains('Q') && !told.contains('W') && !told.contains('Z'), "{told}");
+            let masked = redacted(&text[..end], Whitespace::Keep);
+            assert!(!masked.contains('Q') && !masked.contains('W') && !masked.contains('Z'), "{masked}");
         }
         let cut = &text[..text.find("WWW").unwrap() + 5];
-        assert!(redacted(cut, Space::Keep).ends_with(";base64,[more than 3 bytes]"));
+        assert!(redacted(cut, Whitespace::Keep).ends_with(";base64,[more than 3 bytes]"));
     }
 
     /// A quote too many in one line of a stream has no effect on the next.
     #[test]
     fn streams() {
         let text = "event: a\ndata: {\"x\":\"y\"}\n\n: it's \"\ndata: {\"secret\":\"x\"}\n\n";
-        assert_eq!(redacted(text, Space::Keep), text.replace("\"secret\":\"x\"", "\"secret\":\"***\""));
+        assert_eq!(redacted(text, Whitespace::Keep), text.replace("\"secret\":\"x\"", "\"secret\":\"***\""));
     }
 
     #[test]
     fn arbitrary_text_is_copied() {
         for text in ["", "\"", "\\", "\"\\", "}}}{{{\"a\":", "Bad Gateway", "\u{e9}\"\u{e9}"] {
-            assert_eq!(redacted(text, Space::Keep), text);
+            assert_eq!(redacted(text, Whitespace::Keep), text);
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn directory() -> Directory {
 }
 
 /// A request with this head and body, and nothing of an answer yet.
-pub(super) fn asked(head: &str, body: &str) -> Record {
+pub(super) fn request_record(head: &str, body: &str) -> Record {
     let mut detail =
         Detail::new(CaptureConfig { detail: true, body_bytes: 1 << 16, per_second: None }, head.as_bytes()).unwrap();
     detail.set_request_body(body.as_bytes());
@@ -44,8 +44,8 @@ pub(super) fn asked(head: &str, body: &str) -> Record {
 }
 
 /// The same, sent as it is to the provider.
-pub(super) fn sent(head: &str, body: &str) -> Record {
-    let mut record = asked(head, body);
+pub(super) fn forwarded_record(head: &str, body: &str) -> Record {
+    let mut record = request_record(head, body);
     let detail = record.detail.as_mut().unwrap();
     detail.begin_attempt(Attempt::new(9, Format::Chat, Short::new("gpt-4-0613"), "/chat/completions", 1_000));
     detail.set_upstream_body(None);
@@ -53,8 +53,8 @@ pub(super) fn sent(head: &str, body: &str) -> Record {
 }
 
 /// The same, and answered in one piece.
-pub(super) fn answered(body: &str, answer: &str) -> Record {
-    let mut record = sent("POST /v2/chat/completions HTTP/1.1\r\n\r\n", body);
+pub(super) fn complete_record(body: &str, answer: &str) -> Record {
+    let mut record = forwarded_record("POST /v2/chat/completions HTTP/1.1\r\n\r\n", body);
     let detail = record.detail.as_mut().unwrap();
     detail.push_upstream(Piece::Part(answer.as_bytes()));
     detail.mark_passthrough();

@@ -1,7 +1,7 @@
 //! Writes bodies as values of JSON: as they are where they are complete JSON, else as text with a note
 //! of what is missing.
 
-use crate::control_plane::sinks::redact::{Space, redact};
+use crate::control_plane::sinks::redact::{Whitespace, redact};
 use crate::telemetry::capture::{Body, CappedBytes};
 use llm_wire::json::{scan, write};
 use llm_wire::sse::Framer;
@@ -31,7 +31,7 @@ impl<'a> Part<'a> {
     /// Writes the body as one value.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         if self.is_json() {
-            return redact(out, self.bytes, Space::Drop);
+            return redact(out, self.bytes, Whitespace::Drop);
         }
         let mut text = text(self.bytes, !self.is_whole());
         if !self.is_whole() {
@@ -49,7 +49,7 @@ pub(crate) fn truncated(total: u64) -> String {
 /// Returns the text without secrets. A character that was cut is left out.
 pub(crate) fn text(bytes: &[u8], cut: bool) -> String {
     let mut plain = Vec::with_capacity(bytes.len());
-    redact(&mut plain, bytes, Space::Keep);
+    redact(&mut plain, bytes, Whitespace::Keep);
     if cut
         && let Err(error) = std::str::from_utf8(&plain)
         && error.error_len().is_none()

@@ -12,8 +12,8 @@ use crate::control_plane::store::sqlite::Sqlite;
 use crate::control_plane::store::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
 
 /// A change in the name of the system's user.
-fn write(action: &str, object: &str, told: [Option<String>; 2], change: Change) -> Write {
-    let [old, new] = told;
+fn write(action: &str, object: &str, before_and_after: [Option<String>; 2], change: Change) -> Write {
+    let [old, new] = before_and_after;
     let user = std::env::var("USER").unwrap_or_default();
     let user = if user.is_empty() { "unknown" } else { &user };
     let audit = Audit {
@@ -24,7 +24,7 @@ fn write(action: &str, object: &str, told: [Option<String>; 2], change: Change) 
         new,
         ..Audit::default()
     };
-    Write { change, audit, once: None }
+    Write { change, audit, idempotency_key: None }
 }
 
 pub struct Blocking {
@@ -74,16 +74,23 @@ impl Blocking {
         self.wait(self.store.changes(since))
     }
 
-    /// Makes a change in the name of the system's user; gives the id of its row. `told` is the row
+    /// Makes a change in the name of the system's user; gives the id of its row. `before_and_after` is the row
     /// before and after, for the audit log.
-    pub fn change(&self, action: &str, object: &str, told: [Option<String>; 2], change: Change) -> Result<i64, Error> {
-        self.wait(self.store.write(write(action, object, told, change))).map(|written| written.id)
+    pub fn change(
+        &self,
+        action: &str,
+        object: &str,
+        before_and_after: [Option<String>; 2],
+        change: Change,
+    ) -> Result<i64, Error> {
+        self.wait(self.store.write(write(action, object, before_and_after, change))).map(|written| written.id)
     }
 
     /// Makes all changes of a plan, or none of them.
     pub fn take(&self, plan: &Plan) -> Result<(), Error> {
         let steps = plan.steps.iter();
-        let writes = steps.map(|step| write(step.action, &step.object, step.told.clone(), step.change.clone()));
+        let writes =
+            steps.map(|step| write(step.action, &step.object, step.before_and_after.clone(), step.change.clone()));
         self.wait(self.store.write_all(writes.collect())).map(drop)
     }
 
@@ -102,8 +109,8 @@ impl Blocking {
     }
 
     pub fn create_credential(&self, row: &CredentialRow) -> Result<i64, Error> {
-        let told = [None, shown(&CredentialView::of(row))];
-        self.change("credential.create", &row.name, told, Change::AddCredential(row.clone()))
+        let before_and_after = [None, shown(&CredentialView::of(row))];
+        self.change("credential.create", &row.name, before_and_after, Change::AddCredential(row.clone()))
     }
 
     pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {

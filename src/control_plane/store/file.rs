@@ -19,22 +19,22 @@ use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, file_text};
 
 /// How often the file is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Complaints that are reported at once.
-const TOLD: usize = 20;
+const MAX_REPORTED: usize = 20;
 
 pub struct FileStore {
     path: PathBuf,
     environment: Environment,
-    known: Mutex<Known>,
+    last_read: Mutex<LastRead>,
 }
 
 /// What was read last.
 #[derive(Default)]
-struct Known {
+struct LastRead {
     rows: Rows,
     settings: Vec<Setting>,
-    look: Look,
+    fingerprint: Fingerprint,
     /// Why the file, as it looked then, was not loaded.
     refused: Option<Error>,
     /// Ids by name and by key hash. They stay, so that what is remembered of a row (its bucket)
@@ -44,34 +44,34 @@ struct Known {
 }
 
 /// What changes when a file is written or replaced. `None` for a file that can't be seen.
-type Look = Option<(SystemTime, u64, u64)>;
+type Fingerprint = Option<(SystemTime, u64, u64)>;
 
 impl FileStore {
     /// Reads nothing yet.
     pub fn new(path: &Path, environment: Environment) -> FileStore {
-        FileStore { path: path.to_owned(), environment, known: Mutex::default() }
+        FileStore { path: path.to_owned(), environment, last_read: Mutex::default() }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn last_read(&self) -> MutexGuard<'_, LastRead> {
+        self.last_read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn look(&self) -> Look {
+    fn fingerprint(&self) -> Fingerprint {
         let of = |file: Metadata| Some((file.modified().ok()?, file.len(), file.ino()));
         std::fs::metadata(&self.path).ok().and_then(of)
     }
 
     /// Waits until the file looks other than when it was read last.
-    async fn touched(&self) {
+    async fn wait_for_change(&self) {
         loop {
-            let look = self.look();
-            if look != self.known().look {
-                sleep(LOOK).await;
-                if self.look() == look {
+            let fingerprint = self.fingerprint();
+            if fingerprint != self.last_read().fingerprint {
+                sleep(POLL_INTERVAL).await;
+                if self.fingerprint() == fingerprint {
                     return;
                 }
             } else {
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
         }
     }
@@ -79,18 +79,18 @@ impl FileStore {
     /// Reads the file. The version moves on if that gives other rows.
     fn read(&self) -> Result<Rows, Error> {
         // Before it is read: what is written meanwhile is seen later.
-        let look = self.look();
+        let fingerprint = self.fingerprint();
         let read = read(&self.path, &self.environment);
-        let mut known = self.known();
-        known.look = look;
+        let mut last_read = self.last_read();
+        last_read.fingerprint = fingerprint;
         match read {
             Ok(file) => {
-                known.refused = None;
-                known.take(file, look);
-                Ok(known.rows.clone())
+                last_read.refused = None;
+                last_read.take(file, fingerprint);
+                Ok(last_read.rows.clone())
             }
             Err(error) => {
-                known.refused = Some(error.clone());
+                last_read.refused = Some(error.clone());
                 Err(error)
             }
         }
@@ -104,11 +104,11 @@ fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
     let env = |name: &str| environment.get(name).map(str::to_owned);
     let complain = |complaints: &[Complaint]| {
         let mut text = format!("has {} problems and is not taken up:", complaints.len());
-        for complaint in complaints.iter().take(TOLD) {
+        for complaint in complaints.iter().take(MAX_REPORTED) {
             // Writing to a String does not fail.
             let _ = write!(text, "\n  {complaint}");
         }
-        if complaints.len() > TOLD {
+        if complaints.len() > MAX_REPORTED {
             text.push_str("\n  and more; `llm-proxy check-config` lists all");
         }
         refuse(&text)
@@ -118,15 +118,15 @@ fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
     if complaints.is_empty() { Ok(file) } else { Err(complain(&complaints)) }
 }
 
-impl Known {
-    fn take(&mut self, file: File, look: Look) {
+impl LastRead {
+    fn take(&mut self, file: File, fingerprint: Fingerprint) {
         if self.rows.version > 0 && file.settings != self.settings {
             tracing::warn!(
                 "gateway: the settings in the configuration file have changed; they count from the next start on"
             );
         }
         self.settings = file.settings;
-        let written = look.and_then(|(at, ..)| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let written = fingerprint.and_then(|(at, ..)| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let written = i64::try_from(written.as_secs()).unwrap_or_default();
         let stamp = Stamp { version: self.rows.version + 1, created_at: written, updated_at: written };
         let providers = number(file.providers, &mut self.providers, &self.rows.providers, stamp);
@@ -197,10 +197,10 @@ impl Store for FileStore {
     }
 
     fn version(&self) -> Answer<'_, i64> {
-        let known = self.known();
-        let answer = match &known.refused {
+        let last_read = self.last_read();
+        let answer = match &last_read.refused {
             Some(error) => Err(error.clone()),
-            None => Ok(known.rows.version),
+            None => Ok(last_read.rows.version),
         };
         Box::pin(std::future::ready(answer))
     }
@@ -213,9 +213,9 @@ impl Store for FileStore {
     /// it.
     fn changes(&self, _since: i64) -> Answer<'_, Changes> {
         Box::pin(async {
-            let refused = self.known().refused.is_some();
+            let refused = self.last_read().refused.is_some();
             if refused {
-                self.touched().await;
+                self.wait_for_change().await;
             }
             self.read().map(Changes::All)
         })
@@ -223,8 +223,8 @@ impl Store for FileStore {
 
     fn changed(&self, since: i64) -> Answer<'_, ()> {
         Box::pin(async move {
-            while self.known().rows.version == since {
-                self.touched().await;
+            while self.last_read().rows.version == since {
+                self.wait_for_change().await;
                 self.read()?;
             }
             Ok(())

@@ -146,7 +146,7 @@ pub struct Write {
     pub change: Change,
     pub audit: Audit,
     /// For a change that must not happen twice.
-    pub once: Option<Once>,
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 #[derive(Debug, Clone)]
@@ -232,17 +232,17 @@ pub struct AuditRow {
     pub audit: Audit,
 }
 
-/// A key of the caller's choice: a change with one that was seen within [`Once::KEPT_SECS`] is not
+/// A key of the caller's choice: a change with one that was seen within [`IdempotencyKey::KEPT_SECS`] is not
 /// made again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Once {
+pub struct IdempotencyKey {
     /// At most 64 characters.
     pub key: String,
     /// What the change was. The same key with another fingerprint is a [`Fault::Reused`].
     pub fingerprint: String,
 }
 
-impl Once {
+impl IdempotencyKey {
     pub const KEPT_SECS: i64 = 86_400;
 }
 
@@ -253,7 +253,7 @@ pub struct Written {
     pub id: i64,
     /// Of the configuration with the change in it; that of the row, too.
     pub version: i64,
-    /// Nothing was done: [`Write::once`] was seen before, and this is the row of that time, which
+    /// Nothing was done: [`Write::idempotency_key`] was seen before, and this is the row of that time, which
     /// may be gone.
     pub repeated: bool,
 }
@@ -267,7 +267,7 @@ pub enum Fault {
     Stale,
     /// There is no row of that id.
     NotFound,
-    /// The key of a [`Once`] belongs to another change.
+    /// The key of a [`IdempotencyKey`] belongs to another change.
     Reused,
     /// The store is a file that only its editor changes.
     ReadOnly,

@@ -47,7 +47,7 @@ pub fn body(
     if hide_usage {
         splice.ask_usage(req.body(), req.stream_options.span.clone());
     }
-    let effort_none_added = candidate.target.thinking_tools == ThinkingTools::Unthinking
+    let effort_none_added = candidate.target.thinking_tools == ThinkingTools::WithoutReasoning
         && matches!(peek::tools_and_effort(req.body()), (true, None));
     if effort_none_added {
         splice.put_first(req.body(), br#""reasoning_effort":"none""#);

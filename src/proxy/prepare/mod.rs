@@ -113,7 +113,7 @@ pub fn request(
 /// model refuses them on Chat.
 fn target_format(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate, model: &str) -> TargetFormat {
     let target = candidate.target;
-    if target.thinking_tools != ThinkingTools::OnResponses || req.route.operation != Operation::Generate {
+    if target.thinking_tools != ThinkingTools::ViaResponses || req.route.operation != Operation::Generate {
         return target;
     }
     let (has_tools, effort) = peek::tools_and_effort(req.body());

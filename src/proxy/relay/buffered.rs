@@ -9,9 +9,9 @@ use super::super::reply::Upstream;
 use super::super::request_context::{Next, RequestContext};
 use super::super::upstream::UpstreamResponse;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
-use super::outlet::Outlet;
 use super::pace::Pace;
 use super::source::{BodyEvent, UpstreamBody, malformed};
+use super::stream_writer::StreamWriter;
 use crate::telemetry::capture::Piece;
 use llm_http::{coding, write};
 use llm_wire::error::{Error, Kind, shape};
@@ -102,11 +102,11 @@ pub async fn send_failure(req: &mut RequestContext<'_>, mut failure: Failure) ->
 async fn send_event(req: &mut RequestContext<'_>, error: &Error) -> Result<Next, ClientDisconnected> {
     let status = shape::status(req.route.format, error.kind);
     req.log(error, status);
-    let mut outlet = Outlet::new(req, Vec::new(), BodyFraming::of_unknown_length(req.meta.version));
-    let from = outlet.buf.len();
-    shape::event(req.route.format, &mut outlet.buf, error, req.recorder.request_id());
-    req.recorder.capture.client_got(Piece::Event(&outlet.buf[from..]));
-    outlet.flush(req).await?;
+    let mut stream_writer = StreamWriter::new(req, Vec::new(), BodyFraming::of_unknown_length(req.meta.version));
+    let from = stream_writer.buf.len();
+    shape::event(req.route.format, &mut stream_writer.buf, error, req.recorder.request_id());
+    req.recorder.capture.client_got(Piece::Event(&stream_writer.buf[from..]));
+    stream_writer.flush(req).await?;
     req.set_truncated(error);
     Ok(Next::Close)
 }

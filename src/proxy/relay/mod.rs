@@ -12,11 +12,11 @@ pub mod buffered;
 mod converted;
 mod form;
 mod head;
-mod outlet;
 mod pace;
 mod relayed;
 mod source;
 mod stream;
+mod stream_writer;
 mod translated;
 mod whole;
 

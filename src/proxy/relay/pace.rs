@@ -33,7 +33,7 @@ const MAX_HOLD: Duration = Duration::from_secs(30);
 
 /// Returns whether the client must get a sign of life now: the head of its stream, if it does not
 /// have it yet, and a comment.
-pub fn must_show_life(req: &RequestContext<'_>) -> bool {
+pub fn is_keep_alive_due(req: &RequestContext<'_>) -> bool {
     req.head_sent || req.recorder.elapsed_us() >= held_until(req)
 }
 

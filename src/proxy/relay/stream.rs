@@ -21,10 +21,10 @@ use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
 use super::form::Form;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
-use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
+use super::stream_writer::StreamWriter;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
@@ -59,7 +59,7 @@ struct Relay<'p> {
     is_labelled: bool,
     /// What the body is, once its first bytes have come.
     form: Option<Form>,
-    outlet: Outlet,
+    stream_writer: StreamWriter,
     bypass: Bypass,
     provider: &'p str,
     /// The client's name of the model, if the provider uses another.
@@ -124,7 +124,7 @@ impl<'p> Relay<'p> {
             format: req.route.format,
             generates,
             pace: if generates { Pace::Held } else { Pace::Flowing },
-            outlet: Outlet::new(req, out, framing),
+            stream_writer: StreamWriter::new(req, out, framing),
             is_labelled,
             form: None,
             bypass,
@@ -185,13 +185,13 @@ impl<'p> Relay<'p> {
         if !self.may_know(recorder) || !self.template.knows() || !self.framer.is_between_events() {
             return Ok(());
         }
-        let from = self.outlet.buf.len();
-        body.take_whole_chunks(&mut self.outlet.buf);
-        let known = self.template.match_events(&self.outlet.buf[from..]);
-        if from + known == self.outlet.buf.len() {
+        let from = self.stream_writer.buf.len();
+        body.take_whole_chunks(&mut self.stream_writer.buf);
+        let known = self.template.match_events(&self.stream_writer.buf[from..]);
+        if from + known == self.stream_writer.buf.len() {
             return Ok(());
         }
-        let rest = self.outlet.buf.split_off(from + known);
+        let rest = self.stream_writer.buf.split_off(from + known);
         self.on_data(recorder, &rest)
     }
 
@@ -241,16 +241,16 @@ impl<'p> Relay<'p> {
             return data;
         }
         let (known, rest) = data.split_at(self.template.match_events(data));
-        self.outlet.buf.extend_from_slice(known);
+        self.stream_writer.buf.extend_from_slice(known);
         rest
     }
 
     fn forward_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {
         recorder.capture.upstream_sent(Piece::Event(block.raw));
-        let from = self.outlet.buf.len();
+        let from = self.stream_writer.buf.len();
         let result = self.write_block(recorder, block);
         if self.bypass.edits() {
-            recorder.capture.client_got(Piece::Event(&self.outlet.buf[from..]));
+            recorder.capture.client_got(Piece::Event(&self.stream_writer.buf[from..]));
         }
         result
     }
@@ -259,7 +259,7 @@ impl<'p> Relay<'p> {
     /// while the stream is held.
     fn write_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {
         let Some(frame) = &block.frame else {
-            self.outlet.buf.extend_from_slice(block.raw);
+            self.stream_writer.buf.extend_from_slice(block.raw);
             return Ok(());
         };
         if self.pace == Pace::Held {
@@ -270,7 +270,7 @@ impl<'p> Relay<'p> {
             // It is not in the vendor's reference, and strict readers fail on it. A comment does
             // what it is for.
             FrameKind::KeepAlive => {
-                sse::write::comment(&mut self.outlet.buf, "keep-alive");
+                sse::write::comment(&mut self.stream_writer.buf, "keep-alive");
                 return Ok(());
             }
             FrameKind::Usage if self.bypass.hide_usage => return Ok(()),
@@ -283,19 +283,19 @@ impl<'p> Relay<'p> {
             _ => {}
         }
         match self.model.as_deref().and_then(|model| Some((model, tap::model_range(self.format, frame.data)?))) {
-            None => self.outlet.buf.extend_from_slice(block.raw),
-            Some((model, range)) => write_renamed(&mut self.outlet.buf, block, frame, range, model),
+            None => self.stream_writer.buf.extend_from_slice(block.raw),
+            Some((model, range)) => write_renamed(&mut self.stream_writer.buf, block, frame, range, model),
         }
         Ok(())
     }
 
     async fn on_drained(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
-        if self.pace == Pace::Held && self.outlet.held() > MAX_HELD {
+        if self.pace == Pace::Held && self.stream_writer.held() > MAX_HELD {
             req.core.metrics.inc(Counter::HeldOverflow);
             self.pace = Pace::Committed;
         }
         if self.pace != Pace::Held {
-            self.outlet.flush(req).await?;
+            self.stream_writer.flush(req).await?;
         }
         Ok(())
     }
@@ -304,13 +304,13 @@ impl<'p> Relay<'p> {
     /// partial ones are never forwarded.
     async fn on_idle(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
         match self.pace {
-            Pace::Held if !pace::must_show_life(req) => return Ok(()),
-            Pace::Held => return Ok(self.outlet.show_life(req).await?),
+            Pace::Held if !pace::is_keep_alive_due(req) => return Ok(()),
+            Pace::Held => return Ok(self.stream_writer.send_keep_alive(req).await?),
             Pace::Committed | Pace::Flowing | Pace::Whole => {
-                sse::write::comment(&mut self.outlet.buf, "keep-alive");
+                sse::write::comment(&mut self.stream_writer.buf, "keep-alive");
             }
         }
-        Ok(self.outlet.flush(req).await?)
+        Ok(self.stream_writer.flush(req).await?)
     }
 
     /// Ends the response when nothing more comes: the body has ended, or was cut.
@@ -347,7 +347,7 @@ impl<'p> Relay<'p> {
             req.recorder.set_cut(Kind::UpstreamTruncated);
         }
         body.release(req);
-        Ok(req.finish(self.outlet.finish()).await?)
+        Ok(req.finish(self.stream_writer.finish()).await?)
     }
 
     /// Ends a response that has its end mark. The provider may keep the connection open for long.
@@ -360,7 +360,7 @@ impl<'p> Relay<'p> {
         if self.tap.seen().failed {
             req.recorder.set_cut(Kind::UpstreamFault);
         }
-        req.send(self.outlet.finish()).await?;
+        req.send(self.stream_writer.finish()).await?;
         body.discard_rest(req, DRAIN).await;
         Ok(req.next())
     }
@@ -386,7 +386,7 @@ impl<'p> Relay<'p> {
         self.forward_block(recorder, &block)?;
         if self.generates && !self.is_over() && !is_proper {
             // An error event will follow, and must not become a part of this one.
-            self.outlet.buf.extend_from_slice(b"\n\n");
+            self.stream_writer.buf.extend_from_slice(b"\n\n");
         }
         Ok(Tail::Complete)
     }
@@ -399,10 +399,10 @@ impl<'p> Relay<'p> {
         }
         tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only complete events were forwarded, so the stream stands between two.
-        let from = self.outlet.buf.len();
-        shape::event(req.route.format, &mut self.outlet.buf, &error, req.recorder.request_id());
-        req.recorder.capture.client_got(Piece::Event(&self.outlet.buf[from..]));
-        self.outlet.flush(req).await?;
+        let from = self.stream_writer.buf.len();
+        shape::event(req.route.format, &mut self.stream_writer.buf, &error, req.recorder.request_id());
+        req.recorder.capture.client_got(Piece::Event(&self.stream_writer.buf[from..]));
+        self.stream_writer.flush(req).await?;
         req.set_truncated(&error);
         // No last chunk: a client that does not read error events sees a broken response.
         Ok(Next::Close)

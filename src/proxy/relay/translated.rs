@@ -16,9 +16,9 @@ use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
 use super::form::Form;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
-use super::outlet::Outlet;
 use super::pace::{self, Pace};
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
+use super::stream_writer::StreamWriter;
 use crate::metrics::names::{Counter, Grid};
 use crate::proxy::ids::WorkerIds;
 use crate::proxy::recorder::RequestRecorder;
@@ -57,7 +57,7 @@ enum Input {
 
 /// What the client gets.
 enum Output {
-    Stream(Outlet),
+    Stream(StreamWriter),
     /// The body, which is sent when it is complete.
     Whole(Vec<u8>),
 }
@@ -65,7 +65,7 @@ enum Output {
 impl Output {
     fn buf(&mut self) -> &mut Vec<u8> {
         match self {
-            Output::Stream(outlet) => &mut outlet.buf,
+            Output::Stream(stream_writer) => &mut stream_writer.buf,
             Output::Whole(body) => body,
         }
     }
@@ -254,8 +254,8 @@ impl<'p> Relay<'p> {
     /// Shows the client that its request is being served.
     async fn on_idle(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
         match (self.pace(), &mut self.output) {
-            (Pace::Held, Output::Stream(outlet)) if pace::must_show_life(req) => {
-                return Ok(outlet.show_life(req).await?);
+            (Pace::Held, Output::Stream(stream_writer)) if pace::is_keep_alive_due(req) => {
+                return Ok(stream_writer.send_keep_alive(req).await?);
             }
             (Pace::Held | Pace::Whole, _) => return Ok(()),
             (Pace::Committed | Pace::Flowing, _) => {}
@@ -316,11 +316,11 @@ impl<'p> Relay<'p> {
 
     /// Sends what is ready of a stream.
     async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
-        let Output::Stream(outlet) = &mut self.output else { return Ok(()) };
+        let Output::Stream(stream_writer) = &mut self.output else { return Ok(()) };
         if self.translator.has_content() {
             req.recorder.first_content();
         }
-        Ok(outlet.flush(req).await?)
+        Ok(stream_writer.flush(req).await?)
     }
 
     /// Sends the rest of the response, which is over, well or not.
@@ -336,9 +336,9 @@ impl<'p> Relay<'p> {
         }
         req.recorder.set_complete(200);
         let out = match &mut self.output {
-            Output::Stream(outlet) => {
+            Output::Stream(stream_writer) => {
                 req.recorder.first_content();
-                outlet.finish()
+                stream_writer.finish()
             }
             Output::Whole(content) => {
                 let content = std::mem::take(content);
@@ -416,12 +416,12 @@ impl<'p> Relay<'p> {
 /// Captures what was written for the client since `from`, if it goes out as a stream. A whole
 /// response is captured when it is complete.
 fn capture_output(recorder: &mut RequestRecorder, output: &mut Output, from: usize) {
-    if let Output::Stream(outlet) = output {
-        recorder.capture.client_got(Piece::Event(&outlet.buf[from..]));
+    if let Output::Stream(stream_writer) = output {
+        recorder.capture.client_got(Piece::Event(&stream_writer.buf[from..]));
     }
 }
 
-fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledger) -> Outlet {
+fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledger) -> StreamWriter {
     let response = body.response();
     let framing = BodyFraming::of_unknown_length(req.meta.version);
     let parts = HeadParts {
@@ -437,7 +437,7 @@ fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledge
     write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
     write::static_header(&mut head, "cache-control", "no-cache");
     write::static_header(&mut head, "x-accel-buffering", "no");
-    Outlet::new(req, head, framing)
+    StreamWriter::new(req, head, framing)
 }
 
 /// Counts the translation with its losses and repairs.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
-use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, Once, Write, Written};
+use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, IdempotencyKey, Write, Written};
 
 use crate::support::HANG;
 use crate::support::postgres::{Db, Server, open};
@@ -44,7 +44,7 @@ fn credential(name: &str) -> CredentialRow {
 }
 
 fn write(store: &Blocking, change: Change) -> Result<Written, llm_proxy::control_plane::store::Error> {
-    store.wait(store.store().write(Write { change, audit: Audit::default(), once: None }))
+    store.wait(store.store().write(Write { change, audit: Audit::default(), idempotency_key: None }))
 }
 
 fn delta(store: &Blocking, since: i64) -> Delta {
@@ -190,7 +190,7 @@ fn conflicts_stale_versions_and_missing_rows_are_refused() {
 fn a_change_with_a_key_is_made_once() {
     let db = Db::new();
     let store = db.store();
-    let once = |print: &str| Some(Once { key: "k1".into(), fingerprint: print.into() });
+    let idempotency_key = |print: &str| Some(IdempotencyKey { key: "k1".into(), fingerprint: print.into() });
     let add = |print: &str| {
         let audit = Audit {
             actor: "admin:ab".into(),
@@ -199,7 +199,11 @@ fn a_change_with_a_key_is_made_once() {
             new: Some(r#"{"z":1,"a":2}"#.into()),
             ..Audit::default()
         };
-        store.wait(store.store().write(Write { change: Change::AddProvider(provider("a")), audit, once: once(print) }))
+        store.wait(store.store().write(Write {
+            change: Change::AddProvider(provider("a")),
+            audit,
+            idempotency_key: idempotency_key(print),
+        }))
     };
     let first = add("p").unwrap();
     assert_eq!(add("p").unwrap(), Written { repeated: true, ..first });

@@ -205,7 +205,7 @@ fn usage(o: &mut Object<'_>, tokens: &Tokens) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_plane::sinks::tests::{answered, asked, directory, sent};
+    use crate::control_plane::sinks::tests::{complete_record, directory, forwarded_record, request_record};
     use crate::telemetry::capture::{Attempt, Piece};
     use crate::telemetry::record::{Outcome, Short};
     use llm_wire::Format;
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_whole_answer() {
-        let record = answered("{ \"model\": \"gpt-4\" }", r#"{"id":"x"}"#);
+        let record = complete_record("{ \"model\": \"gpt-4\" }", r#"{"id":"x"}"#);
         let expected = [
             r#"{"type":"request","timestamp":"2023-11-14T22:13:20.000Z","request_id":"id-1","endpoint":"/v2/chat/completions","provider":"groq","payload":{"model":"gpt-4"}}"#,
             r#"{"type":"provider_request","timestamp":"2023-11-14T22:13:20.001Z","request_id":"id-1","provider":"groq","api_base":"http://localhost:1/v1","endpoint":"/chat/completions","payload":{"model":"gpt-4"}}"#,
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_failover_to_another_format_as_a_stream() {
-        let mut record = sent("POST /v1/chat/completions HTTP/1.1\r\n\r\n", "{}");
+        let mut record = forwarded_record("POST /v1/chat/completions HTTP/1.1\r\n\r\n", "{}");
         let detail = record.detail.as_mut().unwrap();
         detail.end_attempt(3_000, Some((Kind::UpstreamConnect, "no connection to provider `groq`".into())));
         detail.begin_attempt(Attempt::new(5, Format::Messages, Short::new("claude"), "/messages", 3_500));
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn refused_before_a_provider() {
-        let mut record = asked("POST /v1/messages HTTP/1.1\r\n\r\n", "{\"api_key\":\"sk-1\"");
+        let mut record = request_record("POST /v1/messages HTTP/1.1\r\n\r\n", "{\"api_key\":\"sk-1\"");
         record.detail.as_mut().unwrap().error = Some("no such model".into());
         record.detail.as_mut().unwrap().set_reply(b"{\"error\":{}}");
         let record = Record {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::config::boot::Boot;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::{Directory, Sink, SinkShutdown};
-use crate::control_plane::sinks::queue_budget::{Job, Losses, Room};
+use crate::control_plane::sinks::queue_budget::{Job, Losses, QueueBudget};
 use crate::telemetry::record::Record;
 
 /// The label `sink`.
@@ -23,7 +23,7 @@ const NAME: &str = "jsonl";
 
 struct Jsonl {
     jobs: SyncSender<Job>,
-    room: Room,
+    budget: QueueBudget,
     losses: Losses,
     /// Set when no more records come.
     over: Arc<AtomicBool>,
@@ -51,8 +51,8 @@ pub(crate) fn start(boot: &Boot, meter: &Arc<ControlPlaneMetrics>) -> Result<Opt
     };
     let spawned = thread::Builder::new().name(NAME.to_owned()).spawn(run);
     spawned.map_err(|error| format!("the thread of JSONL_LOG_PATH can't be started: {error}"))?;
-    let room = Room::new(boot.observe.record_buffer_bytes);
-    Ok(Some(Box::new(Jsonl { jobs, room, losses, over, written })))
+    let budget = QueueBudget::new(boot.observe.record_buffer_bytes);
+    Ok(Some(Box::new(Jsonl { jobs, budget, losses, over, written })))
 }
 
 impl Sink for Jsonl {
@@ -66,7 +66,7 @@ impl Sink for Jsonl {
         if record.client_format.is_none() {
             return;
         }
-        let Some(job) = self.room.job(record, directory) else { return self.losses.lost("full", 1) };
+        let Some(job) = self.budget.job(record, directory) else { return self.losses.lost("full", 1) };
         match self.jobs.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.losses.lost("full", 1),

@@ -37,12 +37,12 @@ pub(super) struct TraceEvents {
 
 /// Makes the events of a record. `most` bounds a body, in bytes.
 pub(super) fn events(record: &Record, directory: &Directory, most: usize) -> TraceEvents {
-    let story = Story::new(record, directory, most);
-    let ids = [story.id("trace-event"), story.id("generation-event")];
+    let builder = TraceBuilder::new(record, directory, most);
+    let ids = [builder.id("trace-event"), builder.id("generation-event")];
     let mut json = Vec::new();
-    event(&mut json, &ids[0], "trace-create", record, |o| story.trace(o));
+    event(&mut json, &ids[0], "trace-create", record, |o| builder.trace(o));
     json.push(b',');
-    event(&mut json, &ids[1], "generation-create", record, |o| story.generation(o));
+    event(&mut json, &ids[1], "generation-create", record, |o| builder.generation(o));
     TraceEvents { json, ids }
 }
 
@@ -55,7 +55,7 @@ fn event(out: &mut Vec<u8>, id: &str, kind: &str, record: &Record, fill: impl Fn
     });
 }
 
-struct Story<'a> {
+struct TraceBuilder<'a> {
     record: &'a Record,
     provider: Option<&'a Provider>,
     credential: Option<&'a str>,
@@ -67,11 +67,11 @@ struct Story<'a> {
     most: usize,
 }
 
-impl<'a> Story<'a> {
-    fn new(record: &'a Record, directory: &'a Directory, most: usize) -> Story<'a> {
+impl<'a> TraceBuilder<'a> {
+    fn new(record: &'a Record, directory: &'a Directory, most: usize) -> TraceBuilder<'a> {
         let detail = record.detail.as_deref();
         let request = detail.and_then(|detail| detail.body.as_ref()).map(|cut| Part::of(cut, most));
-        Story {
+        TraceBuilder {
             record,
             provider: directory.provider(record.provider),
             credential: directory.credential(record.credential),
@@ -238,7 +238,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::control_plane::sinks::tests::{answered, asked, directory, sent};
+    use crate::control_plane::sinks::tests::{complete_record, directory, forwarded_record, request_record};
     use crate::telemetry::record::Short;
     use llm_wire::error::Kind;
 
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_whole_answer() {
-        let mut record = answered(
+        let mut record = complete_record(
             r#"{"model":"gpt-4","temperature":0.5,"user":"u","messages":[{"role":"user","content":"hi"}]}"#,
             ANSWER,
         );
@@ -334,9 +334,9 @@ mod tests {
             (Outcome::Complete, 429, None, "ERROR", "status 429"),
             (Outcome::ClientDisconnected, 499, Some("x"), "DEFAULT", "the client left before the end"),
         ];
-        for (outcome, status, said, level, message) in rows {
-            let mut record = Record { outcome, status, ..sent(head, "{}") };
-            record.detail.as_mut().unwrap().error = said.map(Box::from);
+        for (outcome, status, error, level, message) in rows {
+            let mut record = Record { outcome, status, ..forwarded_record(head, "{}") };
+            record.detail.as_mut().unwrap().error = error.map(Box::from);
             let [_, generation] = events(&record);
             assert_eq!(generation["body"]["level"], level);
             assert_eq!(generation["body"]["statusMessage"], message);
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn ids_belong_to_one_request() {
-        let first = asked("POST / HTTP/1.1\r\n\r\n", "{}");
+        let first = request_record("POST / HTTP/1.1\r\n\r\n", "{}");
         let again = Record { started_us: first.started_us + 1, ..first.clone() };
         let other = Record { request_id: Short::new("id-2"), ..first.clone() };
         let of = |record: &Record| events(record).map(|event| event["body"]["id"].clone());

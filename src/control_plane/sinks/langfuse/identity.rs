@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_and_where() {
+    fn user_and_session_of_a_request() {
         // headers, body, user, session
         let rows = [
             ("", "{}", "-", "-"),

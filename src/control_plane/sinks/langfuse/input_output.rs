@@ -1,7 +1,7 @@
 //! Writes the input and output of a generation: the conversation and the parameters of a request, and
 //! the content of a response, folded if it was a stream.
 
-use crate::control_plane::sinks::redact::{Space, redact};
+use crate::control_plane::sinks::redact::{Whitespace, redact};
 use crate::control_plane::sinks::truncate::{Part, events, text};
 use crate::telemetry::capture::Body;
 use llm_wire::Format;
@@ -38,7 +38,7 @@ pub(crate) fn input(out: &mut Vec<u8>, part: Part<'_>) {
     write::object(out, |o| {
         for name in INPUT {
             if let Some(value) = body.find(name) {
-                redact(o.key(name), value.bytes(), Space::Drop);
+                redact(o.key(name), value.bytes(), Whitespace::Drop);
             }
         }
     });
@@ -61,7 +61,7 @@ pub(crate) fn parameters(out: &mut Vec<u8>, body: RawValue<'_>) {
                 _ => value.as_bool().is_some(),
             };
             if taken {
-                redact(o.key(name), value.bytes(), Space::Drop);
+                redact(o.key(name), value.bytes(), Whitespace::Drop);
             }
         }
     });
@@ -209,12 +209,12 @@ mod tests {
         assert_eq!(shown(|out| input(out, Part::of(&part, 99))), r#""{\"messages\":[""#);
     }
 
-    fn output(format: Format, endpoint: &str, said: &[&str], stream: bool) -> String {
-        let ends = said.iter().scan(0, |end, piece| {
+    fn output(format: Format, endpoint: &str, pieces: &[&str], stream: bool) -> String {
+        let ends = pieces.iter().scan(0, |end, piece| {
             *end += piece.len() as u32;
             Some(*end)
         });
-        let body = Body { ends: ends.collect(), cut: cut(&said.concat()), stream };
+        let body = Body { ends: ends.collect(), cut: cut(&pieces.concat()), stream };
         let output = Output::of(format, endpoint, &body, 1 << 20);
         output.map_or("none".into(), |output| shown(|out| output.write(out)))
     }
@@ -280,8 +280,8 @@ mod tests {
             (Format::Chat, chat, &["<html>"], false, "none"),
             (Format::Messages, "/v1/messages", &["data: garbage\n\n"], true, "none"),
         ];
-        for (format, endpoint, said, stream, expected) in rows {
-            assert_eq!(output(format, endpoint, said, stream), expected, "{said:?}");
+        for (format, endpoint, pieces, stream, expected) in rows {
+            assert_eq!(output(format, endpoint, pieces, stream), expected, "{pieces:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::config::boot::Boot;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::{Directory, Sink, SinkShutdown};
-use crate::control_plane::sinks::queue_budget::{Job, Losses, Room};
+use crate::control_plane::sinks::queue_budget::{Job, Losses, QueueBudget};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::error::Kind;
 
@@ -31,7 +31,7 @@ const QUEUE: usize = 1000;
 
 struct Langfuse {
     jobs: mpsc::Sender<Job>,
-    room: Room,
+    budget: QueueBudget,
     losses: Losses,
     rate: f64,
     /// The number of records that are neither passed on nor lost yet.
@@ -56,8 +56,8 @@ pub(crate) fn start(
     let sender = sender::Sender::new(settings, client.clone(), most, losses.clone(), pending.clone())?;
     let (jobs, queue) = mpsc::channel(QUEUE);
     let sender = tokio::spawn(sender.run(queue));
-    let room = Room::new(boot.observe.record_buffer_bytes);
-    Ok(Some(Box::new(Langfuse { jobs, room, losses, rate: settings.sample_rate, pending, sender })))
+    let budget = QueueBudget::new(boot.observe.record_buffer_bytes);
+    Ok(Some(Box::new(Langfuse { jobs, budget, losses, rate: settings.sample_rate, pending, sender })))
 }
 
 impl Sink for Langfuse {
@@ -69,7 +69,7 @@ impl Sink for Langfuse {
         if !is_of_a_model(record) || !is_sampled(record.request_id.as_str(), self.rate) {
             return;
         }
-        let Some(job) = self.room.job(record, directory) else { return self.losses.lost("full", 1) };
+        let Some(job) = self.budget.job(record, directory) else { return self.losses.lost("full", 1) };
         match self.jobs.try_send(job) {
             Ok(()) => {
                 self.pending.fetch_add(1, Ordering::Relaxed);
@@ -128,8 +128,8 @@ mod tests {
             let id = format!("id-{n}");
             assert!(is_sampled(&id, 1.0) && !is_sampled(&id, 0.0));
         }
-        let told = |rate| -> Vec<u32> { (0..10_000).filter(|n| is_sampled(&format!("id-{n}"), rate)).collect() };
-        let (tenth, half) = (told(0.1), told(0.5));
+        let sampled = |rate| -> Vec<u32> { (0..10_000).filter(|n| is_sampled(&format!("id-{n}"), rate)).collect() };
+        let (tenth, half) = (sampled(0.1), sampled(0.5));
         assert!((900..1100).contains(&tenth.len()) && (4800..5200).contains(&half.len()));
         // A larger share has all of a smaller one.
         assert!(tenth.iter().all(|n| half.contains(n)));

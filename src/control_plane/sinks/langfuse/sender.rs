@@ -25,10 +25,10 @@ const REQUESTS: usize = 50;
 /// Bytes of one batch. Langfuse accepts 3.5 MB.
 const BYTES: usize = 2_500_000;
 /// How long a response may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a batch is sent, and the first pause between; each pause is twice the one before.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+const MAX_ATTEMPTS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of a response that are logged.
 const SHOWN: usize = 500;
 
@@ -50,16 +50,16 @@ pub(super) struct Sender {
 #[derive(Debug, PartialEq, Eq)]
 enum Delivery {
     /// The batch was accepted, save these events.
-    Taken(Vec<String>),
+    Delivered(Vec<String>),
     /// Another attempt may succeed. The text says what failed.
-    Later(String),
+    Retry(String),
     /// The batch is lost, for this reason. The text says what failed.
     Lost(&'static str, String),
 }
 
 /// Langfuse's response to a batch.
 #[derive(Deserialize)]
-struct Answer {
+struct IngestionResponse {
     #[serde(default)]
     errors: Vec<Refusal>,
     // Its presence shows that Langfuse responded.
@@ -138,16 +138,16 @@ impl Sender {
         let count = batch.ids.len() as u64;
         // The attempts share it.
         let body = Bytes::from(batch.body);
-        let mut pause = PAUSE;
-        for attempt in 1..=TRIES {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1..=MAX_ATTEMPTS {
             let (reason, reason_text) = match self.send(&body).await {
-                Delivery::Taken(refused) => return self.taken(&batch.ids, &refused),
-                Delivery::Later(_) if attempt < TRIES => {
+                Delivery::Delivered(refused) => return self.on_delivered(&batch.ids, &refused),
+                Delivery::Retry(_) if attempt < MAX_ATTEMPTS => {
                     sleep(pause).await;
                     pause *= 2;
                     continue;
                 }
-                Delivery::Later(reason_text) => ("unreachable", reason_text),
+                Delivery::Retry(reason_text) => ("unreachable", reason_text),
                 Delivery::Lost(reason, reason_text) => (reason, reason_text),
             };
             if !std::mem::replace(&mut self.down, true) {
@@ -159,20 +159,20 @@ impl Sender {
 
     async fn send(&self, body: &Bytes) -> Delivery {
         let call = self.client.post(self.uri.clone(), self.headers.clone(), body.clone());
-        match timeout(PATIENCE, call).await {
+        match timeout(REQUEST_TIMEOUT, call).await {
             Ok(Ok((status, answer))) => {
                 if self.debug {
                     let shown = String::from_utf8_lossy(&answer[..answer.len().min(SHOWN)]);
                     tracing::info!(bytes = body.len(), status = status.as_u16(), "langfuse: a batch was sent: {shown}");
                 }
-                fate(status, &answer)
+                interpret(status, &answer)
             }
-            Ok(Err(reason_text)) => Delivery::Later(reason_text),
-            Err(_) => Delivery::Later(format!("no answer within {} s", PATIENCE.as_secs())),
+            Ok(Err(reason_text)) => Delivery::Retry(reason_text),
+            Err(_) => Delivery::Retry(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())),
         }
     }
 
-    fn taken(&mut self, ids: &[[String; 2]], refused: &[String]) {
+    fn on_delivered(&mut self, ids: &[[String; 2]], refused: &[String]) {
         if std::mem::take(&mut self.down) {
             tracing::info!("gateway: LANGFUSE_HOST accepts records again");
         }
@@ -190,20 +190,20 @@ impl Sender {
 }
 
 /// Interprets a response.
-fn fate(status: StatusCode, answer: &[u8]) -> Delivery {
+fn interpret(status: StatusCode, answer: &[u8]) -> Delivery {
     match status.as_u16() {
-        408 | 429 | 500.. => return Delivery::Later(format!("status {}", status.as_u16())),
+        408 | 429 | 500.. => return Delivery::Retry(format!("status {}", status.as_u16())),
         200..=299 => {}
         status => return Delivery::Lost("refused", format!("status {status}; are the keys and the address right?")),
     }
-    let Ok(read) = serde_json::from_slice::<Answer>(answer) else {
+    let Ok(read) = serde_json::from_slice::<IngestionResponse>(answer) else {
         return Delivery::Lost("answer", "the answer is not Langfuse's; is the address right?".to_owned());
     };
     if let Some(first) = read.errors.first() {
         let message = first.message.as_deref().unwrap_or_default();
         tracing::warn!(status = first.status, events = read.errors.len(), "langfuse: events were rejected: {message}");
     }
-    Delivery::Taken(read.errors.into_iter().map(|error| error.id).collect())
+    Delivery::Delivered(read.errors.into_iter().map(|error| error.id).collect())
 }
 
 /// Makes the bodies of requests to Langfuse. Each is within the limit if each record alone is.
@@ -229,42 +229,42 @@ fn batches(jobs: &[Job], most: usize) -> Vec<Batch> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control_plane::sinks::queue_budget::Room;
-    use crate::control_plane::sinks::tests::{answered, directory};
+    use crate::control_plane::sinks::queue_budget::QueueBudget;
+    use crate::control_plane::sinks::tests::{complete_record, directory};
 
     #[test]
     fn answers() {
-        let later = |status: u16| Delivery::Later(format!("status {status}"));
-        let taken = |ids: &[&str]| Delivery::Taken(ids.iter().map(|id| id.to_string()).collect());
+        let later = |status: u16| Delivery::Retry(format!("status {status}"));
+        let on_delivered = |ids: &[&str]| Delivery::Delivered(ids.iter().map(|id| id.to_string()).collect());
         let rows = [
-            (207, r#"{"successes":[{"id":"a","status":201}],"errors":[]}"#, taken(&[])),
+            (207, r#"{"successes":[{"id":"a","status":201}],"errors":[]}"#, on_delivered(&[])),
             (
                 207,
                 r#"{"successes":[],"errors":[{"id":"a","status":400,"message":"no","error":{}},{"id":"b"}]}"#,
-                taken(&["a", "b"]),
+                on_delivered(&["a", "b"]),
             ),
-            (200, r#"{"successes":[]}"#, taken(&[])),
+            (200, r#"{"successes":[]}"#, on_delivered(&[])),
             (429, "", later(429)),
             (500, "{}", later(500)),
             (503, "<html>", later(503)),
         ];
         for (status, answer, expected) in rows {
-            assert_eq!(fate(StatusCode::from_u16(status).unwrap(), answer.as_bytes()), expected);
+            assert_eq!(interpret(StatusCode::from_u16(status).unwrap(), answer.as_bytes()), expected);
         }
         for (status, answer, reason) in
             [(401, "", "refused"), (404, "{}", "refused"), (200, "<html>", "answer"), (200, "{}", "answer")]
         {
-            let fate = fate(StatusCode::from_u16(status).unwrap(), answer.as_bytes());
-            assert!(matches!(fate, Delivery::Lost(found, _) if found == reason), "{status} {answer}: {fate:?}");
+            let delivery = interpret(StatusCode::from_u16(status).unwrap(), answer.as_bytes());
+            assert!(matches!(delivery, Delivery::Lost(found, _) if found == reason), "{status} {answer}: {delivery:?}");
         }
     }
 
     #[test]
     fn batches_fit() {
-        let room = Room::new(1 << 30);
+        let budget = QueueBudget::new(1 << 30);
         let text = format!(r#"{{"messages":[{{"role":"user","content":"{}"}}]}}"#, "x".repeat(60_000));
-        let record = Arc::new(answered(&text, "{}"));
-        let jobs: Vec<Job> = (0..100).map(|_| room.job(&record, &directory()).unwrap()).collect();
+        let record = Arc::new(complete_record(&text, "{}"));
+        let jobs: Vec<Job> = (0..100).map(|_| budget.job(&record, &directory()).unwrap()).collect();
         let batches = batches(&jobs, 1 << 20);
         assert!((3..10).contains(&batches.len()));
         assert_eq!(batches.iter().map(|batch| batch.ids.len()).sum::<usize>(), 100);

@@ -24,10 +24,10 @@ use crate::control_plane::until;
 /// Requests of one batch.
 const BATCH: usize = 512;
 /// Attempts for one batch, and the pause after the first of them, which doubles.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_millis(500);
+const MAX_ATTEMPTS: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause that a collector may request.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 pub(super) struct Export {
     client: Client,
@@ -46,12 +46,12 @@ pub(super) struct Export {
 }
 
 /// The result of an attempt.
-enum Tried {
+enum SendOutcome {
     /// The batch was accepted, save this many spans.
-    Taken(i64),
+    Accepted(i64),
     /// Another attempt may succeed, after this pause if the collector named one.
-    Again(String, Option<Duration>),
-    Refused(String),
+    Retry(String, Option<Duration>),
+    Rejected(String),
 }
 
 impl Export {
@@ -114,13 +114,13 @@ impl Export {
                     None => break,
                 },
                 () = until(due) => break,
-                () = self.stop.notified(), if !self.stopping => self.stops(),
+                () = self.stop.notified(), if !self.stopping => self.begin_stop(),
             }
         }
         !batch.is_empty()
     }
 
-    fn stops(&mut self) {
+    fn begin_stop(&mut self) {
         self.stopping = true;
         self.queue.close();
     }
@@ -141,10 +141,10 @@ impl Export {
     /// Sends a batch until it is accepted, refused, or was tried often enough. At the end of the process
     /// there is one attempt.
     async fn send(&mut self, body: Bytes, requests: u64) {
-        let mut pause = PAUSE;
+        let mut pause = FIRST_PAUSE;
         for tries in 1.. {
             let reason_text = match self.attempt(body.clone()).await {
-                Tried::Taken(rejected) => {
+                SendOutcome::Accepted(rejected) => {
                     let lost = requests.min(u64::try_from(rejected).unwrap_or(0));
                     self.failing = false;
                     self.meter.passed(NAME, requests - lost);
@@ -153,38 +153,38 @@ impl Export {
                     }
                     return;
                 }
-                Tried::Refused(reason_text) => return self.record_loss("refused", requests, &reason_text),
-                Tried::Again(reason_text, requested) => {
-                    pause = requested.unwrap_or(pause).min(LONGEST_PAUSE);
+                SendOutcome::Rejected(reason_text) => return self.record_loss("refused", requests, &reason_text),
+                SendOutcome::Retry(reason_text, requested) => {
+                    pause = requested.unwrap_or(pause).min(MAX_PAUSE);
                     reason_text
                 }
             };
-            if tries >= TRIES || self.stopping {
+            if tries >= MAX_ATTEMPTS || self.stopping {
                 return self.record_loss("failed", requests, &reason_text);
             }
             tracing::debug!("gateway: spans will be sent again: {reason_text}");
             tokio::select! {
                 () = sleep(pause) => pause *= 2,
-                () = self.stop.notified() => self.stops(),
+                () = self.stop.notified() => self.begin_stop(),
             }
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Tried {
+    async fn attempt(&self, body: Bytes) -> SendOutcome {
         let mut request = Request::new(body.into());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
         let (head, body) = match timeout(self.timeout, self.client.send(request)).await {
             Ok(Ok(answer)) => answer.into_parts(),
-            Ok(Err(reason_text)) => return Tried::Again(reason_text, None),
-            Err(_) => return Tried::Again(format!("no answer within {} ms", self.timeout.as_millis()), None),
+            Ok(Err(reason_text)) => return SendOutcome::Retry(reason_text, None),
+            Err(_) => return SendOutcome::Retry(format!("no answer within {} ms", self.timeout.as_millis()), None),
         };
         match head.status {
             status if status.is_success() => {
                 let response =
                     ExportTraceServiceResponse::decode(body).ok().and_then(|response| response.partial_success);
-                Tried::Taken(response.map_or(0, |response| response.rejected_spans))
+                SendOutcome::Accepted(response.map_or(0, |response| response.rejected_spans))
             }
             // The statuses that the specification names. With any other the same would be refused again.
             StatusCode::TOO_MANY_REQUESTS
@@ -192,9 +192,9 @@ impl Export {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => {
                 let requested = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                Tried::Again(format!("status {}", head.status.as_u16()), requested.map(Duration::from_secs))
+                SendOutcome::Retry(format!("status {}", head.status.as_u16()), requested.map(Duration::from_secs))
             }
-            status => Tried::Refused(format!("status {}", status.as_u16())),
+            status => SendOutcome::Rejected(format!("status {}", status.as_u16())),
         }
     }
 

@@ -25,19 +25,19 @@ use crate::telemetry::record::Record;
 use rate::Rate;
 
 /// Rows that may wait, of requests and of failures.
-const WAITING: [usize; 2] = [1000, 500];
+const MAX_ROWS: [usize; 2] = [1000, 500];
 /// Bytes of rows that may wait, for each table.
 const MAX_BYTES: usize = 32 << 20;
-/// Rows of one batch, which also ends after [`FLUSH`].
+/// Rows of one batch, which also ends after [`FLUSH_INTERVAL`].
 const BATCH: usize = 50;
-const FLUSH: Duration = Duration::from_secs(2);
+const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the store may take for a batch.
-const PATIENCE: Duration = Duration::from_secs(15);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long the last batches may take at the end.
-const LAST: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often old rows are removed, and how many at once.
-const SWEEP: Duration = Duration::from_secs(3600);
-const SWEPT: i64 = 2000;
+const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+const SWEEP_ROWS: i64 = 2000;
 
 /// The names of the sinks in metrics.
 const NAMES: [&str; 2] = ["request_log", "error_log"];
@@ -73,7 +73,7 @@ pub(crate) fn start(
         return (None, writers);
     }
     let mut queue = |at: usize, table: &'static Table| {
-        let (sender, receiver) = mpsc::channel(WAITING[at]);
+        let (sender, receiver) = mpsc::channel(MAX_ROWS[at]);
         let bytes = Arc::new(AtomicUsize::new(0));
         let rate = Rate::new(settings.per_second);
         let writer = Writer { name: NAMES[at], table, store: store.clone(), meter: meter.clone(), failing: false };
@@ -173,7 +173,7 @@ impl Writer {
                 rows.push(waiting.row);
                 rows.len()
             };
-            let full = Instant::now() + FLUSH;
+            let full = Instant::now() + FLUSH_INTERVAL;
             let mut count = take(first);
             while count < BATCH
                 && let Ok(Some(waiting)) = timeout_at(full, queue.recv()).await
@@ -187,10 +187,10 @@ impl Writer {
     async fn write(&mut self, rows: Vec<Vec<Value>>) {
         let count = rows.len() as u64;
         let Some(tables) = self.store.tables() else { return };
-        let failed = match timeout(PATIENCE, tables.insert(self.table, rows)).await {
+        let failed = match timeout(WRITE_TIMEOUT, tables.insert(self.table, rows)).await {
             Ok(Ok(())) => None,
             Ok(Err(Error { message, .. })) => Some(message),
-            Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Some(format!("no answer within {} s", WRITE_TIMEOUT.as_secs())),
         };
         let name = self.table.name;
         match &failed {
@@ -217,10 +217,10 @@ impl Writers {
     /// Writes what is left after the sink was dropped, within a bounded time.
     pub(crate) async fn finish(&mut self) {
         let all = async { while self.0.join_next().await.is_some() {} };
-        if timeout(LAST, all).await.is_err() {
+        if timeout(SHUTDOWN_TIMEOUT, all).await.is_err() {
             tracing::warn!(
                 "gateway: the last rows of the request log could not be written within {} s",
-                LAST.as_secs()
+                SHUTDOWN_TIMEOUT.as_secs()
             );
         }
     }
@@ -235,7 +235,7 @@ async fn sweep(store: Arc<dyn Store>, retention: Duration) {
         for table in [RequestRow::TABLE, ErrorRow::TABLE] {
             let mut total = 0;
             // A store that is unavailable is tried again in an hour.
-            while let Ok(count) = tables.remove(table, Which::Before(oldest, SWEPT)).await {
+            while let Ok(count) = tables.remove(table, Which::Before(oldest, SWEEP_ROWS)).await {
                 total += count;
                 if count == 0 {
                     break;
@@ -249,6 +249,6 @@ async fn sweep(store: Arc<dyn Store>, retention: Duration) {
                 );
             }
         }
-        sleep(SWEEP).await;
+        sleep(SWEEP_INTERVAL).await;
     }
 }

@@ -24,8 +24,8 @@ impl Rate {
             *self = Rate { limit: self.limit, second, taken: 0, failures: 0, kept_free };
         }
         self.failures += usize::from(failed);
-        let room = if failed { self.limit } else { self.limit - self.kept_free };
-        let fits = self.taken < room;
+        let budget = if failed { self.limit } else { self.limit - self.kept_free };
+        let fits = self.taken < budget;
         self.taken += usize::from(fits);
         fits
     }

@@ -279,9 +279,9 @@ mod tests {
             (Outcome::Failed(Kind::NoUpstream), 0, 0, 503, Some("internal_error")),
             (Outcome::Failed(Kind::Internal), 1, 0, 500, Some("internal_error")),
         ];
-        for (outcome, attempts, told, status, expected) in rows {
-            let record = Record { outcome, attempts, status, detail: detail(told), ..record("r") };
-            assert_eq!(category(&record), expected, "{outcome:?} {told}");
+        for (outcome, attempts, error, status, expected) in rows {
+            let record = Record { outcome, attempts, status, detail: detail(error), ..record("r") };
+            assert_eq!(category(&record), expected, "{outcome:?} {error}");
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Column {
 pub(super) enum Found {
     Nothing,
     /// `llm_proxy_migrations` is there.
-    Ours,
+    Reported,
     /// Tables of llm-proxy v1, in a form that the first step can bring up to date.
     Version1,
     /// The reason completes a sentence that begins with the store's name.
@@ -110,7 +110,7 @@ const TIME: &[&str] = &["timestamptz"];
 
 pub(super) fn recognise(tables: &Tables) -> Found {
     if tables.contains_key("llm_proxy_migrations") {
-        return Found::Ours;
+        return Found::Reported;
     }
     // llm-proxy v1 leaves its counter behind when it takes all of its steps back.
     if tables.keys().all(|name| name == "schema_migrations") {
@@ -233,7 +233,7 @@ mod tests {
         };
         assert_eq!(recognise(&tables("")), Found::Nothing);
         assert_eq!(recognise(&tables("schema_migrations(version int8!)")), Found::Nothing);
-        assert_eq!(recognise(&tables("llm_proxy_migrations(version int4!); x(y int4)")), Found::Ours);
+        assert_eq!(recognise(&tables("llm_proxy_migrations(version int4!); x(y int4)")), Found::Reported);
         assert_eq!(recognise(&tables(VERSION_2)), Found::Version1);
         // Somebody's own table, and columns of their own that fill themselves.
         let more =

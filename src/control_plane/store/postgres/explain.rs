@@ -1,4 +1,4 @@
-//! PostgreSQL's errors, for the person who has to mend them. None shows the password.
+//! Turns PostgreSQL's errors into messages for the operator. None shows the password.
 
 use std::error::Error as _;
 use std::io;
@@ -7,35 +7,35 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use crate::control_plane::store::{Error, Fault};
 
-/// What went wrong, before it is known of which database it speaks.
+/// The failure of a query. [`QueryError::explain`] adds the name of the database.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum QueryError {
     Postgres(tokio_postgres::Error),
     /// The message lacks its subject.
-    Ours(Error),
+    Reported(Error),
     /// The message is whole: it speaks of a row.
     Row(Error),
 }
 
-impl From<tokio_postgres::Error> for Trouble {
-    fn from(error: tokio_postgres::Error) -> Trouble {
-        Trouble::Postgres(error)
+impl From<tokio_postgres::Error> for QueryError {
+    fn from(error: tokio_postgres::Error) -> QueryError {
+        QueryError::Postgres(error)
     }
 }
 
-/// Of the migrations: a message that lacks its subject.
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Ours(error)
+/// An error of the migrations, whose message lacks its subject.
+impl From<Error> for QueryError {
+    fn from(error: Error) -> QueryError {
+        QueryError::Reported(error)
     }
 }
 
-impl Trouble {
+impl QueryError {
     pub(super) fn explain(self, place: &str) -> Error {
         match self {
-            Trouble::Row(error) => error,
-            Trouble::Ours(Error { fault, message }) => Error::new(fault, format!("the store {place} {message}")),
-            Trouble::Postgres(error) => explain(place, &error),
+            QueryError::Row(error) => error,
+            QueryError::Reported(Error { fault, message }) => Error::new(fault, format!("the store {place} {message}")),
+            QueryError::Postgres(error) => explain(place, &error),
         }
     }
 }

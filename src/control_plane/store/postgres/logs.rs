@@ -10,8 +10,8 @@ use crate::control_plane::store::logs::sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
     Filter, Kind, Line, Listing, Query, Spend, SpendBy, Stats, Table, Tables, Value, Which,
 };
-use crate::control_plane::store::postgres::explain::Trouble;
-use crate::control_plane::store::postgres::link::{ANSWER, patiently};
+use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
+use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::{Postgres, rows};
 
 /// Rows in one statement.
@@ -54,7 +54,7 @@ fn line(row: &Row, table: &Table) -> Result<Line, tokio_postgres::Error> {
     Ok((row.try_get(0)?, cells))
 }
 
-async fn insert(client: &mut Client, table: &Table, rows: &[Vec<Value>]) -> Result<(), Trouble> {
+async fn insert(client: &mut Client, table: &Table, rows: &[Vec<Value>]) -> Result<(), QueryError> {
     let transaction = client.transaction().await?;
     for rows in rows.chunks(AT_ONCE) {
         let statement = sql::insert(Dialect::Postgres, table, rows);
@@ -63,31 +63,31 @@ async fn insert(client: &mut Client, table: &Table, rows: &[Vec<Value>]) -> Resu
     Ok(transaction.commit().await?)
 }
 
-async fn lines(client: &Client, table: &Table, statement: &Statement) -> Result<Vec<Line>, Trouble> {
+async fn lines(client: &Client, table: &Table, statement: &Statement) -> Result<Vec<Line>, QueryError> {
     let found = client.query_typed(&statement.sql, &values(statement)).await?;
     Ok(found.iter().map(|row| line(row, table)).collect::<Result<_, _>>()?)
 }
 
-async fn list(client: &Client, query: &Query) -> Result<Listing, Trouble> {
+async fn list(client: &Client, query: &Query) -> Result<Listing, QueryError> {
     let count = sql::count(Dialect::Postgres, query);
     let total = client.query_typed_one(&count.sql, &values(&count)).await?.try_get(0)?;
     let list = sql::list(Dialect::Postgres, query);
     Ok(Listing { total, lines: lines(client, query.table, &list).await? })
 }
 
-async fn groups(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(String, i64)>, Trouble> {
+async fn groups(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(String, i64)>, QueryError> {
     let groups = sql::groups(Dialect::Postgres, filter, column);
     let found = client.query_typed(&groups.sql, &values(&groups)).await?;
     Ok(found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
-async fn histogram(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(i64, i64)>, Trouble> {
+async fn histogram(client: &Client, filter: &Filter, column: &str) -> Result<Vec<(i64, i64)>, QueryError> {
     let histogram = sql::histogram(Dialect::Postgres, filter, column);
     let found = client.query_typed(&histogram.sql, &values(&histogram)).await?;
     Ok(found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
-async fn spend(client: &Client, filter: &Filter, by: SpendBy) -> Result<Vec<Spend>, Trouble> {
+async fn spend(client: &Client, filter: &Filter, by: SpendBy) -> Result<Vec<Spend>, QueryError> {
     let spend = sql::spend(Dialect::Postgres, filter, by);
     let found = client.query_typed(&spend.sql, &values(&spend)).await?;
     let read = |row: &Row| -> Result<Spend, tokio_postgres::Error> {
@@ -103,7 +103,7 @@ async fn spend(client: &Client, filter: &Filter, by: SpendBy) -> Result<Vec<Spen
     Ok(found.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-async fn stats(client: &Client, filter: &Filter) -> Result<Stats, Trouble> {
+async fn stats(client: &Client, filter: &Filter) -> Result<Stats, QueryError> {
     let totals = sql::totals(Dialect::Postgres, filter);
     let row = client.query_typed_one(&totals.sql, &values(&totals)).await?;
     Ok(Stats {
@@ -125,51 +125,51 @@ async fn stats(client: &Client, filter: &Filter) -> Result<Stats, Trouble> {
 impl Tables for Postgres {
     fn insert(&self, table: &'static Table, rows: Vec<Vec<Value>>) -> Answer<'_, ()> {
         Box::pin(async move {
-            let mut held = self.other(&self.logger).await?;
-            let answer = patiently(&self.access, ANSWER, insert(&mut held.client, table, &rows)).await;
-            held.settle(answer)
+            let mut guarded = self.other(&self.log_writer).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, insert(&mut guarded.client, table, &rows)).await;
+            guarded.settle(answer)
         })
     }
 
     fn list(&self, query: Query) -> Answer<'_, Listing> {
         Box::pin(async move {
-            let mut held = self.other(&self.looker).await?;
-            let answer = patiently(&self.access, ANSWER, list(&held.client, &query)).await;
-            held.settle(answer)
+            let mut guarded = self.other(&self.log_reader).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, list(&guarded.client, &query)).await;
+            guarded.settle(answer)
         })
     }
 
     fn get(&self, table: &'static Table, id: i64) -> Answer<'_, Option<Line>> {
         Box::pin(async move {
-            let mut held = self.other(&self.looker).await?;
+            let mut guarded = self.other(&self.log_reader).await?;
             let get = sql::get(Dialect::Postgres, table, id);
-            let answer = patiently(&self.access, ANSWER, lines(&held.client, table, &get)).await;
-            held.settle(answer).map(|mut lines| lines.pop())
+            let answer = with_timeout(&self.access, READ_TIMEOUT, lines(&guarded.client, table, &get)).await;
+            guarded.settle(answer).map(|mut lines| lines.pop())
         })
     }
 
     fn remove(&self, table: &'static Table, which: Which) -> Answer<'_, u64> {
         Box::pin(async move {
-            let mut held = self.other(&self.logger).await?;
+            let mut guarded = self.other(&self.log_writer).await?;
             let remove = sql::remove(Dialect::Postgres, table, &which);
-            let work = async { Ok(held.client.execute_typed(&remove.sql, &values(&remove)).await?) };
-            let answer = patiently(&self.access, ANSWER, work).await;
-            held.settle(answer)
+            let work = async { Ok(guarded.client.execute_typed(&remove.sql, &values(&remove)).await?) };
+            let answer = with_timeout(&self.access, READ_TIMEOUT, work).await;
+            guarded.settle(answer)
         })
     }
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats> {
         Box::pin(async move {
-            let mut held = self.other(&self.looker).await?;
-            let answer = patiently(&self.access, ANSWER, stats(&held.client, &filter)).await;
-            held.settle(answer)
+            let mut guarded = self.other(&self.log_reader).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, stats(&guarded.client, &filter)).await;
+            guarded.settle(answer)
         })
     }
     fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>> {
         Box::pin(async move {
-            let mut held = self.other(&self.looker).await?;
-            let answer = patiently(&self.access, ANSWER, spend(&held.client, &filter, by)).await;
-            held.settle(answer)
+            let mut guarded = self.other(&self.log_reader).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, spend(&guarded.client, &filter, by)).await;
+            guarded.settle(answer)
         })
     }
 }

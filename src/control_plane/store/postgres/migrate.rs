@@ -10,7 +10,7 @@ use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::{Applied, Migration};
 use crate::control_plane::store::postgres::adopt;
 use crate::control_plane::store::postgres::adopt::Found;
-use crate::control_plane::store::postgres::explain::Trouble;
+use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::{Error, Fault};
 
 /// The lock of those who change the schema, together with the schema's name.
@@ -25,9 +25,9 @@ pub(super) struct State {
     pub applied: Vec<Applied>,
 }
 
-pub(super) async fn look(client: &(impl GenericClient + Sync)) -> Result<State, Trouble> {
+pub(super) async fn look(client: &(impl GenericClient + Sync)) -> Result<State, QueryError> {
     let (found, applied) = match adopt::recognise(&adopt::tables(client).await?) {
-        Found::Ours => (Found::Ours, adopt::applied(client).await?),
+        Found::Reported => (Found::Reported, adopt::applied(client).await?),
         found => (found, Vec::new()),
     };
     Ok(State { found, applied })
@@ -51,7 +51,7 @@ pub(super) struct Done {
 }
 
 /// Brings the schema up to `to`, or to the newest.
-pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>) -> Result<Done, Trouble> {
+pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>) -> Result<Done, QueryError> {
     if pending(known, &look(client).await?)?.is_empty() {
         return Ok(Done::default());
     }
@@ -86,7 +86,7 @@ pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>
 }
 
 /// Takes steps back, the newest first, until `to` is the newest. Gives those that it took back.
-pub(super) async fn down(client: &mut Client, known: &[Migration], to: i64) -> Result<Vec<i64>, Trouble> {
+pub(super) async fn down(client: &mut Client, known: &[Migration], to: i64) -> Result<Vec<i64>, QueryError> {
     let transaction = locked(client).await?;
     let state = look(&transaction).await?;
     // A step that is not known can't be taken back.
@@ -113,7 +113,7 @@ pub(super) async fn down(client: &mut Client, known: &[Migration], to: i64) -> R
 }
 
 /// Returns whether a migration of llm-proxy v1 has failed half-way, by its own mark.
-pub(super) async fn was_left_dirty(client: &Client) -> Result<bool, Trouble> {
+pub(super) async fn was_left_dirty(client: &Client) -> Result<bool, QueryError> {
     const HAS_MARK: &str = "SELECT EXISTS (SELECT 1 FROM pg_attribute \
         WHERE attrelid = to_regclass('schema_migrations') AND attname = 'dirty' AND NOT attisdropped)";
     if !client.query_typed_one(HAS_MARK, &[]).await?.try_get::<_, bool>(0)? {
@@ -124,7 +124,7 @@ pub(super) async fn was_left_dirty(client: &Client) -> Result<bool, Trouble> {
 }
 
 /// A transaction that has the lock.
-async fn locked(client: &mut Client) -> Result<Transaction<'_>, Trouble> {
+async fn locked(client: &mut Client) -> Result<Transaction<'_>, QueryError> {
     let transaction = client.transaction().await?;
     let settings = format!("SET LOCAL lock_timeout = '{PATIENCE}'; SET LOCAL statement_timeout = 0");
     transaction.batch_execute(&settings).await?;

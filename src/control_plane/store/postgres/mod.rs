@@ -5,8 +5,8 @@
 //! known, so that everything is read again.
 
 mod adopt;
+mod connection;
 mod explain;
-mod link;
 mod logs;
 mod migrate;
 mod rows;
@@ -29,8 +29,11 @@ use crate::config::snapshot::Problem;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::migrations::{Migration, POSTGRES};
 use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written, digest};
-use explain::Trouble;
-use link::{ANSWER, Access, CHANGE, CHANGE_OF_MANY, GLANCE, Held, Link, Live, MIGRATION, News, drive, patiently};
+use connection::{
+    Access, ClientGuard, ClientSlot, MIGRATION_TIMEOUT, Notifications, PROBE_TIMEOUT, READ_TIMEOUT, StoreClient,
+    WRITE_TIMEOUT, WRITE_TIMEOUT_PER_ROW, drive, with_timeout,
+};
+use explain::QueryError;
 use migrate::Done;
 use rows::BEFORE_ALL;
 
@@ -41,16 +44,16 @@ const REMEMBERED: i64 = 100_000;
 pub struct Postgres {
     access: Access,
     options: Options,
-    news: Arc<News>,
+    notifications: Arc<Notifications>,
     /// The last answer.
-    known: Mutex<Option<Known>>,
+    known: Mutex<Option<LastAnswer>>,
     /// Reads and listens.
-    reader: Link,
+    reader: ClientSlot,
     /// Writes. Made when there is something to write.
-    writer: Link,
+    writer: ClientSlot,
     /// Writes logs, and looks into them. Made when they are wanted.
-    logger: Link,
-    looker: Link,
+    log_writer: ClientSlot,
+    log_reader: ClientSlot,
     /// A migration of llm-proxy v1 has failed half-way.
     dirty: AtomicBool,
 }
@@ -73,73 +76,74 @@ impl Postgres {
         Ok(Postgres {
             access: Access::new(url)?,
             options,
-            news: Arc::default(),
+            notifications: Arc::default(),
             known: Mutex::default(),
-            reader: Link::default(),
-            writer: Link::default(),
-            logger: Link::default(),
-            looker: Link::default(),
+            reader: ClientSlot::default(),
+            writer: ClientSlot::default(),
+            log_writer: ClientSlot::default(),
+            log_reader: ClientSlot::default(),
             dirty: AtomicBool::new(false),
         })
     }
 
-    async fn reader(&self) -> Result<Held<'_>, Error> {
+    async fn reader(&self) -> Result<ClientGuard<'_>, Error> {
         let mut guard = self.reader.lock().await;
-        if guard.as_ref().is_none_or(Live::is_dead) {
+        if guard.as_ref().is_none_or(StoreClient::is_dead) {
             *guard = None;
-            let mut live = self.connect().await?;
-            self.prepare(&mut live).await?;
-            self.news.gap.store(true, Ordering::Relaxed);
-            *guard = Some(live);
+            let mut conn = self.connect().await?;
+            self.prepare(&mut conn).await?;
+            self.notifications.gap.store(true, Ordering::Relaxed);
+            *guard = Some(conn);
         }
-        self.held(guard)
+        self.guarded(guard)
     }
 
     /// Makes a new connection the reader: with the right tables under it, and listening before
     /// anything is read.
-    async fn prepare(&self, live: &mut Live) -> Result<(), Error> {
-        let missing = patiently(&self.access, ANSWER, missing(&live.client)).await;
-        let missing = live.settle(missing)?;
+    async fn prepare(&self, conn: &mut StoreClient) -> Result<(), Error> {
+        let missing = with_timeout(&self.access, READ_TIMEOUT, missing(&conn.client)).await;
+        let missing = conn.settle(missing)?;
         if !missing.is_empty() {
             if !self.options.migrate {
-                return Err(Trouble::Ours(lacking(&missing)).explain(&self.access.place));
+                return Err(QueryError::Reported(lacking(&missing)).explain(&self.access.place));
             }
-            let done = patiently(&self.access, MIGRATION, migrate::up(&mut live.client, POSTGRES, None)).await;
-            self.log_steps(&live.settle(done)?);
+            let done =
+                with_timeout(&self.access, MIGRATION_TIMEOUT, migrate::up(&mut conn.client, POSTGRES, None)).await;
+            self.log_steps(&conn.settle(done)?);
         }
-        let dirty = patiently(&self.access, GLANCE, migrate::was_left_dirty(&live.client)).await;
-        let dirty = live.settle(dirty)?;
+        let dirty = with_timeout(&self.access, PROBE_TIMEOUT, migrate::was_left_dirty(&conn.client)).await;
+        let dirty = conn.settle(dirty)?;
         if dirty && !self.dirty.swap(true, Ordering::Relaxed) {
             tracing::warn!("gateway: the store {} {DIRTY}", self.access.place);
         }
         let listening = async |client: &Client| Ok(client.batch_execute("LISTEN llm_proxy_config").await?);
-        let listening = patiently(&self.access, GLANCE, listening(&live.client)).await;
-        live.settle(listening)
+        let listening = with_timeout(&self.access, PROBE_TIMEOUT, listening(&conn.client)).await;
+        conn.settle(listening)
     }
 
     /// Any but the reader.
-    async fn other<'a>(&'a self, link: &'a Link) -> Result<Held<'a>, Error> {
+    async fn other<'a>(&'a self, link: &'a ClientSlot) -> Result<ClientGuard<'a>, Error> {
         let mut guard = link.lock().await;
-        if guard.as_ref().is_none_or(Live::is_dead) {
+        if guard.as_ref().is_none_or(StoreClient::is_dead) {
             *guard = None;
             // Whether the tables are right, the reader has asked before there is anything to write.
             drop(self.reader().await?);
             *guard = Some(self.connect().await?);
         }
-        self.held(guard)
+        self.guarded(guard)
     }
 
-    async fn connect(&self) -> Result<Live, Error> {
+    async fn connect(&self) -> Result<StoreClient, Error> {
         let (client, connection) = self.access.connect().await?;
-        tokio::spawn(drive(connection, self.news.clone()));
-        let mut live = Live::new(client);
+        tokio::spawn(drive(connection, self.notifications.clone()));
+        let mut conn = StoreClient::new(client);
         let set = async |client: &Client| Ok(client.batch_execute(SESSION).await?);
-        let set = patiently(&self.access, GLANCE, set(&live.client)).await;
-        live.settle(set)?;
-        Ok(live)
+        let set = with_timeout(&self.access, PROBE_TIMEOUT, set(&conn.client)).await;
+        conn.settle(set)?;
+        Ok(conn)
     }
 
-    fn held<'a>(&self, guard: MutexGuard<'a, Option<Live>>) -> Result<Held<'a>, Error> {
+    fn guarded<'a>(&self, guard: MutexGuard<'a, Option<StoreClient>>) -> Result<ClientGuard<'a>, Error> {
         let lost =
             |_| Error::new(Fault::Unavailable, format!("the connection to the store {} is lost", self.access.place));
         MutexGuard::try_map(guard, Option::as_mut).map_err(lost)
@@ -156,51 +160,51 @@ impl Postgres {
     }
 
     async fn fetch_version(&self) -> Result<i64, Error> {
-        let heard = *self.news.heard.borrow();
+        let count = *self.notifications.count.borrow();
         let mut reader = self.reader().await?;
-        let answer = patiently(&self.access, GLANCE, version(&reader.client)).await;
+        let answer = with_timeout(&self.access, PROBE_TIMEOUT, version(&reader.client)).await;
         let version = reader.settle(answer)?;
-        self.learn(heard, version);
+        self.remember_version(count, version);
         Ok(version)
     }
 
     /// `since` of `None` is everything.
     async fn read(&self, since: Option<i64>) -> Result<Changes, Error> {
-        let heard = *self.news.heard.borrow();
+        let count = *self.notifications.count.borrow();
         let mut reader = self.reader().await?;
         // A gap that opens from here on is seen next time.
-        let since = since.filter(|_| !self.news.gap.load(Ordering::Relaxed));
-        self.news.gap.store(false, Ordering::Relaxed);
-        let answer = patiently(&self.access, ANSWER, read(&mut reader.client, since)).await;
+        let since = since.filter(|_| !self.notifications.gap.load(Ordering::Relaxed));
+        self.notifications.gap.store(false, Ordering::Relaxed);
+        let answer = with_timeout(&self.access, READ_TIMEOUT, read(&mut reader.client, since)).await;
         let read = reader.settle(answer);
         match &read {
             Ok(Changes::All(Rows { version, .. }) | Changes::Some(Delta { version, .. })) => {
-                self.learn(heard, *version)
+                self.remember_version(count, *version)
             }
-            Err(_) => self.news.gap.store(true, Ordering::Relaxed),
+            Err(_) => self.notifications.gap.store(true, Ordering::Relaxed),
         }
         read
     }
 
     /// Keeps the content of a response, and which news were known when it was asked for.
-    fn learn(&self, heard: u64, version: i64) {
-        let known = Known { at: Instant::now(), heard, version };
+    fn remember_version(&self, count: u64, version: i64) {
+        let known = LastAnswer { at: Instant::now(), count, version };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
     /// Asks when there are news, and else once in [`Options::poll`], however often this is called.
     async fn wait(&self, since: i64) -> Result<(), Error> {
-        let mut news = self.news.heard.subscribe();
+        let mut notifications = self.notifications.count.subscribe();
         loop {
-            let heard = *news.borrow_and_update();
+            let count = *notifications.borrow_and_update();
             let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.news.gap.load(Ordering::Relaxed) || known.is_some_and(|known| known.version > since) {
+            if self.notifications.gap.load(Ordering::Relaxed) || known.is_some_and(|known| known.version > since) {
                 return Ok(());
             }
             match known {
-                Some(known) if known.heard == heard && known.at.elapsed() < self.options.poll => {
+                Some(known) if known.count == count && known.at.elapsed() < self.options.poll => {
                     // The sender lives as long as `self`.
-                    let _ = timeout_at(known.at + self.options.poll, news.changed()).await;
+                    let _ = timeout_at(known.at + self.options.poll, notifications.changed()).await;
                 }
                 _ if self.fetch_version().await? == since => {}
                 _ => return Ok(()),
@@ -211,10 +215,10 @@ impl Postgres {
 
 /// What was heard last from the database.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct LastAnswer {
     at: Instant,
-    /// Of [`News::heard`], before it was asked.
-    heard: u64,
+    /// Of [`Notifications::count`], before it was asked.
+    count: u64,
     version: i64,
 }
 
@@ -223,7 +227,7 @@ const SESSION: &str =
     "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
 
 /// The steps that the database lacks; an error for one that is none of ours.
-async fn missing(client: &Client) -> Result<Vec<&'static Migration>, Trouble> {
+async fn missing(client: &Client) -> Result<Vec<&'static Migration>, QueryError> {
     let state = migrate::look(client).await?;
     Ok(migrate::pending(POSTGRES, &state)?)
 }
@@ -239,7 +243,7 @@ fn lacking(missing: &[&Migration]) -> Error {
 
 /// The table of migrations, which each store makes once: its number in its database, and when its
 /// first step was taken. `None` where there is no such table yet.
-async fn identity(client: &Client) -> Result<Option<String>, Trouble> {
+async fn identity(client: &Client) -> Result<Option<String>, QueryError> {
     const THERE: &str = "SELECT to_regclass('llm_proxy_migrations')::oid::bigint";
     const FIRST: &str = "SELECT (SELECT oid::bigint FROM pg_database WHERE datname = current_database()), \
                                 extract(epoch FROM min(applied_at))::text FROM llm_proxy_migrations";
@@ -251,7 +255,7 @@ async fn identity(client: &Client) -> Result<Option<String>, Trouble> {
     Ok(first.map(|first| digest(&format!("postgres:{database}:{table}:{first}"))))
 }
 
-async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, Trouble> {
+async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, QueryError> {
     match client.query_typed_opt("SELECT version FROM config_version WHERE id = 1", &[]).await? {
         Some(row) => Ok(row.try_get(0)?),
         None => Err(write::no_version()),
@@ -259,7 +263,7 @@ async fn version(client: &(impl GenericClient + Sync)) -> Result<i64, Trouble> {
 }
 
 /// All of it is as of one moment.
-async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, Trouble> {
+async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, QueryError> {
     let moment =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let version = version(&moment).await?;
@@ -282,7 +286,7 @@ async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, Troubl
 }
 
 /// `None` if that is no longer known.
-async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Option<Delta>, Trouble> {
+async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Option<Delta>, QueryError> {
     let mut delta = Delta { version, ..Delta::default() };
     const REMOVED: &str = "SELECT object, row_id FROM config_removed WHERE version > $1";
     for row in moment.query_typed(REMOVED, &[(&since, Type::INT8)]).await? {
@@ -326,8 +330,8 @@ impl Store for Postgres {
     fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>> {
         Box::pin(async move {
             let mut writer = self.other(&self.writer).await?;
-            let longest = CHANGE + CHANGE_OF_MANY * u32::try_from(writes.len()).unwrap_or(u32::MAX);
-            let answer = patiently(&self.access, longest, write::write_all(&mut writer.client, &writes)).await;
+            let longest = WRITE_TIMEOUT + WRITE_TIMEOUT_PER_ROW * u32::try_from(writes.len()).unwrap_or(u32::MAX);
+            let answer = with_timeout(&self.access, longest, write::write_all(&mut writer.client, &writes)).await;
             writer.settle(answer)
         })
     }
@@ -335,7 +339,8 @@ impl Store for Postgres {
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
         Box::pin(async move {
             let mut reader = self.reader().await?;
-            let answer = patiently(&self.access, ANSWER, write::audit_log(&reader.client, before, limit)).await;
+            let answer =
+                with_timeout(&self.access, READ_TIMEOUT, write::audit_log(&reader.client, before, limit)).await;
             reader.settle(answer)
         })
     }
@@ -343,9 +348,9 @@ impl Store for Postgres {
     /// By a connection of its own, since the reader may bring the tables up to date.
     fn identity(&self) -> Answer<'_, Option<String>> {
         Box::pin(async move {
-            let mut live = self.connect().await?;
-            let answer = patiently(&self.access, GLANCE, identity(&live.client)).await;
-            live.settle(answer)
+            let mut conn = self.connect().await?;
+            let answer = with_timeout(&self.access, PROBE_TIMEOUT, identity(&conn.client)).await;
+            conn.settle(answer)
         })
     }
 

@@ -5,7 +5,7 @@ use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
 use crate::config::rows::{CredentialRow, ProviderRow, Stamp};
-use crate::control_plane::store::postgres::explain::Trouble;
+use crate::control_plane::store::postgres::explain::QueryError;
 
 /// A parameter with its type, as `query_typed` wants them: no statement is kept on the server, so
 /// that a pooler may stand in between.
@@ -25,14 +25,17 @@ const CREDENTIALS: &str = "SELECT id::bigint, credential_key::text, name::text, 
 /// A version before that of every row.
 pub(super) const BEFORE_ALL: i64 = -1;
 
-pub(super) async fn providers(client: &(impl GenericClient + Sync), since: i64) -> Result<Vec<ProviderRow>, Trouble> {
+pub(super) async fn providers(
+    client: &(impl GenericClient + Sync),
+    since: i64,
+) -> Result<Vec<ProviderRow>, QueryError> {
     Ok(client.query_typed(PROVIDERS, &[(&since, Type::INT8)]).await?.iter().map(provider).collect())
 }
 
 pub(super) async fn credentials(
     client: &(impl GenericClient + Sync),
     since: i64,
-) -> Result<Vec<CredentialRow>, Trouble> {
+) -> Result<Vec<CredentialRow>, QueryError> {
     Ok(client.query_typed(CREDENTIALS, &[(&since, Type::INT8)]).await?.iter().map(credential).collect())
 }
 

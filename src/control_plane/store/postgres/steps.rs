@@ -8,7 +8,7 @@ use crate::config::boot::db_url::DbUrl;
 use crate::control_plane::store::Error;
 use crate::control_plane::store::migrations::POSTGRES;
 use crate::control_plane::store::postgres::adopt::Found;
-use crate::control_plane::store::postgres::link::{Access, News, drive};
+use crate::control_plane::store::postgres::connection::{Access, Notifications, drive};
 use crate::control_plane::store::postgres::migrate;
 use crate::control_plane::store::schema::{Status, Step};
 
@@ -21,9 +21,9 @@ impl Steps {
 
     pub async fn status(&self) -> Result<Status, Error> {
         let client = self.connect().await?;
-        let state = migrate::look(&client).await.map_err(|trouble| trouble.explain(&self.0.place))?;
+        let state = migrate::look(&client).await.map_err(|error| error.explain(&self.0.place))?;
         let note = match &state.found {
-            Found::Nothing | Found::Ours => None,
+            Found::Nothing | Found::Reported => None,
             Found::Version1 => Some("the tables are those of llm-proxy v1; `migrate up` takes them over".to_owned()),
             Found::Other(why) => Some(format!("the store {} {why}", self.0.place)),
         };
@@ -39,17 +39,17 @@ impl Steps {
     pub async fn up(&self, to: Option<i64>) -> Result<Vec<i64>, Error> {
         let mut client = self.connect().await?;
         let done = migrate::up(&mut client, POSTGRES, to).await;
-        done.map(|done| done.steps).map_err(|trouble| trouble.explain(&self.0.place))
+        done.map(|done| done.steps).map_err(|error| error.explain(&self.0.place))
     }
 
     pub async fn down(&self, to: i64) -> Result<Vec<i64>, Error> {
         let mut client = self.connect().await?;
-        migrate::down(&mut client, POSTGRES, to).await.map_err(|trouble| trouble.explain(&self.0.place))
+        migrate::down(&mut client, POSTGRES, to).await.map_err(|error| error.explain(&self.0.place))
     }
 
     async fn connect(&self) -> Result<Client, Error> {
         let (client, connection) = self.0.connect().await?;
-        tokio::spawn(drive(connection, Arc::<News>::default()));
+        tokio::spawn(drive(connection, Arc::<Notifications>::default()));
         Ok(client)
     }
 }

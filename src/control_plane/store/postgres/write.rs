@@ -5,13 +5,13 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
 use crate::config::rows::{CredentialRow, ProviderRow};
-use crate::control_plane::store::postgres::explain::Trouble;
+use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
 use crate::control_plane::store::{
-    Audit, AuditRow, Change, Error, Fault, Once, Write, Written, missing, now, reused, stale, taken,
+    Audit, AuditRow, Change, Error, Fault, IdempotencyKey, Write, Written, missing, now, reused, stale, taken,
 };
 
-pub(super) async fn write_all(client: &mut Client, writes: &[Write]) -> Result<Vec<Written>, Trouble> {
+pub(super) async fn write_all(client: &mut Client, writes: &[Write]) -> Result<Vec<Written>, QueryError> {
     let transaction = client.transaction().await?;
     transaction.query_typed("SELECT 1 FROM config_version WHERE id = 1 FOR UPDATE", &[]).await?;
     let mut written = Vec::with_capacity(writes.len());
@@ -22,22 +22,22 @@ pub(super) async fn write_all(client: &mut Client, writes: &[Write]) -> Result<V
     Ok(written)
 }
 
-async fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, Trouble> {
-    if let Some(once) = &write.once
-        && let Some(id) = seen(transaction, once).await?
+async fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, QueryError> {
+    if let Some(idempotency_key) = &write.idempotency_key
+        && let Some(id) = find_repeat(transaction, idempotency_key).await?
     {
         return Ok(Written { id, version: version(transaction).await?, repeated: true });
     }
     let id = apply(transaction, &write.change).await?;
-    if let Some(once) = &write.once {
-        remember(transaction, once, id).await?;
+    if let Some(idempotency_key) = &write.idempotency_key {
+        remember(transaction, idempotency_key, id).await?;
     }
     let version = version(transaction).await?;
     audit(transaction, &write.audit.stored(id, version, now()), id).await?;
     Ok(Written { id, version, repeated: false })
 }
 
-async fn version(transaction: &Transaction<'_>) -> Result<i64, Trouble> {
+async fn version(transaction: &Transaction<'_>) -> Result<i64, QueryError> {
     let row = transaction.query_typed_opt("SELECT version FROM config_version WHERE id = 1", &[]).await?;
     match row {
         Some(row) => Ok(row.try_get(0)?),
@@ -46,13 +46,13 @@ async fn version(transaction: &Transaction<'_>) -> Result<i64, Trouble> {
 }
 
 /// Without that row no change would ever be seen.
-pub(super) fn no_version() -> Trouble {
+pub(super) fn no_version() -> QueryError {
     let message =
         "has lost the row of config_version; put it back: INSERT INTO config_version (id, version) VALUES (1, 1000000)";
-    Trouble::Ours(Error::new(Fault::Unavailable, message))
+    QueryError::Reported(Error::new(Fault::Unavailable, message))
 }
 
-async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Trouble> {
+async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, QueryError> {
     let done = match change {
         Change::AddProvider(row) => insert(transaction, ADD_PROVIDER, &provider(row, &&*row.api_key)).await,
         Change::AddCredential(row) => insert(transaction, ADD_CREDENTIAL, &credential(row, &Times::of(row))).await,
@@ -81,7 +81,7 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Tr
     };
     match done {
         Ok(id) => Ok(id),
-        Err(error) if error.code().is_some_and(|code| code.code() == "23505") => Err(Trouble::Row(taken(change))),
+        Err(error) if error.code().is_some_and(|code| code.code() == "23505") => Err(QueryError::Row(taken(change))),
         Err(error) => Err(error.into()),
     }
 }
@@ -96,14 +96,14 @@ async fn check(
     what: &'static str,
     id: i64,
     expected: Option<i64>,
-) -> Result<(), Trouble> {
+) -> Result<(), QueryError> {
     let sql = format!("SELECT row_version FROM {what}s WHERE id = $1");
     let Some(row) = transaction.query_typed_opt(&sql, &[(&id, Type::INT8)]).await? else {
-        return Err(Trouble::Row(missing(what, id)));
+        return Err(QueryError::Row(missing(what, id)));
     };
     let found: i64 = row.try_get(0)?;
     match expected {
-        Some(expected) if expected != found => Err(Trouble::Row(stale(what, id, expected, found))),
+        Some(expected) if expected != found => Err(QueryError::Row(stale(what, id, expected, found))),
         _ => Ok(()),
     }
 }
@@ -181,25 +181,29 @@ fn moment(seconds: i64) -> f64 {
 }
 
 /// The row that a change with this key made before.
-async fn seen(transaction: &Transaction<'_>, once: &Once) -> Result<Option<i64>, Trouble> {
-    const FORGET: &str = "DELETE FROM idempotency_keys WHERE created_at <= now() - make_interval(secs => $1)";
-    transaction.execute_typed(FORGET, &[(&(Once::KEPT_SECS as f64), Type::FLOAT8)]).await?;
-    const SEEN: &str = "SELECT fingerprint, row_id FROM idempotency_keys WHERE key = $1";
-    match transaction.query_typed_opt(SEEN, &[(&once.key, Type::TEXT)]).await? {
+async fn find_repeat(
+    transaction: &Transaction<'_>,
+    idempotency_key: &IdempotencyKey,
+) -> Result<Option<i64>, QueryError> {
+    const DELETE_OLD_KEYS: &str = "DELETE FROM idempotency_keys WHERE created_at <= now() - make_interval(secs => $1)";
+    transaction.execute_typed(DELETE_OLD_KEYS, &[(&(IdempotencyKey::KEPT_SECS as f64), Type::FLOAT8)]).await?;
+    const FIND_REPEAT: &str = "SELECT fingerprint, row_id FROM idempotency_keys WHERE key = $1";
+    match transaction.query_typed_opt(FIND_REPEAT, &[(&idempotency_key.key, Type::TEXT)]).await? {
         None => Ok(None),
-        Some(row) if row.try_get::<_, &str>(0)? == once.fingerprint => Ok(Some(row.try_get(1)?)),
-        Some(_) => Err(Trouble::Row(reused())),
+        Some(row) if row.try_get::<_, &str>(0)? == idempotency_key.fingerprint => Ok(Some(row.try_get(1)?)),
+        Some(_) => Err(QueryError::Row(reused())),
     }
 }
 
-async fn remember(transaction: &Transaction<'_>, once: &Once, id: i64) -> Result<(), Trouble> {
+async fn remember(transaction: &Transaction<'_>, idempotency_key: &IdempotencyKey, id: i64) -> Result<(), QueryError> {
     const SQL: &str = "INSERT INTO idempotency_keys (key, fingerprint, row_id) VALUES ($1, $2, $3)";
-    let values: &[Value<'_>] = &[(&once.key, Type::TEXT), (&once.fingerprint, Type::TEXT), (&id, Type::INT8)];
+    let values: &[Value<'_>] =
+        &[(&idempotency_key.key, Type::TEXT), (&idempotency_key.fingerprint, Type::TEXT), (&id, Type::INT8)];
     transaction.execute_typed(SQL, values).await?;
     Ok(())
 }
 
-async fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> Result<(), Trouble> {
+async fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> Result<(), QueryError> {
     const SQL: &str = "INSERT INTO audit_log (actor, request_id, action, object, object_id, old, new) \
         VALUES ($1, $2, $3, $4, $5, $6::text::json, $7::text::json)";
     let values: &[Value<'_>] = &[
@@ -215,7 +219,7 @@ async fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> Result<
     Ok(())
 }
 
-pub(super) async fn audit_log(client: &Client, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, Trouble> {
+pub(super) async fn audit_log(client: &Client, before: Option<i64>, limit: u32) -> Result<Vec<AuditRow>, QueryError> {
     const SQL: &str = "SELECT id, (extract(epoch FROM timestamp) * 1000000)::bigint, actor, request_id, action, object, object_id, \
         old::text, new::text FROM audit_log WHERE id < $1 ORDER BY id DESC LIMIT $2";
     let values: &[Value<'_>] = &[(&before.unwrap_or(i64::MAX), Type::INT8), (&i64::from(limit), Type::INT8)];

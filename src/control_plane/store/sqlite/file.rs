@@ -25,7 +25,7 @@ pub(super) fn open(dir: &Path) -> Result<(Connection, PathBuf), Error> {
 /// The same with some of the steps.
 pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, PathBuf), Error> {
     let path = prepare(dir)?;
-    let open = || -> Result<Connection, Trouble> {
+    let open = || -> Result<Connection, QueryError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(PATIENCE)?;
@@ -35,7 +35,7 @@ pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, Pa
     };
     match open() {
         Ok(connection) => Ok((connection, path)),
-        Err(trouble) => Err(trouble.explain(&path)),
+        Err(error) => Err(error.explain(&path)),
     }
 }
 
@@ -49,7 +49,7 @@ pub(super) fn side(path: &Path) -> Result<Connection, Error> {
         connection.pragma_update(None, "synchronous", "normal")?;
         Ok(connection)
     };
-    open().map_err(|error| Trouble::from(error).explain(path))
+    open().map_err(|error| QueryError::from(error).explain(path))
 }
 
 /// Makes directory and file, with nobody else's eyes on them from the first moment. What exists
@@ -98,7 +98,7 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Result<(), Trouble> {
+pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Result<(), QueryError> {
     if migrations::pending(known, &applied(connection)?)?.is_empty() {
         return Ok(());
     }
@@ -125,7 +125,7 @@ pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Resul
 }
 
 /// The steps that the file has seen: none if it is empty, an error if its tables are not ours.
-pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Trouble> {
+pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, QueryError> {
     let tables: Option<bool> = connection
         .query_row(
             "SELECT max(name = 'llm_proxy_migrations') FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'",
@@ -136,7 +136,7 @@ pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Trouble> 
         .flatten();
     match tables {
         None => Ok(Vec::new()),
-        Some(false) => Err(Trouble::Ours(Error::new(
+        Some(false) => Err(QueryError::Reported(Error::new(
             Fault::Version,
             "is a database of something else; let DATA_DIR be another directory",
         ))),
@@ -150,30 +150,30 @@ pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, Trouble> 
 
 /// An error before it is known of which file it speaks.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum QueryError {
     Sqlite(rusqlite::Error),
     /// The message lacks its subject.
-    Ours(Error),
+    Reported(Error),
 }
 
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Trouble {
-        Trouble::Sqlite(error)
+impl From<rusqlite::Error> for QueryError {
+    fn from(error: rusqlite::Error) -> QueryError {
+        QueryError::Sqlite(error)
     }
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Ours(error)
+impl From<Error> for QueryError {
+    fn from(error: Error) -> QueryError {
+        QueryError::Reported(error)
     }
 }
 
-impl Trouble {
+impl QueryError {
     pub(super) fn explain(self, path: &Path) -> Error {
         let path = path.display();
         let error = match self {
-            Trouble::Ours(error) => return Error::new(error.fault, format!("the store {path} {error}")),
-            Trouble::Sqlite(error) => error,
+            QueryError::Reported(error) => return Error::new(error.fault, format!("the store {path} {error}")),
+            QueryError::Sqlite(error) => error,
         };
         let reason = match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => "cannot be written: its disk is full".to_owned(),

@@ -27,7 +27,7 @@ use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store
 /// The file in `DATA_DIR`.
 pub const FILE: &str = "llm-proxy.db";
 /// How often [`Store::changed`] looks, which is a read of one number.
-const LOOK: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// [`Store::identity`] of the store in this file: device and inode, which every path to the file
 /// and every container that mounts it have in common. `None` if there is no such file.
@@ -132,7 +132,7 @@ impl Store for Sqlite {
     fn changed(&self, since: i64) -> Answer<'_, ()> {
         Box::pin(async move {
             while self.version().await? == since {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
             Ok(())
         })

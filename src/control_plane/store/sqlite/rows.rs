@@ -4,9 +4,9 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
-use crate::control_plane::store::sqlite::file::{Trouble, is_unique_violation};
+use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
 use crate::control_plane::store::{
-    Audit, AuditRow, Change, Changes, Delta, Error, Once, Write, Written, missing, now, reused, stale, taken,
+    Audit, AuditRow, Change, Changes, Delta, Error, IdempotencyKey, Write, Written, missing, now, reused, stale, taken,
 };
 
 /// `config_removed` holds the removals of this many versions.
@@ -121,7 +121,7 @@ impl Refused {
     pub(super) fn explain(self, path: &std::path::Path) -> Error {
         match self {
             Refused::Reported(error) => error,
-            Refused::Failed(error) => Trouble::from(error).explain(path),
+            Refused::Failed(error) => QueryError::from(error).explain(path),
         }
     }
 }
@@ -146,16 +146,16 @@ pub(super) fn write_all(connection: &mut Connection, writes: &[Write]) -> Result
 }
 
 fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, Refused> {
-    if let Some(once) = &write.once
-        && let Some(id) = seen(transaction, once)?
+    if let Some(idempotency_key) = &write.idempotency_key
+        && let Some(id) = find_repeat(transaction, idempotency_key)?
     {
         return Ok(Written { id, version: version(transaction)?, repeated: true });
     }
     let id = change(transaction, &write.change)?;
-    if let Some(once) = &write.once {
+    if let Some(idempotency_key) = &write.idempotency_key {
         transaction.execute(
             "INSERT INTO idempotency_keys (key, fingerprint, row_id) VALUES (?1, ?2, ?3)",
-            params![once.key, once.fingerprint, id],
+            params![idempotency_key.key, idempotency_key.fingerprint, id],
         )?;
     }
     let version = version(transaction)?;
@@ -163,14 +163,15 @@ fn write(transaction: &Transaction<'_>, write: &Write) -> Result<Written, Refuse
     Ok(Written { id, version, repeated: false })
 }
 
-/// The row of the change that `once` was seen with.
-fn seen(transaction: &Transaction<'_>, once: &Once) -> Result<Option<i64>, Refused> {
-    transaction.execute("DELETE FROM idempotency_keys WHERE created_at <= unixepoch() - ?1", [Once::KEPT_SECS])?;
+/// The row of the change that `idempotency_key` was seen with.
+fn find_repeat(transaction: &Transaction<'_>, idempotency_key: &IdempotencyKey) -> Result<Option<i64>, Refused> {
+    transaction
+        .execute("DELETE FROM idempotency_keys WHERE created_at <= unixepoch() - ?1", [IdempotencyKey::KEPT_SECS])?;
     let sql = "SELECT row_id, fingerprint FROM idempotency_keys WHERE key = ?1";
     let row = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, text(row, 1)?));
-    match transaction.query_row(sql, [&once.key], row).optional()? {
+    match transaction.query_row(sql, [&idempotency_key.key], row).optional()? {
         None => Ok(None),
-        Some((id, fingerprint)) if fingerprint == once.fingerprint => Ok(Some(id)),
+        Some((id, fingerprint)) if fingerprint == idempotency_key.fingerprint => Ok(Some(id)),
         Some(_) => Err(reused().into()),
     }
 }

@@ -9,14 +9,14 @@ use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::SQLITE;
 use crate::control_plane::store::schema::{Status, Step};
 use crate::control_plane::store::sqlite::file;
-use crate::control_plane::store::sqlite::file::Trouble;
+use crate::control_plane::store::sqlite::file::QueryError;
 
 pub fn status(dir: &Path) -> Result<Status, Error> {
     let applied = match there(dir) {
         Some(path) => {
             let applied =
-                Connection::open(&path).map_err(Trouble::from).and_then(|connection| file::applied(&connection));
-            applied.map_err(|trouble| trouble.explain(&path))?
+                Connection::open(&path).map_err(QueryError::from).and_then(|connection| file::applied(&connection));
+            applied.map_err(|error| error.explain(&path))?
         }
         None => Vec::new(),
     };
@@ -37,7 +37,7 @@ pub fn up(dir: &Path, to: Option<i64>) -> Result<Vec<i64>, Error> {
 
 pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
     let Some(path) = there(dir) else { return Ok(Vec::new()) };
-    let work = || -> Result<Vec<i64>, Trouble> {
+    let work = || -> Result<Vec<i64>, QueryError> {
         let mut connection = Connection::open(&path)?;
         connection.busy_timeout(file::PATIENCE)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -58,7 +58,7 @@ pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
         transaction.commit()?;
         Ok(taken)
     };
-    work().map_err(|trouble| trouble.explain(&path))
+    work().map_err(|error| error.explain(&path))
 }
 
 fn there(dir: &Path) -> Option<std::path::PathBuf> {

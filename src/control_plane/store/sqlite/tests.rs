@@ -4,7 +4,7 @@ use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::Migration;
 use crate::control_plane::store::sqlite::*;
-use crate::control_plane::store::{Audit, Change, Once};
+use crate::control_plane::store::{Audit, Change, IdempotencyKey};
 
 fn open() -> (tempfile::TempDir, Connection) {
     let dir = tempfile::tempdir().unwrap();
@@ -32,7 +32,7 @@ fn credential(key: &str) -> CredentialRow {
 }
 
 fn plain(change: Change) -> Write {
-    Write { change, audit: Audit::default(), once: None }
+    Write { change, audit: Audit::default(), idempotency_key: None }
 }
 
 /// Makes a change, and gives what became of it or the kind of error.
@@ -181,17 +181,19 @@ fn an_update_requires_the_version_it_read() {
 #[test]
 fn a_change_with_a_key_happens_once() {
     let (_dir, mut connection) = open();
-    let once = |fingerprint: &str| Some(Once { key: "k".into(), fingerprint: fingerprint.into() });
-    let add = |key: &str, once| Write { once, ..plain(Change::AddProvider(provider(key))) };
-    let first = write(&mut connection, &add("a", once("x"))).unwrap();
-    let again = write(&mut connection, &add("a", once("x"))).unwrap();
+    let idempotency_key = |fingerprint: &str| Some(IdempotencyKey { key: "k".into(), fingerprint: fingerprint.into() });
+    let add = |key: &str, idempotency_key| Write { idempotency_key, ..plain(Change::AddProvider(provider(key))) };
+    let first = write(&mut connection, &add("a", idempotency_key("x"))).unwrap();
+    let again = write(&mut connection, &add("a", idempotency_key("x"))).unwrap();
     assert_eq!((again.id, again.version, again.repeated), (first.id, first.version, true));
-    assert_eq!(write(&mut connection, &add("b", once("y"))), Err(Fault::Reused));
+    assert_eq!(write(&mut connection, &add("b", idempotency_key("y"))), Err(Fault::Reused));
     // A day later.
-    connection.execute("UPDATE idempotency_keys SET created_at = created_at - ?1", [Once::KEPT_SECS]).unwrap();
-    assert!(!write(&mut connection, &add("b", once("y"))).unwrap().repeated);
+    connection
+        .execute("UPDATE idempotency_keys SET created_at = created_at - ?1", [IdempotencyKey::KEPT_SECS])
+        .unwrap();
+    assert!(!write(&mut connection, &add("b", idempotency_key("y"))).unwrap().repeated);
     // What fails leaves no key behind.
-    let other = Some(Once { key: "o".into(), fingerprint: "x".into() });
+    let other = Some(IdempotencyKey { key: "o".into(), fingerprint: "x".into() });
     assert_eq!(write(&mut connection, &add("a", other.clone())), Err(Fault::Conflict));
     assert!(!write(&mut connection, &add("c", other)).unwrap().repeated);
 }

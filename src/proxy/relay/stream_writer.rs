@@ -6,7 +6,7 @@ use super::head::{self, BodyFraming};
 use llm_http::write;
 use llm_wire::sse;
 
-pub struct Outlet {
+pub struct StreamWriter {
     /// The head until it is sent, then what was written since the last flush.
     pub buf: Vec<u8>,
     framing: BodyFraming,
@@ -17,17 +17,17 @@ pub struct Outlet {
     events_at: usize,
 }
 
-impl Outlet {
+impl StreamWriter {
     /// `head` is complete save its framing. It is not used if an earlier attempt has sent a head.
-    pub fn new(req: &RequestContext<'_>, mut head: Vec<u8>, framing: BodyFraming) -> Outlet {
+    pub fn new(req: &RequestContext<'_>, mut head: Vec<u8>, framing: BodyFraming) -> StreamWriter {
         match req.head_sent {
             true => head.clear(),
             false => head::end(&mut head, framing),
         }
         let head_len = head.len();
-        let mut outlet = Outlet { buf: head, framing, chunk: None, head_len, events_at: 0 };
-        outlet.open_chunk();
-        outlet
+        let mut stream_writer = StreamWriter { buf: head, framing, chunk: None, head_len, events_at: 0 };
+        stream_writer.open_chunk();
+        stream_writer
     }
 
     /// Returns how many bytes wait to be sent, the head included.
@@ -70,7 +70,7 @@ impl Outlet {
 
     /// Sends the head, if that was not done, and a comment. The events stay here: the provider that
     /// sent them may still be replaced by another.
-    pub async fn show_life(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
+    pub async fn send_keep_alive(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
         let events = self.buf.split_off(self.events_at);
         self.buf.truncate(self.head_len);
         self.chunk = None;
