@@ -31,7 +31,7 @@ fn rows() -> Rows {
         is_enabled: true,
         ..CredentialRow::default()
     });
-    Rows { version: 1, providers: providers.collect(), credentials: credentials.collect() }
+    Rows { version: 1, providers: providers.collect(), credentials: credentials.collect(), ..Rows::default() }
 }
 
 fn bench(c: &mut Criterion) {

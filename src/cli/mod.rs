@@ -10,6 +10,7 @@ mod convert;
 pub mod demo;
 mod first;
 pub mod gateway;
+mod group;
 pub mod health;
 pub mod init;
 pub mod key;
@@ -68,6 +69,8 @@ enum Command {
     Provider(provider::Args),
     /// Create, list, rotate and revoke the keys of clients
     Key(key::Args),
+    /// Create, change, list and remove groups of keys
+    Group(group::Args),
     /// Print the settings of a client, such as an SDK or an agent, for this gateway
     Connect(connect::Args),
     /// Translate a request or a response between formats, without a server
@@ -173,6 +176,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Key(args) => key::run(args),
+        Command::Group(args) => group::run(args),
         Command::Translate(args) => return translate::run(args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => transfer::export(&args),

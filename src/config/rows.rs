@@ -50,6 +50,8 @@ pub struct CredentialRow {
     /// SHA-256 of the key, 64 hex digits.
     pub credential_key: String,
     pub name: String,
+    /// The group that it belongs to, by name.
+    pub group_name: Option<String>,
     /// JSON array of models and patterns; empty allows all.
     pub allowed_models: String,
     /// Requests per second; 0 blocks all, null is unlimited.
@@ -83,6 +85,26 @@ impl CredentialRow {
     }
 }
 
+/// A row of `credential_groups`: what its credentials, and those of the groups in it, may use
+/// together. Its columns mean what those of a credential mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupRow {
+    pub id: i64,
+    /// Unique, and never changed: credentials and groups name it.
+    pub name: String,
+    /// The group that it belongs to, by name.
+    pub parent: Option<String>,
+    pub allowed_models: String,
+    pub rate_limit: Option<i64>,
+    pub burst: Option<i64>,
+    pub tokens_per_minute: Option<i64>,
+    pub max_concurrency: Option<i64>,
+    pub metadata: String,
+    /// The credentials of a disabled group are refused.
+    pub is_enabled: bool,
+    pub stamp: Stamp,
+}
+
 /// Everything that a store holds, at one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -92,4 +114,6 @@ pub struct Rows {
     pub providers: Vec<ProviderRow>,
     /// In the order of ids.
     pub credentials: Vec<CredentialRow>,
+    /// In the order of ids.
+    pub groups: Vec<GroupRow>,
 }

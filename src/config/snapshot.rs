@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub credentials: HashMap<KeyHash, Arc<Credential>, ahash::RandomState>,
     /// The same, each once, in the order of their ids.
     pub credentials_by_id: Vec<Arc<Credential>>,
+    /// Groups of credentials that can be used, in the order of their ids.
+    pub groups: Vec<Arc<Group>>,
 }
 
 impl Snapshot {
@@ -59,6 +61,11 @@ impl Snapshot {
     /// For what remembers a provider by its id, such as a record.
     pub fn provider(&self, id: i64) -> Option<&Arc<Provider>> {
         self.providers.binary_search_by_key(&id, |provider| provider.id).ok().map(|at| &self.providers[at])
+    }
+
+    /// For what remembers a group by its id.
+    pub fn group(&self, id: i64) -> Option<&Arc<Group>> {
+        self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at])
     }
 
     /// For what remembers a credential by its id, such as a record.
@@ -172,6 +179,25 @@ pub struct Credential {
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
     pub previous: Option<Previous>,
+    /// What is in force for it beside its own row. `None` if nothing is.
+    pub scope: Option<Arc<Scope>>,
+}
+
+/// What is in force for the credentials of a group.
+#[derive(Debug)]
+pub struct Scope {
+    /// The group of the credentials, then the one that it belongs to, and so on.
+    pub groups: Box<[Arc<Group>]>,
+}
+
+/// A row of `credential_groups`, ready for use. Its limits are shared by the credentials in it, and
+/// by the groups in it.
+#[derive(Debug)]
+pub struct Group {
+    pub id: i64,
+    pub name: Arc<str>,
+    pub allowed: super::models::Allowed,
+    pub limits: Limits,
 }
 
 /// The key before the last rotation, for the time in which both are good.
@@ -183,6 +209,21 @@ pub struct Previous {
 }
 
 impl Credential {
+    /// Its groups, the innermost first.
+    pub fn groups(&self) -> &[Arc<Group>] {
+        self.scope.as_ref().map_or(&[], |scope| &scope.groups)
+    }
+
+    /// Whether no limit is in force for it.
+    pub fn is_unlimited(&self) -> bool {
+        self.limits.is_none() && self.scope.is_none()
+    }
+
+    /// Whether it and all of its groups allow this model.
+    pub fn allows(&self, model: &str) -> bool {
+        self.allowed.allows(model) && self.groups().iter().all(|group| group.allowed.allows(model))
+    }
+
     /// The name under which requests without a key run when `ALLOW_ANONYMOUS` is set.
     pub const ANONYMOUS: &'static str = "anonymous";
 }

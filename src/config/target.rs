@@ -99,7 +99,7 @@ mod tests {
             ..ProviderRow::default()
         };
         let (snapshot, problems) =
-            compile(&Rows { version: 1, providers: vec![row], credentials: Vec::new() }, None, &|_| None);
+            compile(&Rows { version: 1, providers: vec![row], ..Rows::default() }, None, &|_| None);
         assert_eq!(problems, []);
         let mut out = Vec::new();
         snapshot.providers[0].write_target(&mut out, to, Some("dep/1"), query.map(str::as_bytes));

@@ -72,8 +72,12 @@ pub struct Need {
 #[must_use]
 pub struct Hold {
     slot: Option<Slot>,
+    /// Of the request bucket.
+    request: Option<Taken>,
     tokens: Option<(Arc<Bucket>, Taken)>,
     need: Need,
+    /// What the same request holds of the limits of other levels.
+    others: Vec<Hold>,
 }
 
 /// Which limit refused, and for how long.
@@ -138,16 +142,40 @@ impl Limits {
         };
         let request = match &self.requests {
             None => None,
-            Some(bucket) => Some((bucket, bucket.take(now, 1).map_err(Refusal::Requests)?)),
+            Some(bucket) => Some(bucket.take(now, 1).map_err(Refusal::Requests)?),
         };
         match self.reserve(now, need) {
-            Ok(tokens) => Ok(Hold { slot, tokens, need }),
+            Ok(tokens) => Ok(Hold { slot, request, tokens, need, others: Vec::new() }),
             Err(refusal) => {
-                if let Some((bucket, taken)) = request {
-                    bucket.settle(now, taken, 0);
-                }
+                self.undo_request(now, request);
                 Err(refusal)
             }
+        }
+    }
+
+    /// Takes the same from the limits of several levels, from all or from none. A refusal comes with
+    /// the number of the level that refused.
+    pub fn admit_all(levels: &[&Limits], now: u64, need: Need) -> Result<Hold, (usize, Refusal)> {
+        let mut holds: Vec<Hold> = Vec::new();
+        for (at, limits) in levels.iter().enumerate() {
+            match limits.admit(now, need) {
+                Ok(hold) => holds.push(hold),
+                Err(refusal) => {
+                    for (limits, hold) in levels.iter().zip(&mut holds) {
+                        limits.undo_request(now, hold.request.take());
+                    }
+                    return Err((at, refusal));
+                }
+            }
+        }
+        let mut hold = holds.pop().unwrap_or_default();
+        hold.others = holds;
+        Ok(hold)
+    }
+
+    fn undo_request(&self, now: u64, request: Option<Taken>) {
+        if let (Some(bucket), Some(taken)) = (&self.requests, request) {
+            bucket.settle(now, taken, 0);
         }
     }
 
@@ -177,6 +205,7 @@ impl Hold {
             bucket.settle(now, taken, used);
         }
         self.slot = None;
+        std::mem::take(&mut self.others).into_iter().for_each(|other| other.settle(now, used));
     }
 }
 

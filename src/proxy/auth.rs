@@ -6,8 +6,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::core::Core;
-use crate::config::snapshot::{Credential, KeyHash, Snapshot};
-use crate::limit::{Bucket, Hold, Level, Need, Refusal, Refused};
+use crate::config::models::Allowed;
+use crate::config::snapshot::{Credential, Group, KeyHash, Snapshot};
+use crate::limit;
+use crate::limit::{Bucket, Hold, Limits, Need, Refusal, Refused};
 use llm_http::RequestHead;
 use llm_wire::error::{Error, Kind};
 
@@ -89,17 +91,33 @@ fn is_key_of(credential: &Credential, hash: &KeyHash, now: i64) -> bool {
 
 /// Checks whether the caller may use `model` (without prefix).
 pub fn allow_model(caller: Caller<'_>, model: &str) -> Result<(), Error> {
-    match caller {
-        Some(credential) if !credential.allowed.allows(model) => {
-            let note = format!(
-                "model `{model}` is not allowed for credential `{}`, which may use {}",
-                credential.name,
-                abbreviate(credential.allowed.entries())
-            );
-            Err(Error::client(Kind::ModelForbidden, note).param("model"))
-        }
-        _ => Ok(()),
-    }
+    let Some(credential) = caller else { return Ok(()) };
+    let level = levels(credential).find(|level| !level.allowed.allows(model));
+    level.map_or(Ok(()), |Level { kind, name, allowed, .. }| {
+        let may = abbreviate(allowed.entries());
+        let note = format!("model `{model}` is not allowed for {kind} `{name}`, which may use {may}");
+        Err(Error::client(Kind::ModelForbidden, note).param("model"))
+    })
+}
+
+/// What has models and limits of its own: a credential, or one of its groups.
+#[derive(Clone, Copy)]
+struct Level<'s> {
+    kind: &'static str,
+    name: &'s str,
+    allowed: &'s Allowed,
+    limits: &'s Limits,
+}
+
+/// The credential, then its groups from the innermost on.
+fn levels(credential: &Credential) -> impl Iterator<Item = Level<'_>> {
+    let Credential { name, allowed, limits, .. } = credential;
+    let own = Level { kind: "credential", name, allowed, limits };
+    let groups = credential.groups().iter().map(|group| {
+        let Group { name, allowed, limits, .. } = &**group;
+        Level { kind: "group", name, allowed, limits }
+    });
+    std::iter::once(own).chain(groups)
 }
 
 /// Returns the first few of a list, for an error message.
@@ -117,10 +135,35 @@ fn abbreviate<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
 /// the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    pub requests: Option<Level>,
-    pub tokens: Option<Level>,
+    pub requests: Option<limit::Level>,
+    pub tokens: Option<limit::Level>,
     /// Milliseconds until a refused request may pass. `None` where that is unknown.
     pub retry_ms: Option<u64>,
+}
+
+impl Budget {
+    fn of(limits: &Limits, now: u64) -> Budget {
+        let level = |bucket: &Option<Arc<Bucket>>| bucket.as_ref().map(|bucket| bucket.level(now));
+        Budget { requests: level(&limits.requests), tokens: level(&limits.tokens), retry_ms: None }
+    }
+
+    /// Of each kind the limit of which the least is left.
+    fn tightest(levels: &[&Limits], now: u64) -> Budget {
+        let mut tightest = Budget { requests: None, tokens: None, retry_ms: None };
+        let take = |least: &mut Option<limit::Level>, level: Option<limit::Level>| {
+            if let Some(level) = level
+                && least.is_none_or(|least| level.left < least.left)
+            {
+                *least = Some(level);
+            }
+        };
+        for limits in levels {
+            let budget = Budget::of(limits, now);
+            take(&mut tightest.requests, budget.requests);
+            take(&mut tightest.tokens, budget.tokens);
+        }
+        tightest
+    }
 }
 
 /// A request that a limit has refused.
@@ -140,24 +183,38 @@ pub fn admit(
     caller: Caller<'_>,
     need: impl FnOnce() -> Need,
 ) -> Result<Option<(Hold, Budget)>, Box<Denied>> {
-    let Some(credential) = caller.filter(|credential| !credential.limits.is_none()) else { return Ok(None) };
-    let limits = &credential.limits;
-    // The estimate reads the whole body.
-    let need = if limits.tokens.is_some() { need() } else { Need::default() };
+    let Some(credential) = caller.filter(|credential| !credential.is_unlimited()) else { return Ok(None) };
+    let own = &credential.limits;
     let now = core.now_ns();
-    let admitted = limits.admit(now, need);
-    let level = |bucket: &Option<Arc<Bucket>>| bucket.as_ref().map(|bucket| bucket.level(now));
-    let mut budget = Budget { requests: level(&limits.requests), tokens: level(&limits.tokens), retry_ms: None };
+    // The estimate reads the whole body.
+    let (admitted, mut budget) = match &credential.scope {
+        None => {
+            let need = if own.tokens.is_some() { need() } else { Need::default() };
+            (own.admit(now, need).map_err(|refusal| (0, refusal)), Budget::of(own, now))
+        }
+        Some(_) => {
+            let levels: Vec<_> = levels(credential).map(|level| level.limits).collect();
+            let need = if levels.iter().any(|limits| limits.tokens.is_some()) { need() } else { Need::default() };
+            let admitted = Limits::admit_all(&levels, now, need);
+            let budget = match admitted {
+                Ok(_) => Budget::tightest(&levels, now),
+                Err((at, _)) => Budget::of(levels[at], now),
+            };
+            (admitted, budget)
+        }
+    };
     match admitted {
         Ok(hold) => Ok(Some((hold, budget))),
-        Err(refusal) => {
+        Err((at, refusal)) => {
             budget.retry_ms = retry_ms(refusal);
             let limit = match refusal {
                 Refusal::Requests(_) => "requests",
                 Refusal::Tokens { .. } | Refusal::Prompt { .. } => "tokens",
                 Refusal::Concurrency { .. } => "concurrency",
             };
-            Err(Box::new(Denied { error: refused(credential, refusal, budget.retry_ms), budget, limit }))
+            let error = levels(credential).nth(at).map(|level| refused(level, refusal, budget.retry_ms));
+            let error = error.unwrap_or_else(|| Error::client(Kind::RateLimit, "a limit is reached"));
+            Err(Box::new(Denied { error, budget, limit }))
         }
     }
 }
@@ -177,37 +234,35 @@ fn retry_ms(refusal: Refusal) -> Option<u64> {
     }
 }
 
-fn refused(credential: &Credential, refusal: Refusal, retry_ms: Option<u64>) -> Error {
-    let name = &credential.name;
+fn refused(level: Level<'_>, refusal: Refusal, retry_ms: Option<u64>) -> Error {
+    let Level { kind, name, limits, .. } = level;
     let rate = |bucket: &Option<Arc<Bucket>>| bucket.as_ref().map_or(0, |bucket| bucket.rate());
     let again = retry_ms.map(|ms| format!("; try again in {}", Wait(ms))).unwrap_or_default();
     let note = match refusal {
-        Refusal::Requests(Refused::Never) => format!("credential `{name}` is blocked: its rate limit is 0"),
+        Refusal::Requests(Refused::Never) => format!("{kind} `{name}` is blocked: its rate limit is 0"),
         Refusal::Tokens { refused: Refused::Never, .. } => {
-            format!("credential `{name}` is blocked: its limit of tokens per minute is 0")
+            format!("{kind} `{name}` is blocked: its limit of tokens per minute is 0")
         }
-        Refusal::Concurrency { most: 0 } => {
-            format!("credential `{name}` is blocked: its limit of requests at once is 0")
-        }
+        Refusal::Concurrency { most: 0 } => format!("{kind} `{name}` is blocked: its limit of requests at once is 0"),
         Refusal::Requests(_) => {
-            let rate = rate(&credential.limits.requests);
-            format!("rate limit of credential `{name}` reached: {rate} requests per second{again}")
+            let rate = rate(&limits.requests);
+            format!("rate limit of {kind} `{name}` reached: {rate} requests per second{again}")
         }
         Refusal::Tokens { wanted, .. } => {
-            let rate = rate(&credential.limits.tokens);
+            let rate = rate(&limits.tokens);
             format!(
-                "token limit of credential `{name}` reached: {rate} tokens per minute, and this request may use \
+                "token limit of {kind} `{name}` reached: {rate} tokens per minute, and this request may use \
                  {wanted}{again}"
             )
         }
         Refusal::Prompt { estimate } => {
-            let rate = rate(&credential.limits.tokens);
+            let rate = rate(&limits.tokens);
             format!(
-                "the request has about {estimate} tokens, and credential `{name}` may use {rate} per minute; shorten it"
+                "the request has about {estimate} tokens, and {kind} `{name}` may use {rate} per minute; shorten it"
             )
         }
         Refusal::Concurrency { most } => {
-            format!("credential `{name}` has {most} requests in progress, which is its limit; try again when one ends")
+            format!("{kind} `{name}` has {most} requests in progress, which is its limit; try again when one ends")
         }
     };
     let seconds = retry_ms.map_or(BLOCKED_SECONDS, |ms| u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX).max(1));

@@ -153,7 +153,7 @@ fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>
     req.recorder.record_mut().stream = req.stream;
     auth::allow_model(caller, req.model.name())?;
     alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip_prefix(req.core, model)))?;
-    if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.limits.is_none()) {
+    if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.is_unlimited()) {
         req.recorder.end_stage(Stage::Route);
         reserve_limits(req, view, caller, output)?;
         req.recorder.end_stage(Stage::Limit);

@@ -98,7 +98,7 @@ pub(super) mod tests {
             is_enabled: true,
             ..ProviderRow::default()
         };
-        let rows = Rows { version: 1, providers: vec![row], credentials: Vec::new() };
+        let rows = Rows { version: 1, providers: vec![row], ..Rows::default() };
         let (mut snapshot, problems) = compile(&rows, None, &|_| None);
         assert_eq!(problems, [], "{params}");
         std::sync::Arc::into_inner(snapshot.providers.remove(0)).unwrap()

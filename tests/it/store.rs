@@ -4,10 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::HANG;
-use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use llm_proxy::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::sqlite::{FILE, Sqlite};
-use llm_proxy::control_plane::store::{Changes, Fault};
+use llm_proxy::control_plane::store::{Change, Changes, Fault};
 
 fn provider(key: &str) -> ProviderRow {
     ProviderRow {
@@ -56,6 +56,7 @@ fn what_is_written_is_what_is_read() {
             ProviderRow { id: ids[1], stamp: stamp(2), ..off },
         ],
         credentials: vec![CredentialRow { id: key, stamp: stamp(3), ..credential("k") }],
+        ..Rows::default()
     };
     // The clock may strike between two writes.
     let even = |mut rows: Rows| {
@@ -164,4 +165,41 @@ fn invalid_store_is_reported() {
     std::fs::write(&file, "").unwrap();
     let error = Sqlite::open(&file).unwrap_err();
     assert!(error.message.contains("the data directory"), "{error}");
+}
+
+/// A group is read as it was written, alone and among all rows; its removal is known.
+#[test]
+fn groups_are_rows_like_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Blocking::embedded(dir.path()).unwrap();
+    let row = GroupRow {
+        name: "team".into(),
+        parent: Some("company".into()),
+        allowed_models: r#"["gpt-*"]"#.into(),
+        rate_limit: Some(5),
+        burst: Some(7),
+        tokens_per_minute: Some(5_000_000_000),
+        max_concurrency: Some(3),
+        metadata: r#"{"a": 1}"#.into(),
+        is_enabled: true,
+        ..GroupRow::default()
+    };
+    let id = store.add_group(&row).unwrap();
+    let member = CredentialRow { group_name: Some("team".into()), ..credential("k") };
+    store.create_credential(&member).unwrap();
+    let rows = store.load().unwrap();
+    assert_eq!(rows.groups, [GroupRow { id, stamp: rows.groups[0].stamp, ..row.clone() }]);
+    assert_eq!((rows.version, rows.groups[0].stamp.version), (2, 1));
+    assert_eq!(rows.credentials[0].group_name.as_deref(), Some("team"));
+    assert_eq!(store.add_group(&row).unwrap_err().fault, Fault::Conflict);
+
+    let changed = GroupRow { parent: None, rate_limit: None, burst: None, ..rows.groups[0].clone() };
+    let change = |change| store.change("group.update", "team", [None, None], change);
+    change(Change::UpdateGroup(changed.clone())).unwrap();
+    assert_eq!(change(Change::UpdateGroup(changed.clone())).unwrap_err().fault, Fault::Stale);
+    let Changes::Some(delta) = store.changes(2).unwrap() else { panic!("everything") };
+    assert_eq!((delta.groups.len(), delta.groups[0].rate_limit, delta.credentials.len()), (1, None, 0));
+    change(Change::RemoveGroup { id, row_version: Some(3) }).unwrap();
+    let Changes::Some(delta) = store.changes(3).unwrap() else { panic!("everything") };
+    assert_eq!((delta.groups.len(), delta.removed_groups), (0, vec![id]));
 }

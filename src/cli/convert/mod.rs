@@ -205,7 +205,7 @@ impl Import {
             }
         }
         let providers = self.providers.into_iter().map(Draft::row).collect();
-        let rows = Rows { version: 0, providers, credentials: self.credentials };
+        let rows = Rows { version: 0, providers, credentials: self.credentials, ..Rows::default() };
         text.push_str(&file::write(&rows, &|_| None));
         fill_in(&text)
     }

@@ -34,7 +34,7 @@ pub fn write(path: &Path, row: ProviderRow, credential: CredentialRow) -> Result
     let is_given = !row.api_key.is_empty() && !row.api_key.trim().starts_with("env:");
     let variable = is_given.then(|| variable(&row.provider_key));
     let key = row.api_key.clone();
-    let rows = Rows { version: 0, providers: vec![row], credentials: vec![credential] };
+    let rows = Rows { version: 0, providers: vec![row], credentials: vec![credential], ..Rows::default() };
     let text = file::write(&rows, &|_| variable.clone());
     let mut variables = vec![("CONFIG_FILE".to_owned(), path.display().to_string())];
     variables.extend(variable.map(|name| (name, key.to_string())));

@@ -12,6 +12,9 @@ pub struct Args {
     /// Name of the key in logs and metrics
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     name: String,
+    /// Group that the key belongs to [default: none]
+    #[arg(long, value_name = "GROUP", value_parser = store::name)]
+    group: Option<String>,
     /// Requests per second; 0 blocks the key [default: no limit]
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     rate_limit: Option<u32>,
@@ -36,8 +39,8 @@ impl Args {
     pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let key = generate()?;
         let row = self.row(&key);
-        check(&row, "created")?;
         let place = store.open()?;
+        check(&row, &place, "created")?;
         // A name may appear twice in the store, but whoever revokes by name wants to hit one key.
         if let Some(other) = Listing::read(&place)?.credentials.iter().find(|other| other.name == row.name) {
             let message = format!(
@@ -52,6 +55,7 @@ impl Args {
                 let body = json!({
                     "key": key,
                     "name": row.name,
+                    "group_name": row.group_name,
                     "allowed_models": self.allow,
                     "rate_limit": row.rate_limit,
                     "burst": row.burst,
@@ -76,6 +80,7 @@ impl Args {
         CredentialRow {
             credential_key: hash(key),
             name: self.name.clone(),
+            group_name: self.group.clone(),
             allowed_models: json!(self.allow).to_string(),
             rate_limit: self.rate_limit.map(i64::from),
             burst: self.burst.map(i64::from),

@@ -3,7 +3,7 @@
 mod create;
 mod list;
 mod rotate;
-mod set;
+pub(super) mod set;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -72,11 +72,20 @@ pub fn generate() -> Result<String, Failure> {
 }
 
 /// Compiles the row as a server will. Who has just typed it can mend it, so that every problem
-/// refuses it; what `done` says is then not done.
-fn check(row: &CredentialRow, done: &str) -> Result<(), Failure> {
-    let row = CredentialRow { is_enabled: true, ..row.clone() };
-    let rows = Rows { version: 0, providers: Vec::new(), credentials: vec![row.clone()] };
+/// refuses it; what `done` says is then not done. Whether its group is there, a gateway knows
+/// itself.
+fn check(row: &CredentialRow, place: &Place, done: &str) -> Result<(), Failure> {
+    let mut row = CredentialRow { is_enabled: true, ..row.clone() };
+    let mut rows = Rows::default();
+    match place {
+        Place::Here(store, _) if row.group_name.is_some() => rows.groups = store.load()?.groups,
+        Place::Here(..) => {}
+        Place::There(_) => row.group_name = None,
+    }
+    rows.credentials.push(row.clone());
     let (_, problems) = compile(&rows, None, &|_| None);
+    let object = format!("credential {}", row.name);
+    let problems: Vec<_> = problems.into_iter().filter(|problem| problem.object == object).collect();
     if problems.is_empty() {
         return Ok(());
     }

@@ -31,6 +31,12 @@ struct Changes {
     /// A new name
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     name: Option<String>,
+    /// Group that the key belongs to
+    #[arg(long, value_name = "GROUP", value_parser = store::name, conflicts_with = "no_group")]
+    group: Option<String>,
+    /// Take the key out of its group
+    #[arg(long)]
+    no_group: bool,
     /// Requests per second; 0 blocks the key, `none` removes the limit and the burst
     #[arg(long, value_name = "R|none", value_parser = limit, allow_negative_numbers = true)]
     rate_limit: Option<Limit>,
@@ -56,9 +62,9 @@ struct Changes {
 
 /// A number, or none.
 #[derive(Debug, Clone, Copy)]
-struct Limit(Option<u32>);
+pub struct Limit(pub Option<u32>);
 
-fn limit(text: &str) -> Result<Limit, String> {
+pub fn limit(text: &str) -> Result<Limit, String> {
     match text {
         "none" => Ok(Limit(None)),
         number => {
@@ -91,7 +97,7 @@ impl Args {
                 let old = row(store, id, &name)?;
                 let mut new = old.clone();
                 self.changes.apply(&mut new);
-                check(&new, "changed")?;
+                check(&new, &place, "changed")?;
                 update(store, "credential.update", &old, new)?;
             }
             Place::There(remote) => {
@@ -113,6 +119,9 @@ impl Changes {
     fn apply(&self, row: &mut CredentialRow) {
         if let Some(name) = &self.name {
             row.name.clone_from(name);
+        }
+        if self.no_group || self.group.is_some() {
+            row.group_name.clone_from(&self.group);
         }
         let set = |column: &mut Option<i64>, limit: Option<Limit>| {
             if let Some(Limit(value)) = limit {
@@ -144,6 +153,7 @@ impl Changes {
             }
         };
         put("name", self.name.clone().map(Value::from));
+        put("group_name", (self.no_group || self.group.is_some()).then(|| json!(self.group)));
         put("rate_limit", self.rate_limit.map(|limit| json!(limit.0)));
         put("burst", self.burst.map(|limit| json!(limit.0)));
         put("tokens_per_minute", self.tokens_per_minute.map(|limit| json!(limit.0)));

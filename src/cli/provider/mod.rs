@@ -99,8 +99,7 @@ pub fn mapping_json<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Stri
 /// refuses it; what `done` says is then not done. A variable that is missing here may be there
 /// where the server runs: it is a warning, as is what was taken for what it must mean.
 pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result<(), Failure> {
-    let rows =
-        Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], credentials: Vec::new() };
+    let rows = Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     let (problems, unset) = judge(&rows, &|name| environment.get(name).map(str::to_owned));
     if !problems.is_empty() {
         let messages: Vec<_> = problems.into_iter().map(|problem| problem.message).collect();
@@ -119,8 +118,7 @@ pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result
 
 /// Warns of what is taken for something else than was typed.
 pub fn note_meanings(row: &ProviderRow) {
-    let rows =
-        Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], credentials: Vec::new() };
+    let rows = Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     for notice in notices(&rows, &|name| std::env::var(name).ok()) {
         print::note("warning", &notice.message);
     }
@@ -139,7 +137,7 @@ pub fn listed(row: &ProviderRow, environment: &Environment) -> Result<std::sync:
 /// The provider that a server would make of this row here.
 fn compiled(row: &ProviderRow, environment: &Environment) -> Result<std::sync::Arc<Provider>, String> {
     let providers = vec![ProviderRow { is_enabled: true, ..row.clone() }];
-    let rows = Rows { version: 0, providers, credentials: Vec::new() };
+    let rows = Rows { version: 0, providers, ..Rows::default() };
     let (snapshot, problems) = compile(&rows, None, &|name| environment.get(name).map(str::to_owned));
     let why = || problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("; ");
     snapshot.providers.into_iter().next().ok_or_else(why)

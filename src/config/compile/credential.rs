@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::models::Allowed;
 use crate::config::rows::CredentialRow;
-use crate::config::snapshot::{Credential, KeyHash, Previous, Snapshot};
+use crate::config::snapshot::{Credential, KeyHash, Previous, Scope, Snapshot};
 use crate::limit::{Limits, Settings};
 
 /// The credentials of the snapshot before this one that no row has passed yet, in the order of ids.
@@ -33,19 +33,21 @@ impl<'a> Before<'a> {
 pub(super) fn compile(
     row: &CredentialRow,
     allowed: &Allowed,
+    scope: Option<Arc<Scope>>,
     before: &mut Before<'_>,
     problems: &mut Vec<String>,
 ) -> Option<Arc<Credential>> {
-    let hash = keep(hash(&row.credential_key), problems);
-    let limit = keep(limit(row), problems);
-    let tokens_per_minute = keep(optional("tokens_per_minute", row.tokens_per_minute), problems);
-    let max_concurrency = keep(optional("max_concurrency", row.max_concurrency), problems);
+    const REFUSED: &str = "the key is refused";
+    let hash = keep(hash(&row.credential_key), REFUSED, problems);
+    let columns = LimitColumns {
+        rate_limit: row.rate_limit,
+        burst: row.burst,
+        tokens_per_minute: row.tokens_per_minute,
+        max_concurrency: row.max_concurrency,
+    };
+    let settings = columns.settings("credential", REFUSED, problems);
     let previous = previous(row, problems);
-    if row.rate_limit.is_none() && row.burst.is_some() {
-        problems.push("burst means nothing without rate_limit; the credential has no limit".to_owned());
-    }
-    let hash = hash?;
-    let settings = Settings { requests: limit?, tokens: tokens_per_minute?, at_once: max_concurrency? };
+    let (hash, settings) = (hash?, settings?);
     let known = before.find(row.id);
     if let Some(known) = known
         && known.hash == hash
@@ -54,13 +56,48 @@ pub(super) fn compile(
         && known.expires_at == row.expires_at
         && known.previous == previous
         && known.limits.settings() == settings
+        && same_scope(known.scope.as_deref(), scope.as_deref())
     {
         return Some(known.clone());
     }
     let limits = Limits::new(settings, known.map(|known| &known.limits));
     let (name, allowed) = (row.name.as_str().into(), allowed.clone());
     let expires_at = row.expires_at;
-    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous }))
+    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous, scope }))
+}
+
+/// Whether both are made of the same parts: those in which nothing has changed were carried over.
+fn same_scope(one: Option<&Scope>, other: Option<&Scope>) -> bool {
+    match (one, other) {
+        (None, None) => true,
+        (Some(one), Some(other)) => {
+            one.groups.len() == other.groups.len()
+                && one.groups.iter().zip(&other.groups).all(|(one, other)| Arc::ptr_eq(one, other))
+        }
+        _ => false,
+    }
+}
+
+/// The columns that credentials and groups have in common.
+pub(super) struct LimitColumns {
+    pub(super) rate_limit: Option<i64>,
+    pub(super) burst: Option<i64>,
+    pub(super) tokens_per_minute: Option<i64>,
+    pub(super) max_concurrency: Option<i64>,
+}
+
+impl LimitColumns {
+    /// The limits, or `None` if one can't be read. `refused` says what follows from that for a row of
+    /// this kind (`what`).
+    pub(super) fn settings(&self, what: &str, refused: &str, problems: &mut Vec<String>) -> Option<Settings> {
+        let limit = keep(limit(self.rate_limit, self.burst), refused, problems);
+        let tokens = keep(optional("tokens_per_minute", self.tokens_per_minute), refused, problems);
+        let at_once = keep(optional("max_concurrency", self.max_concurrency), refused, problems);
+        if self.rate_limit.is_none() && self.burst.is_some() {
+            problems.push(format!("burst means nothing without rate_limit; the {what} has no limit"));
+        }
+        Some(Settings { requests: limit?, tokens: tokens?, at_once: at_once? })
+    }
 }
 
 /// The key before the last rotation. One that can't be read is as good as past: the new key is not
@@ -76,8 +113,8 @@ fn previous(row: &CredentialRow, problems: &mut Vec<String>) -> Option<Previous>
     }
 }
 
-fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
-    result.map_err(|message| problems.push(format!("{message}; the key is refused until that is mended"))).ok()
+fn keep<T>(result: Result<T, String>, refused: &str, problems: &mut Vec<String>) -> Option<T> {
+    result.map_err(|message| problems.push(format!("{message}; {refused} until that is mended"))).ok()
 }
 
 /// The value of each hex digit; 255 for what is none. A table, since digits and letters come in no
@@ -119,10 +156,10 @@ fn optional(name: &str, value: Option<i64>) -> Result<Option<u32>, String> {
 }
 
 /// Rate and burst.
-fn limit(row: &CredentialRow) -> Result<Option<(u32, u32)>, String> {
-    let Some(rate) = row.rate_limit else { return Ok(None) };
+fn limit(rate: Option<i64>, burst: Option<i64>) -> Result<Option<(u32, u32)>, String> {
+    let Some(rate) = rate else { return Ok(None) };
     let rate = number("rate_limit", rate)?;
-    let burst = match row.burst {
+    let burst = match burst {
         None => rate,
         Some(0) if rate > 0 => return Err("burst 0 admits nothing; write at least 1, or rate_limit 0".to_owned()),
         Some(burst) => number("burst", burst)?,

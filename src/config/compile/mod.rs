@@ -8,6 +8,7 @@
 mod base_url;
 mod credential;
 mod dialect;
+mod group;
 mod provider;
 
 use std::cell::RefCell;
@@ -93,7 +94,8 @@ pub fn compile_with(
     if let Some(previous) = previous {
         snapshot.providers.iter_mut().for_each(|provider| remember(provider, previous));
     }
-    credentials(rows, previous, &mut snapshot, &mut problems);
+    let groups = group::compile_all(&rows.groups, previous, &mut snapshot, &mut problems);
+    credentials(rows, &groups, previous, &mut snapshot, &mut problems);
     (snapshot, problems)
 }
 
@@ -130,7 +132,13 @@ fn providers(rows: &Rows, env: &Env<'_>, facts: &Arc<Facts>, snapshot: &mut Snap
     snapshot.providers_unusable = count - snapshot.providers.len();
 }
 
-fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {
+fn credentials(
+    rows: &Rows,
+    groups: &group::Groups<'_>,
+    previous: Option<&Snapshot>,
+    snapshot: &mut Snapshot,
+    problems: &mut Vec<Problem>,
+) {
     let mut enabled: Vec<_> = rows.credentials.iter().filter(|row| row.is_enabled).collect();
     enabled.sort_by_key(|row| row.id);
     snapshot.credentials.reserve(enabled.len());
@@ -144,7 +152,14 @@ fn credentials(rows: &Rows, previous: Option<&Snapshot>, snapshot: &mut Snapshot
         let (allowed, list_problems) =
             lists.entry(row.allowed_models.as_str()).or_insert_with_key(|json| Allowed::parse(json));
         messages.extend(list_problems.iter().cloned());
-        if let Some(credential) = credential::compile(row, allowed, &mut before, &mut messages) {
+        let credential = match groups.scope(row) {
+            Ok(scope) => credential::compile(row, allowed, scope, &mut before, &mut messages),
+            Err(reason) => {
+                messages.extend(reason);
+                None
+            }
+        };
+        if let Some(credential) = credential {
             match snapshot.credentials.entry(credential.hash) {
                 Entry::Vacant(place) => {
                     snapshot.credentials_by_id.push(credential.clone());

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::rows::{CredentialRow, ProviderRow};
+use super::super::rows::{CredentialRow, GroupRow, ProviderRow};
 use super::super::snapshot::Credential;
 use super::*;
 use crate::limit::Bucket;
@@ -33,7 +33,7 @@ fn credential(id: i64) -> CredentialRow {
 }
 
 fn rows(providers: Vec<ProviderRow>, credentials: Vec<CredentialRow>) -> Rows {
-    Rows { version: 7, providers, credentials }
+    Rows { version: 7, providers, credentials, ..Rows::default() }
 }
 
 fn env(name: &str) -> Option<String> {
@@ -253,6 +253,66 @@ fn a_bucket_outlives_a_reload_that_does_not_change_its_limit() {
     assert!(Arc::ptr_eq(&again.credentials[hash], &before.credentials[hash]), "nothing changed in this one");
     let kept = bucket(&after, 1).unwrap();
     assert!(kept.take(1, 1).is_ok() && kept.level(1).left == 4);
+}
+
+fn group(id: i64, name: &str, parent: Option<&str>) -> GroupRow {
+    GroupRow {
+        id,
+        name: name.into(),
+        parent: parent.map(Into::into),
+        allowed_models: "[]".into(),
+        is_enabled: true,
+        ..GroupRow::default()
+    }
+}
+
+fn in_group(id: i64, name: &str) -> CredentialRow {
+    CredentialRow { group_name: Some(name.into()), ..credential(id) }
+}
+
+#[test]
+fn groups_are_chains_without_circles_of_a_bounded_depth() {
+    let mut groups: Vec<_> =
+        (0..10).map(|n| group(n + 1, &format!("g{n}"), (n > 0).then(|| format!("g{}", n - 1)).as_deref())).collect();
+    groups.extend([group(20, "a", Some("b")), group(21, "b", Some("a")), group(22, "lost", Some("nowhere"))]);
+    let credentials = (0..10).map(|n| in_group(n + 1, &format!("g{n}")));
+    let credentials = credentials.chain([in_group(20, "a"), in_group(22, "lost"), in_group(23, "none")]).collect();
+    let rows = Rows { credentials, groups, ..Rows::default() };
+    let (snapshot, problems) = run(&rows);
+    let depths: Vec<_> = snapshot.credentials_by_id.iter().map(|row| row.groups().len()).collect();
+    assert_eq!(depths, [1, 2, 3, 4, 5, 6, 7, 8], "eight levels at most");
+    let first = snapshot.credentials_by_id[2].groups().iter().map(|group| &*group.name).collect::<Vec<_>>();
+    assert_eq!(first, ["g2", "g1", "g0"], "the innermost first");
+    let told = |object: &str, words: &str| {
+        assert!(problems.iter().any(|p| p.object == object && p.message.contains(words)), "{object}: {problems:?}");
+    };
+    told("group g8", "more than 8 groups");
+    told("group a", "leads back to `a`");
+    told("group b", "leads back to `b`");
+    told("group lost", "parent names `nowhere`");
+    told("credential c20", "a group that can't be used");
+    told("credential c23", "there is no such group");
+
+    // Buckets and scopes outlive a reload that does not change them.
+    let (again, _) = compile(&rows, Some(&snapshot), &env);
+    assert!(Arc::ptr_eq(&again.credentials_by_id[3], &snapshot.credentials_by_id[3]));
+    let mut other = rows.clone();
+    other.groups[1].rate_limit = Some(5);
+    let (again, _) = compile(&other, Some(&snapshot), &env);
+    let same = |id: usize| Arc::ptr_eq(&again.credentials_by_id[id], &snapshot.credentials_by_id[id]);
+    assert!(same(0) && !same(1) && !same(7), "those below the group that changed");
+}
+
+#[test]
+fn a_broken_or_disabled_group_gives_its_credentials_nothing() {
+    let broken = GroupRow { rate_limit: Some(-1), ..group(1, "broken", None) };
+    let off = GroupRow { is_enabled: false, ..group(2, "off", None) };
+    let below = group(3, "below", Some("off"));
+    let credentials = vec![in_group(1, "broken"), in_group(2, "off"), in_group(3, "below"), credential(4)];
+    let (snapshot, problems) = run(&Rows { credentials, groups: vec![broken, off, below], ..Rows::default() });
+    assert_eq!(snapshot.credentials_by_id.iter().map(|row| row.id).collect::<Vec<_>>(), [4]);
+    let told: Vec<_> = problems.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(told, ["group broken", "credential c1"], "who disables a group means it");
 }
 
 /// Everything that a snapshot holds, by the row it came from.

@@ -9,7 +9,7 @@ use super::yaml::{self, Node, Value};
 use super::{Complaint, File, Place, Setting};
 use crate::config::boot::table::VARIABLES;
 use crate::config::compile::Env;
-use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
 use crate::rfc3339;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
@@ -46,11 +46,15 @@ fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
         match name.as_str() {
             "providers" => providers(node, file, complaints),
             "credentials" => credentials(node, file, complaints),
+            "groups" => groups(node, file, complaints),
             "settings" => settings(node, file, complaints),
-            _ => complaints.push(unknown(node.line, name, &["providers", "credentials", "settings"])),
+            _ => complaints.push(unknown(node.line, name, SECTIONS)),
         }
     }
 }
+
+/// The members of a file.
+pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "settings"];
 
 /// The position of the row of `node` and of each of its values.
 fn place(node: &Node, known: &[&'static str]) -> Place {
@@ -231,6 +235,7 @@ pub(super) const CREDENTIAL: &[&str] = &[
     "name",
     "key",
     "credential_key",
+    "group_name",
     "allowed_models",
     "rate_limit",
     "burst",
@@ -269,6 +274,7 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
         let row = CredentialRow {
             name,
             credential_key,
+            group_name: fields.text("group_name"),
             allowed_models: fields.json("allowed_models", "[]"),
             rate_limit: fields.number("rate_limit"),
             burst: fields.number("burst"),
@@ -284,6 +290,47 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
         fields.end(CREDENTIAL);
         file.places.entry(format!("credential {}", row.name)).or_insert_with(|| place(node, CREDENTIAL));
         file.credentials.push(row);
+    }
+}
+
+pub(super) const GROUP: &[&str] = &[
+    "name",
+    "parent",
+    "allowed_models",
+    "rate_limit",
+    "burst",
+    "tokens_per_minute",
+    "max_concurrency",
+    "metadata",
+    "is_enabled",
+];
+
+fn groups(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    let mut seen = HashMap::new();
+    for (at, node) in items("groups", node, complaints).iter().enumerate() {
+        let mut fields = Fields::new(format!("groups[{at}]"), node, complaints);
+        let name = fields.required("name");
+        if !name.is_empty() {
+            fields.what = format!("group {name}");
+            if let Some(first) = seen.insert(name.clone(), node.line) {
+                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+            }
+        }
+        let row = GroupRow {
+            name,
+            parent: fields.text("parent"),
+            allowed_models: fields.json("allowed_models", "[]"),
+            rate_limit: fields.number("rate_limit"),
+            burst: fields.number("burst"),
+            tokens_per_minute: fields.number("tokens_per_minute"),
+            max_concurrency: fields.number("max_concurrency"),
+            metadata: fields.json("metadata", "{}"),
+            is_enabled: fields.switch("is_enabled", true),
+            ..GroupRow::default()
+        };
+        fields.end(GROUP);
+        file.places.insert(format!("group {}", row.name), place(node, GROUP));
+        file.groups.push(row);
     }
 }
 
@@ -370,7 +417,7 @@ credentials:
     #[test]
     fn complaints() {
         let rows = [
-            ("x: 1", &["line 1: `x` is not known here; known are providers, credentials, settings"][..]),
+            ("x: 1", &["line 1: `x` is not known here; known are providers, credentials, groups, settings"][..]),
             ("- a", &["line 1: the file is a list, not a mapping of names to values"]),
             ("providers: {}", &["line 1: providers is a mapping, not a list"]),
             (
@@ -401,11 +448,11 @@ credentials:
                 "credentials:\n- name: a\n  key: k\n  rate_limit: -1\n- {name: b, rate_limit: -1, colour: red, key: x}\nx: 1",
                 &[
                     "line 4: credential a: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until that is mended",
-                    "line 5: credential b: `colour` is not known here; known are name, key, credential_key, allowed_models, rate_limit, \
-                     burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
+                    "line 5: credential b: `colour` is not known here; known are name, key, credential_key, group_name, allowed_models, \
+                     rate_limit, burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
                     "line 5: credential b: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until \
                      that is mended",
-                    "line 6: `x` is not known here; known are providers, credentials, settings",
+                    "line 6: `x` is not known here; known are providers, credentials, groups, settings",
                 ],
             ),
             (

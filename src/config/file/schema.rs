@@ -33,6 +33,8 @@ struct Gateway {
     providers: Option<Vec<Provider>>,
     /// The keys of clients
     credentials: Option<Vec<Credential>>,
+    /// Groups of keys, which share models and limits
+    groups: Option<Vec<Group>>,
 }
 
 #[derive(JsonSchema)]
@@ -175,6 +177,8 @@ struct Credential {
     key: Option<String>,
     /// The SHA-256 of the key in hex
     credential_key: Option<String>,
+    /// The group that the key belongs to
+    group_name: Option<String>,
     /// Models and patterns that the key may use; empty allows all
     allowed_models: Option<Vec<String>>,
     /// Requests per second; 0 blocks the key, without it there is no limit
@@ -194,6 +198,29 @@ struct Credential {
     /// Notes of your own
     metadata: Option<Map<String, Value>>,
     /// Whether the key is valid, true by default
+    is_enabled: Option<OrVariable<bool>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Group {
+    /// Unique name, by which keys and groups name it
+    name: String,
+    /// The group that it belongs to
+    parent: Option<String>,
+    /// Models and patterns that its keys may use; empty allows all
+    allowed_models: Option<Vec<String>>,
+    /// Requests per second of all of its keys; 0 blocks them, without it there is no limit
+    rate_limit: Option<OrVariable<u32>>,
+    /// Requests that may arrive at one moment; the default is the rate limit
+    burst: Option<OrVariable<u32>>,
+    /// Tokens per minute of all of its keys; 0 blocks them, without it there is no limit
+    tokens_per_minute: Option<OrVariable<u32>>,
+    /// Requests of its keys in progress at one time; 0 blocks them, without it there is no limit
+    max_concurrency: Option<OrVariable<u32>>,
+    /// Notes of your own
+    metadata: Option<Map<String, Value>>,
+    /// Whether its keys are valid, true by default
     is_enabled: Option<OrVariable<bool>>,
 }
 
@@ -304,7 +331,7 @@ fn setting_schema(setting: &Variable) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::{CREDENTIAL, PROVIDER};
+    use super::super::read::{CREDENTIAL, GROUP, PROVIDER, SECTIONS};
     use super::*;
 
     fn names(properties: &Value) -> Vec<&str> {
@@ -323,12 +350,14 @@ mod tests {
     fn has_the_fields_of_the_reader() {
         let schema = schema();
         let properties = &schema["properties"];
-        assert_eq!(names(properties), ["credentials", "providers", "settings"]);
+        assert_eq!(names(properties), sorted(SECTIONS.to_vec()));
         let provider = &properties["providers"]["items"];
         assert_eq!(names(&provider["properties"]), sorted(PROVIDER.to_vec()));
         assert_eq!(provider["required"], json!(["provider_key", "api_base"]));
         let credential = &properties["credentials"]["items"];
         assert_eq!(names(&credential["properties"]), sorted(CREDENTIAL.to_vec()));
+        let group = &properties["groups"]["items"];
+        assert_eq!(names(&group["properties"]), sorted(GROUP.to_vec()));
         let settings = &properties["settings"]["properties"];
         let former = VARIABLES.iter().filter(|variable| !variable.alias.is_empty()).count();
         assert_eq!(names(settings).len(), VARIABLES.len() + former - NOT_IN_A_FILE.len());

@@ -2,7 +2,7 @@
 //! the default is written, and JSON unchanged, since YAML reads it and the order in it has a
 //! meaning.
 
-use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
 
 /// The rows as a file. A provider's key is in it as in the row, unless `variable` names
 /// one of the environment to take it from.
@@ -12,6 +12,10 @@ pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> 
     list(&mut out, &rows.providers, |item, row| provider(item, row, variable(row)));
     out.push_str("credentials:");
     list(&mut out, &rows.credentials, credential);
+    if !rows.groups.is_empty() {
+        out.push_str("groups:");
+        list(&mut out, &rows.groups, group);
+    }
     out
 }
 
@@ -49,6 +53,7 @@ fn provider(item: &mut Item<'_>, row: &ProviderRow, variable: Option<String>) {
 fn credential(item: &mut Item<'_>, row: &CredentialRow) {
     item.text("name", &row.name);
     item.text("credential_key", &row.credential_key);
+    item.name("group_name", row.group_name.as_deref());
     item.json("allowed_models", &row.allowed_models, "[]");
     item.number("rate_limit", row.rate_limit);
     item.number("burst", row.burst);
@@ -59,6 +64,18 @@ fn credential(item: &mut Item<'_>, row: &CredentialRow) {
         item.text("previous_key", key);
     }
     item.number("previous_key_until", row.previous_key_until);
+    item.json("metadata", &row.metadata, "{}");
+    item.enabled(row.is_enabled);
+}
+
+fn group(item: &mut Item<'_>, row: &GroupRow) {
+    item.text("name", &row.name);
+    item.name("parent", row.parent.as_deref());
+    item.json("allowed_models", &row.allowed_models, "[]");
+    item.number("rate_limit", row.rate_limit);
+    item.number("burst", row.burst);
+    item.number("tokens_per_minute", row.tokens_per_minute);
+    item.number("max_concurrency", row.max_concurrency);
     item.json("metadata", &row.metadata, "{}");
     item.enabled(row.is_enabled);
 }
@@ -78,6 +95,12 @@ impl Item<'_> {
     fn number(&mut self, name: &str, value: Option<i64>) {
         if let Some(value) = value {
             self.raw(name, &value.to_string());
+        }
+    }
+
+    fn name(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
         }
     }
 
@@ -201,6 +224,7 @@ mod tests {
         });
         assert_eq!(providers.collect::<Vec<_>>(), read_back.collect::<Vec<_>>(), "{text}");
         assert_eq!(rows.credentials, file.credentials, "{text}");
+        assert_eq!(rows.groups, file.groups, "{text}");
     }
 
     #[test]
@@ -218,7 +242,7 @@ mod tests {
                 is_enabled: true,
                 ..ProviderRow::default()
             }],
-            credentials: Vec::new(),
+            ..Rows::default()
         };
         let text = "providers:
   - provider_key: \"open router\"
@@ -248,7 +272,16 @@ credentials: []
                 lua_script: script,
                 ..ProviderRow::default()
             };
+            let group = GroupRow {
+                name: name.clone(),
+                parent: Some(key.clone()).filter(|parent| !parent.is_empty()),
+                allowed_models: serde_json::json!([key]).to_string(),
+                burst: Some(7),
+                metadata: "{}".into(),
+                ..GroupRow::default()
+            };
             let credential = CredentialRow {
+                group_name: Some(name.clone()),
                 name,
                 credential_key: "ab".into(),
                 allowed_models: "[]".into(),
@@ -257,7 +290,7 @@ credentials: []
                 expires_at: Some(i64::MAX),
                 ..CredentialRow::default()
             };
-            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential] });
+            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential], groups: vec![group] });
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::config::boot::Environment;
 use crate::config::compile::judge;
-use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
 use crate::config::secret_env::{self, Standing};
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
 use crate::control_plane::admin::{audit, health};
@@ -209,6 +209,12 @@ impl Context {
         at.map(|at| read.rows.credentials[at].clone()).map_err(|_| Refusal::missing("credential", id))
     }
 
+    pub(super) fn group(&self, id: i64) -> Result<GroupRow, Refusal> {
+        let read = self.current.read();
+        let at = read.rows.groups.binary_search_by_key(&id, |row| row.id);
+        at.map(|at| read.rows.groups[at].clone()).map_err(|_| Refusal::missing("group", id))
+    }
+
     pub(super) fn env(&self) -> impl Fn(&str) -> Option<String> + '_ {
         |name| self.environment.get(name).map(str::to_owned)
     }
@@ -242,11 +248,29 @@ impl Context {
     }
 
     pub(super) fn check_credential(&self, old: Option<&CredentialRow>, new: &CredentialRow) -> Result<(), Refusal> {
+        // Of a group its problems are its own: here it only counts whether it can be used.
+        let groups = match new.group_name {
+            Some(_) => self.current.read().rows.groups.clone(),
+            None => Vec::new(),
+        };
         let rows = |row: &CredentialRow| Rows {
             credentials: vec![CredentialRow { is_enabled: true, ..row.clone() }],
+            groups: groups.clone(),
             ..Rows::default()
         };
-        self.check(old.map(rows), &rows(new))
+        let known = old.map(rows).or_else(|| Some(Rows { groups: groups.clone(), ..Rows::default() }));
+        self.check(known, &rows(new))
+    }
+
+    /// Refuses a group with a problem that it or another did not have before, such as a circle.
+    pub(super) fn check_group(&self, old: Option<&GroupRow>, new: &GroupRow) -> Result<(), Refusal> {
+        let groups = self.current.read().rows.groups.clone();
+        let rows = |row: Option<&GroupRow>| {
+            let others = groups.iter().filter(|other| other.id != new.id).cloned();
+            let row = row.map(|row| GroupRow { is_enabled: true, ..row.clone() });
+            Rows { groups: others.chain(row).collect(), ..Rows::default() }
+        };
+        self.check(Some(rows(old)), &rows(Some(new)))
     }
 
     fn check(&self, old: Option<Rows>, new: &Rows) -> Result<(), Refusal> {

@@ -20,7 +20,7 @@ use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
 
 /// At least one request must fit.
-type Burst = Count<1, MOST>;
+pub(super) type Burst = Count<1, MOST>;
 /// Up to 30 days.
 type Overlap = Count<0, 2_592_000>;
 /// How long the old key is good for after a rotation, unless something else is asked for.
@@ -31,6 +31,7 @@ body! {
     CredentialCreate {
         optional key: Key = "the key that the client sends; without it a new key is made and shown in this response only";
         required name: Name = "name of the key in logs and metrics";
+        optional group_name: Name = "group that the key belongs to; null is none";
         optional allowed_models: Vec<String> = "models and patterns that the key may use; empty allows all";
         optional rate_limit: Limit = "requests per second; 0 blocks the key, null is unlimited";
         optional burst: Burst = "requests that may arrive at one moment; the rate limit by default";
@@ -47,6 +48,7 @@ body! {
     CredentialUpdate {
         change key: Key = "a new key, which replaces the old one at once; `rotate` keeps the old one valid for a while";
         change name: Name = "name of the key in logs and metrics";
+        change group_name: Name = "group that the key belongs to; null is none";
         change allowed_models: Vec<String> = "models and patterns that the key may use; empty or null allows all";
         change rate_limit: Limit = "requests per second; 0 blocks the key, null is unlimited";
         change burst: Burst = "requests that may arrive at one moment; null is the rate limit";
@@ -123,7 +125,7 @@ fn key_or_new(key: Option<Key>) -> Result<(String, Option<String>), Refusal> {
     }
 }
 
-fn list_text(models: Vec<String>) -> String {
+pub(super) fn list_text(models: Vec<String>) -> String {
     serde_json::Value::from(models).to_string()
 }
 
@@ -158,6 +160,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
     let row = CredentialRow {
         credential_key: hash(&key),
         name: body.name.0,
+        group_name: body.group_name.map(String::from),
         allowed_models: list_text(body.allowed_models.unwrap_or_default()),
         rate_limit: body.rate_limit.map(i64::from),
         burst: body.burst.map(i64::from),
@@ -278,6 +281,7 @@ impl CredentialUpdate {
     fn is_empty(&self) -> bool {
         self.key.is_absent()
             && self.name.is_absent()
+            && self.group_name.is_absent()
             && self.allowed_models.is_absent()
             && self.rate_limit.is_absent()
             && self.burst.is_absent()
@@ -297,6 +301,7 @@ impl CredentialUpdate {
         }
         set(&self.name, "name", &mut row.name)?;
         set(&self.is_enabled, "is_enabled", &mut row.is_enabled)?;
+        self.group_name.clone().map(String::from).apply_to(&mut row.group_name);
         self.allowed_models.clone().map(list_text).apply_or(&mut row.allowed_models, "[]".to_owned());
         self.rate_limit.clone().map(i64::from).apply_to(&mut row.rate_limit);
         self.burst.clone().map(i64::from).apply_to(&mut row.burst);

@@ -9,7 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
 use crate::control_plane::admin::{
-    Status, Updated, audit, circuits, config, credentials, health, logs, prices, providers, spend, transfer, view,
+    Status, Updated, audit, circuits, config, credentials, groups, health, logs, prices, providers, spend, transfer,
+    view,
 };
 use crate::shared::admin::{Request, Response};
 
@@ -121,6 +122,16 @@ routes! {
     PATCH  "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
     POST   "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
     POST   "/credentials/{credential_id}/rotate" "credentials" "Replace the key of a credential; the old key stays valid for a while" (&[]) <- credentials::Rotate => 200 credentials::CredentialCreated: credentials::rotate;
+
+    GET    "/groups" "groups" "List groups of credentials" (PAGE) => 200 groups::GroupList: groups::list;
+    POST   "/groups" "groups" "Create a group" (&[]) <- groups::GroupCreate => 201 groups::GroupCreated: groups::create;
+    GET    "/groups/{group_id}" "groups" "Get a group" (&[]) => 200 view::GroupView: groups::get;
+    PUT    "/groups/{group_id}" "groups" "Change a group" (&[]) <- groups::GroupUpdate => 200 Updated: groups::update;
+    PATCH  "/groups/{group_id}" "groups" "Change a group, as PUT does" (&[]) <- groups::GroupUpdate => 200 Updated: groups::update;
+    DELETE "/groups/{group_id}" "groups" "Remove a group that nothing belongs to" (&[]) => 204: groups::remove;
+    PUT    "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
+    PATCH  "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
+    POST   "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
 
     GET    "/config/version" "config" "Get the version of the configuration in force" (&[]) => 200 config::ConfigVersion: config::version;
     POST   "/config/reload" "config" "Read the store again" (&[]) => 200 config::Reloaded: config::reload;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
 use crate::control_plane::admin::body::Moment;
 
 /// What is shown in the place of a secret, and means "as it was" where it is sent back.
@@ -114,6 +114,9 @@ pub struct CredentialView {
     pub name: String,
     /// `first3***last3`: of the key itself in the response that creates it, otherwise of its hash
     pub key_preview: String,
+    /// The group that it belongs to
+    #[serde(default)]
+    pub group_name: Option<String>,
     #[schemars(with = "Vec<String>")]
     pub allowed_models: Box<RawValue>,
     pub rate_limit: Option<i64>,
@@ -138,6 +141,7 @@ impl CredentialView {
             id: row.id,
             name: row.name.clone(),
             key_preview: row.preview(),
+            group_name: row.group_name.clone(),
             allowed_models: column(&row.allowed_models),
             rate_limit: row.rate_limit,
             burst: row.burst,
@@ -162,6 +166,49 @@ impl CredentialView {
     pub fn with_key(mut self, key: &str) -> CredentialView {
         self.key_preview = preview(key);
         self
+    }
+}
+
+/// A group of credentials
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Group")]
+pub struct GroupView {
+    pub id: i64,
+    pub name: String,
+    /// The group that it belongs to
+    pub parent: Option<String>,
+    #[schemars(with = "Vec<String>")]
+    pub allowed_models: Box<RawValue>,
+    pub rate_limit: Option<i64>,
+    pub burst: Option<i64>,
+    pub tokens_per_minute: Option<i64>,
+    pub max_concurrency: Option<i64>,
+    #[schemars(with = "Map<String, Value>")]
+    pub metadata: Box<RawValue>,
+    pub is_enabled: bool,
+    /// Version of the row, for If-Match
+    pub row_version: i64,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl GroupView {
+    pub fn of(row: &GroupRow) -> GroupView {
+        GroupView {
+            id: row.id,
+            name: row.name.clone(),
+            parent: row.parent.clone(),
+            allowed_models: column(if row.allowed_models.is_empty() { "[]" } else { &row.allowed_models }),
+            rate_limit: row.rate_limit,
+            burst: row.burst,
+            tokens_per_minute: row.tokens_per_minute,
+            max_concurrency: row.max_concurrency,
+            metadata: column(if row.metadata.is_empty() { "{}" } else { &row.metadata }),
+            is_enabled: row.is_enabled,
+            row_version: row.stamp.version,
+            created_at: Moment(row.stamp.created_at),
+            updated_at: Moment(row.stamp.updated_at),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::boot::Environment;
-use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
 use crate::config::secret::Secret;
 use crate::config::vault;
 
@@ -127,6 +127,8 @@ struct Body {
     version: i64,
     providers: Vec<Provider>,
     credentials: Vec<Credential>,
+    #[serde(default)]
+    groups: Vec<Group>,
 }
 
 #[derive(Serialize)]
@@ -135,6 +137,7 @@ struct BodyOf<'a> {
     version: i64,
     providers: Vec<ProviderOf<'a>>,
     credentials: Vec<CredentialOf<'a>>,
+    groups: Vec<GroupOf<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +148,10 @@ struct ProviderOf<'a>(#[serde(with = "ProviderForm")] &'a ProviderRow);
 struct Credential(#[serde(with = "CredentialForm")] CredentialRow);
 #[derive(Serialize)]
 struct CredentialOf<'a>(#[serde(with = "CredentialForm")] &'a CredentialRow);
+#[derive(Serialize, Deserialize)]
+struct Group(#[serde(with = "GroupForm")] GroupRow);
+#[derive(Serialize)]
+struct GroupOf<'a>(#[serde(with = "GroupForm")] &'a GroupRow);
 
 impl Place {
     /// Reads the rows from `text`, the content of the file.
@@ -166,6 +173,7 @@ impl Place {
             version: body.version,
             providers: body.providers.into_iter().map(|row| row.0).collect(),
             credentials: body.credentials.into_iter().map(|row| row.0).collect(),
+            groups: body.groups.into_iter().map(|row| row.0).collect(),
         })
     }
 
@@ -175,6 +183,7 @@ impl Place {
             version: rows.version,
             providers: rows.providers.iter().map(ProviderOf).collect(),
             credentials: rows.credentials.iter().map(CredentialOf).collect(),
+            groups: rows.groups.iter().map(GroupOf).collect(),
         };
         let body = serde_json::to_string(&body).map_err(|error| error.to_string())?;
         let body = vault::seal(&body, &|name| self.environment.get(name).map(str::to_owned))?;
@@ -233,6 +242,8 @@ struct CredentialForm {
     id: i64,
     credential_key: String,
     name: String,
+    #[serde(default)]
+    group_name: Option<String>,
     allowed_models: String,
     rate_limit: Option<i64>,
     burst: Option<i64>,
@@ -241,6 +252,23 @@ struct CredentialForm {
     expires_at: Option<i64>,
     previous_key: Option<String>,
     previous_key_until: Option<i64>,
+    metadata: String,
+    is_enabled: bool,
+    #[serde(with = "StampForm")]
+    stamp: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "GroupRow")]
+struct GroupForm {
+    id: i64,
+    name: String,
+    parent: Option<String>,
+    allowed_models: String,
+    rate_limit: Option<i64>,
+    burst: Option<i64>,
+    tokens_per_minute: Option<i64>,
+    max_concurrency: Option<i64>,
     metadata: String,
     is_enabled: bool,
     #[serde(with = "StampForm")]
@@ -298,7 +326,9 @@ mod tests {
             stamp,
             ..CredentialRow::default()
         };
-        Rows { version: 9, providers: vec![provider], credentials: vec![credential] }
+        let group = GroupRow { id: 2, name: "g".into(), parent: Some("h".into()), stamp, ..GroupRow::default() };
+        let credential = CredentialRow { group_name: Some("g".into()), ..credential };
+        Rows { version: 9, providers: vec![provider], credentials: vec![credential], groups: vec![group] }
     }
 
     fn environment(key: &str) -> Environment {

@@ -5,9 +5,11 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::compile::Env;
 use crate::config::file;
-use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
 use crate::config::vault;
-use crate::control_plane::admin::view::{CredentialView, ProviderView, hides_a_header, masked, shown, unmasked};
+use crate::control_plane::admin::view::{
+    CredentialView, GroupView, ProviderView, hides_a_header, masked, shown, unmasked,
+};
 use crate::control_plane::store::Change;
 
 /// The changes that turn the rows of a store into those of a file.
@@ -36,9 +38,9 @@ impl Plan {
     }
 }
 
-/// Returns the changes that turn the rows `there` into those of `file`. Providers are matched by
-/// their names, credentials by their keys. With `prune`, rows that the file lacks are removed. The
-/// error names a row of the file that can't be stored.
+/// Returns the changes that turn the rows `there` into those of `file`. Providers and groups are
+/// matched by their names, credentials by their keys. With `prune`, rows that the file lacks are
+/// removed. The error names a row of the file that can't be stored.
 pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
     let known: HashMap<_, _> = there.providers.iter().map(|row| (row.provider_key.as_str(), row)).collect();
@@ -75,7 +77,45 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
         before_and_after: [shown(&CredentialView::of(row)), None],
         change: Change::RemoveCredential { id: row.id, row_version: Some(row.stamp.version) },
     }));
+    groups(there, file.groups, prune, &mut plan);
     Ok(plan)
+}
+
+fn groups(there: &Rows, rows: Vec<GroupRow>, prune: bool, plan: &mut Plan) {
+    let known: HashMap<_, _> = there.groups.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut kept = HashSet::new();
+    for row in rows {
+        let old = known.get(row.name.as_str()).copied();
+        kept.extend(old.map(|old| old.id));
+        let object = row.name.clone();
+        let before_and_after = [old.and_then(|old| shown(&GroupView::of(old))), shown(&GroupView::of(&row))];
+        let Some(old) = old else {
+            plan.steps.push(Step { action: "group.create", object, before_and_after, change: Change::AddGroup(row) });
+            continue;
+        };
+        let row = GroupRow { id: old.id, stamp: old.stamp, ..row };
+        let plain = |row: &GroupRow| GroupRow {
+            allowed_models: tight(&row.allowed_models),
+            metadata: tight(&row.metadata),
+            ..row.clone()
+        };
+        match plain(&row) == plain(old) {
+            true => plan.same += 1,
+            false => plan.steps.push(Step {
+                action: "group.update",
+                object,
+                before_and_after,
+                change: Change::UpdateGroup(row),
+            }),
+        }
+    }
+    let gone = |row: &&GroupRow| prune && !kept.contains(&row.id);
+    plan.steps.extend(there.groups.iter().filter(gone).map(|row| Step {
+        action: "group.delete",
+        object: row.name.clone(),
+        before_and_after: [shown(&GroupView::of(row)), None],
+        change: Change::RemoveGroup { id: row.id, row_version: Some(row.stamp.version) },
+    }));
 }
 
 /// Returns the step that stores this row, or `None` if it is unchanged.

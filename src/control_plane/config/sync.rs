@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::boot::Environment;
 use crate::config::compile::{compile_with, notices};
-use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
@@ -350,6 +350,7 @@ fn merge(rows: &mut Rows, delta: Delta) {
     rows.version = delta.version;
     replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
     replace(&mut rows.credentials, delta.credentials, &delta.removed_credentials, |row: &CredentialRow| row.id);
+    replace(&mut rows.groups, delta.groups, &delta.removed_groups, |row: &GroupRow| row.id);
 }
 
 fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) -> i64) {
@@ -629,7 +630,7 @@ mod tests {
     #[test]
     fn changes_are_put_in_place() {
         let row = |id, weight| ProviderRow { id, weight, ..ProviderRow::default() };
-        let mut rows = Rows { version: 1, providers: vec![row(1, 0), row(3, 0), row(4, 0)], credentials: Vec::new() };
+        let mut rows = Rows { version: 1, providers: vec![row(1, 0), row(3, 0), row(4, 0)], ..Rows::default() };
         let delta = Delta {
             version: 9,
             providers: vec![row(2, 5), row(3, 5), row(7, 5)],
@@ -637,9 +638,6 @@ mod tests {
             ..Delta::default()
         };
         merge(&mut rows, delta);
-        assert_eq!(
-            rows,
-            Rows { version: 9, providers: vec![row(2, 5), row(3, 5), row(4, 0)], credentials: Vec::new() }
-        );
+        assert_eq!(rows, Rows { version: 9, providers: vec![row(2, 5), row(3, 5), row(4, 0)], ..Rows::default() });
     }
 }

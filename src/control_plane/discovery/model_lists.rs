@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn snapshot(providers: Vec<ProviderRow>) -> Snapshot {
-        compile(&Rows { version: 1, providers, credentials: Vec::new() }, None, &|_| None).0
+        compile(&Rows { version: 1, providers, ..Rows::default() }, None, &|_| None).0
     }
 
     #[test]

@@ -18,10 +18,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval};
 
-use crate::config::snapshot::{Credential, Snapshot};
+use crate::config::snapshot::{KeyHash, Snapshot};
 use crate::control_plane::every;
 use crate::limit::Bucket;
 use crate::metrics::names::Counter;
@@ -141,11 +142,12 @@ impl Store {
 
     fn adopt(&mut self, snapshot: &Snapshot) {
         let mut old: HashMap<String, Entry> = self.entries.drain(..).map(|entry| (entry.key.clone(), entry)).collect();
-        for credential in &snapshot.credentials_by_id {
-            let limits = &credential.limits;
+        let credentials = snapshot.credentials_by_id.iter().map(|row| ("", row.hash, &row.limits));
+        let groups = snapshot.groups.iter().map(|row| ("group-", Sha256::digest(&*row.name).into(), &row.limits));
+        for (kind, hash, limits) in credentials.chain(groups) {
             for (what, bucket) in [("requests", &limits.requests), ("tokens", &limits.tokens)] {
                 let Some(bucket) = bucket.as_ref().filter(|bucket| bucket.rate() > 0) else { continue };
-                let key = key(credential, what, bucket);
+                let key = key(&hash, kind, what, bucket);
                 let known = old.remove(&key).filter(|entry| Arc::ptr_eq(&entry.bucket, bucket));
                 let mut entry =
                     known.unwrap_or_else(|| Entry { key, bucket: bucket.clone(), owed: 0, due: Instant::now() });
@@ -259,13 +261,13 @@ impl Entry {
     }
 }
 
-/// Returns the name of a bucket in the store. It has the key's hash, since nodes with stores of their
-/// own have other ids for the same credential, and the limits, so that a changed limit is a new
-/// bucket.
-fn key(credential: &Credential, what: &str, bucket: &Bucket) -> String {
-    let mut key = format!("llm-proxy:{what}:");
+/// Returns the name of a bucket in the store. It has the hash of a credential's key or of a group's
+/// name, since nodes with stores of their own have other ids for the same row, and the limits, so
+/// that a changed limit is a new bucket.
+fn key(hash: &KeyHash, kind: &str, what: &str, bucket: &Bucket) -> String {
+    let mut key = format!("llm-proxy:{kind}{what}:");
     // Half of the hash distinguishes keys. Writing to a String does not fail.
-    credential.hash[..16].iter().for_each(|byte| {
+    hash[..16].iter().for_each(|byte| {
         let _ = write!(key, "{byte:02x}");
     });
     let _ = write!(key, ":{}:{}", bucket.rate(), bucket.burst());

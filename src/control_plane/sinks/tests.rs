@@ -31,7 +31,7 @@ pub(super) fn directory() -> Directory {
         is_enabled: true,
         ..CredentialRow::default()
     };
-    let rows = Rows { version: 1, providers: vec![provider], credentials: vec![credential] };
+    let rows = Rows { version: 1, providers: vec![provider], credentials: vec![credential], ..Rows::default() };
     Directory::of(Arc::new(compile(&rows, None, &|_| None).0))
 }
 

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::config::boot::Environment;
 use crate::config::file::{self, Complaint, File, Setting};
-use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, file_text};
 
 /// How often the file is looked at.
@@ -41,6 +41,7 @@ struct LastRead {
     /// stays with it wherever it moves in the file.
     providers: HashMap<String, i64>,
     credentials: HashMap<String, i64>,
+    groups: HashMap<String, i64>,
 }
 
 /// What changes when a file is written or replaced. `None` for a file that can't be seen.
@@ -131,8 +132,10 @@ impl LastRead {
         let stamp = Stamp { version: self.rows.version + 1, created_at: written, updated_at: written };
         let providers = number(file.providers, &mut self.providers, &self.rows.providers, stamp);
         let credentials = number(file.credentials, &mut self.credentials, &self.rows.credentials, stamp);
-        if self.rows.version == 0 || providers != self.rows.providers || credentials != self.rows.credentials {
-            self.rows = Rows { version: stamp.version, providers, credentials };
+        let groups = number(file.groups, &mut self.groups, &self.rows.groups, stamp);
+        let rows = Rows { version: self.rows.version, providers, credentials, groups };
+        if self.rows.version == 0 || rows != self.rows {
+            self.rows = Rows { version: stamp.version, ..rows };
         }
     }
 }
@@ -191,6 +194,20 @@ impl Numbered for CredentialRow {
     }
 }
 
+impl Numbered for GroupRow {
+    fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
+        (&self.name, &mut self.id, &mut self.stamp)
+    }
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
 impl Store for FileStore {
     fn place(&self) -> String {
         format!("file, {}", self.path.display())
@@ -233,7 +250,7 @@ impl Store for FileStore {
 
     fn write_all(&self, _: Vec<Write>) -> Answer<'_, Vec<Written>> {
         let message = format!(
-            "providers and credentials are those of the file {}; change them there, the server takes it up within a second",
+            "providers, credentials and groups are those of the file {}; change them there, the server takes it up within a second",
             self.path.display()
         );
         Box::pin(std::future::ready(Err(Error::new(Fault::ReadOnly, message))))

@@ -34,6 +34,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0003_tables.up.sql"),
         down: include_str!("../../../migrations/sqlite/0003_tables.down.sql"),
     },
+    Migration {
+        version: 4,
+        name: "groups",
+        up: include_str!("../../../migrations/sqlite/0004_groups.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0004_groups.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -54,6 +60,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "tables",
         up: include_str!("../../../migrations/postgres/0003_tables.up.sql"),
         down: include_str!("../../../migrations/postgres/0003_tables.down.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "groups",
+        up: include_str!("../../../migrations/postgres/0004_groups.up.sql"),
+        down: include_str!("../../../migrations/postgres/0004_groups.down.sql"),
     },
 ];
 

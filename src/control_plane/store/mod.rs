@@ -22,7 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use crate::config::boot::{Boot, Environment};
-use crate::config::rows::{CredentialRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
 use crate::config::snapshot::Problem;
 use crate::rfc3339;
 use llm_wire::json::scan;
@@ -136,8 +136,10 @@ pub struct Delta {
     pub version: i64,
     pub providers: Vec<ProviderRow>,
     pub credentials: Vec<CredentialRow>,
+    pub groups: Vec<GroupRow>,
     pub removed_providers: Vec<i64>,
     pub removed_credentials: Vec<i64>,
+    pub removed_groups: Vec<i64>,
 }
 
 /// One change, and what is written in the same transaction.
@@ -168,6 +170,14 @@ pub enum Change {
     /// As [`Change::UpdateProvider`]; every column.
     UpdateCredential(CredentialRow),
     RemoveCredential {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// The new row's id is the store's choice. A name that is taken is a [`Fault::Conflict`].
+    AddGroup(GroupRow),
+    /// As [`Change::UpdateProvider`]; every column but `name`.
+    UpdateGroup(GroupRow),
+    RemoveGroup {
         id: i64,
         row_version: Option<i64>,
     },
@@ -307,9 +317,21 @@ fn taken(change: &Change) -> Error {
         Change::AddProvider(row) | Change::UpdateProvider(row) => {
             format!("a provider named `{}` exists; remove it first, or choose another name", row.provider_key)
         }
+        Change::AddGroup(row) | Change::UpdateGroup(row) => {
+            format!("a group named `{}` exists; change that one, or choose another name", row.name)
+        }
         _ => "a credential with this key exists".to_owned(),
     };
     Error::new(Fault::Conflict, message)
+}
+
+/// The table with the rows of this kind.
+fn table_of(what: &str) -> &'static str {
+    match what {
+        "provider" => "providers",
+        "group" => "credential_groups",
+        _ => "credentials",
+    }
 }
 
 fn missing(what: &str, id: i64) -> Error {

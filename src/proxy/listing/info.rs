@@ -5,6 +5,7 @@
 
 use super::query::Query;
 use super::visible::Listing;
+use crate::config::models::Allowed;
 use crate::config::snapshot::Provider;
 use llm_wire::error::Error;
 use llm_wire::json::{RawValue, write};
@@ -103,8 +104,10 @@ fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) ->
 /// which matches it, as far as its list of allowed models shows.
 fn visible(listing: &Listing<'_>, entry: &crate::config::models::Entry) -> bool {
     let Some(credential) = listing.caller else { return true };
-    credential.allowed.allows(entry.key())
-        || entry.is_pattern() && credential.allowed.entries().any(|allowed| entry.matches(allowed))
+    let may = |allowed: &Allowed| {
+        allowed.allows(entry.key()) || entry.is_pattern() && allowed.entries().any(|allowed| entry.matches(allowed))
+    };
+    may(&credential.allowed) && credential.groups().iter().all(|group| may(&group.allowed))
 }
 
 /// Sorts entries. Those with equal keys keep their order.

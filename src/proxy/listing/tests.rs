@@ -44,6 +44,7 @@ fn snapshot(allowed: &str) -> (Snapshot, Lists) {
             is_enabled: true,
             ..CredentialRow::default()
         }],
+        ..Rows::default()
     };
     let (snapshot, problems) = compile(&rows, None, &|_| None);
     assert_eq!(problems, []);

@@ -33,6 +33,6 @@ impl<'a> Listing<'a> {
     }
 
     pub(super) fn allows(&self, model: &str) -> bool {
-        self.caller.is_none_or(|credential| credential.allowed.allows(model))
+        self.caller.is_none_or(|credential| credential.allows(model))
     }
 }

@@ -3,6 +3,7 @@
 mod access;
 mod credentials;
 mod documents;
+mod groups;
 mod health;
 mod live;
 mod page;

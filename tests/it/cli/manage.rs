@@ -25,6 +25,30 @@ fn listing(models: &'static str) -> Fake {
 }
 
 #[test]
+fn groups_are_made_changed_and_removed() {
+    let place = Place::new();
+    assert_eq!(
+        place.good(&["group", "create", "--name", "company", "--rate-limit", "9"]),
+        "created group company with id 1\n"
+    );
+    place.good(&["group", "create", "--name", "team", "--parent", "company", "--allow", "gpt-*"]);
+    place.bad(&["group", "create", "--name", "x", "--parent", "y"], 1, "parent names `y`, and there is no such group");
+    place.bad(&["group", "set", "company", "--parent", "team"], 1, "so that the groups are a circle");
+    place.good(&["key", "create", "--name", "alice", "--group", "team"]);
+    place.bad(&["key", "create", "--name", "bob", "--group", "nobody"], 1, "group_name names `nobody`");
+    assert_eq!(keys(&place)[0].group_name.as_deref(), Some("team"));
+    place.bad(&["group", "remove", "team"], 1, "group `team` has 1 keys and 0 groups");
+    place.good(&["group", "set", "team", "--no-parent", "--tokens-per-minute", "7", "--allow-all"]);
+    let listed = place.good(&["group", "list"]);
+    assert!(listed.contains("company") && listed.contains("team"), "{listed}");
+    place.good(&["group", "disable", "team"]);
+    let json: serde_json::Value = serde_json::from_str(&place.good(&["group", "list", "--json"])).unwrap();
+    assert_eq!((&json["groups"][1]["is_enabled"], &json["groups"][1]["parent"]), (&json!(false), &json!(null)));
+    place.good(&["key", "set", "alice", "--no-group"]);
+    assert_eq!(place.good(&["group", "remove", "2"]), "removed group team with id 2\n");
+}
+
+#[test]
 fn a_provider_is_changed_in_its_place() {
     let place = Place::new();
     place.good(&[ADD, &["--map", "b-*=up-$1", "--map", "a=a1"]].concat());

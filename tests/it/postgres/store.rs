@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use llm_proxy::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use llm_proxy::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, IdempotencyKey, Write, Written};
 
@@ -78,6 +78,7 @@ fn what_is_written_is_what_is_read() {
             ProviderRow { id: ids[1], stamp: stamp(2), ..off },
         ],
         credentials: vec![CredentialRow { id: key, stamp: stamp(3), ..credential("k") }],
+        ..Rows::default()
     };
     let read = store.load().unwrap();
     assert!(read.credentials[0].stamp.created_at > 1_700_000_000);
@@ -376,7 +377,9 @@ fn database_errors_are_explained() {
     let error = open(db.url(), false).load().unwrap_err();
     assert_eq!(error.fault, Fault::Version);
     assert!(
-        error.message.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables); run `llm-proxy migrate up`"),
+        error
+            .message
+            .contains("lacks the migrations 1 (initial), 2 (own), 3 (tables), 4 (groups); run `llm-proxy migrate up`"),
         "{error}"
     );
     db.store().load().unwrap();
@@ -384,4 +387,41 @@ fn database_errors_are_explained() {
     db.sql("INSERT INTO llm_proxy_migrations VALUES (99, 'later', 'x')");
     let error = db.store().load().unwrap_err();
     assert!(error.message.contains("was written by a newer llm-proxy (its schema is 99"), "{error}");
+}
+
+/// A group is read as it was written, alone and among all rows; its removal is known.
+#[test]
+fn groups_are_rows_like_others() {
+    let db = Db::new();
+    let store = db.store();
+    let row = GroupRow {
+        name: "team".into(),
+        parent: Some("company".into()),
+        allowed_models: r#"["gpt-*"]"#.into(),
+        rate_limit: Some(5),
+        burst: Some(7),
+        tokens_per_minute: Some(5_000_000_000),
+        max_concurrency: Some(3),
+        metadata: r#"{"a": 1}"#.into(),
+        is_enabled: true,
+        ..GroupRow::default()
+    };
+    let id = store.add_group(&row).unwrap();
+    let member = CredentialRow { group_name: Some("team".into()), ..credential("k") };
+    store.create_credential(&member).unwrap();
+    let rows = store.load().unwrap();
+    assert_eq!(rows.groups, [GroupRow { id, stamp: rows.groups[0].stamp, ..row.clone() }]);
+    assert_eq!((rows.version, rows.groups[0].stamp.version), (2, 1));
+    assert_eq!(rows.credentials[0].group_name.as_deref(), Some("team"));
+    assert_eq!(store.add_group(&row).unwrap_err().fault, Fault::Conflict);
+
+    let changed = GroupRow { parent: None, rate_limit: None, burst: None, ..rows.groups[0].clone() };
+    let change = |change| store.change("group.update", "team", [None, None], change);
+    change(Change::UpdateGroup(changed.clone())).unwrap();
+    assert_eq!(change(Change::UpdateGroup(changed.clone())).unwrap_err().fault, Fault::Stale);
+    let Changes::Some(delta) = store.changes(2).unwrap() else { panic!("everything") };
+    assert_eq!((delta.groups.len(), delta.groups[0].rate_limit, delta.credentials.len()), (1, None, 0));
+    change(Change::RemoveGroup { id, row_version: Some(3) }).unwrap();
+    let Changes::Some(delta) = store.changes(3).unwrap() else { panic!("everything") };
+    assert_eq!((delta.groups.len(), delta.removed_groups), (0, vec![id]));
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use llm_proxy::config::rows::{CredentialRow, ProviderRow};
+use llm_proxy::config::rows::{CredentialRow, GroupRow, ProviderRow};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
@@ -73,6 +73,7 @@ pub fn credential(key: &str) -> CredentialRow {
 pub struct Setup {
     providers: Vec<ProviderRow>,
     credentials: Option<Vec<CredentialRow>>,
+    groups: Vec<GroupRow>,
     env: Vec<(String, String)>,
     addr: Option<SocketAddr>,
     wrapper: Vec<String>,
@@ -92,6 +93,11 @@ impl Setup {
     /// Replaces the credential of [`KEY`]; may be repeated.
     pub fn credential(mut self, row: CredentialRow) -> Setup {
         self.credentials.get_or_insert_default().push(row);
+        self
+    }
+
+    pub fn group(mut self, row: GroupRow) -> Setup {
+        self.groups.push(row);
         self
     }
 
@@ -134,6 +140,9 @@ impl Setup {
         let store = Blocking::embedded(dir.path()).unwrap();
         for row in &self.providers {
             store.add_provider(row).unwrap();
+        }
+        for row in &self.groups {
+            store.add_group(row).unwrap();
         }
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();

@@ -279,6 +279,7 @@ async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, QueryE
             version,
             providers: rows::providers(&moment, BEFORE_ALL).await?,
             credentials: rows::credentials(&moment, BEFORE_ALL).await?,
+            groups: rows::groups(&moment, BEFORE_ALL).await?,
         }),
     };
     moment.commit().await?;
@@ -293,11 +294,13 @@ async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Opt
         match (row.try_get(0)?, row.try_get::<_, Option<i64>>(1)?) {
             ("providers", Some(id)) => delta.removed_providers.push(id),
             ("credentials", Some(id)) => delta.removed_credentials.push(id),
+            ("credential_groups", Some(id)) => delta.removed_groups.push(id),
             _ => return Ok(None),
         }
     }
     delta.providers = rows::providers(moment, since).await?;
     delta.credentials = rows::credentials(moment, since).await?;
+    delta.groups = rows::groups(moment, since).await?;
     Ok(Some(delta))
 }
 

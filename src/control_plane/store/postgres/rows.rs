@@ -4,7 +4,7 @@
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
-use crate::config::rows::{CredentialRow, ProviderRow, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Stamp};
 use crate::control_plane::store::postgres::explain::QueryError;
 
 /// A parameter with its type, as `query_typed` wants them: no statement is kept on the server, so
@@ -19,8 +19,12 @@ const PROVIDERS: &str = "SELECT id::bigint, provider_key::text, provider_type::t
 const CREDENTIALS: &str = "SELECT id::bigint, credential_key::text, name::text, allowed_models::text, rate_limit::bigint, burst, \
     tokens_per_minute, max_concurrency, extract(epoch FROM expires_at)::float8, previous_key, \
     extract(epoch FROM previous_key_until)::float8, metadata::text, is_enabled, row_version, \
-    extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8 \
+    extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8, group_name::text \
     FROM credentials WHERE row_version > $1 ORDER BY id";
+
+const GROUPS: &str = "SELECT id, name::text, parent::text, allowed_models::text, rate_limit, burst, tokens_per_minute, \
+    max_concurrency, metadata::text, is_enabled, row_version, extract(epoch FROM created_at)::float8, \
+    extract(epoch FROM updated_at)::float8 FROM credential_groups WHERE row_version > $1 ORDER BY id";
 
 /// A version before that of every row.
 pub(super) const BEFORE_ALL: i64 = -1;
@@ -37,6 +41,10 @@ pub(super) async fn credentials(
     since: i64,
 ) -> Result<Vec<CredentialRow>, QueryError> {
     Ok(client.query_typed(CREDENTIALS, &[(&since, Type::INT8)]).await?.iter().map(credential).collect())
+}
+
+pub(super) async fn groups(client: &(impl GenericClient + Sync), since: i64) -> Result<Vec<GroupRow>, QueryError> {
+    Ok(client.query_typed(GROUPS, &[(&since, Type::INT8)]).await?.iter().map(group).collect())
 }
 
 fn provider(row: &Row) -> ProviderRow {
@@ -71,6 +79,23 @@ fn credential(row: &Row) -> CredentialRow {
         metadata: text(row, 11).unwrap_or_default(),
         is_enabled: switch(row, 12),
         stamp: stamp(row, 13),
+        group_name: text(row, 16).filter(|name| !name.is_empty()),
+    }
+}
+
+fn group(row: &Row) -> GroupRow {
+    GroupRow {
+        id: number(row, 0).unwrap_or_default(),
+        name: text(row, 1).unwrap_or_default(),
+        parent: text(row, 2).filter(|name| !name.is_empty()),
+        allowed_models: text(row, 3).unwrap_or_default(),
+        rate_limit: number(row, 4),
+        burst: number(row, 5),
+        tokens_per_minute: number(row, 6),
+        max_concurrency: number(row, 7),
+        metadata: text(row, 8).unwrap_or_default(),
+        is_enabled: switch(row, 9),
+        stamp: stamp(row, 10),
     }
 }
 

@@ -4,11 +4,11 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
 use crate::control_plane::store::{
-    Audit, AuditRow, Change, Error, Fault, IdempotencyKey, Write, Written, missing, now, reused, stale, taken,
+    Audit, AuditRow, Change, Error, Fault, IdempotencyKey, Write, Written, missing, now, reused, stale, table_of, taken,
 };
 
 pub(super) async fn write_all(client: &mut Client, writes: &[Write]) -> Result<Vec<Written>, QueryError> {
@@ -56,6 +56,18 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Qu
     let done = match change {
         Change::AddProvider(row) => insert(transaction, ADD_PROVIDER, &provider(row, &&*row.api_key)).await,
         Change::AddCredential(row) => insert(transaction, ADD_CREDENTIAL, &credential(row, &Times::of(row))).await,
+        Change::AddGroup(row) => insert(transaction, ADD_GROUP, &group(row)).await,
+        Change::UpdateGroup(row) => {
+            check(transaction, "group", row.id, Some(row.stamp.version)).await?;
+            let mut values = group(row);
+            values.push((&row.id, Type::INT8));
+            transaction.execute_typed(UPDATE_GROUP, &values).await.map(|_| row.id)
+        }
+        Change::RemoveGroup { id, row_version } => {
+            check(transaction, "group", *id, *row_version).await?;
+            let remove = "DELETE FROM credential_groups WHERE id = $1";
+            transaction.execute_typed(remove, &[(id, Type::INT8)]).await.map(|_| *id)
+        }
         Change::UpdateProvider(row) => {
             check(transaction, "provider", row.id, Some(row.stamp.version)).await?;
             let key = &*row.api_key;
@@ -97,7 +109,8 @@ async fn check(
     id: i64,
     expected: Option<i64>,
 ) -> Result<(), QueryError> {
-    let sql = format!("SELECT row_version FROM {what}s WHERE id = $1");
+    let table = table_of(what);
+    let sql = format!("SELECT row_version FROM {table} WHERE id = $1");
     let Some(row) = transaction.query_typed_opt(&sql, &[(&id, Type::INT8)]).await? else {
         return Err(QueryError::Row(missing(what, id)));
     };
@@ -133,13 +146,36 @@ fn provider<'a>(row: &'a ProviderRow, key: &'a &'a str) -> Vec<Value<'a>> {
 }
 
 const ADD_CREDENTIAL: &str = "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit, burst, tokens_per_minute, \
-    max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled) \
-    VALUES ($1, $2, coalesce(nullif($3, ''), '[]')::jsonb, $4, $5, $6, $7, to_timestamp($8), $9, to_timestamp($10), coalesce(nullif($11, ''), '{}')::jsonb, $12) \
-    RETURNING id::bigint";
+    max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled, group_name) \
+    VALUES ($1, $2, coalesce(nullif($3, ''), '[]')::jsonb, $4, $5, $6, $7, to_timestamp($8), $9, to_timestamp($10), \
+    coalesce(nullif($11, ''), '{}')::jsonb, $12, $13) RETURNING id::bigint";
 
 const UPDATE_CREDENTIAL: &str = "UPDATE credentials SET credential_key = $1, name = $2, allowed_models = coalesce(nullif($3, ''), '[]')::jsonb, \
     rate_limit = $4, burst = $5, tokens_per_minute = $6, max_concurrency = $7, expires_at = to_timestamp($8), previous_key = $9, \
-    previous_key_until = to_timestamp($10), metadata = coalesce(nullif($11, ''), '{}')::jsonb, is_enabled = $12 WHERE id = $13";
+    previous_key_until = to_timestamp($10), metadata = coalesce(nullif($11, ''), '{}')::jsonb, is_enabled = $12, \
+    group_name = $13 WHERE id = $14";
+
+const ADD_GROUP: &str = "INSERT INTO credential_groups (name, parent, allowed_models, rate_limit, burst, tokens_per_minute, \
+    max_concurrency, metadata, is_enabled) VALUES ($1, $2, coalesce(nullif($3, ''), '[]')::jsonb, $4, $5, $6, $7, \
+    coalesce(nullif($8, ''), '{}')::jsonb, $9) RETURNING id";
+
+const UPDATE_GROUP: &str = "UPDATE credential_groups SET name = $1, parent = $2, \
+    allowed_models = coalesce(nullif($3, ''), '[]')::jsonb, rate_limit = $4, burst = $5, tokens_per_minute = $6, \
+    max_concurrency = $7, metadata = coalesce(nullif($8, ''), '{}')::jsonb, is_enabled = $9 WHERE id = $10";
+
+fn group(row: &GroupRow) -> Vec<Value<'_>> {
+    vec![
+        (&row.name, Type::TEXT),
+        (&row.parent, Type::TEXT),
+        (&row.allowed_models, Type::TEXT),
+        (&row.rate_limit, Type::INT8),
+        (&row.burst, Type::INT8),
+        (&row.tokens_per_minute, Type::INT8),
+        (&row.max_concurrency, Type::INT8),
+        (&row.metadata, Type::TEXT),
+        (&row.is_enabled, Type::BOOL),
+    ]
+}
 
 fn credential<'a>(row: &'a CredentialRow, times: &'a Times) -> Vec<Value<'a>> {
     vec![
@@ -155,6 +191,7 @@ fn credential<'a>(row: &'a CredentialRow, times: &'a Times) -> Vec<Value<'a>> {
         (&times.previous_key_until, Type::FLOAT8),
         (&row.metadata, Type::TEXT),
         (&row.is_enabled, Type::BOOL),
+        (&row.group_name, Type::TEXT),
     ]
 }
 

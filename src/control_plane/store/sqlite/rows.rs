@@ -3,10 +3,11 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::config::rows::{CredentialRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
 use crate::control_plane::store::{
-    Audit, AuditRow, Change, Changes, Delta, Error, IdempotencyKey, Write, Written, missing, now, reused, stale, taken,
+    Audit, AuditRow, Change, Changes, Delta, Error, IdempotencyKey, Write, Written, missing, now, reused, stale,
+    table_of, taken,
 };
 
 /// `config_removed` holds the removals of this many versions.
@@ -15,8 +16,10 @@ const REMEMBERED: i64 = 100_000;
 const PROVIDERS: &str = "SELECT id, row_version, created_at, updated_at, provider_key, provider_type, api_base, api_key, \
                          model_mapping, weight, provider_params, lua_script, is_enabled FROM providers";
 const CREDENTIALS: &str = "SELECT id, row_version, created_at, updated_at, credential_key, name, allowed_models, rate_limit, burst, \
-                           tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled \
-                           FROM credentials";
+                           tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled, \
+                           group_name FROM credentials";
+const GROUPS: &str = "SELECT id, row_version, created_at, updated_at, name, parent, allowed_models, rate_limit, burst, \
+                      tokens_per_minute, max_concurrency, metadata, is_enabled FROM credential_groups";
 
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT version FROM config_version", [], |row| row.get(0))
@@ -31,6 +34,7 @@ fn everything(snapshot: &Transaction<'_>) -> rusqlite::Result<Rows> {
         version: version(snapshot)?,
         providers: all(snapshot, &format!("{PROVIDERS} ORDER BY id"), [], provider)?,
         credentials: all(snapshot, &format!("{CREDENTIALS} ORDER BY id"), [], credential)?,
+        groups: all(snapshot, &format!("{GROUPS} ORDER BY id"), [], group)?,
     })
 }
 
@@ -49,8 +53,10 @@ pub(super) fn changes(connection: &mut Connection, since: i64) -> rusqlite::Resu
         version,
         providers: all(&snapshot, &format!("{PROVIDERS} WHERE row_version > ?1 ORDER BY id"), [since], provider)?,
         credentials: all(&snapshot, &format!("{CREDENTIALS} WHERE row_version > ?1 ORDER BY id"), [since], credential)?,
+        groups: all(&snapshot, &format!("{GROUPS} WHERE row_version > ?1 ORDER BY id"), [since], group)?,
         removed_providers: removed("provider")?,
         removed_credentials: removed("credential")?,
+        removed_groups: removed("group")?,
     }))
 }
 
@@ -99,7 +105,29 @@ fn credential(row: &Row<'_>) -> rusqlite::Result<CredentialRow> {
         previous_key_until: row.get(13)?,
         metadata: text(row, 14)?,
         is_enabled: row.get(15)?,
+        group_name: name(row, 16)?,
     })
+}
+
+fn group(row: &Row<'_>) -> rusqlite::Result<GroupRow> {
+    Ok(GroupRow {
+        id: row.get(0)?,
+        stamp: stamp(row)?,
+        name: text(row, 4)?,
+        parent: name(row, 5)?,
+        allowed_models: text(row, 6)?,
+        rate_limit: row.get(7)?,
+        burst: row.get(8)?,
+        tokens_per_minute: row.get(9)?,
+        max_concurrency: row.get(10)?,
+        metadata: text(row, 11)?,
+        is_enabled: row.get(12)?,
+    })
+}
+
+/// The name of another row; null and empty are none.
+fn name(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
+    Ok(Some(text(row, column)?).filter(|name| !name.is_empty()))
 }
 
 /// Text that is not UTF-8 spoils its own row, not the whole reading.
@@ -185,6 +213,17 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
     match change {
         Change::AddProvider(row) => add_provider(transaction, row).map_err(unique),
         Change::AddCredential(row) => add_credential(transaction, row).map_err(unique),
+        Change::AddGroup(row) => add_group(transaction, row).map_err(unique),
+        Change::UpdateGroup(row) => {
+            expect(transaction, "group", row.id, Some(row.stamp.version))?;
+            update_group(transaction, row)?;
+            Ok(row.id)
+        }
+        Change::RemoveGroup { id, row_version } => {
+            expect(transaction, "group", *id, *row_version)?;
+            transaction.execute("DELETE FROM credential_groups WHERE id = ?1", [id])?;
+            Ok(*id)
+        }
         Change::UpdateProvider(row) => {
             expect(transaction, "provider", row.id, Some(row.stamp.version))?;
             update_provider(transaction, row)?;
@@ -211,7 +250,8 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
 /// That there is a row of this id, and of this version if one is given. The transaction holds the
 /// write lock, so it stays so.
 fn expect(transaction: &Transaction<'_>, what: &str, id: i64, row_version: Option<i64>) -> Result<(), Refused> {
-    let sql = format!("SELECT row_version FROM {what}s WHERE id = ?1");
+    let table = table_of(what);
+    let sql = format!("SELECT row_version FROM {table} WHERE id = ?1");
     let found: Option<i64> = transaction.query_row(&sql, [id], |row| row.get(0)).optional()?;
     match (found, row_version) {
         (None, _) => Err(missing(what, id).into()),
@@ -260,8 +300,8 @@ fn update_provider(transaction: &Transaction<'_>, row: &ProviderRow) -> rusqlite
 fn add_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusqlite::Result<i64> {
     transaction.execute(
         "INSERT INTO credentials (credential_key, name, allowed_models, rate_limit, burst, tokens_per_minute, max_concurrency, \
-         expires_at, previous_key, previous_key_until, metadata, is_enabled) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         expires_at, previous_key, previous_key_until, metadata, is_enabled, group_name) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             row.credential_key,
             row.name,
@@ -273,18 +313,56 @@ fn add_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusqlit
             row.expires_at,
             row.previous_key,
             row.previous_key_until,
-            metadata(row),
+            object(&row.metadata),
+            row.is_enabled,
+            row.group_name,
+        ],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+fn add_group(transaction: &Transaction<'_>, row: &GroupRow) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO credential_groups (name, parent, allowed_models, rate_limit, burst, tokens_per_minute, max_concurrency, \
+         metadata, is_enabled) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        params![
+            row.name,
+            row.parent,
+            list(&row.allowed_models),
+            row.rate_limit,
+            row.burst,
+            row.tokens_per_minute,
+            row.max_concurrency,
+            object(&row.metadata),
             row.is_enabled,
         ],
     )?;
     Ok(transaction.last_insert_rowid())
 }
 
+fn update_group(transaction: &Transaction<'_>, row: &GroupRow) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE credential_groups SET parent = ?2, allowed_models = ?3, rate_limit = ?4, burst = ?5, tokens_per_minute = ?6, \
+         max_concurrency = ?7, metadata = ?8, is_enabled = ?9 WHERE id = ?1",
+        params![
+            row.id,
+            row.parent,
+            list(&row.allowed_models),
+            row.rate_limit,
+            row.burst,
+            row.tokens_per_minute,
+            row.max_concurrency,
+            object(&row.metadata),
+            row.is_enabled,
+        ],
+    )
+}
+
 fn update_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusqlite::Result<usize> {
     transaction.execute(
         "UPDATE credentials SET credential_key = ?2, name = ?3, allowed_models = ?4, rate_limit = ?5, burst = ?6, \
          tokens_per_minute = ?7, max_concurrency = ?8, expires_at = ?9, previous_key = ?10, previous_key_until = ?11, metadata = ?12, \
-         is_enabled = ?13 WHERE id = ?1",
+         is_enabled = ?13, group_name = ?14 WHERE id = ?1",
         params![
             row.id,
             row.credential_key,
@@ -297,15 +375,21 @@ fn update_credential(transaction: &Transaction<'_>, row: &CredentialRow) -> rusq
             row.expires_at,
             row.previous_key,
             row.previous_key_until,
-            metadata(row),
+            object(&row.metadata),
             row.is_enabled,
+            row.group_name,
         ],
     )
 }
 
 /// The column requires JSON.
-fn metadata(row: &CredentialRow) -> &str {
-    if row.metadata.is_empty() { "{}" } else { &row.metadata }
+fn object(json: &str) -> &str {
+    if json.is_empty() { "{}" } else { json }
+}
+
+/// The same for a list.
+fn list(json: &str) -> &str {
+    if json.is_empty() { "[]" } else { json }
 }
 
 fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> rusqlite::Result<()> {
