@@ -14,6 +14,8 @@
 //! | 5 | [`worker`] (a core), [`control_plane`] (the one thread that may wait) |
 //! | 6 | [`cli`] |
 
+#![warn(unreachable_pub)]
+
 pub mod breaker;
 pub mod cli;
 pub mod config;

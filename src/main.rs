@@ -1,5 +1,7 @@
 //! The `llm-proxy` binary. Everything is in the library; here stand only what a process has one of.
 
+#![warn(unreachable_pub)]
+
 mod static_libc;
 
 use std::process::ExitCode;

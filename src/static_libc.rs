@@ -8,7 +8,7 @@
 
 /// Restricts lookups to the services that are linked into this binary. Does nothing in a
 /// dynamically linked one. Call it before the process has other threads.
-pub fn restrict_name_services() {
+pub(crate) fn restrict_name_services() {
     #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
     for (database, services) in [(c"hosts", c"files dns"), (c"passwd", c"files"), (c"group", c"files")] {
         configure(database, services);

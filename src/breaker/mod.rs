@@ -14,5 +14,5 @@ pub mod memory;
 pub mod policy;
 
 mod word {
-    pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+    pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 }

@@ -18,7 +18,7 @@ A configuration is found by DATA_DIR, DB_URL or CONFIG_FILE, or in ./data.";
 
 /// Says so and gives true if stdout is a terminal and nothing is configured: no database, no file,
 /// no key of a vendor, and no provider in the embedded store. Makes nothing.
-pub fn explained() -> Result<bool, Failure> {
+pub(super) fn explained() -> Result<bool, Failure> {
     let Some(width) = terminal::width() else { return Ok(false) };
     let (environment, _) = Environment::of_process();
     if is_configured(&environment)? {

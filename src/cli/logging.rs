@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::boot::Boot;
 
 /// `RUST_LOG` decides if it is set, else `LOG_LEVEL`.
-pub fn start(boot: &Boot) {
+pub(super) fn start(boot: &Boot) {
     let default = boot.log_level.into();
     let mut filter = EnvFilter::builder().with_default_directive(default).from_env_lossy();
     // The client of PostgreSQL may log parameters at `debug`, and those are keys.

@@ -6,7 +6,7 @@ use super::{Failure, terminal};
 
 /// Writes `text` and a line break to stdout. The reader closed the pipe: that is no
 /// failure.
-pub fn line(text: &str) -> Result<(), Failure> {
+pub(super) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("stdout cannot be written: {error}")))
@@ -16,14 +16,14 @@ pub fn line(text: &str) -> Result<(), Failure> {
 }
 
 /// Writes `kind: text` to stderr, as the parser of arguments does with its errors.
-pub fn note(kind: &str, text: &str) {
+pub(super) fn note(kind: &str, text: &str) {
     // There is nowhere left to say that this failed.
     let _ = writeln!(io::stderr(), "{kind}: {text}");
 }
 
 /// Writes rows under their headings, each column as wide as it must be. On a terminal that is
 /// narrower than that, a row is a block of lines instead, each a heading and its cell.
-pub fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
+pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(), Failure> {
     let widths: [usize; N] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([headings[column].len()]).max().unwrap_or_default()
@@ -56,7 +56,7 @@ fn blocks<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(
 }
 
 /// A list as one cell.
-pub fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 4;
     let items: Vec<_> = items.collect();
     let mut text = items[..items.len().min(SHOWN)].join(", ");

@@ -24,16 +24,16 @@ use crate::tls::{Trust, client_config};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Makes such calls.
-pub struct Prober(Arc<ClientConfig>);
+pub(super) struct Prober(Arc<ClientConfig>);
 
 impl Prober {
     /// `trust` is whose certificates are believed, as by a gateway.
-    pub fn new(trust: &Trust<'_>) -> Result<Prober, String> {
+    pub(super) fn new(trust: &Trust<'_>) -> Result<Prober, String> {
         client_config(trust).map(|(tls, _)| Prober(tls))
     }
 
     /// The models that the provider lists, sorted.
-    pub fn models(&self, provider: &Provider) -> Result<Arc<[String]>, String> {
+    pub(super) fn models(&self, provider: &Provider) -> Result<Arc<[String]>, String> {
         let target = model_lists::request(provider)?;
         let address = target.uri.to_string();
         let address = address.split('?').next().unwrap_or_default();
@@ -48,7 +48,7 @@ impl Prober {
     }
 
     /// One request to `model`, answered with a few tokens.
-    pub fn greet(&self, provider: &Provider, model: &str) -> Result<(), String> {
+    pub(super) fn greet(&self, provider: &Provider, model: &str) -> Result<(), String> {
         let (target, body) = probe_request(provider, model)?;
         let (status, text) = exchange(provider, target, Some(body), &self.0)?;
         if (200..300).contains(&status) {

@@ -137,7 +137,7 @@ impl StoreArgs {
 }
 
 /// Whether `boot` names an embedded store that does not exist.
-pub fn is_missing(boot: &Boot) -> bool {
+pub(super) fn is_missing(boot: &Boot) -> bool {
     boot.db_url.is_none() && boot.config_file.is_none() && !boot.data_dir.join(sqlite::FILE).exists()
 }
 
@@ -175,7 +175,7 @@ fn gateway_at(url: &str, environment: &Environment) -> Result<Remote, Failure> {
 }
 
 /// What asks providers from here, with the settings of TLS that a gateway here would have.
-pub fn prober(environment: &Environment) -> Result<Prober, String> {
+pub(super) fn prober(environment: &Environment) -> Result<Prober, String> {
     let mut few = Environment::default();
     for name in ["VERIFY_SSL", "SSL_CERT_FILE"] {
         if let Some(value) = environment.get(name) {
@@ -188,7 +188,7 @@ pub fn prober(environment: &Environment) -> Result<Prober, String> {
 }
 
 /// Calls a gateway, and reads its response.
-pub fn call<T: DeserializeOwned>(
+pub(super) fn call<T: DeserializeOwned>(
     remote: &Remote,
     method: &str,
     path: &str,
@@ -201,12 +201,12 @@ pub fn call<T: DeserializeOwned>(
 }
 
 /// One member of a response.
-pub fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
+pub(super) fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
     answer.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default()
 }
 
 /// The problems of a gateway's configuration, each an object and what is wrong with it.
-pub fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
+pub(super) fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
     let answer: serde_json::Value = call(remote, "GET", "/config/problems", None)?;
     let describe = |problem: &serde_json::Value| {
         let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
@@ -216,7 +216,7 @@ pub fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// Warns of those whose object begins so.
-pub fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
+pub(super) fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
     for (object, message) in problems(remote)?.iter().filter(|(object, _)| object.starts_with(what)) {
         print::note("warning", &format!("{object}: {message}"));
     }
@@ -224,7 +224,7 @@ pub fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
 }
 
 /// The id and name of the row that `wanted`, a name or an id, means.
-pub fn pick<'a>(
+pub(super) fn pick<'a>(
     what: &str,
     wanted: &str,
     rows: impl Iterator<Item = (i64, &'a str)>,
@@ -245,7 +245,7 @@ pub fn pick<'a>(
 }
 
 /// A name that lists, logs and metric labels can contain.
-pub fn name(text: &str) -> Result<String, String> {
+pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.trim() != text {
         return Err("a name is not empty and does not begin or end with a space".to_owned());
     }

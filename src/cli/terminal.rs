@@ -13,7 +13,7 @@ const NARROWEST: usize = 20;
 
 /// Columns of the terminal that stdout is; `None` if it is none, such as a pipe, where lines may be
 /// as long as they like.
-pub fn width() -> Option<usize> {
+pub(super) fn width() -> Option<usize> {
     let out = io::stdout();
     if !out.is_terminal() {
         return None;
@@ -24,7 +24,7 @@ pub fn width() -> Option<usize> {
 
 /// `text` in lines of at most `width` columns, broken between words; what continues a line is set
 /// in under the text behind its first column, which two spaces or more end.
-pub fn wrapped(text: &str, width: usize) -> String {
+pub(super) fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let lead = line.len() - line.trim_start().len();
@@ -69,7 +69,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 
 /// Asks on stderr, and reads a line of stdin. An empty one is `default`. `flag` is what would have
 /// answered.
-pub fn prompt(question: &str, default: Option<&str>, flag: &str) -> Result<String, Failure> {
+pub(super) fn prompt(question: &str, default: Option<&str>, flag: &str) -> Result<String, Failure> {
     let shown = default.map(|default| format!(" [{default}]")).unwrap_or_default();
     write_prompt(&format!("{question}{shown}: "));
     let mut line = String::new();
@@ -83,7 +83,7 @@ pub fn prompt(question: &str, default: Option<&str>, flag: &str) -> Result<Strin
 }
 
 /// The same for a secret: on a terminal it does not appear.
-pub fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failure> {
+pub(super) fn prompt_hidden(question: &str, flag: &str) -> Result<String, Failure> {
     let stdin = io::stdin();
     let before = stdin.is_terminal().then(|| termios::tcgetattr(&stdin)).and_then(Result::ok);
     if let Some(before) = &before {

@@ -6,11 +6,11 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-pub type Pair<'a> = (Cow<'a, str>, &'a RawValue);
+pub(crate) type Pair<'a> = (Cow<'a, str>, &'a RawValue);
 
 /// Returns the pairs of the object `json`; none for `null`. The error says what is wrong with `name`,
 /// the column or text that `json` is from.
-pub fn pairs<'a>(name: &str, json: &'a str) -> Result<Vec<Pair<'a>>, String> {
+pub(crate) fn pairs<'a>(name: &str, json: &'a str) -> Result<Vec<Pair<'a>>, String> {
     match serde_json::from_str::<Option<Object<'a>>>(json) {
         Ok(object) => Ok(object.map(|object| object.0).unwrap_or_default()),
         // The error's own text may quote the value, and the value may be a secret.

@@ -18,22 +18,22 @@
 use regex::{Regex, RegexBuilder};
 
 /// Bytes of a key or of the name it maps to.
-pub const MAX_KEY: usize = 512;
+pub(super) const MAX_KEY: usize = 512;
 /// Bytes of a model name that patterns look at.
-pub const MAX_MODEL: usize = 512;
+pub(super) const MAX_MODEL: usize = 512;
 /// Bytes of a compiled expression. `\w` alone takes some 30 KB.
 const MAX_PROGRAM: usize = 256 << 10;
 const META: [char; 6] = ['[', '(', '|', '^', '$', '\\'];
 
 #[derive(Debug)]
-pub enum Pattern {
+pub(super) enum Pattern {
     Wildcard(Wildcard),
     Regex(Regex),
 }
 
 /// The text between the stars. `a*b*c` is prefix `a`, middle `[b]`, suffix `c`.
 #[derive(Debug)]
-pub struct Wildcard {
+pub(super) struct Wildcard {
     prefix: Box<str>,
     middle: Vec<Box<str>>,
     suffix: Box<str>,
@@ -41,7 +41,7 @@ pub struct Wildcard {
 
 impl Pattern {
     /// `None` when `key` is a plain name. The error is a sentence about the key, without the key.
-    pub fn parse(key: &str) -> Result<Option<Pattern>, String> {
+    pub(super) fn parse(key: &str) -> Result<Option<Pattern>, String> {
         if key.is_empty() {
             return Err("is empty".to_owned());
         }
@@ -61,7 +61,7 @@ impl Pattern {
         Ok(Wildcard::parse(key).map(Pattern::Wildcard))
     }
 
-    pub fn matches(&self, model: &str) -> bool {
+    pub(super) fn matches(&self, model: &str) -> bool {
         model.len() <= MAX_MODEL
             && match self {
                 Pattern::Wildcard(wildcard) => wildcard.walk(model, |_| {}),
@@ -71,7 +71,7 @@ impl Pattern {
 
     /// What each group took, the whole name first; a group that took no part is empty. `None`: no
     /// match.
-    pub fn captures<'m>(&self, model: &'m str) -> Option<Vec<&'m str>> {
+    pub(super) fn captures<'m>(&self, model: &'m str) -> Option<Vec<&'m str>> {
         if model.len() > MAX_MODEL {
             return None;
         }
@@ -157,13 +157,13 @@ fn build(expression: &str) -> Result<Regex, String> {
 
 /// The upstream's name, perhaps with holes for what a pattern captured.
 #[derive(Debug)]
-pub enum Target {
+pub(super) enum Target {
     Plain(Box<str>),
     Template(Vec<Piece>),
 }
 
 #[derive(Debug)]
-pub enum Piece {
+pub(super) enum Piece {
     Text(Box<str>),
     Group(usize),
 }
@@ -171,7 +171,7 @@ pub enum Piece {
 impl Target {
     /// `$1`, `${1}` and `$0` stand for groups of `pattern`; so does, of a wildcard, each `*` in its
     /// turn: `{"gpt-*": "openai/gpt-*"}`. Without a pattern the text stands for itself.
-    pub fn parse(text: &str, pattern: Option<&Pattern>) -> Result<Target, String> {
+    pub(super) fn parse(text: &str, pattern: Option<&Pattern>) -> Result<Target, String> {
         if text.is_empty() {
             return Err("maps to an empty name".to_owned());
         }
@@ -188,7 +188,7 @@ impl Target {
     }
 
     /// `groups` as [`Pattern::captures`] gives them.
-    pub fn fill(pieces: &[Piece], groups: &[&str]) -> String {
+    pub(super) fn fill(pieces: &[Piece], groups: &[&str]) -> String {
         let mut name = String::new();
         for piece in pieces {
             match piece {

@@ -21,8 +21,8 @@ mod tests;
 
 /// The atomics that these files are written against; the model checker puts its own in their place.
 mod word {
-    pub use std::sync::Arc;
-    pub use std::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use std::sync::Arc;
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 }
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ const ESTABLISHED: u8 = 1;
 
 /// Returns how many bytes the peer has acknowledged since the connection was opened. `None` if the
 /// kernel does not tell.
-pub fn bytes_acked(socket: RawFd) -> Option<u64> {
+pub(super) fn bytes_acked(socket: RawFd) -> Option<u64> {
     let (info, length) = tcp_info(socket)?;
     let bytes = info.get(BYTES_ACKED).filter(|_| length >= BYTES_ACKED.end)?;
     bytes.try_into().ok().map(u64::from_ne_bytes)
@@ -23,7 +23,7 @@ pub fn bytes_acked(socket: RawFd) -> Option<u64> {
 
 /// Returns whether the connection is known to be closed by either side. False if the kernel does not
 /// tell.
-pub fn is_closed(socket: RawFd) -> bool {
+pub(super) fn is_closed(socket: RawFd) -> bool {
     tcp_info(socket).is_some_and(|(info, length)| length > STATE && info[STATE] != ESTABLISHED)
 }
 

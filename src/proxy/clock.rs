@@ -5,20 +5,20 @@ use std::time::{Duration, SystemTime};
 use crate::rfc3339;
 
 /// Formats a time as `2026-11-22T20:15:00Z` (RFC 3339), in whole seconds.
-pub fn rfc3339(at: SystemTime) -> String {
+pub(super) fn rfc3339(at: SystemTime) -> String {
     rfc3339::format(
         at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX)),
     )
 }
 
 /// Parses a time of RFC 3339. Fractions of a second are ignored. `None` for times before 1970.
-pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+pub(super) fn parse_rfc3339(text: &str) -> Option<SystemTime> {
     let seconds = u64::try_from(rfc3339::parse(text)?).ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// Parses a span as OpenAI writes it: `1s`, `6m0s`, `1h2m3.5s`, `20ms`.
-pub fn span(text: &str) -> Option<Duration> {
+pub(super) fn span(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {

@@ -58,7 +58,7 @@ impl Deadlines {
 
 /// Returns the time that the client gives its request: `x-llm-proxy-timeout-ms`, or else
 /// `x-stainless-timeout` in seconds, which the SDKs of OpenAI and Anthropic send.
-pub fn of_client(head: &RequestHead, bytes: &[u8]) -> Option<Duration> {
+pub(super) fn of_client(head: &RequestHead, bytes: &[u8]) -> Option<Duration> {
     let number = |name: &str| std::str::from_utf8(head.get(bytes, name)?).ok()?.trim().parse::<f64>().ok();
     let seconds = number("x-llm-proxy-timeout-ms").map(|ms| ms / 1000.0).or_else(|| number("x-stainless-timeout"))?;
     Duration::try_from_secs_f64(seconds).ok().filter(|limit| !limit.is_zero())

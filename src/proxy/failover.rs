@@ -49,7 +49,7 @@ struct Try<'c> {
 }
 
 /// Tries the candidates until one responds or something has reached the client.
-pub async fn run(
+pub(super) async fn run(
     req: &mut RequestContext<'_>,
     view: &Rc<WorkerSnapshot>,
     candidates: &Candidates,

@@ -110,7 +110,7 @@ impl ReasoningCache {
 }
 
 /// What the conversations of one client may get back.
-pub struct CredentialMemory<'c> {
+pub(super) struct CredentialMemory<'c> {
     pub cache: &'c ReasoningCache,
     /// Part of the key, so that a client learns nothing of another's conversations even if it
     /// guesses an id.

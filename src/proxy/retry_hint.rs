@@ -50,12 +50,12 @@ impl RetryHint {
 }
 
 /// Returns whether a field is one that says when to try again.
-pub fn is_wait(name: &[u8]) -> bool {
+pub(super) fn is_wait(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"retry-after") || name.eq_ignore_ascii_case(b"retry-after-ms")
 }
 
 /// Returns whether the value of such a field is a time that clients can keep.
-pub fn is_valid_wait(name: &[u8], value: &[u8]) -> bool {
+pub(super) fn is_valid_wait(name: &[u8], value: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(value).map(str::trim) else { return false };
     let wait = match name.len() == "retry-after".len() {
         true => retry_after(text),
@@ -145,7 +145,7 @@ fn reset_in(text: &str) -> Option<Duration> {
 
 /// Returns how long the account has nothing left, by the head of a response that is no error. `None`
 /// if something is left.
-pub fn exhausted(head: &ResponseHead, bytes: &[u8]) -> Option<Duration> {
+pub(super) fn exhausted(head: &ResponseHead, bytes: &[u8]) -> Option<Duration> {
     // Nearly every response has something left: one pass finds that out.
     let is_used_up = |(name, value): (&[u8], &[u8])| value == b"0" && name.len() > "x-ratelimit-".len();
     if !head.fields(bytes).any(is_used_up) {

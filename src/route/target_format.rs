@@ -81,11 +81,11 @@ pub(super) mod tests {
     use crate::config::compile::compile;
     use crate::config::rows::{ProviderRow, Rows};
 
-    pub fn provider(kind: &str, base: &str, params: &str) -> Provider {
+    pub(crate) fn provider(kind: &str, base: &str, params: &str) -> Provider {
         mapped(kind, base, params, "{}")
     }
 
-    pub fn mapped(kind: &str, base: &str, params: &str, mapping: &str) -> Provider {
+    pub(crate) fn mapped(kind: &str, base: &str, params: &str, mapping: &str) -> Provider {
         let row = ProviderRow {
             id: 1,
             provider_key: "p".into(),

@@ -20,7 +20,7 @@
 //! | how each format is read and written | [`formats`] |
 //! | errors: kinds, shapes of each format, classification of what providers send | [`error`] |
 
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod canonical;
 pub mod error;

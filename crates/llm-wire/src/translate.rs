@@ -173,7 +173,7 @@ enum AnyEncoder {
 }
 
 impl AnyEncoder {
-    pub fn new(format: Format) -> AnyEncoder {
+    pub(crate) fn new(format: Format) -> AnyEncoder {
         match format {
             Format::Chat => AnyEncoder::Chat(chat::stream::Encoder::default()),
             Format::Messages => AnyEncoder::Messages(messages::stream::Encoder::default()),

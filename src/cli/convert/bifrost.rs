@@ -7,7 +7,7 @@ use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;
 
-pub fn read(root: &Node, import: &mut Import) {
+pub(super) fn read(root: &Node, import: &mut Import) {
     for (name, node) in pairs(root) {
         match name.as_str() {
             "$schema" => {}

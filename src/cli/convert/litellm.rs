@@ -6,7 +6,7 @@ use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;
 
-pub fn read(root: &Node, import: &mut Import) {
+pub(super) fn read(root: &Node, import: &mut Import) {
     if let Some(list) = member(root, "model_list") {
         items(list).iter().enumerate().for_each(|(at, node)| deployment(at, node, import));
     }

@@ -8,7 +8,7 @@ use crate::config::rows::CredentialRow;
 use crate::rfc3339;
 
 /// `root` is a list of rows, or an object with the list under `keys`.
-pub fn read(root: &Node, import: &mut Import) {
+pub(super) fn read(root: &Node, import: &mut Import) {
     let list = member(root, "keys").unwrap_or(root);
     if !matches!(list.value, Value::List(_)) {
         return import.leave(root.line, "this is no list of keys, and has none under `keys`");

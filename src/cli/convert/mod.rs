@@ -15,7 +15,7 @@ use crate::config::file::{self, Complaint};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
 #[derive(Debug, clap::Args)]
-pub struct LiteLlmArgs {
+pub(super) struct LiteLlmArgs {
     /// LiteLLM's config.yaml
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -28,7 +28,7 @@ pub struct LiteLlmArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct BifrostArgs {
+pub(super) struct BifrostArgs {
     /// Bifrost's config.json
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -46,7 +46,7 @@ struct Output {
     store: StoreArgs,
 }
 
-pub fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
+pub(super) fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
     let mut import = Import::default();
     litellm::read(&parse(&args.file)?, &mut import);
     import.print_complaints(&args.file);
@@ -59,7 +59,7 @@ pub fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
     import.finish(&args.output)
 }
 
-pub fn bifrost(args: &BifrostArgs) -> Result<(), Failure> {
+pub(super) fn bifrost(args: &BifrostArgs) -> Result<(), Failure> {
     let mut import = Import::default();
     bifrost::read(&parse(&args.file)?, &mut import);
     import.print_complaints(&args.file);

@@ -2,7 +2,7 @@
 
 /// A vendor under the name that another gateway has for it.
 #[derive(Debug)]
-pub struct Vendor {
+pub(super) struct Vendor {
     pub name: &'static str,
     /// `provider_type`.
     pub kind: &'static str,
@@ -18,7 +18,7 @@ const fn vendor(name: &'static str, kind: &'static str, base: &'static str, vari
 
 /// From docs.litellm.ai/docs/providers and docs.getbifrost.ai/providers (2026-11), with the vendors'
 /// own documents for the addresses.
-pub const VENDORS: &[Vendor] = &[
+pub(super) const VENDORS: &[Vendor] = &[
     vendor("openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     vendor("text-completion-openai", "openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
     vendor("anthropic", "anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY"),
@@ -53,6 +53,6 @@ pub const VENDORS: &[Vendor] = &[
     vendor("litellm_proxy", "openai", "", ""),
 ];
 
-pub fn find(name: &str) -> Option<&'static Vendor> {
+pub(super) fn find(name: &str) -> Option<&'static Vendor> {
     VENDORS.iter().find(|vendor| vendor.name == name)
 }

@@ -16,7 +16,7 @@ const DOTENV: &str = ".env";
 const OWN: u32 = 0o600;
 
 /// Fails if one of these variables has another value already. An empty value is any.
-pub fn refuse_another(variables: &[(&str, &str)], environment: &Environment) -> Result<(), Failure> {
+pub(super) fn refuse_another(variables: &[(&str, &str)], environment: &Environment) -> Result<(), Failure> {
     for (name, value) in variables {
         if let Some(known) = environment.get(name).filter(|known| known != value) {
             let shown = if *name == "DB_URL" { "another value" } else { known };
@@ -30,7 +30,7 @@ pub fn refuse_another(variables: &[(&str, &str)], environment: &Environment) -> 
 
 /// Writes the rows as a configuration file. A key that was given outright goes into `.env`, under
 /// the name that the file has for it, beside CONFIG_FILE.
-pub fn write(path: &Path, row: ProviderRow, credential: CredentialRow) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, row: ProviderRow, credential: CredentialRow) -> Result<(), Failure> {
     let is_given = !row.api_key.is_empty() && !row.api_key.trim().starts_with("env:");
     let variable = is_given.then(|| variable(&row.provider_key));
     let key = row.api_key.clone();
@@ -56,7 +56,7 @@ fn variable(name: &str) -> String {
 }
 
 /// Adds lines to `.env`. Those that are there stay.
-pub fn add_to_dotenv(variables: &[(&str, &str)]) -> Result<(), Failure> {
+pub(super) fn add_to_dotenv(variables: &[(&str, &str)]) -> Result<(), Failure> {
     let path = Path::new(DOTENV);
     let before = match std::fs::read_to_string(path) {
         Ok(text) => text,

@@ -8,7 +8,7 @@ use crate::cli::{Failure, print};
 use crate::config::rows::CredentialRow;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Name of the key in logs and metrics
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     name: String,
@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let key = generate()?;
         let row = self.row(&key);
         let place = store.open()?;

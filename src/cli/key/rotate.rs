@@ -9,7 +9,7 @@ use crate::control_plane::admin::view::{CredentialView, shown};
 use crate::control_plane::store::Change;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Name or id of the key
     #[arg(value_name = "NAME|ID")]
     key: String,
@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let place = store.open()?;
         let (id, name) = Listing::read(&place)?.pick(&self.key)?;
         let key = generate()?;

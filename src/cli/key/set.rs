@@ -13,7 +13,7 @@ use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     named: Named,
     #[command(flatten)]
@@ -83,7 +83,7 @@ fn days(text: &str) -> Result<Limit, String> {
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let place = store.open()?;
         let listing = Listing::read(&place)?;
         let (id, name) = listing.pick(&self.named.key)?;
@@ -176,7 +176,7 @@ fn update(store: &Blocking, action: &str, old: &CredentialRow, new: CredentialRo
 }
 
 /// Enables or disables a key.
-pub fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Failure> {
+pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.key)?;
     match &place {

@@ -13,7 +13,7 @@ use crate::route::rank::overlap;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// Unique name of the provider
     #[arg(long, visible_alias = "key", value_name = "NAME", value_parser = store::name)]
     name: String,
@@ -55,7 +55,7 @@ of MODEL stands for:
       --api-key env:ROUTER_KEY --map 'gpt-*=openai/gpt-*'";
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let asks = self.check;
         let mut row = self.row()?;
         let place = store.open()?;

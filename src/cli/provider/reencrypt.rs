@@ -6,7 +6,7 @@ use crate::config::vault;
 use crate::control_plane::admin::view::{self, ProviderView};
 use crate::control_plane::store::Change;
 
-pub fn run(store: &StoreArgs) -> Result<(), Failure> {
+pub(super) fn run(store: &StoreArgs) -> Result<(), Failure> {
     let count = match store.open()? {
         Place::There(remote) => {
             let done: serde_json::Value = call(&remote, "POST", "/config/reencrypt", None)?;

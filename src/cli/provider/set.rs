@@ -17,7 +17,7 @@ use crate::control_plane::store::blocking::Blocking;
 
 /// Which provider.
 #[derive(Debug, clap::Args)]
-pub struct Named {
+pub(super) struct Named {
     /// Name or id of the provider
     #[arg(value_name = "NAME|ID")]
     pub provider: String,
@@ -25,7 +25,7 @@ pub struct Named {
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     named: Named,
     #[command(flatten)]
@@ -70,7 +70,7 @@ struct Changes {
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let api_key = self.changes.api_key.clone().map(given_key).transpose()?;
         let place = store.open()?;
         let (id, name) = Listing::read(&place)?.pick(&self.named.provider)?;
@@ -216,7 +216,7 @@ fn update(store: &Blocking, action: &str, old: &ProviderRow, new: ProviderRow) -
 }
 
 /// Enables or disables a provider.
-pub fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Failure> {
+pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.provider)?;
     match &place {

@@ -9,7 +9,7 @@ use crate::cli::{Failure, print};
 use crate::config::models::Mapping;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Name or id of the provider
     #[arg(value_name = "NAME|ID")]
     provider: String,
@@ -19,7 +19,7 @@ pub struct Args {
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let Some(place) = store.open_to_read()? else {
             return Err(Failure::failed(format!("there is no provider with the name or id `{}`", self.provider)));
         };

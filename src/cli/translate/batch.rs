@@ -11,7 +11,7 @@ use super::job::{Done, Job, Out, What};
 use crate::cli::Failure;
 use llm_wire::Format;
 
-pub const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Each line of standard input is an object:
   id        any value; the result repeats it
   kind      request, response or stream
@@ -71,7 +71,7 @@ enum Body {
     Text(String),
 }
 
-pub fn run() -> Result<ExitCode, Failure> {
+pub(super) fn run() -> Result<ExitCode, Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut unreadable = Unreadable::default();
     for (at, line) in io::stdin().lock().lines().enumerate() {

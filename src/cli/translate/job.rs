@@ -15,7 +15,7 @@ use llm_wire::translate::{self, Translator};
 
 /// The content of [`Job::body`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub(super) enum What {
     Request,
     Response { status: u16 },
     Stream,
@@ -23,7 +23,7 @@ pub enum What {
 
 /// What the client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Out {
+pub(super) enum Out {
     Whole,
     Stream,
 }
@@ -41,7 +41,7 @@ impl FromStr for Out {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Job<'a> {
+pub(super) struct Job<'a> {
     pub what: What,
     pub from: Format,
     pub to: Format,
@@ -59,7 +59,7 @@ pub struct Job<'a> {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Done {
+pub(super) struct Done {
     /// Of the answer that the client would get; 200 for a request that can be sent.
     pub status: u16,
     pub body: Vec<u8>,
@@ -75,14 +75,14 @@ pub struct Done {
 }
 
 #[derive(Debug)]
-pub struct Lost {
+pub(super) struct Lost {
     pub field: String,
     pub how: How,
     pub why: &'static str,
 }
 
 impl Job<'_> {
-    pub fn run(&self) -> Done {
+    pub(super) fn run(&self) -> Done {
         let mut done = Done { status: 200, ..Done::default() };
         let result = match self.what {
             What::Request => self.request(&mut done),

@@ -27,7 +27,7 @@ pub(super) struct Words<'j> {
 }
 
 impl Words<'_> {
-    pub fn compile(&self, base: &BaseUrl, id: i64, problems: &mut Vec<String>) -> Dialect {
+    pub(super) fn compile(&self, base: &BaseUrl, id: i64, problems: &mut Vec<String>) -> Dialect {
         let host = self.host(base, problems);
         let (capabilities, messages) = self.capabilities.map(|raw| Overrides::parse(&value(raw))).unwrap_or_default();
         problems.extend(messages.into_iter().map(|message| format!("provider_params: {message}; it is left out")));

@@ -1,6 +1,6 @@
 //! What is found out about the world: addresses of names, model lists of providers, renewed
 //! certificates.
 
-pub mod certificates;
-pub mod dns;
-pub mod model_lists;
+pub(crate) mod certificates;
+pub(crate) mod dns;
+pub(crate) mod model_lists;

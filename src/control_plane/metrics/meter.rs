@@ -10,7 +10,7 @@ use crate::shared::ProcessState;
 
 /// The metrics of the control plane. Tasks share them, so a lock makes them one writer.
 #[derive(Debug)]
-pub struct ControlPlaneMetrics(Mutex<SeriesIndex>);
+pub(crate) struct ControlPlaneMetrics(Mutex<SeriesIndex>);
 
 impl ControlPlaneMetrics {
     pub(crate) fn new(shared: &ProcessState) -> Arc<ControlPlaneMetrics> {
@@ -23,18 +23,18 @@ impl ControlPlaneMetrics {
     }
 
     /// Counts in a series, under the lock.
-    pub fn with(&self, family: Family, labels: &[&str], count: impl FnOnce(&Series)) {
+    pub(crate) fn with(&self, family: Family, labels: &[&str], count: impl FnOnce(&Series)) {
         let mut index = self.index();
         count(&index.series(family, labels));
     }
 
     /// Counts records that a sink has passed on.
-    pub fn passed(&self, sink: &str, n: u64) {
+    pub(crate) fn passed(&self, sink: &str, n: u64) {
         self.with(Family::SinkRecords, &[sink], |series| series.add(n));
     }
 
     /// Counts records that a sink has lost. `reason` is a label value.
-    pub fn lost(&self, sink: &str, reason: &str, n: u64) {
+    pub(crate) fn lost(&self, sink: &str, reason: &str, n: u64) {
         self.with(Family::SinkDropped, &[sink, reason], |series| series.add(n));
     }
 }

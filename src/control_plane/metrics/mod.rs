@@ -1,4 +1,4 @@
 //! Metrics of the control plane, and the text of a scrape.
 
-pub mod meter;
-pub mod scrape;
+pub(super) mod meter;
+pub(super) mod scrape;

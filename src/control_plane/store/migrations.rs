@@ -78,7 +78,7 @@ pub(super) struct Applied {
 
 impl Migration {
     /// SHA-256 of the step up, in hex.
-    pub fn checksum(&self) -> String {
+    pub(super) fn checksum(&self) -> String {
         hex::encode(Sha256::digest(self.up.as_bytes()))
     }
 }

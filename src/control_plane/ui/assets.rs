@@ -43,13 +43,13 @@ static ADDRESSES: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 /// The address of an asset, such as `page.css`.
-pub fn address(file: &str) -> String {
+pub(super) fn address(file: &str) -> String {
     let at = SOURCES.iter().position(|source| file == format!("{}.{}", source.name, source.extension));
     at.map(|at| format!("/ui{}", ADDRESSES[at])).unwrap_or_default()
 }
 
 /// All files.
-pub fn files() -> Vec<PageFile> {
+pub(crate) fn files() -> Vec<PageFile> {
     let asset = |(source, path): (&Source, &String)| PageFile {
         path: path.clone(),
         content_type: source.content_type,

@@ -3,14 +3,14 @@
 use maud::{Markup, html};
 
 /// One bar.
-pub struct Bar {
+pub(super) struct Bar {
     pub label: String,
     /// From the bottom to the top of a stack.
     pub parts: Vec<f64>,
 }
 
 /// What a chart shows.
-pub struct Chart<'a> {
+pub(super) struct Chart<'a> {
     pub title: &'a str,
     /// Of the parts of a bar.
     pub series: &'a [&'a str],
@@ -21,7 +21,7 @@ pub struct Chart<'a> {
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
 
-pub fn chart(chart: &Chart<'_>) -> Markup {
+pub(super) fn chart(chart: &Chart<'_>) -> Markup {
     let highest = chart.bars.iter().map(|bar| bar.parts.iter().sum::<f64>()).fold(0.0, f64::max);
     let step = WIDTH / chart.bars.len().max(1) as f64;
     let total: f64 = chart.bars.iter().flat_map(|bar| &bar.parts).sum();

@@ -21,7 +21,7 @@ const MENU: &[(&str, &str)] = &[
 ];
 
 /// An HTML document.
-pub fn document(title: &str, body: Markup) -> Markup {
+pub(super) fn document(title: &str, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -40,7 +40,7 @@ pub fn document(title: &str, body: Markup) -> Markup {
 }
 
 /// A page within the menu. `current` is its address behind `/ui`.
-pub fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup) -> Markup {
+pub(super) fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup) -> Markup {
     document(
         title,
         html! {
@@ -71,22 +71,22 @@ pub fn framed(visit: &Visit<'_>, current: &str, title: &str, body: Markup) -> Ma
 }
 
 /// The message of the admin interface in the place of what it could not give.
-pub fn failure(message: &str) -> Markup {
+pub(super) fn failure(message: &str) -> Markup {
     html! { p.notice.bad role="alert" { (message) } }
 }
 
 /// A sentence in the place of an empty list.
-pub fn empty(body: Markup) -> Markup {
+pub(super) fn empty(body: Markup) -> Markup {
     html! { div.empty { (body) } }
 }
 
 /// Where the answer to a form or button appears.
-pub fn outcome() -> Markup {
+pub(super) fn outcome() -> Markup {
     html! { p.outcome role="status" aria-live="polite" {} }
 }
 
 /// A number with a space between thousands.
-pub fn grouped(number: i64) -> String {
+pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut out = if number < 0 { "-".to_owned() } else { String::new() };
     for (at, digit) in digits.chars().enumerate() {
@@ -99,7 +99,7 @@ pub fn grouped(number: i64) -> String {
 }
 
 /// A number in four characters or so: 12.3k.
-pub fn short(number: f64) -> String {
+pub(super) fn short(number: f64) -> String {
     let (scaled, unit) = match number {
         n if n >= 1e9 => (n / 1e9, "G"),
         n if n >= 1e6 => (n / 1e6, "M"),
@@ -111,7 +111,7 @@ pub fn short(number: f64) -> String {
 }
 
 /// An amount in dollars. Small ones have more digits.
-pub fn dollars(amount: f64) -> String {
+pub(super) fn dollars(amount: f64) -> String {
     match amount {
         0.0 => "$0".to_owned(),
         a if a < 0.01 => format!("${a:.6}"),
@@ -120,7 +120,7 @@ pub fn dollars(amount: f64) -> String {
     }
 }
 
-pub fn milliseconds(value: &Value) -> String {
+pub(super) fn milliseconds(value: &Value) -> String {
     match value.as_f64() {
         None => "–".to_owned(),
         Some(ms) if ms >= 10_000.0 => format!("{:.1} s", ms / 1000.0),
@@ -129,18 +129,18 @@ pub fn milliseconds(value: &Value) -> String {
 }
 
 /// A time as the interface gives it, in minutes or seconds of UTC.
-pub fn moment(time: &str) -> Markup {
+pub(super) fn moment(time: &str) -> Markup {
     let shown = time.get(..19).map_or(time.to_owned(), |text| text.replace('T', " "));
     html! { @if time.is_empty() { "–" } @else { time datetime=(time) { (shown) } } }
 }
 
 /// Whether something is on, in a word and a colour.
-pub fn state(is_on: bool, on: &str, off: &str) -> Markup {
+pub(super) fn state(is_on: bool, on: &str, off: &str) -> Markup {
     html! { @if is_on { span.state.good { (on) } } @else { span.state.off { (off) } } }
 }
 
 /// Links to the pages of a list.
-pub fn pages(address: &str, query: &str, page: i64, total_pages: i64) -> Markup {
+pub(super) fn pages(address: &str, query: &str, page: i64, total_pages: i64) -> Markup {
     let link = |page: i64| match query {
         "" => format!("{address}?page={page}"),
         query => format!("{address}?{query}&page={page}"),
@@ -157,7 +157,7 @@ pub fn pages(address: &str, query: &str, page: i64, total_pages: i64) -> Markup 
 }
 
 /// A text that can be copied with a button.
-pub fn code(text: &str) -> Markup {
+pub(super) fn code(text: &str) -> Markup {
     html! {
         div.code {
             pre tabindex="0" { code { (text) } }
@@ -167,7 +167,7 @@ pub fn code(text: &str) -> Markup {
 }
 
 /// A choice of a form.
-pub fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
+pub(super) fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
     html! {
         @for (value, name) in choices {
             option value=(value) selected[*value == chosen] { (name) }
@@ -176,7 +176,7 @@ pub fn options(choices: &[(&str, &str)], chosen: &str) -> Markup {
 }
 
 /// Nothing.
-pub fn nothing() -> Markup {
+pub(super) fn nothing() -> Markup {
     PreEscaped(String::new())
 }
 

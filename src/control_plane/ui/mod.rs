@@ -22,14 +22,14 @@ use crate::shared::ProcessState;
 use crate::shared::admin::{Area, CONTENT_SECURITY_POLICY, Request, Response, Role, error_body};
 use crate::shared::sessions;
 
-pub use assets::files;
+pub(super) use assets::files;
 
-pub type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// Serves a request to the admin interface.
-pub type Read = dyn Fn(Request) -> Answer + Send + Sync;
+pub(super) type Read = dyn Fn(Request) -> Answer + Send + Sync;
 
 /// Answers a request below `/ui`, whose key or session a worker has checked.
-pub async fn answer(shared: &ProcessState, read: &Read, request: Request) -> Response {
+pub(super) async fn answer(shared: &ProcessState, read: &Read, request: Request) -> Response {
     match (request.method, request.path.as_str()) {
         ("POST", "/session") => sign_in(shared, request.role),
         ("DELETE", "/session") => sign_out(shared, request.session.as_deref()),

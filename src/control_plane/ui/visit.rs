@@ -7,7 +7,7 @@ use super::{Read, reading};
 use crate::shared::admin::{Request, Role};
 
 /// One request for a page.
-pub struct Visit<'a> {
+pub(super) struct Visit<'a> {
     read: &'a Read,
     request: Request,
     /// `/config/status`.
@@ -17,10 +17,10 @@ pub struct Visit<'a> {
 }
 
 /// An answer of the admin interface, or the message of its error.
-pub type Fetched<T> = Result<T, String>;
+pub(super) type Fetched<T> = Result<T, String>;
 
 impl<'a> Visit<'a> {
-    pub async fn begin(read: &'a Read, request: Request, scheme: &str) -> Visit<'a> {
+    pub(super) async fn begin(read: &'a Read, request: Request, scheme: &str) -> Visit<'a> {
         let host = request.host.clone().unwrap_or_else(|| "127.0.0.1".to_owned());
         let address = format!("{scheme}://{host}");
         let mut visit = Visit { read, request, status: Value::Null, address };
@@ -29,12 +29,12 @@ impl<'a> Visit<'a> {
     }
 
     /// The segments of the path behind `/ui`.
-    pub fn segments(&self) -> Vec<&str> {
+    pub(super) fn segments(&self) -> Vec<&str> {
         self.request.path.split('/').filter(|segment| !segment.is_empty()).collect()
     }
 
     /// A parameter of the page's own query; empty without one.
-    pub fn query(&self, name: &str) -> String {
+    pub(super) fn query(&self, name: &str) -> String {
         let pairs = self.request.query.split('&').filter_map(|pair| pair.split_once('='));
         let found = pairs.into_iter().find(|(key, _)| *key == name);
         let text = found.map(|(_, value)| value.replace('+', " ")).unwrap_or_default();
@@ -42,7 +42,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Reads from the admin interface. The error is its own message.
-    pub async fn get(&self, path: &str, query: &[(&str, &str)]) -> Fetched<Value> {
+    pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Fetched<Value> {
         let response = (self.read)(reading(&self.request, path, encode(query))).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if response.status < 400 {
@@ -52,7 +52,7 @@ impl<'a> Visit<'a> {
     }
 
     /// Why nothing can be changed by this visitor. `None` if it can.
-    pub fn read_only(&self) -> Option<String> {
+    pub(super) fn read_only(&self) -> Option<String> {
         if let Some(reason) = self.status["read_only"].as_str() {
             return Some(reason.to_owned());
         }
@@ -60,28 +60,28 @@ impl<'a> Visit<'a> {
             .then(|| "you have signed in with the read-only key; changes need ADMIN_KEY".to_owned())
     }
 
-    pub fn is_reader(&self) -> bool {
+    pub(super) fn is_reader(&self) -> bool {
         self.request.role == Role::Reader
     }
 }
 
 /// A query string of these pairs, without those whose value is empty.
-pub fn encode(pairs: &[(&str, &str)]) -> String {
+pub(super) fn encode(pairs: &[(&str, &str)]) -> String {
     let set = pairs.iter().filter(|(_, value)| !value.is_empty());
     let encoded = set.map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)));
     encoded.collect::<Vec<_>>().join("&")
 }
 
 /// The text of a field; empty where there is none.
-pub fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+pub(super) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_default()
 }
 
 /// The items of a list; none where there is no list.
-pub fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
+pub(super) fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-pub fn number(value: &Value, name: &str) -> i64 {
+pub(super) fn number(value: &Value, name: &str) -> i64 {
     value[name].as_i64().unwrap_or_default()
 }

@@ -9,18 +9,18 @@ use llm_wire::passthrough::finish;
 use super::source::malformed;
 
 /// The members of an answer that records need, by name.
-pub struct Summary<'a> {
+pub(super) struct Summary<'a> {
     members: [(&'static str, Option<RawValue<'a>>); 5],
 }
 
 impl<'a> Summary<'a> {
-    pub fn get(&self, name: &str) -> Option<RawValue<'a>> {
+    pub(super) fn get(&self, name: &str) -> Option<RawValue<'a>> {
         self.members.iter().find(|(known, _)| *known == name)?.1
     }
 }
 
 /// Reads the top level of `body` by one walk, without an opinion on it.
-pub fn summary(format: Format, body: &[u8]) -> Summary<'_> {
+pub(super) fn summary(format: Format, body: &[u8]) -> Summary<'_> {
     let mut summary = empty_summary(format);
     for (key, value, _) in scan::members(preamble::strip(body)) {
         note(&mut summary, key, value);
@@ -31,7 +31,12 @@ pub fn summary(format: Format, body: &[u8]) -> Summary<'_> {
 /// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level
 /// by the same walk. An object that is neither a known answer nor a known error passes: hosts have
 /// shapes of their own. The tape notes what is inside the members, so that none is scanned again.
-pub fn check<'a>(format: Format, body: &'a [u8], tape: &'a mut Tape, provider: &str) -> Result<Summary<'a>, Error> {
+pub(super) fn check<'a>(
+    format: Format,
+    body: &'a [u8],
+    tape: &'a mut Tape,
+    provider: &str,
+) -> Result<Summary<'a>, Error> {
     let mut summary = empty_summary(format);
     let (mut is_answer, mut has_error) = (false, false);
     let body = preamble::strip(body);

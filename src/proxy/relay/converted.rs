@@ -10,7 +10,7 @@ use super::source::{UpstreamBody, malformed};
 use super::translated;
 
 /// Relays `body`, whose form is not the one that was requested.
-pub async fn run(
+pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     form: Form,

@@ -5,7 +5,7 @@ use llm_wire::json::preamble;
 
 /// The form of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// Server-sent events.
     Events,
     /// A JSON object or array.
@@ -22,7 +22,7 @@ const FIELDS: [&[u8]; 5] = [b"data", b"event", b"id", b"retry", b":"];
 
 impl Form {
     /// Returns the form of a body that begins with `bytes`. `None` if they are white space alone.
-    pub fn of(bytes: &[u8]) -> Option<Form> {
+    pub(super) fn of(bytes: &[u8]) -> Option<Form> {
         // Comments may precede a document, too, where a host keeps the connection open by them.
         if let [b'{' | b'[', ..] = preamble::strip(bytes) {
             return Some(Form::Document);

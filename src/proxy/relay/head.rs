@@ -10,7 +10,7 @@ use llm_wire::canonical::loss::{How, Ledger, Loss};
 
 /// How the body reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFraming {
+pub(super) enum BodyFraming {
     Length(u64),
     /// A status that has neither body nor length (204, 304).
     Empty,
@@ -21,7 +21,7 @@ pub enum BodyFraming {
 
 impl BodyFraming {
     /// Returns the framing of a body whose length is not known yet.
-    pub fn of_unknown_length(version: Version) -> BodyFraming {
+    pub(super) fn of_unknown_length(version: Version) -> BodyFraming {
         match version {
             Version::Http11 => BodyFraming::Chunked,
             Version::Http10 => BodyFraming::Close,
@@ -30,7 +30,7 @@ impl BodyFraming {
 }
 
 /// What the head of a response is made from.
-pub struct HeadParts<'a> {
+pub(super) struct HeadParts<'a> {
     pub status: u16,
     pub framing: BodyFraming,
     pub upstream: &'a ResponseHead,
@@ -41,7 +41,7 @@ pub struct HeadParts<'a> {
 
 /// Which fields of the upstream's head hold for the client.
 #[derive(Debug, Clone, Copy)]
-pub enum HeadTransfer<'a> {
+pub(super) enum HeadTransfer<'a> {
     /// The body is the provider's: [`headers::to_client`].
     Passthrough,
     /// The same, but the caller writes the content type: the provider's is wrong, or its coding was
@@ -54,7 +54,7 @@ pub enum HeadTransfer<'a> {
 
 /// Begins the head of a response: the gateway's own fields, and those of the upstream that may pass.
 /// The caller adds its own and calls [`end`].
-pub fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
+pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
     // The gateway may have begun to drain since the request arrived.
     req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.leaving();
     reply::begin(out, parts.status, &req.meta, req.recorder.request_id());
@@ -121,7 +121,7 @@ fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 
 /// Writes `server-timing`, the time of each stage so far in milliseconds (W3C Server Timing,
 /// 2025-04). Only whole responses have it: little is known when the head of a stream is sent.
-pub fn write_server_timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
+pub(super) fn write_server_timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
     let Some(stages) = req.recorder.stages() else { return };
     out.reserve(Stage::ALL.len() * 48);
     out.extend_from_slice(b"server-timing: ");
@@ -149,7 +149,7 @@ fn write_milliseconds(out: &mut Vec<u8>, us: u64) {
 }
 
 /// Ends the head with the framing of the body.
-pub fn end(out: &mut Vec<u8>, framing: BodyFraming) {
+pub(super) fn end(out: &mut Vec<u8>, framing: BodyFraming) {
     match framing {
         BodyFraming::Empty | BodyFraming::Close => {}
         BodyFraming::Length(n) => write::content_length(out, n),

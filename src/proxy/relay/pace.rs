@@ -24,7 +24,7 @@ pub enum Pace {
 
 /// Returns the time at which an upstream that sends nothing from now on has been silent for too
 /// long, in microseconds on the request's clock.
-pub fn silent_at(req: &RequestContext<'_>) -> u64 {
+pub(super) fn silent_at(req: &RequestContext<'_>) -> u64 {
     req.recorder.elapsed_us() + micros(req.silence_limit())
 }
 
@@ -33,7 +33,7 @@ const MAX_HOLD: Duration = Duration::from_secs(30);
 
 /// Returns whether the client must get a sign of life now: the head of its stream, if it does not
 /// have it yet, and a comment.
-pub fn is_keep_alive_due(req: &RequestContext<'_>) -> bool {
+pub(super) fn is_keep_alive_due(req: &RequestContext<'_>) -> bool {
     req.head_sent || req.recorder.elapsed_us() >= held_until(req)
 }
 

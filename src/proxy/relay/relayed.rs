@@ -15,7 +15,7 @@ pub struct Responder<'a> {
 }
 
 /// How far a relay came.
-pub enum Relayed {
+pub(super) enum Relayed {
     Done(Next),
     /// The body has another form than the client requested. Nothing of it was used or sent.
     Other(Box<UpstreamBody>, Form),

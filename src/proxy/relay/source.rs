@@ -84,13 +84,13 @@ impl Cut {
 }
 
 /// Returns the error of a response that ended too early. `how` is what the provider did.
-pub fn truncated(provider: &str, how: &str) -> Error {
+pub(super) fn truncated(provider: &str, how: &str) -> Error {
     let note = format!("provider `{provider}` {how} before the end of its response");
     Error::upstream(Kind::UpstreamTruncated, note)
 }
 
 /// Returns the error of a response that can't be read. `reason` is for the log.
-pub fn malformed(provider: &str, reason: impl std::fmt::Display) -> Error {
+pub(super) fn malformed(provider: &str, reason: impl std::fmt::Display) -> Error {
     Error::upstream(Kind::UpstreamFault, format!("provider `{provider}` sent a malformed response")).detail(reason)
 }
 

@@ -75,7 +75,7 @@ enum Tail {
     Partial,
 }
 
-pub async fn run(
+pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     bypass: Bypass,

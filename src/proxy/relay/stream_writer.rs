@@ -6,7 +6,7 @@ use super::head::{self, BodyFraming};
 use llm_http::write;
 use llm_wire::sse;
 
-pub struct StreamWriter {
+pub(super) struct StreamWriter {
     /// The head until it is sent, then what was written since the last flush.
     pub buf: Vec<u8>,
     framing: BodyFraming,
@@ -19,7 +19,7 @@ pub struct StreamWriter {
 
 impl StreamWriter {
     /// `head` is complete save its framing. It is not used if an earlier attempt has sent a head.
-    pub fn new(req: &RequestContext<'_>, mut head: Vec<u8>, framing: BodyFraming) -> StreamWriter {
+    pub(super) fn new(req: &RequestContext<'_>, mut head: Vec<u8>, framing: BodyFraming) -> StreamWriter {
         match req.head_sent {
             true => head.clear(),
             false => head::end(&mut head, framing),
@@ -31,7 +31,7 @@ impl StreamWriter {
     }
 
     /// Returns how many bytes wait to be sent, the head included.
-    pub fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.buf.len()
     }
 
@@ -49,7 +49,7 @@ impl StreamWriter {
     }
 
     /// Sends what was written: content of the provider's response.
-    pub async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
+    pub(super) async fn flush(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
         if self.head_len > 0 {
             req.provider_succeeded();
         }
@@ -70,7 +70,7 @@ impl StreamWriter {
 
     /// Sends the head, if that was not done, and a comment. The events stay here: the provider that
     /// sent them may still be replaced by another.
-    pub async fn send_keep_alive(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
+    pub(super) async fn send_keep_alive(&mut self, req: &mut RequestContext<'_>) -> Result<(), ClientDisconnected> {
         let events = self.buf.split_off(self.events_at);
         self.buf.truncate(self.head_len);
         self.chunk = None;
@@ -83,7 +83,7 @@ impl StreamWriter {
     }
 
     /// Returns the last bytes of a stream that ends well.
-    pub fn finish(&mut self) -> Vec<u8> {
+    pub(super) fn finish(&mut self) -> Vec<u8> {
         self.close_chunk();
         if self.framing == BodyFraming::Chunked {
             write::last_chunk(&mut self.buf);

@@ -89,7 +89,7 @@ struct Relay<'p> {
     arrived: Vec<u8>,
 }
 
-pub async fn run(
+pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     translated: Box<Translated>,
@@ -441,7 +441,7 @@ fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledge
 }
 
 /// Counts the translation with its losses and repairs.
-pub fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
+pub(super) fn count_losses(req: &RequestContext<'_>, translated: &Translated) {
     let metrics = &req.core.metrics;
     metrics.inc(Counter::Translated);
     let sides = (translated.plan.client as usize, translated.plan.provider as usize);

@@ -64,7 +64,7 @@ struct Relay<'p> {
     out: Vec<u8>,
 }
 
-pub async fn run(
+pub(super) async fn run(
     req: &mut RequestContext<'_>,
     body: UpstreamBody,
     bypass: Bypass,

@@ -11,7 +11,7 @@ use crate::canonical::text::{Text, Unescape, Unit};
 use crate::json::{RawStr, RawValue, write};
 
 /// The key that holds arguments which are no JSON object.
-pub const RAW_ARGUMENTS: &str = "_raw_arguments";
+pub(crate) const RAW_ARGUMENTS: &str = "_raw_arguments";
 
 /// The input of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl ArgText<'_> {
 
 /// Writes arguments (a string body with JSON text in it) as an object. Nothing becomes `{}`; what
 /// is no object is wrapped, and then the answer is `true`.
-pub fn write_object(arguments: RawStr<'_>, out: &mut Vec<u8>) -> bool {
+pub(crate) fn write_object(arguments: RawStr<'_>, out: &mut Vec<u8>) -> bool {
     let text: Cow<'_, [u8]> = if arguments.has_escapes() {
         let mut plain = Vec::with_capacity(arguments.len());
         arguments.unescape_into(&mut plain);
@@ -98,7 +98,7 @@ pub fn write_object(arguments: RawStr<'_>, out: &mut Vec<u8>) -> bool {
 
 /// Writes an object as a string body, byte for byte; `{"_raw_arguments": …}` gives back the text it
 /// wraps.
-pub fn write_quoted(object: RawValue<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_quoted(object: RawValue<'_>, out: &mut Vec<u8>) {
     match wrapped(object) {
         Some(text) => out.extend_from_slice(text.as_bytes()),
         None => write::escaped(out, &String::from_utf8_lossy(object.bytes())),
@@ -106,7 +106,7 @@ pub fn write_quoted(object: RawValue<'_>, out: &mut Vec<u8>) {
 }
 
 /// The text in `{"_raw_arguments": …}`, if the object is exactly that.
-pub fn wrapped(object: RawValue<'_>) -> Option<RawStr<'_>> {
+pub(crate) fn wrapped(object: RawValue<'_>) -> Option<RawStr<'_>> {
     let mut members = object.members();
     let (key, value, _) = members.next()?;
     let text = value.as_str().filter(|_| key.eq_str(RAW_ARGUMENTS))?;
@@ -119,7 +119,7 @@ pub fn wrapped(object: RawValue<'_>) -> Option<RawStr<'_>> {
 /// The encoder of Messages may have one block open at a time; this decides whether a tool's block
 /// can be closed before its `Close`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ObjectScan {
+pub(crate) struct ObjectScan {
     reader: Unescape,
     state: Scan,
 }
@@ -144,7 +144,7 @@ enum Scan {
 
 impl ObjectScan {
     /// Takes the next delta of arguments.
-    pub fn feed(&mut self, delta: RawStr<'_>) {
+    pub(crate) fn feed(&mut self, delta: RawStr<'_>) {
         for byte in delta.as_bytes() {
             match self.reader.push(*byte) {
                 Some(Unit::Byte(byte)) => self.state = self.state.next(byte),
@@ -156,7 +156,7 @@ impl ObjectScan {
     }
 
     /// One object has ended and only white space followed.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.state == Scan::Complete
     }
 }

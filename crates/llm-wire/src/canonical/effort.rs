@@ -119,10 +119,10 @@ impl Reasoning {
 }
 
 /// Smallest budget that Anthropic takes (Extended thinking page, 2026).
-pub const BUDGET_MIN: u64 = 1024;
+pub(crate) const BUDGET_MIN: u64 = 1024;
 
 /// The budget of a level on models that take budgets. `None` has none.
-pub fn budget_of(effort: Effort) -> u64 {
+pub(crate) fn budget_of(effort: Effort) -> u64 {
     match effort {
         Effort::None => 0,
         Effort::Minimal => 1024,
@@ -134,7 +134,7 @@ pub fn budget_of(effort: Effort) -> u64 {
 }
 
 /// The level that a budget stands for, before it is snapped to a model's list.
-pub fn effort_of(budget: u64) -> Effort {
+pub(crate) fn effort_of(budget: u64) -> Effort {
     match budget {
         0..2048 => Effort::Minimal,
         2048..8192 => Effort::Low,

@@ -97,7 +97,7 @@ impl<'a> Request<'a> {
 /// Whether a system text is the block that Claude Code puts first and changes with each call. Its
 /// only reader is Anthropic; at any other provider it would renew the prompt cache each time, so
 /// decoders of Messages leave it out.
-pub fn is_billing_header(text: &Text<'_>) -> bool {
+pub(crate) fn is_billing_header(text: &Text<'_>) -> bool {
     text.as_bytes().starts_with(b"x-anthropic-billing-header:")
 }
 
@@ -344,7 +344,7 @@ pub struct ToolResult<'a> {
 }
 
 /// How a failed tool result is marked in formats without a flag. Written and recognised exactly so.
-pub const ERROR_MARKER: &str = "[tool_error] ";
+pub(crate) const ERROR_MARKER: &str = "[tool_error] ";
 
 /// What only its own format knows: an item, a content part or a block.
 #[derive(Debug, Clone)]

@@ -104,7 +104,7 @@ impl fmt::Debug for Text<'_> {
 }
 
 /// [`Text::is_blank`] for a borrowed body. Looks at the first visible character only.
-pub fn is_blank(raw: RawStr<'_>) -> bool {
+pub(crate) fn is_blank(raw: RawStr<'_>) -> bool {
     let mut rest = raw.as_bytes();
     loop {
         rest = match rest {
@@ -137,7 +137,7 @@ fn trimmed_len(bytes: &[u8]) -> usize {
 
 /// One step of reading through escapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// An ASCII character, or one byte of a longer one that is unescaped.
     Byte(u8),
     /// A UTF-16 unit at or above U+0080, from `\uXXXX`; maybe half a pair.
@@ -146,7 +146,7 @@ pub enum Unit {
 
 /// Reads an escaped body byte by byte; keeps its place between two deltas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Unescape {
+pub(crate) enum Unescape {
     #[default]
     Plain,
     Backslash,
@@ -159,7 +159,7 @@ pub enum Unescape {
 impl Unescape {
     /// Takes one byte; `None` while an escape is open. A broken escape, which no checked body
     /// holds, gives its last byte.
-    pub fn push(&mut self, byte: u8) -> Option<Unit> {
+    pub(crate) fn push(&mut self, byte: u8) -> Option<Unit> {
         match *self {
             Unescape::Plain if byte == b'\\' => {
                 *self = Unescape::Backslash;

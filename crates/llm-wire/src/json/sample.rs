@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 /// Documents, some of them then broken by a change of one byte or a cut.
-pub fn document() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn document() -> impl Strategy<Value = Vec<u8>> {
     let leaf = prop_oneof![
         Just("null".to_owned()),
         Just("true".to_owned()),

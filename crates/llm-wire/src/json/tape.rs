@@ -42,11 +42,11 @@ pub(super) struct Node {
 
 impl Node {
     /// The key of a member of `object`.
-    pub fn key(self, object: &[u8]) -> RawStr<'_> {
+    pub(super) fn key(self, object: &[u8]) -> RawStr<'_> {
         RawStr::new(&object[self.key.0 as usize + 1..self.key.1 as usize - 1])
     }
 
-    pub fn range(self) -> std::ops::Range<usize> {
+    pub(super) fn range(self) -> std::ops::Range<usize> {
         self.value.0 as usize..self.value.1 as usize
     }
 }

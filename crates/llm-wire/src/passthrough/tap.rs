@@ -208,7 +208,7 @@ pub(crate) mod tests {
     use crate::sse::Framer;
 
     /// Shows a whole stream to a fresh tap.
-    pub fn show(format: Format, stream: &str) -> (Vec<FrameKind>, Observed) {
+    pub(crate) fn show(format: Format, stream: &str) -> (Vec<FrameKind>, Observed) {
         let (mut framer, mut tap, mut rest) = (Framer::default(), AnyTap::new(format), stream.as_bytes());
         let mut moments = Vec::new();
         while let Some(block) = framer.next(&mut rest).unwrap() {

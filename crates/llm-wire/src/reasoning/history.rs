@@ -25,7 +25,7 @@ use crate::target::quirks::Quirk;
 /// An envelope restores the provider's item: its id, its exact text, its sealed bytes. Another
 /// string is the state of the vendor whose format the client speaks (`native`), with the text that
 /// the client shows. An empty or broken one leaves text alone.
-pub fn opaque_of<'a>(
+pub(crate) fn opaque_of<'a>(
     opaque: RawStr<'a>,
     shown: Vec<ReasoningPart<'a>>,
     id: Option<Text<'a>>,
@@ -43,7 +43,7 @@ pub fn opaque_of<'a>(
 }
 
 /// The provider's own item.
-pub fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
+pub(crate) fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
     let Envelope { family, scope, seal, id, text, sealed } = envelope;
     let parts = match text.is_empty() {
         true => Vec::new(),
@@ -59,7 +59,7 @@ pub fn restored(envelope: Envelope<'_>) -> ReasoningItem<'_> {
 
 /// What an encoder does with a reasoning item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Disposition {
+pub(crate) enum Disposition {
     /// Restore the native block: text and sealed bytes as they are.
     Native,
     /// Send the text as `reasoning_content` (hosts that imitate Chat).
@@ -71,7 +71,7 @@ pub enum Disposition {
 }
 
 /// The fate of one item. Counts what is left out as a repair.
-pub fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledger: &mut Ledger) -> Disposition {
+pub(crate) fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledger: &mut Ledger) -> Disposition {
     let has_text = item.parts.iter().any(|part| !part.text.is_empty());
     let own = |opaque: &Opaque<'_>| {
         opaque.family == target.family
@@ -104,7 +104,7 @@ pub fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledg
 /// the last results holds calls but no reasoning that the target can read. Manual thinking would be
 /// refused then (`thinking_lost` of [`Circumstances`](crate::canonical::effort::Circumstances)); a
 /// request that asks for none has lost nothing.
-pub fn thinking_lost(request: &Request<'_>, target: &Target<'_>, policy: &Policy) -> bool {
+pub(crate) fn thinking_lost(request: &Request<'_>, target: &Target<'_>, policy: &Policy) -> bool {
     if matches!(request.reasoning.mode, Mode::Unset | Mode::Off) || !ends_in_tool_loop(&request.items) {
         return false;
     }
@@ -133,7 +133,7 @@ fn ends_in_tool_loop(items: &[Item<'_>]) -> bool {
 /// the news that a deferred tool can be used from here on: tools are loaded from the start where
 /// nobody can search. (The specification has no row for `tool_addition`; recorded requests of 2026
 /// have it.)
-pub fn droppable(foreign: &Foreign<'_>) -> Option<Loss> {
+pub(crate) fn droppable(foreign: &Foreign<'_>) -> Option<Loss> {
     const OF_MESSAGES: &[&str] = &["server_tool_use", "mcp_tool_use"];
     const OF_RESPONSES: &[&str] = &[
         "web_search_call",
@@ -160,7 +160,7 @@ pub fn droppable(foreign: &Foreign<'_>) -> Option<Loss> {
 }
 
 /// Items that belong to the user's turn: everything that is not the assistant's.
-pub fn is_user_side(item: &Item<'_>) -> bool {
+pub(crate) fn is_user_side(item: &Item<'_>) -> bool {
     match &item.kind {
         ItemKind::Message(message) => message.role != Role::Assistant,
         ItemKind::Result(_) => true,

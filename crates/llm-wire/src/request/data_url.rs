@@ -17,7 +17,7 @@ use crate::json::{RawStr, write};
 
 /// A parsed `data:` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataUrl<'a> {
+pub(crate) struct DataUrl<'a> {
     /// Lower case, without parameters; as sniffed if none was declared. `application/octet-stream`
     /// if nothing is known.
     pub media: Cow<'static, str>,
@@ -25,7 +25,7 @@ pub struct DataUrl<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     /// An escaped body that holds base64.
     Base64(RawStr<'a>),
     /// Text that was percent-encoded.
@@ -48,7 +48,7 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Parses a data URL in an escaped body. `None` if it is another URL or has no comma.
-pub fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
+pub(crate) fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
     let bytes = url.as_bytes();
     let scheme = bytes.get(..5)?;
     if !scheme.eq_ignore_ascii_case(b"data:") {
@@ -69,7 +69,7 @@ pub fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
 
 /// The media type of a base64 payload: as declared, or recognized by its first bytes if the
 /// declaration is not specific.
-pub fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
+pub(crate) fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
     let declared = normal(declared);
     if !declared.is_empty() && declared != UNKNOWN {
         return declared;
@@ -79,7 +79,7 @@ pub fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
 
 /// The media type that the suffix of a file name means. `None` if it means none that a provider
 /// takes.
-pub fn media_by_name(name: &str) -> Option<&'static str> {
+pub(crate) fn media_by_name(name: &str) -> Option<&'static str> {
     let (_, end) = name.rsplit_once('.')?;
     Some(match end.to_ascii_lowercase().as_str() {
         "pdf" => "application/pdf",
@@ -93,7 +93,7 @@ pub fn media_by_name(name: &str) -> Option<&'static str> {
 }
 
 /// A file's source with the type that its name implies, where it has none itself.
-pub fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
+pub(crate) fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
     let told = name.and_then(|name| media_by_name(&name.unescape()));
     match (src, told) {
         (Src::Base64 { media, data }, Some(told)) if media == UNKNOWN => {
@@ -104,7 +104,7 @@ pub fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
 }
 
 /// Whether a source is a PDF, by its type or by the end of its URL's path.
-pub fn is_pdf(src: &Src<'_>) -> bool {
+pub(crate) fn is_pdf(src: &Src<'_>) -> bool {
     match src {
         Src::Base64 { media, .. } => media == "application/pdf",
         Src::Url(url) => is_pdf_url(url.raw()),
@@ -129,7 +129,7 @@ fn normal(media: &str) -> Cow<'static, str> {
 }
 
 /// The media type that the first bytes of a base64 payload tell.
-pub fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
+pub(crate) fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
     // 24 characters give 18 bytes, more than any signature below needs.
     let prefix: Vec<u8> = payload.as_bytes().iter().copied().filter(|b| *b != b'\\').take(24).collect();
     let config = GeneralPurposeConfig::new()
@@ -149,12 +149,12 @@ pub fn sniff(payload: RawStr<'_>) -> Option<&'static str> {
 }
 
 /// Whether Messages takes images of this type.
-pub fn is_messages_image(media: &str) -> bool {
+pub(crate) fn is_messages_image(media: &str) -> bool {
     matches!(media, "image/jpeg" | "image/png" | "image/gif" | "image/webp")
 }
 
 /// Writes a data URL as a JSON string, quotes included.
-pub fn write(media: &str, payload: RawStr<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write(media: &str, payload: RawStr<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"data:");
     write::escaped(out, media);
     out.extend_from_slice(b";base64,");

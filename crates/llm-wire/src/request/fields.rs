@@ -18,7 +18,7 @@ use crate::request::reader::Path;
 
 /// What happens to a field on the way to another format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// The decoder puts it into this member of the canonical request.
     Home(&'static str),
     /// Kept in [`Ext`]; removed with an entry in the ledger.
@@ -36,7 +36,7 @@ pub enum Rule {
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
+pub(crate) struct Field {
     pub format: Format,
     pub name: &'static str,
     pub rule: Rule,
@@ -46,7 +46,7 @@ macro_rules! fields {
     ($( $format:ident { $( $name:literal $rule:expr; )* } )*) => {
         /// The table. Parameter types read: openai-python and anthropic-sdk-python of August 2026,
         /// beta parameters included.
-        pub const FIELDS: &[Field] = &[ $( $( Field { format: Format::$format, name: $name, rule: $rule }, )* )* ];
+        pub(crate) const FIELDS: &[Field] = &[ $( $( Field { format: Format::$format, name: $name, rule: $rule }, )* )* ];
     };
 }
 
@@ -177,7 +177,7 @@ fields! {
 }
 
 /// The row of a field. Nested fields with a rule of their own are named with their path.
-pub fn rule(format: Format, name: &str) -> Option<Rule> {
+pub(crate) fn rule(format: Format, name: &str) -> Option<Rule> {
     FIELDS.iter().find(|f| f.format == format && f.name == name).map(|f| f.rule)
 }
 
@@ -228,7 +228,7 @@ impl<'a> Ext<'a> {
 /// Writes the members of [`Ext`] under `parent` for a target of the client's own format: nobody
 /// here needs to understand it. The caller has checked the format, and writes no such member
 /// itself.
-pub fn write_ext(request: &Request<'_>, parent: &str, native: bool, o: &mut write::Object<'_>) {
+pub(crate) fn write_ext(request: &Request<'_>, parent: &str, native: bool, o: &mut write::Object<'_>) {
     for extra in request.ext.fields.iter().filter(|extra| extra.parent == parent && !extra.raw.is_null()) {
         let keeps = match rule(request.from, &extra.path()) {
             // The transport's, or of no use to anybody; and values that could not be read.
@@ -244,17 +244,17 @@ pub fn write_ext(request: &Request<'_>, parent: &str, native: bool, o: &mut writ
 }
 
 /// Whether [`write_ext`] has something to write under `parent`.
-pub fn has_ext(request: &Request<'_>, parent: &str, to: Format) -> bool {
+pub(crate) fn has_ext(request: &Request<'_>, parent: &str, to: Format) -> bool {
     request.from == to && request.ext.fields.iter().any(|extra| extra.parent == parent && !extra.raw.is_null())
 }
 
 /// The top-level fields of a body that have a home; of duplicates the last.
-pub struct Fields<'a>(Vec<(Cow<'a, str>, RawValue<'a>)>);
+pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, RawValue<'a>)>);
 
 impl<'a> Fields<'a> {
     /// Sorts the members of the body: those without a home go to `ext`. There are as many homes as
     /// rows of the table, whatever the client sends.
-    pub fn of(format: Format, body: RawValue<'a>, ext: &mut Ext<'a>) -> Fields<'a> {
+    pub(crate) fn of(format: Format, body: RawValue<'a>, ext: &mut Ext<'a>) -> Fields<'a> {
         let mut homes: Vec<(Cow<'a, str>, RawValue<'a>)> = Vec::new();
         for (key, value, _) in body.members() {
             let name = key.unescape();
@@ -270,17 +270,17 @@ impl<'a> Fields<'a> {
         Fields(homes)
     }
 
-    pub fn get(&self, name: &str) -> Option<RawValue<'a>> {
+    pub(crate) fn get(&self, name: &str) -> Option<RawValue<'a>> {
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         reader::some(*value)
     }
 
-    pub fn need(&self, name: &str) -> Result<RawValue<'a>, Error> {
+    pub(crate) fn need(&self, name: &str) -> Result<RawValue<'a>, Error> {
         self.get(name).ok_or_else(|| Error::client(Kind::InvalidRequest, format!("`{name}` is required")).param(name))
     }
 
     /// A field read by one of the helpers of [`reader`].
-    pub fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         name: &str,
         read: impl FnOnce(RawValue<'a>, &Path<'_>) -> Result<T, Error>,
@@ -288,14 +288,14 @@ impl<'a> Fields<'a> {
         self.get(name).map(|value| read(value, &Path::root(name))).transpose()
     }
 
-    pub fn text(&self, name: &str) -> Result<Option<Text<'a>>, Error> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<Text<'a>>, Error> {
         Ok(self.with(name, reader::string)?.map(Text::from))
     }
 }
 
 /// Applies the rules of the table to the members of [`Ext`], on the way to `to`. To the client's
 /// own format everything goes as it is ([`write_ext`]).
-pub fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Result<(), Error> {
+pub(crate) fn settle_ext(request: &Request<'_>, to: Format, ledger: &mut Ledger) -> Result<(), Error> {
     if request.from == to {
         return Ok(());
     }

@@ -42,7 +42,7 @@ const OPEN: &[&str] = &["grammar", "lark_grammar", "regex", "structural_tag", "p
 /// # Errors
 ///
 /// Fails in strict mode, at the first one.
-pub fn name_unknown(from: Format, body: RawValue<'_>, ledger: &mut Ledger) -> Result<(), Error> {
+pub(crate) fn name_unknown(from: Format, body: RawValue<'_>, ledger: &mut Ledger) -> Result<(), Error> {
     for (_, path, known) in KNOWN.iter().filter(|(format, ..)| *format == from) {
         let Some(object) = body.path(path).filter(|object| object.is_object()) else { continue };
         let kind = object.find("type");

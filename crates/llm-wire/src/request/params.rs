@@ -21,7 +21,7 @@ use crate::target::tool_names;
 
 /// What remains. `Some` must be written, `None` left out.
 #[derive(Debug, Clone, Default)]
-pub struct TargetParams<'a> {
+pub(crate) struct TargetParams<'a> {
     /// In the target's range, as the client spelled it where it was.
     pub temperature: Option<Cow<'a, [u8]>>,
     pub top_p: Option<Number<'a>>,
@@ -53,7 +53,7 @@ pub struct TargetParams<'a> {
 /// Applies `docs/internals/translation/requests.md`, "Sampling" and what follows there. `thinks`
 /// returns whether the model will reason on this request (see
 /// [`effort`](crate::canonical::effort)).
-pub fn settle<'a>(
+pub(crate) fn settle<'a>(
     request: &Request<'a>,
     cx: &Context<'_>,
     thinks: bool,
@@ -317,7 +317,7 @@ fn tier<'a>(tier: Option<RawStr<'a>>, cx: &Context<'_>, ledger: &mut Ledger) -> 
 /// `max_tokens` for a Messages target when the client gave none: the policy's, else the model's
 /// default; for models that refuse to overflow the window, what the window still holds by the
 /// estimate.
-pub fn default_max_tokens(cx: &Context<'_>) -> u64 {
+pub(crate) fn default_max_tokens(cx: &Context<'_>) -> u64 {
     let caps = &cx.target.caps;
     let wish = cx.policy.max_tokens.unwrap_or(caps.default_output).min(caps.max_output);
     match cx.input_estimate {
@@ -331,14 +331,18 @@ pub fn default_max_tokens(cx: &Context<'_>) -> u64 {
 /// A whole answer with more `max_tokens` than this is asked for as a stream and folded: the
 /// vendor's SDKs refuse to wait longer than ten minutes for one (`plan.upstream_stream`, set by the
 /// encoder of Messages requests).
-pub const FOLD_ABOVE: u64 = 21_000;
+pub(crate) const FOLD_ABOVE: u64 = 21_000;
 
 /// Smallest `max_output_tokens` that OpenAI takes (Responses, and reasoning models on Chat).
-pub const OPENAI_MIN_TOKENS: u64 = 16;
+pub(crate) const OPENAI_MIN_TOKENS: u64 = 16;
 
 /// `max_tokens` towards OpenAI-style targets: raised to 16 where less is refused, lowered to the
 /// model's limit.
-pub fn openai_max_tokens(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<Option<u64>, Error> {
+pub(crate) fn openai_max_tokens(
+    request: &Request<'_>,
+    cx: &Context<'_>,
+    ledger: &mut Ledger,
+) -> Result<Option<u64>, Error> {
     let Some(asked) = request.max_tokens else { return Ok(None) };
     let caps = &cx.target.caps;
     let reasons = cx.target.host.is_native() && !caps.levels.is_empty();

@@ -10,7 +10,7 @@ use crate::json::{RawKind, RawStr, RawValue, Tape, scan};
 
 /// A path in the client's body. Costs nothing until an error spells it.
 #[derive(Clone, Copy)]
-pub struct Path<'p> {
+pub(crate) struct Path<'p> {
     parent: Option<&'p Path<'p>>,
     step: Step<'p>,
 }
@@ -22,15 +22,15 @@ enum Step<'p> {
 }
 
 impl<'p> Path<'p> {
-    pub fn root(key: &'p str) -> Path<'p> {
+    pub(crate) fn root(key: &'p str) -> Path<'p> {
         Path { parent: None, step: Step::Key(key) }
     }
 
-    pub fn key(&'p self, key: &'p str) -> Path<'p> {
+    pub(crate) fn key(&'p self, key: &'p str) -> Path<'p> {
         Path { parent: Some(self), step: Step::Key(key) }
     }
 
-    pub fn index(&'p self, index: usize) -> Path<'p> {
+    pub(crate) fn index(&'p self, index: usize) -> Path<'p> {
         Path { parent: Some(self), step: Step::Index(index) }
     }
 }
@@ -48,7 +48,7 @@ impl fmt::Display for Path<'_> {
 }
 
 /// The body as an object: checked as a whole, so that everything found in it later is valid JSON.
-pub fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a>, Error> {
+pub(crate) fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a>, Error> {
     let value = tape
         .read(body)
         .map_err(|e: scan::ScanError| Error::client(Kind::InvalidJson, format!("the request body is not JSON: {e}")))?;
@@ -60,36 +60,39 @@ pub fn body<'a>(tape: &'a mut Tape, body: &'a [u8]) -> Result<RawValue<'a>, Erro
 }
 
 /// `None` for `null`.
-pub fn some(value: RawValue<'_>) -> Option<RawValue<'_>> {
+pub(crate) fn some(value: RawValue<'_>) -> Option<RawValue<'_>> {
     (!value.is_null()).then_some(value)
 }
 
-pub fn string<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawStr<'a>, Error> {
+pub(crate) fn string<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawStr<'a>, Error> {
     value.as_str().ok_or_else(|| wrong_type(path, "a string", value))
 }
 
-pub fn boolean(value: RawValue<'_>, path: &Path<'_>) -> Result<bool, Error> {
+pub(crate) fn boolean(value: RawValue<'_>, path: &Path<'_>) -> Result<bool, Error> {
     value.as_bool().ok_or_else(|| wrong_type(path, "a boolean", value))
 }
 
 /// A count up to 2^53; numbers in quotes pass, since some clients write them.
-pub fn count(value: RawValue<'_>, path: &Path<'_>) -> Result<u64, Error> {
+pub(crate) fn count(value: RawValue<'_>, path: &Path<'_>) -> Result<u64, Error> {
     value.as_u64().ok_or_else(|| wrong_type(path, "a whole number", value))
 }
 
-pub fn number<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Number<'a>, Error> {
+pub(crate) fn number<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Number<'a>, Error> {
     match value.kind() {
         RawKind::Number => Ok(Number(value)),
         _ => Err(wrong_type(path, "a number", value)),
     }
 }
 
-pub fn object<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
+pub(crate) fn object<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
     if value.is_object() { Ok(value) } else { Err(wrong_type(path, "an object", value)) }
 }
 
 /// The elements of an array.
-pub fn array<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<impl Iterator<Item = RawValue<'a>> + use<'a>, Error> {
+pub(crate) fn array<'a>(
+    value: RawValue<'a>,
+    path: &Path<'_>,
+) -> Result<impl Iterator<Item = RawValue<'a>> + use<'a>, Error> {
     match value.kind() {
         RawKind::Array => Ok(value.elements().map(|(element, _)| element)),
         _ => Err(wrong_type(path, "an array", value)),
@@ -97,19 +100,19 @@ pub fn array<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<impl Iterator<I
 }
 
 /// A member that must be there and not `null`.
-pub fn required<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
+pub(crate) fn required<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> Result<RawValue<'a>, Error> {
     object.find(key).and_then(some).ok_or_else(|| {
         Error::client(Kind::InvalidRequest, format!("`{path}.{key}` is required")).param(format!("{path}.{key}"))
     })
 }
 
-pub fn wrong_type(path: &Path<'_>, expected: &str, got: RawValue<'_>) -> Error {
+pub(crate) fn wrong_type(path: &Path<'_>, expected: &str, got: RawValue<'_>) -> Error {
     let note = format!("`{path}` must be {expected}, not {}", got.kind().name());
     Error::client(Kind::InvalidType, note).param(path.to_string())
 }
 
 /// A value of the right type that means nothing. `why` ends the sentence "`path` …".
-pub fn invalid(path: &impl fmt::Display, why: &str) -> Error {
+pub(crate) fn invalid(path: &impl fmt::Display, why: &str) -> Error {
     Error::client(Kind::InvalidRequest, format!("`{path}` {why}")).param(path.to_string())
 }
 
@@ -117,7 +120,7 @@ pub fn invalid(path: &impl fmt::Display, why: &str) -> Error {
 /// meaning.
 ///
 /// `remedy` is what the client, or whoever set the provider up, can do instead.
-pub fn unsupported_content(path: &impl fmt::Display, what: &str, remedy: &str) -> Error {
+pub(crate) fn unsupported_content(path: &impl fmt::Display, what: &str, remedy: &str) -> Error {
     Error::client(Kind::Unsupported, format!("{what} (`{path}`) cannot be sent to this provider; {remedy}"))
         .param(path.to_string())
         .code("unsupported_content")
@@ -125,7 +128,7 @@ pub fn unsupported_content(path: &impl fmt::Display, what: &str, remedy: &str) -
 
 /// A parameter that the target cannot express, and whose loss would change the meaning. `why`
 /// states what the target lacks, and what the client can do instead.
-pub fn unsupported_parameter(path: &impl fmt::Display, what: &str, why: &str) -> Error {
+pub(crate) fn unsupported_parameter(path: &impl fmt::Display, what: &str, why: &str) -> Error {
     let path = path.to_string();
     // A parameter that is named by its path already.
     let place = if what.contains(&format!("`{path}`")) { String::new() } else { format!(" (`{path}`)") };
@@ -133,10 +136,10 @@ pub fn unsupported_parameter(path: &impl fmt::Display, what: &str, why: &str) ->
 }
 
 /// Why a grammar is refused.
-pub const NO_GRAMMAR: &str = "it takes grammars for custom tools at most; send a JSON schema";
+pub(crate) const NO_GRAMMAR: &str = "it takes grammars for custom tools at most; send a JSON schema";
 
 /// What the client's own format alone knows, an item or a part of content, as an error.
-pub fn unsupported_foreign(foreign: &Foreign<'_>, noun: &str) -> Error {
+pub(crate) fn unsupported_foreign(foreign: &Foreign<'_>, noun: &str) -> Error {
     let kind = foreign.kind.unescape();
     let remedy = match kind.as_ref() {
         "item_reference" => "send the item itself, since nothing is stored that it could refer to".to_owned(),
@@ -145,39 +148,39 @@ pub fn unsupported_foreign(foreign: &Foreign<'_>, noun: &str) -> Error {
     unsupported_content(&foreign.path, &format!("{noun} of type `{kind}`"), &remedy)
 }
 
-pub const AUDIO_REMEDY: &str = "send a transcript, or, if the model accepts audio, use a provider of the format Chat \
+pub(crate) const AUDIO_REMEDY: &str = "send a transcript, or, if the model accepts audio, use a provider of the format Chat \
      Completions and set `audio_in` in its `capabilities`, or its `host`";
 
 /// The remedy for images that are none by their source.
-pub const IMAGE_REMEDY: &str = "send it as base64 or by its URL";
+pub(crate) const IMAGE_REMEDY: &str = "send it as base64 or by its URL";
 
 /// The remedy for types of files that the format does not have.
-pub const TYPE_REMEDY: &str = "send its text, or convert it to PDF";
+pub(crate) const TYPE_REMEDY: &str = "send its text, or convert it to PDF";
 
 /// The remedy for the URL of a file in a format that has none.
-pub const FILE_URL_REMEDY: &str = "send the file as base64, since Chat Completions has no URLs of files";
+pub(crate) const FILE_URL_REMEDY: &str = "send the file as base64, since Chat Completions has no URLs of files";
 
 /// The id of a file that another vendor, or another format, holds.
-pub fn not_portable(path: &str) -> Error {
+pub(crate) fn not_portable(path: &str) -> Error {
     let what = "a file id of another provider";
     unsupported_content(&path, what, "send the file itself").code("file_id_not_portable")
 }
 
 /// The path of a part, which parts made here do not have, else that of what holds it.
-pub fn nearest<'p>(own: &'p str, holder: &'p str) -> &'p str {
+pub(crate) fn nearest<'p>(own: &'p str, holder: &'p str) -> &'p str {
     if own.is_empty() { holder } else { own }
 }
 
 /// The remedy for files at hosts that are not known to take them.
-pub const FILE_REMEDY: &str =
+pub(crate) const FILE_REMEDY: &str =
     "send its text, or, if the host accepts files, set `pdf` in the provider's `capabilities`, or its `host`";
 
 /// The remedy for URLs that the target does not fetch.
-pub const URL_REMEDY: &str =
+pub(crate) const URL_REMEDY: &str =
     "send it as base64, or, if the host fetches URLs, set `url_images` in the provider's `capabilities`";
 
 /// A tool that the target does not have, or not in this form. `why` states which.
-pub fn unsupported_tool(path: &impl fmt::Display, what: &str, why: &str) -> Error {
+pub(crate) fn unsupported_tool(path: &impl fmt::Display, what: &str, why: &str) -> Error {
     Error::client(Kind::Unsupported, format!("{what} (`{path}`) cannot be used with this provider: {why}"))
         .param(path.to_string())
         .code("unsupported_tool")

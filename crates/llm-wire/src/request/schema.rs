@@ -17,7 +17,7 @@ use crate::json::{RawKind, RawStr, RawValue, write};
 /// `anyOf`; every object is closed with `additionalProperties: false`; what constrains values moves
 /// into `description`, where the model still reads it. `true` if anything had to move or go: the
 /// caller adds `json_schema;approx` to the ledger.
-pub fn for_messages(schema: RawValue<'_>, out: &mut Vec<u8>) -> bool {
+pub(crate) fn for_messages(schema: RawValue<'_>, out: &mut Vec<u8>) -> bool {
     let mut writer = Writer { lossy: false };
     writer.schema(schema, out);
     writer.lossy
@@ -168,7 +168,7 @@ const NOT_STRICT: &[&str] = &[
 /// its properties, and no keyword outside the strict part is used. Making optional properties
 /// mandatory would change what is asked for, so a schema that does not qualify is sent with
 /// `strict: false` and unchanged.
-pub fn is_openai_strict(schema: RawValue<'_>) -> bool {
+pub(crate) fn is_openai_strict(schema: RawValue<'_>) -> bool {
     schema.is_object() && schema.find("anyOf").is_none() && is_object_schema(schema) && strict(schema)
 }
 
@@ -213,14 +213,14 @@ fn strict(schema: RawValue<'_>) -> bool {
 
 /// Whether the root of a tool's schema describes an object, as Messages demands: `type: object`, or
 /// no `type` at all.
-pub fn has_object_root(schema: RawValue<'_>) -> bool {
+pub(crate) fn has_object_root(schema: RawValue<'_>) -> bool {
     schema.is_object() && schema.find("type").is_none_or(|_| is_object_schema(schema))
 }
 
 /// The schema of a function with what OpenAI demands of its root: `type: object`, where it has no
 /// type and is no choice of schemas ("schema must be a JSON Schema of 'type: \"object\"'"), and
 /// `properties` ("object schema missing properties"). `None` if it may stay as it is.
-pub fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
+pub(crate) fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
     const CHOICES: &[&str] = &["anyOf", "oneOf", "allOf", "$ref", "enum", "const", "not"];
     // `{}` is taken as it is.
     let has_content = schema.members().next().is_some();
@@ -254,7 +254,7 @@ pub fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
 }
 
 /// The schema that stands for "no parameters".
-pub const EMPTY: &[u8] = br#"{"type":"object","properties":{}}"#;
+pub(crate) const EMPTY: &[u8] = br#"{"type":"object","properties":{}}"#;
 
 #[cfg(test)]
 mod tests {

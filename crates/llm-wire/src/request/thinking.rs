@@ -14,7 +14,7 @@ use crate::target::quirks::{Quirk, Quirks};
 
 /// The `thinking` object towards a Messages provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ThinkingField {
+pub(crate) enum ThinkingField {
     /// Leave the field out.
     Absent,
     Disabled,
@@ -26,7 +26,7 @@ pub enum ThinkingField {
 
 /// What goes to a Messages provider. `max_tokens` is final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ForMessages {
+pub(crate) struct ForMessages {
     pub thinking: ThinkingField,
     /// Write `display` explicitly (`summarized` or `omitted`): newer models default to `omitted`.
     /// `None`: the field has no place.
@@ -41,7 +41,7 @@ pub struct ForMessages {
 
 /// The parts of a request, beside the controls of thinking, that affect it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Circumstances {
+pub(crate) struct Circumstances {
     /// `max_tokens` as the client gave it (or the default that stands for it).
     pub max_tokens: u64,
     /// The tool choice is `any` or one tool. Manual thinking is refused together with it.
@@ -53,7 +53,7 @@ pub struct Circumstances {
 
 /// What the client asks for where the request alone has settings: the last effort of a turn of its
 /// own replaces that of the request. Strict mode makes that an error.
-pub fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
+pub(crate) fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
     let config = request.items.iter().rev().find_map(|item| match &item.kind {
         ItemKind::Message(message) => message.config,
         _ => None,
@@ -65,7 +65,7 @@ pub fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Er
 }
 
 /// Reasoning towards a Messages provider. Strict mode makes a loss an error.
-pub fn for_messages(
+pub(crate) fn for_messages(
     ask: Reasoning,
     caps: &Caps,
     now: Circumstances,
@@ -185,7 +185,7 @@ fn fit(budget: u64, max_tokens: u64, cap: u64, ledger: &mut Ledger) -> Result<(u
 
 /// What goes to an OpenAI-style provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct ForOpenAi {
+pub(crate) struct ForOpenAi {
     /// `reasoning_effort` (C) or `reasoning.effort` (R); `None` leaves it out.
     pub effort: Option<Effort>,
     /// R `reasoning.summary: "auto"`, if the policy asks for summaries at all
@@ -196,7 +196,7 @@ pub struct ForOpenAi {
 }
 
 /// Reasoning towards Chat Completions or Responses.
-pub fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
+pub(crate) fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
     if caps.levels.is_empty() {
         if !matches!(ask.mode, Mode::Unset | Mode::Off) {
             ledger.drop(Loss::ReasoningEffort)?;
@@ -225,7 +225,7 @@ pub fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<Fo
 
 /// How a host that imitates Chat Completions is made to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Switch {
+pub(crate) enum Switch {
     /// Nothing but `reasoning_effort`, if any.
     #[default]
     None,
@@ -241,7 +241,7 @@ pub enum Switch {
 }
 
 /// Reasoning towards a Chat Completions host with quirks. `(…, Switch::None)` on OpenAI itself.
-pub fn for_chat(
+pub(crate) fn for_chat(
     ask: Reasoning,
     caps: &Caps,
     quirks: Quirks,

@@ -15,7 +15,7 @@ use crate::target::tool_names::Shape;
 
 /// What to write into `tool_choice`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice<'a> {
+pub(crate) enum Choice<'a> {
     Auto,
     None,
     Required,

@@ -24,14 +24,14 @@ use crate::target::plan::{Context, Policy, PrefillPolicy};
 use crate::target::quirks::{Host, Quirk};
 
 /// What stands for a result that never came.
-pub const NO_RESULT: &str = "tool result unavailable; do not assume it ran";
+pub(crate) const NO_RESULT: &str = "tool result unavailable; do not assume it ran";
 
 /// What Messages gets when a conversation begins with the assistant.
-pub const FIRST_TURN: &str = "(conversation continues)";
+pub(crate) const FIRST_TURN: &str = "(conversation continues)";
 
 /// Pairs calls and results. Repairs as far as the policy allows, else fails with the path of the
 /// first item at fault.
-pub fn pair<'a>(request: &Request<'a>, policy: &Policy, ledger: &mut Ledger) -> Result<Vec<Item<'a>>, Error> {
+pub(crate) fn pair<'a>(request: &Request<'a>, policy: &Policy, ledger: &mut Ledger) -> Result<Vec<Item<'a>>, Error> {
     let plan = match_up(&request.items);
     let mut pairer = Pairer { request, policy, ledger, plan, out: Vec::with_capacity(request.items.len()) };
     pairer.run()?;
@@ -293,28 +293,28 @@ fn as_text<'a>(result: &ToolResult<'a>) -> Message<'a> {
 
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     User,
     Assistant,
 }
 
 /// Neighbouring items of one side. System messages stand in user turns, in place.
 #[derive(Debug, Clone, Copy)]
-pub struct Turn<'t, 'a> {
+pub(crate) struct Turn<'t, 'a> {
     pub side: Side,
     pub items: &'t [Item<'a>],
 }
 
 impl<'t, 'a> Turn<'t, 'a> {
     /// The results at the head of a user turn, and the rest. After [`pair`] there are no others.
-    pub fn split_results(self) -> (&'t [Item<'a>], &'t [Item<'a>]) {
+    pub(crate) fn split_results(self) -> (&'t [Item<'a>], &'t [Item<'a>]) {
         let end = self.items.iter().position(|item| !matches!(item.kind, ItemKind::Result(_)));
         self.items.split_at(end.unwrap_or(self.items.len()))
     }
 }
 
 /// Cuts a paired list into turns.
-pub fn turns<'t, 'a>(items: &'t [Item<'a>]) -> Vec<Turn<'t, 'a>> {
+pub(crate) fn turns<'t, 'a>(items: &'t [Item<'a>]) -> Vec<Turn<'t, 'a>> {
     let side = |item: &Item<'_>| if is_user_side(item) { Side::User } else { Side::Assistant };
     items.chunk_by(|a, b| side(a) == side(b)).map(|items| Turn { side: side(&items[0]), items }).collect()
 }
@@ -322,7 +322,7 @@ pub fn turns<'t, 'a>(items: &'t [Item<'a>]) -> Vec<Turn<'t, 'a>> {
 /// What to do with words of the assistant at the end of a conversation, for the model to go on
 /// from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prefill {
+pub(crate) enum Prefill {
     /// There are none, or they are sent like any other message.
     None,
     /// The target goes on from them.
@@ -333,7 +333,7 @@ pub enum Prefill {
 }
 
 /// Decides about a prefill, or refuses the request.
-pub fn prefill(
+pub(crate) fn prefill(
     request: &Request<'_>,
     items: &[Item<'_>],
     cx: &Context<'_>,
@@ -373,14 +373,14 @@ pub fn prefill(
 
 /// The instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say
 /// nothing.
-pub fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
+pub(crate) fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
     let said = Text::join(&words(message), "").trim_end();
     let order = Text::plain("Begin your answer with exactly this text, and go on from it: ");
     (!said.is_blank()).then(|| Text::join(&[order, said], ""))
 }
 
 /// The texts of a message, refusals among them.
-pub fn words<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
+pub(crate) fn words<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
     let text = |part: &Part<'a>| match part {
         Part::Text(part) => Some(part.text.clone()),
         Part::Refusal(text) => Some(text.clone()),
@@ -391,7 +391,7 @@ pub fn words<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
 
 /// The text of a result's parts, for targets that take text alone: texts joined by line ends, other
 /// parts left to the caller.
-pub fn result_text<'a>(result: &ToolResult<'a>) -> Text<'a> {
+pub(crate) fn result_text<'a>(result: &ToolResult<'a>) -> Text<'a> {
     let texts: Vec<Text<'a>> = result.parts.iter().filter_map(part_text).collect();
     Text::join(&texts, "\n")
 }
@@ -410,14 +410,14 @@ fn part_text<'a>(part: &Part<'a>) -> Option<Text<'a>> {
 }
 
 /// `[source] title`, a line end, and the text of a search result. Empty for other parts.
-pub fn search_text<'a>(part: &Part<'a>) -> Text<'a> {
+pub(crate) fn search_text<'a>(part: &Part<'a>) -> Text<'a> {
     let Part::SearchResult { source, title, text, .. } = part else { return Text::EMPTY };
     let head = [Text::plain("["), source.clone(), Text::plain("] "), title.clone(), Text::plain("\n"), text.clone()];
     Text::join(&head, "")
 }
 
 /// An id as it is sent to a target with this rule; counts a replacement.
-pub fn sent_id<'t>(rule: crate::target::tool_names::IdRule, id: &'t Text<'_>, ledger: &mut Ledger) -> Text<'t> {
+pub(crate) fn sent_id<'t>(rule: crate::target::tool_names::IdRule, id: &'t Text<'_>, ledger: &mut Ledger) -> Text<'t> {
     let plain = id.unescape();
     match crate::target::tool_names::call_id(rule, &plain) {
         Cow::Borrowed(_) => Text::from(id.raw()),

@@ -17,15 +17,15 @@ use crate::canonical::text::{Unescape, Unit};
 use crate::json::{RawKind, RawStr, RawValue, write};
 
 /// Most arguments held while they are not understood, in bytes. Beyond it the call fails.
-pub const HELD_MAX: usize = 8 << 20;
+pub(crate) const HELD_MAX: usize = 8 << 20;
 
 /// The arguments of a shimmed tool outgrew [`HELD_MAX`] before they made sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooLong;
+pub(crate) struct TooLong;
 
 /// Extracts the text of one shimmed call from its streamed arguments.
 #[derive(Debug, Default)]
-pub struct ShimInput {
+pub(crate) struct ShimInput {
     reader: Unescape,
     state: State,
     /// The arguments so far, as long as nothing of them was passed on.
@@ -54,7 +54,7 @@ const KEY: &[u8] = b"\"input\"";
 
 impl ShimInput {
     /// Takes a delta of arguments and appends what of the text is known: an escaped body.
-    pub fn push(&mut self, delta: RawStr<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
+    pub(crate) fn push(&mut self, delta: RawStr<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
         if matches!(self.state, State::Brace | State::Key(_) | State::Colon | State::Quote | State::Whole) {
             if self.held.len() + delta.len() > HELD_MAX {
                 return Err(TooLong);
@@ -73,7 +73,7 @@ impl ShimInput {
     }
 
     /// The call has ended: appends what is still missing.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         match self.state {
             State::Brace | State::Key(_) | State::Colon | State::Quote | State::Whole => {
                 whole(RawStr::new(&std::mem::take(&mut self.held)), out);
@@ -87,7 +87,7 @@ impl ShimInput {
 
 /// The text of a shimmed call from its whole arguments: the same machine, so that a stream and its
 /// fold agree.
-pub fn unshim(arguments: RawStr<'_>, out: &mut Vec<u8>) {
+pub(crate) fn unshim(arguments: RawStr<'_>, out: &mut Vec<u8>) {
     let mut shim = ShimInput::default();
     if shim.push(arguments, out).is_ok() {
         shim.finish(out);

@@ -93,7 +93,7 @@ pub(crate) struct Observed {
 
 impl Observed {
     /// Takes one event that the decoder pushed for a frame with `data`.
-    pub fn event(&mut self, event: &Event<'_>, data: &[u8]) {
+    pub(crate) fn event(&mut self, event: &Event<'_>, data: &[u8]) {
         self.events += 1;
         if self.events > 1 {
             self.delta = None;
@@ -117,7 +117,7 @@ impl DeltaTemplate {
     /// the host puts reasoning in tags, which may be split between frames; arguments are assembled.
     /// Messages: all three kinds do. Responses: the decoder keeps what has come of each item, to
     /// compare it with the `done` events, so nothing is followed.
-    pub fn new(provider: Format, quirks: Quirks) -> DeltaTemplate {
+    pub(crate) fn new(provider: Format, quirks: Quirks) -> DeltaTemplate {
         let state = match provider {
             Format::Chat if quirks.has(Quirk::ThinkTags) => State::Off,
             Format::Chat | Format::Messages => State::Empty,
@@ -130,12 +130,12 @@ impl DeltaTemplate {
 
     /// Follows nothing, to compare with.
     #[cfg(test)]
-    pub fn off() -> DeltaTemplate {
+    pub(crate) fn off() -> DeltaTemplate {
         DeltaTemplate { state: State::Off, ..DeltaTemplate::new(Format::Messages, Quirks::default()) }
     }
 
     /// The event of a frame, if it differs from the one before in its text alone.
-    pub fn read<'a>(&self, frame: &Frame<'a>) -> Option<Event<'a>> {
+    pub(crate) fn read<'a>(&self, frame: &Frame<'a>) -> Option<Event<'a>> {
         let State::Confirmed(delta) = self.state else { return None };
         let text = frame.data.strip_prefix(&self.before[..])?.strip_suffix(&self.after[..])?;
         if text.is_empty() || frame.event.unwrap_or_default() != self.name {
@@ -150,7 +150,7 @@ impl DeltaTemplate {
     /// The event at the start of `input`, and its length, blank line included, if it is one whose
     /// frame [`DeltaTemplate::read`] knows, written in the usual way: a line with its name if it
     /// has one, a line with its data, LF at the end of each. `input` begins an event.
-    pub fn read_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, usize)> {
+    pub(crate) fn read_event<'a>(&self, input: &'a [u8]) -> Option<(Event<'a>, usize)> {
         let State::Confirmed(delta) = self.state else { return None };
         if self.event_after.is_empty() {
             return None;
@@ -190,7 +190,7 @@ impl DeltaTemplate {
     }
 
     /// Remembers a frame that the decoder has read.
-    pub fn learn(&mut self, frame: &Frame<'_>, observed: &Observed) {
+    pub(crate) fn learn(&mut self, frame: &Frame<'_>, observed: &Observed) {
         if self.state == State::Off {
             return;
         }

@@ -9,7 +9,7 @@ use crate::json::RawStr;
 
 /// The watch over one text item.
 #[derive(Debug, Default)]
-pub struct StopScan {
+pub(crate) struct StopScan {
     /// Escaped bytes that are not passed on yet.
     held: Vec<u8>,
     /// Scratch: the plain text of `held`, and where in `held` each of its bytes began.
@@ -19,7 +19,7 @@ pub struct StopScan {
 
 /// What a delta brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
+pub(crate) enum Watch {
     /// Go on.
     On,
     /// The text has ended before the sequence of this index.
@@ -29,7 +29,7 @@ pub enum Watch {
 impl StopScan {
     /// Takes a delta and appends what may go on. `stops` are plain text and the same with each
     /// call; empty ones never match. After a hit the scan holds nothing and must not be fed again.
-    pub fn push(&mut self, stops: &[String], delta: RawStr<'_>, out: &mut Vec<u8>) -> Watch {
+    pub(crate) fn push(&mut self, stops: &[String], delta: RawStr<'_>, out: &mut Vec<u8>) -> Watch {
         self.held.extend_from_slice(delta.as_bytes());
         let whole = self.decode();
         if let Some((at, stop)) = self.first_match(stops) {
@@ -47,7 +47,7 @@ impl StopScan {
     }
 
     /// The text has ended: appends what was held.
-    pub fn finish(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.held);
     }
 

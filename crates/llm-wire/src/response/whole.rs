@@ -14,11 +14,11 @@ use crate::json::RawStr;
 use crate::reasoning::envelope::Seal;
 
 /// Most bytes that a folded answer may hold. A provider that sends more is at fault.
-pub const MAX: usize = 64 << 20;
+pub(crate) const MAX: usize = 64 << 20;
 
 /// A folded answer.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The provider's id and model, escaped.
     pub id: Text<'static>,
     pub model: Text<'static>,
@@ -34,7 +34,7 @@ pub struct Answer {
 
 /// Why it ended; owned form of [`Finish`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub reason: Reason,
     pub stop: Option<Text<'static>>,
     pub category: Option<Text<'static>>,
@@ -42,12 +42,12 @@ pub struct Ended {
 }
 
 impl Ended {
-    pub fn of(reason: Reason) -> Ended {
+    pub(crate) fn of(reason: Reason) -> Ended {
         Ended { reason, stop: None, category: None, explanation: None }
     }
 
     /// Returns the borrowed form, for an event.
-    pub fn as_finish(&self) -> Finish<'_> {
+    pub(crate) fn as_finish(&self) -> Finish<'_> {
         Finish {
             reason: self.reason,
             stop: self.stop.as_ref().map(Text::raw),
@@ -70,14 +70,14 @@ impl From<&Finish<'_>> for Ended {
 }
 
 #[derive(Debug)]
-pub struct AnswerItem {
+pub(crate) struct AnswerItem {
     pub kind: AnswerKind,
     pub status: Status,
 }
 
 /// All bytes are escaped string bodies.
 #[derive(Debug, PartialEq, Eq)]
-pub enum AnswerKind {
+pub(crate) enum AnswerKind {
     Text {
         text: Vec<u8>,
         cites: Vec<AnswerCite>,
@@ -104,14 +104,14 @@ pub enum AnswerKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerReasoning {
+pub(crate) struct AnswerReasoning {
     pub part: u32,
     pub kind: ReasoningKind,
     pub text: Vec<u8>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerCite {
+pub(crate) struct AnswerCite {
     pub url: Text<'static>,
     pub title: Text<'static>,
     pub range: Option<(u64, u64)>,
@@ -120,7 +120,7 @@ pub struct AnswerCite {
 impl Answer {
     /// Takes the next event. Events of items that were not opened are ignored;
     /// [`Normalizer`](crate::response::normalize::Normalizer) lets none through.
-    pub fn take(&mut self, event: &Event<'_>) {
+    pub(crate) fn take(&mut self, event: &Event<'_>) {
         if self.error.is_some() {
             return;
         }
@@ -188,12 +188,12 @@ impl Answer {
     }
 
     /// Why the answer ended; the neutral reason if there was none.
-    pub fn ended(&self) -> Ended {
+    pub(crate) fn ended(&self) -> Ended {
         self.finish.clone().unwrap_or_else(|| Ended::of(Reason::End))
     }
 
     /// Whether the client has a tool to run.
-    pub fn has_calls(&self) -> bool {
+    pub(crate) fn has_calls(&self) -> bool {
         self.items.iter().any(|item| matches!(item.kind, AnswerKind::Tool { .. }))
     }
 }

@@ -33,7 +33,7 @@ use std::ops::Range;
 use memchr::memchr2;
 
 /// The largest event, in bytes without its blank line: one event may hold images or a whole answer.
-pub const DEFAULT_LIMIT: usize = 16 << 20;
+pub(crate) const DEFAULT_LIMIT: usize = 16 << 20;
 
 /// A buffer grown beyond this by one large event is given back after it.
 const KEEP_CAPACITY: usize = 256 << 10;

@@ -84,7 +84,7 @@ const NAMESPACE: &str = "__";
 
 /// The name to send for `name` (plain text, unescaped), flattened with its namespace. Borrowed when
 /// it may stay.
-pub fn tool_name<'n>(rule: NameRule, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
+pub(crate) fn tool_name<'n>(rule: NameRule, namespace: Option<&str>, name: &'n str) -> Cow<'n, str> {
     let full = match namespace {
         Some(namespace) => Cow::Owned(format!("{namespace}{NAMESPACE}{name}")),
         None => Cow::Borrowed(name),
@@ -102,7 +102,7 @@ pub fn tool_name<'n>(rule: NameRule, namespace: Option<&str>, name: &'n str) -> 
 }
 
 /// The call id to send for `id` (plain text, unescaped). Borrowed when it may stay.
-pub fn call_id(rule: IdRule, id: &str) -> Cow<'_, str> {
+pub(crate) fn call_id(rule: IdRule, id: &str) -> Cow<'_, str> {
     if rule.takes(id) {
         return Cow::Borrowed(id);
     }
@@ -134,7 +134,7 @@ fn digits(bytes: &[u8], alphabet: &[u8], count: usize) -> String {
 
 /// A user id or cache key within `max` bytes: itself, else `prefix` and a hash. Stable, never
 /// random.
-pub fn bounded<'i>(id: &'i str, max: usize, prefix: &str) -> Cow<'i, str> {
+pub(crate) fn bounded<'i>(id: &'i str, max: usize, prefix: &str) -> Cow<'i, str> {
     if id.len() <= max {
         return Cow::Borrowed(id);
     }

@@ -55,7 +55,7 @@ enum SendOutcome {
 }
 
 impl Export {
-    pub fn new(
+    pub(super) fn new(
         otlp: &Otlp,
         url: &str,
         client: Client,
@@ -91,7 +91,7 @@ impl Export {
     }
 
     /// Runs until it is stopped, and has sent what is left.
-    pub async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH);
         while self.fill(&mut batch).await {
             let requests = batch.len() as u64;

@@ -9,7 +9,7 @@ use crate::control_plane::ui::visit::{Visit, list, number, text};
 /// Entries of a page.
 const SIZE: usize = 50;
 
-pub async fn page(visit: &Visit<'_>) -> Markup {
+pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let before = visit.query("before");
     let found = visit.get("/audit", &[("before", &before), ("limit", &SIZE.to_string())]).await;
     let body = match found {

@@ -11,7 +11,7 @@ const KEY: &str = "YOUR_KEY";
 /// What stands for a model where none is named.
 const MODEL: &str = "gpt-4o-mini";
 
-pub fn page(visit: &Visit<'_>) -> Markup {
+pub(super) fn page(visit: &Visit<'_>) -> Markup {
     let (chosen, model, url) = (visit.query("client"), visit.query("model"), visit.query("url"));
     let or = |text: String, default: &str| if text.is_empty() { default.to_owned() } else { text };
     let model = or(model, MODEL);

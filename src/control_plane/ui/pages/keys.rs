@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::control_plane::ui::html::{code, empty, failure, framed, grouped, moment, outcome, pages, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
-pub async fn all(visit: &Visit<'_>) -> Markup {
+pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let (search, page) = (visit.query("search"), visit.query("page"));
     let page = if page.is_empty() { "1".to_owned() } else { page };
     let found = visit.get("/credentials", &[("search", &search), ("page", &page), ("size", "50")]).await;
@@ -76,7 +76,7 @@ fn limit(key: &Value, name: &str) -> String {
     key[name].as_i64().map_or("–".to_owned(), grouped)
 }
 
-pub fn new(visit: &Visit<'_>) -> Markup {
+pub(super) fn new(visit: &Visit<'_>) -> Markup {
     let body = html! {
         (form(visit, &Value::Null))
         (new_key())
@@ -84,7 +84,7 @@ pub fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/keys", "Create a key", body)
 }
 
-pub async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     let key = match visit.get(&format!("/credentials/{id}"), &[]).await {
         Ok(key) => key,
         Err(message) => return framed(visit, "/keys", "Key", failure(&message)),

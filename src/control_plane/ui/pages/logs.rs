@@ -19,7 +19,7 @@ const FILTERS: &[(&str, &str)] = &[
 
 const KINDS: &[(&str, &str)] = &[("", "all"), ("true", "failed only")];
 
-pub async fn all(visit: &Visit<'_>) -> Markup {
+pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let mut query: Vec<(&str, String)> = FILTERS.iter().map(|(name, _)| (*name, visit.query(name))).collect();
     for name in ["error_only", "start_time", "end_time"] {
         query.push((name, visit.query(name)));
@@ -95,7 +95,7 @@ fn status(item: &Value) -> Markup {
     }
 }
 
-pub async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     let entry = match visit.get(&format!("/logs/{id}"), &[]).await {
         Ok(entry) => entry,
         Err(message) => return framed(visit, "/logs", "Request", failure(&message)),

@@ -17,7 +17,7 @@ use super::html::framed;
 use super::visit::Visit;
 
 /// Returns the status and the document of the page that is visited.
-pub async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
+pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
     let page = match visit.segments().as_slice() {
         [] => overview::page(visit).await,
         ["providers"] => providers::all(visit).await,

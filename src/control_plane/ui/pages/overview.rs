@@ -21,7 +21,7 @@ const PERIODS: &[(&str, &str, i64, bool)] = &[
     ("30d", "Last 30 days", 30 * 86_400, true),
 ];
 
-pub async fn page(visit: &Visit<'_>) -> Markup {
+pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let providers = visit.get("/providers", &[]).await;
     let (wanted, ..) = period(visit);
     let body = html! {

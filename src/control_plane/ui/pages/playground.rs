@@ -9,7 +9,7 @@ use crate::control_plane::ui::visit::{Visit, list};
 const FORMATS: &[(&str, &str)] =
     &[("chat", "OpenAI Chat Completions"), ("messages", "Anthropic Messages"), ("responses", "OpenAI Responses")];
 
-pub async fn page(visit: &Visit<'_>) -> Markup {
+pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let providers = visit.get("/providers", &[("size", "200")]).await.unwrap_or_default();
     let mappings = list(&providers, "providers").iter().filter_map(|provider| provider["model_mapping"].as_object());
     let mut models: Vec<&str> = mappings.flat_map(|mapping| mapping.keys()).map(String::as_str).collect();

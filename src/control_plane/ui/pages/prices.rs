@@ -15,7 +15,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("reasoning", "Reasoning"),
 ];
 
-pub async fn page(visit: &Visit<'_>) -> Markup {
+pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let (search, page) = (visit.query("search"), visit.query("page"));
     let page = if page.is_empty() { "1".to_owned() } else { page };
     let found = visit.get("/prices", &[("search", &search), ("page", &page), ("size", "100")]).await;

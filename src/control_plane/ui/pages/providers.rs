@@ -12,7 +12,7 @@ use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 const KINDS: &[(&str, &str)] =
     &[("openai", "openai"), ("anthropic", "anthropic"), ("responses", "responses"), ("azure", "azure")];
 
-pub async fn all(visit: &Visit<'_>) -> Markup {
+pub(super) async fn all(visit: &Visit<'_>) -> Markup {
     let (search, page) = (visit.query("search"), visit.query("page"));
     let page = if page.is_empty() { "1".to_owned() } else { page };
     let found = visit.get("/providers", &[("search", &search), ("page", &page), ("size", "50")]).await;
@@ -67,7 +67,7 @@ fn row(provider: &Value) -> Markup {
     }
 }
 
-pub fn new(visit: &Visit<'_>) -> Markup {
+pub(super) fn new(visit: &Visit<'_>) -> Markup {
     let body = html! {
         p { "Choose a vendor to fill in its address, or fill in your own." }
         (form(visit, &Value::Null))
@@ -75,7 +75,7 @@ pub fn new(visit: &Visit<'_>) -> Markup {
     framed(visit, "/providers", "Add a provider", body)
 }
 
-pub async fn one(visit: &Visit<'_>, id: &str) -> Markup {
+pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
     let provider = match visit.get(&format!("/providers/{id}"), &[]).await {
         Ok(provider) => provider,
         Err(message) => return framed(visit, "/providers", "Provider", failure(&message)),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::control_plane::ui::html::{failure, framed};
 use crate::control_plane::ui::visit::{Visit, list, text};
 
-pub async fn page(visit: &Visit<'_>) -> Markup {
+pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let found = visit.get("/config/settings", &[]).await;
     let body = html! {
         p { "Settings are read when the gateway starts: from the command line, the environment, " code { ".env" } " or the "

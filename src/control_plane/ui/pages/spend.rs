@@ -10,7 +10,7 @@ const DIMENSIONS: &[(&str, &str)] =
     &[("credential", "key"), ("model", "model"), ("provider", "provider"), ("day", "day"), ("hour", "hour")];
 const FILTERS: &[(&str, &str)] = &[("credential_name", "Key"), ("model", "Model"), ("provider_name", "Provider")];
 
-pub async fn page(visit: &Visit<'_>) -> Markup {
+pub(super) async fn page(visit: &Visit<'_>) -> Markup {
     let by = visit.query("by");
     let by = if by.is_empty() { "credential".to_owned() } else { by };
     let mut query = vec![("by", by.clone())];

@@ -9,18 +9,18 @@ use crate::error::{Error, Kind, foreign};
 use crate::json::{RawValue, write};
 use crate::sse;
 
-pub fn status(kind: Kind) -> u16 {
+pub(crate) fn status(kind: Kind) -> u16 {
     kind.row().status
 }
 
 /// Appends a whole HTTP error body.
-pub fn body(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
+pub(crate) fn body(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
     write::object(out, |o| o.object("error", |o| openai_members(o, e)));
 }
 
 /// Appends the event after which a failed stream is closed. No finish, no `[DONE]`: a client must
 /// not take it for an end.
-pub fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
+pub(crate) fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
     let mut data = Vec::new();
     body(&mut data, e, request_id);
     sse::write::event(out, None, &data);
@@ -31,12 +31,12 @@ pub fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
 /// Besides OpenAI's shape: `error` as a bare string (Ollama), a one-element array around the whole
 /// (Gemini's chat endpoint), and flat `{"object":"error","message",..}` (vLLM before 0.10,
 /// Mistral). `"error":null` beside an answer is none.
-pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
+pub(crate) fn read(data: &[u8]) -> Option<ReadError<'_>> {
     RawValue::parse(data).ok().and_then(of)
 }
 
 /// [`read`] for a document that was checked.
-pub fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
+pub(crate) fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some((only, _)) = value.elements().next() {
         value = only;
     }

@@ -30,13 +30,13 @@
 //! | Ollama | errors as a bare string; tool index 0 for every call |
 //! | some | no `[DONE]`; no blank line at the end; no `data:` space |
 
-pub mod error;
+pub(crate) mod error;
 mod profile;
 mod reasoning;
-pub mod request;
-pub mod response;
-pub mod stream;
-pub mod tap;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod stream;
+pub(crate) mod tap;
 mod words;
 
-pub use profile::PROFILE;
+pub(crate) use profile::PROFILE;

@@ -34,7 +34,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Reads an entry by its fields, since some hosts leave the type out. An entry without content
     /// is empty.
-    pub fn read(raw: RawValue<'a>) -> Entry<'a> {
+    pub(super) fn read(raw: RawValue<'a>) -> Entry<'a> {
         let kind = ReasoningKind::Full;
         let mut entry = Entry { kind, text: RawStr::default(), opaque: None, id: None, index: None, raw };
         for (key, value, _) in raw.members() {
@@ -53,13 +53,13 @@ impl<'a> Entry<'a> {
     }
 
     /// The entries of a list, or the one entry that an object is.
-    pub fn list(details: RawValue<'a>) -> impl Iterator<Item = Entry<'a>> {
+    pub(super) fn list(details: RawValue<'a>) -> impl Iterator<Item = Entry<'a>> {
         let one = details.is_object().then(|| Entry::read(details));
         details.elements().map(|(entry, _)| Entry::read(entry)).chain(one)
     }
 
     /// The entry without its visible text, as an escaped string body: the state to be sealed.
-    pub fn sealed(&self) -> Vec<u8> {
+    pub(super) fn sealed(&self) -> Vec<u8> {
         let mut object = Vec::with_capacity(self.raw.bytes().len());
         write::object(&mut object, |o| {
             for (key, value, _) in self.raw.members().filter(|(key, ..)| !is_visible(*key)) {

@@ -23,7 +23,7 @@ use crate::target::quirks::Quirks;
 ///   ([`args::write_quoted`](crate::canonical::args::write_quoted)).
 /// - An answer without a finish reason:
 ///   [`Note::MissingFinish`](crate::canonical::event::Note::MissingFinish) and `Reason::End`.
-pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
     let chunk = Chunk::of(body);
     let no_answer = || Error::upstream(Kind::UpstreamFault, "the upstream's answer is no chat completion");
     let choice = chunk.choice.ok_or_else(no_answer)?;
@@ -73,7 +73,7 @@ pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), 
 /// but for ids and times, blank text, and arguments that are no JSON object. Names, ids, finish and
 /// usage are final in `answer`; opaque state is an envelope already. The id is `reply.answer_id()`,
 /// the model `reply.plan.model`, the time `reply.created`. `Err` only for a broken invariant.
-pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
     let ended = answer.ended();
     write::object(out, |o| {
         o.str("id", &reply.answer_id());

@@ -179,12 +179,12 @@ fn has_value(key: &Finder<'_>, data: &[u8]) -> bool {
 }
 
 /// Reads a `usage` object; quirks in [`Usage::from_openai`].
-pub fn usage(raw: RawValue<'_>) -> Usage {
+pub(crate) fn usage(raw: RawValue<'_>) -> Usage {
     Usage::from_openai(raw)
 }
 
 /// Where a chunk names the model: at the top.
-pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
+pub(crate) fn model_range(data: &[u8]) -> Option<Range<usize>> {
     model_in(RawValue::new(data), 0)
 }
 

@@ -13,12 +13,12 @@ use crate::sse;
 /// conversation.
 const TOO_LONG: &str = "prompt is too long: ";
 
-pub fn status(kind: Kind) -> u16 {
+pub(crate) fn status(kind: Kind) -> u16 {
     kind.row().messages_status
 }
 
 /// Appends a whole HTTP error body.
-pub fn body(out: &mut Vec<u8>, e: &Error, request_id: &str) {
+pub(crate) fn body(out: &mut Vec<u8>, e: &Error, request_id: &str) {
     write::object(out, |o| {
         o.str("type", "error");
         o.object("error", |o| {
@@ -35,7 +35,7 @@ pub fn body(out: &mut Vec<u8>, e: &Error, request_id: &str) {
 
 /// Appends the event after which a failed stream is closed. No `message_delta`, no `message_stop`:
 /// it is no end.
-pub fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
+pub(crate) fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
     let mut data = Vec::new();
     body(&mut data, e, request_id);
     sse::write::event(out, Some("error"), &data);
@@ -43,12 +43,12 @@ pub fn event(out: &mut Vec<u8>, e: &Error, request_id: &str) {
 
 /// Recognises an error body or the data of an error event; also without the outer `type`, as hosts
 /// of this format send it.
-pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
+pub(crate) fn read(data: &[u8]) -> Option<ReadError<'_>> {
     RawValue::parse(data).ok().and_then(of)
 }
 
 /// [`read`] for a document that was checked.
-pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
+pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     match value.find("error").filter(|error| foreign::is_error(*error)) {
         Some(error) => foreign::of_error(error),
         None if value.find("type")?.eq_str("error") => ReadError::from_value(value),

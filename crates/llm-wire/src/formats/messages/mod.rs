@@ -16,13 +16,13 @@
 //! fields that are null; content in a block's start event; ends without `message_stop`;
 //! `amazon-bedrock-invocationMetrics` on Bedrock's last event.
 
-pub mod error;
+pub(crate) mod error;
 mod profile;
 mod reason;
-pub mod request;
-pub mod response;
-pub mod stream;
-pub mod tap;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod stream;
+pub(crate) mod tap;
 mod usage;
 
-pub use profile::PROFILE;
+pub(crate) use profile::PROFILE;

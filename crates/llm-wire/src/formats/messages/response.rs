@@ -19,7 +19,7 @@ use crate::target::quirks::Quirks;
 /// `body` is valid JSON, and no error body. Anything but an answer of this format is an `Err` of
 /// kind `UpstreamFault`. An answer without a stop reason ends with [`Note::MissingFinish`] and the
 /// neutral reason.
-pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
     if body.find("content").is_none_or(|content| content.kind() != RawKind::Array) {
         let note = "the upstream's answer is not one of the Messages format: it has no `content`";
         return Err(Error::upstream(Kind::UpstreamFault, note));
@@ -35,7 +35,7 @@ pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), 
 /// and times, blank text, and arguments that are no JSON object. Names, ids, finish and usage are
 /// final in `answer`; opaque state is an envelope already. The id is `reply.answer_id()`, the model
 /// `reply.plan.model`. Never `Err`.
-pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
     let mut refused = Vec::new();
     write::object(out, |o| {
         o.str("id", &reply.answer_id());

@@ -249,14 +249,14 @@ impl Compaction {
 }
 
 /// Reads the `usage` object of a whole answer.
-pub fn usage(raw: RawValue<'_>) -> Usage {
+pub(crate) fn usage(raw: RawValue<'_>) -> Usage {
     let mut counts = Counts::default();
     counts.merge(raw);
     counts.usage()
 }
 
 /// Where an event names the model: in the message of `message_start`.
-pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
+pub(crate) fn model_range(data: &[u8]) -> Option<Range<usize>> {
     model_under(data, "message")
 }
 

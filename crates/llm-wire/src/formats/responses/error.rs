@@ -11,12 +11,12 @@ use crate::error::{Error, Kind, foreign};
 use crate::json::{RawValue, write};
 use crate::sse;
 
-pub fn status(kind: Kind) -> u16 {
+pub(crate) fn status(kind: Kind) -> u16 {
     kind.row().status
 }
 
 /// Appends a whole HTTP error body. No request id: see the chat format.
-pub fn body(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
+pub(crate) fn body(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
     write::object(out, |o| o.object("error", |o| openai_members(o, e)));
 }
 
@@ -25,7 +25,7 @@ pub fn body(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
 /// `sequence_number` is 0, since a bypass does not count events: readers with strict types need the
 /// field, and none orders by it. (A translated stream fails with `response.failed` instead, which
 /// its encoder writes.)
-pub fn event(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
+pub(crate) fn event(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
     let mut data = Vec::new();
     write::object(&mut data, |o| {
         o.str("type", "error");
@@ -40,12 +40,12 @@ pub fn event(out: &mut Vec<u8>, e: &Error, _request_id: &str) {
 
 /// Recognises an error body, an `error` event of either shape, a `response.failed` event, and a
 /// whole response that failed. `"error":null`, which every good response holds, is none.
-pub fn read(data: &[u8]) -> Option<ReadError<'_>> {
+pub(crate) fn read(data: &[u8]) -> Option<ReadError<'_>> {
     RawValue::parse(data).ok().and_then(of)
 }
 
 /// [`read`] for a document that was checked.
-pub fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
+pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     if let Some(error) = value.find("error").filter(|error| foreign::is_error(*error)) {
         return foreign::of_error(error);
     }

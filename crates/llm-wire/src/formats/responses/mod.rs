@@ -17,13 +17,13 @@
 //! `keepalive` events, which strict readers cannot parse; terminal events with an empty `output`;
 //! `obfuscation` fields in deltas; a stray `[DONE]`.
 
-pub mod error;
+pub(crate) mod error;
 mod object;
 mod output;
 mod profile;
-pub mod request;
-pub mod response;
-pub mod stream;
-pub mod tap;
+pub(crate) mod request;
+pub(crate) mod response;
+pub(crate) mod stream;
+pub(crate) mod tap;
 
-pub use profile::PROFILE;
+pub(crate) use profile::PROFILE;

@@ -30,7 +30,7 @@ impl Stage<'_> {
     }
 
     /// The name of the event that announces it.
-    pub fn event(self) -> &'static str {
+    pub(super) fn event(self) -> &'static str {
         match self {
             Stage::Begun => "response.created",
             Stage::Ended(ended) if cut(ended.reason).is_some() => "response.incomplete",

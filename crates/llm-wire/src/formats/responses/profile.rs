@@ -6,7 +6,7 @@ use crate::formats::profile::{
 };
 use crate::target::quirks::Host;
 
-pub const PROFILE: FormatProfile = FormatProfile {
+pub(crate) const PROFILE: FormatProfile = FormatProfile {
     name: "responses",
     title: "Responses",
     protocol: "response_api",

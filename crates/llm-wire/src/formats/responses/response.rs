@@ -16,7 +16,7 @@ use crate::target::quirks::Quirks;
 /// `body` is valid JSON, and no error body. Anything but an answer of this format is an `Err` of
 /// kind `UpstreamFault`. An answer without a status ends with
 /// [`Note::MissingFinish`](crate::canonical::event::Note::MissingFinish) and the neutral reason.
-pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
+pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), Error> {
     if body.find("output").is_none_or(|output| output.kind() != RawKind::Array) {
         let note = "the upstream's answer is not one of the Responses format: it has no `output`";
         return Err(Error::upstream(Kind::UpstreamFault, note));
@@ -32,7 +32,7 @@ pub fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Result<(), 
 /// and times. Names, ids, finish and usage are final in `answer`; opaque state is an envelope
 /// already. The id is `reply.answer_id()`, the model `reply.plan.model`, the time `reply.created`.
 /// Never `Err`.
-pub fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
+pub(crate) fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
     let ended = answer.ended();
     let explained = explanation(answer, &ended);
     let items = answer.items.iter().chain(&explained);

@@ -137,12 +137,12 @@ fn part_has_content(part: RawValue<'_>) -> bool {
 }
 
 /// Reads a `usage` object; quirks in [`Usage::from_openai`].
-pub fn usage(raw: RawValue<'_>) -> Usage {
+pub(crate) fn usage(raw: RawValue<'_>) -> Usage {
     Usage::from_openai(raw)
 }
 
 /// Where an event names the model: in the response of a lifecycle event.
-pub fn model_range(data: &[u8]) -> Option<Range<usize>> {
+pub(crate) fn model_range(data: &[u8]) -> Option<Range<usize>> {
     model_under(data, "response")
 }
 

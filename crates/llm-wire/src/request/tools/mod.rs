@@ -29,7 +29,7 @@ use crate::target::tool_names;
 use crate::target::tool_names::Shape;
 
 /// The name of the tool that stands for structured output.
-pub const ANSWER_TOOL: &str = "json_response";
+pub(crate) const ANSWER_TOOL: &str = "json_response";
 
 /// Why a tool of a vendor is refused.
 pub(crate) const NO_TOOL: &str =
@@ -37,7 +37,7 @@ pub(crate) const NO_TOOL: &str =
 
 /// What to write into `tools`.
 #[derive(Debug, Clone)]
-pub enum Offered<'r, 'a> {
+pub(crate) enum Offered<'r, 'a> {
     Function {
         name: Cow<'r, str>,
         description: Option<Text<'a>>,
@@ -61,13 +61,13 @@ pub enum Offered<'r, 'a> {
 
 /// A JSON schema: the client's bytes, or made here.
 #[derive(Debug, Clone)]
-pub enum Schema<'a> {
+pub(crate) enum Schema<'a> {
     Raw(RawValue<'a>),
     Made(Vec<u8>),
 }
 
 impl Schema<'_> {
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Schema::Raw(raw) => raw.bytes(),
             Schema::Made(bytes) => bytes,
@@ -77,7 +77,7 @@ impl Schema<'_> {
 
 /// All about tools that an encoder writes.
 #[derive(Debug, Clone, Default)]
-pub struct Offer<'r, 'a> {
+pub(crate) struct Offer<'r, 'a> {
     pub tools: Vec<Offered<'r, 'a>>,
     /// `None`: leave the field out.
     pub choice: Option<Choice<'a>>,
@@ -94,7 +94,7 @@ pub struct Offer<'r, 'a> {
 
 /// Decides about tools for the target of `cx`. Fails for duplicate names, for tools whose loss
 /// would change the meaning, and in strict mode for any loss.
-pub fn offer<'r, 'a>(
+pub(crate) fn offer<'r, 'a>(
     request: &'r Request<'a>,
     cx: &Context<'_>,
     plan: &mut Plan,
@@ -193,14 +193,14 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
 }
 
 /// The name under which the target knows a tool, for calls in history.
-pub fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
+pub(crate) fn sent_name(cx: &Context<'_>, namespace: Option<&Text<'_>>, name: &Text<'_>) -> String {
     let namespace = namespace.map(|n| n.unescape().into_owned());
     tool_names::tool_name(cx.target.caps.tool_names, namespace.as_deref(), &name.unescape()).into_owned()
 }
 
 /// Whether a call in history, and its result, stay calls of a custom tool at the target; otherwise
 /// they are calls of a function whose input is shimmed.
-pub fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
+pub(crate) fn keeps_custom(cx: &Context<'_>, kind: CallKind) -> bool {
     kind == CallKind::Custom && cx.target.caps.custom_tools && cx.target.format.profile().request.tools.has_custom
 }
 

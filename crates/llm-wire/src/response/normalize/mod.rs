@@ -26,7 +26,7 @@ use crate::response::normalize::items::Item;
 use crate::target::plan::{Reply, one_line};
 
 /// Where shaped events go: an encoder or a fold.
-pub type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
+pub(crate) type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
 
 /// The tiers of OpenAI and Anthropic. Hosts have others (Groq: `on_demand`), on which typed clients
 /// fail.
@@ -43,7 +43,7 @@ enum Phase {
 
 /// The state of one answer.
 #[derive(Debug, Default)]
-pub struct Normalizer {
+pub(crate) struct Normalizer {
     phase: Phase,
     items: Vec<Item>,
     /// Ids of calls given out so far, escaped.
@@ -60,22 +60,22 @@ pub struct Normalizer {
 
 impl Normalizer {
     /// The finish reason has been passed on, and the end has not.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.phase == Phase::Finished
     }
 
     /// The gateway itself ended the answer: cancel the upstream call.
-    pub fn stopped_early(&self) -> bool {
+    pub(crate) fn stopped_early(&self) -> bool {
         self.stopped
     }
 
     /// The last usage that came, or the estimate that took its place.
-    pub fn usage(&self) -> Option<Usage> {
+    pub(crate) fn usage(&self) -> Option<Usage> {
         self.usage
     }
 
     /// Why the answer ended, once it has.
-    pub fn ended_by(&self) -> Option<Reason> {
+    pub(crate) fn ended_by(&self) -> Option<Reason> {
         self.reason
     }
 
@@ -91,7 +91,7 @@ impl Normalizer {
     }
 
     /// Takes one event of a decoder and passes on zero to many.
-    pub fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
+    pub(crate) fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: Out<'_>) {
         match (self.phase, event) {
             (Phase::Over, _) => {}
             (_, Event::Note(note)) => reply.note(note),

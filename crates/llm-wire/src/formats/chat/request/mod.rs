@@ -32,7 +32,7 @@ use crate::target::plan::{Context, Plan};
 /// - Reasoning state is opened with [`history::opaque_of`](crate::reasoning::history::opaque_of); the
 ///   marker of failed tool results ([`ERROR_MARKER`](crate::canonical::request::ERROR_MARKER))
 ///   becomes `is_error`.
-pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
+pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     decode::decode(body, ledger)
 }
 
@@ -57,7 +57,7 @@ pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>
 /// - May change in `plan`: `upstream_stream`, `betas`, `stops`, `tools` (the last two through the
 ///   shared functions).
 /// - `out` is empty when it begins and may hold anything after an `Err`.
-pub fn encode(
+pub(crate) fn encode(
     request: &Request<'_>,
     cx: &Context<'_>,
     plan: &mut Plan,

@@ -47,11 +47,11 @@ pub(super) enum PieceKind<'a> {
 }
 
 impl<'a> Piece<'a> {
-    pub fn text(text: impl Into<Text<'a>>) -> Piece<'a> {
+    pub(super) fn text(text: impl Into<Text<'a>>) -> Piece<'a> {
         Piece { kind: PieceKind::Text(text.into()), cache: false }
     }
 
-    pub fn as_text(&self) -> Option<&Text<'a>> {
+    pub(super) fn as_text(&self) -> Option<&Text<'a>> {
         match &self.kind {
             PieceKind::Text(text) => Some(text),
             _ => None,
@@ -67,14 +67,14 @@ pub(super) struct Points {
 }
 
 impl Points {
-    pub const MAX: usize = 4;
+    pub(super) const MAX: usize = 4;
 
-    pub fn new(takes: bool, total: usize) -> Points {
+    pub(super) fn new(takes: bool, total: usize) -> Points {
         Points { skip: takes.then(|| total.saturating_sub(Points::MAX)) }
     }
 
     /// Whether this point is written.
-    pub fn take(&mut self, point: Option<CachePoint>) -> bool {
+    pub(super) fn take(&mut self, point: Option<CachePoint>) -> bool {
         match (&mut self.skip, point) {
             (Some(0), Some(_)) => true,
             (Some(n), Some(_)) => {
@@ -95,7 +95,7 @@ pub(super) struct Fitter<'f, 'c> {
 
 impl Fitter<'_, '_> {
     /// Fits the parts of one message; `path` is the client's path to it.
-    pub fn parts<'a>(&mut self, parts: &[Part<'a>], path: &str) -> Result<Vec<Piece<'a>>, Error> {
+    pub(super) fn parts<'a>(&mut self, parts: &[Part<'a>], path: &str) -> Result<Vec<Piece<'a>>, Error> {
         let mut out = Vec::with_capacity(parts.len());
         for part in parts {
             self.part(part, path, &mut out)?;

@@ -34,7 +34,7 @@ pub(super) struct CallDelta<'a> {
 }
 
 impl<'a> CallDelta<'a> {
-    pub fn read(element: RawValue<'a>) -> CallDelta<'a> {
+    pub(super) fn read(element: RawValue<'a>) -> CallDelta<'a> {
         let mut delta = CallDelta::empty();
         for (key, value, _) in element.members() {
             match key.as_bytes() {
@@ -52,7 +52,7 @@ impl<'a> CallDelta<'a> {
         delta
     }
 
-    pub fn legacy(function_call: RawValue<'a>) -> CallDelta<'a> {
+    pub(super) fn legacy(function_call: RawValue<'a>) -> CallDelta<'a> {
         let mut delta = CallDelta { index: Some(LEGACY), ..CallDelta::empty() };
         delta.body(function_call);
         delta
@@ -64,7 +64,7 @@ impl<'a> CallDelta<'a> {
     }
 
     /// No call has any content: some hosts fill absent fields with empty ones.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.id.is_empty() && self.name.is_empty() && self.input.is_none()
     }
 
@@ -123,21 +123,21 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &Call> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Call> {
         self.list.iter()
     }
 
-    pub fn get(&mut self, n: usize) -> &mut Call {
+    pub(super) fn get(&mut self, n: usize) -> &mut Call {
         &mut self.list[n]
     }
 
     /// The call that a piece belongs to, a new one if it belongs to none, with what the piece adds
     /// of it.
-    pub fn place(&mut self, delta: &CallDelta<'_>) -> Result<usize, Error> {
+    pub(super) fn place(&mut self, delta: &CallDelta<'_>) -> Result<usize, Error> {
         let n = match self.find(delta) {
             Some(n) => n,
             None => {
@@ -201,7 +201,7 @@ impl Calls {
 
     /// The input in a piece as an escaped body, in `scratch` if it had to be made. Empty if there
     /// is none.
-    pub fn input<'a>(&mut self, n: usize, delta: &CallDelta<'a>, scratch: &'a mut Vec<u8>) -> RawStr<'a> {
+    pub(super) fn input<'a>(&mut self, n: usize, delta: &CallDelta<'a>, scratch: &'a mut Vec<u8>) -> RawStr<'a> {
         let raw = match delta.input {
             None => return RawStr::default(),
             Some(value) if value.kind() == RawKind::String => value.as_str().unwrap_or_default(),
@@ -218,7 +218,7 @@ impl Calls {
     }
 
     /// Holds input back until the name comes.
-    pub fn hold(&mut self, n: usize, raw: RawStr<'_>) -> Result<(), Error> {
+    pub(super) fn hold(&mut self, n: usize, raw: RawStr<'_>) -> Result<(), Error> {
         self.held += raw.len();
         if self.held > HELD_MAX {
             return Err(too_much("more tool arguments before a tool's name than can be held"));

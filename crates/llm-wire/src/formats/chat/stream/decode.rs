@@ -261,7 +261,7 @@ pub(crate) struct Chunk<'a> {
 
 impl<'a> Chunk<'a> {
     /// Takes a document that was checked.
-    pub fn of(document: RawValue<'a>) -> Chunk<'a> {
+    pub(crate) fn of(document: RawValue<'a>) -> Chunk<'a> {
         let mut chunk = Chunk::default();
         let mut choices = None;
         let mut groq = None;
@@ -349,7 +349,7 @@ impl<'a> Choice<'a> {
     }
 
     /// Its content.
-    pub fn said(&self, source: Source) -> Option<RawValue<'a>> {
+    pub(crate) fn said(&self, source: Source) -> Option<RawValue<'a>> {
         match source {
             Source::Stream => self.delta.or(self.message),
             Source::Whole => self.message.or(self.delta),
@@ -357,7 +357,7 @@ impl<'a> Choice<'a> {
     }
 
     /// `None` while the choice goes on.
-    pub fn finish(&self) -> Option<Finished<'a>> {
+    pub(crate) fn finish(&self) -> Option<Finished<'a>> {
         if let Some(error) = self.error {
             let read = foreign::of_error(error).unwrap_or_default();
             return Some(Finished::Failed(classify::error(None, &read)));

@@ -29,7 +29,7 @@ enum Phase {
 
 /// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     phase: Phase,
     /// What every chunk begins with, up to the list of choices.
     head: Vec<u8>,

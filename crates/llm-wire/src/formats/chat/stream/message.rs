@@ -132,12 +132,12 @@ impl<'a> Fields<'a> {
 }
 
 impl Reader {
-    pub fn new(quirks: Quirks) -> Reader {
+    pub(crate) fn new(quirks: Quirks) -> Reader {
         Reader { quirks, ..Reader::default() }
     }
 
     /// Takes a message or a delta, and the log probabilities beside it.
-    pub fn message(
+    pub(crate) fn message(
         &mut self,
         message: RawValue<'_>,
         logprobs: Option<RawValue<'_>>,
@@ -186,12 +186,12 @@ impl Reader {
     }
 
     /// Whether the answer has output, and none of it can be shown.
-    pub fn shows_nothing(&self) -> bool {
+    pub(crate) fn shows_nothing(&self) -> bool {
         self.unshowable && self.next == 0
     }
 
     /// Closes everything: the answer has ended.
-    pub fn close(&mut self, status: Status, sink: Sink<'_>) {
+    pub(crate) fn close(&mut self, status: Status, sink: Sink<'_>) {
         let mut think = std::mem::take(&mut self.think);
         think.finish(&mut |thought, raw| self.piece(thought, raw, sink));
         self.close_open(status, sink);

@@ -9,5 +9,5 @@ pub(super) mod message;
 mod tests;
 mod think;
 
-pub use decode::Decoder;
-pub use encode::Encoder;
+pub(crate) use decode::Decoder;
+pub(crate) use encode::Encoder;

@@ -35,7 +35,7 @@ enum State {
 pub(super) type Emit<'e> = &'e mut dyn FnMut(bool, RawStr<'_>);
 
 impl Think {
-    pub fn push(&mut self, delta: RawStr<'_>, emit: Emit<'_>) {
+    pub(super) fn push(&mut self, delta: RawStr<'_>, emit: Emit<'_>) {
         if self.state == State::After && !delta.is_empty() {
             return emit(false, delta);
         }
@@ -44,7 +44,7 @@ impl Think {
     }
 
     /// The text has ended: what was held is what it seemed.
-    pub fn finish(&mut self, emit: Emit<'_>) {
+    pub(super) fn finish(&mut self, emit: Emit<'_>) {
         if !self.held.is_empty() {
             emit(self.state == State::Inside, RawStr::new(&self.held));
             self.held.clear();

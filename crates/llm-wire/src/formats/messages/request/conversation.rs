@@ -78,12 +78,12 @@ pub(super) struct Conversation<'c, 'b, 'a> {
 }
 
 impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
-    pub fn new(blocks: &'c mut Blocks<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
+    pub(super) fn new(blocks: &'c mut Blocks<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
         Conversation { blocks, out, open: Open::Nothing, shown: Vec::new() }
     }
 
     /// Writes the array. `items` are paired; system messages before the first turn stand elsewhere.
-    pub fn write(mut self, items: &[Item<'a>], prefill: Prefill) -> Result<(), Error> {
+    pub(super) fn write(mut self, items: &[Item<'a>], prefill: Prefill) -> Result<(), Error> {
         self.out.push(b'[');
         let (items, last) = match (prefill, items.split_last()) {
             (Prefill::Keep | Prefill::Hint, Some((last, items))) => (items, Some(last)),

@@ -24,7 +24,7 @@ use crate::request::reader::Path;
 /// - Wrong types and missing required fields fail with the helpers of [`reader`], which set
 ///   `param`. `max_tokens` may be missing: bodies of `count_tokens` have none, and encoders know a
 ///   default.
-pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
+pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     let mut request = Request::new(Format::Messages);
     let fields = Fields::of(Format::Messages, body, &mut request.ext);
     request.model = reader::string(fields.need("model")?, &Path::root("model"))?.into();

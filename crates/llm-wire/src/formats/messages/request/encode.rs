@@ -51,7 +51,7 @@ const THINKING_BINDING: &str = "thinking-binding-controls-2026-08-01";
 /// - Changes in `plan`: `upstream_stream`, `betas`; `stops` and `tools` through the shared
 ///   functions.
 /// - `out` is empty when it begins and may hold anything after an `Err`.
-pub fn encode(
+pub(crate) fn encode(
     request: &Request<'_>,
     cx: &Context<'_>,
     plan: &mut Plan,

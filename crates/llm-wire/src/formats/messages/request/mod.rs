@@ -18,8 +18,8 @@ mod encode;
 mod encode_tools;
 mod parts;
 
-pub use decode::decode;
-pub use encode::encode;
+pub(crate) use decode::decode;
+pub(crate) use encode::encode;
 
 #[cfg(test)]
 mod tests;

@@ -32,14 +32,14 @@ pub(super) struct Blocks<'b, 'a> {
 }
 
 impl Blocks<'_, '_> {
-    pub fn beta(&mut self, name: &'static str) {
+    pub(super) fn beta(&mut self, name: &'static str) {
         if !self.betas.contains(&name) {
             self.betas.push(name);
         }
     }
 
     /// The provider refuses blank text; what is not even empty is counted.
-    pub fn skips(&mut self, part: &Part<'_>) -> bool {
+    pub(super) fn skips(&mut self, part: &Part<'_>) -> bool {
         let Some(text) = text_of(part).filter(|text| text.is_blank()) else { return false };
         if !text.is_empty() {
             self.ledger.repair(Repair::BlankText);
@@ -49,7 +49,7 @@ impl Blocks<'_, '_> {
 
     /// Writes one part as a block. `path` is the client's path to what holds it. Blank text is the
     /// caller's to skip.
-    pub fn part(&mut self, part: &Part<'_>, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn part(&mut self, part: &Part<'_>, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
         match part {
             Part::Text(part) => self.text(part, out),
             Part::Refusal(text) => {
@@ -169,7 +169,7 @@ impl Blocks<'_, '_> {
     }
 
     /// Parts as an array of blocks; blank texts are left out.
-    pub fn list(&mut self, parts: &[Part<'_>], path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn list(&mut self, parts: &[Part<'_>], path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
         let mut result = Ok(());
         write::array(out, |a| {
             for part in parts {
@@ -286,7 +286,7 @@ pub(super) struct CacheBudget {
 }
 
 impl CacheBudget {
-    pub fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CacheBudget, Error> {
+    pub(super) fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CacheBudget, Error> {
         let takes = cx.target.caps.cache_points;
         let own = request.from == Format::Messages;
         let points = if takes { count(request) } else { 0 };
@@ -302,12 +302,12 @@ impl CacheBudget {
     }
 
     /// The breakpoint of the request as a whole.
-    pub fn whole(&self) -> Option<CachePoint> {
+    pub(super) fn whole(&self) -> Option<CachePoint> {
         self.whole
     }
 
     /// Writes `cache_control`, if there is a breakpoint and it may stand.
-    pub fn write(&mut self, point: Option<CachePoint>, o: &mut write::Object<'_>) {
+    pub(super) fn write(&mut self, point: Option<CachePoint>, o: &mut write::Object<'_>) {
         let Some(point) = point.filter(|_| self.takes) else { return };
         match self.skip {
             0 => write_cache(o, point),

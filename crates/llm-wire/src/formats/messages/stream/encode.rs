@@ -22,7 +22,7 @@ const REFUSED_MAX: usize = 16 << 10;
 
 /// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     phase: Phase,
     blocks: Blocks,
     usage: Option<Usage>,

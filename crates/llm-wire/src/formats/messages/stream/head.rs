@@ -82,7 +82,7 @@ enum State {
 }
 
 impl Blocks {
-    pub fn open(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
+    pub(super) fn open(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
         let what = match block {
             Block::Text | Block::Refusal => What::Text,
             Block::Reasoning { .. } => What::Thinking { part: None, states: Vec::new() },
@@ -100,7 +100,7 @@ impl Blocks {
     }
 
     /// Text, or input of a call.
-    pub fn bytes(&mut self, ix: u32, raw: RawStr<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn bytes(&mut self, ix: u32, raw: RawStr<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let at = ix as usize;
         let Some(item) = self.items.get_mut(at) else { return Ok(()) };
         match item.state {
@@ -127,7 +127,7 @@ impl Blocks {
     }
 
     /// A thought. Its parts are separated by a blank line.
-    pub fn thought(
+    pub(super) fn thought(
         &mut self,
         ix: u32,
         part: (u32, ReasoningKind),
@@ -144,7 +144,7 @@ impl Blocks {
     }
 
     /// The state of a thought, whole.
-    pub fn state(&mut self, ix: u32, raw: RawStr<'_>) -> Result<(), Error> {
+    pub(super) fn state(&mut self, ix: u32, raw: RawStr<'_>) -> Result<(), Error> {
         if let Some(Item { what: What::Thinking { states, .. }, .. }) = self.items.get_mut(ix as usize) {
             states.push(raw.as_bytes().to_vec());
             self.hold(raw.len())?;
@@ -152,14 +152,14 @@ impl Blocks {
         Ok(())
     }
 
-    pub fn close(&mut self, ix: u32, out: &mut Vec<u8>) {
+    pub(super) fn close(&mut self, ix: u32, out: &mut Vec<u8>) {
         if let Some(item) = self.items.get_mut(ix as usize) {
             item.closed = true;
             self.advance(out);
         }
     }
 
-    pub fn close_all(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn close_all(&mut self, out: &mut Vec<u8>) {
         self.items.iter_mut().for_each(|item| item.closed = true);
         self.advance(out);
     }

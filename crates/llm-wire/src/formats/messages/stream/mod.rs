@@ -6,8 +6,8 @@ mod encode;
 mod head;
 mod write;
 
-pub use decode::Decoder;
-pub use encode::Encoder;
+pub(crate) use decode::Decoder;
+pub(crate) use encode::Encoder;
 
 pub(super) use write::caller as write_caller;
 

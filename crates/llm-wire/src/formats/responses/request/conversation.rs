@@ -41,13 +41,13 @@ pub(super) struct Conversation<'c, 'b, 'a> {
 }
 
 impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
-    pub fn new(parts: &'c mut Parts<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
+    pub(super) fn new(parts: &'c mut Parts<'b, 'a>, out: &'c mut Vec<u8>) -> Conversation<'c, 'b, 'a> {
         Conversation { parts, out, empty: true, users_turn: false, shown: Vec::new(), customs: HashSet::new() }
     }
 
     /// Writes the array. `items` are paired. `system`: the system prompt goes here, with the words
     /// that ask for a form.
-    pub fn write(mut self, system: Option<&Form>, items: &[Item<'a>], prefill: Prefill) -> Result<(), Error> {
+    pub(super) fn write(mut self, system: Option<&Form>, items: &[Item<'a>], prefill: Prefill) -> Result<(), Error> {
         self.out.push(b'[');
         if let Some(form) = system {
             self.system(form)?;

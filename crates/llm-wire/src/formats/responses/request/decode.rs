@@ -25,7 +25,7 @@ const LOGPROBS: &str = "message.output_text.logprobs";
 /// - Unknown fields inside items, parts and tools are dropped with `ledger.unknown` of their name.
 /// - Wrong types and missing required fields fail with the helpers of [`reader`], which set
 ///   `param`. `input` may be missing where the provider's own state takes its place.
-pub fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
+pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     let mut request = Request::new(Format::Responses);
     let fields = Fields::of(Format::Responses, body, &mut request.ext);
     request.model = reader::string(fields.need("model")?, &Path::root("model"))?.into();

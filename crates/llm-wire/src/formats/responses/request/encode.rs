@@ -44,7 +44,7 @@ const SCHEMA_NAME: &str = "response";
 ///   an absent field. Items carry no ids: with `store: false` the provider does not know them.
 /// - Changes in `plan`: `stops` and `tools`, through the shared functions.
 /// - `out` is empty when it begins and may hold anything after an `Err`.
-pub fn encode(
+pub(crate) fn encode(
     request: &Request<'_>,
     cx: &Context<'_>,
     plan: &mut Plan,

@@ -41,7 +41,7 @@ pub(super) struct Parts<'b, 'a> {
 
 impl Parts<'_, '_> {
     /// Without the parts that have no place here, whose losses are entered.
-    pub fn fit<'p, 's>(&mut self, parts: &'p [Part<'s>]) -> Result<Cow<'p, [Part<'s>]>, Error> {
+    pub(super) fn fit<'p, 's>(&mut self, parts: &'p [Part<'s>]) -> Result<Cow<'p, [Part<'s>]>, Error> {
         let loss = |part: &Part<'_>| match part {
             Part::ToolReference { .. } => Some(Loss::ToolReference),
             Part::Foreign(foreign) if foreign.format != Format::Responses => history::droppable(foreign),
@@ -56,7 +56,13 @@ impl Parts<'_, '_> {
     }
 
     /// Writes the array of parts. `path` is the client's path to what holds them.
-    pub fn list(&mut self, parts: &[Part<'_>], voice: Voice, path: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    pub(super) fn list(
+        &mut self,
+        parts: &[Part<'_>],
+        voice: Voice,
+        path: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let mut result = Ok(());
         write::array(out, |a| result = self.each(parts, voice, path, a));
         result
@@ -268,7 +274,7 @@ pub(super) struct CachePoints {
 }
 
 impl CachePoints {
-    pub fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CachePoints, Error> {
+    pub(super) fn new(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<CachePoints, Error> {
         let takes = cx.target.caps.cache_points;
         let own = request.from == Format::Responses;
         let points = if takes { count(request) } else { 0 };
@@ -280,7 +286,7 @@ impl CachePoints {
         Ok(CachePoints { takes, skip })
     }
 
-    pub fn takes(&self) -> bool {
+    pub(super) fn takes(&self) -> bool {
         self.takes
     }
 

@@ -38,7 +38,7 @@ const NO_LOGPROBS: &[u8] = b",\"logprobs\":[]";
 
 /// Writes a client's stream. `Default`: its facts come with each call, in the [`Reply`].
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     phase: Phase,
     /// `sequence_number` of the next event.
     number: u64,

@@ -8,8 +8,8 @@ mod whole;
 mod words;
 mod write;
 
-pub use decode::Decoder;
-pub use encode::Encoder;
+pub(crate) use decode::Decoder;
+pub(crate) use encode::Encoder;
 
 #[cfg(test)]
 mod tests;

@@ -15,22 +15,22 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    pub fn is_same(&self, other: &Sent) -> bool {
+    pub(super) fn is_same(&self, other: &Sent) -> bool {
         self.len == other.len && self.hash == other.hash
     }
 
-    pub fn add(&mut self, raw: RawStr<'_>) {
+    pub(super) fn add(&mut self, raw: RawStr<'_>) {
         self.len += raw.len();
         self.hash = hash(self.hash, raw.as_bytes());
     }
 
     /// What a whole text has beyond what was sent. A text that begins otherwise adds nothing: bytes
     /// cannot be taken back.
-    pub fn rest<'a>(&self, whole: RawStr<'a>, sink: Sink<'_>) -> RawStr<'a> {
+    pub(super) fn rest<'a>(&self, whole: RawStr<'a>, sink: Sink<'_>) -> RawStr<'a> {
         let bytes = whole.as_bytes();
         match bytes.split_at_checked(self.len) {
             Some((sent, rest)) if hash(0, sent) == self.hash => RawStr::new(rest),
@@ -106,7 +106,7 @@ pub(super) enum Kind {
 }
 
 impl What {
-    pub fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> Kind {
         match self {
             What::Message(_) => Kind::Message,
             What::Reasoning { .. } => Kind::Reasoning,
@@ -160,7 +160,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub fn take_number(&mut self) -> u32 {
+    pub(super) fn take_number(&mut self) -> u32 {
         self.next += 1;
         self.next - 1
     }

@@ -10,7 +10,7 @@ use crate::json::{RawStr, RawValue};
 const PARTS_MAX: usize = 4096;
 
 impl Part {
-    pub fn push(&mut self, raw: RawStr<'_>, progress: &mut Progress, sink: Sink<'_>) {
+    pub(super) fn push(&mut self, raw: RawStr<'_>, progress: &mut Progress, sink: Sink<'_>) {
         if raw.is_empty() || self.closed {
             return;
         }
@@ -19,7 +19,7 @@ impl Part {
         sink(if self.refusal { Event::Refusal { ix: self.ix, raw } } else { Event::Text { ix: self.ix, raw } });
     }
 
-    pub fn logprobs(&mut self, raw: RawValue<'_>, sink: Sink<'_>) {
+    pub(super) fn logprobs(&mut self, raw: RawValue<'_>, sink: Sink<'_>) {
         if raw.elements().next().is_some() && !self.refusal && !self.closed {
             self.logprobs = true;
             sink(Event::Logprobs { ix: self.ix, raw });

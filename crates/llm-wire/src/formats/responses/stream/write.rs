@@ -20,7 +20,7 @@ pub(super) struct Place<'p> {
 }
 
 impl Place<'_> {
-    pub fn write(&self, o: &mut write::Object<'_>) {
+    pub(super) fn write(&self, o: &mut write::Object<'_>) {
         o.str("item_id", self.item_id);
         o.u64("output_index", self.output_index);
         if let Some((name, index)) = self.part {
@@ -31,7 +31,7 @@ impl Place<'_> {
 
 impl Writer<'_> {
     /// An event whose other members `fill` writes.
-    pub fn event(&mut self, name: &str, fill: impl FnOnce(&mut write::Object<'_>)) {
+    pub(super) fn event(&mut self, name: &str, fill: impl FnOnce(&mut write::Object<'_>)) {
         self.begin(name);
         let number = std::mem::replace(self.number, *self.number + 1);
         write::object(self.out, |o| {
@@ -43,7 +43,7 @@ impl Writer<'_> {
     }
 
     /// A delta. `tail` is what follows it in the object, from its comma on.
-    pub fn delta(&mut self, name: &str, place: Place<'_>, raw: RawStr<'_>, tail: &[u8]) {
+    pub(super) fn delta(&mut self, name: &str, place: Place<'_>, raw: RawStr<'_>, tail: &[u8]) {
         self.begin(name);
         self.out.extend_from_slice(b"{\"type\":\"");
         self.out.extend_from_slice(name.as_bytes());
