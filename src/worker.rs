@@ -15,13 +15,15 @@ use crate::config::boot;
 use crate::metrics::names::Counter;
 use crate::net::listen;
 use crate::net::pool::Pool;
+use crate::net::proxy_protocol;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
-use crate::net::{self, Canceller, TcpListener};
+use crate::net::{self, Canceller, TcpListener, TcpStream};
 use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
 use crate::shared::ProcessState;
+use crate::shared::peers::Place;
 use crate::tls;
 
 /// How often a worker checks whether the process drains.
@@ -116,6 +118,7 @@ async fn run(config: WorkerConfig) {
 /// Accepts connections until the process drains. One accept is in flight at a time and is never
 /// dropped: the connection that it took from the kernel would be lost.
 async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: ListenerKind) {
+    let rest = listener.try_clone();
     // With io_uring an accept on a non-blocking listener would fail where it should wait.
     let listener = listener.set_nonblocking(net::is_legacy()).map(|()| listener);
     let listener = match listener.and_then(TcpListener::from_std) {
@@ -126,18 +129,18 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
     let handle = canceller.handle();
     net::spawn(cancel_when_drained(core.clone(), canceller));
     loop {
+        while core.connections.get() >= core.shared.descriptors.connections && !core.shared.draining() {
+            core.metrics.inc(Counter::AcceptPauses);
+            if let Some(more) = core.log_limits.accept.permit(core.now_ns()) {
+                tracing::warn!(more, "gateway: no connection is accepted while file descriptors are short");
+            }
+            net::sleep(ACCEPT_PAUSE).await;
+        }
         match listener.cancelable_accept(handle.clone()).await {
-            Ok((stream, peer)) if core.connections.get() >= core.boot().max_connections => {
-                core.metrics.inc(Counter::ConnectionsRefused);
-                tracing::debug!(%peer, "gateway: MAX_CONNECTIONS reached, closing a new connection");
-                drop(stream);
-            }
-            Ok((stream, peer)) => {
-                core.metrics.inc(Counter::ConnectionsAccepted);
-                net::spawn(conn::serve(core.clone(), stream, peer, core.shared.tls.load_full(), kind));
-            }
-            Err(_) if core.shared.draining() => return,
+            Ok((stream, peer)) => admit(core, stream, peer, kind),
+            Err(_) if core.shared.draining() => break,
             Err(error) => {
+                core.metrics.inc(Counter::AcceptPauses);
                 if let Some(more) = core.log_limits.accept.permit(core.now_ns()) {
                     tracing::warn!(more, "gateway: accept failed: {error}");
                 }
@@ -145,6 +148,82 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
             }
         }
     }
+    drop(listener);
+    if let Ok(rest) = rest {
+        accept_queued(core, &rest, kind);
+    }
+}
+
+/// Accepts what the kernel has queued: closing the listener would reset these connections, which
+/// their clients take for accepted.
+fn accept_queued(core: &Rc<Core>, listener: &StdListener, kind: ListenerKind) {
+    if listener.set_nonblocking(true).is_err() {
+        return;
+    }
+    for _ in 0..listen::BACKLOG {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        let stream = stream.set_nonblocking(net::is_legacy()).map(|()| stream);
+        if let Ok(stream) = stream.and_then(TcpStream::from_std) {
+            admit(core, stream, peer, kind);
+        }
+    }
+}
+
+/// Serves an accepted connection, unless there are too many.
+fn admit(core: &Rc<Core>, mut stream: TcpStream, peer: SocketAddr, kind: ListenerKind) {
+    if core.connections.get() >= core.boot().max_connections {
+        core.metrics.inc(Counter::ConnectionsRefused);
+        tracing::debug!(%peer, "gateway: MAX_CONNECTIONS reached, closing a new connection");
+        return;
+    }
+    if kind == ListenerKind::Admin || !core.boot().proxy_protocol {
+        return open(core, stream, peer, kind);
+    }
+    let core = core.clone();
+    net::spawn(async move {
+        let counted = conn::Open::count(&core, Place::NONE);
+        match client_behind(&core, &mut stream, peer).await {
+            Ok(client) => {
+                drop(counted);
+                open(&core, stream, client, kind);
+            }
+            Err(why) => {
+                core.metrics.inc(Counter::ProxyHeaders);
+                tracing::debug!(%peer, "gateway: closing a new connection: {why}");
+            }
+        }
+    });
+}
+
+/// Returns who has connected to the load balancer that connected here, by its PROXY header.
+async fn client_behind(core: &Core, stream: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, String> {
+    let trusted = &core.boot().trusted_proxies;
+    if !trusted.is_empty() && !trusted.contains(peer.ip()) {
+        return Err("a PROXY header is taken from TRUSTED_PROXIES alone".to_owned());
+    }
+    let deadline = core.timers.deadline();
+    deadline.set(core.boot().header_read_timeout);
+    match deadline.limit(proxy_protocol::read_header(stream)).await {
+        Some(Ok(client)) => Ok(client.unwrap_or(peer)),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("the PROXY header did not arrive within HEADER_READ_TIMEOUT_SECS".to_owned()),
+    }
+}
+
+/// Serves a connection of `peer`, unless that has too many.
+fn open(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind) {
+    let place = match core.boot().trusted_proxies.contains(peer.ip()) {
+        true => Place::NONE,
+        false => match core.shared.peers.enter(peer.ip()) {
+            Some(place) => place,
+            None => {
+                core.metrics.inc(Counter::ConnectionsOfPeer);
+                return tracing::debug!(%peer, "gateway: MAX_CONNECTIONS_PER_PEER reached, closing a new connection");
+            }
+        },
+    };
+    core.metrics.inc(Counter::ConnectionsAccepted);
+    net::spawn(conn::serve(core.clone(), stream, peer, place, kind));
 }
 
 /// Cancels the accept when the process drains. It is a task of its own, so that new connections

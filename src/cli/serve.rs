@@ -136,7 +136,8 @@ pub fn vendor_variables() -> impl Iterator<Item = &'static str> {
 /// Gives an empty store the providers whose keys the environment holds. The keys stay there: the
 /// rows name the variables.
 fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Failure> {
-    if !store.load()?.providers.is_empty() {
+    // One that can only be read is reported when it is served.
+    if !store.load()?.providers.is_empty() || !store.store().complaints().is_empty() {
         return Ok(());
     }
     for (key, kind, base, variable) in FIRST {

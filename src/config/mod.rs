@@ -10,6 +10,7 @@ pub mod file;
 pub mod link_local;
 pub mod models;
 pub mod nearest;
+pub mod networks;
 pub(crate) mod ordered;
 mod pattern;
 pub mod prices;

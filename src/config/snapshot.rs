@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::breaker::memory::Memory;
 use crate::config::timeouts::Timeouts;
 use crate::limit::Limits;
+use crate::limit::provider::ProviderLimits;
 use llm_wire::Format;
 use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::Policy;
@@ -106,6 +107,8 @@ pub struct Provider {
     pub priority: u32,
     pub models: super::models::Mapping,
     pub dialect: Dialect,
+    /// `provider_params.limits`; `None` if it has none.
+    pub limits: Option<Arc<ProviderLimits>>,
     /// What is remembered of it, shared by all workers and kept over reloads.
     pub memory: Arc<Memory>,
 }

@@ -6,6 +6,7 @@
 //! | [`gcra`] | the law of a bucket: one word, compare-exchange |
 //! | [`lease`] | what this node may spend of a bucket that nodes share |
 //! | [`bucket`] | both, with their numbers |
+//! | [`provider`] | the limits of a provider, and who waits for it |
 //! | [`running`] | how many requests run, and the guard that counts them down |
 //!
 //! A request asks once, with [`Limits::admit`], and is refused by all of them or by none: what one
@@ -15,6 +16,7 @@
 pub mod bucket;
 pub mod gcra;
 pub mod lease;
+pub mod provider;
 pub mod running;
 #[cfg(test)]
 mod tests;

@@ -23,12 +23,19 @@ macro_rules! counters {
 counters! {
     ConnectionsAccepted "llm_proxy_connections_accepted_total" "Client connections that were accepted.";
     ConnectionsRefused  "llm_proxy_connections_refused_total" "Client connections that were closed at once because the worker had MAX_CONNECTIONS open.";
+    ConnectionsOfPeer   "llm_proxy_peer_connections_refused_total" "Client connections that were closed at once because their address had MAX_CONNECTIONS_PER_PEER open.";
+    ProxyHeaders        "llm_proxy_proxy_headers_refused_total" "Client connections that were closed because they began with no valid PROXY header, or came from an address that is not in TRUSTED_PROXIES.";
+    AcceptPauses        "llm_proxy_accept_pauses_total" "Pauses in which a worker accepted no connection, because file descriptors were short.";
     ConnectionPanics    "llm_proxy_connection_panics_total" "Connections that ended because of a caught panic.";
     Requests            "llm_proxy_http_requests_total" "Request heads that were read, whatever became of the requests.";
     BadRequests         "llm_proxy_bad_requests_total" "Requests that were refused because their HTTP or JSON was invalid.";
-    BodyMemoryExhausted "llm_proxy_body_memory_exhausted_total" "Requests that were refused because bodies took all of MAX_BUFFERED_BYTES.";
+    BodyMemoryExhausted "llm_proxy_body_memory_exhausted_total" "Requests that failed because bodies took all of MAX_BUFFERED_BYTES.";
     AuthFailures        "llm_proxy_auth_failures_total" "Requests without a valid credential.";
     RateLimited         "llm_proxy_rate_limited_total" "Requests that were refused because of a limit of their credential.";
+    ProviderFull        "llm_proxy_provider_limits_reached_total" "Times that a provider was passed over because it was at a limit of its own (`limits` in its parameters).";
+    Queued              "llm_proxy_queued_requests_total" "Requests that waited for room in the process or at a provider.";
+    QueueTimeouts       "llm_proxy_queue_timeouts_total" "Requests that waited for QUEUE_MAX_WAIT_SECS in vain.";
+    QueueRefused        "llm_proxy_queue_refused_total" "Requests that could not wait for room, because QUEUE_MAX_REQUESTS did already or QUEUE_MAX_WAIT_SECS is 0.";
     LimitLeases         "llm_proxy_limit_leases_total" "Leases of limits that were renewed at the server of LIMITS_URL.";
     LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the server of LIMITS_URL did not answer, so that each gateway applied its limits by itself.";
     ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client disconnected before the end of the response.";
@@ -40,6 +47,7 @@ counters! {
     StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests that were sent again because the provider had closed the pooled connection.";
     Truncated           "llm_proxy_answers_truncated_total" "Responses that broke off after their head was sent.";
     HeldOverflow        "llm_proxy_held_overflow_total" "Streams whose head was sent before their first content because too many bytes were held back.";
+    AnswersNotHeld      "llm_proxy_answers_not_held_total" "Whole responses that were forwarded before they were complete, because of HOLD_ANSWER_BYTES or MAX_BUFFERED_BYTES.";
     TapErrors           "llm_proxy_tap_parse_errors_total" "Events of passed-through streams that could not be read for usage.";
     Translated          "llm_proxy_translated_requests_total" "Requests that were sent to a provider in another format than the client's.";
     TranslationOddities "llm_proxy_translation_oddities_total" "Parts of providers' responses that a translation could not express, or had to guess.";
@@ -158,6 +166,11 @@ families! {
     FromSnapshot  "llm_proxy_config_from_snapshot" G, 1.0 [] "1 if the configuration in force is the copy on disk because the store has not answered yet, 0 if not.";
     RingDropped   "llm_proxy_records_dropped_total" C, 1.0 [] "Records that were lost because the ring of their worker was full.";
     DetailDropped "llm_proxy_record_details_dropped_total" C, 1.0 [] "Records that went on without captured heads and bodies because RECORD_BUFFER_BYTES was used up.";
+    Queue         "llm_proxy_queue_requests" G, 1.0 [] "Requests that wait for room at this moment.";
+    ProcessRunning "llm_proxy_limited_requests" G, 1.0 [] "Requests in progress that MAX_CONCURRENT_REQUESTS counts.";
+    ProviderRunning "llm_proxy_provider_running_requests" G, 1.0 ["provider"] "Requests in progress at a provider that has a limit of them.";
+    BodyMemory    "llm_proxy_body_memory_bytes" G, 1.0 [] "Memory that bodies take at this moment, of requests and of responses that are held.";
+    BodyMemoryLimit "llm_proxy_body_memory_limit_bytes" G, 1.0 [] "The most memory that bodies may take (MAX_BUFFERED_BYTES).";
     CertExpiry    "llm_proxy_certificate_expiry_timestamp_seconds" G, 1.0 [] "Time at which the certificate of the listener expires, in seconds since 1970. Absent without TLS.";
     ProcessCpu    "llm_proxy_process_cpu_seconds_total" C, 1.0 [] "CPU time of this process.";
     ProcessMemory "llm_proxy_process_resident_memory_bytes" G, 1.0 [] "Resident memory of this process.";

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel queues for a busy worker.
-const BACKLOG: i32 = 1024;
+pub const BACKLOG: i32 = 1024;
 
 /// Opens `count` listeners on `addr`. Port 0 stands for a free port, the same for all.
 ///

@@ -4,6 +4,7 @@
 mod acked;
 pub mod listen;
 pub mod pool;
+pub mod proxy_protocol;
 pub mod resolve;
 pub mod runtime;
 pub mod stream;

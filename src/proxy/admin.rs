@@ -1,6 +1,7 @@
 //! Receives requests to the admin interface. The worker checks the key before it reads the body,
 //! and queues the request for the control plane, which responds. See [`crate::shared::admin`].
 
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,10 @@ pub async fn serve(
         let error = unknown_path(&pending);
         return refuse(client, recorder, meta, pending, error).await;
     }
+    if let Err(response) = allow_address(core, client, &pending, path) {
+        meta.keep_alive &= pending.skip_body(client);
+        return send(client, recorder, &meta, response).await;
+    }
     if let Err(error) = auth::key(&pending.head, &pending.bytes) {
         return refuse(client, recorder, meta, pending, error).await;
     }
@@ -67,7 +72,7 @@ pub async fn serve(
     };
     let request = request(&pending.head, received.bytes(), client, path, recorder.request_id());
     let request = Request { role: grant.role, session: grant.session, body: received.body().to_vec(), ..request };
-    call(core, client, recorder, &meta, core.shared.admin_queue.submit(request)).await
+    call(core, client, recorder, meta, core.shared.admin_queue.submit(request)).await
 }
 
 /// Returns whether `/metrics` is served to this client. It names keys and costs, and belongs to the
@@ -84,6 +89,12 @@ pub async fn scrape(
     mut meta: ResponseMeta,
     pending: body::Pending,
 ) -> Next {
+    if let Err(response) = allow_address(core, client, &pending, "/metrics")
+        && !core.boot().metrics_public
+    {
+        meta.keep_alive &= pending.skip_body(client);
+        return send(client, recorder, &meta, response).await;
+    }
     let accept = pending.head.get(&pending.bytes, "accept");
     let accept = accept.map(|accept| String::from_utf8_lossy(accept).into_owned());
     meta.keep_alive &= pending.skip_body(client);
@@ -99,10 +110,10 @@ pub async fn scrape(
         if_match: None,
         idempotency_key: None,
         body: Vec::new(),
-        peer: client.peer,
+        peer: client.address,
         request_id: recorder.request_id().to_owned(),
     };
-    call(core, client, recorder, &meta, core.shared.scrape_queue.submit(request)).await
+    call(core, client, recorder, meta, core.shared.scrape_queue.submit(request)).await
 }
 
 /// Sends the response of the control plane to a request that was queued for it. `None` is a queue
@@ -111,14 +122,14 @@ pub async fn call(
     core: &Core,
     client: &mut Client,
     recorder: RequestRecorder,
-    meta: &ResponseMeta,
+    mut meta: ResponseMeta,
     queued: Option<PendingCall>,
 ) -> Next {
     let Some(pending) = queued else {
         let message = "too many requests of this kind are waiting; try again";
         let mut response = failure(503, message, "server_error", "admin_busy");
         response.fields.push(("retry-after", "1".to_owned()));
-        return send(client, recorder, meta, response).await;
+        return send(client, recorder, &meta, response).await;
     };
     client.deadline.set(TIMEOUT);
     let response = match client.wait(poll_response(pending)).await {
@@ -137,7 +148,8 @@ pub async fn call(
             failure(504, "the admin interface did not respond in time", "server_error", "admin_timeout")
         }
     };
-    send(client, recorder, meta, response).await
+    meta.keep_alive &= !core.shared.leaving();
+    send(client, recorder, &meta, response).await
 }
 
 async fn poll_response(pending: PendingCall) -> Option<Response> {
@@ -165,9 +177,51 @@ pub fn request(head: &RequestHead, bytes: &[u8], client: &Client, path: &str, re
         if_match: text("if-match"),
         idempotency_key: text("idempotency-key"),
         body: Vec::new(),
-        peer: client.peer,
+        peer: client.address,
         request_id: request_id.to_owned(),
     }
+}
+
+/// Returns the address of a client: that of its connection, or what a trusted proxy says of it.
+pub fn client_address(core: &Core, client: &Client, head: &RequestHead, bytes: &[u8]) -> IpAddr {
+    let trusted = &core.boot().trusted_proxies;
+    if !trusted.contains(client.peer) {
+        return client.peer;
+    }
+    // Each proxy adds whom it was called by at the end; a field may also stand several times.
+    let fields = head.fields(bytes).filter(|(name, _)| name.eq_ignore_ascii_case(b"x-forwarded-for"));
+    let listed: Vec<&[u8]> = fields.flat_map(|(_, list)| list.split(|byte| *byte == b',')).collect();
+    let mut address = client.peer;
+    for entry in listed.into_iter().rev() {
+        let Some(ip) = std::str::from_utf8(entry).ok().and_then(|text| parse_forwarded(text.trim())) else { break };
+        address = ip;
+        if !trusted.contains(ip) {
+            break;
+        }
+    }
+    address
+}
+
+/// Parses an address in `x-forwarded-for`, which some proxies write with a port.
+fn parse_forwarded(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.trim_matches(['[', ']']).parse().ok().or_else(with_port)
+}
+
+/// Finds out the address of a client, and checks whether it may reach the admin interface. The error
+/// is the response.
+pub fn allow_address(core: &Core, client: &mut Client, pending: &body::Pending, path: &str) -> Result<(), Response> {
+    client.address = client_address(core, client, &pending.head, &pending.bytes);
+    let allowed = &core.boot().admin_allowed_addresses;
+    if allowed.is_empty() {
+        return Ok(());
+    }
+    let address = client.address;
+    if allowed.contains(address) {
+        return Ok(());
+    }
+    let message = format!("{address} is not among the addresses of ADMIN_ALLOWED_ADDRESSES");
+    Err(denied(path, 403, &message, "address_not_allowed"))
 }
 
 /// Returns whether the admin interface is on another listener than this client.
@@ -233,14 +287,14 @@ pub fn check_key(core: &Core, client: &Client, authorization: Option<&[u8]>, pat
         return Err(denied(path, 401, "Missing or invalid authorization header", "missing_admin_key"));
     };
     let now = core.now_ns();
-    if let Some(seconds) = core.admin_throttle.borrow().retry_after(client.peer, now) {
-        let message = format!("too many wrong admin keys from {}; try again in {seconds} s", client.peer);
+    if let Some(seconds) = core.admin_throttle.borrow().retry_after(client.address, now) {
+        let message = format!("too many wrong admin keys from {}; try again in {seconds} s", client.address);
         let mut response = denied(path, 429, &message, "too_many_failures");
         response.fields.push(("retry-after", seconds.to_string()));
         return Err(response);
     }
     let global = &core.shared.admin_failures;
-    if !global.allows(client.peer, now) {
+    if !global.allows(client.address, now) {
         let message = "too many wrong admin keys from many addresses; try again in 1 s";
         let mut response = denied(path, 429, message, "too_many_failures");
         response.fields.push(("retry-after", "1".to_owned()));
@@ -255,13 +309,13 @@ pub fn check_key(core: &Core, client: &Client, authorization: Option<&[u8]>, pat
         false => core.boot().admin_read_key.as_deref().is_some_and(is).then_some(Role::Reader),
     };
     if let Some(role) = role {
-        global.record_success(client.peer);
+        global.record_success(client.address);
         return Ok(role);
     }
-    core.admin_throttle.borrow_mut().record_failure(client.peer, now);
+    core.admin_throttle.borrow_mut().record_failure(client.address, now);
     global.record_failure(now);
     if let Some(more) = core.log_limits.admin_key.permit(now) {
-        tracing::warn!(peer = %client.peer, more, "client: a request had a wrong admin key");
+        tracing::warn!(peer = %client.address, more, "client: a request had a wrong admin key");
     }
     Err(denied(path, 401, "Invalid admin key", "invalid_admin_key"))
 }

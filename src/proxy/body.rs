@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, WaitError};
 use super::core::Core;
+use super::decoding::{self, DecodeError};
 use super::interrupt::Interrupt;
 use crate::metrics::names::Counter;
-use crate::net::{self, runtime};
 use crate::shared::body_memory::{HeldMemory, MemoryExhausted};
-use llm_http::coding::{self, CodingError, Progress};
+use llm_http::coding::CodingError;
 use llm_http::{BodyDecoder, Framing, RequestHead, Step, write};
 use llm_wire::error::{Error, Kind};
 
@@ -295,9 +295,6 @@ impl Pace {
 }
 
 /// Decodes a body. `None` if it is not encoded.
-///
-/// It is done in slices, between which other connections of this worker have their turn, and by a
-/// few requests of a worker at a time.
 async fn decode(
     core: &Core,
     codings: &[u8],
@@ -310,66 +307,23 @@ async fn decode(
     }
     let shown: String = codings.chars().take(100).collect();
     let explain = |error| match error {
-        CodingError::Unknown => {
+        DecodeError::Memory => exhausted(core, MemoryExhausted),
+        DecodeError::Coding(CodingError::Unknown) => {
             let note = format!("content-encoding `{shown}` is not known; use gzip, deflate, br, zstd or identity");
             Error::client(Kind::UnsupportedEncoding, note)
         }
-        CodingError::TooLarge => too_large(limit),
-        CodingError::Corrupt => Error::client(Kind::InvalidRequest, format!("the request body is not valid {shown}")),
+        DecodeError::Coding(CodingError::TooLarge) => too_large(limit),
+        DecodeError::Coding(CodingError::Corrupt) => {
+            Error::client(Kind::InvalidRequest, format!("the request body is not valid {shown}"))
+        }
     };
-    let mut decoder = coding::Decoder::new(&codings, body, limit).map_err(explain)?;
-    let _turn = DecodingTurn::wait(core).await;
-    let mut out = Vec::new();
-    let mut held = vec![core.shared.body_memory.hold()];
-    let mut slice = 0;
-    loop {
-        if let Some(memory) = held.last_mut() {
-            let more = coding::Decoder::STEP.min(limit - out.len().min(limit));
-            memory.reserve(&mut out, more, limit).map_err(|error| exhausted(core, error))?;
-        }
-        match decoder.step(&mut out).map_err(explain)? {
-            Progress::Finished => return Ok(Some((out, held))),
-            Progress::CodingUndone => held.push(core.shared.body_memory.hold()),
-            Progress::Unfinished => {}
-        }
-        slice += coding::Decoder::STEP;
-        if slice >= DECODED_SLICE {
-            slice = 0;
-            runtime::yield_now().await;
-        }
-    }
-}
-
-/// Bytes that are decoded before others have their turn: well below a millisecond.
-const DECODED_SLICE: usize = 64 << 10;
-/// Bodies that a worker decodes at a time.
-const MAX_DECODING: usize = 4;
-/// How often one that waits for its turn looks again.
-const DECODING_POLL: Duration = Duration::from_millis(2);
-
-/// One of the [`MAX_DECODING`] turns of a worker.
-struct DecodingTurn<'c>(&'c Core);
-
-impl<'c> DecodingTurn<'c> {
-    async fn wait(core: &'c Core) -> DecodingTurn<'c> {
-        while core.decoding.get() >= MAX_DECODING {
-            net::sleep(DECODING_POLL).await;
-        }
-        core.decoding.set(core.decoding.get() + 1);
-        DecodingTurn(core)
-    }
-}
-
-impl Drop for DecodingTurn<'_> {
-    fn drop(&mut self) {
-        self.0.decoding.set(self.0.decoding.get() - 1);
-    }
+    decoding::decode(core, &codings, body, limit).await.map(Some).map_err(explain)
 }
 
 /// Returns the error of a request whose body finds no room in the memory for bodies.
 pub fn exhausted(core: &Core, _: MemoryExhausted) -> Error {
     core.metrics.inc(Counter::BodyMemoryExhausted);
-    let note = "the memory for request bodies (MAX_BUFFERED_BYTES) is used up; try again";
+    let note = "the memory for bodies (MAX_BUFFERED_BYTES) is used up; try again";
     Error::gateway(Kind::Overloaded, note).retry_after(1)
 }
 

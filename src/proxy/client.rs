@@ -32,9 +32,14 @@ pub struct Client {
     /// The one deadline of this connection. Each wait sets it anew.
     pub deadline: Deadline,
     pub peer: IpAddr,
+    /// Of whoever sent the current request to the admin interface: that of the peer, or what a
+    /// trusted proxy says.
+    pub address: IpAddr,
     pub listener: ListenerKind,
-    /// How long a client may take no bytes while it is being written to.
-    pub write_timeout: Duration,
+    /// How long a client may take for a write.
+    write_timeout: Duration,
+    /// The bytes for which it has a second more in a large write.
+    write_rate: usize,
     /// When the first bytes of the current head arrived, in nanoseconds on the worker's clock.
     pub head_began: Option<u64>,
     /// Whether the last send had to wait for the client.
@@ -70,6 +75,9 @@ impl CoopBudget {
     }
 }
 
+/// A larger write has more time: it is no piece of a stream, and may be slow on a slow line.
+const LARGE_WRITE: usize = 64 << 10;
+
 /// Bytes of one read of what is discarded.
 const LINGER_READ: usize = 64 << 10;
 
@@ -87,15 +95,17 @@ pub struct ClientDisconnected;
 
 impl Client {
     pub fn new(core: &Core, (reader, writer): (Reader, Writer), peer: SocketAddr, listener: ListenerKind) -> Client {
-        let write_timeout = core.boot().request_timeout;
+        let write_timeout = core.boot().write_timeout.min(core.boot().request_timeout);
         Client {
             reader,
             writer,
             buf: Vec::new(),
             deadline: core.timers.deadline(),
             peer: peer.ip(),
+            address: peer.ip(),
             listener,
             write_timeout,
+            write_rate: core.boot().min_body_rate.max(1),
             head_began: None,
             send_paused: false,
             heads: HeadCache::default(),
@@ -146,7 +156,10 @@ impl Client {
 
     /// Sends all of `buf`, and returns it empty. Sets the deadline.
     pub async fn send(&mut self, buf: Vec<u8>) -> Result<Vec<u8>, ClientDisconnected> {
-        self.deadline.set_sending(self.write_timeout);
+        self.deadline.set_sending(match buf.len() {
+            0..=LARGE_WRITE => self.write_timeout,
+            bytes => self.write_timeout + Duration::from_secs((bytes / self.write_rate) as u64),
+        });
         let Client { reader, writer, deadline, send_paused, .. } = self;
         *send_paused = false;
         let mut write = std::pin::pin!(writer.write_all(buf));

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 
@@ -20,8 +21,13 @@ use crate::metrics::names::Counter;
 use crate::net::TcpStream;
 use crate::net::stream::{self, SMALL_READ};
 use crate::net::timer::Timers;
+use crate::shared::peers::Place;
 use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version};
 use llm_wire::error::{Error, Kind};
+
+/// How long a connection is kept in the drain whose last response has promised that it carries
+/// another request: the head of a long stream was sent before anybody knew of the drain.
+const PROMISED: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end. Never panics: a panic of its task ends this connection alone.
 ///
@@ -33,10 +39,11 @@ pub fn serve(
     core: Rc<Core>,
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
+    place: Place,
     listener: ListenerKind,
 ) -> impl Future<Output = ()> {
-    let open = Open::count(&core);
+    let open = Open::count(&core, place);
+    let tls = core.shared.tls.load_full();
     let timers = core.timers.clone();
     let _ = stream.set_nodelay(true);
     let connection: Pin<Box<dyn Future<Output = ()>>> = match tls {
@@ -46,25 +53,30 @@ pub fn serve(
     let guarded = Guarded { connection, timers };
     async move {
         if guarded.await.is_err() {
-            open.0.metrics.inc(Counter::ConnectionPanics);
+            open.core.metrics.inc(Counter::ConnectionPanics);
             tracing::error!(%peer, "gateway: a panic ended a connection; the others go on");
         }
     }
 }
 
 /// Counts a connection while it is open.
-struct Open(Rc<Core>);
+pub struct Open {
+    core: Rc<Core>,
+    /// Where it is counted among those of its address.
+    place: Place,
+}
 
 impl Open {
-    fn count(core: &Rc<Core>) -> Open {
+    pub fn count(core: &Rc<Core>, place: Place) -> Open {
         core.connections.set(core.connections.get() + 1);
-        Open(core.clone())
+        Open { core: core.clone(), place }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        self.core.connections.set(self.core.connections.get() - 1);
+        self.core.shared.peers.leave(self.place);
     }
 }
 
@@ -146,7 +158,10 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
     if first {
         client.deadline.set(boot.header_read_timeout);
     } else if client.buf.is_empty() {
-        client.deadline.set_idle(boot.keepalive_timeout);
+        match core.shared.draining() {
+            true => client.deadline.set(PROMISED),
+            false => client.deadline.set_idle(boot.keepalive_timeout),
+        }
         let spare = std::mem::take(&mut client.buf);
         client.reader.recycle(spare);
     }
@@ -161,9 +176,6 @@ async fn read_head(core: &Core, client: &mut Client, first: bool) -> Result<Opti
         let waiting = client.buf.is_empty();
         if !waiting && !std::mem::replace(&mut timed, true) {
             client.deadline.set(boot.header_read_timeout);
-        }
-        if waiting && !first && core.shared.draining() {
-            return Ok(None);
         }
         let mut buf = std::mem::take(&mut client.buf);
         let read = client.read_into(&mut buf).await;

@@ -18,6 +18,7 @@ use crate::proxy::log_limit::LogLimits;
 use crate::proxy::reasoning_cache::ReasoningCache;
 use crate::proxy::request_metrics::RequestMetrics;
 use crate::proxy::throttle::AdminThrottle;
+use crate::proxy::wait_queue::WaitQueue;
 use crate::route::pick::Selector;
 use crate::shared::ProcessState;
 use crate::telemetry::ring::Ring;
@@ -93,6 +94,8 @@ pub struct Core {
     pub reasoning_cache: ReasoningCache,
     /// Bodies that are being decoded.
     pub decoding: Cell<usize>,
+    /// Requests that wait for room.
+    pub wait_queue: WaitQueue,
     /// Room for what one whole response holds.
     pub tape: RefCell<Tape>,
     /// Open connections of clients.
@@ -128,6 +131,7 @@ impl Core {
             admin_throttle: RefCell::default(),
             reasoning_cache,
             decoding: Cell::new(0),
+            wait_queue: WaitQueue::default(),
             tape: RefCell::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),

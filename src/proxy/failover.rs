@@ -14,6 +14,7 @@ use super::attempt::{self, Attempt};
 use super::client::WaitError;
 use super::core::WorkerSnapshot;
 use super::interrupt::{Failure, Interrupt};
+use super::overload;
 use super::request_context::{Next, RequestContext};
 use crate::breaker::attribution::RetryRule;
 use crate::breaker::backoff::full_jitter;
@@ -73,6 +74,18 @@ pub(super) async fn run(
         if !this.wait.is_zero() {
             pause(req, this.wait).await?;
         }
+        let (provider, mut others) = (|this: &Try<'_>| this.ranked.candidate.provider, || attempts.next_in_service());
+        let this = match overload::enter_provider(req, view, this, provider, &mut others).await {
+            Ok(this) => this,
+            Err(Interrupt::Failed(full)) => {
+                failure = Some(match failure {
+                    Some(old) => old.more_useful(full),
+                    None => full,
+                });
+                break;
+            }
+            Err(gone) => return Err(gone),
+        };
         let Ranked { candidate, is_benched } = this.ranked;
         let provider = view.provider(candidate.provider);
         match this.retries {
@@ -89,6 +102,7 @@ pub(super) async fn run(
             result => return result,
         };
         core.metrics.inc(Counter::AttemptsFailed);
+        req.recorder.release_provider_hold();
         if may_repeat && may_retry_at_same_provider(&new) {
             attempts.put_back(req, &this, &new);
         }
@@ -125,6 +139,11 @@ fn may_retry_at_same_provider(failure: &Failure) -> bool {
     }
 }
 
+/// Returns whether a candidate is not the one that had its turn already.
+fn is_other(pinned: Option<&Candidate>, ranked: &Ranked<'_>) -> bool {
+    pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate))
+}
+
 impl<'c> Attempts<'c> {
     /// Notes that a candidate may be tried again, and when.
     fn put_back(&mut self, req: &RequestContext<'_>, this: &Try<'c>, failure: &Failure) {
@@ -137,18 +156,23 @@ impl<'c> Attempts<'c> {
 
     /// Returns what is tried next. `try_next` says whether another provider may do better.
     fn next(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot, try_next: bool) -> Option<Try<'c>> {
-        let pinned = self.pinned;
-        let is_new = |ranked: &Ranked<'_>| pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate));
-        if try_next {
-            while self.order.next_if(|ranked| !is_new(ranked)).is_some() {}
-            if let Some(ranked) = self.order.next_if(|ranked| !ranked.is_benched) {
-                return Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
-            }
+        if try_next && let Some(new) = self.next_in_service() {
+            return Some(new);
         }
         if let Some(retry) = self.next_retry(req, view) {
             return Some(retry);
         }
+        let pinned = self.pinned;
+        let is_new = |ranked: &Ranked<'_>| is_other(pinned, ranked);
         let ranked = self.order.find(is_new).filter(|_| try_next)?;
+        Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
+    }
+
+    /// Returns the next candidate that was not tried and is in service.
+    fn next_in_service(&mut self) -> Option<Try<'c>> {
+        let pinned = self.pinned;
+        while self.order.next_if(|ranked| !is_other(pinned, ranked)).is_some() {}
+        let ranked = self.order.next_if(|ranked| !ranked.is_benched)?;
         Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
     }
 

@@ -29,6 +29,10 @@ pub async fn serve(
         let error = unknown_path(&pending);
         return refuse(client, recorder, meta, pending, error).await;
     }
+    if let Err(response) = admin::allow_address(core, client, &pending, path) {
+        meta.keep_alive &= pending.skip_body(client);
+        return admin::send(client, recorder, &meta, response).await;
+    }
     if let Err(error) = auth::key(&pending.head, &pending.bytes) {
         return refuse(client, recorder, meta, pending, error).await;
     }
@@ -41,7 +45,7 @@ pub async fn serve(
         Err(response) => admin::send(client, recorder, &meta, response).await,
         Ok(grant) => {
             let request = Request { area: Area::Page, role: grant.role, session: grant.session, ..request };
-            admin::call(core, client, recorder, &meta, core.shared.admin_queue.submit(request)).await
+            admin::call(core, client, recorder, meta, core.shared.admin_queue.submit(request)).await
         }
     }
 }

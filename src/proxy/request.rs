@@ -16,7 +16,7 @@ use super::request_context::{
 };
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
-use crate::proxy::{body, local};
+use crate::proxy::{body, local, overload};
 use crate::route::pick::Candidates;
 use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
@@ -29,6 +29,9 @@ use llm_wire::passthrough::peek::Peek;
 /// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and
 /// repeated in errors; those in use are far shorter.
 const MAX_MODEL: usize = 1024;
+
+/// The priority of credentials that have none of their own.
+const NORMAL: usize = 1;
 
 /// Serves the request whose head is at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
@@ -96,11 +99,19 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         circuit_guard: None,
         counted_failures: Default::default(),
         hint: Default::default(),
+        level: NORMAL,
+        slot: None,
         deadlines: Deadlines::of_process(core.boot()),
         client_limit,
     };
     let result = match admit(&mut req, &view, caller) {
-        Ok(candidates) => failover::run(&mut req, &view, &candidates).await,
+        Ok(candidates) => match overload::enter_process(&mut req).await {
+            Ok(slot) => {
+                req.slot = slot;
+                failover::run(&mut req, &view, &candidates).await
+            }
+            Err(interrupt) => Err(interrupt),
+        },
         Err(error) => Err(error.into()),
     };
     let result = match result {

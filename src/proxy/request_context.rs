@@ -15,6 +15,7 @@ use super::endpoint::{self, ApiRoute};
 use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
+use crate::limit::Slot;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
@@ -59,6 +60,10 @@ pub struct RequestContext<'c> {
     pub circuit_guard: Option<CircuitGuard>,
     /// What its attempts have counted against providers so far.
     pub counted_failures: CountedFailures,
+    /// The priority of its credential; 0 goes first.
+    pub level: usize,
+    /// Its place among the requests in progress, where these are limited.
+    pub slot: Option<Slot>,
     pub deadlines: Deadlines,
     /// The time that the client has given this request, from its start.
     pub client_limit: Option<Duration>,

@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::shared::peers::network;
+
 /// Failures that have no consequence.
 const FREE: u64 = 5;
 /// How long a failure counts, in nanoseconds.
@@ -42,18 +44,6 @@ impl AdminThrottle {
         }
         let expiry = self.expiry.entry(peer).or_insert(now);
         *expiry = (*expiry).max(now) + FAILURE_TTL;
-    }
-}
-
-/// Returns the network of an address. Whoever has an IPv6 address usually has all 2^64 of its
-/// network.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        },
     }
 }
 

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod labels;
 pub mod model_labels;
 pub mod names;
+pub mod peers;
 pub mod reasoning_cache;
 pub mod sessions;
 pub mod store;
@@ -17,11 +18,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 
 use crate::breaker::circuit::TICK;
 use crate::config::boot::Boot;
 use crate::config::publish::Publisher;
+use crate::limit::Running;
 use crate::metrics::shard::Shard;
 use crate::telemetry::capture::CaptureConfig;
 use crate::telemetry::record::{Source, Tokens};
@@ -37,6 +40,14 @@ pub struct ProcessState {
     pub catalog: catalog::Catalog,
     /// What bodies may take of memory.
     pub body_memory: Arc<body_memory::BodyMemory>,
+    /// Requests in progress, where MAX_CONCURRENT_REQUESTS limits them.
+    pub running: Arc<Running>,
+    /// Requests that wait for room.
+    pub queued: Arc<Running>,
+    /// What the limit of open files leaves for connections.
+    pub descriptors: Descriptors,
+    /// Connections of each address.
+    pub peers: peers::Peers,
     /// Requests to the admin interface.
     pub admin_queue: admin::AdminQueue,
     /// Wrong admin keys of all addresses.
@@ -82,6 +93,29 @@ pub struct ProcessState {
     pub hints: Hints,
 }
 
+/// What the limit of open files leaves for connections of clients, so that connections to providers
+/// can still be made for those that are there.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptors {
+    /// The most connections of clients that one worker accepts at a time.
+    pub connections: usize,
+}
+
+impl Descriptors {
+    /// For the store, logs, listeners and rings, and for each worker.
+    const OWN: usize = 64;
+    const OF_A_WORKER: usize = 16;
+
+    /// Half of what is left is for connections to providers.
+    fn of_process(workers: usize) -> Descriptors {
+        let limit = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+        let limit = limit.unwrap_or(usize::MAX);
+        let workers = workers.max(1);
+        let left = limit.saturating_sub(Descriptors::OWN + workers * Descriptors::OF_A_WORKER);
+        Descriptors { connections: (left / 2 / workers).max(8) }
+    }
+}
+
 /// Sentences for the 401 and 404 of a gateway without credentials or providers.
 #[derive(Debug, Clone)]
 pub struct Hints {
@@ -95,8 +129,13 @@ impl ProcessState {
         let room = boot.observe.record_buffer_bytes / workers.max(1);
         let model_labels = model_labels::ModelLabels::new(boot.observe.metrics_max_models);
         let body_memory = body_memory::BodyMemory::new(boot.max_buffered_bytes());
+        let peers = peers::Peers::new(boot.max_connections_per_peer);
         ProcessState {
             boot,
+            running: Arc::default(),
+            queued: Arc::default(),
+            descriptors: Descriptors::of_process(workers),
+            peers,
             model_labels,
             publisher: Publisher::default(),
             names: names::Table::default(),

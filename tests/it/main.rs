@@ -31,6 +31,7 @@ mod properties;
 mod regressions;
 mod relay;
 mod resources;
+mod restarts;
 mod routing;
 mod seeds;
 mod shutdown;

@@ -135,6 +135,30 @@ fn signals_that_ask_for_a_reload_end_nothing() {
     assert_eq!(gateway.wait().code(), Some(0));
 }
 
+/// A stream may be longer than the delay. Its head said that another request may follow, so one may.
+#[test]
+fn a_connection_behind_a_long_stream_serves_one_more_request() {
+    let (provider, mut gateway) = serving(&CHAT, Setup::new());
+    let (mut client, mut conn) = flowing(&provider, &gateway, &CHAT);
+    let (mut silent, mut other) = flowing(&provider, &gateway, &CHAT);
+    gateway.term();
+    eventually("no new connections", || refuses_connections(&gateway));
+    for conn in [&mut conn, &mut other] {
+        CHAT.content[1..].iter().for_each(|event| conn.send(answer::chunk(event)));
+        conn.send(answer::LAST_CHUNK);
+    }
+    for client in [&mut client, &mut silent] {
+        assert_eq!(client.rest_text(), (CHAT.content[1..].concat(), End::Whole));
+    }
+    client.ask(&get("/health"));
+    let response = client.response();
+    assert_eq!((response.status, response.header("connection")), (200, Some("close")));
+    client.expect_closed();
+    // Who sends none is not waited for.
+    silent.expect_closed();
+    assert_eq!(gateway.wait().code(), Some(0));
+}
+
 fn impatient() -> Setup {
     Setup::new().env("SHUTDOWN_GRACE_SECS", 0.2)
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::file::Setting;
+use super::networks::Networks;
 use super::secret::Secret;
 use db_url::DbUrl;
 use observe::Observe;
@@ -103,6 +104,8 @@ pub struct Boot {
     pub header_read_timeout: Duration,
     pub body_read_timeout: Duration,
     pub keepalive_timeout: Duration,
+    /// How long a client may take for a piece of a response.
+    pub write_timeout: Duration,
     /// First content of an answer; `None` is off.
     pub ttft_timeout: FirstContent,
     /// The longest silence of an upstream.
@@ -133,8 +136,21 @@ pub struct Boot {
     pub min_body_rate: usize,
     /// Bytes of a request head.
     pub max_head_bytes: usize,
+    /// Requests to models in progress at a time; 0 is no limit.
+    pub max_concurrent_requests: u32,
+    /// How long a request waits for room, and how many may.
+    pub queue_max_wait: Duration,
+    pub queue_max_requests: u32,
     /// Connections per worker; more are accepted and closed at once.
     pub max_connections: usize,
+    /// Connections of one address over all workers; 0 is no limit.
+    pub max_connections_per_peer: usize,
+    /// Load balancers and proxies whose word for the address of a client counts.
+    pub trusted_proxies: Networks,
+    /// Whether each connection to the public listener begins with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Who may reach the admin interface; empty is everyone.
+    pub admin_allowed_addresses: Networks,
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
     pub catch_all_routing: CatchAllRouting,
@@ -185,6 +201,7 @@ impl Default for Boot {
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(60),
             ttft_timeout: FirstContent::Auto,
             request_timeout: Duration::from_secs(300),
             total_timeout: None,
@@ -201,7 +218,14 @@ impl Default for Boot {
             max_buffered_bytes: None,
             min_body_rate: 1000,
             max_head_bytes: 64 << 10,
+            max_concurrent_requests: 0,
+            queue_max_wait: Duration::from_secs(2),
+            queue_max_requests: 1000,
             max_connections: 65_536,
+            max_connections_per_peer: 0,
+            trusted_proxies: Networks::default(),
+            proxy_protocol: false,
+            admin_allowed_addresses: Networks::default(),
             max_attempts: 3,
             catch_all_routing: CatchAllRouting::Ranked,
             limits_url: None,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::breaker::circuit::TICK;
+use crate::config::networks::Networks;
 use crate::config::timeouts::FirstContent;
 
 use super::db_url::DbUrl;
@@ -112,6 +113,7 @@ variables! {
     "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
     "BODY_READ_TIMEOUT_SECS" "60" "The longest pause of a client while it sends a body." => body_read_timeout, seconds;
     "KEEPALIVE_TIMEOUT_SECS" "75" "How long an idle connection of a client is kept open." => keepalive_timeout, seconds;
+    "WRITE_TIMEOUT_SECS" "60" "How long a client may take for a piece of a response before its connection is closed. A piece of more than 64 KiB has a second more for every MIN_BODY_RATE bytes." => write_timeout, seconds;
     "TTFT_TIMEOUT_SECS" "auto" "The longest time from the start of an attempt to the first content of a streamed response; 0 turns this limit off. `auto` is 60 s, or 180 s for models that may reason, and 1 s more for each 1,000 tokens of the prompt. A response that is not streamed has no first content to wait for: REQUEST_TIMEOUT_SECS and TOTAL_TIMEOUT_SECS limit it." => ttft_timeout, first_content;
     "REQUEST_TIMEOUT_SECS" "300" "The longest silence of a provider, before and within a response." => request_timeout, seconds;
     "TOTAL_TIMEOUT_SECS" "0" "The longest time for a whole response; 0 turns this limit off." => total_timeout, seconds_or_off;
@@ -119,13 +121,20 @@ variables! {
     "SHUTDOWN_DELAY_SECS" "5" "How long new connections are still served after SIGTERM, while `/health/ready` answers 503. SIGINT does not wait." => shutdown_delay, seconds_or_zero;
     "SHUTDOWN_GRACE_SECS" "30" "How long running requests may take to finish when the server stops." => shutdown_grace, seconds_or_zero;
     "COMMIT_AFTER_SECS" "10" "The longest time that the head of a streamed response is held back, so that another provider can still be tried." => commit_after, seconds_or_zero;
-    "HOLD_ANSWER_BYTES" "1048576" "The largest response that is held until it is whole and found to be a model's answer, so that another provider can still be tried; larger ones are forwarded as they come." => hold_answer_bytes, |text| number(text, 0, 1 << 30);
+    "HOLD_ANSWER_BYTES" "1048576" "The largest response that is held until it is whole and found to be a model's answer, so that another provider can still be tried; larger ones, and those for which MAX_BUFFERED_BYTES has no room, are forwarded as they come." => hold_answer_bytes, |text| number(text, 0, 1 << 30);
     "SHOW_PROVIDER_HEADERS" "true" "Whether responses name the provider, its model and the number of attempts (`x-llm-proxy-provider`, `x-llm-proxy-upstream-model`, `x-llm-proxy-attempts`)." => show_provider_headers, switch;
     "MAX_BODY_BYTES" "67108864" "The largest request body, after decompression." => max_body_bytes, |text| number(text, 1024, 1 << 40);
-    "MAX_BUFFERED_BYTES" "" "The most memory in bytes that request bodies may take at a time, over all workers, copies for a provider of another format included. Requests beyond it are answered with 503. Without it, a quarter of the memory of the machine or of the control group; never less than MAX_BODY_BYTES." => max_buffered_bytes, |text| number(text, 1024, 1 << 50).map(Some);
+    "MAX_BUFFERED_BYTES" "" "The most memory in bytes that bodies may take at a time, over all workers: those of requests, copies for a provider of another format included, and responses that are held until they are whole. Requests beyond it are answered with 503; an answer that need not be held is forwarded as it comes instead. Without it, a quarter of the memory of the machine or of the control group; never less than MAX_BODY_BYTES." => max_buffered_bytes, |text| number(text, 1024, 1 << 50).map(Some);
     "MIN_BODY_RATE" "1000" "The least rate in bytes per second at which a request body must arrive, once it has taken longer than BODY_READ_TIMEOUT_SECS or 5 seconds; 0 turns this limit off." => min_body_rate, |text| number(text, 0, 1 << 30);
     "MAX_HEAD_BYTES" "65536" "The largest request head." => max_head_bytes, |text| number(text, 1024, 16 << 20);
     "MAX_CONNECTIONS" "65536" "The most client connections of one worker; more are closed at once." => max_connections, |text| number(text, 1, 1 << 24);
+    "MAX_CONCURRENT_REQUESTS" "0" "The most requests to models that are in progress at a time, over all workers; more wait as QUEUE_MAX_WAIT_SECS says, and are then answered with 503. 0 turns this limit off." => max_concurrent_requests, |text| count(text, 0, 1 << 24);
+    "QUEUE_MAX_WAIT_SECS" "2" "How long a request waits for room when this gateway has MAX_CONCURRENT_REQUESTS, or all its providers are at their own limits (`limits` in their parameters); 0 does not wait." => queue_max_wait, seconds_or_zero;
+    "QUEUE_MAX_REQUESTS" "1000" "The most requests that wait for room at a time, over all workers." => queue_max_requests, |text| count(text, 0, 1 << 24);
+    "MAX_CONNECTIONS_PER_PEER" "0" "The most client connections of one address over all workers, of an IPv6 address with its network of 64 bits; more are closed at once. Addresses in TRUSTED_PROXIES have no such limit. 0 turns it off." => max_connections_per_peer, |text| number(text, 0, 1 << 24);
+    "TRUSTED_PROXIES" "" "Addresses and networks of the load balancers in front of this server, separated by commas. What they say of a client's address counts: the last address in `x-forwarded-for` that is none of theirs, and their PROXY headers." => trusted_proxies, Networks::parse;
+    "PROXY_PROTOCOL" "false" "Whether each connection to PORT begins with a PROXY header, version 1 or 2, as a load balancer sends it. With TRUSTED_PROXIES it is taken from these addresses alone; a connection without it is closed." => proxy_protocol, switch;
+    "ADMIN_ALLOWED_ADDRESSES" "" "Addresses and networks that may reach the admin interface, its page and /metrics, separated by commas; others are answered with 403. Without it all may." => admin_allowed_addresses, Networks::parse;
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
     "REASONING_CACHE_BYTES" ("REPLAY_CACHE_BYTES") "67108864" "The memory in bytes for opaque (signed or encrypted) reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => reasoning_cache_bytes, |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "The most attempts of one request: each request that is sent counts, to the same provider or to another." => max_attempts, |text| number(text, 1, 100);

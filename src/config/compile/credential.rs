@@ -30,6 +30,14 @@ impl<'a> Before<'a> {
     }
 }
 
+/// Returns whether a client's key is so short that it may be guessed.
+pub fn is_weak_key(key: &str) -> bool {
+    key.trim().len() < 16
+}
+
+/// What is said of such a key.
+pub const WEAK_KEY: &str = "key has fewer than 16 characters and may be guessed";
+
 pub(super) fn compile(
     row: &CredentialRow,
     allowed: &Allowed,

@@ -16,6 +16,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub use credential::{WEAK_KEY, is_weak_key};
 pub use provider::{TYPES, Type};
 
 use llm_wire::target::facts::Facts;
@@ -104,6 +105,9 @@ pub fn compile_with(
 fn remember(provider: &mut Arc<Provider>, previous: &Snapshot) {
     let (Some(before), Some(provider)) = (previous.provider(provider.id), Arc::get_mut(provider)) else { return };
     provider.memory = before.memory.clone();
+    if let Some(limits) = &provider.limits {
+        provider.limits = provider::limits_of(limits.settings(), before.limits.as_deref());
+    }
     if before.row_version != provider.row_version {
         provider.memory.row_changed();
     }

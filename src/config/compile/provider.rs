@@ -17,6 +17,7 @@ use crate::config::secret_env::{self, Standing};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
 use crate::config::timeouts::Timeouts;
 use crate::config::vault;
+use crate::limit::provider::{ProviderLimits, ProviderSettings};
 use llm_wire::Format;
 use llm_wire::formats::profile::KeyHeader;
 use llm_wire::target::quirks::Host;
@@ -135,6 +136,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         priority: params.priority,
         timeouts: params.timeouts,
         memory: Arc::default(),
+        limits: limits_of(params.limits, None),
         models,
         formats,
         dialect,
@@ -354,6 +356,7 @@ struct Params<'j> {
     headers: Vec<Header>,
     priority: u32,
     timeouts: Timeouts,
+    limits: ProviderSettings,
     words: Words<'j>,
 }
 
@@ -367,6 +370,7 @@ impl<'j> Params<'j> {
             headers: Vec::new(),
             priority: 0,
             timeouts: Timeouts::default(),
+            limits: ProviderSettings::default(),
             words: Words::default(),
         };
         for (name, value) in pairs {
@@ -375,6 +379,7 @@ impl<'j> Params<'j> {
                 "custom_headers" => params.headers = headers(value, problems)?,
                 "priority" => params.priority = priority(value, problems),
                 "timeouts" => params.timeouts = timeouts(value, problems),
+                "limits" => params.limits = limits(value)?,
                 "host" => params.words.host = Some(value),
                 "quirks" => params.words.quirks = Some(value),
                 "capabilities" => params.words.capabilities = Some(value),
@@ -391,6 +396,30 @@ fn timeouts(value: &RawValue, problems: &mut Vec<String>) -> Timeouts {
         problems.push(format!("provider_params: timeouts: {reason}; the provider has those of the process"));
         Timeouts::default()
     })
+}
+
+/// Returns the limits that the numbers stand for. `None` if nothing is limited.
+pub(super) fn limits_of(settings: ProviderSettings, before: Option<&ProviderLimits>) -> Option<Arc<ProviderLimits>> {
+    (settings != ProviderSettings::default()).then(|| Arc::new(ProviderLimits::new(settings, before)))
+}
+
+/// A limit that can't be read must not be none.
+fn limits(value: &RawValue) -> Result<ProviderSettings, String> {
+    let numbers = serde_json::from_str::<WrittenLimits>(value.get());
+    let numbers = numbers.map_err(|error| format!("provider_params: limits: {error}"))?;
+    Ok(ProviderSettings {
+        max_concurrency: numbers.max_concurrency,
+        requests_per_minute: numbers.requests_per_minute,
+        tokens_per_minute: numbers.tokens_per_minute,
+    })
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenLimits {
+    max_concurrency: Option<u32>,
+    requests_per_minute: Option<u32>,
+    tokens_per_minute: Option<u32>,
 }
 
 fn priority(value: &RawValue, problems: &mut Vec<String>) -> u32 {

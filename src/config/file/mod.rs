@@ -30,6 +30,8 @@ pub struct File {
     places: HashMap<String, Place>,
     /// Lines on which a variable is missing.
     holes: HashSet<usize>,
+    /// Keys of clients that may be guessed.
+    weak_keys: Vec<Problem>,
 }
 
 /// Lines of a row.
@@ -69,6 +71,11 @@ impl fmt::Display for Complaint {
 }
 
 impl File {
+    /// What is worth a warning of the file itself, beside [`notices`] of its rows.
+    pub fn notices(&self) -> &[Problem] {
+        &self.weak_keys
+    }
+
     /// The rows, numbered from 1 in the order of the file.
     pub fn rows(&self) -> Rows {
         let (providers, credentials) = (self.providers.clone(), self.credentials.clone());
@@ -113,6 +120,7 @@ impl File {
             .map(|problem| Problem { message: format!("{} (it is disabled)", problem.message), ..problem });
         warnings.extend(disabled.map(|problem| self.complain(&problem)));
         warnings.extend(notices(&self.rows(), env).iter().map(complain));
+        warnings.extend(self.weak_keys.iter().map(complain));
         warnings.retain(|warning| !self.holes.contains(&warning.line));
         warnings.sort_by_key(|complaint| complaint.line);
         (errors, warnings)

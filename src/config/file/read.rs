@@ -8,8 +8,9 @@ use sha2::{Digest, Sha256};
 use super::yaml::{self, Node, Value};
 use super::{Complaint, File, Place, Setting};
 use crate::config::boot::table::VARIABLES;
-use crate::config::compile::Env;
+use crate::config::compile::{Env, WEAK_KEY, is_weak_key};
 use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
+use crate::config::snapshot::Problem;
 use crate::rfc3339;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
@@ -257,7 +258,13 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             fields.what = format!("credential {name}");
         }
         let credential_key = match (fields.text("key"), fields.text("credential_key")) {
-            (Some(key), None) => hex::encode(Sha256::digest(key.as_bytes())),
+            (Some(key), None) => {
+                if is_weak_key(&key) {
+                    let message = format!("{WEAK_KEY}; `openssl rand -hex 24` prints one");
+                    file.weak_keys.push(Problem { object: format!("credential {name}"), message });
+                }
+                hex::encode(Sha256::digest(key.as_bytes()))
+            }
             (None, Some(hash)) => hash,
             (Some(_), Some(_)) => {
                 fields.complain(node.line, "key and credential_key, its SHA-256, can't both be given");

@@ -105,8 +105,21 @@ struct Params {
     capabilities: Option<Map<String, Value>>,
     /// Options of the translation
     translation: Option<Translation>,
+    /// What the provider may be sent: requests at a time, requests and tokens per minute
+    limits: Option<ProviderLimits>,
     /// Headers to add to each request
     custom_headers: Option<BTreeMap<String, String>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ProviderLimits {
+    /// Requests at a time
+    max_concurrency: Option<u32>,
+    /// Requests in a minute
+    requests_per_minute: Option<u32>,
+    /// Tokens in a minute, of prompts and responses together
+    tokens_per_minute: Option<u32>,
 }
 
 #[derive(JsonSchema)]

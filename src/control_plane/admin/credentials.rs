@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::config::compile::{WEAK_KEY, is_weak_key};
 use crate::config::rows::CredentialRow;
 use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit, MOST, Moment, Name, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
@@ -147,10 +148,8 @@ pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
 
 /// Returns what is to be said of a key that may be guessed.
 fn weak(key: &str) -> Vec<String> {
-    const SHORT: usize = 16;
-    let warning =
-        || format!("the key has fewer than {SHORT} characters and may be guessed; leave it out to have one made");
-    (key.len() < SHORT).then(warning).into_iter().collect()
+    let warning = || format!("the {WEAK_KEY}; leave it out to have one made");
+    is_weak_key(key).then(warning).into_iter().collect()
 }
 
 pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome {

@@ -271,6 +271,7 @@ impl Sync {
         read.problems.clone_from(&problems);
         // They are logged like problems.
         problems.extend(notices(&read.rows, &environment));
+        problems.extend(self.store.notices());
         drop(read);
         let hosts = hosts(&snapshot);
         names.need(&hosts);

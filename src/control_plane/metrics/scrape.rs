@@ -61,6 +61,10 @@ fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {
         one(Family::FromSnapshot, f64::from(u8::from(state == State::Snapshot))),
         one(Family::RingDropped, shared.rings.iter().map(|ring| ring.dropped()).sum::<u64>() as f64),
         one(Family::DetailDropped, shared.rings.iter().map(|ring| ring.details_dropped()).sum::<u64>() as f64),
+        one(Family::Queue, shared.queued.count() as f64),
+        one(Family::ProcessRunning, shared.running.count() as f64),
+        one(Family::BodyMemory, shared.body_memory.used() as f64),
+        one(Family::BodyMemoryLimit, shared.body_memory.limit() as f64),
     ];
     let (now, policy) = (shared.ticks(), &shared.boot.adaptive);
     for provider in &snapshot.providers {
@@ -69,6 +73,9 @@ fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {
         let share = if circuit.wait(now) > 0 { 0 } else { circuit.share(now, policy) };
         let weight = f64::from(provider.weight) * f64::from(share) / f64::from(WHOLE);
         facts.push((Family::Weight, vec![key()], weight));
+        if let Some(running) = provider.limits.as_ref().and_then(|limits| limits.running()) {
+            facts.push((Family::ProviderRunning, vec![key()], running as f64));
+        }
         facts.push((Family::Circuit, vec![key(), circuit.state(now).to_owned()], 1.0));
     }
     match shared.certificate_ends.load(Ordering::Relaxed) {

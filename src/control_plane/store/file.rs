@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::config::boot::Environment;
 use crate::config::file::{self, Complaint, File, Setting};
 use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use crate::config::snapshot::Problem;
 use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, file_text};
 
 /// How often the file is looked at.
@@ -34,6 +35,8 @@ pub struct FileStore {
 struct LastRead {
     rows: Rows,
     settings: Vec<Setting>,
+    /// What is worth a warning of the file itself.
+    notices: Vec<Problem>,
     fingerprint: Fingerprint,
     /// Why the file, as it looked then, was not loaded.
     refused: Option<Error>,
@@ -126,6 +129,7 @@ impl LastRead {
                 "gateway: the settings in the configuration file have changed; they count from the next start on"
             );
         }
+        self.notices = file.notices().to_vec();
         self.settings = file.settings;
         let written = fingerprint.and_then(|(at, ..)| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let written = i64::try_from(written.as_secs()).unwrap_or_default();
@@ -254,6 +258,10 @@ impl Store for FileStore {
             self.path.display()
         );
         Box::pin(std::future::ready(Err(Error::new(Fault::ReadOnly, message))))
+    }
+
+    fn notices(&self) -> Vec<Problem> {
+        self.last_read().notices.clone()
     }
 
     fn audit_log(&self, _before: Option<i64>, _limit: u32) -> Answer<'_, Vec<AuditRow>> {

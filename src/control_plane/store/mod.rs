@@ -116,6 +116,11 @@ pub trait Store: Send + Sync {
         Vec::new()
     }
 
+    /// What is worth a line in the log, and is no problem.
+    fn notices(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
     /// Logs and prices; `None` if it keeps none.
     fn tables(&self) -> Option<&dyn logs::Tables> {
         None

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use crate::limit::Hold;
 use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
+use crate::proxy::overload::ProviderHold;
 use crate::proxy::request_metrics::Measured;
 use crate::telemetry::record::{Outcome, Record};
 use crate::telemetry::stages::{Stage, Stages};
@@ -33,6 +34,8 @@ pub struct RequestRecorder {
     record: Record,
     /// What the request holds of its credential's limits.
     hold: Option<Hold>,
+    /// What it holds of the limits of the provider that is tried.
+    provider_hold: Option<Box<ProviderHold>>,
     /// Whether a model generates the response, which costs tokens.
     generates: bool,
     clock: StageClock,
@@ -54,6 +57,7 @@ impl RequestRecorder {
             started,
             record,
             hold: None,
+            provider_hold: None,
             generates: false,
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
@@ -79,6 +83,16 @@ impl RequestRecorder {
     /// Keeps what the request got of its credential's limits until it ends.
     pub fn set_limit_hold(&mut self, hold: Hold) {
         self.hold = Some(hold);
+    }
+
+    /// Keeps what an attempt got of its provider's limits until it fails or the request ends.
+    pub fn set_provider_hold(&mut self, hold: ProviderHold) {
+        self.provider_hold = Some(Box::new(hold));
+    }
+
+    /// Gives back what a failed attempt held of its provider's limits.
+    pub fn release_provider_hold(&mut self) {
+        self.provider_hold = None;
     }
 
     pub fn record_mut(&mut self) -> &mut Record {
@@ -302,6 +316,10 @@ impl RequestRecorder {
     /// Charges the limits of the credential. Returns the tokens of the prompt as they were
     /// estimated.
     fn settle_limits(&mut self) -> Option<u64> {
+        if let Some(hold) = self.provider_hold.take() {
+            let used = usage::charged(&self.record, hold.need());
+            hold.settle(self.started + self.record.total_us * 1000, used);
+        }
         let hold = self.hold.take()?;
         let need = hold.need();
         // The clock of the limits, as the record's clock shows it.

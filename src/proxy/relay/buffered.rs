@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use super::super::body::exhausted;
 use super::super::client::ClientDisconnected;
+use super::super::decoding::{self, DecodeError};
 use super::super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::super::reply::Upstream;
 use super::super::request_context::{Next, RequestContext};
@@ -12,8 +14,9 @@ use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::Pace;
 use super::source::{BodyEvent, UpstreamBody, malformed};
 use super::stream_writer::StreamWriter;
+use crate::shared::body_memory::MemoryExhausted;
 use crate::telemetry::capture::Piece;
-use llm_http::{coding, write};
+use llm_http::write;
 use llm_wire::error::{Error, Kind, shape};
 
 /// Bounds the body of a response that is kept.
@@ -36,10 +39,13 @@ pub async fn decode(
     let coding = String::from_utf8_lossy(coding).into_owned();
     let mut source = UpstreamBody::new(response);
     source.keep_head();
-    let mut encoded = Vec::new();
+    let (mut encoded, mut held) = (Vec::new(), req.core.shared.body_memory.hold());
     loop {
         match source.next(req, Pace::Whole).await? {
-            BodyEvent::Data(data) => encoded.extend_from_slice(data),
+            BodyEvent::Data(data) => {
+                held.reserve(&mut encoded, data.len(), MAX_DECODED).map_err(|error| exhausted(req.core, error))?;
+                encoded.extend_from_slice(data);
+            }
             BodyEvent::Drained if encoded.len() > MAX_DECODED => {
                 return Err(malformed(provider, format_args!("more than {MAX_DECODED} bytes of {coding}")).into());
             }
@@ -48,9 +54,10 @@ pub async fn decode(
             BodyEvent::Cut(cut) => return Err(cut.error(req, provider).into()),
         }
     }
-    match coding::decode(&coding, &encoded, MAX_DECODED) {
-        Ok(decoded) => Ok(source.with_body(&decoded)),
-        Err(error) => Err(malformed(provider, format_args!("{coding}: {error}")).into()),
+    match decoding::decode(req.core, &coding, &encoded, MAX_DECODED).await {
+        Ok((decoded, held)) => Ok(source.with_body(&decoded, held)),
+        Err(DecodeError::Memory) => Err(exhausted(req.core, MemoryExhausted).into()),
+        Err(DecodeError::Coding(error)) => Err(malformed(provider, format_args!("{coding}: {error}")).into()),
     }
 }
 

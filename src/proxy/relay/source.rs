@@ -9,6 +9,7 @@ use super::super::client::{ClientDisconnected, WaitError};
 use super::super::request_context::RequestContext;
 use super::super::upstream::UpstreamResponse;
 use super::pace::{self, Pace};
+use crate::shared::body_memory::HeldMemory;
 use llm_http::{BodyDecoder, BodyError, Framing, ResponseHead, Step};
 use llm_wire::error::{Error, Kind};
 
@@ -28,6 +29,8 @@ pub struct UpstreamBody {
     silent_at: Option<u64>,
     /// When the body must have ended, on the same clock.
     must_end_at: Option<u64>,
+    /// What a decoded body takes of the memory for bodies.
+    _held: Vec<HeldMemory>,
 }
 
 /// What is known of the bytes that were read.
@@ -105,6 +108,7 @@ impl UpstreamBody {
             kept_head: Vec::new(),
             silent_at: None,
             must_end_at: None,
+            _held: Vec::new(),
         }
     }
 
@@ -143,12 +147,12 @@ impl UpstreamBody {
     }
 
     /// Replaces a body that was read to its end by another that is complete.
-    pub fn with_body(self, body: &[u8]) -> UpstreamBody {
+    pub fn with_body(self, body: &[u8], held: Vec<HeldMemory>) -> UpstreamBody {
         let UpstreamResponse { connection, origin, mut head, .. } = self.response;
         head.keep_alive &= self.decoder.ended_alone();
         head.framing = Framing::Length(body.len() as u64);
         let bytes = [&self.kept_head[..], body].concat();
-        UpstreamBody::new(UpstreamResponse { connection, origin, head, bytes })
+        UpstreamBody { _held: held, ..UpstreamBody::new(UpstreamResponse { connection, origin, head, bytes }) }
     }
 
     /// Bounds the rest of the body in time. The first call counts.

@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use super::super::body::exhausted;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
@@ -22,6 +23,7 @@ use super::stream_writer::StreamWriter;
 use crate::metrics::names::{Counter, Grid};
 use crate::proxy::ids::WorkerIds;
 use crate::proxy::recorder::RequestRecorder;
+use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::{Source as TokenSource, Tokens};
 use llm_http::{ResponseHead, write};
@@ -45,6 +47,12 @@ const TAIL: Duration = Duration::from_secs(5);
 /// How long content is awaited behind a finish reason. Some hosts send one for each tool call, or
 /// with each chunk, and go on.
 const HOLD: Duration = Duration::from_secs(2);
+
+/// The first bytes of a whole response, which don't count in MAX_BUFFERED_BYTES: most have no more,
+/// and the number of connections bounds them.
+const UNCOUNTED: usize = 16 << 10;
+/// A whole response is held as it came, and as the client gets it.
+const COPIES: usize = 2;
 
 /// Marks the error of [`MAX_WHOLE`].
 const TOO_LARGE: &str = "upstream_answer_too_large";
@@ -85,6 +93,8 @@ struct Relay<'p> {
     upstream_bytes: Vec<u8>,
     /// Bytes of a whole response so far.
     size: usize,
+    /// What a whole response takes of the memory for bodies, beyond the first bytes.
+    held: HeldMemory,
     /// Room for the chunks of one read.
     arrived: Vec<u8>,
 }
@@ -126,6 +136,7 @@ impl<'p> Relay<'p> {
             ledger,
             upstream_bytes,
             size: 0,
+            held: req.core.shared.body_memory.hold(),
             arrived: Vec::new(),
         }
     }
@@ -204,6 +215,12 @@ impl<'p> Relay<'p> {
                 req.core.metrics.inc(Counter::AnswerOverflow);
                 let note = format!("provider `{}` sent a response of more than {MAX_WHOLE} bytes", self.provider);
                 return self.fail(&mut req.recorder, Error::upstream(Kind::UpstreamFault, note).code(TOO_LARGE));
+            }
+            if self.size > UNCOUNTED
+                && let Err(error) = self.held.grow_to(self.size.next_power_of_two() * COPIES)
+            {
+                let error = exhausted(req.core, error);
+                return self.fail(&mut req.recorder, error);
             }
         }
         match &mut self.input {

@@ -1,8 +1,9 @@
 //! Forwards a response that is not a stream, in the client's own format.
 //!
-//! A model's answer is held until it is whole, up to HOLD_ANSWER_BYTES: one that turns out to be cut,
-//! empty, a page or an error fails the attempt, and another provider is tried. What is larger, and
-//! everything else, passes through as it comes, so a large body and a slow client cost one buffer.
+//! A model's answer is held until it is whole, up to HOLD_ANSWER_BYTES and while MAX_BUFFERED_BYTES
+//! has room: one that turns out to be cut, empty, a page or an error fails the attempt, and another
+//! provider is tried. What is larger, and everything else, passes through as it comes, so a large
+//! body and a slow client cost one buffer.
 //! On the way a scanner over the top level of the JSON notes `usage`, and puts the client's name of
 //! the model back where the provider uses another.
 
@@ -16,7 +17,9 @@ use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::Pace;
 use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody};
+use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
+use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
 use llm_http::{Framing, ResponseHead, write};
@@ -34,6 +37,9 @@ const CAPTURED_BYTES: usize = 64 << 10;
 
 /// Room for a response head, in bytes.
 const HEAD_ROOM: usize = 768;
+
+/// A larger buffer is not kept for the next piece.
+const KEPT_BUFFER: usize = 64 << 10;
 
 /// How the body is read on its way.
 enum Mode {
@@ -58,6 +64,8 @@ struct Relay<'p> {
     transfer: HeadTransfer<'static>,
     /// The most bytes of a model's answer that are held. `None` where nothing is held.
     holds: Option<usize>,
+    /// What the held bytes take of the memory for bodies.
+    held: HeldMemory,
     /// The body since the last write, as it came while it is held.
     payload: Vec<u8>,
     /// What the next write sends.
@@ -98,7 +106,8 @@ pub(super) async fn run(
         (true, true) => Mode::Rewritten(scanner(req).replace_model(&req.model.requested)),
     };
     let payload = Vec::with_capacity(response.bytes.len());
-    let relay = Relay { mode, head: Head::Pending, provider, transfer, holds, payload, out: Vec::new() };
+    let held = req.core.shared.body_memory.hold();
+    let relay = Relay { mode, head: Head::Pending, provider, transfer, holds, held, payload, out: Vec::new() };
     Box::pin(forward_parts(req, body, relay, is_answer)).await
 }
 
@@ -122,7 +131,7 @@ async fn forward_parts(
         }
         match body.next(req, Pace::Whole).await? {
             BodyEvent::Arrived => {}
-            BodyEvent::Data(data) => relay.on_data(&mut req.recorder, data),
+            BodyEvent::Data(data) => relay.on_data(req, data),
             BodyEvent::Drained => relay.on_drained(req, &body).await?,
             BodyEvent::Idle => {}
             BodyEvent::End => return relay.on_end(req, body).await.map(Relayed::Done),
@@ -137,12 +146,15 @@ fn scanner(req: &RequestContext<'_>) -> Document {
 }
 
 impl Relay<'_> {
-    fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) {
-        recorder.capture.upstream_sent(Piece::Part(data));
-        match self.holds {
-            Some(_) => self.payload.extend_from_slice(data),
-            None => self.read(recorder, data),
+    fn on_data(&mut self, req: &mut RequestContext<'_>, data: &[u8]) {
+        req.recorder.capture.upstream_sent(Piece::Part(data));
+        if let Some(most) = self.holds {
+            if self.held.reserve(&mut self.payload, data.len(), most).is_ok() {
+                return self.payload.extend_from_slice(data);
+            }
+            self.end_hold(req);
         }
+        self.read(&mut req.recorder, data);
     }
 
     /// Takes a piece of the body in, as the mode demands.
@@ -161,8 +173,16 @@ impl Relay<'_> {
         }
     }
 
-    /// Holds the body no longer.
-    fn end_hold(&mut self, recorder: &mut RequestRecorder) {
+    /// Forwards the body before it is whole: it is too large, or there is no room to hold it.
+    fn end_hold(&mut self, req: &mut RequestContext<'_>) {
+        if self.holds.is_some() {
+            req.core.metrics.inc(Counter::AnswersNotHeld);
+        }
+        self.read_held(&mut req.recorder);
+    }
+
+    /// Takes in what was held.
+    fn read_held(&mut self, recorder: &mut RequestRecorder) {
         if self.holds.take().is_some() {
             let held = std::mem::take(&mut self.payload);
             self.read(recorder, &held);
@@ -173,7 +193,7 @@ impl Relay<'_> {
         if self.holds.is_some_and(|most| self.payload.len() <= most) {
             return Ok(());
         }
-        self.end_hold(&mut req.recorder);
+        self.end_hold(req);
         self.write(req, body, false);
         self.out = req.send(std::mem::take(&mut self.out)).await?;
         Ok(())
@@ -182,7 +202,7 @@ impl Relay<'_> {
     async fn on_end(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
         if self.holds.is_some() {
             answer::check(req.route.format, &self.payload, &mut Tape::default(), self.provider)?;
-            self.end_hold(&mut req.recorder);
+            self.read_held(&mut req.recorder);
         }
         if let Mode::Rewritten(document) = &mut self.mode {
             let from = self.payload.len();
@@ -232,6 +252,7 @@ impl Relay<'_> {
             write::last_chunk(&mut self.out);
         }
         self.payload.clear();
+        self.payload.shrink_to(KEPT_BUFFER);
     }
 
     fn framing(&self, req: &RequestContext<'_>, head: &ResponseHead, is_last: bool) -> BodyFraming {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use llm_proxy::config::rows::ProviderRow;
+
 use super::*;
 
 /// `MAX_BUFFERED_BYTES` bounds all bodies together; beyond it a request is told to come again.
@@ -124,4 +126,55 @@ fn decompression_lets_others_have_their_turn() {
     }
     assert!(bombs.iter_mut().any(|bomb| bomb.link.is_quiet()), "all were decoded before the others had their turn");
     bombs.iter_mut().for_each(|bomb| assert_eq!(bomb.response().status, 400));
+}
+
+/// Answers that are held until they are whole share that memory. Where it has no room, an answer is
+/// forwarded as it comes; where it must be held, the request fails.
+#[test]
+fn held_answers_count() {
+    const ROOM: usize = 1 << 20;
+    let provider = Fake::start();
+    let anthropic = ProviderRow { model_mapping: r#"{"claude":"c"}"#.into(), ..anthropic(&provider) };
+    let setup = Setup::new().provider(ProviderRow { model_mapping: r#"{"m":"m"}"#.into(), ..chat(&provider) });
+    let setup = setup.provider(anthropic).env("MAX_BODY_BYTES", 1024).env("MAX_BUFFERED_BYTES", ROOM);
+    let gateway = setup.env("HOLD_ANSWER_BYTES", ROOM).start();
+    let ask = r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#;
+    let text = "x".repeat(ROOM / 2 + (64 << 10));
+    let answer = CHAT.answer.replace("Hello", &text);
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", answer.len());
+    let (most, last) = answer.split_at(answer.len() - 1);
+    let begin = || {
+        let mut client = gateway.client();
+        client.ask(&post(CHAT.path).body(ask));
+        let mut conn = provider.accept();
+        conn.request();
+        conn.send(&head);
+        conn.send(most);
+        (client, conn)
+    };
+    let (mut held, mut first) = begin();
+    let used = "llm_proxy_body_memory_bytes";
+    eventually("it is held", || gateway.metric(used).unwrap() > ROOM as f64 / 2.0);
+    let not_held = "llm_proxy_answers_not_held_total";
+    assert_eq!(gateway.metric(not_held), Some(0.0));
+    // There is no room for a second one.
+    let (mut forwarded, mut second) = begin();
+    assert_eq!(forwarded.head().status, 200);
+    assert_eq!(gateway.metric(not_held), Some(1.0));
+    assert!(held.link.is_quiet());
+    // One that is translated can't be forwarded before it is whole.
+    let mut translated = gateway.client();
+    translated.ask(&post(CHAT.path).body(ask.replace("\"m\"", "\"claude\"")));
+    let mut third = provider.accept();
+    third.request();
+    let answer = MESSAGES.answer.replace("Hello", &text);
+    third.send(answer::json(200, &answer));
+    let failed = translated.response();
+    assert_eq!(failed.status, 503, "{}", failed.text());
+    assert!(failed.text().contains("MAX_BUFFERED_BYTES"), "{}", failed.text());
+    first.send(last);
+    second.send(last);
+    assert_eq!(held.response().status, 200);
+    assert_eq!(forwarded.rest().1, End::Whole);
+    eventually("all of it is returned", || gateway.metric(used) == Some(0.0));
 }

@@ -64,3 +64,75 @@ fn a_configuration_file_without_an_end_is_refused() {
         assert!(ended.said.contains(path) && ended.said.contains("is a device"), "{}", ended.said);
     }
 }
+
+/// A store that can be read is served, on a disk that is full or read-only.
+#[test]
+fn reads_need_no_room_on_the_disk() {
+    // No file may grow: the shell's children inherit that the signal for it is ignored.
+    let full = format!("{CLOSED}; trap '' XFSZ; ulimit -f 0; exec \"$@\"");
+    let full = ["/bin/sh", "-c", &full, "sh"];
+    let provider = Fake::answering(|_| answer::json(200, CHAT.answer));
+    let gateway = Setup::new().provider(chat(&provider)).env("ADMIN_KEY", ADMIN).through(&full).start();
+    serves_reads_alone(&gateway);
+}
+
+/// The same with a directory and a file that nobody may write to.
+#[test]
+fn a_read_only_directory_is_served() {
+    let provider = Fake::answering(|_| answer::json(200, CHAT.answer));
+    let setup = Setup::new().provider(chat(&provider)).env("ADMIN_KEY", ADMIN);
+    let read_only = format!("{CLOSED}; {READ_ONLY}");
+    let gateway = setup.through(&["/bin/sh", "-c", &read_only, "sh"]).start();
+    serves_reads_alone(&gateway);
+    // Once it can be written, it is, without a restart.
+    for (path, mode) in [(gateway.data_dir().join("llm-proxy.db"), 0o666), (gateway.data_dir().to_owned(), 0o777)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    assert_eq!(make_credential(&gateway).status, 201);
+}
+
+const ADMIN: &str = "a-long-admin-key";
+
+/// Waits until the test has closed the store.
+const CLOSED: &str = "while [ -e \"$DATA_DIR\"/llm-proxy.db-wal ]; do sleep 0.01; done";
+
+/// Takes the right to write away, and the privileges of root with it.
+const READ_ONLY: &str = "chmod a+rX,a-w \"$DATA_DIR\" \"$DATA_DIR\"/*; \
+    if [ \"$(id -u)\" = 0 ]; then exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; fi; exec \"$@\"";
+
+fn make_credential(gateway: &Gateway) -> Response {
+    let mut client = gateway.client();
+    client.ask(&post("/admin/v1/credentials").key(ADMIN).body(r#"{"name":"n"}"#));
+    client.response()
+}
+
+fn serves_reads_alone(gateway: &Gateway) {
+    assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
+    let mut client = gateway.client();
+    client.ask(&get("/admin/v1/config/problems").key(ADMIN));
+    let problems = client.response();
+    assert!(problems.text().contains("can only be read"), "{}", problems.text());
+    let refused = make_credential(gateway);
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
+}
+
+/// A key that may be guessed is served, and warned of.
+#[test]
+fn weak_keys_in_files_are_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("gateway.yaml");
+    std::fs::write(&path, "credentials:\n- {name: short, key: abc}\n- {name: long, key: sk-0123456789abcdef}\n")
+        .unwrap();
+    let gateway = Setup::new().env("CONFIG_FILE", path.display()).start();
+    let warned = |name: &str| {
+        let sentence = format!("credential {name}: key has fewer than 16 characters");
+        gateway.log().iter().any(|line| line.contains(&sentence))
+    };
+    eventually("the short one is warned of", || warned("short"));
+    assert!(!warned("long"));
+    let checked = gateway.cli(&["check-config", path.to_str().unwrap()]);
+    assert!(checked.status.success());
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(said.contains("line 2: credential short: key has fewer than 16 characters"), "{said}");
+}

@@ -2,11 +2,13 @@
 //! made to cost, clients that hide, and what a client or an administrator may make the gateway
 //! call.
 
+mod addresses;
 mod admin;
 mod bodies;
 mod duplicates;
 mod files;
 mod leaving;
+mod overload;
 mod paths;
 mod without_key;
 

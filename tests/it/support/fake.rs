@@ -133,6 +133,21 @@ impl Fake {
         fake
     }
 
+    /// Gives each connection that is made from now on to `serve`, in a thread of its own.
+    pub fn serve_each(&self, serve: impl Fn(Conn) + Send + Sync + 'static) {
+        let (_, none) = mpsc::channel();
+        let accepted = std::mem::replace(&mut *self.accepted.lock().unwrap(), none);
+        let serve = Arc::new(serve);
+        thread::spawn(move || {
+            for conn in accepted {
+                let serve = serve.clone();
+                // A gateway may keep a connection idle for longer than a test waits.
+                conn.link.socket().set_read_timeout(None).unwrap();
+                thread::spawn(move || serve(conn));
+            }
+        });
+    }
+
     /// With the path that a provider's base has, such as `/v1`.
     pub fn url(&self, path: &str) -> String {
         // A name, so that certificates and name resolution are part of the test.

@@ -147,6 +147,7 @@ impl Setup {
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();
         }
+        drop(store);
         let addr = self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
         Gateway::spawn(dir, addr, &self.wrapper, &self.env, self.workers.unwrap_or(1))
     }

@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
 use crate::control_plane::store::migrations;
@@ -37,6 +38,36 @@ pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, Pa
         Ok(connection) => Ok((connection, path)),
         Err(error) => Err(error.explain(&path)),
     }
+}
+
+/// Opens a store that cannot be written, to read it: one on a full or read-only disk. `None` if that
+/// is not possible either, or not without a migration.
+///
+/// Where the files of write-ahead logging can't be made, the file is taken for one that nobody
+/// changes, unless changes wait beside it.
+pub(super) fn open_to_read(dir: &Path) -> Option<(Connection, PathBuf)> {
+    let path = dir.canonicalize().ok()?.join(FILE);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let is_current = |connection: &Connection| {
+        let applied = applied(connection).ok()?;
+        Some(!applied.is_empty() && migrations::pending(migrations::SQLITE, &applied).ok()?.is_empty())
+    };
+    let open = |connection: rusqlite::Result<Connection>| {
+        let connection = connection.ok()?;
+        connection.busy_timeout(PATIENCE).ok()?;
+        (is_current(&connection) == Some(true)).then_some(connection)
+    };
+    let shared = open(Connection::open_with_flags(&path, flags));
+    let unchanged = || {
+        let mut log = path.clone().into_os_string();
+        log.push("-wal");
+        if std::fs::metadata(log).is_ok_and(|log| log.len() > 0) {
+            return None;
+        }
+        let name = utf8_percent_encode(path.to_str()?, NON_ALPHANUMERIC);
+        open(Connection::open_with_flags(format!("file:{name}?immutable=1"), flags | OpenFlags::SQLITE_OPEN_URI))
+    };
+    Some((shared.or_else(unchanged)?, path))
 }
 
 /// Another connection to a store that is open, for what may be lost when the power fails: it does

@@ -127,10 +127,12 @@ fn spend(connection: &Connection, filter: &Filter, by: SpendBy) -> rusqlite::Res
 impl Sqlite {
     /// The thread of this, which is started when it is first wanted.
     fn side(&self) -> Result<&Thread, Error> {
-        match self.side.get_or_init(|| Thread::start(&self.path, "store-tables", file::side(&self.path))) {
-            Ok(thread) => Ok(thread),
-            Err(error) => Err(error.clone()),
+        if let Some(thread) = self.side.get() {
+            return Ok(thread);
         }
+        // A failure is not kept: the disk may have room by the next time.
+        let thread = Thread::start(&self.path, "store-tables", file::side(&self.path))?;
+        Ok(self.side.get_or_init(|| thread))
     }
 
     fn on_side<T: Send + 'static>(

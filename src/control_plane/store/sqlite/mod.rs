@@ -17,10 +17,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::config::rows::Rows;
+use crate::config::snapshot::Problem;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, digest};
 
@@ -28,6 +30,8 @@ use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store
 pub const FILE: &str = "llm-proxy.db";
 /// How often [`Store::changed`] looks, which is a read of one number.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// After how many looks a store that can only be read is opened anew.
+const REOPEN: u32 = 25;
 
 /// [`Store::identity`] of the store in this file: device and inode, which every path to the file
 /// and every container that mounts it have in common. `None` if there is no such file.
@@ -42,8 +46,10 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Sqlite {
     path: PathBuf,
     main: Thread,
-    /// For logs and prices.
-    side: Arc<OnceLock<Result<Thread, Error>>>,
+    /// For logs and prices, once it could be started.
+    side: Arc<OnceLock<Thread>>,
+    /// Why the store can only be read, while that is so.
+    unwritable: Arc<ArcSwapOption<Error>>,
 }
 
 /// A connection and the thread that owns it.
@@ -56,10 +62,35 @@ struct Thread {
 impl Sqlite {
     /// Opens the store in `dir` and brings it up to date. Makes the directory and the file where
     /// they are missing. Several processes may do so at once.
+    ///
+    /// A store that is there and up to date, but can't be written, is opened to be read:
+    /// [`Store::complaints`] says so, and each change tries to open it anew.
     pub fn open(dir: &Path) -> Result<Sqlite, Error> {
-        let (connection, path) = file::open(dir)?;
+        let (connection, path, unwritable) = match file::open(dir) {
+            Ok((connection, path)) => (connection, path, None),
+            Err(error) => {
+                let readable = (error.fault == Fault::Unavailable).then(|| file::open_to_read(dir)).flatten();
+                let Some((connection, path)) = readable else { return Err(error) };
+                (connection, path, Some(Arc::new(error)))
+            }
+        };
         let main = Thread::start(&path, "store", Ok(connection))?;
-        Ok(Sqlite { path, main, side: Arc::default() })
+        Ok(Sqlite { path, main, side: Arc::default(), unwritable: Arc::new(ArcSwapOption::new(unwritable)) })
+    }
+
+    /// Opens the store anew if it could only be read.
+    fn reopen(&self) -> impl FnOnce(&mut Connection) -> Result<(), Error> + Send + 'static {
+        let (unwritable, path) = (self.unwritable.clone(), self.path.clone());
+        move |connection| {
+            if unwritable.load().is_none() {
+                return Ok(());
+            }
+            let dir = path.parent().unwrap_or(&path);
+            let (writable, _) = file::open(dir)?;
+            *connection = writable;
+            unwritable.store(None);
+            Ok(())
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -131,15 +162,25 @@ impl Store for Sqlite {
 
     fn changed(&self, since: i64) -> Answer<'_, ()> {
         Box::pin(async move {
+            let mut looks = 0_u32;
             while self.version().await? == since {
                 tokio::time::sleep(POLL_INTERVAL).await;
+                looks += 1;
+                if looks.is_multiple_of(REOPEN) && self.unwritable.load().is_some() {
+                    // It may be the same as before: that is known.
+                    let _ = self.run(self.reopen()).await;
+                }
             }
             Ok(())
         })
     }
 
     fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>> {
-        self.run(move |connection| rows::write_all(connection, &writes))
+        let reopen = self.reopen();
+        self.run(move |connection| {
+            reopen(connection)?;
+            rows::write_all(connection, &writes)
+        })
     }
 
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>> {
@@ -148,6 +189,14 @@ impl Store for Sqlite {
 
     fn identity(&self) -> Answer<'_, Option<String>> {
         Box::pin(std::future::ready(Ok(identity(&self.path))))
+    }
+
+    fn complaints(&self) -> Vec<Problem> {
+        let problem = |error: &Arc<Error>| Problem {
+            object: "store".to_owned(),
+            message: format!("can only be read, so that changes are refused and nothing is logged to it: {error}"),
+        };
+        self.unwritable.load().as_ref().map(problem).into_iter().collect()
     }
 
     fn tables(&self) -> Option<&dyn Tables> {

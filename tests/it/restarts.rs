@@ -1,0 +1,141 @@
+//! Restarts and upgrades under load: clients that keep connections and streams lose no request.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::support::sample::CHAT;
+use super::support::*;
+
+/// A provider that takes its time for each event of a stream.
+fn provider() -> Fake {
+    let provider = Fake::start();
+    provider.serve_each(|mut conn| {
+        while let Some(request) = conn.next_request() {
+            if !request.text().contains("\"stream\":true") {
+                conn.send(answer::json(200, CHAT.answer));
+                continue;
+            }
+            conn.send(answer::SSE);
+            for event in CHAT.events() {
+                conn.send(answer::chunk(event));
+                thread::sleep(Duration::from_millis(20));
+            }
+            conn.send(answer::LAST_CHUNK);
+        }
+    });
+    provider
+}
+
+/// Clients that each keep a connection for as long as they are not told otherwise, and connect anew
+/// to wherever new connections are to go.
+struct Load {
+    target: Arc<Mutex<SocketAddr>>,
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    clients: Vec<JoinHandle<Vec<String>>>,
+}
+
+impl Load {
+    fn start(target: SocketAddr) -> Load {
+        let (target, stop) = (Arc::new(Mutex::new(target)), Arc::<AtomicBool>::default());
+        let done = Arc::<AtomicUsize>::default();
+        let client = |n: usize| {
+            let (target, stop, done) = (target.clone(), stop.clone(), done.clone());
+            let ask = if n.is_multiple_of(2) { CHAT.ask } else { CHAT.ask_stream };
+            thread::spawn(move || run(ask, &target, &stop, &done))
+        };
+        let clients = (0..6).map(client).collect();
+        Load { target, stop, done, clients }
+    }
+
+    /// Waits until this many requests more have been served.
+    fn wait(&self, more: usize) {
+        let until = self.done.load(Ordering::Relaxed) + more;
+        eventually("requests are served", || self.done.load(Ordering::Relaxed) >= until);
+    }
+
+    /// Ends the load. Returns the requests that were served, and what failed.
+    fn finish(self) -> (usize, Vec<String>) {
+        self.stop.store(true, Ordering::Relaxed);
+        let failures = self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        (self.done.load(Ordering::Relaxed), failures)
+    }
+}
+
+/// One client. Returns its failures.
+fn run(ask: &str, target: &Mutex<SocketAddr>, stop: &AtomicBool, done: &AtomicUsize) -> Vec<String> {
+    let mut failures = Vec::new();
+    let mut kept: Option<TcpStream> = None;
+    let request = post(CHAT.path).body(ask).bytes();
+    while !stop.load(Ordering::Relaxed) {
+        let addr = *target.lock().unwrap();
+        let reused = kept.is_some();
+        let connected = kept.take().map_or_else(|| TcpStream::connect(addr), Ok);
+        let exchanged = connected.and_then(|mut socket| {
+            socket.set_read_timeout(Some(HANG))?;
+            socket.write_all(&request)?;
+            let keep = read_response(&mut socket)?;
+            Ok(keep.then_some(socket))
+        });
+        match exchanged {
+            Ok(socket) => {
+                kept = socket;
+                done.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => failures.push(format!("reused: {reused}: {error}")),
+        }
+    }
+    failures
+}
+
+/// Reads a whole response of status 200. Returns whether its connection may be used again.
+fn read_response(socket: &mut TcpStream) -> std::io::Result<bool> {
+    let failed = |bytes: &[u8]| std::io::Error::other(format!("{:?}", String::from_utf8_lossy(bytes)));
+    let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let n = socket.read(&mut piece)?;
+        bytes.extend_from_slice(&piece[..n]);
+        if n == 0 {
+            return Err(failed(&bytes));
+        }
+        let Some(end) = memchr::memmem::find(&bytes, b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+        let body = &bytes[end + 4..];
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        let is_whole = length.map_or_else(|| body.ends_with(b"0\r\n\r\n"), |length: usize| body.len() == length);
+        match is_whole {
+            true if head.starts_with("http/1.1 200") => return Ok(!head.contains("connection: close")),
+            true => return Err(failed(&bytes)),
+            false => {}
+        }
+    }
+}
+
+/// Instances behind a balancer, replaced one after the other: new connections go to the new one as
+/// soon as it is there, and the old one is told to end.
+#[test]
+fn twenty_restarts_lose_no_request() {
+    let provider = provider();
+    let start = || Setup::new().provider(chat(&provider)).env("SHUTDOWN_DELAY_SECS", 3).start();
+    let mut current = start();
+    let load = Load::start(current.addr);
+    let mut former = Vec::new();
+    for _ in 0..20 {
+        load.wait(20);
+        let next = start();
+        *load.target.lock().unwrap() = next.addr;
+        current.term();
+        former.push(std::mem::replace(&mut current, next));
+    }
+    load.wait(20);
+    let (served, failures) = load.finish();
+    assert_eq!(failures, Vec::<String>::new(), "of {served}");
+    assert!(served > 400, "{served}");
+    for mut gateway in former {
+        assert_eq!(gateway.wait().code(), Some(0));
+    }
+}
