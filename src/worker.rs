@@ -128,8 +128,9 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
     let canceller = Canceller::new();
     let handle = canceller.handle();
     net::spawn(cancel_when_drained(core.clone(), canceller));
+    let most = listen::descriptors_for_clients(core.shared.shards.len());
     loop {
-        while core.connections.get() >= core.shared.descriptors.connections && !core.shared.draining() {
+        while core.connections.get() >= most && !core.shared.draining() {
             core.metrics.inc(Counter::AcceptPauses);
             if let Some(more) = core.log_limits.accept.permit(core.now_ns()) {
                 tracing::warn!(more, "gateway: no connection is accepted while file descriptors are short");
@@ -137,7 +138,7 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
             net::sleep(ACCEPT_PAUSE).await;
         }
         match listener.cancelable_accept(handle.clone()).await {
-            Ok((stream, peer)) => admit(core, stream, peer, kind),
+            Ok((stream, peer)) => admit(core, stream, canonical(peer), kind),
             Err(_) if core.shared.draining() => break,
             Err(error) => {
                 core.metrics.inc(Counter::AcceptPauses);
@@ -164,9 +165,14 @@ fn accept_queued(core: &Rc<Core>, listener: &StdListener, kind: ListenerKind) {
         let Ok((stream, peer)) = listener.accept() else { return };
         let stream = stream.set_nonblocking(net::is_legacy()).map(|()| stream);
         if let Ok(stream) = stream.and_then(TcpStream::from_std) {
-            admit(core, stream, peer, kind);
+            admit(core, stream, canonical(peer), kind);
         }
     }
+}
+
+/// Returns an IPv4 address as one that came over a socket of both families.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 /// Serves an accepted connection, unless there are too many.

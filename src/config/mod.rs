@@ -12,6 +12,7 @@ pub mod models;
 pub mod nearest;
 pub mod networks;
 pub(crate) mod ordered;
+pub mod outbound;
 mod pattern;
 pub mod prices;
 pub mod publish;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::breaker::memory::Memory;
+use crate::config::outbound::Outbound;
 use crate::config::timeouts::Timeouts;
 use crate::limit::Limits;
 use crate::limit::provider::ProviderLimits;
@@ -107,6 +108,8 @@ pub struct Provider {
     pub priority: u32,
     pub models: super::models::Mapping,
     pub dialect: Dialect,
+    /// How it is reached.
+    pub outbound: Outbound,
     /// `provider_params.limits`; `None` if it has none.
     pub limits: Option<Arc<ProviderLimits>>,
     /// What is remembered of it, shared by all workers and kept over reloads.

@@ -50,9 +50,9 @@ pub fn is_due(text: &str, env: &Env<'_>) -> bool {
     !is_open(text) && !text.strip_prefix(MARK).is_some_and(|rest| rest.starts_with(&format!("{}:", key.id)))
 }
 
-/// What is no secret: nothing, and the name of a variable.
+/// What is no secret: nothing, and the name of a variable or of a file.
 fn is_open(text: &str) -> bool {
-    text.trim().is_empty() || text.trim().starts_with("env:")
+    text.trim().is_empty() || ["env:", "file:"].iter().any(|form| text.trim().starts_with(form))
 }
 
 /// Seals `text` if there is a `SECRET_KEY` and it holds a secret; else gives it as it is.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{ConcurrencyLimit, Bucket, Hold, Limits, Need, Per, Refusal, Refused};
+use super::{Bucket, ConcurrencyLimit, Hold, Limits, Need, Per, Refusal, Refused};
 
 /// The levels of priority. Level 0 goes first.
 pub const LEVELS: usize = 3;
@@ -53,7 +53,9 @@ impl ProviderLimits {
         let limits = Limits {
             requests: bucket(settings.requests_per_minute, |limits| &limits.requests),
             tokens: bucket(settings.tokens_per_minute, |limits| &limits.tokens),
-            at_once: settings.max_concurrency.map(|most| ConcurrencyLimit { most, running: running.unwrap_or_default() }),
+            at_once: settings
+                .max_concurrency
+                .map(|most| ConcurrencyLimit { most, running: running.unwrap_or_default() }),
         };
         ProviderLimits { limits, state: before.map(|before| before.state.clone()).unwrap_or_default() }
     }

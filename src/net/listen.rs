@@ -4,6 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel queues for a busy worker.
@@ -22,6 +23,19 @@ pub fn bind(addr: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     (0..count.max(1)).map(|_| listener(bound)).collect()
 }
 
+/// Descriptors that the process needs for its store, logs, listeners and rings, and each worker.
+const OWN: usize = 64;
+const OF_A_WORKER: usize = 16;
+
+/// Returns how many connections of clients a worker may have by the limit of open files: half of
+/// what is left is for connections to providers.
+pub fn descriptors_for_clients(workers: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
+    let workers = workers.max(1);
+    let left = limit.unwrap_or(usize::MAX).saturating_sub(OWN + workers * OF_A_WORKER);
+    (left / 2 / workers).max(8)
+}
+
 fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(addr, true)?;
     socket.bind(&addr.into())?;
@@ -31,6 +45,10 @@ fn listener(addr: SocketAddr) -> io::Result<TcpListener> {
 
 fn socket(addr: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // `::` is every address of both families; another one is itself alone in any case.
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;

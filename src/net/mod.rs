@@ -2,6 +2,7 @@
 //! knows what a model is.
 
 mod acked;
+mod dial;
 pub mod listen;
 pub mod pool;
 pub mod proxy_protocol;

@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +15,13 @@ use monoio::net::TcpStream;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
+use super::dial;
 use super::resolve;
 use super::stream::{self, LARGE_READ, Reader, Writer};
 use super::timer::Timers;
+use crate::config::outbound::Proxy;
 use crate::shared::ProcessState;
+use crate::tls::ClientTls;
 
 /// Idle connections per origin on one worker. More are closed.
 const MAX_IDLE: usize = 512;
@@ -36,6 +38,10 @@ pub struct Origin {
     pub tls: bool,
     pub host: String,
     pub port: u16,
+    /// Where a tunnel to it is opened, if it is not reached directly.
+    pub proxy: Option<Arc<Proxy>>,
+    /// Its own certificates and trust, if it has them.
+    pub trust: Option<Arc<ClientTls>>,
 }
 
 /// A connection to an upstream.
@@ -172,20 +178,23 @@ impl Pool {
         let seconds = limit.as_secs_f32();
         let target = format!("{}:{}", origin.host, origin.port);
         let attempt = async {
-            let addresses = resolve::look_up(&self.shared.names, &origin.host, origin.port)
+            let (host, port) = match &origin.proxy {
+                Some(proxy) => (&proxy.host, proxy.port),
+                None => (&origin.host, origin.port),
+            };
+            let addresses = resolve::look_up(&self.shared.names, host, port)
                 .await
                 .map_err(|why| ConnectFailure::new("its host name was not found", why))?;
-            let mut last = ConnectFailure::new("its host name has no address", target.clone());
-            for address in addresses {
-                match open(address).await {
-                    Ok(stream) => return self.secure(origin, stream).await,
-                    Err(error) => {
-                        let detail = format!("connect to {target} ({address}): {error}");
-                        last = ConnectFailure::of_connect(&error, detail);
-                    }
-                }
+            let mut stream = dial::connect(addresses).await.map_err(|(address, error)| {
+                let address = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+                ConnectFailure::of_connect(&error, format!("connect to {target} ({address}): {error}"))
+            })?;
+            if let Some(proxy) = &origin.proxy {
+                dial::tunnel(&mut stream, proxy, &origin.host, origin.port)
+                    .await
+                    .map_err(|why| ConnectFailure::new("the proxy did not connect to it", why))?;
             }
-            Err(last)
+            self.secure(origin, stream).await
         };
         match deadline.limit(attempt).await {
             Some(Ok(connection)) => Ok(connection),
@@ -194,12 +203,16 @@ impl Pool {
         }
     }
 
+    fn tls_of(&self, origin: &Origin) -> Arc<ClientConfig> {
+        origin.trust.as_ref().map_or_else(|| self.tls.clone(), |trust| trust.config.clone())
+    }
+
     async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Connection, ConnectFailure> {
         let (mut reader, writer) = if origin.tls {
             let name = ServerName::try_from(origin.host.clone())
                 .map_err(|_| format!("`{}` is not a name that a certificate can hold", origin.host))
                 .map_err(|why| ConnectFailure::new("the TLS handshake failed", why))?;
-            let session = rustls::ClientConnection::new(self.tls.clone(), name)
+            let session = rustls::ClientConnection::new(self.tls_of(origin), name)
                 .map_err(|error| ConnectFailure::new("the TLS handshake failed", error.to_string()))?;
             stream::handshake(stream, session.into()).await.map_err(|error| {
                 let detail = format!("tls handshake with {}:{}: {error}", origin.host, origin.port);
@@ -211,36 +224,4 @@ impl Pool {
         reader.read_size(LARGE_READ);
         Ok(Connection { reader, writer, reused: false })
     }
-}
-
-/// Connects in a task of its own. In this version of monoio a connect that is dropped leaks its
-/// descriptor if the kernel has completed it. So the task runs to its end, and closes the stream if
-/// nobody waits for it any more.
-async fn open(address: SocketAddr) -> std::io::Result<TcpStream> {
-    let slot = Rc::new(Slot::default());
-    let task = slot.clone();
-    monoio::spawn(async move {
-        let result = TcpStream::connect_addr(address).await;
-        if let Ok(stream) = &result {
-            let _ = stream.set_nodelay(true);
-        }
-        *task.result.borrow_mut() = Some(result);
-        if let Some(waker) = task.waker.borrow_mut().take() {
-            waker.wake();
-        }
-    });
-    std::future::poll_fn(|cx| match slot.result.borrow_mut().take() {
-        Some(result) => std::task::Poll::Ready(result),
-        None => {
-            *slot.waker.borrow_mut() = Some(cx.waker().clone());
-            std::task::Poll::Pending
-        }
-    })
-    .await
-}
-
-#[derive(Default)]
-struct Slot {
-    result: RefCell<Option<std::io::Result<TcpStream>>>,
-    waker: RefCell<Option<std::task::Waker>>,
 }

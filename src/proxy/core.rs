@@ -68,8 +68,10 @@ impl WorkerSnapshot {
 
     pub fn origin(&self, index: usize) -> &Rc<Origin> {
         self.origins[index].get_or_init(|| {
-            let base = &self.snapshot.providers[index].base;
-            Rc::new(Origin { tls: base.tls, host: base.host.clone(), port: base.port })
+            let provider = &self.snapshot.providers[index];
+            let (base, outbound) = (&provider.base, &provider.outbound);
+            let (proxy, trust) = (outbound.proxy.clone(), outbound.tls.clone());
+            Rc::new(Origin { tls: base.tls, host: base.host.clone(), port: base.port, proxy, trust })
         })
     }
 }
@@ -95,7 +97,7 @@ pub struct Core {
     /// Bodies that are being decoded.
     pub decoding: Cell<usize>,
     /// Requests that wait for room.
-    pub wait_queue: WaitQueue,
+    pub wait_queue: Rc<WaitQueue>,
     /// Room for what one whole response holds.
     pub tape: RefCell<Tape>,
     /// Open connections of clients.
@@ -131,7 +133,7 @@ impl Core {
             admin_throttle: RefCell::default(),
             reasoning_cache,
             decoding: Cell::new(0),
-            wait_queue: WaitQueue::default(),
+            wait_queue: Rc::default(),
             tape: RefCell::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),

@@ -25,6 +25,7 @@ pub mod log_limit;
 pub mod overload;
 pub mod page;
 pub mod prepare;
+pub mod provider_hold;
 mod reasoning_cache;
 pub mod recorder;
 pub mod refusal;

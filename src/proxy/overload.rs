@@ -14,6 +14,7 @@ use super::client::WaitError;
 use super::core::WorkerSnapshot;
 use super::endpoint::Operation;
 use super::interrupt::Interrupt;
+use super::provider_hold::ProviderHold;
 use super::request_context::RequestContext;
 use super::wait_queue::{self, Grant, Wanted};
 use crate::config::snapshot::Provider;
@@ -23,27 +24,6 @@ use crate::metrics::names::Counter;
 use crate::tokens;
 use llm_wire::error::{Error, Kind};
 use llm_wire::passthrough::peek;
-
-/// What a request holds of the limits of its provider.
-pub struct ProviderHold {
-    hold: Hold,
-    limits: Arc<ProviderLimits>,
-    /// When it began, in nanoseconds on the worker's clock.
-    began: u64,
-}
-
-impl ProviderHold {
-    /// Returns what was estimated when the request was admitted.
-    pub fn need(&self) -> Need {
-        self.hold.need()
-    }
-
-    /// The request has ended at `now`, and used this many tokens.
-    pub fn settle(self, now: u64, used: u64) {
-        self.limits.record_duration(now.saturating_sub(self.began) / 1_000_000);
-        self.hold.settle(now, used);
-    }
-}
 
 /// An attempt at a candidate that is at a limit.
 struct Full<T> {
@@ -139,8 +119,7 @@ fn need(req: &RequestContext<'_>, limits: &ProviderLimits) -> Need {
 }
 
 fn keep(req: &mut RequestContext<'_>, limits: &Arc<ProviderLimits>, hold: Hold) {
-    let hold = ProviderHold { hold, limits: limits.clone(), began: req.core.now_ns() };
-    req.recorder.set_provider_hold(hold);
+    req.recorder.set_provider_hold(ProviderHold::new(hold, limits.clone(), req.core.now_ns()));
 }
 
 fn note_full(req: &RequestContext<'_>, provider: &Provider, refusal: Refusal) {
@@ -188,7 +167,7 @@ async fn wait(req: &mut RequestContext<'_>, wanted: Vec<Wanted>) -> Result<Optio
         return Ok(None);
     };
     core.metrics.inc(Counter::Queued);
-    let mut place = wait_queue::join(&core, req.level, wanted);
+    let mut place = wait_queue::join(&core.wait_queue, &core.timers, req.level, wanted);
     req.client.deadline.set(most);
     match req.client.wait(poll_fn(|cx| place.poll(cx))).await {
         Ok(grant) => Ok(Some(grant)),

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::core::Core;
 use crate::limit::provider::{ProviderLimits, Waiter};
 use crate::limit::{Hold, Need, Running, Slot};
 use crate::net;
+use crate::net::timer::Timers;
 
 /// How often the task looks.
 const LOOK: Duration = Duration::from_millis(5);
@@ -58,7 +58,7 @@ struct State {
 
 /// A place in the queue, which is left when this is dropped.
 pub struct Place {
-    core: Rc<Core>,
+    queue: Rc<WaitQueue>,
     number: u64,
     state: Rc<RefCell<State>>,
 }
@@ -94,9 +94,8 @@ fn find_room(entry: &Entry, now: u64) -> Option<Grant> {
     })
 }
 
-/// Joins the queue of this worker.
-pub fn join(core: &Rc<Core>, level: usize, wanted: Vec<Wanted>) -> Place {
-    let queue = &core.wait_queue;
+/// Joins the queue of this worker, whose clock is that of `timers`.
+pub fn join(queue: &Rc<WaitQueue>, timers: &Rc<Timers>, level: usize, wanted: Vec<Wanted>) -> Place {
     let number = queue.next.get();
     queue.next.set(number + 1);
     let state = Rc::<RefCell<State>>::default();
@@ -104,19 +103,18 @@ pub fn join(core: &Rc<Core>, level: usize, wanted: Vec<Wanted>) -> Place {
     let at = entries.partition_point(|entry| entry.level <= level);
     entries.insert(at, Entry { level, number, wanted, place: state.clone() });
     if !queue.is_served.replace(true) {
-        net::spawn(run(core.clone()));
+        net::spawn(run(queue.clone(), timers.clone()));
     }
-    Place { core: core.clone(), number, state }
+    Place { queue: queue.clone(), number, state }
 }
 
 /// Looks for room until nobody waits.
-async fn run(core: Rc<Core>) {
-    while !core.wait_queue.entries.borrow().is_empty() {
+async fn run(queue: Rc<WaitQueue>, timers: Rc<Timers>) {
+    while !queue.entries.borrow().is_empty() {
         net::sleep(LOOK).await;
-        let now = core.timers.read();
-        core.wait_queue.serve(now);
+        queue.serve(timers.read());
     }
-    core.wait_queue.is_served.set(false);
+    queue.is_served.set(false);
 }
 
 impl Place {
@@ -135,6 +133,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.core.wait_queue.entries.borrow_mut().retain(|entry| entry.number != self.number);
+        self.queue.entries.borrow_mut().retain(|entry| entry.number != self.number);
     }
 }

@@ -18,7 +18,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 
 use crate::breaker::circuit::TICK;
@@ -44,8 +43,6 @@ pub struct ProcessState {
     pub running: Arc<Running>,
     /// Requests that wait for room.
     pub queued: Arc<Running>,
-    /// What the limit of open files leaves for connections.
-    pub descriptors: Descriptors,
     /// Connections of each address.
     pub peers: peers::Peers,
     /// Requests to the admin interface.
@@ -93,29 +90,6 @@ pub struct ProcessState {
     pub hints: Hints,
 }
 
-/// What the limit of open files leaves for connections of clients, so that connections to providers
-/// can still be made for those that are there.
-#[derive(Debug, Clone, Copy)]
-pub struct Descriptors {
-    /// The most connections of clients that one worker accepts at a time.
-    pub connections: usize,
-}
-
-impl Descriptors {
-    /// For the store, logs, listeners and rings, and for each worker.
-    const OWN: usize = 64;
-    const OF_A_WORKER: usize = 16;
-
-    /// Half of what is left is for connections to providers.
-    fn of_process(workers: usize) -> Descriptors {
-        let limit = getrlimit(Resource::Nofile).current.and_then(|most| usize::try_from(most).ok());
-        let limit = limit.unwrap_or(usize::MAX);
-        let workers = workers.max(1);
-        let left = limit.saturating_sub(Descriptors::OWN + workers * Descriptors::OF_A_WORKER);
-        Descriptors { connections: (left / 2 / workers).max(8) }
-    }
-}
-
 /// Sentences for the 401 and 404 of a gateway without credentials or providers.
 #[derive(Debug, Clone)]
 pub struct Hints {
@@ -134,7 +108,6 @@ impl ProcessState {
             boot,
             running: Arc::default(),
             queued: Arc::default(),
-            descriptors: Descriptors::of_process(workers),
             peers,
             model_labels,
             publisher: Publisher::default(),

@@ -185,7 +185,7 @@ fn model_lists_are_fetched_over_tls() {
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    let (port, questions) = upstream(Some(server_config(&cert, &key).unwrap()), r#"{"data":[{"id":"m"}]}"#);
+    let (port, questions) = upstream(Some(server_config(&cert, &key, None).unwrap()), r#"{"data":[{"id":"m"}]}"#);
     let other = Blocking::embedded(dir.path()).unwrap();
     let id = other.add_provider(&provider("all", &format!("https://localhost:{port}/v1"))).unwrap();
 

@@ -22,11 +22,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limit", &[]),
     ("tls", &[]),
     ("rfc3339", &[]),
-    ("config", &["breaker", "limit", "rfc3339"]),
+    ("config", &["breaker", "limit", "rfc3339", "tls"]),
     ("metrics", &[]),
     ("telemetry", &[]),
     ("tokens", &["limit"]),
-    ("shared", &["breaker", "config", "metrics", "telemetry"]),
+    ("shared", &["breaker", "config", "limit", "metrics", "telemetry"]),
     (
         "route",
         &[
@@ -39,7 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shared::catalog",
         ],
     ),
-    ("net", &["shared"]),
+    ("net", &["config::outbound", "shared", "tls"]),
     (
         "proxy",
         &[

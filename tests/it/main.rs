@@ -26,6 +26,7 @@ mod malformed_input;
 mod matrix;
 mod mock;
 mod observability;
+mod outbound;
 mod postgres;
 mod properties;
 mod regressions;

@@ -23,6 +23,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::file::Setting;
 use super::networks::Networks;
+use super::outbound;
 use super::secret::Secret;
 use db_url::DbUrl;
 use observe::Observe;
@@ -100,6 +101,13 @@ pub struct Boot {
     /// Both or neither.
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    /// Authorities of the certificates that clients must have; `None` demands none.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Looked up by name when rows are compiled; see `config::outbound`.
+    pub https_proxy: Option<Secret>,
+    pub http_proxy: Option<Secret>,
+    pub no_proxy: Option<String>,
+    pub secret_file_dirs: Option<String>,
     pub connect_timeout: Duration,
     pub header_read_timeout: Duration,
     pub body_read_timeout: Duration,
@@ -197,6 +205,11 @@ impl Default for Boot {
             ssl_cert_file: None,
             tls_cert: None,
             tls_key: None,
+            tls_client_ca: None,
+            https_proxy: None,
+            http_proxy: None,
+            no_proxy: None,
+            secret_file_dirs: Some(outbound::SECRET_FILE_DIRS.to_owned()),
             connect_timeout: Duration::from_secs(5),
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(60),
@@ -293,12 +306,26 @@ impl fmt::Display for BadValue {
 }
 
 impl Environment {
-    /// Reads the environment of this process and `.env` in the working directory.
+    /// Reads the environment of this process and `.env` in the working directory. A secret of this
+    /// program that is written as `file:PATH` is read from that file.
     pub fn of_process() -> (Environment, Vec<Warning>) {
         let text = |os: std::ffi::OsString| os.to_string_lossy().into_owned();
         let process = std::env::vars_os().map(|(name, value)| (text(name), text(value).into())).collect();
-        let (file, warnings) = dotenv::read(Path::new(".env"));
-        (Environment { process, file }, warnings)
+        let (file, mut warnings) = dotenv::read(Path::new(".env"));
+        let mut environment = Environment { process, file };
+        for variable in VARIABLES.iter().filter(|variable| variable.secret) {
+            let path = environment.get(variable.name).and_then(|value| value.trim().strip_prefix("file:"));
+            let Some(path) = path.map(str::to_owned) else { continue };
+            let read = outbound::secret_file(&path, &|name| environment.get(name).map(str::to_owned));
+            let read = read.unwrap_or_else(|why| {
+                warnings.push(Warning(format!("{}: {why}; it is taken as not set", variable.name)));
+                String::new()
+            });
+            let in_process = environment.process.contains_key(variable.name);
+            let values = if in_process { &mut environment.process } else { &mut environment.file };
+            values.insert(variable.name.to_owned(), read.into());
+        }
+        (environment, warnings)
     }
 
     /// The value of `name` and its source. An empty value is none: compose files write
@@ -317,7 +344,16 @@ impl Environment {
     /// Takes the settings of a configuration file that are looked up by name when rows are
     /// compiled.
     pub fn add_settings(&mut self, settings: &[Setting]) {
-        const LOOKED_UP: [&str; 2] = ["ALLOW_LINK_LOCAL_UPSTREAMS", "SECRET_ENV_ALLOW"];
+        const LOOKED_UP: [&str; 8] = [
+            "ALLOW_LINK_LOCAL_UPSTREAMS",
+            "SECRET_ENV_ALLOW",
+            "SECRET_FILE_DIRS",
+            "VERIFY_SSL",
+            "SSL_CERT_FILE",
+            "HTTPS_PROXY",
+            "HTTP_PROXY",
+            "NO_PROXY",
+        ];
         for setting in settings.iter().filter(|setting| LOOKED_UP.contains(&setting.name.as_str())) {
             self.file.entry(setting.name.clone()).or_insert_with(|| setting.value.clone());
         }
@@ -377,6 +413,12 @@ impl Boot {
             bad.push(BadValue {
                 place: given.to_owned(),
                 message: format!("is set without {missing}; set both or neither"),
+            });
+        }
+        if boot.tls_client_ca.is_some() && boot.tls_cert.is_none() {
+            bad.push(BadValue {
+                place: "TLS_CLIENT_CA".to_owned(),
+                message: "is set without TLS_CERT and TLS_KEY; certificates of clients need TLS".to_owned(),
             });
         }
         for (place, message) in boot.observe.contradictions() {

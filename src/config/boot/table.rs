@@ -109,6 +109,11 @@ variables! {
     "SSL_CERT_FILE" "" "A PEM file with the certificate authorities that providers' certificates are checked against, instead of the system's." => ssl_cert_file, |text| path(text).map(Some);
     "TLS_CERT" "" "A PEM file with the certificate chain of this server. With it and TLS_KEY the server speaks https." => tls_cert, |text| path(text).map(Some);
     "TLS_KEY" "" "A PEM file with the private key of this server." => tls_key, |text| path(text).map(Some);
+    "TLS_CLIENT_CA" "" "A PEM file with certificate authorities. With it a client must have a certificate of one of them, on every listener." => tls_client_ca, |text| path(text).map(Some);
+    "HTTPS_PROXY" "" "The proxy through which https providers are reached, such as http://USER:PASSWORD@HOST:3128, unless `proxy` in their parameters says otherwise. It must open tunnels (CONNECT). The name in lower case is read, too." secret => https_proxy, |text| proxy_url(text).map(Some);
+    "HTTP_PROXY" "" "The same for providers with http, which are reached by tunnels as well." secret => http_proxy, |text| proxy_url(text).map(Some);
+    "NO_PROXY" "" "Hosts, domains, addresses and networks that HTTPS_PROXY and HTTP_PROXY are not for, separated by commas; `*` is all. Addresses of this machine are never reached through a proxy." => no_proxy, |text: &str| Ok::<_, String>(Some(text.to_owned()));
+    "SECRET_FILE_DIRS" "/run/secrets,/run/credentials,/etc/llm-proxy" "The directories below which `file:PATH` may read the API keys of providers and the secrets of this program, separated by commas." => secret_file_dirs, |text: &str| Ok::<_, String>(Some(text.to_owned()));
     "CONNECT_TIMEOUT_SECS" "5" "The longest time to connect to a provider, TLS included." => connect_timeout, seconds;
     "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
     "BODY_READ_TIMEOUT_SECS" "60" "The longest pause of a client while it sends a body." => body_read_timeout, seconds;
@@ -325,6 +330,11 @@ fn header_key(text: &str) -> Result<super::Secret, String> {
 fn store_url(text: &str) -> Result<super::Secret, String> {
     let known = ["redis://", "rediss://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
     if known { Ok(text.into()) } else { Err("a URL such as redis://host:6379".to_owned()) }
+}
+
+fn proxy_url(text: &str) -> Result<super::Secret, InvalidValue> {
+    let explained = |why| InvalidValue::Explained(format!("the value {why}"));
+    crate::config::outbound::Proxy::parse(text).map(|_| text.into()).map_err(explained)
 }
 
 fn secret(text: &str) -> Result<super::Secret, String> {

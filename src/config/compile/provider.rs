@@ -12,6 +12,7 @@ use crate::config::link_local;
 use crate::config::models::Mapping;
 use crate::config::nearest::nearest;
 use crate::config::ordered;
+use crate::config::outbound::{self, Outbound};
 use crate::config::rows::ProviderRow;
 use crate::config::secret_env::{self, Standing};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
@@ -112,7 +113,12 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     let (models, messages) = Mapping::parse(&row.model_mapping);
     problems.extend(messages);
 
-    let (_, mut base, key, params) = (named?, base?, key?, params?);
+    let outbound = match (&base, &params) {
+        (Some(base), Some(params)) => keep(outbound(params, base, env), problems),
+        _ => None,
+    };
+
+    let (_, mut base, key, params, outbound) = (named?, base?, key?, params?, outbound?);
     base.correct(speaks_messages(kind, params.formats.as_deref()));
     let mut dialect = params.words.compile(&base, row.id, problems);
     if kind == Type::Azure || dialect.host == Host::Azure {
@@ -135,6 +141,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         weight,
         priority: params.priority,
         timeouts: params.timeouts,
+        outbound,
         memory: Arc::default(),
         limits: limits_of(params.limits, None),
         models,
@@ -149,6 +156,15 @@ fn base_url(text: &str, env: &Env<'_>) -> Result<BaseUrl, String> {
     let base = BaseUrl::parse(text).map_err(|reason| format!("api_base {reason}"))?;
     let is_refused = base.host.parse().is_ok_and(link_local::is_link_local) && !link_local::is_allowed(env);
     if is_refused { Err(format!("api_base: the address {} {}", base.host, link_local::REFUSAL)) } else { Ok(base) }
+}
+
+/// Returns how a provider is reached.
+fn outbound(params: &Params<'_>, base: &BaseUrl, env: &Env<'_>) -> Result<Outbound, String> {
+    let written = params.proxy.map(|value| serde_json::from_str::<String>(value.get()));
+    let written = written.transpose().map_err(|_| "provider_params: proxy is not a string".to_owned())?;
+    let proxy = outbound::proxy(written.as_deref(), base, env)?;
+    let tls = params.tls.map(|value| outbound::tls(value.get(), env)).transpose()?;
+    Ok(Outbound { proxy, tls })
 }
 
 /// Whether it is asked in the Messages format by default.
@@ -271,6 +287,10 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 
 /// The provider's key; empty where it needs none, as local servers do.
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
+    if let Some(path) = text.trim().strip_prefix("file:") {
+        let key = outbound::secret_file(path, env).map_err(|why| format!("api_key: {why}"))?;
+        return visible(key);
+    }
     let key = match text.trim().strip_prefix("env:") {
         None => vault::open("api_key", text, env)?.trim().to_owned(),
         Some("") => {
@@ -293,12 +313,17 @@ fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
             }
         },
     };
-    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(
-            "api_key holds a character that is not allowed in a header (a space, a line break, or no ASCII)".to_owned()
-        );
+    visible(key)
+}
+
+fn visible(key: String) -> Result<String, String> {
+    match key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(key),
+        false => {
+            Err("api_key holds a character that is not allowed in a header (a space, a line break, or no ASCII)"
+                .to_owned())
+        }
     }
-    Ok(key)
 }
 
 /// The header lines that carry `key` towards `format`; none without a key, or when the row sets
@@ -357,6 +382,8 @@ struct Params<'j> {
     priority: u32,
     timeouts: Timeouts,
     limits: ProviderSettings,
+    proxy: Option<&'j RawValue>,
+    tls: Option<&'j RawValue>,
     words: Words<'j>,
 }
 
@@ -371,6 +398,8 @@ impl<'j> Params<'j> {
             priority: 0,
             timeouts: Timeouts::default(),
             limits: ProviderSettings::default(),
+            proxy: None,
+            tls: None,
             words: Words::default(),
         };
         for (name, value) in pairs {
@@ -379,6 +408,8 @@ impl<'j> Params<'j> {
                 "custom_headers" => params.headers = headers(value, problems)?,
                 "priority" => params.priority = priority(value, problems),
                 "timeouts" => params.timeouts = timeouts(value, problems),
+                "proxy" => params.proxy = Some(value),
+                "tls" => params.tls = Some(value),
                 "limits" => params.limits = limits(value)?,
                 "host" => params.words.host = Some(value),
                 "quirks" => params.words.quirks = Some(value),

@@ -107,6 +107,11 @@ struct Params {
     translation: Option<Translation>,
     /// What the provider may be sent: requests at a time, requests and tokens per minute
     limits: Option<ProviderLimits>,
+    /// The proxy through which the provider is reached, such as http://proxy:3128; direct; or
+    /// env:NAME_PROXY
+    proxy: Option<String>,
+    /// Certificates of the provider
+    tls: Option<ProviderTls>,
     /// Headers to add to each request
     custom_headers: Option<BTreeMap<String, String>>,
 }
@@ -120,6 +125,19 @@ struct ProviderLimits {
     requests_per_minute: Option<u32>,
     /// Tokens in a minute, of prompts and responses together
     tokens_per_minute: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ProviderTls {
+    /// A PEM file with the authorities to trust, instead of the system's
+    ca_file: Option<String>,
+    /// A PEM file with the certificate that the provider demands
+    client_cert: Option<String>,
+    /// A PEM file with its key
+    client_key: Option<String>,
+    /// Whether the provider's certificate is verified; the default is VERIFY_SSL
+    verify: Option<bool>,
 }
 
 #[derive(JsonSchema)]

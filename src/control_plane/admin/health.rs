@@ -365,7 +365,7 @@ async fn check_list(context: &Context, provider: &Provider) -> Option<ModelHealt
     const HAS_NONE: [&str; 3] = ["status 404", "status 405", "status 501"];
     let started = Instant::now();
     let answer = match provider::target(provider, "/models", None, "") {
-        Ok(target) => context.client.get(target.uri, target.headers).await.map(|_| ()),
+        Ok(target) => context.client.of_provider(&provider.outbound).get(target.uri, target.headers).await.map(|_| ()),
         Err(why) => Err(why),
     };
     let elapsed = started.elapsed();
@@ -449,7 +449,7 @@ async fn check_model(context: &Context, provider: &Provider, model: String, call
 
 async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(), String> {
     let (target, body) = probe_request(provider, model)?;
-    let (status, body) = context.client.post(target.uri, target.headers, body).await?;
+    let (status, body) = context.client.of_provider(&provider.outbound).post(target.uri, target.headers, body).await?;
     if status.is_success() { Ok(()) } else { Err(failure_message(status.as_u16(), &body)) }
 }
 

@@ -5,4 +5,5 @@ pub(crate) mod current;
 pub mod disk_cache;
 pub mod import_export;
 pub mod models_file;
+mod row_files;
 pub mod sync;

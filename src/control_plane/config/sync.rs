@@ -19,6 +19,7 @@ use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
 use crate::control_plane::config::models_file::ModelsFile;
+use crate::control_plane::config::row_files::RowFiles;
 use crate::control_plane::discovery::dns::Names;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
@@ -38,6 +39,8 @@ pub(crate) struct Sync {
     store: Arc<dyn Store>,
     environment: Environment,
     models_file: ModelsFile,
+    /// Files that rows name.
+    row_files: RowFiles,
     pub(crate) current: Arc<Current>,
     work: Work,
     outage: Option<Outage>,
@@ -77,6 +80,8 @@ pub(crate) enum Step {
     Written,
     /// The operator's facts about models changed.
     ModelsFile,
+    /// A file that rows name has changed.
+    RowFiles,
 }
 
 /// A failing store.
@@ -116,6 +121,7 @@ impl Sync {
             store,
             environment,
             models_file,
+            row_files: RowFiles::default(),
             current,
             work,
             outage,
@@ -175,6 +181,7 @@ impl Sync {
         tokio::select! {
             step = self.work.done() => step,
             () = self.models_file.changed() => Step::ModelsFile,
+            () = self.row_files.changed() => Step::RowFiles,
             () = current.written.notified() => Step::Written,
         }
     }
@@ -201,8 +208,10 @@ impl Sync {
                     disk_cache.request_write();
                 }
             }
-            Step::ModelsFile => {
-                self.models_file.read();
+            Step::ModelsFile | Step::RowFiles => {
+                if matches!(step, Step::ModelsFile) {
+                    self.models_file.read();
+                }
                 // The rows that are being read are read once more.
                 self.again |= matches!(self.work, Work::Read(_));
                 let version = self.current.read().rows.version;
@@ -263,6 +272,8 @@ impl Sync {
             Changes::All(rows) => read.rows = Arc::new(rows),
             Changes::Some(delta) => merge(Arc::make_mut(&mut read.rows), delta),
         }
+        // Before the files are read, so that what is written meanwhile is noticed later.
+        self.row_files.follow(&read.rows);
         let previous = self.shared.publisher.load();
         let (snapshot, mut problems) =
             compile_with(&read.rows, Some(&previous), &environment, self.models_file.facts());
@@ -369,8 +380,8 @@ fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) ->
 
 /// Returns the hosts that are names, and not addresses.
 fn hosts(snapshot: &Snapshot) -> HashSet<String> {
-    let hosts = snapshot.providers.iter().map(|provider| &provider.base.host);
-    hosts.filter(|host| host.parse::<IpAddr>().is_err()).cloned().collect()
+    let hosts = snapshot.providers.iter().map(|provider| provider.outbound.first_host(&provider.base));
+    hosts.filter(|host| host.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
 }
 
 /// Formats the numbers of added, removed and changed rows as `+1 -0 ~2`. Both lists are in the

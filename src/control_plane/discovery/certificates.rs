@@ -1,26 +1,22 @@
 //! Watches the files of the listener's certificate, so that a renewed one is used without a restart.
 //! Open connections keep the old one.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::SystemTime;
 
 use crate::rfc3339;
 use crate::shared::ProcessState;
-use crate::tls;
+use crate::tls::{self, FileStamp};
 
 pub(crate) struct Watch {
     shared: Arc<ProcessState>,
     cert: PathBuf,
     key: PathBuf,
-    seen: [Stamp; 2],
+    client_ca: Option<PathBuf>,
+    /// The stamps of the files when they were read. `None` for a file that can't be seen.
+    seen: Vec<Option<FileStamp>>,
 }
-
-/// What changes when a file is written or replaced. `None` for a file that can't be read.
-type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Watch {
     /// Starts to watch. `None` for a plain listener. Loads the certificate if that was not done; one that
@@ -30,24 +26,25 @@ impl Watch {
             return Ok(None);
         };
         // Taken before the files are read, so that a change in between is noticed later.
-        let seen = [stamp(&cert), stamp(&key)];
+        let client_ca = shared.boot.tls_client_ca.clone();
+        let seen = stamps(&cert, &key, client_ca.as_deref());
         if shared.tls.load().is_none() {
-            let config = tls::server_config(&cert, &key)?;
+            let config = tls::server_config(&cert, &key, client_ca.as_deref())?;
             shared.tls.store(Some(config));
         }
         shared.certificate_ends.store(expiry(&cert), Ordering::Relaxed);
-        Ok(Some(Watch { shared, cert, key, seen }))
+        Ok(Some(Watch { shared, cert, key, client_ca, seen }))
     }
 
     /// Checks the files once. The two can't be replaced atomically, so a pair that does not match is
     /// expected at times.
     pub(crate) fn check(&mut self) {
-        let now = [stamp(&self.cert), stamp(&self.key)];
+        let now = stamps(&self.cert, &self.key, self.client_ca.as_deref());
         if now == self.seen {
             return;
         }
         self.seen = now;
-        match tls::server_config(&self.cert, &self.key) {
+        match tls::server_config(&self.cert, &self.key, self.client_ca.as_deref()) {
             Ok(config) => {
                 self.shared.tls.store(Some(config));
                 self.shared.certificate_ends.store(expiry(&self.cert), Ordering::Relaxed);
@@ -65,9 +62,8 @@ fn expiry(cert: &Path) -> i64 {
     tls::not_after(cert).and_then(|end| rfc3339::parse(&end)).unwrap_or(0)
 }
 
-fn stamp(path: &Path) -> Stamp {
-    let of = |file: Metadata| Some((file.modified().ok()?, file.len(), file.ino()));
-    std::fs::metadata(path).ok().and_then(of)
+fn stamps(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Vec<Option<FileStamp>> {
+    [cert, key].into_iter().chain(client_ca).map(tls::file_stamp).collect()
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub(crate) struct Models {
 struct Entry {
     key: Arc<str>,
     request: Arc<Target>,
+    client: Client,
     list: Option<List>,
     /// When to fetch. During a fetch: when to fetch again if it never ends.
     due: Instant,
@@ -88,6 +89,7 @@ impl Models {
             let fresh = || Entry {
                 key: provider.key.clone(),
                 request: request.clone(),
+                client: self.client.of_provider(&provider.outbound),
                 list: None,
                 due: Instant::now(),
                 failures: 0,
@@ -125,7 +127,7 @@ impl Models {
             && let Some((id, entry)) = due.next()
         {
             entry.due = now + FETCH_TIMEOUT;
-            let (provider, request, client) = (*id, entry.request.clone(), self.client.clone());
+            let (provider, request, client) = (*id, entry.request.clone(), entry.client.clone());
             self.fetches.spawn(async move {
                 let answer = client.get(request.uri.clone(), request.headers.clone()).await;
                 Fetched { provider, request, list: answer.and_then(|body| parse(&body)) }

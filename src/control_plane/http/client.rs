@@ -18,11 +18,15 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tower_service::Service;
 
 use crate::config::link_local;
+use crate::config::outbound::{self, Outbound, Proxy};
 use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
@@ -30,23 +34,47 @@ use crate::shared::names::Resolved;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer's body.
 const MOST: usize = 4 << 20;
+/// Bytes of the head of a proxy's answer.
+const MAX_PROXY_HEAD: usize = 16 << 10;
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Client(Pooled<HttpsConnector<HttpConnector<Names>>, Full<Bytes>>);
+pub(crate) struct Client {
+    pooled: Pooled<HttpsConnector<Tunnel>, Full<Bytes>>,
+    shared: Arc<ProcessState>,
+    tls: Arc<ClientConfig>,
+}
 
 impl Client {
-    pub(crate) fn new(shared: Arc<ProcessState>, tls: &ClientConfig) -> Client {
-        let mut tcp = HttpConnector::new_with_resolver(Names(shared));
+    pub(crate) fn new(shared: Arc<ProcessState>, tls: &Arc<ClientConfig>) -> Client {
+        Client::with(shared, tls.clone(), None)
+    }
+
+    /// Returns the client for calls to a provider, which may have a proxy and certificates of its
+    /// own.
+    pub(crate) fn of_provider(&self, outbound: &Outbound) -> Client {
+        match (&outbound.proxy, &outbound.tls) {
+            (None, None) => self.clone(),
+            (proxy, tls) => {
+                let tls = tls.as_ref().map_or_else(|| self.tls.clone(), |tls| tls.config.clone());
+                Client::with(self.shared.clone(), tls, proxy.clone())
+            }
+        }
+    }
+
+    fn with(shared: Arc<ProcessState>, tls_config: Arc<ClientConfig>, proxy: Option<Arc<Proxy>>) -> Client {
+        let mut tcp = HttpConnector::new_with_resolver(Names(shared.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let mut tls = tls.clone();
+        let tcp = Tunnel { tcp, proxy };
+        let mut tls = ClientConfig::clone(&tls_config);
         // The connector sets its own.
         tls.alpn_protocols.clear();
         let connector =
             HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
         // Calls are minutes apart: nothing is worth keeping.
-        Client(Pooled::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector))
+        let pooled = Pooled::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Client { pooled, shared, tls: tls_config }
     }
 
     /// The body of a good answer. The error names neither the address nor any header, which may
@@ -85,7 +113,7 @@ impl Client {
 
     /// Any answer, whole. The caller sets the limit of time.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
-        let (head, body) = self.0.request(request).await.map_err(|error| cause(&error))?.into_parts();
+        let (head, body) = self.pooled.request(request).await.map_err(|error| cause(&error))?.into_parts();
         let body = Limited::new(body, MOST).collect().await.map_err(|error| cause(&*error))?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
@@ -114,12 +142,57 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
+/// Connects directly, or through a tunnel of a proxy.
+#[derive(Clone)]
+pub(crate) struct Tunnel {
+    tcp: HttpConnector<Names>,
+    proxy: Option<Arc<Proxy>>,
+}
+
+type Connected = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, BoxError>> + Send>>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Service<Uri> for Tunnel {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Connected;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Connected {
+        let Some(proxy) = self.proxy.clone() else {
+            let connecting = self.tcp.call(uri);
+            return Box::pin(async move { Ok(connecting.await?) });
+        };
+        let address = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+        let through = Uri::try_from(format!("http://{address}:{}", proxy.port));
+        let connecting = through.map(|through| self.tcp.call(through));
+        Box::pin(async move {
+            let mut stream = connecting?.await?.into_inner();
+            let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+            stream.write_all(&proxy.connect_request(host, uri.port_u16().unwrap_or(default))).await?;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                if head.len() > MAX_PROXY_HEAD {
+                    return Err("the proxy sent a head without an end".into());
+                }
+                head.push(stream.read_u8().await?);
+            }
+            outbound::tunnel_opened(&head)?;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
 /// The names of providers in force are in the table. The system is asked for others, such as that
 /// of a service which takes records.
 #[derive(Clone)]
 struct Names(Arc<ProcessState>);
 
-impl tower_service::Service<Name> for Names {
+impl Service<Name> for Names {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use crate::limit::Hold;
 use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
-use crate::proxy::overload::ProviderHold;
+use crate::proxy::provider_hold::ProviderHold;
 use crate::proxy::request_metrics::Measured;
 use crate::telemetry::record::{Outcome, Record};
 use crate::telemetry::stages::{Stage, Stages};

@@ -36,6 +36,36 @@ impl Cert {
         Path::new(self.dir.path()).join(name)
     }
 
+    /// A server that demands a certificate that is `client`'s.
+    pub fn server_for(&self, client: &Cert) -> Arc<rustls::ServerConfig> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(client.der.clone()).unwrap();
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let key = PrivateKeyDer::try_from(self.key_der.clone()).unwrap();
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(vec![self.der.clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// A client that trusts this certificate alone, and shows that of `identity`.
+    pub fn client_as(&self, identity: &Cert) -> Arc<rustls::ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let key = PrivateKeyDer::try_from(identity.key_der.clone()).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![identity.der.clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
     pub fn server(&self) -> Arc<rustls::ServerConfig> {
         let key = PrivateKeyDer::try_from(self.key_der.clone()).unwrap();
         let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

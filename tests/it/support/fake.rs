@@ -111,6 +111,14 @@ impl Fake {
         Fake::listen(Some(Arc::new(answer)), Some(cert.server()))
     }
 
+    /// Serves TLS with these settings.
+    pub fn answering_with(
+        tls: Arc<rustls::ServerConfig>,
+        answer: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Fake {
+        Fake::listen(Some(Arc::new(answer)), Some(tls))
+    }
+
     fn listen(handler: Option<Arc<Handler>>, tls: Option<Arc<rustls::ServerConfig>>) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();

@@ -322,7 +322,7 @@ fn listening(lines: &Receiver<String>) -> Option<SocketAddr> {
         };
         if let Some((_, rest)) = line.split_once("listening: http") {
             let address = rest.trim_start_matches('s').trim_start_matches("://");
-            let end = address.find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit()).unwrap_or(address.len());
+            let end = address.find(|c: char| !".:[]".contains(c) && !c.is_ascii_hexdigit()).unwrap_or(address.len());
             return Some(address[..end].parse().unwrap());
         }
     }
