@@ -25,7 +25,7 @@ type Attempt = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)>>
 
 /// Connects to one of these addresses. The next one is tried when one has failed, or has not
 /// answered for a while; the first that answers counts. The error is that of the last that failed.
-pub async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, (Option<SocketAddr>, io::Error)> {
+pub(super) async fn connect(addresses: Vec<SocketAddr>) -> Result<TcpStream, (Option<SocketAddr>, io::Error)> {
     let mut waiting = interleave(addresses).into_iter().peekable();
     let mut running: Vec<Attempt> = Vec::new();
     let mut failure = (None, io::Error::from(io::ErrorKind::AddrNotAvailable));
@@ -76,7 +76,7 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Opens a tunnel to `host` on a connection to `proxy`. The error is for the log.
-pub async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), String> {
+pub(super) async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), String> {
     let broken = |error: io::Error| format!("the connection to the proxy broke: {error}");
     stream.write_all(proxy.connect_request(host, port)).await.0.map_err(broken)?;
     let mut head = Vec::new();

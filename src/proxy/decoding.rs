@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Why a body was not decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecodeError {
+pub(super) enum DecodeError {
     Coding(CodingError),
     /// There is no room for the decoded body.
     Memory,
@@ -39,7 +39,7 @@ impl From<MemoryExhausted> for DecodeError {
 ///
 /// It is done in slices, between which other connections of this worker have their turn, and by a
 /// few requests of a worker at a time.
-pub async fn decode(
+pub(super) async fn decode(
     core: &Core,
     codings: &str,
     body: &[u8],
