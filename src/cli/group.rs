@@ -16,7 +16,7 @@ use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -116,7 +116,7 @@ struct List {
     json: bool,
 }
 
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(crate) fn run(args: Args) -> Result<(), Failure> {
     let store = &args.store;
     match args.command {
         Command::Create(create) => create.run(store),

@@ -66,7 +66,7 @@ fn caps(provider: &Provider, format: Format, model: &str) -> Caps {
 
 /// Returns whether the provider serves the model in this format.
 fn serves(provider: &Provider, format: Format, model: &str) -> bool {
-    let has = caps(provider, format, model).speaks(format);
+    let has = caps(provider, format, model).supports(format);
     // The capabilities of a vendor's model in one format include this format. Which other formats
     // it has is in those of its main one.
     match (format, provider.dialect.host) {

@@ -71,7 +71,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         Some(memory) if !from.profile().response.has_opaque_reasoning => cache::restore(&mut request, memory),
         _ => 0,
     };
-    cx.mend.apply(&mut request, &cx.target.caps, &mut ledger)?;
+    cx.without.apply(&mut request, &cx.target.caps, &mut ledger)?;
     let mut plan = Plan::new(from, raw, cx);
     plan.stream = request.stream;
     plan.upstream_stream = request.stream || cx.target.quirks.has(Quirk::AlwaysStream);
@@ -199,11 +199,11 @@ impl Encode for AnyEncoder {
         }
     }
 
-    fn gave_up(&mut self) -> Option<Error> {
+    fn take_failure(&mut self) -> Option<Error> {
         match self {
-            AnyEncoder::Chat(encoder) => encoder.gave_up(),
-            AnyEncoder::Messages(encoder) => encoder.gave_up(),
-            AnyEncoder::Responses(encoder) => encoder.gave_up(),
+            AnyEncoder::Chat(encoder) => encoder.take_failure(),
+            AnyEncoder::Messages(encoder) => encoder.take_failure(),
+            AnyEncoder::Responses(encoder) => encoder.take_failure(),
         }
     }
 }
@@ -298,7 +298,7 @@ impl Translator {
             captured.take(&event);
         }
         encoder.event(event, &mut self.reply, out);
-        if let Some(error) = encoder.gave_up() {
+        if let Some(error) = encoder.take_failure() {
             self.failure = Some(error);
             self.phase = Phase::Over;
         }
@@ -445,8 +445,8 @@ impl Translator {
         let Translator { decoder, shape, output, phase, failure, captured, content, model, reply, .. } = self;
         let mut early = None;
         feed(decoder, &mut |event| {
-            if let Event::Start { model: told, .. } = &event {
-                *model = Some(told.unescape().into());
+            if let Event::Start { model: responding_model, .. } = &event {
+                *model = Some(responding_model.unescape().into());
             }
             shape.event(event, reply, &mut |event, reply| {
                 if *phase == Phase::Over {
@@ -500,7 +500,7 @@ fn deliver(
                 *phase = Phase::Committed;
             }
             encoder.event(event, reply, out);
-            if let Some(error) = encoder.gave_up() {
+            if let Some(error) = encoder.take_failure() {
                 *failure = Some(error);
                 *phase = Phase::Over;
             }

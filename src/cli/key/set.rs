@@ -62,9 +62,9 @@ struct Changes {
 
 /// A number, or none.
 #[derive(Debug, Clone, Copy)]
-pub struct Limit(pub Option<u32>);
+pub(crate) struct Limit(pub Option<u32>);
 
-pub fn limit(text: &str) -> Result<Limit, String> {
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     match text {
         "none" => Ok(Limit(None)),
         number => {

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use llm_wire::Format;
-use llm_wire::canonical::loss::{How, Ledger};
+use llm_wire::canonical::loss::{Ledger, LossKind};
 use llm_wire::error::{Error, Kind};
 use llm_wire::error::{classify, shape};
 use llm_wire::json::{RawStr, RawValue};
@@ -77,7 +77,7 @@ pub(super) struct Done {
 #[derive(Debug)]
 pub(super) struct Lost {
     pub field: String,
-    pub how: How,
+    pub how: LossKind,
     pub why: &'static str,
 }
 
@@ -166,9 +166,9 @@ impl Done {
         self.losses.extend(ledger.entries().map(|(loss, how, path)| Lost {
             field: path.unwrap_or(loss.label()).to_owned(),
             how,
-            why: loss.why(),
+            why: loss.description(),
         }));
-        self.repairs.extend(ledger.repairs().map(|(repair, times)| (repair.label(), times, repair.why())));
+        self.repairs.extend(ledger.repairs().map(|(repair, times)| (repair.label(), times, repair.description())));
     }
 }
 

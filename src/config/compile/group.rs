@@ -11,7 +11,7 @@ use crate::config::snapshot::{Group, Problem, Scope, Snapshot};
 use crate::limit::Limits;
 
 /// How deep groups may be nested. Each level costs every request of its credentials a little.
-pub const MAX_DEPTH: usize = 8;
+pub(crate) const MAX_DEPTH: usize = 8;
 
 /// The groups by their names.
 pub(super) struct Groups<'r> {

@@ -79,7 +79,7 @@ pub fn body(
         client_model: &req.model.requested,
         session,
         input_estimate: Some(&input_estimate),
-        mend: retry_without,
+        without: retry_without,
         memory: Some(&memory),
     };
     let encoded = translate::request(req.route.format, req.body(), &context)?;

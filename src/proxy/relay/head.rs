@@ -6,7 +6,7 @@ use super::super::request_context::RequestContext;
 use super::super::retry_hint::{self, RetryHint};
 use crate::telemetry::stages::Stage;
 use llm_http::{ResponseHead, Version, write};
-use llm_wire::canonical::loss::{How, Ledger, Loss};
+use llm_wire::canonical::loss::{Ledger, Loss, LossKind};
 
 /// How the body reaches the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &Hea
         }
     }
     if req.effort_none_added {
-        let value = format!("{};{}", Loss::ReasoningEffort.label(), How::Approx.label());
+        let value = format!("{};{}", Loss::ReasoningEffort.label(), LossKind::Approx.label());
         let _ = write::header(out, "x-llm-proxy-dropped", value.as_bytes());
     }
     // The limits of one account mislead where several serve the model, or where the client's

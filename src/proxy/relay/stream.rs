@@ -182,7 +182,7 @@ impl<'p> Relay<'p> {
     /// Forwards the chunks that have arrived as a whole, where their events may be known: they are
     /// written to the outlet at once, and what is not known is taken out of it again.
     fn forward_arrived(&mut self, recorder: &mut RequestRecorder, body: &mut UpstreamBody) -> Result<(), Error> {
-        if !self.may_know(recorder) || !self.template.knows() || !self.framer.is_between_events() {
+        if !self.may_know(recorder) || !self.template.is_learned() || !self.framer.is_between_events() {
             return Ok(());
         }
         let from = self.stream_writer.buf.len();

@@ -391,7 +391,7 @@ impl<'p> Relay<'p> {
     fn whole_response(&mut self, req: &mut RequestContext<'_>, upstream: &ResponseHead, content: &[u8]) -> Vec<u8> {
         let framing = BodyFraming::Length(content.len() as u64);
         for (note, _) in self.translator.notes() {
-            let _ = note.loss().map(|loss| self.ledger.lose_of_response(loss));
+            let _ = note.loss().map(|loss| self.ledger.record_response_loss(loss));
         }
         let parts = HeadParts {
             status: 200,

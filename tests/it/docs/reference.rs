@@ -154,15 +154,15 @@ fn stage_meaning(stage: Stage) -> &'static str {
 
 #[test]
 fn translation() {
-    let losses = Loss::ALL.iter().map(|loss| [code(loss.label()), loss.why().to_owned()]);
+    let losses = Loss::ALL.iter().map(|loss| [code(loss.label()), loss.description().to_owned()]);
     generated("losses-and-repairs.md", "losses", &table(["name", "reason"], losses));
-    let repairs = Repair::ALL.iter().map(|repair| [code(repair.label()), repair.why().to_owned()]);
+    let repairs = Repair::ALL.iter().map(|repair| [code(repair.label()), repair.description().to_owned()]);
     generated("losses-and-repairs.md", "repairs", &table(["name", "what was changed"], repairs));
 }
 
 #[test]
 fn quirks() {
-    let quirks = Quirk::ALL.iter().map(|quirk| [code(quirk.name()), quirk.why().to_owned()]);
+    let quirks = Quirk::ALL.iter().map(|quirk| [code(quirk.name()), quirk.description().to_owned()]);
     generated("quirks.md", "quirks", &table(["quirk", "meaning"], quirks));
     let hosts = Host::ALL.iter().map(|host| [code(host.name()), codes(Quirks::of_host(*host).iter().map(Quirk::name))]);
     generated("quirks.md", "hosts", &table(["host", "quirks"], hosts));

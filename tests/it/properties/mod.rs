@@ -13,7 +13,7 @@ use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use llm_wire::target::quirks::Host;
 use llm_wire::testing::reading;
-use llm_wire::testing::reading::{End, Reading, Seen};
+use llm_wire::testing::reading::{End, OutputItem, Reading};
 use llm_wire::translate::Translator;
 
 fn translator(client: Format, provider: Format) -> Translator {
@@ -57,8 +57,8 @@ fn read(client: Format, provider: Format, stream: &str) -> Result<Reading, Kind>
 }
 
 fn texts(reading: &Reading) -> String {
-    let text = |item: &Seen| match item {
-        Seen::Text(text) => text.clone(),
+    let text = |item: &OutputItem| match item {
+        OutputItem::Text(text) => text.clone(),
         _ => String::new(),
     };
     reading.items.iter().map(text).collect()

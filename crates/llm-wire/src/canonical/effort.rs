@@ -158,8 +158,8 @@ mod tests {
             (Effort::Medium, Some(Effort::Medium)),
             (Effort::Max, Some(Effort::High)),
         ];
-        for (asked, got) in rows {
-            assert_eq!(levels.snap(asked), got, "{asked:?}");
+        for (requested, got) in rows {
+            assert_eq!(levels.snap(requested), got, "{requested:?}");
         }
         assert_eq!(Levels::EMPTY.snap(Effort::High), None);
         assert_eq!(

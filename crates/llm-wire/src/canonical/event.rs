@@ -355,7 +355,7 @@ pub trait Encode {
 
     /// Why the encoder itself ended the answer, returned once: the provider's events cannot be
     /// expressed in this format, or there are too many of them. The stream has its error by then.
-    fn gave_up(&mut self) -> Option<Error> {
+    fn take_failure(&mut self) -> Option<Error> {
         None
     }
 }

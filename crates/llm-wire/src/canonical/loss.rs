@@ -20,9 +20,9 @@ pub const HEADER_MAX: usize = 1024;
 /// Longest list kept; a request whose losses exceed it still counts each of them.
 const ENTRIES_MAX: usize = 64;
 
-/// How a field was lost.
+/// What happened to a field that the target can't express.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum LossKind {
     /// Removed.
     Dropped,
     /// Brought into the target's range.
@@ -33,14 +33,14 @@ pub enum How {
     Moved,
 }
 
-impl How {
+impl LossKind {
     /// Returns the word for this kind of loss in `x-llm-proxy-dropped` and in metrics.
     pub fn label(self) -> &'static str {
         match self {
-            How::Dropped => "dropped",
-            How::Clamped => "clamped",
-            How::Approx => "approx",
-            How::Moved => "moved",
+            LossKind::Dropped => "dropped",
+            LossKind::Clamped => "clamped",
+            LossKind::Approx => "approx",
+            LossKind::Moved => "moved",
         }
     }
 }
@@ -60,8 +60,8 @@ macro_rules! named {
                 match self { $( $enum::$name => $label, )* }
             }
 
-            /// What it means, for the reference.
-            pub fn why(self) -> &'static str {
+            /// Returns the sentence of the generated reference.
+            pub fn description(self) -> &'static str {
                 match self { $( $enum::$name => $why, )* }
             }
         }
@@ -140,7 +140,7 @@ named! {
 }
 
 named! {
-    /// What was mended in a conversation so that the target takes it.
+    /// The changes that make a conversation acceptable to the target.
     Repair:
     OrphanCall "orphan_call" "a tool call without a result got a result that reports this";
     OrphanResult "orphan_result" "a tool result without a call became user text";
@@ -160,7 +160,7 @@ named! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     loss: Loss,
-    how: How,
+    how: LossKind,
     /// The client's path when it is more specific than the label (`tools.0.strict`, `unknown:foo`).
     path: Option<String>,
 }
@@ -181,38 +181,38 @@ impl Ledger {
 
     /// Removes a field. `Err` only in strict mode: 400 with the label as `param`.
     pub fn drop(&mut self, loss: Loss) -> Result<(), Error> {
-        self.lose(loss, How::Dropped, None)
+        self.record(loss, LossKind::Dropped, None)
     }
 
     /// The value was brought into range. `Err` only in strict mode.
     pub fn clamp(&mut self, loss: Loss) -> Result<(), Error> {
-        self.lose(loss, How::Clamped, None)
+        self.record(loss, LossKind::Clamped, None)
     }
 
     /// The value was expressed in a close but unequal way. `Err` only in strict mode.
     pub fn approx(&mut self, loss: Loss) -> Result<(), Error> {
-        self.lose(loss, How::Approx, None)
+        self.record(loss, LossKind::Approx, None)
     }
 
     /// The content is in another place. `Err` only in strict mode.
     pub fn moved(&mut self, loss: Loss) -> Result<(), Error> {
-        self.lose(loss, How::Moved, None)
+        self.record(loss, LossKind::Moved, None)
     }
 
     /// A field that this gateway does not know. The name comes from the client: it is shortened and
     /// cleaned before it is shown.
     pub fn unknown(&mut self, name: &str) -> Result<(), Error> {
-        self.lose(Loss::Unknown, How::Dropped, Some(format!("unknown:{}", cleaned(name))))
+        self.record(Loss::Unknown, LossKind::Dropped, Some(format!("unknown:{}", cleaned(name))))
     }
 
     /// Removes a member, whose name comes from the client, of the object that the loss names.
     pub fn drop_member(&mut self, loss: Loss, name: &str) -> Result<(), Error> {
-        self.lose(loss, How::Dropped, Some(format!("{}.{}", loss.label(), cleaned(name))))
+        self.record(loss, LossKind::Dropped, Some(format!("{}.{}", loss.label(), cleaned(name))))
     }
 
     /// The general form. `path` is the client's path where it is more specific than the label; it
     /// must hold names and indexes only.
-    pub fn lose(&mut self, loss: Loss, how: How, path: Option<String>) -> Result<(), Error> {
+    pub fn record(&mut self, loss: Loss, how: LossKind, path: Option<String>) -> Result<(), Error> {
         if self.strict {
             let param = match &path {
                 Some(path) => path.strip_prefix("unknown:").unwrap_or(path),
@@ -222,7 +222,7 @@ impl Ledger {
                 "`{param}` cannot be sent to this provider as asked ({}: {}), and strict translation is on; leave it out \
                  or change it, or turn `translation.strict` off",
                 how.label(),
-                loss.why()
+                loss.description()
             );
             return Err(Error::client(Kind::Unsupported, note).param(param));
         }
@@ -234,8 +234,8 @@ impl Ledger {
     }
 
     /// The response lost something. That cannot be refused any more, so strict mode does not matter.
-    pub fn lose_of_response(&mut self, loss: Loss) {
-        let entry = Entry { loss, how: How::Dropped, path: None };
+    pub fn record_response_loss(&mut self, loss: Loss) {
+        let entry = Entry { loss, how: LossKind::Dropped, path: None };
         if !self.entries.contains(&entry) {
             self.entries.push(entry);
         }
@@ -254,12 +254,12 @@ impl Ledger {
 
     /// `(label, how)` of each loss, for the counters. Labels come from [`Loss::ALL`] and are thus
     /// bounded.
-    pub fn losses(&self) -> impl Iterator<Item = (Loss, How)> + '_ {
+    pub fn losses(&self) -> impl Iterator<Item = (Loss, LossKind)> + '_ {
         self.entries.iter().map(|e| (e.loss, e.how))
     }
 
     /// Each loss, and the client's path where it is more specific than the label.
-    pub fn entries(&self) -> impl Iterator<Item = (Loss, How, Option<&str>)> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = (Loss, LossKind, Option<&str>)> + '_ {
         self.entries.iter().map(|entry| (entry.loss, entry.how, entry.path.as_deref()))
     }
 
@@ -323,7 +323,7 @@ mod tests {
         ledger.clamp(Loss::Temperature).unwrap();
         ledger.drop(Loss::Seed).unwrap();
         ledger.drop(Loss::Seed).unwrap();
-        ledger.lose(Loss::ToolStrict, How::Dropped, Some("tools.0.strict".into())).unwrap();
+        ledger.record(Loss::ToolStrict, LossKind::Dropped, Some("tools.0.strict".into())).unwrap();
         ledger.unknown("we\r\nird; field").unwrap();
         ledger.repair(Repair::OrphanCall);
         ledger.repair(Repair::OrphanCall);

@@ -321,7 +321,7 @@ pub fn unreadable(status: u16, body: &[u8]) -> Error {
 }
 
 /// A response that consists of output which no other format can show.
-pub fn unshowable() -> Error {
+pub fn no_visible_output() -> Error {
     let note = "the response consists of output that cannot be shown in the format of this request, such as an image; \
                 send the request in the provider's own format";
     Error::upstream(Kind::Unsupported, note)
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn words_for_a_model_that_is_not_there() {
+    fn a_missing_model_is_recognized() {
         let rows = [
             (r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","code":404}}"#, true),
             (
@@ -432,11 +432,11 @@ mod tests {
             ("an org-wide rule; sk-short1; claude-opus-4-5 é", "an org-wide rule; sk-short1; claude-opus-4-5 é"),
             ("", ""),
         ];
-        for (said, told) in rows {
-            assert_eq!(redacted(said), told);
-            let read = ReadError { message: RawStr::new(said.as_bytes()), ..ReadError::default() };
+        for (message, expected) in rows {
+            assert_eq!(redacted(message), expected);
+            let read = ReadError { message: RawStr::new(message.as_bytes()), ..ReadError::default() };
             let error = error(Some(429), &read);
-            assert!(said.is_empty() || error.note == told, "{}", error.note);
+            assert!(message.is_empty() || error.note == expected, "{}", error.note);
             assert!(!error.detail.unwrap().contains("Ab12"), "nor in the log");
         }
     }

@@ -102,7 +102,7 @@ impl EventTemplate {
     }
 
     /// Returns whether any event can match.
-    pub fn knows(&self) -> bool {
+    pub fn is_learned(&self) -> bool {
         !self.runs.is_empty()
     }
 

@@ -98,7 +98,7 @@ pub enum PeekError {
         /// The path of the field.
         param: &'static str,
         /// The kinds that the format allows, as words of a sentence.
-        wanted: &'static str,
+        expected: &'static str,
         /// The kind that the body has.
         got: RawKind,
     },
@@ -250,14 +250,14 @@ impl<'a> Seen<'a> {
             return Err(PeekError::Twice(field));
         }
         let model =
-            model.as_str().ok_or(PeekError::WrongType { param: "model", wanted: "a string", got: model.kind() })?;
+            model.as_str().ok_or(PeekError::WrongType { param: "model", expected: "a string", got: model.kind() })?;
         if model.is_empty() {
             return Err(PeekError::EmptyModel);
         }
         let stream = match self.stream {
             Some(value) if !value.is_null() => value.as_bool().ok_or(PeekError::WrongType {
                 param: "stream",
-                wanted: "a boolean",
+                expected: "a boolean",
                 got: value.kind(),
             })?,
             _ => false,
@@ -322,8 +322,8 @@ impl From<PeekError> for Error {
                 let note = format!("`{field}` appears more than once in the request; send it once");
                 Error::client(Kind::InvalidRequest, note).param(field)
             }
-            PeekError::WrongType { param, wanted, got } => {
-                Error::client(Kind::InvalidType, format!("`{param}` must be {wanted}, but it is {}", got.name()))
+            PeekError::WrongType { param, expected, got } => {
+                Error::client(Kind::InvalidType, format!("`{param}` must be {expected}, but it is {}", got.name()))
                     .param(param)
             }
         }

@@ -2,7 +2,7 @@
 //! (`docs/internals/translation/reasoning.md`, "What of a client's reasoning goes to the
 //! provider").
 //!
-//! Decoders open envelopes with [`opaque_of`]; encoders call [`fate`] and follow its result. A
+//! Decoders open envelopes with [`opaque_of`]; encoders call [`disposition`] and follow its result. A
 //! signature is never forged, a block never edited: it goes back exactly as its maker gave it, or
 //! not at all.
 
@@ -71,7 +71,12 @@ pub(crate) enum Disposition {
 }
 
 /// The fate of one item. Counts what is left out as a repair.
-pub(crate) fn fate(item: &ReasoningItem<'_>, target: &Target<'_>, policy: &Policy, ledger: &mut Ledger) -> Disposition {
+pub(crate) fn disposition(
+    item: &ReasoningItem<'_>,
+    target: &Target<'_>,
+    policy: &Policy,
+    ledger: &mut Ledger,
+) -> Disposition {
     let has_text = item.parts.iter().any(|part| !part.text.is_empty());
     let own = |opaque: &Opaque<'_>| {
         opaque.family == target.family
@@ -111,7 +116,7 @@ pub(crate) fn thinking_lost(request: &Request<'_>, target: &Target<'_>, policy: 
     let mut scratch = Ledger::default();
     let mut turn = request.items.iter().rev().skip_while(|item| !matches!(item.kind, ItemKind::Call(_)));
     let readable = turn.by_ref().take_while(|item| !is_user_side(item)).any(|item| match &item.kind {
-        ItemKind::Reasoning(reasoning) => fate(reasoning, target, policy, &mut scratch) == Disposition::Native,
+        ItemKind::Reasoning(reasoning) => disposition(reasoning, target, policy, &mut scratch) == Disposition::Native,
         _ => false,
     });
     !readable
@@ -198,7 +203,7 @@ mod tests {
 
     /// What belongs to another vendor, account or format never goes upstream as state.
     #[test]
-    fn fates() {
+    fn dispositions() {
         let messages = target(Format::Messages, Host::Anthropic, "a");
         let other = target(Format::Messages, Host::Anthropic, "b");
         let responses = target(Format::Responses, Host::OpenAi, "a");
@@ -227,12 +232,12 @@ mod tests {
         ];
         for (opaque, native, target, expected) in rows {
             let item = opaque_of(RawStr::new(opaque), shown(), None, *native);
-            let got = fate(&item, target, &Policy::default(), &mut Ledger::new(true));
+            let got = disposition(&item, target, &Policy::default(), &mut Ledger::new(true));
             assert_eq!(got, *expected, "{} to {:?} {:?}", String::from_utf8_lossy(opaque), target.format, target.host);
         }
         let policy = Policy { foreign_reasoning_as_text: true, ..Policy::default() };
         let item = opaque_of(RawStr::new(&own), shown(), None, ENCRYPTED);
-        assert_eq!(fate(&item, &responses, &policy, &mut Ledger::new(true)), Disposition::AsText);
+        assert_eq!(disposition(&item, &responses, &policy, &mut Ledger::new(true)), Disposition::AsText);
     }
 
     #[test]

@@ -94,10 +94,10 @@ pub(crate) fn media_by_name(name: &str) -> Option<&'static str> {
 
 /// A file's source with the type that its name implies, where it has none itself.
 pub(crate) fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
-    let told = name.and_then(|name| media_by_name(&name.unescape()));
-    match (src, told) {
-        (Src::Base64 { media, data }, Some(told)) if media == UNKNOWN => {
-            Src::Base64 { media: Cow::Borrowed(told), data }
+    let by_name = name.and_then(|name| media_by_name(&name.unescape()));
+    match (src, by_name) {
+        (Src::Base64 { media, data }, Some(by_name)) if media == UNKNOWN => {
+            Src::Base64 { media: Cow::Borrowed(by_name), data }
         }
         (src, _) => src,
     }

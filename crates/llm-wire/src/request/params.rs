@@ -83,7 +83,7 @@ fn state(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result
         (state.prompt.is_some(), "prompt", "it stores no prompts; send the text of the prompt"),
         (state.background, "background", "it responds at once only; leave `background` out"),
     ];
-    if let Some((_, name, why)) = stateful.iter().find(|(asked, ..)| *asked && !profile.has_state) {
+    if let Some((_, name, why)) = stateful.iter().find(|(requested, ..)| *requested && !profile.has_state) {
         return Err(reader::unsupported_parameter(name, &format!("`{name}`"), why));
     }
     if request.sampling.n.is_some_and(|n| n > 1) && to != request.from {
@@ -117,7 +117,7 @@ fn sampling<'a>(
     out: &mut TargetParams<'a>,
     ledger: &mut Ledger,
 ) -> Result<(), Error> {
-    let (asked, target) = (&request.sampling, &cx.target);
+    let (requested, target) = (&request.sampling, &cx.target);
     let caps = &target.caps;
     let profile = &target.format.profile().request;
     let openai_reasons = !profile.thinking_bars_sampling && caps.sampling != SamplingRule::Ok;
@@ -128,7 +128,7 @@ fn sampling<'a>(
     };
     let m_thinks = thinks && profile.thinking_bars_sampling;
 
-    if let Some(temperature) = asked.temperature {
+    if let Some(temperature) = requested.temperature {
         if refused || m_thinks {
             // The default may be written: models that refuse the field take it at 1.
             if temperature.value() != 1.0 {
@@ -138,7 +138,7 @@ fn sampling<'a>(
             out.temperature = Some(in_range(temperature, cx, ledger)?);
         }
     }
-    if let Some(top_p) = asked.top_p {
+    if let Some(top_p) = requested.top_p {
         let together = out.temperature.is_some() && !caps.temp_and_top_p_together;
         if refused || together || (m_thinks && top_p.value() < 0.95) {
             if top_p.value() != 1.0 {
@@ -150,18 +150,18 @@ fn sampling<'a>(
     }
     let native = target.host.is_native();
     let chat = profile.has_seed_and_penalties;
-    out.top_k = keep(asked.top_k, caps.top_k && !refused && !m_thinks, Loss::TopK, ledger)?;
+    out.top_k = keep(requested.top_k, caps.top_k && !refused && !m_thinks, Loss::TopK, ledger)?;
     let free = chat && !openai_reasons && !minimal(cx);
     let xai_thinks = target.host == Host::Xai && thinks;
     let penalties = free && !xai_thinks && !target.quirks.has(Quirk::NoPenalties);
-    out.frequency_penalty = keep(asked.frequency_penalty, penalties, Loss::FrequencyPenalty, ledger)?;
-    out.presence_penalty = keep(asked.presence_penalty, penalties, Loss::PresencePenalty, ledger)?;
-    out.seed = keep(asked.seed, chat && !minimal(cx), Loss::Seed, ledger)?;
-    out.logit_bias = keep(asked.logit_bias, free, Loss::LogitBias, ledger)?;
+    out.frequency_penalty = keep(requested.frequency_penalty, penalties, Loss::FrequencyPenalty, ledger)?;
+    out.presence_penalty = keep(requested.presence_penalty, penalties, Loss::PresencePenalty, ledger)?;
+    out.seed = keep(requested.seed, chat && !minimal(cx), Loss::Seed, ledger)?;
+    out.logit_bias = keep(requested.logit_bias, free, Loss::LogitBias, ledger)?;
     let logprobs = caps.logprobs && !refused && !target.quirks.has(Quirk::NoLogprobs);
-    if asked.logprobs || asked.top_logprobs.is_some_and(|n| n > 0) {
+    if requested.logprobs || requested.top_logprobs.is_some_and(|n| n > 0) {
         if logprobs {
-            (out.logprobs, out.top_logprobs) = (asked.logprobs, asked.top_logprobs);
+            (out.logprobs, out.top_logprobs) = (requested.logprobs, requested.top_logprobs);
         } else {
             ledger.drop(Loss::Logprobs)?;
         }
@@ -343,12 +343,12 @@ pub(crate) fn openai_max_tokens(
     cx: &Context<'_>,
     ledger: &mut Ledger,
 ) -> Result<Option<u64>, Error> {
-    let Some(asked) = request.max_tokens else { return Ok(None) };
+    let Some(requested) = request.max_tokens else { return Ok(None) };
     let caps = &cx.target.caps;
     let reasons = cx.target.host.is_native() && !caps.levels.is_empty();
     let floor = if cx.target.format.profile().request.has_minimum_of_tokens || reasons { OPENAI_MIN_TOKENS } else { 0 };
-    let fits = asked.clamp(floor, caps.max_output.max(floor));
-    if fits != asked {
+    let fits = requested.clamp(floor, caps.max_output.max(floor));
+    if fits != requested {
         ledger.clamp(Loss::MaxTokens)?;
     }
     Ok(Some(fits))
@@ -465,14 +465,14 @@ mod tests {
             (Format::Responses, Host::OpenAi, "flex", Some("flex"), ""),
             (Format::Chat, Host::Unknown, "auto", None, ""),
         ];
-        for (format, host, asked, sent, header) in rows {
+        for (format, host, requested, sent, header) in rows {
             let cx = context(format, host, "m");
             let mut request = Request::new(Format::Chat);
-            request.tier = Some(RawStr::new(asked.as_bytes()));
+            request.tier = Some(RawStr::new(requested.as_bytes()));
             let mut ledger = Ledger::new(false);
             let got = settle(&request, &cx, false, &mut plan(&cx), &mut ledger).unwrap();
-            assert_eq!(got.tier.as_deref(), sent, "{format} {asked}");
-            assert_eq!(ledger.dropped_header().unwrap_or_default(), header, "{format} {asked}");
+            assert_eq!(got.tier.as_deref(), sent, "{format} {requested}");
+            assert_eq!(ledger.dropped_header().unwrap_or_default(), header, "{format} {requested}");
         }
     }
 
@@ -485,9 +485,10 @@ mod tests {
         assert_eq!(default_max_tokens(&context(Format::Messages, Host::Bedrock, "anthropic.claude-opus-5")), 8192);
         let openai = context(Format::Responses, Host::OpenAi, "gpt-4o");
         let mut request = Request::new(Format::Chat);
-        for (asked, sent) in [(None, None), (Some(5), Some(16)), (Some(100), Some(100)), (Some(1 << 40), Some(16_384))]
+        for (requested, sent) in
+            [(None, None), (Some(5), Some(16)), (Some(100), Some(100)), (Some(1 << 40), Some(16_384))]
         {
-            request.max_tokens = asked;
+            request.max_tokens = requested;
             assert_eq!(openai_max_tokens(&request, &openai, &mut Ledger::new(false)).unwrap(), sent);
         }
     }

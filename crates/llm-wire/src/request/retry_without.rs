@@ -32,10 +32,10 @@ pub enum RetryWithout {
 impl RetryWithout {
     /// Reads a refusal (status 400) of a provider of `format`. `None` if nothing that we added or
     /// may leave out is at fault.
-    pub fn of(format: Format, said: &ReadError<'_>) -> Option<RetryWithout> {
-        let message = said.message.unescape().to_ascii_lowercase();
+    pub fn of(format: Format, refusal: &ReadError<'_>) -> Option<RetryWithout> {
+        let message = refusal.message.unescape().to_ascii_lowercase();
         let has = |words: &[&str]| words.iter().all(|word| message.contains(word));
-        let param = said.param.map(|param| param.unescape().into_owned()).unwrap_or_default();
+        let param = refusal.param.map(|param| param.unescape().into_owned()).unwrap_or_default();
         if has(&["invalid", "signature", "thinking"]) || has(&["invalid", "thought", "signature"]) {
             return Some(RetryWithout::Reasoning);
         }
@@ -108,8 +108,8 @@ mod tests {
             (Chat, r#"[{"error":{"code":400,"message":"Invalid thought signature.","status":"INVALID_ARGUMENT"}}]"#, Some(RetryWithout::Reasoning)),
             (Chat, r#"{"error":{"message":"bad","type":"invalid_request_error","param":"temperature"}}"#, None),
         ];
-        for (format, body, mend) in rows {
-            assert_eq!(RetryWithout::of(format, &read_refusal(format, body.as_bytes()).unwrap()), mend, "{body}");
+        for (format, body, without) in rows {
+            assert_eq!(RetryWithout::of(format, &read_refusal(format, body.as_bytes()).unwrap()), without, "{body}");
         }
     }
     /// A forced tool beside thinking: the thinking goes, and where it cannot, the force.
@@ -123,7 +123,7 @@ mod tests {
         ];
         for (model, thinking, choice, header) in rows {
             let target = Target::new(Format::Messages, Host::Anthropic, model, "p", &Overrides::default());
-            let cx = Context { mend: RetryWithout::ForcedTool, ..Context::new(target, "m") };
+            let cx = Context { without: RetryWithout::ForcedTool, ..Context::new(target, "m") };
             let sent = translate::request(Format::Chat, body, &cx).unwrap();
             let raw = RawValue::parse(&sent.body).unwrap();
             assert_eq!(raw.find("thinking").unwrap().bytes(), thinking.as_bytes(), "{model}");

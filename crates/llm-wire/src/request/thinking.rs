@@ -53,7 +53,7 @@ pub(crate) struct Circumstances {
 
 /// What the client asks for where the request alone has settings: the last effort of a turn of its
 /// own replaces that of the request. Strict mode makes that an error.
-pub(crate) fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
+pub(crate) fn requested(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reasoning, Error> {
     let config = request.items.iter().rev().find_map(|item| match &item.kind {
         ItemKind::Message(message) => message.config,
         _ => None,
@@ -66,22 +66,22 @@ pub(crate) fn asked(request: &Request<'_>, ledger: &mut Ledger) -> Result<Reason
 
 /// Reasoning towards a Messages provider. Strict mode makes a loss an error.
 pub(crate) fn for_messages(
-    ask: Reasoning,
+    reasoning_request: Reasoning,
     caps: &Caps,
     now: Circumstances,
     ledger: &mut Ledger,
 ) -> Result<ForMessages, Error> {
     let max_tokens = clamp_max(now.max_tokens, caps, ledger)?;
     let mut out = ForMessages { thinking: ThinkingField::Absent, show: None, effort: None, max_tokens, thinks: false };
-    match ask.mode {
+    match reasoning_request.mode {
         Mode::Unset => {
             // An effort without a mode comes from a Messages client's `output_config` alone.
-            out.effort = snap_messages(ask.effort, caps, ledger)?;
+            out.effort = snap_messages(reasoning_request.effort, caps, ledger)?;
             out.thinks = caps.thinks_by_default;
             Ok(out)
         }
-        Mode::Off => off_messages(ask, caps, out, ledger),
-        Mode::Manual { .. } | Mode::Adaptive => on_messages(ask, caps, now, out, ledger),
+        Mode::Off => off_messages(reasoning_request, caps, out, ledger),
+        Mode::Manual { .. } | Mode::Adaptive => on_messages(reasoning_request, caps, now, out, ledger),
     }
 }
 
@@ -93,8 +93,13 @@ fn clamp_max(asked: u64, caps: &Caps, ledger: &mut Ledger) -> Result<u64, Error>
     Ok(asked)
 }
 
-fn off_messages(ask: Reasoning, caps: &Caps, mut out: ForMessages, ledger: &mut Ledger) -> Result<ForMessages, Error> {
-    let wanted = ask.effort.filter(|e| *e != Effort::None);
+fn off_messages(
+    reasoning_request: Reasoning,
+    caps: &Caps,
+    mut out: ForMessages,
+    ledger: &mut Ledger,
+) -> Result<ForMessages, Error> {
+    let effort_requested = reasoning_request.effort.filter(|e| *e != Effort::None);
     match (caps.thinking, caps.disable) {
         (Thinking::None, _) => {}
         (_, Disable::Never) => {
@@ -104,7 +109,7 @@ fn off_messages(ask: Reasoning, caps: &Caps, mut out: ForMessages, ledger: &mut 
         }
         (_, Disable::UpTo(limit)) => {
             out.thinking = ThinkingField::Disabled;
-            out.effort = snap_messages(wanted, caps, ledger)?;
+            out.effort = snap_messages(effort_requested, caps, ledger)?;
             if out.effort.is_some_and(|e| e > limit) {
                 ledger.clamp(Loss::ReasoningEffort)?;
                 out.effort = Some(limit);
@@ -112,14 +117,14 @@ fn off_messages(ask: Reasoning, caps: &Caps, mut out: ForMessages, ledger: &mut 
         }
         (_, Disable::Always) => {
             out.thinking = ThinkingField::Disabled;
-            out.effort = snap_messages(wanted, caps, ledger)?;
+            out.effort = snap_messages(effort_requested, caps, ledger)?;
         }
     }
     Ok(out)
 }
 
 fn on_messages(
-    ask: Reasoning,
+    reasoning_request: Reasoning,
     caps: &Caps,
     now: Circumstances,
     mut out: ForMessages,
@@ -133,9 +138,9 @@ fn on_messages(
                 out.thinking = ThinkingField::Disabled;
                 return Ok(out);
             }
-            let budget = match ask.mode {
+            let budget = match reasoning_request.mode {
                 Mode::Manual { budget } => budget,
-                _ => budget_of(ask.effort.unwrap_or(Effort::Medium)),
+                _ => budget_of(reasoning_request.effort.unwrap_or(Effort::Medium)),
             };
             let (budget, max_tokens) = fit(budget, out.max_tokens, caps.max_output, ledger)?;
             if budget < BUDGET_MIN {
@@ -143,17 +148,17 @@ fn on_messages(
                 return Ok(out);
             }
             (out.thinking, out.max_tokens, out.thinks) = (ThinkingField::Enabled { budget }, max_tokens, true);
-            out.show = ask.show;
+            out.show = reasoning_request.show;
         }
         Thinking::Adaptive | Thinking::AdaptiveOrManual => {
-            let effort = match (ask.effort, ask.mode) {
+            let effort = match (reasoning_request.effort, reasoning_request.mode) {
                 (Some(effort), _) => Some(effort),
                 (None, Mode::Manual { budget }) => Some(effort_of(budget)),
                 (None, _) => None,
             };
             out.effort = snap_messages(effort, caps, ledger)?;
             out.thinking = ThinkingField::Adaptive;
-            out.show = Some(ask.show.unwrap_or(Show::Summary));
+            out.show = Some(reasoning_request.show.unwrap_or(Show::Summary));
             out.thinks = true;
         }
     }
@@ -196,20 +201,20 @@ pub(crate) struct ForOpenAi {
 }
 
 /// Reasoning towards Chat Completions or Responses.
-pub(crate) fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
+pub(crate) fn for_openai(reasoning_request: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Result<ForOpenAi, Error> {
     if caps.levels.is_empty() {
-        if !matches!(ask.mode, Mode::Unset | Mode::Off) {
+        if !matches!(reasoning_request.mode, Mode::Unset | Mode::Off) {
             ledger.drop(Loss::ReasoningEffort)?;
         }
         return Ok(ForOpenAi { thinks: caps.thinks_by_default, ..ForOpenAi::default() });
     }
-    let wish = match ask.mode {
-        Mode::Unset => ask.effort,
+    let wish = match reasoning_request.mode {
+        Mode::Unset => reasoning_request.effort,
         Mode::Off => Some(Effort::None),
-        Mode::Manual { budget } => ask.effort.or(Some(effort_of(budget))),
+        Mode::Manual { budget } => reasoning_request.effort.or(Some(effort_of(budget))),
         // Adaptive without an effort: the provider's default is meant, or the level that other models
         // have as their default where this one does not think by itself.
-        Mode::Adaptive => ask.effort.or((!caps.thinks_by_default).then_some(Effort::Medium)),
+        Mode::Adaptive => reasoning_request.effort.or((!caps.thinks_by_default).then_some(Effort::Medium)),
     };
     let effort = wish.and_then(|wish| caps.levels.snap(wish));
     // A budget below every level rises to the lowest in silence; so does `minimal`.
@@ -219,8 +224,9 @@ pub(crate) fn for_openai(ask: Reasoning, caps: &Caps, ledger: &mut Ledger) -> Re
     let thinks = effort.map_or(caps.thinks_by_default, |e| e != Effort::None);
     // Organisations that are not verified get a 400 for summaries, so nobody is given one who said
     // nothing about reasoning.
-    let asked = matches!(ask.mode, Mode::Manual { .. } | Mode::Adaptive) || ask.show.is_some();
-    Ok(ForOpenAi { effort, summary: thinks && asked && ask.show != Some(Show::Omitted), thinks })
+    let asked =
+        matches!(reasoning_request.mode, Mode::Manual { .. } | Mode::Adaptive) || reasoning_request.show.is_some();
+    Ok(ForOpenAi { effort, summary: thinks && asked && reasoning_request.show != Some(Show::Omitted), thinks })
 }
 
 /// How a host that imitates Chat Completions is made to think.
@@ -242,32 +248,34 @@ pub(crate) enum Switch {
 
 /// Reasoning towards a Chat Completions host with quirks. `(…, Switch::None)` on OpenAI itself.
 pub(crate) fn for_chat(
-    ask: Reasoning,
+    reasoning_request: Reasoning,
     caps: &Caps,
     quirks: Quirks,
     ledger: &mut Ledger,
 ) -> Result<(ForOpenAi, Switch), Error> {
-    let on = match ask.mode {
-        Mode::Unset if ask.effort.is_none() => return Ok((for_openai(ask, caps, ledger)?, Switch::None)),
+    let on = match reasoning_request.mode {
+        Mode::Unset if reasoning_request.effort.is_none() => {
+            return Ok((for_openai(reasoning_request, caps, ledger)?, Switch::None));
+        }
         Mode::Off => false,
         _ => true,
     };
-    let budget = match ask.mode {
+    let budget = match reasoning_request.mode {
         Mode::Manual { budget } => Some(budget),
         _ => None,
     };
     let switch = if quirks.has(Quirk::ReasoningObject) {
-        let effort = if on { ask.effort } else { Some(Effort::None) };
+        let effort = if on { reasoning_request.effort } else { Some(Effort::None) };
         let max_tokens = budget.filter(|_| effort.is_none());
-        Switch::Object { effort, max_tokens, exclude: ask.show == Some(Show::Omitted) }
+        Switch::Object { effort, max_tokens, exclude: reasoning_request.show == Some(Show::Omitted) }
     } else if quirks.has(Quirk::ThinkingType) {
         Switch::ThinkingType(on)
     } else if quirks.has(Quirk::EnableThinking) {
-        Switch::EnableThinking(on, budget.or(ask.effort.filter(|_| on).map(budget_of)))
+        Switch::EnableThinking(on, budget.or(reasoning_request.effort.filter(|_| on).map(budget_of)))
     } else if quirks.has(Quirk::TemplateThinking) && caps.levels.is_empty() {
         Switch::Template(on)
     } else {
-        return Ok((for_openai(ask, caps, ledger)?, Switch::None));
+        return Ok((for_openai(reasoning_request, caps, ledger)?, Switch::None));
     };
     Ok((ForOpenAi { effort: None, summary: false, thinks: on }, switch))
 }
@@ -315,8 +323,8 @@ mod tests {
         ];
         for (model, effort, thinking, level, max_tokens) in rows {
             let caps = claude(model);
-            let ask = Reasoning::from_effort(Some(*effort));
-            let got = for_messages(ask, &caps, now(8000), &mut Ledger::new(false)).unwrap();
+            let reasoning_request = Reasoning::from_effort(Some(*effort));
+            let got = for_messages(reasoning_request, &caps, now(8000), &mut Ledger::new(false)).unwrap();
             assert_eq!(
                 (got.thinking, got.effort, got.max_tokens),
                 (*thinking, *level, *max_tokens),
@@ -338,21 +346,21 @@ mod tests {
         let caps = claude("claude-opus-4-1");
         for max_tokens in [1, 1000, 1024, 1025, 20_000, 32_000, 1 << 40] {
             for budget in [0, 1024, 5000, 31_999, 32_000, 1 << 40] {
-                let ask = Reasoning { mode: Mode::Manual { budget }, ..Reasoning::default() };
-                let got = for_messages(ask, &caps, now(max_tokens), &mut Ledger::new(false)).unwrap();
+                let reasoning_request = Reasoning { mode: Mode::Manual { budget }, ..Reasoning::default() };
+                let got = for_messages(reasoning_request, &caps, now(max_tokens), &mut Ledger::new(false)).unwrap();
                 assert!(got.max_tokens <= caps.max_output);
                 if let ThinkingField::Enabled { budget } = got.thinking {
                     assert!((BUDGET_MIN..got.max_tokens).contains(&budget), "{max_tokens} {budget}");
                 }
             }
         }
-        let ask = Reasoning::from_effort(Some(Effort::High));
+        let reasoning_request = Reasoning::from_effort(Some(Effort::High));
         let forced = Circumstances { forced_tool: true, ..now(8000) };
         let mut ledger = Ledger::new(false);
-        let got = for_messages(ask, &caps, forced, &mut ledger).unwrap();
+        let got = for_messages(reasoning_request, &caps, forced, &mut ledger).unwrap();
         assert_eq!(got.thinking, ThinkingField::Disabled);
         assert_eq!(ledger.dropped_header().as_deref(), Some("thinking;dropped"));
-        let got = for_messages(ask, &claude("claude-opus-4-7"), forced, &mut Ledger::new(false)).unwrap();
+        let got = for_messages(reasoning_request, &claude("claude-opus-4-7"), forced, &mut Ledger::new(false)).unwrap();
         assert_eq!(got.thinking, ThinkingField::Adaptive, "adaptive keeps both");
     }
 
@@ -382,18 +390,18 @@ mod tests {
             ("gpt-5",   Reasoning::default(), Option::None),
             ("gpt-4o",  Reasoning::from_effort(Some(High)), Option::None),
         ];
-        for (model, ask, effort) in rows {
-            let got = for_openai(*ask, &openai(model), &mut Ledger::new(false)).unwrap();
-            assert_eq!(got.effort, *effort, "{model} {ask:?}");
+        for (model, reasoning_request, effort) in rows {
+            let got = for_openai(*reasoning_request, &openai(model), &mut Ledger::new(false)).unwrap();
+            assert_eq!(got.effort, *effort, "{model} {reasoning_request:?}");
         }
-        let ask = Reasoning::from_effort(Some(High));
-        assert!(for_openai(ask, &openai("gpt-5"), &mut Ledger::new(false)).unwrap().summary);
-        let hidden = Reasoning { show: Some(Show::Omitted), ..ask };
+        let reasoning_request = Reasoning::from_effort(Some(High));
+        assert!(for_openai(reasoning_request, &openai("gpt-5"), &mut Ledger::new(false)).unwrap().summary);
+        let hidden = Reasoning { show: Some(Show::Omitted), ..reasoning_request };
         assert!(!for_openai(hidden, &openai("gpt-5"), &mut Ledger::new(false)).unwrap().summary);
     }
 
     #[test]
-    fn switches_of_imitators() {
+    fn switches_of_compatible_hosts() {
         let rows = [
             (Host::DeepSeek, Some(Effort::High), Switch::ThinkingType(true)),
             (Host::DeepSeek, Some(Effort::None), Switch::ThinkingType(false)),
@@ -409,8 +417,8 @@ mod tests {
         ];
         for (host, effort, switch) in rows {
             let caps = Caps::for_model(Format::Chat, host, "some-model", &Overrides::default());
-            let ask = Reasoning::from_effort(effort);
-            let got = for_chat(ask, &caps, Quirks::of_host(host), &mut Ledger::new(false)).unwrap();
+            let reasoning_request = Reasoning::from_effort(effort);
+            let got = for_chat(reasoning_request, &caps, Quirks::of_host(host), &mut Ledger::new(false)).unwrap();
             assert_eq!(got.1, switch, "{host:?} {effort:?}");
         }
     }

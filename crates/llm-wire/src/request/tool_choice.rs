@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::json::{RawStr, RawValue};
 use crate::request::reader;
 use crate::request::tools;
-use crate::request::tools::{ANSWER_TOOL, Maker, Offered};
+use crate::request::tools::{ANSWER_TOOL, Offered, ToolsBuilder};
 use crate::target::quirks::Quirk;
 use crate::target::tool_names::Shape;
 
@@ -33,7 +33,7 @@ pub(crate) enum Choice<'a> {
     Native(RawValue<'a>),
 }
 
-impl<'a> Maker<'_, '_, 'a> {
+impl<'a> ToolsBuilder<'_, '_, 'a> {
     /// The last step of an offer: without tools there is no choice, at either vendor a 400.
     pub(crate) fn choose(&mut self) -> Result<(), Error> {
         if self.offer.tools.is_empty() || self.offer.choice.is_some() {

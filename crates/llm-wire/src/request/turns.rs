@@ -84,7 +84,7 @@ fn match_up(items: &[Item<'_>]) -> Vec<Match> {
                         }
                         Match::Paired
                     }
-                    None if open.knows(&id) => Match::Duplicate,
+                    None if open.contains(&id) => Match::Duplicate,
                     None => Match::Orphan,
                 };
             }
@@ -128,7 +128,7 @@ impl<'i> OpenCalls<'i> {
     }
 
     /// Whether there was a call of this id.
-    fn knows(&self, id: &str) -> bool {
+    fn contains(&self, id: &str) -> bool {
         self.by_id.contains_key(id)
     }
 }
@@ -374,13 +374,13 @@ pub(crate) fn prefill(
 /// The instruction that stands for a prefill ([`Prefill::Hint`]). `None` for words that say
 /// nothing.
 pub(crate) fn hint<'a>(message: &Message<'a>) -> Option<Text<'a>> {
-    let said = Text::join(&words(message), "").trim_end();
+    let text = Text::join(&message_texts(message), "").trim_end();
     let order = Text::plain("Begin your answer with exactly this text, and go on from it: ");
-    (!said.is_blank()).then(|| Text::join(&[order, said], ""))
+    (!text.is_blank()).then(|| Text::join(&[order, text], ""))
 }
 
 /// The texts of a message, refusals among them.
-pub(crate) fn words<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
+pub(crate) fn message_texts<'a>(message: &Message<'a>) -> Vec<Text<'a>> {
     let text = |part: &Part<'a>| match part {
         Part::Text(part) => Some(part.text.clone()),
         Part::Refusal(text) => Some(text.clone()),

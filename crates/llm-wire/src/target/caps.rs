@@ -210,7 +210,7 @@ impl Caps {
     }
 
     /// Whether the model can be reached in this format.
-    pub fn speaks(&self, format: Format) -> bool {
+    pub fn supports(&self, format: Format) -> bool {
         match format {
             Format::Chat => self.chat,
             Format::Messages => self.messages,

@@ -139,7 +139,7 @@ pub struct Context<'c> {
     /// `max_tokens`.
     pub input_estimate: Option<&'c dyn Fn() -> u64>,
     /// What a refusal of the first try has taught.
-    pub mend: RetryWithout,
+    pub without: RetryWithout,
     /// Where the reasoning of clients that do not send it back is remembered.
     pub memory: Option<&'c dyn Memory>,
 }
@@ -153,7 +153,7 @@ impl<'c> Context<'c> {
             client_model,
             session: None,
             input_estimate: None,
-            mend: RetryWithout::Nothing,
+            without: RetryWithout::Nothing,
             memory: None,
         }
     }

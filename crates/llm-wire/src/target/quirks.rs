@@ -134,7 +134,7 @@ macro_rules! quirks {
             }
 
             /// What it means, for the reference.
-            pub fn why(self) -> &'static str {
+            pub fn description(self) -> &'static str {
                 match self { $( Quirk::$name => $why, )* }
             }
         }

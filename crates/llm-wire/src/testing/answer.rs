@@ -13,7 +13,7 @@ use crate::target::plan::{Context, Plan, Reply, SequentialIds, Target};
 use crate::target::quirks::{Host, Quirk, Quirks};
 use crate::target::tool_names::{Shape, ToolEntry};
 use crate::testing::reading;
-use crate::testing::reading::{End, Reading, Seen};
+use crate::testing::reading::{End, OutputItem, Reading};
 use crate::translate::{AnyDecoder, Phase, Translator};
 
 /// The bytes before the stream in an input of the fuzz target.
@@ -123,8 +123,8 @@ impl Case {
         self.bounded(bytes, &body);
         if seed.is_multiple_of(3) {
             let (waited, _) = self.run(&whole_read, true, 2);
-            let told = reading::stream(self.client, &waited);
-            assert!(outcome.is_err() || told == reading::stream(self.client, &stream), "{self:?}: waiting");
+            let streamed = reading::stream(self.client, &waited);
+            assert!(outcome.is_err() || streamed == reading::stream(self.client, &stream), "{self:?}: waiting");
         }
     }
 
@@ -149,23 +149,23 @@ impl Case {
             assert_eq!(streamed.err(), whole.err(), "{self:?}");
             return;
         };
-        let told = reading::stream(self.client, stream);
-        self.readable(stream, &told);
+        let streamed = reading::stream(self.client, stream);
+        self.readable(stream, &streamed);
         match (failure, whole) {
             (None, Ok(_)) => {
-                let (mut told, mut whole) = (told, reading::whole(self.client, body));
-                for reading in [&mut told, &mut whole] {
+                let (mut streamed, mut whole) = (streamed, reading::whole(self.client, body));
+                for reading in [&mut streamed, &mut whole] {
                     self.settle(reading);
                 }
-                assert_eq!(told, whole, "{self:?}: stream and whole");
+                assert_eq!(streamed, whole, "{self:?}: stream and whole");
             }
             // A block of Messages that has ended cannot go on: the encoder itself gives up,
             // whatever the provider would have gone on to say.
             (Some(Kind::UpstreamFault), _) if self.client == Format::Messages => {
-                assert_eq!(told.end, End::Failed, "{self:?}");
+                assert_eq!(streamed.end, End::Failed, "{self:?}");
             }
             (failed, whole) => {
-                assert_eq!(told.end, End::Failed, "{self:?}");
+                assert_eq!(streamed.end, End::Failed, "{self:?}");
                 assert_eq!(failed, whole.err(), "{self:?}: only one of stream and whole failed");
                 assert!(body.is_empty());
             }
@@ -185,18 +185,18 @@ impl Case {
             Format::Messages => {}
             Format::Responses => reading.items.sort(),
             Format::Chat => reading.items.iter_mut().for_each(|item| match item {
-                Seen::Text(text) | Seen::Refusal(text) => letters(text),
-                Seen::Thought(text, seals) => {
+                OutputItem::Text(text) | OutputItem::Refusal(text) => letters(text),
+                OutputItem::Reasoning(text, seals) => {
                     letters(text);
                     seals.sort();
                 }
-                Seen::Call(..) => {}
+                OutputItem::Call(..) => {}
             }),
         }
     }
 
     /// What the encoder writes, the decoder of the same format takes.
-    fn readable(self, stream: &[u8], told: &Reading) {
+    fn readable(self, stream: &[u8], streamed: &Reading) {
         let (mut decoder, mut framer, mut rest) =
             (AnyDecoder::new(self.client, Quirks::NONE), Framer::default(), stream);
         let (mut ended, mut failed, mut calls) = (false, false, 0);
@@ -215,15 +215,15 @@ impl Case {
         }
         assert_eq!(
             (ended, failed),
-            match told.end {
+            match streamed.end {
                 End::Finished(..) => (true, false),
                 End::Failed => (false, true),
                 End::Open => (false, false),
             },
             "{self:?}"
         );
-        let told_calls = told.items.iter().filter(|item| matches!(item, Seen::Call(..))).count();
-        assert!(failed || calls == told_calls, "{self:?}");
+        let streamed_calls = streamed.items.iter().filter(|item| matches!(item, OutputItem::Call(..))).count();
+        assert!(failed || calls == streamed_calls, "{self:?}");
     }
 
     /// What goes out is in proportion to what came in: Responses repeats everything four times, in

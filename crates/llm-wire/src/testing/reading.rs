@@ -15,20 +15,20 @@ use crate::sse::{Frame, Framer};
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reading {
     /// The items, in the order in which the client can tell them apart.
-    pub items: Vec<Seen>,
+    pub items: Vec<OutputItem>,
     /// The end of the response.
     pub end: End,
 }
 
 /// One item of it. Formats that do not tell items apart (Chat) have one of each kind.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Seen {
+pub enum OutputItem {
     /// All visible text.
     Text(String),
     /// All text in which the model declines.
     Refusal(String),
     /// Visible text, and the opaque states.
-    Thought(String, Vec<String>),
+    Reasoning(String, Vec<String>),
     /// Id, name with its namespace, input.
     Call(String, String, String),
 }
@@ -164,26 +164,26 @@ impl ChatReader {
         for (call, _) in delta.find("tool_calls").into_iter().flat_map(RawValue::elements) {
             let index = number(call, "index").unwrap_or(u64::MAX) as usize;
             let function = call.find("function").or_else(|| call.find("custom"));
-            let said = function.unwrap_or(RawValue::new(b"{}"));
+            let function = function.unwrap_or(RawValue::new(b"{}"));
             assert!(index <= self.calls.len(), "tool index {index} out of order");
             if index == self.calls.len() {
                 assert!(!needed(call, "type").is_empty());
                 self.calls.push([
                     needed(call, "id").as_bytes().to_vec(),
-                    text(said, "name").as_bytes().to_vec(),
+                    text(function, "name").as_bytes().to_vec(),
                     vec![],
                 ]);
             } else {
-                let told_again = ["id", "type"].iter().any(|key| call.find(key).is_some());
-                assert!(!told_again && said.find("name").is_none(), "a call's identity appears twice");
+                let is_repeated = ["id", "type"].iter().any(|key| call.find(key).is_some());
+                assert!(!is_repeated && function.find("name").is_none(), "a call's identity appears twice");
             }
-            self.calls[index][2].extend_from_slice(chat_input(said).as_bytes());
+            self.calls[index][2].extend_from_slice(chat_input(function).as_bytes());
         }
     }
 }
 
-fn chat_input(said: RawValue<'_>) -> RawStr<'_> {
-    said.find("arguments").or_else(|| said.find("input")).and_then(RawValue::as_str).unwrap_or_default()
+fn chat_input(function: RawValue<'_>) -> RawStr<'_> {
+    function.find("arguments").or_else(|| function.find("input")).and_then(RawValue::as_str).unwrap_or_default()
 }
 
 /// The opaque entries of `reasoning_details`.
@@ -243,8 +243,9 @@ fn chat_reading(
     end: &mut End,
 ) -> Reading {
     let [content, reasoning, refusal] = texts;
-    let mut items = vec![Seen::Thought(reasoning, states), Seen::Text(content), Seen::Refusal(refusal)];
-    items.extend(calls.into_iter().map(|(id, name, input)| Seen::Call(id, name, input)));
+    let mut items =
+        vec![OutputItem::Reasoning(reasoning, states), OutputItem::Text(content), OutputItem::Refusal(refusal)];
+    items.extend(calls.into_iter().map(|(id, name, input)| OutputItem::Call(id, name, input)));
     Reading { items, end: std::mem::take(end) }
 }
 
@@ -256,9 +257,9 @@ fn chat_whole(body: RawValue<'_>) -> Reading {
     assert!(message.find("content").is_some() && message.find("refusal").is_some(), "{message:?}");
     let mut calls = Vec::new();
     for (call, _) in message.find("tool_calls").into_iter().flat_map(RawValue::elements) {
-        let said = call.find("function").or_else(|| call.find("custom")).unwrap_or(RawValue::new(b"{}"));
-        let name = text(said, "name").unescape().into_owned();
-        calls.push((call_id(needed(call, "id")), name, chat_input(said).unescape().into_owned()));
+        let function = call.find("function").or_else(|| call.find("custom")).unwrap_or(RawValue::new(b"{}"));
+        let name = text(function, "name").unescape().into_owned();
+        calls.push((call_id(needed(call, "id")), name, chat_input(function).unescape().into_owned()));
     }
     if let Some(call) = message.find("function_call") {
         calls.push((
@@ -280,7 +281,7 @@ struct MessagesReader {
     begun: bool,
     /// The block that is open.
     open: Option<Block>,
-    blocks: Vec<Seen>,
+    blocks: Vec<OutputItem>,
     ended: Option<(String, String)>,
     end: End,
 }
@@ -326,17 +327,17 @@ impl Block {
         self.body.extend_from_slice(text(delta, member).as_bytes());
     }
 
-    fn stop(self) -> Seen {
+    fn stop(self) -> OutputItem {
         let states = if self.state.is_empty() { vec![] } else { vec![plain(&self.state)] };
         match self.kind.as_str() {
-            "tool_use" => Seen::Call(self.id, self.name, input(&plain(&self.body))),
+            "tool_use" => OutputItem::Call(self.id, self.name, input(&plain(&self.body))),
             "text" => {
                 assert!(!plain(&self.body).trim().is_empty(), "a blank text block");
-                Seen::Text(plain(&self.body))
+                OutputItem::Text(plain(&self.body))
             }
             kind => {
                 assert!(kind == "thinking" || kind == "redacted_thinking", "{kind}");
-                Seen::Thought(plain(&self.body), states)
+                OutputItem::Reasoning(plain(&self.body), states)
             }
         }
     }
@@ -404,18 +405,18 @@ fn messages_whole(body: RawValue<'_>) -> Reading {
         items.push(match &*needed(block, "type").unescape() {
             "text" => {
                 assert!(!text(block, "text").unescape().trim().is_empty(), "a blank text block");
-                Seen::Text(text(block, "text").unescape().into_owned())
+                OutputItem::Text(text(block, "text").unescape().into_owned())
             }
-            "thinking" => Seen::Thought(text(block, "thinking").unescape().into_owned(), states("signature")),
+            "thinking" => OutputItem::Reasoning(text(block, "thinking").unescape().into_owned(), states("signature")),
             "tool_use" => {
                 let object = block.find("input").filter(|input| input.is_object());
                 assert!(object.is_some(), "an input that is no object");
                 let name = text(block, "name").unescape().into_owned();
-                Seen::Call(call_id(needed(block, "id")), name, input(&show(object.map_or(b"", RawValue::bytes))))
+                OutputItem::Call(call_id(needed(block, "id")), name, input(&show(object.map_or(b"", RawValue::bytes))))
             }
             other => {
                 assert_eq!(other, "redacted_thinking");
-                Seen::Thought(String::new(), states("data"))
+                OutputItem::Reasoning(String::new(), states("data"))
             }
         });
     }
@@ -529,21 +530,28 @@ fn responses_whole(body: RawValue<'_>) -> Reading {
             "message" => {
                 let (part, _) = parts("content").next().unwrap_or((RawValue::new(b"{}"), 0..0));
                 match part.find("refusal").and_then(RawValue::as_str) {
-                    Some(refusal) => Seen::Refusal(refusal.unescape().into_owned()),
-                    None => Seen::Text(text(part, "text").unescape().into_owned()),
+                    Some(refusal) => OutputItem::Refusal(refusal.unescape().into_owned()),
+                    None => OutputItem::Text(text(part, "text").unescape().into_owned()),
                 }
             }
             "reasoning" => {
                 let texts = parts("summary").chain(parts("content"));
                 let texts: Vec<String> = texts.map(|(part, _)| text(part, "text").unescape().into_owned()).collect();
                 let state = item.find("encrypted_content").and_then(RawValue::as_str);
-                Seen::Thought(texts.join("\u{0}"), state.map(|raw| raw.unescape().into_owned()).into_iter().collect())
+                OutputItem::Reasoning(
+                    texts.join("\u{0}"),
+                    state.map(|raw| raw.unescape().into_owned()).into_iter().collect(),
+                )
             }
             other => {
                 assert!(matches!(other, "function_call" | "custom_tool_call"), "{other}");
                 let input = item.find("arguments").or_else(|| item.find("input")).and_then(RawValue::as_str);
                 let name = format!("{}/{}", text(item, "namespace").unescape(), text(item, "name").unescape());
-                Seen::Call(call_id(needed(item, "call_id")), name, input.unwrap_or_default().unescape().into_owned())
+                OutputItem::Call(
+                    call_id(needed(item, "call_id")),
+                    name,
+                    input.unwrap_or_default().unescape().into_owned(),
+                )
             }
         });
     }

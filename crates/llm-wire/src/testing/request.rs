@@ -39,7 +39,7 @@ pub fn check(input: &[u8]) {
         b'r' => Format::Responses,
         other => Format::ALL[usize::from(other) % Format::ALL.len()],
     };
-    laws(client, TARGETS[usize::from(target) % TARGETS.len()], policy_of(policy), body);
+    check_properties(client, TARGETS[usize::from(target) % TARGETS.len()], policy_of(policy), body);
 }
 
 /// Bits: no repair of pairs, foreign reasoning as text, prefill as a hint, server tools dropped, no
@@ -57,7 +57,7 @@ fn policy_of(bits: u8) -> Policy {
     }
 }
 
-fn laws(client: Format, (format, host, model): (Format, Host, &str), policy: Policy, body: &[u8]) {
+fn check_properties(client: Format, (format, host, model): (Format, Host, &str), policy: Policy, body: &[u8]) {
     let target = Target::new(format, host, model, "p", &Overrides::default());
     let cx = Context { policy, ..Context::new(target, "asked") };
     let strict = Context { policy: Policy { strict: true, ..policy }, ..cx };

@@ -3,7 +3,7 @@
 use llm_wire::Format;
 use serde_json::{Value, json};
 
-use crate::support::{PAIRS, Seen, stream, whole};
+use crate::support::{ClientView, PAIRS, stream, whole};
 
 /// The events of a provider of this format before it fails.
 fn begin(provider: Format) -> Vec<String> {
@@ -39,7 +39,7 @@ fn shapes() -> Vec<Value> {
     ]
 }
 
-fn check(seen: &Seen, what: &str) {
+fn check(seen: &ClientView, what: &str) {
     let error = seen.error.as_deref().unwrap_or_default();
     assert!(!seen.clean && error.contains("it broke"), "{what}: {error} {}", seen.raw);
 }

@@ -3,7 +3,7 @@
 use llm_wire::Format;
 use llm_wire::canonical::event::Note;
 
-use crate::support::{Seen, feed, folded, seen, stream, translator};
+use crate::support::{ClientView, client_view, feed, folded, stream, translator};
 
 /// A chunk with this delta and finish reason.
 fn chunk(delta: &str, finish: &str) -> String {
@@ -32,7 +32,7 @@ fn lines(data: &[String], end: &str) -> String {
     data.iter().map(|data| format!("data: {data}{end}{end}")).collect()
 }
 
-fn both(data: &[&str]) -> Vec<(Format, Seen)> {
+fn both(data: &[&str]) -> Vec<(Format, ClientView)> {
     let data: Vec<String> = data.iter().map(|data| (*data).to_owned()).collect();
     let mut out = Vec::new();
     for client in [Format::Messages, Format::Responses] {
@@ -102,16 +102,20 @@ fn silence_ends_the_wait() {
         assert!(!quiet.holds_finish() && quiet.is_finished());
         feed(&mut quiet, &frames(&[USAGE]), &mut out).unwrap();
         quiet.end(&mut out).unwrap();
-        let told = seen(client, &quiet, &out, None);
-        assert!(told.clean && told.text == "Hi" && told.usage.is_some_and(|usage| usage["output_tokens"] == 9));
+        let seen_again = client_view(client, &quiet, &out, None);
+        assert!(
+            seen_again.clean
+                && seen_again.text == "Hi"
+                && seen_again.usage.is_some_and(|usage| usage["output_tokens"] == 9)
+        );
 
         let mut late = translator(Format::Chat, client, true);
         let mut out = Vec::new();
         feed(&mut late, &frames(&[&text("Hi", "stop")]), &mut out).unwrap();
         late.flush_finish(&mut out).unwrap();
         feed(&mut late, &frames(&[&text("more", "stop"), "[DONE]"]), &mut out).unwrap();
-        let told = seen(client, &late, &out, None);
-        assert!(!told.clean && told.error.is_some_and(|error| error.contains("was dropped")), "{client}");
+        let seen_again = client_view(client, &late, &out, None);
+        assert!(!seen_again.clean && seen_again.error.is_some_and(|error| error.contains("was dropped")), "{client}");
     }
 }
 

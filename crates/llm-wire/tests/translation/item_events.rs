@@ -3,7 +3,7 @@
 use llm_wire::Format;
 use serde_json::{Value, json};
 
-use crate::support::{Seen, folded, stream};
+use crate::support::{ClientView, folded, stream};
 
 fn message(text: &str) -> Value {
     json!({"type": "message", "id": "m1", "role": "assistant", "status": "completed",
@@ -55,7 +55,7 @@ fn arguments(index: u64, id: &str, delta: &str) -> Value {
     event("function_call_arguments.delta", index, json!({"item_id": id, "delta": delta}))
 }
 
-fn run(events: &[Value]) -> Vec<(Format, Seen)> {
+fn run(events: &[Value]) -> Vec<(Format, ClientView)> {
     let bytes: String = std::iter::once(&created()).chain(events).map(|event| format!("data: {event}\n\n")).collect();
     let clients = [Format::Chat, Format::Messages];
     clients

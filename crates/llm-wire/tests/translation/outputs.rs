@@ -181,11 +181,11 @@ fn a_text_cut_by_citations_is_one_message() {
             let items = response["output"].as_array().unwrap().iter();
             items.map(|item| item["content"].as_array().map_or(0, Vec::len)).collect()
         };
-        let told: String = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
+        let text: String = blocks.iter().filter_map(|block| block["text"].as_str()).collect();
         for seen in
             [whole(Format::Messages, Format::Responses, &body), folded(Format::Messages, Format::Responses, &bytes)]
         {
-            assert_eq!((parts(&serde_json::from_str(&seen.raw).unwrap()), &seen.text), (shape.to_vec(), &told));
+            assert_eq!((parts(&serde_json::from_str(&seen.raw).unwrap()), &seen.text), (shape.to_vec(), &text));
         }
         let seen = stream(Format::Messages, Format::Responses, &bytes);
         let events: Vec<Value> = seen
@@ -201,7 +201,7 @@ fn a_text_cut_by_citations_is_one_message() {
         assert_eq!(of("response.output_item.added").len(), shape.len());
         assert_eq!(json!(of("response.output_item.done")), events.last().unwrap()["response"]["output"]);
         let chat = whole(Format::Messages, Format::Chat, &body);
-        assert_eq!(chat.text, told);
+        assert_eq!(chat.text, text);
     }
 }
 
@@ -212,6 +212,6 @@ fn log_probabilities_have_bytes() {
     let body = json!({"id": "c", "choices": [{"message": {"content": "Hi"}, "logprobs": {"content": [token]}, "finish_reason": "stop"}]});
     let seen = whole(Format::Chat, Format::Responses, &body);
     let response: Value = serde_json::from_str(&seen.raw).unwrap();
-    let told = &response["output"][0]["content"][0]["logprobs"][0];
-    assert_eq!((&told["bytes"], &told["top_logprobs"][0]["bytes"]), (&json!([]), &json!([])), "{}", seen.raw);
+    let text = &response["output"][0]["content"][0]["logprobs"][0];
+    assert_eq!((&text["bytes"], &text["top_logprobs"][0]["bytes"]), (&json!([]), &json!([])), "{}", seen.raw);
 }

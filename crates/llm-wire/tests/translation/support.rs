@@ -41,7 +41,7 @@ pub fn request(from: Format, to: Format, body: &Value) -> Value {
 
 /// What a client has of an answer.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct ClientView {
     pub text: String,
     pub reasoning: String,
     /// Id, name, arguments.
@@ -56,7 +56,7 @@ pub struct Seen {
     pub raw: String,
 }
 
-impl Seen {
+impl ClientView {
     pub fn names(&self) -> Vec<&str> {
         self.calls.iter().map(|(_, name, _)| name.as_str()).collect()
     }
@@ -67,7 +67,7 @@ impl Seen {
 }
 
 /// A request of `client` that offers the tools `f` and `g`.
-fn asked(client: Format, stream: bool) -> Value {
+fn request_body(client: Format, stream: bool) -> Value {
     let user = json!([{"role": "user", "content": "hi"}]);
     match client {
         Format::Chat => json!({"model": "m", "stream": stream, "stream_options": {"include_usage": true},
@@ -83,20 +83,20 @@ fn asked(client: Format, stream: bool) -> Value {
 }
 
 pub fn translator(provider: Format, client: Format, stream: bool) -> Translator {
-    let encoded = try_request(client, vendor(provider), &asked(client, stream)).unwrap();
+    let encoded = try_request(client, vendor(provider), &request_body(client, stream)).unwrap();
     Translator::new(Reply::new(encoded.plan, Box::new(SequentialIds::default()), "req_1"))
 }
 
 /// What a client of `client` sees of a provider's stream.
-pub fn stream(provider: Format, client: Format, bytes: &str) -> Seen {
+pub fn stream(provider: Format, client: Format, bytes: &str) -> ClientView {
     let mut translator = translator(provider, client, true);
     let mut out = Vec::new();
     let failed = feed(&mut translator, bytes, &mut out).and_then(|()| translator.end(&mut out));
-    seen(client, &translator, &out, failed.err())
+    client_view(client, &translator, &out, failed.err())
 }
 
 /// The same answer, folded for a client that asked for no stream.
-pub fn folded(provider: Format, client: Format, bytes: &str) -> Seen {
+pub fn folded(provider: Format, client: Format, bytes: &str) -> ClientView {
     let mut translator = translator(provider, client, false);
     let mut out = Vec::new();
     let failed = feed(&mut translator, bytes, &mut out).and_then(|()| translator.end(&mut out));
@@ -104,7 +104,7 @@ pub fn folded(provider: Format, client: Format, bytes: &str) -> Seen {
 }
 
 /// What a client sees of a provider's whole answer.
-pub fn whole(provider: Format, client: Format, body: &Value) -> Seen {
+pub fn whole(provider: Format, client: Format, body: &Value) -> ClientView {
     let mut translator = translator(provider, client, false);
     let mut out = Vec::new();
     let failed = translator.body(body.to_string().as_bytes(), &mut out);
@@ -122,17 +122,17 @@ pub fn feed(translator: &mut Translator, bytes: &str, out: &mut Vec<u8>) -> Resu
     Ok(())
 }
 
-fn begin(translator: &Translator, out: &[u8], failed: Option<Error>) -> Seen {
+fn begin(translator: &Translator, out: &[u8], failed: Option<Error>) -> ClientView {
     let error = failed.or(translator.failure().map(|e| Error::upstream(e.kind, e.note.clone())));
-    Seen {
+    ClientView {
         error: error.map(|e| e.note.into_owned()),
         notes: translator.notes().collect(),
         raw: String::from_utf8(out.to_vec()).unwrap(),
-        ..Seen::default()
+        ..ClientView::default()
     }
 }
 
-pub fn seen(client: Format, translator: &Translator, out: &[u8], failed: Option<Error>) -> Seen {
+pub fn client_view(client: Format, translator: &Translator, out: &[u8], failed: Option<Error>) -> ClientView {
     let mut seen = begin(translator, out, failed);
     let mut framer = Framer::default();
     let mut rest = out;
@@ -156,7 +156,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn chat_event(event: &Value, seen: &mut Seen) {
+fn chat_event(event: &Value, seen: &mut ClientView) {
     if !event["usage"].is_null() {
         seen.usage = Some(event["usage"].clone());
     }
@@ -179,7 +179,7 @@ fn chat_event(event: &Value, seen: &mut Seen) {
     }
 }
 
-fn messages_event(event: &Value, seen: &mut Seen) {
+fn messages_event(event: &Value, seen: &mut ClientView) {
     match text(&event["type"]) {
         "content_block_start" if event["content_block"]["type"] == "tool_use" => {
             let block = &event["content_block"];
@@ -202,7 +202,7 @@ fn messages_event(event: &Value, seen: &mut Seen) {
     }
 }
 
-fn responses_event(event: &Value, seen: &mut Seen) {
+fn responses_event(event: &Value, seen: &mut ClientView) {
     match text(&event["type"]) {
         "response.output_text.delta" => seen.text += text(&event["delta"]),
         "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
@@ -218,7 +218,7 @@ fn responses_event(event: &Value, seen: &mut Seen) {
     }
 }
 
-fn responses_whole(response: &Value, seen: &mut Seen) {
+fn responses_whole(response: &Value, seen: &mut ClientView) {
     seen.finish = response["status"].as_str().map(str::to_owned);
     seen.usage = Some(response["usage"].clone());
     for item in response["output"].as_array().unwrap() {
@@ -239,7 +239,7 @@ fn responses_whole(response: &Value, seen: &mut Seen) {
     }
 }
 
-fn whole_seen(client: Format, translator: &Translator, out: &[u8], failed: Option<Error>) -> Seen {
+fn whole_seen(client: Format, translator: &Translator, out: &[u8], failed: Option<Error>) -> ClientView {
     let mut seen = begin(translator, out, failed);
     if out.is_empty() {
         return seen;

@@ -35,7 +35,7 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
         sink(Event::Note(Note::DroppedChoice));
     }
     let mut reader = Reader::new(quirks);
-    if let Some(message) = choice.said(Source::Whole) {
+    if let Some(message) = choice.message(Source::Whole) {
         reader.message(message, choice.logprobs, Source::Whole, sink)?;
     }
     let finish = match choice.finish() {
@@ -55,7 +55,7 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
         }
     };
     if reader.shows_nothing() {
-        sink(Event::Fail(classify::unshowable()));
+        sink(Event::Fail(classify::no_visible_output()));
         return Ok(());
     }
     reader.close(status_of(finish.reason), sink);

@@ -33,11 +33,11 @@ pub(super) fn stop(word: RawStr<'_>) -> Stop {
 
 /// The finish behind `stop_reason` and its companions, which stand side by side in a message and in
 /// a `message_delta`.
-pub(super) fn finish(reason: Reason, said: RawValue<'_>) -> Finish<'_> {
-    let details = |key| said.path(&["stop_details", key]).and_then(RawValue::as_str);
+pub(super) fn finish(reason: Reason, object: RawValue<'_>) -> Finish<'_> {
+    let details = |key| object.path(&["stop_details", key]).and_then(RawValue::as_str);
     Finish {
         reason,
-        stop: said.find("stop_sequence").and_then(RawValue::as_str),
+        stop: object.find("stop_sequence").and_then(RawValue::as_str),
         category: details("category"),
         explanation: details("explanation"),
     }

@@ -59,7 +59,7 @@ pub(crate) fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> R
 /// Why the provider refused, as a message of its own: the format has no other place for it.
 pub(super) fn explanation(answer: &Answer, ended: &Ended) -> Option<AnswerItem> {
     let text = ended.explanation.as_ref().filter(|text| ended.reason == Reason::Refusal && !text.is_empty())?;
-    let told = answer.items.iter().any(|item| matches!(item.kind, AnswerKind::Refusal { .. }));
+    let is_refused = answer.items.iter().any(|item| matches!(item.kind, AnswerKind::Refusal { .. }));
     let kind = AnswerKind::Refusal { text: text.as_bytes().to_vec() };
-    (!told).then_some(AnswerItem { kind, status: Status::Complete })
+    (!is_refused).then_some(AnswerItem { kind, status: Status::Complete })
 }

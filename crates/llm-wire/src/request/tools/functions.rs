@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use crate::Format;
 use crate::canonical::effort::Mode;
-use crate::canonical::loss::{How, Loss, Repair};
+use crate::canonical::loss::{Loss, LossKind, Repair};
 use crate::canonical::request::{CallKind, Item, ItemKind, OutputFormat};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool};
@@ -15,12 +15,12 @@ use crate::json::{RawValue, write};
 use crate::request::reader;
 use crate::request::schema;
 use crate::request::tool_choice::Choice;
-use crate::request::tools::{ANSWER_TOOL, Maker, Offered, Schema, keeps_custom};
+use crate::request::tools::{ANSWER_TOOL, Offered, Schema, ToolsBuilder, keeps_custom};
 use crate::target::caps::Structured;
 use crate::target::quirks::Quirk;
 use crate::target::tool_names::{Shape, ToolEntry};
 
-impl<'r, 'a> Maker<'_, 'r, 'a> {
+impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     pub(super) fn function(&mut self, at: usize, function: &'r FunctionTool<'a>) -> Result<(), Error> {
         let bad_root = |schema: &RawValue<'_>| {
             !schema.is_object() || (self.target_profile().tools.needs_object_root && !schema::has_object_root(*schema))
@@ -38,15 +38,15 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
             ),
         ];
         for (_, loss) in losses.into_iter().filter(|(lost, _)| *lost) {
-            self.ledger.lose(
+            self.ledger.record(
                 loss,
-                How::Dropped,
+                LossKind::Dropped,
                 Some(format!("tools.{at}.{}", loss.label().trim_start_matches("tools."))),
             )?;
         }
         let strict = self.strict(function.strict);
         if function.strict == Some(true) && strict != Some(true) {
-            self.ledger.lose(Loss::ToolStrict, How::Dropped, Some(format!("tools.{at}.strict")))?;
+            self.ledger.record(Loss::ToolStrict, LossKind::Dropped, Some(format!("tools.{at}.strict")))?;
         }
         let schema = self.schema(function.schema, strict)?;
         self.offer.tools.push(Offered::Function {
@@ -60,14 +60,14 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
     }
 
     /// Responses rewrites schemas when `strict` is absent, so it is always written there.
-    pub(super) fn strict(&self, asked: Option<bool>) -> Option<bool> {
+    pub(super) fn strict(&self, requested: Option<bool>) -> Option<bool> {
         let target = &self.cx.target;
         match target.format {
-            Format::Responses => Some(asked.unwrap_or(false) && target.caps.strict_tools),
+            Format::Responses => Some(requested.unwrap_or(false) && target.caps.strict_tools),
             _ if target.quirks.has(Quirk::NoToolStrict) || !target.caps.strict_tools => None,
             Format::Messages if target.quirks.has(Quirk::NoMessagesStrict) => None,
             // Absent means false in Chat and Messages: only a wish is worth a field.
-            _ => asked.filter(|strict| *strict || self.request.from == Format::Chat),
+            _ => requested.filter(|strict| *strict || self.request.from == Format::Chat),
         }
     }
 

@@ -100,21 +100,21 @@ pub(crate) fn offer<'r, 'a>(
     plan: &mut Plan,
     ledger: &mut Ledger,
 ) -> Result<Offer<'r, 'a>, Error> {
-    let mut maker = Maker { request, cx, plan, ledger, offer: Offer::default(), lacking: Vec::new() };
-    let keep = maker.allowed()?;
+    let mut builder = ToolsBuilder { request, cx, plan, ledger, offer: Offer::default(), lacking: Vec::new() };
+    let keep = builder.allowed()?;
     for (at, tool) in request.tools.iter().enumerate() {
         if keep.as_ref().is_none_or(|allowed| allowed.has(tool)) {
-            maker.tool(at, tool)?;
+            builder.tool(at, tool)?;
         }
     }
-    maker.lacking()?;
-    maker.answer_tool()?;
-    maker.name_from_history();
-    maker.choose()?;
-    Ok(maker.offer)
+    builder.lacking()?;
+    builder.answer_tool()?;
+    builder.name_from_history();
+    builder.choose()?;
+    Ok(builder.offer)
 }
 
-pub(crate) struct Maker<'m, 'r, 'a> {
+pub(crate) struct ToolsBuilder<'m, 'r, 'a> {
     pub(crate) request: &'r Request<'a>,
     pub(crate) cx: &'m Context<'m>,
     pub(crate) plan: &'m mut Plan,
@@ -124,7 +124,7 @@ pub(crate) struct Maker<'m, 'r, 'a> {
     lacking: Vec<(usize, String, &'static str)>,
 }
 
-impl<'r, 'a> Maker<'_, 'r, 'a> {
+impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     pub(crate) fn to(&self) -> Format {
         self.cx.target.format
     }

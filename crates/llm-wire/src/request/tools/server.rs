@@ -2,15 +2,15 @@
 //! does not.
 
 use crate::Format;
-use crate::canonical::loss::{How, Loss};
+use crate::canonical::loss::{Loss, LossKind};
 use crate::canonical::tools::{McpTool, ToolChoice};
 use crate::error::Error;
 use crate::request::reader;
-use crate::request::tools::{Maker, Offered};
+use crate::request::tools::{Offered, ToolsBuilder};
 use crate::target::plan::ServerTools;
 use crate::target::quirks::Host;
 
-impl<'r, 'a> Maker<'_, 'r, 'a> {
+impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     /// Whether the target may run server tools of its own format. A client that speaks it knows its
     /// host (`openrouter:web_search`); the clouds that resell Claude run none of Anthropic's, nor
     /// its MCP connector (Anthropic's pages on either, 2026).
@@ -24,12 +24,14 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
     }
 
     pub(super) fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
-        let knows = self.cx.target.host.is_native() || mcp.format == self.to();
+        let is_supported = self.cx.target.host.is_native() || mcp.format == self.to();
         let why = match self.to() {
             Format::Chat => {
                 Some("Chat Completions has no MCP servers; use a provider that offers Responses or Messages")
             }
-            _ if !knows || !self.runs_tools() => Some("its host runs no MCP servers; use the vendor's own endpoint"),
+            _ if !is_supported || !self.runs_tools() => {
+                Some("its host runs no MCP servers; use the vendor's own endpoint")
+            }
             _ if mcp.url.is_none() => Some("only a server with a `server_url` can be offered to another vendor"),
             Format::Messages if !mcp.never_asks => {
                 Some("Messages cannot ask for approvals; set `require_approval` to `never`")
@@ -65,7 +67,7 @@ impl<'r, 'a> Maker<'_, 'r, 'a> {
             }
         }
         for (at, ..) in std::mem::take(&mut self.lacking) {
-            self.ledger.lose(Loss::ServerTool, How::Dropped, Some(format!("tools.{at}")))?;
+            self.ledger.record(Loss::ServerTool, LossKind::Dropped, Some(format!("tools.{at}")))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The assistant's output of one turn, as messages for a provider.
 //!
-//! Things said one after the other stay messages of their own. Calls stand in the last, and so does
-//! the text after them: their results must follow at once.
+//! Messages that follow one another stay messages of their own. Tool calls go into the last one, and
+//! so does the text after them, since the results must follow the calls at once.
 
 use crate::Format;
 use crate::canonical::args::ArgText;
@@ -29,27 +29,27 @@ const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
     pub(super) fn assistant(&mut self, items: &'r [Item<'a>]) -> Result<(), Error> {
         self.flush_users();
-        let mut said = Said::default();
-        let mut called = false;
+        let mut turn = AssistantTurn::default();
+        let mut has_call = false;
         for item in items {
-            let apart = matches!(item.kind, ItemKind::Message(_) | ItemKind::Reasoning(_)) && item.at != said.at;
-            if apart && said.has_words() && said.calls.is_empty() && !self.has(Quirk::AlternateRoles) {
-                self.write_said(std::mem::take(&mut said));
+            let is_separate = matches!(item.kind, ItemKind::Message(_) | ItemKind::Reasoning(_)) && item.at != turn.at;
+            if is_separate && turn.has_content() && turn.calls.is_empty() && !self.has(Quirk::AlternateRoles) {
+                self.write_turn(std::mem::take(&mut turn));
             }
             match &item.kind {
-                ItemKind::Message(message) => self.words(item, message, &mut said)?,
-                ItemKind::Reasoning(reasoning) => self.reasoning(reasoning, &mut said),
+                ItemKind::Message(message) => self.content(item, message, &mut turn)?,
+                ItemKind::Reasoning(reasoning) => self.reasoning(reasoning, &mut turn),
                 ItemKind::Call(call) => {
-                    self.call(call, !called, &mut said);
-                    called = true;
+                    self.call(call, !has_call, &mut turn);
+                    has_call = true;
                 }
-                ItemKind::Foreign(foreign) if foreign.format == Format::Chat => said.raw_calls.push(foreign.raw),
+                ItemKind::Foreign(foreign) if foreign.format == Format::Chat => turn.raw_calls.push(foreign.raw),
                 ItemKind::Foreign(foreign) => self.foreign(foreign)?,
                 ItemKind::Result(_) => {}
             }
-            said.at = item.at;
+            turn.at = item.at;
         }
-        self.write_said(said);
+        self.write_turn(turn);
         Ok(())
     }
 
@@ -60,27 +60,32 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
         Err(reader::unsupported_foreign(foreign, "an item"))
     }
 
-    fn words(&mut self, item: &Item<'a>, message: &Message<'a>, said: &mut Said<'r, 'a>) -> Result<(), Error> {
+    fn content(
+        &mut self,
+        item: &Item<'a>,
+        message: &Message<'a>,
+        turn: &mut AssistantTurn<'r, 'a>,
+    ) -> Result<(), Error> {
         let path = format!("{}.content", self.request.path(item));
         for piece in self.fit(&message.parts, &path)? {
             match &piece.kind {
-                PieceKind::Text(_) | PieceKind::Raw(_) => said.pieces.push(piece),
-                PieceKind::Refusal(text) if self.cx.target.host.is_native() => said.refusals.push(text.clone()),
-                PieceKind::Refusal(text) => said.pieces.push(Piece::text(text.clone())),
+                PieceKind::Text(_) | PieceKind::Raw(_) => turn.pieces.push(piece),
+                PieceKind::Refusal(text) if self.cx.target.host.is_native() => turn.refusals.push(text.clone()),
+                PieceKind::Refusal(text) => turn.pieces.push(Piece::text(text.clone())),
                 _ => {
                     self.ledger.approx(Loss::AssistantImage)?;
                     self.attached.push(piece);
                 }
             }
         }
-        said.name = self.name(message)?;
+        turn.name = self.name(message)?;
         Ok(())
     }
 
-    fn reasoning(&mut self, item: &'r ReasoningItem<'a>, said: &mut Said<'r, 'a>) {
+    fn reasoning(&mut self, item: &'r ReasoningItem<'a>, turn: &mut AssistantTurn<'r, 'a>) {
         let target = &self.cx.target;
-        match history::fate(item, target, &self.cx.policy, self.ledger) {
-            Disposition::Native => self.native_reasoning(item, said),
+        match history::disposition(item, target, &self.cx.policy, self.ledger) {
+            Disposition::Native => self.native_reasoning(item, turn),
             // Hosts that give reasoning take it back; these give none and refuse fields they do not
             // know.
             Disposition::Plain
@@ -88,11 +93,11 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
             {
                 self.ledger.repair(Repair::Reasoning);
             }
-            Disposition::Plain if self.has(Quirk::EchoReasoningDetails) => said.details.push(item),
-            Disposition::Plain => said.reasoning.push(reasoning::shown(item)),
+            Disposition::Plain if self.has(Quirk::EchoReasoningDetails) => turn.details.push(item),
+            Disposition::Plain => turn.reasoning.push(reasoning::shown(item)),
             Disposition::AsText => {
                 let text = [Text::plain("<thinking>"), reasoning::shown(item), Text::plain("</thinking>")];
-                said.pieces.push(Piece::text(Text::join(&text, "")));
+                turn.pieces.push(Piece::text(Text::join(&text, "")));
             }
             Disposition::Drop => {}
         }
@@ -100,30 +105,30 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
 
     /// State that this target made: a signature for the next call, or entries of
     /// `reasoning_details`. Responses clients hold state of OpenAI's that no Chat endpoint reads.
-    fn native_reasoning(&mut self, item: &'r ReasoningItem<'a>, said: &mut Said<'r, 'a>) {
+    fn native_reasoning(&mut self, item: &'r ReasoningItem<'a>, turn: &mut AssistantTurn<'r, 'a>) {
         let signature = item.opaque.iter().find(|opaque| opaque.seal == Seal::Signature);
-        let ours = self.request.from == Format::Chat || item.opaque.iter().all(|opaque| opaque.scope.is_some());
+        let is_own_state = self.request.from == Format::Chat || item.opaque.iter().all(|opaque| opaque.scope.is_some());
         match signature {
-            Some(signature) => said.signature = Some(signature.bytes.clone()),
-            None if ours => said.details.push(item),
+            Some(signature) => turn.signature = Some(signature.bytes.clone()),
+            None if is_own_state => turn.details.push(item),
             None => self.ledger.repair(Repair::Reasoning),
         }
     }
 
-    fn call(&mut self, call: &'r ToolCall<'a>, first: bool, said: &mut Said<'r, 'a>) {
+    fn call(&mut self, call: &'r ToolCall<'a>, first: bool, turn: &mut AssistantTurn<'r, 'a>) {
         let target = &self.cx.target;
         let signs = self.has(Quirk::GoogleSignature) || self.has(Quirk::VertexSignature);
         let own = call
             .opaque
             .as_ref()
             .filter(|opaque| opaque.family == target.family && opaque.scope.is_none_or(|scope| scope == target.scope));
-        let carried = said.signature.take();
+        let carried = turn.signature.take();
         let signature = own.map(|opaque| opaque.bytes.clone()).or(carried).or_else(|| {
             // Older models have no signatures to miss.
             let demands = first && !target.model.contains("gemini-2") && !target.model.contains("gemini-1");
             demands.then(|| Text::plain(NO_SIGNATURE))
         });
-        said.calls.push(Call {
+        turn.calls.push(Call {
             call,
             id: turns::sent_id(target.caps.tool_ids, &call.call_id, self.ledger).into_owned(),
             name: tools::sent_name(self.cx, call.namespace.as_ref(), &call.name),
@@ -132,39 +137,39 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
         });
     }
 
-    fn write_said(&mut self, said: Said<'r, 'a>) {
-        if !said.has_words() && said.calls.is_empty() && said.raw_calls.is_empty() {
+    fn write_turn(&mut self, turn: AssistantTurn<'r, 'a>) {
+        if !turn.has_content() && turn.calls.is_empty() && turn.raw_calls.is_empty() {
             return;
         }
         let target = self.cx.target;
-        let empty_reasoning = said.reasoning.is_empty()
-            && !said.calls.is_empty()
+        let empty_reasoning = turn.reasoning.is_empty()
+            && !turn.calls.is_empty()
             && self.may_think
             && self.has(Quirk::EchoEmptyReasoning);
         let field = if self.has(Quirk::ReasoningField) { "reasoning" } else { "reasoning_content" };
         self.message("assistant", |o| {
-            match said.pieces.as_slice() {
+            match turn.pieces.as_slice() {
                 [] => o.null("content"),
                 pieces => pieces::write(pieces, &target, o.key("content")),
             }
-            if !said.refusals.is_empty() {
-                o.raw_str("refusal", Text::join(&said.refusals, "").raw());
+            if !turn.refusals.is_empty() {
+                o.raw_str("refusal", Text::join(&turn.refusals, "").raw());
             }
-            if let Some(name) = &said.name {
+            if let Some(name) = &turn.name {
                 o.raw_str("name", name.raw());
             }
-            if !said.reasoning.is_empty() || empty_reasoning {
-                o.raw_str(field, Text::join(&said.reasoning, "\n\n").raw());
+            if !turn.reasoning.is_empty() || empty_reasoning {
+                o.raw_str(field, Text::join(&turn.reasoning, "\n\n").raw());
             }
-            if !said.details.is_empty() {
+            if !turn.details.is_empty() {
                 o.array("reasoning_details", |list| {
-                    said.details.iter().for_each(|item| reasoning::write_entries(item, list));
+                    turn.details.iter().for_each(|item| reasoning::write_entries(item, list));
                 });
             }
-            if !said.calls.is_empty() || !said.raw_calls.is_empty() {
+            if !turn.calls.is_empty() || !turn.raw_calls.is_empty() {
                 o.array("tool_calls", |list| {
-                    said.calls.iter().for_each(|call| list.object(|o| call.write(target.quirks, o)));
-                    said.raw_calls.iter().for_each(|raw| list.value(*raw));
+                    turn.calls.iter().for_each(|call| list.object(|o| call.write(target.quirks, o)));
+                    turn.raw_calls.iter().for_each(|raw| list.value(*raw));
                 });
             }
         });
@@ -173,7 +178,7 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
 
 /// One message of the assistant, as it gathers.
 #[derive(Default)]
-struct Said<'r, 'a> {
+struct AssistantTurn<'r, 'a> {
     /// Of the last item; items of one message share it.
     at: u32,
     name: Option<Text<'a>>,
@@ -187,8 +192,8 @@ struct Said<'r, 'a> {
     signature: Option<Text<'a>>,
 }
 
-impl Said<'_, '_> {
-    fn has_words(&self) -> bool {
+impl AssistantTurn<'_, '_> {
+    fn has_content(&self) -> bool {
         !self.pieces.is_empty() || !self.refusals.is_empty()
     }
 }

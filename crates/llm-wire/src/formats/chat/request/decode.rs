@@ -12,10 +12,10 @@ use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::reader;
 use crate::request::reader::{Path, some};
 
-/// What can be read only when the whole body has been seen, since the last of duplicate keys
+/// Members that are decoded only when the whole body has been seen, since the last of duplicate keys
 /// counts.
 #[derive(Default)]
-struct Late<'a> {
+struct Deferred<'a> {
     messages: Option<RawValue<'a>>,
     tools: Option<RawValue<'a>>,
     functions: Option<RawValue<'a>>,
@@ -29,14 +29,14 @@ struct Late<'a> {
 /// See [`super::decode`].
 pub(super) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Request<'a>, Error> {
     let mut request = Request::new(Format::Chat);
-    let mut late = Late::default();
+    let mut deferred = Deferred::default();
     for (key, value, _) in body.members() {
         let name = key.unescape();
         let Some(value) = some(value) else { continue };
         let path = Path::root(&name);
-        let known = parameter(&name, value, &path, &mut request, &mut late)?
+        let known = parameter(&name, value, &path, &mut request, &mut deferred)?
             || sampling(&name, value, &path, &mut request)?
-            || control(&name, value, &path, &mut late.controls)?;
+            || control(&name, value, &path, &mut deferred.controls)?;
         if !known {
             request.ext.push(key, value);
         }
@@ -48,22 +48,22 @@ pub(super) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
             None => reader::invalid(&"model", "is required"),
         });
     }
-    request.max_tokens = request.max_tokens.or(late.max_tokens);
-    request.reasoning = late.controls.settled();
-    let Some(list) = late.messages else { return Err(reader::invalid(&"messages", "is required")) };
+    request.max_tokens = request.max_tokens.or(deferred.max_tokens);
+    request.reasoning = deferred.controls.resolve();
+    let Some(list) = deferred.messages else { return Err(reader::invalid(&"messages", "is required")) };
     messages::read(list, &mut request, ledger)?;
-    if let Some(tools) = late.tools {
+    if let Some(tools) = deferred.tools {
         decode_tools::tools(tools, &mut request, ledger)?;
     }
-    if let Some(functions) = late.functions {
+    if let Some(functions) = deferred.functions {
         // In the answer there is room for one call.
         request.parallel = request.parallel.or(request.tools.is_empty().then_some(false));
         decode_tools::functions(functions, &mut request, ledger)?;
     }
-    if let Some(options) = late.web_search {
+    if let Some(options) = deferred.web_search {
         decode_tools::web_search(options, &mut request, ledger)?;
     }
-    request.tool_choice = match (late.tool_choice, late.function_call) {
+    request.tool_choice = match (deferred.tool_choice, deferred.function_call) {
         (Some(choice), _) => Some(decode_tools::choice(choice)?),
         (None, Some(choice)) => Some(decode_tools::function_choice(choice)?),
         (None, None) => None,
@@ -77,20 +77,20 @@ fn parameter<'a>(
     value: RawValue<'a>,
     path: &Path<'_>,
     request: &mut Request<'a>,
-    late: &mut Late<'a>,
+    deferred: &mut Deferred<'a>,
 ) -> Result<bool, Error> {
     let text = |value| reader::string(value, path).map(|raw: RawStr<'a>| Some(Text::from(raw)));
     match name {
         "model" => request.model = reader::string(value, path)?.into(),
-        "messages" => late.messages = Some(value),
-        "tools" => late.tools = Some(value),
-        "functions" => late.functions = Some(value),
-        "web_search_options" => late.web_search = Some(value),
-        "tool_choice" => late.tool_choice = Some(value),
-        "function_call" => late.function_call = Some(value),
+        "messages" => deferred.messages = Some(value),
+        "tools" => deferred.tools = Some(value),
+        "functions" => deferred.functions = Some(value),
+        "web_search_options" => deferred.web_search = Some(value),
+        "tool_choice" => deferred.tool_choice = Some(value),
+        "function_call" => deferred.function_call = Some(value),
         "parallel_tool_calls" => request.parallel = Some(reader::boolean(value, path)?),
         "max_completion_tokens" => request.max_tokens = Some(reader::count(value, path)?),
-        "max_tokens" => late.max_tokens = Some(reader::count(value, path)?),
+        "max_tokens" => deferred.max_tokens = Some(reader::count(value, path)?),
         "response_format" => request.format = output_format(value, path)?,
         "verbosity" => request.verbosity = Some(reader::string(value, path)?),
         "prompt_cache_key" => request.cache.key = text(value)?,
@@ -102,9 +102,9 @@ fn parameter<'a>(
         "service_tier" => request.tier = Some(reader::string(value, path)?),
         "stream" => request.stream = reader::boolean(value, path)?,
         "stream_options" => {
-            let asked = reader::object(value, path)?.find("include_usage").and_then(some);
+            let include_usage = reader::object(value, path)?.find("include_usage").and_then(some);
             request.include_usage =
-                asked.map(|v| reader::boolean(v, &path.key("include_usage"))).transpose()?.unwrap_or(false);
+                include_usage.map(|v| reader::boolean(v, &path.key("include_usage"))).transpose()?.unwrap_or(false);
         }
         "store" => request.state.store = Some(reader::boolean(value, path)?),
         _ => return Ok(false),
@@ -182,7 +182,7 @@ struct Controls {
 }
 
 impl Controls {
-    fn settled(self) -> Reasoning {
+    fn resolve(self) -> Reasoning {
         if self.on == Some(false) {
             return Reasoning { show: self.show, ..Reasoning::from_effort(Some(Effort::None)) };
         }

@@ -35,8 +35,8 @@ pub(super) fn encode(
 ) -> Result<(), Error> {
     let quirks = cx.target.quirks;
     let offer = tools::offer(request, cx, plan, ledger)?;
-    let ask = thinking::asked(request, ledger)?;
-    let (reasoning, switch) = steer(ask, &offer, cx, ledger)?;
+    let reasoning_request = thinking::requested(request, ledger)?;
+    let (reasoning, switch) = steer(reasoning_request, &offer, cx, ledger)?;
     let settled = params::settle(request, cx, reasoning.thinks, plan, ledger)?;
     let max_tokens = params::openai_max_tokens(request, cx, ledger)?;
     plan.upstream_stream |= quirks.has(Quirk::StreamThinking) && reasoning.thinks;
@@ -45,7 +45,7 @@ pub(super) fn encode(
     let mut written = Ok(Prefill::None);
     write::object(out, |o| {
         o.str("model", cx.target.model);
-        let may_think = reasoning.thinks || ask.mode == Mode::Unset;
+        let may_think = reasoning.thinks || reasoning_request.mode == Mode::Unset;
         written = history::write(request, cx, may_think, instruction, ledger, o.key("messages"));
         if matches!(written, Ok(Prefill::Keep)) {
             o.bool("continue_final_message", true);
@@ -53,7 +53,7 @@ pub(super) fn encode(
         }
         write_offer(&offer, plan, cx, o);
         write_form(&form, request, cx, o);
-        write_reasoning(ask, reasoning, switch, cx, o);
+        write_reasoning(reasoning_request, reasoning, switch, cx, o);
         if let Some(max_tokens) = max_tokens {
             let name = if cx.target.caps.max_completion_tokens { "max_completion_tokens" } else { "max_tokens" };
             o.u64(name, max_tokens);
@@ -70,26 +70,28 @@ pub(super) fn encode(
 
 /// Reasoning controls for this model, this host and these tools.
 fn steer(
-    mut ask: Reasoning,
+    mut reasoning_request: Reasoning,
     offer: &Offer<'_, '_>,
     cx: &Context<'_>,
     ledger: &mut Ledger,
 ) -> Result<(ForOpenAi, Switch), Error> {
     let (caps, quirks) = (&cx.target.caps, cx.target.quirks);
-    let would_think = match ask.mode {
+    let would_think = match reasoning_request.mode {
         Mode::Unset => caps.thinks_by_default,
         Mode::Off => false,
         Mode::Manual { .. } | Mode::Adaptive => true,
     };
     if offer.forced && would_think && quirks.has(Quirk::NoForcedToolThinking) {
         ledger.drop(Loss::Thinking)?;
-        ask = Reasoning::from_effort(Some(Effort::None));
+        reasoning_request = Reasoning::from_effort(Some(Effort::None));
     }
-    let (mut sent, switch) = thinking::for_chat(ask, caps, quirks, ledger)?;
+    let (mut sent, switch) = thinking::for_chat(reasoning_request, caps, quirks, ledger)?;
     let has_functions = offer.tools.iter().any(|t| matches!(t, Offered::Function { .. } | Offered::Custom { .. }));
     if has_functions && sent.thinks && !caps.tools_with_effort_on_chat {
         // An effort that the client did not name may go.
-        if sent.effort.is_some() && (ask.effort.is_some() || matches!(ask.mode, Mode::Manual { .. })) {
+        if sent.effort.is_some()
+            && (reasoning_request.effort.is_some() || matches!(reasoning_request.mode, Mode::Manual { .. }))
+        {
             let what = "tools together with a reasoning effort";
             let why = "its Chat Completions refuse one beside the other; set the effort to `none`, or use a provider of \
                        the format Responses";
@@ -284,7 +286,13 @@ fn write_choice(choice: &Choice<'_>, plan: &Plan, cx: &Context<'_>, o: &mut writ
     }
 }
 
-fn write_reasoning(ask: Reasoning, sent: ForOpenAi, switch: Switch, cx: &Context<'_>, o: &mut write::Object<'_>) {
+fn write_reasoning(
+    reasoning_request: Reasoning,
+    sent: ForOpenAi,
+    switch: Switch,
+    cx: &Context<'_>,
+    o: &mut write::Object<'_>,
+) {
     if let Some(effort) = sent.effort {
         o.str("reasoning_effort", effort.name());
     }
@@ -312,8 +320,8 @@ fn write_reasoning(ask: Reasoning, sent: ForOpenAi, switch: Switch, cx: &Context
         }),
     }
     // Only models that reason take it, and `gpt-oss` does not.
-    let asked = matches!(ask.mode, Mode::Manual { .. } | Mode::Adaptive);
-    if asked && cx.target.quirks.has(Quirk::ReasoningFormat) && !cx.target.model.contains("gpt-oss") {
+    let is_requested = matches!(reasoning_request.mode, Mode::Manual { .. } | Mode::Adaptive);
+    if is_requested && cx.target.quirks.has(Quirk::ReasoningFormat) && !cx.target.model.contains("gpt-oss") {
         o.str("reasoning_format", "parsed");
     }
 }

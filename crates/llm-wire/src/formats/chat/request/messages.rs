@@ -114,7 +114,7 @@ impl<'a> Reader<'_, 'a> {
             "developer" => self.system(Role::Developer, at, fields, path),
             "user" => {
                 let parts = parts::read(fields.content, &path.key("content"), self.ledger)?;
-                self.say(Role::User, at, parts, fields.name, path)
+                self.push_message(Role::User, at, parts, fields.name, path)
             }
             "assistant" => self.assistant(at, fields, path),
             "tool" => self.tool(at, fields, path),
@@ -128,7 +128,7 @@ impl<'a> Reader<'_, 'a> {
         self.request.items.push(Item::new(at, kind));
     }
 
-    fn say(
+    fn push_message(
         &mut self,
         role: Role,
         at: usize,
@@ -146,7 +146,7 @@ impl<'a> Reader<'_, 'a> {
         let mut parts = parts::read(fields.content, &path.key("content"), self.ledger)?;
         parts.retain(|part| !matches!(part, Part::Text(part) if part.text.is_blank()));
         if !self.leading {
-            return self.say(role, at, parts, fields.name, path);
+            return self.push_message(role, at, parts, fields.name, path);
         }
         if fields.name.is_some() {
             self.ledger.drop(Loss::MessageName)?;
@@ -173,7 +173,7 @@ impl<'a> Reader<'_, 'a> {
         }
         // A message without content is none.
         if !parts.is_empty() {
-            self.say(Role::Assistant, at, parts, fields.name, path)?;
+            self.push_message(Role::Assistant, at, parts, fields.name, path)?;
         }
         if let Some(calls) = fields.tool_calls {
             let list = path.key("tool_calls");

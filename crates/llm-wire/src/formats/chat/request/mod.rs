@@ -44,7 +44,7 @@ pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
 /// [`params::settle`](crate::request::params::settle), the conversation by
 /// [`turns::pair`](crate::request::turns::pair) and [`turns::turns`](crate::request::turns::turns),
 /// a trailing assistant message by [`turns::prefill`](crate::request::turns::prefill), reasoning
-/// items by [`history::fate`](crate::reasoning::history::fate), tool names in history by
+/// items by [`history::disposition`](crate::reasoning::history::disposition), tool names in history by
 /// [`tools::sent_name`](crate::request::tools::sent_name), call ids by
 /// [`turns::sent_id`](crate::request::turns::sent_id). Losses of content are entered in `ledger`;
 /// its `Err` (strict mode) is passed on with `?`.

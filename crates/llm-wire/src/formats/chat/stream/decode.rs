@@ -148,7 +148,7 @@ impl Decoder {
     fn choice(&mut self, choice: &Choice<'_>, sink: Sink<'_>) -> Result<(), Error> {
         let finished = self.phase == Phase::Finished;
         let mut any = false;
-        if let Some(message) = choice.said(Source::Stream) {
+        if let Some(message) = choice.message(Source::Stream) {
             let mut count = |event: Event<'_>| {
                 any |= !matches!(event, Event::Note(_));
                 if !finished {
@@ -185,7 +185,7 @@ impl Decoder {
     fn release(&mut self, sink: Sink<'_>) {
         let Some(held) = self.held.take() else { return };
         if self.reader.shows_nothing() {
-            return self.fail(classify::unshowable(), sink);
+            return self.fail(classify::no_visible_output(), sink);
         }
         self.phase = Phase::Finished;
         self.reader.close(status_of(held.reason), sink);
@@ -349,7 +349,7 @@ impl<'a> Choice<'a> {
     }
 
     /// Its content.
-    pub(crate) fn said(&self, source: Source) -> Option<RawValue<'a>> {
+    pub(crate) fn message(&self, source: Source) -> Option<RawValue<'a>> {
         match source {
             Source::Stream => self.delta.or(self.message),
             Source::Whole => self.message.or(self.delta),

@@ -60,9 +60,9 @@ pub(crate) struct Reader {
     /// The next item's number.
     next: u32,
     open: Open,
-    said: bool,
+    has_text: bool,
     /// There are pictures or sounds, which no other format shows.
-    unshowable: bool,
+    has_hidden_output: bool,
     /// `content` had text: the transcript of a sound beside it repeats that.
     written: bool,
     /// The loss of sound was noted.
@@ -162,11 +162,11 @@ impl Reader {
             self.annotations(list, sink);
         }
         if fields.images {
-            self.unshowable = true;
+            self.has_hidden_output = true;
             sink(Event::Note(Note::DroppedOutput));
         }
         if fields.audio && !std::mem::replace(&mut self.sounded, true) {
-            self.unshowable = true;
+            self.has_hidden_output = true;
             sink(Event::Note(Note::DroppedAudio));
         }
         if let Some(list) = fields.tool_calls {
@@ -187,13 +187,13 @@ impl Reader {
 
     /// Whether the answer has output, and none of it can be shown.
     pub(crate) fn shows_nothing(&self) -> bool {
-        self.unshowable && self.next == 0
+        self.has_hidden_output && self.next == 0
     }
 
     /// Closes everything: the answer has ended.
     pub(crate) fn close(&mut self, status: Status, sink: Sink<'_>) {
         let mut think = std::mem::take(&mut self.think);
-        think.finish(&mut |thought, raw| self.piece(thought, raw, sink));
+        think.finish(&mut |is_reasoning, raw| self.piece(is_reasoning, raw, sink));
         self.close_open(status, sink);
         for call in self.calls.iter() {
             match call.state {
@@ -235,17 +235,17 @@ impl Reader {
         let plain = if fields.long.is_empty() { fields.short } else { fields.long };
         let entries = || fields.details.into_iter().flat_map(Entry::list);
         if !plain.is_empty() && entries().all(|entry| entry.text.is_empty()) {
-            self.thought(ReasoningKind::Full, plain, sink);
+            self.push_reasoning(ReasoningKind::Full, plain, sink);
         }
         for entry in entries() {
             if !entry.text.is_empty() {
-                self.thought(entry.kind, entry.text, sink);
+                self.push_reasoning(entry.kind, entry.text, sink);
             }
             self.seal(&entry, sink);
         }
     }
 
-    fn thought(&mut self, kind: ReasoningKind, raw: RawStr<'_>, sink: Sink<'_>) {
+    fn push_reasoning(&mut self, kind: ReasoningKind, raw: RawStr<'_>, sink: Sink<'_>) {
         let ix = self.reasoning_ix(sink);
         self.unsigned = true;
         sink(Event::Reason { ix, part: 0, kind, raw });
@@ -284,7 +284,7 @@ impl Reader {
                     let Some(thinking) = part.find("thinking") else { continue };
                     let pieces = thinking.elements().filter_map(|(piece, _)| piece.find("text")?.as_str());
                     for text in thinking.as_str().into_iter().chain(pieces).filter(|text| !text.is_empty()) {
-                        self.thought(ReasoningKind::Full, text, sink);
+                        self.push_reasoning(ReasoningKind::Full, text, sink);
                     }
                 }
                 b"reference" => sink(Event::Note(Note::DroppedCitation)),
@@ -298,12 +298,12 @@ impl Reader {
             return self.text(raw, sink);
         }
         let mut think = std::mem::take(&mut self.think);
-        think.push(raw, &mut |thought, raw| self.piece(thought, raw, sink));
+        think.push(raw, &mut |is_reasoning, raw| self.piece(is_reasoning, raw, sink));
         self.think = think;
     }
 
-    fn piece(&mut self, thought: bool, raw: RawStr<'_>, sink: Sink<'_>) {
-        if thought { self.thought(ReasoningKind::Full, raw, sink) } else { self.text(raw, sink) }
+    fn piece(&mut self, is_reasoning: bool, raw: RawStr<'_>, sink: Sink<'_>) {
+        if is_reasoning { self.push_reasoning(ReasoningKind::Full, raw, sink) } else { self.text(raw, sink) }
     }
 
     fn text(&mut self, raw: RawStr<'_>, sink: Sink<'_>) {
@@ -318,7 +318,7 @@ impl Reader {
             _ => {
                 self.close_open(Status::Complete, sink);
                 let ix = self.begin(Block::Text, sink);
-                self.open = Open::Text { ix, first: !std::mem::replace(&mut self.said, true) };
+                self.open = Open::Text { ix, first: !std::mem::replace(&mut self.has_text, true) };
                 for held in std::mem::take(&mut self.cites) {
                     self.annotation(RawValue::new(&held), sink);
                 }
@@ -364,7 +364,7 @@ impl Reader {
                 sink(Event::Cite { ix, cite: Cite { range, ..cite } });
             }
             // OpenRouter sends its sources first.
-            (_, Some(_)) if !self.said && self.cites.len() < CITES_MAX => {
+            (_, Some(_)) if !self.has_text && self.cites.len() < CITES_MAX => {
                 self.cites.push(annotation.bytes().to_vec());
             }
             _ => sink(Event::Note(Note::DroppedCitation)),
@@ -408,7 +408,7 @@ impl Reader {
             self.opaque(Seal::Signature, signature, sink);
         }
         self.close_open(Status::Complete, sink);
-        self.said = true;
+        self.has_text = true;
         let ix = self.next;
         self.next += 1;
         let call = self.calls.get(n);

@@ -56,27 +56,27 @@ pub(super) fn message<'a>(
         _ => return Err(reader::invalid(&path.key("role"), "must be `user`, `assistant` or `system`")),
     };
     let config = message.find("output_config").and_then(reader::some);
-    let mut taker = Taker { at, role, config, parts: Vec::new(), items, ledger };
+    let mut block_reader = BlockReader { at, role, config, parts: Vec::new(), items, ledger };
     let path = &path.key("content");
     match message.find("content").and_then(reader::some) {
         None if config.is_some() => {}
         None => return Err(reader::invalid(path, "is required")),
         Some(content) => match content.as_str() {
-            Some(text) => taker.parts.push(Part::text(text)),
+            Some(text) => block_reader.parts.push(Part::text(text)),
             None => {
                 for (n, block) in blocks(content, path)?.enumerate() {
-                    taker.block(block, &path.index(n))?;
+                    block_reader.block(block, &path.index(n))?;
                 }
             }
         },
     }
-    let empty = taker.items.last().is_none_or(|item| item.at as usize != at);
-    taker.flush(empty);
+    let empty = block_reader.items.last().is_none_or(|item| item.at as usize != at);
+    block_reader.flush(empty);
     Ok(())
 }
 
 /// Takes the blocks of one message.
-struct Taker<'t, 'a> {
+struct BlockReader<'t, 'a> {
     at: usize,
     role: Role,
     config: Option<RawValue<'a>>,
@@ -86,7 +86,7 @@ struct Taker<'t, 'a> {
     ledger: &'t mut Ledger,
 }
 
-impl<'a> Taker<'_, 'a> {
+impl<'a> BlockReader<'_, 'a> {
     fn block(&mut self, block: RawValue<'a>, path: &Path<'_>) -> Result<(), Error> {
         let kind = kind_of(block, path)?;
         let item: ItemKind<'a> = match (kind.unescape().as_ref(), self.role) {

@@ -46,24 +46,24 @@ pub(super) fn system_parts<'i, 'a>(item: &'i Item<'a>) -> Option<&'i [Part<'a>]>
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Open {
     Nothing,
-    Message(Speaker),
+    Message(TurnRole),
     /// The last message was closed by hand.
     Closed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaker {
+enum TurnRole {
     User,
     Assistant,
     System,
 }
 
-impl Speaker {
+impl TurnRole {
     fn role(self) -> &'static str {
         match self {
-            Speaker::User => "user",
-            Speaker::Assistant => "assistant",
-            Speaker::System => "system",
+            TurnRole::User => "user",
+            TurnRole::Assistant => "assistant",
+            TurnRole::System => "system",
         }
     }
 }
@@ -111,7 +111,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     }
 
     /// Makes room for a block of `speaker`, opening a message if need be.
-    fn block(&mut self, speaker: Speaker) -> &mut Vec<u8> {
+    fn block(&mut self, speaker: TurnRole) -> &mut Vec<u8> {
         match self.open {
             Open::Message(open) if open == speaker => {
                 self.out.push(b',');
@@ -119,7 +119,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             }
             Open::Message(_) => self.out.extend_from_slice(b"]},"),
             Open::Closed => self.out.push(b','),
-            Open::Nothing if speaker != Speaker::User => {
+            Open::Nothing if speaker != TurnRole::User => {
                 self.first_turn();
                 self.out.push(b',');
             }
@@ -141,13 +141,13 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         });
     }
 
-    fn text(&mut self, speaker: Speaker, text: &Text<'_>) {
+    fn text(&mut self, speaker: TurnRole, text: &Text<'_>) {
         if !text.is_blank() {
             write_text(text.raw(), self.block(speaker));
         }
     }
 
-    fn part(&mut self, speaker: Speaker, part: &Part<'_>, path: &str) -> Result<(), Error> {
+    fn part(&mut self, speaker: TurnRole, part: &Part<'_>, path: &str) -> Result<(), Error> {
         if self.blocks.skips(part) {
             return Ok(());
         }
@@ -164,7 +164,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             }
         }
         for (path, part) in std::mem::take(&mut self.shown) {
-            self.part(Speaker::User, &part, &path)?;
+            self.part(TurnRole::User, &part, &path)?;
         }
         let spoken = rest.iter().any(|item| !is_system(item) && matches!(item.kind, ItemKind::Message(_)));
         let tail = rest.len() - rest.iter().rev().take_while(|item| is_system(item)).count();
@@ -173,7 +173,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             let path = self.blocks.request.path(item);
             self.name(message)?;
             if !is_system(item) {
-                message.parts.iter().try_for_each(|part| self.part(Speaker::User, part, &path))?;
+                message.parts.iter().try_for_each(|part| self.part(TurnRole::User, part, &path))?;
             } else if n >= tail && self.takes_system() {
                 self.system(message, &path)?;
             } else {
@@ -182,9 +182,9 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         }
         // The turn must not vanish: what precedes it would become the end of the conversation, or
         // one with the next turn of the assistant.
-        if spoken && self.open == Open::Message(Speaker::Assistant) {
+        if spoken && self.open == Open::Message(TurnRole::Assistant) {
             self.blocks.ledger.repair(Repair::BlankText);
-            self.text(Speaker::User, &Text::plain(turns::FIRST_TURN));
+            self.text(TurnRole::User, &Text::plain(turns::FIRST_TURN));
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
 
     /// Whether a system message may stand here: the model takes them, and the user spoke last.
     fn takes_system(&self) -> bool {
-        let last = matches!(self.open, Open::Message(Speaker::User | Speaker::System) | Open::Closed);
+        let last = matches!(self.open, Open::Message(TurnRole::User | TurnRole::System) | Open::Closed);
         last && self.blocks.cx.target.caps.mid_system
     }
 
@@ -207,12 +207,12 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     /// at the end.
     fn system(&mut self, message: &Message<'_>, path: &str) -> Result<(), Error> {
         for part in &message.parts {
-            self.part(Speaker::System, part, path)?;
+            self.part(TurnRole::System, part, path)?;
         }
         let Some(config) = message.config else { return Ok(()) };
         // The setting belongs to its message, so nothing may be merged with it.
-        if self.open != Open::Message(Speaker::System) {
-            self.block(Speaker::System);
+        if self.open != Open::Message(TurnRole::System) {
+            self.block(TurnRole::System);
         }
         self.out.extend_from_slice(b"],\"output_config\":");
         self.out.extend_from_slice(config.bytes());
@@ -237,12 +237,12 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         }
         self.blocks.ledger.moved(Loss::System)?;
         let text = [Text::plain("<system>"), Text::join(&texts, "\n\n"), Text::plain("</system>")];
-        self.text(Speaker::User, &Text::join(&text, ""));
+        self.text(TurnRole::User, &Text::join(&text, ""));
         Ok(())
     }
 
     fn result(&mut self, item: &Item<'_>, result: &ToolResult<'_>) -> Result<(), Error> {
-        self.block(Speaker::User);
+        self.block(TurnRole::User);
         let path = self.blocks.request.path(item);
         let id = turns::sent_id(self.blocks.cx.target.caps.tool_ids, &result.call_id, self.blocks.ledger);
         let mut outcome = Ok(());
@@ -275,7 +275,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
                         self.blocks.ledger.moved(Loss::AssistantImage)?;
                         self.shown.push((self.blocks.request.path(item), part.clone()));
                     } else {
-                        self.part(Speaker::Assistant, part, &self.blocks.request.path(item))?;
+                        self.part(TurnRole::Assistant, part, &self.blocks.request.path(item))?;
                     }
                 }
                 Ok(())
@@ -296,18 +296,18 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
 
     fn reasoning(&mut self, item: &ReasoningItem<'_>) {
         let blocks = &mut *self.blocks;
-        let fate = history::fate(item, &blocks.cx.target, &blocks.cx.policy, blocks.ledger);
+        let disposition = history::disposition(item, &blocks.cx.target, &blocks.cx.policy, blocks.ledger);
         let texts: Vec<Text<'_>> = item.parts.iter().map(|part| part.text.clone()).collect();
         let text = Text::join(&texts, "\n\n");
-        match fate {
+        match disposition {
             Disposition::Native => {
                 for opaque in &item.opaque {
                     match opaque.seal {
-                        Seal::Redacted => write::object(self.block(Speaker::Assistant), |o| {
+                        Seal::Redacted => write::object(self.block(TurnRole::Assistant), |o| {
                             o.str("type", "redacted_thinking");
                             o.raw_str("data", opaque.bytes.raw());
                         }),
-                        Seal::Thinking => write::object(self.block(Speaker::Assistant), |o| {
+                        Seal::Thinking => write::object(self.block(TurnRole::Assistant), |o| {
                             o.str("type", "thinking");
                             o.raw_str("thinking", text.raw());
                             o.raw_str("signature", opaque.bytes.raw());
@@ -319,14 +319,14 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             }
             Disposition::AsText => {
                 let wrapped = [Text::plain("<thinking>"), text, Text::plain("</thinking>")];
-                self.text(Speaker::Assistant, &Text::join(&wrapped, ""));
+                self.text(TurnRole::Assistant, &Text::join(&wrapped, ""));
             }
             Disposition::Plain | Disposition::Drop => {}
         }
     }
 
     fn call(&mut self, call: &ToolCall<'_>) {
-        self.block(Speaker::Assistant);
+        self.block(TurnRole::Assistant);
         let blocks = &mut *self.blocks;
         let id = turns::sent_id(blocks.cx.target.caps.tool_ids, &call.call_id, blocks.ledger);
         let name = tools::sent_name(blocks.cx, call.namespace.as_ref(), &call.name);
@@ -343,7 +343,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
 
     fn foreign(&mut self, foreign: &Foreign<'_>) -> Result<(), Error> {
         if foreign.format == Format::Messages {
-            self.block(Speaker::Assistant).extend_from_slice(foreign.raw.bytes());
+            self.block(TurnRole::Assistant).extend_from_slice(foreign.raw.bytes());
             return Ok(());
         }
         if let Some(loss) = history::droppable(foreign) {
@@ -356,14 +356,14 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     fn prefill(&mut self, message: &Message<'_>, prefill: Prefill) -> Result<(), Error> {
         if prefill == Prefill::Hint {
             if let Some(hint) = turns::hint(message) {
-                self.text(Speaker::User, &hint);
+                self.text(TurnRole::User, &hint);
             }
             return Ok(());
         }
-        let texts = turns::words(message);
+        let texts = turns::message_texts(message);
         let Some(last) = texts.iter().rposition(|text| !text.is_blank()) else { return Ok(()) };
-        texts[..last].iter().for_each(|text| self.text(Speaker::Assistant, text));
-        self.text(Speaker::Assistant, &texts[last].clone().trim_end());
+        texts[..last].iter().for_each(|text| self.text(TurnRole::Assistant, text));
+        self.text(TurnRole::Assistant, &texts[last].clone().trim_end());
         Ok(())
     }
 }

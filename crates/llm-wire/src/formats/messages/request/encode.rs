@@ -39,7 +39,7 @@ const THINKING_BINDING: &str = "thinking-binding-controls-2026-08-01";
 /// In this order, each decided in one shared place: tools by [`tools::offer`], reasoning by
 /// [`thinking`], the rest by [`params::settle`], the conversation by [`turns::pair`] and
 /// [`turns::turns`], a trailing assistant message by [`turns::prefill`], reasoning items by
-/// [`history::fate`], tool names in history by [`tools::sent_name`], call ids by
+/// [`history::disposition`], tool names in history by [`tools::sent_name`], call ids by
 /// [`turns::sent_id`]. Losses of content are entered in `ledger`; its `Err` (strict mode) is passed
 /// on with `?`.
 ///
@@ -120,7 +120,7 @@ fn think(
 ) -> Result<ForMessages, Error> {
     let caps = &cx.target.caps;
     // Models that take system messages in mid conversation take their settings too.
-    let ask = if caps.mid_system { request.reasoning } else { thinking::asked(request, ledger)? };
+    let ask = if caps.mid_system { request.reasoning } else { thinking::requested(request, ledger)? };
     let now = Circumstances {
         max_tokens: request.max_tokens.unwrap_or_else(|| params::default_max_tokens(cx)),
         forced_tool,

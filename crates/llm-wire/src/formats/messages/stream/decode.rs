@@ -306,8 +306,8 @@ impl Decoder {
         sink(Event::Close { ix, status });
     }
 
-    /// Holds a stop reason. `said` has `stop_reason` and its explanation.
-    fn finish(&mut self, word: RawStr<'_>, said: RawValue<'_>, sink: Sink<'_>) {
+    /// Holds a stop reason. `object` has `stop_reason` and its explanation.
+    fn finish(&mut self, word: RawStr<'_>, object: RawValue<'_>, sink: Sink<'_>) {
         // Of several reasons without content between them the first counts.
         if self.phase != Phase::Live {
             return;
@@ -321,7 +321,7 @@ impl Decoder {
         if !known {
             sink(Event::Note(Note::UnknownFinish));
         }
-        self.stop = Some(Ended::from(&reason::finish(reason, said)));
+        self.stop = Some(Ended::from(&reason::finish(reason, object)));
         self.phase = Phase::Holding;
     }
 

@@ -30,7 +30,7 @@ pub(crate) struct Encoder {
     finish: Option<Box<Ended>>,
     /// The text of a refusal, escaped.
     refused: Vec<u8>,
-    gave_up: Option<Error>,
+    failure: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +63,7 @@ impl Encoder {
                 }
                 self.blocks.bytes(ix, raw, out)
             }
-            Event::Reason { ix, part, kind, raw } => self.blocks.thought(ix, (part, kind), raw, out),
+            Event::Reason { ix, part, kind, raw } => self.blocks.reasoning(ix, (part, kind), raw, out),
             Event::Opaque { ix, raw, .. } => self.blocks.state(ix, raw),
             Event::Close { ix, .. } => {
                 self.blocks.close(ix, out);
@@ -110,7 +110,7 @@ impl Encode for Encoder {
                 if let Err(error) = self.item(item, reply, out) {
                     reply.note(Note::Disorder);
                     self.fail(&error, reply, out);
-                    self.gave_up = Some(error);
+                    self.failure = Some(error);
                 }
             }
         }
@@ -123,7 +123,7 @@ impl Encode for Encoder {
         }
     }
 
-    fn gave_up(&mut self) -> Option<Error> {
-        self.gave_up.take()
+    fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
     }
 }

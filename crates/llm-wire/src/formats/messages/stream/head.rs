@@ -7,7 +7,7 @@
 //! | item | what comes | goes to |
 //! |---|---|---|
 //! | `Waiting` | bytes go to its buffer; its turn comes | `Silent`, or `Flowing` with its buffer first |
-//! | `Silent` (head, no block yet) | text that is not blank, or a thought | `Flowing` |
+//! | `Silent` (head, no block yet) | text that is not blank, or reasoning | `Flowing` |
 //! | `Flowing` (head, block open) | its `Close`; or, for a call whose input is complete, bytes of another item | `Ended` |
 //! | `Ended` | white space is dropped, anything else is a fault of the provider | |
 //!
@@ -36,13 +36,13 @@ pub(super) struct Blocks {
     index: u32,
     /// Bytes in all buffers.
     held: usize,
-    /// The client asked not to be shown thoughts: a state without text is an empty thinking block.
+    /// Whether the client requested reasoning without its text: state is then an empty thinking block.
     pub omitted: bool,
 }
 
 #[derive(Debug)]
 struct Item {
-    what: What,
+    what: BlockKind,
     state: State,
     /// Escaped. Of a text that flows not yet: white space.
     buffer: Vec<u8>,
@@ -50,7 +50,7 @@ struct Item {
 }
 
 #[derive(Debug)]
-enum What {
+enum BlockKind {
     Text,
     Thinking {
         /// The part that came last.
@@ -84,9 +84,9 @@ enum State {
 impl Blocks {
     pub(super) fn open(&mut self, block: &Block<'_>, out: &mut Vec<u8>) {
         let what = match block {
-            Block::Text | Block::Refusal => What::Text,
-            Block::Reasoning { .. } => What::Thinking { part: None, states: Vec::new() },
-            Block::Tool { kind, id, name, .. } => What::Tool {
+            Block::Text | Block::Refusal => BlockKind::Text,
+            Block::Reasoning { .. } => BlockKind::Thinking { part: None, states: Vec::new() },
+            Block::Tool { kind, id, name, .. } => BlockKind::Tool {
                 id: Text::from(*id).into_owned(),
                 name: Text::from(*name).into_owned(),
                 input: match kind {
@@ -126,15 +126,15 @@ impl Blocks {
         Ok(())
     }
 
-    /// A thought. Its parts are separated by a blank line.
-    pub(super) fn thought(
+    /// Writes reasoning text. Its parts are separated by a blank line.
+    pub(super) fn reasoning(
         &mut self,
         ix: u32,
         part: (u32, ReasoningKind),
         raw: RawStr<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        let Some(Item { what: What::Thinking { part: last, .. }, .. }) = self.items.get_mut(ix as usize) else {
+        let Some(Item { what: BlockKind::Thinking { part: last, .. }, .. }) = self.items.get_mut(ix as usize) else {
             return Ok(());
         };
         if last.replace(part).is_some_and(|last| last != part) {
@@ -143,9 +143,9 @@ impl Blocks {
         self.bytes(ix, raw, out)
     }
 
-    /// The state of a thought, whole.
+    /// Writes opaque reasoning state, which arrives whole.
     pub(super) fn state(&mut self, ix: u32, raw: RawStr<'_>) -> Result<(), Error> {
-        if let Some(Item { what: What::Thinking { states, .. }, .. }) = self.items.get_mut(ix as usize) {
+        if let Some(Item { what: BlockKind::Thinking { states, .. }, .. }) = self.items.get_mut(ix as usize) {
             states.push(raw.as_bytes().to_vec());
             self.hold(raw.len())?;
         }
@@ -195,17 +195,17 @@ impl Blocks {
 
 impl Item {
     fn is_blank(&self, raw: RawStr<'_>) -> bool {
-        matches!(self.what, What::Text) && text::is_blank(raw)
+        matches!(self.what, BlockKind::Text) && text::is_blank(raw)
     }
 
     /// A call whose input can only be followed by white space.
     fn is_complete(&self) -> bool {
-        matches!(&self.what, What::Tool { input: Input::Object(scan), .. } if scan.is_complete())
+        matches!(&self.what, BlockKind::Tool { input: Input::Object(scan), .. } if scan.is_complete())
     }
 
     fn held(&self) -> usize {
         let states = match &self.what {
-            What::Thinking { states, .. } => states.iter().map(Vec::len).sum(),
+            BlockKind::Thinking { states, .. } => states.iter().map(Vec::len).sum(),
             _ => 0,
         };
         self.buffer.len() + states
@@ -217,7 +217,7 @@ impl Item {
         self.state = State::Silent;
         let buffer = std::mem::take(&mut self.buffer);
         let raw = RawStr::new(&buffer);
-        let is_tool = matches!(self.what, What::Tool { .. });
+        let is_tool = matches!(self.what, BlockKind::Tool { .. });
         if !is_tool && (raw.is_empty() || self.is_blank(raw)) {
             self.buffer = buffer;
             return;
@@ -231,9 +231,9 @@ impl Item {
     fn begin(&mut self, index: u32, out: &mut Vec<u8>) {
         self.state = State::Flowing;
         match &self.what {
-            What::Text => write::start_text(out, index),
-            What::Thinking { .. } => write::start_thinking(out, index),
-            What::Tool { id, name, input } => {
+            BlockKind::Text => write::start_text(out, index),
+            BlockKind::Thinking { .. } => write::start_thinking(out, index),
+            BlockKind::Tool { id, name, input } => {
                 write::start_tool(out, index, id.raw(), name.raw());
                 if let Input::Free = input {
                     write::delta(out, index, Delta::Input, RawStr::new(br#"{\"input\":\""#));
@@ -245,13 +245,13 @@ impl Item {
     /// A delta of the block that flows.
     fn pass(&mut self, index: u32, raw: RawStr<'_>, out: &mut Vec<u8>) {
         match &mut self.what {
-            What::Text => write::delta(out, index, Delta::Text, raw),
-            What::Thinking { .. } => write::delta(out, index, Delta::Thinking, raw),
-            What::Tool { input: Input::Object(scan), .. } => {
+            BlockKind::Text => write::delta(out, index, Delta::Text, raw),
+            BlockKind::Thinking { .. } => write::delta(out, index, Delta::Thinking, raw),
+            BlockKind::Tool { input: Input::Object(scan), .. } => {
                 scan.feed(raw);
                 write::delta(out, index, Delta::Input, raw);
             }
-            What::Tool { input: Input::Free, .. } => {
+            BlockKind::Tool { input: Input::Free, .. } => {
                 // A string in a JSON text that is itself a string: escaped twice.
                 let mut twice = Vec::with_capacity(raw.len() + 16);
                 json::escaped(&mut twice, &String::from_utf8_lossy(raw.as_bytes()));
@@ -266,11 +266,11 @@ impl Item {
         self.state = State::Ended;
         self.buffer = Vec::new();
         match &mut self.what {
-            What::Thinking { states, .. } => {
+            BlockKind::Thinking { states, .. } => {
                 let states = std::mem::take(states);
                 end_thinking(&states, flows, index, omitted, out)
             }
-            What::Tool { input: Input::Free, .. } if flows => {
+            BlockKind::Tool { input: Input::Free, .. } if flows => {
                 write::delta(out, index, Delta::Input, RawStr::new(br#"\"}"#));
                 write::stop(out, index);
                 1

@@ -15,7 +15,7 @@ use crate::canonical::request::{
 use crate::canonical::text::Text;
 use crate::error::Error;
 use crate::formats::responses::request::encode::Form;
-use crate::formats::responses::request::parts::{Parts, Voice, write_text};
+use crate::formats::responses::request::parts::{Parts, TextAuthor, write_text};
 use crate::json::write;
 use crate::reasoning::envelope::Seal;
 use crate::reasoning::history;
@@ -103,7 +103,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         if let Form::Words(words) = form {
             parts.push(Part::text(words.clone()));
         }
-        self.say("developer", None, &parts, Voice::Input, "system")
+        self.write_message("developer", None, &parts, TextAuthor::Input, "system")
     }
 
     fn message(&mut self, message: &Message<'a>, path: &str) -> Result<(), Error> {
@@ -116,7 +116,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             // An empty turn of the user's is a turn.
             Role::User if message.parts.is_empty() => {
                 let empty = [Part::text(Text::EMPTY)];
-                return self.say("user", phase.as_ref(), &empty, Voice::Input, path);
+                return self.write_message("user", phase.as_ref(), &empty, TextAuthor::Input, path);
             }
             Role::User => "user",
             Role::Assistant => return self.assistant(message, phase.as_ref(), path),
@@ -124,28 +124,28 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             Role::System | Role::Developer if self.parts.cx.target.quirks.has(Quirk::NoDeveloper) => "system",
             Role::System | Role::Developer => "developer",
         };
-        self.say(role, phase.as_ref(), &message.parts, Voice::Input, path)
+        self.write_message(role, phase.as_ref(), &message.parts, TextAuthor::Input, path)
     }
 
     /// The assistant can say text alone here.
     fn assistant(&mut self, message: &Message<'a>, phase: Option<&Text<'_>>, path: &str) -> Result<(), Error> {
         let is_shown = |part: &&Part<'_>| matches!(part, Part::Image(_) | Part::File(_));
         if !message.parts.iter().any(|part| is_shown(&part)) {
-            return self.say("assistant", phase, &message.parts, Voice::Assistant, path);
+            return self.write_message("assistant", phase, &message.parts, TextAuthor::Assistant, path);
         }
         self.parts.ledger.moved(Loss::AssistantImage)?;
-        let (shown, said): (Vec<_>, Vec<_>) = message.parts.iter().cloned().partition(|part| is_shown(&part));
+        let (shown, texts): (Vec<_>, Vec<_>) = message.parts.iter().cloned().partition(|part| is_shown(&part));
         self.shown.extend(shown.into_iter().map(|part| (path.to_owned(), part)));
-        self.say("assistant", phase, &said, Voice::Assistant, path)
+        self.write_message("assistant", phase, &texts, TextAuthor::Assistant, path)
     }
 
     /// A message, unless there is nothing in it.
-    fn say(
+    fn write_message(
         &mut self,
         role: &str,
         phase: Option<&Text<'_>>,
         parts: &[Part<'_>],
-        voice: Voice,
+        author: TextAuthor,
         path: &str,
     ) -> Result<(), Error> {
         let parts = &*self.parts.fit(parts)?;
@@ -163,7 +163,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             }
             match parts {
                 [Part::Text(only)] if plain => o.raw_str("content", only.text.raw()),
-                _ => result = self.parts.list(parts, voice, path, o.key("content")),
+                _ => result = self.parts.list(parts, author, path, o.key("content")),
             }
         });
         result
@@ -172,14 +172,14 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     /// What was shown elsewhere, as the user's.
     fn flush_shown(&mut self) -> Result<(), Error> {
         for (path, part) in std::mem::take(&mut self.shown) {
-            self.say("user", None, &[part], Voice::Input, &path)?;
+            self.write_message("user", None, &[part], TextAuthor::Input, &path)?;
         }
         Ok(())
     }
 
     fn reasoning(&mut self, item: &ReasoningItem<'_>) {
         let parts = &mut *self.parts;
-        match history::fate(item, &parts.cx.target, &parts.cx.policy, parts.ledger) {
+        match history::disposition(item, &parts.cx.target, &parts.cx.policy, parts.ledger) {
             Disposition::Native => {
                 let states = item.opaque.iter().filter(|opaque| opaque.seal == Seal::Encrypted);
                 for (n, opaque) in states.enumerate() {
@@ -196,17 +196,17 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             Disposition::AsText => {
                 let texts: Vec<Text<'_>> = item.parts.iter().map(|part| part.text.clone()).collect();
                 let wrapped = [Text::plain("<thinking>"), Text::join(&texts, "\n\n"), Text::plain("</thinking>")];
-                self.words("assistant", Voice::Assistant, &Text::join(&wrapped, ""));
+                self.words("assistant", TextAuthor::Assistant, &Text::join(&wrapped, ""));
             }
             Disposition::Plain | Disposition::Drop => {}
         }
     }
 
-    fn words(&mut self, role: &str, voice: Voice, text: &Text<'_>) {
+    fn words(&mut self, role: &str, author: TextAuthor, text: &Text<'_>) {
         write::object(self.next(), |o| {
             o.str("type", "message");
             o.str("role", role);
-            o.array("content", |a| write_text(text.raw(), voice, a));
+            o.array("content", |a| write_text(text.raw(), author, a));
         });
     }
 
@@ -261,7 +261,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
                     let joined = ToolResult { parts: parts.clone(), ..result.clone() };
                     o.raw_str("output", turns::result_text(&joined).raw());
                 }
-                parts => outcome = self.parts.list(parts, Voice::Result, path, o.key("output")),
+                parts => outcome = self.parts.list(parts, TextAuthor::Result, path, o.key("output")),
             }
         });
         outcome
@@ -294,7 +294,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
     /// Words of the assistant that the model should go on from, as an instruction.
     fn hint(&mut self, message: &Message<'_>) {
         if let Some(hint) = turns::hint(message) {
-            self.words("user", Voice::Input, &hint);
+            self.words("user", TextAuthor::Input, &hint);
         }
     }
 }

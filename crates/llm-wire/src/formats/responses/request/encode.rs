@@ -33,7 +33,7 @@ const SCHEMA_NAME: &str = "response";
 /// In this order, each decided in one shared place: tools by [`tools::offer`], reasoning by
 /// [`thinking`], the rest by [`params::settle`], the conversation by [`turns::pair`], a trailing
 /// assistant message by [`turns::prefill`], reasoning items by
-/// [`history::fate`](crate::reasoning::history::fate), tool names in history by [`tools::sent_name`],
+/// [`history::disposition`](crate::reasoning::history::disposition), tool names in history by [`tools::sent_name`],
 /// call ids by [`turns::sent_id`]. Losses of content are entered in `ledger`; its `Err` (strict
 /// mode) is passed on with `?`.
 ///
@@ -53,7 +53,7 @@ pub(crate) fn encode(
 ) -> Result<(), Error> {
     let offer = tools::offer(request, cx, plan, ledger)?;
     encode_tools::losses(&offer, ledger)?;
-    let think = thinking::for_openai(thinking::asked(request, ledger)?, &cx.target.caps, ledger)?;
+    let think = thinking::for_openai(thinking::requested(request, ledger)?, &cx.target.caps, ledger)?;
     let settled = params::settle(request, cx, think.thinks, plan, ledger)?;
     let max_tokens = params::openai_max_tokens(request, cx, ledger)?;
     let form = form(request, cx, ledger)?;

@@ -1,7 +1,7 @@
 //! Tools for a provider, and the choice among them.
 
 use crate::Format;
-use crate::canonical::loss::{How, Ledger, Loss};
+use crate::canonical::loss::{Ledger, Loss, LossKind};
 use crate::canonical::tools::{CustomTool, FunctionTool, McpTool, Tool, WebSearch};
 use crate::error::Error;
 use crate::formats::responses::request::parts::Parts;
@@ -20,7 +20,7 @@ pub(crate) fn losses(offer: &Offer<'_, '_>, ledger: &mut Ledger) -> Result<(), E
         let blocked = search.blocked_domains.is_some_and(|list| list.elements().next().is_some());
         for (name, lost) in [("max_uses", search.max_uses.is_some()), ("blocked_domains", blocked)] {
             if lost && search.format == Format::Messages {
-                ledger.lose(Loss::ServerTool, How::Dropped, Some(format!("tools.{n}.{name}")))?;
+                ledger.record(Loss::ServerTool, LossKind::Dropped, Some(format!("tools.{n}.{name}")))?;
             }
         }
     }

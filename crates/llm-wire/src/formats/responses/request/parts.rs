@@ -20,9 +20,9 @@ use crate::request::turns;
 use crate::target::plan::Context;
 use crate::target::quirks::Quirk;
 
-/// The author of a part: the type of a text depends on it, and a wrong one is refused.
+/// The author of a text part, which decides its `type`. OpenAI refuses a part of the wrong type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Voice {
+pub(super) enum TextAuthor {
     /// `input_text`: user, system, developer.
     Input,
     /// `input_text`, and no cache breakpoints.
@@ -59,23 +59,29 @@ impl Parts<'_, '_> {
     pub(super) fn list(
         &mut self,
         parts: &[Part<'_>],
-        voice: Voice,
+        author: TextAuthor,
         path: &str,
         out: &mut Vec<u8>,
     ) -> Result<(), Error> {
         let mut result = Ok(());
-        write::array(out, |a| result = self.each(parts, voice, path, a));
+        write::array(out, |a| result = self.each(parts, author, path, a));
         result
     }
 
-    fn each(&mut self, parts: &[Part<'_>], voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
-        parts.iter().try_for_each(|part| self.part(part, voice, path, a))
+    fn each(
+        &mut self,
+        parts: &[Part<'_>],
+        author: TextAuthor,
+        path: &str,
+        a: &mut write::Array<'_>,
+    ) -> Result<(), Error> {
+        parts.iter().try_for_each(|part| self.part(part, author, path, a))
     }
 
-    fn part(&mut self, part: &Part<'_>, voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
+    fn part(&mut self, part: &Part<'_>, author: TextAuthor, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
         match part {
-            Part::Text(part) => self.text(part, voice, a),
-            Part::Refusal(text) if voice == Voice::Assistant => {
+            Part::Text(part) => self.text(part, author, a),
+            Part::Refusal(text) if author == TextAuthor::Assistant => {
                 a.object(|o| {
                     o.str("type", "refusal");
                     o.raw_str("refusal", text.raw());
@@ -83,17 +89,17 @@ impl Parts<'_, '_> {
                 Ok(())
             }
             Part::Refusal(text) => {
-                write_text(text.raw(), voice, a);
+                write_text(text.raw(), author, a);
                 Ok(())
             }
-            Part::Image(image) => self.image(image, voice, path, a),
-            Part::File(file) => self.file(file, voice, path, a),
+            Part::Image(image) => self.image(image, author, path, a),
+            Part::File(file) => self.file(file, author, path, a),
             Part::Audio { path: own, .. } => {
                 Err(reader::unsupported_content(&reader::nearest(own, path), "audio", reader::AUDIO_REMEDY))
             }
             Part::SearchResult { .. } => {
                 self.ledger.approx(Loss::SearchResult)?;
-                write_text(turns::search_text(part).raw(), voice, a);
+                write_text(turns::search_text(part).raw(), author, a);
                 Ok(())
             }
             // Left out by `fit`.
@@ -106,18 +112,18 @@ impl Parts<'_, '_> {
         }
     }
 
-    fn text(&mut self, part: &TextPart<'_>, voice: Voice, a: &mut write::Array<'_>) -> Result<(), Error> {
-        let own = self.request.from == Format::Responses && voice == Voice::Assistant;
+    fn text(&mut self, part: &TextPart<'_>, author: TextAuthor, a: &mut write::Array<'_>) -> Result<(), Error> {
+        let own = self.request.from == Format::Responses && author == TextAuthor::Assistant;
         if part.citations.is_some() && !own {
             self.ledger.drop(Loss::Citations)?;
         }
         a.object(|o| {
-            o.str("type", text_type(voice));
+            o.str("type", text_type(author));
             o.raw_str("text", part.text.raw());
             if let Some(citations) = part.citations.filter(|_| own) {
                 o.value("annotations", citations);
             }
-            self.cache.write(part.cache, voice, o);
+            self.cache.write(part.cache, author, o);
         });
         Ok(())
     }
@@ -125,7 +131,7 @@ impl Parts<'_, '_> {
     fn image(
         &mut self,
         image: &ImagePart<'_>,
-        voice: Voice,
+        author: TextAuthor,
         path: &str,
         a: &mut write::Array<'_>,
     ) -> Result<(), Error> {
@@ -145,34 +151,40 @@ impl Parts<'_, '_> {
                 Some(detail) => o.raw_str("detail", detail),
                 None => o.str("detail", "auto"),
             }
-            self.cache.write(image.cache, voice, o);
+            self.cache.write(image.cache, author, o);
         });
         Ok(())
     }
 
-    fn file(&mut self, file: &FilePart<'_>, voice: Voice, path: &str, a: &mut write::Array<'_>) -> Result<(), Error> {
+    fn file(
+        &mut self,
+        file: &FilePart<'_>,
+        author: TextAuthor,
+        path: &str,
+        a: &mut write::Array<'_>,
+    ) -> Result<(), Error> {
         let path = reader::nearest(&file.path, path);
         if file.citations {
             self.ledger.drop(Loss::Citations)?;
         }
         if let Some(context) = file.context.as_ref().filter(|text| !text.is_empty()) {
             self.ledger.approx(Loss::DocumentContext)?;
-            write_text(context.raw(), voice, a);
+            write_text(context.raw(), author, a);
         }
         if let (Src::Base64 { media, data }, Some(_)) = (&file.src, image_media(&file.src)) {
             let src = Src::Base64 { media: media.clone(), data: *data };
             let image = ImagePart { src, detail: None, cache: file.cache, path: path.into() };
-            return self.image(&image, voice, path, a);
+            return self.image(&image, author, path, a);
         }
         if let Src::Content(parts) = &file.src {
-            return self.each(parts, voice, path, a);
+            return self.each(parts, author, path, a);
         }
         let takes_files = self.cx.target.caps.pdf && !self.cx.target.quirks.has(Quirk::NoFiles);
         let encoded;
         let source = match &file.src {
             // Hosts without files still read their text.
             Src::Text(text) if !takes_files => {
-                write_text(text.raw(), voice, a);
+                write_text(text.raw(), author, a);
                 return Ok(());
             }
             Src::FileId { format: Format::Messages, .. } => return Err(reader::not_portable(path)),
@@ -200,7 +212,7 @@ impl Parts<'_, '_> {
                 (None, Source::Data(_, "text/plain", _)) => o.str("filename", "document.txt"),
                 (None, _) => o.str("filename", "document.pdf"),
             }
-            self.cache.write(file.cache, voice, o);
+            self.cache.write(file.cache, author, o);
         });
         Ok(())
     }
@@ -246,17 +258,17 @@ fn image_media<'s>(src: &'s Src<'_>) -> Option<&'s str> {
     }
 }
 
-fn text_type(voice: Voice) -> &'static str {
-    match voice {
-        Voice::Input | Voice::Result => "input_text",
-        Voice::Assistant => "output_text",
+fn text_type(author: TextAuthor) -> &'static str {
+    match author {
+        TextAuthor::Input | TextAuthor::Result => "input_text",
+        TextAuthor::Assistant => "output_text",
     }
 }
 
 /// A text part without anything else.
-pub(super) fn write_text(text: RawStr<'_>, voice: Voice, a: &mut write::Array<'_>) {
+pub(super) fn write_text(text: RawStr<'_>, author: TextAuthor, a: &mut write::Array<'_>) {
     a.object(|o| {
-        o.str("type", text_type(voice));
+        o.str("type", text_type(author));
         o.raw_str("text", text);
     });
 }
@@ -291,8 +303,8 @@ impl CachePoints {
     }
 
     /// Writes the breakpoint, if there is one and it may stand.
-    fn write(&mut self, point: Option<CachePoint>, voice: Voice, o: &mut write::Object<'_>) {
-        if point.is_none() || !self.takes || voice != Voice::Input {
+    fn write(&mut self, point: Option<CachePoint>, author: TextAuthor, o: &mut write::Object<'_>) {
+        if point.is_none() || !self.takes || author != TextAuthor::Input {
             return;
         }
         match self.skip {

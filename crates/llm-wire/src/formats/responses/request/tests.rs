@@ -313,7 +313,7 @@ fn from_messages() {
 
 /// A host that imitates the format gets what it is known to take.
 #[test]
-fn an_imitator() {
+fn a_compatible_host() {
     let request = messages(vec![
         user(vec![text("q")]),
         call(CallKind::Custom, "c1", ArgText::Free(Text::plain("a\"b"))),

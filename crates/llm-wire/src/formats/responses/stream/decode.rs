@@ -7,7 +7,7 @@
 //! | `Live` | items, parts, deltas | `Over` at the terminal event, an error, or where the bytes end |
 //! | `Over` | nothing | |
 //!
-//! Within an item ([`What`]) the order is: added, deltas, `done` of its parts, `done`. Whatever
+//! Within an item ([`SlotContent`]) the order is: added, deltas, `done` of its parts, `done`. Whatever
 //! comes of these suffices, in any order: an item begins with the first of them, a delta behind its
 //! end begins it anew, and what the terminal event has beyond all that was passed on is taken from
 //! there.
@@ -18,7 +18,7 @@ use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::formats::responses::error;
-use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent, Slot, What, closed_at, open_at};
+use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent, Slot, SlotContent, closed_at, open_at};
 use crate::formats::responses::stream::whole::{
     cite, is_refusal, kind_of, part_of, push_input, rest_of, string, text_of, texts, whole_input, whole_part,
     whole_reasoning,
@@ -50,7 +50,7 @@ pub struct Decoder {
     /// Input came for a call that had ended: the call is not whole.
     lost: bool,
     /// There is a picture, which no other format shows.
-    unshowable: bool,
+    has_hidden_output: bool,
     tape: Tape,
 }
 
@@ -121,8 +121,8 @@ impl Decoder {
             let note = "the upstream sent a tool's input behind the end of the tool call; it was dropped";
             self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
         }
-        if self.unshowable && self.progress.next == 0 {
-            self.fail(classify::unshowable(), sink);
+        if self.has_hidden_output && self.progress.next == 0 {
+            self.fail(classify::no_visible_output(), sink);
         }
         if self.phase == Phase::Over {
             return;
@@ -182,10 +182,10 @@ impl Decoder {
         }
         let nothing = self.open.is_empty() && self.closed.is_empty();
         let mut text = self.missed_text(response, sink);
-        let count = |slots: &[Slot], kind| slots.iter().filter(|slot| slot.what.kind() == kind).count();
+        let count = |slots: &[Slot], kind| slots.iter().filter(|slot| slot.content.kind() == kind).count();
         let mut missing = [Kind::Message, Kind::Reasoning, Kind::Tool, Kind::Foreign].map(|kind| {
-            let told = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
-            told.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
+            let total = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
+            total.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
         });
         for (n, (item, _)) in items() {
             let kind = kind_of(item);
@@ -266,8 +266,8 @@ impl Decoder {
         let call_id = string(item, "call_id").unwrap_or_default();
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
-        let same_call = |slot: &Slot| match &slot.what {
-            What::Tool { call_id: own, .. } => own == call_id.as_bytes(),
+        let same_call = |slot: &Slot| match &slot.content {
+            SlotContent::Tool { call_id: own, .. } => own == call_id.as_bytes(),
             _ => false,
         };
         match kind {
@@ -280,9 +280,10 @@ impl Decoder {
     fn again(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
         let call_id = string(item, "call_id").unwrap_or_default();
         let id = string(item, "id").unwrap_or_default();
-        let by_call = |slot: &Slot| matches!(&slot.what, What::Tool { call_id: own, .. } if own == call_id.as_bytes());
+        let by_call =
+            |slot: &Slot| matches!(&slot.content, SlotContent::Tool { call_id: own, .. } if own == call_id.as_bytes());
         let at = self.closed.iter().rposition(by_call).or(closed_at(&self.closed, Some(n), id, Kind::Tool));
-        if let Some(Slot { what: What::Tool { sent, .. }, .. }) = at.and_then(|at| self.closed.get(at))
+        if let Some(Slot { content: SlotContent::Tool { sent, .. }, .. }) = at.and_then(|at| self.closed.get(at))
             && let Some(arguments) = item.find("arguments").or_else(|| item.find("input")).and_then(RawValue::as_str)
         {
             self.lost |= !sent.rest(arguments, sink).is_empty();
@@ -321,17 +322,17 @@ impl Decoder {
             sink(Event::Note(Note::Disorder));
             self.close(slot, Status::Complete, sink);
         }
-        let what = match kind {
-            Kind::Message => What::Message(Vec::new()),
+        let content = match kind {
+            Kind::Message => SlotContent::Message(Vec::new()),
             Kind::Reasoning => self.reasoning(id, sink),
-            Kind::Tool => What::Late { name: Vec::new(), input: Vec::new() },
+            Kind::Tool => SlotContent::Undeclared { name: Vec::new(), input: Vec::new() },
             Kind::Foreign => {
-                self.unshowable |= item.find("type").is_some_and(|kind| kind.eq_str("image_generation_call"));
+                self.has_hidden_output |= item.find("type").is_some_and(|kind| kind.eq_str("image_generation_call"));
                 sink(Event::Note(Note::DroppedOutput));
-                What::Foreign
+                SlotContent::Foreign
             }
         };
-        if self.add(Slot { index, id: id.as_bytes().to_vec(), what, implicit: false }, sink) {
+        if self.add(Slot { index, id: id.as_bytes().to_vec(), content, implicit: false }, sink) {
             self.name(self.open.len() - 1, item, sink);
         }
     }
@@ -347,20 +348,20 @@ impl Decoder {
         true
     }
 
-    fn reasoning(&mut self, id: RawStr<'_>, sink: Sink<'_>) -> What {
+    fn reasoning(&mut self, id: RawStr<'_>, sink: Sink<'_>) -> SlotContent {
         let ix = self.progress.take_number();
         sink(Event::Open { ix, block: Block::Reasoning { id } });
-        What::Reasoning { ix, part: None, number: 0, sent: Sent::default() }
+        SlotContent::Reasoning { ix, part: None, number: 0, sent: Sent::default() }
     }
 
     /// Opens a call whose name the item has, with the input that came before.
     fn name(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let text = |key| string(item, key).unwrap_or_default();
-        let Some(Slot { what: What::Late { name, input }, .. }) = self.open.get_mut(at) else { return };
+        let Some(Slot { content: SlotContent::Undeclared { name, input }, .. }) = self.open.get_mut(at) else { return };
         let (held_name, input) = (std::mem::take(name), std::mem::take(input));
         let name = if text("name").is_empty() { RawStr::new(&held_name) } else { text("name") };
         if name.is_empty() {
-            self.open[at].what = What::Late { name: held_name, input };
+            self.open[at].content = SlotContent::Undeclared { name: held_name, input };
             return;
         }
         self.held = self.held.saturating_sub(input.len());
@@ -373,7 +374,7 @@ impl Decoder {
         sink(Event::Open { ix, block: Block::Tool { kind, id, name, namespace: None } });
         let mut sent = Sent::default();
         push_input(ix, &mut sent, RawStr::new(&input), sink);
-        self.open[at].what = What::Tool { ix, sent, call_id: id.as_bytes().to_vec() };
+        self.open[at].content = SlotContent::Tool { ix, sent, call_id: id.as_bytes().to_vec() };
     }
 
     /// The open item that a delta, or the `done` event of a part, belongs to: one that was open,
@@ -384,7 +385,7 @@ impl Decoder {
         }
         if let Some(at) = closed_at(&self.closed, fields.output_index, fields.item_id, kind) {
             let mut slot = self.closed.remove(at);
-            if let What::Reasoning { ix, number, .. } = &mut slot.what {
+            if let SlotContent::Reasoning { ix, number, .. } = &mut slot.content {
                 (*ix, *number) = (self.progress.take_number(), 0);
                 sink(Event::Open { ix: *ix, block: Block::Reasoning { id: RawStr::new(&slot.id) } });
             }
@@ -392,13 +393,13 @@ impl Decoder {
             self.open.push(slot);
             return self.open.last_mut();
         }
-        let what = match kind {
+        let content = match kind {
             Kind::Reasoning => self.reasoning(fields.item_id, sink),
-            Kind::Tool => What::Late { name: Vec::new(), input: Vec::new() },
-            Kind::Message | Kind::Foreign => What::Message(Vec::new()),
+            Kind::Tool => SlotContent::Undeclared { name: Vec::new(), input: Vec::new() },
+            Kind::Message | Kind::Foreign => SlotContent::Message(Vec::new()),
         };
         let index = fields.output_index.unwrap_or((self.open.len() + self.closed.len()) as u64);
-        let slot = Slot { index, id: fields.item_id.as_bytes().to_vec(), what, implicit: true };
+        let slot = Slot { index, id: fields.item_id.as_bytes().to_vec(), content, implicit: true };
         if self.add(slot, sink) { self.open.last_mut() } else { None }
     }
 
@@ -436,8 +437,8 @@ impl Decoder {
 
     fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let mut slot = self.open.remove(at);
-        match &mut slot.what {
-            What::Message(parts) => {
+        match &mut slot.content {
+            SlotContent::Message(parts) => {
                 let list = || item.find("content").into_iter().flat_map(RawValue::elements);
                 // Some hosts count parts over all items.
                 let first = parts.first().map_or(0, |part| part.index);
@@ -446,22 +447,22 @@ impl Decoder {
                     whole_part(parts, n, part, &mut self.progress, sink);
                 }
             }
-            What::Reasoning { ix, part, number, sent } => {
+            SlotContent::Reasoning { ix, part, number, sent } => {
                 whole_reasoning(*ix, item, (*part, *number, *sent), sink);
                 let state = string(item, "encrypted_content").filter(|state| !state.is_empty());
                 if let Some(raw) = state {
                     sink(Event::Opaque { ix: *ix, seal: Seal::Encrypted, raw });
                 }
             }
-            What::Tool { ix, sent, .. } => whole_input(*ix, sent, item, sink),
-            What::Late { .. } | What::Foreign => {}
+            SlotContent::Tool { ix, sent, .. } => whole_input(*ix, sent, item, sink),
+            SlotContent::Undeclared { .. } | SlotContent::Foreign => {}
         }
         let cut = item.find("status").is_some_and(|status| status.eq_str("incomplete"));
         self.close(slot, if cut { Status::Incomplete } else { Status::Complete }, sink);
     }
 
     fn close(&mut self, mut slot: Slot, status: Status, sink: Sink<'_>) {
-        if let What::Late { name, .. } = &slot.what {
+        if let SlotContent::Undeclared { name, .. } = &slot.content {
             if name.is_empty() {
                 // A call that never had a name cannot be made.
                 sink(Event::Note(Note::DroppedOutput));
@@ -472,15 +473,15 @@ impl Decoder {
                 slot = named;
             }
         }
-        match &mut slot.what {
-            What::Message(parts) => {
+        match &mut slot.content {
+            SlotContent::Message(parts) => {
                 for part in parts.iter_mut().filter(|part| !part.closed) {
                     part.closed = true;
                     sink(Event::Close { ix: part.ix, status });
                 }
             }
-            What::Reasoning { ix, .. } | What::Tool { ix, .. } => sink(Event::Close { ix: *ix, status }),
-            What::Late { .. } | What::Foreign => {}
+            SlotContent::Reasoning { ix, .. } | SlotContent::Tool { ix, .. } => sink(Event::Close { ix: *ix, status }),
+            SlotContent::Undeclared { .. } | SlotContent::Foreign => {}
         }
         self.closed.push(slot);
     }
@@ -492,7 +493,7 @@ impl Decoder {
         // Told again behind the end of its item, as a rule.
         if whole
             && !is_open
-            && let Some(Slot { what: What::Message(parts), .. }) = closed().and_then(|at| self.closed.get(at))
+            && let Some(Slot { content: SlotContent::Message(parts), .. }) = closed().and_then(|at| self.closed.get(at))
             && rest_of(parts, fields.part_index, fields.whole, sink).is_none()
         {
             return;
@@ -501,7 +502,7 @@ impl Decoder {
             return;
         }
         let mut progress = std::mem::take(&mut self.progress);
-        if let Some(Slot { what: What::Message(parts), .. }) = self.slot(fields, Kind::Message, sink) {
+        if let Some(Slot { content: SlotContent::Message(parts), .. }) = self.slot(fields, Kind::Message, sink) {
             let raw = match whole {
                 true => rest_of(parts, fields.part_index, fields.whole, sink),
                 false => Some(fields.delta),
@@ -520,13 +521,13 @@ impl Decoder {
 
     /// A delta of reasoning, or the rest of a part that was repeated whole.
     fn reason(&mut self, fields: &Fields<'_>, kind: ReasoningKind, whole: bool, sink: Sink<'_>) {
-        let said = if whole { fields.whole } else { fields.delta };
+        let text = if whole { fields.whole } else { fields.delta };
         let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Reasoning).is_some();
         let ended = closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Reasoning).is_some();
-        if said.is_empty() || (whole && !is_open && ended) {
+        if text.is_empty() || (whole && !is_open && ended) {
             return;
         }
-        let Some(Slot { what: What::Reasoning { ix, part, number, sent }, .. }) =
+        let Some(Slot { content: SlotContent::Reasoning { ix, part, number, sent }, .. }) =
             self.slot(fields, Kind::Reasoning, sink)
         else {
             return;
@@ -547,7 +548,7 @@ impl Decoder {
     fn input(&mut self, fields: &Fields<'_>, whole: bool, sink: Sink<'_>) {
         let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Tool).is_some();
         let ended = closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Tool);
-        if let Some(Slot { what: What::Tool { sent, .. }, .. }) = ended.and_then(|at| self.closed.get(at))
+        if let Some(Slot { content: SlotContent::Tool { sent, .. }, .. }) = ended.and_then(|at| self.closed.get(at))
             && !is_open
         {
             let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
@@ -559,12 +560,12 @@ impl Decoder {
         }
         let held = self.held;
         let mut grown = 0;
-        match self.slot(fields, Kind::Tool, sink).map(|slot| &mut slot.what) {
-            Some(What::Tool { ix, sent, .. }) => {
+        match self.slot(fields, Kind::Tool, sink).map(|slot| &mut slot.content) {
+            Some(SlotContent::Tool { ix, sent, .. }) => {
                 let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
                 push_input(*ix, sent, raw, sink);
             }
-            Some(What::Late { name, input }) => {
+            Some(SlotContent::Undeclared { name, input }) => {
                 if !fields.name.is_empty() {
                     *name = fields.name.as_bytes().to_vec();
                 }
@@ -589,7 +590,7 @@ impl Decoder {
     fn cite(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
         let Some(annotation) = fields.annotation else { return };
         let mut progress = std::mem::take(&mut self.progress);
-        if let Some(Slot { what: What::Message(parts), .. }) = self.slot(fields, Kind::Message, sink)
+        if let Some(Slot { content: SlotContent::Message(parts), .. }) = self.slot(fields, Kind::Message, sink)
             && let Some(part) = part_of(parts, fields.part_index, false, &mut progress, sink)
         {
             part.cited = true;
@@ -601,7 +602,9 @@ impl Decoder {
     fn part_added(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
         let Some(refusal) = fields.part.and_then(is_refusal) else { return };
         let at = open_at(&self.open, fields.output_index, fields.item_id, Kind::Message);
-        let Some(Slot { what: What::Message(parts), .. }) = at.and_then(|at| self.open.get_mut(at)) else { return };
+        let Some(Slot { content: SlotContent::Message(parts), .. }) = at.and_then(|at| self.open.get_mut(at)) else {
+            return;
+        };
         part_of(parts, fields.part_index, refusal, &mut self.progress, sink);
     }
 

@@ -46,8 +46,8 @@ pub(crate) struct Encoder {
     /// One for each item of the answer.
     slots: Vec<Slot>,
     /// Output items in the order of their `output_index`.
-    shown: Vec<Shown>,
-    gave_up: Option<Error>,
+    shown: Vec<OutputItem>,
+    failure: Option<Error>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,9 +64,9 @@ struct Slot {
     state: State,
     /// Of a text or refusal: `content_index`.
     part: u64,
-    /// Of a thought: what part flows.
-    thought: Option<Thought>,
-    /// Of a thought: how many parts of each kind began.
+    /// For reasoning: the part that is open.
+    reasoning: Option<ReasoningPart>,
+    /// For reasoning: how many parts of each kind began.
     summaries: u64,
     contents: u64,
 }
@@ -82,9 +82,9 @@ enum State {
     Done,
 }
 
-/// The part of a thought that flows.
+/// The open part of a reasoning item.
 #[derive(Debug, Clone, Copy)]
-struct Thought {
+struct ReasoningPart {
     /// As the provider counts.
     part: u32,
     kind: ReasoningKind,
@@ -96,7 +96,7 @@ struct Thought {
 
 /// An output item.
 #[derive(Debug)]
-struct Shown {
+struct OutputItem {
     /// The items of the answer: the parts of a message, or one.
     items: Vec<usize>,
     /// See [`output::done`].
@@ -107,7 +107,7 @@ struct Shown {
     done: bool,
 }
 
-impl Shown {
+impl OutputItem {
     fn write_done(&self, answer: &Answer, o: &mut write::Object<'_>) {
         output::done(o, &|n| self.items.get(n).map(|ix| &answer.items[*ix]), self.nth, &self.id);
     }
@@ -180,7 +180,7 @@ impl Encoder {
 
     /// Ends the last item if it is a message whose parts have ended all.
     fn end_message(&mut self, out: &mut Vec<u8>) {
-        let is_over = |last: &&Shown| {
+        let is_over = |last: &&OutputItem| {
             let message = last.items.first().and_then(|ix| self.answer.items.get(*ix)).is_some_and(output::is_message);
             message && !last.done && last.open == 0
         };
@@ -198,7 +198,7 @@ impl Encoder {
             o.u64("output_index", shown.len() as u64);
             o.object("item", |o| output::begun(o, kind, &id));
         });
-        shown.push(Shown { items: vec![ix], nth, id, open: 0, done: false });
+        shown.push(OutputItem { items: vec![ix], nth, id, open: 0, done: false });
         shown.len() - 1
     }
 
@@ -245,8 +245,8 @@ impl Encoder {
         Writer { out, number: &mut self.number }.delta("response.output_text.delta", place, RawStr::default(), &tail);
     }
 
-    /// A thought. Its parts follow one another, so that a new one ends the one before.
-    fn thought(
+    /// Writes reasoning text. Parts follow one another, so that a new one ends the one before.
+    fn reasoning(
         &mut self,
         ix: u32,
         part: u32,
@@ -257,51 +257,57 @@ impl Encoder {
     ) {
         let Some(output_index) = self.live(ix, reply, out) else { return };
         let slot = &mut self.slots[ix as usize];
-        let flowing = slot.thought.filter(|thought| (thought.part, thought.kind) == (part, kind));
-        let thought = match flowing {
-            Some(thought) => thought,
+        let flowing = slot.reasoning.filter(|reasoning| (reasoning.part, reasoning.kind) == (part, kind));
+        let reasoning = match flowing {
+            Some(reasoning) => reasoning,
             None => {
-                let nth = slot.thought.map_or(0, |before| before.nth + 1);
+                let nth = slot.reasoning.map_or(0, |before| before.nth + 1);
                 let count = if kind == ReasoningKind::Summary { &mut slot.summaries } else { &mut slot.contents };
                 let index = std::mem::replace(count, *count + 1);
-                self.end_thought(ix, output_index, out);
-                let thought = Thought { part, kind, nth, index };
-                self.slots[ix as usize].thought = Some(thought);
-                self.thought_event(thought, output_index, ThoughtEvent::Added, out);
-                thought
+                self.end_reasoning(ix, output_index, out);
+                let reasoning = ReasoningPart { part, kind, nth, index };
+                self.slots[ix as usize].reasoning = Some(reasoning);
+                self.reasoning_event(reasoning, output_index, ReasoningEvent::Added, out);
+                reasoning
             }
         };
         let item = &self.shown[output_index];
         let (_, delta, ..) = names(kind);
-        Writer { out, number: &mut self.number }.delta(delta, thought.place(item, output_index), raw, b"");
-        self.answer.take(&Event::Reason { ix, part: thought.nth, kind, raw });
+        Writer { out, number: &mut self.number }.delta(delta, reasoning.place(item, output_index), raw, b"");
+        self.answer.take(&Event::Reason { ix, part: reasoning.nth, kind, raw });
     }
 
-    fn end_thought(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
-        if let Some(thought) = self.slots[ix as usize].thought {
-            self.thought_event(thought, output_index, ThoughtEvent::TextDone, out);
-            self.thought_event(thought, output_index, ThoughtEvent::Done, out);
+    fn end_reasoning(&mut self, ix: u32, output_index: usize, out: &mut Vec<u8>) {
+        if let Some(reasoning) = self.slots[ix as usize].reasoning {
+            self.reasoning_event(reasoning, output_index, ReasoningEvent::TextDone, out);
+            self.reasoning_event(reasoning, output_index, ReasoningEvent::Done, out);
         }
     }
 
-    fn thought_event(&mut self, thought: Thought, output_index: usize, event: ThoughtEvent, out: &mut Vec<u8>) {
+    fn reasoning_event(
+        &mut self,
+        reasoning: ReasoningPart,
+        output_index: usize,
+        event: ReasoningEvent,
+        out: &mut Vec<u8>,
+    ) {
         let Encoder { answer, shown, number, .. } = self;
         let item = &shown[output_index];
         let Some(ix) = item.items.first() else { return };
         let AnswerKind::Reasoning { parts, .. } = &answer.items[*ix].kind else { return };
-        let text = parts.iter().find(|part| part.part == thought.nth).map(|part| part.text.as_slice());
+        let text = parts.iter().find(|part| part.part == reasoning.nth).map(|part| part.text.as_slice());
         let text = text.unwrap_or_default();
-        let (added, _, text_done, done) = names(thought.kind);
+        let (added, _, text_done, done) = names(reasoning.kind);
         let name = match event {
-            ThoughtEvent::Added => added,
-            ThoughtEvent::TextDone => text_done,
-            ThoughtEvent::Done => done,
+            ReasoningEvent::Added => added,
+            ReasoningEvent::TextDone => text_done,
+            ReasoningEvent::Done => done,
         };
         Writer { out, number }.event(name, |o| {
-            thought.place(item, output_index).write(o);
+            reasoning.place(item, output_index).write(o);
             match event {
-                ThoughtEvent::TextDone => o.raw_str("text", RawStr::new(text)),
-                _ => o.object("part", |o| output::reasoning_part(o, thought.kind, text)),
+                ReasoningEvent::TextDone => o.raw_str("text", RawStr::new(text)),
+                _ => o.object("part", |o| output::reasoning_part(o, reasoning.kind, text)),
             }
         });
     }
@@ -320,7 +326,7 @@ impl Encoder {
                 }
                 return;
             }
-            AnswerKind::Reasoning { .. } => self.end_thought(ix, output_index, out),
+            AnswerKind::Reasoning { .. } => self.end_reasoning(ix, output_index, out),
             AnswerKind::Tool { .. } => self.input_done(ix, output_index, out),
         }
         self.done(output_index, out);
@@ -405,7 +411,7 @@ impl Encoder {
                 };
                 self.text(*ix, name, *raw, reply, out);
             }
-            Event::Reason { ix, part, kind, raw } => return self.thought(*ix, *part, *kind, *raw, reply, out),
+            Event::Reason { ix, part, kind, raw } => return self.reasoning(*ix, *part, *kind, *raw, reply, out),
             Event::Opaque { ix, .. } => {
                 self.live(*ix, reply, out);
             }
@@ -469,7 +475,7 @@ impl Encode for Encoder {
         // The fold is bounded.
         if let Some(error) = self.answer.error.take() {
             self.fail(&error, reply, out);
-            self.gave_up = Some(error);
+            self.failure = Some(error);
         }
     }
 
@@ -481,20 +487,20 @@ impl Encode for Encoder {
         }
     }
 
-    fn gave_up(&mut self) -> Option<Error> {
-        self.gave_up.take()
+    fn take_failure(&mut self) -> Option<Error> {
+        self.failure.take()
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ThoughtEvent {
+enum ReasoningEvent {
     Added,
     TextDone,
     Done,
 }
 
-impl Thought {
-    fn place<'s>(&self, item: &'s Shown, output_index: usize) -> Place<'s> {
+impl ReasoningPart {
+    fn place<'s>(&self, item: &'s OutputItem, output_index: usize) -> Place<'s> {
         let name = match self.kind {
             ReasoningKind::Summary => "summary_index",
             ReasoningKind::Full => "content_index",
@@ -504,11 +510,11 @@ impl Thought {
 }
 
 /// The place of a part of a message.
-fn content<'s>(item: &'s Shown, output_index: usize, slot: &Slot) -> Place<'s> {
+fn content<'s>(item: &'s OutputItem, output_index: usize, slot: &Slot) -> Place<'s> {
     Place { item_id: &item.id, output_index: output_index as u64, part: Some(("content_index", slot.part)) }
 }
 
-/// The events of a thought's part: its begin, a delta, the end of its text, its end.
+/// Returns the names of the events of a reasoning part: its start, a delta, the end of its text, its end.
 fn names(kind: ReasoningKind) -> (&'static str, &'static str, &'static str, &'static str) {
     match kind {
         ReasoningKind::Summary => (

@@ -56,7 +56,7 @@ pub(super) struct Slot {
     pub index: u64,
     /// The item's id, escaped. Empty where it is not known.
     pub id: Vec<u8>,
-    pub what: What,
+    pub content: SlotContent,
     /// No `output_item.added` has announced it so far: it began with something of its own.
     pub implicit: bool,
 }
@@ -73,7 +73,7 @@ impl Slot {
 }
 
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum SlotContent {
     /// Each part of a message is an item of its own in the canonical form.
     Message(Vec<Part>),
     Reasoning {
@@ -91,7 +91,7 @@ pub(super) enum What {
     },
     /// A call whose name has not come: its name from an `arguments.done`, and its input so far,
     /// escaped.
-    Late { name: Vec<u8>, input: Vec<u8> },
+    Undeclared { name: Vec<u8>, input: Vec<u8> },
     /// What no other format can show.
     Foreign,
 }
@@ -105,13 +105,13 @@ pub(super) enum Kind {
     Foreign,
 }
 
-impl What {
+impl SlotContent {
     pub(super) fn kind(&self) -> Kind {
         match self {
-            What::Message(_) => Kind::Message,
-            What::Reasoning { .. } => Kind::Reasoning,
-            What::Tool { .. } | What::Late { .. } => Kind::Tool,
-            What::Foreign => Kind::Foreign,
+            SlotContent::Message(_) => Kind::Message,
+            SlotContent::Reasoning { .. } => Kind::Reasoning,
+            SlotContent::Tool { .. } | SlotContent::Undeclared { .. } => Kind::Tool,
+            SlotContent::Foreign => Kind::Foreign,
         }
     }
 }
@@ -132,7 +132,7 @@ pub(super) struct Part {
 /// The open item of this kind that an event means. Some hosts change the ids from event to event,
 /// others leave the index out, or give the same to all.
 pub(super) fn open_at(open: &[Slot], index: Option<u64>, id: RawStr<'_>, kind: Kind) -> Option<usize> {
-    let of_kind = |slot: &Slot| slot.what.kind() == kind;
+    let of_kind = |slot: &Slot| slot.content.kind() == kind;
     let by_id = open.iter().rposition(|slot| of_kind(slot) && slot.is(id));
     by_id.or_else(|| match index {
         Some(index) => open.iter().rposition(|slot| of_kind(slot) && slot.index == index),
@@ -143,7 +143,7 @@ pub(super) fn open_at(open: &[Slot], index: Option<u64>, id: RawStr<'_>, kind: K
 
 /// The ended item of this kind that an event means.
 pub(super) fn closed_at(closed: &[Slot], index: Option<u64>, id: RawStr<'_>, kind: Kind) -> Option<usize> {
-    let of_kind = |slot: &Slot| slot.what.kind() == kind;
+    let of_kind = |slot: &Slot| slot.content.kind() == kind;
     let by_id = closed.iter().rposition(|slot| of_kind(slot) && slot.is(id));
     let same = |slot: &Slot| of_kind(slot) && Some(slot.index) == index && slot.may_be(id);
     by_id.or_else(|| closed.iter().rposition(same))
@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_tellings_add_what_is_new() {
+    fn repeated_items_add_only_what_is_new() {
         let raw = |text: &'static str| RawStr::new(text.as_bytes());
         let rows: &[(&[&str], &str, &str, bool)] = &[
             (&[], "", "", false),

@@ -353,11 +353,11 @@ fn encode(input: Vec<Event<'_>>) -> String {
 fn lines(stream: &str) -> Vec<String> {
     let line = |event: &Value| {
         let kind = event["type"].as_str().unwrap().trim_start_matches("response.");
-        let said = ["delta", "text", "refusal", "arguments", "input", "item", "part", "annotation"]
+        let text = ["delta", "text", "refusal", "arguments", "input", "item", "part", "annotation"]
             .iter()
             .find_map(|key| Some(&event[*key]).filter(|value| !value.is_null()));
-        match (said, &event["response"]) {
-            (Some(said), _) => format!("{kind} {} {said}", event["output_index"]),
+        match (text, &event["response"]) {
+            (Some(text), _) => format!("{kind} {} {text}", event["output_index"]),
             (None, response) => {
                 format!("{kind} {} {}", response["status"], response["output"].as_array().unwrap().len())
             }

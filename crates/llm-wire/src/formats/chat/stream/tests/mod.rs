@@ -3,7 +3,7 @@
 
 mod decoder;
 mod encoder;
-mod laws;
+mod properties;
 
 use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ fn encode_with(reply: &mut Reply, events: Vec<Event<'_>>) -> Vec<u8> {
 }
 
 pub(super) fn encode(events: Vec<Event<'_>>) -> String {
-    told(&encode_with(&mut reply(), events), false)
+    describe(&encode_with(&mut reply(), events), false)
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn one_block_at_a_time() {
     let mut omitted = reply();
     omitted.plan.display_omitted = true;
     let out = encode_with(&mut omitted, vec![thinking(0), state(0, "s"), close(0)]);
-    assert_eq!(told(&out, false), "start(7+0/1) thinking s:s .");
+    assert_eq!(describe(&out, false), "start(7+0/1) thinking s:s .");
 }
 
 /// The inputs of three calls whose fragments come in this order.
@@ -175,9 +175,9 @@ fn the_head_waits_for_content() {
     }
     encoder.wait(&mut reply, &mut out);
     encoder.wait(&mut reply, &mut out);
-    assert_eq!(told(&out, false), "start(3+0/1) ping ping");
+    assert_eq!(describe(&out, false), "start(3+0/1) ping ping");
     assert!(String::from_utf8_lossy(&out).contains(r#""service_tier":"standard""#));
     encoder.event(Event::End, &mut reply, &mut out);
     encoder.wait(&mut reply, &mut out);
-    assert_eq!(told(&out, true), "start(3+0/1) ping ping end_turn(3+0/0) end");
+    assert_eq!(describe(&out, true), "start(3+0/1) ping ping end_turn(3+0/0) end");
 }

@@ -2,7 +2,7 @@
 
 mod decoder;
 mod encoder;
-mod laws;
+mod properties;
 
 use crate::Format;
 use crate::canonical::event::{Block, Decode, Event, Finish, Reason, Sink, Status};
@@ -91,7 +91,7 @@ fn usage(input: u64, read: u64, output: u64) -> Event<'static> {
 }
 
 /// The client's stream, one word for each event, after a check of the grammar.
-fn told(out: &[u8], whole: bool) -> String {
+fn describe(out: &[u8], whole: bool) -> String {
     let mut words: Vec<String> = Vec::new();
     let (mut framer, mut rest) = (Framer::default(), out);
     let (mut next, mut live, mut signed) = (0, None, 0);

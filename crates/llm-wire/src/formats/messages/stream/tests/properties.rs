@@ -37,7 +37,7 @@ fn written(answer: &Answer, reply: &mut Reply) -> String {
 #[test]
 fn streams_fold_to_whole_answers() {
     let (out, answer, mut reply) = pass(stream(WHOLE).as_bytes());
-    let words = told(&out, true);
+    let words = describe(&out, true);
     assert!(words.starts_with("start(3+4/1) thinking t:hm  t:… s:llmp1.an."), "{words}");
     assert!(
         words.ends_with("text t:a\u{fffd} t:\u{fffd} . tool_usef p:{\"a\": p:1} . tool_use(3+4/20) end"),
@@ -94,7 +94,7 @@ fn a_cut_is_no_end() {
         // From the end of the stop reason's line on, only the end mark is missing.
         if cut < finish {
             assert_eq!(answer.error.map(|e| e.kind), Some(Kind::UpstreamTruncated), "{cut}");
-            assert!(told(&out, false).ends_with("error:api_error"), "{cut}");
+            assert!(describe(&out, false).ends_with("error:api_error"), "{cut}");
         }
     }
     let ends = |cut: usize| pass(&whole.as_bytes()[..cut]).1.error.is_none();
@@ -158,7 +158,7 @@ proptest! {
     fn any_frames_make_a_valid_stream(frames in prop::collection::vec(frames(), 0..24)) {
         let input: String = frames.iter().map(|frame| format!("{frame}\n\n")).collect();
         let (out, answer, mut reply) = pass(input.as_bytes());
-        told(&out, true);
+        describe(&out, true);
         if answer.error.is_none() && !out.windows(12).any(|w| w == b"event: error") {
             let mut again = Answer::default();
             decode(&out, &mut |event| again.take(&event));
@@ -173,7 +173,7 @@ proptest! {
         input.extend_from_slice(b"\n\ndata: {\"type\":\"content_block_delta\",\"delta\":");
         input.extend_from_slice(json.as_bytes());
         input.extend_from_slice(b"}\n\n");
-        told(&pass(&input).0, true);
+        describe(&pass(&input).0, true);
     }
 
     /// How the bytes were cut into frames of the same data says nothing.
