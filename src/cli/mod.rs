@@ -18,6 +18,7 @@ mod logging;
 pub mod manual;
 pub mod migrate;
 pub mod mock;
+pub mod model;
 pub mod prices;
 mod print;
 mod probe;
@@ -67,6 +68,8 @@ enum Command {
     Mock(mock::MockArgs),
     /// Add, change, test, list and remove providers
     Provider(provider::Args),
+    /// Add, change, list and remove virtual models: names for one or several models
+    Model(model::Args),
     /// Create, list, rotate and revoke the keys of clients
     Key(key::Args),
     /// Create, change, list and remove groups of keys
@@ -175,6 +178,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Init(args) => init::run(args),
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
+        Command::Model(args) => model::run(args),
         Command::Key(args) => key::run(args),
         Command::Group(args) => group::run(args),
         Command::Translate(args) => return translate::run(args),

@@ -105,6 +105,23 @@ pub struct GroupRow {
     pub stamp: Stamp,
 }
 
+/// A row of `virtual_models`: a name that clients may ask for, and the models behind it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ModelRow {
+    pub id: i64,
+    /// Unique.
+    pub name: String,
+    /// JSON array of members: names of models, or objects with `model`, `provider`, `weight`,
+    /// `priority` and `context_window`.
+    pub members: String,
+    /// JSON object: name of a credential -> its own members.
+    pub overrides: String,
+    /// JSON object; see `config::virtual_models::Options`.
+    pub options: String,
+    pub is_enabled: bool,
+    pub stamp: Stamp,
+}
+
 /// Everything that a store holds, at one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -116,4 +133,6 @@ pub struct Rows {
     pub credentials: Vec<CredentialRow>,
     /// In the order of ids.
     pub groups: Vec<GroupRow>,
+    /// In the order of ids.
+    pub models: Vec<ModelRow>,
 }

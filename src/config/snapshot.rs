@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::breaker::memory::Memory;
 use crate::config::outbound::Outbound;
 use crate::config::timeouts::Timeouts;
+use crate::config::virtual_models::{Member, VirtualModel};
 use crate::limit::Limits;
 use crate::limit::provider::ProviderLimits;
 use llm_wire::Format;
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub credentials_by_id: Vec<Arc<Credential>>,
     /// Groups of credentials that can be used, in the order of their ids.
     pub groups: Vec<Arc<Group>>,
+    /// By name. Enabled ones only.
+    pub virtual_models: HashMap<Box<str>, Arc<VirtualModel>, ahash::RandomState>,
 }
 
 impl Snapshot {
@@ -114,6 +117,13 @@ pub struct Provider {
     pub limits: Option<Arc<ProviderLimits>>,
     /// What is remembered of it, shared by all workers and kept over reloads.
     pub memory: Arc<Memory>,
+}
+
+impl Member {
+    /// Returns whether requests for this member may go to the provider.
+    pub fn is_served_by(&self, provider: &Provider) -> bool {
+        self.provider.as_deref().is_none_or(|key| *key == *provider.key) && provider.models.named(&self.model).is_some()
+    }
 }
 
 /// What a provider makes of its formats: everything that a translation for it has to know.
@@ -223,6 +233,11 @@ impl Credential {
     /// Whether no limit is in force for it.
     pub fn is_unlimited(&self) -> bool {
         self.limits.is_none() && self.scope.is_none()
+    }
+
+    /// Whether it and all of its groups allow every model.
+    pub fn allows_all(&self) -> bool {
+        self.allowed.allows_all() && self.groups().iter().all(|group| group.allowed.allows_all())
     }
 
     /// Whether it and all of its groups allow this model.

@@ -43,6 +43,7 @@ counters! {
     AttemptsFailed      "llm_proxy_attempts_failed_total" "Attempts that failed before anything was sent to the client.";
     Retries             "llm_proxy_upstream_retries_total" "Attempts at a provider that had failed before in the same request.";
     RetriesDenied       "llm_proxy_upstream_retries_denied_total" "Retries that were not made because RETRY_BUDGET_PERCENT was used up.";
+    Fallbacks           "llm_proxy_fallbacks_total" "Requests that a member of a virtual model refused, as too long or by its content filter, and that another member may get.";
     UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections that were opened to providers.";
     StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests that were sent again because the provider had closed the pooled connection.";
     Truncated           "llm_proxy_answers_truncated_total" "Responses that broke off after their head was sent.";
@@ -128,6 +129,7 @@ use Shape::{Counter as C, Gauge as G, Histogram as H};
 
 families! {
     Requests      "llm_proxy_requests_total" C, 1.0 ["method" "endpoint" "model" "provider" "status_code" "api_key_name" "client"] "Requests that have ended. Those that were refused before a provider was chosen have the provider `none`.";
+    VirtualModels "llm_proxy_virtual_model_requests_total" C, 1.0 ["virtual_model" "model" "provider" "status_code"] "Requests for virtual models, by the provider's model that served them.";
     Duration      "llm_proxy_request_duration_seconds" H(DURATIONS), 1e-6 ["method" "endpoint" "model" "provider" "api_key_name" "client"] "Time from the head of a request to the last byte of its response.";
     Active        "llm_proxy_active_requests" G, 1.0 ["endpoint"] "Requests in progress.";
     Tokens        "llm_proxy_tokens_total" C, 1.0 ["model" "provider" "token_type" "api_key_name" "client"] "Tokens of prompts (`prompt`), of responses (`completion`) and of both (`total`).";

@@ -8,6 +8,7 @@ use subtle::ConstantTimeEq;
 use super::core::Core;
 use crate::config::models::Allowed;
 use crate::config::snapshot::{Credential, Group, KeyHash, Snapshot};
+use crate::config::virtual_models::VirtualModel;
 use crate::limit;
 use crate::limit::{Bucket, Hold, Limits, Need, Refusal, Refused};
 use llm_http::RequestHead;
@@ -98,6 +99,24 @@ pub fn allow_model(caller: Caller<'_>, model: &str) -> Result<(), Error> {
         let note = format!("model `{model}` is not allowed for {kind} `{name}`, which may use {may}");
         Err(Error::client(Kind::ModelForbidden, note).param("model"))
     })
+}
+
+/// Checks whether the caller may use a member of a virtual model by its own name.
+pub fn allow_members(caller: Caller<'_>, virtual_model: &VirtualModel) -> Result<(), Error> {
+    let Some(credential) = caller else { return Ok(()) };
+    let members = virtual_model.members_for(Some(&credential.name));
+    if members.iter().any(|member| credential.allows(&member.model)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = members.iter().map(|member| &*member.model).collect();
+    let note = format!(
+        "virtual model `{}` has no member that credential `{}` may use; its members are {}, and the credential needs \
+         the permission for one of them too",
+        virtual_model.name,
+        credential.name,
+        abbreviate(names.into_iter()),
+    );
+    Err(Error::client(Kind::ModelForbidden, note).param("model"))
 }
 
 /// What has models and limits of its own: a credential, or one of its groups.

@@ -19,7 +19,7 @@ use crate::proxy::reasoning_cache::ReasoningCache;
 use crate::proxy::request_metrics::RequestMetrics;
 use crate::proxy::throttle::AdminThrottle;
 use crate::proxy::wait_queue::WaitQueue;
-use crate::route::pick::Selector;
+use crate::route::selector::Selector;
 use crate::shared::ProcessState;
 use crate::telemetry::ring::Ring;
 use crate::telemetry::sampling::Sampler;

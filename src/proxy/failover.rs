@@ -16,7 +16,7 @@ use super::core::WorkerSnapshot;
 use super::interrupt::{Failure, Interrupt};
 use super::overload;
 use super::request_context::{Next, RequestContext};
-use crate::breaker::attribution::RetryRule;
+use crate::breaker::attribution::{Fault, RetryRule};
 use crate::breaker::backoff::full_jitter;
 use crate::breaker::circuit::Admission;
 use crate::metrics::names::Counter;
@@ -39,6 +39,8 @@ struct Attempts<'c> {
     pinned: Option<&'c Candidate>,
     /// Who may be tried again.
     failed: Vec<Failed<'c>>,
+    /// The window that the request did not fit into, in tokens: only those with a longer one are left.
+    window_exceeded: Option<u64>,
 }
 
 /// The next attempt.
@@ -62,7 +64,7 @@ pub(super) async fn run(
         let memory = &view.provider(pinned.provider).memory;
         memory.is_healthy(pinned.slot) || memory.admission(pinned.slot, core.ticks()) != Admission::Benched
     });
-    let mut attempts = Attempts { order, pinned, failed: Vec::new() };
+    let mut attempts = Attempts { order, pinned, failed: Vec::new(), window_exceeded: None };
     let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
     let first = first.or_else(|| attempts.order.next());
     let mut next = first.map(|ranked| Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
@@ -108,7 +110,10 @@ pub(super) async fn run(
         }
         if n < most && !core.stopping() && !req.is_past_client_limit() {
             next = match new.retry_without {
-                RetryWithout::Nothing => attempts.next(req, view, new.try_next),
+                RetryWithout::Nothing => {
+                    let may_go_on = new.try_next || attempts.falls_back(req, candidates, candidate, &new);
+                    attempts.next(req, view, may_go_on)
+                }
                 without if this.without == RetryWithout::Nothing => {
                     core.metrics.inc(Counter::Mended);
                     Some(Try { wait: Duration::ZERO, without, ..this })
@@ -139,9 +144,11 @@ fn may_retry_at_same_provider(failure: &Failure) -> bool {
     }
 }
 
-/// Returns whether a candidate is not the one that had its turn already.
-fn is_other(pinned: Option<&Candidate>, ranked: &Ranked<'_>) -> bool {
+/// Returns whether a candidate is not the one that had its turn already, and has a longer window than
+/// those that the request did not fit into.
+fn is_other(pinned: Option<&Candidate>, window_exceeded: Option<u64>, ranked: &Ranked<'_>) -> bool {
     pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate))
+        && window_exceeded.is_none_or(|exceeded| ranked.candidate.context_window > exceeded)
 }
 
 impl<'c> Attempts<'c> {
@@ -154,6 +161,32 @@ impl<'c> Attempts<'c> {
         self.failed.push(Failed { candidate: this.ranked.candidate, retries: this.retries + 1, from_us });
     }
 
+    /// Returns whether a failure of the request itself leads to another member of its virtual model: one
+    /// with a longer window, or any where a content filter refused it.
+    fn falls_back(
+        &mut self,
+        req: &RequestContext<'_>,
+        candidates: &Candidates,
+        failed: &Candidate,
+        failure: &Failure,
+    ) -> bool {
+        let Some(virtual_model) = &candidates.virtual_model else { return false };
+        let falls_back = match failure.fault() {
+            Fault::ContextLength if virtual_model.options.on_context_length => {
+                let exceeded = self.window_exceeded.unwrap_or(0).max(failed.context_window);
+                self.window_exceeded = Some(exceeded);
+                self.failed.retain(|failed| failed.candidate.context_window > exceeded);
+                true
+            }
+            Fault::ContentFilter => virtual_model.options.on_content_filter,
+            _ => false,
+        };
+        if falls_back {
+            req.core.metrics.inc(Counter::Fallbacks);
+        }
+        falls_back
+    }
+
     /// Returns what is tried next. `try_next` says whether another provider may do better.
     fn next(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot, try_next: bool) -> Option<Try<'c>> {
         if try_next && let Some(new) = self.next_in_service() {
@@ -162,16 +195,16 @@ impl<'c> Attempts<'c> {
         if let Some(retry) = self.next_retry(req, view) {
             return Some(retry);
         }
-        let pinned = self.pinned;
-        let is_new = |ranked: &Ranked<'_>| is_other(pinned, ranked);
+        let (pinned, exceeded) = (self.pinned, self.window_exceeded);
+        let is_new = |ranked: &Ranked<'_>| is_other(pinned, exceeded, ranked);
         let ranked = self.order.find(is_new).filter(|_| try_next)?;
         Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
     }
 
     /// Returns the next candidate that was not tried and is in service.
     fn next_in_service(&mut self) -> Option<Try<'c>> {
-        let pinned = self.pinned;
-        while self.order.next_if(|ranked| !is_other(pinned, ranked)).is_some() {}
+        let (pinned, exceeded) = (self.pinned, self.window_exceeded);
+        while self.order.next_if(|ranked| !is_other(pinned, exceeded, ranked)).is_some() {}
         let ranked = self.order.next_if(|ranked| !ranked.is_benched)?;
         Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
     }

@@ -14,8 +14,10 @@ use llm_wire::json::RawStr;
 /// Returns whether the text of a response in the client's own format decides what it means.
 /// `is_only` says that there is no other candidate.
 pub fn needs_text(candidate: &Candidate, is_only: bool, status: u16) -> bool {
-    // A 400 may be about the account's credit, as at Anthropic.
-    matches!(status, 401 | 403) || ((may_lack_model(candidate, status) || status == 400) && !is_only)
+    // A 400 may be about the account's credit, as at Anthropic, and these may say that the request is
+    // too long for this model.
+    let may_concern_another = may_lack_model(candidate, status) || matches!(status, 400 | 413 | 422);
+    matches!(status, 401 | 403) || (may_concern_another && !is_only)
 }
 
 /// Fails with a response for which [`needs_text`] holds. The next candidate may succeed if this

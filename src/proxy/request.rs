@@ -170,9 +170,13 @@ fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>
         req.recorder.end_stage(Stage::Limit);
     }
     let route = req.route;
-    let candidates = view.selector.candidates(&view.snapshot, route.format, route.translates(), req.model.name());
+    let (translates, name) = (route.translates(), req.model.name());
+    let candidates = view.selector.candidates(&view.snapshot, route.format, translates, name, caller);
     if candidates.list.is_empty() {
-        return Err(no_candidate(req, view, &candidates));
+        return Err(no_candidate(req, view, &candidates, caller));
+    }
+    if let Some(virtual_model) = &candidates.virtual_model {
+        req.recorder.record_mut().virtual_model = virtual_model.id;
     }
     req.pooled = candidates.pooled();
     req.recorder.end_stage(Stage::Route);
@@ -252,8 +256,13 @@ fn strip_prefix<'m>(core: &Core, model: &'m str) -> &'m str {
     }
 }
 
-fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates) -> Error {
+fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates, caller: Caller<'_>) -> Error {
     let model = req.model.name();
+    if let Some(virtual_model) = &candidates.virtual_model {
+        if let Err(error) = auth::allow_members(caller, virtual_model) {
+            return error;
+        }
+    }
     if candidates.other_formats > 0 {
         let note = format!(
             "model `{model}` is served, but not at {}: that takes a provider of format {}, and is never translated",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::config::snapshot::{Credential, Snapshot};
 use crate::metrics::names::Family;
-use crate::metrics::series_index::SeriesIndex;
+use crate::metrics::series_index::{OTHER, SeriesIndex};
 use crate::metrics::series_list::Series;
 use crate::shared::ProcessState;
 use crate::shared::labels;
@@ -180,6 +180,13 @@ impl RequestMetrics {
         let route = route(routes, index, record, model, || labels::of(record, snapshot, models, max_credentials));
         route.duration.observe(record.total_us);
         route.count_status(record, index);
+        if record.virtual_model != 0 {
+            let found = snapshot.virtual_models.values().find(|model| model.id == record.virtual_model);
+            let name = found.map_or(OTHER, |model| &*model.name);
+            let status = itoa::Buffer::new().format(record.status).to_owned();
+            let labels = [name, &*route.names.model, &*route.names.provider, &*status];
+            index.series(Family::VirtualModels, &labels).inc();
+        }
         // Tokens that will be counted exactly are added then.
         let tokens = record.tokens.as_ref();
         if let Some(tokens) = tokens.filter(|tokens| !shared.counts_exactly(tokens)) {

@@ -3,4 +3,6 @@
 
 pub mod pick;
 pub mod rank;
+pub mod selector;
 pub mod target_format;
+mod virtual_model;

@@ -11,8 +11,7 @@
 //! Providers of which failures are remembered get a share of their weight, or none for a while. The
 //! shares of the others among themselves stay exact.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,16 +19,10 @@ use std::sync::Arc;
 use crate::breaker::circuit::Admission;
 use crate::breaker::memory::{Memory, Slot};
 use crate::breaker::policy::{Policy, WHOLE};
-use crate::config::boot::CatchAllRouting;
-use crate::config::snapshot::{Provider, Snapshot};
+use crate::config::snapshot::Provider;
+use crate::config::virtual_models::VirtualModel;
 use crate::route::rank::Rank;
-use crate::route::target_format::{TargetFormat, choose};
-use crate::shared::catalog::Lists;
-use llm_wire::Format;
-
-/// Model names that a worker remembers per format. A client may invent any number of names; beyond
-/// this they are resolved each time. Also the rotations that outlive a snapshot.
-const REMEMBERED: usize = 4096;
+use crate::route::target_format::TargetFormat;
 
 /// The most steps by which a new rotation is advanced.
 const MAX_OFFSET: u64 = 1024;
@@ -43,8 +36,12 @@ pub struct Candidate {
     pub upstream_model: Option<Rc<str>>,
     pub target: TargetFormat,
     pub rank: Rank,
-    /// The tier of the provider.
+    /// The tier: that of the provider, or behind a virtual model the one that it has there.
     pub priority: u32,
+    /// The share of the requests of its tier and rank. 0 is a standby.
+    pub weight: u32,
+    /// Tokens that fit into the model, as far as that is known.
+    pub context_window: u64,
     /// Where what is remembered of the provider for this model is.
     pub slot: Slot,
 }
@@ -56,6 +53,8 @@ pub struct Candidates {
     /// How many providers serve the model, but not in the format of a request that is never
     /// translated.
     pub other_formats: usize,
+    /// The virtual model that was named.
+    pub virtual_model: Option<Arc<VirtualModel>>,
     groups: Vec<Group>,
     /// The groups in the order in which their members are tried, each once for its members with a
     /// weight and once for its standby.
@@ -72,13 +71,13 @@ struct Stage {
 /// Candidates that take turns, with the rotation that they share with other models of the same
 /// providers.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     /// The place in [`Candidates::list`].
-    range: Range<usize>,
+    pub range: Range<usize>,
     /// Whether it is unknown that they have the model.
-    is_guess: bool,
-    priority: u32,
-    rotation: Rc<Rotation>,
+    pub is_guess: bool,
+    pub priority: u32,
+    pub rotation: Rc<Rotation>,
 }
 
 /// A candidate in the order of attempts.
@@ -114,7 +113,7 @@ impl Conditions<'_> {
 }
 
 impl Candidates {
-    fn new(list: Vec<Candidate>, other_formats: usize, groups: Vec<Group>) -> Candidates {
+    pub(super) fn new(list: Vec<Candidate>, other_formats: usize, groups: Vec<Group>) -> Candidates {
         let mut stages = Vec::new();
         for (group, members) in groups.iter().enumerate() {
             for is_standby in [false, true] {
@@ -127,7 +126,7 @@ impl Candidates {
             let Group { is_guess, priority, .. } = groups[*group];
             (is_guess, priority, *is_standby, *group)
         });
-        Candidates { list, other_formats, groups, stages }
+        Candidates { list, other_formats, virtual_model: None, groups, stages }
     }
 
     /// Returns the order of attempts for one request: the next in turn, then the others, standby
@@ -232,13 +231,13 @@ impl<'a> Iterator for Order<'a> {
 
 /// Smooth weighted round-robin over a fixed list of weights.
 #[derive(Debug)]
-struct Rotation {
+pub(super) struct Rotation {
     weights: Vec<u32>,
     current: Vec<Cell<i64>>,
 }
 
 impl Rotation {
-    fn new(weights: Vec<u32>, worker: usize) -> Rotation {
+    pub fn new(weights: Vec<u32>, worker: usize) -> Rotation {
         let current = weights.iter().map(|_| Cell::new(0)).collect();
         let rotation = Rotation { weights, current };
         let total: u64 = rotation.weights.iter().map(|w| u64::from(*w)).sum();
@@ -280,101 +279,11 @@ impl Rotation {
     }
 }
 
-type ByModel = HashMap<Box<str>, Rc<Candidates>, ahash::RandomState>;
-
-/// Rotations by the ids and weights of their providers.
-type Rotations = HashMap<Vec<(i64, u32)>, Rc<Rotation>, ahash::RandomState>;
-
-/// One worker's choice of providers, for one snapshot and the model lists that are known.
-#[derive(Debug, Default)]
-pub struct Selector {
-    worker: usize,
-    routing: CatchAllRouting,
-    lists: Arc<Lists>,
-    /// By the client's format; requests that are never translated first.
-    by_model: [[RefCell<ByModel>; 2]; 3],
-    rotations: RefCell<Rotations>,
-}
-
-impl Selector {
-    pub fn new(worker: usize, routing: CatchAllRouting, lists: Arc<Lists>) -> Selector {
-        Selector { worker, routing, lists, ..Selector::default() }
-    }
-
-    /// Returns a selector for the next snapshot or the next lists. Rotations continue where the
-    /// providers are the same: if each change began anew, a configuration that often changes would
-    /// send everything to the first in turn.
-    pub fn after(&self, snapshot: &Snapshot, lists: Arc<Lists>) -> Selector {
-        let mut rotations = self.rotations.borrow().clone();
-        let is_there = |(id, weight): &(i64, u32)| snapshot.provider(*id).is_some_and(|there| there.weight == *weight);
-        rotations.retain(|providers, _| providers.iter().all(is_there));
-        if rotations.len() > REMEMBERED {
-            rotations.clear();
-        }
-        Selector { rotations: RefCell::new(rotations), ..Selector::new(self.worker, self.routing, lists) }
-    }
-
-    /// Returns who serves `model` (without prefix) to a client of `format`; without `translate` only in
-    /// that very format.
-    pub fn candidates(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Rc<Candidates> {
-        let remembered = &self.by_model[format as usize][usize::from(translate)];
-        if let Some(found) = remembered.borrow().get(model) {
-            return found.clone();
-        }
-        let found = Rc::new(self.resolve(snapshot, format, translate, model));
-        let mut remembered = remembered.borrow_mut();
-        if remembered.len() < REMEMBERED && !(found.list.is_empty() && found.other_formats == 0) {
-            remembered.insert(model.into(), found.clone());
-        }
-        found
-    }
-
-    fn resolve(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Candidates {
-        let mut list = Vec::new();
-        let mut other_formats = 0;
-        for (index, provider) in snapshot.providers.iter().enumerate() {
-            let Some(upstream) = provider.models.resolve(model) else { continue };
-            let Some(rank) = Rank::of(provider, model, &self.lists) else { continue };
-            let Some(target) = choose(format, translate, provider, &upstream) else {
-                other_formats += 1;
-                continue;
-            };
-            let upstream_model = (upstream != model).then(|| Rc::from(&*upstream));
-            let slot = provider.memory.slot(&upstream);
-            let priority = provider.priority;
-            list.push(Candidate { provider: index, upstream_model, target, rank, priority, slot });
-        }
-        let groups = self.groups(snapshot, &mut list);
-        Candidates::new(list, other_formats, groups)
-    }
-
-    /// Sorts the candidates by their ranks and gives each rank its rotation.
-    fn groups(&self, snapshot: &Snapshot, list: &mut [Candidate]) -> Vec<Group> {
-        let is_ranked = self.routing == CatchAllRouting::Ranked;
-        let rank = |candidate: &Candidate| if is_ranked { candidate.rank } else { Rank::Exact };
-        list.sort_by_key(|candidate| (candidate.priority, rank(candidate)));
-        let mut groups = Vec::new();
-        let mut start = 0;
-        for group in list.chunk_by(|a, b| a.priority == b.priority && rank(a) == rank(b)) {
-            let providers = group.iter().map(|candidate| &snapshot.providers[candidate.provider]);
-            let key: Vec<_> = providers.map(|provider| (provider.id, provider.weight)).collect();
-            let begin = |key: &Vec<(i64, u32)>| {
-                Rc::new(Rotation::new(key.iter().map(|(_, weight)| *weight).collect(), self.worker))
-            };
-            let rotation = self.rotations.borrow_mut().entry(key).or_insert_with_key(begin).clone();
-            let range = start..start + group.len();
-            start = range.end;
-            let is_guess = is_ranked && group.iter().all(|candidate| candidate.rank == Rank::Unknown);
-            groups.push(Group { range, is_guess, priority: group[0].priority, rotation });
-        }
-        groups
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::breaker::circuit::Event;
+    use llm_wire::Format;
 
     fn turns(weights: &[u32], worker: usize, n: usize) -> Vec<usize> {
         let rotation = Rotation::new(weights.to_vec(), worker);
@@ -396,6 +305,8 @@ mod tests {
                 ),
                 rank: Rank::Exact,
                 priority: 0,
+                weight: weights[provider - start],
+                context_window: 0,
                 slot: Slot::NONE,
             }));
             let rotation = Rc::new(Rotation::new(weights.to_vec(), 0));

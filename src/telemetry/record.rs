@@ -157,6 +157,8 @@ pub struct Record {
     pub model: Short<96>,
     /// The upstream model of the last attempt, cut.
     pub sent_model: Short<96>,
+    /// The id of the virtual model that was asked for. 0 is none.
+    pub virtual_model: i64,
     /// The id of the credential. 0 is none.
     pub credential: i64,
     /// The id of the last provider that was tried. 0 is none.
@@ -205,6 +207,7 @@ impl Record {
             provider_format: None,
             model: Short::EMPTY,
             sent_model: Short::EMPTY,
+            virtual_model: 0,
             credential: 0,
             provider: 0,
             generation: 0,

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::HANG;
-use llm_proxy::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::sqlite::{FILE, Sqlite};
 use llm_proxy::control_plane::store::{Change, Changes, Fault};
@@ -202,4 +202,36 @@ fn groups_are_rows_like_others() {
     change(Change::RemoveGroup { id, row_version: Some(3) }).unwrap();
     let Changes::Some(delta) = store.changes(3).unwrap() else { panic!("everything") };
     assert_eq!((delta.groups.len(), delta.removed_groups), (0, vec![id]));
+}
+
+#[test]
+fn virtual_models_are_rows_of_their_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Blocking::embedded(dir.path()).unwrap();
+    let row = ModelRow {
+        name: "m".into(),
+        members: r#"[{"weight": 2, "model":"b"}, "a"]"#.into(),
+        overrides: r#"{"z":["a"],"k":["b"]}"#.into(),
+        options: "{}".into(),
+        is_enabled: true,
+        ..ModelRow::default()
+    };
+    let id = store.add_model(&row).unwrap();
+    let error = store.add_model(&row).unwrap_err();
+    assert_eq!((error.fault, error.message.contains("a virtual model named `m` exists")), (Fault::Conflict, true));
+    let read = store.load().unwrap();
+    let stored = read.models[0].clone();
+    assert_eq!(ModelRow { id: 0, stamp: Stamp::default(), ..stored.clone() }, row, "texts stay as they are written");
+    let change = |change| store.change("model.update", "m", [None, None], change);
+    let changed = ModelRow { name: "n".into(), is_enabled: false, ..stored.clone() };
+    change(Change::UpdateModel(changed.clone())).unwrap();
+    assert_eq!(change(Change::UpdateModel(changed)).unwrap_err().fault, Fault::Stale);
+    let Changes::Some(delta) = store.changes(read.version).unwrap() else { panic!("everything") };
+    assert_eq!((delta.models.len(), delta.models[0].name.as_str(), delta.models[0].is_enabled), (1, "n", false));
+    change(Change::RemoveModel { id, row_version: None }).unwrap();
+    let Changes::Some(delta) = store.changes(read.version).unwrap() else { panic!("everything") };
+    assert_eq!((delta.models.len(), delta.removed_models), (0, vec![id]));
+    let error = change(Change::RemoveModel { id, row_version: None }).unwrap_err();
+    assert_eq!(error.message, format!("there is no virtual model with id {id}"));
+    assert!(store.add_model(&row).unwrap() > id, "an id is never used twice");
 }

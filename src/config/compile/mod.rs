@@ -10,6 +10,7 @@ mod credential;
 mod dialect;
 mod group;
 mod provider;
+mod virtual_model;
 
 use std::cell::RefCell;
 use std::collections::hash_map::Entry;
@@ -35,7 +36,14 @@ pub fn notices(rows: &Rows, env: &Env<'_>) -> Vec<Problem> {
         let object = object(row);
         provider::notices(row, env).into_iter().map(move |message| Problem { object: object.clone(), message })
     };
-    rows.providers.iter().filter(|row| row.is_enabled).flat_map(notice).collect()
+    let mut found: Vec<_> = rows.providers.iter().filter(|row| row.is_enabled).flat_map(notice).collect();
+    if !rows.models.is_empty() {
+        // Credentials, of which there may be many, are not needed.
+        let few = Rows { providers: rows.providers.clone(), models: rows.models.clone(), ..Rows::default() };
+        let (snapshot, _) = compile(&few, None, &|name| env(name).or_else(|| Some("unset".to_owned())));
+        found.extend(virtual_model::notices(rows, &snapshot));
+    }
+    found
 }
 
 /// Compiles `rows` as if every variable were set that a provider's key is taken from. Gives the
@@ -97,6 +105,7 @@ pub fn compile_with(
     }
     let groups = group::compile_all(&rows.groups, previous, &mut snapshot, &mut problems);
     credentials(rows, &groups, previous, &mut snapshot, &mut problems);
+    virtual_model::virtual_models(rows, &mut snapshot, &mut problems);
     (snapshot, problems)
 }
 

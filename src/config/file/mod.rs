@@ -14,7 +14,7 @@ pub use read::{read, read_all};
 pub use write::write;
 
 use super::compile::{compile, judge, notices};
-use super::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
+use super::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use super::snapshot::{Problem, Snapshot};
 
 /// The content of a file. Rows have no ids and no versions: the store that loads them assigns
@@ -24,6 +24,7 @@ pub struct File {
     pub providers: Vec<ProviderRow>,
     pub credentials: Vec<CredentialRow>,
     pub groups: Vec<GroupRow>,
+    pub models: Vec<ModelRow>,
     /// By the names of variables.
     pub settings: Vec<Setting>,
     /// The position of a [`Problem`]'s object.
@@ -79,8 +80,10 @@ impl File {
     /// The rows, numbered from 1 in the order of the file.
     pub fn rows(&self) -> Rows {
         let (providers, credentials) = (self.providers.clone(), self.credentials.clone());
-        let mut rows = Rows { version: 0, providers, credentials, groups: self.groups.clone() };
+        let mut rows = Rows { version: 0, providers, credentials, ..Rows::default() };
+        (rows.groups, rows.models) = (self.groups.clone(), self.models.clone());
         (1..).zip(&mut rows.groups).for_each(|(id, row)| row.id = id);
+        (1..).zip(&mut rows.models).for_each(|(id, row)| row.id = id);
         (1..).zip(&mut rows.providers).for_each(|(id, row)| row.id = id);
         (1..).zip(&mut rows.credentials).for_each(|(id, row)| row.id = id);
         rows
@@ -113,6 +116,7 @@ impl File {
         let mut all = self.rows();
         all.providers.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
         all.credentials.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
+        all.models.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
         all.groups.iter_mut().for_each(|row| row.is_enabled = true);
         let disabled = judge(&all, env)
             .0

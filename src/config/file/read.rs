@@ -9,7 +9,7 @@ use super::yaml::{self, Node, Value};
 use super::{Complaint, File, Place, Setting};
 use crate::config::boot::table::VARIABLES;
 use crate::config::compile::{Env, WEAK_KEY, is_weak_key};
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::config::snapshot::Problem;
 use crate::rfc3339;
 
@@ -48,6 +48,7 @@ fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             "providers" => providers(node, file, complaints),
             "credentials" => credentials(node, file, complaints),
             "groups" => groups(node, file, complaints),
+            "models" => models(node, file, complaints),
             "settings" => settings(node, file, complaints),
             _ => complaints.push(unknown(node.line, name, SECTIONS)),
         }
@@ -55,7 +56,7 @@ fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
 }
 
 /// The members of a file.
-pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "settings"];
+pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "models", "settings"];
 
 /// The position of the row of `node` and of each of its values.
 fn place(node: &Node, known: &[&'static str]) -> Place {
@@ -341,6 +342,33 @@ fn groups(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
+pub(super) const MODEL: &[&str] = &["name", "members", "overrides", "options", "is_enabled"];
+
+fn models(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    let mut seen = HashMap::new();
+    for (at, node) in items("models", node, complaints).iter().enumerate() {
+        let mut fields = Fields::new(format!("models[{at}]"), node, complaints);
+        let name = fields.required("name");
+        if !name.is_empty() {
+            fields.what = format!("model {name}");
+            if let Some(first) = seen.insert(name.clone(), node.line) {
+                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+            }
+        }
+        let row = ModelRow {
+            name,
+            members: fields.json("members", "[]"),
+            overrides: fields.json("overrides", "{}"),
+            options: fields.json("options", "{}"),
+            is_enabled: fields.switch("is_enabled", true),
+            ..ModelRow::default()
+        };
+        fields.end(MODEL);
+        file.places.insert(format!("model {}", row.name), place(node, MODEL));
+        file.models.push(row);
+    }
+}
+
 /// Settings that say where the configuration is, and cannot stand in it.
 pub(super) const NOT_IN_A_FILE: &[&str] = &["CONFIG_FILE", "DB_URL"];
 
@@ -459,7 +487,7 @@ credentials:
                      rate_limit, burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
                     "line 5: credential b: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until \
                      that is mended",
-                    "line 6: `x` is not known here; known are providers, credentials, groups, settings",
+                    "line 6: `x` is not known here; known are providers, credentials, groups, models, settings",
                 ],
             ),
             (

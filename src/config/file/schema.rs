@@ -35,6 +35,61 @@ struct Gateway {
     credentials: Option<Vec<Credential>>,
     /// Groups of keys, which share models and limits
     groups: Option<Vec<Group>>,
+    /// Virtual models: names that clients may ask for, and the models behind them
+    models: Option<Vec<Model>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Model {
+    /// Unique name, which clients ask for
+    name: String,
+    /// The models that requests for the name go to
+    members: Vec<Member>,
+    /// Other members for the credentials of these names
+    overrides: Option<BTreeMap<String, Vec<Member>>>,
+    /// Which failures lead to another member, and more
+    options: Option<ModelOptions>,
+    /// Whether the name is served, true by default
+    is_enabled: Option<OrVariable<bool>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum Member {
+    /// The name of a model, or of another virtual model
+    Name(String),
+    /// The same with its share, its tier and its window
+    WithShare(MemberWithShare),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct MemberWithShare {
+    /// The name of a model, or of another virtual model
+    model: String,
+    /// The only provider that is asked for it
+    provider: Option<String>,
+    /// Share of the requests of its tier, 1 by default; 0 is a standby
+    weight: Option<OrVariable<Weight>>,
+    /// The tier, 0 by default: members of the next one are used when none of this one is left
+    priority: Option<OrVariable<u32>>,
+    /// Tokens that fit into the model, where the known facts are wrong
+    context_window: Option<OrVariable<u64>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct ModelOptions {
+    /// Failures of the request itself that lead to another member, `["context_length"]` by default
+    fallback_on: Option<Vec<FallbackReason>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum FallbackReason {
+    ContextLength,
+    ContentFilter,
 }
 
 #[derive(JsonSchema)]
@@ -362,7 +417,7 @@ fn setting_schema(setting: &Variable) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::{CREDENTIAL, GROUP, PROVIDER, SECTIONS};
+    use super::super::read::{CREDENTIAL, GROUP, MODEL, PROVIDER, SECTIONS};
     use super::*;
 
     fn names(properties: &Value) -> Vec<&str> {
@@ -389,6 +444,7 @@ mod tests {
         assert_eq!(names(&credential["properties"]), sorted(CREDENTIAL.to_vec()));
         let group = &properties["groups"]["items"];
         assert_eq!(names(&group["properties"]), sorted(GROUP.to_vec()));
+        assert_eq!(names(&properties["models"]["items"]["properties"]), sorted(MODEL.to_vec()));
         let settings = &properties["settings"]["properties"];
         let former = VARIABLES.iter().filter(|variable| !variable.alias.is_empty()).count();
         assert_eq!(names(settings).len(), VARIABLES.len() + former - NOT_IN_A_FILE.len());

@@ -2,7 +2,7 @@
 //! the default is written, and JSON unchanged, since YAML reads it and the order in it has a
 //! meaning.
 
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 
 /// The rows as a file. A provider's key is in it as in the row, unless `variable` names
 /// one of the environment to take it from.
@@ -15,6 +15,10 @@ pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> 
     if !rows.groups.is_empty() {
         out.push_str("groups:");
         list(&mut out, &rows.groups, group);
+    }
+    if !rows.models.is_empty() {
+        out.push_str("models:");
+        list(&mut out, &rows.models, model);
     }
     out
 }
@@ -77,6 +81,14 @@ fn group(item: &mut Item<'_>, row: &GroupRow) {
     item.number("tokens_per_minute", row.tokens_per_minute);
     item.number("max_concurrency", row.max_concurrency);
     item.json("metadata", &row.metadata, "{}");
+    item.enabled(row.is_enabled);
+}
+
+fn model(item: &mut Item<'_>, row: &ModelRow) {
+    item.text("name", &row.name);
+    item.json("members", &row.members, "[]");
+    item.json("overrides", &row.overrides, "{}");
+    item.json("options", &row.options, "{}");
     item.enabled(row.is_enabled);
 }
 
@@ -290,7 +302,7 @@ credentials: []
                 expires_at: Some(i64::MAX),
                 ..CredentialRow::default()
             };
-            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential], groups: vec![group] });
+            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential], groups: vec![group], ..Rows::default() });
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::config::boot::Environment;
 use crate::config::compile::judge;
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::secret_env::{self, Standing};
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
 use crate::control_plane::admin::{audit, health};
@@ -215,6 +215,12 @@ impl Context {
         at.map(|at| read.rows.groups[at].clone()).map_err(|_| Refusal::missing("group", id))
     }
 
+    pub(super) fn model(&self, id: i64) -> Result<ModelRow, Refusal> {
+        let read = self.current.read();
+        let at = read.rows.models.binary_search_by_key(&id, |row| row.id);
+        at.map(|at| read.rows.models[at].clone()).map_err(|_| Refusal::missing("virtual model", id))
+    }
+
     pub(super) fn env(&self) -> impl Fn(&str) -> Option<String> + '_ {
         |name| self.environment.get(name).map(str::to_owned)
     }
@@ -260,6 +266,23 @@ impl Context {
         };
         let known = old.map(rows).or_else(|| Some(Rows { groups: groups.clone(), ..Rows::default() }));
         self.check(known, &rows(new))
+    }
+
+    /// Does the same for a virtual model, which may name others: their rows are judged with it, and it
+    /// must not cause a problem of theirs.
+    pub(super) fn check_model(&self, old: Option<&ModelRow>, new: &ModelRow) -> Result<(), Refusal> {
+        let there = self.current.read().rows.models.clone();
+        let others = there.iter().filter(|row| old.is_none_or(|old| old.id != row.id) && row.is_enabled);
+        let others: Vec<_> = others.cloned().collect();
+        let rows = |row: Option<&ModelRow>| {
+            let row = row.map(|row| ModelRow { is_enabled: true, ..row.clone() });
+            Rows { models: others.iter().cloned().chain(row).collect(), ..Rows::default() }
+        };
+        if let Some(taken) = others.iter().find(|row| row.name == new.name) {
+            let message = format!("a virtual model named `{}` exists (id {})", taken.name, taken.id);
+            return Err(Refusal::new(409, "conflict", message));
+        }
+        self.check(Some(rows(old)), &rows(Some(new)))
     }
 
     /// Refuses a group with a problem that it or another did not have before, such as a circle.

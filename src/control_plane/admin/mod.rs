@@ -14,6 +14,8 @@ pub mod credentials;
 pub mod groups;
 pub(crate) mod health;
 mod logs;
+mod members;
+mod models;
 mod openapi;
 mod paging;
 mod prices;

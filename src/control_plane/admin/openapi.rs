@@ -50,6 +50,7 @@ const TAGS: &[(&str, &str)] = &[
     ("models", "listings of models"),
     ("providers", "the providers that requests are sent to"),
     ("credentials", "the keys of clients"),
+    ("virtual models", "names that clients may ask for, and the models behind them"),
     ("config", "the configuration as a whole"),
     ("logs", "finished requests and failed attempts"),
     ("health", "health of the gateway and of providers"),

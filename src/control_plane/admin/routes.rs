@@ -9,8 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
 use crate::control_plane::admin::{
-    Status, Updated, audit, circuits, config, credentials, groups, health, logs, prices, providers, spend, transfer,
-    view,
+    Status, Updated, audit, circuits, config, credentials, groups, health, logs, models, prices, providers, spend,
+    transfer, view,
 };
 use crate::shared::admin::{Request, Response};
 
@@ -132,6 +132,16 @@ routes! {
     PUT    "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
     PATCH  "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
     POST   "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
+
+    GET    "/models" "virtual models" "List virtual models" (PAGE) => 200 models::ModelList: models::list;
+    POST   "/models" "virtual models" "Create a virtual model" (&[]) <- models::ModelCreate => 201 models::ModelCreated: models::create;
+    GET    "/models/{model_id}" "virtual models" "Get a virtual model" (&[]) => 200 view::ModelView: models::get;
+    PUT    "/models/{model_id}" "virtual models" "Change a virtual model" (&[]) <- models::ModelUpdate => 200 Updated: models::update;
+    PATCH  "/models/{model_id}" "virtual models" "Change a virtual model, as PUT does" (&[]) <- models::ModelUpdate => 200 Updated: models::update;
+    DELETE "/models/{model_id}" "virtual models" "Remove a virtual model" (&[]) => 204: models::remove;
+    PUT    "/models/{model_id}/status" "virtual models" "Enable or disable a virtual model" (&[]) <- Status => 200 models::ModelStatus: models::status;
+    PATCH  "/models/{model_id}/status" "virtual models" "Enable or disable a virtual model" (&[]) <- Status => 200 models::ModelStatus: models::status;
+    POST   "/models/{model_id}/status" "virtual models" "Enable or disable a virtual model" (&[]) <- Status => 200 models::ModelStatus: models::status;
 
     GET    "/config/version" "config" "Get the version of the configuration in force" (&[]) => 200 config::ConfigVersion: config::version;
     POST   "/config/reload" "config" "Read the store again" (&[]) => 200 config::Reloaded: config::reload;

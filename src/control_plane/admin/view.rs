@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::admin::body::Moment;
+use crate::control_plane::admin::members;
 
 /// What is shown in the place of a secret, and means "as it was" where it is sent back.
 pub const MASK: &str = "***";
@@ -204,6 +205,44 @@ impl GroupView {
             tokens_per_minute: row.tokens_per_minute,
             max_concurrency: row.max_concurrency,
             metadata: column(if row.metadata.is_empty() { "{}" } else { &row.metadata }),
+            is_enabled: row.is_enabled,
+            row_version: row.stamp.version,
+            created_at: Moment(row.stamp.created_at),
+            updated_at: Moment(row.stamp.updated_at),
+        }
+    }
+}
+
+/// A virtual model
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "VirtualModel")]
+pub struct ModelView {
+    pub id: i64,
+    pub name: String,
+    /// The models that requests for the name go to
+    #[schemars(with = "Vec<members::Member>")]
+    pub members: Box<RawValue>,
+    /// Other members for the credentials of these names
+    #[schemars(with = "std::collections::BTreeMap<String, Vec<members::Member>>")]
+    pub overrides: Box<RawValue>,
+    /// Which failures lead to another member
+    #[schemars(with = "members::ModelOptions")]
+    pub options: Box<RawValue>,
+    pub is_enabled: bool,
+    /// Version of the row, for If-Match
+    pub row_version: i64,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
+impl ModelView {
+    pub fn of(row: &ModelRow) -> ModelView {
+        ModelView {
+            id: row.id,
+            name: row.name.clone(),
+            members: column(&row.members),
+            overrides: column(&row.overrides),
+            options: column(&row.options),
             is_enabled: row.is_enabled,
             row_version: row.stamp.version,
             created_at: Moment(row.stamp.created_at),

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::boot::Environment;
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::secret::Secret;
 use crate::config::vault;
 
@@ -129,6 +129,8 @@ struct Body {
     credentials: Vec<Credential>,
     #[serde(default)]
     groups: Vec<Group>,
+    #[serde(default)]
+    models: Vec<Model>,
 }
 
 #[derive(Serialize)]
@@ -138,6 +140,7 @@ struct BodyOf<'a> {
     providers: Vec<ProviderOf<'a>>,
     credentials: Vec<CredentialOf<'a>>,
     groups: Vec<GroupOf<'a>>,
+    models: Vec<ModelOf<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -152,6 +155,10 @@ struct CredentialOf<'a>(#[serde(with = "CredentialForm")] &'a CredentialRow);
 struct Group(#[serde(with = "GroupForm")] GroupRow);
 #[derive(Serialize)]
 struct GroupOf<'a>(#[serde(with = "GroupForm")] &'a GroupRow);
+#[derive(Serialize, Deserialize)]
+struct Model(#[serde(with = "ModelForm")] ModelRow);
+#[derive(Serialize)]
+struct ModelOf<'a>(#[serde(with = "ModelForm")] &'a ModelRow);
 
 impl Place {
     /// Reads the rows from `text`, the content of the file.
@@ -174,6 +181,7 @@ impl Place {
             providers: body.providers.into_iter().map(|row| row.0).collect(),
             credentials: body.credentials.into_iter().map(|row| row.0).collect(),
             groups: body.groups.into_iter().map(|row| row.0).collect(),
+            models: body.models.into_iter().map(|row| row.0).collect(),
         })
     }
 
@@ -184,6 +192,7 @@ impl Place {
             providers: rows.providers.iter().map(ProviderOf).collect(),
             credentials: rows.credentials.iter().map(CredentialOf).collect(),
             groups: rows.groups.iter().map(GroupOf).collect(),
+            models: rows.models.iter().map(ModelOf).collect(),
         };
         let body = serde_json::to_string(&body).map_err(|error| error.to_string())?;
         let body = vault::seal(&body, &|name| self.environment.get(name).map(str::to_owned))?;
@@ -231,6 +240,19 @@ struct ProviderForm {
     weight: i64,
     provider_params: String,
     lua_script: Option<String>,
+    is_enabled: bool,
+    #[serde(with = "StampForm")]
+    stamp: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ModelRow")]
+struct ModelForm {
+    id: i64,
+    name: String,
+    members: String,
+    overrides: String,
+    options: String,
     is_enabled: bool,
     #[serde(with = "StampForm")]
     stamp: Stamp,
@@ -328,7 +350,9 @@ mod tests {
         };
         let group = GroupRow { id: 2, name: "g".into(), parent: Some("h".into()), stamp, ..GroupRow::default() };
         let credential = CredentialRow { group_name: Some("g".into()), ..credential };
-        Rows { version: 9, providers: vec![provider], credentials: vec![credential], groups: vec![group] }
+        let model = ModelRow { id: 3, name: "v".into(), members: "[ \"a\"]".into(), stamp, ..ModelRow::default() };
+        let (providers, credentials) = (vec![provider], vec![credential]);
+        Rows { version: 9, providers, credentials, groups: vec![group], models: vec![model] }
     }
 
     fn environment(key: &str) -> Environment {

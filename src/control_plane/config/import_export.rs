@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::compile::Env;
 use crate::config::file;
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::vault;
 use crate::control_plane::admin::view::{
-    CredentialView, GroupView, ProviderView, hides_a_header, masked, shown, unmasked,
+    CredentialView, GroupView, ModelView, ProviderView, hides_a_header, masked, shown, unmasked,
 };
 use crate::control_plane::store::Change;
 
@@ -78,7 +78,44 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
         change: Change::RemoveCredential { id: row.id, row_version: Some(row.stamp.version) },
     }));
     groups(there, file.groups, prune, &mut plan);
+    models(there, file.models, prune, &mut plan);
     Ok(plan)
+}
+
+/// Adds the steps for virtual models, which are matched by their names.
+fn models(there: &Rows, rows: Vec<ModelRow>, prune: bool, plan: &mut Plan) {
+    let known: HashMap<_, _> = there.models.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut kept = HashSet::new();
+    for row in rows {
+        let old = known.get(row.name.as_str()).copied();
+        kept.extend(old.map(|old| old.id));
+        match model(old, row) {
+            Some(step) => plan.steps.push(step),
+            None => plan.same += 1,
+        }
+    }
+    let gone = |row: &&ModelRow| prune && !kept.contains(&row.id);
+    plan.steps.extend(there.models.iter().filter(gone).map(|row| Step {
+        action: "model.delete",
+        object: row.name.clone(),
+        before_and_after: [shown(&ModelView::of(row)), None],
+        change: Change::RemoveModel { id: row.id, row_version: Some(row.stamp.version) },
+    }));
+}
+
+/// Returns the step that stores this row, or `None` if it is unchanged.
+fn model(old: Option<&ModelRow>, row: ModelRow) -> Option<Step> {
+    let object = row.name.clone();
+    let before_and_after = [old.and_then(|old| shown(&ModelView::of(old))), shown(&ModelView::of(&row))];
+    let Some(old) = old else {
+        return Some(Step { action: "model.create", object, before_and_after, change: Change::AddModel(row) });
+    };
+    let plain = |row: &ModelRow| {
+        (row.name.clone(), [&row.members, &row.overrides, &row.options].map(|json| tight(json)), row.is_enabled)
+    };
+    let row = ModelRow { id: old.id, stamp: old.stamp, ..row };
+    let change = Change::UpdateModel(row.clone());
+    (plain(&row) != plain(old)).then_some(Step { action: "model.update", object, before_and_after, change })
 }
 
 fn groups(there: &Rows, rows: Vec<GroupRow>, prune: bool, plan: &mut Plan) {

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::boot::Environment;
 use crate::config::compile::{compile_with, notices};
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
@@ -363,6 +363,7 @@ fn merge(rows: &mut Rows, delta: Delta) {
     replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
     replace(&mut rows.credentials, delta.credentials, &delta.removed_credentials, |row: &CredentialRow| row.id);
     replace(&mut rows.groups, delta.groups, &delta.removed_groups, |row: &GroupRow| row.id);
+    replace(&mut rows.models, delta.models, &delta.removed_models, |row: &ModelRow| row.id);
 }
 
 fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) -> i64) {

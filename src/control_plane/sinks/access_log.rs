@@ -30,7 +30,7 @@ impl Sink for Access {
             Outcome::Failed(kind) => (Some("failed"), Some(kind)),
             Outcome::Truncated(kind) => (Some("truncated"), Some(kind)),
         };
-        let model = record.model.as_str();
+        let (model, sent_model) = (record.model.as_str(), record.sent_model.as_str());
         // The model's name is from the client. As a `str`, not through `Display`, it is quoted and
         // escaped, and can't break the line.
         tracing::info!(
@@ -39,6 +39,7 @@ impl Sink for Access {
             client_format = record.client_format.map(|format| format.name()),
             key = directory.credential(record.credential),
             model = (!model.is_empty()).then_some(model),
+            upstream_model = (!sent_model.is_empty() && sent_model != model).then_some(sent_model),
             provider = directory.provider(record.provider).map(|provider| &*provider.key),
             stream = record.stream.then_some(true),
             attempts = (record.attempts > 1).then_some(record.attempts),

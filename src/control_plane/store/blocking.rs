@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
-use crate::control_plane::admin::view::{CredentialView, GroupView, ProviderView, shown};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::control_plane::admin::view::{CredentialView, GroupView, ModelView, ProviderView, shown};
 use crate::control_plane::config::import_export::Plan;
 use crate::control_plane::store::sqlite::Sqlite;
 use crate::control_plane::store::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
@@ -116,6 +116,11 @@ impl Blocking {
     pub fn add_group(&self, row: &GroupRow) -> Result<i64, Error> {
         let told = [None, shown(&GroupView::of(row))];
         self.change("group.create", &row.name, told, Change::AddGroup(row.clone()))
+    }
+
+    pub fn add_model(&self, row: &ModelRow) -> Result<i64, Error> {
+        let before_and_after = [None, shown(&ModelView::of(row))];
+        self.change("model.create", &row.name, before_and_after, Change::AddModel(row.clone()))
     }
 
     pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {

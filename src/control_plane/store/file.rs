@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::config::boot::Environment;
 use crate::config::file::{self, Complaint, File, Setting};
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, file_text};
 
@@ -45,6 +45,7 @@ struct LastRead {
     providers: HashMap<String, i64>,
     credentials: HashMap<String, i64>,
     groups: HashMap<String, i64>,
+    models: HashMap<String, i64>,
 }
 
 /// What changes when a file is written or replaced. `None` for a file that can't be seen.
@@ -137,7 +138,8 @@ impl LastRead {
         let providers = number(file.providers, &mut self.providers, &self.rows.providers, stamp);
         let credentials = number(file.credentials, &mut self.credentials, &self.rows.credentials, stamp);
         let groups = number(file.groups, &mut self.groups, &self.rows.groups, stamp);
-        let rows = Rows { version: self.rows.version, providers, credentials, groups };
+        let models = number(file.models, &mut self.models, &self.rows.models, stamp);
+        let rows = Rows { version: self.rows.version, providers, credentials, groups, models };
         if self.rows.version == 0 || rows != self.rows {
             self.rows = Rows { version: stamp.version, ..rows };
         }
@@ -199,6 +201,20 @@ impl Numbered for CredentialRow {
 }
 
 impl Numbered for GroupRow {
+    fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
+        (&self.name, &mut self.id, &mut self.stamp)
+    }
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+impl Numbered for ModelRow {
     fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
         (&self.name, &mut self.id, &mut self.stamp)
     }

@@ -40,6 +40,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0004_groups.up.sql"),
         down: include_str!("../../../migrations/sqlite/0004_groups.down.sql"),
     },
+    Migration {
+        version: 5,
+        name: "models",
+        up: include_str!("../../../migrations/sqlite/0005_models.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0005_models.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -66,6 +72,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "groups",
         up: include_str!("../../../migrations/postgres/0004_groups.up.sql"),
         down: include_str!("../../../migrations/postgres/0004_groups.down.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "models",
+        up: include_str!("../../../migrations/postgres/0005_models.up.sql"),
+        down: include_str!("../../../migrations/postgres/0005_models.down.sql"),
     },
 ];
 

@@ -22,7 +22,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use crate::config::boot::{Boot, Environment};
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::snapshot::Problem;
 use crate::rfc3339;
 use llm_wire::json::scan;
@@ -142,9 +142,11 @@ pub struct Delta {
     pub providers: Vec<ProviderRow>,
     pub credentials: Vec<CredentialRow>,
     pub groups: Vec<GroupRow>,
+    pub models: Vec<ModelRow>,
     pub removed_providers: Vec<i64>,
     pub removed_credentials: Vec<i64>,
     pub removed_groups: Vec<i64>,
+    pub removed_models: Vec<i64>,
 }
 
 /// One change, and what is written in the same transaction.
@@ -183,6 +185,14 @@ pub enum Change {
     /// As [`Change::UpdateProvider`]; every column but `name`.
     UpdateGroup(GroupRow),
     RemoveGroup {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// The new row's id is the store's choice. A name that is taken is a [`Fault::Conflict`].
+    AddModel(ModelRow),
+    /// As [`Change::UpdateProvider`]; every column.
+    UpdateModel(ModelRow),
+    RemoveModel {
         id: i64,
         row_version: Option<i64>,
     },
@@ -325,6 +335,9 @@ fn taken(change: &Change) -> Error {
         Change::AddGroup(row) | Change::UpdateGroup(row) => {
             format!("a group named `{}` exists; change that one, or choose another name", row.name)
         }
+        Change::AddModel(row) | Change::UpdateModel(row) => {
+            format!("a virtual model named `{}` exists; change that one, or choose another name", row.name)
+        }
         _ => "a credential with this key exists".to_owned(),
     };
     Error::new(Fault::Conflict, message)
@@ -335,6 +348,7 @@ fn table_of(what: &str) -> &'static str {
     match what {
         "provider" => "providers",
         "group" => "credential_groups",
+        "virtual model" => "virtual_models",
         _ => "credentials",
     }
 }

@@ -7,6 +7,7 @@ use super::query::Query;
 use super::visible::Listing;
 use crate::config::models::Allowed;
 use crate::config::snapshot::Provider;
+use crate::config::virtual_models::VirtualModel;
 use llm_wire::error::Error;
 use llm_wire::json::{RawValue, write};
 
@@ -91,11 +92,33 @@ fn filtered<'a>(listing: &Listing<'a>, query: &Query, mapped_parameter: &str) ->
         let own = listing.own_list(provider).filter(|name| listing.allows(name));
         entries.extend(own.map(|name| Entry { provider, name, mapped: name, is_pattern: false, metadata: None }));
     }
+    entries.extend(virtual_models(listing));
     if let Some(model) = query.get("model") {
         entries.retain(|entry| entry.name == model);
     }
     if let Some(mapped) = query.get(mapped_parameter) {
         entries.retain(|entry| entry.mapped == mapped);
+    }
+    entries
+}
+
+/// Returns the virtual models that the caller may use, as LiteLLM shows its groups: one entry for each
+/// provider of each member.
+fn virtual_models<'a>(listing: &Listing<'a>) -> Vec<Entry<'a>> {
+    let mut models: Vec<&'a VirtualModel> = listing.snapshot.virtual_models.values().map(|model| &**model).collect();
+    models.sort_by_key(|model| model.id);
+    let mut entries = Vec::new();
+    for model in models.into_iter().filter(|model| listing.shows(model)) {
+        for member in listing.members(model) {
+            let providers = listing.snapshot.providers.iter().filter(|provider| member.is_served_by(provider));
+            entries.extend(providers.map(|provider| Entry {
+                provider,
+                name: &model.name,
+                mapped: &member.model,
+                is_pattern: false,
+                metadata: None,
+            }));
+        }
     }
     entries
 }

@@ -2,9 +2,10 @@
 //! `/model/info`.
 //!
 //! A model is listed if the caller may use it: it is a key of some provider's mapping, or is in the
-//! own list of a provider without a mapping, and the caller's credential allows it. Patterns are not
-//! names and are left out, save in `/model/info`, which shows mappings as they are. Names are shown
-//! without the prefix of `MODEL_PREFIX`: both forms are served.
+//! own list of a provider without a mapping, and the caller's credential allows it; or it is a virtual
+//! model of which the caller may also use a member. Patterns are not names and are left out, save in
+//! `/model/info`, which shows mappings as they are. Names are shown without the prefix of
+//! `MODEL_PREFIX`: both forms are served.
 
 mod info;
 mod query;
@@ -107,7 +108,10 @@ impl Listing<'_> {
     /// Returns one model. It need not be listed: whatever would be served is a model.
     fn one(&self, id: &str, anthropic: bool) -> Result<Vec<u8>, Error> {
         let name = strip(self.prefix, id);
-        let served = self.snapshot.providers.iter().any(|provider| provider.models.resolve(name).is_some());
+        let served = match self.snapshot.virtual_models.get(name) {
+            Some(model) => self.shows(model),
+            None => self.snapshot.providers.iter().any(|provider| provider.models.resolve(name).is_some()),
+        };
         if name.is_empty() || !served || !self.allows(name) {
             let shown: String = id.chars().take(200).collect();
             let note =

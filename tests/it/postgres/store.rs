@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use llm_proxy::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use llm_proxy::control_plane::store::{Audit, Change, Changes, Delta, Fault, IdempotencyKey, Write, Written};
 
@@ -377,9 +377,7 @@ fn database_errors_are_explained() {
     let error = open(db.url(), false).load().unwrap_err();
     assert_eq!(error.fault, Fault::Version);
     assert!(
-        error
-            .message
-            .contains("lacks the migrations 1 (initial), 2 (own), 3 (tables), 4 (groups); run `llm-proxy migrate up`"),
+        error.message.contains("2 (own), 3 (tables), 4 (groups), 5 (models); run `llm-proxy migrate up`"),
         "{error}"
     );
     db.store().load().unwrap();
@@ -424,4 +422,36 @@ fn groups_are_rows_like_others() {
     change(Change::RemoveGroup { id, row_version: Some(3) }).unwrap();
     let Changes::Some(delta) = store.changes(3).unwrap() else { panic!("everything") };
     assert_eq!((delta.groups.len(), delta.removed_groups), (0, vec![id]));
+}
+
+#[test]
+fn virtual_models_are_rows_of_their_own() {
+    let db = Db::new();
+    let store = db.store();
+    let row = ModelRow {
+        name: "m".into(),
+        members: r#"[{"weight": 2, "model":"b"}, "a"]"#.into(),
+        overrides: r#"{"z":["a"],"k":["b"]}"#.into(),
+        options: "{}".into(),
+        is_enabled: true,
+        ..ModelRow::default()
+    };
+    let id = store.add_model(&row).unwrap();
+    let error = store.add_model(&row).unwrap_err();
+    assert_eq!((error.fault, error.message.contains("a virtual model named `m` exists")), (Fault::Conflict, true));
+    let read = store.load().unwrap();
+    let stored = read.models[0].clone();
+    assert_eq!(ModelRow { id: 0, stamp: Stamp::default(), ..stored.clone() }, row, "texts stay as they are written");
+    let change = |change| store.change("model.update", "m", [None, None], change);
+    let changed = ModelRow { name: "n".into(), is_enabled: false, ..stored.clone() };
+    change(Change::UpdateModel(changed.clone())).unwrap();
+    assert_eq!(change(Change::UpdateModel(changed)).unwrap_err().fault, Fault::Stale);
+    let Changes::Some(delta) = store.changes(read.version).unwrap() else { panic!("everything") };
+    assert_eq!((delta.models.len(), delta.models[0].name.as_str(), delta.models[0].is_enabled), (1, "n", false));
+    change(Change::RemoveModel { id, row_version: None }).unwrap();
+    let Changes::Some(delta) = store.changes(read.version).unwrap() else { panic!("everything") };
+    assert_eq!((delta.models.len(), delta.removed_models), (0, vec![id]));
+    let error = change(Change::RemoveModel { id, row_version: None }).unwrap_err();
+    assert_eq!(error.message, format!("there is no virtual model with id {id}"));
+    assert!(store.add_model(&row).unwrap() > id, "an id is never used twice");
 }

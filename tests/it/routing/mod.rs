@@ -6,6 +6,7 @@ mod choice;
 mod live;
 mod memory;
 mod ranks;
+mod virtual_models;
 
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};
 

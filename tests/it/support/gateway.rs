@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use llm_proxy::config::rows::{CredentialRow, GroupRow, ProviderRow};
+use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
@@ -73,6 +73,7 @@ pub fn credential(key: &str) -> CredentialRow {
 pub struct Setup {
     providers: Vec<ProviderRow>,
     credentials: Option<Vec<CredentialRow>>,
+    models: Vec<ModelRow>,
     groups: Vec<GroupRow>,
     env: Vec<(String, String)>,
     addr: Option<SocketAddr>,
@@ -98,6 +99,12 @@ impl Setup {
 
     pub fn group(mut self, row: GroupRow) -> Setup {
         self.groups.push(row);
+        self
+    }
+
+    /// Adds a virtual model.
+    pub fn model(mut self, row: ModelRow) -> Setup {
+        self.models.push(row);
         self
     }
 
@@ -146,6 +153,9 @@ impl Setup {
         }
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();
+        }
+        for row in &self.models {
+            store.add_model(row).unwrap();
         }
         drop(store);
         let addr = self.addr.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));

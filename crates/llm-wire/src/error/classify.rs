@@ -30,12 +30,17 @@ const MESSAGE_MAX: usize = 2000;
 const WORDS: &[(&str, Kind)] = &[
     ("context_length_exceeded", Kind::ContextTooLong),
     ("string_above_max_length", Kind::ContextTooLong),
+    ("exceed_context_size_error", Kind::ContextTooLong),
+    ("model_max_prompt_tokens_exceeded", Kind::ContextTooLong),
     ("insufficient_quota", Kind::Billing),
     ("credit_balance_exhausted", Kind::Billing),
     ("billing_error", Kind::Billing),
     ("content_filter", Kind::ContentFilter),
     ("content_policy_violation", Kind::ContentFilter),
     ("invalid_prompt", Kind::ContentFilter),
+    ("ResponsibleAIPolicyViolation", Kind::ContentFilter),
+    ("data_inspection_failed", Kind::ContentFilter),
+    ("DataInspectionFailed", Kind::ContentFilter),
     ("rate_limit_exceeded", Kind::RateLimit),
     ("rate_limit_error", Kind::RateLimit),
     ("rate_limit_reached", Kind::RateLimit),
@@ -67,12 +72,34 @@ const WORDS: &[(&str, Kind)] = &[
     ("server_error", Kind::UpstreamFault),
 ];
 
-/// Words of messages, in lower case, that tell more than status and type do.
+/// Words of messages, in lower case, that tell more than status and type do. Those about lengths are the
+/// words of, in this order: Anthropic (two), OpenAI and all that copy it, OpenAI's Responses, Google,
+/// Bedrock, xAI, Cohere, Text Generation Inference, vLLM (two), SGLang, llama.cpp, LM Studio, MiniMax,
+/// Kimi, GLM, Qwen and GitHub (their error references and sources, 2026-11).
 const PROSE: &[(&str, Kind)] = &[
     ("prompt is too long", Kind::ContextTooLong),
+    ("exceed context limit", Kind::ContextTooLong),
     ("maximum context length", Kind::ContextTooLong),
     ("exceeds the context window", Kind::ContextTooLong),
     ("input token count", Kind::ContextTooLong),
+    ("input is too long for requested model", Kind::ContextTooLong),
+    ("maximum prompt length", Kind::ContextTooLong),
+    ("too many tokens: total number", Kind::ContextTooLong),
+    ("`inputs` tokens + `max_new_tokens` must be", Kind::ContextTooLong),
+    ("is too long to fit into the model", Kind::ContextTooLong),
+    ("is longer than the maximum model length", Kind::ContextTooLong),
+    ("longer than the model's context length", Kind::ContextTooLong),
+    ("exceeds the available context size", Kind::ContextTooLong),
+    ("is greater than the context length", Kind::ContextTooLong),
+    ("context window exceeds limit", Kind::ContextTooLong),
+    ("exceeded model token limit", Kind::ContextTooLong),
+    ("prompt exceeds max length", Kind::ContextTooLong),
+    ("range of input length should be", Kind::ContextTooLong),
+    ("prompt token count of", Kind::ContextTooLong),
+    ("blocked by content filtering policy", Kind::ContentFilter),
+    ("content management policy", Kind::ContentFilter),
+    ("content exists risk", Kind::ContentFilter),
+    ("may contain inappropriate content", Kind::ContentFilter),
     ("credit balance is too low", Kind::Billing),
     ("exceeded your current quota", Kind::Billing),
 ];
@@ -104,7 +131,9 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
         return Kind::UpstreamAuth;
     }
     let prose = read.message.unescape().to_ascii_lowercase();
-    if let Some((_, kind)) = PROSE.iter().find(|(words, _)| prose.contains(words)) {
+    // A limit of tokens in a minute is none of the context.
+    let may_be = |kind: Kind| kind != Kind::ContextTooLong || status != Some(429);
+    if let Some((_, kind)) = PROSE.iter().find(|(words, kind)| may_be(*kind) && prose.contains(words)) {
         return *kind;
     }
     let hit = |field: Option<RawStr<'_>>| WORDS.iter().find(|(word, _)| is(field, word)).map(|(_, kind)| *kind);
@@ -374,6 +403,48 @@ mod tests {
         for (format, status, body, expected) in rows {
             let read = read(*format, body.as_bytes()).unwrap();
             assert_eq!(kind(*status, &read), *expected, "{body}");
+        }
+    }
+
+    /// The words of vendors and servers for a request that is too long, and near misses.
+    #[test]
+    fn words_for_a_request_that_is_too_long() {
+        let rows = [
+            (400, "prompt is too long: 213462 tokens > 200000 maximum"),
+            (400, "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000"),
+            (400, "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens"),
+            (400, "Your input exceeds the context window of this model. Please adjust your input and try again."),
+            (400, "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576)."),
+            (400, "Input is too long for requested model."),
+            (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+            (400, "too many tokens: total number of tokens in the prompt cannot exceed 4081 - received 4500."),
+            (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 5000"),
+            (400, "The prompt (total length 5000) is too long to fit into the model (context length 4096)."),
+            (400, "The decoder prompt (length 5000) is longer than the maximum model length of 4096."),
+            (400, "The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
+            (400, "the request exceeds the available context size, try increasing it"),
+            (400, "invalid params, context window exceeds limit (2013)"),
+            (400, "Invalid request: Your request exceeded model token limit: 262144"),
+            (400, "Prompt exceeds max length"),
+            (400, "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"),
+            (400, "prompt token count of 140000 exceeds the limit of 128000"),
+            (413, "prompt is too long"),
+        ];
+        let kind_of = |status, message: &str| {
+            let message = message.replace('\n', " ");
+            let body = format!(r#"{{"error":{{"message":"{message}","type":"invalid_request_error"}}}}"#);
+            kind(Some(status), &read(Format::Chat, body.as_bytes()).unwrap())
+        };
+        for (status, message) in rows {
+            assert_eq!(kind_of(status, message), Kind::ContextTooLong, "{message}");
+        }
+        let others = [
+            (429, "Too many tokens, please wait before trying again."),
+            (429, "Request too large: maximum context length and tokens per minute"),
+            (400, "max_tokens is too large: 200000. This model supports at most 16384 completion tokens"),
+        ];
+        for (status, message) in others {
+            assert_ne!(kind_of(status, message), Kind::ContextTooLong, "{message}");
         }
     }
 

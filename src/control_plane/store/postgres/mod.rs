@@ -280,6 +280,7 @@ async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, QueryE
             providers: rows::providers(&moment, BEFORE_ALL).await?,
             credentials: rows::credentials(&moment, BEFORE_ALL).await?,
             groups: rows::groups(&moment, BEFORE_ALL).await?,
+            models: rows::models(&moment, BEFORE_ALL).await?,
         }),
     };
     moment.commit().await?;
@@ -295,12 +296,14 @@ async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Opt
             ("providers", Some(id)) => delta.removed_providers.push(id),
             ("credentials", Some(id)) => delta.removed_credentials.push(id),
             ("credential_groups", Some(id)) => delta.removed_groups.push(id),
+            ("virtual_models", Some(id)) => delta.removed_models.push(id),
             _ => return Ok(None),
         }
     }
     delta.providers = rows::providers(moment, since).await?;
     delta.credentials = rows::credentials(moment, since).await?;
     delta.groups = rows::groups(moment, since).await?;
+    delta.models = rows::models(moment, since).await?;
     Ok(Some(delta))
 }
 

@@ -4,7 +4,7 @@
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Stamp};
 use crate::control_plane::store::postgres::explain::QueryError;
 
 /// A parameter with its type, as `query_typed` wants them: no statement is kept on the server, so
@@ -26,6 +26,10 @@ const GROUPS: &str = "SELECT id, name::text, parent::text, allowed_models::text,
     max_concurrency, metadata::text, is_enabled, row_version, extract(epoch FROM created_at)::float8, \
     extract(epoch FROM updated_at)::float8 FROM credential_groups WHERE row_version > $1 ORDER BY id";
 
+const MODELS: &str = "SELECT id, name, members::text, overrides::text, options::text, is_enabled, row_version, \
+    extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8 \
+    FROM virtual_models WHERE row_version > $1 ORDER BY id";
+
 /// A version before that of every row.
 pub(super) const BEFORE_ALL: i64 = -1;
 
@@ -45,6 +49,22 @@ pub(super) async fn credentials(
 
 pub(super) async fn groups(client: &(impl GenericClient + Sync), since: i64) -> Result<Vec<GroupRow>, QueryError> {
     Ok(client.query_typed(GROUPS, &[(&since, Type::INT8)]).await?.iter().map(group).collect())
+}
+
+pub(super) async fn models(client: &(impl GenericClient + Sync), since: i64) -> Result<Vec<ModelRow>, QueryError> {
+    Ok(client.query_typed(MODELS, &[(&since, Type::INT8)]).await?.iter().map(model).collect())
+}
+
+fn model(row: &Row) -> ModelRow {
+    ModelRow {
+        id: number(row, 0).unwrap_or_default(),
+        name: text(row, 1).unwrap_or_default(),
+        members: text(row, 2).unwrap_or_default(),
+        overrides: text(row, 3).unwrap_or_default(),
+        options: text(row, 4).unwrap_or_default(),
+        is_enabled: switch(row, 5),
+        stamp: stamp(row, 6),
+    }
 }
 
 fn provider(row: &Row) -> ProviderRow {

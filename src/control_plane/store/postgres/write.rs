@@ -4,7 +4,7 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
 use crate::control_plane::store::{
@@ -67,6 +67,18 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Qu
             check(transaction, "group", *id, *row_version).await?;
             let remove = "DELETE FROM credential_groups WHERE id = $1";
             transaction.execute_typed(remove, &[(id, Type::INT8)]).await.map(|_| *id)
+        }
+        Change::AddModel(row) => insert(transaction, ADD_MODEL, &model(row)).await,
+        Change::UpdateModel(row) => {
+            check(transaction, "virtual model", row.id, Some(row.stamp.version)).await?;
+            let mut values = model(row);
+            values.push((&row.id, Type::INT8));
+            transaction.execute_typed(UPDATE_MODEL, &values).await.map(|_| row.id)
+        }
+        Change::RemoveModel { id, row_version } => {
+            check(transaction, "virtual model", *id, *row_version).await?;
+            let sql = "DELETE FROM virtual_models WHERE id = $1";
+            transaction.execute_typed(sql, &[(id, Type::INT8)]).await.map(|_| *id)
         }
         Change::UpdateProvider(row) => {
             check(transaction, "provider", row.id, Some(row.stamp.version)).await?;
@@ -141,6 +153,23 @@ fn provider<'a>(row: &'a ProviderRow, key: &'a &'a str) -> Vec<Value<'a>> {
         (&row.weight, Type::INT8),
         (&row.provider_params, Type::TEXT),
         (&row.lua_script, Type::TEXT),
+        (&row.is_enabled, Type::BOOL),
+    ]
+}
+
+const ADD_MODEL: &str = "INSERT INTO virtual_models (name, members, overrides, options, is_enabled) \
+    VALUES ($1, coalesce(nullif($2, ''), '[]')::json, coalesce(nullif($3, ''), '{}')::json, coalesce(nullif($4, ''), '{}')::json, $5) \
+    RETURNING id";
+
+const UPDATE_MODEL: &str = "UPDATE virtual_models SET name = $1, members = coalesce(nullif($2, ''), '[]')::json, \
+    overrides = coalesce(nullif($3, ''), '{}')::json, options = coalesce(nullif($4, ''), '{}')::json, is_enabled = $5 WHERE id = $6";
+
+fn model(row: &ModelRow) -> Vec<Value<'_>> {
+    vec![
+        (&row.name, Type::TEXT),
+        (&row.members, Type::TEXT),
+        (&row.overrides, Type::TEXT),
+        (&row.options, Type::TEXT),
         (&row.is_enabled, Type::BOOL),
     ]
 }

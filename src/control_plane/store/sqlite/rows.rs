@@ -3,7 +3,7 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::config::rows::{CredentialRow, GroupRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
 use crate::control_plane::store::{
     Audit, AuditRow, Change, Changes, Delta, Error, IdempotencyKey, Write, Written, missing, now, reused, stale,
@@ -21,6 +21,9 @@ const CREDENTIALS: &str = "SELECT id, row_version, created_at, updated_at, crede
 const GROUPS: &str = "SELECT id, row_version, created_at, updated_at, name, parent, allowed_models, rate_limit, burst, \
                       tokens_per_minute, max_concurrency, metadata, is_enabled FROM credential_groups";
 
+const MODELS: &str = "SELECT id, row_version, created_at, updated_at, name, members, overrides, options, is_enabled \
+                      FROM virtual_models";
+
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT version FROM config_version", [], |row| row.get(0))
 }
@@ -35,6 +38,7 @@ fn everything(snapshot: &Transaction<'_>) -> rusqlite::Result<Rows> {
         providers: all(snapshot, &format!("{PROVIDERS} ORDER BY id"), [], provider)?,
         credentials: all(snapshot, &format!("{CREDENTIALS} ORDER BY id"), [], credential)?,
         groups: all(snapshot, &format!("{GROUPS} ORDER BY id"), [], group)?,
+        models: all(snapshot, &format!("{MODELS} ORDER BY id"), [], model)?,
     })
 }
 
@@ -54,9 +58,11 @@ pub(super) fn changes(connection: &mut Connection, since: i64) -> rusqlite::Resu
         providers: all(&snapshot, &format!("{PROVIDERS} WHERE row_version > ?1 ORDER BY id"), [since], provider)?,
         credentials: all(&snapshot, &format!("{CREDENTIALS} WHERE row_version > ?1 ORDER BY id"), [since], credential)?,
         groups: all(&snapshot, &format!("{GROUPS} WHERE row_version > ?1 ORDER BY id"), [since], group)?,
+        models: all(&snapshot, &format!("{MODELS} WHERE row_version > ?1 ORDER BY id"), [since], model)?,
         removed_providers: removed("provider")?,
         removed_credentials: removed("credential")?,
         removed_groups: removed("group")?,
+        removed_models: removed("virtual_model")?,
     }))
 }
 
@@ -122,6 +128,18 @@ fn group(row: &Row<'_>) -> rusqlite::Result<GroupRow> {
         max_concurrency: row.get(10)?,
         metadata: text(row, 11)?,
         is_enabled: row.get(12)?,
+    })
+}
+
+fn model(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
+    Ok(ModelRow {
+        id: row.get(0)?,
+        stamp: stamp(row)?,
+        name: text(row, 4)?,
+        members: text(row, 5)?,
+        overrides: text(row, 6)?,
+        options: text(row, 7)?,
+        is_enabled: row.get(8)?,
     })
 }
 
@@ -222,6 +240,17 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
         Change::RemoveGroup { id, row_version } => {
             expect(transaction, "group", *id, *row_version)?;
             transaction.execute("DELETE FROM credential_groups WHERE id = ?1", [id])?;
+            Ok(*id)
+        }
+        Change::AddModel(row) => add_model(transaction, row).map_err(unique),
+        Change::UpdateModel(row) => {
+            expect(transaction, "virtual model", row.id, Some(row.stamp.version))?;
+            update_model(transaction, row).map_err(unique)?;
+            Ok(row.id)
+        }
+        Change::RemoveModel { id, row_version } => {
+            expect(transaction, "virtual model", *id, *row_version)?;
+            transaction.execute("DELETE FROM virtual_models WHERE id = ?1", [id])?;
             Ok(*id)
         }
         Change::UpdateProvider(row) => {
@@ -390,6 +419,21 @@ fn object(json: &str) -> &str {
 /// The same for a list.
 fn list(json: &str) -> &str {
     if json.is_empty() { "[]" } else { json }
+}
+
+fn add_model(transaction: &Transaction<'_>, row: &ModelRow) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO virtual_models (name, members, overrides, options, is_enabled) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![row.name, row.members, row.overrides, row.options, row.is_enabled],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+fn update_model(transaction: &Transaction<'_>, row: &ModelRow) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE virtual_models SET name = ?2, members = ?3, overrides = ?4, options = ?5, is_enabled = ?6 WHERE id = ?1",
+        params![row.id, row.name, row.members, row.overrides, row.options, row.is_enabled],
+    )
 }
 
 fn audit(transaction: &Transaction<'_>, audit: &Audit, id: i64) -> rusqlite::Result<()> {
