@@ -258,10 +258,10 @@ fn strip_prefix<'m>(core: &Core, model: &'m str) -> &'m str {
 
 fn no_candidate(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates, caller: Caller<'_>) -> Error {
     let model = req.model.name();
-    if let Some(virtual_model) = &candidates.virtual_model {
-        if let Err(error) = auth::allow_members(caller, virtual_model) {
-            return error;
-        }
+    if let Some(virtual_model) = &candidates.virtual_model
+        && let Err(error) = auth::allow_members(caller, virtual_model)
+    {
+        return error;
     }
     if candidates.other_formats > 0 {
         let note = format!(
