@@ -237,7 +237,7 @@ pub(super) struct Rotation {
 }
 
 impl Rotation {
-    pub fn new(weights: Vec<u32>, worker: usize) -> Rotation {
+    pub(super) fn new(weights: Vec<u32>, worker: usize) -> Rotation {
         let current = weights.iter().map(|_| Cell::new(0)).collect();
         let rotation = Rotation { weights, current };
         let total: u64 = rotation.weights.iter().map(|w| u64::from(*w)).sum();

@@ -10,7 +10,7 @@ use crate::config::rows::ModelRow;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     /// Unique name, which clients ask for
     #[arg(long, value_name = "NAME", value_parser = store::name)]
     name: String,
@@ -34,7 +34,7 @@ Examples; options of a member are weight, priority, provider and context_window:
   llm-proxy model add --name fast --member gpt-5-mini --for team-a=claude-haiku-4-5";
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let row = self.row();
         let place = store.open()?;
         let id = match &place {

@@ -8,14 +8,14 @@ use crate::config::virtual_models::{self, Written};
 use crate::control_plane::admin::view::ModelView;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let place = store.open_to_read()?;
         let listing = match &place {
             Some(place) => Listing::read(place)?,

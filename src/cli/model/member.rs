@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 /// A member, as the column `members` has it.
 #[derive(Debug, Clone)]
-pub struct Member(Value);
+pub(super) struct Member(Value);
 
 /// Reads `MODEL[,NAME=VALUE]...`.
-pub fn member(text: &str) -> Result<Member, String> {
+pub(super) fn member(text: &str) -> Result<Member, String> {
     let mut parts = text.split(',');
     let model = parts.next().unwrap_or_default();
     if model.is_empty() {
@@ -36,19 +36,19 @@ pub fn member(text: &str) -> Result<Member, String> {
 }
 
 /// Reads `CREDENTIAL=MEMBER`.
-pub fn for_key(text: &str) -> Result<(String, Member), String> {
+pub(super) fn for_key(text: &str) -> Result<(String, Member), String> {
     match text.split_once('=') {
         Some((name, text)) if !name.is_empty() => Ok((name.to_owned(), member(text)?)),
         _ => Err("write it as CREDENTIAL=MODEL".to_owned()),
     }
 }
 
-pub fn members_json(members: &[Member]) -> String {
+pub(super) fn members_json(members: &[Member]) -> String {
     Value::from_iter(members.iter().map(|member| member.0.clone())).to_string()
 }
 
 /// Members of one credential stand in the order in which they were typed.
-pub fn overrides_json(members: &[(String, Member)]) -> String {
+pub(super) fn overrides_json(members: &[(String, Member)]) -> String {
     let mut lists: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for (name, member) in members {
         lists.entry(name).or_default().push(&member.0);
@@ -58,7 +58,7 @@ pub fn overrides_json(members: &[(String, Member)]) -> String {
 
 /// Failures of the request itself that lead to another member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Reason {
+pub(super) enum Reason {
     #[value(name = "context_length")]
     ContextLength,
     #[value(name = "content_filter")]
@@ -67,7 +67,7 @@ pub enum Reason {
     None,
 }
 
-pub fn reasons(reasons: &[Reason]) -> Value {
+pub(super) fn reasons(reasons: &[Reason]) -> Value {
     let names = reasons.iter().filter_map(|reason| match reason {
         Reason::ContextLength => Some("context_length"),
         Reason::ContentFilter => Some("content_filter"),

@@ -16,7 +16,7 @@ use crate::config::rows::{ModelRow, Rows};
 use crate::control_plane::admin::view::ModelView;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]
@@ -41,13 +41,13 @@ enum Command {
 
 /// Which virtual model.
 #[derive(Debug, clap::Args)]
-pub struct Named {
+pub(super) struct Named {
     /// Name or id of the virtual model
     #[arg(value_name = "NAME|ID")]
     model: String,
 }
 
-pub fn run(args: Args) -> Result<(), Failure> {
+pub(super) fn run(args: Args) -> Result<(), Failure> {
     let store = &args.store;
     match args.command {
         Command::Add(add) => add.run(store),

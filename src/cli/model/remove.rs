@@ -6,7 +6,7 @@ use crate::cli::{Failure, print};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;
 
-pub fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
+pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
     let listing = Listing::read(&place)?;
     let (id, name) = listing.pick(&named.model)?;

@@ -13,7 +13,7 @@ use crate::control_plane::store::blocking::Blocking;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Args {
+pub(super) struct Args {
     #[command(flatten)]
     named: Named,
     #[command(flatten)]
@@ -47,7 +47,7 @@ struct Changes {
 }
 
 impl Args {
-    pub fn run(self, store: &StoreArgs) -> Result<(), Failure> {
+    pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
         let place = store.open()?;
         let listing = Listing::read(&place)?;
         let (id, name) = listing.pick(&self.named.model)?;
@@ -116,7 +116,7 @@ fn update(store: &Blocking, action: &str, old: &ModelRow, new: ModelRow) -> Resu
 }
 
 /// Enables or disables a virtual model.
-pub fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Failure> {
+pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.model)?;
     match &place {
