@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use llm_mock::knobs::{MAX_TOKENS, status};
-use llm_mock::{Fault, Knobs, MockOptions};
+use llm_mock::{Knobs, MockOptions, Selector};
 
 /// Run a mock provider. It answers the OpenAI and Anthropic formats with a fixed text, and fails on
 /// request.
@@ -35,10 +35,10 @@ pub struct MockArgs {
     /// Error status that every request is answered with
     #[arg(long, value_parser = status)]
     pub status: Option<u16>,
-    /// Fault of every response: reset, stall, truncate, unfinished, garbage, bad-event, bad-head,
-    /// slow-headers, until-close, early-hints
+    /// Fault of every response, by its name (such as `silent`, `half-head`, `flapping`) or as a
+    /// status; `NAME:N` is that of the first N. A name that is unknown is answered with all of them
     #[arg(long)]
-    pub fault: Option<Fault>,
+    pub fault: Option<Selector>,
 }
 
 /// Runs until the process ends.
@@ -47,14 +47,16 @@ pub struct MockArgs {
 /// A sentence for the caller when the mock cannot start.
 pub fn run(args: MockArgs) -> Result<(), String> {
     let addr = SocketAddr::new(args.host, args.port);
-    let defaults = Knobs {
+    let mut defaults = Knobs {
         delay_ms: args.delay_ms,
         tokens: args.tokens,
         interval_ms: args.interval_ms,
         status: args.status,
-        fault: args.fault,
         ..Knobs::default()
     };
+    if let Some(selector) = args.fault {
+        defaults.select(selector);
+    }
     let options = MockOptions { addr, workers: args.workers, defaults };
     let mock = llm_mock::start(options).map_err(|error| format!("cannot listen on {addr}: {error}"))?;
     // Written at once even into a pipe: scripts wait for this line to get the port.
@@ -85,8 +87,9 @@ mod tests {
         let args =
             parse("mock --port 81 --host ::1 --workers 2 --delay-ms 3 --tokens 4 --status 429 --fault stall").unwrap();
         assert_eq!((args.port, args.workers, args.tokens, args.status), (81, 2, Some(4), Some(429)));
-        assert_eq!((args.host.to_string().as_str(), args.fault), ("::1", Some(Fault::Stall)));
-        assert!(parse("mock --fault fire").unwrap_err().contains("the faults are reset, stall"));
+        assert_eq!((args.host.to_string().as_str(), args.fault), ("::1", Some("stall".parse().unwrap())));
+        assert!(parse("mock --fault fire").unwrap_err().contains("the faults are refused, black-hole"));
+        assert!(parse("mock --fault 503:2").is_ok() && parse("mock --fault 503:x").is_err());
         assert!(parse("mock --status 302").is_err() && parse("mock --tokens 1000000").is_err());
     }
 }

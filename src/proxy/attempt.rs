@@ -134,7 +134,7 @@ impl Attempt<'_> {
         if matches!(status, 404 | 405 | 501) && req.route.operation == Operation::Count {
             return count::respond_with_estimate(req).await;
         }
-        if matches!(status, 204 | 205 | 300..400) {
+        if matches!(status, 204 | 205 | 300..400) && req.route.operation == Operation::Generate {
             return Err(without_answer(&response, &provider.key).into());
         }
         req.effort_none_added = matches!(prepared.mode, TransferMode::Bypass(Bypass { effort_none_added: true, .. }));
@@ -229,7 +229,7 @@ async fn fail_with_response(
 }
 
 /// Returns the failure of a response that has a status without content, or of a redirect: neither
-/// answers a request for a model's work, in whichever format. Redirects are not followed, since the
+/// is what a model writes, in whichever format. Redirects are not followed, since the
 /// provider's key is for its own host.
 fn without_answer(response: &UpstreamResponse, provider: &str) -> Failure {
     let status = response.head.status;

@@ -97,7 +97,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         ],
     ),
     ("saphyr_parser", &["src/config/file"]),
-    ("socket2", &["src/net", "crates/llm-mock/src/conn.rs"]),
+    ("socket2", &["src/net", "crates/llm-mock/src/conn.rs", "crates/llm-mock/src/server.rs"]),
     ("tiktoken_rs", &["src/tokens/text.rs"]),
     ("time", &["src/rfc3339.rs"]),
     ("tokio", &["src/control_plane", "src/cli"]),

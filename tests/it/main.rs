@@ -13,6 +13,7 @@ mod deploy;
 mod docs;
 mod event_flow;
 mod examples;
+mod failover;
 mod faults;
 mod file_source;
 mod fixtures;

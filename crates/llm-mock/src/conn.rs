@@ -125,7 +125,8 @@ impl<'a> Conn<'a> {
                 plain(&request, self.counters.last().map_or(b"null".to_vec(), |last| last.to_json()))
             }
             (_, path) => {
-                let answer = plan(&request, self.defaults);
+                let turn = if Kind::of(path).takes_body() { self.counters.turn() } else { 0 };
+                let answer = plan(&request, self.defaults, turn);
                 self.counters.request(Kind::of(path), answer.stream);
                 self.counters.keep_last(&self.input[..head.len], &mut self.body);
                 answer

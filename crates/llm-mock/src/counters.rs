@@ -4,7 +4,7 @@
 //! The counts are single atomics, and the last request is behind a lock: the mock's workers are
 //! not the gateway's, and they hold the lock for one small copy.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::kind::Kind;
 pub(crate) struct Counters {
     requests: [AtomicU64; Kind::ALL.len()],
     streams: AtomicU64,
+    turns: AtomicU32,
     accepted: AtomicU64,
     closed: AtomicU64,
     closed_early: AtomicU64,
@@ -72,6 +73,11 @@ impl Counters {
 
     pub(crate) fn close_early(&self) {
         self.closed_early.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns the number of the request that begins, from 0. Those without a body have none.
+    pub(crate) fn turn(&self) -> u32 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn request(&self, kind: Kind, stream: bool) {

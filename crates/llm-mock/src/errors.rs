@@ -1,6 +1,7 @@
 //! Error bodies and error events.
 
 use super::answer::escape;
+use super::faults::Fault;
 use super::templates::{fill, json, section};
 
 const FILE: &str = include_str!("templates/errors.tmpl");
@@ -76,10 +77,43 @@ const ROWS: [Row; 14] = [
     row(0, "server_error", "null", "api_error", "The server answered with a rare status."),
 ];
 
+/// The rows of refusals that a status alone does not name.
+const QUOTA: Row = row(
+    429,
+    "insufficient_quota",
+    r#""insufficient_quota""#,
+    "billing_error",
+    "You exceeded your current quota, please check your plan and billing details.",
+);
+const CONTEXT_LENGTH: Row =
+    row(400, INVALID, r#""context_length_exceeded""#, INVALID, "prompt is too long: 300000 tokens > 200000 maximum");
+const CONTENT_FILTER: Row = row(
+    400,
+    INVALID,
+    r#""content_filter""#,
+    INVALID,
+    "The response was filtered due to the prompt triggering a content management policy.",
+);
+
+/// The error body of a fault that is a refusal of its own.
+pub(crate) fn body_of(family: Family, fault: Fault) -> Option<Vec<u8>> {
+    let row = match fault {
+        Fault::Quota => QUOTA,
+        Fault::ContextLength => CONTEXT_LENGTH,
+        Fault::ContentFilter => CONTENT_FILTER,
+        _ => return None,
+    };
+    Some(write(family, &row, row.message, None))
+}
+
 /// The error body for a status; `message` and `param` in place of the usual ones.
 pub(crate) fn body(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Vec<u8> {
     let row = ROWS.iter().find(|row| row.status == status).unwrap_or(&ROWS[ROWS.len() - 1]);
-    let message = escape(message.unwrap_or(row.message));
+    write(family, row, message.unwrap_or(row.message), param)
+}
+
+fn write(family: Family, row: &Row, message: &str, param: Option<&str>) -> Vec<u8> {
+    let message = escape(message);
     let mut out = Vec::new();
     match family {
         Family::OpenAi => {

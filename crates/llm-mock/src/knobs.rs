@@ -14,7 +14,7 @@
 //! | `tokens-200` | `x-mock-tokens: 200` | length of a text answer, at most [`MAX_TOKENS`] |
 //! | `interval-20` | `x-mock-token-interval-ms: 20` | wait before each event that carries content |
 //! | `429` | `x-mock-status: 429` | an error body of the format (400 to 599) |
-//! | `reset`, `stall`, ... | `x-mock-fault: reset` | see [`Fault`] |
+//! | `reset`, `half-head`, ... | `x-mock-fault: reset` | see [`Fault`] and [`Selector`] |
 //! | `error-first`, `error-mid` | `x-mock: error-first` | see [`ErrorAt`] |
 //! | `echo`, `refusal` | `x-mock: echo` | see [`Say`] |
 //! | `length` | `x-mock: length` | the answer ends at its token limit |
@@ -25,61 +25,10 @@
 
 use std::str::FromStr;
 
+pub use crate::faults::Fault;
+
 /// The longest text answer, in tokens: an answer is built in memory before it is sent.
 pub const MAX_TOKENS: u32 = 20_000;
-
-/// What goes wrong below the level of the format. "Half way" is after half of the events that carry
-/// content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// TCP reset: half way in a stream, before the head otherwise.
-    Reset,
-    /// Silence until the other side closes: half way in a stream, before the head otherwise.
-    Stall,
-    /// The connection is closed inside an event, or before the announced length of the body.
-    Truncate,
-    /// The HTTP body ends as it should, but the stream lacks its end, or the JSON text its second
-    /// half.
-    Unfinished,
-    /// A stream goes on with bytes that are no HTTP chunk; a JSON body is HTML.
-    Garbage,
-    /// One event of a stream is not JSON; a JSON body is HTML.
-    BadEvent,
-    /// The answer is not HTTP.
-    BadHead,
-    /// The head comes line by line, 100 ms (or the interval) apart.
-    SlowHeaders,
-    /// No fault but a rare framing: neither length nor chunks, the body ends with the connection.
-    UntilClose,
-    /// No fault but a rare courtesy: a `103 Early Hints` before the answer.
-    EarlyHints,
-}
-
-impl Fault {
-    const NAMES: [(&'static str, Fault); 10] = [
-        ("reset", Fault::Reset),
-        ("stall", Fault::Stall),
-        ("truncate", Fault::Truncate),
-        ("unfinished", Fault::Unfinished),
-        ("garbage", Fault::Garbage),
-        ("bad-event", Fault::BadEvent),
-        ("bad-head", Fault::BadHead),
-        ("slow-headers", Fault::SlowHeaders),
-        ("until-close", Fault::UntilClose),
-        ("early-hints", Fault::EarlyHints),
-    ];
-}
-
-impl FromStr for Fault {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Fault, String> {
-        Fault::NAMES.iter().find(|(name, _)| *name == s).map(|(_, fault)| *fault).ok_or_else(|| {
-            let names: Vec<&str> = Fault::NAMES.iter().map(|(name, _)| *name).collect();
-            format!("`{s}` is not a fault; the faults are {}", names.join(", "))
-        })
-    }
-}
 
 /// Where an error is placed inside a response of status 200. An answer without a stream is the
 /// error body, whichever is asked.
@@ -100,6 +49,37 @@ pub enum Say {
     Refusal,
 }
 
+/// The value of `--fault` and `x-mock-fault`: the name of a [`Fault`], a status, or the place of an
+/// error ([`ErrorAt`]). With `:N` behind it, it holds for the first N requests of the process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Selector {
+    fault: Option<Fault>,
+    status: Option<u16>,
+    error: Option<ErrorAt>,
+    times: Option<u32>,
+}
+
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Selector, String> {
+        let (name, times) = match text.split_once(':') {
+            None => (text, None),
+            Some((name, times)) => {
+                let times = times.parse().map_err(|_| format!("`{times}` in `{text}` is not a number of requests"))?;
+                (name, Some(times))
+            }
+        };
+        let selector = Selector { times, ..Selector::default() };
+        Ok(match name {
+            "error-first" => Selector { error: Some(ErrorAt::First), ..selector },
+            "error-mid" => Selector { error: Some(ErrorAt::Mid), ..selector },
+            _ if name.bytes().all(|byte| byte.is_ascii_digit()) => Selector { status: Some(status(name)?), ..selector },
+            _ => Selector { fault: Some(name.parse()?), ..selector },
+        })
+    }
+}
+
 /// Every knob; the default is the plain answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Knobs {
@@ -111,8 +91,10 @@ pub struct Knobs {
     pub interval_ms: u32,
     /// An error status instead of an answer; 200 takes back what a weaker place has set.
     pub status: Option<u16>,
-    /// The fault of the connection or the framing.
+    /// The fault of the connection, the framing or the content.
     pub fault: Option<Fault>,
+    /// For how many requests of the process `fault`, `status` and `error` hold; `None` is all.
+    pub fault_times: Option<u32>,
     /// An error inside a response of status 200.
     pub error: Option<ErrorAt>,
     /// A text other than the usual words.
@@ -126,6 +108,32 @@ pub struct Knobs {
 }
 
 impl Knobs {
+    /// Sets a fault.
+    pub fn select(&mut self, selector: Selector) {
+        let Selector { fault, status, error, times } = selector;
+        self.fault = fault.or(self.fault);
+        self.status = status.or(self.status);
+        self.error = error.or(self.error);
+        self.fault_times = times;
+    }
+
+    /// Decides what a fault that depends on the number of requests means for the `turn`th request of
+    /// the process, from 0.
+    pub(crate) fn settle(&mut self, turn: u32) {
+        if self.fault_times.is_some_and(|times| turn >= times) {
+            (self.fault, self.status, self.error) = (None, None, None);
+        }
+        match self.fault {
+            Some(Fault::Flapping) => {
+                self.fault = None;
+                self.status = Fault::flaps_at(turn).then_some(500);
+            }
+            Some(Fault::NoRetryAfter | Fault::Quota) => self.status = Some(429),
+            Some(Fault::ContextLength | Fault::ContentFilter) => self.status = Some(400),
+            _ => {}
+        }
+    }
+
     /// Sets what the words of a model name ask for. What is no knob is part of a name, so nothing
     /// is an error here.
     pub fn read_model(&mut self, model: &str) {
@@ -163,7 +171,7 @@ impl Knobs {
             "-delay-ms" => self.delay_ms = number(u32::MAX)?,
             "-token-interval-ms" => self.interval_ms = number(u32::MAX)?,
             "-tokens" => self.tokens = Some(number(MAX_TOKENS)?),
-            "-fault" => self.fault = Some(value.parse()?),
+            "-fault" => self.select(value.parse()?),
             "-status" => self.status = Some(status(value)?),
             _ => return Err(format!("`{name}` is no header that the mock knows")),
         }
@@ -183,7 +191,7 @@ impl Knobs {
 
     /// Takes one knob of one or two words. False means that there is none, and that nothing was
     /// set.
-    fn read_knob<'a>(&mut self, words: &mut impl Iterator<Item = &'a str>) -> bool {
+    fn read_knob<'a>(&mut self, words: &mut (impl Iterator<Item = &'a str> + Clone)) -> bool {
         let Some(word) = words.next() else { return false };
         match word {
             "echo" => self.say = Some(Say::Echo),
@@ -199,10 +207,10 @@ impl Knobs {
                     _ => self.interval_ms = n,
                 }
             }
-            "error" => match words.next() {
-                Some("first") => self.error = Some(ErrorAt::First),
-                Some("mid") => self.error = Some(ErrorAt::Mid),
-                _ => return false,
+            "error" => match words.clone().next() {
+                Some("first") => (self.error, _) = (Some(ErrorAt::First), words.next()),
+                Some("mid") => (self.error, _) = (Some(ErrorAt::Mid), words.next()),
+                _ => return self.read_fault(word, words),
             },
             _ => match status(word) {
                 Ok(status) => self.status = Some(status),
@@ -212,13 +220,18 @@ impl Knobs {
         true
     }
 
-    fn read_fault<'a>(&mut self, word: &str, words: &mut impl Iterator<Item = &'a str>) -> bool {
-        let known = |name: &str| Fault::NAMES.iter().find(|(known, _)| *known == name).map(|(_, fault)| *fault);
-        let fault = known(word).or_else(|| known(&format!("{word}-{}", words.next()?)));
-        if fault.is_some() {
-            self.fault = fault;
+    /// Takes the longest name of a fault that begins with `word`; names have up to three words.
+    fn read_fault<'a>(&mut self, word: &'a str, words: &mut (impl Iterator<Item = &'a str> + Clone)) -> bool {
+        for more in [2, 1, 0] {
+            let mut ahead = words.clone();
+            let name: Vec<&str> = std::iter::once(word).chain(ahead.by_ref().take(more)).collect();
+            if let Ok(fault) = name.join("-").parse() {
+                *words = ahead;
+                self.fault = Some(fault);
+                return true;
+            }
         }
-        fault.is_some()
+        false
     }
 }
 
@@ -273,8 +286,10 @@ mod tests {
         check("mock-gpt-length", none());
         check("claude-mock-parallel-length", Knobs { parallel: true, length: true, ..none() });
         check("mock-small-mock-500", Knobs { status: Some(500), ..none() });
-        for (name, fault) in Fault::NAMES {
-            check(&format!("mock-{name}"), Knobs { fault: Some(fault), ..none() });
+        for fault in Fault::ALL {
+            check(&format!("mock-{}", fault.name()), Knobs { fault: Some(*fault), ..none() });
+            let more = Knobs { fault: Some(*fault), cached: true, ..none() };
+            check(&format!("mock-{}-cached-x", fault.name()), more);
         }
     }
 
@@ -292,6 +307,10 @@ mod tests {
         check("x-mock-token-interval-ms", " 20 ", Ok(Knobs { interval_ms: 20, ..none() }));
         check("x-mock-status", "529", Ok(Knobs { status: Some(529), ..none() }));
         check("x-mock-fault", "bad-head", Ok(Knobs { fault: Some(Fault::BadHead), ..none() }));
+        check("x-mock-fault", "503", Ok(Knobs { status: Some(503), ..none() }));
+        check("x-mock-fault", "stall:2", Ok(Knobs { fault: Some(Fault::Stall), fault_times: Some(2), ..none() }));
+        check("x-mock-fault", "error-mid", Ok(Knobs { error: Some(ErrorAt::Mid), ..none() }));
+        check("x-mock-fault", "stall:x", Err("`x` in `stall:x` is not a number of requests"));
         check("x-mock", "error-mid tokens-5", Ok(Knobs { error: Some(ErrorAt::Mid), tokens: Some(5), ..none() }));
         check("x-mock", "echo-nonsense", Err("`nonsense` in `x-mock` is no word that the mock knows"));
         check("x-mock-tokens", "-1", Err("`x-mock-tokens` is `-1`; it takes a number from 0 to 20000"));
@@ -301,6 +320,20 @@ mod tests {
             "302",
             Err("`302` is not a status that the mock can answer; it takes 200 and 400 to 599"),
         );
+    }
+
+    #[test]
+    fn faults_that_depend_on_the_number_of_requests() {
+        let at = |selector: &str, turn: u32| {
+            let mut knobs = Knobs::default();
+            knobs.select(selector.parse().unwrap());
+            knobs.settle(turn);
+            (knobs.fault, knobs.status)
+        };
+        assert_eq!((at("500:2", 1), at("500:2", 2)), ((None, Some(500)), (None, None)));
+        assert_eq!(at("reset-head:1", 0), (Some(Fault::ResetHead), None));
+        let flaps: Vec<bool> = (0..12).map(|turn| at("flapping", turn).1.is_some()).collect();
+        assert_eq!(flaps, [[true; 5].as_slice(), &[false; 5], &[true; 2]].concat());
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! | `answer`, `schema` | the content: text, tool calls with arguments, reasoning, usage |
 //! | `chat`, `completions`, `messages`, `responses`, `other`, `errors` | how a format writes it down |
 //! | `templates`, `event_script` | files with holes; a stream with a mark behind each event |
+//! | `faults`, `wire_faults`, `gzip` | what may go wrong, and how it is made |
 //! | `plan`, `timeline` | all of it: a request in, the bytes of its answer and their times out |
 //! | `server`, `conn`, `shutdown` | threads and sockets |
 //! | `counters` | what `/__count` and `/__last` tell |
@@ -28,6 +29,8 @@ mod conn;
 mod counters;
 mod errors;
 mod event_script;
+mod faults;
+mod gzip;
 mod kind;
 pub mod knobs;
 mod messages;
@@ -40,10 +43,11 @@ mod server;
 mod shutdown;
 mod templates;
 mod timeline;
+mod wire_faults;
 
 pub use counters::{Counts, Last};
 pub use kind::Kind;
-pub use knobs::{Fault, Knobs};
+pub use knobs::{Fault, Knobs, Selector};
 pub use server::{MockHandle, MockOptions, start};
 
 /// The examples of the README, which are compiled and run as doctests.

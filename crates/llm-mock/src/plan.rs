@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::errors::{self, Family};
 use super::event_script::Script;
+use super::faults::Fault;
 use super::kind::Kind;
 use super::knobs::{ErrorAt, Knobs};
 use super::request::ParsedRequest;
@@ -31,11 +32,11 @@ impl Request<'_> {
     }
 }
 
-/// The answer to `request`. `defaults` are the knobs of the process.
-pub(crate) fn plan(request: &Request, defaults: &Knobs) -> Plan {
+/// The answer to `request`, the `turn`th of the process. `defaults` are the knobs of the process.
+pub(crate) fn plan(request: &Request, defaults: &Knobs, turn: u32) -> Plan {
     let client = request.client();
     let mut knobs = defaults.clone();
-    draft(request, client.family, &mut knobs).lay_out(client, &knobs)
+    draft(request, client.family, &mut knobs, turn).lay_out(client, &knobs)
 }
 
 /// A JSON answer that no knob changes.
@@ -50,7 +51,7 @@ pub(crate) fn refusal(status: u16, message: &str) -> Plan {
 }
 
 /// Sets the knobs that the request asks for and drafts its answer.
-fn draft(request: &Request, family: Family, knobs: &mut Knobs) -> Draft {
+fn draft(request: &Request, family: Family, knobs: &mut Knobs, turn: u32) -> Draft {
     let kind = Kind::of(request.path);
     let req = (kind.takes_body() && request.method == "POST").then(|| ParsedRequest::read(kind, request.body));
     if let Some(Ok(req)) = &req {
@@ -58,6 +59,13 @@ fn draft(request: &Request, family: Family, knobs: &mut Knobs) -> Draft {
     }
     if let Err(message) = request.headers.iter().try_for_each(|(name, value)| knobs.read_header(name, value)) {
         return Draft::error(family, 400, Some(&message), None);
+    }
+    knobs.settle(turn);
+    let streams = matches!(&req, Some(Ok(req)) if req.stream);
+    if kind.takes_body()
+        && let Some(draft) = knobs.fault.and_then(|fault| instead(fault, family, streams))
+    {
+        return draft;
     }
     match (knobs.status, req) {
         (Some(status @ 400..), _) => Draft::error(family, status, None, None),
@@ -72,6 +80,27 @@ fn draft(request: &Request, family: Family, knobs: &mut Knobs) -> Draft {
     }
 }
 
+/// What a fault answers with, whatever was asked for.
+fn instead(fault: Fault, family: Family, streams: bool) -> Option<Draft> {
+    const TEXT: &[u8] = b"%% this is neither an event nor JSON %%\n\n";
+    Some(match fault {
+        Fault::BadFirst => {
+            let content_type = if streams { "text/event-stream" } else { "application/json" };
+            Draft::text(content_type, TEXT.to_vec())
+        }
+        Fault::Empty => Draft::json(Vec::new()),
+        Fault::Html => Draft::text("text/html", errors::HTML.as_bytes().to_vec()),
+        Fault::ErrorObject => Draft::json(errors::body(family, 500, None, None)),
+        Fault::NoContent => Draft::refusal(204, Vec::new()),
+        Fault::Redirect => Draft::refusal(307, Vec::new()),
+        Fault::Quota | Fault::ContextLength | Fault::ContentFilter => {
+            let status = if fault == Fault::Quota { 429 } else { 400 };
+            Draft::refusal(status, errors::body_of(family, fault)?)
+        }
+        _ => return None,
+    })
+}
+
 fn answer(kind: Kind, family: Family, req: &ParsedRequest, knobs: &Knobs) -> Draft {
     match kind {
         Kind::CountTokens | Kind::InputTokens => return Draft::json(other::count(kind, req)),
@@ -79,7 +108,7 @@ fn answer(kind: Kind, family: Family, req: &ParsedRequest, knobs: &Knobs) -> Dra
         _ => {}
     }
     let answer = Answer::new(kind, req, knobs);
-    if req.stream {
+    if req.stream != (knobs.fault == Some(Fault::WrongForm)) {
         let mut script = Script::new();
         match kind {
             Kind::Messages => messages::stream(req, &answer, &mut script),
@@ -135,7 +164,7 @@ mod tests {
 
     fn post(path: &str, body: &str) -> (u16, Value) {
         let request = Request { method: "POST", path, headers: &[], body: body.as_bytes(), keep_alive: true };
-        let got = plan(&request, &Knobs::default());
+        let got = plan(&request, &Knobs::default(), 0);
         assert_eq!(got.ending, Ending::KeepAlive);
         (got.status, serde_json::from_slice(&body_of(&got.bytes)).unwrap())
     }
@@ -164,7 +193,7 @@ mod tests {
     /// The events of a stream: their names and their data.
     fn stream(path: &str, body: &str) -> Vec<(String, Value)> {
         let request = Request { method: "POST", path, headers: &[], body: body.as_bytes(), keep_alive: true };
-        let got = plan(&request, &Knobs::default());
+        let got = plan(&request, &Knobs::default(), 0);
         assert_eq!((got.status, got.stream, got.pieces.len()), (200, true, 1));
         let text = String::from_utf8(body_of(&got.bytes)).unwrap();
         assert!(text.ends_with("\n\n"));
@@ -372,7 +401,7 @@ mod tests {
         let check =
             |method, path, headers: &[(&str, &[u8])], body: &str, status: u16, pointer: &str, expected: &str| {
                 let request = Request { method, path, headers, body: body.as_bytes(), keep_alive: true };
-                let got = plan(&request, &Knobs::default());
+                let got = plan(&request, &Knobs::default(), 0);
                 let json: Value = serde_json::from_slice(&body_of(&got.bytes)).unwrap();
                 assert_eq!(
                     (got.status, json.pointer(pointer)),

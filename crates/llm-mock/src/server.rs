@@ -12,9 +12,11 @@ use std::time::Duration;
 use monoio::io::AsyncReadRent;
 use monoio::net::TcpStream;
 use monoio::{FusionDriver, RuntimeBuilder};
+use socket2::{Domain, Socket, Type};
 
 use crate::conn::Conn;
 use crate::counters::{Counters, Counts, Last};
+use crate::faults::Fault;
 use crate::knobs::Knobs;
 use crate::shutdown::Gate;
 
@@ -35,6 +37,8 @@ pub struct MockHandle {
     addr: SocketAddr,
     counters: Arc<Counters>,
     workers: Vec<Worker>,
+    /// What holds the address where nobody is to be reached.
+    _dead: Vec<Socket>,
 }
 
 #[derive(Debug)]
@@ -50,13 +54,39 @@ struct Worker {
 /// The address cannot be listened on, or a thread or its runtime cannot be had. Nothing is left
 /// running then.
 pub fn start(options: MockOptions) -> io::Result<MockHandle> {
+    if let Some(fault) = options.defaults.fault.filter(|fault| fault.is_of_the_listener()) {
+        let (addr, dead) = dead_address(options.addr, fault)?;
+        return Ok(MockHandle { addr, counters: Arc::default(), workers: Vec::new(), _dead: dead });
+    }
     let listener = TcpListener::bind(options.addr)?;
     let addr = listener.local_addr()?;
-    let mut handle = MockHandle { addr, counters: Arc::default(), workers: Vec::new() };
+    let mut handle = MockHandle { addr, counters: Arc::default(), workers: Vec::new(), _dead: Vec::new() };
     for number in 0..options.workers.max(1) {
         handle.workers.push(Worker::start(number, listener.try_clone()?, &handle.counters, &options.defaults)?);
     }
     Ok(handle)
+}
+
+/// Returns an address at which no connection can be made, and what keeps it so: a socket that does
+/// not listen, or one whose queue is full.
+fn dead_address(addr: SocketAddr, fault: Fault) -> io::Result<(SocketAddr, Vec<Socket>)> {
+    let new = || Socket::new(Domain::for_address(addr), Type::STREAM, None);
+    let socket = new()?;
+    socket.bind(&addr.into())?;
+    let bound = socket.local_addr()?;
+    let addr = bound.as_socket().unwrap_or(addr);
+    let mut dead = vec![socket];
+    if fault == Fault::BlackHole {
+        dead[0].listen(0)?;
+        for _ in 0..4 {
+            let filler = new()?;
+            filler.set_nonblocking(true)?;
+            // A connection under way takes its place in the queue.
+            let _ = filler.connect(&bound);
+            dead.push(filler);
+        }
+    }
+    Ok((addr, dead))
 }
 
 impl MockHandle {

@@ -9,27 +9,10 @@ use llm_http::write;
 
 use super::errors::{self, Family};
 use super::event_script::Script;
+use super::gzip;
 use super::knobs::{Fault, Knobs};
-
-/// Bytes that go out in one write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Piece {
-    /// Before the write.
-    pub wait: Duration,
-    /// Offset behind it; it begins where the piece before ended, and may be empty.
-    pub end: usize,
-}
-
-/// What becomes of the connection after the last piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    KeepAlive,
-    Close,
-    /// Closed with a TCP reset.
-    Reset,
-    /// Nothing more is sent until the other side closes.
-    Silence,
-}
+use super::wire_faults::{BEFORE_RESET, Wire};
+pub(crate) use super::wire_faults::{Ending, Piece};
 
 /// An answer as it goes over the wire, faults included.
 #[derive(Debug)]
@@ -58,6 +41,7 @@ pub(crate) struct Client {
 #[derive(Debug)]
 pub(crate) struct Draft {
     status: u16,
+    content_type: &'static str,
     body: Body,
 }
 
@@ -79,33 +63,59 @@ impl Body {
 /// Room for a head and the framing of a body in one piece.
 const HEAD_BYTES: usize = 1024;
 
-/// Time for what was sent to arrive: a reset drops what still waits in the send buffer.
-const BEFORE_RESET: Duration = Duration::from_millis(20);
 const BETWEEN_HEADERS: u32 = 100;
+
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream; charset=utf-8";
 
 impl Draft {
     pub(crate) fn json(body: Vec<u8>) -> Draft {
-        Draft { status: 200, body: Body::Json(body) }
+        Draft::refusal(200, body)
     }
 
     pub(crate) fn stream(script: Script) -> Draft {
-        Draft { status: 200, body: Body::Stream(script) }
+        Draft { status: 200, content_type: EVENTS, body: Body::Stream(script) }
     }
 
     pub(crate) fn error(family: Family, status: u16, message: Option<&str>, param: Option<&str>) -> Draft {
-        Draft { status, body: Body::Json(errors::body(family, status, message, param)) }
+        Draft::refusal(status, errors::body(family, status, message, param))
     }
 
-    pub(crate) fn lay_out(self, client: Client, knobs: &Knobs) -> Plan {
+    /// A JSON body with a status of its own.
+    pub(crate) fn refusal(status: u16, body: Vec<u8>) -> Draft {
+        Draft { status, content_type: JSON, body: Body::Json(body) }
+    }
+
+    /// A body of another type under status 200.
+    pub(crate) fn text(content_type: &'static str, body: Vec<u8>) -> Draft {
+        Draft { status: 200, content_type, body: Body::Json(body) }
+    }
+
+    /// Compresses the body, a stream's as a whole.
+    fn compressed(self) -> Draft {
+        let body = match self.body {
+            Body::Json(body) => body,
+            Body::Stream(script) => script.bytes,
+        };
+        Draft { body: Body::Json(gzip::stored(&body)), ..self }
+    }
+
+    pub(crate) fn lay_out(mut self, client: Client, knobs: &Knobs) -> Plan {
         let close = !client.keep_alive || knobs.fault == Some(Fault::UntilClose);
         let stream = matches!(self.body, Body::Stream(_));
+        match knobs.fault {
+            Some(Fault::Gzip) => self = self.compressed(),
+            Some(Fault::LyingType) => self.content_type = if stream { JSON } else { EVENTS },
+            _ => {}
+        }
         let mut layout = Layout {
             bytes: Vec::with_capacity(HEAD_BYTES + self.body.len()),
             pieces: Vec::new(),
             ending: if close { Ending::Close } else { Ending::KeepAlive },
             wait: Duration::from_millis(knobs.delay_ms.into()),
         };
-        let head = Head { status: self.status, family: client.family, close };
+        let Draft { status, content_type, .. } = self;
+        let head = Head { status, content_type, family: client.family, close, fault: knobs.fault };
         match (self.body, knobs.fault) {
             (_, Some(Fault::BadHead)) => {
                 layout.bytes.extend_from_slice(b"this is not HTTP\r\n\r\n");
@@ -115,6 +125,11 @@ impl Draft {
             (Body::Stream(script), fault) => layout.stream(&head, script, fault, knobs.interval_ms),
         }
         layout.piece();
+        if let Some(fault) = knobs.fault {
+            let interval = (knobs.interval_ms > 0).then(|| Duration::from_millis(knobs.interval_ms.into()));
+            let Layout { bytes, pieces, ending, .. } = &mut layout;
+            Wire { bytes, pieces, ending, stream, interval }.apply(fault);
+        }
         match knobs.fault {
             Some(Fault::SlowHeaders) => {
                 layout.slow_head(if knobs.interval_ms > 0 { knobs.interval_ms } else { BETWEEN_HEADERS })
@@ -124,7 +139,7 @@ impl Draft {
         }
         Plan {
             #[cfg(test)]
-            status: self.status,
+            status,
             stream,
             bytes: layout.bytes,
             pieces: layout.pieces,
@@ -135,8 +150,10 @@ impl Draft {
 
 struct Head {
     status: u16,
+    content_type: &'static str,
     family: Family,
     close: bool,
+    fault: Option<Fault>,
 }
 
 /// How the end of the body is marked.
@@ -153,13 +170,21 @@ const ANTHROPIC_HEADERS: &[u8] = b"request-id: req_mock\r\nanthropic-ratelimit-r
     anthropic-ratelimit-requests-remaining: 3999\r\nanthropic-ratelimit-requests-reset: 2025-11-24T00:00:00Z\r\n";
 
 impl Head {
-    fn write(&self, content_type: &'static str, framing: Framing, early_hints: bool, out: &mut Vec<u8>) {
-        if early_hints {
+    fn write(&self, framing: Framing, out: &mut Vec<u8>) {
+        if self.fault == Some(Fault::EarlyHints) {
             out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n");
         }
         write::status_line(out, self.status);
-        write::static_header(out, "content-type", content_type);
+        match self.status {
+            204 => {}
+            307 => write::static_header(out, "location", "http://mock.invalid/v1"),
+            _ => write::static_header(out, "content-type", self.content_type),
+        }
+        if self.fault == Some(Fault::Gzip) {
+            write::static_header(out, "content-encoding", "gzip");
+        }
         match framing {
+            _ if self.status == 204 => {}
             Framing::Length(length) => write::content_length(out, length as u64),
             Framing::Chunked => write::transfer_chunked(out),
             Framing::Close => {}
@@ -167,7 +192,8 @@ impl Head {
         if self.close {
             write::static_header(out, "connection", "close");
         }
-        if matches!(self.status, 429 | 503 | 529) {
+        let says_when = !matches!(self.fault, Some(Fault::NoRetryAfter | Fault::Quota));
+        if says_when && matches!(self.status, 429 | 503 | 529) {
             write::static_header(out, "retry-after", "1");
         }
         out.extend_from_slice(match self.family {
@@ -201,13 +227,20 @@ impl Layout {
             Some(Fault::Garbage | Fault::BadEvent) => body = errors::HTML.as_bytes().to_vec(),
             _ => {}
         }
-        let framing = if fault == Some(Fault::UntilClose) { Framing::Close } else { Framing::Length(body.len()) };
-        head.write("application/json", framing, fault == Some(Fault::EarlyHints), &mut self.bytes);
+        let framing = match fault {
+            Some(Fault::UntilClose) => Framing::Close,
+            Some(Fault::OpenEnd) => Framing::Chunked,
+            Some(Fault::WrongLength) => Framing::Length(body.len() / 2),
+            _ => Framing::Length(body.len()),
+        };
+        head.write(framing, &mut self.bytes);
         if fault == Some(Fault::Truncate) {
             body.truncate(body.len() / 2);
             self.ending = Ending::Close;
         }
-        if !head_only {
+        if fault == Some(Fault::OpenEnd) {
+            self.run(&body, true);
+        } else if !head_only {
             self.bytes.extend_from_slice(&body);
         }
     }
@@ -228,10 +261,11 @@ impl Layout {
                 script.cut(half);
             }
             Some(Fault::Reset | Fault::Stall | Fault::Unfinished | Fault::Garbage) => script.cut(half),
+            Some(Fault::NoEndMark) => script.cut(script.marks.len().saturating_sub(1)),
             _ => {}
         }
         let framing = if head.close { Framing::Close } else { Framing::Chunked };
-        head.write("text/event-stream; charset=utf-8", framing, fault == Some(Fault::EarlyHints), &mut self.bytes);
+        head.write(framing, &mut self.bytes);
         self.events(&script, !head.close, interval_ms);
         match fault {
             Some(Fault::Truncate) => {
@@ -358,6 +392,30 @@ mod tests {
         check(Fault::Garbage, Some(errors::HTML.len()), errors::HTML, Ending::KeepAlive);
         check(Fault::UntilClose, None, "{\"a\":\"bcd\"}", Ending::Close);
         assert!(json(&fault(Fault::EarlyHints)).bytes.starts_with(b"HTTP/1.1 103 Early Hints\r\n"));
+    }
+
+    #[test]
+    fn faults_of_the_wire() {
+        let plan = |at: Fault| stream(&fault(at), true);
+        let check = |at: Fault, ends_with: &str, ending: Ending| {
+            let plan = plan(at);
+            let text = String::from_utf8_lossy(&plan.bytes).into_owned();
+            assert!(text.ends_with(ends_with), "{at:?}: {text}");
+            assert_eq!((plan.ending, plan.pieces.last().unwrap().end), (ending, plan.bytes.len()), "{at:?}");
+        };
+        check(Fault::ResetBody, "\r\n\r\n", Ending::Reset);
+        check(Fault::SilentBody, "\r\n\r\n", Ending::Silence);
+        check(Fault::OpenEnd, "end\n\n\r\n", Ending::Silence);
+        check(Fault::Drip, "0\r\n\r\n", Ending::KeepAlive);
+        check(Fault::NoEndMark, "two\n\n\r\n0\r\n\r\n", Ending::KeepAlive);
+        assert!(plan(Fault::Silent).bytes.is_empty() && plan(Fault::ResetHead).bytes.is_empty());
+        assert!(!String::from_utf8_lossy(&plan(Fault::HalfHead).bytes).contains("\r\n\r\n"));
+        assert!(body(&plan(Fault::WrongLength)).starts_with("14\r\nopen"));
+        assert!(plan(Fault::Flood1xx).bytes.starts_with(b"HTTP/1.1 103"));
+        assert!(plan(Fault::EndlessHead).bytes.len() > 64 << 10);
+        assert!(plan(Fault::EndlessEvent).bytes.len() > 16 << 20);
+        let lying = String::from_utf8(plan(Fault::LyingType).bytes).unwrap();
+        assert!(lying.contains("content-type: application/json\r\n"), "{lying}");
     }
 
     #[test]

@@ -1,12 +1,30 @@
 //! Whether a whole response under status 200 is a model's answer. It is looked at before anything
 //! of it is sent, so that another provider can still be tried.
 
+use std::time::Duration;
+
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind, classify, foreign};
 use llm_wire::json::{RawKind, RawStr, RawValue, Tape, preamble, scan};
 use llm_wire::passthrough::finish;
 
 use super::source::malformed;
+
+/// How long the end of the body is awaited behind an object that is complete. Some hosts keep the
+/// connection open and do not send it.
+pub const END_GRACE: Duration = Duration::from_millis(250);
+
+/// Returns whether a body may be a complete object, by its last byte.
+pub fn may_be_whole(body: &[u8]) -> bool {
+    body.trim_ascii_end().last() == Some(&b'}')
+}
+
+/// Returns whether a body of which the end has not come is one complete object: nothing that could
+/// follow would change it.
+pub fn is_whole(body: &[u8]) -> bool {
+    let body = preamble::strip(body).trim_ascii();
+    may_be_whole(body) && body.first() == Some(&b'{') && scan::validate(body).is_ok()
+}
 
 /// The members of an answer that records need, by name.
 pub(super) struct Summary<'a> {
@@ -104,6 +122,21 @@ fn note<'a>(summary: &mut Summary<'a>, key: RawStr<'a>, value: RawValue<'a>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn complete_objects() {
+        let rows: [(&[u8], bool); 6] = [
+            (b"{\"a\":{}}", true),
+            (b" {} \r\n", true),
+            (b"{\"a\":{}", false),
+            (b"{}}", false),
+            (b"[{}]", false),
+            (b"", false),
+        ];
+        for (body, expected) in rows {
+            assert_eq!(is_whole(body), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
 
     #[test]
     fn answers_pass_and_everything_else_is_named() {

@@ -15,6 +15,7 @@ use super::super::body::exhausted;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
+use super::answer;
 use super::form::Form;
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
@@ -84,6 +85,8 @@ struct Relay<'p> {
     input: Input,
     /// Whether they have.
     has_form: bool,
+    /// Whether the end alone may be missing of a whole answer, so that the wait is short.
+    awaits_end: bool,
     translator: Translator,
     output: Output,
     provider: &'p str,
@@ -130,6 +133,7 @@ impl<'p> Relay<'p> {
         Relay {
             input,
             has_form: false,
+            awaits_end: false,
             translator,
             output,
             provider,
@@ -161,6 +165,15 @@ impl<'p> Relay<'p> {
                     self.on_finish_confirmed(&mut req.recorder)?;
                     body.rearm();
                     self.on_drained(req, &mut body).await?;
+                }
+                // The answer is complete, although its body has not ended.
+                BodyEvent::Cut(_) if matches!(&self.input, Input::Whole(held) if answer::is_whole(held)) => {
+                    self.on_end(&mut req.recorder)?;
+                    break;
+                }
+                BodyEvent::Cut(Cut::TimedOut) if self.awaits_end && !req.core.stopping() => {
+                    self.awaits_end = false;
+                    body.rearm();
                 }
                 BodyEvent::Cut(cut) => {
                     self.on_cut(req, cut)?;
@@ -261,6 +274,11 @@ impl<'p> Relay<'p> {
             body.limit_wait(req, HOLD);
         } else if self.translator.is_finished() {
             body.limit_rest(req, TAIL);
+        } else if let Input::Whole(held) = &self.input {
+            self.awaits_end = answer::may_be_whole(held);
+            if self.awaits_end {
+                body.limit_wait(req, answer::END_GRACE);
+            }
         }
         if self.translator.phase() == Phase::Committed {
             self.flush(req).await?;

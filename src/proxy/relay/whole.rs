@@ -66,6 +66,8 @@ struct Relay<'p> {
     holds: Option<usize>,
     /// What the held bytes take of the memory for bodies.
     held: HeldMemory,
+    /// Whether the end alone may be missing of what is held, so that the wait is short.
+    awaits_end: bool,
     /// The body since the last write, as it came while it is held.
     payload: Vec<u8>,
     /// What the next write sends.
@@ -107,7 +109,8 @@ pub(super) async fn run(
     };
     let payload = Vec::with_capacity(response.bytes.len());
     let held = req.core.shared.body_memory.hold();
-    let relay = Relay { mode, head: Head::Pending, provider, transfer, holds, held, payload, out: Vec::new() };
+    let (head, awaits_end, out) = (Head::Pending, false, Vec::new());
+    let relay = Relay { mode, head, provider, transfer, holds, held, awaits_end, payload, out };
     Box::pin(forward_parts(req, body, relay, is_answer)).await
 }
 
@@ -132,9 +135,14 @@ async fn forward_parts(
         match body.next(req, Pace::Whole).await? {
             BodyEvent::Arrived => {}
             BodyEvent::Data(data) => relay.on_data(req, data),
-            BodyEvent::Drained => relay.on_drained(req, &body).await?,
+            BodyEvent::Drained => relay.on_drained(req, &mut body).await?,
             BodyEvent::Idle => {}
             BodyEvent::End => return relay.on_end(req, body).await.map(Relayed::Done),
+            BodyEvent::Cut(_) if relay.holds_whole() => return relay.on_end(req, body).await.map(Relayed::Done),
+            BodyEvent::Cut(Cut::TimedOut) if relay.awaits_end && !req.core.stopping() => {
+                relay.awaits_end = false;
+                body.rearm();
+            }
             BodyEvent::Cut(cut) => return relay.on_cut(req, cut).map(Relayed::Done),
         }
     }
@@ -189,8 +197,17 @@ impl Relay<'_> {
         }
     }
 
-    async fn on_drained(&mut self, req: &mut RequestContext<'_>, body: &UpstreamBody) -> Result<(), Interrupt> {
+    /// Returns whether an answer is held that is complete, although its body has not ended.
+    fn holds_whole(&self) -> bool {
+        self.holds.is_some() && answer::is_whole(&self.payload)
+    }
+
+    async fn on_drained(&mut self, req: &mut RequestContext<'_>, body: &mut UpstreamBody) -> Result<(), Interrupt> {
         if self.holds.is_some_and(|most| self.payload.len() <= most) {
+            self.awaits_end = answer::may_be_whole(&self.payload);
+            if self.awaits_end {
+                body.limit_wait(req, answer::END_GRACE);
+            }
             return Ok(());
         }
         self.end_hold(req);

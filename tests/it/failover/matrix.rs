@@ -1,0 +1,219 @@
+//! Every fault in every setting, as the table of `docs/internals/failover-matrix.md`.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+use std::sync::Mutex;
+
+use llm_mock::Fault;
+use serde_json::Value;
+
+use super::*;
+use crate::support::cert::Cert;
+
+const ADMIN_KEY: &str = "admin-key-of-the-tests";
+const DOCUMENT: &str = "docs/internals/failover-matrix.md";
+
+/// Threads that ask at the same time: most of a case is waiting.
+const THREADS: usize = 6;
+
+/// Faults of the table that are statuses, or are made by the test.
+const STATUSES: [&str; 15] =
+    ["400", "401", "403", "404", "408", "409", "413", "422", "429", "500", "502", "503", "504", "529", "error-first"];
+const OF_THE_TEST: [&str; 3] = ["error-mid", "tls-failure", "expired-certificate"];
+
+/// A fault in one setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Case {
+    fault: usize,
+    has_standby: bool,
+    is_translated: bool,
+    streams: bool,
+}
+
+impl Case {
+    fn all(faults: usize) -> impl Iterator<Item = Case> {
+        (0..faults * 8).map(|n| Case {
+            fault: n / 8,
+            has_standby: n & 4 > 0,
+            is_translated: n & 2 > 0,
+            streams: n & 1 > 0,
+        })
+    }
+
+    /// The model that the client asks for, which no other case does.
+    fn model(&self) -> String {
+        format!(
+            "f{}-{}-{}-{}",
+            self.fault,
+            u8::from(self.has_standby),
+            u8::from(self.is_translated),
+            u8::from(self.streams)
+        )
+    }
+
+    fn request(&self) -> Outgoing {
+        let (path, extra) = match self.is_translated {
+            false => ("/v1/chat/completions", ""),
+            true => ("/v1/messages", r#","max_tokens":99"#),
+        };
+        let (model, stream) = (self.model(), self.streams);
+        post(path).body(format!(
+            r#"{{"model":"{model}","stream":{stream}{extra},"messages":[{{"role":"user","content":"hi"}}]}}"#
+        ))
+    }
+}
+
+/// The upstreams of one thread of the test.
+struct Place {
+    plain: MockHandle,
+    standby: MockHandle,
+}
+
+/// A provider of one case.
+fn row(case: &Case, name: &str, base: &str, model: &str, params: &str) -> ProviderRow {
+    ProviderRow {
+        model_mapping: format!(r#"{{"{}":"{model}"}}"#, case.model()),
+        provider_params: params.into(),
+        ..provider(&format!("{}-{name}", case.model()), "openai", base)
+    }
+}
+
+/// The parameters of a provider with a fault: where that is silence, it may not be silent for long.
+fn params(fault: &str) -> &'static str {
+    match fault {
+        "black-hole" | "silent" | "silent-body" | "stall" | "endless-head" | "flood-1xx" => {
+            r#"{"timeouts":{"connect":1,"first_content":1,"silence":1}}"#
+        }
+        // Its bytes come for some time.
+        "endless-event" => r#"{"timeouts":{"first_content":60,"silence":2}}"#,
+        _ => "{}",
+    }
+}
+
+#[test]
+fn the_table_of_faults() {
+    let faults: Vec<&str> = Fault::ALL.iter().map(|fault| fault.name()).chain(STATUSES).chain(OF_THE_TEST).collect();
+    let places: Vec<Place> = (0..THREADS).map(|_| Place { plain: mock(""), standby: mock("") }).collect();
+    // These are of the process and not of one request.
+    let own: BTreeMap<&str, MockHandle> =
+        ["refused", "black-hole", "flapping"].into_iter().map(|fault| (fault, mock(fault))).collect();
+    let cert = Cert::expired();
+    let expired = Fake::answering_tls(&cert, |_| answer::json(200, "{}"));
+
+    let mut setup = Setup::new()
+        .env("ADMIN_KEY", ADMIN_KEY)
+        .env("ADAPTIVE_ROUTING_ENABLED", true)
+        // Waits that providers ask for are too long, and those of the gateway's own are short.
+        .env("RETRY_MAX_WAIT_SECS", 0.05)
+        .env("SSL_CERT_FILE", cert.file().display());
+    for case in Case::all(faults.len()) {
+        let (fault, place) = (faults[case.fault], &places[case.fault % THREADS]);
+        let plain = || format!("{}/v1", place.plain.url());
+        let base = match fault {
+            "tls-failure" => plain().replace("http:", "https:"),
+            "expired-certificate" => expired.url("/v1"),
+            _ => own.get(fault).map_or_else(plain, |mock| format!("{}/v1", mock.url())),
+        };
+        setup = setup.provider(row(&case, "a", &base, &format!("mock-{fault}"), params(fault)));
+        if case.has_standby {
+            let standby = row(&case, "b", &format!("{}/v1", place.standby.url()), "mock", "{}");
+            setup = setup.provider(ProviderRow { weight: 0, ..standby });
+        }
+    }
+    let gateway = setup.start();
+
+    let results: Mutex<BTreeMap<Case, String>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for (n, place) in places.iter().enumerate() {
+            let (gateway, results, own, faults) = (&gateway, &results, &own, &faults);
+            scope.spawn(move || {
+                for case in Case::all(faults.len()).filter(|case| case.fault % THREADS == n) {
+                    let fault = faults[case.fault];
+                    let first = own.get(fault).unwrap_or(&place.plain);
+                    let seen = || (first.counts().requests(), place.standby.counts().requests());
+                    let before = seen();
+                    let mut client = gateway.client();
+                    client.ask(&case.request());
+                    // A client that waits for ever is a result too, and the worst of all.
+                    let got = std::panic::catch_unwind(AssertUnwindSafe(|| Got::of(&mut client)));
+                    let Ok(got) = got else {
+                        results.lock().unwrap().insert(case, "HANGS".to_owned());
+                        continue;
+                    };
+                    let after = seen();
+                    let (a, b) = (after.0 - before.0, after.1 - before.1);
+                    // Where the provider was not reached, the gateway's own count says what it tried.
+                    let a = if a == 0 { got.attempts - b } else { a };
+                    let who = got.provider.rsplit('-').next().unwrap_or_default();
+                    let tries = if case.has_standby { format!("{a}+{b}") } else { a.to_string() };
+                    let who = if case.has_standby { format!("{who}: ") } else { String::new() };
+                    results.lock().unwrap().insert(case, format!("{who}{}; {tries}", got.outcome(case.streams)));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap();
+    for (case, result) in results.iter_mut().filter(|(_, result)| *result != "HANGS") {
+        *result += &format!("; {}", record(&gateway, case));
+    }
+    compare(&document(&faults, &results));
+}
+
+/// What the log of requests says of a case: status, and category of the error.
+fn record(gateway: &Gateway, case: &Case) -> String {
+    let mut row = Value::Null;
+    eventually(&format!("{} is in the log", case.model()), || {
+        let mut client = gateway.client();
+        client.ask(&get(&format!("/admin/v1/logs?model={}", case.model())).key(ADMIN_KEY));
+        row = client.response().json()["items"][0].clone();
+        row.is_object()
+    });
+    let status = row["status_code"].as_i64().unwrap_or_default();
+    match row["error_category"].as_str() {
+        Some(category) => format!("{status} {category}"),
+        None => status.to_string(),
+    }
+}
+
+fn document(faults: &[&str], results: &BTreeMap<Case, String>) -> String {
+    let mut text = include_str!("matrix.txt").to_owned();
+    let about = |name: &str| match name {
+        "error-first" => "An error event before any content; in a whole answer an error object under status 200.",
+        "error-mid" => "An error event half way; in a whole answer an error object under status 200.",
+        "tls-failure" => "A server that does not speak TLS behind an `https` address.",
+        "expired-certificate" => "A certificate that has expired.",
+        _ => Fault::ALL.iter().find(|fault| fault.name() == name).map_or("", |fault| fault.about()),
+    };
+    text += "\n## Faults\n\n| fault | what happens |\n|---|---|\n";
+    for fault in faults.iter().filter(|fault| !about(fault).is_empty()) {
+        text += &format!("| `{fault}` | {} |\n", about(fault));
+    }
+    text += "\nA number is the status of an error response. 429, 503 and 529 come with `retry-after: 1`.\n";
+    for (title, has_standby) in [("One provider", false), ("A provider and a standby", true)] {
+        text += &format!("\n## {title}\n\n| fault | whole | stream | whole, translated | stream, translated |\n");
+        text += "|---|---|---|---|---|\n";
+        for (fault, name) in faults.iter().enumerate() {
+            let cell = |is_translated, streams| &results[&Case { fault, has_standby, is_translated, streams }];
+            let [one, two, three, four] = [cell(false, false), cell(false, true), cell(true, false), cell(true, true)];
+            text += &format!("| `{name}` | {one} | {two} | {three} | {four} |\n");
+        }
+    }
+    text
+}
+
+/// Compares the document with what was found, or writes it.
+fn compare(found: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return std::fs::write(path, found).unwrap();
+    }
+    let known = std::fs::read_to_string(path).unwrap_or_default();
+    let differing = found.lines().filter(|line| !known.lines().any(|known| known == *line));
+    let differing: Vec<&str> = differing.collect();
+    assert!(
+        known == found,
+        "{DOCUMENT} differs; `UPDATE_DOCS=1 cargo test --test it failover::matrix` writes it:\n{}",
+        differing.join("\n")
+    );
+}
