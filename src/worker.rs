@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -18,7 +19,7 @@ use crate::net::pool::Pool;
 use crate::net::proxy_protocol;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
-use crate::net::{self, Canceller, TcpListener, TcpStream};
+use crate::net::{self, CancelHandle, Canceller, TcpListener, TcpStream};
 use crate::proxy::client::ListenerKind;
 use crate::proxy::conn;
 use crate::proxy::core::Core;
@@ -26,10 +27,10 @@ use crate::shared::ProcessState;
 use crate::shared::peers::Place;
 use crate::tls;
 
-/// How often a worker checks whether the process drains.
+/// How often a draining worker checks whether its connections have ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(100);
 /// How often a worker sweeps its pools.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(2);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, usually for want of file descriptors: the listener would fail again
 /// at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -44,6 +45,9 @@ pub struct WorkerConfig {
     pub admin: Option<StdListener>,
     pub shared: Arc<ProcessState>,
     pub upstream_tls: Arc<ClientConfig>,
+    /// Is closed by its peer when the process drains. A worker that looked at a flag would wake up
+    /// for nothing while nothing happens.
+    pub drained: UnixStream,
     pub seed: u64,
 }
 
@@ -106,18 +110,21 @@ async fn run(config: WorkerConfig) {
     let pool =
         Pool::new(config.upstream_tls, config.shared.clone(), timers.clone(), config.shared.boot.connect_timeout);
     let core = Rc::new(Core::new(config.index, config.shared, pool, timers, config.seed));
+    let canceller = Canceller::new();
+    let cancelled = canceller.handle();
+    net::spawn(cancel_when_drained(config.drained, canceller));
     if let Some(admin) = config.admin {
-        let core = core.clone();
-        net::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin).await });
+        let (core, cancelled) = (core.clone(), cancelled.clone());
+        net::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin, cancelled).await });
     }
     net::spawn(sweep(core.clone()));
-    accept_until_drained(&core, config.listener, ListenerKind::Public).await;
+    accept_until_drained(&core, config.listener, ListenerKind::Public, cancelled).await;
     drain(&core).await;
 }
 
-/// Accepts connections until the process drains. One accept is in flight at a time and is never
-/// dropped: the connection that it took from the kernel would be lost.
-async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: ListenerKind) {
+/// Accepts connections until the process drains and `cancelled` ends the accept. One accept is in
+/// flight at a time and is never dropped: the connection that it took from the kernel would be lost.
+async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: ListenerKind, cancelled: CancelHandle) {
     let rest = listener.try_clone();
     // With io_uring an accept on a non-blocking listener would fail where it should wait.
     let listener = listener.set_nonblocking(net::is_legacy()).map(|()| listener);
@@ -125,24 +132,21 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
         Ok(listener) => listener,
         Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
     };
-    let canceller = Canceller::new();
-    let handle = canceller.handle();
-    net::spawn(cancel_when_drained(core.clone(), canceller));
     let most = listen::descriptors_for_clients(core.shared.shards.len());
     loop {
         while core.connections.get() >= most && !core.shared.draining() {
             core.metrics.inc(Counter::AcceptPauses);
-            if let Some(more) = core.log_limits.accept.permit(core.now_ns()) {
+            if let Some(more) = core.log_limits.accept.permit(core.timers.read()) {
                 tracing::warn!(more, "gateway: no connection is accepted while file descriptors are short");
             }
             net::sleep(ACCEPT_PAUSE).await;
         }
-        match listener.cancelable_accept(handle.clone()).await {
+        match listener.cancelable_accept(cancelled.clone()).await {
             Ok((stream, peer)) => admit(core, stream, canonical(peer), kind),
             Err(_) if core.shared.draining() => break,
             Err(error) => {
                 core.metrics.inc(Counter::AcceptPauses);
-                if let Some(more) = core.log_limits.accept.permit(core.now_ns()) {
+                if let Some(more) = core.log_limits.accept.permit(core.timers.read()) {
                     tracing::warn!(more, "gateway: accept failed: {error}");
                 }
                 net::sleep(ACCEPT_PAUSE).await;
@@ -232,18 +236,19 @@ fn open(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind
     net::spawn(conn::serve(core.clone(), stream, peer, place, kind));
 }
 
-/// Cancels the accept when the process drains. It is a task of its own, so that new connections
+/// Cancels the accepts when the process drains. It is a task of its own, so that new connections
 /// cannot delay it.
-async fn cancel_when_drained(core: Rc<Core>, accepting: Canceller) {
-    while !core.shared.draining() {
-        net::sleep(DRAIN_CHECK).await;
+async fn cancel_when_drained(drained: UnixStream, accepting: Canceller) {
+    if let Err(error) = net::closed(drained).await {
+        tracing::error!("gateway: a worker can't wait for the end of the process, and drains now: {error}");
     }
     accepting.cancel();
 }
 
-/// Closes idle connections that are too old, at intervals.
+/// Closes idle connections that are too old, at intervals while there are any.
 async fn sweep(core: Rc<Core>) {
     while !core.shared.draining() {
+        core.pool.wait_for_idle().await;
         net::sleep(SWEEP_INTERVAL).await;
         core.pool.sweep();
         core.request_metrics.borrow().set_idle_connections(core.pool.idle_count());
@@ -286,6 +291,8 @@ pub struct WorkerPool {
     /// The address of the admin interface, if it has a listener of its own.
     pub admin_addr: Option<SocketAddr>,
     shared: Arc<ProcessState>,
+    /// The peers of [`WorkerConfig::drained`].
+    running: Vec<UnixStream>,
     handles: Vec<Handle>,
 }
 
@@ -310,7 +317,10 @@ impl WorkerPool {
         let addr = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(requested);
         let cpus = available_cpus();
         let mut handles = Vec::with_capacity(count);
+        let mut running = Vec::with_capacity(count);
         for (index, listener) in listeners.into_iter().enumerate() {
+            let (kept, drained) = UnixStream::pair().map_err(|error| start_failed(index, boot.driver, &error))?;
+            running.push(kept);
             let config = WorkerConfig {
                 index,
                 cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
@@ -318,11 +328,12 @@ impl WorkerPool {
                 admin: admin.take(),
                 shared: shared.clone(),
                 upstream_tls: upstream_tls.clone(),
+                drained,
                 seed: seed()?,
             };
             handles.push(start(config).map_err(|error| start_failed(index, boot.driver, &error))?);
         }
-        Ok(WorkerPool { addr, admin_addr, shared: shared.clone(), handles })
+        Ok(WorkerPool { addr, admin_addr, shared: shared.clone(), running, handles })
     }
 
     pub fn driver(&self) -> Driver {
@@ -333,6 +344,7 @@ impl WorkerPool {
     /// workers have ended.
     pub fn drain(self) {
         self.shared.drain();
+        drop(self.running);
         for handle in self.handles {
             handle.join();
         }

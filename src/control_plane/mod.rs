@@ -275,8 +275,8 @@ impl Parts {
             step = self.models.next() => Event::Models(step),
             step = self.leases.next() => Event::Leases(step),
             step = self.admin.next() => Event::Admin(step),
-            _ = self.release_tick.tick() => Event::Release,
-            _ = self.files_tick.tick() => Event::Files,
+            _ = self.release_tick.tick(), if self.sync.has_old_snapshots() => Event::Release,
+            _ = self.files_tick.tick(), if self.tls.is_some() => Event::Files,
         }
     }
 }

@@ -6,9 +6,11 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use monoio::net::TcpStream;
@@ -104,6 +106,8 @@ struct Idle {
 /// The connections of one worker.
 pub struct Pool {
     idle: RefCell<HashMap<Rc<Origin>, Vec<Idle>, ahash::RandomState>>,
+    /// Waits for an idle connection.
+    sweeper: RefCell<Option<Waker>>,
     tls: Arc<ClientConfig>,
     shared: Arc<ProcessState>,
     timers: Rc<Timers>,
@@ -117,7 +121,7 @@ impl Pool {
         timers: Rc<Timers>,
         connect_timeout: Duration,
     ) -> Pool {
-        Pool { idle: RefCell::default(), tls, shared, timers, connect_timeout }
+        Pool { idle: RefCell::default(), sweeper: RefCell::default(), tls, shared, timers, connect_timeout }
     }
 
     /// Takes an idle connection to `origin` that is not known to be closed.
@@ -151,18 +155,33 @@ impl Pool {
         if list.len() < MAX_IDLE {
             list.push(Idle { connection, since: self.timers.recent() });
         }
+        if let Some(sweeper) = self.sweeper.borrow_mut().take() {
+            sweeper.wake();
+        }
     }
 
     /// Closes the connections that are too old or were closed by their servers.
     pub fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
-        let now = self.timers.recent();
+        let now = self.timers.read();
         for list in idle.values_mut() {
             list.retain_mut(|entry| {
                 now.saturating_sub(entry.since) < IDLE_FOR_NS && !entry.connection.reader.is_stale()
             });
         }
         idle.retain(|_, list| !list.is_empty());
+    }
+
+    /// Waits until there is an idle connection. One task at a time may wait.
+    pub async fn wait_for_idle(&self) {
+        poll_fn(|cx| match self.idle_count() {
+            0 => {
+                *self.sweeper.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        })
+        .await;
     }
 
     pub fn idle_count(&self) -> usize {

@@ -3,15 +3,15 @@
 //! Every connection has one [`Deadline`]: a cell in a slab that its owner sets and clears with a
 //! plain store. One task per worker ([`Timers::run`]) walks the slab every [`TICK`] and wakes the
 //! owners of expired deadlines. Deadlines are therefore coarse (late by up to one tick) and cost no
-//! allocation, no system call and no insertion into a timer wheel on the request path. Without open
-//! connections the task does not tick.
+//! allocation, no system call and no insertion into a timer wheel on the request path. Behind a tick
+//! in which no task has run, the task rests until the earliest deadline, or until a task runs again.
 //!
 //! The clock is read when a task is woken ([`Timers::read`]) and not at each deadline that it sets:
 //! a deadline counts from there, so it is early by what its owner has worked since.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
@@ -50,9 +50,11 @@ pub struct Timers {
     unix_origin: Cell<u64>,
     slots: RefCell<Vec<Option<Rc<Slot>>>>,
     free: RefCell<Vec<usize>>,
-    live: Cell<usize>,
-    /// Wakes the task when the first deadline of an empty slab is made.
+    /// What `recent` was behind the last tick.
+    ticked: Cell<u64>,
+    /// Wakes the ticking task while it rests.
     ticker: RefCell<Option<Waker>>,
+    is_resting: Cell<bool>,
 }
 
 impl Timers {
@@ -64,15 +66,30 @@ impl Timers {
             unix_origin: Cell::new(0),
             slots: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
-            live: Cell::new(0),
+            ticked: Cell::new(0),
             ticker: RefCell::new(None),
+            is_resting: Cell::new(false),
         })
     }
 
     /// Reads the clock: nanoseconds since its origin.
     pub fn read(&self) -> u64 {
         self.recent.set(nanos(self.origin.elapsed()));
+        if self.is_resting.get() {
+            self.resume();
+        }
         self.recent.get()
+    }
+
+    /// Ends the rest of the ticking task, since a task has something to do.
+    #[cold]
+    fn resume(&self) {
+        self.is_resting.set(false);
+        // There were no ticks.
+        self.read_time_of_day();
+        if let Some(waker) = self.ticker.borrow_mut().take() {
+            waker.wake();
+        }
     }
 
     /// Returns what the last [`Timers::read`] returned. Every wake-up of a connection's task reads
@@ -89,11 +106,13 @@ impl Timers {
 
     fn read_time_of_day(&self) {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos);
-        self.unix_origin.set(unix.saturating_sub(self.read()));
+        self.unix_origin.set(unix.saturating_sub(nanos(self.origin.elapsed())));
     }
 
     /// Makes a deadline, which is not set yet.
     pub fn deadline(self: &Rc<Timers>) -> Deadline {
+        // Its task may not have read the clock, which may have rested for long.
+        self.read();
         let slot =
             Rc::new(Slot { at: Cell::new(UNSET), wait: Cell::new(WaitKind::Progress), waker: RefCell::new(None) });
         let index = match self.free.borrow_mut().pop() {
@@ -104,30 +123,41 @@ impl Timers {
             }
         };
         self.slots.borrow_mut()[index] = Some(slot.clone());
-        if self.live.replace(self.live.get() + 1) == 0 {
-            // There were no ticks.
-            self.read_time_of_day();
-        }
-        if let Some(waker) = self.ticker.borrow_mut().take() {
-            waker.wake();
-        }
         Deadline { timers: self.clone(), slot, index }
     }
 
     /// Wakes the owners of expired deadlines, for ever. One task per worker.
     pub async fn run(self: Rc<Timers>) {
         loop {
-            poll_fn(|cx| {
-                if self.live.get() > 0 {
-                    return Poll::Ready(());
-                }
-                *self.ticker.borrow_mut() = Some(cx.waker().clone());
-                Poll::Pending
-            })
-            .await;
-            monoio::time::sleep(TICK).await;
+            if self.recent.get() == self.ticked.get() {
+                self.rest().await;
+            } else {
+                monoio::time::sleep(TICK).await;
+            }
             self.fire();
         }
+    }
+
+    /// Waits until the earliest deadline, or until a task runs.
+    async fn rest(&self) {
+        let earliest = self.slots.borrow().iter().flatten().map(|slot| slot.at.get()).min().unwrap_or(UNSET);
+        self.is_resting.set(true);
+        let left = Duration::from_nanos(earliest.saturating_sub(self.recent.get()));
+        let mut sleep = pin!((earliest != UNSET).then(|| monoio::time::sleep(left.max(TICK))));
+        poll_fn(|cx| {
+            if !self.is_resting.get() {
+                return Poll::Ready(());
+            }
+            if let Some(sleep) = sleep.as_mut().as_pin_mut()
+                && sleep.poll(cx).is_ready()
+            {
+                return Poll::Ready(());
+            }
+            *self.ticker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        self.is_resting.set(false);
     }
 
     /// Makes deadlines expire now, for a shutdown: those of idle owners, or all but those of owners
@@ -148,7 +178,8 @@ impl Timers {
 
     fn fire(&self) {
         self.read_time_of_day();
-        let now = self.recent();
+        let now = self.read();
+        self.ticked.set(now);
         for slot in self.slots.borrow().iter().flatten() {
             if slot.at.get() <= now
                 && let Some(waker) = slot.waker.borrow_mut().take()
@@ -235,7 +266,6 @@ impl Drop for Deadline {
     fn drop(&mut self) {
         self.timers.slots.borrow_mut()[self.index] = None;
         self.timers.free.borrow_mut().push(self.index);
-        self.timers.live.set(self.timers.live.get() - 1);
     }
 }
 

@@ -97,12 +97,12 @@ impl Bell {
     }
 
     /// Sleeps until it rings, for `longest` at most, unless `is_idle` says that there is something
-    /// to do. Called by the sleeper alone.
-    pub fn sleep(&self, is_idle: impl FnOnce() -> bool, longest: Duration) {
+    /// to do. Returns whether it rang. Called by the sleeper alone.
+    pub fn sleep(&self, is_idle: impl FnOnce() -> bool, longest: Duration) -> bool {
         self.is_sleeping.store(true, Ordering::SeqCst);
         if is_idle() {
             thread::park_timeout(longest);
         }
-        self.is_sleeping.store(false, Ordering::Release);
+        !self.is_sleeping.swap(false, Ordering::AcqRel)
     }
 }

@@ -4,6 +4,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use llm_proxy::config::rows::ProviderRow;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -78,6 +79,26 @@ fn idle_connections_cost_little_and_leave_nothing() {
     eprintln!("{each} bytes for each of {count} idle connections; before {before}, with all of them {peaks:?}");
     assert!(each < most_for_one(), "{each} bytes for each of {count} idle connections");
     assert!(peaks[2] < peaks[0] + (2 << 20), "with all connections open, round by round: {peaks:?}");
+}
+
+/// Two workers and an open connection made 140 wake-ups a second once.
+#[test]
+fn an_idle_gateway_sleeps() {
+    const WINDOW: Duration = Duration::from_secs(5);
+    let provider = Fake::answering(|_| answer::json(200, CHAT.answer));
+    let gateway = setup().workers(2).provider(chat(&provider)).start();
+    let request = post(CHAT.path).body(CHAT.ask).bytes();
+    let held: Vec<_> = (0..4).map(|_| idle(&gateway, &request)).collect();
+    // At first the record of a request is written, and the pool looks after the idle connections.
+    let mut counts = Vec::new();
+    let is_quiet = |counts: &mut Vec<u64>| {
+        let before = gateway.waits();
+        thread::sleep(WINDOW);
+        counts.push(gateway.waits() - before);
+        counts.last().is_some_and(|count| *count <= 2 * WINDOW.as_secs())
+    };
+    assert!((0..6).any(|_| is_quiet(&mut counts)), "wake-ups in {WINDOW:?}: {counts:?}");
+    drop(held);
 }
 
 /// What a client has not taken waits at the provider, not in the gateway.

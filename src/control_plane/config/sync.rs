@@ -335,6 +335,10 @@ impl Sync {
         Some(after)
     }
 
+    pub(crate) fn has_old_snapshots(&self) -> bool {
+        !self.retired.is_empty()
+    }
+
     /// Frees the snapshots that no worker uses any more. A worker drops one when its next request
     /// begins and the last that began with it has ended, so at most one for each request in
     /// progress is kept, which that request would keep alone.

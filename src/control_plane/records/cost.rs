@@ -19,7 +19,8 @@ use crate::shared::labels;
 use crate::shared::labels::Names;
 use crate::telemetry::record::{Record, Short, Tokens};
 
-/// How often the table is read.
+/// How long after a write the table is read: it is not while nothing is written, if the store can
+/// tell.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
 /// Rows of the table that are used.
 const MAX_ROWS: i64 = 100_000;
@@ -34,15 +35,19 @@ pub(crate) fn follow(store: &Arc<dyn Store>) -> watch::Receiver<Arc<PriceTable>>
         let store = store.clone();
         tokio::spawn(async move {
             let mut known = Vec::new();
-            while !sender.is_closed() {
-                if let Some(tables) = store.tables()
-                    && let Some(rows) = read(tables).await
+            while !sender.is_closed()
+                && let Some(tables) = store.tables()
+            {
+                let written = tables.written();
+                if let Some(rows) = read(tables).await
                     && rows != known
                 {
                     let prices = PriceTable::new(rows.iter().map(|row| (row.model.clone(), price(row))));
                     sender.send_replace(Arc::new(prices));
                     known = rows;
                 }
+                // A store that is gone is reported elsewhere.
+                let _ = written.await;
                 sleep(READ_INTERVAL).await;
             }
         });

@@ -12,7 +12,7 @@ use crate::shared::ProcessState;
 /// How long records gather in the rings, of which each holds some 100 ms at full load.
 const GATHER: Duration = Duration::from_millis(50);
 /// How long the thread sleeps while no request ends. A worker wakes it.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(5);
 /// Added to the niceness: a third of the weight of a worker. Less would let the rings overflow at
 /// full load.
 const NICE: i32 = 5;
@@ -50,9 +50,9 @@ fn run(shared: &ProcessState, mut drain: Drain, stop: &AtomicBool) -> Drain {
         if any || drain.is_waiting() {
             thread::park_timeout(GATHER);
         } else {
-            shared.drain_bell.sleep(|| shared.rings.iter().all(|ring| ring.is_empty()), IDLE);
+            let rang = shared.drain_bell.sleep(|| shared.rings.iter().all(|ring| ring.is_empty()), IDLE);
             // The record that rang is the first of many.
-            if !stop.load(Ordering::Acquire) {
+            if rang && !stop.load(Ordering::Acquire) {
                 thread::park_timeout(GATHER);
             }
         }

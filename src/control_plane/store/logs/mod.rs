@@ -160,4 +160,10 @@ pub trait Tables: Send + Sync {
 
     /// Gives at most [`sql::GROUPS`] groups: names with the highest cost first, times in order.
     fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>>;
+
+    /// Waits until rows may have been written since this call. A store that can't tell is ready at
+    /// once. Must be called in a tokio runtime.
+    fn written(&self) -> Answer<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }

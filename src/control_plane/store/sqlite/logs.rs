@@ -9,6 +9,7 @@ use crate::control_plane::store::logs::sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
     Column, Filter, Kind, Line, Listing, Query, Spend, SpendBy, Stats, Table, Tables, Value, Which,
 };
+use crate::control_plane::store::sqlite::changes::FileWatch;
 use crate::control_plane::store::sqlite::{Sqlite, Thread, file};
 use crate::control_plane::store::{Answer, Error};
 
@@ -166,6 +167,14 @@ impl Tables for Sqlite {
         self.on_side(move |connection| {
             let remove = sql::remove(Dialect::Sqlite, table, &which);
             connection.execute(&remove.sql, values(&remove)).map(|count| count as u64)
+        })
+    }
+
+    fn written(&self) -> Answer<'_, ()> {
+        let mut files = FileWatch::new(&self.path);
+        Box::pin(async move {
+            files.written().await;
+            Ok(())
         })
     }
 

@@ -5,6 +5,7 @@
 //! the connection and does one thing after the other, since a write may wait for another process;
 //! it ends when the last handle is dropped. Logs and prices have another one.
 
+mod changes;
 mod file;
 mod logs;
 mod rows;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
@@ -28,10 +30,8 @@ use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store
 
 /// The file in `DATA_DIR`.
 pub const FILE: &str = "llm-proxy.db";
-/// How often [`Store::changed`] looks, which is a read of one number.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// After how many looks a store that can only be read is opened anew.
-const REOPEN: u32 = 25;
+/// How often a store that can only be read is opened anew.
+const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// [`Store::identity`] of the store in this file: device and inode, which every path to the file
 /// and every container that mounts it have in common. `None` if there is no such file.
@@ -162,11 +162,12 @@ impl Store for Sqlite {
 
     fn changed(&self, since: i64) -> Answer<'_, ()> {
         Box::pin(async move {
-            let mut looks = 0_u32;
+            // It watches before the first look, so that no write falls between the two.
+            let mut files = changes::FileWatch::new(&self.path);
             while self.version().await? == since {
-                tokio::time::sleep(POLL_INTERVAL).await;
-                looks += 1;
-                if looks.is_multiple_of(REOPEN) && self.unwritable.load().is_some() {
+                if self.unwritable.load().is_none() {
+                    files.wait().await;
+                } else if timeout(REOPEN_INTERVAL, files.wait()).await.is_err() {
                     // It may be the same as before: that is known.
                     let _ = self.run(self.reopen()).await;
                 }
