@@ -8,6 +8,7 @@ pub mod check_config;
 pub mod connect;
 mod convert;
 pub mod demo;
+mod explain;
 mod first;
 pub mod gateway;
 mod group;
@@ -70,6 +71,8 @@ enum Command {
     Provider(provider::Args),
     /// Add, change, list and remove virtual models: names for one or several models
     Model(model::Args),
+    /// Print which providers a request would go to, in which order and why, without sending it
+    Explain(explain::Args),
     /// Create, list, rotate and revoke the keys of clients
     Key(key::Args),
     /// Create, change, list and remove groups of keys
@@ -179,6 +182,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Mock(args) => mock::run(args).map_err(Failure::Failed),
         Command::Provider(args) => provider::run(args),
         Command::Model(args) => model::run(args),
+        Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(args),
         Command::Group(args) => group::run(args),
         Command::Translate(args) => return translate::run(args),

@@ -1,6 +1,7 @@
 //! Which provider serves a request. Pure decisions over the snapshot: no sockets, no bytes of a
 //! body.
 
+pub mod explain;
 pub mod pick;
 pub mod rank;
 pub mod selector;

@@ -63,7 +63,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("worker", &["config::boot", "metrics", "net", "proxy", "shared", "tls"]),
-    ("control_plane", &["breaker", "config", "limit", "metrics", "rfc3339", "shared", "telemetry", "tls", "tokens"]),
+    (
+        "control_plane",
+        &["breaker", "config", "limit", "metrics", "rfc3339", "route", "shared", "telemetry", "tls", "tokens"],
+    ),
     ("cli", &["breaker", "config", "control_plane", "net::runtime", "rfc3339", "route", "shared", "tls", "worker"]),
     // Of the binary alone.
     ("static_libc", &[]),

@@ -11,6 +11,7 @@ mod client_paths;
 mod config;
 mod context;
 pub mod credentials;
+mod explain;
 pub mod groups;
 pub(crate) mod health;
 mod logs;

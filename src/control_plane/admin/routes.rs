@@ -9,9 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
 use crate::control_plane::admin::{
-    Status, Updated, audit, circuits, config, credentials, groups, health, logs, models, prices, providers, spend,
-    transfer, view,
+    Status, Updated, audit, circuits, config, credentials, explain, groups, health, logs, models, prices, providers,
+    spend, transfer, view,
 };
+use crate::route::explain::Explanation;
 use crate::shared::admin::{Request, Response};
 
 type Serve = fn(Arc<Context>, AdminRequest) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
@@ -132,6 +133,8 @@ routes! {
     PUT    "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
     PATCH  "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
     POST   "/groups/{group_id}/status" "groups" "Enable or disable a group" (&[]) <- Status => 200 groups::GroupStatus: groups::status;
+
+    POST   "/explain" "virtual models" "Explain which providers a request would go to, in which order and why, without sending it" (&[]) <- explain::Explain => 200 Explanation: explain::explain;
 
     GET    "/models" "virtual models" "List virtual models" (PAGE) => 200 models::ModelList: models::list;
     POST   "/models" "virtual models" "Create a virtual model" (&[]) <- models::ModelCreate => 201 models::ModelCreated: models::create;

@@ -3,6 +3,7 @@
 mod access;
 mod attempts;
 mod choice;
+mod explain;
 mod live;
 mod memory;
 mod ranks;

@@ -1,0 +1,141 @@
+//! `llm-proxy explain`: which candidates a request would have, in which order and why, without sending
+//! anything.
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::store::{Place, StoreArgs, call};
+use super::{Failure, print};
+use crate::breaker::policy::Policy;
+use crate::config::boot::CatchAllRouting;
+use crate::config::compile::compile;
+use crate::config::rows::Rows;
+use crate::route::explain::{self, Explained, Explanation, Question, Situation};
+use crate::shared::catalog::Lists;
+use llm_wire::Format;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The model that is asked for
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// Name or id of the key that asks [default: nobody in particular, who may use every model]
+    #[arg(long, value_name = "NAME|ID")]
+    key: Option<String>,
+    /// Format of the client
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "chat")]
+    format: ClientFormat,
+    /// For a path that is never translated, such as embeddings
+    #[arg(long)]
+    untranslated: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+const EXAMPLES: &str = "\
+Without --url the store is read, and nothing is known of failures. Through --url a
+gateway answers, with the state of its providers:
+  llm-proxy explain --model smart --key team-a
+  llm-proxy explain --model gpt-5 --format messages --url http://127.0.0.1:18000";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ClientFormat {
+    Chat,
+    Messages,
+    Responses,
+}
+
+impl ClientFormat {
+    fn format(self) -> Format {
+        match self {
+            ClientFormat::Chat => Format::Chat,
+            ClientFormat::Messages => Format::Messages,
+            ClientFormat::Responses => Format::Responses,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let Some(place) = args.store.open_to_read()? else { return Ok(()) };
+    let explanation = match &place {
+        Place::There(remote) => {
+            let body = json!({
+                "model": args.model,
+                "credential": args.key,
+                "format": args.format.format().to_string(),
+                "translates": !args.untranslated,
+            });
+            call(remote, "POST", "/explain", Some(body.to_string()))?
+        }
+        Place::Here(store, environment) => {
+            let env = |name: &str| environment.get(name).map(str::to_owned);
+            args.explain_here(&store.load()?, &env)?
+        }
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&explanation);
+        let text = text.map_err(|error| Failure::failed(format!("it cannot be written as JSON: {error}")))?;
+        return print::line(&text);
+    }
+    print_explanation(&explanation)
+}
+
+impl Args {
+    fn explain_here(&self, rows: &Rows, env: &dyn Fn(&str) -> Option<String>) -> Result<Explanation, Failure> {
+        // A variable that is missing here may be there where the server runs.
+        let (snapshot, _) = compile(rows, None, &|name| env(name).or_else(|| Some("unset".to_owned())));
+        let credential = self.key.as_deref().map(|name| explain::credential(&snapshot, name)).transpose();
+        let routing = match env("CATCH_ALL_ROUTING").as_deref() {
+            Some("equal") => CatchAllRouting::Equal,
+            _ => CatchAllRouting::Ranked,
+        };
+        let policy = &Policy::default();
+        let situation =
+            Situation { rows, snapshot: &snapshot, lists: Lists::default().into(), routing, policy, now: 0 };
+        let (format, translates) = (self.format.format(), !self.untranslated);
+        let credential = credential.map_err(Failure::failed)?;
+        Ok(explain::explain(&situation, &Question { model: &self.model, format, translates, credential }))
+    }
+}
+
+fn print_explanation(explanation: &Explanation) -> Result<(), Failure> {
+    let who = explanation.credential.as_deref().unwrap_or("nobody in particular");
+    let kind = if explanation.is_virtual { "virtual model" } else { "model" };
+    print::line(&format!("{kind} {}, asked for by {who} in format {}", explanation.model, explanation.format))?;
+    if let Some(refusal) = &explanation.refusal {
+        print::line(&format!("refused: {refusal}"))?;
+    }
+    let lines: Vec<_> = (1..).zip(&explanation.candidates).map(|(n, candidate)| cells(n, candidate)).collect();
+    if !lines.is_empty() {
+        print::table(
+            ["#", "PROVIDER", "UPSTREAM MODEL", "FORMAT", "TIER", "RANK", "WEIGHT", "SHARE", "STATE", "WHY"],
+            &lines,
+        )?;
+    }
+    for left_out in &explanation.left_out {
+        let provider = left_out.provider.as_deref().map(|name| format!("provider {name}"));
+        let member = left_out.member.as_deref().map(|name| format!("member {name}"));
+        let what = member.into_iter().chain(provider).collect::<Vec<_>>().join(", ");
+        print::line(&format!("not asked: {what}: {}", left_out.why))?;
+    }
+    Ok(())
+}
+
+fn cells(n: usize, candidate: &Explained) -> [String; 10] {
+    [
+        n.to_string(),
+        candidate.provider.clone(),
+        candidate.upstream_model.clone(),
+        candidate.format.clone(),
+        candidate.tier.to_string(),
+        candidate.rank.clone(),
+        candidate.weight.to_string(),
+        format!("{:.0}%", candidate.share * 100.0),
+        if candidate.is_benched { "out of service".to_owned() } else { candidate.state.clone() },
+        candidate.why.clone(),
+    ]
+}
