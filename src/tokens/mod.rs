@@ -12,6 +12,7 @@
 //! itself (files by id, results of its searches, a kept conversation) can't be seen here.
 
 pub mod answer;
+pub mod pdf;
 pub mod picture;
 pub mod request;
 mod tally;
@@ -41,6 +42,10 @@ pub const ASSUMED_OUTPUT: u64 = 1024;
 /// A picture whose size is not seen. Vendors count 85 to 1600, by its size; a document of unknown
 /// length counts at least as much.
 const PICTURE: u64 = 1000;
+
+/// A page of a document: 1500 to 3000 at Anthropic (docs.claude.com, "PDF support", 2026-11), of
+/// which recorded pages with little text take 1600. OpenAI shows pages as pictures too.
+const PAGE: u64 = 2000;
 
 /// The rule for a picture whose size is seen, as Anthropic publishes it (docs.claude.com, "Vision",
 /// 2026-11): the longest side is 1568 pixels, and 750 of them are a token. OpenAI's rules come to
@@ -183,9 +188,12 @@ fn is_data(text: &[u8]) -> bool {
 
 fn tokens_of(base64: &[u8]) -> u64 {
     let bytes = base64.len() as u64 / 4 * 3;
-    // `%PDF-`. Its pages can't be counted here; 1500 to 3000 tokens are one.
+    // `%PDF-`.
     if base64.starts_with(b"JVBERi") {
-        return (bytes / 1000).clamp(PICTURE, 200_000);
+        return match pdf::pages(base64, pdf::Effort::Ends) {
+            Some(pages) => pages.max(1) * PAGE,
+            None => (bytes / 1000).clamp(PICTURE, 200_000),
+        };
     }
     match picture::size(&base64[..base64.len().min(PICTURE_HEAD)]) {
         Some(size) => picture::tokens(BY_SIZE, Some(size), Detail::High, &Unsized::default()),

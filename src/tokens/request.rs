@@ -167,7 +167,8 @@ fn part(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
         "file" | "input_file" => {
             let file = part.find("file").unwrap_or(part);
             let data = file.find("file_data").and_then(RawValue::as_str);
-            tally.document(data.map_or(0, RawStr::len));
+            // A data URL, or base64 alone.
+            tally.document(data.map(|data| payload(data).unwrap_or(data.as_bytes())));
         }
         "input_audio" => {
             tally.sound(part.path(&["input_audio", "data"]).and_then(RawValue::as_str).map_or(0, RawStr::len))
@@ -206,16 +207,16 @@ fn document(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
     let data = source("data").and_then(RawValue::as_str);
     match &*word(source("type")) {
         "text" => tally.text(&data.map(RawStr::unescape).unwrap_or_default()),
-        _ => tally.document(data.map_or(0, RawStr::len)),
+        _ => tally.document(data.map(RawStr::as_bytes)),
     }
 }
 
 /// A picture by its URL. Some clients send documents in its place, which are translated as such.
 fn picture(url: Option<RawStr<'_>>, detail: Detail, tally: &mut TokenCounter<'_>) {
     let data = url.and_then(payload);
-    let is_pdf = url.is_some_and(|url| url.as_bytes()[5.min(url.len())..].starts_with(PDF.as_bytes()));
+    let declared = url.is_some_and(|url| url.as_bytes()[5.min(url.len())..].starts_with(PDF.as_bytes()));
     match data {
-        Some(data) if is_pdf => tally.document(data.len()),
+        Some(data) if declared || data.starts_with(b"JVBERi") => tally.document(Some(data)),
         data => tally.picture(data, detail),
     }
 }
@@ -310,6 +311,9 @@ fn elements(value: Option<RawValue<'_>>) -> impl Iterator<Item = (RawValue<'_>, 
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::tokens::text;
     use crate::tokens::vocabulary::{Vocabulary, of_model};
@@ -365,6 +369,7 @@ mod tests {
     #[test]
     fn what_is_guessed() {
         let png = "iVBORw0KGgoAAAANSUhEUgAABAAAAAQACAIAAAA="; // 1024 by 1024
+        let pages = STANDARD.encode("%PDF-1.4\n1 0 obj\n<< /Type /Pages /Kids [2 0 R] /Count 3 >>\nendobj\n");
         let rows = [
             (
                 Format::Chat,
@@ -400,6 +405,18 @@ mod tests {
             ),
             (Format::Messages, r#"{"type":"tool_result","tool_use_id":"t","content":"hello"}"#.to_owned(), 5),
             (Format::Messages, r#"{"type":"document","source":{"type":"base64","data":"JVBERi0"}}"#.to_owned(), 500),
+            // Three pages, each a picture of four tiles and its text.
+            (
+                Format::Messages,
+                format!(r#"{{"type":"document","source":{{"type":"base64","data":"{pages}"}}}}"#),
+                3 * (765 + 500),
+            ),
+            (Format::Responses, format!(r#"{{"type":"input_file","file_data":"{pages}"}}"#), 3 * (765 + 500)),
+            (
+                Format::Chat,
+                format!(r#"{{"type":"file","file":{{"file_data":"data:application/pdf;base64,{pages}"}}}}"#),
+                3 * (765 + 500),
+            ),
             (Format::Messages, r#"{"type":"redacted_thinking","data":"xyz"}"#.to_owned(), 0),
             (
                 Format::Chat,

@@ -1,7 +1,8 @@
 //! Adds up what a conversation costs, by the rules of the model's vendor. Readers of the formats
 //! tell it what they find.
 
-use super::picture::{self, Detail, Unsized};
+use super::pdf::{self, Effort};
+use super::picture::{self, Detail, Size, Unsized};
 use super::text;
 use super::vocabulary::{Model, Vendor};
 use llm_wire::Format;
@@ -20,9 +21,12 @@ const CALL_OF_THINKERS: u64 = 11;
 /// An answer of an earlier turn of such a model, beside the frame of a message: it says which of
 /// its channels it was on.
 const CHANNEL: u64 = 2;
-/// Bytes of a document for a token, and its bounds: pages can't be counted here, and one is 1500 to
-/// 3000.
+/// Bytes of a document for a token, and its bounds, where its pages are not seen.
 const DOCUMENT: (u64, u64, u64) = (1000, 500, 200_000);
+/// A page of a document: vendors show it to the model as a picture, and its text beside
+/// (docs.claude.com, "PDF support"; platform.openai.com, "File inputs"; 2026-11). The size is that
+/// of US Letter at 96 dots an inch, the text that of a page of recorded documents.
+const PAGE: (Size, u64) = (Size { width: 816, height: 1056 }, 500);
 /// Bytes of sound for a token: wav of 24 kHz at 10 tokens a second.
 const SOUND: u64 = 4800;
 
@@ -97,10 +101,18 @@ impl<'t> TokenCounter<'t> {
         self.guess(picture::tokens(self.model.pictures, size, detail, self.unsized_));
     }
 
-    /// A document of so many characters of base64; 0 for one that is elsewhere.
-    pub(super) fn document(&mut self, base64: usize) {
+    /// A document; `base64` is `None` for one that is elsewhere.
+    pub(super) fn document(&mut self, base64: Option<&[u8]>) {
+        let base64 = base64.unwrap_or_default();
         let (bytes, least, most) = DOCUMENT;
-        self.guess((base64 as u64 / 4 * 3 / bytes).clamp(least, most));
+        let (page, text) = PAGE;
+        self.guess(match pdf::pages(base64, Effort::Whole) {
+            Some(pages) => {
+                let picture = picture::tokens(self.model.pictures, Some(page), Detail::High, self.unsized_);
+                pages.max(1) * (picture + text)
+            }
+            None => (base64.len() as u64 / 4 * 3 / bytes).clamp(least, most),
+        });
     }
 
     pub(super) fn sound(&mut self, base64: usize) {

@@ -1,3 +1,5 @@
+use base64::Engine as _;
+
 use super::*;
 
 fn prompt_of(body: &str) -> u64 {
@@ -25,6 +27,8 @@ fn pictures_and_documents() {
     let bare = prompt_of(&chat("what is this"));
     let picture = base64("iVBORw0KGgo", 2_000_000);
     let document = base64("JVBERi0xLjQK", 4_000_000);
+    let pages = base64::engine::general_purpose::STANDARD
+        .encode([b"%PDF-1.4\n1 0 obj <</Type/Pages/Count 31>> endobj\n".as_slice(), &[b' '; 300]].concat());
     let rows = [
         (format!(r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{picture}"}}}}"#), 1000),
         (
@@ -34,6 +38,8 @@ fn pictures_and_documents() {
         (format!(r#"{{"type":"image","source":{{"data": "{picture}","type":"base64"}}}}"#), 1000),
         (format!(r#"{{"type":"input_audio","input_audio":{{"data":"{picture}","format":"wav"}}}}"#), 1000),
         (format!(r#"{{"type":"file","file":{{"file_data":"data:application/pdf;base64,{document}"}}}}"#), 3000),
+        (format!(r#"{{"type":"file","file":{{"file_data":"data:application/pdf;base64,{pages}"}}}}"#), 62_000),
+        (format!(r#"{{"type":"document","source":{{"type":"base64","data":"{pages}"}}}}"#), 62_000),
         (format!(r#"{{"a":"data:image/png;base64,{picture}","b":"data:image/png;base64,{picture}"}}"#), 2000),
     ];
     for (part, expected) in rows {

@@ -67,6 +67,7 @@ pub fn request(from: Format, body: &[u8], cx: &Context<'_>) -> Result<Encoded, E
         nested::name_unknown(from, raw, &mut ledger)?;
     }
     has_messages(&request)?;
+    request.cache.body = Some(raw);
     let restored = match cx.memory {
         Some(memory) if !from.profile().response.has_opaque_reasoning => cache::restore(&mut request, memory),
         _ => 0,

@@ -96,7 +96,7 @@ named! {
     Include "include" "the provider has no equivalent output";
     Store "store" "the provider stores no responses";
     Moderation "moderation" "no equivalent in Messages";
-    CacheControl "cache_control" "there are more cache breakpoints than the provider accepts";
+    CacheControl "cache_control" "there are more cache breakpoints than the provider accepts, or they stand where it has none; each is named by its path";
     Citations "citations" "citations and their sources exist in Messages only";
     SearchResult "search_result" "sent as text";
     DocumentContext "document.context" "sent as text before the file";
@@ -282,7 +282,13 @@ impl Ledger {
 
 /// A name from the client, fit for a header.
 fn cleaned(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).take(80).collect()
+    let shown = |c: char| match c {
+        c if c.is_ascii_alphanumeric() || "._-".contains(c) => Some(c),
+        // A header has no other letters, but the name must not look like a shorter one.
+        c if c.is_alphanumeric() => Some('?'),
+        _ => None,
+    };
+    name.chars().filter_map(shown).take(80).collect()
 }
 
 /// Joins with `, ` up to [`HEADER_MAX`] bytes, the ellipsis included.
@@ -325,11 +331,12 @@ mod tests {
         ledger.drop(Loss::Seed).unwrap();
         ledger.record(Loss::ToolStrict, LossKind::Dropped, Some("tools.0.strict".into())).unwrap();
         ledger.unknown("we\r\nird; field").unwrap();
+        ledger.unknown("größe").unwrap();
         ledger.repair(Repair::OrphanCall);
         ledger.repair(Repair::OrphanCall);
         assert_eq!(
             ledger.dropped_header().unwrap(),
-            "temperature;clamped, seed;dropped, tools.0.strict;dropped, unknown:weirdfield;dropped"
+            "temperature;clamped, seed;dropped, tools.0.strict;dropped, unknown:weirdfield;dropped, unknown:gr??e;dropped"
         );
         assert_eq!(ledger.repaired_header().unwrap(), "orphan_call=2");
     }

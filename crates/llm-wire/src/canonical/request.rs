@@ -413,6 +413,8 @@ pub struct Cache<'a> {
     pub retention: Option<RawValue<'a>>,
     /// M top-level `cache_control`.
     pub whole: Option<CachePoint>,
+    /// The client's body, in which breakpoints that are lost are found by their path.
+    pub body: Option<RawValue<'a>>,
 }
 
 /// A cache breakpoint on a part, a tool or a call: M `cache_control`, C `prompt_cache_breakpoint`.

@@ -105,6 +105,8 @@ pub struct McpTool<'a> {
     /// R `server_label`, M `name`.
     pub label: Text<'a>,
     pub url: Option<Text<'a>>,
+    /// M: its place in `mcp_servers`, where no entry of `tools` stands for it.
+    pub server: Option<usize>,
     /// R `authorization`, M `authorization_token`.
     pub authorization: Option<Text<'a>>,
     /// A list of names.

@@ -31,6 +31,8 @@ const MESSAGES: &[&str] = &[
     "error_description",
     "reason",
     "title",
+    "exception",
+    "body",
 ];
 
 /// Names of a code. A code that means success makes the object no error.
@@ -55,6 +57,8 @@ const WRAPPERS: &[&str] = &["error", "errors", "Error", "fault", "base_resp", "d
 /// Returns `None` for an answer of `format`, for a part of one, and for objects that say nothing.
 pub fn recognize(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
     match shape::of(format, value) {
+        // The format's own shape, with the message in a place of its own.
+        Some(read) if read.message.is_empty() => any_shape(value).or(Some(read)),
         Some(read) => Some(read),
         None if is_answer(format, value) => None,
         None => any_shape(value),
@@ -71,9 +75,19 @@ fn is_answer(format: Format, value: RawValue<'_>) -> bool {
             value.find("choices").is_some_and(|list| list.kind() == RawKind::Array)
                 || starts("object", b"chat.completion")
         }
-        Format::Messages => value.find("type").and_then(RawValue::as_str).is_some_and(|kind| !kind.eq_str("error")),
+        Format::Messages => {
+            value.find("type").and_then(RawValue::as_str).is_some_and(|kind| !names_error(kind.as_bytes()))
+        }
         Format::Responses => starts("object", b"response") || starts("type", b"response."),
     }
+}
+
+/// Whether the type of an object, or the name of an event, is that of an error: `error`,
+/// `server_error`, `ThrottlingException`. Other types that are not known may be tomorrow's events.
+pub(crate) fn names_error(kind: &[u8]) -> bool {
+    let kind = kind.to_ascii_lowercase();
+    let has = |word: &[u8]| memchr::memmem::find(&kind, word).is_some();
+    has(b"error") || has(b"exception")
 }
 
 /// Reads an object that is known to be no answer. Returns `None` if it contains no error.
@@ -127,7 +141,8 @@ fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
                 Some(message) => Some(ReadError { message, ..ReadError::default() }),
                 None => read(first, depth + 1),
             }),
-            _ => read(inner, depth + 1),
+            // Frameworks list the messages of each field.
+            _ => read(inner, depth + 1).or_else(|| (*name == "errors").then(|| first_text(inner)).flatten()),
         };
         if let Some(found) = found {
             return Some(ReadError { code: found.code.or(code), r#type: found.r#type.or(kind), ..found });
@@ -141,9 +156,22 @@ fn read(value: RawValue<'_>, depth: usize) -> Option<ReadError<'_>> {
         Some(_) if !failed && code.is_some_and(is_well) => None,
         Some(message) => Some(ReadError { message, r#type: kind, code, param: None }),
         None if failed => Some(ReadError { code, r#type: kind, ..ReadError::default() }),
-        // Tencent puts answers and errors alike under one name.
-        None => value.find("Response").and_then(|inner| read(inner, depth + 1)),
+        // Tencent puts answers and errors alike under one name, others what was to be streamed.
+        None => value.find("Response").and_then(|inner| read(inner, depth + 1)).or_else(|| {
+            let inner = ["response", "data", "result"].iter().filter_map(|name| value.find(name));
+            let failed = |inner: &RawValue<'_>| inner.find("error").is_some_and(is_error);
+            inner.filter(|inner| failed(inner)).find_map(|inner| read(inner, depth + 1))
+        }),
     }
+}
+
+/// The first text among the members of an object, or in their lists.
+fn first_text(value: RawValue<'_>) -> Option<ReadError<'_>> {
+    let message = value.members().find_map(|(_, value, _)| {
+        let first = value.elements().next().map_or(value, |(first, _)| first);
+        first.as_str().filter(|text| !text.is_empty())
+    })?;
+    Some(ReadError { message, ..ReadError::default() })
 }
 
 /// A string, or a number as it is written.
@@ -178,6 +206,11 @@ mod tests {
             (r#"{"errors":[{"message":"m","code":7}]}"#, Some("m - 7")),
             (r#"{"errors":["m"],"status":"failed"}"#, Some("m - failed")),
             (r#"{"errors":{"message":"m"}}"#, Some("m - -")),
+            (r#"{"errors":{"model":["m","n"],"n":["o"]}}"#, Some("m - -")),
+            (r#"{"response":{"error":{"message":"m"}}}"#, Some("m - -")),
+            (r#"{"data":{"error":"m"}}"#, Some("m - -")),
+            (r#"{"type":"exception","exception":"m"}"#, Some("m exception -")),
+            (r#"{"statusCode":500,"body":"m"}"#, Some("m - 500")),
             (r#"{"error_msg":"m","error_code":17}"#, Some("m - 17")),
             (r#"{"error":true,"message":"m"}"#, Some("m - -")),
             (r#"{"error":"m"}"#, Some("m - -")),
@@ -201,6 +234,8 @@ mod tests {
             (r#"{"message":{"role":"assistant","content":"x"}}"#, None),
             (r#"{"error":false}"#, None),
             (r#"{"type":"ping"}"#, None),
+            (r#"{"data":{"message":"m"}}"#, None),
+            (r#"{"response":{"status":"completed","error":null}}"#, None),
             ("{}", None),
             ("[]", None),
             ("7", None),
@@ -225,7 +260,8 @@ mod tests {
             assert_eq!(recognize(format, RawValue::new(body.as_bytes())), None, "{format} {body}");
         }
         for format in Format::ALL {
-            for body in [r#"{"detail":"m"}"#, r#"{"message":"m","code":1}"#, r#"{"error_msg":"m"}"#] {
+            let typed = r#"{"message":"m","type":"server_error"}"#;
+            for body in [r#"{"detail":"m"}"#, r#"{"message":"m","code":1}"#, r#"{"error_msg":"m"}"#, typed] {
                 assert!(recognize(format, RawValue::new(body.as_bytes())).is_some(), "{format} {body}");
             }
         }

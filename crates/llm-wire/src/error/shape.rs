@@ -109,10 +109,11 @@ pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
 /// JSON or is not specific; never show such a body to a client, it may be a page of HTML.
 pub fn read_refusal(format: Format, body: &[u8]) -> Option<ReadError<'_>> {
     let body = preamble::strip(body);
-    if let Some(error) = read(format, body) {
-        return Some(error);
+    let own = read(format, body);
+    if own.is_some_and(|error| !error.message.is_empty()) {
+        return own;
     }
-    foreign::any_shape(RawValue::parse(body).ok()?)
+    foreign::any_shape(RawValue::parse(body).ok()?).or(own)
 }
 
 /// The members of the OpenAI formats' error object, in their order.

@@ -71,7 +71,9 @@ pub(crate) fn parse(url: RawStr<'_>) -> Option<DataUrl<'_>> {
 /// declaration is not specific.
 pub(crate) fn media_of(declared: &str, payload: RawStr<'_>) -> Cow<'static, str> {
     let declared = normal(declared);
-    if !declared.is_empty() && declared != UNKNOWN {
+    // A PDF in the place of an image is often called one.
+    let is_pdf = declared.starts_with("image/") && payload.as_bytes().starts_with(b"JVBERi");
+    if !declared.is_empty() && declared != UNKNOWN && !is_pdf {
         return declared;
     }
     Cow::Borrowed(sniff(payload).unwrap_or(UNKNOWN))
@@ -103,10 +105,11 @@ pub(crate) fn named<'a>(src: Src<'a>, name: Option<&Text<'_>>) -> Src<'a> {
     }
 }
 
-/// Whether a source is a PDF, by its type or by the end of its URL's path.
-pub(crate) fn is_pdf(src: &Src<'_>) -> bool {
+/// Whether a source in the place of an image is a document: a PDF, by its type or by the end of its
+/// URL's path, or text.
+pub(crate) fn is_document(src: &Src<'_>) -> bool {
     match src {
-        Src::Base64 { media, .. } => media == "application/pdf",
+        Src::Base64 { media, .. } => media == "application/pdf" || media.starts_with("text/"),
         Src::Url(url) => is_pdf_url(url.raw()),
         Src::FileId { .. } | Src::Text(_) | Src::Content(_) => false,
     }
@@ -118,10 +121,29 @@ fn is_pdf_url(url: RawStr<'_>) -> bool {
     path.get(path.len().saturating_sub(4)..).is_some_and(|end| end.eq_ignore_ascii_case(".pdf"))
 }
 
-/// Lower case, without parameters; `image/jpg` is spelled as registered.
+/// Other spellings of types. Stores and downloads call a file that they do not know `binary`
+/// (Amazon S3 among them) or something that is to be saved.
+const SPELLINGS: &[(&str, &str)] = &[
+    ("image/jpg", "image/jpeg"),
+    ("application/x-pdf", "application/pdf"),
+    ("application/acrobat", "application/pdf"),
+    ("text/pdf", "application/pdf"),
+    ("binary/octet-stream", UNKNOWN),
+    ("application/binary", UNKNOWN),
+    ("application/unknown", UNKNOWN),
+    ("application/download", UNKNOWN),
+    ("application/x-download", UNKNOWN),
+    ("application/force-download", UNKNOWN),
+    ("unknown/unknown", UNKNOWN),
+    ("*/*", UNKNOWN),
+];
+
+/// Lower case, without parameters, spelled as registered.
 fn normal(media: &str) -> Cow<'static, str> {
     let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let media = if media == "image/jpg" { "image/jpeg".to_owned() } else { media };
+    if let Some((_, registered)) = SPELLINGS.iter().find(|(other, _)| *other == media) {
+        return Cow::Borrowed(registered);
+    }
     match KNOWN.iter().find(|known| **known == media) {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(media),
@@ -206,6 +228,9 @@ mod tests {
             ),
             ("data:;base64,AAAA", UNKNOWN, base64("AAAA")),
             ("data:application/pdf;name=a.pdf;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
+            ("data:image/png;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
+            ("data:binary/octet-stream;base64,JVBERi0=", "application/pdf", base64("JVBERi0=")),
+            ("data:application/x-pdf;base64,AAAA", "application/pdf", base64("AAAA")),
             ("data:text/plain;charset=utf-8,a%20b%0Ac%zz", "text/plain", text("a b\nc%zz")),
             ("data:,hello", "text/plain", text("hello")),
         ];

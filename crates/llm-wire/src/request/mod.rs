@@ -1,6 +1,7 @@
 //! Steps of request translation that all formats share: reading fields, settling parameters,
 //! pairing turns, offering tools.
 
+pub(crate) mod cache_points;
 pub(crate) mod data_url;
 pub(crate) mod fields;
 pub(crate) mod nested;

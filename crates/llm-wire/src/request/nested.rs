@@ -34,7 +34,7 @@ const KNOWN: &[(Format, &[&str], &[&str])] = &[
 
 /// Types whose objects are another vendor's, or a grammar's, and are refused or passed on as they
 /// are.
-const OPEN: &[&str] = &["grammar", "lark_grammar", "regex", "structural_tag", "python"];
+pub(crate) const OPEN: &[&str] = &["grammar", "lark_grammar", "regex", "structural_tag", "python"];
 
 /// Enters every member of the table's objects that is in the body of format `from` and is not
 /// known. `null` counts as absent.

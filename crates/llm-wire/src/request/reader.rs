@@ -7,6 +7,7 @@ use std::fmt;
 use crate::canonical::request::{Foreign, Number};
 use crate::error::{Error, Kind};
 use crate::json::{RawKind, RawStr, RawValue, Tape, scan};
+use crate::request::nested;
 
 /// A path in the client's body. Costs nothing until an error spells it.
 #[derive(Clone, Copy)]
@@ -74,7 +75,13 @@ pub(crate) fn boolean(value: RawValue<'_>, path: &Path<'_>) -> Result<bool, Erro
 
 /// A count up to 2^53; numbers in quotes pass, since some clients write them.
 pub(crate) fn count(value: RawValue<'_>, path: &Path<'_>) -> Result<u64, Error> {
-    value.as_u64().ok_or_else(|| wrong_type(path, "a whole number", value))
+    value.as_u64().ok_or_else(|| match value.kind() {
+        RawKind::Number => {
+            let note = format!("`{path}` must be a whole number between 0 and 2^53");
+            Error::client(Kind::InvalidType, note).param(path.to_string())
+        }
+        _ => wrong_type(path, "a whole number", value),
+    })
 }
 
 pub(crate) fn number<'a>(value: RawValue<'a>, path: &Path<'_>) -> Result<Number<'a>, Error> {
@@ -135,8 +142,16 @@ pub(crate) fn unsupported_parameter(path: &impl fmt::Display, what: &str, why: &
     Error::client(Kind::Unsupported, format!("{what}{place} cannot be used with this provider: {why}")).param(path)
 }
 
-/// Why a grammar is refused.
-pub(crate) const NO_GRAMMAR: &str = "it takes grammars for custom tools at most; send a JSON schema";
+/// A form of the answer that the target has no word for: a grammar, or a type that nobody knows.
+pub(crate) fn unsupported_form(path: &impl fmt::Display, form: RawValue<'_>) -> Error {
+    let kind = form.find("type").and_then(RawValue::as_str).unwrap_or_default().unescape();
+    if nested::OPEN.contains(&kind.as_ref()) {
+        let why = "it takes grammars for custom tools at most; send a JSON schema";
+        return unsupported_parameter(path, "a grammar for the answer", why);
+    }
+    let why = "its format has `text`, `json_object` and `json_schema` at most; send one of these";
+    unsupported_parameter(path, &format!("an answer of the type `{kind}`"), why)
+}
 
 /// What the client's own format alone knows, an item or a part of content, as an error.
 pub(crate) fn unsupported_foreign(foreign: &Foreign<'_>, noun: &str) -> Error {

@@ -214,7 +214,49 @@ fn strict(schema: RawValue<'_>) -> bool {
 /// Whether the root of a tool's schema describes an object, as Messages demands: `type: object`, or
 /// no `type` at all.
 pub(crate) fn has_object_root(schema: RawValue<'_>) -> bool {
-    schema.is_object() && schema.find("type").is_none_or(|_| is_object_schema(schema))
+    schema.is_object() && schema.find("type").is_none_or(|kind| kind.is_null() || is_object_schema(schema))
+}
+
+/// The root of a tool's schema without what every vendor refuses and clients send all the same:
+/// `type` as a list with `object` in it or `null`, `properties` as `null` or as the `[]` that an
+/// empty map is in PHP, and `required: null`. `None` if it may stay as it is.
+pub(crate) fn tidy_root(schema: RawValue<'_>) -> Option<Vec<u8>> {
+    if !schema.is_object() {
+        return None;
+    }
+    let is_odd = |(key, value, _): &(RawStr<'_>, RawValue<'_>, _)| match key.as_bytes() {
+        b"type" => value.is_null() || (value.kind() == RawKind::Array && is_object_schema(schema)),
+        b"properties" => value.is_null() || (value.kind() == RawKind::Array && value.elements().next().is_none()),
+        b"required" => value.is_null(),
+        _ => false,
+    };
+    if !schema.members().any(|member| is_odd(&member)) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(schema.bytes().len() + 16);
+    write::object(&mut out, |o| {
+        for member in schema.members() {
+            let (key, value, _) = member;
+            match key.as_bytes() {
+                _ if !is_odd(&member) => o.value(&key.unescape(), value),
+                b"type" if !value.is_null() => o.str("type", "object"),
+                b"properties" => o.value("properties", RawValue::new(b"{}")),
+                _ => {}
+            }
+        }
+    });
+    Some(out)
+}
+
+/// The schema with `type: object`. It must be an object without a type.
+pub(crate) fn typed(schema: RawValue<'_>) -> Vec<u8> {
+    let mut out = br#"{"type":"object""#.to_vec();
+    let inner = &schema.bytes()[1..];
+    if !inner.trim_ascii_start().starts_with(b"}") {
+        out.push(b',');
+    }
+    out.extend_from_slice(inner);
+    out
 }
 
 /// The schema of a function with what OpenAI demands of its root: `type: object`, where it has no
@@ -225,8 +267,7 @@ pub(crate) fn with_properties(schema: RawValue<'_>) -> Option<Vec<u8>> {
     // `{}` is taken as it is.
     let has_content = schema.members().next().is_some();
     if has_content && schema.find("type").is_none() && CHOICES.iter().all(|key| schema.find(key).is_none()) {
-        let mut out = br#"{"type":"object","#.to_vec();
-        out.extend_from_slice(&schema.bytes()[1..]);
+        let out = typed(schema);
         return Some(with_properties(RawValue::new(&out)).unwrap_or(out));
     }
     let properties = schema.find("properties");
@@ -358,6 +399,25 @@ mod tests {
         ];
         for (schema, expected) in rows {
             let got = with_properties(RawValue::new(schema.as_bytes()));
+            assert_eq!(got.map(|got| String::from_utf8(got).unwrap()).as_deref(), expected, "{schema}");
+        }
+    }
+
+    #[test]
+    fn roots_that_every_vendor_refuses_are_mended() {
+        let rows = [
+            (r#"{"type":["object","null"],"properties":{"a":{}}}"#, Some(r#"{"type":"object","properties":{"a":{}}}"#)),
+            (r#"{"type":null,"title":"t"}"#, Some(r#"{"title":"t"}"#)),
+            (r#"{"type":"object","properties":[]}"#, Some(r#"{"type":"object","properties":{}}"#)),
+            (r#"{"type":"object","properties":null,"required":null}"#, Some(r#"{"type":"object","properties":{}}"#)),
+            (r#"{"type":["string"]}"#, None),
+            (r#"{"type":"object","properties":["a"]}"#, None),
+            (r#"{"type":"object","properties":{}}"#, None),
+            ("{}", None),
+            ("true", None),
+        ];
+        for (schema, expected) in rows {
+            let got = tidy_root(RawValue::new(schema.as_bytes()));
             assert_eq!(got.map(|got| String::from_utf8(got).unwrap()).as_deref(), expected, "{schema}");
         }
     }

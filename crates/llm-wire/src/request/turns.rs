@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, Repair};
-use crate::canonical::request::{Item, ItemKind, Message, Part, Request, Role, Src, ToolCall, ToolResult};
+use crate::canonical::request::{CallKind, Item, ItemKind, Message, Part, Request, Role, Src, ToolCall, ToolResult};
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
 use crate::reasoning::history::is_user_side;
@@ -32,7 +32,7 @@ pub(crate) const FIRST_TURN: &str = "(conversation continues)";
 /// Pairs calls and results. Repairs as far as the policy allows, else fails with the path of the
 /// first item at fault.
 pub(crate) fn pair<'a>(request: &Request<'a>, policy: &Policy, ledger: &mut Ledger) -> Result<Vec<Item<'a>>, Error> {
-    let plan = match_up(&request.items);
+    let plan = match_up(&request.items, request.from == Format::Responses);
     let mut pairer = Pairer { request, policy, ledger, plan, out: Vec::with_capacity(request.items.len()) };
     pairer.run()?;
     Ok(pairer.out)
@@ -59,7 +59,10 @@ enum Match {
 /// A result belongs to the latest turn before it that has unanswered calls of its id, and there to
 /// the first of them: the results of parallel calls that share an id come in the order of the
 /// calls. A result without an id answers the first open call of the latest turn that has one.
-fn match_up(items: &[Item<'_>]) -> Vec<Match> {
+///
+/// `typed`: results name the kind of their call, as in Responses, where a `custom_tool_call_output`
+/// answers no function. An open call of that kind goes before the others then.
+fn match_up(items: &[Item<'_>], typed: bool) -> Vec<Match> {
     let mut found = vec![Match::None; items.len()];
     let mut open = OpenCalls::default();
     let mut ids = CallIds::default();
@@ -73,11 +76,12 @@ fn match_up(items: &[Item<'_>]) -> Vec<Match> {
             ItemKind::Call(call) => {
                 let id = call.call_id.unescape();
                 found[n] = Match::Call { result: None, id: ids.rename(&id) };
-                open.add(id, turn, n);
+                open.add(id, call.kind == CallKind::Custom, turn, n);
             }
             ItemKind::Result(result) => {
                 let id = result.call_id.unescape();
-                found[n] = match open.take(&id, &found) {
+                let custom = typed.then_some(result.kind == CallKind::Custom);
+                found[n] = match open.take(&id, custom, &found) {
                     Some(call) => {
                         if let Match::Call { result, .. } = &mut found[call] {
                             *result = Some(n);
@@ -105,24 +109,28 @@ struct OpenCalls<'i> {
 /// The calls of one turn, in order. Those that got their result in the meantime are skipped.
 struct OpenTurn {
     turn: usize,
-    calls: VecDeque<usize>,
+    functions: VecDeque<usize>,
+    customs: VecDeque<usize>,
 }
 
 impl<'i> OpenCalls<'i> {
-    fn add(&mut self, id: Cow<'i, str>, turn: usize, call: usize) {
+    fn add(&mut self, id: Cow<'i, str>, custom: bool, turn: usize, call: usize) {
         for turns in [self.by_id.entry(id).or_default(), &mut self.all] {
-            match turns.last_mut() {
-                Some(last) if last.turn == turn => last.calls.push_back(call),
-                _ => turns.push(OpenTurn { turn, calls: VecDeque::from([call]) }),
+            if turns.last().is_none_or(|last| last.turn != turn) {
+                turns.push(OpenTurn { turn, functions: VecDeque::new(), customs: VecDeque::new() });
+            }
+            if let Some(last) = turns.last_mut() {
+                if custom { last.customs.push_back(call) } else { last.functions.push_back(call) }
             }
         }
     }
 
-    /// The call that a result of this id answers. It is open no longer.
-    fn take(&mut self, id: &str, found: &[Match]) -> Option<usize> {
-        let own = self.by_id.get_mut(id).and_then(|turns| OpenTurn::take(turns, found));
+    /// The call that a result of this id answers. It is open no longer. `custom` is the kind of
+    /// the call, where the result names it.
+    fn take(&mut self, id: &str, custom: Option<bool>, found: &[Match]) -> Option<usize> {
+        let own = self.by_id.get_mut(id).and_then(|turns| OpenTurn::take(turns, custom, found));
         match own {
-            None if id.is_empty() => OpenTurn::take(&mut self.all, found),
+            None if id.is_empty() => OpenTurn::take(&mut self.all, custom, found),
             own => own,
         }
     }
@@ -134,14 +142,23 @@ impl<'i> OpenCalls<'i> {
 }
 
 impl OpenTurn {
-    fn take(turns: &mut Vec<OpenTurn>, found: &[Match]) -> Option<usize> {
+    fn take(turns: &mut Vec<OpenTurn>, custom: Option<bool>, found: &[Match]) -> Option<usize> {
         while let Some(last) = turns.last_mut() {
-            while let Some(call) = last.calls.pop_front() {
-                if matches!(found[call], Match::Call { result: None, .. }) {
-                    return Some(call);
+            for calls in [&mut last.functions, &mut last.customs] {
+                while calls.front().is_some_and(|call| !matches!(found[*call], Match::Call { result: None, .. })) {
+                    calls.pop_front();
                 }
             }
-            turns.pop();
+            let calls = match (custom, last.functions.front(), last.customs.front()) {
+                (_, None, None) => {
+                    turns.pop();
+                    continue;
+                }
+                (_, None, _) | (Some(true), _, Some(_)) => &mut last.customs,
+                (None, Some(function), Some(custom)) if custom < function => &mut last.customs,
+                _ => &mut last.functions,
+            };
+            return calls.pop_front();
         }
         None
     }
@@ -526,7 +543,7 @@ mod tests {
     fn results_of_one_id_are_answered_in_order() {
         let answers = |spec: &str| {
             let request = conversation(spec);
-            let found = match_up(&request.items);
+            let found = match_up(&request.items, false);
             let pairs = found.iter().enumerate().filter_map(|(n, found)| match found {
                 Match::Call { result: Some(result), .. } => Some(format!("{n}-{result}")),
                 _ => None,
@@ -561,7 +578,7 @@ mod tests {
         let mut request = conversation("cé ré");
         let ItemKind::Result(result) = &mut request.items[1].kind else { panic!() };
         result.call_id = Text::from(crate::json::RawStr::new(br"\u00e9"));
-        assert_eq!(match_up(&request.items)[1], Match::Paired);
+        assert_eq!(match_up(&request.items, false)[1], Match::Paired);
     }
 
     /// Without repairs the first mismatch is an error.

@@ -46,6 +46,12 @@ impl Ended {
         Ended { reason, stop: None, category: None, explanation: None }
     }
 
+    /// Whether a later reason says more than the one that is held, if there is one: hosts write
+    /// `stop` where they mean nothing by it.
+    pub(crate) fn says_more(held: Option<&Ended>, later: &Finish<'_>) -> bool {
+        held.is_none_or(|held| held.reason == Reason::End) && later.reason != Reason::End
+    }
+
     /// Returns the borrowed form, for an event.
     pub(crate) fn as_finish(&self) -> Finish<'_> {
         Finish {

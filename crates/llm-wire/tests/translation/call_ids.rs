@@ -180,3 +180,22 @@ fn a_longer_conversation_begins_with_the_shorter_one() {
         }
     }
 }
+
+/// In Responses the type of a result names the type of its call.
+#[test]
+fn results_of_custom_calls_reach_custom_calls() {
+    let body = |first: Value, second: Value| {
+        json!({"model": "m", "tools": [{"type": "custom", "name": "g"}, {"type": "function", "name": "f", "parameters": {}}],
+            "input": [{"role": "user", "content": "start"},
+            {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+            {"type": "custom_tool_call", "call_id": "c", "name": "g", "input": "x"}, first, second]})
+    };
+    let function = json!({"type": "function_call_output", "call_id": "c", "output": "rf"});
+    let custom = json!({"type": "custom_tool_call_output", "call_id": "c", "output": "rg"});
+    for to in [Format::Chat, Format::Messages] {
+        for body in [body(function.clone(), custom.clone()), body(custom.clone(), function.clone())] {
+            let sent = request(Format::Responses, to, &body);
+            assert_eq!(answered(to, &sent).join(" "), "f=rf g=rg", "{to}: {sent}");
+        }
+    }
+}

@@ -35,6 +35,11 @@ fn shapes() -> Vec<Value> {
         json!({"error": true, "message": "it broke"}),
         json!({"type": "error", "message": "it broke"}),
         json!({"status": "error", "msg": "it broke"}),
+        json!({"message": "it broke", "type": "server_error"}),
+        json!({"type": "error", "detail": "it broke"}),
+        json!({"type": "exception", "exception": "it broke"}),
+        json!({"errors": {"model": ["it broke"]}}),
+        json!({"data": {"error": "it broke"}}),
         json!({"base_resp": {"status_code": 1004, "status_msg": "it broke"}}),
     ]
 }

@@ -170,3 +170,23 @@ fn an_answer_without_a_reason_ends_at_its_mark() {
         assert!(seen.clean && seen.has(Note::MissingFinish), "{client}");
     }
 }
+
+/// Of several reasons in a row the one counts that says more than `stop`.
+#[test]
+fn a_reason_that_says_more_counts() {
+    let hi = text("Hi", "stop");
+    let rows = [("length", "max_tokens"), ("content_filter", "refusal"), ("stop", "end_turn")];
+    for (word, expected) in rows {
+        let late = chunk("{}", word);
+        let seen = stream(Format::Chat, Format::Messages, &lines(&[hi.clone(), late.clone(), "[DONE]".into()], "\n"));
+        assert_eq!((seen.finish.as_deref(), seen.clean), (Some(expected), true), "{word}: {}", seen.raw);
+        let seen = stream(Format::Chat, Format::Messages, &lines(&[text("Hi", word), chunk("{}", "stop")], "\n"));
+        assert_eq!((seen.finish.as_deref(), seen.clean), (Some(expected), true), "{word}: {}", seen.raw);
+    }
+    let finish = |reason: &str| {
+        format!(r#"{{"type":"message_delta","delta":{{"stop_reason":"{reason}"}},"usage":{{"output_tokens":9}}}}"#)
+    };
+    let block = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":"Hi"}}"#;
+    let seen = stream(Format::Messages, Format::Chat, &messages(&[block, &finish("end_turn"), &finish("max_tokens")]));
+    assert_eq!(seen.finish.as_deref(), Some("length"), "{}", seen.raw);
+}

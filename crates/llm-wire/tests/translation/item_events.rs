@@ -74,6 +74,15 @@ fn item_events_lose_and_repeat_nothing() {
         item["id"] = json!(id);
         item
     };
+    let mut empty_call = f.clone();
+    empty_call["arguments"] = json!("{}");
+    let part_event = |kind: &str, text: &str| {
+        let part = json!({"type": "output_text", "text": text, "annotations": []});
+        event(&format!("content_part.{kind}"), 0, json!({"item_id": "m1", "content_index": 0, "part": part}))
+    };
+    let arguments_done = |index, id: &str| {
+        event("function_call_arguments.done", index, json!({"item_id": id, "arguments": "{\"a\":1}"}))
+    };
     #[rustfmt::skip]
     let rows: Vec<(&str, Vec<Value>, &str, &[&str])> = vec![
         ("as it should be", vec![added(0, &hello), delta(0, "m1", "Hel"), delta(0, "m1", "lo"), text_done(0, "m1", "Hello"),
@@ -106,6 +115,24 @@ fn item_events_lose_and_repeat_nothing() {
         ("another id in each event", vec![added(0, &renamed(hello.clone(), "x1")), delta(0, "x2", "Hel"), delta(0, "x3", "lo"),
             done(0, &renamed(hello.clone(), "x4")), added(1, &renamed(f.clone(), "x5")), done(1, &renamed(f.clone(), "x6")),
             completed(&[renamed(hello.clone(), "x7"), renamed(f.clone(), "x8")])], "Hello", &["f"]),
+        ("the whole text before the last deltas", vec![added(0, &hello), delta(0, "m1", "H"), text_done(0, "m1", "Hello"),
+            delta(0, "m1", "el"), delta(0, "m1", "lo"), done(0, &hello), completed(std::slice::from_ref(&hello))], "Hello", &[]),
+        ("the whole item before the last deltas", vec![added(0, &hello), delta(0, "m1", "H"), done(0, &hello),
+            delta(0, "m1", "ello"), completed(&[])], "Hello", &[]),
+        ("a part that is done alone", vec![part_event("done", "Hello"), completed(&[])], "Hello", &[]),
+        ("a part that begins with text", vec![part_event("added", "Hel"), delta(0, "m1", "lo"), completed(&[])], "Hello", &[]),
+        ("an item that begins with text", vec![event("output_item.added", 0, json!({"item": message("Hel")})),
+            delta(0, "m1", "lo"), done(0, &hello), completed(std::slice::from_ref(&hello))], "Hello", &[]),
+        ("an item that begins with all of its text", vec![event("output_item.added", 0, json!({"item": hello})),
+            delta(0, "m1", "Hel"), delta(0, "m1", "lo"), completed(std::slice::from_ref(&hello))], "Hello", &[]),
+        ("text in the place of its parts", vec![completed(&[json!({"type": "message", "id": "m1", "content": "Hello"})])], "Hello", &[]),
+        ("a call that begins with its arguments", vec![event("output_item.added", 0, json!({"item": f})), completed(&[])], "", &["f"]),
+        ("a call that begins with empty arguments", vec![event("output_item.added", 0, json!({"item": empty_call})),
+            arguments(0, "fc_a", "{\"a\":1}"), done(0, &f), completed(std::slice::from_ref(&f))], "", &["f"]),
+        ("whole arguments before the last deltas", vec![added(0, &f), arguments(0, "fc_a", "{\"a\""), arguments_done(0, "fc_a"),
+            arguments(0, "fc_a", ":1}"), done(0, &f), completed(std::slice::from_ref(&f))], "", &["f"]),
+        ("whole arguments before the name", vec![arguments_done(0, "fc_a"), arguments(0, "fc_a", ":1}"), done(0, &f),
+            completed(std::slice::from_ref(&f))], "", &["f"]),
     ];
     for (name, events, text, calls) in rows {
         for (client, seen) in run(&events) {
@@ -126,5 +153,17 @@ fn a_call_that_is_not_whole_is_no_clean_end() {
     let events = [added(0, &short), done(0, &short), arguments(0, "fc_a", ":1}"), completed(&[call("a", "f")])];
     for (client, seen) in run(&events) {
         assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+    }
+}
+
+/// A text that is escaped in one way in its deltas and in another where it is repeated.
+#[test]
+fn spellings_of_one_text_are_one_text() {
+    let delta = r#"{"type":"response.output_text.delta","output_index":0,"item_id":"m1","delta":"\u0048\/\u00e9"}"#;
+    let bytes = format!("data: {delta}\n\ndata: {}\n\n", completed(&[message("H/\u{e9}llo")]));
+    for client in [Format::Chat, Format::Messages] {
+        for seen in [stream(Format::Responses, client, &bytes), folded(Format::Responses, client, &bytes)] {
+            assert_eq!((seen.text.as_str(), seen.clean), ("H/\u{e9}llo", true), "{client}: {}", seen.raw);
+        }
     }
 }

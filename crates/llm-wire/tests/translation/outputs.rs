@@ -16,6 +16,12 @@ fn reasoning_in_blocks_and_objects_is_reasoning() {
         json!({"reasoning_content": {"text": "why", "signature": "sig"}}),
         json!({"reasoning_content": [{"type": "text", "text": "why"}]}),
         json!({"reasoning": {"content": "why"}}),
+        json!({"reasoning_content": {"reasoningText": {"text": "why", "signature": "sig"}}}),
+        json!({"reasoning_content": {"reasoningContent": {"reasoningText": {"text": "why"}}}}),
+        json!({"provider_specific_fields": {"thinking_blocks": [{"type": "thinking", "thinking": "why", "signature": "s"}]}}),
+        json!({"provider_specific_fields": {"reasoning_content": "why"}}),
+        json!({"thinking": "why"}),
+        json!({"reasoning_text": "why"}),
         json!({"reasoning_content": "why", "thinking_blocks": [{"type": "thinking", "thinking": "why", "signature": "s"}]}),
     ];
     for reasoning in rows {
@@ -43,6 +49,61 @@ fn reasoning_in_blocks_and_objects_is_reasoning() {
             let seen = stream(Format::Chat, client, &bytes);
             assert_eq!((seen.reasoning.as_str(), seen.text.as_str()), ("why", "Hi"), "{client} {reasoning}");
         }
+    }
+}
+
+/// What is hidden of the reasoning of other gateways is kept, sealed.
+#[test]
+fn redacted_reasoning_is_kept() {
+    for message in [
+        json!({"reasoning_content": {"redactedContent": "AAAA"}, "content": "Hi"}),
+        json!({"thinking_blocks": [{"type": "redacted_thinking", "data": "AAAA"}], "content": "Hi"}),
+        json!({"content": [{"type": "redacted_thinking", "data": "AAAA"}, {"type": "text", "text": "Hi"}]}),
+    ] {
+        let body = json!({"id": "c", "choices": [{"message": message, "finish_reason": "stop"}]});
+        let seen = whole(Format::Chat, Format::Messages, &body);
+        assert!(seen.raw.contains(r#""type":"redacted_thinking","data":"llmp1."#) && seen.text == "Hi", "{}", seen.raw);
+    }
+}
+
+/// Nor is one beside thoughts, or beside a message that says nothing.
+#[test]
+fn output_that_cannot_be_shown_is_no_empty_answer() {
+    let picture = json!({"type": "image_generation_call", "id": "ig", "status": "completed", "result": "AAAA"});
+    let thought = json!({"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "hm"}]});
+    let silent = json!({"type": "message", "id": "m", "status": "completed", "role": "assistant",
+        "content": [{"type": "output_text", "text": "", "annotations": []}]});
+    let approval =
+        json!({"type": "mcp_approval_request", "id": "a", "name": "n", "arguments": "{}", "server_label": "s"});
+    let search = json!({"type": "web_search_call", "id": "w", "status": "completed"});
+    for output in [json!([thought, picture]), json!([picture, silent]), json!([approval]), json!([search])] {
+        let response = json!({"id": "r", "object": "response", "status": "completed", "output": output});
+        let events = format!("data: {}\n\n", json!({"type": "response.completed", "response": response}));
+        for client in [Format::Chat, Format::Messages] {
+            for seen in [whole(Format::Responses, client, &response), stream(Format::Responses, client, &events)] {
+                assert!(!seen.clean && seen.error.is_some(), "{client} {output}: {}", seen.raw);
+            }
+        }
+    }
+    // A search that the limit of tokens has cut is told by its reason.
+    let cut = json!({"id": "r", "object": "response", "status": "incomplete", "output": [search],
+        "incomplete_details": {"reason": "max_output_tokens"}});
+    assert_eq!(whole(Format::Responses, Format::Chat, &cut).finish.as_deref(), Some("length"));
+    let uploads = json!([{"type": "container_upload", "file_id": "f"}]);
+    let message = |reason: &str| {
+        json!({"id": "m", "type": "message", "role": "assistant", "content": uploads,
+        "stop_reason": reason, "usage": {"input_tokens": 1, "output_tokens": 5}})
+    };
+    for client in [Format::Chat, Format::Responses] {
+        let seen = whole(Format::Messages, client, &message("end_turn"));
+        assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
+        assert!(whole(Format::Messages, client, &message("pause_turn")).clean, "{client}");
+    }
+    let images = json!({"content": null, "reasoning_content": "hm", "images": [{"image_url": {"url": "data:image/png;base64,AAAA"}}]});
+    let body = json!({"id": "c", "choices": [{"message": images, "finish_reason": "stop"}]});
+    for client in [Format::Messages, Format::Responses] {
+        let seen = whole(Format::Chat, client, &body);
+        assert!(!seen.clean && seen.error.is_some(), "{client}: {}", seen.raw);
     }
 }
 
@@ -208,10 +269,26 @@ fn a_text_cut_by_citations_is_one_message() {
 /// Chat may say `null` where Responses demands a list.
 #[test]
 fn log_probabilities_have_bytes() {
-    let token = json!({"token": "Hi", "logprob": -0.5, "bytes": null, "top_logprobs": [{"token": "Hi", "logprob": -0.5, "bytes": null}]});
-    let body = json!({"id": "c", "choices": [{"message": {"content": "Hi"}, "logprobs": {"content": [token]}, "finish_reason": "stop"}]});
-    let seen = whole(Format::Chat, Format::Responses, &body);
-    let response: Value = serde_json::from_str(&seen.raw).unwrap();
-    let text = &response["output"][0]["content"][0]["logprobs"][0];
-    assert_eq!((&text["bytes"], &text["top_logprobs"][0]["bytes"]), (&json!([]), &json!([])), "{}", seen.raw);
+    let of = |token: Value| {
+        let choice = json!({"message": {"content": "Hi"}, "logprobs": {"content": [token]}, "finish_reason": "stop"});
+        let seen = whole(Format::Chat, Format::Responses, &json!({"id": "c", "choices": [choice]}));
+        let response: Value = serde_json::from_str(&seen.raw).unwrap();
+        response["output"][0]["content"][0]["logprobs"][0].clone()
+    };
+    let top = |top: Value| json!({"token": "Hi", "logprob": -0.5, "bytes": [72], "top_logprobs": [top]});
+    let full = json!({"token": "Hi", "logprob": -0.5, "bytes": [], "top_logprobs": []});
+    for token in [
+        json!({"token": "Hi", "logprob": -0.5, "bytes": null, "top_logprobs": []}),
+        json!({"token": "Hi", "logprob": -0.5, "top_logprobs": null}),
+        json!({"token": "Hi", "logprob": -0.5}),
+    ] {
+        assert_eq!(of(token.clone()), full, "{token}");
+    }
+    for bytes in [json!({"token": "x", "logprob": -1, "bytes": null}), json!({"token": "x", "logprob": -1})] {
+        assert_eq!(of(top(bytes)), top(json!({"token": "x", "logprob": -1, "bytes": []})));
+    }
+    assert_eq!(
+        of(top(json!({"token": "x", "logprob": -1, "bytes": [1]}))),
+        top(json!({"token": "x", "logprob": -1, "bytes": [1]}))
+    );
 }

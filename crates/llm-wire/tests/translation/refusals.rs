@@ -191,3 +191,70 @@ fn refusals_name_the_part() {
     let mistral = Target::new(Format::Chat, Host::Mistral, "m", "p", &Overrides::default());
     assert_eq!(try_request(Format::Responses, mistral, &body).unwrap_err().param.as_deref(), Some("input.1"));
 }
+
+/// Breakpoints that the target has no place for, or too many of, are named by their path.
+#[test]
+fn lost_breakpoints_are_named_one_by_one() {
+    let point = json!({"type": "ephemeral"});
+    let text = |n: usize| json!({"type": "text", "text": format!("t{n}"), "cache_control": point});
+    let body = json!({"model": "m", "max_tokens": 99, "system": [text(0)],
+        "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": point}],
+        "messages": [{"role": "user", "content": [text(1), {"type": "text", "text": "plain"}, text(2), text(3), text(4)]},
+        {"role": "assistant", "content": [text(5), {"type": "tool_use", "id": "c", "name": "f", "input": {}, "cache_control": point}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": [text(6)], "cache_control": point}]}]});
+    let target = Target::new(Format::Responses, Host::OpenAi, "gpt-5.6", "p", &Overrides::default());
+    let encoded = try_request(Format::Messages, target, &body).unwrap();
+    let dropped = encoded.ledger.dropped_header().unwrap();
+    for path in [
+        "system.0",
+        "tools.0",
+        "messages.1.content.0",
+        "messages.1.content.1",
+        "messages.2.content.0.content.0",
+        "messages.2.content.0",
+    ] {
+        assert!(dropped.contains(&format!("{path}.cache_control;dropped")), "{path}: {dropped}");
+    }
+    assert_eq!(dropped.matches("cache_control").count(), 6, "{dropped}");
+    let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+    assert_eq!(sent.to_string().matches("prompt_cache_breakpoint").count(), 4, "{sent}");
+
+    let parts: Vec<Value> = (0..6).map(text).collect();
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": parts}]});
+    let encoded = try_request(Format::Chat, vendor(Format::Messages), &body).unwrap();
+    assert_eq!(
+        encoded.ledger.dropped_header().as_deref(),
+        Some("messages.0.content.0.cache_control;dropped, messages.0.content.1.cache_control;dropped")
+    );
+}
+
+/// A refusal must not state what is not so.
+#[test]
+fn refusals_say_what_is_so() {
+    let mcp = |more: Value| {
+        let mut tool = json!({"type": "mcp", "server_label": "s", "server_url": "https://x"});
+        more.as_object().unwrap().iter().for_each(|(key, value)| tool[key] = value.clone());
+        json!({"model": "m", "input": "x", "tools": [tool]})
+    };
+    let input = |item: Value| json!({"model": "m", "input": [{"role": "user", "content": "x"}, item]});
+    let chat =
+        |more: (&str, Value)| json!({"model": "m", "messages": [{"role": "user", "content": "x"}], more.0: more.1});
+    let servers = json!({"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}],
+        "mcp_servers": [{"type": "url", "url": "https://x", "name": "s"}]});
+    let by_tool = json!({"require_approval": {"never": {"tool_names": ["a"]}}});
+    #[rustfmt::skip]
+    let rows = [
+        (Format::Responses, Format::Messages, mcp(by_tool), "tools.0", "`require_approval: \"never\"` for all"),
+        (Format::Responses, Format::Messages, mcp(json!({"headers": {"a": "b"}})), "tools.0", "no `headers`"),
+        (Format::Responses, Format::Chat, mcp(json!({"connector_id": "c"})), "tools.0", "Chat Completions has no MCP servers"),
+        (Format::Messages, Format::Chat, servers, "mcp_servers.0", "Chat Completions has no MCP servers"),
+        (Format::Responses, Format::Chat, input(json!({"id": "msg_1"})), "input.1", "send the item itself"),
+        (Format::Chat, Format::Messages, chat(("response_format", json!({"type": "weird"}))), "response_format", "`weird`"),
+        (Format::Chat, Format::Messages, chat(("max_completion_tokens", json!(-1))), "max_completion_tokens", "between 0 and"),
+    ];
+    for (from, to, body, param, words) in rows {
+        let error = try_request(from, vendor(to), &body).unwrap_err();
+        assert_eq!(error.param.as_deref(), Some(param), "{from} {to}: {}", error.note);
+        assert!(error.note.contains(words) && error.note.contains(param), "{from} {to}: {}", error.note);
+    }
+}

@@ -50,6 +50,34 @@ fn openai_gets_properties_in_every_schema() {
             assert_eq!(*got, expected, "{from} to {to}");
         }
     }
+    // Roots that no vendor takes.
+    let odd = [
+        (json!({"type": ["object", "null"]}), json!({"type": "object"})),
+        (json!({"type": "object", "properties": []}), json!({"type": "object", "properties": {}})),
+        (json!({"type": "object", "properties": null, "required": null}), json!({"type": "object", "properties": {}})),
+        (json!({"type": null, "description": "none"}), json!({"type": "object", "description": "none"})),
+    ];
+    for (from, to) in PAIRS {
+        for (schema, expected) in &odd {
+            let sent = request(from, to, &with_tool(from, schema));
+            let tool = &sent["tools"][0];
+            let got = match to {
+                Format::Chat => &tool["function"]["parameters"],
+                Format::Messages => &tool["input_schema"],
+                Format::Responses => &tool["parameters"],
+            };
+            let mut expected = expected.clone();
+            if to != Format::Messages {
+                expected["properties"] = json!({});
+            }
+            assert_eq!(*got, expected, "{from} to {to} {schema}");
+        }
+    }
+    // Strict tools of Messages have a type too.
+    let mut strict = with_tool(Format::Chat, &json!({"additionalProperties": false}));
+    strict["tools"][0]["function"]["strict"] = json!(true);
+    let sent = request(Format::Chat, Format::Messages, &strict);
+    assert_eq!(sent["tools"][0]["input_schema"], json!({"type": "object", "additionalProperties": false}));
     // Nothing of a schema that is whole is touched.
     let whole = json!({"type": "object", "properties": {"a": {"type": "object"}}});
     let sent = request(Format::Messages, Format::Chat, &with_tool(Format::Messages, &whole));
@@ -90,6 +118,23 @@ fn an_empty_turn_of_the_user_stays_a_turn() {
             let (first, next) = (list(&sent), list(&next));
             let n = first.as_array().unwrap().len();
             assert_eq!(next.as_array().unwrap()[..n], first.as_array().unwrap()[..], "{from} to {to}");
+        }
+    }
+}
+
+/// Every message of the user that goes is named, once.
+#[test]
+fn an_empty_message_of_the_user_is_named() {
+    for from in [Format::Chat, Format::Responses] {
+        for content in [json!(""), json!(" \n"), json!([])] {
+            for turns in [
+                vec![("user", json!("a")), ("user", content.clone()), ("user", json!("c"))],
+                vec![("user", json!("a")), ("assistant", json!("b")), ("user", content.clone())],
+                vec![("user", json!("a")), ("assistant", json!("b")), ("user", content.clone()), ("user", json!("c"))],
+            ] {
+                let encoded = try_request(from, vendor(Format::Messages), &conversation(from, &turns)).unwrap();
+                assert_eq!(encoded.ledger.repaired_header().as_deref(), Some("blank_text=1"), "{from} {turns:?}");
+            }
         }
     }
 }

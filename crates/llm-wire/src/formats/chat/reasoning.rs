@@ -8,8 +8,9 @@
 //! journey through a client of another format is the host's whole entry, less its visible text.
 //!
 //! Other gateways (LiteLLM, Envoy) carry Anthropic's blocks as they are in `thinking_blocks`
-//! (`{type, thinking, signature}`, `{type, data}`), or give `reasoning_content` as an object: they
-//! are entries too.
+//! (`{type, thinking, signature}`, `{type, data}`) or in the content, or give `reasoning_content`
+//! as an object, which may be Bedrock's (`{reasoningText: {text, signature}}`,
+//! `{redactedContent}`): they are entries too.
 
 use crate::canonical::request::{ReasoningItem, ReasoningKind, ReasoningPart};
 use crate::canonical::text::Text;
@@ -40,6 +41,12 @@ impl<'a> Entry<'a> {
         for (key, value, _) in raw.members() {
             let text = value.as_str().filter(|text| !text.is_empty());
             match (key.as_bytes(), text) {
+                // Bedrock's shape, which Envoy passes on as an object.
+                (b"reasoningText" | b"reasoningContent", None) if value.is_object() => {
+                    let inner = Entry::read(value);
+                    (entry.text, entry.opaque) = (inner.text, inner.opaque.or(entry.opaque));
+                }
+                (b"redactedContent", Some(text)) => entry.opaque = Some((Seal::Encrypted, text)),
                 (b"text" | b"thinking" | b"content" | b"reasoning", Some(text)) => entry.text = text,
                 (b"summary", Some(text)) => (entry.kind, entry.text) = (ReasoningKind::Summary, text),
                 (b"signature", Some(text)) => entry.opaque = Some((Seal::Thinking, text)),
@@ -80,12 +87,21 @@ fn is_visible(key: RawStr<'_>) -> bool {
 /// text.
 pub(super) fn read<'a>(details: Option<RawValue<'a>>, text: Option<RawStr<'a>>) -> Vec<ReasoningItem<'a>> {
     let entries: Vec<Entry<'a>> = details.map(|list| Entry::list(list).collect()).unwrap_or_default();
+    items_of(&entries, details, text)
+}
+
+/// The reasoning in entries, which `details` are as the client wrote them.
+pub(super) fn items_of<'a>(
+    entries: &[Entry<'a>],
+    details: Option<RawValue<'a>>,
+    text: Option<RawStr<'a>>,
+) -> Vec<ReasoningItem<'a>> {
     let ours = entries.iter().any(|e| e.opaque.is_some_and(|(_, raw)| envelope::looks_like(raw)));
     if ours {
-        return enveloped(&entries);
+        return enveloped(entries);
     }
     let mut item = ReasoningItem::default();
-    for entry in &entries {
+    for entry in entries {
         show(&mut item.parts, entry, true);
         if let Some((seal, bytes)) = entry.opaque {
             let native = (Family::OpenRouter, seal);

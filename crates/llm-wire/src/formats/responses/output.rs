@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::canonical::event::Status;
 use crate::canonical::request::{CallKind, ReasoningKind};
-use crate::json::{RawStr, RawValue, write};
+use crate::json::{RawKind, RawStr, RawValue, write};
 use crate::response::whole::{AnswerCite, AnswerItem, AnswerKind, AnswerReasoning};
 use crate::target::plan::Reply;
 
@@ -156,10 +156,21 @@ pub(super) fn write_logprobs(o: &mut write::Object<'_>, elements: &[u8]) {
     o.value("logprobs", RawValue::new(&logprobs(RawValue::new(&list))));
 }
 
-/// Log probabilities as this format has them: `bytes` is a list always, where Chat may say `null`
-/// (OpenAI API reference, `ResponseTextDeltaEvent` and `ChatCompletionTokenLogprob`).
+/// Log probabilities as this format has them: `bytes` and `top_logprobs` are lists always, where
+/// Chat may say `null` and its imitators nothing (OpenAI API reference, `LogProb` and
+/// `ChatCompletionTokenLogprob`).
 pub(super) fn logprobs(list: RawValue<'_>) -> Cow<'_, [u8]> {
-    if memchr::memmem::find(list.bytes(), b"null").is_none() {
+    filled(list, &["bytes", "top_logprobs"])
+}
+
+/// The list, in which each object has these members, as lists.
+fn filled<'a>(list: RawValue<'a>, needed: &[&str]) -> Cow<'a, [u8]> {
+    let has = |token: RawValue<'_>, key: &str| token.find(key).is_some_and(|value| value.kind() == RawKind::Array);
+    let is_full = |token: RawValue<'_>| {
+        let tops = token.find("top_logprobs").into_iter().flat_map(RawValue::elements);
+        needed.iter().all(|key| has(token, key)) && tops.into_iter().all(|(top, _)| has(top, "bytes"))
+    };
+    if list.elements().all(|(token, _)| !token.is_object() || is_full(token)) {
         return Cow::Borrowed(list.bytes());
     }
     let mut out = Vec::with_capacity(list.bytes().len());
@@ -172,11 +183,13 @@ pub(super) fn logprobs(list: RawValue<'_>) -> Cow<'_, [u8]> {
             a.object(|o| {
                 for (key, value, _) in token.members() {
                     match key.as_bytes() {
-                        b"bytes" if value.is_null() => o.array("bytes", |_| {}),
-                        b"top_logprobs" => o.value("top_logprobs", RawValue::new(&logprobs(value))),
+                        b"bytes" if value.kind() != RawKind::Array => {}
+                        b"top_logprobs" if value.kind() != RawKind::Array => {}
+                        b"top_logprobs" => o.value("top_logprobs", RawValue::new(&filled(value, &["bytes"]))),
                         _ => o.value(&key.unescape(), value),
                     }
                 }
+                needed.iter().filter(|key| !has(token, key)).for_each(|key| o.array(key, |_| {}));
             });
         }
     });

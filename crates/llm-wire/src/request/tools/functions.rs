@@ -26,7 +26,10 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             !schema.is_object() || (self.target_profile().tools.needs_object_root && !schema::has_object_root(*schema))
         };
         if function.schema.as_ref().is_some_and(bad_root) {
-            return Err(reader::invalid(&format!("tools.{at}"), "needs a schema whose root is an object"));
+            return Err(reader::invalid(
+                &format!("tools.{at}"),
+                "needs a schema whose root is an object (`type: \"object\"`)",
+            ));
         }
         let name = self.register(at, function.namespace.as_ref(), &function.name, Shape::Function)?;
         let losses = [
@@ -73,26 +76,25 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
 
     fn schema(&mut self, schema: Option<RawValue<'a>>, strict: Option<bool>) -> Result<Schema<'a>, Error> {
         let Some(schema) = schema else { return Ok(Schema::Raw(RawValue::new(schema::EMPTY))) };
+        let translated = self.to() != self.request.from;
+        let mut made = translated.then(|| schema::tidy_root(schema)).flatten();
+        // Responses takes `{}` (recorded); Messages demands the type, and so does Chat where there
+        // is a schema at all.
+        let demands_type = !self.target_profile().tools.has_untyped_schema && translated;
+        let root = RawValue::new(made.as_deref().unwrap_or(schema.bytes()));
+        if demands_type && root.find("type").is_none() {
+            made = Some(schema::typed(root));
+        }
+        let root = RawValue::new(made.as_deref().unwrap_or(schema.bytes()));
         if self.target_profile().tools.needs_object_root && strict == Some(true) {
-            let mut out = Vec::with_capacity(schema.bytes().len() + 32);
-            if schema::for_messages(schema, &mut out) {
+            let mut out = Vec::with_capacity(root.bytes().len() + 32);
+            if schema::for_messages(root, &mut out) {
                 self.ledger.approx(Loss::JsonSchema)?;
             }
             return Ok(Schema::Made(out));
         }
-        // Responses takes `{}` (recorded); Messages demands the type, and so does Chat where there
-        // is a schema at all.
-        let demands_type = !self.target_profile().tools.has_untyped_schema && self.to() != self.request.from;
-        if demands_type && schema.find("type").is_none() {
-            let mut out = br#"{"type":"object""#.to_vec();
-            let inner = &schema.bytes()[1..];
-            if !inner.trim_ascii_start().starts_with(b"}") {
-                out.push(b',');
-            }
-            out.extend_from_slice(inner);
-            return Ok(self.complete(RawValue::new(&out)).unwrap_or(Schema::Made(out)));
-        }
-        Ok(self.complete(schema).unwrap_or(Schema::Raw(schema)))
+        let complete = self.complete(root);
+        Ok(complete.or(made.map(Schema::Made)).unwrap_or(Schema::Raw(schema)))
     }
 
     /// With what OpenAI's formats demand of every schema.
@@ -138,7 +140,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             shape,
         };
         if !self.plan.tools.add(entry) {
-            let note = format!("two tools are called `{}`", name.unescape());
+            let note =
+                format!("two tools are called `{}` (`tools.{at}`); give each a name of its own", name.unescape());
             return Err(Error::client(Kind::InvalidRequest, note).param(format!("tools.{at}")));
         }
         Ok(sent)

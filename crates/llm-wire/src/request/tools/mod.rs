@@ -121,7 +121,8 @@ pub(crate) struct ToolsBuilder<'m, 'r, 'a> {
     pub(crate) ledger: &'m mut Ledger,
     pub(crate) offer: Offer<'r, 'a>,
     /// Server tools that the target lacks: index, type, and why.
-    lacking: Vec<(usize, String, &'static str)>,
+    /// Place, kind, and what the target lacks, of tools that it does not run.
+    lacking: Vec<(String, String, &'static str)>,
 }
 
 impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
@@ -158,7 +159,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
                 self.offer.tools.push(Offered::WebSearch(search));
                 Ok(())
             }
-            Tool::WebSearch(_) => self.lacks(at, "web_search", NO_TOOL),
+            Tool::WebSearch(_) => self.lacks(format!("tools.{at}"), "web_search", NO_TOOL),
             Tool::Mcp(mcp) => self.mcp(at, mcp),
             Tool::Client { kind, name, raw } => match (self.to(), kind.as_function()) {
                 (Format::Messages, _) => self.native(*raw),
@@ -178,7 +179,10 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             Tool::Search { format, raw } if *format == self.to() => self.native(*raw),
             Tool::Search { .. } => self.ledger.drop(Loss::ToolSearch),
             Tool::Server { format, raw, .. } if *format == self.to() && self.runs_tools() => self.native(*raw),
-            Tool::Server { kind, .. } => self.lacks(at, &kind.unescape(), NO_TOOL),
+            Tool::Server { kind, .. } => {
+                let kind = kind.unescape();
+                self.lacks(format!("tools.{at}"), &kind, self.why_no_server_tool(&kind))
+            }
         }
     }
 

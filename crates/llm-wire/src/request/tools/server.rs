@@ -6,9 +6,12 @@ use crate::canonical::loss::{Loss, LossKind};
 use crate::canonical::tools::{McpTool, ToolChoice};
 use crate::error::Error;
 use crate::request::reader;
-use crate::request::tools::{Offered, ToolsBuilder};
+use crate::request::tools::{NO_TOOL, Offered, ToolsBuilder};
 use crate::target::plan::ServerTools;
 use crate::target::quirks::Host;
+
+/// Why a Chat provider gets no MCP servers.
+const NO_MCP: &str = "Chat Completions has no MCP servers; use a provider that offers Responses or Messages";
 
 impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     /// Whether the target may run server tools of its own format. A client that speaks it knows its
@@ -26,9 +29,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     pub(super) fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
         let is_supported = self.cx.target.host.is_native() || mcp.format == self.to();
         let why = match self.to() {
-            Format::Chat => {
-                Some("Chat Completions has no MCP servers; use a provider that offers Responses or Messages")
-            }
+            Format::Chat => Some(NO_MCP),
             _ if !is_supported || !self.runs_tools() => {
                 Some("its host runs no MCP servers; use the vendor's own endpoint")
             }
@@ -39,15 +40,33 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             Format::Messages | Format::Responses => None,
         };
         if let Some(why) = why {
-            return self.lacks(at, "mcp", why);
+            let place = mcp.server.map_or_else(|| format!("tools.{at}"), |n| format!("mcp_servers.{n}"));
+            return self.lacks(place, "mcp", why);
         }
         self.offer.tools.push(Offered::Mcp(mcp));
         Ok(())
     }
 
-    pub(super) fn lacks(&mut self, at: usize, kind: &str, why: &'static str) -> Result<(), Error> {
-        self.lacking.push((at, kind.to_owned(), why));
+    pub(super) fn lacks(&mut self, place: String, kind: &str, why: &'static str) -> Result<(), Error> {
+        self.lacking.push((place, kind.to_owned(), why));
         Ok(())
+    }
+
+    /// Why a tool of another vendor is not offered. MCP servers get here where they are declared
+    /// with more than other formats have words for.
+    pub(super) fn why_no_server_tool(&self, kind: &str) -> &'static str {
+        match kind {
+            "mcp" | "mcp_toolset" if self.to() == Format::Chat => NO_MCP,
+            "mcp" => {
+                "at another vendor an MCP server needs a `server_url`, no `headers`, and \
+                 `require_approval: \"never\"` for all of its tools; declare it so, or use a provider of Responses"
+            }
+            "mcp_toolset" => {
+                "single tools of an MCP server cannot be switched off at another vendor; leave `configs` and \
+                 `default_config` out, or use a provider of Messages"
+            }
+            _ => NO_TOOL,
+        }
     }
 
     /// A tool list is an offer: what the target lacks may go, unless it was the point of the
@@ -60,14 +79,14 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             _ => false,
         };
         let policy = self.cx.policy.server_tools;
-        for (at, kind, why) in &self.lacking {
+        for (place, kind, why) in &self.lacking {
             let meant = forced(kind) || (self.offer.tools.is_empty() && policy == ServerTools::Auto);
             if policy == ServerTools::Reject || meant {
-                return Err(reader::unsupported_tool(&format!("tools.{at}"), &format!("the tool `{kind}`"), why));
+                return Err(reader::unsupported_tool(place, &format!("the tool `{kind}`"), why));
             }
         }
-        for (at, ..) in std::mem::take(&mut self.lacking) {
-            self.ledger.record(Loss::ServerTool, LossKind::Dropped, Some(format!("tools.{at}")))?;
+        for (place, ..) in std::mem::take(&mut self.lacking) {
+            self.ledger.record(Loss::ServerTool, LossKind::Dropped, Some(place))?;
         }
         Ok(())
     }

@@ -154,6 +154,7 @@ fn server_tools_are_an_offer() {
 fn mcp_servers_are_named_where_they_are_called() {
     let mcp = |format| {
         Tool::Mcp(McpTool {
+            server: None,
             format,
             label: Text::plain("l"),
             url: Some(Text::plain("https://x")),

@@ -139,9 +139,7 @@ fn form<'a>(
             (form, Some(Text::plain(&text)))
         }
         (OutputFormat::Grammar(raw), _) if request.from == Format::Chat => (Form::Native(*raw), None),
-        (OutputFormat::Grammar(_), _) => {
-            return Err(reader::unsupported_parameter(&"text.format", "a grammar for the answer", reader::NO_GRAMMAR));
-        }
+        (OutputFormat::Grammar(raw), _) => return Err(reader::unsupported_form(&"text.format", *raw)),
     })
 }
 

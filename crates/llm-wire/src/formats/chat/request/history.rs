@@ -21,6 +21,8 @@ use crate::formats::chat::request::pieces;
 use crate::formats::chat::request::pieces::{Fitter, Piece, PieceKind, Points};
 use crate::json::write;
 use crate::reasoning::history;
+use crate::request::cache_points;
+use crate::request::cache_points::On;
 use crate::request::turns;
 use crate::request::turns::{Prefill, Side};
 use crate::target::plan::Context;
@@ -49,7 +51,8 @@ pub(super) fn write(
     let takes = cx.target.caps.cache_points && cx.target.host.is_native();
     // Breakpoints on tools and calls have no place here.
     if takes && (total > Points::MAX || has_other_points(request)) {
-        ledger.drop(Loss::CacheControl)?;
+        let skip = total.saturating_sub(Points::MAX);
+        cache_points::name_lost(request, |on| !matches!(on, On::Tool | On::Call), skip, ledger)?;
     }
     let points = Points::new(takes, total);
     let mut writer = Writer {

@@ -19,6 +19,7 @@ use crate::canonical::request::{
 use crate::canonical::text::Text;
 use crate::error::Error;
 use crate::formats::chat::reasoning;
+use crate::formats::chat::reasoning::Entry;
 use crate::formats::chat::request::decode::{pick, unknown};
 use crate::formats::chat::request::parts;
 use crate::json::{RawKind, RawStr, RawValue};
@@ -159,7 +160,7 @@ impl<'a> Reader<'_, 'a> {
         for item in reasoning::read(fields.details, fields.reasoning) {
             self.push(at, item);
         }
-        if let Some(item) = fields.content.and_then(thinking_parts) {
+        for item in fields.content.map(thinking_parts).unwrap_or_default() {
             self.push(at, item);
         }
         let mut parts = parts::read(fields.content, &path.key("content"), self.ledger)?;
@@ -308,15 +309,22 @@ fn signature(extra: RawValue<'_>) -> Option<Opaque<'_>> {
     Some(Opaque { family: opened.family, scope: Some(opened.scope), seal: opened.seal, bytes: opened.sealed })
 }
 
-/// Mistral's `thinking` parts, which stand in the content.
-fn thinking_parts(content: RawValue<'_>) -> Option<ReasoningItem<'_>> {
+/// Thinking that stands in the content: Mistral's `thinking` parts, whose text is a list, and
+/// Anthropic's blocks as other gateways give them, with their signature.
+fn thinking_parts(content: RawValue<'_>) -> Vec<ReasoningItem<'_>> {
     if content.kind() != RawKind::Array {
-        return None;
+        return Vec::new();
+    }
+    let is_thinking = |part: &RawValue<'_>| {
+        part.find("type").is_some_and(|kind| kind.eq_str("thinking") || kind.eq_str("redacted_thinking"))
+    };
+    let parts = || content.elements().map(|(part, _)| part).filter(is_thinking);
+    let entries: Vec<Entry<'_>> = parts().map(Entry::read).collect();
+    if entries.iter().any(|entry| entry.opaque.is_some()) {
+        return reasoning::items_of(&entries, None, None);
     }
     let mut texts = Vec::new();
-    for (part, _) in
-        content.elements().filter(|(part, _)| part.find("type").is_some_and(|kind| kind.eq_str("thinking")))
-    {
+    for part in parts() {
         let Some(thinking) = part.find("thinking").or_else(|| part.find("text")) else { continue };
         texts.extend(thinking.as_str());
         texts.extend(thinking.elements().filter_map(|(piece, _)| piece.find("text")?.as_str()));
@@ -324,7 +332,7 @@ fn thinking_parts(content: RawValue<'_>) -> Option<ReasoningItem<'_>> {
     texts.retain(|text| !text.is_empty());
     let kind = ReasoningKind::Full;
     let parts: Vec<_> = texts.into_iter().map(|text| ReasoningPart { kind, text: text.into() }).collect();
-    (!parts.is_empty()).then(|| ReasoningItem { parts, ..ReasoningItem::default() })
+    if parts.is_empty() { Vec::new() } else { vec![ReasoningItem { parts, ..ReasoningItem::default() }] }
 }
 
 /// Whether a result's content has the form of content at all: a string, or a list of typed parts.

@@ -69,7 +69,7 @@ fn part<'a>(raw: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<O
         }
         (b"refusal", .., Some(refusal)) => Part::Refusal(reader::string(refusal, &path.key("refusal"))?.into()),
         // Read as reasoning.
-        (b"thinking", ..) => return Ok(None),
+        (b"thinking" | b"redacted_thinking", ..) => return Ok(None),
         (b"text" | b"image_url" | b"input_audio" | b"file" | b"refusal", ..) => {
             return Err(reader::invalid(&path.key(&kind.unescape()), "is required"));
         }
@@ -110,7 +110,7 @@ fn image<'a>(
         _ => Src::Url(url.into()),
     };
     // Some clients send documents in the place of images.
-    if data_url::is_pdf(&src) {
+    if data_url::is_document(&src) {
         return Ok(Part::File(Box::new(FilePart { cache, ..FilePart::of(src, path) })));
     }
     Ok(Part::Image(ImagePart { src, detail, cache, path: path.to_string().into() }))
@@ -124,7 +124,8 @@ fn file<'a>(
 ) -> Result<Part<'a>, Error> {
     let ([data, id, name], others) = pick(reader::object(file, path)?, ["file_data", "file_id", "filename"]);
     unknown(&others, path, ledger)?;
-    let name = name.map(|v| reader::string(v, &path.key("filename"))).transpose()?.map(Text::from);
+    let name = name.map(|v| reader::string(v, &path.key("filename"))).transpose()?;
+    let name = name.filter(|name| !name.is_empty()).map(Text::from);
     let src = match (data, id) {
         (Some(data), _) => file_src(reader::string(data, &path.key("file_data"))?),
         (None, Some(id)) => Src::FileId { format: Format::Chat, id: reader::string(id, &path.key("file_id"))? },

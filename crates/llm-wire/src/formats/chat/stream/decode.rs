@@ -38,7 +38,7 @@ enum Phase {
 pub struct Decoder {
     phase: Phase,
     reader: Reader,
-    /// The reason that was given last.
+    /// The reason that counts so far.
     held: Option<Ended>,
     tier_told: bool,
     /// A document came that is neither a chunk nor an error.
@@ -168,8 +168,11 @@ impl Decoder {
         match choice.finish() {
             None => {}
             Some(Finished::Failed(error)) => self.fail(error, sink),
-            // Of several reasons without content between them the first counts.
-            Some(_) if self.phase != Phase::Live => {}
+            Some(_) if !matches!(self.phase, Phase::Live | Phase::Holding) => {}
+            // Of several reasons without content between them the first counts that says more than
+            // `stop`, which hosts put on every chunk.
+            Some(Finished::Reason { finish, .. })
+                if self.phase == Phase::Holding && !Ended::says_more(self.held.as_ref(), &finish) => {}
             Some(Finished::Reason { finish, known }) => {
                 if !known {
                     sink(Event::Note(Note::UnknownFinish));

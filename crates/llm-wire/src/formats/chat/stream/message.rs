@@ -84,6 +84,8 @@ struct Fields<'a> {
     content: Option<RawValue<'a>>,
     long: RawStr<'a>,
     short: RawStr<'a>,
+    /// LiteLLM's copy of either.
+    copy: RawStr<'a>,
     details: Option<RawValue<'a>>,
     refusal: RawStr<'a>,
     annotations: Option<RawValue<'a>>,
@@ -100,8 +102,9 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn read(message: RawValue<'a>) -> Fields<'a> {
         let mut fields = Fields::default();
-        // In the order of preference: the details, Anthropic's blocks, an object in the place of text.
-        let mut lists: [Option<RawValue<'a>>; 3] = [None; 3];
+        // In the order of preference: the details, Anthropic's blocks, an object in the place of
+        // text, and LiteLLM's copy of the blocks.
+        let mut lists: [Option<RawValue<'a>>; 4] = [None; 4];
         let is_list = |value: &RawValue<'a>| value.is_object() || value.elements().next().is_some();
         for (key, value, _) in message.members() {
             match key.as_bytes() {
@@ -110,9 +113,16 @@ impl<'a> Fields<'a> {
                     lists[2] = lists[2].or(Some(value).filter(is_list));
                 }
                 b"reasoning_content" => fields.long = value.as_str().unwrap_or_default(),
-                b"reasoning" => fields.short = value.as_str().unwrap_or_default(),
+                // The third is GitHub Copilot's, the second Ollama's.
+                b"reasoning" | b"thinking" | b"reasoning_text" if fields.short.is_empty() => {
+                    fields.short = value.as_str().unwrap_or_default();
+                }
                 b"reasoning_details" => lists[0] = Some(value).filter(is_list),
                 b"thinking_blocks" => lists[1] = Some(value).filter(is_list),
+                b"provider_specific_fields" => {
+                    lists[3] = value.find("thinking_blocks").filter(is_list);
+                    fields.copy = value.find("reasoning_content").and_then(RawValue::as_str).unwrap_or_default();
+                }
                 b"refusal" => fields.refusal = value.as_str().unwrap_or_default(),
                 b"annotations" => fields.annotations = Some(value),
                 b"tool_calls" => fields.tool_calls = Some(value),
@@ -185,9 +195,9 @@ impl Reader {
         }
     }
 
-    /// Whether the answer has output, and none of it can be shown.
+    /// Whether the answer has output, and none of it can be shown but thoughts.
     pub(crate) fn shows_nothing(&self) -> bool {
-        self.has_hidden_output && self.next == 0
+        self.has_hidden_output && !self.has_text
     }
 
     /// Closes everything: the answer has ended.
@@ -232,7 +242,8 @@ impl Reader {
 
     /// The details where they hold text, else the plain text, which hosts send beside them.
     fn reasoning(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
-        let plain = if fields.long.is_empty() { fields.short } else { fields.long };
+        let texts = [fields.long, fields.short, fields.copy];
+        let plain = texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default();
         let entries = || fields.details.into_iter().flat_map(Entry::list);
         if !plain.is_empty() && entries().all(|entry| entry.text.is_empty()) {
             self.push_reasoning(ReasoningKind::Full, plain, sink);
@@ -280,12 +291,14 @@ impl Reader {
             let kind = part.find("type").and_then(RawValue::as_str).unwrap_or_default();
             match kind.as_bytes() {
                 b"text" => self.text(part.find("text").and_then(RawValue::as_str).unwrap_or_default(), sink),
+                b"redacted_thinking" => self.seal(&Entry::read(part), sink),
                 b"thinking" => {
-                    let Some(thinking) = part.find("thinking") else { continue };
+                    let Some(thinking) = part.find("thinking").or_else(|| part.find("text")) else { continue };
                     let pieces = thinking.elements().filter_map(|(piece, _)| piece.find("text")?.as_str());
                     for text in thinking.as_str().into_iter().chain(pieces).filter(|text| !text.is_empty()) {
                         self.push_reasoning(ReasoningKind::Full, text, sink);
                     }
+                    self.seal(&Entry::read(part), sink);
                 }
                 b"reference" => sink(Event::Note(Note::DroppedCitation)),
                 _ => sink(Event::Note(Note::DroppedOutput)),
@@ -337,6 +350,7 @@ impl Reader {
             Open::Refusal { ix } => ix,
             _ => {
                 self.close_open(Status::Complete, sink);
+                self.has_text = true;
                 let ix = self.begin(Block::Refusal, sink);
                 self.open = Open::Refusal { ix };
                 ix

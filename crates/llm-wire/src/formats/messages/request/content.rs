@@ -212,7 +212,7 @@ fn part<'a>(block: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>, ledger: &mut
             known(block, &["type", "source", "cache_control"], path, ledger)?;
             match source(block, path, ledger)? {
                 // Some clients send documents in the place of images.
-                Some(src) if data_url::is_pdf(&src) => {
+                Some(src) if data_url::is_document(&src) => {
                     Part::File(Box::new(FilePart { cache: cache_of(block), ..FilePart::of(src, path) }))
                 }
                 Some(src) => {
@@ -249,7 +249,7 @@ fn document<'a>(
         None => Ok(None),
     };
     let Some(src) = source(block, path, ledger)? else { return Ok(foreign(block, kind, path)) };
-    let title = text("title")?;
+    let title = text("title")?.filter(|title| !title.is_empty());
     Ok(Part::File(Box::new(FilePart {
         context: text("context")?,
         citations: block.path(&["citations", "enabled"]).and_then(RawValue::as_bool).unwrap_or(false),

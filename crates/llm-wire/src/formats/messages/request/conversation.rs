@@ -173,6 +173,10 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
             let path = self.blocks.request.path(item);
             self.name(message)?;
             if !is_system(item) {
+                // Blank text that is not empty is counted where it is left out.
+                if message.parts.iter().all(|part| parts::text_of(part).is_some_and(|text| text.is_empty())) {
+                    self.blocks.ledger.repair(Repair::BlankText);
+                }
                 message.parts.iter().try_for_each(|part| self.part(TurnRole::User, part, &path))?;
             } else if n >= tail && self.takes_system() {
                 self.system(message, &path)?;
@@ -183,7 +187,6 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         // The turn must not vanish: what precedes it would become the end of the conversation, or
         // one with the next turn of the assistant.
         if spoken && self.open == Open::Message(TurnRole::Assistant) {
-            self.blocks.ledger.repair(Repair::BlankText);
             self.text(TurnRole::User, &Text::plain(turns::FIRST_TURN));
         }
         Ok(())

@@ -111,6 +111,7 @@ impl<'a> Servers<'a> {
                 format: Format::Messages,
                 label: reader::string(reader::required(server, "name", &path)?, &path.key("name"))?.into(),
                 url: text("url"),
+                server: Some(n),
                 authorization: text("authorization_token"),
                 allowed: server.path(&["tool_configuration", "allowed_tools"]).and_then(reader::some),
                 never_asks: true,
@@ -128,7 +129,8 @@ impl<'a> Servers<'a> {
 
     fn take(&mut self, label: &Text<'a>) -> Option<McpTool<'a>> {
         let at = self.by_label.get_mut(label)?.pop()?;
-        self.list.get_mut(at)?.take()
+        let server = self.list.get_mut(at)?.take()?;
+        Some(McpTool { server: None, ..server })
     }
 }
 

@@ -170,9 +170,9 @@ fn form(request: &Request<'_>, cx: &Context<'_>, offer: &Offer<'_, '_>, ledger: 
             }
             Ok(Form::Schema(out))
         }
-        OutputFormat::Grammar(_) => {
+        OutputFormat::Grammar(raw) => {
             let path = if request.from == Format::Responses { "text.format" } else { "response_format" };
-            Err(reader::unsupported_parameter(&path, "a grammar for the answer", reader::NO_GRAMMAR))
+            Err(reader::unsupported_form(&path, *raw))
         }
     }
 }

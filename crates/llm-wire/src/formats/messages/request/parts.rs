@@ -14,6 +14,7 @@ use crate::canonical::text::Text;
 use crate::canonical::tools::Tool;
 use crate::error::Error;
 use crate::json::{RawStr, RawValue, write};
+use crate::request::cache_points;
 use crate::request::data_url;
 use crate::request::reader;
 use crate::target::plan::Context;
@@ -199,7 +200,7 @@ impl Blocks<'_, '_> {
 }
 
 /// The text of a part that becomes a text block.
-fn text_of<'p, 'a>(part: &'p Part<'a>) -> Option<&'p Text<'a>> {
+pub(super) fn text_of<'p, 'a>(part: &'p Part<'a>) -> Option<&'p Text<'a>> {
     match part {
         Part::Text(part) => Some(&part.text),
         Part::Refusal(text) => Some(text),
@@ -292,7 +293,7 @@ impl CacheBudget {
         let points = if takes { count(request) } else { 0 };
         let skip = if own { 0 } else { points.saturating_sub(POINTS_MAX) };
         if skip > 0 {
-            ledger.drop(Loss::CacheControl)?;
+            cache_points::name_lost(request, |_| true, skip, ledger)?;
         }
         // Automatic caching of the whole request exists on Anthropic's own API only.
         let direct = takes && cx.target.host == Host::Anthropic;

@@ -45,6 +45,10 @@ pub struct Decoder {
     lost: bool,
     /// A document came that is neither an event of the format nor an error.
     unknown: bool,
+    /// There were blocks that no other format shows.
+    foreign: bool,
+    /// There was text, or a call.
+    has_text: bool,
     counts: Counts,
     tape: Tape,
 }
@@ -164,6 +168,7 @@ impl Decoder {
         let open = match text("type").as_bytes() {
             b"text" => {
                 sink(Event::Open { ix, block: Block::Text });
+                self.has_text |= !text("text").is_empty();
                 push_text(ix, text("text"), sink);
                 let citations = block.find("citations").into_iter().flat_map(RawValue::elements);
                 citations.for_each(|(citation, _)| cite(ix, citation, sink));
@@ -185,10 +190,12 @@ impl Decoder {
             b"tool_use" if !text("name").is_empty() => {
                 let tool =
                     Block::Tool { kind: CallKind::Function, id: text("id"), name: text("name"), namespace: None };
+                self.has_text = true;
                 sink(Event::Open { ix, block: tool });
                 Open::Tool { ix, input: self.hold(&input_of(block), sink) }
             }
-            _ => {
+            kind => {
+                self.foreign |= kind != b"tool_use";
                 sink(Event::Note(Note::DroppedOutput));
                 self.open.push((index, Open::Foreign));
                 return;
@@ -252,7 +259,10 @@ impl Decoder {
         let mut signed = None;
         match (&mut self.open[at].1, kind.as_bytes()) {
             (Open::Foreign, _) => {}
-            (Open::Text { ix }, b"text_delta") => push_text(*ix, text, sink),
+            (Open::Text { ix }, b"text_delta") => {
+                self.has_text |= !text.is_empty();
+                push_text(*ix, text, sink);
+            }
             (Open::Text { ix }, b"citations_delta") => citation.into_iter().for_each(|c| cite(*ix, c, sink)),
             (Open::Thinking { ix, .. }, b"thinking_delta") => push_reason(*ix, text, sink),
             (Open::Thinking { signature, .. }, b"signature_delta") => signed = Some(std::mem::take(signature)),
@@ -308,8 +318,7 @@ impl Decoder {
 
     /// Holds a stop reason. `object` has `stop_reason` and its explanation.
     fn finish(&mut self, word: RawStr<'_>, object: RawValue<'_>, sink: Sink<'_>) {
-        // Of several reasons without content between them the first counts.
-        if self.phase != Phase::Live {
+        if !matches!(self.phase, Phase::Live | Phase::Holding) {
             return;
         }
         let (reason, known) = match reason::stop(word) {
@@ -318,16 +327,25 @@ impl Decoder {
                 return self.fail(Error::upstream(Kind::UpstreamFault, "the upstream's model failed"), sink);
             }
         };
+        let finish = reason::finish(reason, object);
+        // Of several reasons without content between them the first counts that says more than the
+        // end of the turn.
+        if self.phase == Phase::Holding && !Ended::says_more(self.stop.as_ref(), &finish) {
+            return;
+        }
         if !known {
             sink(Event::Note(Note::UnknownFinish));
         }
-        self.stop = Some(Ended::from(&reason::finish(reason, object)));
+        self.stop = Some(Ended::from(&finish));
         self.phase = Phase::Holding;
     }
 
     /// Pushes the stop reason that is held. What is open ends with it.
     fn release(&mut self, sink: Sink<'_>) {
         let Some(stop) = self.stop.take() else { return };
+        if self.foreign && !self.has_text && stop.reason == Reason::End {
+            return self.fail(classify::no_visible_output(), sink);
+        }
         let cut = matches!(stop.reason, Reason::Length | Reason::ContextWindow | Reason::Refusal);
         let status = if cut { Status::Incomplete } else { Status::Complete };
         for (_, open) in std::mem::take(&mut self.open) {
@@ -351,6 +369,9 @@ impl Decoder {
             return self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
         }
         self.release(sink);
+        if self.phase == Phase::Over {
+            return;
+        }
         // Without a stop reason too: this event itself is the end.
         for (_, open) in std::mem::take(&mut self.open) {
             self.close(open, Status::Complete, sink);
@@ -386,11 +407,12 @@ impl Decoder {
             self.message(event, sink);
         } else if !self.event(kind, &fields, sink) {
             // An event that names its kind may be one of tomorrow's.
-            let shapeless = |_: &()| kind.is_empty() || kind == b"error" || name == Some(b"error");
-            let read = error::of(event).or_else(|| Some(()).filter(shapeless).and_then(|()| foreign::any_shape(event)));
+            let shapeless = kind.is_empty() || foreign::names_error(kind) || name == Some(b"error");
+            let any_shape = || if shapeless { foreign::any_shape(event) } else { None };
+            let read = error::of(event).filter(|read| !read.message.is_empty()).or_else(any_shape);
             match read {
                 Some(read) => self.fail(classify::error(None, &read), sink),
-                None if kind == b"error" || name == Some(b"error") => {
+                None if foreign::names_error(kind) || name == Some(b"error") => {
                     let note = "the upstream reported an error without a message";
                     self.fail(Error::upstream(Kind::UpstreamFault, note), sink);
                 }

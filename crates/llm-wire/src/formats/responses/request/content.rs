@@ -53,10 +53,11 @@ pub(super) fn input<'a>(input: RawValue<'a>, request: &mut Request<'a>, ledger: 
     Ok(())
 }
 
-/// An item without a `type` is a message.
+/// An item without a `type` is a message, or a reference if it is an id alone.
 fn one<'a>(item: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<ItemKind<'a>, Error> {
     let kind = match item.find("type").and_then(reader::some) {
         Some(kind) => reader::string(kind, &path.key("type"))?,
+        None if item.find("role").is_none() && item.find("id").is_some() => RawStr::new(b"item_reference"),
         None => RawStr::new(b"message"),
     };
     Ok(match kind.unescape().as_ref() {
@@ -194,7 +195,7 @@ fn one_part<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Res
             known(part, &["type", "image_url", "file_id", "detail", "prompt_cache_breakpoint"], path, ledger)?;
             match source(part, "image_url", path)? {
                 // Some clients send documents in the place of images.
-                Some(src) if data_url::is_pdf(&src) => {
+                Some(src) if data_url::is_document(&src) => {
                     Part::File(Box::new(FilePart { cache: cache_of(part), ..FilePart::of(src, path) }))
                 }
                 Some(src) => {
@@ -232,7 +233,7 @@ fn file<'a>(part: RawValue<'a>, path: &Path<'_>, ledger: &mut Ledger) -> Result<
         None => source(part, "file_url", path)?
             .ok_or_else(|| reader::invalid(&path.key("file_data"), "or `file_url` or `file_id` is required"))?,
     };
-    let name = optional(part, "filename", path)?.map(Text::from);
+    let name = optional(part, "filename", path)?.filter(|name| !name.is_empty()).map(Text::from);
     let src = data_url::named(src, name.as_ref());
     Ok(Part::File(Box::new(FilePart { name, cache: cache_of(part), ..FilePart::of(src, path) })))
 }

@@ -57,6 +57,7 @@ pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
         options: fields.get("prompt_cache_options"),
         retention: fields.get("prompt_cache_retention"),
         whole: None,
+        body: None,
     };
     request.identity = Identity {
         user: fields.text("user")?,

@@ -153,6 +153,7 @@ fn mcp<'a>(tool: RawValue<'a>, kind: RawStr<'a>, path: &Path<'_>) -> Result<Tool
         format: Format::Responses,
         label: reader::string(reader::required(tool, "server_label", path)?, &path.key("server_label"))?.into(),
         url: optional(tool, "server_url", path)?.map(Text::from),
+        server: None,
         authorization: optional(tool, "authorization", path)?.map(Text::from),
         allowed: allowed.filter(|list| list.kind() == RawKind::Array),
         never_asks: present("require_approval").is_some_and(|word| word.eq_str("never")),

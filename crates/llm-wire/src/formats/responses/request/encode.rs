@@ -143,9 +143,9 @@ fn form(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<
             });
         }
         OutputFormat::Grammar(raw) if cx.target.host.is_native() => out.extend_from_slice(raw.bytes()),
-        OutputFormat::Grammar(_) => {
+        OutputFormat::Grammar(raw) => {
             let path = if request.from == Format::Responses { "text.format" } else { "response_format" };
-            return Err(reader::unsupported_parameter(&path, "a grammar for the answer", reader::NO_GRAMMAR));
+            return Err(reader::unsupported_form(&path, *raw));
         }
     }
     Ok(Form::Format(out))

@@ -14,6 +14,8 @@ use crate::error::Error;
 use crate::formats::responses::request::encode::is_openai;
 use crate::json::{RawStr, write};
 use crate::reasoning::history;
+use crate::request::cache_points;
+use crate::request::cache_points::On;
 use crate::request::data_url;
 use crate::request::reader;
 use crate::request::turns;
@@ -293,7 +295,7 @@ impl CachePoints {
         let skip = if own { 0 } else { points.saturating_sub(POINTS_MAX) };
         // Breakpoints on tools, calls, results and the assistant's text have no place here.
         if skip > 0 || (takes && !own && count_all(request) > points) {
-            ledger.drop(Loss::CacheControl)?;
+            cache_points::name_lost(request, |on| on == On::Input, skip, ledger)?;
         }
         Ok(CachePoints { takes, skip })
     }

@@ -18,9 +18,9 @@ use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::formats::responses::error;
-use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent, Slot, SlotContent, closed_at, open_at};
+use crate::formats::responses::stream::slot::{Ahead, Kind, Progress, Sent, Slot, SlotContent, closed_at, open_at};
 use crate::formats::responses::stream::whole::{
-    cite, is_refusal, kind_of, part_of, push_input, rest_of, string, text_of, texts, whole_input, whole_part,
+    cite, is_refusal, kind_of, part_of, parts_of, push_input, rest_of, string, text_of, whole_input, whole_part,
     whole_reasoning,
 };
 use crate::formats::responses::stream::words::{incomplete, is_noise};
@@ -33,6 +33,16 @@ use crate::target::quirks::Quirks;
 /// Most items of one answer, those included that cannot be shown.
 const ITEMS_MAX: usize = 4096;
 
+/// Items that are output of the response, not the record of a tool that ran at the vendor.
+const UNSHOWABLE: &[&str] = &[
+    "image_generation_call",
+    "computer_call",
+    "local_shell_call",
+    "shell_call",
+    "apply_patch_call",
+    "mcp_approval_request",
+];
+
 /// Most bytes of input held for calls whose name has not come.
 const HELD_MAX: usize = 8 << 20;
 
@@ -41,15 +51,17 @@ const HELD_MAX: usize = 8 << 20;
 pub struct Decoder {
     phase: Phase,
     /// In order of appearance. One as a rule.
-    open: Vec<Slot>,
+    pub(super) open: Vec<Slot>,
     /// Items that have ended, in the order of their ends.
-    closed: Vec<Slot>,
-    progress: Progress,
+    pub(super) closed: Vec<Slot>,
+    pub(super) progress: Progress,
     /// Bytes of input held for calls whose name has not come.
     held: usize,
     /// Input came for a call that had ended: the call is not whole.
-    lost: bool,
-    /// There is a picture, which no other format shows.
+    pub(super) lost: bool,
+    /// There is output that no other format shows.
+    foreign: bool,
+    /// There is a picture among it, or something that the client would have to act on.
     has_hidden_output: bool,
     tape: Tape,
 }
@@ -63,7 +75,7 @@ enum Phase {
 }
 
 /// The members of an event that this code reads.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Fields<'a> {
     kind: Option<RawStr<'a>>,
     output_index: Option<u64>,
@@ -121,7 +133,8 @@ impl Decoder {
             let note = "the upstream sent a tool's input behind the end of the tool call; it was dropped";
             self.fail(Error::upstream(ErrorKind::UpstreamFault, note), sink);
         }
-        if self.has_hidden_output && self.progress.next == 0 {
+        let is_whole = string(response, "status").is_none_or(|status| status.eq_str("completed"));
+        if (self.has_hidden_output || (self.foreign && is_whole)) && self.shows_nothing() {
             self.fail(classify::no_visible_output(), sink);
         }
         if self.phase == Phase::Over {
@@ -155,6 +168,12 @@ impl Decoder {
         self.phase = Phase::Over;
     }
 
+    /// Whether nothing was shown but thoughts.
+    fn shows_nothing(&self) -> bool {
+        let is_call = |slot: &Slot| matches!(slot.content, SlotContent::Tool { .. });
+        self.progress.text.is_empty() && !self.open.iter().chain(&self.closed).any(is_call)
+    }
+
     fn start(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         if self.phase == Phase::Before {
             self.phase = Phase::Live;
@@ -166,127 +185,6 @@ impl Decoder {
     fn count(&self, response: RawValue<'_>, sink: Sink<'_>) {
         if let Some(usage) = response.find("usage").filter(|usage| usage.is_object()) {
             sink(Event::Usage(tap::usage(usage)));
-        }
-    }
-
-    /// What only the last event contains. Some backends leave the list empty, and others number all
-    /// items alike or change their ids: what was seen before is the truth, and adds up to a
-    /// beginning of what is in the list.
-    fn late_items(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
-        let items = || (0u64..).zip(response.find("output").into_iter().flat_map(RawValue::elements));
-        for (n, (item, _)) in items() {
-            let id = string(item, "id").unwrap_or_default();
-            if open_at(&self.open, Some(n), id, kind_of(item)).is_some() {
-                self.item_done(Some(n), item, sink);
-            }
-        }
-        let nothing = self.open.is_empty() && self.closed.is_empty();
-        let mut text = self.missed_text(response, sink);
-        let count = |slots: &[Slot], kind| slots.iter().filter(|slot| slot.content.kind() == kind).count();
-        let mut missing = [Kind::Message, Kind::Reasoning, Kind::Tool, Kind::Foreign].map(|kind| {
-            let total = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
-            total.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
-        });
-        for (n, (item, _)) in items() {
-            let kind = kind_of(item);
-            let known = self.is_closed(n, item);
-            match (kind, &mut text) {
-                // xAI gives one id to several items of reasoning.
-                (Kind::Reasoning, _) if nothing => self.item_missed(n, item, sink),
-                _ if nothing => self.item_done(Some(n), item, sink),
-                (Kind::Message, Missed::From(skip)) => self.late_texts(item, skip, sink),
-                // Its parts are compared one by one.
-                (Kind::Message, _) if known => self.item_done(Some(n), item, sink),
-                (Kind::Tool, _) if known => self.again(n, item, sink),
-                _ if known || missing[kind as usize] == 0 => {}
-                _ => {
-                    missing[kind as usize] -= 1;
-                    self.item_missed(n, item, sink);
-                }
-            }
-        }
-    }
-
-    /// An item of the list that no event announced.
-    fn item_missed(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
-        let fresh = (self.open.len() + self.closed.len()) as u64;
-        self.item_added(Some(fresh.max(n)), item, sink);
-        let last = self.open.len().checked_sub(1);
-        last.into_iter().for_each(|at| self.finish_item(at, item, sink));
-    }
-
-    /// Where the texts of the list go beyond what was passed on.
-    fn missed_text(&self, response: RawValue<'_>, sink: Sink<'_>) -> Missed {
-        let items = response.find("output").into_iter().flat_map(RawValue::elements);
-        let texts = items.filter(|(item, _)| kind_of(*item) == Kind::Message).flat_map(|(item, _)| texts(item));
-        let sent = self.progress.text;
-        let mut seen = Sent::default();
-        let mut any = false;
-        for (raw, _) in texts {
-            any |= !raw.is_empty();
-            let part = &raw.as_bytes()[..raw.len().min(sent.len() - seen.len())];
-            seen.add(RawStr::new(part));
-        }
-        if seen.is_same(&sent) {
-            return Missed::From(sent.len());
-        }
-        if any {
-            sink(Event::Note(Note::Disorder));
-        }
-        Missed::Unclear
-    }
-
-    /// The texts of a message, without the first `skip` bytes.
-    fn late_texts(&mut self, item: RawValue<'_>, skip: &mut usize, sink: Sink<'_>) {
-        let parts = item.find("content").into_iter().flat_map(RawValue::elements);
-        for (n, (part, _)) in (0u64..).zip(parts) {
-            let Some(refusal) = is_refusal(part) else { continue };
-            let raw = text_of(part, refusal);
-            let from = raw.len().min(*skip);
-            *skip -= from;
-            if from == raw.len() {
-                continue;
-            }
-            if from == 0 {
-                let mut parts = Vec::new();
-                whole_part(&mut parts, n, part, &mut self.progress, sink);
-                parts.iter().for_each(|part: &Part| sink(Event::Close { ix: part.ix, status: Status::Complete }));
-                continue;
-            }
-            let ix = self.progress.take_number();
-            let rest = RawStr::new(&raw.as_bytes()[from..]);
-            sink(Event::Open { ix, block: if refusal { Block::Refusal } else { Block::Text } });
-            sink(if refusal { Event::Refusal { ix, raw: rest } } else { Event::Text { ix, raw: rest } });
-            sink(Event::Close { ix, status: Status::Complete });
-        }
-    }
-
-    /// Whether an item of the terminal list was seen, and has ended.
-    fn is_closed(&self, n: u64, item: RawValue<'_>) -> bool {
-        let call_id = string(item, "call_id").unwrap_or_default();
-        let id = string(item, "id").unwrap_or_default();
-        let kind = kind_of(item);
-        let same_call = |slot: &Slot| match &slot.content {
-            SlotContent::Tool { call_id: own, .. } => own == call_id.as_bytes(),
-            _ => false,
-        };
-        match kind {
-            Kind::Tool if !call_id.is_empty() => self.closed.iter().any(same_call),
-            kind => closed_at(&self.closed, Some(n), id, kind).is_some(),
-        }
-    }
-
-    /// A call that has ended, repeated: it must have been passed on whole.
-    fn again(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
-        let call_id = string(item, "call_id").unwrap_or_default();
-        let id = string(item, "id").unwrap_or_default();
-        let by_call =
-            |slot: &Slot| matches!(&slot.content, SlotContent::Tool { call_id: own, .. } if own == call_id.as_bytes());
-        let at = self.closed.iter().rposition(by_call).or(closed_at(&self.closed, Some(n), id, Kind::Tool));
-        if let Some(Slot { content: SlotContent::Tool { sent, .. }, .. }) = at.and_then(|at| self.closed.get(at))
-            && let Some(arguments) = item.find("arguments").or_else(|| item.find("input")).and_then(RawValue::as_str)
-        {
-            self.lost |= !sent.rest(arguments, sink).is_empty();
         }
     }
 
@@ -306,7 +204,8 @@ impl Decoder {
         self.fail(error, sink);
     }
 
-    fn item_added(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
+    /// Begins an item. `false` if it began before with something of its own.
+    pub(super) fn item_added(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) -> bool {
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
         let index = index.unwrap_or((self.open.len() + self.closed.len()) as u64);
@@ -314,7 +213,8 @@ impl Decoder {
         if let Some(at) = open_at(&self.open, Some(index), id, kind).filter(|at| self.open[*at].implicit) {
             self.open[at].implicit = false;
             self.open[at].id = id.as_bytes().to_vec();
-            return self.name(at, item, sink);
+            self.name(at, item, sink);
+            return false;
         }
         if let Some(at) = self.open.iter().position(|slot| slot.index == index) {
             // A host that does not count, or that forgot to end the item before.
@@ -325,15 +225,40 @@ impl Decoder {
         let content = match kind {
             Kind::Message => SlotContent::Message(Vec::new()),
             Kind::Reasoning => self.reasoning(id, sink),
-            Kind::Tool => SlotContent::Undeclared { name: Vec::new(), input: Vec::new() },
+            Kind::Tool => SlotContent::Undeclared { name: Vec::new(), input: Vec::new(), whole: false },
             Kind::Foreign => {
-                self.has_hidden_output |= item.find("type").is_some_and(|kind| kind.eq_str("image_generation_call"));
+                self.foreign = true;
+                self.has_hidden_output |=
+                    item.find("type").is_some_and(|kind| UNSHOWABLE.iter().any(|name| kind.eq_str(name)));
                 sink(Event::Note(Note::DroppedOutput));
                 SlotContent::Foreign
             }
         };
-        if self.add(Slot { index, id: id.as_bytes().to_vec(), content, implicit: false }, sink) {
+        let slot = Slot { index, id: id.as_bytes().to_vec(), content, implicit: false, input: Vec::new() };
+        let added = self.add(slot, sink);
+        if added {
             self.name(self.open.len() - 1, item, sink);
+        }
+        added
+    }
+
+    /// SlotContent an item has of its content when it is announced. The vendor's have nothing yet.
+    fn announced(&mut self, item: RawValue<'_>, sink: Sink<'_>) {
+        let Some(slot) = self.open.last_mut() else { return };
+        match &mut slot.content {
+            SlotContent::Message(parts) => {
+                for (n, part) in (0u64..).zip(parts_of(item)).filter(|(_, part)| is_refusal(*part).is_some()) {
+                    whole_part(parts, n, part, &mut self.progress, sink);
+                }
+            }
+            SlotContent::Tool { .. } => {
+                let input = string(item, "arguments").or_else(|| string(item, "input")).unwrap_or_default();
+                if self.held + input.len() <= HELD_MAX {
+                    self.held += input.len();
+                    slot.input = input.as_bytes().to_vec();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -357,11 +282,13 @@ impl Decoder {
     /// Opens a call whose name the item has, with the input that came before.
     fn name(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let text = |key| string(item, key).unwrap_or_default();
-        let Some(Slot { content: SlotContent::Undeclared { name, input }, .. }) = self.open.get_mut(at) else { return };
-        let (held_name, input) = (std::mem::take(name), std::mem::take(input));
+        let Some(Slot { content: SlotContent::Undeclared { name, input, whole }, .. }) = self.open.get_mut(at) else {
+            return;
+        };
+        let (held_name, input, whole) = (std::mem::take(name), std::mem::take(input), *whole);
         let name = if text("name").is_empty() { RawStr::new(&held_name) } else { text("name") };
         if name.is_empty() {
-            self.open[at].content = SlotContent::Undeclared { name: held_name, input };
+            self.open[at].content = SlotContent::Undeclared { name: held_name, input, whole };
             return;
         }
         self.held = self.held.saturating_sub(input.len());
@@ -395,16 +322,17 @@ impl Decoder {
         }
         let content = match kind {
             Kind::Reasoning => self.reasoning(fields.item_id, sink),
-            Kind::Tool => SlotContent::Undeclared { name: Vec::new(), input: Vec::new() },
+            Kind::Tool => SlotContent::Undeclared { name: Vec::new(), input: Vec::new(), whole: false },
             Kind::Message | Kind::Foreign => SlotContent::Message(Vec::new()),
         };
         let index = fields.output_index.unwrap_or((self.open.len() + self.closed.len()) as u64);
-        let slot = Slot { index, id: fields.item_id.as_bytes().to_vec(), content, implicit: true };
+        let id = fields.item_id.as_bytes().to_vec();
+        let slot = Slot { index, id, content, implicit: true, input: Vec::new() };
         if self.add(slot, sink) { self.open.last_mut() } else { None }
     }
 
     /// The item as a whole: passes on what is new, and ends it.
-    fn item_done(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
+    pub(super) fn item_done(&mut self, index: Option<u64>, item: RawValue<'_>, sink: Sink<'_>) {
         let id = string(item, "id").unwrap_or_default();
         let kind = kind_of(item);
         let at = match open_at(&self.open, index, id, kind) {
@@ -435,15 +363,14 @@ impl Decoder {
         }
     }
 
-    fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
+    pub(super) fn finish_item(&mut self, at: usize, item: RawValue<'_>, sink: Sink<'_>) {
         let mut slot = self.open.remove(at);
         match &mut slot.content {
             SlotContent::Message(parts) => {
-                let list = || item.find("content").into_iter().flat_map(RawValue::elements);
                 // Some hosts count parts over all items.
                 let first = parts.first().map_or(0, |part| part.index);
-                let first = if first >= list().count() as u64 { first } else { 0 };
-                for (n, (part, _)) in (first..).zip(list()) {
+                let first = if first >= parts_of(item).count() as u64 { first } else { 0 };
+                for (n, part) in (first..).zip(parts_of(item)) {
                     whole_part(parts, n, part, &mut self.progress, sink);
                 }
             }
@@ -473,6 +400,12 @@ impl Decoder {
                 slot = named;
             }
         }
+        let input = std::mem::take(&mut slot.input);
+        self.held = self.held.saturating_sub(input.len());
+        match &mut slot.content {
+            SlotContent::Tool { ix, sent, .. } if sent.is_empty() => push_input(*ix, sent, RawStr::new(&input), sink),
+            _ => {}
+        }
         match &mut slot.content {
             SlotContent::Message(parts) => {
                 for part in parts.iter_mut().filter(|part| !part.closed) {
@@ -498,25 +431,46 @@ impl Decoder {
         {
             return;
         }
-        if !whole && fields.delta.is_empty() {
+        let delta = if whole { RawStr::default() } else { self.new_text(fields) };
+        if !whole && delta.is_empty() {
             return;
         }
         let mut progress = std::mem::take(&mut self.progress);
         if let Some(Slot { content: SlotContent::Message(parts), .. }) = self.slot(fields, Kind::Message, sink) {
             let raw = match whole {
                 true => rest_of(parts, fields.part_index, fields.whole, sink),
-                false => Some(fields.delta),
+                false => Some(delta),
             };
             if let Some(raw) = raw
                 && let Some(part) = part_of(parts, fields.part_index, refusal, &mut progress, sink)
             {
-                part.push(raw, &mut progress, sink);
+                if whole {
+                    part.push_ahead(raw, &mut progress, sink);
+                } else {
+                    part.push(raw, &mut progress, sink);
+                }
                 if !whole && let Some(logprobs) = fields.logprobs {
                     part.logprobs(logprobs, sink);
                 }
             }
         }
         self.progress = progress;
+    }
+
+    /// SlotContent a delta of a message adds to what a whole copy had in advance.
+    fn new_text<'a>(&mut self, fields: &Fields<'a>) -> RawStr<'a> {
+        let (index, id) = (fields.output_index, fields.item_id);
+        let slot = match open_at(&self.open, index, id, Kind::Message) {
+            Some(at) => self.open.get(at),
+            None => closed_at(&self.closed, index, id, Kind::Message).and_then(|at| self.closed.get(at)),
+        };
+        match slot.map(|slot| &slot.content) {
+            Some(SlotContent::Message(parts)) => match parts.iter().find(|part| part.index == fields.part_index) {
+                Some(part) => self.progress.ahead.rest(part.ix, fields.delta),
+                None => fields.delta,
+            },
+            _ => fields.delta,
+        }
     }
 
     /// A delta of reasoning, or the rest of a part that was repeated whole.
@@ -527,31 +481,36 @@ impl Decoder {
         if text.is_empty() || (whole && !is_open && ended) {
             return;
         }
-        let Some(Slot { content: SlotContent::Reasoning { ix, part, number, sent }, .. }) =
+        let mut ahead = std::mem::take(&mut self.progress.ahead);
+        if let Some(Slot { content: SlotContent::Reasoning { ix, part, number, sent }, .. }) =
             self.slot(fields, Kind::Reasoning, sink)
-        else {
-            return;
-        };
-        let here = (kind, fields.part_index);
-        if *part != Some(here) {
-            *number += u32::from(part.is_some());
-            (*part, *sent) = (Some(here), Sent::default());
+        {
+            let here = (kind, fields.part_index);
+            if *part != Some(here) {
+                *number += u32::from(part.is_some());
+                (*part, *sent) = (Some(here), Sent::default());
+                ahead = Ahead::default();
+            }
+            let raw = if whole { sent.rest(fields.whole, sink) } else { ahead.rest(*ix, fields.delta) };
+            if whole && !raw.is_empty() {
+                ahead.set(*ix, raw);
+            }
+            if !raw.is_empty() {
+                sent.add(raw);
+                sink(Event::Reason { ix: *ix, part: *number, kind, raw });
+            }
         }
-        let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
-        if !raw.is_empty() {
-            sent.add(raw);
-            sink(Event::Reason { ix: *ix, part: *number, kind, raw });
-        }
+        self.progress.ahead = ahead;
     }
 
     /// A delta of a tool's input, or the rest of one that was repeated whole.
     fn input(&mut self, fields: &Fields<'_>, whole: bool, sink: Sink<'_>) {
         let is_open = open_at(&self.open, fields.output_index, fields.item_id, Kind::Tool).is_some();
         let ended = closed_at(&self.closed, fields.output_index, fields.item_id, Kind::Tool);
-        if let Some(Slot { content: SlotContent::Tool { sent, .. }, .. }) = ended.and_then(|at| self.closed.get(at))
+        if let Some(Slot { content: SlotContent::Tool { ix, sent, .. }, .. }) = ended.and_then(|at| self.closed.get(at))
             && !is_open
         {
-            let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
+            let raw = if whole { sent.rest(fields.whole, sink) } else { self.progress.ahead.rest(*ix, fields.delta) };
             if !raw.is_empty() {
                 sink(Event::Note(Note::Disorder));
                 self.lost = true;
@@ -560,12 +519,16 @@ impl Decoder {
         }
         let held = self.held;
         let mut grown = 0;
+        let mut ahead = std::mem::take(&mut self.progress.ahead);
         match self.slot(fields, Kind::Tool, sink).map(|slot| &mut slot.content) {
             Some(SlotContent::Tool { ix, sent, .. }) => {
-                let raw = if whole { sent.rest(fields.whole, sink) } else { fields.delta };
+                let raw = if whole { sent.rest(fields.whole, sink) } else { ahead.rest(*ix, fields.delta) };
+                if whole && !raw.is_empty() {
+                    ahead.set(*ix, raw);
+                }
                 push_input(*ix, sent, raw, sink);
             }
-            Some(SlotContent::Undeclared { name, input }) => {
+            Some(SlotContent::Undeclared { name, input, whole: is_whole }) if whole || !*is_whole => {
                 if !fields.name.is_empty() {
                     *name = fields.name.as_bytes().to_vec();
                 }
@@ -573,6 +536,7 @@ impl Decoder {
                 if held + raw.len() <= HELD_MAX {
                     if whole && !raw.is_empty() {
                         input.clear();
+                        *is_whole = true;
                     }
                     input.extend_from_slice(raw.as_bytes());
                 }
@@ -580,6 +544,7 @@ impl Decoder {
             }
             _ => {}
         }
+        self.progress.ahead = ahead;
         self.held += grown;
         if self.held > HELD_MAX {
             let note = "the upstream's answer holds more tool input before a tool's name than can be held";
@@ -599,13 +564,22 @@ impl Decoder {
         self.progress = progress;
     }
 
-    fn part_added(&mut self, fields: &Fields<'_>, sink: Sink<'_>) {
-        let Some(refusal) = fields.part.and_then(is_refusal) else { return };
+    /// A part that begins or ends, with the text that it has by then.
+    fn part(&mut self, fields: &Fields<'_>, done: bool, sink: Sink<'_>) {
+        let Some((part, refusal)) = fields.part.and_then(|part| is_refusal(part).map(|refusal| (part, refusal))) else {
+            return;
+        };
+        let whole = text_of(part, refusal);
+        if !whole.is_empty() {
+            return self.text(&Fields { whole, ..*fields }, refusal, true, sink);
+        }
         let at = open_at(&self.open, fields.output_index, fields.item_id, Kind::Message);
         let Some(Slot { content: SlotContent::Message(parts), .. }) = at.and_then(|at| self.open.get_mut(at)) else {
             return;
         };
-        part_of(parts, fields.part_index, refusal, &mut self.progress, sink);
+        if !done {
+            part_of(parts, fields.part_index, refusal, &mut self.progress, sink);
+        }
     }
 
     /// A frame's data. `name` is what the frame calls itself.
@@ -621,12 +595,20 @@ impl Decoder {
                 // An event that names its kind may be one of tomorrow's.
                 let is_error = !kind.is_empty() || name == Some(b"error");
                 let is_response = event.find("object").is_some_and(|object| object.eq_str("response"));
-                match error::of(event).or_else(|| (!is_response).then(|| foreign::any_shape(event)).flatten()) {
+                let any_shape = || if is_response { None } else { foreign::any_shape(event) };
+                let own = error::of(event);
+                match own.filter(|read| !read.message.is_empty()).or_else(any_shape).or(own) {
                     Some(read) => self.fail(classify::error(None, &read), sink),
                     // A host that was asked for a stream and answers with the whole in one event.
                     None if is_response => self.response(event, sink),
                     None if !is_error => sink(Event::Note(Note::UnknownEvent)),
                     None => self.fail_with(event, sink),
+                }
+            }
+            kind if !kind.starts_with(b"response.") && foreign::names_error(kind) => {
+                match error::of(event).or_else(|| foreign::any_shape(event)) {
+                    Some(read) => self.fail(classify::error(None, &read), sink),
+                    None => sink(Event::Note(Note::UnknownEvent)),
                 }
             }
             kind => self.event(kind, &fields, sink),
@@ -644,8 +626,14 @@ impl Decoder {
             }
             b"reasoning_text.delta" | b"reasoning.delta" => self.reason(fields, ReasoningKind::Full, false, sink),
             b"refusal.delta" => self.text(fields, true, false, sink),
-            b"output_item.added" => self.item_added(fields.output_index, fields.item.unwrap_or(null), sink),
-            b"content_part.added" => self.part_added(fields, sink),
+            b"output_item.added" => {
+                let item = fields.item.unwrap_or(null);
+                if self.item_added(fields.output_index, item, sink) {
+                    self.announced(item, sink);
+                }
+            }
+            b"content_part.added" => self.part(fields, false, sink),
+            b"content_part.done" => self.part(fields, true, sink),
             b"output_text.done" => self.text(fields, false, true, sink),
             b"refusal.done" => self.text(fields, true, true, sink),
             b"reasoning_summary_text.done" => self.reason(fields, ReasoningKind::Summary, true, sink),
@@ -690,12 +678,4 @@ impl Decode for Decoder {
         let note = "the upstream closed the stream before its end";
         self.fail(Error::upstream(ErrorKind::UpstreamTruncated, note), sink);
     }
-}
-
-/// What the terminal event adds to the texts that were passed on.
-enum Missed {
-    /// What was passed on is the beginning: so many bytes of the list's texts are to be skipped.
-    From(usize),
-    /// The list has another text, so that items can be compared one by one only.
-    Unclear,
 }

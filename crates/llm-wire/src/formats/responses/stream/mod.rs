@@ -4,6 +4,7 @@
 mod decode;
 mod encode;
 mod slot;
+mod terminal;
 mod whole;
 mod words;
 mod write;

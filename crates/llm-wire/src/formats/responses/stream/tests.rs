@@ -488,7 +488,10 @@ fn terminal_event_completes_what_was_missing() {
     assert_eq!(output.len(), 4, "the blank text is none");
     let part = &output[0]["content"][0];
     assert_eq!((&output[0]["status"], &part["text"]), (&json!("incomplete"), &json!("\u{1f600}")));
-    assert_eq!((&part["annotations"][0]["end_index"], &part["logprobs"]), (&json!(1), &json!([{"token":"a"}])));
+    assert_eq!(
+        (&part["annotations"][0]["end_index"], &part["logprobs"]),
+        (&json!(1), &json!([{"token":"a","bytes":[],"top_logprobs":[]}]))
+    );
     assert_eq!((&output[1]["encrypted_content"], &output[2]["encrypted_content"]), (&json!("s1"), &json!("s2")));
     assert_eq!(output[3]["content"], json!([{"type":"refusal","refusal":"why"}]));
 }

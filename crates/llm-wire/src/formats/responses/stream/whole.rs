@@ -4,7 +4,7 @@ use crate::canonical::args;
 use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
 use crate::canonical::request::ReasoningKind;
 use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent};
-use crate::json::{RawStr, RawValue};
+use crate::json::{RawKind, RawStr, RawValue};
 
 /// Most parts of one message.
 const PARTS_MAX: usize = 4096;
@@ -17,6 +17,14 @@ impl Part {
         self.sent.add(raw);
         progress.text.add(raw);
         sink(if self.refusal { Event::Refusal { ix: self.ix, raw } } else { Event::Text { ix: self.ix, raw } });
+    }
+
+    /// Text of a whole copy, which deltas may bring again.
+    pub(super) fn push_ahead(&mut self, raw: RawStr<'_>, progress: &mut Progress, sink: Sink<'_>) {
+        if !raw.is_empty() {
+            progress.ahead.set(self.ix, raw);
+        }
+        self.push(raw, progress, sink);
     }
 
     pub(super) fn logprobs(&mut self, raw: RawValue<'_>, sink: Sink<'_>) {
@@ -79,7 +87,7 @@ pub(super) fn part_of<'p>(
     }
 }
 
-/// What a whole text has beyond what was passed on of its part. `None` if the part was passed on
+/// SlotContent a whole text has beyond what was passed on of its part. `None` if the part was passed on
 /// whole already, and nothing is new.
 pub(super) fn rest_of<'a>(parts: &[Part], index: u64, whole: RawStr<'a>, sink: Sink<'_>) -> Option<RawStr<'a>> {
     match parts.iter().find(|part| part.index == index) {
@@ -91,8 +99,18 @@ pub(super) fn rest_of<'a>(parts: &[Part], index: u64, whole: RawStr<'a>, sink: S
     }
 }
 
+/// The parts of a message. Some hosts write its text in their place.
+pub(super) fn parts_of(item: RawValue<'_>) -> impl Iterator<Item = RawValue<'_>> {
+    let content = item.find("content");
+    let text = content.filter(|content| content.kind() == RawKind::String);
+    text.into_iter().chain(content.into_iter().flat_map(RawValue::elements).map(|(part, _)| part))
+}
+
 /// `None` for a part that is neither text nor refusal.
 pub(super) fn is_refusal(part: RawValue<'_>) -> Option<bool> {
+    if part.kind() == RawKind::String {
+        return Some(false);
+    }
     match string(part, "type").unwrap_or_default().as_bytes() {
         b"output_text" | b"text" => Some(false),
         b"refusal" => Some(true),
@@ -111,25 +129,30 @@ pub(super) fn whole_part(
     let Some(refusal) = is_refusal(part) else { return sink(Event::Note(Note::DroppedOutput)) };
     let Some(rest) = rest_of(parts, index, text_of(part, refusal), sink) else { return };
     let Some(open) = part_of(parts, index, refusal, progress, sink) else { return };
-    open.push(rest, progress, sink);
+    open.push_ahead(rest, progress, sink);
     if let Some(logprobs) = part.find("logprobs").filter(|_| !open.logprobs) {
         open.logprobs(logprobs, sink);
     }
     if !open.cited {
         let annotations = part.find("annotations").into_iter().flat_map(RawValue::elements);
-        annotations.for_each(|(annotation, _)| cite(open.ix, annotation, sink));
+        annotations.for_each(|(annotation, _)| {
+            open.cited = true;
+            cite(open.ix, annotation, sink);
+        });
     }
 }
 
 /// The text of a part.
 pub(super) fn text_of(part: RawValue<'_>, refusal: bool) -> RawStr<'_> {
+    if let Some(text) = part.as_str() {
+        return text;
+    }
     string(part, if refusal { "refusal" } else { "text" }).unwrap_or_default()
 }
 
 /// The texts and refusals of a message, in order.
 pub(super) fn texts(item: RawValue<'_>) -> impl Iterator<Item = (RawStr<'_>, bool)> {
-    let parts = item.find("content").into_iter().flat_map(RawValue::elements);
-    parts.filter_map(|(part, _)| is_refusal(part).map(|refusal| (text_of(part, refusal), refusal)))
+    parts_of(item).filter_map(|part| is_refusal(part).map(|refusal| (text_of(part, refusal), refusal)))
 }
 
 /// The parts of a thought from the one on that flowed last.

@@ -234,5 +234,5 @@ fn things_in_other_places() {
     let sent = send(&request, &context("claude-opus-5"), Ledger::default()).unwrap();
     let expected = r#"[{"role":"user","content":[{"type":"text","text":"q"}]},{"role":"assistant","content":[{"type":"text","text":"a"}]},{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://x"}},{"type":"text","text":"b"}]}]"#;
     assert_eq!((sent.get("messages"), sent.get("system")), (expected, r#"[{"type":"text","text":"Be."}]"#));
-    assert_eq!(sent.headers(), "assistant.image;moved, messages.name;dropped");
+    assert_eq!(sent.headers(), "assistant.image;moved, messages.name;dropped | blank_text=1");
 }

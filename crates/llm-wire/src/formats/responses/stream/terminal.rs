@@ -1,0 +1,136 @@
+//! SlotContent the terminal event of a stream has beyond all that was passed on: items and texts that no
+//! event before it brought.
+
+use crate::canonical::event::{Block, Event, Note, Sink, Status};
+use crate::formats::responses::stream::decode::Decoder;
+use crate::formats::responses::stream::slot::{Kind, Part, Sent, Slot, SlotContent, closed_at, open_at};
+use crate::formats::responses::stream::whole::{is_refusal, kind_of, parts_of, string, text_of, texts, whole_part};
+use crate::json::RawValue;
+
+impl Decoder {
+    /// SlotContent only the last event contains. Some backends leave the list empty, and others number all
+    /// items alike or change their ids: what was seen before is the truth, and adds up to a
+    /// beginning of what is in the list.
+    pub(super) fn late_items(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
+        let items = || (0u64..).zip(response.find("output").into_iter().flat_map(RawValue::elements));
+        for (n, (item, _)) in items() {
+            let id = string(item, "id").unwrap_or_default();
+            if open_at(&self.open, Some(n), id, kind_of(item)).is_some() {
+                self.item_done(Some(n), item, sink);
+            }
+        }
+        let nothing = self.open.is_empty() && self.closed.is_empty();
+        let sent = self.progress.text;
+        let mut text = self.missed_text(response, sink);
+        let count = |slots: &[Slot], kind| slots.iter().filter(|slot| slot.content.kind() == kind).count();
+        let mut missing = [Kind::Message, Kind::Reasoning, Kind::Tool, Kind::Foreign].map(|kind| {
+            let total = items().filter(|(_, (item, _))| kind_of(*item) == kind).count();
+            total.saturating_sub(count(&self.open, kind) + count(&self.closed, kind))
+        });
+        for (n, (item, _)) in items() {
+            let kind = kind_of(item);
+            let known = self.is_closed(n, item);
+            match (kind, &mut text) {
+                // xAI gives one id to several items of reasoning.
+                (Kind::Reasoning, _) if nothing => self.item_missed(n, item, sink),
+                _ if nothing => self.item_done(Some(n), item, sink),
+                (Kind::Message, Missed::From(skipped)) => self.late_texts(item, skipped, &sent, sink),
+                // Its parts are compared one by one.
+                (Kind::Message, _) if known => self.item_done(Some(n), item, sink),
+                (Kind::Tool, _) if known => self.again(n, item, sink),
+                _ if known || missing[kind as usize] == 0 => {}
+                _ => {
+                    missing[kind as usize] -= 1;
+                    self.item_missed(n, item, sink);
+                }
+            }
+        }
+    }
+
+    /// An item of the list that no event announced.
+    fn item_missed(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
+        let fresh = (self.open.len() + self.closed.len()) as u64;
+        self.item_added(Some(fresh.max(n)), item, sink);
+        let last = self.open.len().checked_sub(1);
+        last.into_iter().for_each(|at| self.finish_item(at, item, sink));
+    }
+
+    /// Where the texts of the list go beyond what was passed on.
+    fn missed_text(&self, response: RawValue<'_>, sink: Sink<'_>) -> Missed {
+        let items = response.find("output").into_iter().flat_map(RawValue::elements);
+        let texts = items.filter(|(item, _)| kind_of(*item) == Kind::Message).flat_map(|(item, _)| texts(item));
+        let sent = self.progress.text;
+        let mut seen = Sent::default();
+        let mut any = false;
+        for (raw, _) in texts {
+            any |= !raw.is_empty();
+            seen.add_within(raw, &sent);
+        }
+        if seen.is_same(&sent) {
+            return Missed::From(Sent::default());
+        }
+        if any {
+            sink(Event::Note(Note::Disorder));
+        }
+        Missed::Unclear
+    }
+
+    /// The texts of a message, without what was passed on. `skipped` counts that over all items.
+    fn late_texts(&mut self, item: RawValue<'_>, skipped: &mut Sent, sent: &Sent, sink: Sink<'_>) {
+        for (n, part) in (0u64..).zip(parts_of(item)) {
+            let Some(refusal) = is_refusal(part) else { continue };
+            let raw = text_of(part, refusal);
+            let rest = skipped.add_within(raw, sent);
+            if rest.is_empty() {
+                continue;
+            }
+            if rest.len() == raw.len() {
+                let mut parts = Vec::new();
+                whole_part(&mut parts, n, part, &mut self.progress, sink);
+                parts.iter().for_each(|part: &Part| sink(Event::Close { ix: part.ix, status: Status::Complete }));
+                continue;
+            }
+            let ix = self.progress.take_number();
+            sink(Event::Open { ix, block: if refusal { Block::Refusal } else { Block::Text } });
+            sink(if refusal { Event::Refusal { ix, raw: rest } } else { Event::Text { ix, raw: rest } });
+            sink(Event::Close { ix, status: Status::Complete });
+        }
+    }
+
+    /// Whether an item of the terminal list was seen, and has ended.
+    fn is_closed(&self, n: u64, item: RawValue<'_>) -> bool {
+        let call_id = string(item, "call_id").unwrap_or_default();
+        let id = string(item, "id").unwrap_or_default();
+        let kind = kind_of(item);
+        let same_call = |slot: &Slot| match &slot.content {
+            SlotContent::Tool { call_id: own, .. } => own == call_id.as_bytes(),
+            _ => false,
+        };
+        match kind {
+            Kind::Tool if !call_id.is_empty() => self.closed.iter().any(same_call),
+            kind => closed_at(&self.closed, Some(n), id, kind).is_some(),
+        }
+    }
+
+    /// A call that has ended, repeated: it must have been passed on whole.
+    pub(super) fn again(&mut self, n: u64, item: RawValue<'_>, sink: Sink<'_>) {
+        let call_id = string(item, "call_id").unwrap_or_default();
+        let id = string(item, "id").unwrap_or_default();
+        let by_call =
+            |slot: &Slot| matches!(&slot.content, SlotContent::Tool { call_id: own, .. } if own == call_id.as_bytes());
+        let at = self.closed.iter().rposition(by_call).or(closed_at(&self.closed, Some(n), id, Kind::Tool));
+        if let Some(Slot { content: SlotContent::Tool { sent, .. }, .. }) = at.and_then(|at| self.closed.get(at))
+            && let Some(arguments) = item.find("arguments").or_else(|| item.find("input")).and_then(RawValue::as_str)
+        {
+            self.lost |= !sent.rest(arguments, sink).is_empty();
+        }
+    }
+}
+
+/// SlotContent the terminal event adds to the texts that were passed on.
+enum Missed {
+    /// SlotContent was passed on is the beginning, and is to be skipped: so much of it was so far.
+    From(Sent),
+    /// The list has another text, so that items can be compared one by one only.
+    Unclear,
+}
