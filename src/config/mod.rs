@@ -16,6 +16,7 @@ pub mod outbound;
 mod pattern;
 pub mod prices;
 pub mod publish;
+pub mod retries;
 pub mod rows;
 pub mod secret;
 pub mod secret_env;

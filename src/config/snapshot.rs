@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::breaker::memory::Memory;
 use crate::config::outbound::Outbound;
+use crate::config::retries::Retries;
 use crate::config::timeouts::Timeouts;
 use crate::config::virtual_models::{Member, VirtualModel};
 use crate::limit::Limits;
@@ -107,6 +108,8 @@ pub struct Provider {
     pub weight: u32,
     /// `provider_params.timeouts`.
     pub timeouts: Timeouts,
+    /// `provider_params.retries`.
+    pub retries: Retries,
     /// The tier: those of the next one are tried when nobody of this one is left. 0 is the first.
     pub priority: u32,
     pub models: super::models::Mapping,

@@ -19,6 +19,8 @@ use super::request_context::{Next, RequestContext};
 use crate::breaker::attribution::{Fault, RetryRule};
 use crate::breaker::backoff::full_jitter;
 use crate::breaker::circuit::Admission;
+use crate::config::retries::RetryLimits;
+use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::route::pick::{AnyOrder, Candidate, Candidates, Ranked};
 use llm_wire::error::{Error, Kind};
@@ -30,6 +32,7 @@ struct Failed<'c> {
     retries: u32,
     /// When it may be tried again, in microseconds on the request's clock.
     from_us: u64,
+    limits: RetryLimits,
 }
 
 /// What is left to be tried.
@@ -70,7 +73,6 @@ pub(super) async fn run(
     let mut next = first.map(|ranked| Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
     let mut failure: Option<Box<Failure>> = None;
     let mut tried = 0;
-    let retries_same = boot.retry_budget > 0 && !boot.retry_max_wait.is_zero();
     for n in 1..=most {
         let Some(this) = next.take() else { break };
         if !this.wait.is_zero() {
@@ -95,7 +97,8 @@ pub(super) async fn run(
             _ => core.metrics.inc(Counter::Retries),
         }
         tried += usize::from(this.retries == 0 && this.without == RetryWithout::Nothing);
-        let may_repeat = retries_same && !is_benched;
+        let limits = retry_limits(req, provider, candidate);
+        let may_repeat = boot.retry_budget > 0 && limits.allows_after(this.retries + 1) && !is_benched;
         let is_last = n == most || (tried >= candidates.list.len() && !may_repeat);
         let is_only = most == 1 || candidates.list.len() == 1;
         let attempt = Attempt { view, candidate, provider, is_last, is_only, has_failure: failure.is_some() };
@@ -106,7 +109,7 @@ pub(super) async fn run(
         core.metrics.inc(Counter::AttemptsFailed);
         req.recorder.release_provider_hold();
         if may_repeat && may_retry_at_same_provider(&new) {
-            attempts.put_back(req, &this, &new);
+            attempts.put_back(req, &this, &new, limits);
         }
         if n < most && !core.stopping() && !req.is_past_client_limit() {
             next = match new.retry_without {
@@ -135,6 +138,14 @@ pub(super) async fn run(
     })
 }
 
+/// Returns how often, and after which wait at most, a candidate may get the request again.
+fn retry_limits(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate) -> RetryLimits {
+    let boot = req.core.boot();
+    let max_attempts = u32::try_from(boot.max_attempts).unwrap_or(u32::MAX);
+    let of_process = RetryLimits { max_attempts, max_wait: boot.retry_max_wait };
+    provider.retries.of_model(candidate.upstream_model.as_deref().unwrap_or(req.model.name()), of_process)
+}
+
 /// Returns whether the same provider may get the request again.
 fn may_retry_at_same_provider(failure: &Failure) -> bool {
     match failure.fault().row().retry {
@@ -153,12 +164,13 @@ fn is_other(pinned: Option<&Candidate>, window_exceeded: Option<u64>, ranked: &R
 
 impl<'c> Attempts<'c> {
     /// Notes that a candidate may be tried again, and when.
-    fn put_back(&mut self, req: &RequestContext<'_>, this: &Try<'c>, failure: &Failure) {
-        let wait = full_jitter(this.retries + 1, req.core.boot().retry_max_wait, req.core.random());
+    fn put_back(&mut self, req: &RequestContext<'_>, this: &Try<'c>, failure: &Failure, limits: RetryLimits) {
+        let retries = this.retries + 1;
+        let wait = full_jitter(retries, limits.max_wait, req.core.random());
         let wait = wait.max(failure.hint.wait.unwrap_or_default());
         let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         let from_us = req.recorder.elapsed_us().saturating_add(us);
-        self.failed.push(Failed { candidate: this.ranked.candidate, retries: this.retries + 1, from_us });
+        self.failed.push(Failed { candidate: this.ranked.candidate, retries, from_us, limits });
     }
 
     /// Returns whether a failure of the request itself leads to another member of its virtual model: one
@@ -212,11 +224,13 @@ impl<'c> Attempts<'c> {
     /// Returns the candidate that may be tried again first, if the wait is short enough and the
     /// budget has room.
     fn next_retry(&mut self, req: &RequestContext<'_>, view: &WorkerSnapshot) -> Option<Try<'c>> {
-        let at = (0..self.failed.len()).min_by_key(|at| self.failed[*at].from_us)?;
-        let wait = Duration::from_micros(self.failed[at].from_us.saturating_sub(req.recorder.elapsed_us()));
-        let longest =
-            req.time_left().map_or(req.core.boot().retry_max_wait, |left| left.min(req.core.boot().retry_max_wait));
-        if wait > longest || !req.core.withdraw_retry(view.provider(self.failed[at].candidate.provider).id) {
+        let (now, left) = (req.recorder.elapsed_us(), req.time_left().unwrap_or(Duration::MAX));
+        let wait_of = |failed: &Failed<'_>| Duration::from_micros(failed.from_us.saturating_sub(now));
+        let is_soon = |failed: &Failed<'_>| wait_of(failed) <= left.min(failed.limits.max_wait);
+        let soon = self.failed.iter().enumerate().filter(|(_, failed)| is_soon(failed));
+        let (at, failed) = soon.min_by_key(|(_, failed)| failed.from_us)?;
+        let wait = wait_of(failed);
+        if !req.core.withdraw_retry(view.provider(failed.candidate.provider).id) {
             return None;
         }
         let Failed { candidate, retries, .. } = self.failed.swap_remove(at);

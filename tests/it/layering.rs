@@ -50,6 +50,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config::models",
             "config::nearest",
             "config::snapshot",
+            "config::retries",
             "config::timeouts",
             "config::virtual_models",
             "limit",

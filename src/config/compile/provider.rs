@@ -13,6 +13,7 @@ use crate::config::models::Mapping;
 use crate::config::nearest::nearest;
 use crate::config::ordered;
 use crate::config::outbound::{self, Outbound};
+use crate::config::retries::Retries;
 use crate::config::rows::ProviderRow;
 use crate::config::secret_env::{self, Standing};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
@@ -141,6 +142,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         weight,
         priority: params.priority,
         timeouts: params.timeouts,
+        retries: params.retries,
         outbound,
         memory: Arc::default(),
         limits: limits_of(params.limits, None),
@@ -381,6 +383,7 @@ struct Params<'j> {
     headers: Vec<Header>,
     priority: u32,
     timeouts: Timeouts,
+    retries: Retries,
     limits: ProviderSettings,
     proxy: Option<&'j RawValue>,
     tls: Option<&'j RawValue>,
@@ -397,6 +400,7 @@ impl<'j> Params<'j> {
             headers: Vec::new(),
             priority: 0,
             timeouts: Timeouts::default(),
+            retries: Retries::default(),
             limits: ProviderSettings::default(),
             proxy: None,
             tls: None,
@@ -408,6 +412,7 @@ impl<'j> Params<'j> {
                 "custom_headers" => params.headers = headers(value, problems)?,
                 "priority" => params.priority = priority(value, problems),
                 "timeouts" => params.timeouts = timeouts(value, problems),
+                "retries" => params.retries = retries(value, problems),
                 "proxy" => params.proxy = Some(value),
                 "tls" => params.tls = Some(value),
                 "limits" => params.limits = limits(value)?,
@@ -451,6 +456,13 @@ struct WrittenLimits {
     max_concurrency: Option<u32>,
     requests_per_minute: Option<u32>,
     tokens_per_minute: Option<u32>,
+}
+
+fn retries(value: &RawValue, problems: &mut Vec<String>) -> Retries {
+    Retries::parse(value.get()).unwrap_or_else(|reason| {
+        problems.push(format!("provider_params: retries: {reason}; the provider has those of the process"));
+        Retries::default()
+    })
 }
 
 fn priority(value: &RawValue, problems: &mut Vec<String>) -> u32 {

@@ -43,6 +43,42 @@ fn the_tries_of_one_request_count_once() {
     assert_eq!(other.unwrap()["state"], json!("closed"), "{circuits}");
 }
 
+/// A provider, and a model of it, has retries of its own beside those of the process.
+#[test]
+fn retries_of_a_provider_and_of_a_model() {
+    let a = Scripted::new("a");
+    let retries = r#"{"retries":{"max_attempts":2,"models":{"once":{"max_attempts":1},"p-*":{"max_wait":0.01}}}}"#;
+    let row = ProviderRow { provider_params: retries.into(), ..provider("a", "openai", &a.fake.url("/v1")) };
+    let gateway = remembering().provider(row).start();
+    let mut client = gateway.client();
+    for (model, fields, tries) in [
+        ("m", None, 2),
+        ("once", None, 1),
+        ("p-1", None, 2),
+        // What the provider asks for is longer than the model's own limit.
+        ("p-2", Some(("retry-after-ms", "200")), 1),
+    ] {
+        let before = a.served();
+        a.then((0..tries).map(|_| answer::with(500, fields.as_slice(), "{}")));
+        assert_eq!((client.call(PATH, ask(model)).status, a.served() - before), (500, tries), "{model}");
+    }
+    // More than the process allows is not made.
+    let b = Scripted::new("b");
+    let row = ProviderRow {
+        provider_params: r#"{"retries":{"max_attempts":9}}"#.into(),
+        ..provider("b", "openai", &b.fake.url("/v1"))
+    };
+    let gateway = remembering().provider(row).start();
+    b.then((0..3).map(|_| status(500)));
+    assert_eq!((gateway.client().call(PATH, ask("m")).status, b.served()), (500, 3));
+    // A value that is none is reported, and that of the process holds.
+    let row = ProviderRow { provider_params: r#"{"retries":{"max_attempts":0}}"#.into(), ..chat(&b.fake) };
+    let gateway = remembering().provider(row).start();
+    let said = gateway.cli(&["check-config"]);
+    let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+    assert!(text.contains("retries: max_attempts 0 would never ask the provider"), "{text}");
+}
+
 /// A wait does not bring a quota back: the provider is left at once, and rests like one that
 /// answers 402.
 #[test]
