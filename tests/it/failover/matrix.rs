@@ -82,7 +82,9 @@ fn row(case: &Case, name: &str, base: &str, model: &str, params: &str) -> Provid
 /// The parameters of a provider with a fault: where that is silence, it may not be silent for long.
 fn params(fault: &str) -> &'static str {
     match fault {
-        "black-hole" | "silent" | "silent-body" | "stall" | "endless-head" | "flood-1xx" => {
+        // Its first half must come within the time.
+        "stall" => r#"{"timeouts":{"first_content":60,"silence":2}}"#,
+        "black-hole" | "silent" | "silent-body" | "endless-head" | "flood-1xx" => {
             r#"{"timeouts":{"connect":1,"first_content":1,"silence":1}}"#
         }
         // Its bytes come for some time.
