@@ -40,7 +40,8 @@ pub struct WorkerConfig {
     pub index: usize,
     /// The CPU to stay on. `None` leaves that to the kernel.
     pub cpu: Option<usize>,
-    pub listener: StdListener,
+    /// Its listeners: one, unless more were inherited than there are workers.
+    pub listeners: Vec<StdListener>,
     /// The listener of the admin interface. One worker has it.
     pub admin: Option<StdListener>,
     pub shared: Arc<ProcessState>,
@@ -48,6 +49,8 @@ pub struct WorkerConfig {
     /// Is closed by its peer when the process drains. A worker that looked at a flag would wake up
     /// for nothing while nothing happens.
     pub drained: UnixStream,
+    /// Is closed when no more connections are accepted: then, or when another process accepts them.
+    pub accepting: UnixStream,
     pub seed: u64,
 }
 
@@ -112,13 +115,21 @@ async fn run(config: WorkerConfig) {
     let core = Rc::new(Core::new(config.index, config.shared, pool, timers, config.seed));
     let canceller = Canceller::new();
     let cancelled = canceller.handle();
-    net::spawn(cancel_when_drained(config.drained, canceller));
+    net::spawn(cancel_when_closed(config.accepting, canceller));
     if let Some(admin) = config.admin {
         let (core, cancelled) = (core.clone(), cancelled.clone());
         net::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin, cancelled).await });
     }
+    for listener in config.listeners {
+        let (core, cancelled) = (core.clone(), cancelled.clone());
+        net::spawn(async move { accept_until_drained(&core, listener, ListenerKind::Public, cancelled).await });
+    }
     net::spawn(sweep(core.clone()));
-    accept_until_drained(&core, config.listener, ListenerKind::Public, cancelled).await;
+    if let Err(error) = net::closed(config.drained).await {
+        tracing::error!("gateway: a worker can't wait for the end of the process, and drains now: {error}");
+    }
+    // Time to accept what is queued.
+    net::sleep(DRAIN_CHECK).await;
     drain(&core).await;
 }
 
@@ -134,7 +145,8 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
     };
     let most = listen::descriptors_for_clients(core.shared.shards.len());
     loop {
-        while core.connections.get() >= most && !core.shared.draining() {
+        // Administrators are let in to see why.
+        while kind == ListenerKind::Public && core.connections.get() >= most && !core.shared.accepts_nothing() {
             core.metrics.inc(Counter::AcceptPauses);
             if let Some(more) = core.log_limits.accept.permit(core.timers.read()) {
                 tracing::warn!(more, "gateway: no connection is accepted while file descriptors are short");
@@ -143,7 +155,7 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
         }
         match listener.cancelable_accept(cancelled.clone()).await {
             Ok((stream, peer)) => admit(core, stream, canonical(peer), kind),
-            Err(_) if core.shared.draining() => break,
+            Err(_) if core.shared.accepts_nothing() => break,
             Err(error) => {
                 core.metrics.inc(Counter::AcceptPauses);
                 if let Some(more) = core.log_limits.accept.permit(core.timers.read()) {
@@ -154,7 +166,8 @@ async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: List
         }
     }
     drop(listener);
-    if let Ok(rest) = rest {
+    // What is queued is for the other process, if there is one.
+    if let (Ok(rest), true) = (rest, core.shared.draining()) {
         accept_queued(core, &rest, kind);
     }
 }
@@ -236,13 +249,13 @@ fn open(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind
     net::spawn(conn::serve(core.clone(), stream, peer, place, kind));
 }
 
-/// Cancels the accepts when the process drains. It is a task of its own, so that new connections
+/// Cancels the accepts when no more connections are accepted. It is a task of its own, so that new connections
 /// cannot delay it.
-async fn cancel_when_drained(drained: UnixStream, accepting: Canceller) {
-    if let Err(error) = net::closed(drained).await {
-        tracing::error!("gateway: a worker can't wait for the end of the process, and drains now: {error}");
+async fn cancel_when_closed(accepting: UnixStream, accepts: Canceller) {
+    if let Err(error) = net::closed(accepting).await {
+        tracing::error!("gateway: a worker can't wait for the end of the process, and accepts no more: {error}");
     }
-    accepting.cancel();
+    accepts.cancel();
 }
 
 /// Closes idle connections that are too old, at intervals while there are any.
@@ -290,16 +303,24 @@ pub struct WorkerPool {
     pub addr: SocketAddr,
     /// The address of the admin interface, if it has a listener of its own.
     pub admin_addr: Option<SocketAddr>,
+    /// The sockets themselves, for a successor.
+    pub listeners: Vec<StdListener>,
+    pub admin_listener: Option<StdListener>,
     shared: Arc<ProcessState>,
-    /// The peers of [`WorkerConfig::drained`].
+    /// The peers of [`WorkerConfig::accepting`] and [`WorkerConfig::drained`].
+    accepting: Vec<UnixStream>,
     running: Vec<UnixStream>,
     handles: Vec<Handle>,
 }
 
 impl WorkerPool {
-    /// Starts one worker for each shard of `shared`, listening on the address in its settings. The
-    /// error says what failed.
-    pub fn start(shared: &Arc<ProcessState>) -> Result<WorkerPool, String> {
+    /// Starts one worker for each shard of `shared`, listening on the address in its settings, or on
+    /// the sockets that were inherited. The error says what failed.
+    pub fn start(
+        shared: &Arc<ProcessState>,
+        public: Vec<StdListener>,
+        admin: Option<StdListener>,
+    ) -> Result<WorkerPool, String> {
         let boot = &shared.boot;
         let trust = tls::Trust { insecure: !boot.verify_ssl, extra_roots: boot.ssl_cert_file.as_deref() };
         let (upstream_tls, warnings) = tls::client_config(&trust)?;
@@ -308,47 +329,74 @@ impl WorkerPool {
         }
         let requested = SocketAddr::new(boot.host, boot.port);
         let count = shared.shards.len();
-        let listeners = listen::bind(requested, count).map_err(|error| bind_failed(requested, &error))?;
-        let mut admin = match boot.admin_addr {
-            None => None,
-            Some(addr) => listen::bind(addr, 1).map_err(|error| bind_failed(addr, &error))?.pop(),
+        let listeners = match public.is_empty() {
+            true => listen::bind(requested, count).map_err(|error| bind_failed(requested, &error))?,
+            false => public,
         };
+        let admin_listener = match (boot.admin_addr, admin) {
+            (None, _) => None,
+            (Some(_), Some(inherited)) => Some(inherited),
+            (Some(addr), None) => listen::bind(addr, 1).map_err(|error| bind_failed(addr, &error))?.pop(),
+        };
+        let shared_out = |error: io::Error| format!("a listener can't be shared with the workers: {error}");
+        let mut admin = admin_listener.as_ref().map(StdListener::try_clone).transpose().map_err(shared_out)?;
         let admin_addr = admin.as_ref().and_then(|listener| listener.local_addr().ok());
         let addr = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(requested);
         let cpus = available_cpus();
         let mut handles = Vec::with_capacity(count);
-        let mut running = Vec::with_capacity(count);
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let (kept, drained) = UnixStream::pair().map_err(|error| start_failed(index, boot.driver, &error))?;
+        let (mut running, mut accepting) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for (index, listeners) in share(&listeners, count).map_err(shared_out)?.into_iter().enumerate() {
+            let pair = || UnixStream::pair().map_err(|error| start_failed(index, boot.driver, &error));
+            let ((kept, drained), (kept_accepting, worker_accepting)) = (pair()?, pair()?);
             running.push(kept);
+            accepting.push(kept_accepting);
             let config = WorkerConfig {
                 index,
                 cpu: cpus.get(index % cpus.len().max(1)).copied().filter(|_| count <= cpus.len()),
-                listener,
+                listeners,
                 admin: admin.take(),
                 shared: shared.clone(),
                 upstream_tls: upstream_tls.clone(),
                 drained,
+                accepting: worker_accepting,
                 seed: seed()?,
             };
             handles.push(start(config).map_err(|error| start_failed(index, boot.driver, &error))?);
         }
-        Ok(WorkerPool { addr, admin_addr, shared: shared.clone(), running, handles })
+        let shared = shared.clone();
+        Ok(WorkerPool { addr, admin_addr, listeners, admin_listener, shared, accepting, running, handles })
     }
 
     pub fn driver(&self) -> Driver {
         self.handles.first().map_or(Driver::Epoll, |handle| handle.driver)
     }
 
+    /// Leaves new connections to another process. Kept ones are served, each response as the last.
+    pub fn hand_over(&mut self) {
+        self.shared.hand_over();
+        self.accepting.clear();
+    }
+
     /// Stops accepting, lets running requests end within SHUTDOWN_GRACE_SECS, and returns when all
     /// workers have ended.
     pub fn drain(self) {
+        drop((self.listeners, self.admin_listener));
         self.shared.drain();
-        drop(self.running);
+        drop((self.accepting, self.running));
         for handle in self.handles {
             handle.join();
         }
     }
+}
+
+/// Gives each worker a listener, or all of them to the workers in turn if there are more. Workers
+/// that share one are woken in turn.
+fn share(listeners: &[StdListener], workers: usize) -> io::Result<Vec<Vec<StdListener>>> {
+    let mut shares: Vec<Vec<StdListener>> = (0..workers).map(|_| Vec::new()).collect();
+    for at in 0..workers.max(listeners.len()) {
+        shares[at % workers].push(listeners[at % listeners.len()].try_clone()?);
+    }
+    Ok(shares)
 }
 
 fn start_failed(index: usize, driver: boot::Driver, error: &io::Error) -> String {

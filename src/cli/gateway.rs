@@ -1,10 +1,10 @@
 //! The parts of a running gateway, put together: what `serve` and `demo` start.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
 use super::Failure;
 use crate::config::boot::{Boot, Environment};
@@ -22,17 +22,33 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts everything. When it returns, requests are served.
+    /// Starts everything, on sockets of its own. When it returns, requests are served.
     pub fn start(boot: Boot, store: Arc<dyn Store>, environment: Environment) -> Result<Gateway, Failure> {
+        Gateway::start_on(boot, store, environment, Vec::new(), None)
+    }
+
+    /// Does the same on sockets that were inherited, if there are any.
+    pub fn start_on(
+        boot: Boot,
+        store: Arc<dyn Store>,
+        environment: Environment,
+        public: Vec<TcpListener>,
+        admin: Option<TcpListener>,
+    ) -> Result<Gateway, Failure> {
         // Many connections need many descriptors; the usual soft limit is 1,024. What the system
         // refuses stays as it was.
         if let Err(error) = raise_open_files() {
             tracing::warn!("the limit of open files can't be raised: {error}");
         }
+        if !boot.core_dumps
+            && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        {
+            tracing::warn!("the memory of this process can't be kept from core dumps: {error}");
+        }
         let workers = worker::count(boot.workers);
         let shared = Arc::new(ProcessState::new(boot, workers, hints()));
         let background = control_plane::start(shared.clone(), store, environment).map_err(Failure::Failed)?;
-        let team = match WorkerPool::start(&shared) {
+        let team = match WorkerPool::start(&shared, public, admin) {
             Ok(team) => team,
             Err(why) => {
                 background.stop();
@@ -93,6 +109,21 @@ impl Gateway {
     /// Reads the configuration and the certificate again.
     pub fn reload(&self) {
         self.background.reload();
+    }
+
+    /// Returns the sockets of the public listener.
+    pub fn listeners(&self) -> &[TcpListener] {
+        &self.team.listeners
+    }
+
+    /// Returns the socket of the admin interface, if it has one of its own.
+    pub fn admin_listener(&self) -> Option<&TcpListener> {
+        self.team.admin_listener.as_ref()
+    }
+
+    /// Leaves new connections to another process. Kept ones are served, each response as the last.
+    pub fn hand_over(&mut self) {
+        self.team.hand_over();
     }
 
     /// How long new connections are served behind a SIGTERM.

@@ -12,6 +12,7 @@ mod explain;
 mod first;
 pub mod gateway;
 mod group;
+mod handover;
 pub mod health;
 pub mod init;
 pub mod key;
@@ -20,6 +21,7 @@ pub mod manual;
 pub mod migrate;
 pub mod mock;
 pub mod model;
+mod notify;
 pub mod prices;
 mod print;
 mod probe;
@@ -27,9 +29,11 @@ pub mod provider;
 pub mod serve;
 mod signals;
 mod store;
+mod store_lock;
 mod terminal;
 pub mod transfer;
 pub mod translate;
+pub mod upgrade;
 
 use std::process::ExitCode;
 
@@ -93,6 +97,8 @@ enum Command {
     ImportBifrost(convert::BifrostArgs),
     /// Write a published list of prices into the store
     ImportPrices(prices::Args),
+    /// Have a running gateway replaced by a new process, without a gap
+    Upgrade(upgrade::Args),
     /// Check whether a gateway is ready, as the health check of a container
     Health(health::Args),
     /// Print what a configuration file, the store or a gateway serves, and every problem of it
@@ -193,6 +199,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::ImportBifrost(args) => convert::bifrost(&args),
         Command::Connect(args) => connect::run(&args),
         Command::ImportPrices(args) => prices::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Health(args) => health::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Completions(args) => manual::completions(&args),

@@ -1,15 +1,15 @@
 //! `llm-proxy serve`: settings, then the server.
 
-use std::time::Duration;
-
 use super::gateway::Gateway;
 use super::signals::{Received, Signals};
-use super::{Failure, logging};
+use super::store_lock::StoreLock;
+use super::{Failure, handover, logging, notify};
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file::{self, Setting};
 use crate::config::rows::ProviderRow;
 use crate::control_plane::store;
 use crate::control_plane::store::blocking::Blocking;
+use crate::net::inherited::Inherited;
 
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = table::help())]
@@ -76,27 +76,50 @@ fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Settin
 
 pub fn run(start: Start) -> Result<(), Failure> {
     let Start { boot, environment, warnings } = start;
+    let program = handover::program();
     logging::start(&boot);
+    let Inherited { public, admin, lock, ready } = handover::inherited()?;
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
     if boot.db_url.is_none() && boot.config_file.is_none() {
         first_providers(&Blocking::embedded(&boot.data_dir)?, &environment)?;
     }
+    let is_embedded = boot.db_url.is_none() && boot.config_file.is_none();
+    let mut lock = if is_embedded { StoreLock::take(&boot.data_dir, lock)? } else { None };
     let store = store::open(&boot, &environment)?;
     let place = store.place();
-    let gateway = Gateway::start(boot, store, environment)?;
+    let mut gateway = Gateway::start_on(boot, store, environment, public, admin)?;
     let mut signals = Signals::watch()?;
     gateway.introduce(&place);
-    let delay = wait_for_stop(&mut signals, &gateway);
+    lock.iter_mut().for_each(StoreLock::write_owner);
+    handover::report_serving(ready);
+    let stop =
+        wait_for_stop(&mut signals, &gateway, || handover::start_successor(program.as_ref(), &gateway, lock.as_ref()));
     signals.end_at_the_next();
-    if !delay.is_zero() {
-        tracing::info!(
-            "stopping: not ready any more; new connections are served for SHUTDOWN_DELAY_SECS ({} s)",
-            delay.as_secs_f32()
-        );
-        gateway.leave();
-        std::thread::sleep(delay);
+    let delay = gateway.shutdown_delay();
+    match stop {
+        Stop::Interrupted => notify::send(notify::STOPPING),
+        Stop::Terminated => {
+            notify::send(notify::STOPPING);
+            if !delay.is_zero() {
+                tracing::info!(
+                    "stopping: not ready any more; new connections are served for SHUTDOWN_DELAY_SECS ({} s)",
+                    delay.as_secs_f32()
+                );
+                gateway.leave();
+                std::thread::sleep(delay);
+            }
+        }
+        Stop::HandedOver(pid) => {
+            notify::send(&format!("MAINPID={pid}"));
+            tracing::info!(
+                "process {pid} has taken over; kept connections are served for SHUTDOWN_DELAY_SECS ({} s)",
+                delay.as_secs_f32()
+            );
+            gateway.hand_over();
+            std::thread::sleep(delay);
+        }
     }
     tracing::info!("stopping: no new connections; waiting for what runs (SHUTDOWN_GRACE_SECS)");
     gateway.stop();
@@ -104,20 +127,37 @@ pub fn run(start: Start) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Handles signals until one asks to stop. Returns how long new connections are still to be served:
-/// SIGTERM comes from an orchestrator, whose load balancer must see first that this gateway is not
-/// ready; SIGINT comes from a person at a terminal.
-fn wait_for_stop(signals: &mut Signals, gateway: &Gateway) -> Duration {
+/// Why a gateway stops.
+enum Stop {
+    /// SIGTERM: by an orchestrator, whose load balancer must see first that this gateway is not
+    /// ready.
+    Terminated,
+    /// SIGINT: by a person at a terminal, who does not wait.
+    Interrupted,
+    /// Another process serves in its place.
+    HandedOver(u32),
+}
+
+/// Handles signals until one asks to stop. `succeed` starts a process that takes over.
+fn wait_for_stop(signals: &mut Signals, gateway: &Gateway, succeed: impl Fn() -> Result<u32, String>) -> Stop {
     loop {
         match signals.next() {
-            Received::Terminate => return gateway.shutdown_delay(),
-            Received::Interrupt => return Duration::ZERO,
+            Received::Terminate => return Stop::Terminated,
+            Received::Interrupt => return Stop::Interrupted,
             Received::Hangup => {
                 tracing::info!("SIGHUP: the configuration and the certificate are read again");
+                notify::send(notify::RELOADING);
                 gateway.reload();
+                notify::send(notify::READY);
             }
             Received::User1 => tracing::info!("SIGUSR1: log files that were moved are reopened when they are written"),
-            Received::User2 => tracing::warn!("SIGUSR2: this gateway can't hand its sockets to another process"),
+            Received::User2 => {
+                tracing::info!("SIGUSR2: another process is started, which is to take over");
+                match succeed() {
+                    Ok(pid) => return Stop::HandedOver(pid),
+                    Err(why) => tracing::error!("SIGUSR2: no process has taken over, and this gateway goes on: {why}"),
+                }
+            }
         }
     }
 }

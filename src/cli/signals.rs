@@ -7,7 +7,7 @@
 //! | a second SIGTERM or SIGINT, 0.2 s later at least | ends at once, with status 1 | likewise |
 //! | SIGHUP | reads the configuration and the certificate again | the drain |
 //! | SIGUSR1 | a line in the log: files that were moved are reopened by themselves | nothing |
-//! | SIGUSR2 | a line in the log | nothing |
+//! | SIGUSR2 | starts a process that takes over, then the delay and the drain | nothing |
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -68,7 +68,8 @@ pub struct CredentialRow {
     pub previous_key: Option<String>,
     /// Seconds since 1970.
     pub previous_key_until: Option<i64>,
-    /// JSON object of the operator's own notes; nothing here reads it.
+    /// JSON object of the operator's own notes. Of these `priority` is read: `high`, `normal` or
+    /// `low`, by which requests wait for room.
     pub metadata: String,
     pub is_enabled: bool,
     pub stamp: Stamp,

@@ -88,6 +88,13 @@ pub fn standing(name: &str, env: &Env<'_>) -> Standing {
     }
 }
 
+/// Returns whether `value` is a secret of this program, wherever it was read from: no provider gets
+/// it.
+pub fn is_own_secret(value: &str, env: &Env<'_>) -> bool {
+    let mut own = VARIABLES.iter().filter(|variable| variable.secret).filter_map(|variable| env(variable.name));
+    own.any(|own| own.trim() == value)
+}
+
 /// Reads a list of names that are separated by commas.
 pub fn parse_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::breaker::memory::Memory;
 use crate::config::outbound::Outbound;
 use crate::config::retries::Retries;
+use crate::config::secret::HeaderLines;
 use crate::config::timeouts::Timeouts;
 use crate::config::virtual_models::{Member, VirtualModel};
 use crate::limit::Limits;
@@ -99,9 +100,9 @@ pub struct Provider {
     pub base: BaseUrl,
     /// Complete header lines (`name: value\r\n`) that carry this provider's key, one set per format
     /// offered, same order as `formats`.
-    pub auth: Vec<Arc<[u8]>>,
+    pub auth: Vec<Arc<HeaderLines>>,
     /// Complete header lines from `provider_params.custom_headers`, sent last.
-    pub extra_headers: Arc<[u8]>,
+    pub extra_headers: Arc<HeaderLines>,
     /// Lower-case names that `auth` and `extra_headers` set, so that a client's header of that name
     /// is not forwarded beside it.
     pub own_header_names: Vec<String>,
@@ -198,6 +199,8 @@ pub struct Credential {
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
     pub previous: Option<Previous>,
+    /// The level by which its requests wait for room; 0 goes first.
+    pub level: usize,
     /// What is in force for it beside its own row. `None` if nothing is.
     pub scope: Option<Arc<Scope>>,
 }

@@ -8,6 +8,8 @@ use super::{Bucket, ConcurrencyLimit, Hold, Limits, Need, Per, Refusal, Refused}
 
 /// The levels of priority. Level 0 goes first.
 pub const LEVELS: usize = 3;
+/// The level of requests that have no priority of their own.
+pub const NORMAL_LEVEL: usize = 1;
 
 /// The numbers of `provider_params.limits`. What is `None` is not limited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use monoio::net::UnixStream;
 
 mod acked;
 mod dial;
+pub mod inherited;
 pub mod listen;
 pub mod pool;
 pub mod proxy_protocol;

@@ -14,6 +14,7 @@ use super::relay::buffered;
 use super::request_context::{
     Model, Next, RequestContext, StreamOptions, method_name, new_request_id, refuse, response_meta,
 };
+use crate::limit::provider::NORMAL_LEVEL;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
 use crate::proxy::{body, local, overload};
@@ -29,9 +30,6 @@ use llm_wire::passthrough::peek::Peek;
 /// Bounds the name of a model, in bytes. Names are remembered, matched against patterns and
 /// repeated in errors; those in use are far shorter.
 const MAX_MODEL: usize = 1024;
-
-/// The priority of credentials that have none of their own.
-const NORMAL: usize = 1;
 
 /// Serves the request whose head is at the front of `client.buf`.
 pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> Next {
@@ -99,7 +97,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         circuit_guard: None,
         counted_failures: Default::default(),
         hint: Default::default(),
-        level: NORMAL,
+        level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
         slot: None,
         deadlines: Deadlines::of_process(core.boot()),
         client_limit,

@@ -69,6 +69,8 @@ pub struct ProcessState {
     leaving: AtomicBool,
     /// `Store::identity`, once it is known.
     pub store_id: OnceLock<String>,
+    /// Set once, when another process accepts new connections in this one's place.
+    handed_over: AtomicBool,
     /// Set once, when new connections are no longer accepted.
     draining: AtomicBool,
     /// The metrics of each worker.
@@ -126,6 +128,7 @@ impl ProcessState {
             store: store::Watch::default(),
             leaving: AtomicBool::new(false),
             store_id: OnceLock::new(),
+            handed_over: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             shards: (0..workers).map(|_| Shard::new()).collect(),
             background: Shard::new(),
@@ -162,6 +165,17 @@ impl ProcessState {
     /// Returns true once no new connection is accepted.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Returns true when this process accepts no new connection, as it drains or another does.
+    pub fn accepts_nothing(&self) -> bool {
+        self.draining() || self.handed_over.load(Ordering::Acquire)
+    }
+
+    /// Leaves new connections to another process.
+    pub fn hand_over(&self) {
+        self.leave();
+        self.handed_over.store(true, Ordering::Release);
     }
 
     /// Begins to drain.

@@ -68,7 +68,21 @@ const LAYERS: &[(&str, &[&str])] = &[
         "control_plane",
         &["breaker", "config", "limit", "metrics", "rfc3339", "route", "shared", "telemetry", "tls", "tokens"],
     ),
-    ("cli", &["breaker", "config", "control_plane", "net::runtime", "rfc3339", "route", "shared", "tls", "worker"]),
+    (
+        "cli",
+        &[
+            "breaker",
+            "config",
+            "control_plane",
+            "net::inherited",
+            "net::runtime",
+            "rfc3339",
+            "route",
+            "shared",
+            "tls",
+            "worker",
+        ],
+    ),
     // Of the binary alone.
     ("static_libc", &[]),
 ];
@@ -86,7 +100,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("prometheus_client", &["src/metrics"]),
     ("redis", &["src/control_plane/limits"]),
     ("rusqlite", &["src/control_plane/store/sqlite"]),
-    ("rustix", &["src/control_plane", "src/net", "src/cli/gateway.rs", "src/cli/terminal.rs"]),
+    ("rustix", &["src/control_plane", "src/net", "src/cli/gateway.rs", "src/cli/terminal.rs", "src/cli/upgrade.rs"]),
     (
         "rustls",
         &[
@@ -147,6 +161,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 /// Files that may hold `unsafe`, each with the reason.
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/llm-mock/src/conn.rs", "lends a descriptor to socket2, which monoio's stream can't do"),
+    ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/static_libc.rs", "calls a function of glibc that no crate offers"),
 ];

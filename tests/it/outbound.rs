@@ -194,6 +194,13 @@ fn secrets_of_the_process_may_be_in_files() {
         client.response().status
     };
     assert_eq!((status("a-long-admin-key"), status(&reference)), (200, 401));
+    // It is for no provider.
+    let body = serde_json::json!({"provider_key": "p", "api_base": "http://127.0.0.1:1", "api_key": reference});
+    let mut client = gateway.client();
+    client.ask(&post("/admin/v1/providers").key("a-long-admin-key").body(body.to_string()));
+    let refused = client.response();
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("holds a secret of this program"), "{}", refused.text());
 }
 
 /// Clients show a certificate of TLS_CLIENT_CA, or are not served.

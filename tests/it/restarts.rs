@@ -139,3 +139,129 @@ fn twenty_restarts_lose_no_request() {
         assert_eq!(gateway.wait().code(), Some(0));
     }
 }
+
+/// The process that serves the store in a directory. Killed when dropped.
+struct Successor(std::path::PathBuf);
+
+impl Successor {
+    fn pid(&self) -> Option<u32> {
+        std::fs::read_to_string(&self.0).ok()?.trim().parse().ok()
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(pid) = self.pid() {
+            let _ = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+        }
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        self.signal("KILL");
+    }
+}
+
+fn runs(pid: u32) -> bool {
+    // A zombie has ended.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// New processes take the sockets over, one after the other; clients notice nothing but that a
+/// connection ends.
+#[test]
+fn twenty_upgrades_lose_no_request() {
+    let provider = provider();
+    let setup = Setup::new().provider(chat(&provider)).workers(2).env("SHUTDOWN_DELAY_SECS", 3);
+    let mut first = setup.start();
+    let current = Successor(first.data_dir().join("gateway.lock"));
+    let load = Load::start(first.addr);
+    let mut former = vec![first.pid()];
+    for round in 0..20 {
+        load.wait(10);
+        let before = current.pid().unwrap();
+        if round % 2 == 0 {
+            current.signal("USR2");
+        } else {
+            let upgraded = first.cli(&["upgrade"]);
+            assert!(upgraded.status.success(), "{upgraded:?}");
+        }
+        eventually("another has taken over", || current.pid().is_some_and(|pid| pid != before));
+        former.extend(current.pid());
+    }
+    load.wait(20);
+    let (served, failures) = load.finish();
+    assert_eq!(failures, Vec::<String>::new(), "of {served}");
+    assert!(served > 200, "{served}");
+    assert_eq!(first.wait().code(), Some(0));
+    let last = former.pop().unwrap();
+    eventually("the former ones have ended", || !former.iter().any(|pid| runs(*pid)));
+    current.signal("TERM");
+    eventually("the last one ends", || !runs(last));
+}
+
+/// What can't take over changes nothing.
+#[test]
+fn a_failed_upgrade_changes_nothing() {
+    let provider = provider();
+    let gateway = Setup::new().provider(chat(&provider)).start();
+    // A setting that the next start can't use.
+    std::fs::write(gateway.data_dir().join(".env"), "MAX_ATTEMPTS=none\n").unwrap();
+    gateway.signal("USR2");
+    let said = |text: &str| gateway.log().iter().any(|line| line.contains(text));
+    eventually("it says so", || said("no process has taken over"));
+    assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
+    let lock = std::fs::read_to_string(gateway.data_dir().join("gateway.lock")).unwrap();
+    assert_eq!(lock, gateway.pid().to_string());
+}
+
+/// Two gateways on one embedded store would each apply all limits and overwrite one another's
+/// records.
+#[test]
+fn one_gateway_serves_an_embedded_store() {
+    let mut gateway = Setup::new().start();
+    let second = gateway.cli(&["serve", "--port", "0"]);
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains(&format!("is served by process {} already", gateway.pid())), "{said}");
+    // The command line writes meanwhile.
+    let added = gateway.cli(&["key", "create", "--name", "another"]);
+    assert!(added.status.success(), "{added:?}");
+    gateway.term();
+    assert!(gateway.wait().success());
+    let idle = gateway.cli(&["upgrade"]);
+    assert_eq!(idle.status.code(), Some(1), "{idle:?}");
+}
+
+/// systemd passes sockets and is told what becomes of the service.
+#[test]
+fn sockets_and_messages_of_systemd() {
+    use std::os::fd::AsRawFd;
+    let messages = tempfile::tempdir().unwrap();
+    let socket = messages.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(HANG)).unwrap();
+    let message = || {
+        let mut bytes = [0; 256];
+        let n = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..n].to_vec()).unwrap()
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).unwrap();
+    let script =
+        format!("exec 3<&{}; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http; exec \"$@\"", listener.as_raw_fd());
+    let setup = Setup::new().workers(2).env("NOTIFY_SOCKET", socket.display());
+    let mut gateway = setup.through(&["/bin/bash", "-c", &script, "bash"]).start();
+    assert_eq!(gateway.addr, listener.local_addr().unwrap());
+    assert_eq!(message(), "READY=1");
+    for _ in 0..20 {
+        let mut client = gateway.client();
+        client.ask(&get("/health"));
+        assert_eq!(client.response().status, 200);
+    }
+    gateway.signal("HUP");
+    assert_eq!([message(), message()], ["RELOADING=1", "READY=1"]);
+    gateway.term();
+    assert_eq!(message(), "STOPPING=1");
+    assert!(gateway.wait().success());
+}

@@ -169,6 +169,8 @@ pub struct Boot {
     pub image_width: u32,
     pub image_height: u32,
     pub strict_translation: bool,
+    /// Whether the process may be dumped and traced.
+    pub core_dumps: bool,
     /// 0 remembers nothing.
     pub reasoning_cache_bytes: usize,
     pub log_level: LevelFilter,
@@ -246,6 +248,7 @@ impl Default for Boot {
             image_width: 300,
             image_height: 300,
             strict_translation: false,
+            core_dumps: false,
             reasoning_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
             observe: Observe::default(),
@@ -510,6 +513,10 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
 /// one has guessed.
 fn unknown(name: &str) -> Option<String> {
     let rest = name.strip_prefix("LLM_PROXY_")?;
+    // What a gateway hands to its successor.
+    if rest == "HANDOVER" {
+        return None;
+    }
     if VARIABLES.iter().any(|variable| variable.is_named(rest)) && !of_kubernetes(rest) {
         return Some(format!(
             "{name} is not a variable of llm-proxy and is ignored; the name is {rest}, without the prefix"

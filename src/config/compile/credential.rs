@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::config::models::Allowed;
 use crate::config::rows::CredentialRow;
 use crate::config::snapshot::{Credential, KeyHash, Previous, Scope, Snapshot};
+use crate::limit::provider::NORMAL_LEVEL;
 use crate::limit::{Limits, Settings};
 
 /// The credentials of the snapshot before this one that no row has passed yet, in the order of ids.
@@ -47,6 +48,7 @@ pub(super) fn compile(
 ) -> Option<Arc<Credential>> {
     const REFUSED: &str = "the key is refused";
     let hash = keep(hash(&row.credential_key), REFUSED, problems);
+    let level = level(&row.metadata, problems);
     let columns = LimitColumns {
         rate_limit: row.rate_limit,
         burst: row.burst,
@@ -63,6 +65,7 @@ pub(super) fn compile(
         && known.allowed == *allowed
         && known.expires_at == row.expires_at
         && known.previous == previous
+        && known.level == level
         && known.limits.settings() == settings
         && same_scope(known.scope.as_deref(), scope.as_deref())
     {
@@ -71,7 +74,30 @@ pub(super) fn compile(
     let limits = Limits::new(settings, known.map(|known| &known.limits));
     let (name, allowed) = (row.name.as_str().into(), allowed.clone());
     let expires_at = row.expires_at;
-    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous, scope }))
+    Some(Arc::new(Credential { id: row.id, name, hash, allowed, limits, expires_at, previous, level, scope }))
+}
+
+/// The level of `metadata.priority`, by which requests wait for room. Most rows have none.
+fn level(metadata: &str, problems: &mut Vec<String>) -> usize {
+    #[derive(serde::Deserialize)]
+    struct Metadata {
+        priority: Option<serde_json::Value>,
+    }
+    if !metadata.contains("\"priority\"") {
+        return NORMAL_LEVEL;
+    }
+    let Ok(Metadata { priority: Some(priority) }) = serde_json::from_str(metadata) else { return NORMAL_LEVEL };
+    match priority.as_str() {
+        Some("high") => 0,
+        Some("normal") => NORMAL_LEVEL,
+        Some("low") => NORMAL_LEVEL + 1,
+        _ => {
+            problems.push(format!(
+                "metadata: priority {priority} is none of high, normal and low; requests of this key wait as normal ones"
+            ));
+            NORMAL_LEVEL
+        }
+    }
 }
 
 /// Whether both are made of the same parts: those in which nothing has changed were carried over.

@@ -15,6 +15,7 @@ use crate::config::ordered;
 use crate::config::outbound::{self, Outbound};
 use crate::config::retries::Retries;
 use crate::config::rows::ProviderRow;
+use crate::config::secret::HeaderLines;
 use crate::config::secret_env::{self, Standing};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
 use crate::config::timeouts::Timeouts;
@@ -137,7 +138,9 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         provider_type: row.provider_type.as_str().into(),
         base,
         auth,
-        extra_headers: params.headers.iter().flat_map(|header| header.to_string().into_bytes()).collect(),
+        extra_headers: Arc::new(HeaderLines::from(
+            params.headers.iter().flat_map(|header| header.to_string().into_bytes()).collect::<Vec<_>>(),
+        )),
         own_header_names,
         weight,
         priority: params.priority,
@@ -291,6 +294,12 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     if let Some(path) = text.trim().strip_prefix("file:") {
         let key = outbound::secret_file(path, env).map_err(|why| format!("api_key: {why}"))?;
+        if secret_env::is_own_secret(&key, env) {
+            return Err(format!(
+                "api_key: the file {} holds a secret of this program, which no provider gets",
+                path.trim()
+            ));
+        }
         return visible(key);
     }
     let key = match text.trim().strip_prefix("env:") {
@@ -330,14 +339,14 @@ fn visible(key: String) -> Result<String, String> {
 
 /// The header lines that carry `key` towards `format`; none without a key, or when the row sets
 /// that header itself.
-fn auth(kind: Type, format: Format, key: &str, extra: &[Header], names: &mut Vec<String>) -> std::sync::Arc<[u8]> {
+fn auth(kind: Type, format: Format, key: &str, extra: &[Header], names: &mut Vec<String>) -> Arc<HeaderLines> {
     let (name, value) = kind.auth(format, key);
     if key.is_empty() || extra.iter().any(|header| header.name == name) {
-        return std::sync::Arc::default();
+        return Arc::default();
     }
     names.push(name.to_owned());
     let header = Header { name: name.to_owned(), value };
-    header.to_string().into_bytes().into()
+    Arc::new(HeaderLines::from(header.to_string().into_bytes()))
 }
 
 struct Header {

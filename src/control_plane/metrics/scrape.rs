@@ -101,7 +101,11 @@ fn of_process() -> Facts {
     let uptime = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     tell(Family::ProcessStart, number(19).zip(uptime).map(|(start, up)| (now - up + start / ticks).round()));
-    tell(Family::ProcessFds, fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64));
+    // A process that can't be dumped may not list its descriptors, but Linux 6.2 and later give
+    // their number as the size.
+    let listed = fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
+    let sized = || fs::metadata("/proc/self/fd").ok().map(|found| found.len() as f64).filter(|number| *number > 0.0);
+    tell(Family::ProcessFds, listed.or_else(sized));
     tell(Family::ProcessMaxFds, getrlimit(Resource::Nofile).current.map(|most| most as f64));
     facts
 }

@@ -368,7 +368,7 @@ providers:
     api_key: ${NOT_SET}
   - {provider_key: c, api_base: 'https://api.openai.com', weight: -1, is_enabled: false}
 credentials:
-  - {name: t, key: k, rate_limit: -3, burst: few}
+  - {name: t, key: a-key-of-some-length, rate_limit: -3, burst: few}
 ";
     std::fs::write(place.0.path().join("g.yaml"), file).unwrap();
     let ran = place.run(&["check-config", "g.yaml"]);

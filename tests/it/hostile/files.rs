@@ -136,3 +136,17 @@ fn weak_keys_in_files_are_warned_of() {
     let said = String::from_utf8(checked.stderr).unwrap();
     assert!(said.contains("line 2: credential short: key has fewer than 16 characters"), "{said}");
 }
+
+/// Its memory, with keys and conversations in it, is for nobody else of its user.
+#[test]
+fn the_process_cannot_be_dumped() {
+    let user = "if [ \"$(id -u)\" = 0 ]; then chown -R 65534 \"$DATA_DIR\"; \
+        exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; fi; exec \"$@\"";
+    let owner_of_memory = |setup: Setup| {
+        let gateway = setup.through(&["/bin/sh", "-c", user, "sh"]).start();
+        assert!(gateway.metric("llm_proxy_process_open_fds") > Some(3.0));
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{}/mem", gateway.pid())).unwrap())
+    };
+    assert_eq!(owner_of_memory(Setup::new()), 0);
+    assert_ne!(owner_of_memory(Setup::new().env("CORE_DUMPS", true)), 0);
+}

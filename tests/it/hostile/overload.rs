@@ -1,9 +1,9 @@
 //! More work than there is room for: at a provider, in the process, and in file descriptors.
 
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use llm_proxy::config::rows::ProviderRow;
+use llm_proxy::config::rows::{CredentialRow, ProviderRow};
 
 use super::*;
 
@@ -57,6 +57,47 @@ fn a_full_provider_is_passed_over_and_then_waited_for() {
     eventually("all places are free", || (running("first"), running("second")) == (Some(0.0), Some(0.0)));
     assert_eq!(gateway.metric("llm_proxy_queue_requests"), Some(0.0));
     assert_eq!(gateway.metric("llm_proxy_queued_requests_total"), Some(1.0));
+}
+
+/// Of those that wait, keys with a high priority go first and those with a low one last.
+#[test]
+fn priorities_decide_who_waits() {
+    let provider = Fake::start();
+    let (permit, permits) = mpsc::channel::<()>();
+    let (permits, order) = (Mutex::new(permits), Arc::new(Mutex::new(Vec::new())));
+    let seen = order.clone();
+    provider.serve_each(move |mut conn| {
+        while let Some(request) = conn.next_request() {
+            seen.lock().unwrap().push(request.json()["user"].as_str().unwrap().to_owned());
+            if permits.lock().unwrap().recv().is_err() {
+                return;
+            }
+            conn.send(answer::json(200, CHAT.answer));
+        }
+    });
+    let key = |name: &str, metadata: &str| CredentialRow { metadata: metadata.into(), ..credential(name) };
+    let gateway = Setup::new()
+        .provider(limited("p", &provider, r#"{"max_concurrency":1}"#))
+        .credential(key("low", r#"{"priority":"low"}"#))
+        .credential(key("normal", r#"{"owner":"me"}"#))
+        .credential(key("high", r#"{"priority":"high"}"#))
+        .env("QUEUE_MAX_WAIT_SECS", 60)
+        .start();
+    let ask = |name: &str| {
+        let mut client = gateway.client();
+        let body = CHAT.ask.replacen('{', &format!("{{\"user\":\"{name}\","), 1);
+        client.ask(&post(CHAT.path).key(name).body(body));
+        client
+    };
+    let mut clients = vec![ask("normal")];
+    eventually("one runs", || order.lock().unwrap().len() == 1);
+    for (n, name) in ["low", "normal", "high", "low", "high"].into_iter().enumerate() {
+        clients.push(ask(name));
+        eventually("it waits", || gateway.metric("llm_proxy_queue_requests") == Some(n as f64 + 1.0));
+    }
+    (0..6).for_each(|_| permit.send(()).unwrap());
+    clients.iter_mut().for_each(|client| assert_eq!(client.response().status, 200));
+    assert_eq!(*order.lock().unwrap(), ["normal", "high", "high", "normal", "low", "low"]);
 }
 
 /// Who waits in vain hears when to come again, in its own format.
