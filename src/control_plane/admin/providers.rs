@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::config::compile::judge;
+use crate::config::compile::{compile, judge};
 use crate::config::rows::{ProviderRow, Rows};
 use crate::config::snapshot::BaseUrl;
 use crate::config::vault;
@@ -16,6 +16,7 @@ use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty
 use crate::control_plane::admin::view::{ProviderView, hides_a_header, masked, unmasked};
 use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
+use crate::route::rank::overlap;
 use crate::shared::admin::Request;
 
 /// As far as the compiler of the configuration takes them.
@@ -68,7 +69,7 @@ pub(super) struct ProviderCreated {
     version: i64,
     provider: ProviderView,
     /// What keeps it from being served for now: variables that its key is taken from and that are
-    /// not set
+    /// not set; and providers that serve every model, if it is one of several
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
 }
@@ -116,7 +117,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
         ..ProviderRow::default()
     };
     context.check_provider(None, &row)?;
-    let warnings = unset(&context, &row);
+    let mut warnings = unset(&context, &row);
     seal(&context, &mut row)?;
     let entry = AuditEntry { action: "provider.create", object: &row.provider_key, old: None, new: Some(shown(&row)) };
     let written = context.write(&req, Change::AddProvider(row.clone()), entry).await?;
@@ -125,6 +126,10 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
         true => Err(refusal),
         false => Ok(ProviderRow { id: written.id, ..row }),
     })?;
+    if row.model_mapping == "{}" {
+        let rows = context.current.read().rows.clone();
+        warnings.extend(overlap(&compile(&rows, None, &|_| Some("k".to_owned())).0));
+    }
     let body = ProviderCreated { version: written.version, provider: ProviderView::of(&row), warnings };
     let mut answer = tagged(json(201, &body)?, row.stamp.version);
     answer.fields.push(("location", format!("/admin/v1/providers/{}", row.id)));

@@ -19,7 +19,7 @@ use super::super::endpoint::Operation;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
-use super::form::Form;
+use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
 use super::relayed::Relayed;
@@ -59,6 +59,7 @@ struct Relay<'p> {
     is_labelled: bool,
     /// What the body is, once its first bytes have come.
     form: Option<Form>,
+    form_reader: FormReader,
     stream_writer: StreamWriter,
     bypass: Bypass,
     provider: &'p str,
@@ -127,6 +128,7 @@ impl<'p> Relay<'p> {
             stream_writer: StreamWriter::new(req, out, framing),
             is_labelled,
             form: None,
+            form_reader: FormReader::default(),
             bypass,
             provider,
             model: bypass.renamed.then(|| req.model.requested.clone()),
@@ -136,7 +138,7 @@ impl<'p> Relay<'p> {
     async fn forward(&mut self, req: &mut RequestContext<'_>, mut body: UpstreamBody) -> Result<Relayed, Interrupt> {
         loop {
             if self.form.is_none() && self.generates {
-                self.form = body.peek().and_then(Form::of);
+                self.form = body.peek().and_then(|piece| self.form_reader.read(piece));
                 if let Some(form) = self.form.filter(|form| !self.takes(*form)) {
                     return Ok(Relayed::Other(Box::new(body), form));
                 }

@@ -16,7 +16,7 @@ use super::super::interrupt::Interrupt;
 use super::super::prepare::Translated;
 use super::super::request_context::{Next, RequestContext};
 use super::answer;
-use super::form::Form;
+use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::{self, Pace};
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
@@ -85,6 +85,7 @@ struct Relay<'p> {
     input: Input,
     /// Whether they have.
     has_form: bool,
+    form_reader: FormReader,
     /// Whether the end alone may be missing of a whole answer, so that the wait is short.
     awaits_end: bool,
     translator: Translator,
@@ -133,6 +134,7 @@ impl<'p> Relay<'p> {
         Relay {
             input,
             has_form: false,
+            form_reader: FormReader::default(),
             awaits_end: false,
             translator,
             output,
@@ -150,7 +152,10 @@ impl<'p> Relay<'p> {
             if !self.has_form {
                 self.read_form(&body);
             }
-            self.translate_arrived(req, &mut body)?;
+            // Until then pieces come one by one, since a later one may show the form.
+            if self.has_form {
+                self.translate_arrived(req, &mut body)?;
+            }
             match body.next(req, self.pace()).await? {
                 BodyEvent::Arrived => {}
                 BodyEvent::Data(data) => self.on_data(req, data)?,
@@ -186,11 +191,13 @@ impl<'p> Relay<'p> {
 
     /// Takes the body for what its first bytes are.
     fn read_form(&mut self, body: &UpstreamBody) {
-        let Some(form) = body.peek().and_then(Form::of) else { return };
+        let Some(piece) = body.peek() else { return };
+        let Some(form) = self.form_reader.read(piece) else { return };
         self.has_form = true;
+        let comments = self.form_reader.take_comments(piece.len());
         match (form, &self.input) {
             (Form::Events, Input::Whole(_)) => self.input = Input::Events(Framer::default()),
-            (Form::Document | Form::Markup, Input::Events(_)) => self.input = Input::Whole(Vec::new()),
+            (Form::Document | Form::Markup, Input::Events(_)) => self.input = Input::Whole(comments),
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use super::super::interrupt::Interrupt;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
 use super::answer;
-use super::form::Form;
+use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::pace::Pace;
 use super::relayed::Relayed;
@@ -81,7 +81,7 @@ pub(super) async fn run(
     provider: &str,
     is_answer: bool,
 ) -> Result<Relayed, Interrupt> {
-    if is_answer && let Some(Form::Events) = body.peek().and_then(Form::of) {
+    if is_answer && let Some(Form::Events) = body.peek().and_then(|piece| FormReader::default().read(piece)) {
         return Ok(Relayed::Other(Box::new(body), Form::Events));
     }
     let response = body.response();
@@ -125,8 +125,9 @@ async fn forward_parts(
         body.keep_head();
     }
     let mut has_form = !is_answer;
+    let mut form_reader = FormReader::default();
     loop {
-        if !has_form && let Some(form) = body.peek().and_then(Form::of) {
+        if !has_form && let Some(form) = body.peek().and_then(|piece| form_reader.read(piece)) {
             has_form = true;
             if form == Form::Events {
                 return Ok(Relayed::Other(Box::new(body), form));

@@ -50,6 +50,21 @@ fn providers_and_keys() {
     assert_eq!(ask(&new), 401);
 }
 
+/// As where the store is at hand.
+#[test]
+fn providers_that_overlap_are_told() {
+    let gateway = empty().start();
+    let add = |name: &str, base: &str| {
+        let output = run(&gateway, &["provider", "add", "--name", name, "--base", base, "--api-key", "k"], ADMIN_KEY);
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let first = add("one", "http://127.0.0.1:9/v1");
+    assert!(!first.contains("serve every model name"), "{first}");
+    let second = add("two", "http://127.0.0.1:10/v1");
+    assert!(second.contains("the providers `one`, `two` serve every model name"), "{second}");
+}
+
 #[test]
 fn a_configuration_larger_than_other_bodies() {
     let gateway = empty().start();

@@ -6,20 +6,23 @@ use crate::support::sample::{CHAT, MESSAGES};
 const PREAMBLES: [&str; 3] =
     ["\u{feff}", ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n", " // thinking\n\u{feff}\n"];
 
+/// A body in chunks of `size` bytes; in two, its preamble and the rest, without one.
+fn chunked(preamble: &str, body: &str, size: Option<usize>) -> Vec<u8> {
+    let chunks: Vec<Vec<u8>> = match size {
+        Some(size) => [preamble, body].concat().as_bytes().chunks(size).map(answer::chunk).collect(),
+        None => [preamble, body].iter().map(|part| answer::chunk(part.as_bytes())).collect(),
+    };
+    [answer::JSON.as_bytes(), &chunks.concat(), answer::LAST_CHUNK.as_bytes()].concat()
+}
+
 /// In the client's own format the bytes pass, and the usage is read all the same.
 #[test]
 fn usage_behind_a_preamble_is_read() {
     for preamble in PREAMBLES {
-        // Comments alone are those of a stream, until the document begins.
-        for chunked in [false, preamble.starts_with('\u{feff}')] {
-            let body = format!("{preamble}{}", CHAT.answer);
-            let bytes = match chunked {
-                false => answer::json(200, &body),
-                true => {
-                    let chunks: Vec<_> = body.as_bytes().chunks(7).map(answer::chunk).collect();
-                    [answer::JSON.as_bytes(), &chunks.concat(), answer::LAST_CHUNK.as_bytes()].concat()
-                }
-            };
+        let body = format!("{preamble}{}", CHAT.answer);
+        let rows =
+            [answer::json(200, &body), chunked(preamble, CHAT.answer, Some(7)), chunked(preamble, CHAT.answer, None)];
+        for bytes in rows {
             let provider = Fake::answering(move |_| bytes.clone());
             let gateway = Setup::new().provider(chat(&provider)).start();
             assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).text(), body);
@@ -32,12 +35,14 @@ fn usage_behind_a_preamble_is_read() {
 #[test]
 fn an_answer_behind_a_preamble_is_translated() {
     for preamble in PREAMBLES {
-        let bytes = answer::json(200, format!("{preamble}{}", CHAT.answer));
-        let provider = Fake::answering(move |_| bytes.clone());
-        let gateway = Setup::new().provider(chat(&provider)).start();
-        let response = gateway.client().call(MESSAGES.path, MESSAGES.ask);
-        assert_eq!(response.status, 200, "{}", response.text());
-        assert_eq!(response.json()["type"], "message");
+        let whole = answer::json(200, format!("{preamble}{}", CHAT.answer));
+        for bytes in [whole, chunked(preamble, CHAT.answer, Some(7)), chunked(preamble, CHAT.answer, None)] {
+            let provider = Fake::answering(move |_| bytes.clone());
+            let gateway = Setup::new().provider(chat(&provider)).start();
+            let response = gateway.client().call(MESSAGES.path, MESSAGES.ask);
+            assert_eq!(response.status, 200, "{}", response.text());
+            assert_eq!(response.json()["type"], "message");
+        }
     }
     // An error, too.
     let refusal =
