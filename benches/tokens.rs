@@ -6,7 +6,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use llm_proxy::control_plane::records::token_counter::Job;
 use llm_proxy::tokens::answer::Answer;
-use llm_proxy::tokens::picture::Unsized;
+use llm_proxy::tokens::picture::DefaultPicture;
 use llm_proxy::tokens::text;
 use llm_proxy::tokens::vocabulary::Vocabulary;
 use llm_wire::Format;
@@ -44,7 +44,7 @@ fn jobs(c: &mut Criterion) {
     };
     let mut group = c.benchmark_group("tokens/job_20k");
     group.throughput(Throughput::Bytes((job.request.len() + job.answer.len()) as u64)).sample_size(20);
-    group.bench_function("count", |b| b.iter(|| black_box(&job).count(&Unsized::default())));
+    group.bench_function("count", |b| b.iter(|| black_box(&job).count(&DefaultPicture::default())));
     group.finish();
 }
 

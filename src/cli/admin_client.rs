@@ -21,10 +21,10 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 /// the gateway itself waits.
 const IMPORT: Duration = Duration::from_secs(900);
 /// Bytes of a response's body.
-const MOST: usize = 256 << 20;
+const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// Longest wait for the response of a health check.
-const SOON: Duration = Duration::from_secs(5);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Caller = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -44,23 +44,23 @@ pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
     let mut request = Request::new(Full::default());
     *request.uri_mut() = uri;
     let (status, text) = runtime.block_on(async {
-        match timeout(SOON, exchange(&client, base, request)).await {
+        match timeout(RESPONSE_TIMEOUT, exchange(&client, base, request)).await {
             Ok(answer) => answer,
-            Err(_) => Err(format!("{base} did not answer within {} s", SOON.as_secs())),
+            Err(_) => Err(format!("{base} did not answer within {} s", RESPONSE_TIMEOUT.as_secs())),
         }
     })?;
     if status.is_success() { Ok(text) } else { Err(format!("{base} is not ready: {text}")) }
 }
 
 /// How long a gateway on this machine may take to tell its store.
-const NEAR: Duration = Duration::from_millis(500);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The `store_id` that `/health` of the gateway at `url` reports. `None` if there is no gateway, or
 /// none that reports it.
 pub fn store_id(url: &str) -> Option<String> {
     let runtime = runtime().ok()?;
     let mut tcp = HttpConnector::new();
-    tcp.set_connect_timeout(Some(NEAR));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(tcp);
     let uri: Uri = format!("{url}/health").parse().ok()?;
     let text = runtime.block_on(async {
@@ -69,7 +69,7 @@ pub fn store_id(url: &str) -> Option<String> {
             let body = Limited::new(answer.into_body(), 64 << 10).collect().await.ok()?;
             Some(body.to_bytes())
         };
-        timeout(NEAR, ask).await.ok().flatten()
+        timeout(CONNECT_TIMEOUT, ask).await.ok().flatten()
     })?;
     let health: Value = serde_json::from_slice(&text).ok()?;
     health["store_id"].as_str().map(str::to_owned)
@@ -105,7 +105,7 @@ pub(super) async fn exchange(
     let answer =
         client.request(request).await.map_err(|error| failed(crate::control_plane::http::client::cause(&error)))?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), MOST).collect().await;
+    let body = Limited::new(answer.into_body(), MAX_RESPONSE_BYTES).collect().await;
     let body = body.map_err(|error| failed(crate::control_plane::http::client::cause(&*error)))?.to_bytes();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::store::{Place, StoreArgs, call, number, problems};
+use super::store::{StoreArgs, StoreLocation, call, number, problems};
 use super::{Failure, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
@@ -38,8 +38,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Some(path) => of_file(path)?,
         None => match args.store.open_to_read()? {
             None => Vec::new(),
-            Some(Place::Here(store, environment)) => of_store(&store, &environment)?,
-            Some(Place::There(remote)) => of_gateway(&remote)?,
+            Some(StoreLocation::Local(store, environment)) => of_store(&store, &environment)?,
+            Some(StoreLocation::Remote(remote)) => of_gateway(&remote)?,
         },
     };
     if lines.is_empty() { Ok(()) } else { Err(Failure::Usage(lines)) }

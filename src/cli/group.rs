@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::key::set::{Limit, limit};
-use super::store::{self, Place, StoreArgs, call, number, pick};
+use super::store::{self, StoreArgs, StoreLocation, call, number, pick};
 use super::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
@@ -136,10 +136,10 @@ struct Listing {
 }
 
 impl Listing {
-    fn read(place: &Place) -> Result<Listing, Failure> {
+    fn read(place: &StoreLocation) -> Result<Listing, Failure> {
         match place {
-            Place::There(remote) => call(remote, "GET", "/groups", None),
-            Place::Here(store, _) => {
+            StoreLocation::Remote(remote) => call(remote, "GET", "/groups", None),
+            StoreLocation::Local(store, _) => {
                 let rows = store.load()?;
                 Ok(Listing { version: rows.version, groups: rows.groups.iter().map(GroupView::of).collect() })
             }
@@ -168,12 +168,12 @@ impl Create {
         };
         let place = store.open()?;
         let id = match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 check(store, &row, "created")?;
                 let told = [None, shown(&GroupView::of(&row))];
                 store.change("group.create", &row.name, told, Change::AddGroup(row.clone()))?
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let body = json!({
                     "name": row.name,
                     "parent": row.parent,
@@ -196,14 +196,14 @@ impl Set {
         let place = store.open()?;
         let (id, name) = Listing::read(&place)?.pick(&self.named.group)?;
         match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 let old = row(store, id, &name)?;
                 let mut new = old.clone();
                 self.changes.apply(&mut new);
                 check(store, &new, "changed")?;
                 update(store, "group.update", &old, new)?;
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let body = Value::Object(self.changes.body()).to_string();
                 let _: Value = call(remote, "PATCH", &format!("/groups/{id}"), Some(body))?;
             }
@@ -257,12 +257,12 @@ fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Fail
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.group)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let old = row(store, id, &name)?;
             let new = GroupRow { is_enabled, ..old.clone() };
             update(store, "group.status", &old, new)?;
         }
-        Place::There(remote) => {
+        StoreLocation::Remote(remote) => {
             let body = json!({ "is_enabled": is_enabled }).to_string();
             let _: Value = call(remote, "PUT", &format!("/groups/{id}/status"), Some(body))?;
         }
@@ -275,7 +275,7 @@ fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.group)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let rows = store.load()?;
             if let Some(message) = in_use(&rows, &name) {
                 return Err(Failure::failed(message));
@@ -283,7 +283,7 @@ fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
             let old = rows.groups.iter().find(|row| row.id == id).and_then(|row| shown(&GroupView::of(row)));
             store.change("group.delete", &name, [old, None], Change::RemoveGroup { id, row_version: None })?;
         }
-        Place::There(remote) => call(remote, "DELETE", &format!("/groups/{id}"), None)?,
+        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/groups/{id}"), None)?,
     }
     done(&place, &format!("removed group {name} with id {id}"))
 }
@@ -361,7 +361,7 @@ fn update(store: &Blocking, action: &str, old: &GroupRow, new: GroupRow) -> Resu
     Ok(())
 }
 
-fn done(place: &Place, text: &str) -> Result<(), Failure> {
+fn done(place: &StoreLocation, text: &str) -> Result<(), Failure> {
     print::line(text)?;
     place.note_written();
     Ok(())

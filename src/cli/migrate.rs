@@ -45,7 +45,7 @@ struct Down {
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     // A running gateway has taken its steps, or waits for whoever may.
-    args.store.here_alone("migrate")?;
+    args.store.require_local("migrate")?;
     let environment = args.store.environment();
     let schema = Schema::of(&args.store.boot(&environment)?)?;
     match &args.command {

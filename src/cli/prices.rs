@@ -21,7 +21,7 @@ pub struct Args {
 }
 
 /// Rows that are compared with those of the file.
-const MOST: i64 = 1_000_000;
+const MAX_ROWS: i64 = 1_000_000;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let text = if args.file.as_os_str() == "-" {
@@ -31,8 +31,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let text = text.map_err(|error| Failure::failed(format!("{} can't be read: {error}", args.file.display())))?;
     let found = prices::published(&args.file.display().to_string(), &text).map_err(Failure::failed)?;
-    args.store.here_alone("import-prices")?;
-    let (store, _) = args.store.open_here()?;
+    args.store.require_local("import-prices")?;
+    let (store, _) = args.store.open_local()?;
     let shared = store.store();
     let Some(tables) = shared.tables() else {
         let message = "a configuration file has no table for prices; write them into model_mapping, \
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     if args.prune {
         let Some(sort) = PriceRow::column("model") else { return Err(Failure::failed("there is no column `model`")) };
         let filter = Filter::default();
-        let query = Query { table: PriceRow::TABLE, filter, sort, descending: false, skip: 0, take: MOST };
+        let query = Query { table: PriceRow::TABLE, filter, sort, descending: false, skip: 0, take: MAX_ROWS };
         let there = store.wait(tables.list(query))?.lines.into_iter().map(|(id, values)| PriceRow::of(id, values));
         let old: Vec<_> = there.filter(|row| !found.prices.contains_key(&row.model)).map(|row| row.id).collect();
         for ids in old.chunks(1000) {

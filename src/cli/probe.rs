@@ -21,7 +21,7 @@ use crate::control_plane::http::provider::Target;
 use crate::tls::{Trust, client_config};
 
 /// From the connect to the last byte.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Makes such calls.
 pub(super) struct Prober(Arc<ClientConfig>);
@@ -44,24 +44,24 @@ impl Prober {
             404 | 405 => BASE,
             _ => "",
         };
-        Err(format!("{address} answered with status {status}{}{hint}", words(status, &text)))
+        Err(format!("{address} answered with status {status}{}{hint}", error_suffix(status, &text)))
     }
 
     /// One request to `model`, answered with a few tokens.
-    pub(super) fn greet(&self, provider: &Provider, model: &str) -> Result<(), String> {
+    pub(super) fn send_probe(&self, provider: &Provider, model: &str) -> Result<(), String> {
         let (target, body) = probe_request(provider, model)?;
         let (status, text) = exchange(provider, target, Some(body), &self.0)?;
         if (200..300).contains(&status) {
             return Ok(());
         }
-        Err(format!("the provider answered with status {status}{}", words(status, &text)))
+        Err(format!("the provider answered with status {status}{}", error_suffix(status, &text)))
     }
 }
 
 const BASE: &str = "; is the base right? Those of OpenAI's kind mostly end with /v1";
 
 /// The provider's own message, if it sent one.
-fn words(status: u16, text: &str) -> String {
+fn error_suffix(status: u16, text: &str) -> String {
     let message = failure_message(status, text.as_bytes());
     match message.strip_prefix(&format!("HTTP {status}")) {
         Some(rest) => rest.strip_prefix(" - ").map_or_else(String::new, |rest| format!(" ({rest})")),
@@ -88,9 +88,9 @@ fn exchange(
     let base = &provider.base;
     let base = format!("{}://{}", if base.tls { "https" } else { "http" }, base.authority);
     runtime.block_on(async {
-        match timeout(PATIENCE, admin_client::exchange(&client, &base, request)).await {
+        match timeout(TIMEOUT, admin_client::exchange(&client, &base, request)).await {
             Ok(answer) => answer.map(|(status, text)| (status.as_u16(), text)),
-            Err(_) => Err(format!("{base} did not answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Err(format!("{base} did not answer within {} s", TIMEOUT.as_secs())),
         }
     })
 }

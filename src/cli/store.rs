@@ -13,11 +13,11 @@ use crate::control_plane::store::{self, sqlite};
 use crate::tls;
 
 /// Where a command works.
-pub enum Place {
+pub enum StoreLocation {
     /// On the store itself.
-    Here(Blocking, Environment),
+    Local(Blocking, Environment),
     /// Through the admin interface of a running gateway.
-    There(Remote),
+    Remote(Remote),
 }
 
 #[derive(Debug, clap::Args)]
@@ -37,12 +37,12 @@ pub struct StoreArgs {
     new_store: bool,
 }
 
-impl Place {
+impl StoreLocation {
     /// Which store or gateway it is, for a person.
     pub fn name(&self) -> String {
         match self {
-            Place::Here(store, _) => store.place(),
-            Place::There(remote) => remote.url().to_owned(),
+            StoreLocation::Local(store, _) => store.place(),
+            StoreLocation::Remote(remote) => remote.url().to_owned(),
         }
     }
 
@@ -55,12 +55,12 @@ impl Place {
 impl StoreArgs {
     /// The store that `serve` would open with the same flag and environment, or the gateway at
     /// `--url`: for a command that writes. An embedded store is made if it is missing.
-    pub fn open(&self) -> Result<Place, Failure> {
+    pub fn open(&self) -> Result<StoreLocation, Failure> {
         if let Some(url) = &self.url {
-            return gateway_at(url, &self.environment()).map(Place::There);
+            return gateway_at(url, &self.environment()).map(StoreLocation::Remote);
         }
-        let (store, environment) = self.open_here()?;
-        Ok(Place::Here(store, environment))
+        let (store, environment) = self.open_local()?;
+        Ok(StoreLocation::Local(store, environment))
     }
 
     /// The same for a command that only reads: nothing is made. `None`, with a note, if there is no
@@ -68,9 +68,9 @@ impl StoreArgs {
     ///
     /// # Errors
     /// Also if `--data-dir` names a directory that holds no store: a name that was typed was meant.
-    pub fn open_to_read(&self) -> Result<Option<Place>, Failure> {
+    pub fn open_to_read(&self) -> Result<Option<StoreLocation>, Failure> {
         if let Some(url) = &self.url {
-            return gateway_at(url, &self.environment()).map(Place::There).map(Some);
+            return gateway_at(url, &self.environment()).map(StoreLocation::Remote).map(Some);
         }
         let environment = self.environment();
         let boot = self.boot(&environment)?;
@@ -83,11 +83,11 @@ impl StoreArgs {
             print::note("note", &format!("{message} yet; a command that writes makes it"));
             return Ok(None);
         }
-        Ok(Some(Place::Here(Blocking::new(store::open(&boot, &environment)?)?, environment)))
+        Ok(Some(StoreLocation::Local(Blocking::new(store::open(&boot, &environment)?)?, environment)))
     }
 
     /// For a command that only works on the store itself.
-    pub fn here_alone(&self, what: &str) -> Result<(), Failure> {
+    pub fn require_local(&self, what: &str) -> Result<(), Failure> {
         match &self.url {
             None => Ok(()),
             Some(_) => Err(Failure::Usage(vec![format!(
@@ -101,7 +101,7 @@ impl StoreArgs {
     /// # Errors
     /// Also if the gateway that runs on this machine has another store, unless the caller has named
     /// this one.
-    pub fn open_here(&self) -> Result<(Blocking, Environment), Failure> {
+    pub fn open_local(&self) -> Result<(Blocking, Environment), Failure> {
         let environment = self.environment();
         let boot = self.boot(&environment)?;
         if self.data_dir.is_none() && !self.new_store {

@@ -7,9 +7,9 @@ use rustix::termios::{self, LocalModes, OptionalActions};
 use super::Failure;
 
 /// Columns where no terminal reports its own.
-const USUAL: usize = 80;
+const DEFAULT_WIDTH: usize = 80;
 /// Text is not made narrower than this.
-const NARROWEST: usize = 20;
+const MIN_WIDTH: usize = 20;
 
 /// Columns of the terminal that stdout is; `None` if it is none, such as a pipe, where lines may be
 /// as long as they like.
@@ -19,7 +19,7 @@ pub(super) fn width() -> Option<usize> {
         return None;
     }
     let columns = termios::tcgetwinsize(&out).map_or(0, |size| usize::from(size.ws_col));
-    Some(if columns == 0 { USUAL } else { columns.max(NARROWEST) })
+    Some(if columns == 0 { DEFAULT_WIDTH } else { columns.max(MIN_WIDTH) })
 }
 
 /// `text` in lines of at most `width` columns, broken between words; what continues a line is set

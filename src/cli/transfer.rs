@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::store::{Place, StoreArgs, call, number, print_problems};
+use super::store::{StoreArgs, StoreLocation, call, number, print_problems};
 use super::{Failure, check_config, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::Environment;
@@ -46,8 +46,8 @@ pub fn export(args: &ExportArgs) -> Result<(), Failure> {
         return Err(Failure::failed("there is nothing to export"));
     };
     let (text, note) = match place {
-        Place::Here(store, environment) => (write(&opened(store.load()?, &environment), true), WITH_KEYS),
-        Place::There(remote) => {
+        StoreLocation::Local(store, environment) => (write(&opened(store.load()?, &environment), true), WITH_KEYS),
+        StoreLocation::Remote(remote) => {
             let answer: Value = call(&remote, "GET", "/config/export", None)?;
             (answer["file"].as_str().unwrap_or_default().to_owned(), WITHOUT_KEYS)
         }
@@ -90,26 +90,26 @@ pub fn import_text(text: &str, store: &StoreArgs) -> Result<(), Failure> {
 pub fn import(args: &ImportArgs) -> Result<(), Failure> {
     let place = args.store.open()?;
     let environment = match &place {
-        Place::Here(_, environment) => environment.clone(),
-        Place::There(_) => args.store.environment(),
+        StoreLocation::Local(_, environment) => environment.clone(),
+        StoreLocation::Remote(_) => args.store.environment(),
     };
     let file = check_config::read(&args.file, &environment)?;
     take(&file, &place, args.prune, &environment)
 }
 
-fn take(file: &File, place: &Place, prune: bool, environment: &Environment) -> Result<(), Failure> {
+fn take(file: &File, place: &StoreLocation, prune: bool, environment: &Environment) -> Result<(), Failure> {
     if !file.settings.is_empty() {
         print::note("note", "settings are not of the store; set them in the environment of the server");
     }
     match place {
-        Place::Here(store, _) => import_here(store, file, prune, environment)?,
-        Place::There(remote) => import_there(remote, file, prune)?,
+        StoreLocation::Local(store, _) => import_local(store, file, prune, environment)?,
+        StoreLocation::Remote(remote) => import_remote(remote, file, prune)?,
     }
     place.note_written();
     Ok(())
 }
 
-fn import_here(store: &Blocking, file: &File, prune: bool, environment: &Environment) -> Result<(), Failure> {
+fn import_local(store: &Blocking, file: &File, prune: bool, environment: &Environment) -> Result<(), Failure> {
     let env = |name: &str| environment.get(name).map(str::to_owned);
     // A row that can't be served is kept all the same, as in every store.
     for complaint in file.compile(&env).1 {
@@ -121,7 +121,7 @@ fn import_here(store: &Blocking, file: &File, prune: bool, environment: &Environ
 }
 
 /// The variables are those of this environment, not of the gateway's.
-fn import_there(remote: &Remote, file: &File, prune: bool) -> Result<(), Failure> {
+fn import_remote(remote: &Remote, file: &File, prune: bool) -> Result<(), Failure> {
     let body = json!({ "file": file::write(&file.rows(), &|_| None), "prune": prune });
     let done: Value = call(remote, "POST", "/config/import", Some(body.to_string()))?;
     print_problems(remote, "")?;

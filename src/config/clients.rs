@@ -8,7 +8,7 @@ pub struct Client {
     pub title: &'static str,
     /// The format that these settings make it speak.
     pub speaks: &'static str,
-    pub tried: Tried,
+    pub tried: TestStatus,
     /// Where the settings go.
     pub place: &'static str,
     /// Of the settings, as Markdown names it.
@@ -21,12 +21,12 @@ pub struct Client {
 
 /// How far the settings are known to work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tried {
+pub enum TestStatus {
     /// This version is part of `tests/clients`.
-    Tests(&'static str),
+    Automated(&'static str),
     /// Tried by hand with this version, on this day.
-    Once(&'static str),
-    Not,
+    Manual(&'static str),
+    Untested,
 }
 
 impl Client {
@@ -46,7 +46,7 @@ pub const CLIENTS: &[Client] = &[
         name: "curl",
         title: "curl",
         speaks: "all three formats",
-        tried: Tried::Once("7.88.1, 2026-11-30"),
+        tried: TestStatus::Manual("7.88.1, 2026-11-30"),
         place: "In a shell",
         language: "sh",
         settings: r#"
@@ -63,7 +63,7 @@ curl -s {v1}/responses -H "Authorization: Bearer {key}" \
         name: "openai-python",
         title: "OpenAI SDK, Python",
         speaks: CHAT,
-        tried: Tried::Tests("3.54.0"),
+        tried: TestStatus::Automated("3.54.0"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -81,7 +81,7 @@ print(answer.choices[0].message.content)
         name: "openai-node",
         title: "OpenAI SDK, Node.js",
         speaks: CHAT,
-        tried: Tried::Tests("7.57.0"),
+        tried: TestStatus::Automated("7.57.0"),
         place: "In your program",
         language: "js",
         settings: r#"
@@ -98,7 +98,7 @@ console.log(answer.choices[0].message.content);
         name: "anthropic-python",
         title: "Anthropic SDK, Python",
         speaks: MESSAGES,
-        tried: Tried::Tests("2.12.0"),
+        tried: TestStatus::Automated("2.12.0"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -114,7 +114,7 @@ print(client.messages.create(model="{model}", max_tokens=99, messages=messages).
         name: "anthropic-node",
         title: "Anthropic SDK, Node.js",
         speaks: MESSAGES,
-        tried: Tried::Tests("1.12.0"),
+        tried: TestStatus::Automated("1.12.0"),
         place: "In your program",
         language: "js",
         settings: r#"
@@ -131,7 +131,7 @@ console.log(answer.content[0].text);
         name: "vercel-ai",
         title: "Vercel AI SDK",
         speaks: CHAT,
-        tried: Tried::Once("6.0.326, 2026-11-30"),
+        tried: TestStatus::Manual("6.0.326, 2026-11-30"),
         place: "In your program",
         language: "js",
         settings: r#"
@@ -149,7 +149,7 @@ console.log(text);
         name: "langchain-python",
         title: "LangChain, Python",
         speaks: CHAT,
-        tried: Tried::Once("1.7.4, 2026-11-30"),
+        tried: TestStatus::Manual("1.7.4, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -164,7 +164,7 @@ print(llm.invoke("Hello").content)
         name: "langchain-js",
         title: "LangChain, JavaScript",
         speaks: CHAT,
-        tried: Tried::Once("1.5.8, 2026-11-30"),
+        tried: TestStatus::Manual("1.5.8, 2026-11-30"),
         place: "In your program",
         language: "js",
         settings: r#"
@@ -180,7 +180,7 @@ console.log((await llm.invoke("Hello")).content);
         name: "llamaindex",
         title: "LlamaIndex",
         speaks: CHAT,
-        tried: Tried::Once("0.8.1, 2026-11-30"),
+        tried: TestStatus::Manual("0.8.1, 2026-11-30"),
         place: "In your program, with the package `llama-index-llms-openai-like`",
         language: "python",
         settings: r#"
@@ -196,7 +196,7 @@ print(llm.complete("Hello"))
         name: "pydantic-ai",
         title: "Pydantic AI",
         speaks: CHAT,
-        tried: Tried::Once("2.68.0, 2026-11-30"),
+        tried: TestStatus::Manual("2.68.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -214,7 +214,7 @@ print(agent.run_sync("Hello").output)
         name: "openai-agents",
         title: "OpenAI Agents SDK",
         speaks: RESPONSES,
-        tried: Tried::Once("0.24.0, 2026-11-30"),
+        tried: TestStatus::Manual("0.24.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -233,7 +233,7 @@ print(Runner.run_sync(Agent(name="Assistant", model="{model}"), "Hello").final_o
         name: "instructor",
         title: "Instructor",
         speaks: CHAT,
-        tried: Tried::Once("1.17.0, 2026-11-30"),
+        tried: TestStatus::Manual("1.17.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -256,7 +256,7 @@ print(client.chat.completions.create(model="{model}", response_model=Answer, mes
         name: "dspy",
         title: "DSPy",
         speaks: CHAT,
-        tried: Tried::Once("3.4.1, 2026-11-30"),
+        tried: TestStatus::Manual("3.4.1, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -272,7 +272,7 @@ print(dspy.Predict("question -> answer")(question="What is a gateway?").answer)
         name: "smolagents",
         title: "smolagents",
         speaks: CHAT,
-        tried: Tried::Once("1.26.0, 2026-11-30"),
+        tried: TestStatus::Manual("1.26.0, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -288,7 +288,7 @@ print(model([{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]).
         name: "haystack",
         title: "Haystack",
         speaks: CHAT,
-        tried: Tried::Once("3.4.1, 2026-11-30"),
+        tried: TestStatus::Manual("3.4.1, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -307,7 +307,7 @@ print(generator.run([ChatMessage.from_user("Hello")])["replies"][0].text)
         name: "litellm",
         title: "LiteLLM as a client",
         speaks: CHAT,
-        tried: Tried::Once("1.110.2, 2026-11-30"),
+        tried: TestStatus::Manual("1.110.2, 2026-11-30"),
         place: "In your program",
         language: "python",
         settings: r#"
@@ -325,7 +325,7 @@ print(answer.choices[0].message.content)
         name: "llm",
         title: "llm",
         speaks: CHAT,
-        tried: Tried::Once("0.36, 2026-11-30"),
+        tried: TestStatus::Manual("0.36, 2026-11-30"),
         place: "In `extra-openai-models.yaml` in the directory that `dirname \"$(llm logs path)\"` prints; the key \
                 with `llm keys set gateway`",
         language: "yaml",
@@ -342,7 +342,7 @@ print(answer.choices[0].message.content)
         name: "aider",
         title: "aider",
         speaks: CHAT,
-        tried: Tried::Once("0.86.2, 2026-11-30"),
+        tried: TestStatus::Manual("0.86.2, 2026-11-30"),
         place: "In a shell",
         language: "sh",
         settings: r#"
@@ -356,7 +356,7 @@ aider --model openai/{model}
         name: "opencode",
         title: "opencode",
         speaks: CHAT,
-        tried: Tried::Once("1.18.33, 2026-11-30"),
+        tried: TestStatus::Manual("1.18.33, 2026-11-30"),
         place: "In `opencode.json` of the project, or `~/.config/opencode/opencode.json`",
         language: "json",
         settings: r#"
@@ -378,7 +378,7 @@ aider --model openai/{model}
         name: "claude-code",
         title: "Claude Code",
         speaks: MESSAGES,
-        tried: Tried::Tests("2.1.332"),
+        tried: TestStatus::Automated("2.1.332"),
         place: "In a shell, or under `env` in `~/.claude/settings.json`",
         language: "sh",
         settings: r#"
@@ -395,7 +395,7 @@ claude
         name: "codex",
         title: "Codex",
         speaks: RESPONSES,
-        tried: Tried::Tests("0.169.0"),
+        tried: TestStatus::Automated("0.169.0"),
         place: "In `~/.codex/config.toml`; the key is in the variable `GATEWAY_KEY`",
         language: "toml",
         settings: r#"
@@ -415,7 +415,7 @@ wire_api = "responses"
         name: "open-webui",
         title: "Open WebUI",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: TestStatus::Untested,
         place: "As variables of its container, or in Admin Panel, Settings, Connections",
         language: "sh",
         settings: r#"
@@ -428,7 +428,7 @@ docker run -d -p 3000:8080 -e OPENAI_API_BASE_URL={v1} \
         name: "librechat",
         title: "LibreChat",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: TestStatus::Untested,
         place: "In `librechat.yaml`",
         language: "yaml",
         settings: r#"
@@ -450,7 +450,7 @@ endpoints:
         name: "continue",
         title: "Continue",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: TestStatus::Untested,
         place: "In `~/.continue/config.yaml`",
         language: "yaml",
         settings: r#"
@@ -470,7 +470,7 @@ models:
         name: "cline",
         title: "Cline",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: TestStatus::Untested,
         place: "In its settings, under API Configuration",
         language: "text",
         settings: r#"
@@ -485,7 +485,7 @@ Model ID: {model}
         name: "n8n",
         title: "n8n",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: TestStatus::Untested,
         place: "As a credential of the type OpenAI",
         language: "text",
         settings: r#"
@@ -499,7 +499,7 @@ Model in the node (By ID): {model}
         name: "dify",
         title: "Dify",
         speaks: CHAT,
-        tried: Tried::Not,
+        tried: TestStatus::Untested,
         place: "In Settings, Model Provider, with the plugin OpenAI-API-compatible",
         language: "text",
         settings: r#"

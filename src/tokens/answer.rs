@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::picture::Unsized;
+use super::picture::DefaultPicture;
 use super::tally::TokenCounter;
 use super::vocabulary::Model;
 use llm_wire::Format;
@@ -40,23 +40,23 @@ impl Answer {
 
 /// The tokens of an answer, and whether that is exact. Reasoning that was not shown can't be seen.
 pub fn count(format: Format, answer: &Answer, model: Model) -> (u64, bool) {
-    let mut said = Said::default();
+    let mut parts = AnswerParts::default();
     match answer {
-        Answer::Text(text) => said.add(0, Part::Text, text),
+        Answer::Text(text) => parts.add(0, Part::Text, text),
         Answer::Whole(body) => {
             if let Ok(body) = RawValue::parse(body) {
-                said.read(format, body);
+                parts.read(format, body);
             }
         }
-        Answer::Stream(bytes) => said.stream(format, bytes),
+        Answer::Stream(bytes) => parts.stream(format, bytes),
     }
-    let unsized_ = Unsized::default();
-    let mut tally = TokenCounter::new(model, format, &unsized_);
+    let default_picture = DefaultPicture::default();
+    let mut tally = TokenCounter::new(model, format, &default_picture);
     if model.reasons {
         tally.guess(0);
     }
-    said.tally(&mut tally);
-    if said.0.is_empty() { tally.sum() } else { tally.answer() }
+    parts.tally(&mut tally);
+    if parts.0.is_empty() { tally.sum() } else { tally.answer() }
 }
 
 /// Which words of a choice, block or item.
@@ -71,9 +71,9 @@ enum Part {
 
 /// The text, put together, by the number of the choice, block or item.
 #[derive(Debug, Default)]
-struct Said(BTreeMap<(u64, Part), String>);
+struct AnswerParts(BTreeMap<(u64, Part), String>);
 
-impl Said {
+impl AnswerParts {
     fn add(&mut self, number: u64, part: Part, text: &str) {
         if !text.is_empty() {
             self.0.entry((number, part)).or_default().push_str(text);

@@ -3,7 +3,7 @@
 //! The modules below count exactly, which takes too long for one: only the thread of
 //! `control_plane::records::token_counter` calls them.
 //!
-//! [`LOOKED_AT`] bytes are read letter by letter; what follows is counted by its bytes, at the
+//! [`EXACT_BYTES`] bytes are read letter by letter; what follows is counted by its bytes, at the
 //! density of the first part. Pictures and documents in base64, wherever they stand, count as what
 //! they are rather than as text.
 //!
@@ -29,11 +29,11 @@ use memchr::memchr;
 use memchr::memmem::{Finder, find};
 
 use crate::limit::Need;
-use picture::{Detail, Unsized};
+use picture::{DefaultPicture, Detail};
 use vocabulary::Pictures;
 
 /// Bytes that are looked at one by one.
-pub const LOOKED_AT: usize = 8 << 10;
+pub const EXACT_BYTES: usize = 8 << 10;
 
 /// What is reserved for an answer whose request sets no limit. Most answers are shorter; what one
 /// uses beyond it is charged at its end.
@@ -101,7 +101,7 @@ pub fn prompt(body: &[u8]) -> u64 {
     // Tokens are counted in quarters.
     let (mut looked_at, mut quarters, mut unseen) = (0, 0, 0);
     while let Some(text) = parts.next_text() {
-        let (near, far) = text.split_at(text.len().min(LOOKED_AT - looked_at));
+        let (near, far) = text.split_at(text.len().min(EXACT_BYTES - looked_at));
         looked_at += near.len();
         quarters += count(near);
         unseen += far.len() as u64;
@@ -196,7 +196,7 @@ fn tokens_of(base64: &[u8]) -> u64 {
         };
     }
     match picture::size(&base64[..base64.len().min(PICTURE_HEAD)]) {
-        Some(size) => picture::tokens(BY_SIZE, Some(size), Detail::High, &Unsized::default()),
+        Some(size) => picture::tokens(BY_SIZE, Some(size), Detail::High, &DefaultPicture::default()),
         None => PICTURE,
     }
 }

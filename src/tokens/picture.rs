@@ -8,7 +8,7 @@ use super::vocabulary::Pictures;
 
 /// What is taken for a picture of unknown size, such as one behind a URL, which is never fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unsized {
+pub struct DefaultPicture {
     /// For a vendor without a published rule.
     pub tokens: u32,
     /// For the others, in pixels.
@@ -16,9 +16,9 @@ pub struct Unsized {
     pub height: u32,
 }
 
-impl Default for Unsized {
-    fn default() -> Unsized {
-        Unsized { tokens: 250, width: 300, height: 300 }
+impl Default for DefaultPicture {
+    fn default() -> DefaultPicture {
+        DefaultPicture { tokens: 250, width: 300, height: 300 }
     }
 }
 
@@ -38,17 +38,17 @@ pub enum Detail {
 
 /// Characters of base64 that are decoded: the header of a JPEG comes after its other data, which
 /// are 64 KiB at most in one piece.
-const LOOKED_AT: usize = 96 << 10;
+const SIZE_BYTES: usize = 96 << 10;
 /// Larger sides are some mistake.
 const LONGEST_SIDE: u32 = 1 << 16;
 
 /// The tokens of one picture.
-pub fn tokens(rule: Pictures, size: Option<Size>, detail: Detail, unsized_: &Unsized) -> u64 {
-    let size = size.unwrap_or(Size { width: unsized_.width, height: unsized_.height });
+pub fn tokens(rule: Pictures, size: Option<Size>, detail: Detail, default_picture: &DefaultPicture) -> u64 {
+    let size = size.unwrap_or(Size { width: default_picture.width, height: default_picture.height });
     let (width, height) = (f64::from(size.width.max(1)), f64::from(size.height.max(1)));
     let tiles = |width: f64, height: f64, side: f64| ((width / side).ceil() * (height / side).ceil()) as u64;
     match rule {
-        Pictures::Flat => u64::from(unsized_.tokens),
+        Pictures::Flat => u64::from(default_picture.tokens),
         Pictures::Tiles { base, .. } if detail == Detail::Low => u64::from(base),
         Pictures::Tiles { base, tile } => {
             let fit = (2048.0 / width.max(height)).min(1.0);
@@ -97,7 +97,7 @@ fn patches(width: f64, height: f64, most: f64) -> u64 {
 pub fn size(base64: &[u8]) -> Option<Size> {
     let plain = base64.iter().filter(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte));
     let mut text: Vec<u8> = plain
-        .take(LOOKED_AT)
+        .take(SIZE_BYTES)
         .map(|byte| match byte {
             b'-' => b'+',
             b'_' => b'/',
@@ -180,7 +180,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     fn cost(model: &str, width: u32, height: u32, detail: Detail) -> u64 {
-        tokens(of_model(model).pictures, Some(Size { width, height }), detail, &Unsized::default())
+        tokens(of_model(model).pictures, Some(Size { width, height }), detail, &DefaultPicture::default())
     }
 
     /// Those with a price are the examples of the vendors' own pages.
@@ -209,7 +209,7 @@ mod tests {
         for (model, width, height, detail, expected) in rows {
             assert_eq!(cost(model, width, height, detail), expected, "{model} {width}x{height}");
         }
-        let unknown = Unsized { tokens: 7, width: 1024, height: 1024 };
+        let unknown = DefaultPicture { tokens: 7, width: 1024, height: 1024 };
         assert_eq!(tokens(of_model("gpt-4o").pictures, None, Detail::High, &unknown), 765);
         assert_eq!(tokens(Pictures::Flat, None, Detail::High, &unknown), 7);
     }

@@ -4,7 +4,7 @@
 //! can't be seen here; a request with any of them is a guess, as is one with tools, pictures or
 //! documents, whose rules are nearly known.
 
-use super::picture::{Detail, Unsized};
+use super::picture::{DefaultPicture, Detail};
 use super::tally::TokenCounter;
 use super::tools::{self, Function};
 use super::vocabulary::{Model, Vendor};
@@ -12,15 +12,15 @@ use llm_wire::Format;
 use llm_wire::json::{RawStr, RawValue};
 
 /// Tools of which a request may have this many; more are not read.
-const MOST_TOOLS: usize = 4096;
+const MAX_TOOLS: usize = 4096;
 
 /// The tokens of a request's body, and whether that is exact. A body that is no JSON has none.
 ///
 /// Of the format [`Format::Chat`] are also legacy completions and embeddings, whose `prompt` and
 /// `input` count as they are.
-pub fn count(format: Format, body: &[u8], model: Model, unsized_: &Unsized) -> (u64, bool) {
+pub fn count(format: Format, body: &[u8], model: Model, default_picture: &DefaultPicture) -> (u64, bool) {
     let Ok(body) = RawValue::parse(body) else { return (0, false) };
-    let mut tally = TokenCounter::new(model, format, unsized_);
+    let mut tally = TokenCounter::new(model, format, default_picture);
     match format {
         Format::Chat if body.find("messages").is_none() => {
             for key in ["prompt", "input"] {
@@ -69,7 +69,7 @@ fn chat(body: RawValue<'_>, tally: &mut TokenCounter<'_>) {
         }
     }
     let functions: Vec<_> =
-        elements(body.find("functions")).take(MOST_TOOLS).filter_map(|(item, _)| function(item)).collect();
+        elements(body.find("functions")).take(MAX_TOOLS).filter_map(|(item, _)| function(item)).collect();
     offered(body, &functions, tally);
     choice(body.find("tool_choice").or(body.find("function_call")), tally);
     schema(body.find("response_format"), tally);
@@ -171,7 +171,7 @@ fn part(part: RawValue<'_>, tally: &mut TokenCounter<'_>) {
             tally.document(data.map(|data| payload(data).unwrap_or(data.as_bytes())));
         }
         "input_audio" => {
-            tally.sound(part.path(&["input_audio", "data"]).and_then(RawValue::as_str).map_or(0, RawStr::len))
+            tally.audio(part.path(&["input_audio", "data"]).and_then(RawValue::as_str).map_or(0, RawStr::len))
         }
         "tool_use" | "server_tool_use" => call(part, tally),
         "tool_result" | "mcp_tool_result" => {
@@ -237,7 +237,7 @@ fn call(call: RawValue<'_>, tally: &mut TokenCounter<'_>) {
 /// The tools of a request.
 fn offered<'a>(body: RawValue<'a>, others: &[Function<'a>], tally: &mut TokenCounter<'_>) {
     let mut functions = others.to_vec();
-    for (tool, _) in elements(body.find("tools")).take(MOST_TOOLS) {
+    for (tool, _) in elements(body.find("tools")).take(MAX_TOOLS) {
         match function(tool.find("function").or(tool.find("custom")).unwrap_or(tool)) {
             // Tools of the provider have words of their own.
             None => tally.guess(0),
@@ -245,7 +245,7 @@ fn offered<'a>(body: RawValue<'a>, others: &[Function<'a>], tally: &mut TokenCou
         }
         // A namespace of Responses.
         elements(tool.find("tools"))
-            .take(MOST_TOOLS)
+            .take(MAX_TOOLS)
             .filter_map(|(inner, _)| function(inner))
             .for_each(|inner| functions.push(inner));
     }
@@ -323,7 +323,7 @@ mod tests {
     }
 
     fn of(format: Format, model: &str, body: &str) -> (u64, bool) {
-        count(format, body.as_bytes(), of_model(model), &Unsized::default())
+        count(format, body.as_bytes(), of_model(model), &DefaultPicture::default())
     }
 
     /// The example of OpenAI's cookbook, whose counts its API reports.

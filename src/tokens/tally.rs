@@ -2,7 +2,7 @@
 //! tell it what they find.
 
 use super::pdf::{self, Effort};
-use super::picture::{self, Detail, Size, Unsized};
+use super::picture::{self, DefaultPicture, Detail, Size};
 use super::text;
 use super::vocabulary::{Model, Vendor};
 use llm_wire::Format;
@@ -13,11 +13,11 @@ use llm_wire::Format;
 /// Anthropic's own words to a model that has tools.
 const TOOLS_OF_ANTHROPIC: u64 = 500;
 /// OpenAI's words to a model that thinks and has tools: how to keep calls and thoughts apart.
-const TOOLS_OF_THINKERS: (u64, u64) = (90, 8);
+const REASONING_TOOLS: (u64, u64) = (90, 8);
 /// A call of an earlier turn, beside its name and arguments.
 const CALL: u64 = 7;
 /// The same for a model of OpenAI that thinks.
-const CALL_OF_THINKERS: u64 = 11;
+const REASONING_CALL: u64 = 11;
 /// An answer of an earlier turn of such a model, beside the frame of a message: it says which of
 /// its channels it was on.
 const CHANNEL: u64 = 2;
@@ -28,14 +28,14 @@ const DOCUMENT: (u64, u64, u64) = (1000, 500, 200_000);
 /// of US Letter at 96 dots an inch, the text that of a page of recorded documents.
 const PAGE: (Size, u64) = (Size { width: 816, height: 1056 }, 500);
 /// Bytes of sound for a token: wav of 24 kHz at 10 tokens a second.
-const SOUND: u64 = 4800;
+const AUDIO_BYTES_PER_TOKEN: u64 = 4800;
 
 /// The sum so far.
 #[derive(Debug)]
 pub(super) struct TokenCounter<'t> {
     model: Model,
     format: Format,
-    unsized_: &'t Unsized,
+    default_picture: &'t DefaultPicture,
     /// Tokens of the vocabulary, which [`Model::percent`] applies to.
     words: u64,
     /// Others.
@@ -45,8 +45,8 @@ pub(super) struct TokenCounter<'t> {
 }
 
 impl<'t> TokenCounter<'t> {
-    pub(super) fn new(model: Model, format: Format, unsized_: &'t Unsized) -> TokenCounter<'t> {
-        TokenCounter { model, format, unsized_, words: 0, rest: 0, exact: model.published, system: false }
+    pub(super) fn new(model: Model, format: Format, default_picture: &'t DefaultPicture) -> TokenCounter<'t> {
+        TokenCounter { model, format, default_picture, words: 0, rest: 0, exact: model.published, system: false }
     }
 
     pub(super) fn vendor(&self) -> Vendor {
@@ -73,12 +73,12 @@ impl<'t> TokenCounter<'t> {
         if is_system && self.model.vendor == Vendor::Anthropic {
             return;
         }
-        self.rest += self.model.message + if self.thinks() && role == "assistant" { CHANNEL } else { 0 };
+        self.rest += self.model.message + if self.is_reasoning_model() && role == "assistant" { CHANNEL } else { 0 };
         self.text(role);
     }
 
     /// Whether this is a model of OpenAI that thinks, whose conversations have another frame.
-    fn thinks(&self) -> bool {
+    fn is_reasoning_model(&self) -> bool {
         self.model.reasons && self.model.vendor == Vendor::OpenAi
     }
 
@@ -92,13 +92,13 @@ impl<'t> TokenCounter<'t> {
     pub(super) fn call(&mut self, name: &str, arguments: &str) {
         self.text(name);
         self.text(arguments);
-        self.guess(if self.thinks() { CALL_OF_THINKERS } else { CALL });
+        self.guess(if self.is_reasoning_model() { REASONING_CALL } else { CALL });
     }
 
     /// A picture; `base64` is `None` for one that is elsewhere.
     pub(super) fn picture(&mut self, base64: Option<&[u8]>, detail: Detail) {
         let size = base64.and_then(picture::size);
-        self.guess(picture::tokens(self.model.pictures, size, detail, self.unsized_));
+        self.guess(picture::tokens(self.model.pictures, size, detail, self.default_picture));
     }
 
     /// A document; `base64` is `None` for one that is elsewhere.
@@ -108,25 +108,25 @@ impl<'t> TokenCounter<'t> {
         let (page, text) = PAGE;
         self.guess(match pdf::pages(base64, Effort::Whole) {
             Some(pages) => {
-                let picture = picture::tokens(self.model.pictures, Some(page), Detail::High, self.unsized_);
+                let picture = picture::tokens(self.model.pictures, Some(page), Detail::High, self.default_picture);
                 pages.max(1) * (picture + text)
             }
             None => (base64.len() as u64 / 4 * 3 / bytes).clamp(least, most),
         });
     }
 
-    pub(super) fn sound(&mut self, base64: usize) {
-        self.guess((base64 as u64 / 4 * 3).div_ceil(SOUND));
+    pub(super) fn audio(&mut self, base64: usize) {
+        self.guess((base64 as u64 / 4 * 3).div_ceil(AUDIO_BYTES_PER_TOKEN));
     }
 
     /// All tools together, as [`super::tools`] has written them.
     pub(super) fn tools(&mut self, written: &str) {
         self.text(written);
-        let (chat, responses) = TOOLS_OF_THINKERS;
+        let (chat, responses) = REASONING_TOOLS;
         self.guess(match (self.model.vendor, self.format) {
             (Vendor::Anthropic, _) => TOOLS_OF_ANTHROPIC,
-            (_, Format::Responses) if self.thinks() => responses,
-            (_, _) if self.thinks() => chat,
+            (_, Format::Responses) if self.is_reasoning_model() => responses,
+            (_, _) if self.is_reasoning_model() => chat,
             (_, Format::Responses) => 3,
             // They go into the system message, which saves the frame of one.
             _ if self.system => 5,
@@ -141,16 +141,16 @@ impl<'t> TokenCounter<'t> {
 
     /// As [`TokenCounter::sum`], with the start of the answer that a prompt ends with.
     pub(super) fn prompt(mut self) -> (u64, bool) {
-        self.rest += if self.thinks() { 2 } else { 3 };
+        self.rest += if self.is_reasoning_model() { 2 } else { 3 };
         self.sum()
     }
 
     /// As [`TokenCounter::sum`], with what ends an answer.
     pub(super) fn answer(mut self) -> (u64, bool) {
         self.rest += match (self.model.vendor, self.format) {
-            (Vendor::OpenAi, Format::Responses) if self.thinks() => 4,
+            (Vendor::OpenAi, Format::Responses) if self.is_reasoning_model() => 4,
             (Vendor::OpenAi, Format::Responses) => 1,
-            (Vendor::OpenAi, _) if self.thinks() => 3,
+            (Vendor::OpenAi, _) if self.is_reasoning_model() => 3,
             (Vendor::OpenAi, _) => 0,
             (Vendor::Anthropic, _) => 3,
             (Vendor::Google, _) => 0,

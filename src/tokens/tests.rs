@@ -67,11 +67,11 @@ fn long_texts_grow_evenly() {
 /// A beginning without weight does not make the rest free, nor does any byte cost more than it can.
 #[test]
 fn bounds() {
-    let hollow = chat(&(" ".repeat(LOOKED_AT) + &"word ".repeat(100_000)));
+    let hollow = chat(&(" ".repeat(EXACT_BYTES) + &"word ".repeat(100_000)));
     assert!(prompt_of(&hollow) > 500_000 / 9, "{}", prompt_of(&hollow));
     for text in ["1", "\u{1f600}", "\\u4f60", "}", "é"] {
         let body = text.repeat(100_000);
-        assert!(prompt(body.as_bytes()) <= body.len() as u64 / 2 + 2 * LOOKED_AT as u64, "{text}");
+        assert!(prompt(body.as_bytes()) <= body.len() as u64 / 2 + 2 * EXACT_BYTES as u64, "{text}");
     }
     assert_eq!(prompt(b""), 0);
     prompt(&[0xff; 100]);

@@ -96,7 +96,7 @@ fn writes_of_another_process_take_effect() {
 }
 
 #[test]
-fn a_name_that_a_worker_wants_is_answered() {
+fn requested_host_names_are_resolved() {
     let dir = tempfile::tempdir().unwrap();
     let shared = shared(Boot::default());
     let background = start(&shared, &dir);
@@ -112,7 +112,7 @@ fn a_name_that_a_worker_wants_is_answered() {
 /// tells what it was asked.
 fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16, mpsc::Receiver<String>) {
     let (port, bound) = mpsc::channel();
-    let (asked, questions) = mpsc::channel();
+    let (received, questions) = mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -120,13 +120,13 @@ fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16,
             port.send(listener.local_addr().unwrap().port()).unwrap();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (tls, asked) = (tls.clone().map(TlsAcceptor::from), asked.clone());
+                let (tls, received) = (tls.clone().map(TlsAcceptor::from), received.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => answer(stream, body, asked).await,
+                        None => answer(stream, body, received).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                answer(stream, body, asked).await;
+                                answer(stream, body, received).await;
                             }
                         }
                     }
@@ -137,12 +137,12 @@ fn upstream(tls: Option<Arc<rustls::ServerConfig>>, body: &'static str) -> (u16,
     (bound.recv().unwrap(), questions)
 }
 
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, body: &'static str, asked: mpsc::Sender<String>) {
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, body: &'static str, received: mpsc::Sender<String>) {
     let service = service_fn(|request: Request<Incoming>| {
         let header = |name: &str| request.headers().get(name).map_or("-", |value| value.to_str().unwrap());
         let question = format!("{} {} {} {}", request.method(), request.uri(), header("host"), header("authorization"));
         // The test may have ended.
-        let _ = asked.send(question);
+        let _ = received.send(question);
         async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(body.as_bytes())))) }
     });
     // What the client makes of it is what counts.
@@ -150,7 +150,7 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, body: &'static str,
 }
 
 #[test]
-fn providers_that_serve_everything_are_asked_for_their_models() {
+fn models_of_catch_all_providers_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     let (port, questions) = upstream(None, r#"{"object":"list","data":[{"id":"m2"},{"id":"m1"}]}"#);
     let other = Blocking::embedded(dir.path()).unwrap();

@@ -277,8 +277,8 @@ fn the_store_is_where_flag_environment_or_file_say() {
     let made = ran(place.command(&create).env("DATA_DIR", "from-env").output().unwrap());
     assert!(has("from-env"));
     let file = place.0.path().join("from-env/llm-proxy.db").canonicalize().unwrap();
-    let told = format!("note: written to the store: embedded, {}\n", file.display());
-    assert!(made.stderr.ends_with(&told), "{}", made.stderr);
+    let displayed = format!("note: written to the store: embedded, {}\n", file.display());
+    assert!(made.stderr.ends_with(&displayed), "{}", made.stderr);
     for (args, dir) in [
         (["key", "create", "--name", "x", "--data-dir", "a"], "a"),
         (["key", "--data-dir", "b", "create", "--name", "x"], "b"),

@@ -80,19 +80,19 @@ fn driver_of(setup: Setup) -> &'static str {
         gateway.metric(&series) == Some(1.0)
     });
     let driver = driver.expect("a driver in the metrics");
-    let said = format!("workers: 1 ({driver})");
-    assert!(gateway.log().iter().any(|line| line.contains(&said)), "{said}");
+    let reported_text = format!("workers: 1 ({driver})");
+    assert!(gateway.log().iter().any(|line| line.contains(&reported_text)), "{reported_text}");
     driver
 }
 
 #[test]
 fn requested_io_driver_is_used() {
-    let asked = |driver| driver_of(Setup::new().env("RUNTIME_DRIVER", driver));
-    assert_eq!(asked("epoll"), "epoll");
+    let received = |driver| driver_of(Setup::new().env("RUNTIME_DRIVER", driver));
+    assert_eq!(received("epoll"), "epoll");
     if io_uring_works() {
-        assert_eq!((asked("io_uring"), asked("auto")), ("io_uring", "io_uring"));
+        assert_eq!((received("io_uring"), received("auto")), ("io_uring", "io_uring"));
     } else {
-        assert_eq!(asked("auto"), "epoll");
+        assert_eq!(received("auto"), "epoll");
     }
 }
 
@@ -113,15 +113,15 @@ fn a_kernel_that_gives_no_ring() {
         return eprintln!("not shown: no setpriv and prlimit here");
     };
     let setup = |driver| Setup::new().through(wrapper).env("RUNTIME_DRIVER", driver);
-    let said = match setup("io_uring").env("LOG_LEVEL", "off").try_start() {
+    let reported_text = match setup("io_uring").env("LOG_LEVEL", "off").try_start() {
         Ok(_) => return eprintln!("not shown: this kernel does not count a ring as locked memory"),
-        Err(Ended { code, said }) => {
+        Err(Ended { code, reported_text }) => {
             assert_eq!(code, Some(1));
-            said
+            reported_text
         }
     };
-    let why = said.strip_prefix("error: worker 0 can't use io_uring: ").expect(&said);
-    let why = why.strip_suffix("; with RUNTIME_DRIVER=auto it runs on epoll").expect(&said);
+    let why = reported_text.strip_prefix("error: worker 0 can't use io_uring: ").expect(&reported_text);
+    let why = why.strip_suffix("; with RUNTIME_DRIVER=auto it runs on epoll").expect(&reported_text);
     let gateway = setup("auto").start();
     let reason = format!("worker 0 runs on epoll, since it can't use io_uring: {why}");
     assert!(gateway.log().iter().any(|line| line.contains(&reason)), "{reason}");

@@ -36,8 +36,8 @@ fn every_configuration_is_right() {
         "litellm-migration/gateway.yaml",
     ] {
         let output = run(&["check-config", path(name).to_str().unwrap()], Path::new("/"));
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "{name}: {said}");
+        let reported_text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && reported_text.is_empty(), "{name}: {reported_text}");
     }
 }
 
@@ -87,14 +87,14 @@ fn two_vendors() {
     ] {
         ask(&gateway, path, &body.replace("MODEL", model));
     }
-    let asked: Vec<_> = vendors
+    let received: Vec<_> = vendors
         .requests()
         .iter()
         .map(|request| (request.target.clone(), request.json()["model"].as_str().unwrap().to_owned()))
         .collect();
-    assert_eq!(asked[1], ("/v1/messages".to_owned(), "claude-sonnet-4-5".to_owned()));
-    assert_eq!(asked[2], ("/v1/messages".to_owned(), "claude-sonnet-4-5".to_owned()));
-    assert!(asked[0].1 == "gpt-4o" && asked[3].1 == "gpt-4o", "{asked:?}");
+    assert_eq!(received[1], ("/v1/messages".to_owned(), "claude-sonnet-4-5".to_owned()));
+    assert_eq!(received[2], ("/v1/messages".to_owned(), "claude-sonnet-4-5".to_owned()));
+    assert!(received[0].1 == "gpt-4o" && received[3].1 == "gpt-4o", "{received:?}");
 }
 
 #[test]
@@ -128,9 +128,9 @@ fn litellm_migration() {
         std::fs::write(dir.join("gateway.yaml"), &made).unwrap();
     }
     assert_eq!(made, text("litellm-migration/gateway.yaml"), "`UPDATE_DOCS=1 cargo test --test it examples` writes it");
-    let said = String::from_utf8(output.stderr).unwrap();
+    let reported_text = String::from_utf8(output.stderr).unwrap();
     for left in ["temperature", "`sentry`", "cooldown_time"] {
-        assert!(said.contains(left), "{left}: {said}");
+        assert!(reported_text.contains(left), "{left}: {reported_text}");
     }
 }
 

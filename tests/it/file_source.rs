@@ -112,10 +112,12 @@ fn a_file_is_served_and_followed_whole_or_not_at_all() {
     assert!(answer.text().contains("are those of the file"), "{}", answer.text());
     // The commands that write say where to write.
     let output = place.run(&[("CONFIG_FILE", &path), ("UPSTREAM_KEY", "x")], &["key", "create", "--name", "x"]);
-    let said = text(&output.stderr);
+    let reported_text = text(&output.stderr);
     assert!(
-        !output.status.success() && said.contains("are those of the file") && said.contains("change them there"),
-        "{said}"
+        !output.status.success()
+            && reported_text.contains("are those of the file")
+            && reported_text.contains("change them there"),
+        "{reported_text}"
     );
 }
 
@@ -126,24 +128,24 @@ fn a_file_that_can_not_be_served_stops_the_start() {
         .write("bad.yaml", "settings: {prot: 1}\nproviders:\n- {provider_key: a, api_base: x, api_key: '${NO_KEY}'}");
     let ended = Setup::new().env("CONFIG_FILE", &path).try_start().err().unwrap();
     assert_eq!(ended.code, Some(2));
-    assert!(ended.said.contains(&format!("{path}: line 3: the variable NO_KEY is not set")), "{ended:?}");
+    assert!(ended.stderr.contains(&format!("{path}: line 3: the variable NO_KEY is not set")), "{ended:?}");
     let path = place.write("bad.yaml", "settings: {max_attempts: many}");
     let ended = Setup::new().env("CONFIG_FILE", &path).try_start().err().unwrap();
-    assert!(ended.said.contains("MAX_ATTEMPTS in line 1 of the configuration file: `many` is invalid"), "{ended:?}");
+    assert!(ended.stderr.contains("MAX_ATTEMPTS in line 1 of the configuration file: `many` is invalid"), "{ended:?}");
     let path = place.write("bad.yaml", "providers:\n- {provider_key: a, api_base: nonsense}");
     let ended = Setup::new().env("CONFIG_FILE", &path).try_start().err().unwrap();
-    assert!(ended.said.contains("line 2: provider a: api_base"), "{ended:?}");
+    assert!(ended.stderr.contains("line 2: provider a: api_base"), "{ended:?}");
     let ended = Setup::new().env("CONFIG_FILE", "/no/such/file").try_start().err().unwrap();
-    assert!(ended.said.contains("the configuration file /no/such/file can't be read"), "{ended:?}");
+    assert!(ended.stderr.contains("the configuration file /no/such/file can't be read"), "{ended:?}");
 }
 
 #[test]
 fn check_config_reports_what_would_be_served() {
     let (place, provider) = (Place::new(), Fake::start());
     let good = place.write("good.yaml", &file(&provider, "{a: a, 'gpt-*': x}", ""));
-    let said = place.ok(&[("UPSTREAM_KEY", "x")], &["check-config", &good]);
-    assert!(said.contains("main      openai") && said.contains("a, gpt-*"), "{said}");
-    assert!(said.ends_with("1 of 1 providers and 1 of 1 credentials would be served\n"), "{said}");
+    let reported_text = place.ok(&[("UPSTREAM_KEY", "x")], &["check-config", &good]);
+    assert!(reported_text.contains("main      openai") && reported_text.contains("a, gpt-*"), "{reported_text}");
+    assert!(reported_text.ends_with("1 of 1 providers and 1 of 1 credentials would be served\n"), "{reported_text}");
 
     let bad = "providers:
   - provider_key: vertex
@@ -158,14 +160,15 @@ settings:
 ";
     let path = place.write("bad.yaml", bad);
     let output = place.run(&[], &["check-config", &path]);
-    let said = text(&output.stderr);
+    let reported_text = text(&output.stderr);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        said.contains(&format!("{path}: line 3: provider vertex: type `gcp-vertex` is not served by this version")),
-        "{said}"
+        reported_text
+            .contains(&format!("{path}: line 3: provider vertex: type `gcp-vertex` is not served by this version")),
+        "{reported_text}"
     );
-    assert!(said.contains(&format!("{path}: line 8: provider mapped: model_mapping")), "{said}");
-    assert!(said.contains("PORT in line 10 of the configuration file: `none` is invalid"), "{said}");
+    assert!(reported_text.contains(&format!("{path}: line 8: provider mapped: model_mapping")), "{reported_text}");
+    assert!(reported_text.contains("PORT in line 10 of the configuration file: `none` is invalid"), "{reported_text}");
     assert!(text(&output.stdout).contains("0 of 0 credentials"), "{output:?}");
 }
 
@@ -177,16 +180,17 @@ fn check_config_looks_at_every_store() {
         .unwrap()
         .add_provider(&provider("one", "openai", "http://127.0.0.1:1"))
         .unwrap();
-    let said = place.ok(&[], &["check-config"]);
+    let reported_text = place.ok(&[], &["check-config"]);
     assert!(
-        said.contains("every model") && said.ends_with("1 of 1 providers and 0 of 0 credentials would be served\n"),
-        "{said}"
+        reported_text.contains("every model")
+            && reported_text.ends_with("1 of 1 providers and 0 of 0 credentials would be served\n"),
+        "{reported_text}"
     );
     db.store().add_provider(&provider("two", "gcp-vertex", "http://127.0.0.1:1")).unwrap();
     let output = place.run(&[("DB_URL", db.url())], &["check-config"]);
     assert_eq!(output.status.code(), Some(2));
-    let said = text(&output.stderr);
-    assert!(said.contains("provider two: type `gcp-vertex` is not served by this version"), "{said}");
+    let reported_text = text(&output.stderr);
+    assert!(reported_text.contains("provider two: type `gcp-vertex` is not served by this version"), "{reported_text}");
     assert_eq!(text(&output.stdout), "0 of 1 providers and 0 of 0 credentials would be served\n");
     let path = place.write("bad.yaml", "providers:\n- {provider_key: a, api_base: nonsense}");
     let output = place.run(&[("CONFIG_FILE", &path)], &["check-config"]);
@@ -262,8 +266,8 @@ fn export_and_import_are_there_and_back() {
     // Back, over a store that has moved on.
     embedded.remove_provider(1).unwrap();
     embedded.add_provider(&provider("stray", "openai", "https://stray.example.com")).unwrap();
-    let said = place.ok(&[], &["import", &path, "--prune"]);
-    assert_eq!(said, "added 1, changed 0, removed 1; 5 were as in the file\n");
+    let reported_text = place.ok(&[], &["import", &path, "--prune"]);
+    assert_eq!(reported_text, "added 1, changed 0, removed 1; 5 were as in the file\n");
     let again = place.ok(&[], &["export"]);
     let sorted = |text: &str| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -273,8 +277,8 @@ fn export_and_import_are_there_and_back() {
     assert_eq!(sorted(&again), sorted(&first), "the order of ids is that of their making");
 
     // What was exported can be served as it is, but for what this version does not serve.
-    let said = place.ok(&[("THREE", "k")], &["check-config", &path]);
-    assert!(said.ends_with("2 of 3 providers and 2 of 3 credentials would be served\n"), "{said}");
+    let reported_text = place.ok(&[("THREE", "k")], &["check-config", &path]);
+    assert!(reported_text.ends_with("2 of 3 providers and 2 of 3 credentials would be served\n"), "{reported_text}");
     // Into a file of one's own: for its owner alone, and never over another.
     let out = place.path("out.yaml");
     place.ok(&[], &["export", "--output", out.to_str().unwrap()]);

@@ -7,7 +7,7 @@ use super::support::gateway::PROVIDER_KEY;
 use super::support::*;
 
 /// A word that stands nowhere else.
-const SAID: &str = "canary-of-the-conversation";
+const CONVERSATION: &str = "canary-of-the-conversation";
 const HEADER: &str = "canary-of-a-header";
 const CLIENT_KEY: &str = "sk-canary-of-the-client";
 const ADMIN_KEY: &str = "canary-of-the-admin-key";
@@ -15,25 +15,28 @@ const WRONG_KEY: &str = "sk-canary-of-a-stranger";
 const SECRETS: [&str; 4] = [CLIENT_KEY, PROVIDER_KEY, ADMIN_KEY, WRONG_KEY];
 
 /// Answers and failures that repeat what was said to them.
-fn parrot(request: &fake::Request) -> Vec<u8> {
+fn echo(request: &fake::Request) -> Vec<u8> {
     let body = String::from_utf8_lossy(&request.body);
-    let error = format!(r#"{{"error":{{"message":"no: {SAID} {PROVIDER_KEY}","type":"server_error","code":null}}}}"#);
+    let error =
+        format!(r#"{{"error":{{"message":"no: {CONVERSATION} {PROVIDER_KEY}","type":"server_error","code":null}}}}"#);
     for status in [400, 401, 429, 500] {
         if body.contains(&format!("fails-{status}")) {
             return answer::with(status, &[("content-type", "application/json"), ("x-request-id", HEADER)], &error);
         }
     }
     match body.contains("\"stream\":true") {
-        _ if body.contains("says-nonsense") => answer::typed(200, "text/event-stream", format!("data: {{\"{SAID}\n\n")),
+        _ if body.contains("says-nonsense") => {
+            answer::typed(200, "text/event-stream", format!("data: {{\"{CONVERSATION}\n\n"))
+        }
         _ if body.contains("breaks") => answer::sse(&[format!("data: {error}\n\n")]),
         true => answer::sse(&sample::CHAT.events()),
-        false => answer::json(200, sample::CHAT.answer.replace("Hello", SAID)),
+        false => answer::json(200, sample::CHAT.answer.replace("Hello", CONVERSATION)),
     }
 }
 
 /// Every way through the gateway that has something to tell; its log.
 fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
-    let provider = Fake::answering(parrot);
+    let provider = Fake::answering(echo);
     let gateway = Setup::new()
         .provider(chat(&provider))
         .credential(CredentialRow { name: "team".into(), ..credential(CLIENT_KEY) })
@@ -49,7 +52,7 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
     for model in models {
         for stream in [true, false] {
             for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
-                let said = format!(r#"[{{"role":"user","content":"{SAID}"}}]"#);
+                let said = format!(r#"[{{"role":"user","content":"{CONVERSATION}"}}]"#);
                 let body = format!(
                     r#"{{"model":"{model}","stream":{stream},"max_tokens":9,"messages":{said},"input":{said}}}"#
                 );
@@ -60,11 +63,11 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
     }
     let path = "/v1/chat/completions";
     for body in [
-        format!(r#"{{"model":"m","messages":"{SAID}"}}"#),
-        format!(r#"{{"model":"m","messages":[{{"role":"{SAID}","content":"x"}}]}}"#),
-        format!(r#"{{"model":"m","messages":[{SAID}]}}"#),
-        format!(r#"{{"messages":"{SAID}"}}"#),
-        SAID.to_owned(),
+        format!(r#"{{"model":"m","messages":"{CONVERSATION}"}}"#),
+        format!(r#"{{"model":"m","messages":[{{"role":"{CONVERSATION}","content":"x"}}]}}"#),
+        format!(r#"{{"model":"m","messages":[{CONVERSATION}]}}"#),
+        format!(r#"{{"messages":"{CONVERSATION}"}}"#),
+        CONVERSATION.to_owned(),
     ] {
         for path in [path, "/v1/messages", "/v1/responses"] {
             ask(&gateway, post(path).key(CLIENT_KEY).body(&body));
@@ -101,7 +104,7 @@ fn debug_logs_contain_no_conversation() {
     for filter in [("LOG_LEVEL", "debug"), ("RUST_LOG", "debug")] {
         let log = all_that_is_logged(filter);
         assert!(log.iter().any(|line| line.contains("\"level\":\"DEBUG\"")));
-        assert_silent(&log, &[&SECRETS[..], &[SAID, HEADER]].concat());
+        assert_silent(&log, &[&SECRETS[..], &[CONVERSATION, HEADER]].concat());
     }
 }
 

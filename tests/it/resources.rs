@@ -150,14 +150,14 @@ fn a_slow_reader_costs_no_memory() {
 
 /// A gateway with a provider for each way in which a request may end. Models are named for what
 /// becomes of them.
-struct Fates {
+struct RequestEnds {
     gateway: Gateway,
     /// Of the model `waiting`: the test's to speak for.
     provider: Fake,
 }
 
-impl Fates {
-    fn new() -> Fates {
+impl RequestEnds {
+    fn new() -> RequestEnds {
         let row = |model: &str, base: String| ProviderRow {
             model_mapping: format!(r#"{{"{model}":"{model}"}}"#),
             ..provider(model, "openai", &base)
@@ -172,7 +172,7 @@ impl Fates {
             // A port that nobody listens on.
             .provider(row("refused", "http://127.0.0.1:1/v1".into()))
             .start();
-        Fates { gateway, provider: waiting }
+        RequestEnds { gateway, provider: waiting }
     }
 
     fn ask(&self, model: &str) -> Client {
@@ -200,37 +200,37 @@ impl Fates {
 }
 
 /// One request, to its end.
-type Fate = fn(&Fates);
+type RequestEnd = fn(&RequestEnds);
 
-const FATES: &[(&str, Fate)] = &[
-    ("answered", |fates| assert_eq!(fates.ask("answered").response().status, 200)),
-    ("connection refused", |fates| assert_eq!(fates.ask("refused").response().status, 502)),
-    ("no handshake", |fates| assert_eq!(fates.ask("untrusted").response().status, 502)),
-    ("provider resets", |fates| {
-        let (mut client, conn) = fates.asked();
+const REQUEST_ENDS: &[(&str, RequestEnd)] = &[
+    ("answered", |ends| assert_eq!(ends.ask("answered").response().status, 200)),
+    ("connection refused", |ends| assert_eq!(ends.ask("refused").response().status, 502)),
+    ("no handshake", |ends| assert_eq!(ends.ask("untrusted").response().status, 502)),
+    ("provider resets", |ends| {
+        let (mut client, conn) = ends.asked();
         conn.reset();
         assert_eq!(client.response().status, 502);
     }),
-    ("provider leaves a stream", |fates| {
-        let (mut client, conn) = fates.flowing();
+    ("provider leaves a stream", |ends| {
+        let (mut client, conn) = ends.flowing();
         conn.close();
         assert_eq!(client.rest().1, End::CappedBytes);
     }),
-    ("client leaves", |fates| {
-        let (client, mut conn) = fates.asked();
+    ("client leaves", |ends| {
+        let (client, mut conn) = ends.asked();
         drop(client);
         conn.expect_closed();
     }),
-    ("client leaves a stream", |fates| {
-        let (client, mut conn) = fates.flowing();
+    ("client leaves a stream", |ends| {
+        let (client, mut conn) = ends.flowing();
         client.reset();
         conn.expect_closed();
     }),
-    ("client leaves while it sends", |fates| {
-        fates.gateway.client().send(post(CHAT.path).header("content-length", "100").bytes());
+    ("client leaves while it sends", |ends| {
+        ends.gateway.client().send(post(CHAT.path).header("content-length", "100").bytes());
     }),
-    ("no request", |fates| {
-        let mut client = fates.gateway.client();
+    ("no request", |ends| {
+        let mut client = ends.gateway.client();
         client.send("nonsense\r\n\r\n");
         assert_eq!(client.response().status, 400);
     }),
@@ -241,12 +241,12 @@ fn what_is_over_keeps_no_descriptor() {
     const EACH: usize = 200;
     /// Connections of the pool, and those that are being closed just now.
     const SLACK: usize = 16;
-    let fates = Fates::new();
+    let ends = RequestEnds::new();
     // Once each, for what is opened at its first use.
-    FATES.iter().for_each(|(_, meet)| meet(&fates));
-    let before = fates.gateway.descriptors();
-    for (name, meet) in FATES {
-        (0..EACH).for_each(|_| meet(&fates));
-        eventually(name, || fates.gateway.descriptors() <= before + SLACK);
+    REQUEST_ENDS.iter().for_each(|(_, meet)| meet(&ends));
+    let before = ends.gateway.descriptors();
+    for (name, meet) in REQUEST_ENDS {
+        (0..EACH).for_each(|_| meet(&ends));
+        eventually(name, || ends.gateway.descriptors() <= before + SLACK);
     }
 }

@@ -50,8 +50,8 @@ fn running_requests_finish_at_shutdown() {
         let (mut streaming, mut conn) = flowing(&provider, &gateway, &CHAT);
         let mut waiting = gateway.client();
         waiting.ask(&post(CHAT.path).body(CHAT.ask));
-        let mut asked = provider.accept();
-        asked.request();
+        let mut received = provider.accept();
+        received.request();
         let (mut first, mut second) = (idle(&gateway), idle(&gateway));
 
         gateway.signal(signal);
@@ -62,7 +62,7 @@ fn running_requests_finish_at_shutdown() {
         assert!(gateway.is_running());
 
         // An answer that begins now is said to be the last on its connection.
-        asked.send(answer::json(200, CHAT.answer));
+        received.send(answer::json(200, CHAT.answer));
         let response = waiting.response();
         assert_eq!((response.text(), response.header("connection")), (CHAT.answer, Some("close")));
         waiting.expect_closed();
@@ -120,15 +120,15 @@ fn readiness_falls_before_the_listener_closes() {
 }
 
 #[test]
-fn signals_that_ask_for_a_reload_end_nothing() {
+fn reload_signals_do_not_stop_the_process() {
     let (provider, mut gateway) = serving(&CHAT, Setup::new());
     for signal in ["HUP", "USR1", "HUP"] {
         gateway.signal(signal);
         let mut client = gateway.client();
         client.ask(&post(CHAT.path).body(CHAT.ask));
-        let mut asked = provider.accept();
-        asked.request();
-        asked.send(answer::json(200, CHAT.answer));
+        let mut received = provider.accept();
+        received.request();
+        received.send(answer::json(200, CHAT.answer));
         assert_eq!(client.response().status, 200, "{signal}");
     }
     gateway.term();
@@ -261,9 +261,9 @@ fn refused(addr: SocketAddr) -> String {
     let setup = Setup::new().at(addr).env("LOG_LEVEL", "off");
     match setup.try_start() {
         Ok(_) => panic!("two processes on {addr}"),
-        Err(Ended { code, said }) => {
+        Err(Ended { code, reported_text }) => {
             assert_eq!(code, Some(1));
-            said
+            reported_text
         }
     }
 }

@@ -103,13 +103,13 @@ fn a_change_is_seen_whoever_makes_it() {
     let ours = Blocking::embedded(dir.path()).unwrap();
     let theirs = Blocking::embedded(dir.path()).unwrap();
     let since = ours.load().unwrap().version;
-    let (told, seen) = std::sync::mpsc::channel();
+    let (displayed, seen) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
         let ours = &ours;
         scope.spawn(move || {
             let store = ours.store();
             ours.wait(store.changed(since)).unwrap();
-            told.send(()).unwrap();
+            displayed.send(()).unwrap();
         });
         assert!(seen.try_recv().is_err());
         theirs.add_provider(&provider("a")).unwrap();

@@ -57,7 +57,7 @@ fn wait_for(collector: &Fake, n: usize) -> Vec<Span> {
     all
 }
 
-pub fn said(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
+pub fn attributes_of(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
     let shown = |value: &Value| match value {
         Value::StringValue(text) => text.clone(),
         Value::IntValue(n) => n.to_string(),
@@ -73,10 +73,10 @@ pub fn said(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
 }
 
 #[track_caller]
-fn assert_said(span: &Span, expected: &[(&str, &str)]) {
-    let said = said(&span.attributes);
+fn assert_attributes(span: &Span, expected: &[(&str, &str)]) {
+    let attributes_of = attributes_of(&span.attributes);
     for (key, value) in expected {
-        assert_eq!(said.get(key).map(String::as_str), Some(*value), "{key} in {said:#?}");
+        assert_eq!(attributes_of.get(key).map(String::as_str), Some(*value), "{key} in {attributes_of:#?}");
     }
 }
 
@@ -102,7 +102,7 @@ fn the_model_that_answered() {
             client.ask(&post(sample::CHAT.path).body(ask));
             assert_eq!(client.response().status, 200);
             let all = wait_for(&collector, 2);
-            assert_said(&all[1], &[("gen_ai.request.model", sent), ("gen_ai.response.model", "m-sent-2026")]);
+            assert_attributes(&all[1], &[("gen_ai.request.model", sent), ("gen_ai.response.model", "m-sent-2026")]);
         }
     }
 }
@@ -118,7 +118,7 @@ fn request_and_attempt_have_a_span_each() {
 
     let all = wait_for(&collector, 2);
     let [request, attempt] = all.as_slice() else { panic!() };
-    assert_said(
+    assert_attributes(
         request,
         &[
             ("http.request.method", "POST"),
@@ -131,7 +131,7 @@ fn request_and_attempt_have_a_span_each() {
             ("llm_proxy.attempts", "1"),
         ],
     );
-    assert_said(
+    assert_attributes(
         attempt,
         &[
             ("gen_ai.operation.name", "chat"),
@@ -151,7 +151,7 @@ fn request_and_attempt_have_a_span_each() {
     // Server and client, in the numbers of the protocol.
     assert_eq!((request.kind, attempt.kind), (2, 3));
     assert!(request.status.is_none() && attempt.status.is_none());
-    assert!(!said(&request.attributes).contains_key("gen_ai.usage.input_tokens"), "tokens are told once");
+    assert!(!attributes_of(&request.attributes).contains_key("gen_ai.usage.input_tokens"), "tokens are told once");
 
     // The client's trace, and the provider sees the span of the attempt above its own.
     assert_eq!(hex_of(&request.trace_id), PARENT[3..35]);
@@ -169,8 +169,8 @@ fn request_and_attempt_have_a_span_each() {
     let batch = &collector.requests()[0];
     assert_eq!((batch.method.as_str(), batch.target.as_str()), ("POST", "/v1/traces"));
     let resource = decode(batch).resource_spans[0].resource.clone().unwrap();
-    assert_eq!(said(&resource.attributes)["service.name"], "front");
-    assert_eq!(said(&resource.attributes)["service.version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(attributes_of(&resource.attributes)["service.name"], "front");
+    assert_eq!(attributes_of(&resource.attributes)["service.version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
@@ -183,12 +183,12 @@ fn each_attempt_of_a_failover_has_its_span_and_its_parenthood() {
     gateway.client().call(sample::CHAT.path, sample::CHAT.ask);
     let all = wait_for(&collector, 3);
     let [request, failed, good] = all.as_slice() else { panic!() };
-    assert_said(request, &[("http.response.status_code", "200"), ("llm_proxy.attempts", "2")]);
-    assert_said(
+    assert_attributes(request, &[("http.response.status_code", "200"), ("llm_proxy.attempts", "2")]);
+    assert_attributes(
         failed,
         &[("http.response.status_code", "503"), ("error.type", "overloaded"), ("llm_proxy.provider", "chat")],
     );
-    assert_said(
+    assert_attributes(
         good,
         &[("http.request.resend_count", "1"), ("llm_proxy.provider", "second"), ("gen_ai.usage.input_tokens", "3")],
     );
@@ -212,7 +212,7 @@ fn spans_of_refused_and_truncated_requests() {
     client.ask(&post(sample::CHAT.path).key("sk-nobody").body(sample::CHAT.ask));
     assert_eq!(client.response().status, 401);
     let refused = wait_for(&collector, 1).remove(0);
-    assert_said(&refused, &[("http.response.status_code", "401"), ("error.type", "auth")]);
+    assert_attributes(&refused, &[("http.response.status_code", "401"), ("error.type", "auth")]);
     assert!(refused.parent_span_id.is_empty() && refused.status.is_none(), "a client's fault is no error of a server");
 
     client = gateway.client();
@@ -226,7 +226,7 @@ fn spans_of_refused_and_truncated_requests() {
     client.rest();
     let all = wait_for(&collector, 3);
     for span in &all[1..] {
-        assert_said(span, &[("error.type", "upstream_truncated"), ("http.response.status_code", "200")]);
+        assert_attributes(span, &[("error.type", "upstream_truncated"), ("http.response.status_code", "200")]);
         assert_eq!(span.status.as_ref().map(|status| status.code), Some(2));
     }
 }
@@ -290,7 +290,7 @@ fn a_broken_parent_is_none() {
 }
 
 #[test]
-fn a_collector_that_is_busy_is_asked_again_and_one_that_refuses_is_not() {
+fn busy_collector_is_retried_and_refusing_one_is_not() {
     let (provider, collector) = (serving(), Fake::start());
     let headers = "authorization=Basic%20secret-of-the-collector,x-tenant=a";
     let gateway = setup(&provider, &collector).env("OTEL_EXPORTER_OTLP_HEADERS", headers).start();
@@ -360,6 +360,6 @@ fn invalid_otlp_settings_are_reported() {
     let setup = rows.iter().fold(Setup::new(), |setup, (name, value)| setup.env(name, value));
     let ended = setup.try_start().err().unwrap();
     assert_eq!(ended.code, Some(2));
-    assert!(rows.iter().all(|(name, _)| ended.said.contains(name)), "{}", ended.said);
-    assert!(!ended.said.contains("secret-without"));
+    assert!(rows.iter().all(|(name, _)| ended.stderr.contains(name)), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("secret-without"));
 }

@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 
 use super::{Failure, print, terminal};
 use crate::config::boot::Environment;
-pub use crate::config::clients::{CLIENTS, Client, Tried};
+pub use crate::config::clients::{CLIENTS, Client, TestStatus};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Usage(vec![message]));
     }
     print::note("note", &format!("{}: {}", client.title, client.place));
-    if let Tried::Not = client.tried {
+    if let TestStatus::Untested = client.tried {
         print::note("note", "these settings are from its documentation; nobody has tried them with this version");
     }
     print::line(&client.settings(&url, &args.key, &args.model))
@@ -62,9 +62,9 @@ pub fn guide() -> String {
     let mut out = INTRODUCTION.to_owned();
     for client in CLIENTS {
         let tried = match client.tried {
-            Tried::Tests(version) => format!("The tests of this repository run version {version}."),
-            Tried::Once(version) => format!("Tried with version {version}."),
-            Tried::Not => "Untried: the settings are from its documentation.".to_owned(),
+            TestStatus::Automated(version) => format!("The tests of this repository run version {version}."),
+            TestStatus::Manual(version) => format!("Tried with version {version}."),
+            TestStatus::Untested => "Untried: the settings are from its documentation.".to_owned(),
         };
         let summary = format!("`llm-proxy connect {}`. It speaks {}. {tried}", client.name, client.speaks);
         let settings = client.settings("http://127.0.0.1:18000", KEY, MODEL);

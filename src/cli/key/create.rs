@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{DAY, Listing, check, generate, hash, now};
-use crate::cli::store::{self, Place, StoreArgs, call, number};
+use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
 use crate::cli::{Failure, print};
 use crate::config::rows::CredentialRow;
 
@@ -50,8 +50,8 @@ impl Args {
             return Err(Failure::failed(message));
         }
         let id = match &place {
-            Place::Here(store, _) => store.create_credential(&row)?,
-            Place::There(remote) => {
+            StoreLocation::Local(store, _) => store.create_credential(&row)?,
+            StoreLocation::Remote(remote) => {
                 let body = json!({
                     "key": key,
                     "name": row.name,

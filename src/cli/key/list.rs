@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Listing, now};
-use crate::cli::store::{Place, StoreArgs, print_problems};
+use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
 use crate::cli::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
@@ -35,14 +35,14 @@ impl Args {
             return Ok(());
         }
         let served = match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 let (snapshot, problems) = compile(&store.load()?, None, &|_| None);
                 for problem in problems.iter().filter(|problem| problem.object.starts_with("credential ")) {
                     print::note("warning", &format!("{}: {}", problem.object, problem.message));
                 }
                 Some(snapshot.credentials_by_id.iter().map(|credential| credential.id).collect::<HashSet<_>>())
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 print_problems(remote, "credential ")?;
                 None
             }

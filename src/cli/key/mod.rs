@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use super::store::{Place, StoreArgs, call, pick};
+use super::store::{StoreArgs, StoreLocation, call, pick};
 use super::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, Rows};
@@ -74,13 +74,13 @@ pub fn generate() -> Result<String, Failure> {
 /// Compiles the row as a server will. Who has just typed it can mend it, so that every problem
 /// refuses it; what `done` says is then not done. Whether its group is there, a gateway knows
 /// itself.
-fn check(row: &CredentialRow, place: &Place, done: &str) -> Result<(), Failure> {
+fn check(row: &CredentialRow, place: &StoreLocation, done: &str) -> Result<(), Failure> {
     let mut row = CredentialRow { is_enabled: true, ..row.clone() };
     let mut rows = Rows::default();
     match place {
-        Place::Here(store, _) if row.group_name.is_some() => rows.groups = store.load()?.groups,
-        Place::Here(..) => {}
-        Place::There(_) => row.group_name = None,
+        StoreLocation::Local(store, _) if row.group_name.is_some() => rows.groups = store.load()?.groups,
+        StoreLocation::Local(..) => {}
+        StoreLocation::Remote(_) => row.group_name = None,
     }
     rows.credentials.push(row.clone());
     let (_, problems) = compile(&rows, None, &|_| None);
@@ -110,12 +110,12 @@ fn revoke(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let listing = Listing::read(&place)?;
     let (id, name) = listing.pick(&named.key)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let old = listing.credentials.iter().find(|row| row.id == id).and_then(shown);
             let change = Change::RemoveCredential { id, row_version: None };
             store.change("credential.delete", &name, [old, None], change)?;
         }
-        Place::There(remote) => call(remote, "DELETE", &format!("/credentials/{id}"), None)?,
+        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/credentials/{id}"), None)?,
     }
     print::line(&format!("revoked key {name} with id {id}"))?;
     place.note_written();
@@ -130,10 +130,10 @@ struct Listing {
 }
 
 impl Listing {
-    fn read(place: &Place) -> Result<Listing, Failure> {
+    fn read(place: &StoreLocation) -> Result<Listing, Failure> {
         match place {
-            Place::There(remote) => call(remote, "GET", "/credentials", None),
-            Place::Here(store, _) => {
+            StoreLocation::Remote(remote) => call(remote, "GET", "/credentials", None),
+            StoreLocation::Local(store, _) => {
                 let rows = store.load()?;
                 let credentials = rows.credentials.iter().map(CredentialView::of).collect();
                 Ok(Listing { version: rows.version, credentials })

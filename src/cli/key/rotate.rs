@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Listing, generate, hash, now};
-use crate::cli::store::{Place, StoreArgs, call};
+use crate::cli::store::{StoreArgs, StoreLocation, call};
 use crate::cli::{Failure, print};
 use crate::control_plane::admin::view::{CredentialView, shown};
 use crate::control_plane::store::Change;
@@ -25,7 +25,7 @@ impl Args {
         let key = generate()?;
         let overlap = i64::from(self.overlap) * 3600;
         match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 let rows = store.load()?.credentials;
                 let Some(mut row) = rows.into_iter().find(|row| row.id == id) else {
                     return Err(Failure::failed(format!("the key {name} was revoked meanwhile")));
@@ -37,7 +37,7 @@ impl Args {
                 let before_and_after = [old, shown(&CredentialView::of(&row))];
                 store.change("credential.rotate", &name, before_and_after, Change::UpdateCredential(row))?;
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let body = json!({ "key": key, "overlap_secs": overlap }).to_string();
                 let _: serde_json::Value = call(remote, "POST", &format!("/credentials/{id}/rotate"), Some(body))?;
             }

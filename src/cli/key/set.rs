@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{DAY, Listing, Named, check, now};
-use crate::cli::store::{self, Place, StoreArgs, call};
+use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::cli::{Failure, print};
 use crate::config::rows::CredentialRow;
 use crate::control_plane::admin::view::{CredentialView, shown};
@@ -93,14 +93,14 @@ impl Args {
             return Err(Failure::failed(format!("a key named `{new}` exists (id {}); choose another name", other.id)));
         }
         match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 let old = row(store, id, &name)?;
                 let mut new = old.clone();
                 self.changes.apply(&mut new);
                 check(&new, &place, "changed")?;
                 update(store, "credential.update", &old, new)?;
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let body = Value::Object(self.changes.body()).to_string();
                 let _: Value = call(remote, "PATCH", &format!("/credentials/{id}"), Some(body))?;
             }
@@ -180,12 +180,12 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.key)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let old = row(store, id, &name)?;
             let new = CredentialRow { is_enabled, ..old.clone() };
             update(store, "credential.status", &old, new)?;
         }
-        Place::There(remote) => {
+        StoreLocation::Remote(remote) => {
             let body = json!({ "is_enabled": is_enabled }).to_string();
             let _: Value = call(remote, "PUT", &format!("/credentials/{id}/status"), Some(body))?;
         }

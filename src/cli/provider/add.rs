@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{check, given_key, listed, mapping_json, note_meanings, pair, shown, would_serve};
-use crate::cli::store::{self, Place, StoreArgs, call, number};
+use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
 use crate::cli::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Mapping;
@@ -59,7 +59,7 @@ impl Args {
         let asks = self.check;
         let mut row = self.row()?;
         let place = store.open()?;
-        if let Place::Here(_, environment) = &place {
+        if let StoreLocation::Local(_, environment) = &place {
             check(&row, environment, "added")?;
         } else {
             note_meanings(&row);
@@ -71,7 +71,7 @@ impl Args {
             print::note("note", &would_serve(&models, &listed));
         }
         let (id, keyless) = match &place {
-            Place::Here(store, environment) => {
+            StoreLocation::Local(store, environment) => {
                 let env = |name: &str| environment.get(name).map(str::to_owned);
                 row.api_key = vault::seal(&row.api_key, &env).map_err(Failure::failed)?.into();
                 let id = store.add_provider(&row)?;
@@ -83,7 +83,7 @@ impl Args {
                 }
                 (id, rows.credentials.is_empty())
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let made: Value = call(remote, "POST", "/providers", Some(body(&row)))?;
                 for warning in made["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                     print::note("warning", warning);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Listing, shown};
-use crate::cli::store::{Place, StoreArgs, print_problems};
+use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
 use crate::cli::{Failure, print};
 use crate::config::compile::{compile, notices};
 use crate::config::models::Mapping;
@@ -38,7 +38,7 @@ impl Args {
         // What is served of it is known here only where the variables are that its keys are taken
         // from.
         let served = match &place {
-            Place::Here(store, environment) => {
+            StoreLocation::Local(store, environment) => {
                 let rows = store.load()?;
                 let env = |name: &str| environment.get(name).map(str::to_owned);
                 let (snapshot, problems) = compile(&rows, None, &env);
@@ -48,7 +48,7 @@ impl Args {
                 }
                 Some(snapshot.providers.iter().map(|provider| provider.id).collect::<HashSet<_>>())
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 print_problems(remote, "provider ")?;
                 None
             }

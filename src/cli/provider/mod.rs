@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use super::store::{Place, StoreArgs, call, pick, prober};
+use super::store::{StoreArgs, StoreLocation, call, pick, prober};
 use super::{Failure, print};
 use crate::config::boot::Environment;
 use crate::config::compile::{compile, judge, notices};
@@ -183,10 +183,10 @@ struct Listing {
 }
 
 impl Listing {
-    fn read(place: &Place) -> Result<Listing, Failure> {
+    fn read(place: &StoreLocation) -> Result<Listing, Failure> {
         match place {
-            Place::There(remote) => call(remote, "GET", "/providers", None),
-            Place::Here(store, _) => {
+            StoreLocation::Remote(remote) => call(remote, "GET", "/providers", None),
+            StoreLocation::Local(store, _) => {
                 let rows = store.load()?;
                 let providers = rows.providers.iter().map(ProviderView::of).collect();
                 Ok(Listing { version: rows.version, providers })

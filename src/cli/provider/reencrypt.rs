@@ -1,6 +1,6 @@
 //! `llm-proxy provider reencrypt`.
 
-use crate::cli::store::{Place, StoreArgs, call, number};
+use crate::cli::store::{StoreArgs, StoreLocation, call, number};
 use crate::cli::{Failure, print};
 use crate::config::vault;
 use crate::control_plane::admin::view::{self, ProviderView};
@@ -8,11 +8,11 @@ use crate::control_plane::store::Change;
 
 pub(super) fn run(store: &StoreArgs) -> Result<(), Failure> {
     let count = match store.open()? {
-        Place::There(remote) => {
+        StoreLocation::Remote(remote) => {
             let done: serde_json::Value = call(&remote, "POST", "/config/reencrypt", None)?;
             number(&done, "/reencrypted")
         }
-        Place::Here(store, environment) => {
+        StoreLocation::Local(store, environment) => {
             let env = |name: &str| environment.get(name).map(str::to_owned);
             if env("SECRET_KEY").is_none() {
                 return Err(Failure::failed("SECRET_KEY is not set, so there is nothing to encrypt with"));

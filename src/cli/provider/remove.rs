@@ -2,7 +2,7 @@
 
 use super::Listing;
 use super::set::Named;
-use crate::cli::store::{Place, StoreArgs, call};
+use crate::cli::store::{StoreArgs, StoreLocation, call};
 use crate::cli::{Failure, print};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;
@@ -12,12 +12,12 @@ pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let listing = Listing::read(&place)?;
     let (id, name) = listing.pick(&named.provider)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let old = listing.providers.iter().find(|row| row.id == id).and_then(view::shown);
             let change = Change::RemoveProvider { id, row_version: None };
             store.change("provider.delete", &name, [old, None], change)?;
         }
-        Place::There(remote) => call(remote, "DELETE", &format!("/providers/{id}"), None)?,
+        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/providers/{id}"), None)?,
     }
     print::line(&format!("removed provider {name} with id {id}"))?;
     place.note_written();

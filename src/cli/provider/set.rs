@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{Listing, check, given_key, note_meanings, pair, shown};
-use crate::cli::store::{Place, StoreArgs, call};
+use crate::cli::store::{StoreArgs, StoreLocation, call};
 use crate::cli::{Failure, print};
 use crate::config::models::Mapping;
 use crate::config::ordered;
@@ -75,7 +75,7 @@ impl Args {
         let place = store.open()?;
         let (id, name) = Listing::read(&place)?.pick(&self.named.provider)?;
         match &place {
-            Place::Here(store, environment) => {
+            StoreLocation::Local(store, environment) => {
                 let env = |name: &str| environment.get(name).map(str::to_owned);
                 let old = row(store, id, &name)?;
                 let mut new = old.clone();
@@ -89,7 +89,7 @@ impl Args {
                 }
                 update(store, "provider.update", &old, new)?;
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let old: ProviderView = call(remote, "GET", &format!("/providers/{id}"), None)?;
                 let mut new = ProviderRow {
                     provider_key: old.provider_key.clone(),
@@ -220,7 +220,7 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.provider)?;
     match &place {
-        Place::Here(store, environment) => {
+        StoreLocation::Local(store, environment) => {
             let old = row(store, id, &name)?;
             let new = ProviderRow { is_enabled, ..old.clone() };
             if is_enabled {
@@ -229,7 +229,7 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
             }
             update(store, "provider.status", &old, new)?;
         }
-        Place::There(remote) => {
+        StoreLocation::Remote(remote) => {
             let body = serde_json::json!({ "is_enabled": is_enabled }).to_string();
             let _: Value = call(remote, "PUT", &format!("/providers/{id}/status"), Some(body))?;
         }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Listing, compiled, would_serve};
-use crate::cli::store::{Place, StoreArgs, call, prober};
+use crate::cli::store::{StoreArgs, StoreLocation, call, prober};
 use crate::cli::{Failure, print};
 use crate::config::models::Mapping;
 
@@ -25,7 +25,7 @@ impl Args {
         };
         let (id, name) = Listing::read(&place)?.pick(&self.provider)?;
         match &place {
-            Place::Here(store, environment) => {
+            StoreLocation::Local(store, environment) => {
                 let row = store.load()?.providers.into_iter().find(|row| row.id == id).unwrap_or_default();
                 let refuse = |why: String| Failure::failed(format!("provider {name}: {why}"));
                 let provider = compiled(&row, environment).map_err(refuse)?;
@@ -41,12 +41,12 @@ impl Args {
                     (Err(why), false) => print::note("warning", &format!("provider {name}: {why}")),
                 }
                 for model in &self.model {
-                    prober.greet(&provider, model).map_err(|why| refuse(format!("{model}: {why}")))?;
+                    prober.send_probe(&provider, model).map_err(|why| refuse(format!("{model}: {why}")))?;
                     print::line(&format!("{name}: {model} answers"))?;
                 }
                 Ok(())
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let body = if self.model.is_empty() { json!({}) } else { json!({ "models": self.model }) };
                 let health: Value = call(remote, "POST", &format!("/providers/{id}/health"), Some(body.to_string()))?;
                 report(&name, &health)

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::job::{Done, Job, Out, What};
+use super::job::{Job, JobKind, JobResult, OutputForm};
 use crate::cli::Failure;
 use llm_wire::Format;
 
@@ -154,9 +154,9 @@ fn unread(line: &str, why: &str) -> Result<String, Failure> {
 fn translate(line: &str) -> Result<String, String> {
     let line: InputLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let what = match line.kind.as_str() {
-        "request" => What::Request,
-        "response" => What::Response { status: line.status.unwrap_or(200) },
-        "stream" => What::Stream,
+        "request" => JobKind::Request,
+        "response" => JobKind::Response { status: line.status.unwrap_or(200) },
+        "stream" => JobKind::Stream,
         other => return Err(format!("kind `{other}` is none of request, response and stream")),
     };
     let request = line.request.map(bytes).transpose()?;
@@ -167,7 +167,7 @@ fn translate(line: &str) -> Result<String, String> {
         model: line.model.as_deref(),
         host: line.host.as_deref().map(super::host).transpose()?,
         strict: line.strict,
-        out: line.out.as_deref().map(Out::from_str).transpose()?,
+        out: line.out.as_deref().map(OutputForm::from_str).transpose()?,
         request: request.as_deref(),
         body: &bytes(line.body)?,
     };
@@ -185,7 +185,7 @@ fn bytes(raw: &RawValue) -> Result<Vec<u8>, String> {
     }
 }
 
-fn result(id: Option<&RawValue>, done: Done) -> OutputLine<'_> {
+fn result(id: Option<&RawValue>, done: JobResult) -> OutputLine<'_> {
     let text = String::from_utf8_lossy(&done.body).into_owned();
     // In JSON a line break is between values alone, and here it would end the line.
     let body = match serde_json::from_str::<Box<RawValue>>(&text.replace(['\n', '\r'], " ")) {

@@ -15,7 +15,7 @@ use llm_wire::translate::{self, Translator};
 
 /// The content of [`Job::body`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum JobKind {
     Request,
     Response { status: u16 },
     Stream,
@@ -23,18 +23,18 @@ pub(super) enum What {
 
 /// What the client asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Out {
+pub(super) enum OutputForm {
     Whole,
     Stream,
 }
 
-impl FromStr for Out {
+impl FromStr for OutputForm {
     type Err = String;
 
-    fn from_str(word: &str) -> Result<Out, String> {
+    fn from_str(word: &str) -> Result<OutputForm, String> {
         match word {
-            "whole" => Ok(Out::Whole),
-            "stream" => Ok(Out::Stream),
+            "whole" => Ok(OutputForm::Whole),
+            "stream" => Ok(OutputForm::Stream),
             _ => Err(format!("`{word}` is neither whole nor stream")),
         }
     }
@@ -42,7 +42,7 @@ impl FromStr for Out {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job<'a> {
-    pub what: What,
+    pub what: JobKind,
     pub from: Format,
     pub to: Format,
     /// At the provider; the name in the client's request if `None`.
@@ -51,7 +51,7 @@ pub(super) struct Job<'a> {
     pub host: Option<Host>,
     pub strict: bool,
     /// Of an answer; in the form in which the provider sent it if `None`.
-    pub out: Option<Out>,
+    pub out: Option<OutputForm>,
     /// The client's request behind an answer; a small one if `None`.
     pub request: Option<&'a [u8]>,
     pub body: &'a [u8],
@@ -59,13 +59,13 @@ pub(super) struct Job<'a> {
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub(super) struct Done {
+pub(super) struct JobResult {
     /// Of the answer that the client would get; 200 for a request that can be sent.
     pub status: u16,
     pub body: Vec<u8>,
     /// Why the client would get an error, in `body` or at the end of it.
     pub error: Option<String>,
-    pub losses: Vec<Lost>,
+    pub losses: Vec<LossEntry>,
     /// Name, how often, why.
     pub repairs: Vec<(&'static str, u32, &'static str)>,
     /// Oddities of the answer, and how often each was seen.
@@ -75,18 +75,18 @@ pub(super) struct Done {
 }
 
 #[derive(Debug)]
-pub(super) struct Lost {
+pub(super) struct LossEntry {
     pub field: String,
     pub how: LossKind,
     pub why: &'static str,
 }
 
 impl Job<'_> {
-    pub(super) fn run(&self) -> Done {
-        let mut done = Done { status: 200, ..Done::default() };
+    pub(super) fn run(&self) -> JobResult {
+        let mut done = JobResult { status: 200, ..JobResult::default() };
         let result = match self.what {
-            What::Request => self.request(&mut done),
-            What::Response { .. } | What::Stream => self.answer(&mut done),
+            JobKind::Request => self.request(&mut done),
+            JobKind::Response { .. } | JobKind::Stream => self.answer(&mut done),
         };
         if let Err(error) = result {
             let client = self.client();
@@ -99,11 +99,11 @@ impl Job<'_> {
     }
 
     fn client(&self) -> Format {
-        if self.what == What::Request { self.from } else { self.to }
+        if self.what == JobKind::Request { self.from } else { self.to }
     }
 
     fn provider(&self) -> Format {
-        if self.what == What::Request { self.to } else { self.from }
+        if self.what == JobKind::Request { self.to } else { self.from }
     }
 
     /// The client's request for this provider. `stream` as the client would ask.
@@ -117,7 +117,7 @@ impl Job<'_> {
         translate::request(self.client(), request, &Context { policy, ..Context::new(target, &asked) })
     }
 
-    fn request(&self, done: &mut Done) -> Result<(), Error> {
+    fn request(&self, done: &mut JobResult) -> Result<(), Error> {
         let encoded = self.translated(self.body)?;
         done.remember(&encoded.ledger);
         done.headers.extend(encoded.plan.betas.iter().map(|beta| ("anthropic-beta", *beta)));
@@ -125,19 +125,19 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn answer(&self, done: &mut Done) -> Result<(), Error> {
+    fn answer(&self, done: &mut JobResult) -> Result<(), Error> {
         let mut plan =
             self.translated(self.request.unwrap_or_else(|| self.to.profile().request.smallest.as_bytes()))?.plan;
         plan.include_usage |= self.request.is_none();
         plan.stream = match (self.out, self.what) {
-            (Some(out), _) => out == Out::Stream,
-            (None, what) => what == What::Stream,
+            (Some(out), _) => out == OutputForm::Stream,
+            (None, what) => what == JobKind::Stream,
         };
         let mut translator = Translator::new(Reply::new(plan, Box::new(SequentialIds::default()), REQUEST_ID));
         let result = match self.what {
-            What::Stream => self.events(&mut translator, &mut done.body),
-            What::Response { status } if status >= 400 => Err(refusal(self.to, self.from, status, self.body)),
-            What::Response { .. } | What::Request => translator.body(self.body, &mut done.body),
+            JobKind::Stream => self.events(&mut translator, &mut done.body),
+            JobKind::Response { status } if status >= 400 => Err(refusal(self.to, self.from, status, self.body)),
+            JobKind::Response { .. } | JobKind::Request => translator.body(self.body, &mut done.body),
         };
         done.notes.extend(translator.notes().map(|(note, times)| (note.label(), times)));
         // Of a stream that had begun: the client reads of it at the end.
@@ -161,9 +161,9 @@ impl Job<'_> {
     }
 }
 
-impl Done {
+impl JobResult {
     fn remember(&mut self, ledger: &Ledger) {
-        self.losses.extend(ledger.entries().map(|(loss, how, path)| Lost {
+        self.losses.extend(ledger.entries().map(|(loss, how, path)| LossEntry {
             field: path.unwrap_or(loss.label()).to_owned(),
             how,
             why: loss.description(),

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use self::job::{Done, Job, What};
+use self::job::{Job, JobKind, JobResult};
 use super::{Failure, print};
 use llm_wire::Format;
 use llm_wire::target::quirks::Host;
@@ -82,7 +82,7 @@ struct Answer {
     request: Option<PathBuf>,
     /// Form of the output [default: the form of the input]
     #[arg(long, value_name = "whole|stream")]
-    out: Option<job::Out>,
+    out: Option<job::OutputForm>,
 }
 
 fn host(word: &str) -> Result<Host, String> {
@@ -93,9 +93,9 @@ fn host(word: &str) -> Result<Host, String> {
 /// Exit code 1 also where the answer is an error: it is on stdout as the client would get it.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let (what, pair, answer, strict) = match args.command {
-        Command::Request { pair, strict } => (What::Request, pair, None, strict),
-        Command::Response { pair, answer, status } => (What::Response { status }, pair, Some(answer), false),
-        Command::Stream { pair, answer } => (What::Stream, pair, Some(answer), false),
+        Command::Request { pair, strict } => (JobKind::Request, pair, None, strict),
+        Command::Response { pair, answer, status } => (JobKind::Response { status }, pair, Some(answer), false),
+        Command::Stream { pair, answer } => (JobKind::Stream, pair, Some(answer), false),
         Command::Batch => return batch::run(),
     };
     let request = match answer.as_ref().and_then(|answer| answer.request.as_ref()) {
@@ -125,7 +125,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
 }
 
 /// What would go into headers, counters and the log.
-fn remark(done: &Done) {
+fn remark(done: &JobResult) {
     for loss in &done.losses {
         print::note(loss.how.label(), &format!("{} ({})", loss.field, loss.why));
     }

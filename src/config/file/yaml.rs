@@ -10,9 +10,9 @@ use super::Complaint;
 use crate::config::compile::Env;
 
 /// Deeper nesting is refused.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 /// More nodes are refused: an alias of an alias of an alias grows fast.
-const MOST: usize = 2_000_000;
+const MAX_NODES: usize = 2_000_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -136,8 +136,8 @@ impl<'t> Reader<'t, '_> {
 
     fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Complaint> {
         let line = span.start.line();
-        if depth > DEEPEST {
-            return Err(Complaint::new(line, format!("this is nested deeper than {DEEPEST}")));
+        if depth > MAX_DEPTH {
+            return Err(Complaint::new(line, format!("this is nested deeper than {MAX_DEPTH}")));
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -156,8 +156,8 @@ impl<'t> Reader<'t, '_> {
             _ => return Err(Complaint::new(line, "this is no YAML")),
         };
         self.nodes += 1;
-        if self.nodes > MOST {
-            return Err(Complaint::new(line, format!("the file has more than {MOST} values")));
+        if self.nodes > MAX_NODES {
+            return Err(Complaint::new(line, format!("the file has more than {MAX_NODES} values")));
         }
         let node = Node { line, value };
         if anchor > 0 {

@@ -19,8 +19,8 @@ use crate::telemetry::user_agent::UserAgent;
 /// Longest wait for the store.
 const STORE: Duration = Duration::from_secs(60);
 /// Rows of a page.
-const MOST: i64 = 200;
-const USUAL: i64 = 50;
+const MAX_PAGE_SIZE: i64 = 200;
+const DEFAULT_PAGE_SIZE: i64 = 50;
 /// Ids in one removal.
 const AT_ONCE: usize = 1000;
 
@@ -38,7 +38,7 @@ pub(super) const TO: Parameter =
 const PAGE: Parameter =
     Parameter { name: "page", help: "number of the page, from 1", kind: Kind::Number(1, u32::MAX as i64) };
 const SIZE: Parameter =
-    Parameter { name: "page_size", help: "entries of a page, 50 by default", kind: Kind::Number(1, MOST) };
+    Parameter { name: "page_size", help: "entries of a page, 50 by default", kind: Kind::Number(1, MAX_PAGE_SIZE) };
 const ORDER: Parameter = Parameter {
     name: "sort_order",
     help: "order of the entries, desc by default",
@@ -414,7 +414,7 @@ async fn page<R: Row, T: Serialize>(
     show: impl Fn(&R) -> T,
 ) -> Outcome {
     let page = req.number("page", 1, i64::from(u32::MAX))?.unwrap_or(1);
-    let page_size = req.number("page_size", 1, MOST)?.unwrap_or(USUAL);
+    let page_size = req.number("page_size", 1, MAX_PAGE_SIZE)?.unwrap_or(DEFAULT_PAGE_SIZE);
     let sort = req.choice("sort_by", sorts)?.unwrap_or("timestamp");
     let descending = req.choice("sort_order", &["desc", "asc"])? != Some("asc");
     // The names are those of columns.

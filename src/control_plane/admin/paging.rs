@@ -6,9 +6,9 @@ use serde::Serialize;
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
 
 /// The most that `size` may be.
-pub(super) const MOST: i64 = 1000;
+pub(super) const MAX_SIZE: i64 = 1000;
 /// `size` where only a page is asked for.
-const USUAL: i64 = 50;
+const DEFAULT_SIZE: i64 = 50;
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Page {
@@ -28,7 +28,7 @@ impl Page {
         rows: impl Iterator<Item = &'a T>,
     ) -> Result<(Vec<&'a T>, Page), Refusal> {
         let page = req.number("page", 1, i64::from(u32::MAX))?;
-        let size = req.number("size", 1, MOST)?.or(page.map(|_| USUAL));
+        let size = req.number("size", 1, MAX_SIZE)?.or(page.map(|_| DEFAULT_SIZE));
         let number = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
         let (page, size) = (number(page.unwrap_or(1)), size.map(number));
         let all: Vec<&T> = rows.collect();

@@ -12,7 +12,7 @@ use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json}
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row};
 
 /// The most that are read.
-const MOST: i64 = 100_000;
+const MAX_ROWS: i64 = 100_000;
 
 /// Dollars per million tokens; null is unknown
 #[derive(Debug, Serialize, JsonSchema)]
@@ -40,7 +40,7 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     // Its name is that of a column.
     let Some(sort) = PriceRow::column("model") else { return Err(Refusal::missing("column", 0)) };
     let query =
-        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MOST };
+        Query { table: PriceRow::TABLE, filter: Filter::default(), sort, descending: false, skip: 0, take: MAX_ROWS };
     let listing = answer(&context, tables(&context)?.list(query)).await?;
     let searched = req.query("search").unwrap_or_default().to_lowercase();
     let prices: Vec<_> = listing

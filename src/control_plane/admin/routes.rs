@@ -57,7 +57,7 @@ const PAGE: &[Parameter] = &[
     Parameter {
         name: "size",
         help: "entries of a page; all of them by default",
-        kind: Kind::Number(1, crate::control_plane::admin::paging::MOST),
+        kind: Kind::Number(1, crate::control_plane::admin::paging::MAX_SIZE),
     },
     Parameter { name: "search", help: "a part of the name, in upper or lower case", kind: Kind::Text },
 ];

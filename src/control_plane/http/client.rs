@@ -31,9 +31,9 @@ use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
 /// From the connect to the last byte.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer's body.
-const MOST: usize = 4 << 20;
+const MAX_BODY_BYTES: usize = 4 << 20;
 /// Bytes of the head of a proxy's answer.
 const MAX_PROXY_HEAD: usize = 16 << 10;
 
@@ -83,11 +83,11 @@ impl Client {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        match timeout(PATIENCE, self.exchange(request)).await {
+        match timeout(REQUEST_TIMEOUT, self.exchange(request)).await {
             Ok(Ok((status, body))) if status.is_success() => Ok(body),
             Ok(Ok((status, _))) => Err(format!("status {}", status.as_u16())),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+            Err(_) => Err(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())),
         }
     }
 
@@ -114,7 +114,7 @@ impl Client {
     /// Any answer, whole. The caller sets the limit of time.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
         let (head, body) = self.pooled.request(request).await.map_err(|error| cause(&error))?.into_parts();
-        let body = Limited::new(body, MOST).collect().await.map_err(|error| cause(&*error))?;
+        let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| cause(&*error))?;
         Ok(Response::from_parts(head, body.to_bytes()))
     }
 }

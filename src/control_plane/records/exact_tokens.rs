@@ -13,7 +13,7 @@ use crate::shared::{ProcessState, labels};
 use crate::telemetry::capture::{Body, SharedOrOwned};
 use crate::telemetry::record::{Record, Source, Tokens};
 use crate::tokens::answer::Answer;
-use crate::tokens::picture::Unsized;
+use crate::tokens::picture::DefaultPicture;
 
 /// How long running counts are awaited when the gateway stops.
 pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,7 +33,7 @@ pub(crate) struct Recount {
 impl Recount {
     pub(crate) fn new(shared: Arc<ProcessState>, meter: Arc<ControlPlaneMetrics>) -> Result<Recount, String> {
         let boot = &shared.boot;
-        let pictures = Unsized { tokens: boot.image_tokens, width: boot.image_width, height: boot.image_height };
+        let pictures = DefaultPicture { tokens: boot.image_tokens, width: boot.image_width, height: boot.image_height };
         let counter = match boot.observe.exact_tokens {
             true => Some(Counter::start(pictures).map_err(|error| format!("tokens can't be counted: {error}"))?),
             false => None,

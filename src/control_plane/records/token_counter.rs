@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crate::tokens::answer::{self, Answer};
-use crate::tokens::picture::Unsized;
+use crate::tokens::picture::DefaultPicture;
 use crate::tokens::request;
 use crate::tokens::vocabulary::of_model;
 use llm_wire::Format;
@@ -48,7 +48,7 @@ pub struct Counts {
 
 impl Job {
     /// Counts in the calling thread.
-    pub fn count(&self, pictures: &Unsized) -> Counts {
+    pub fn count(&self, pictures: &DefaultPicture) -> Counts {
         let model = of_model(&self.model);
         let (input, read) = request::count(self.format, &self.request, model, pictures);
         let (output, written) = answer::count(self.format, &self.answer, model);
@@ -95,7 +95,7 @@ struct Waiting {
 
 impl Counter {
     /// Starts the thread. `pictures` is used for pictures of unknown size.
-    pub fn start(pictures: Unsized) -> io::Result<Counter> {
+    pub fn start(pictures: DefaultPicture) -> io::Result<Counter> {
         let (queue, waiting) = sync_channel(MAX_JOBS);
         let state = Arc::new(State::default());
         let shared = state.clone();
@@ -135,7 +135,7 @@ impl Drop for Counter {
     }
 }
 
-fn run(waiting: &Receiver<Waiting>, state: &State, pictures: &Unsized) {
+fn run(waiting: &Receiver<Waiting>, state: &State, pictures: &DefaultPicture) {
     // On Linux this concerns the thread alone. If it is refused, the thread keeps its priority.
     if let Err(error) = rustix::process::nice(NICE) {
         tracing::debug!("gateway: the counting thread keeps its priority: {error}");
@@ -152,7 +152,7 @@ fn run(waiting: &Receiver<Waiting>, state: &State, pictures: &Unsized) {
     }
 }
 
-fn count(job: &Job, state: &State, pictures: &Unsized) -> Option<Counts> {
+fn count(job: &Job, state: &State, pictures: &DefaultPicture) -> Option<Counts> {
     match catch_unwind(AssertUnwindSafe(|| job.count(pictures))) {
         Ok(counts) => {
             state.counted.fetch_add(1, Ordering::Relaxed);
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     /// Only a hang is longer.
-    const PATIENCE: Duration = Duration::from_secs(300);
+    const TIMEOUT: Duration = Duration::from_secs(300);
 
     fn job(text: &str) -> Job {
         Job {
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn counter() -> Counter {
-        Counter::start(Unsized::default()).unwrap()
+        Counter::start(DefaultPicture::default()).unwrap()
     }
 
     #[tokio::test]
@@ -209,7 +209,7 @@ mod tests {
             let _ = held.recv();
         };
         assert!(counter.submit(job(""), hold));
-        is_held.recv_timeout(PATIENCE).unwrap();
+        is_held.recv_timeout(TIMEOUT).unwrap();
         let (done, answers) = sync_channel(MAX_JOBS);
         let submit = |text: &str| {
             let done = done.clone();
@@ -226,7 +226,7 @@ mod tests {
         drop(release);
         // Those that wait when it is dropped get that result.
         for _ in 0..MAX_JOBS {
-            assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
+            assert_eq!(answers.recv_timeout(TIMEOUT).unwrap(), None);
         }
     }
 
@@ -236,7 +236,7 @@ mod tests {
         assert!(counter.submit(job("a"), |_| panic!("on purpose")));
         let (done, answer) = sync_channel(1);
         assert!(counter.submit(job("a"), move |counts| done.send(counts).unwrap()));
-        assert!(answer.recv_timeout(PATIENCE).unwrap().is_some());
+        assert!(answer.recv_timeout(TIMEOUT).unwrap().is_some());
         assert_eq!(counter.stats().counted, 2);
     }
 }

@@ -73,7 +73,7 @@ fn a_body_without_a_key_is_not_read() {
 }
 
 #[test]
-fn it_may_have_a_listener_of_its_own() {
+fn admin_listener_can_be_separate() {
     let gateway = empty().env("ADMIN_ADDR", "127.0.0.1:0").start();
     let mut public = Admin::of(&gateway);
     assert_eq!(public.call("GET", "/providers", Value::Null).status, 404);
@@ -111,8 +111,8 @@ fn paths_and_methods() {
     ];
     for (method, path, status, message) in rows {
         let response = admin.call(method, path, Value::Null);
-        let (seen, said) = error(&response);
-        assert!(seen == status && said.contains(message), "{method} {path}: {seen} {said}");
+        let (seen, reported_text) = error(&response);
+        assert!(seen == status && reported_text.contains(message), "{method} {path}: {seen} {reported_text}");
         assert_eq!(response.header("allow").is_some(), status == 405);
     }
     admin.0.ask(&request("HEAD", "/providers"));

@@ -83,9 +83,9 @@ fn reports_all_invalid_fields() {
         (json!({ "name": "b", "key": "sk-taken" }), 409, "a credential with this key exists"),
     ];
     for (body, status, message) in rows {
-        let (seen, said) = error(&admin.call("POST", "/credentials", body.clone()));
-        assert!(seen == status && said.contains(message), "{body}: {seen} {said}");
-        assert!(!said.contains("sk-taken"));
+        let (seen, reported_text) = error(&admin.call("POST", "/credentials", body.clone()));
+        assert!(seen == status && reported_text.contains(message), "{body}: {seen} {reported_text}");
+        assert!(!reported_text.contains("sk-taken"));
     }
     assert_eq!(admin.get("/credentials")["total_count"], 1);
 }
@@ -123,7 +123,7 @@ fn a_rotated_key_is_good_for_a_while_beside_the_new_one() {
 }
 
 #[test]
-fn the_last_credential_gone_closes_the_gateway() {
+fn removing_the_last_credential_closes_the_gateway() {
     let gateway = empty().start();
     let mut admin = Admin::of(&gateway);
     admin.expect(201, "POST", "/credentials", json!({ "key": "sk-a", "name": "a" }));

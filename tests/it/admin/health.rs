@@ -34,9 +34,9 @@ fn models_of_a_provider() {
         (&json!("healthy"), &json!("chat"), &json!(1))
     );
     assert!(seen["avg_response_time_ms"].is_u64() && seen["checked_at"].is_string());
-    let asked = upstream.requests();
-    assert!(asked.iter().all(|request| request.target == "/v1/chat/completions"));
-    assert_eq!(asked[0].header("authorization"), Some("Bearer pk-upstream"));
+    let received = upstream.requests();
+    assert!(received.iter().all(|request| request.target == "/v1/chat/completions"));
+    assert_eq!(received[0].header("authorization"), Some("Bearer pk-upstream"));
 
     let seen = admin.get("/health/providers/1?models=slow,bad&timeout_secs=1");
     assert_eq!(seen["status"], "unhealthy");
@@ -65,8 +65,8 @@ fn the_deployments_of_azure_and_models_that_reason() {
     let gateway = empty().provider(row).start();
     let seen = Admin::of(&gateway).expect(200, "POST", "/providers/1/health", json!({ "max_concurrent": 1 }));
     assert_eq!(seen["summary"]["healthy_models"], 2, "{seen}");
-    let asked = upstream.requests();
-    for (request, model) in asked.iter().zip(["gpt-4o", "o3"]) {
+    let received = upstream.requests();
+    for (request, model) in received.iter().zip(["gpt-4o", "o3"]) {
         let target = format!("/openai/deployments/{model}/chat/completions?api-version=2024-10-21");
         assert_eq!(request.target, target);
         // A model that reasons refuses the older name.
@@ -75,7 +75,7 @@ fn the_deployments_of_azure_and_models_that_reason() {
             (&json!(16), &Value::Null)
         );
     }
-    assert_eq!(asked.len(), 2);
+    assert_eq!(received.len(), 2);
 }
 
 #[test]

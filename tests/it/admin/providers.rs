@@ -86,8 +86,8 @@ fn reports_all_invalid_fields() {
         (new_provider("taken"), 409, "a provider named `taken` exists"),
     ];
     for (body, status, message) in rows {
-        let (seen, said) = error(&admin.call("POST", "/providers", body.clone()));
-        assert!(seen == status && said.contains(message), "{body}: {seen} {said}");
+        let (seen, reported_text) = error(&admin.call("POST", "/providers", body.clone()));
+        assert!(seen == status && reported_text.contains(message), "{body}: {seen} {reported_text}");
     }
     for text in ["{", "[]", "\u{1}", "nonsense"] {
         assert_eq!(admin.ask(&request("POST", "/providers").body(text)).status, 400, "{text}");
@@ -100,8 +100,8 @@ fn reports_all_invalid_fields() {
         (json!({ "api_base": "nonsense", "weight": 2 }), "api_base"),
     ];
     for (body, message) in rows {
-        let (status, said) = error(&admin.call("PUT", "/providers/1", body.clone()));
-        assert!(status == 400 && said.contains(message), "{body}: {status} {said}");
+        let (status, reported_text) = error(&admin.call("PUT", "/providers/1", body.clone()));
+        assert!(status == 400 && reported_text.contains(message), "{body}: {status} {reported_text}");
     }
     let list = admin.get("/providers");
     assert_eq!((&list["version"], list["providers"].as_array().unwrap().len()), (&json!(1), 1), "nothing was changed");

@@ -86,8 +86,8 @@ fn impossible_commands_are_explained() {
     drop(gateway);
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
     command.env_clear().env("ADMIN_KEY", "x").args(["key", "list", "--url", &format!("http://{addr}")]);
-    let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(said.contains("cannot be reached"), "{said}");
+    let reported_text = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(reported_text.contains("cannot be reached"), "{reported_text}");
 }
 
 /// From one gateway to another, neither of which tells a secret.
@@ -120,13 +120,16 @@ fn the_whole_configuration_goes_from_one_gateway_to_another() {
 
     // Where the rows are, only the keys are others: what is hidden stays as it was.
     let done = import(&one, &[]);
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let reported_text = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(
         String::from_utf8_lossy(&done.stdout),
         "added 0, changed 2, removed 0; 2 were as in the file\n",
-        "{said}"
+        "{reported_text}"
     );
-    assert!(said.contains("warning: provider gemini: type `gemini` is not served by this version"), "{said}");
+    assert!(
+        reported_text.contains("warning: provider gemini: type `gemini` is not served by this version"),
+        "{reported_text}"
+    );
     let rows = one.store().load().unwrap();
     assert_eq!((&*rows.providers[0].api_key, rows.providers[1].provider_params.as_str()), ("pk-other", headers));
     let log = Admin::of(&one).get("/audit");
@@ -138,19 +141,19 @@ fn the_whole_configuration_goes_from_one_gateway_to_another() {
     // goes if it is asked for.
     let two = empty().provider(provider("stray", "openai", "http://127.0.0.1:9")).env("HOME", "/").start();
     let done = import(&two, &["--prune"]);
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let reported_text = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(
-        done.status.code() == Some(1) && said.contains("provider anthropic: a header in provider_params"),
-        "{said}"
+        done.status.code() == Some(1) && reported_text.contains("provider anthropic: a header in provider_params"),
+        "{reported_text}"
     );
     assert_eq!(two.store().load().unwrap().providers[0].provider_key, "stray");
     std::fs::write(&path, text.replace("***", "s3cret")).unwrap();
     let done = import(&two, &["--prune"]);
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let reported_text = String::from_utf8_lossy(&done.stderr).into_owned();
     assert_eq!(
         String::from_utf8_lossy(&done.stdout),
         "added 4, changed 0, removed 1; 0 were as in the file\n",
-        "{said}"
+        "{reported_text}"
     );
     let rows = two.store().load().unwrap();
     assert_eq!(
@@ -168,17 +171,20 @@ fn the_whole_configuration_goes_from_one_gateway_to_another() {
 fn the_configuration_is_looked_at_from_elsewhere() {
     let gateway = empty().provider(provider("g", "gemini", "https://gemini.example.com")).start();
     let output = run(&gateway, &["check-config"], ADMIN_KEY);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let reported_text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("error: provider g: type `gemini` is not served by this version"), "{said}");
+    assert!(
+        reported_text.contains("error: provider g: type `gemini` is not served by this version"),
+        "{reported_text}"
+    );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 providers and 0 credentials, 1 problems\n");
     good(&gateway, &["provider", "remove", "g"]);
     assert_eq!(good(&gateway, &["check-config"]), "0 providers and 0 credentials, 0 problems\n");
     // What has to be where the store is says so, and does nothing to the store of who asks.
     let output = run(&gateway, &["migrate", "up"], ADMIN_KEY);
     assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("migrate works on the store itself"), "{said}");
+    let reported_text = String::from_utf8(output.stderr).unwrap();
+    assert!(reported_text.contains("migrate works on the store itself"), "{reported_text}");
 }
 
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};

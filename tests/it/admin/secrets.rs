@@ -52,8 +52,8 @@ fn a_secret_key_can_be_replaced() {
 #[test]
 fn a_secret_key_that_is_no_secret_is_refused_at_the_start() {
     let ended = empty().env("SECRET_KEY", "short").try_start().err().unwrap();
-    assert!(ended.said.contains("SECRET_KEY") && ended.said.contains("at least 32 characters"), "{}", ended.said);
-    assert!(!ended.said.contains("short"));
+    assert!(ended.stderr.contains("SECRET_KEY") && ended.stderr.contains("at least 32 characters"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("short"));
 }
 
 use llm_proxy::config::rows::ProviderRow;

@@ -30,7 +30,7 @@ fn on_a_terminal(place: &Place, columns: usize, args: &str, env: &[(&str, &str)]
 }
 
 #[test]
-fn a_terminal_without_a_configuration_is_told_what_to_do() {
+fn a_terminal_without_a_configuration_shows_first_steps() {
     let place = Place::new();
     let ran = on_a_terminal(&place, 80, "", &[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (0, WELCOME));
@@ -152,7 +152,7 @@ fn read(place: &Place, file: &str) -> String {
 
 /// What is not given is asked for, on stderr; an empty line takes what stands in brackets.
 #[test]
-fn init_asks() {
+fn init_prompts_for_what_is_missing() {
     let (place, upstream) = (Place::new(), listing());
     let mut child =
         place.command(&["init"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -171,9 +171,9 @@ fn init_asks() {
 #[test]
 fn errors_of_the_first_five_minutes() {
     let place = Place::new();
-    let exactly = |args: &[&str], told: &str| {
+    let exactly = |args: &[&str], displayed: &str| {
         let ran = place.run(args);
-        assert_eq!((ran.code, ran.stderr.as_str()), (1, told), "{args:?}");
+        assert_eq!((ran.code, ran.stderr.as_str()), (1, displayed), "{args:?}");
         assert!(!place.0.path().join("data").exists(), "{args:?} wrote");
     };
     // No key of the vendor.
@@ -209,9 +209,9 @@ fn errors_of_the_first_five_minutes() {
     let vendor = place.run(&["init", "--vendor", "opnai"]);
     assert!(vendor.code == 2 && vendor.stderr.contains("`opnai` is not a vendor that is known here; known are openai"));
     let store = place.run(&["init", "--vendor", "ollama", "--store", "mysql://x"]);
-    let told = "error: `mysql://x` is no store; give embedded, a file that ends in .yaml, or \
+    let displayed = "error: `mysql://x` is no store; give embedded, a file that ends in .yaml, or \
                 postgresql://USER@HOST/DATABASE\n";
-    assert_eq!((store.code, store.stderr.as_str()), (2, told));
+    assert_eq!((store.code, store.stderr.as_str()), (2, displayed));
 
     // A gateway that nobody may use, or that has no provider.
     let gateway = Setup::new().no_credentials().start();
@@ -219,15 +219,15 @@ fn errors_of_the_first_five_minutes() {
     client.ask(&get("/v1/models").key("sk-any"));
     let response = client.response();
     assert_eq!(response.status, 401);
-    let told = "this gateway has no credential yet, so nobody may use it; create one with `llm-proxy key create \
+    let displayed = "this gateway has no credential yet, so nobody may use it; create one with `llm-proxy key create \
                 --name NAME`, or set ALLOW_ANONYMOUS=true";
-    assert!(response.text().contains(told), "{}", response.text());
+    assert!(response.text().contains(displayed), "{}", response.text());
     let gateway = Setup::new().start();
     let mut client = gateway.client();
     client.ask(&post("/v1/chat/completions").body(r#"{"model":"m","messages":[]}"#));
     let response = client.response();
     assert_eq!(response.status, 404);
-    let told = "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
+    let displayed = "this gateway has no provider yet; add one with `llm-proxy init`, or with `llm-proxy provider add \
                 --name NAME --type openai --base URL --api-key KEY`";
-    assert!(response.text().contains(told), "{}", response.text());
+    assert!(response.text().contains(displayed), "{}", response.text());
 }

@@ -134,8 +134,9 @@ fn a_key_is_changed_in_its_place() {
 fn commands_that_read_make_nothing() {
     let place = Place::new();
     for command in ["provider", "key"] {
-        let told = "there is no store in the directory ./typo: ./typo/llm-proxy.db does not exist; give --data-dir";
-        place.bad(&[command, "list", "--data-dir", "./typo"], 1, told);
+        let displayed =
+            "there is no store in the directory ./typo: ./typo/llm-proxy.db does not exist; give --data-dir";
+        place.bad(&[command, "list", "--data-dir", "./typo"], 1, displayed);
         let ran = place.run(&[command, "list"]);
         let note = "note: there is no store in the directory ./data: ./data/llm-proxy.db does not exist yet";
         assert!(ran.code == 0 && ran.stdout.is_empty() && ran.stderr.starts_with(note), "{}", ran.stderr);
@@ -156,8 +157,8 @@ fn keys_that_are_no_keys() {
     };
     for (name, key) in [("a", "${OPENAI}"), ("b", "$OPENAI"), ("c", "os.environ/OPENAI")] {
         let ran = add(name, key);
-        let told = format!("warning: api_key `{key}` looks like a variable that no shell has filled in");
-        assert!(ran.code == 0 && ran.stderr.contains(&told), "{key}: {}", ran.stderr);
+        let displayed = format!("warning: api_key `{key}` looks like a variable that no shell has filled in");
+        assert!(ran.code == 0 && ran.stderr.contains(&displayed), "{key}: {}", ran.stderr);
     }
     for key in ["env:", "env: "] {
         let ran = add("d", key);
@@ -171,17 +172,17 @@ fn keys_that_are_no_keys() {
 
 /// Two providers that serve every name and that nothing distinguishes.
 #[test]
-fn catch_alls_that_overlap_are_told() {
+fn overlapping_catch_alls_are_reported() {
     let place = Place::new();
     let add = |key: &str, base: &str| {
         place.run(&["provider", "add", "--key", key, "--base", base, "--api-key", "sk-of-a-provider-1"])
     };
     assert!(!add("one", "http://127.0.0.1:9/v1").stderr.contains("serve every model name"));
     let ran = add("two", "http://127.0.0.2:9/v1");
-    let told = "warning: the providers `one`, `two` serve every model name";
-    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    let displayed = "warning: the providers `one`, `two` serve every model name";
+    assert!(ran.code == 0 && ran.stderr.contains(displayed), "{}", ran.stderr);
     let ran = place.run(&["check-config"]);
-    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    assert!(ran.code == 0 && ran.stderr.contains(displayed), "{}", ran.stderr);
 }
 
 /// An unset variable is a warning wherever it is written down: it may be set where the gateway
@@ -208,8 +209,8 @@ fn an_unset_variable_is_judged_alike() {
     let gateway = Setup::new().env("ADMIN_KEY", "admin").start();
     let url = format!("http://{}", gateway.addr);
     let ran = ran_at(&place, &[&add[..], &["--url", &url]].concat());
-    let told = "warning: the environment variable NOT_SET_API_KEY is not set at this gateway";
-    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    let displayed = "warning: the environment variable NOT_SET_API_KEY is not set at this gateway";
+    assert!(ran.code == 0 && ran.stderr.contains(displayed), "{}", ran.stderr);
 }
 
 fn ran_at(place: &Place, args: &[&str]) -> Ran {
@@ -217,14 +218,14 @@ fn ran_at(place: &Place, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_provider_is_asked_for_its_models() {
+fn the_model_list_of_a_provider_is_fetched() {
     let place = Place::new();
     let upstream = listing(r#"{"data":[{"id":"m-1"},{"id":"m-2"}]}"#);
     let base = upstream.url("/v1");
     let add = ["provider", "add", "--key", "p", "--base", &base, "--api-key", "k", "--check"];
     let ran = place.run(&[&add[..], &["--map", "a=m-1", "--map", "b=m-3"]].concat());
-    let told = "note: the provider lists 2 models; a, b would be served, of which it does not list m-3\n";
-    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    let displayed = "note: the provider lists 2 models; a, b would be served, of which it does not list m-3\n";
+    assert!(ran.code == 0 && ran.stderr.contains(displayed), "{}", ran.stderr);
     assert_eq!(place.good(&["provider", "test", "p"]).lines().count(), 1);
     assert_eq!(
         place.good(&["provider", "test", "p", "--model", "a"]),
@@ -243,8 +244,8 @@ fn a_provider_is_asked_for_its_models() {
     );
     let refusing = Fake::answering(|_| answer::json(401, r#"{"error":{"message":"no such user"}}"#));
     let base = refusing.url("/v1");
-    let told = format!("{base}/models answered with status 401 (no such user); is the key right?");
-    place.bad(&["provider", "add", "--key", "q", "--base", &base, "--check"], 1, &told);
+    let displayed = format!("{base}/models answered with status 401 (no such user); is the key right?");
+    place.bad(&["provider", "add", "--key", "q", "--base", &base, "--check"], 1, &displayed);
     place.bad(
         &["provider", "add", "--key", "q", "--base", "http://127.0.0.1:1/v1", "--check"],
         1,
@@ -305,13 +306,13 @@ fn another_store_than_the_gateways_is_not_written_by_mistake() {
         ran(command.output().unwrap())
     };
     let create = ["key", "create", "--name", "x"];
-    let told = format!(
+    let displayed = format!(
         "error: the gateway at http://127.0.0.1:{port} has another store than this command would write \
          (./data/llm-proxy.db); reach that gateway with --url http://127.0.0.1:{port}, name the directory of its \
          store with --data-dir DIR, or write here all the same with --new-store\n"
     );
     let refused = beside(&create, None);
-    assert_eq!((refused.code, refused.stderr.as_str()), (1, told.as_str()));
+    assert_eq!((refused.code, refused.stderr.as_str()), (1, displayed.as_str()));
     assert!(!place.0.path().join("data").exists());
     assert_eq!(beside(&["key", "list"], None).code, 0, "reading is no harm");
 
@@ -330,21 +331,21 @@ fn another_store_than_the_gateways_is_not_written_by_mistake() {
 
 /// A base that is pasted whole is cut, one that lacks its version gets it; both are said.
 #[test]
-fn bases_are_mended_with_a_notice() {
+fn base_urls_are_corrected_with_a_notice() {
     let place = Place::new();
     let upstream = listing(r#"{"data":[{"id":"m"}]}"#);
     let base = upstream.url("/v1/chat/completions");
     let ran = place.run(&["provider", "add", "--key", "p", "--base", &base, "--api-key", "k"]);
-    let told = format!(
+    let displayed = format!(
         "warning: api_base is the address of an endpoint (/chat/completions); its base {} is used\n",
         upstream.url("/v1")
     );
-    assert!(ran.code == 0 && ran.stderr.contains(&told), "{}", ran.stderr);
+    assert!(ran.code == 0 && ran.stderr.contains(&displayed), "{}", ran.stderr);
     assert_eq!(place.run(&["provider", "test", "p"]).code, 0, "{}", upstream.requests()[0].target);
     let ran = place.run(&["provider", "add", "--key", "o", "--base", "https://api.openai.com", "--api-key", "k"]);
-    let told =
+    let displayed =
         "warning: api_base has no path, and the API of this host is under /v1; https://api.openai.com/v1 is used";
-    assert!(ran.code == 0 && ran.stderr.contains(told), "{}", ran.stderr);
+    assert!(ran.code == 0 && ran.stderr.contains(displayed), "{}", ran.stderr);
     let list = place.run(&["provider", "list"]);
     assert!(list.stderr.contains("warning: provider o: api_base has no path"), "{}", list.stderr);
 }

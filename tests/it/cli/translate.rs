@@ -108,9 +108,9 @@ fn a_stream() {
 
 #[test]
 fn many_at_once() {
-    let asked: Value = serde_json::from_str(ASKED).unwrap();
+    let received: Value = serde_json::from_str(ASKED).unwrap();
     let lines = [
-        json!({"id": "a", "kind": "request", "from": "chat", "to": "responses", "body": asked}),
+        json!({"id": "a", "kind": "request", "from": "chat", "to": "responses", "body": received}),
         json!({"id": 2, "kind": "request", "from": "chat", "to": "messages", "strict": true, "body": ASKED}),
         json!({"kind": "response", "from": "messages", "to": "chat", "out": "stream", "body": SAID}),
         json!({"kind": "response", "from": "messages", "to": "chat", "status": 500, "body": "<html>"}),

@@ -69,16 +69,16 @@ impl<'r> Case<'r> {
             heard = heard.replacen('{', "{\"model\": \"m\", ", 1);
         }
         let name = model(&heard).expect("a model");
-        let asked = match naming {
+        let received = match naming {
             Naming::Same => name.to_owned(),
             Naming::Mapped => format!("\"{ASKED}{}", &name[1..]),
         };
-        let sent = replaced(&heard, name, &asked);
+        let sent = replaced(&heard, name, &received);
         let answer = row.answer();
         let expected = match naming {
             Naming::Same => answer.clone(),
             Naming::Mapped => {
-                put_back(row, protocol.format, std::str::from_utf8(&answer).unwrap(), &asked).into_bytes()
+                put_back(row, protocol.format, std::str::from_utf8(&answer).unwrap(), &received).into_bytes()
             }
         };
         Case { row, protocol, model_added, sent, heard, framing, answer, expected }

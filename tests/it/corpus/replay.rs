@@ -144,8 +144,8 @@ impl Stage {
             }
             Expected::Estimated => {
                 equal("status", &head.status, &200)?;
-                let told: serde_json::Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
-                equal("an estimate", &told["input_tokens"].as_u64().is_some_and(|n| n > 0), &true)
+                let displayed: serde_json::Value = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
+                equal("an estimate", &displayed["input_tokens"].as_u64().is_some_and(|n| n > 0), &true)
             }
             Expected::Refused { status, word } => {
                 equal("status", &head.status, &status)?;

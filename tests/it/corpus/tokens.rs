@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use llm_proxy::tokens::answer::{self, Answer};
-use llm_proxy::tokens::picture::Unsized;
+use llm_proxy::tokens::picture::DefaultPicture;
 use llm_proxy::tokens::vocabulary::{Vendor, of_model};
 use llm_proxy::tokens::{request, text};
 use serde_json::Value;
@@ -115,7 +115,7 @@ fn counts_against_what_providers_reported() {
         let request: Value = serde_json::from_str(&body).unwrap();
         let (Some(name), true) = (request["model"].as_str(), row.was_recorded()) else { continue };
         let model = of_model(name);
-        let (counted, _) = request::count(protocol.format, body.as_bytes(), model, &Unsized::default());
+        let (counted, _) = request::count(protocol.format, body.as_bytes(), model, &DefaultPicture::default());
         let group = |what: &str| format!("{} {} {name}{what}", row.upstream, row.protocol);
         let is_openai = matches!(row.upstream.as_str(), "openai" | "azure") && model.vendor == Vendor::OpenAi;
         let is_plain = is_plain(&request);

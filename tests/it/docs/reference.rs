@@ -59,7 +59,10 @@ fn versions_of_clients() {
         let source = if begins.ends_with("==") { &python } else { &node };
         let version = source.split(begins).nth(1).unwrap().split(ends).next().unwrap();
         let client = cli::connect::CLIENTS.iter().find(|client| client.name == name).unwrap();
-        assert!(matches!(client.tried, cli::connect::Tried::Tests(tried) if tried == version), "{name}: {version}");
+        assert!(
+            matches!(client.tried, cli::connect::TestStatus::Automated(tried) if tried == version),
+            "{name}: {version}"
+        );
     }
 }
 

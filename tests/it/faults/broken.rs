@@ -81,17 +81,17 @@ fn a_stream_that_breaks_ends_with_an_error_event_and_no_clean_end() {
         ),
     ];
     for sample in FORMATS {
-        for (what, head, said, fail) in &rows {
-            let is_timeout = *said == "stopped sending";
+        for (what, head, reported_text, fail) in &rows {
+            let is_timeout = *reported_text == "stopped sending";
             let (text, end) = broken_within(silence(is_timeout), sample, head, fail);
             assert_eq!(end, End::CappedBytes, "{what}, {}: {text}", sample.path);
             let [message, kind, code] = error_event(sample, &text);
-            assert!(message.contains("provider `first`") && message.contains(said), "{what}: {message}");
+            assert!(message.contains("provider `first`") && message.contains(reported_text), "{what}: {message}");
             let expected = match (format_of(sample), is_timeout) {
                 (Format::Messages, false) => ["api_error", ""],
                 (Format::Messages, true) => ["timeout_error", ""],
                 (_, true) => ["server_error", "upstream_timeout"],
-                (_, false) if said.starts_with("mal") => ["server_error", "upstream_error"],
+                (_, false) if reported_text.starts_with("mal") => ["server_error", "upstream_error"],
                 (_, false) => ["server_error", "upstream_stream_truncated"],
             };
             assert_eq!([kind, code], expected, "{what}");

@@ -70,7 +70,7 @@ fn an_idle_client_connection_is_closed() {
 }
 
 #[test]
-fn a_client_that_does_not_read_is_left() {
+fn a_client_that_does_not_read_is_disconnected() {
     let (provider, setup) = alone(&sample::CHAT);
     let gateway = setup.env("REQUEST_TIMEOUT_SECS", 2).start();
     let mut client = gateway.client();

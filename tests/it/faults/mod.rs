@@ -3,7 +3,7 @@
 
 mod barrier;
 mod broken;
-mod gone;
+mod disconnects;
 mod limits;
 mod malformed;
 mod pool;

@@ -6,7 +6,7 @@ use super::*;
 
 const ERROR: &str = r#"{"error":{"message":"provider says no","type":"t","code":"c"}}"#;
 
-fn asked(gateway: &Gateway) -> Client {
+fn received(gateway: &Gateway) -> Client {
     let mut client = gateway.client();
     client.ask(&post(sample::CHAT.path).body(sample::CHAT.ask));
     client
@@ -20,11 +20,11 @@ fn answers(provider: &Fake, answer: impl AsRef<[u8]>) -> Conn {
 }
 
 #[test]
-fn statuses_that_another_provider_may_mend() {
+fn statuses_that_fail_over() {
     for status in [401, 402, 408, 429, 500, 502, 503, 504, 520, 529] {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
-        let mut client = asked(&gateway);
+        let mut client = received(&gateway);
         answers(&first, answer::json(status, ERROR));
         answers(&second, answer::json(200, sample::CHAT.answer));
         let response = client.response();
@@ -33,11 +33,11 @@ fn statuses_that_another_provider_may_mend() {
 }
 
 #[test]
-fn statuses_that_are_the_clients_business() {
+fn statuses_that_reach_the_client() {
     for status in [400, 403, 409, 413, 422, 451] {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
-        let mut client = asked(&gateway);
+        let mut client = received(&gateway);
         answers(&first, answer::json(status, ERROR));
         let response = client.response();
         assert_eq!((response.status, response.text()), (status, ERROR));
@@ -83,7 +83,7 @@ fn a_model_that_a_catch_all_does_not_have() {
     // Nobody has it: the answer is the one of the provider whose turn it was.
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::json(404, no_model));
     answers(&second, answer::json(404, "{}"));
     let response = client.response();
@@ -91,7 +91,7 @@ fn a_model_that_a_catch_all_does_not_have() {
     // Nor does it hide what the provider that has it says.
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::json(429, ERROR));
     answers(&second, answer::json(404, "{}"));
     let response = client.response();
@@ -105,7 +105,7 @@ fn a_model_that_a_catch_all_does_not_have() {
         ..chat(fake)
     };
     let gateway = Setup::new().provider(named("first", &first, 1)).provider(named("second", &second, 0)).start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::json(404, ERROR));
     let response = client.response();
     assert_eq!((response.status, response.text()), (404, ERROR));
@@ -116,7 +116,7 @@ fn a_403_that_is_not_about_the_key_is_the_answer() {
     let moderated = r#"{"error":{"message":"m requires moderation: flagged","code":403,"metadata":{"reasons":["x"]}}}"#;
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::json(403, moderated));
     let response = client.response();
     assert_eq!((response.status, response.text()), (403, moderated));
@@ -135,7 +135,7 @@ fn a_403_that_is_not_about_the_key_is_the_answer() {
     // A page is nobody's key either.
     let (provider, setup) = alone(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&provider, answer::typed(403, "text/html", "<html>blocked</html>"));
     let response = client.response();
     assert_eq!((response.status, response.text()), (403, "<html>blocked</html>"));
@@ -145,7 +145,7 @@ fn a_403_that_is_not_about_the_key_is_the_answer() {
 fn x_should_retry_false_is_respected() {
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::with(529, &[("x-should-retry", "false"), ("content-type", "application/json")], ERROR));
     let response = client.response();
     assert_eq!((response.status, response.text(), response.header("x-should-retry")), (529, ERROR, Some("false")));
@@ -156,7 +156,7 @@ fn x_should_retry_false_is_respected() {
 fn a_providers_own_answer_reaches_the_client() {
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::json(500, "{}"));
     answers(&second, answer::with(429, &[("retry-after", "17"), ("content-type", "application/problem+json")], ERROR));
     let response = client.response();
@@ -180,7 +180,7 @@ fn the_least_wait_of_several_providers_is_passed_on() {
     for (one, two, expected) in rows {
         let (first, second, setup) = pair(&sample::CHAT);
         let gateway = setup.start();
-        let mut client = asked(&gateway);
+        let mut client = received(&gateway);
         answers(&first, at_limit(one));
         answers(&second, at_limit(two));
         let response = client.response();
@@ -189,11 +189,11 @@ fn the_least_wait_of_several_providers_is_passed_on() {
 }
 
 #[test]
-fn provider_response_is_preferred_to_a_connect_error() {
+fn a_provider_response_is_preferred_to_a_connect_error() {
     let first = Fake::start();
     let second = ProviderRow { weight: 0, ..provider("second", "openai", &format!("http://{}", closed_port())) };
     let gateway = Setup::new().provider(chat(&first)).provider(second).start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     let chunked = [
         "HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\nretry-after: 5\r\ntransfer-encoding: chunked\r\n\r\n",
         "3\r\n{\"a\r\n",
@@ -227,8 +227,8 @@ fn a_refused_key_is_never_the_clients_401() {
             };
             assert_eq!([kind, code], expected);
             // The operator reads what the provider said, without what may be a key.
-            let said = |line: &String| line.contains("message: Incorrect API key provided: ***");
-            eventually("it is logged", || gateway.log().iter().any(said));
+            let reported_text = |line: &String| line.contains("message: Incorrect API key provided: ***");
+            eventually("it is logged", || gateway.log().iter().any(reported_text));
             assert!(!gateway.log().iter().any(|line| line.contains("pk-upst")));
         }
     }
@@ -239,14 +239,14 @@ fn an_error_answer_too_long_to_keep() {
     let long = format!(r#"{{"error":{{"message":"{}"}}}}"#, "x".repeat(200 << 10));
     let (provider, setup) = alone(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&provider, answer::json(500, &long));
     let response = client.response();
     assert_eq!((response.status, response.text()), (500, long.as_str()), "of the last provider it need not be kept");
 
     let (first, second, setup) = pair(&sample::CHAT);
     let gateway = setup.start();
-    let mut client = asked(&gateway);
+    let mut client = received(&gateway);
     answers(&first, answer::json(503, &long));
     answers(&second, "nonsense\r\n\r\n");
     let response = client.response();

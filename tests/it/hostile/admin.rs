@@ -55,8 +55,8 @@ fn pages_of_foreign_origins_may_not_call() {
                 client.ask(&get(path).method(method).key(KEY_OF_ADMIN).header("origin", origin));
                 let response = client.response();
                 assert_eq!(response.header(ALLOW), allowed, "{method} {path} from {origin}");
-                let asked = method == "OPTIONS" && allowed.is_some();
-                assert_eq!(response.header("access-control-allow-methods").is_some(), asked, "{path} from {origin}");
+                let received = method == "OPTIONS" && allowed.is_some();
+                assert_eq!(response.header("access-control-allow-methods").is_some(), received, "{path} from {origin}");
             }
         }
         // What protects the API of clients is its key.
@@ -130,8 +130,8 @@ fn link_local_and_metadata_addresses_are_no_providers() {
         assert_eq!(made.status, 201, "{}", made.text());
         let response = gateway.client().call(CHAT.path, CHAT.ask);
         assert_eq!(response.status, 502, "{}", response.text());
-        let said = |line: &String| line.contains("link-local or that of a metadata service");
-        assert!(gateway.log().iter().any(said), "{:?}", gateway.log());
+        let reported_text = |line: &String| line.contains("link-local or that of a metadata service");
+        assert!(gateway.log().iter().any(reported_text), "{:?}", gateway.log());
         assert_eq!(
             call(&gateway, "DELETE", &format!("/providers/{}", made.json()["provider"]["id"]), Value::Null).status,
             204

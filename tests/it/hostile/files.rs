@@ -60,8 +60,8 @@ fn an_existing_log_file_keeps_its_mode() {
 fn a_configuration_file_without_an_end_is_refused() {
     for path in ["/dev/zero", "/dev/urandom"] {
         let ended = Setup::new().env("CONFIG_FILE", path).try_start().err().unwrap();
-        assert_eq!(ended.code, Some(2), "{}", ended.said);
-        assert!(ended.said.contains(path) && ended.said.contains("is a device"), "{}", ended.said);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.stderr.contains(path) && ended.stderr.contains("is a device"), "{}", ended.stderr);
     }
 }
 
@@ -133,8 +133,8 @@ fn weak_keys_in_files_are_warned_of() {
     assert!(!warned("long"));
     let checked = gateway.cli(&["check-config", path.to_str().unwrap()]);
     assert!(checked.status.success());
-    let said = String::from_utf8(checked.stderr).unwrap();
-    assert!(said.contains("line 2: credential short: key has fewer than 16 characters"), "{said}");
+    let reported_text = String::from_utf8(checked.stderr).unwrap();
+    assert!(reported_text.contains("line 2: credential short: key has fewer than 16 characters"), "{reported_text}");
 }
 
 /// Its memory, with keys and conversations in it, is for nobody else of its user.

@@ -5,9 +5,9 @@
 mod addresses;
 mod admin;
 mod bodies;
+mod disconnects;
 mod duplicates;
 mod files;
-mod leaving;
 mod overload;
 mod paths;
 mod without_key;

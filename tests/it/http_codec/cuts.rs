@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::hyper_says;
+use super::hyper_oracle;
 
 proptest! {
     // What is found becomes a row of a table, not a file of seeds.
@@ -69,14 +69,14 @@ proptest! {
     fn damaged_requests_that_we_accept_hyper_reads_alike(messages in vec(message(), 1..4), damage in vec(damage(), 0..3)) {
         let stream = damaged(messages.iter().flat_map(Generated::request).collect(), &damage);
         let ours = transcript::requests(&[&stream], &Limits::default());
-        agree(&stream, &ours, &hyper_says::server(&stream))?;
+        agree(&stream, &ours, &hyper_oracle::server(&stream))?;
     }
 
     #[test]
     fn damaged_responses_that_we_accept_hyper_reads_alike(message in message(), damage in vec(damage(), 0..3)) {
         let stream = damaged(message.response(), &damage);
         let ours = transcript::responses(&[&stream], &[Method::Get], &Limits::default());
-        agree(&stream, &ours, &hyper_says::client(&[(Method::Get, &stream)], true))?;
+        agree(&stream, &ours, &hyper_oracle::client(&[(Method::Get, &stream)], true))?;
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 mod codings;
 mod cuts;
-mod hyper_says;
+mod hyper_oracle;
 mod request_streams;
 mod response_streams;
 mod traps;

@@ -1,6 +1,6 @@
 //! Streams of requests: ours against hyper's server.
 
-use super::hyper_says::{self, Row, agrees, differs};
+use super::hyper_oracle::{self, Row, agrees, differs};
 
 const TWO_HEADS: &str = "a proxy that does not take a bare LF for a line end sees another message";
 const STRICT_HOST: &str = "RFC 9112 3.2 demands 400; hyper leaves it to the service";
@@ -10,7 +10,7 @@ const BOTH: &str = "RFC 9112 6.1 allows to refuse both; hyper takes the coding a
 fn requests_are_read_as_hyper_reads_them() {
     let rows = [plain(), odd_targets(), persistence(), framing(), chunks(), malformed(), sizes()].concat_rows();
     assert!(rows.len() >= 40);
-    hyper_says::check(&rows, hyper_says::our_server, hyper_says::server);
+    hyper_oracle::check(&rows, hyper_oracle::our_server, hyper_oracle::server);
 }
 
 trait ConcatRows {

@@ -2,7 +2,7 @@
 
 use llm_http::Method;
 
-use super::hyper_says::{self, Row, agrees, differs};
+use super::hyper_oracle::{self, Row, agrees, differs};
 
 #[test]
 fn responses_that_leave_the_connection_open() {
@@ -37,13 +37,13 @@ fn responses_one_after_the_other() {
     ];
     let expected = "200 [a]; 200 []; 304 []; 200 [b]; 429 []; idle";
     let (methods, parts): (Vec<_>, Vec<_>) = responses.into_iter().unzip();
-    assert_eq!(hyper_says::our_client(&parts.concat(), &methods), expected);
-    assert_eq!(hyper_says::client(&responses, false), expected);
+    assert_eq!(hyper_oracle::our_client(&parts.concat(), &methods), expected);
+    assert_eq!(hyper_oracle::client(&responses, false), expected);
 }
 
 fn check(rows: &[Row], method: Method, closes: bool) {
-    let ours = |stream: &[u8]| hyper_says::our_client(stream, &[method]);
-    hyper_says::check(rows, ours, |stream| hyper_says::client(&[(method, stream)], closes));
+    let ours = |stream: &[u8]| hyper_oracle::our_client(stream, &[method]);
+    hyper_oracle::check(rows, ours, |stream| hyper_oracle::client(&[(method, stream)], closes));
 }
 
 fn kept() -> Vec<Row> {

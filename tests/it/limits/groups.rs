@@ -93,8 +93,8 @@ fn a_group_that_cannot_be_used_refuses_its_keys_alone() {
     let mut client = gateway.client();
     client.ask(&get("/admin/v1/config/problems").key("admin-key"));
     let problems = client.response().text().to_owned();
-    for told in ["so that the groups are a circle", "group_name names `nobody`, and there is no such group"] {
-        assert!(problems.contains(told), "{told}: {problems}");
+    for displayed in ["so that the groups are a circle", "group_name names `nobody`, and there is no such group"] {
+        assert!(problems.contains(displayed), "{displayed}: {problems}");
     }
     assert!(!problems.contains("credential k-off"), "{problems}");
 }

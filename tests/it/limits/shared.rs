@@ -17,7 +17,7 @@ fn leases(node: &Gateway) -> f64 {
     node.metric("llm_proxy_limit_leases_total").unwrap()
 }
 
-fn says(node: &Gateway, text: &str) -> bool {
+fn logged(node: &Gateway, text: &str) -> bool {
     node.log().iter().any(|line| line.contains(text))
 }
 
@@ -74,14 +74,14 @@ fn without_redis_each_node_limits_alone() {
         node.client().call(PATH, sample::CHAT.ask);
         node.metric("llm_proxy_limit_store_failures_total") >= Some(1.0)
     });
-    assert!(says(&node, "each node keeps its limits for itself"));
+    assert!(logged(&node, "each node keeps its limits for itself"));
     let Seen { admitted, elapsed, .. } = closed_loop(&[&node], 8, 1.0);
     assert!(admitted as f64 <= LIMIT as f64 * (elapsed + 1.0), "{admitted}");
     assert!(admitted as f64 >= LIMIT as f64 * elapsed * 0.5, "{admitted}");
 
     redis.resume();
     let before = leases(&node);
-    eventually("limits are shared again", || says(&node, "limits are shared") && leases(&node) > before);
+    eventually("limits are shared again", || logged(&node, "limits are shared") && leases(&node) > before);
     assert_eq!(node.client().call(PATH, sample::CHAT.ask).status, 200);
 }
 
@@ -91,6 +91,6 @@ fn missing_redis_refuses_no_request() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let node = node(&provider, &format!("redis://user:s3cret@{nobody}"));
     assert_eq!(node.client().call(PATH, sample::CHAT.ask).status, 200);
-    eventually("it is told", || says(&node, "each node keeps its limits for itself"));
-    assert!(!says(&node, "s3cret"));
+    eventually("it is told", || logged(&node, "each node keeps its limits for itself"));
+    assert!(!logged(&node, "s3cret"));
 }

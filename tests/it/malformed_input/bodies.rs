@@ -8,14 +8,15 @@ fn malformed_bodies_are_refused_in_each_format() {
     let not = |fault: &str| bad_json(&format!("the request body is not valid JSON: {fault}"));
     let empty = bad_json("the request body is empty; send a JSON object");
     let other = |what: &str| bad_type(&format!("the request body must be a JSON object, but it is {what}"));
-    let two_models =
-        || said("the request names `model` more than once; name one model, in one field `model`").param("model");
+    let two_models = || {
+        expected_error("the request names `model` more than once; name one model, in one field `model`").param("model")
+    };
     let model = |what: &str| bad_type(&format!("`model` must be a string, but it is {what}")).param("model");
     let stream = |what: &str| bad_type(&format!("`stream` must be a boolean, but it is {what}")).param("stream");
     let deep = |open: &str, close: &str, levels: usize| {
         format!(r#"{{"model":"m-asked","x":{}1{}}}"#, open.repeat(levels), close.repeat(levels)).into_bytes()
     };
-    let rows: Vec<(&str, Vec<u8>, Said)> = vec![
+    let rows: Vec<(&str, Vec<u8>, ExpectedError)> = vec![
         ("empty", b"".into(), empty.clone()),
         ("blank", b" \t\r\n".into(), empty),
         ("a form", b"model=m-asked&stream=1".into(), not("a value was expected at byte 0")),
@@ -54,13 +55,17 @@ fn malformed_bodies_are_refused_in_each_format() {
         ("a number alone", b"1".into(), other("a number")),
         ("null", b"null".into(), other("null")),
         ("a boolean", b"true".into(), other("a boolean")),
-        ("no model", b"{}".into(), said("the request has no `model`; name the model to use").param("model")),
+        ("no model", b"{}".into(), expected_error("the request has no `model`; name the model to use").param("model")),
         (
             "a model elsewhere",
             br#"{"Model":"m-asked","x":{"model":"m-asked"}}"#.into(),
-            said("the request has no `model`; name the model to use").param("model"),
+            expected_error("the request has no `model`; name the model to use").param("model"),
         ),
-        ("an empty model", br#"{"model":""}"#.into(), said("`model` is empty; name the model to use").param("model")),
+        (
+            "an empty model",
+            br#"{"model":""}"#.into(),
+            expected_error("`model` is empty; name the model to use").param("model"),
+        ),
         ("model null", br#"{"model":null}"#.into(), model("null")),
         ("model a number", br#"{"model":4}"#.into(), model("a number")),
         ("model a list", br#"{"model":["m-asked"]}"#.into(), model("an array")),
@@ -74,9 +79,9 @@ fn malformed_bodies_are_refused_in_each_format() {
         ("stream a list", br#"{"model":"m-asked","stream":[]}"#.into(), stream("an array")),
     ];
     let mut bench = Bench::new();
-    for (name, body, said) in &rows {
+    for (name, body, expected_error) in &rows {
         for sample in FORMATS {
-            bench.refused(name, &asking(sample, body), sample.shape(), said, Then::Kept);
+            bench.refused(name, &asking(sample, body), sample.shape(), expected_error, Then::Kept);
         }
     }
     // Without a length there is no body at all.

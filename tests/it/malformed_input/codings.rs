@@ -27,13 +27,13 @@ fn bodies_that_do_not_decode_are_refused() {
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 0x55;
     let followed = [&good[..], b"more"].concat();
-    let corrupt = |codings: &str| said(format!("the request body is not valid {codings}"));
+    let corrupt = |codings: &str| expected_error(format!("the request body is not valid {codings}"));
     let unknown = |shown: &str| {
         let note = format!("content-encoding `{shown}` is not known; use gzip, deflate, br, zstd or identity");
         unsupported_encoding(&note)
     };
     let long = "x".repeat(50_000);
-    let rows: Vec<(&str, Vec<u8>, Said)> = vec![
+    let rows: Vec<(&str, Vec<u8>, ExpectedError)> = vec![
         ("gzip", bomb.clone(), too_large(LIMIT)),
         ("GZIP", bomb.clone(), too_large(LIMIT)),
         ("identity, gzip", bomb.clone(), too_large(LIMIT)),
@@ -55,10 +55,10 @@ fn bodies_that_do_not_decode_are_refused() {
         (&long, good, unknown(&long[..100])),
     ];
     let mut bench = Bench::with(Setup::new().env("MAX_BODY_BYTES", LIMIT));
-    for (codings, body, said) in &rows {
+    for (codings, body, expected_error) in &rows {
         for sample in FORMATS {
             let request = post(sample.path).header("content-encoding", codings).body(body).bytes();
-            bench.refused(codings, &request, sample.shape(), said, Then::Kept);
+            bench.refused(codings, &request, sample.shape(), expected_error, Then::Kept);
         }
     }
     bench.finish();

@@ -17,12 +17,12 @@ fn framed(sample: &Sample, fields: &str, rest: &str) -> Vec<u8> {
 
 #[test]
 fn conflicting_framing_in_heads_is_refused() {
-    let both = said("both content-length and transfer-encoding are given");
-    let twice = said("content-length is given twice with different values");
-    let number = said("content-length is not a plain decimal number");
-    let chunked = said("transfer-encoding must be chunked, once and last");
+    let both = expected_error("both content-length and transfer-encoding are given");
+    let twice = expected_error("content-length is given twice with different values");
+    let number = expected_error("content-length is not a plain decimal number");
+    let chunked = expected_error("transfer-encoding must be chunked, once and last");
     let foreign = not_implemented("the only transfer-encoding this server implements is chunked");
-    let rows: &[(&str, &Said)] = &[
+    let rows: &[(&str, &ExpectedError)] = &[
         ("content-length: 5\r\ntransfer-encoding: chunked\r\n", &both),
         ("transfer-encoding: chunked\r\ncontent-length: 0\r\n", &both),
         ("content-length: 5\r\ntransfer-encoding: gzip\r\n", &both),
@@ -51,20 +51,20 @@ fn conflicting_framing_in_heads_is_refused() {
         ("transfer-encoding: xchunked\r\n", &chunked),
         ("transfer-encoding: chunked;q=1\r\n", &chunked),
         ("transfer-encoding: \"chunked\"\r\n", &chunked),
-        ("transfer-encoding: \x0bchunked\r\n", &said("a field value holds a control character")),
+        ("transfer-encoding: \x0bchunked\r\n", &expected_error("a field value holds a control character")),
         ("transfer-encoding: , chunked\r\n", &chunked),
         ("transfer-encoding:\r\n", &chunked),
         ("transfer-encoding: gzip, chunked\r\n", &foreign),
         ("transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", &foreign),
     ];
     let mut bench = bench();
-    for (fields, said) in rows {
+    for (fields, expected_error) in rows {
         for sample in FORMATS {
             let request = framed(sample, fields, "5\r\nhello\r\n0\r\n\r\n");
-            bench.refused(fields, &request, sample.shape(), said, Then::Closed);
+            bench.refused(fields, &request, sample.shape(), expected_error, Then::Closed);
         }
     }
-    let old = said("transfer-encoding is not known to HTTP/1.0");
+    let old = expected_error("transfer-encoding is not known to HTTP/1.0");
     let request = framed(&CHAT, "transfer-encoding: chunked\r\n", "0\r\n\r\n");
     let request = String::from_utf8(request).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
     bench.refused("HTTP/1.0", request.as_bytes(), Shape::OpenAi, &old, Then::Closed);
@@ -73,10 +73,10 @@ fn conflicting_framing_in_heads_is_refused() {
 
 #[test]
 fn malformed_chunks_are_refused() {
-    let size = said("a chunk size of the body is not a hexadecimal number of at most 16 digits");
-    let end = said("a chunk of the body does not end in CRLF");
-    let trailer = said("a trailer field is malformed");
-    let rows: &[(&str, String, Said)] = &[
+    let size = expected_error("a chunk size of the body is not a hexadecimal number of at most 16 digits");
+    let end = expected_error("a chunk of the body does not end in CRLF");
+    let trailer = expected_error("a trailer field is malformed");
+    let rows: &[(&str, String, ExpectedError)] = &[
         ("no size", "\r\nhello\r\n".into(), size.clone()),
         ("no digit", "z\r\nhello\r\n0\r\n\r\n".into(), size.clone()),
         ("a negative size", "-5\r\nhello\r\n0\r\n\r\n".into(), size.clone()),
@@ -93,28 +93,32 @@ fn malformed_chunks_are_refused() {
         (
             "LF in an extension",
             "5;a\nb\r\nhello\r\n0\r\n\r\n".into(),
-            said("a chunk extension holds a control character"),
+            expected_error("a chunk extension holds a control character"),
         ),
         (
             "a long extension",
             format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(17 << 10)),
-            said("the chunk extensions of the body exceed 16 KiB"),
+            expected_error("the chunk extensions of the body exceed 16 KiB"),
         ),
-        ("many extensions", "1;abcdefgh\r\nx\r\n".repeat(3000), said("the chunk extensions of the body exceed 16 KiB")),
+        (
+            "many extensions",
+            "1;abcdefgh\r\nx\r\n".repeat(3000),
+            expected_error("the chunk extensions of the body exceed 16 KiB"),
+        ),
         ("a trailer without a colon", "0\r\nnothing\r\n\r\n".into(), trailer.clone()),
         ("a folded trailer", "0\r\na: b\r\n c\r\n\r\n".into(), trailer.clone()),
         ("bare LF in a trailer", "0\r\na: b\n\r\n".into(), trailer),
         (
             "a long trailer",
             format!("0\r\na: {}\r\n\r\n", "b".repeat(9 << 10)),
-            said("the trailer section exceeds 8 KiB"),
+            expected_error("the trailer section exceeds 8 KiB"),
         ),
     ];
     let mut bench = bench();
-    for (name, body, said) in rows {
+    for (name, body, expected_error) in rows {
         for sample in FORMATS {
             let request = framed(sample, "transfer-encoding: chunked\r\n", body);
-            bench.refused(name, &request, sample.shape(), said, Then::Closed);
+            bench.refused(name, &request, sample.shape(), expected_error, Then::Closed);
         }
     }
     bench.finish();

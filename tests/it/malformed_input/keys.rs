@@ -74,7 +74,7 @@ fn a_header_with_a_key_stands_once() {
         ("api-key", &[("api-key", KEY), ("api-key", KEY)]),
     ];
     for (name, headers) in rows {
-        let refusal = said(format!("the request has more than one `{name}` header; send one"));
+        let refusal = expected_error(format!("the request has more than one `{name}` header; send one"));
         for sample in FORMATS {
             let request = headers.iter().fold(post(sample.path), |ask, (name, value)| ask.header(name, value));
             bench.refused(name, &request.body(sample.ask).bytes(), sample.shape(), &refusal, Then::Kept);

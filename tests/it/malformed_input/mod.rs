@@ -20,7 +20,7 @@ use super::support::*;
 
 /// What an error says, in the words of all formats.
 #[derive(Debug, Clone)]
-struct Said {
+struct ExpectedError {
     status: u16,
     message: String,
     /// `type` and `code` of the OpenAI formats.
@@ -32,8 +32,8 @@ struct Said {
 }
 
 /// Status 400 without a code; the other statuses have words of their own.
-fn said(message: impl Into<String>) -> Said {
-    Said {
+fn expected_error(message: impl Into<String>) -> ExpectedError {
+    ExpectedError {
         status: 400,
         message: message.into(),
         kind: "invalid_request_error",
@@ -43,77 +43,81 @@ fn said(message: impl Into<String>) -> Said {
     }
 }
 
-fn bad_json(message: &str) -> Said {
-    said(message).code("invalid_json")
+fn bad_json(message: &str) -> ExpectedError {
+    expected_error(message).code("invalid_json")
 }
 
-fn bad_type(message: &str) -> Said {
-    said(message).code("invalid_type")
+fn bad_type(message: &str) -> ExpectedError {
+    expected_error(message).code("invalid_type")
 }
 
-fn unauthorized(message: &str) -> Said {
-    said(message).status(401).code("invalid_api_key").messages_kind("authentication_error")
+fn unauthorized(message: &str) -> ExpectedError {
+    expected_error(message).status(401).code("invalid_api_key").messages_kind("authentication_error")
 }
 
-fn forbidden(message: &str) -> Said {
-    said(message).status(403).kind("permission_error").code("model_not_allowed").messages_kind("permission_error")
+fn forbidden(message: &str) -> ExpectedError {
+    expected_error(message)
+        .status(403)
+        .kind("permission_error")
+        .code("model_not_allowed")
+        .messages_kind("permission_error")
 }
 
-fn not_found(message: &str) -> Said {
-    said(message).status(404).code("not_found").messages_kind("not_found_error")
+fn not_found(message: &str) -> ExpectedError {
+    expected_error(message).status(404).code("not_found").messages_kind("not_found_error")
 }
 
-fn wrong_method(message: &str) -> Said {
-    said(message).status(405).code("method_not_allowed")
+fn wrong_method(message: &str) -> ExpectedError {
+    expected_error(message).status(405).code("method_not_allowed")
 }
 
-fn too_late(message: &str) -> Said {
-    said(message).status(408).code("request_timeout")
+fn too_late(message: &str) -> ExpectedError {
+    expected_error(message).status(408).code("request_timeout")
 }
 
-fn too_large(limit: usize) -> Said {
-    said(format!("the request body is larger than {limit} bytes, this gateway's MAX_BODY_BYTES"))
+fn too_large(limit: usize) -> ExpectedError {
+    expected_error(format!("the request body is larger than {limit} bytes, this gateway's MAX_BODY_BYTES"))
         .status(413)
         .code("request_too_large")
         .messages_kind("request_too_large")
 }
 
-fn unsupported_encoding(message: &str) -> Said {
-    said(message).status(415).code("unsupported_encoding")
+fn unsupported_encoding(message: &str) -> ExpectedError {
+    expected_error(message).status(415).code("unsupported_encoding")
 }
 
-fn head_too_large(message: &str) -> Said {
-    said(message).status(431).code("headers_too_large")
+fn head_too_large(message: &str) -> ExpectedError {
+    expected_error(message).status(431).code("headers_too_large")
 }
 
-fn not_implemented(message: &str) -> Said {
-    said(message).status(501).kind("server_error").code("not_implemented").messages_kind("api_error")
+fn not_implemented(message: &str) -> ExpectedError {
+    expected_error(message).status(501).kind("server_error").code("not_implemented").messages_kind("api_error")
 }
 
-impl Said {
-    fn status(self, status: u16) -> Said {
-        Said { status, ..self }
+impl ExpectedError {
+    fn status(self, status: u16) -> ExpectedError {
+        ExpectedError { status, ..self }
     }
 
-    fn kind(self, kind: &'static str) -> Said {
-        Said { kind, ..self }
+    fn kind(self, kind: &'static str) -> ExpectedError {
+        ExpectedError { kind, ..self }
     }
 
-    fn code(self, code: &'static str) -> Said {
-        Said { code: Some(code), ..self }
+    fn code(self, code: &'static str) -> ExpectedError {
+        ExpectedError { code: Some(code), ..self }
     }
 
-    fn param(self, param: &'static str) -> Said {
-        Said { param: Some(param), ..self }
+    fn param(self, param: &'static str) -> ExpectedError {
+        ExpectedError { param: Some(param), ..self }
     }
 
-    fn messages_kind(self, messages_kind: &'static str) -> Said {
-        Said { messages_kind, ..self }
+    fn messages_kind(self, messages_kind: &'static str) -> ExpectedError {
+        ExpectedError { messages_kind, ..self }
     }
 
     /// The body in the shape that clients of `shape` expect.
     fn body(&self, shape: Shape, request_id: &str) -> String {
-        let Said { kind, code, param, messages_kind, .. } = self;
+        let ExpectedError { kind, code, param, messages_kind, .. } = self;
         let message = json!(self.message);
         match shape {
             Shape::OpenAi => format!(
@@ -169,11 +173,11 @@ impl Bench {
     }
 
     /// Sends `bytes` and compares all that can be told of the answer.
-    fn refused(&mut self, name: &str, bytes: &[u8], shape: Shape, said: &Said, then: Then) {
+    fn refused(&mut self, name: &str, bytes: &[u8], shape: Shape, expected_error: &ExpectedError, then: Then) {
         let mut client = self.gateway.client();
         client.send(bytes);
         let response = client.response();
-        self.compare(name, &response, shape, said, then);
+        self.compare(name, &response, shape, expected_error, then);
         match then {
             Then::Kept => self.serves(client),
             Then::Closed => {
@@ -183,12 +187,12 @@ impl Bench {
         }
     }
 
-    fn compare(&self, name: &str, response: &Response, shape: Shape, said: &Said, then: Then) {
+    fn compare(&self, name: &str, response: &Response, shape: Shape, expected_error: &ExpectedError, then: Then) {
         let id = response.header("x-request-id").unwrap_or_else(|| panic!("{name}: no request id"));
         assert!(!id.is_empty());
         let own = (shape == Shape::Messages).then_some(id);
-        assert_eq!(response.text(), said.body(shape, id), "{name}");
-        assert_eq!(response.status, said.status, "{name}");
+        assert_eq!(response.text(), expected_error.body(shape, id), "{name}");
+        assert_eq!(response.status, expected_error.status, "{name}");
         assert_eq!(response.header("request-id"), own, "{name}");
         assert_eq!(response.header("content-type"), Some("application/json"), "{name}");
         let options: Vec<_> = response.headers.all("connection").collect();

@@ -4,22 +4,22 @@ use llm_proxy::config::rows::CredentialRow;
 
 use super::*;
 
-fn unknown(name: &str) -> Said {
-    said(format!("no provider serves model `{name}`; GET /v1/models lists what is served"))
+fn unknown(name: &str) -> ExpectedError {
+    expected_error(format!("no provider serves model `{name}`; GET /v1/models lists what is served"))
         .status(404)
         .code("model_not_found")
         .messages_kind("not_found_error")
         .param("model")
 }
 
-fn long(bytes: usize) -> Said {
-    said(format!("`model` is {bytes} bytes long; names of models have at most 1024")).param("model")
+fn long(bytes: usize) -> ExpectedError {
+    expected_error(format!("`model` is {bytes} bytes long; names of models have at most 1024")).param("model")
 }
 
 #[test]
 fn models_without_a_provider_are_refused() {
     let most = "m".repeat(1024);
-    let rows: Vec<(String, Said)> = vec![
+    let rows: Vec<(String, ExpectedError)> = vec![
         ("m-other".into(), unknown("m-other")),
         ("M-ASKED".into(), unknown("M-ASKED")),
         (" m-asked".into(), unknown(" m-asked")),
@@ -41,10 +41,10 @@ fn models_without_a_provider_are_refused() {
         ("é".repeat(1 << 20), long(2 << 20)),
     ];
     let mut bench = Bench::new();
-    for (model, said) in &rows {
+    for (model, expected_error) in &rows {
         for sample in FORMATS {
             let body = json!({ "model": model }).to_string();
-            bench.refused(model, &asking(sample, body), sample.shape(), said, Then::Kept);
+            bench.refused(model, &asking(sample, body), sample.shape(), expected_error, Then::Kept);
         }
     }
     // Half a surrogate pair has no UTF-8: it is shown as what replaces it.
@@ -92,17 +92,17 @@ fn models_that_a_key_may_not_use_are_refused() {
 #[test]
 fn malformed_listing_requests_are_refused() {
     let unlisted = |id: &str| {
-        said(format!("model `{id}` is not served, or not to this credential; GET /v1/models lists what is"))
+        expected_error(format!("model `{id}` is not served, or not to this credential; GET /v1/models lists what is"))
             .status(404)
             .code("model_not_found")
             .messages_kind("not_found_error")
             .param("model")
     };
     let query = |name: &str, text: &str, wanted: &str, param| {
-        said(format!("query parameter `{name}` is `{text}`; it must be {wanted}")).param(param)
+        expected_error(format!("query parameter `{name}` is `{text}`; it must be {wanted}")).param(param)
     };
     let long = "x".repeat(300);
-    let rows: Vec<(String, Said)> = vec![
+    let rows: Vec<(String, ExpectedError)> = vec![
         ("/v1/models/m-other".into(), unlisted("m-other")),
         ("/v1/models/a%22b%0A%C3%A9".into(), unlisted("a\"b\né")),
         ("/v1/models/%ff".into(), unlisted("\u{fffd}")),
@@ -111,16 +111,16 @@ fn malformed_listing_requests_are_refused() {
         ("/v1/models?limit=many".into(), query("limit", "many", "a whole number from 1 to 1000", "limit")),
         (
             "/v1/models?after_id=a&before_id=b".into(),
-            said("`after_id` and `before_id` exclude each other; send one of them").param("before_id"),
+            expected_error("`after_id` and `before_id` exclude each other; send one of them").param("before_id"),
         ),
         (format!("/v1/models?limit={long}"), query("limit", &long[..100], "a whole number from 1 to 1000", "limit")),
     ];
     let mut bench = Bench::new();
-    for (path, said) in &rows {
+    for (path, expected_error) in &rows {
         let request = get(path).header("anthropic-version", "2023-06-01").bytes();
-        bench.refused(path, &request, Shape::Messages, said, Then::Kept);
+        bench.refused(path, &request, Shape::Messages, expected_error, Then::Kept);
         if !path.contains('?') {
-            bench.refused(path, &get(path).bytes(), Shape::OpenAi, said, Then::Kept);
+            bench.refused(path, &get(path).bytes(), Shape::OpenAi, expected_error, Then::Kept);
         }
     }
     bench.finish();

@@ -5,15 +5,15 @@ use super::*;
 const STATE: &str =
     "this path needs state that the gateway does not keep; send the whole conversation with each request";
 
-fn stateful() -> Said {
-    said(STATE).status(404).code("not_supported").messages_kind("not_found_error")
+fn stateful() -> ExpectedError {
+    expected_error(STATE).status(404).code("not_supported").messages_kind("not_found_error")
 }
 
-fn unknown(path: &str) -> Said {
+fn unknown(path: &str) -> ExpectedError {
     not_found(&format!("no such path: {path}; the API is under /v1 (chat/completions, messages, responses, models)"))
 }
 
-fn misspelled(path: &str, meant: &str) -> Said {
+fn misspelled(path: &str, meant: &str) -> ExpectedError {
     not_found(&format!("no such path: {path}; did you mean {meant}?"))
 }
 
@@ -21,7 +21,7 @@ fn misspelled(path: &str, meant: &str) -> Said {
 fn unknown_paths_are_refused() {
     let vertex = "/models/gcp-vertex/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict";
     let long = format!("/{}", "a".repeat(300));
-    let rows: Vec<(&str, &str, Shape, Said)> = vec![
+    let rows: Vec<(&str, &str, Shape, ExpectedError)> = vec![
         // What needs state, of every format.
         ("GET", "/v1/responses/resp_1", Shape::OpenAi, stateful()),
         ("DELETE", "/v1/responses/resp_1", Shape::OpenAi, stateful()),
@@ -68,16 +68,16 @@ fn unknown_paths_are_refused() {
         ),
     ];
     let mut bench = Bench::new();
-    for (method, path, shape, said) in &rows {
+    for (method, path, shape, expected_error) in &rows {
         let request = post(path).method(method).bytes();
-        bench.refused(path, &request, *shape, said, Then::Kept);
+        bench.refused(path, &request, *shape, expected_error, Then::Kept);
         // A body that came along is passed over; its bytes are no request.
         let request = post(path).method(method).body(CHAT.ask).bytes();
-        bench.refused(path, &request, *shape, said, Then::Kept);
+        bench.refused(path, &request, *shape, expected_error, Then::Kept);
         // The header that only clients of one format send decides where the path does not.
-        if said.message.contains("the API is under") {
+        if expected_error.message.contains("the API is under") {
             let request = post(path).method(method).header("anthropic-version", "2023-06-01").bytes();
-            bench.refused(path, &request, Shape::Messages, said, Then::Kept);
+            bench.refused(path, &request, Shape::Messages, expected_error, Then::Kept);
         }
     }
     bench.finish();
@@ -128,7 +128,7 @@ fn wrong_methods_are_refused() {
 #[test]
 fn websocket_upgrades_are_refused() {
     let note = "this gateway does not speak WebSocket; send the same request as an HTTP POST";
-    let upgrade = said(note).status(426).code("websocket_not_supported");
+    let upgrade = expected_error(note).status(426).code("websocket_not_supported");
     let mut bench = Bench::new();
     for (path, shape) in [
         ("/v1/responses", Shape::OpenAi),

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use self::cases::{CASES, Case, End};
 use crate::support::crossed::{crossed, differences};
 use crate::support::demands;
-use crate::support::said::{self, Said};
+use crate::support::output::{self, Output};
 use crate::support::say;
 
 /// One cell.
@@ -138,11 +138,11 @@ fn answer(cell: Cell, mut plan: Plan) -> Result<Vec<u8>, Error> {
     Ok(out)
 }
 
-fn recorded(cell: Cell) -> Said {
+fn recorded(cell: Cell) -> Output {
     let part = cell.case.of(cell.provider);
     match cell.sends {
-        true => said::stream(cell.provider, &part.stream(cell.provider)).said,
-        false => said::whole(cell.provider, part.whole().unwrap().1),
+        true => output::stream(cell.provider, &part.stream(cell.provider)).output,
+        false => output::whole(cell.provider, part.whole().unwrap().1),
     }
 }
 
@@ -151,11 +151,11 @@ fn check_answer(cell: Cell, stops: &[String], bytes: &[u8]) -> Vec<String> {
     let cut = cut_at_stop(cell.client, stops, &mut expected);
     let (got, mut wrong) = match cell.asks {
         true => {
-            let streamed = said::stream(cell.client, bytes);
+            let streamed = output::stream(cell.client, bytes);
             let errors = streamed.errors.iter().map(|error| format!("an error event: {error}"));
-            (streamed.said, streamed.faults.into_iter().chain(errors).collect())
+            (streamed.output, streamed.faults.into_iter().chain(errors).collect())
         }
-        false => (said::whole(cell.client, &serde_json::from_slice(bytes).unwrap()), Vec::new()),
+        false => (output::whole(cell.client, &serde_json::from_slice(bytes).unwrap()), Vec::new()),
     };
     if cut {
         // What the provider would have gone on to say is not paid for by the client; its end is an
@@ -170,13 +170,13 @@ fn check_answer(cell: Cell, stops: &[String], bytes: &[u8]) -> Vec<String> {
 }
 
 /// A stop sequence that the provider does not know is the gateway's to find.
-fn cut_at_stop(client: Format, stops: &[String], said: &mut Said) -> bool {
-    let Some((stop, at)) = stops.iter().find_map(|stop| Some((stop, said.text.find(stop.as_str())?))) else {
+fn cut_at_stop(client: Format, stops: &[String], output: &mut Output) -> bool {
+    let Some((stop, at)) = stops.iter().find_map(|stop| Some((stop, output.text.find(stop.as_str())?))) else {
         return false;
     };
-    said.text.truncate(at);
+    output.text.truncate(at);
     if client == Format::Messages {
-        (said.finish, said.stop_sequence) = ("stop_sequence".to_owned(), Some(stop.clone()));
+        (output.finish, output.stop_sequence) = ("stop_sequence".to_owned(), Some(stop.clone()));
     }
     true
 }
@@ -184,18 +184,18 @@ fn cut_at_stop(client: Format, stops: &[String], said: &mut Said) -> bool {
 /// The client sends the answer back as history: the provider gets its own reasoning state again, as
 /// it gave it.
 fn check_next_turn(cell: Cell, whole: &[u8]) -> Vec<String> {
-    let said: Value = serde_json::from_slice(whole).unwrap();
+    let output: Value = serde_json::from_slice(whole).unwrap();
     let mut request = cell.case.of(cell.client).request(false);
     match cell.client {
-        Format::Chat => append(&mut request["messages"], [said["choices"][0]["message"].clone()]),
+        Format::Chat => append(&mut request["messages"], [output["choices"][0]["message"].clone()]),
         Format::Messages => {
-            append(&mut request["messages"], [json!({"role": "assistant", "content": said["content"]})])
+            append(&mut request["messages"], [json!({"role": "assistant", "content": output["content"]})])
         }
         Format::Responses => {
             if let Some(text) = request["input"].as_str() {
                 request["input"] = json!([{"role": "user", "content": text}]);
             }
-            append(&mut request["input"], said["output"].as_array().unwrap().clone());
+            append(&mut request["input"], output["output"].as_array().unwrap().clone());
         }
     }
     let list = if cell.client == Format::Responses { "input" } else { "messages" };
@@ -241,15 +241,16 @@ fn check_broken(cell: Cell, answer: Result<Vec<u8>, Error>) -> Vec<String> {
         Ok(bytes) => bytes,
         Err(error) => return vec![format!("an error where words had been sent: {error}")],
     };
-    let streamed = said::stream(cell.client, &bytes);
+    let streamed = output::stream(cell.client, &bytes);
     let mut wrong = streamed.faults;
     if !String::from_utf8_lossy(&bytes).contains("Half") {
         wrong.push("the words are lost".to_owned());
     }
     // In Responses the failure itself is the end.
     let ends = usize::from(cell.client == Format::Responses);
-    if streamed.errors.len() != 1 || streamed.ends != ends || !streamed.said.finish.is_empty() && ends == 0 {
-        wrong.push(format!("{} ends, errors {:?}, finish {:?}", streamed.ends, streamed.errors, streamed.said.finish));
+    if streamed.errors.len() != 1 || streamed.ends != ends || !streamed.output.finish.is_empty() && ends == 0 {
+        wrong
+            .push(format!("{} ends, errors {:?}, finish {:?}", streamed.ends, streamed.errors, streamed.output.finish));
     }
     wrong
 }
@@ -262,11 +263,11 @@ fn the_fixtures_agree_with_themselves() {
         assert_eq!(cases::all(format).as_object().unwrap().len(), CASES.len());
         for case in CASES.iter().filter(|case| case.end == End::Answer) {
             let part = case.of(format);
-            let streamed = said::stream(format, &part.stream(format));
+            let streamed = output::stream(format, &part.stream(format));
             assert_eq!((streamed.faults.as_slice(), streamed.ends), (&[][..], 1), "{format} {}", case.name);
             let (status, whole) = part.whole().unwrap();
             assert_eq!(status, 200);
-            let differences = differences(&said::whole(format, whole), &streamed.said);
+            let differences = differences(&output::whole(format, whole), &streamed.output);
             assert!(differences.is_empty(), "{format} {}: {differences:?}", case.name);
         }
         for case in CASES {

@@ -14,7 +14,7 @@ const ADMIN_KEY: &str = "admin-key-of-the-tests";
 
 /// How a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Course {
+enum RequestKind {
     Whole,
     Stream,
     /// The provider refuses it.
@@ -25,8 +25,8 @@ enum Course {
 
 /// What everybody is to say of a request.
 #[derive(Debug, PartialEq)]
-struct Said {
-    asked: String,
+struct SinkView {
+    received: String,
     sent: String,
     provider: String,
     status: u64,
@@ -35,16 +35,16 @@ struct Said {
     finish: Option<String>,
 }
 
-fn expected(course: Course) -> Said {
-    let answered = matches!(course, Course::Whole | Course::Stream);
-    Said {
-        asked: MODEL.to_owned(),
+fn expected(course: RequestKind) -> SinkView {
+    let answered = matches!(course, RequestKind::Whole | RequestKind::Stream);
+    SinkView {
+        received: MODEL.to_owned(),
         sent: "m-sent".to_owned(),
         provider: "acme".to_owned(),
         status: match course {
-            Course::Whole | Course::Stream => 200,
-            Course::Refused => 400,
-            Course::Left => 499,
+            RequestKind::Whole | RequestKind::Stream => 200,
+            RequestKind::Refused => 400,
+            RequestKind::Left => 499,
         },
         tokens: answered.then_some((3, 2)),
         finish: answered.then(|| "stop".to_owned()),
@@ -72,22 +72,22 @@ fn provider(sample: &'static Sample) -> Fake {
     })
 }
 
-fn ask(gateway: &Gateway, asking: &Sample, course: Course, id: &str) {
-    let body = if course == Course::Whole { asking.ask } else { asking.ask_stream };
+fn ask(gateway: &Gateway, asking: &Sample, course: RequestKind, id: &str) {
+    let body = if course == RequestKind::Whole { asking.ask } else { asking.ask_stream };
     let body = match course {
-        Course::Refused => body.replace("\"hi\"", "\"refuse\""),
-        Course::Left => body.replace("\"hi\"", "\"leave\""),
-        Course::Whole | Course::Stream => body.to_owned(),
+        RequestKind::Refused => body.replace("\"hi\"", "\"refuse\""),
+        RequestKind::Left => body.replace("\"hi\"", "\"leave\""),
+        RequestKind::Whole | RequestKind::Stream => body.to_owned(),
     };
     let mut client = gateway.client();
     client.ask(&post(asking.path).header("x-request-id", id).body(body));
     match course {
-        Course::Left => {
+        RequestKind::Left => {
             client.head();
             client.read_until("Hel");
         }
-        Course::Refused => assert_eq!(client.response().status, 400),
-        Course::Whole | Course::Stream => assert_eq!(client.response().status, 200),
+        RequestKind::Refused => assert_eq!(client.response().status, 400),
+        RequestKind::Whole | RequestKind::Stream => assert_eq!(client.response().status, 200),
     }
 }
 
@@ -96,14 +96,14 @@ fn text(value: &Value) -> String {
 }
 
 /// What the lines of the file say; they have neither tokens nor finish, save inside of bodies.
-fn of_lines(gateway: &Gateway, id: &str, course: Course) -> Said {
+fn of_lines(gateway: &Gateway, id: &str, course: RequestKind) -> SinkView {
     let lines = story(&log_of(gateway), id);
     let line = |kind: &str| {
         &lines.iter().find(|line| line.kind() == kind).unwrap_or_else(|| panic!("no {kind}: {lines:?}")).is
     };
     let of_answer = expected(course);
-    Said {
-        asked: text(&line("request")["payload"]["model"]),
+    SinkView {
+        received: text(&line("request")["payload"]["model"]),
         sent: text(&line("provider_request")["payload"]["model"]),
         provider: text(&line("provider_response")["provider"]),
         status: line("response")["status_code"].as_u64().unwrap(),
@@ -112,7 +112,7 @@ fn of_lines(gateway: &Gateway, id: &str, course: Course) -> Said {
     }
 }
 
-fn of_langfuse(langfuse: &Langfuse, id: &str) -> Said {
+fn of_langfuse(langfuse: &Langfuse, id: &str) -> SinkView {
     let [_, generation] = langfuse.story(id);
     let is_told = generation["metadata"]["usage_estimated"] == false;
     let count = |name: &str| generation["usage"][name].as_u64();
@@ -120,8 +120,8 @@ fn of_langfuse(langfuse: &Langfuse, id: &str) -> Said {
         let (start, end) = (generation["startTime"].as_str().unwrap(), generation["endTime"].as_str().unwrap());
         assert!(start <= began && began <= end, "{generation}");
     }
-    Said {
-        asked: text(&generation["model"]),
+    SinkView {
+        received: text(&generation["model"]),
         sent: text(&generation["metadata"]["mapped_model"]),
         provider: text(&generation["metadata"]["provider_key"]),
         status: generation["metadata"]["status_code"].as_u64().unwrap(),
@@ -131,7 +131,7 @@ fn of_langfuse(langfuse: &Langfuse, id: &str) -> Said {
 }
 
 /// Rows have no finish.
-fn of_row(gateway: &Gateway, id: &str, course: Course) -> Said {
+fn of_row(gateway: &Gateway, id: &str, course: RequestKind) -> SinkView {
     let mut row = Value::Null;
     eventually("the row is written", || {
         let mut client = gateway.client();
@@ -144,8 +144,8 @@ fn of_row(gateway: &Gateway, id: &str, course: Course) -> Said {
         assert!(ttft <= ms("total_duration_ms").unwrap(), "{row}");
     }
     let tokens = ms("input_tokens").zip(ms("output_tokens"));
-    Said {
-        asked: text(&row["model_requested"]),
+    SinkView {
+        received: text(&row["model_requested"]),
         sent: text(&row["model_mapped"]),
         provider: text(&row["provider_name"]),
         status: ms("status_code").unwrap(),
@@ -154,12 +154,13 @@ fn of_row(gateway: &Gateway, id: &str, course: Course) -> Said {
     }
 }
 
-fn of_spans(collector: &Fake, id: &str, course: Course) -> Said {
+fn of_spans(collector: &Fake, id: &str, course: RequestKind) -> SinkView {
     let mut found = None;
     eventually("the spans have come", || {
         let all = traces::spans(collector);
-        let own =
-            |span: &&_| traces::said(span_attributes(span)).get("llm_proxy.request_id").map(String::as_str) == Some(id);
+        let own = |span: &&_| {
+            traces::reported_text(span_attributes(span)).get("llm_proxy.request_id").map(String::as_str) == Some(id)
+        };
         found = all.iter().find(own).map(|request| {
             let attempt = all.iter().find(|span| span.parent_span_id == request.span_id);
             (request.clone(), attempt.cloned())
@@ -169,11 +170,11 @@ fn of_spans(collector: &Fake, id: &str, course: Course) -> Said {
     let Some((request, Some(attempt))) = found else { unreachable!() };
     assert!(request.start_time_unix_nano <= attempt.start_time_unix_nano);
     assert!(attempt.end_time_unix_nano <= request.end_time_unix_nano);
-    let (request, attempt) = (traces::said(&request.attributes), traces::said(&attempt.attributes));
+    let (request, attempt) = (traces::reported_text(&request.attributes), traces::reported_text(&attempt.attributes));
     let number = |name: &str| attempt.get(name).map(|text| text.parse::<u64>().unwrap());
     let tokens = number("gen_ai.usage.input_tokens").zip(number("gen_ai.usage.output_tokens"));
-    Said {
-        asked: request["gen_ai.request.model"].clone(),
+    SinkView {
+        received: request["gen_ai.request.model"].clone(),
         sent: attempt["gen_ai.request.model"].clone(),
         provider: attempt["llm_proxy.provider"].clone(),
         status: request["http.response.status_code"].parse().unwrap(),
@@ -203,7 +204,7 @@ fn all_sinks_agree_about_each_request() {
             .env("OTEL_BSP_SCHEDULE_DELAY", 20)
             .start();
         for asking in FORMATS {
-            for course in [Course::Whole, Course::Stream, Course::Refused, Course::Left] {
+            for course in [RequestKind::Whole, RequestKind::Stream, RequestKind::Refused, RequestKind::Left] {
                 let id = format!("{}{}-{course:?}", served.kind, asking.path.replace('/', "."));
                 ask(&gateway, asking, course, &id);
                 let expected = expected(course);

@@ -16,7 +16,7 @@ fn serving(sample: &'static Sample, mapping: &str) -> (Fake, Gateway) {
     (provider, gateway)
 }
 
-fn told(gateway: &Gateway, series: &str, expected: f64) {
+fn displayed(gateway: &Gateway, series: &str, expected: f64) {
     eventually(series, || gateway.metric(series) == Some(expected));
 }
 
@@ -40,23 +40,23 @@ fn a_request_is_counted_by_who_where_and_how() {
 
     let who = r#"method="POST",endpoint="/v1/chat/completions",model="m-asked",provider="acme""#;
     let by = r#"api_key_name="sk-test",client="openai-python""#;
-    told(&gateway, &format!(r#"llm_proxy_requests_total{{{who},status_code="200",{by}}}"#), 2.0);
-    told(&gateway, &format!("llm_proxy_request_duration_seconds_count{{{who},{by}}}"), 2.0);
+    displayed(&gateway, &format!(r#"llm_proxy_requests_total{{{who},status_code="200",{by}}}"#), 2.0);
+    displayed(&gateway, &format!("llm_proxy_request_duration_seconds_count{{{who},{by}}}"), 2.0);
     let model = r#"model="m-asked",provider="acme""#;
     for (kind, n) in [("prompt", 6.0), ("completion", 4.0), ("total", 10.0)] {
-        told(&gateway, &format!(r#"llm_proxy_tokens_total{{{model},token_type="{kind}",{by}}}"#), n);
+        displayed(&gateway, &format!(r#"llm_proxy_tokens_total{{{model},token_type="{kind}",{by}}}"#), n);
     }
-    told(&gateway, &format!(r#"llm_proxy_ttft_seconds_count{{source="provider",{model}}}"#), 1.0);
-    told(&gateway, &format!(r#"llm_proxy_tokens_per_second_count{{source="provider",{model}}}"#), 1.0);
-    told(&gateway, r#"llm_proxy_active_requests{endpoint="/v1/chat/completions"}"#, 0.0);
+    displayed(&gateway, &format!(r#"llm_proxy_ttft_seconds_count{{source="provider",{model}}}"#), 1.0);
+    displayed(&gateway, &format!(r#"llm_proxy_tokens_per_second_count{{source="provider",{model}}}"#), 1.0);
+    displayed(&gateway, r#"llm_proxy_active_requests{endpoint="/v1/chat/completions"}"#, 0.0);
     let formats = r#"client_protocol="openai",provider_protocol="openai",provider="acme""#;
-    told(&gateway, &format!("llm_proxy_bypass_requests_total{{{formats}}}"), 2.0);
-    told(&gateway, r#"llm_proxy_provider_attempts_total{provider="acme",outcome="ok"}"#, 2.0);
-    told(&gateway, r#"llm_proxy_provider_latency_seconds_count{provider="acme"}"#, 2.0);
-    told(&gateway, r#"llm_proxy_overhead_seconds_count{way="bypass",phase="before"}"#, 2.0);
-    told(&gateway, r#"llm_proxy_overhead_seconds_count{way="bypass",phase="after"}"#, 2.0);
-    told(&gateway, r#"llm_proxy_token_counts_total{provider="acme",source="provider"}"#, 2.0);
-    told(&gateway, r#"llm_proxy_upstream_connections{state="idle"}"#, 0.0);
+    displayed(&gateway, &format!("llm_proxy_bypass_requests_total{{{formats}}}"), 2.0);
+    displayed(&gateway, r#"llm_proxy_provider_attempts_total{provider="acme",outcome="ok"}"#, 2.0);
+    displayed(&gateway, r#"llm_proxy_provider_latency_seconds_count{provider="acme"}"#, 2.0);
+    displayed(&gateway, r#"llm_proxy_overhead_seconds_count{way="bypass",phase="before"}"#, 2.0);
+    displayed(&gateway, r#"llm_proxy_overhead_seconds_count{way="bypass",phase="after"}"#, 2.0);
+    displayed(&gateway, r#"llm_proxy_token_counts_total{provider="acme",source="provider"}"#, 2.0);
+    displayed(&gateway, r#"llm_proxy_upstream_connections{state="idle"}"#, 0.0);
 }
 
 #[test]
@@ -64,16 +64,16 @@ fn every_cell_counts_its_tokens_and_its_way() {
     for upstream in [&CHAT, &MESSAGES, &RESPONSES] {
         let (_provider, gateway) = serving(upstream, r#"{"m-asked":"m-asked"}"#);
         let mut expected = 0.0;
-        for asked in [&CHAT, &MESSAGES, &RESPONSES] {
+        for received in [&CHAT, &MESSAGES, &RESPONSES] {
             let mut client = gateway.client();
-            for body in [asked.ask, asked.ask_stream] {
-                client.ask(&post(asked.path).body(body));
-                assert_eq!(client.response().status, 200, "{} to {}", asked.path, upstream.path);
+            for body in [received.ask, received.ask_stream] {
+                client.ask(&post(received.path).body(body));
+                assert_eq!(client.response().status, 200, "{} to {}", received.path, upstream.path);
             }
             expected += 10.0;
             let labels =
                 r#"model="m-asked",provider="acme",token_type="total",api_key_name="sk-test",client="unknown""#;
-            told(&gateway, &format!("llm_proxy_tokens_total{{{labels}}}"), expected);
+            displayed(&gateway, &format!("llm_proxy_tokens_total{{{labels}}}"), expected);
         }
         let text = scrape(&gateway, "*/*");
         let count = |name: &str| {
@@ -105,8 +105,8 @@ fn clients_cannot_create_series() {
             r#"llm_proxy_requests_total{{method="POST",endpoint="/v1/chat/completions",model="{model}",provider="{provider}",status_code="{status}",api_key_name="sk-test",client="{client}"}}"#
         )
     };
-    told(&gateway, &labels("other", "none", "404", "other"), 300.0);
-    told(&gateway, &labels("m", "acme", "200", "unknown"), 300.0);
+    displayed(&gateway, &labels("other", "none", "404", "other"), 300.0);
+    displayed(&gateway, &labels("m", "acme", "200", "unknown"), 300.0);
     let text = scrape(&gateway, "");
     let series = text.text().lines().filter(|line| line.starts_with("llm_proxy_requests_total{")).count();
     assert_eq!(series, 2, "{}", text.text());
@@ -126,7 +126,7 @@ fn models_beyond_the_limit_share_a_label() {
     }
     for (model, n) in [("claude-a", 10.0), ("claude-b", 5.0), ("other", 10.0)] {
         let labels = format!(r#"model="{model}",provider="acme",token_type="total",api_key_name="sk-test""#);
-        told(&gateway, &format!(r#"llm_proxy_tokens_total{{{labels},client="unknown"}}"#), n);
+        displayed(&gateway, &format!(r#"llm_proxy_tokens_total{{{labels},client="unknown"}}"#), n);
     }
 }
 
@@ -172,8 +172,8 @@ fn failures_and_disconnects_are_recorded() {
     other.request();
     other.send(answer::json(200, CHAT.answer));
     assert_eq!(client.response().status, 200);
-    told(&gateway, r#"llm_proxy_provider_attempts_total{provider="first",outcome="overloaded"}"#, 1.0);
-    told(&gateway, r#"llm_proxy_provider_attempts_total{provider="spare",outcome="ok"}"#, 1.0);
+    displayed(&gateway, r#"llm_proxy_provider_attempts_total{provider="first",outcome="overloaded"}"#, 1.0);
+    displayed(&gateway, r#"llm_proxy_provider_attempts_total{provider="spare",outcome="ok"}"#, 1.0);
 
     let mut leaver = gateway.client();
     leaver.ask(&post(CHAT.path).body(CHAT.ask_stream));
@@ -185,15 +185,15 @@ fn failures_and_disconnects_are_recorded() {
     leaver.head();
     leaver.read_until("Hel");
     drop(leaver);
-    told(&gateway, r#"llm_proxy_client_disconnects_total{model="m-asked",provider="first"}"#, 1.0);
-    told(&gateway, r#"llm_proxy_provider_attempts_total{provider="first",outcome="client_gone"}"#, 1.0);
+    displayed(&gateway, r#"llm_proxy_client_disconnects_total{model="m-asked",provider="first"}"#, 1.0);
+    displayed(&gateway, r#"llm_proxy_provider_attempts_total{provider="first",outcome="client_gone"}"#, 1.0);
     // Nothing was told of tokens: what came through is a guess, and says so.
-    told(&gateway, r#"llm_proxy_token_counts_total{provider="first",source="estimate"}"#, 1.0);
-    told(&gateway, r#"llm_proxy_active_requests{endpoint="/v1/chat/completions"}"#, 0.0);
+    displayed(&gateway, r#"llm_proxy_token_counts_total{provider="first",source="estimate"}"#, 1.0);
+    displayed(&gateway, r#"llm_proxy_active_requests{endpoint="/v1/chat/completions"}"#, 0.0);
 }
 
 #[test]
-fn open_metrics_for_those_who_ask() {
+fn openmetrics_on_request() {
     let (_provider, gateway) = serving(&CHAT, "{}");
     let mut client = gateway.client();
     client.call(CHAT.path, CHAT.ask);

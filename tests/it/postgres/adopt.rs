@@ -224,7 +224,7 @@ fn unserved_rows_are_kept_and_reported() {
         }
         assert_eq!(problems.contains("lua_script is not served by this version"), version == 9, "{problems}");
 
-        let asked = provider.requests().len();
+        let received = provider.requests().len();
         for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
             for _ in 0..6 {
                 let body = r#"{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"hi"}],"input":"hi"}"#;
@@ -233,8 +233,8 @@ fn unserved_rows_are_kept_and_reported() {
         }
         assert_eq!(client.call("/v1/chat/completions", r#"{"model":"only-gemini","messages":[]}"#).status, 404);
         let requests = provider.requests();
-        assert!(requests.len() > asked, "the others are served");
-        assert!(requests.iter().skip(asked).all(|request| request.json()["model"] == "main"));
+        assert!(requests.len() > received, "the others are served");
+        assert!(requests.iter().skip(received).all(|request| request.json()["model"] == "main"));
         let after = db.sql("SELECT id, provider_key, provider_type, api_key, model_mapping FROM providers ORDER BY id");
         assert_eq!(after, before);
     }
@@ -259,14 +259,14 @@ fn anything_else_is_refused_with_nothing_changed() {
         ),
         ("CREATE VIEW seen AS SELECT api_key FROM providers", "cannot alter type of a column used by a view"),
     ];
-    for (change, said) in rows {
+    for (change, reported_text) in rows {
         let db = Db::new();
         db.sql(&schema(9));
         db.sql(change);
         let before = db.dump();
         let error = db.store().load().unwrap_err();
-        assert!(error.message.contains(said), "{change}: {error}");
-        assert_eq!(error.fault == Fault::Version, !said.starts_with("cannot"), "{error}");
+        assert!(error.message.contains(reported_text), "{change}: {error}");
+        assert_eq!(error.fault == Fault::Version, !reported_text.starts_with("cannot"), "{error}");
         assert_eq!(db.dump(), before, "{change}");
     }
 }

@@ -125,7 +125,7 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
     db.store().create_credential(&credential(KEY)).unwrap();
     let gateway = gateway(&db).env("CONFIG_POLL_SECS", 1).env("ADMIN_KEY", ADMIN).start();
     assert_eq!((health(&gateway).as_str(), gateway.metric("llm_proxy_store_up")), ("ok", Some(1.0)));
-    let (done, asked, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
+    let (done, received, failed) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -133,7 +133,7 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
                 while !done.load(Ordering::Relaxed) {
                     client.ask(&post("/v1/chat/completions").body(ASK));
                     let answer = client.response();
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    received.fetch_add(1, Ordering::Relaxed);
                     failed.fetch_add(usize::from(answer.status != 200 || answer.text() != ANSWER), Ordering::Relaxed);
                 }
             });
@@ -142,10 +142,10 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
             server.crash();
             eventually("its absence is noticed", || health(&gateway) == "unavailable");
             assert_eq!(gateway.metric("llm_proxy_store_up"), Some(0.0));
-            let (refused, said) = create(&gateway, "refused");
-            assert!(refused == 503 && said.contains("can't be reached: "), "{refused} {said}");
-            let before = asked.load(Ordering::Relaxed);
-            eventually("requests go on", || asked.load(Ordering::Relaxed) > before + 100);
+            let (refused, reported_text) = create(&gateway, "refused");
+            assert!(refused == 503 && reported_text.contains("can't be reached: "), "{refused} {reported_text}");
+            let before = received.load(Ordering::Relaxed);
+            eventually("requests go on", || received.load(Ordering::Relaxed) > before + 100);
             server.resume();
             // Written before the gateway is back, so that no notice tells of it.
             let key = format!("while-away-{round}");
@@ -161,13 +161,13 @@ fn a_database_that_dies_while_serving_changes_nothing_for_clients() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    println!("{} requests while the database died and came back twice", asked.load(Ordering::Relaxed));
+    println!("{} requests while the database died and came back twice", received.load(Ordering::Relaxed));
     assert_eq!(failed.load(Ordering::Relaxed), 0);
 }
 
 /// What does not fit into a column is the caller's fault; the store is well.
 #[test]
-fn what_the_database_can_not_keep_is_refused_as_wrong() {
+fn values_that_the_database_cannot_store_are_refused() {
     let db = Db::new();
     let gateway = gateway(&db).env("ADMIN_KEY", ADMIN).start();
     let mut client = gateway.client();
@@ -189,10 +189,15 @@ fn what_the_database_can_not_keep_is_refused_as_wrong() {
         ("credentials", r#"{"name":"a","key":"k","metadata":{"x":"\u0000"}}"#.into(), "(22P05)"),
         ("credentials", r#"{"name":"a","key":"k","allowed_models":["\u0000"]}"#.into(), "(22P05)"),
     ];
-    for (kind, body, told) in rows {
+    for (kind, body, displayed) in rows {
         client.ask(&post(&format!("/admin/v1/{kind}")).key(ADMIN).body(body.as_str()));
         let answer = client.response();
-        assert!(answer.status == 400 && answer.text().contains(told), "{body}: {} {}", answer.status, answer.text());
+        assert!(
+            answer.status == 400 && answer.text().contains(displayed),
+            "{body}: {} {}",
+            answer.status,
+            answer.text()
+        );
     }
     assert_eq!(health(&gateway), "ok");
     let largest = r#"{"name":"a","key":"k","rate_limit":2147483647,"burst":2147483647,"tokens_per_minute":2147483647}"#;
@@ -265,13 +270,14 @@ fn a_gateway_starts_without_the_database_from_its_last_rows() {
     // Without a copy, or with one that is damaged, there is nothing to serve.
     let ended = at(&data.path().join("other")).try_start().err().unwrap();
     assert!(
-        ended.said.contains("can't be reached") && ended.said.contains("there is no copy of its rows on this node yet"),
+        ended.stderr.contains("can't be reached")
+            && ended.stderr.contains("there is no copy of its rows on this node yet"),
         "{ended:?}"
     );
     std::fs::create_dir(data.path().join("damaged")).unwrap();
     std::fs::write(data.path().join("damaged/snapshot"), copy.replace("enc:v1:", "enc:v1:0")).unwrap();
     let ended = at(&data.path().join("damaged")).try_start().err().unwrap();
-    assert!(ended.said.contains("is damaged: its checksum is wrong"), "{ended:?}");
+    assert!(ended.stderr.contains("is damaged: its checksum is wrong"), "{ended:?}");
 
     server.resume();
     db.store().create_credential(&credential("third")).unwrap();
@@ -322,7 +328,7 @@ fn a_poisoned_row_is_never_an_outage() {
         assert!(log.contains(problem), "{problem}: {log}");
     }
     // Never sent in a format that they do not speak.
-    let asked = provider.requests().len();
+    let received = provider.requests().len();
     for model in ["g", "s"] {
         let mut client = gateway.client();
         client.ask(&post("/v1/chat/completions").body(format!(r#"{{"model":"{model}","messages":[]}}"#)));
@@ -331,7 +337,7 @@ fn a_poisoned_row_is_never_an_outage() {
     let of_the_rest = provider
         .requests()
         .iter()
-        .skip(asked)
+        .skip(received)
         .all(|request| request.header("authorization") == Some("Bearer pk-upstream"));
     assert!(of_the_rest);
     // A row that turns bad while it serves takes nothing else with it, and is mended by mending it.
@@ -379,20 +385,20 @@ fn commands_work_on_the_database() {
     let (db, provider) = (Db::new(), answering());
     let ok = |args: &[&str]| {
         let output = db.cli(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{args:?}: {said}");
-        (String::from_utf8(output.stdout).unwrap(), said)
+        let reported_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {reported_text}");
+        (String::from_utf8(output.stdout).unwrap(), reported_text)
     };
     let fails = |args: &[&str], message: &str| {
         let output = db.cli(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(message), "{args:?}: {said}");
+        let reported_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && reported_text.contains(message), "{args:?}: {reported_text}");
     };
     assert_eq!(ok(&["migrate", "version"]).0, "0\n");
     assert!(ok(&["migrate", "status"]).0.contains("2        own      pending"));
     let refused = gateway(&db).env("MIGRATE_ON_START", "false").try_start().err().unwrap();
     assert!(
-        refused.said.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables), 4 (groups), 5 (models)"),
+        refused.stderr.contains("lacks the migrations 1 (initial), 2 (own), 3 (tables), 4 (groups), 5 (models)"),
         "{refused:?}"
     );
     assert_eq!(ok(&["migrate", "up", "--to", "1"]).0, "applied: 1; the schema is at version 1\n");

@@ -93,7 +93,7 @@ fn what_is_written_is_what_is_read() {
 }
 
 #[test]
-fn only_what_changed_is_read_again() {
+fn only_changed_rows_are_read_again() {
     let db = Db::new();
     let store = db.store();
     let ids: Vec<_> = ["a", "b", "c"].iter().map(|key| store.add_provider(&provider(key)).unwrap()).collect();

@@ -18,7 +18,7 @@ use crate::fixtures::directions;
 struct Conversation {
     system: Option<String>,
     turns: Vec<Turn>,
-    last: Vec<Said>,
+    last: Vec<UserPart>,
     temperature: Option<u8>,
     choice: Choice,
     parallel: Option<bool>,
@@ -28,14 +28,14 @@ struct Conversation {
 
 #[derive(Debug, Clone)]
 struct Turn {
-    user: Vec<Said>,
+    user: Vec<UserPart>,
     assistant: Option<String>,
     /// Input and result of each call, and whether the result is an error.
     calls: Vec<(Value, String, bool)>,
 }
 
 #[derive(Debug, Clone)]
-enum Said {
+enum UserPart {
     Text(String),
     ImageUrl(u8),
     ImageData(u8),
@@ -55,15 +55,15 @@ const STOPS: [&str; 4] = ["END", "\nQ:", "é", "\"x\""];
 
 fn conversation() -> impl Strategy<Value = Conversation> {
     let text = "[a-z\"\\\\é\u{1f600}][ -~\n]{0,12}[a-z.]";
-    let said = prop_oneof![
-        4 => text.prop_map(Said::Text),
-        1 => any::<u8>().prop_map(Said::ImageUrl),
-        1 => any::<u8>().prop_map(Said::ImageData),
+    let parts_of_user = prop_oneof![
+        4 => text.prop_map(UserPart::Text),
+        1 => any::<u8>().prop_map(UserPart::ImageUrl),
+        1 => any::<u8>().prop_map(UserPart::ImageData),
     ];
     let input =
         (text, -5i64..1_000_000_000_000).prop_map(|(q, n)| json!({"q": q, "n": n, "deep": [{"a": null, "b": [true]}]}));
     let calls = prop::collection::vec((input, text, any::<bool>()), 0..3);
-    let user = prop::collection::vec(said, 1..3);
+    let user = prop::collection::vec(parts_of_user, 1..3);
     let turn = (user.clone(), prop::option::of(text), calls).prop_map(|(user, assistant, calls)| {
         // A turn of the assistant says something.
         let assistant = assistant.or_else(|| calls.is_empty().then(|| "Yes.".to_owned()));
@@ -115,14 +115,14 @@ impl Conversation {
     }
 
     fn chat(&self) -> Value {
-        let part = |said: &Said| match said {
-            Said::Text(text) => json!({"type": "text", "text": text}),
-            Said::ImageUrl(n) => json!({"type": "image_url", "image_url": {"url": image(n)}}),
-            Said::ImageData(n) => {
+        let part = |parts_of_user: &UserPart| match parts_of_user {
+            UserPart::Text(text) => json!({"type": "text", "text": text}),
+            UserPart::ImageUrl(n) => json!({"type": "image_url", "image_url": {"url": image(n)}}),
+            UserPart::ImageData(n) => {
                 json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", data(n))}})
             }
         };
-        let user = |said: &[Said]| json!({"role": "user", "content": said.iter().map(part).collect::<Vec<_>>()});
+        let user = |parts_of_user: &[UserPart]| json!({"role": "user", "content": parts_of_user.iter().map(part).collect::<Vec<_>>()});
         let mut messages: Vec<Value> = self.system.iter().map(|s| json!({"role": "system", "content": s})).collect();
         for (turn, ids) in self.turns.iter().zip(call_ids(&self.turns)) {
             messages.push(user(&turn.user));
@@ -166,10 +166,10 @@ impl Conversation {
     }
 
     fn messages(&self) -> Value {
-        let part = |said: &Said| match said {
-            Said::Text(text) => json!({"type": "text", "text": text}),
-            Said::ImageUrl(n) => json!({"type": "image", "source": {"type": "url", "url": image(n)}}),
-            Said::ImageData(n) => {
+        let part = |parts_of_user: &UserPart| match parts_of_user {
+            UserPart::Text(text) => json!({"type": "text", "text": text}),
+            UserPart::ImageUrl(n) => json!({"type": "image", "source": {"type": "url", "url": image(n)}}),
+            UserPart::ImageData(n) => {
                 json!({"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data(n)}})
             }
         };
@@ -222,14 +222,14 @@ impl Conversation {
     }
 
     fn responses(&self) -> Value {
-        let part = |said: &Said| match said {
-            Said::Text(text) => json!({"type": "input_text", "text": text}),
-            Said::ImageUrl(n) => json!({"type": "input_image", "image_url": image(n), "detail": "auto"}),
-            Said::ImageData(n) => {
+        let part = |parts_of_user: &UserPart| match parts_of_user {
+            UserPart::Text(text) => json!({"type": "input_text", "text": text}),
+            UserPart::ImageUrl(n) => json!({"type": "input_image", "image_url": image(n), "detail": "auto"}),
+            UserPart::ImageData(n) => {
                 json!({"type": "input_image", "image_url": format!("data:image/png;base64,{}", data(n)), "detail": "auto"})
             }
         };
-        let user = |said: &[Said]| json!({"type": "message", "role": "user", "content": said.iter().map(part).collect::<Vec<_>>()});
+        let user = |parts_of_user: &[UserPart]| json!({"type": "message", "role": "user", "content": parts_of_user.iter().map(part).collect::<Vec<_>>()});
         let mut input: Vec<Value> = Vec::new();
         for (turn, ids) in self.turns.iter().zip(call_ids(&self.turns)) {
             input.push(user(&turn.user));

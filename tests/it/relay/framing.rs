@@ -217,7 +217,7 @@ fn an_old_client_and_an_answer_whose_length_comes_late() {
 }
 
 #[test]
-fn a_client_that_wants_to_close_is_let_go() {
+fn connection_close_is_honoured() {
     let (provider, gateway) = serving(&sample::CHAT);
     let mut client = gateway.client();
     client.ask(&ask().header("connection", "close"));
@@ -311,7 +311,7 @@ fn answers_that_end_with_their_connection() {
 }
 
 #[test]
-fn a_provider_that_closes_after_an_answer_is_not_asked_there_again() {
+fn a_connection_closed_after_a_response_is_not_reused() {
     let (provider, gateway) = serving(&sample::CHAT);
     let mut client = gateway.client();
     for _ in 0..3 {

@@ -173,18 +173,18 @@ fn answer_fields_that_a_client_sees() {
 }
 
 #[test]
-fn one_accounts_limits_are_told_only_where_it_is_the_only_one() {
+fn rate_limit_headers_pass_only_from_a_single_account() {
     let limits = [("x-ratelimit-remaining-tokens", "99"), ("anthropic-ratelimit-tokens-limit", "5")];
     let provider = Fake::answering(move |_| answer::with(200, &limits, "{}"));
-    let told = |setup: Setup| {
+    let displayed = |setup: Setup| {
         let response = setup.start().client().call("/v1/chat/completions", sample::CHAT.ask);
         limits.map(|(name, _)| response.header(name).is_some())
     };
     let second = || ProviderRow { provider_key: "second".into(), ..chat(&provider) };
     let limited = || llm_proxy::config::rows::CredentialRow { rate_limit: Some(9), ..credential(KEY) };
-    assert_eq!(told(Setup::new().provider(chat(&provider))), [true, true]);
-    assert_eq!(told(Setup::new().provider(chat(&provider)).provider(second())), [false, false]);
-    assert_eq!(told(Setup::new().provider(chat(&provider)).credential(limited())), [false, false]);
+    assert_eq!(displayed(Setup::new().provider(chat(&provider))), [true, true]);
+    assert_eq!(displayed(Setup::new().provider(chat(&provider)).provider(second())), [false, false]);
+    assert_eq!(displayed(Setup::new().provider(chat(&provider)).credential(limited())), [false, false]);
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn a_connection_that_was_closed_costs_no_retry() {
 }
 
 /// The `retry-after` that a client gets for a 429 with these fields.
-fn told(client: &sample::Sample, fields: &[(&str, &str)]) -> Option<String> {
+fn displayed(client: &sample::Sample, fields: &[(&str, &str)]) -> Option<String> {
     let (a, setup) = alone();
     let gateway = setup.env("RETRY_MAX_WAIT_SECS", 0).start();
     a.then([answer::with(429, fields, r#"{"error":{"message":"m"}}"#)]);
@@ -203,10 +203,10 @@ fn a_429_says_when_to_come_back() {
     ];
     for client in CLIENTS {
         for (fields, expected) in rows {
-            assert_eq!(told(client, fields).as_deref(), expected, "{fields:?}");
+            assert_eq!(displayed(client, fields).as_deref(), expected, "{fields:?}");
         }
         let at = in_rfc3339(90);
-        let seconds: u64 = told(client, &[("anthropic-ratelimit-requests-reset", &at)]).unwrap().parse().unwrap();
+        let seconds: u64 = displayed(client, &[("anthropic-ratelimit-requests-reset", &at)]).unwrap().parse().unwrap();
         assert!((30..=90).contains(&seconds), "{seconds}");
     }
 }

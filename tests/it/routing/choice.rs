@@ -25,7 +25,7 @@ fn shares_are_exact_in_every_round() {
 }
 
 #[test]
-fn a_standby_is_asked_when_nobody_else_is_left() {
+fn standby_serves_when_no_other_is_left() {
     let fails = Fake::answering(|_| answer::json(500, "{}"));
     let works = named("works");
     let standby = named("standby");
@@ -100,10 +100,10 @@ fn each_provider_maps_for_itself() {
         .provider(ProviderRow { is_enabled: false, ..mapped("c", &c, "{}") })
         .start();
     let mut client = gateway.client();
-    let mut asked: Vec<_> =
+    let mut received: Vec<_> =
         (0..2).map(|_| client.call(PATH, ask("m")).json()["asked"].as_str().unwrap().to_owned()).collect();
-    asked.sort();
-    assert_eq!(asked, ["m-at-a", "m-at-b"]);
+    received.sort();
+    assert_eq!(received, ["m-at-a", "m-at-b"]);
     assert!((0..3).all(|_| answered_by(&mut client, "only-a") == "a"));
     assert!(c.requests().is_empty(), "it is disabled");
 }

@@ -92,7 +92,7 @@ fn a_single_provider_gets_the_request_again() {
 }
 
 #[test]
-fn a_wait_that_is_asked_for_is_kept_if_it_is_short() {
+fn a_short_retry_after_is_honoured() {
     let a = Scripted::new("a");
     let gateway = remembering().provider(provider("a", "openai", &a.fake.url("/v1"))).start();
     let mut client = gateway.client();

@@ -11,9 +11,9 @@ fn vendor(name: &'static str, models: &'static [&'static str]) -> Fake {
             let list: Vec<_> = models.iter().map(|id| serde_json::json!({ "id": id })).collect();
             return answer::json(200, serde_json::json!({ "object": "list", "data": list }).to_string());
         }
-        let asked = request.json()["model"].as_str().unwrap().to_owned();
-        match models.contains(&&*asked) {
-            true => answer::json(200, serde_json::json!({ "by": name, "asked": asked }).to_string()),
+        let received = request.json()["model"].as_str().unwrap().to_owned();
+        match models.contains(&&*received) {
+            true => answer::json(200, serde_json::json!({ "by": name, "asked": received }).to_string()),
             false => answer::json(404, r#"{"error":{"message":"no such model","code":"model_not_found"}}"#),
         }
     })
@@ -24,7 +24,7 @@ fn row(name: &str, fake: &Fake, mapping: &str) -> ProviderRow {
 }
 
 /// The models that a vendor was asked for.
-fn asked(fake: &Fake) -> Vec<String> {
+fn received(fake: &Fake) -> Vec<String> {
     let requests = fake.requests();
     let posts = requests.iter().filter(|request| request.method == "POST");
     posts.map(|request| request.json()["model"].as_str().unwrap().to_owned()).collect()
@@ -52,14 +52,14 @@ fn a_model_goes_to_the_vendor_that_lists_it() {
         assert_eq!(answered_by(&mut client, "claude-opus-4"), "b");
     }
     lists_are_known(&gateway, &["gpt-4o", "claude-opus-4"]);
-    let before = (asked(&a).len(), asked(&b).len());
+    let before = (received(&a).len(), received(&b).len());
     let mut shares = BTreeMap::<String, u32>::new();
     for _ in 0..8 {
         assert_eq!(answered_by(&mut client, "gpt-4o"), "a");
         assert_eq!(answered_by(&mut client, "claude-opus-4"), "b");
         *shares.entry(answered_by(&mut client, "both")).or_default() += 1;
     }
-    assert_eq!((asked(&a).len(), asked(&b).len()), (before.0 + 12, before.1 + 12), "nobody is asked in vain");
+    assert_eq!((received(&a).len(), received(&b).len()), (before.0 + 12, before.1 + 12), "nobody is asked in vain");
     assert_eq!(shares, BTreeMap::from([("a".to_owned(), 4), ("b".to_owned(), 4)]));
     // What nobody lists is answered by a vendor, not by the gateway.
     assert_eq!(client.call(PATH, ask("gpt-5")).status, 404);
@@ -100,5 +100,5 @@ fn lower_ranks_are_failover() {
         .provider(ProviderRow { weight: 0, ..row("pattern", &pattern, r#"{"m*":"m"}"#) })
         .start();
     assert_eq!(answered_by(&mut gateway.client(), "m"), "every");
-    assert_eq!((asked(&exact).len(), asked(&pattern).len()), (1, 1), "a standby that has it goes before a guess");
+    assert_eq!((received(&exact).len(), received(&pattern).len()), (1, 1), "a standby that has it goes before a guess");
 }

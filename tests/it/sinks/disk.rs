@@ -21,22 +21,22 @@ fn full_disk_loses_records_and_recovers() {
     let inside = PathBuf::from(format!("/proc/{}/root{at}", gateway.pid()));
     let path = inside.join("requests.jsonl");
     let mut client = gateway.client();
-    let asked = Cell::new(0);
+    let received = Cell::new(0);
     let ask = |client: &mut Client, id: &str| {
         client.ask(&post("/v1/chat/completions").header("x-request-id", id).body(sample::CHAT.ask));
         assert_eq!(client.response().status, 200);
-        asked.set(asked.get() + 1);
+        received.set(received.get() + 1);
     };
     eventually("records are lost", || {
         (0..50).for_each(|_| ask(&mut client, "many"));
         lost(&gateway, "jsonl", "disk") > 0.0
     });
     // What still waits would fill the room that is made below.
-    let told = || {
+    let displayed = || {
         let losses = lost(&gateway, "jsonl", "disk") + lost(&gateway, "jsonl", "full");
         passed(&gateway, "jsonl") + losses
     };
-    eventually("nothing waits any more", || told() == f64::from(asked.get()));
+    eventually("nothing waits any more", || displayed() == f64::from(received.get()));
     // The file ends with a whole line, and is shorter than the disk.
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(!text.is_empty() && text.ends_with('\n') && text.len() <= 65536, "{} bytes", text.len());
@@ -52,7 +52,7 @@ fn full_disk_loses_records_and_recovers() {
     });
     let text = std::fs::read_to_string(&path).unwrap();
     text.lines().map(Line::read).for_each(drop);
-    eventually("each record is counted once", || told() == f64::from(asked.get()));
+    eventually("each record is counted once", || displayed() == f64::from(received.get()));
 }
 
 /// A directory stands where the file should be. When it is gone, what waited is written.

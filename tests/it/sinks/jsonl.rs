@@ -40,22 +40,22 @@ fn pair(
 ) {
     let story = story(&log_of(gateway), id);
     assert_eq!(kinds(&story), FOUR, "{what}");
-    let [request, asked, answered, response] = &story[..] else { panic!("{story:?}") };
+    let [request, received, answered, response] = &story[..] else { panic!("{story:?}") };
     let stream = ask == asking.ask_stream;
     let body = if stream { "chunk_sequence" } else { "body" };
     assert_eq!(request.names, ["type", "timestamp", "request_id", "endpoint", "provider", "payload"], "{what}");
     let names = ["type", "timestamp", "request_id", "provider", "api_base", "endpoint", "payload"];
-    assert_eq!(asked.names, names, "{what}");
+    assert_eq!(received.names, names, "{what}");
     assert_eq!(answered.names, ["type", "timestamp", "request_id", "provider", "status_code", body], "{what}");
     assert_eq!(response.names[..5], ["type", "timestamp", "request_id", "status_code", body], "{what}");
 
     assert_eq!(request.is["endpoint"], asking.path);
-    assert_eq!((&request.is["provider"], &asked.is["provider"]), (&"only".into(), &"only".into()));
+    assert_eq!((&request.is["provider"], &received.is["provider"]), (&"only".into(), &"only".into()));
     assert_eq!(request.is["payload"], serde_json::from_str::<Value>(ask).unwrap(), "{what}");
-    assert_eq!(asked.is["payload"], sent.json(), "{what}");
-    let base = asked.is["api_base"].as_str().unwrap();
+    assert_eq!(received.is["payload"], sent.json(), "{what}");
+    let base = received.is["api_base"].as_str().unwrap();
     assert!(base.starts_with("http://127.0.0.1:") && base.ends_with(served.base), "{what}: {base}");
-    assert!(served.path.ends_with(asked.is["endpoint"].as_str().unwrap()), "{what}");
+    assert!(served.path.ends_with(received.is["endpoint"].as_str().unwrap()), "{what}");
     if stream {
         assert_eq!(answered.chunks(), served.events().concat(), "{what}");
         assert_eq!(response.chunks(), got.text(), "{what}");
@@ -82,8 +82,8 @@ fn pair(
 fn the_end_of_a_long_answer() {
     for served in FORMATS {
         let mut long: Value = serde_json::from_str(served.answer).unwrap();
-        let said = lengthen(&mut long, &"word \\n".repeat(200_000));
-        assert_eq!(said, 1, "{}", served.path);
+        let reported_text = lengthen(&mut long, &"word \\n".repeat(200_000));
+        assert_eq!(reported_text, 1, "{}", served.path);
         let text = long.to_string();
         let provider = Fake::answering(move |_| answer::json(200, &text));
         for mapped in [r#"{"m-asked":"m-asked"}"#, r#"{"m-asked":"m-sent"}"#] {
@@ -106,8 +106,8 @@ fn lengthen(value: &mut Value, text: &str) -> usize {
         Value::Array(list) => list.iter_mut().map(|value| lengthen(value, text)).sum(),
         Value::Object(object) => {
             let inner = |(key, value): (&String, &mut Value)| match value {
-                Value::String(said) if ["content", "text"].contains(&key.as_str()) => {
-                    *said = text.to_owned();
+                Value::String(reported_text) if ["content", "text"].contains(&key.as_str()) => {
+                    *reported_text = text.to_owned();
                     1
                 }
                 value => lengthen(value, text),
@@ -175,12 +175,12 @@ fn failover() {
 
     let story = story(&log_of(&gateway), "id");
     let failed: Vec<&Line> = story.iter().filter(|line| line.kind() == "attempt").collect();
-    let told = |name: &str| -> Vec<Value> { failed.iter().map(|line| line.is[name].clone()).collect() };
-    assert_eq!(told("provider"), ["gone", "failing", "refusing"]);
-    assert_eq!(told("status_code"), [Value::Null, 500.into(), 401.into()]);
-    assert_eq!(told("error_kind"), ["upstream_connect", "upstream_fault", "upstream_auth"]);
-    assert_eq!(told("attempt"), [1, 2, 3]);
-    assert_eq!(told("model"), ["m-asked"; 3]);
+    let displayed = |name: &str| -> Vec<Value> { failed.iter().map(|line| line.is[name].clone()).collect() };
+    assert_eq!(displayed("provider"), ["gone", "failing", "refusing"]);
+    assert_eq!(displayed("status_code"), [Value::Null, 500.into(), 401.into()]);
+    assert_eq!(displayed("error_kind"), ["upstream_connect", "upstream_fault", "upstream_auth"]);
+    assert_eq!(displayed("attempt"), [1, 2, 3]);
+    assert_eq!(displayed("model"), ["m-asked"; 3]);
     let names = [
         "type",
         "timestamp",
@@ -199,9 +199,9 @@ fn failover() {
     assert_eq!(failed[0].names, names);
     assert_eq!((&failed[0].is["first_byte_ms"], failed[1].is["first_byte_ms"].is_number()), (&Value::Null, true));
 
-    let asked: Vec<&Value> =
+    let received: Vec<&Value> =
         story.iter().filter(|line| line.kind() == "provider_request").map(|line| &line.is["provider"]).collect();
-    assert_eq!(asked, ["gone", "failing", "refusing", "good"]);
+    assert_eq!(received, ["gone", "failing", "refusing", "good"]);
     let response = story.last().unwrap();
     assert_eq!((&response.is["provider"], &response.is["attempts"]), (&"good".into(), &4.into()));
     assert_eq!(response.is["body"], got.json());
@@ -239,7 +239,7 @@ fn a_stream_that_failed_before_its_content() {
 
 /// Nobody was asked; still it is told what was wanted and what was said to that.
 #[test]
-fn refused_at_the_door() {
+fn refused_before_routing() {
     let provider = speaker(&sample::CHAT);
     let row = ProviderRow { model_mapping: r#"{"m-asked":"m-asked"}"#.into(), ..chat(&provider) };
     let gateway = logged(Setup::new().provider(row));

@@ -37,9 +37,9 @@ impl Langfuse {
     }
 
     /// Trace and generation of each request so far, by its id.
-    pub fn told(&self) -> HashMap<String, [Value; 2]> {
+    pub fn displayed(&self) -> HashMap<String, [Value; 2]> {
         assert_eq!(*self.faults.lock().unwrap(), [""; 0]);
-        let mut told = HashMap::new();
+        let mut displayed = HashMap::new();
         for request in self.server.requests() {
             let body = request.json();
             for pair in body["batch"].as_array().unwrap().chunks(2) {
@@ -47,17 +47,17 @@ impl Langfuse {
                 assert_eq!((&pair[0]["type"], &pair[1]["type"]), (&"trace-create".into(), &"generation-create".into()));
                 assert_eq!(trace["id"], generation["traceId"]);
                 let id = trace["metadata"]["request_id"].as_str().unwrap().to_owned();
-                told.insert(id, [trace, generation]);
+                displayed.insert(id, [trace, generation]);
             }
         }
-        told
+        displayed
     }
 
     /// Of one request, when it is there.
     pub fn story(&self, id: &str) -> [Value; 2] {
         let mut found = None;
         eventually("Langfuse is told", || {
-            found = self.told().remove(id);
+            found = self.displayed().remove(id);
             found.is_some()
         });
         found.unwrap()
@@ -207,7 +207,7 @@ fn ends_without_success() {
     assert!(unknown["statusMessage"].as_str().unwrap().contains("no provider serves"), "{unknown}");
     assert!(bad["statusMessage"].as_str().unwrap().contains("no such thing"), "{bad}");
     assert_eq!((&bad["metadata"]["mapped_model"], &bad["model"]), (&"bad-1".into(), &"bad".into()));
-    assert!(!langfuse.told().contains_key("key"));
+    assert!(!langfuse.displayed().contains_key("key"));
 }
 
 /// The ids alone decide which half is told.
@@ -215,7 +215,7 @@ fn ends_without_success() {
 fn a_share() {
     let langfuse = Langfuse::start();
     let provider = speaker(&sample::CHAT);
-    let told = || {
+    let displayed = || {
         let setup = traced(Setup::new().provider(chat(&provider)), &langfuse.server);
         let mut gateway = setup.env("LANGFUSE_SAMPLE_RATE", "0.5").start();
         let mut client = gateway.client();
@@ -226,13 +226,13 @@ fn a_share() {
         drop(client);
         gateway.term();
         assert!(gateway.wait().success());
-        let mut ids: Vec<String> = langfuse.told().into_keys().collect();
+        let mut ids: Vec<String> = langfuse.displayed().into_keys().collect();
         ids.sort();
         ids
     };
-    let first = told();
+    let first = displayed();
     assert!((10..50).contains(&first.len()), "{first:?}");
-    assert_eq!(told(), first);
+    assert_eq!(displayed(), first);
 }
 
 /// What waits at a stop is sent before the process ends.
@@ -247,5 +247,5 @@ fn queue_is_sent_at_shutdown() {
     }
     gateway.term();
     assert!(gateway.wait().success());
-    assert_eq!(langfuse.told().len(), 7);
+    assert_eq!(langfuse.displayed().len(), 7);
 }

@@ -6,9 +6,9 @@ mod crash;
 mod disk;
 mod jsonl;
 pub mod langfuse;
+mod outages;
 mod rotation;
 mod schema;
-mod trouble;
 
 use std::path::{Path, PathBuf};
 

@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 
 use llm_wire::Format;
 
-use super::said::{Call, Said};
+use super::output::{Call, Output};
 
-/// `said` by a provider of format `from`, as a client of format `to` should get it.
-pub fn crossed(from: Format, to: Format, said: &Said) -> Said {
-    let mut out = said.clone();
-    let why = Why::of(from, to, said);
+/// `output` by a provider of format `from`, as a client of format `to` should get it.
+pub fn crossed(from: Format, to: Format, output: &Output) -> Output {
+    let mut out = output.clone();
+    let why = FinishReason::of(from, to, output);
     // Chat and Responses have a place of its own for a refusal; in Messages it is text, and the
     // reason says so.
     if to == Format::Messages && from != Format::Messages {
-        out.text += &said.refusal;
+        out.text += &output.refusal;
         out.explanation = std::mem::take(&mut out.refusal);
         // Blank text is refused when it comes back, so it is never sent.
         if out.text.trim().is_empty() {
@@ -51,7 +51,7 @@ fn arguments(to: Format, call: &mut Call) {
 
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum FinishReason {
     End,
     StopSequence,
     Tools,
@@ -62,43 +62,48 @@ enum Why {
     Compaction,
 }
 
-impl Why {
-    fn of(from: Format, to: Format, said: &Said) -> Why {
-        let told = match (from, said.finish.as_str()) {
-            (_, "tool_calls" | "function_call" | "tool_use") => Why::Tools,
-            (_, "length" | "max_tokens" | "incomplete:max_output_tokens") => Why::Length,
-            (_, "content_filter" | "refusal" | "incomplete:content_filter") => Why::Refusal,
-            (_, "stop_sequence") => Why::StopSequence,
-            (_, "model_context_window_exceeded") => Why::Window,
-            (_, "pause_turn") => Why::Pause,
-            (_, "compaction") => Why::Compaction,
-            _ if from != Format::Messages && to == Format::Messages && !said.refusal.is_empty() => Why::Refusal,
-            _ => Why::End,
+impl FinishReason {
+    fn of(from: Format, to: Format, output: &Output) -> FinishReason {
+        let told = match (from, output.finish.as_str()) {
+            (_, "tool_calls" | "function_call" | "tool_use") => FinishReason::Tools,
+            (_, "length" | "max_tokens" | "incomplete:max_output_tokens") => FinishReason::Length,
+            (_, "content_filter" | "refusal" | "incomplete:content_filter") => FinishReason::Refusal,
+            (_, "stop_sequence") => FinishReason::StopSequence,
+            (_, "model_context_window_exceeded") => FinishReason::Window,
+            (_, "pause_turn") => FinishReason::Pause,
+            (_, "compaction") => FinishReason::Compaction,
+            _ if from != Format::Messages && to == Format::Messages && !output.refusal.is_empty() => {
+                FinishReason::Refusal
+            }
+            _ => FinishReason::End,
         };
-        match (told, said.calls.is_empty()) {
+        match (told, output.calls.is_empty()) {
             // Hosts say `stop` beside calls, and `tool_calls` beside none.
-            (Why::End, false) => Why::Tools,
-            (Why::Tools, true) => Why::End,
+            (FinishReason::End, false) => FinishReason::Tools,
+            (FinishReason::Tools, true) => FinishReason::End,
             (told, _) => told,
         }
     }
 
     fn word(self, to: Format) -> &'static str {
         match (to, self) {
-            (Format::Chat, Why::End | Why::StopSequence | Why::Pause | Why::Compaction) => "stop",
-            (Format::Chat, Why::Tools) => "tool_calls",
-            (Format::Chat, Why::Length | Why::Window) => "length",
-            (Format::Chat, Why::Refusal) => "content_filter",
-            (Format::Messages, Why::End) => "end_turn",
-            (Format::Messages, Why::StopSequence) => "stop_sequence",
-            (Format::Messages, Why::Tools) => "tool_use",
-            (Format::Messages, Why::Length) => "max_tokens",
-            (Format::Messages, Why::Window) => "model_context_window_exceeded",
-            (Format::Messages, Why::Refusal) => "refusal",
-            (Format::Messages, Why::Pause) => "pause_turn",
-            (Format::Messages, Why::Compaction) => "compaction",
-            (Format::Responses, Why::Length | Why::Window) => "incomplete:max_output_tokens",
-            (Format::Responses, Why::Refusal) => "incomplete:content_filter",
+            (
+                Format::Chat,
+                FinishReason::End | FinishReason::StopSequence | FinishReason::Pause | FinishReason::Compaction,
+            ) => "stop",
+            (Format::Chat, FinishReason::Tools) => "tool_calls",
+            (Format::Chat, FinishReason::Length | FinishReason::Window) => "length",
+            (Format::Chat, FinishReason::Refusal) => "content_filter",
+            (Format::Messages, FinishReason::End) => "end_turn",
+            (Format::Messages, FinishReason::StopSequence) => "stop_sequence",
+            (Format::Messages, FinishReason::Tools) => "tool_use",
+            (Format::Messages, FinishReason::Length) => "max_tokens",
+            (Format::Messages, FinishReason::Window) => "model_context_window_exceeded",
+            (Format::Messages, FinishReason::Refusal) => "refusal",
+            (Format::Messages, FinishReason::Pause) => "pause_turn",
+            (Format::Messages, FinishReason::Compaction) => "compaction",
+            (Format::Responses, FinishReason::Length | FinishReason::Window) => "incomplete:max_output_tokens",
+            (Format::Responses, FinishReason::Refusal) => "incomplete:content_filter",
             (Format::Responses, _) => "completed",
         }
     }
@@ -106,7 +111,7 @@ impl Why {
 
 /// Where `got` is not what was `expected`. A call without an id has got one; usage that nobody
 /// counted is an estimate.
-pub fn differences(expected: &Said, got: &Said) -> Vec<String> {
+pub fn differences(expected: &Output, got: &Output) -> Vec<String> {
     let mut out = Vec::new();
     let mut differ = |what: &str, expected: &dyn std::fmt::Debug, got: &dyn std::fmt::Debug| {
         let (expected, got) = (format!("{expected:?}"), format!("{got:?}"));

@@ -168,7 +168,7 @@ impl Setup {
 pub struct Ended {
     pub code: Option<i32>,
     /// All that it wrote to stderr.
-    pub said: String,
+    pub stderr: String,
 }
 
 /// A running gateway. Killed when dropped; a test that fails prints its log.
@@ -210,7 +210,7 @@ impl Gateway {
                 gateway.addr = addr;
                 Ok(gateway)
             }
-            None => Err(Ended { code: gateway.wait().code(), said: gateway.log().join("\n") }),
+            None => Err(Ended { code: gateway.wait().code(), stderr: gateway.log().join("\n") }),
         }
     }
 

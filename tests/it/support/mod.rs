@@ -28,9 +28,9 @@ pub mod fake;
 pub mod gateway;
 pub mod http;
 pub mod link;
+pub mod output;
 pub mod postgres;
 pub mod redis;
-pub mod said;
 pub mod sample;
 
 use std::io::Write;

@@ -46,8 +46,8 @@ fn import(gateway: &Gateway, place: &Place, list: &Value, more: &[&str]) -> (boo
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(list.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(said).unwrap())
+    let reported_text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(reported_text).unwrap())
 }
 
 #[test]
@@ -63,10 +63,11 @@ fn a_published_list_of_prices() {
             "family-*": { "input_cost_per_token": 2e-6 },
             "picture": { "input_cost_per_image": 0.04 },
         });
-        let (done, said) = import(&gateway, place, &list, &[]);
+        let (done, reported_text) = import(&gateway, place, &list, &[]);
         assert!(
-            done && said.contains("4 prices written, 0 removed") && said.contains("1 entries have no price of a token"),
-            "{said}"
+            done && reported_text.contains("4 prices written, 0 removed")
+                && reported_text.contains("1 entries have no price of a token"),
+            "{reported_text}"
         );
         // It is seen by a gateway that runs.
         eventually("the price is known", || {
@@ -86,11 +87,12 @@ fn a_published_list_of_prices() {
         let prices = read(&gateway, "/prices?search=PLAIN");
         assert_eq!((&prices["total_count"], &prices["prices"][0]["output"]), (&json!(1), &json!(10.0)));
 
-        let (done, said) = import(&gateway, place, &json!({ "plain": { "input_cost_per_token": 5e-6 } }), &["--prune"]);
-        assert!(done && said.contains("1 prices written, 3 removed"), "{said}");
+        let (done, reported_text) =
+            import(&gateway, place, &json!({ "plain": { "input_cost_per_token": 5e-6 } }), &["--prune"]);
+        assert!(done && reported_text.contains("1 prices written, 3 removed"), "{reported_text}");
         let prices = read(&gateway, "/prices");
         assert_eq!((&prices["total_count"], &prices["prices"][0]["input"]), (&json!(1), &json!(5.0)));
-        let (done, said) = import(&gateway, place, &json!([1]), &[]);
-        assert!(!done && said.contains("is no list of prices"), "{said}");
+        let (done, reported_text) = import(&gateway, place, &json!([1]), &[]);
+        assert!(!done && reported_text.contains("is no list of prices"), "{reported_text}");
     });
 }

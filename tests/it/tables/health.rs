@@ -15,7 +15,7 @@ fn health(args: &[&str], env: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn ready_until_it_is_told_to_stop() {
+fn ready_until_shutdown() {
     let provider = Fake::start();
     let mut gateway = Place(None).with(vec![chat(&provider)]).start();
     let (ready, _) = ask(&gateway, &get("/health/ready"));
@@ -57,7 +57,7 @@ fn metric(gateway: &Gateway, name: &str) -> Option<f64> {
 }
 
 #[test]
-fn providers_are_asked_now_and_then() {
+fn providers_are_checked_at_intervals() {
     let well = Arc::new(AtomicBool::new(true));
     let now = well.clone();
     let upstream = Fake::answering(move |_| match now.load(Ordering::Relaxed) {

@@ -157,7 +157,7 @@ fn rows_are_removed_one_by_one_and_many_at_once() {
 
 /// Also of what PostgreSQL would refuse: U+0000 and what is no JSON.
 #[test]
-fn bodies_when_they_are_wanted() {
+fn bodies_are_kept_when_enabled() {
     on_either(|place| {
         let upstream = scripted();
         let provider = ProviderRow {
@@ -166,8 +166,8 @@ fn bodies_when_they_are_wanted() {
         };
         let gateway = place.with(vec![provider]).env("REQUEST_LOG_BODY_ENABLED", true).start();
         let long = "é".repeat(150);
-        let said = |content: &str| json!({ "role": "user", "content": content });
-        let body = json!({ "model": "plain", "messages": [said(&long), said("\0")] }).to_string();
+        let reported_text = |content: &str| json!({ "role": "user", "content": content });
+        let body = json!({ "model": "plain", "messages": [reported_text(&long), reported_text("\0")] }).to_string();
         ask(&gateway, &post("/v1/chat/completions").body(body));
         ask(&gateway, &chat_request("bad"));
         ask(&gateway, &post("/v1/chat/completions").body(r#"{"model":"s","messages":[],"stream":true}"#));
@@ -175,9 +175,9 @@ fn bodies_when_they_are_wanted() {
         let detail = |at: usize| read(&gateway, &format!("/logs/{}", rows[at]["id"]));
         let text = |value: &Value| serde_json::from_str::<Value>(value.as_str().unwrap()).unwrap();
         let whole = detail(0);
-        let asked = text(&whole["request_body"]);
-        assert_eq!(asked["messages"][0]["content"], format!("{}... [truncated, 300 bytes total]", "é".repeat(100)));
-        assert_eq!(asked["messages"][1]["content"], "\u{fffd}");
+        let received = text(&whole["request_body"]);
+        assert_eq!(received["messages"][0]["content"], format!("{}... [truncated, 300 bytes total]", "é".repeat(100)));
+        assert_eq!(received["messages"][1]["content"], "\u{fffd}");
         assert_eq!(text(&whole["response_body"])["choices"][0]["message"]["content"], "hi");
         let events = text(&detail(2)["response_body"]);
         assert_eq!(events[0]["choices"][0]["delta"]["content"], "hi");

@@ -5,7 +5,7 @@
 mod cost;
 mod health;
 mod logs;
-mod trouble;
+mod outages;
 
 use llm_proxy::config::rows::ProviderRow;
 use serde_json::Value;

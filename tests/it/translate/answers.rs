@@ -131,7 +131,7 @@ fn streams_event_by_event_and_over_one_connection() {
 
 /// A provider may answer whole where a stream was asked for, and the other way round.
 #[test]
-fn each_side_has_its_own_way() {
+fn either_side_may_stream_or_not() {
     for (client, provider) in pairs() {
         let (fake, gateway) = start(provider);
         let mut asking = gateway.client();
@@ -186,7 +186,7 @@ fn a_stop_sequence_is_watched_for() {
 }
 
 #[test]
-fn usage_is_asked_for_and_hidden_again() {
+fn requested_usage_is_hidden_from_the_client() {
     let (fake, gateway) = start(&CHAT);
     let mut asking = gateway.client();
     let silent = r#"{"model":"m-asked","stream":true,"messages":[]}"#;

@@ -23,7 +23,7 @@ fn a_provider_of_the_other_format_counts() {
             r#"{"object":"response.input_tokens","input_tokens":7}"#,
         ),
     ];
-    for (path, body, provider, target, told) in rows {
+    for (path, body, provider, target, displayed) in rows {
         let (fake, gateway) = start(provider);
         let mut asking = gateway.client();
         asking.ask(&post(path).body(body));
@@ -34,7 +34,7 @@ fn a_provider_of_the_other_format_counts() {
             assert_eq!(request.json().get(field), None, "a counter refuses {field}");
         }
         conn.send(answer::json(200, r#"{"object":"response.input_tokens","input_tokens":7}"#));
-        assert_eq!(asking.response().text(), told);
+        assert_eq!(asking.response().text(), displayed);
     }
 }
 

@@ -82,17 +82,17 @@ fn a_finish_without_an_end_mark_is_an_end() {
         _ => provider.content.len() - 2,
     };
     for (client, provider) in pairs().filter(|(_, provider)| provider.kind != "responses") {
-        for asked in [client.ask_stream, client.ask] {
+        for received in [client.ask_stream, client.ask] {
             let (fake, gateway) = start(provider);
             let mut asking = gateway.client();
-            asking.ask(&post(client.path).body(asked));
+            asking.ask(&post(client.path).body(received));
             let mut conn = fake.accept();
             conn.request();
             conn.send(answer::SSE);
             provider.opening.iter().for_each(|event| conn.send(answer::chunk(event)));
             provider.content[..finished(provider)].iter().for_each(|event| conn.send(answer::chunk(event)));
             // One of them keeps its connection open, and takes its time.
-            let _open = match (client.kind, provider.kind, asked == client.ask_stream) {
+            let _open = match (client.kind, provider.kind, received == client.ask_stream) {
                 ("responses", "openai", true) => Some(conn),
                 _ => {
                     conn.close();
@@ -101,7 +101,7 @@ fn a_finish_without_an_end_mark_is_an_end() {
             };
             let response = asking.response();
             assert_eq!(response.status, 200, "{} {}: {}", client.kind, provider.kind, response.text());
-            match asked == client.ask_stream {
+            match received == client.ask_stream {
                 true => {
                     assert_eq!(streamed(client, &events(response.text())), "Hello");
                     assert!(response.text().contains(end_mark(client)), "{}", response.text());
@@ -129,7 +129,7 @@ fn error_responses_are_translated() {
         (500, "api_error", "oops", 500, "server_error", Some("upstream_error")),
         (529, "overloaded_error", "Overloaded", 503, "server_error", Some("server_is_overloaded")),
     ];
-    for (status, kind, message, told, told_kind, code) in rows {
+    for (status, kind, message, displayed, told_kind, code) in rows {
         asking.ask(&post(CHAT.path).body(CHAT.ask));
         let mut conn = fake.accept();
         conn.request();
@@ -138,10 +138,10 @@ fn error_responses_are_translated() {
         conn.send(answer::with(status, &headers, body));
         let response = asking.response();
         let error = &response.json()["error"];
-        assert_eq!((response.status, &error["type"]), (told, &told_kind.into()), "{status}: {error}");
+        assert_eq!((response.status, &error["type"]), (displayed, &told_kind.into()), "{status}: {error}");
         assert_eq!(error["code"].as_str(), code, "{status}");
         assert!(!response.text().contains("sk-secret"), "{error}");
-        if told != 502 {
+        if displayed != 502 {
             assert!(error["message"].as_str().unwrap().contains(message), "{error}");
             assert_eq!(response.header("retry-after"), Some("7"));
         }
@@ -217,9 +217,9 @@ fn a_waiting_client_is_kept() {
 fn a_client_that_leaves_ends_the_providers_work() {
     for (client, provider) in pairs() {
         let (fake, gateway) = start(provider);
-        for asked in [client.ask, client.ask_stream] {
+        for received in [client.ask, client.ask_stream] {
             let mut asking = gateway.client();
-            asking.ask(&post(client.path).body(asked));
+            asking.ask(&post(client.path).body(received));
             let mut conn = fake.accept();
             conn.request();
             conn.send(answer::SSE);

@@ -8,8 +8,8 @@ fn losses_are_named_and_strict_mode_refuses_them() {
     let body = r#"{"model":"m","seed":1,"temperature":1.5,"messages":[{"role":"user","content":"hi"}]}"#;
     let (fake, gateway) = start(&MESSAGES);
     let mut asking = gateway.client();
-    for asked in [body.to_owned(), body.replacen('{', r#"{"stream":true,"#, 1)] {
-        asking.ask(&post(CHAT.path).body(asked));
+    for received in [body.to_owned(), body.replacen('{', r#"{"stream":true,"#, 1)] {
+        asking.ask(&post(CHAT.path).body(received));
         let mut conn = fake.accept();
         let request = conn.request().json();
         assert_eq!((request.get("seed"), &request["temperature"]), (None, &1.into()));
@@ -54,12 +54,12 @@ fn another_format_may_have_the_words() {
 fn headers_and_query_of_the_clients_vendor_stay_behind() {
     let (fake, gateway) = start(&CHAT);
     let mut asking = gateway.client();
-    let asked = post("/v1/messages?beta=true")
+    let received = post("/v1/messages?beta=true")
         .header("anthropic-version", "2023-06-01")
         .header("anthropic-beta", "b")
         .header("traceparent", "00-1-2-01")
         .body(MESSAGES.ask);
-    asking.ask(&asked);
+    asking.ask(&received);
     let request = fake.accept().request();
     assert_eq!(request.target, CHAT.path);
     for name in ["anthropic-version", "anthropic-beta", "x-api-key"] {
@@ -242,8 +242,8 @@ fn azure() {
     // Claude Code at the first of Azure's APIs: what that does not know is not sent.
     let host = ProviderRow { provider_params: r#"{"host":"azure"}"#.into(), ..row("?api-version=2024-10-21") };
     let gateway = Setup::new().provider(host).start();
-    let asked = MESSAGES.ask.replacen('{', r#"{"metadata":{"user_id":"u_session_1"},"service_tier":"auto","#, 1);
-    assert_eq!(gateway.client().call(MESSAGES.path, asked).status, 200);
+    let received = MESSAGES.ask.replacen('{', r#"{"metadata":{"user_id":"u_session_1"},"service_tier":"auto","#, 1);
+    assert_eq!(gateway.client().call(MESSAGES.path, received).status, 200);
     let sent = fake.requests().pop().unwrap().json();
     assert_eq!(sent["user"], "u_session_1");
     for field in ["safety_identifier", "prompt_cache_key", "metadata", "service_tier"] {

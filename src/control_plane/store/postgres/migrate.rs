@@ -16,7 +16,7 @@ use crate::control_plane::store::{Error, Fault};
 /// The lock of those who change the schema, together with the schema's name.
 const LOCK: i32 = 0x6c6c_6d70;
 /// Longest wait for that lock, or for another session's lock on a table.
-const PATIENCE: &str = "60s";
+const LOCK_TIMEOUT: &str = "60s";
 
 /// What a database is, before anything is done to it.
 #[derive(Debug)]
@@ -126,7 +126,7 @@ pub(super) async fn was_left_dirty(client: &Client) -> Result<bool, QueryError> 
 /// A transaction that has the lock.
 async fn locked(client: &mut Client) -> Result<Transaction<'_>, QueryError> {
     let transaction = client.transaction().await?;
-    let settings = format!("SET LOCAL lock_timeout = '{PATIENCE}'; SET LOCAL statement_timeout = 0");
+    let settings = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL statement_timeout = 0");
     transaction.batch_execute(&settings).await?;
     let lock = format!("SELECT pg_advisory_xact_lock({LOCK}, hashtext(current_schema()))");
     transaction.batch_execute(&lock).await?;

@@ -15,7 +15,7 @@ use crate::control_plane::store::sqlite::FILE;
 use crate::control_plane::store::{Error, Fault};
 
 /// Longest wait for another process's write to end.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Opens the store in `dir` and brings it up to date. Makes the directory and the file where they
 /// are missing. Several processes may do so at once.
@@ -29,7 +29,7 @@ pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, Pa
     let open = || -> Result<Connection, QueryError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         write_ahead(&connection)?;
         migrate(&mut connection, known)?;
         Ok(connection)
@@ -54,7 +54,7 @@ pub(super) fn open_to_read(dir: &Path) -> Option<(Connection, PathBuf)> {
     };
     let open = |connection: rusqlite::Result<Connection>| {
         let connection = connection.ok()?;
-        connection.busy_timeout(PATIENCE).ok()?;
+        connection.busy_timeout(BUSY_TIMEOUT).ok()?;
         (is_current(&connection) == Some(true)).then_some(connection)
     };
     let shared = open(Connection::open_with_flags(&path, flags));
@@ -76,7 +76,7 @@ pub(super) fn side(path: &Path) -> Result<Connection, Error> {
     let open = || -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "normal")?;
         Ok(connection)
     };
@@ -119,7 +119,7 @@ fn prepare(dir: &Path) -> Result<PathBuf, Error> {
 /// Switches to write-ahead logging. The switch needs the file for itself and does not wait for it,
 /// as other statements do.
 fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + BUSY_TIMEOUT;
     loop {
         match connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())) {
             Err(error) if is_busy(&error) && Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
@@ -210,7 +210,7 @@ impl QueryError {
             Some(ErrorCode::DiskFull) => "cannot be written: its disk is full".to_owned(),
             Some(ErrorCode::ReadOnly) => "cannot be written: the file or its disk is read-only".to_owned(),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                format!("was locked by another process for more than {} s", PATIENCE.as_secs())
+                format!("was locked by another process for more than {} s", BUSY_TIMEOUT.as_secs())
             }
             Some(ErrorCode::NotADatabase) => {
                 "is no SQLite file; move it away, or let DATA_DIR be another directory".to_owned()

@@ -39,7 +39,7 @@ pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
     let Some(path) = there(dir) else { return Ok(Vec::new()) };
     let work = || -> Result<Vec<i64>, QueryError> {
         let mut connection = Connection::open(&path)?;
-        connection.busy_timeout(file::PATIENCE)?;
+        connection.busy_timeout(file::BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let applied = file::applied(&transaction)?;
         // A step that is not known can't be taken back.

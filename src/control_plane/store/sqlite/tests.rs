@@ -123,7 +123,7 @@ fn disk_errors_are_explained() {
 }
 
 #[test]
-fn text_that_is_no_text_spoils_its_own_row_only() {
+fn invalid_text_affects_its_own_row_only() {
     let (_dir, mut connection) = open();
     let sql = "INSERT INTO credentials (credential_key, name) VALUES ('a', CAST(x'ff' AS TEXT)), ('b', 'fine')";
     connection.execute_batch(sql).unwrap();

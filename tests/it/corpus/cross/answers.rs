@@ -19,7 +19,7 @@ use super::super::row::Row;
 use super::super::{corpus, say};
 use super::{CONVERSATIONS, others};
 use crate::support::crossed::{crossed, differences};
-use crate::support::said::{self, Said};
+use crate::support::output::{self, Output};
 
 /// Rows under status 200 that hold no whole answer, what the client is to hear instead, and why.
 const FAILED: &[(&str, Kind, &str)] = &[
@@ -100,8 +100,8 @@ fn recorded_errors_mean_the_same_in_every_format() {
             assert!(status == expected || billing, "{}: {status} for {client}, expected {expected}", row.id);
             let mut out = Vec::new();
             shape::body(client, &mut out, &failure, "req_1");
-            let told: Value = serde_json::from_slice(&out).unwrap();
-            let message = told["error"]["message"].as_str().unwrap();
+            let displayed: Value = serde_json::from_slice(&out).unwrap();
+            let message = displayed["error"]["message"].as_str().unwrap();
             let words = if refused_key { "upstream authentication failed".into() } else { read.message.unescape() };
             let words: String = words.chars().take(2000).collect();
             assert!(!words.is_empty() && message.ends_with(&words), "{}: {message}", row.id);
@@ -122,9 +122,9 @@ fn check(row: &Row, from: Format, to: Format) -> Vec<String> {
         return check_failure(*kind, to, whole, stream);
     }
     let answer = row.answer();
-    let recorded: Said = match row.stream {
-        true => said::stream(from, &answer).said,
-        false => said::whole(from, &serde_json::from_slice(&answer).unwrap()),
+    let recorded: Output = match row.stream {
+        true => output::stream(from, &answer).output,
+        false => output::whole(from, &serde_json::from_slice(&answer).unwrap()),
     };
     let expected = crossed(from, to, &recorded);
     let (whole, stream) = match (whole, stream) {
@@ -135,16 +135,16 @@ fn check(row: &Row, from: Format, to: Format) -> Vec<String> {
         }
         (Err(error), _) | (_, Err(error)) => return vec![format!("an error: {error}")],
     };
-    let whole = said::whole(to, &serde_json::from_slice(&whole).unwrap());
-    let streamed = said::stream(to, &stream);
+    let whole = output::whole(to, &serde_json::from_slice(&whole).unwrap());
+    let streamed = output::stream(to, &stream);
     let excused = |why: &String| EXCUSED.iter().any(|(id, what, _)| *id == row.id && why.starts_with(what));
-    let wrong = |got: &Said| differences(&expected, got).into_iter().filter(|why| !excused(why));
+    let wrong = |got: &Output| differences(&expected, got).into_iter().filter(|why| !excused(why));
     let mut out: Vec<String> = wrong(&whole).map(|why| format!("whole: {why}")).collect();
-    out.extend(wrong(&streamed.said).map(|why| format!("stream: {why}")));
+    out.extend(wrong(&streamed.output).map(|why| format!("stream: {why}")));
     out.extend(streamed.faults.into_iter().map(|fault| format!("stream: {fault}")));
     out.extend(streamed.errors.into_iter().map(|error| format!("stream: {error}")));
     // The fold law, with reasoning and all.
-    out.extend(differences(&whole, &streamed.said).into_iter().map(|why| format!("stream against whole: {why}")));
+    out.extend(differences(&whole, &streamed.output).into_iter().map(|why| format!("stream against whole: {why}")));
     out
 }
 
@@ -158,7 +158,7 @@ fn check_failure(kind: Kind, to: Format, whole: Result<Vec<u8>, Error>, stream: 
     match stream {
         Err(error) if error.kind == kind => {}
         Ok(stream) => {
-            let streamed = said::stream(to, &stream);
+            let streamed = output::stream(to, &stream);
             let ended = to != Format::Responses && streamed.ends > 0;
             if streamed.errors.len() != 1 || ended || !streamed.faults.is_empty() {
                 out.push(format!("stream: {} ends, {:?}, {:?}", streamed.ends, streamed.errors, streamed.faults));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::langfuse::{taken, traced};
 use super::*;
 
-fn asks(gateway: &Gateway, count: usize, body: &str) {
+fn send_requests(gateway: &Gateway, count: usize, body: &str) {
     let mut client = gateway.client();
     for _ in 0..count {
         assert_eq!(client.call("/v1/chat/completions", body).status, 200);
@@ -21,7 +21,7 @@ fn unreachable_langfuse_loses_no_request() {
     let setup = traced(Setup::new().provider(chat(&provider)), &gone);
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut gateway = setup.env("LANGFUSE_HOST", format!("http://{nowhere}")).start();
-    asks(&gateway, 20, sample::CHAT.ask);
+    send_requests(&gateway, 20, sample::CHAT.ask);
     eventually("they are lost", || lost(&gateway, "langfuse", "unreachable") == 20.0);
     assert!(gateway.log().iter().any(|line| line.contains("LANGFUSE_HOST does not accept records")));
     gateway.term();
@@ -36,9 +36,9 @@ fn slow_and_too_much() {
     let gateway = traced(Setup::new().provider(chat(&provider)), &silent).env("RECORD_BUFFER_BYTES", 4 << 20).start();
     let text = "x".repeat(30_000);
     let body = format!(r#"{{"model":"m-asked","messages":[{{"role":"user","content":"{text}"}}]}}"#);
-    asks(&gateway, 100, &body);
+    send_requests(&gateway, 100, &body);
     let before = gateway.rss();
-    asks(&gateway, 1000, &body);
+    send_requests(&gateway, 1000, &body);
     eventually("the queue is full", || lost(&gateway, "langfuse", "full") > 100.0);
     let after = gateway.rss();
     assert!(after < before + (24 << 20), "{before} bytes, then {after}");
@@ -56,7 +56,7 @@ fn tried_again() {
         _ => answer::json(207, taken(request)),
     });
     let gateway = traced(Setup::new().provider(chat(&provider)), &langfuse).start();
-    asks(&gateway, 3, sample::CHAT.ask);
+    send_requests(&gateway, 3, sample::CHAT.ask);
     eventually("they are taken", || passed(&gateway, "langfuse") == 3.0);
     let bodies: Vec<Vec<u8>> = langfuse.requests().into_iter().map(|request| request.body).collect();
     assert!(bodies.len() >= 3 && bodies[0] == bodies[1] && bodies[1] == bodies[2]);
@@ -65,13 +65,13 @@ fn tried_again() {
 /// Answers that say no: each costs its batch, is counted under its reason, and the next batch is
 /// sent all the same.
 #[test]
-fn answers_that_are_none() {
+fn responses_that_are_not_langfuses() {
     let provider = speaker(&sample::CHAT);
     let next: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let says = next.clone();
+    let response_body = next.clone();
     let langfuse = Fake::answering(move |request| {
-        let says = says.lock().unwrap().clone();
-        if says.is_empty() { answer::json(207, taken(request)) } else { says }
+        let response_body = response_body.lock().unwrap().clone();
+        if response_body.is_empty() { answer::json(207, taken(request)) } else { response_body }
     });
     let gateway = traced(Setup::new().provider(chat(&provider)), &langfuse).start();
     let rows = [
@@ -82,12 +82,12 @@ fn answers_that_are_none() {
     let mut sums = std::collections::HashMap::new();
     for (answer, reason) in rows {
         *next.lock().unwrap() = answer;
-        asks(&gateway, 2, sample::CHAT.ask);
+        send_requests(&gateway, 2, sample::CHAT.ask);
         *sums.entry(reason).or_insert(0.0) += 2.0;
         eventually(reason, || lost(&gateway, "langfuse", reason) == sums[reason]);
     }
     next.lock().unwrap().clear();
-    asks(&gateway, 2, sample::CHAT.ask);
+    send_requests(&gateway, 2, sample::CHAT.ask);
     eventually("the next are taken", || passed(&gateway, "langfuse") == 2.0);
     let log = gateway.log().join("\n");
     assert!(log.contains("accepts records again") && !log.contains("sk-lf-2"), "{log}");
@@ -130,7 +130,7 @@ fn stopped_while_it_hangs() {
     let provider = speaker(&sample::CHAT);
     let silent = Fake::start();
     let mut gateway = traced(Setup::new().provider(chat(&provider)), &silent).start();
-    asks(&gateway, 3, sample::CHAT.ask);
+    send_requests(&gateway, 3, sample::CHAT.ask);
     gateway.term();
     assert!(gateway.wait().success());
     assert!(gateway.log().iter().any(|line| line.contains("records are lost") && line.contains("shutdown")));

@@ -12,7 +12,7 @@ use llm_wire::sse::Framer;
 
 /// One answer, in no format.
 #[derive(Debug, Default, Clone, PartialEq)]
-pub struct Said {
+pub struct Output {
     pub text: String,
     /// Chat `refusal`, Responses `refusal` parts.
     pub refusal: String,
@@ -52,7 +52,7 @@ pub struct Tokens {
 /// What a stream said, and how it was told.
 #[derive(Debug, Default)]
 pub struct Streamed {
-    pub said: Said,
+    pub output: Output,
     /// The body that it stands for.
     pub whole: Value,
     /// Error events.
@@ -81,7 +81,7 @@ fn arguments(raw: &str) -> Value {
 }
 
 /// Reads a whole answer.
-pub fn whole(format: Format, body: &Value) -> Said {
+pub fn whole(format: Format, body: &Value) -> Output {
     match format {
         Format::Chat => chat(body),
         Format::Messages => messages(body),
@@ -89,32 +89,32 @@ pub fn whole(format: Format, body: &Value) -> Said {
     }
 }
 
-fn chat(body: &Value) -> Said {
+fn chat(body: &Value) -> Output {
     let choice = list(&body["choices"]).iter().find(|choice| count(&choice["index"]) == 0).unwrap_or(&Value::Null);
     let message = &choice["message"];
-    let mut said = Said { finish: text(&choice["finish_reason"]).to_owned(), ..Said::default() };
-    said.refusal = text(&message["refusal"]).to_owned();
-    said.text = text(&message["content"]).to_owned();
+    let mut output = Output { finish: text(&choice["finish_reason"]).to_owned(), ..Output::default() };
+    output.refusal = text(&message["refusal"]).to_owned();
+    output.text = text(&message["content"]).to_owned();
     // Mistral: parts, of which some are thoughts.
     for part in list(&message["content"]) {
-        said.text += text(&part["text"]);
-        said.reasoning.extend(list(&part["thinking"]).iter().map(|piece| text(&piece["text"])));
+        output.text += text(&part["text"]);
+        output.reasoning.extend(list(&part["thinking"]).iter().map(|piece| text(&piece["text"])));
     }
     // The words of audio, where they are not the content as well.
-    if said.text.is_empty() {
-        said.text += text(&message["audio"]["transcript"]);
+    if output.text.is_empty() {
+        output.text += text(&message["audio"]["transcript"]);
     }
     let details = list(&message["reasoning_details"]);
     let plain = ["reasoning_content", "reasoning"].map(|name| text(&message[name])).into_iter().find(|t| !t.is_empty());
     match plain {
-        Some(plain) => said.reasoning += plain,
+        Some(plain) => output.reasoning += plain,
         None => {
-            details.iter().for_each(|d| join(&mut said.reasoning, &[text(&d["text"]), text(&d["summary"])].concat()))
+            details.iter().for_each(|d| join(&mut output.reasoning, &[text(&d["text"]), text(&d["summary"])].concat()))
         }
     }
     for detail in details {
         let sealed = [text(&detail["signature"]), text(&detail["data"])].concat();
-        said.sealed.extend((!sealed.is_empty()).then_some(sealed));
+        output.sealed.extend((!sealed.is_empty()).then_some(sealed));
     }
     for call in list(&message["tool_calls"]) {
         let (id, custom) = (text(&call["id"]).to_owned(), call["type"] == "custom");
@@ -122,15 +122,15 @@ fn chat(body: &Value) -> Said {
             true => (text(&call["custom"]["name"]), call["custom"]["input"].clone()),
             false => (text(&call["function"]["name"]), arguments(text(&call["function"]["arguments"]))),
         };
-        said.calls.push(Call { id, name: name.to_owned(), args, custom });
+        output.calls.push(Call { id, name: name.to_owned(), args, custom });
     }
     // Hosts that fill in every field write one without a name.
     if let Some(call) = message.get("function_call").filter(|call| !text(&call["name"]).is_empty()) {
         let args = arguments(text(&call["arguments"]));
-        said.calls.push(Call { id: String::new(), name: text(&call["name"]).to_owned(), args, custom: false });
+        output.calls.push(Call { id: String::new(), name: text(&call["name"]).to_owned(), args, custom: false });
     }
-    said.usage = body.get("usage").and_then(openai_tokens);
-    said
+    output.usage = body.get("usage").and_then(openai_tokens);
+    output
 }
 
 /// `None` where nothing was counted: an answer is never free.
@@ -160,19 +160,19 @@ fn openai_tokens(usage: &Value) -> Option<Tokens> {
     (tokens.input + tokens.output > 0).then_some(tokens)
 }
 
-fn messages(body: &Value) -> Said {
-    let mut said = Said { finish: text(&body["stop_reason"]).to_owned(), ..Said::default() };
-    said.stop_sequence = body["stop_sequence"].as_str().map(str::to_owned);
-    said.explanation = text(&body["stop_details"]["explanation"]).to_owned();
+fn messages(body: &Value) -> Output {
+    let mut output = Output { finish: text(&body["stop_reason"]).to_owned(), ..Output::default() };
+    output.stop_sequence = body["stop_sequence"].as_str().map(str::to_owned);
+    output.explanation = text(&body["stop_details"]["explanation"]).to_owned();
     for block in list(&body["content"]) {
         match text(&block["type"]) {
-            "text" => said.text += text(&block["text"]),
+            "text" => output.text += text(&block["text"]),
             "thinking" => {
-                join(&mut said.reasoning, text(&block["thinking"]));
-                said.sealed.extend(block["signature"].as_str().filter(|s| !s.is_empty()).map(str::to_owned));
+                join(&mut output.reasoning, text(&block["thinking"]));
+                output.sealed.extend(block["signature"].as_str().filter(|s| !s.is_empty()).map(str::to_owned));
             }
-            "redacted_thinking" => said.sealed.push(text(&block["data"]).to_owned()),
-            "tool_use" => said.calls.push(Call {
+            "redacted_thinking" => output.sealed.push(text(&block["data"]).to_owned()),
+            "tool_use" => output.calls.push(Call {
                 id: text(&block["id"]).to_owned(),
                 name: text(&block["name"]).to_owned(),
                 args: block["input"].clone(),
@@ -181,8 +181,8 @@ fn messages(body: &Value) -> Said {
             _ => {}
         }
     }
-    said.usage = body.get("usage").filter(|usage| usage.is_object()).map(anthropic_tokens);
-    said
+    output.usage = body.get("usage").filter(|usage| usage.is_object()).map(anthropic_tokens);
+    output
 }
 
 fn anthropic_tokens(usage: &Value) -> Tokens {
@@ -210,35 +210,35 @@ fn join(all: &mut String, more: &str) {
     all.push_str(more);
 }
 
-fn responses(body: &Value) -> Said {
-    let mut said = Said { finish: text(&body["status"]).to_owned(), ..Said::default() };
+fn responses(body: &Value) -> Output {
+    let mut output = Output { finish: text(&body["status"]).to_owned(), ..Output::default() };
     if let Some(reason) = body["incomplete_details"]["reason"].as_str() {
-        said.finish += &format!(":{reason}");
+        output.finish += &format!(":{reason}");
     }
     for item in list(&body["output"]) {
         let (id, name) = (text(&item["call_id"]).to_owned(), text(&item["name"]).to_owned());
         match text(&item["type"]) {
             "message" => {
                 for part in list(&item["content"]) {
-                    said.text += text(&part["text"]);
-                    said.refusal += text(&part["refusal"]);
+                    output.text += text(&part["text"]);
+                    output.refusal += text(&part["refusal"]);
                 }
             }
             "reasoning" => {
                 let parts: Vec<&str> =
                     list(&item["summary"]).iter().chain(list(&item["content"])).map(|p| text(&p["text"])).collect();
-                join(&mut said.reasoning, &parts.join("\n\n"));
-                said.sealed.extend(item["encrypted_content"].as_str().filter(|s| !s.is_empty()).map(str::to_owned));
+                join(&mut output.reasoning, &parts.join("\n\n"));
+                output.sealed.extend(item["encrypted_content"].as_str().filter(|s| !s.is_empty()).map(str::to_owned));
             }
             "function_call" => {
-                said.calls.push(Call { id, name, args: arguments(text(&item["arguments"])), custom: false });
+                output.calls.push(Call { id, name, args: arguments(text(&item["arguments"])), custom: false });
             }
-            "custom_tool_call" => said.calls.push(Call { id, name, args: item["input"].clone(), custom: true }),
+            "custom_tool_call" => output.calls.push(Call { id, name, args: item["input"].clone(), custom: true }),
             _ => {}
         }
     }
-    said.usage = body.get("usage").and_then(openai_tokens);
-    said
+    output.usage = body.get("usage").and_then(openai_tokens);
+    output
 }
 
 /// Reads a stream.
@@ -264,7 +264,7 @@ pub fn stream(format: Format, bytes: &[u8]) -> Streamed {
         }
     }
     fold.end();
-    fold.out.said = whole(format, &fold.out.whole);
+    fold.out.output = whole(format, &fold.out.whole);
     fold.out
 }
 
@@ -447,10 +447,10 @@ impl Fold {
                 if let Some(slot) = self.out.whole["output"].get_mut(at as usize) {
                     *slot = event["item"].clone();
                 }
-                let said: String = item_text(&event["item"]);
+                let output: String = item_text(&event["item"]);
                 let told = self.items.iter().find(|(ix, _)| *ix == at).map(|(_, told)| told.clone());
-                if told.as_ref() != Some(&said) {
-                    self.fault(&format!("item {at} is done with {said:?}, its deltas say {told:?}"));
+                if told.as_ref() != Some(&output) {
+                    self.fault(&format!("item {at} is done with {output:?}, its deltas say {told:?}"));
                 }
             }
             "response.completed" | "response.incomplete" | "response.failed" => {

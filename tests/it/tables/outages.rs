@@ -17,15 +17,15 @@ fn dropped(gateway: &Gateway, sink: &str, reason: &str) -> f64 {
 fn too_many_a_second_are_counted_and_gone() {
     let upstream = scripted();
     let gateway = Place(None).with(vec![chat(&upstream)]).env("REQUEST_LOG_MAX_PER_SEC", 1).start();
-    let mut asked = 0;
+    let mut received = 0;
     eventually("rows are dropped", || {
         ask(&gateway, &chat_request("plain"));
-        asked += 1;
+        received += 1;
         dropped(&gateway, "request_log", "rate") > 0.0
     });
     eventually("the rest is written", || {
         let written = read(&gateway, "/logs")["total"].as_f64().unwrap();
-        written > 0.0 && written + dropped(&gateway, "request_log", "rate") == f64::from(asked)
+        written > 0.0 && written + dropped(&gateway, "request_log", "rate") == f64::from(received)
     });
 }
 
@@ -54,7 +54,7 @@ fn failures_are_recorded_in_full_under_load() {
         FAILED.iter().for_each(|(model, status)| assert_eq!(u64::from(send(chat_request(model)).status), *status));
         dropped(&gateway, "request_log", "rate") >= 50.0
     });
-    let told = |list: &str, id: &Value| read(&gateway, &format!("{list}/{id}"));
+    let displayed = |list: &str, id: &Value| read(&gateway, &format!("{list}/{id}"));
     for (model, status) in FAILED {
         let mut row = Value::Null;
         eventually("the failure has its row", || {
@@ -62,14 +62,14 @@ fn failures_are_recorded_in_full_under_load() {
             row.is_object()
         });
         assert_eq!(row["status_code"], status);
-        let row = told("/logs", &row["id"]);
+        let row = displayed("/logs", &row["id"]);
         assert!(row["request_headers"].as_str().unwrap().contains("curl/8.5.0"), "{row}");
         // The provider's own words, where the gateway has none.
         assert!(row["error_message"].as_str().is_some_and(|text| !text.is_empty()), "{row}");
         let list = format!("/error-logs?request_id={}", row["request_id"].as_str().unwrap());
         let list =
             items(&gateway, &list, ["unknown", "bad", "broken"].iter().position(|known| *known == model).unwrap());
-        let mut tries: Vec<_> = list.iter().map(|item| told("/error-logs", &item["id"])).collect();
+        let mut tries: Vec<_> = list.iter().map(|item| displayed("/error-logs", &item["id"])).collect();
         tries.sort_by_key(|row| row["provider_name"].to_string());
         let tries = tries.iter().map(|row| {
             assert_eq!(row["request_headers"]["user-agent"], "curl/8.5.0", "{row}");

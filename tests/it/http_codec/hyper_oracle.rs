@@ -21,15 +21,15 @@ pub struct Row {
 
 pub enum Hyper {
     Agrees,
-    Differs { says: &'static str, why: &'static str },
+    Differs { expected: &'static str, why: &'static str },
 }
 
 pub fn agrees(stream: impl Into<Vec<u8>>, ours: &'static str) -> Row {
     Row { stream: stream.into(), ours, hyper: Hyper::Agrees }
 }
 
-pub fn differs(stream: impl Into<Vec<u8>>, ours: &'static str, says: &'static str, why: &'static str) -> Row {
-    Row { stream: stream.into(), ours, hyper: Hyper::Differs { says, why } }
+pub fn differs(stream: impl Into<Vec<u8>>, ours: &'static str, expected: &'static str, why: &'static str) -> Row {
+    Row { stream: stream.into(), ours, hyper: Hyper::Differs { expected, why } }
 }
 
 /// Checks every row and reports all that are wrong at once.
@@ -45,9 +45,9 @@ pub fn check(rows: &[Row], ours: impl Fn(&[u8]) -> String, hyper: impl Fn(&[u8])
         expect("ours", row.ours, ours(&row.stream));
         match row.hyper {
             Hyper::Agrees => expect("hyper", row.ours, hyper(&row.stream)),
-            Hyper::Differs { says, why } => {
-                expect("hyper, listed as different", says, hyper(&row.stream));
-                assert!(says != row.ours && why.len() > 10, "a difference needs a reason: {why:?}");
+            Hyper::Differs { expected, why } => {
+                expect("hyper, listed as different", expected, hyper(&row.stream));
+                assert!(expected != row.ours && why.len() > 10, "a difference needs a reason: {why:?}");
             }
         }
     }
