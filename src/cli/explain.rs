@@ -4,7 +4,7 @@
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::store::{Place, StoreArgs, call};
+use super::store::{StoreArgs, StoreLocation, call};
 use super::{Failure, print};
 use crate::breaker::policy::Policy;
 use crate::config::boot::CatchAllRouting;
@@ -62,7 +62,7 @@ impl ClientFormat {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let Some(place) = args.store.open_to_read()? else { return Ok(()) };
     let explanation = match &place {
-        Place::There(remote) => {
+        StoreLocation::Remote(remote) => {
             let body = json!({
                 "model": args.model,
                 "credential": args.key,
@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             });
             call(remote, "POST", "/explain", Some(body.to_string()))?
         }
-        Place::Here(store, environment) => {
+        StoreLocation::Local(store, environment) => {
             let env = |name: &str| environment.get(name).map(str::to_owned);
             args.explain_here(&store.load()?, &env)?
         }

@@ -25,6 +25,7 @@ mod metrics;
 pub mod records;
 mod sinks;
 pub mod store;
+mod timing;
 mod ui;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,7 +36,7 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio::time::Interval;
 
 use crate::config::boot::Environment;
 use crate::shared::ProcessState;
@@ -49,6 +50,7 @@ use records::drain_thread::DrainThread;
 use records::{cost, exact_tokens};
 use sinks::{access_log, jsonl, langfuse, otlp, request_log};
 use store::Store;
+use timing::{every, until};
 
 /// How often snapshots are dropped that no worker uses any more.
 const RELEASE_INTERVAL: Duration = Duration::from_secs(1);
@@ -278,20 +280,5 @@ impl Parts {
             _ = self.release_tick.tick(), if self.sync.has_old_snapshots() => Event::Release,
             _ = self.files_tick.tick(), if self.tls.is_some() => Event::Files,
         }
-    }
-}
-
-/// Returns an interval that does not make up for missed ticks.
-fn every(period: Duration) -> Interval {
-    let mut interval = interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
-}
-
-/// Waits until a point in time, or for ever without one.
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }

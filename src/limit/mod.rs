@@ -20,12 +20,7 @@ pub mod provider;
 pub mod running;
 #[cfg(test)]
 mod tests;
-
-/// The atomics that these files are written against; the model checker puts its own in their place.
-mod word {
-    pub(super) use std::sync::Arc;
-    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
-}
+mod word;
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 use llm_wire::Format;
 use llm_wire::error::Kind;
 
-use crate::telemetry::record::Short;
+use crate::telemetry::short::Short;
 use crate::telemetry::trace::Context;
 
 /// Attempts of one request that are captured.

@@ -5,6 +5,7 @@ pub mod capture;
 pub mod record;
 pub mod ring;
 pub mod sampling;
+mod short;
 pub mod stages;
 pub mod trace;
 pub mod user_agent;

@@ -4,65 +4,13 @@
 //! (request id, model) is copied into a fixed space and cut there. So a record costs a copy and no
 //! allocation, unless a sink needs its [`Detail`].
 
-use std::fmt;
-use std::hash::{Hash, Hasher};
-
 use crate::telemetry::capture::Detail;
+pub use crate::telemetry::short::Short;
 use crate::telemetry::stages::Stages;
 use crate::telemetry::user_agent::UserAgent;
 use llm_wire::Format;
 use llm_wire::canonical::usage::Usage;
 use llm_wire::error::Kind;
-
-/// A text of up to `N` bytes, cut at a character boundary.
-#[derive(Clone, Copy)]
-pub struct Short<const N: usize> {
-    len: u8,
-    bytes: [u8; N],
-}
-
-impl<const N: usize> Short<N> {
-    pub const EMPTY: Short<N> = Short { len: 0, bytes: [0; N] };
-
-    pub fn new(text: &str) -> Short<N> {
-        const { assert!(N <= 255) }
-        let mut end = text.len().min(N);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let mut bytes = [0; N];
-        bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
-        Short { len: end as u8, bytes }
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
-    }
-}
-
-impl<const N: usize> PartialEq for Short<N> {
-    fn eq(&self, other: &Short<N>) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl<const N: usize> Eq for Short<N> {}
-
-impl<const N: usize> Hash for Short<N> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
-    }
-}
-
-impl<const N: usize> fmt::Debug for Short<N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
-    }
-}
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

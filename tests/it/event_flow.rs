@@ -80,8 +80,8 @@ fn driver_of(setup: Setup) -> &'static str {
         gateway.metric(&series) == Some(1.0)
     });
     let driver = driver.expect("a driver in the metrics");
-    let reported_text = format!("workers: 1 ({driver})");
-    assert!(gateway.log().iter().any(|line| line.contains(&reported_text)), "{reported_text}");
+    let stderr = format!("workers: 1 ({driver})");
+    assert!(gateway.log().iter().any(|line| line.contains(&stderr)), "{stderr}");
     driver
 }
 
@@ -113,15 +113,15 @@ fn a_kernel_that_gives_no_ring() {
         return eprintln!("not shown: no setpriv and prlimit here");
     };
     let setup = |driver| Setup::new().through(wrapper).env("RUNTIME_DRIVER", driver);
-    let reported_text = match setup("io_uring").env("LOG_LEVEL", "off").try_start() {
+    let stderr = match setup("io_uring").env("LOG_LEVEL", "off").try_start() {
         Ok(_) => return eprintln!("not shown: this kernel does not count a ring as locked memory"),
-        Err(Ended { code, reported_text }) => {
+        Err(Ended { code, stderr }) => {
             assert_eq!(code, Some(1));
-            reported_text
+            stderr
         }
     };
-    let why = reported_text.strip_prefix("error: worker 0 can't use io_uring: ").expect(&reported_text);
-    let why = why.strip_suffix("; with RUNTIME_DRIVER=auto it runs on epoll").expect(&reported_text);
+    let why = stderr.strip_prefix("error: worker 0 can't use io_uring: ").expect(&stderr);
+    let why = why.strip_suffix("; with RUNTIME_DRIVER=auto it runs on epoll").expect(&stderr);
     let gateway = setup("auto").start();
     let reason = format!("worker 0 runs on epoll, since it can't use io_uring: {why}");
     assert!(gateway.log().iter().any(|line| line.contains(&reason)), "{reason}");

@@ -174,11 +174,18 @@ const LONGEST: usize = 700;
 const ACYCLIC: &[&str] = &[
     "crates/llm-http/src",
     "crates/llm-mock/src",
+    "crates/llm-wire/src/formats",
+    "crates/llm-wire/src/passthrough",
+    "crates/llm-wire/src/sse",
+    "src/breaker",
+    "src/cli",
+    "src/control_plane",
     "src/metrics",
     "src/net",
     "src/proxy",
     "src/route",
     "src/shared",
+    "src/telemetry",
     "src/tokens",
 ];
 

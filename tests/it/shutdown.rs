@@ -261,9 +261,9 @@ fn refused(addr: SocketAddr) -> String {
     let setup = Setup::new().at(addr).env("LOG_LEVEL", "off");
     match setup.try_start() {
         Ok(_) => panic!("two processes on {addr}"),
-        Err(Ended { code, reported_text }) => {
+        Err(Ended { code, stderr }) => {
             assert_eq!(code, Some(1));
-            reported_text
+            stderr
         }
     }
 }

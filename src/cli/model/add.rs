@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::check;
 use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
-use crate::cli::store::{self, Place, StoreArgs, call, number};
+use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
 use crate::cli::{Failure, print};
 use crate::config::rows::ModelRow;
 
@@ -38,11 +38,11 @@ impl Args {
         let row = self.row();
         let place = store.open()?;
         let id = match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 check(&store.load()?, &row, "added")?;
                 store.add_model(&row)?
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let made: Value = call(remote, "POST", "/models", Some(body(&row)))?;
                 for warning in made["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
                     print::note("warning", warning);

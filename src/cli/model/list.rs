@@ -1,7 +1,7 @@
 //! `llm-proxy model list`.
 
 use super::Listing;
-use crate::cli::store::{Place, StoreArgs, print_problems};
+use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
 use crate::cli::{Failure, print};
 use crate::config::compile::{compile, notices};
 use crate::config::virtual_models::{self, Written};
@@ -34,7 +34,7 @@ impl Args {
             return Ok(());
         }
         match &place {
-            Place::Here(store, environment) => {
+            StoreLocation::Local(store, environment) => {
                 let rows = store.load()?;
                 let env = |name: &str| environment.get(name).map(str::to_owned);
                 let (_, problems) = compile(&rows, None, &env);
@@ -43,7 +43,7 @@ impl Args {
                     print::note("warning", &format!("{}: {}", problem.object, problem.message));
                 }
             }
-            Place::There(remote) => print_problems(remote, "model ")?,
+            StoreLocation::Remote(remote) => print_problems(remote, "model ")?,
         }
         let lines: Vec<_> = listing.models.iter().map(cells).collect();
         print::table(["ID", "NAME", "MEMBERS", "KEYS WITH THEIR OWN", "STATUS"], &lines)

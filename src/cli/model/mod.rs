@@ -9,7 +9,7 @@ mod set;
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
-use super::store::{Place, StoreArgs, call, pick};
+use super::store::{StoreArgs, StoreLocation, call, pick};
 use super::{Failure, print};
 use crate::config::compile::{judge, notices};
 use crate::config::rows::{ModelRow, Rows};
@@ -91,10 +91,10 @@ struct Listing {
 }
 
 impl Listing {
-    fn read(place: &Place) -> Result<Listing, Failure> {
+    fn read(place: &StoreLocation) -> Result<Listing, Failure> {
         match place {
-            Place::There(remote) => call(remote, "GET", "/models", None),
-            Place::Here(store, _) => {
+            StoreLocation::Remote(remote) => call(remote, "GET", "/models", None),
+            StoreLocation::Local(store, _) => {
                 let rows = store.load()?;
                 Ok(Listing { version: rows.version, models: rows.models.iter().map(ModelView::of).collect() })
             }

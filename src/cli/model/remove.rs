@@ -1,7 +1,7 @@
 //! `llm-proxy model remove`.
 
 use super::{Listing, Named};
-use crate::cli::store::{Place, StoreArgs, call};
+use crate::cli::store::{StoreArgs, StoreLocation, call};
 use crate::cli::{Failure, print};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;
@@ -11,12 +11,12 @@ pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
     let listing = Listing::read(&place)?;
     let (id, name) = listing.pick(&named.model)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let old = listing.models.iter().find(|row| row.id == id).and_then(view::shown);
             let change = Change::RemoveModel { id, row_version: None };
             store.change("model.delete", &name, [old, None], change)?;
         }
-        Place::There(remote) => call(remote, "DELETE", &format!("/models/{id}"), None)?,
+        StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/models/{id}"), None)?,
     }
     print::line(&format!("removed virtual model {name} with id {id}"))?;
     place.note_written();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
 use super::{Listing, Named, check};
-use crate::cli::store::{self, Place, StoreArgs, call};
+use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::cli::{Failure, print};
 use crate::config::rows::ModelRow;
 use crate::control_plane::admin::view::{ModelView, shown};
@@ -54,13 +54,13 @@ impl Args {
         let options = listing.models.iter().find(|row| row.id == id).map(|row| row.options.get().to_owned());
         let body = self.changes.body(&options.unwrap_or_default());
         match &place {
-            Place::Here(store, _) => {
+            StoreLocation::Local(store, _) => {
                 let old = row(store, id, &name)?;
                 let new = applied(&body, &old);
                 check(&store.load()?, &new, "changed")?;
                 update(store, "model.update", &old, new)?;
             }
-            Place::There(remote) => {
+            StoreLocation::Remote(remote) => {
                 let _: Value = call(remote, "PATCH", &format!("/models/{id}"), Some(Value::from(body).to_string()))?;
             }
         }
@@ -120,12 +120,12 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
     let place = store.open()?;
     let (id, name) = Listing::read(&place)?.pick(&named.model)?;
     match &place {
-        Place::Here(store, _) => {
+        StoreLocation::Local(store, _) => {
             let old = row(store, id, &name)?;
             let new = ModelRow { is_enabled, ..old.clone() };
             update(store, "model.status", &old, new)?;
         }
-        Place::There(remote) => {
+        StoreLocation::Remote(remote) => {
             let body = json!({ "is_enabled": is_enabled }).to_string();
             let _: Value = call(remote, "PUT", &format!("/models/{id}/status"), Some(body))?;
         }

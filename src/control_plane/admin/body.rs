@@ -17,7 +17,7 @@ use crate::config::models::Mapping;
 use crate::config::nearest::nearest;
 use crate::config::ordered::{self, Pair};
 use crate::config::snapshot::BaseUrl;
-use crate::control_plane::admin::request::Refusal;
+use crate::control_plane::admin::refusal::Refusal;
 use crate::rfc3339;
 
 /// A field of a body that changes a row.

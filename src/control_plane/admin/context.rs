@@ -11,7 +11,7 @@ use crate::config::compile::judge;
 use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::secret_env::{self, Standing};
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
-use crate::control_plane::admin::{audit, health};
+use crate::control_plane::admin::{audit_file, health_status};
 use crate::control_plane::config::current::Current;
 use crate::control_plane::config::import_export::{Plan, Step};
 use crate::control_plane::http::client::Client;
@@ -37,8 +37,8 @@ pub(super) struct Context {
     pub(super) store: Arc<dyn Store>,
     pub(super) environment: Environment,
     pub(super) client: Client,
-    pub(super) audit: audit::File,
-    pub(super) health: health::HealthStatus,
+    pub(super) audit: audit_file::File,
+    pub(super) health: health_status::HealthStatus,
 }
 
 /// Whether the rows that are shown are those of the store.

@@ -2,8 +2,7 @@
 //! HEALTH_CHECK_INTERVAL_SECS ask for the list of models, which costs nothing; only a provider that
 //! has no list is greeted. What they find is also in the metrics.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
@@ -14,14 +13,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::config::rows::ProviderRow;
-use crate::config::snapshot::{Provider, Snapshot};
+use crate::config::snapshot::Provider;
 use crate::control_plane::admin::body::{Count, Moment, body};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::http::provider;
-use crate::control_plane::metrics::meter::ControlPlaneMetrics;
-use crate::metrics::gather::Facts;
-use crate::metrics::names::Family;
 use crate::shared::catalog::Lists;
 use llm_wire::Format;
 use llm_wire::target::caps::Caps;
@@ -195,48 +191,6 @@ pub(super) async fn detailed(context: Arc<Context>, _: AdminRequest) -> Outcome 
     json(200, &Detailed { status, checked })
 }
 
-/// What the last checks have found, for the metrics.
-pub(super) struct HealthStatus {
-    meter: Arc<ControlPlaneMetrics>,
-    /// By id of the provider.
-    well: Mutex<HashMap<i64, bool>>,
-}
-
-impl HealthStatus {
-    pub(super) fn new(meter: Arc<ControlPlaneMetrics>) -> HealthStatus {
-        HealthStatus { meter, well: Mutex::default() }
-    }
-
-    /// Who names the models may name wrong ones: that takes nothing from the provider.
-    fn found(&self, health: &ProviderHealth, plan: &Plan) {
-        let well = match health.status {
-            Health::Healthy => true,
-            Health::Unhealthy if plan.models.is_empty() => false,
-            _ => return,
-        };
-        self.well.lock().unwrap_or_else(PoisonError::into_inner).insert(health.provider_id, well);
-    }
-
-    fn latency(&self, provider: &Provider, elapsed: Duration) {
-        let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-        self.meter.with(Family::Latency, &[&provider.key], |series| series.observe(us));
-    }
-
-    /// Returns the health of the providers that are served: what traffic tells, and the last check if
-    /// there was one.
-    pub(super) fn facts(&self, snapshot: &Snapshot, now: u32) -> Facts {
-        let well = self.well.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_well = |provider: &Provider| {
-            let is_served = provider.memory.account.circuit().state(now) != "open";
-            is_served && well.get(&provider.id).copied().unwrap_or(true)
-        };
-        let fact = |provider: &Arc<Provider>| {
-            (Family::Health, vec![provider.key.to_string()], f64::from(u8::from(is_well(provider))))
-        };
-        snapshot.providers.iter().map(fact).collect()
-    }
-}
-
 /// Asks each provider for its list of models, now and then.
 pub(super) async fn watch(context: Arc<Context>, period: Duration) {
     let call_timeout = seconds(SHORT_TIMEOUT);
@@ -333,7 +287,12 @@ async fn check_provider(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>
     };
     let times: Vec<u64> = health.models.iter().filter_map(|model| model.response_time_ms).collect();
     health.avg_response_time_ms = times.iter().sum::<u64>().checked_div(times.len() as u64);
-    context.health.found(&health, &plan);
+    match health.status {
+        Health::Healthy => context.health.set(row.id, true),
+        // Models that the caller named may be misspelled, which is no fault of the provider.
+        Health::Unhealthy if plan.models.is_empty() => context.health.set(row.id, false),
+        _ => {}
+    }
     health
 }
 

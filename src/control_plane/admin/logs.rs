@@ -10,8 +10,8 @@ use tokio::time::{Duration, timeout};
 
 use crate::control_plane::admin::body::{Micros, body};
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json};
-use crate::control_plane::admin::routes::{Kind, Parameter};
 use crate::control_plane::store::Answer;
 use crate::control_plane::store::logs::{ErrorRow, Filter, Listing, Query, RequestRow, Row, Tables, Value, Which};
 use crate::telemetry::user_agent::UserAgent;

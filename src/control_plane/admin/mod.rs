@@ -5,6 +5,7 @@
 //! types that are read and written.
 
 mod audit;
+mod audit_file;
 mod body;
 mod circuits;
 mod client_paths;
@@ -14,13 +15,16 @@ pub mod credentials;
 mod explain;
 pub mod groups;
 pub(crate) mod health;
+mod health_status;
 mod logs;
 mod members;
 mod models;
 mod openapi;
 mod paging;
+mod parameter;
 mod prices;
 mod providers;
+mod refusal;
 mod request;
 mod routes;
 mod spend;
@@ -107,8 +111,8 @@ impl Admin {
         let _ = shared.page_files.set(ui::files());
         let boot = &shared.boot;
         let path = boot.audit_log_path.clone().unwrap_or_else(|| boot.data_dir.join(AUDIT_FILE));
-        let audit = audit::File::new(path, boot.observe.log_file_mode);
-        let health = health::HealthStatus::new(meter);
+        let audit = audit_file::File::new(path, boot.observe.log_file_mode);
+        let health = health_status::HealthStatus::new(meter);
         let context = Arc::new(Context { shared, current, store, environment, client, audit, health });
         if let Some(period) = context.shared.boot.observe.health_check {
             // The task ends with the runtime.

@@ -7,7 +7,8 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::control_plane::admin::client_paths::PATHS;
-use crate::control_plane::admin::routes::{Kind, Parameter, ROUTES, Route};
+use crate::control_plane::admin::parameter::{Kind, Parameter};
+use crate::control_plane::admin::routes::{ROUTES, Route};
 
 const ABOUT: &str = "A gateway between applications and LLM providers. Clients speak OpenAI Chat Completions, OpenAI Responses or Anthropic \
                      Messages; the paths below /admin/v1 are the operator's.";

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
 use crate::control_plane::admin::{
     Status, Updated, audit, circuits, config, credentials, explain, groups, health, logs, models, prices, providers,
@@ -30,26 +31,6 @@ pub(super) struct Route {
     /// Of the answer; `None` is empty.
     pub(super) shape: Option<Shape>,
     pub(super) serve: Serve,
-}
-
-/// Of a query.
-#[derive(Clone, Copy)]
-pub(super) struct Parameter {
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Kind {
-    Text,
-    /// From the first to the second.
-    Number(i64, i64),
-    Flag,
-    /// One of these.
-    Choice(&'static [&'static str]),
-    /// A time.
-    Moment,
 }
 
 const PAGE: &[Parameter] = &[

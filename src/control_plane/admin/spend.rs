@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::logs::{FROM, TO, answer, dollars, equal, period, tables, text};
+use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, json};
-use crate::control_plane::admin::routes::{Kind, Parameter};
 use crate::control_plane::store::logs::{RequestRow, Spend, SpendBy, Value};
 use crate::rfc3339;
 use crate::shared::admin::Response;

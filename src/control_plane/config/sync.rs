@@ -23,7 +23,7 @@ use crate::control_plane::config::row_files::RowFiles;
 use crate::control_plane::discovery::dns::Names;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::store::{Answer, Changes, Delta, Error, Fault, Store};
-use crate::control_plane::until;
+use crate::control_plane::timing::until;
 use crate::metrics::names::Family;
 use crate::shared::ProcessState;
 use crate::shared::store::State;

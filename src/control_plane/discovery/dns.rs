@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::config::link_local;
-use crate::control_plane::until;
+use crate::control_plane::timing::until;
 use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 

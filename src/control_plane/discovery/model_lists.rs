@@ -13,7 +13,7 @@ use crate::config::snapshot::{Provider, Snapshot};
 use crate::control_plane::http::client::Client;
 use crate::control_plane::http::provider;
 use crate::control_plane::http::provider::Target;
-use crate::control_plane::until;
+use crate::control_plane::timing::until;
 use crate::shared::ProcessState;
 use llm_wire::json::RawValue;
 

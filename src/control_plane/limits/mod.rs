@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval};
 
 use crate::config::snapshot::{KeyHash, Snapshot};
-use crate::control_plane::every;
+use crate::control_plane::timing::every;
 use crate::limit::Bucket;
 use crate::metrics::names::Counter;
 use crate::shared::ProcessState;

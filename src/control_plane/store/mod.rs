@@ -11,6 +11,7 @@ pub mod logs;
 mod migrations;
 pub mod postgres;
 pub mod schema;
+mod schema_status;
 pub mod sqlite;
 
 use std::fmt;

@@ -7,6 +7,7 @@ use tokio::runtime::Builder;
 
 use crate::config::boot::Boot;
 use crate::control_plane::store::postgres::steps::Steps;
+pub use crate::control_plane::store::schema_status::{Status, Step};
 use crate::control_plane::store::sqlite::steps as sqlite;
 use crate::control_plane::store::{Error, Fault};
 
@@ -14,29 +15,6 @@ use crate::control_plane::store::{Error, Fault};
 pub enum Schema {
     Sqlite(PathBuf),
     Postgres(Box<Steps>),
-}
-
-/// The state of a store's schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// All that this binary knows, in their order.
-    pub steps: Vec<Step>,
-    /// What else is known of it, such as whose tables they are.
-    pub note: Option<String>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    pub version: i64,
-    pub name: &'static str,
-    pub applied: bool,
-}
-
-impl Status {
-    /// The number of the newest step that was taken; 0 is an empty store.
-    pub fn version(&self) -> i64 {
-        self.steps.iter().filter(|step| step.applied).map(|step| step.version).max().unwrap_or_default()
-    }
 }
 
 impl Schema {

@@ -9,24 +9,20 @@ mod assets;
 mod chart;
 mod html;
 mod pages;
+mod sign_in;
 mod visit;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::shared::ProcessState;
-use crate::shared::admin::{Area, CONTENT_SECURITY_POLICY, Request, Response, Role, error_body};
+use crate::shared::admin::{CONTENT_SECURITY_POLICY, Request, Response, Role, error_body};
 use crate::shared::sessions;
 
-pub(super) use assets::files;
-
-pub(super) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
-/// Serves a request to the admin interface.
-pub(super) type Read = dyn Fn(Request) -> Answer + Send + Sync;
+pub(super) use sign_in::files;
+pub(super) use visit::{Answer, Read};
 
 /// Answers a request below `/ui`, whose key or session a worker has checked.
 pub(super) async fn answer(shared: &ProcessState, read: &Read, request: Request) -> Response {
@@ -81,19 +77,4 @@ fn with_cookie(shared: &ProcessState, token: &str, seconds: u64) -> Response {
     let secure = if shared.tls.load().is_some() { "; Secure" } else { "" };
     let cookie = format!("llm_proxy_session={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
     Response { status: 204, fields: vec![("set-cookie", cookie)], ..Response::default() }
-}
-
-/// A request of the page to the admin interface, as its visitor.
-fn reading(visitor: &Request, path: &str, query: String) -> Request {
-    Request {
-        area: Area::Api,
-        method: "GET",
-        path: path.to_owned(),
-        query,
-        accept: None,
-        if_match: None,
-        idempotency_key: None,
-        body: Vec::new(),
-        ..visitor.clone()
-    }
 }

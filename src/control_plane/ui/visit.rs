@@ -1,10 +1,17 @@
 //! What a page is made from: the request for it, and what the admin interface answers.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
 
-use super::{Read, reading};
-use crate::shared::admin::{Request, Role};
+use crate::shared::admin::{Area, Request, Response, Role};
+
+/// The response of the admin API.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+/// Serves a request to the admin API.
+pub(crate) type Read = dyn Fn(Request) -> Answer + Send + Sync;
 
 /// One request for a page.
 pub(super) struct Visit<'a> {
@@ -84,4 +91,19 @@ pub(super) fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
 
 pub(super) fn number(value: &Value, name: &str) -> i64 {
     value[name].as_i64().unwrap_or_default()
+}
+
+/// A request of the page to the admin interface, as its visitor.
+fn reading(visitor: &Request, path: &str, query: String) -> Request {
+    Request {
+        area: Area::Api,
+        method: "GET",
+        path: path.to_owned(),
+        query,
+        accept: None,
+        if_match: None,
+        idempotency_key: None,
+        body: Vec::new(),
+        ..visitor.clone()
+    }
 }

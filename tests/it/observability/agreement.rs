@@ -159,7 +159,7 @@ fn of_spans(collector: &Fake, id: &str, course: RequestKind) -> SinkView {
     eventually("the spans have come", || {
         let all = traces::spans(collector);
         let own = |span: &&_| {
-            traces::reported_text(span_attributes(span)).get("llm_proxy.request_id").map(String::as_str) == Some(id)
+            traces::attributes_of(span_attributes(span)).get("llm_proxy.request_id").map(String::as_str) == Some(id)
         };
         found = all.iter().find(own).map(|request| {
             let attempt = all.iter().find(|span| span.parent_span_id == request.span_id);
@@ -170,7 +170,7 @@ fn of_spans(collector: &Fake, id: &str, course: RequestKind) -> SinkView {
     let Some((request, Some(attempt))) = found else { unreachable!() };
     assert!(request.start_time_unix_nano <= attempt.start_time_unix_nano);
     assert!(attempt.end_time_unix_nano <= request.end_time_unix_nano);
-    let (request, attempt) = (traces::reported_text(&request.attributes), traces::reported_text(&attempt.attributes));
+    let (request, attempt) = (traces::attributes_of(&request.attributes), traces::attributes_of(&attempt.attributes));
     let number = |name: &str| attempt.get(name).map(|text| text.parse::<u64>().unwrap());
     let tokens = number("gen_ai.usage.input_tokens").zip(number("gen_ai.usage.output_tokens"));
     SinkView {

@@ -17,10 +17,11 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::config::boot::otlp::Otlp;
 use crate::control_plane::http::client::Client;
 use crate::control_plane::metrics::meter::ControlPlaneMetrics;
-use crate::control_plane::sinks::otlp::NAME;
 use crate::control_plane::sinks::otlp::spans::text;
-use crate::control_plane::until;
+use crate::control_plane::timing::until;
 
+/// The name of the sink in metrics.
+pub(super) const NAME: &str = "otlp";
 /// Requests of one batch.
 const BATCH: usize = 512;
 /// Attempts for one batch, and the pause after the first of them, which doubles.

@@ -19,10 +19,9 @@ use crate::control_plane::metrics::meter::ControlPlaneMetrics;
 use crate::control_plane::records::drain::{Directory, Sink};
 use crate::shared::ProcessState;
 use crate::telemetry::record::Record;
-use export::Export;
+use export::{Export, NAME};
 
 /// The name in metrics.
-const NAME: &str = "otlp";
 /// Requests whose spans may wait. The values of the SDKs (`OTEL_BSP_*`), which count single spans.
 const QUEUE: usize = 2048;
 /// How long the end of the process waits for the last batches.

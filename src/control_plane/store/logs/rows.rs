@@ -1,7 +1,7 @@
 //! The rows with their columns' names, which are those of llm-proxy v1, and two of
 //! our own: `cost` and `model_requested`.
 
-use crate::control_plane::store::logs::{Column, Kind, Table, Value};
+use crate::control_plane::store::logs::table::{Column, Kind, Table, Value};
 
 /// A row of one of the tables.
 pub trait Row: Sized {

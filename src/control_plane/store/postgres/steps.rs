@@ -10,7 +10,7 @@ use crate::control_plane::store::migrations::POSTGRES;
 use crate::control_plane::store::postgres::adopt::Found;
 use crate::control_plane::store::postgres::connection::{Access, Notifications, drive};
 use crate::control_plane::store::postgres::migrate;
-use crate::control_plane::store::schema::{Status, Step};
+use crate::control_plane::store::schema_status::{Status, Step};
 
 pub struct Steps(Access);
 

@@ -7,7 +7,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use crate::control_plane::store::Error;
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::SQLITE;
-use crate::control_plane::store::schema::{Status, Step};
+use crate::control_plane::store::schema_status::{Status, Step};
 use crate::control_plane::store::sqlite::file;
 use crate::control_plane::store::sqlite::file::QueryError;
 

@@ -6,10 +6,10 @@
 
 use std::borrow::Cow;
 
-use crate::canonical::event::Status;
+use crate::canonical::event::{Reason, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::json::{RawKind, RawStr, RawValue, write};
-use crate::response::whole::{AnswerCite, AnswerItem, AnswerKind, AnswerReasoning};
+use crate::response::whole::{Answer, AnswerCite, AnswerItem, AnswerKind, AnswerReasoning, Ended};
 use crate::target::plan::Reply;
 
 /// How many output items a canonical item is.
@@ -204,4 +204,13 @@ pub(super) fn annotation(o: &mut write::Object<'_>, cite: &AnswerCite, text: &[u
     o.u64("end_index", end);
     o.raw_str("url", cite.url.raw());
     o.raw_str("title", cite.title.raw());
+}
+
+/// Returns the provider's reason for a refusal as a message of its own, since the format has no other
+/// place for it.
+pub(super) fn explanation(answer: &Answer, ended: &Ended) -> Option<AnswerItem> {
+    let text = ended.explanation.as_ref().filter(|text| ended.reason == Reason::Refusal && !text.is_empty())?;
+    let is_refused = answer.items.iter().any(|item| matches!(item.kind, AnswerKind::Refusal { .. }));
+    let kind = AnswerKind::Refusal { text: text.as_bytes().to_vec() };
+    (!is_refused).then_some(AnswerItem { kind, status: Status::Complete })
 }

@@ -1,13 +1,13 @@
 //! Whole answers of the Responses format: decode a provider's, encode one for a client.
 
-use crate::canonical::event::{Reason, Sink, Status};
+use crate::canonical::event::Sink;
 use crate::error::{Error, Kind};
 use crate::formats::responses::object;
 use crate::formats::responses::object::{Facts, Stage};
 use crate::formats::responses::output;
 use crate::formats::responses::stream::Decoder;
 use crate::json::{RawKind, RawValue, write};
-use crate::response::whole::{Answer, AnswerItem, AnswerKind, Ended};
+use crate::response::whole::{Answer, AnswerItem};
 use crate::target::plan::Reply;
 use crate::target::quirks::Quirks;
 
@@ -34,7 +34,7 @@ pub(crate) fn decode(body: RawValue<'_>, quirks: Quirks, sink: Sink<'_>) -> Resu
 /// Never `Err`.
 pub(crate) fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> Result<(), Error> {
     let ended = answer.ended();
-    let explained = explanation(answer, &ended);
+    let explained = output::explanation(answer, &ended);
     let items = answer.items.iter().chain(&explained);
     let mut shown: Vec<(Vec<&AnswerItem>, usize, String)> = Vec::new();
     for (item, nth) in items.flat_map(|item| (0..output::count(item)).map(move |nth| (item, nth))) {
@@ -54,12 +54,4 @@ pub(crate) fn encode(answer: &Answer, reply: &mut Reply, out: &mut Vec<u8>) -> R
         });
     });
     Ok(())
-}
-
-/// Why the provider refused, as a message of its own: the format has no other place for it.
-pub(super) fn explanation(answer: &Answer, ended: &Ended) -> Option<AnswerItem> {
-    let text = ended.explanation.as_ref().filter(|text| ended.reason == Reason::Refusal && !text.is_empty())?;
-    let is_refused = answer.items.iter().any(|item| matches!(item.kind, AnswerKind::Refusal { .. }));
-    let kind = AnswerKind::Refusal { text: text.as_bytes().to_vec() };
-    (!is_refused).then_some(AnswerItem { kind, status: Status::Complete })
 }

@@ -231,26 +231,3 @@ fn effort(value: RawValue<'_>, path: &Path<'_>) -> Result<Effort, Error> {
     Effort::parse(&word.unescape())
         .ok_or_else(|| reader::invalid(path, "must be one of none, minimal, low, medium, high, xhigh and max"))
 }
-
-/// The members of `object` that have one of these names, `null` left out, and the names of all
-/// others.
-pub(super) fn pick<'a, const N: usize>(
-    object: RawValue<'a>,
-    names: [&str; N],
-) -> ([Option<RawValue<'a>>; N], Vec<RawStr<'a>>) {
-    let mut found = [None; N];
-    let mut others = Vec::new();
-    for (key, value, _) in object.members() {
-        match names.iter().position(|name| key.eq_str(name)) {
-            Some(n) => found[n] = some(value),
-            None if value.is_null() => {}
-            None => others.push(key),
-        }
-    }
-    (found, others)
-}
-
-/// Enters the names of fields that are not known here.
-pub(super) fn unknown(names: &[RawStr<'_>], path: &Path<'_>, ledger: &mut Ledger) -> Result<(), Error> {
-    names.iter().try_for_each(|name| ledger.unknown(&path.key(&name.unescape()).to_string()))
-}

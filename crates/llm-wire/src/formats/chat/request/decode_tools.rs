@@ -6,7 +6,7 @@ use crate::canonical::request::Request;
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool, Grammar, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
-use crate::formats::chat::request::decode::{pick, unknown};
+use crate::formats::chat::request::members::{pick, unknown};
 use crate::formats::chat::request::parts;
 use crate::json::{RawKind, RawValue};
 use crate::request::reader;

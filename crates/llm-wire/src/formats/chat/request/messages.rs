@@ -20,7 +20,7 @@ use crate::canonical::text::Text;
 use crate::error::Error;
 use crate::formats::chat::reasoning;
 use crate::formats::chat::reasoning::Entry;
-use crate::formats::chat::request::decode::{pick, unknown};
+use crate::formats::chat::request::members::{pick, unknown};
 use crate::formats::chat::request::parts;
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::reasoning::envelope;

@@ -5,6 +5,7 @@ mod decode;
 mod decode_tools;
 mod encode;
 mod history;
+mod members;
 mod messages;
 mod parts;
 mod pieces;

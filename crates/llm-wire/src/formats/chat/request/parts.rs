@@ -5,7 +5,7 @@ use crate::canonical::loss::Ledger;
 use crate::canonical::request::{CachePoint, FilePart, Foreign, ImagePart, Part, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::error::Error;
-use crate::formats::chat::request::decode::{pick, unknown};
+use crate::formats::chat::request::members::{pick, unknown};
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::data_url;
 use crate::request::data_url::Payload;

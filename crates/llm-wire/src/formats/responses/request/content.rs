@@ -13,6 +13,7 @@ use crate::canonical::text::Text;
 use crate::error::Error;
 use crate::formats::responses::request::decode_tools;
 use crate::formats::responses::request::decode_tools::ToolKey;
+use crate::formats::responses::request::members::{known, optional};
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::reasoning::envelope::{Family, Seal};
 use crate::reasoning::history;
@@ -252,19 +253,4 @@ fn source<'a>(part: RawValue<'a>, key: &str, path: &Path<'_>) -> Result<Option<S
 /// Breakpoints of this format have no lifetime of their own.
 fn cache_of(part: RawValue<'_>) -> Option<CachePoint> {
     part.find("prompt_cache_breakpoint").filter(|point| point.is_object()).map(|_| CachePoint { hour: false })
-}
-
-/// A string that may be missing.
-pub(super) fn optional<'a>(object: RawValue<'a>, key: &str, path: &Path<'_>) -> Result<Option<RawStr<'a>>, Error> {
-    object.find(key).and_then(reader::some).map(|text| reader::string(text, &path.key(key))).transpose()
-}
-
-/// Enters every member that is not in `names`.
-pub(super) fn known(object: RawValue<'_>, names: &[&str], path: &Path<'_>, ledger: &mut Ledger) -> Result<(), Error> {
-    for (key, value, _) in object.members() {
-        if !value.is_null() && !names.iter().any(|name| key.eq_str(name)) {
-            ledger.unknown(&path.key(&key.unescape()).to_string())?;
-        }
-    }
-    Ok(())
 }

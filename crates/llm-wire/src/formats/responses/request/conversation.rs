@@ -14,7 +14,7 @@ use crate::canonical::request::{
 };
 use crate::canonical::text::Text;
 use crate::error::Error;
-use crate::formats::responses::request::encode::Form;
+use crate::formats::responses::request::form::Form;
 use crate::formats::responses::request::parts::{Parts, TextAuthor, write_text};
 use crate::json::write;
 use crate::reasoning::envelope::Seal;

@@ -5,7 +5,7 @@ use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool, Grammar, McpTool, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
-use crate::formats::responses::request::content::{known, optional};
+use crate::formats::responses::request::members::{known, optional};
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::reader;
 use crate::request::reader::Path;

@@ -7,6 +7,7 @@ use crate::canonical::text::Text;
 use crate::error::Error;
 use crate::formats::responses::request::conversation::Conversation;
 use crate::formats::responses::request::encode_tools;
+use crate::formats::responses::request::form::Form;
 use crate::formats::responses::request::parts::{CachePoints, Parts};
 use crate::json::{RawValue, write};
 use crate::request::fields;
@@ -20,7 +21,7 @@ use crate::request::tools;
 use crate::request::turns;
 use crate::target::caps::Structured;
 use crate::target::plan::{Context, Plan};
-use crate::target::quirks::{Host, Quirk};
+use crate::target::quirks::Quirk;
 
 const ENCRYPTED: &str = "reasoning.encrypted_content";
 const LOGPROBS: &str = "message.output_text.logprobs";
@@ -96,15 +97,6 @@ pub(crate) fn encode(
         result = Conversation::new(&mut parts, o.key("input")).write(as_item.then_some(&form), &items, prefill);
     });
     result
-}
-
-/// How the form of the answer is asked for.
-pub(super) enum Form {
-    Free,
-    /// `text.format`.
-    Format(Vec<u8>),
-    /// A line at the end of the instructions.
-    Words(Text<'static>),
 }
 
 fn form(request: &Request<'_>, cx: &Context<'_>, ledger: &mut Ledger) -> Result<Form, Error> {
@@ -279,9 +271,4 @@ fn settle_into(o: &mut write::Object<'_>, settled: &TargetParams<'_>, request: &
             o.value(name, value);
         }
     }
-}
-
-/// Whether the host is OpenAI's own, where file ids of both its formats mean the same files.
-pub(super) fn is_openai(host: Host) -> bool {
-    matches!(host, Host::OpenAi | Host::Azure)
 }

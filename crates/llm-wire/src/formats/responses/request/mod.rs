@@ -16,6 +16,8 @@ mod decode;
 mod decode_tools;
 mod encode;
 mod encode_tools;
+mod form;
+mod members;
 mod parts;
 
 pub(crate) use decode::decode;

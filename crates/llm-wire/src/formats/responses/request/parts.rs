@@ -11,7 +11,6 @@ use crate::canonical::request::{CachePoint, FilePart, ImagePart, ItemKind, Part,
 use crate::canonical::text::Text;
 use crate::canonical::tools::Tool;
 use crate::error::Error;
-use crate::formats::responses::request::encode::is_openai;
 use crate::json::{RawStr, write};
 use crate::reasoning::history;
 use crate::request::cache_points;
@@ -20,7 +19,7 @@ use crate::request::data_url;
 use crate::request::reader;
 use crate::request::turns;
 use crate::target::plan::Context;
-use crate::target::quirks::Quirk;
+use crate::target::quirks::{Host, Quirk};
 
 /// The author of a text part, which decides its `type`. OpenAI refuses a part of the wrong type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -340,4 +339,9 @@ fn count(request: &Request<'_>) -> usize {
         _ => None,
     });
     messages.flatten().chain(&request.system).filter(|part| part.cache().is_some()).count()
+}
+
+/// Whether the host is OpenAI's own, where file ids of both its formats mean the same files.
+pub(super) fn is_openai(host: Host) -> bool {
+    matches!(host, Host::OpenAi | Host::Azure)
 }

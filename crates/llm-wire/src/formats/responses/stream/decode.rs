@@ -18,6 +18,7 @@ use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind as ErrorKind};
 use crate::formats::responses::error;
+use crate::formats::responses::stream::fields::Fields;
 use crate::formats::responses::stream::slot::{Ahead, Kind, Progress, Sent, Slot, SlotContent, closed_at, open_at};
 use crate::formats::responses::stream::whole::{
     cite, is_refusal, kind_of, part_of, parts_of, push_input, rest_of, string, text_of, whole_input, whole_part,
@@ -72,51 +73,6 @@ enum Phase {
     Before,
     Live,
     Over,
-}
-
-/// The members of an event that this code reads.
-#[derive(Clone, Copy, Default)]
-struct Fields<'a> {
-    kind: Option<RawStr<'a>>,
-    output_index: Option<u64>,
-    item_id: RawStr<'a>,
-    /// Of a call, in newer `arguments.done` events.
-    name: RawStr<'a>,
-    /// `content_index` or `summary_index`.
-    part_index: u64,
-    delta: RawStr<'a>,
-    /// The whole text of the deltas: `text`, `refusal`, `arguments` or `input`.
-    whole: RawStr<'a>,
-    item: Option<RawValue<'a>>,
-    part: Option<RawValue<'a>>,
-    response: Option<RawValue<'a>>,
-    annotation: Option<RawValue<'a>>,
-    logprobs: Option<RawValue<'a>>,
-}
-
-impl<'a> Fields<'a> {
-    fn of(event: RawValue<'a>) -> Fields<'a> {
-        let mut fields = Fields::default();
-        for (key, value, _) in event.members() {
-            let text = || value.as_str().unwrap_or_default();
-            match key.as_bytes() {
-                b"type" => fields.kind = value.as_str(),
-                b"output_index" => fields.output_index = value.as_u64(),
-                b"item_id" => fields.item_id = text(),
-                b"name" => fields.name = text(),
-                b"content_index" | b"summary_index" => fields.part_index = value.as_u64().unwrap_or(0),
-                b"delta" => fields.delta = text(),
-                b"text" | b"refusal" | b"arguments" | b"input" => fields.whole = text(),
-                b"item" => fields.item = Some(value),
-                b"part" => fields.part = Some(value),
-                b"response" => fields.response = Some(value),
-                b"annotation" => fields.annotation = Some(value),
-                b"logprobs" => fields.logprobs = Some(value),
-                _ => {}
-            }
-        }
-        fields
-    }
 }
 
 impl Decoder {

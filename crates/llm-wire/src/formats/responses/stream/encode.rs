@@ -26,7 +26,7 @@ use crate::error::Error;
 use crate::formats::responses::object;
 use crate::formats::responses::object::{Facts, Stage};
 use crate::formats::responses::output;
-use crate::formats::responses::response::explanation;
+use crate::formats::responses::output::explanation;
 use crate::formats::responses::stream::write::{Place, Writer};
 use crate::json::{RawStr, RawValue, write};
 use crate::response::whole::{Answer, AnswerKind};

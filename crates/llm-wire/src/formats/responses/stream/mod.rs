@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod fields;
 mod slot;
 mod terminal;
 mod whole;
