@@ -12,7 +12,4 @@ pub mod cell;
 pub mod circuit;
 pub mod memory;
 pub mod policy;
-
-mod word {
-    pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-}
+mod word;

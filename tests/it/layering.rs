@@ -174,12 +174,17 @@ const LONGEST: usize = 700;
 const ACYCLIC: &[&str] = &[
     "crates/llm-http/src",
     "crates/llm-mock/src",
+    "crates/llm-wire/src/canonical",
     "crates/llm-wire/src/formats",
     "crates/llm-wire/src/passthrough",
+    "crates/llm-wire/src/reasoning",
     "crates/llm-wire/src/sse",
     "src/breaker",
-    "src/cli",
-    "src/control_plane",
+    "src/control_plane/admin",
+    "src/control_plane/discovery",
+    "src/control_plane/records",
+    "src/control_plane/sinks",
+    "src/control_plane/ui",
     "src/metrics",
     "src/net",
     "src/proxy",
@@ -207,11 +212,14 @@ fn the_tree_keeps_its_rules() {
 #[test]
 fn folders_have_no_import_cycles() {
     let tree = tree();
+    let mut report = String::new();
     for folder in ACYCLIC {
         let files = tree.iter().filter(|(file, _)| stands_in(file, folder));
-        let cycles = cycles(&imports(files));
-        assert!(cycles.is_empty(), "files of {folder} import each other in a cycle: {cycles:#?}");
+        for cycle in cycles(&imports(files)) {
+            writeln!(report, "files of {folder} import each other in a cycle: {}", cycle.join(", ")).unwrap();
+        }
     }
+    assert!(report.is_empty(), "\n{report}");
 }
 
 /// A module without a row in `LAYERS` has no rules, so there must be none.

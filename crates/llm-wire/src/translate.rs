@@ -225,13 +225,36 @@ enum Output {
     Whole(Box<Answer>),
 }
 
-/// Translates one answer. Four cases in one type: the provider streams or not, the client streams
-/// or not.
+/// Translates one response. The provider may stream it or not, and so may the client.
 ///
-/// Every method appends to `out` what goes to the client. `Err` means that the answer failed while
-/// nothing had been written: the caller may try another provider or answer with the error's status.
+/// Every method appends to `out` what goes to the client. `Err` means that the response failed while
+/// nothing had been written: the caller may try another provider, or respond with the error's status.
 /// A later failure is written into the stream and is no `Err`; [`Translator::failure`] returns it.
-/// `examples/translate_stream.rs` is a whole program around it.
+///
+/// A Chat client gets the whole response of a Messages provider:
+///
+/// ```
+/// # use llm_wire::Format;
+/// # use llm_wire::target::plan::{Context, Reply, SequentialIds, Target};
+/// # use llm_wire::target::{overrides::Overrides, quirks::Host};
+/// # use llm_wire::translate::{self, Translator};
+/// let target = Target::new(Format::Messages, Host::Anthropic, "claude-sonnet-4-5", "p", &Overrides::default());
+/// let request = br#"{"model":"m","messages":[{"role":"user","content":"Hi"}]}"#;
+/// let encoded = translate::request(Format::Chat, request, &Context::new(target, "m"))?;
+///
+/// let mut translator = Translator::new(Reply::new(encoded.plan, Box::new(SequentialIds::default()), "r1"));
+/// let mut out = Vec::new();
+/// let response = br#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-sonnet-4-5",
+///     "content":[{"type":"text","text":"Good day."}],"stop_reason":"end_turn","stop_sequence":null,
+///     "usage":{"input_tokens":8,"output_tokens":4}}"#;
+/// translator.body(response, &mut out)?;
+/// let out = String::from_utf8(out).unwrap();
+/// assert!(out.contains(r#""object":"chat.completion""#) && out.contains(r#""content":"Good day.""#));
+/// # Ok::<(), llm_wire::error::Error>(())
+/// ```
+///
+/// `examples/translate_stream.rs` translates a stream: each frame goes to [`Translator::frame`], and
+/// [`Translator::end`] follows the last one.
 pub struct Translator {
     decoder: AnyDecoder,
     template: DeltaTemplate,
@@ -325,8 +348,8 @@ impl Translator {
         result
     }
 
-    /// Takes a whole answer: of a provider that was asked for one, or that answered a stream with
-    /// one.
+    /// Takes a whole response: of a provider that was asked for one, or that sent one instead of a
+    /// stream.
     pub fn body(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         let (provider, quirks) = (self.reply.plan.provider, self.reply.plan.quirks);
         self.run(out, |_, sink| {

@@ -16,8 +16,8 @@ use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::status::{Status, Updated};
 use crate::control_plane::admin::view::CredentialView;
-use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
 
 /// At least one request must fit.

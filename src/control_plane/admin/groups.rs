@@ -12,8 +12,8 @@ use crate::control_plane::admin::credentials::{Burst, list_text};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::status::{Status, Updated};
 use crate::control_plane::admin::view::{GroupView, shown};
-use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
 
 body! {

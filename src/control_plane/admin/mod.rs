@@ -28,14 +28,13 @@ mod refusal;
 mod request;
 mod routes;
 mod spend;
+mod status;
 mod transfer;
 pub mod view;
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -48,29 +47,12 @@ use crate::control_plane::store::Store;
 use crate::control_plane::ui;
 use crate::shared::ProcessState;
 use crate::shared::admin::{Area, Call, Request, Response};
-use body::body;
 use context::Context;
 
 /// Requests that are served at the same time. More wait in the queue.
 const MAX_CONCURRENT: usize = 64;
 /// The file in `DATA_DIR` with a line about each change, unless the settings name another.
 const AUDIT_FILE: &str = "audit.jsonl";
-
-body! {
-    /// The status of a row.
-    Status {
-        required is_enabled: bool = "whether the row is used";
-    }
-}
-
-/// A row that was changed
-#[derive(Debug, Serialize, JsonSchema)]
-struct Updated {
-    /// Version of the configuration with this change
-    version: i64,
-    /// `updated`
-    status: &'static str,
-}
 
 pub(super) struct Admin {
     context: Arc<Context>,

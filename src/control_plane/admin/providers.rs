@@ -13,8 +13,8 @@ use crate::control_plane::admin::body::{Base, Change as Field, Count, Json, Mapp
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};
+use crate::control_plane::admin::status::{Status, Updated};
 use crate::control_plane::admin::view::{ProviderView, hides_a_header, masked, unmasked};
-use crate::control_plane::admin::{Status, Updated};
 use crate::control_plane::store::Change;
 use crate::route::rank::overlap;
 use crate::shared::admin::Request;

@@ -9,9 +9,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
+use crate::control_plane::admin::status::{Status, Updated};
 use crate::control_plane::admin::{
-    Status, Updated, audit, circuits, config, credentials, explain, groups, health, logs, models, prices, providers,
-    spend, transfer, view,
+    audit, circuits, config, credentials, explain, groups, health, logs, models, prices, providers, spend, transfer,
+    view,
 };
 use crate::route::explain::Explanation;
 use crate::shared::admin::{Request, Response};

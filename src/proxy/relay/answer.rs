@@ -12,16 +12,16 @@ use super::source::malformed;
 
 /// How long the end of the body is awaited behind an object that is complete. Some hosts keep the
 /// connection open and do not send it.
-pub const END_GRACE: Duration = Duration::from_millis(250);
+pub(super) const END_GRACE: Duration = Duration::from_millis(250);
 
 /// Returns whether a body may be a complete object, by its last byte.
-pub fn may_be_whole(body: &[u8]) -> bool {
+pub(super) fn may_be_whole(body: &[u8]) -> bool {
     body.trim_ascii_end().last() == Some(&b'}')
 }
 
 /// Returns whether a body of which the end has not come is one complete object: nothing that could
 /// follow would change it.
-pub fn is_whole(body: &[u8]) -> bool {
+pub(super) fn is_whole(body: &[u8]) -> bool {
     let body = preamble::strip(body).trim_ascii();
     may_be_whole(body) && body.first() == Some(&b'{') && scan::validate(body).is_ok()
 }

@@ -2,6 +2,7 @@
 //! answer, and the ledger of what a translation lost.
 
 pub(crate) mod args;
+pub(crate) mod cache;
 pub(crate) mod effort;
 pub mod event;
 pub mod loss;

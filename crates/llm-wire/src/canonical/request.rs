@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::Format;
 use crate::canonical::args::ArgText;
+pub(crate) use crate::canonical::cache::CachePoint;
 use crate::canonical::effort::Reasoning;
 use crate::canonical::text::Text;
 use crate::canonical::tools::{Tool, ToolChoice};
@@ -415,13 +416,6 @@ pub struct Cache<'a> {
     pub whole: Option<CachePoint>,
     /// The client's body, in which breakpoints that are lost are found by their path.
     pub body: Option<RawValue<'a>>,
-}
-
-/// A cache breakpoint on a part, a tool or a call: M `cache_control`, C `prompt_cache_breakpoint`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CachePoint {
-    /// M `ttl: 1h`; otherwise five minutes, or the vendor's default.
-    pub hour: bool,
 }
 
 /// Who is asking.

@@ -4,7 +4,7 @@
 //! [`offer`](crate::request::tools).
 
 use crate::Format;
-use crate::canonical::request::CachePoint;
+use crate::canonical::cache::CachePoint;
 use crate::canonical::text::Text;
 use crate::json::{RawStr, RawValue};
 
