@@ -10,6 +10,8 @@
 //!           body ── <provider>::response::decode ┴─ Event ─ Normalizer ─ Event ┴─ Answer ─ <client>::response::encode ─ bytes
 //! ```
 
+mod any;
+
 use crate::Format;
 use crate::canonical::effort::Show;
 use crate::canonical::event::{Decode, Encode, Event, Note, Reason, Sink};
@@ -32,6 +34,9 @@ use crate::response::whole::Answer;
 use crate::sse::Frame;
 use crate::target::plan::{Context, Plan, Reply};
 use crate::target::quirks::{Quirk, Quirks};
+use any::AnyEncoder;
+
+pub use any::AnyDecoder;
 
 /// A translated request.
 #[derive(Debug)]
@@ -108,104 +113,6 @@ pub fn decode<'a>(from: Format, body: RawValue<'a>, ledger: &mut Ledger) -> Resu
         Format::Chat => chat::request::decode(body, ledger),
         Format::Messages => messages::request::decode(body, ledger),
         Format::Responses => responses::request::decode(body, ledger),
-    }
-}
-
-/// The decoder of a provider's stream.
-pub enum AnyDecoder {
-    /// The decoder of Chat streams.
-    Chat(chat::stream::Decoder),
-    /// The decoder of Messages streams.
-    Messages(messages::stream::Decoder),
-    /// The decoder of Responses streams.
-    Responses(responses::stream::Decoder),
-}
-
-impl AnyDecoder {
-    /// Makes the decoder of one attempt. `quirks` are those of the provider.
-    pub fn new(format: Format, quirks: Quirks) -> AnyDecoder {
-        match format {
-            Format::Chat => AnyDecoder::Chat(chat::stream::Decoder::new(quirks)),
-            Format::Messages => AnyDecoder::Messages(messages::stream::Decoder::new(quirks)),
-            Format::Responses => AnyDecoder::Responses(responses::stream::Decoder::new(quirks)),
-        }
-    }
-}
-
-impl Decode for AnyDecoder {
-    fn frame(&mut self, frame: Frame<'_>, sink: Sink<'_>) -> Result<(), Error> {
-        match self {
-            AnyDecoder::Chat(decoder) => decoder.frame(frame, sink),
-            AnyDecoder::Messages(decoder) => decoder.frame(frame, sink),
-            AnyDecoder::Responses(decoder) => decoder.frame(frame, sink),
-        }
-    }
-
-    fn holds_finish(&self) -> bool {
-        match self {
-            AnyDecoder::Chat(decoder) => decoder.holds_finish(),
-            AnyDecoder::Messages(decoder) => decoder.holds_finish(),
-            AnyDecoder::Responses(decoder) => decoder.holds_finish(),
-        }
-    }
-
-    fn flush_finish(&mut self, sink: Sink<'_>) {
-        match self {
-            AnyDecoder::Chat(decoder) => decoder.flush_finish(sink),
-            AnyDecoder::Messages(decoder) => decoder.flush_finish(sink),
-            AnyDecoder::Responses(decoder) => decoder.flush_finish(sink),
-        }
-    }
-
-    fn end(&mut self, sink: Sink<'_>) {
-        match self {
-            AnyDecoder::Chat(decoder) => decoder.end(sink),
-            AnyDecoder::Messages(decoder) => decoder.end(sink),
-            AnyDecoder::Responses(decoder) => decoder.end(sink),
-        }
-    }
-}
-
-/// The encoder of a client's stream.
-enum AnyEncoder {
-    Chat(chat::stream::Encoder),
-    Messages(messages::stream::Encoder),
-    Responses(responses::stream::Encoder),
-}
-
-impl AnyEncoder {
-    pub(crate) fn new(format: Format) -> AnyEncoder {
-        match format {
-            Format::Chat => AnyEncoder::Chat(chat::stream::Encoder::default()),
-            Format::Messages => AnyEncoder::Messages(messages::stream::Encoder::default()),
-            Format::Responses => AnyEncoder::Responses(responses::stream::Encoder::default()),
-        }
-    }
-}
-
-impl Encode for AnyEncoder {
-    fn event(&mut self, event: Event<'_>, reply: &mut Reply, out: &mut Vec<u8>) {
-        match self {
-            AnyEncoder::Chat(encoder) => encoder.event(event, reply, out),
-            AnyEncoder::Messages(encoder) => encoder.event(event, reply, out),
-            AnyEncoder::Responses(encoder) => encoder.event(event, reply, out),
-        }
-    }
-
-    fn wait(&mut self, reply: &mut Reply, out: &mut Vec<u8>) {
-        match self {
-            AnyEncoder::Chat(encoder) => encoder.wait(reply, out),
-            AnyEncoder::Messages(encoder) => encoder.wait(reply, out),
-            AnyEncoder::Responses(encoder) => encoder.wait(reply, out),
-        }
-    }
-
-    fn take_failure(&mut self) -> Option<Error> {
-        match self {
-            AnyEncoder::Chat(encoder) => encoder.take_failure(),
-            AnyEncoder::Messages(encoder) => encoder.take_failure(),
-            AnyEncoder::Responses(encoder) => encoder.take_failure(),
-        }
     }
 }
 
