@@ -9,7 +9,7 @@ use std::rc::Rc;
 use super::circuit_guard::CircuitGuard;
 use super::core::WorkerSnapshot;
 use super::count;
-use super::deadlines::Deadlines;
+use super::deadlines::{self, Deadlines};
 use super::endpoint::Operation;
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::prepare::{self, Bypass, TransferMode, Translated};
@@ -260,7 +260,7 @@ fn note_head(req: &mut RequestContext<'_>, response: &UpstreamResponse) {
             circuit_guard.wait = hint.wait;
         }
     } else if req.pooled
-        && let Some(wait) = retry_hint::exhausted(&response.head, &response.bytes)
+        && let Some(wait) = retry_hint::exhausted(&response.head, &response.bytes, deadlines::prompt_tokens(req.body()))
         && let Some(circuit_guard) = &mut req.circuit_guard
     {
         circuit_guard.exhausted = Some(wait);

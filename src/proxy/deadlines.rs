@@ -26,6 +26,11 @@ pub struct Deadlines {
 /// Bytes of a token of a prompt, roughly: what long prompts have.
 const BYTES_PER_TOKEN: u64 = 4;
 
+/// Returns about how many tokens the prompt of a body has.
+pub(super) fn prompt_tokens(body: &[u8]) -> u64 {
+    body.len() as u64 / BYTES_PER_TOKEN
+}
+
 impl Deadlines {
     /// Returns the deadlines before a provider is chosen.
     pub fn of_process(boot: &Boot) -> Deadlines {

@@ -143,16 +143,51 @@ fn reset_in(text: &str) -> Option<Duration> {
     }
 }
 
-/// Returns how long the account has nothing left, by the head of a response that is no error. `None`
-/// if something is left.
-pub(super) fn exhausted(head: &ResponseHead, bytes: &[u8]) -> Option<Duration> {
-    // Nearly every response has something left: one pass finds that out.
-    let is_used_up = |(name, value): (&[u8], &[u8])| value == b"0" && name.len() > "x-ratelimit-".len();
-    if !head.fields(bytes).any(is_used_up) {
+/// The limits of the tokens of prompts: what is left, the whole, and when it is whole again.
+const PROMPT_TOKENS: [[&str; 3]; 3] = [
+    ["x-ratelimit-remaining-tokens", "x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"],
+    ["anthropic-ratelimit-tokens-remaining", "anthropic-ratelimit-tokens-limit", "anthropic-ratelimit-tokens-reset"],
+    [
+        "anthropic-ratelimit-input-tokens-remaining",
+        "anthropic-ratelimit-input-tokens-limit",
+        "anthropic-ratelimit-input-tokens-reset",
+    ],
+];
+
+/// Returns how long the account has nothing left, by the head of a response that is no error, or
+/// less than another request of about `tokens` needs. `None` if enough is left.
+pub(super) fn exhausted(head: &ResponseHead, bytes: &[u8], tokens: u64) -> Option<Duration> {
+    // Nearly every response has enough left: one pass finds that out.
+    let is_little = |(name, value): (&[u8], &[u8])| {
+        let is_named = name.len() > "x-ratelimit-".len();
+        is_named && (value == b"0" || is_prompt_limit(name) && number(value).is_some_and(|left| left < tokens))
+    };
+    if !head.fields(bytes).any(is_little) {
         return None;
     }
     let get = |name: &str| std::str::from_utf8(head.get(bytes, name)?).ok().map(str::trim);
-    LIMITS.iter().filter_map(|limit| reset(&get, limit, false)).max()
+    let used_up = LIMITS.iter().filter_map(|limit| reset(&get, limit, false));
+    let too_little = PROMPT_TOKENS.iter().filter_map(|names| refill(&get, names, tokens));
+    used_up.chain(too_little).max()
+}
+
+/// Returns whether a field says how many tokens of prompts are left.
+fn is_prompt_limit(name: &[u8]) -> bool {
+    PROMPT_TOKENS.iter().any(|[remaining, ..]| name.eq_ignore_ascii_case(remaining.as_bytes()))
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+/// Returns when `tokens` are there again, of which less is left. A limit fills up steadily until its
+/// reset. `None` if there are as many, or never will be.
+fn refill<'h>(get: &impl Fn(&str) -> Option<&'h str>, names: &[&str; 3], tokens: u64) -> Option<Duration> {
+    let [remaining, whole, reset] = names;
+    let left = get(remaining)?.parse::<u64>().ok().filter(|left| *left < tokens)?;
+    let whole = get(whole)?.parse::<u64>().ok().filter(|whole| *whole >= tokens)?;
+    let part = (tokens - left) as f64 / (whole - left) as f64;
+    Some(reset_in(get(reset)?)?.mul_f64(part)).filter(|wait| !wait.is_zero())
 }
 
 #[cfg(test)]
@@ -184,6 +219,22 @@ mod tests {
         }
         assert!(is_wait(b"Retry-After-Ms") && is_valid_wait(b"retry-after-ms", b"1500"));
         assert_eq!(milliseconds("inf"), Some(LONGEST));
+    }
+
+    #[test]
+    fn refills() {
+        let of = |left: &'static str, tokens| {
+            let get = |name: &str| match name {
+                name if name.contains("remaining") => Some(left),
+                name if name.contains("limit-tokens") => Some("1000"),
+                _ => Some("1m0s"),
+            };
+            refill(&get, &PROMPT_TOKENS[0], tokens).map(|wait| wait.as_secs())
+        };
+        assert_eq!([of("400", 700), of("0", 1000), of("999", 1000)], [Some(30), Some(60), Some(60)]);
+        // Enough, more than there ever is, and no number.
+        assert_eq!([of("700", 700), of("400", 1001), of("few", 1)], [None; 3]);
+        assert!(is_prompt_limit(b"X-RateLimit-Remaining-Tokens") && !is_prompt_limit(b"x-ratelimit-limit-tokens"));
     }
 
     #[test]

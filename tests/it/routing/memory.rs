@@ -193,6 +193,29 @@ fn a_limit_that_is_used_up_steers_before_the_429() {
     assert_eq!((a.served(), b.served()), (1, 1));
 }
 
+/// An account that has fewer tokens left than another such request needs is left for as long as it
+/// takes to have them again.
+#[test]
+fn a_limit_that_is_nearly_used_up_steers_too() {
+    let (a, b, setup) = pair([1, 0]);
+    let gateway = setup.start();
+    let mut client = gateway.client();
+    let body = json!({ "model": "m", "messages": [], "pad": "x".repeat(8000) }).to_string();
+    let left = |tokens: &str| {
+        let fields = [
+            ("x-ratelimit-limit-tokens", "100000"),
+            ("x-ratelimit-remaining-tokens", tokens),
+            ("x-ratelimit-reset-tokens", "6h0m0s"),
+        ];
+        answer::with(200, &fields, r#"{"by":"a"}"#)
+    };
+    a.then([left("90000"), left("1000")]);
+    for by in ["a", "a", "b"] {
+        assert_eq!(client.call(PATH, &body).json()["by"], by);
+    }
+    assert_eq!((a.served(), b.served()), (2, 1));
+}
+
 #[test]
 fn tiers_follow_one_another() {
     let (a, b, c) = (Scripted::new("a"), Scripted::new("b"), Scripted::new("c"));
