@@ -3,7 +3,8 @@
 //! A provider's memory is found through the snapshot and carried over from one snapshot to the next
 //! by the id of its row.
 
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 
 use super::cell::Cell;
 use super::circuit::{Admission, Event, Reason};
@@ -25,6 +26,8 @@ impl Slot {
 #[derive(Debug)]
 pub struct Memory {
     pub account: Cell,
+    /// Conversations that belong to this provider and of which a request runs.
+    pub conversations: Arc<AtomicU32>,
     models: Box<[Model]>,
 }
 
@@ -36,7 +39,11 @@ struct Model {
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { account: Cell::default(), models: (0..MODELS).map(|_| Model::default()).collect() }
+        Memory {
+            account: Cell::default(),
+            conversations: Arc::default(),
+            models: (0..MODELS).map(|_| Model::default()).collect(),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! `llm-proxy explain`: which candidates a request would have, in which order and why, without sending
 //! anything.
 
+use std::collections::BTreeMap;
+
 use clap::ValueEnum;
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use crate::breaker::policy::Policy;
 use crate::config::boot::CatchAllRouting;
 use crate::config::compile::compile;
 use crate::config::rows::Rows;
+use crate::route::affinity::ConversationKey;
 use crate::route::explain::{self, Explained, Explanation, Question, Situation};
 use crate::shared::catalog::Lists;
 use llm_wire::Format;
@@ -26,6 +29,9 @@ pub(super) struct Args {
     /// Format of the client
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "chat")]
     format: ClientFormat,
+    /// A header of the request, of which those count that name a session; may be repeated
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    header: Vec<(String, String)>,
     /// For a path that is never translated, such as embeddings
     #[arg(long)]
     untranslated: bool,
@@ -41,6 +47,14 @@ Without --url the store is read, and nothing is known of failures. Through --url
 gateway answers, with the state of its providers:
   llm-proxy explain --model smart --key team-a
   llm-proxy explain --model gpt-5 --format messages --url http://127.0.0.1:18000";
+
+/// Reads `NAME: VALUE`.
+fn header(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.trim().to_owned())),
+        _ => Err("write it as NAME: VALUE".to_owned()),
+    }
+}
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ClientFormat {
@@ -67,6 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 "model": args.model,
                 "credential": args.key,
                 "format": args.format.format().to_string(),
+                "headers": args.header.iter().cloned().collect::<BTreeMap<_, _>>(),
                 "translates": !args.untranslated,
             });
             call(remote, "POST", "/explain", Some(body.to_string()))?
@@ -98,7 +113,10 @@ impl Args {
             Situation { rows, snapshot: &snapshot, lists: Lists::default().into(), routing, policy, now: 0 };
         let (format, translates) = (self.format.format(), !self.untranslated);
         let credential = credential.map_err(Failure::failed)?;
-        Ok(explain::explain(&situation, &Question { model: &self.model, format, translates, credential }))
+        let fields = self.header.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let conversation = ConversationKey::of_session(fields);
+        let question = Question { model: &self.model, format, translates, credential, conversation };
+        Ok(explain::explain(&situation, &question))
     }
 }
 
@@ -108,6 +126,9 @@ fn print_explanation(explanation: &Explanation) -> Result<(), Failure> {
     print::line(&format!("{kind} {}, asked for by {who} in format {}", explanation.model, explanation.format))?;
     if let Some(refusal) = &explanation.refusal {
         print::line(&format!("refused: {refusal}"))?;
+    }
+    if let Some(provider) = &explanation.conversation_at {
+        print::line(&format!("the conversation belongs to provider {provider}"))?;
     }
     let lines: Vec<_> = (1..).zip(&explanation.candidates).map(|(n, candidate)| cells(n, candidate)).collect();
     if !lines.is_empty() {

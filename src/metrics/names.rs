@@ -44,6 +44,8 @@ counters! {
     Retries             "llm_proxy_upstream_retries_total" "Attempts at a provider that had failed before in the same request.";
     RetriesDenied       "llm_proxy_upstream_retries_denied_total" "Retries that were not made because RETRY_BUDGET_PERCENT was used up.";
     Fallbacks           "llm_proxy_fallbacks_total" "Requests that a member of a virtual model refused, as too long or by its content filter, and that another member may get.";
+    AffinityKept        "llm_proxy_affinity_requests_total" "Requests that were sent first to the provider that their conversation belongs to.";
+    AffinityPassedOver  "llm_proxy_affinity_passed_over_total" "Requests that were sent to another provider than the one of their conversation, which had more than its share of them.";
     UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections that were opened to providers.";
     StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests that were sent again because the provider had closed the pooled connection.";
     Truncated           "llm_proxy_answers_truncated_total" "Responses that broke off after their head was sent.";

@@ -67,6 +67,9 @@ pub(super) async fn run(
         let memory = &view.provider(pinned.provider).memory;
         memory.is_healthy(pinned.slot) || memory.admission(pinned.slot, core.ticks()) != Admission::Benched
     });
+    let of_conversation = if pinned.is_none() { affinity::of_conversation(req, view, candidates) } else { None };
+    let (in_conversation, _load) = of_conversation.unzip();
+    let pinned = pinned.or(in_conversation);
     let mut attempts = Attempts { order, pinned, failed: Vec::new(), window_exceeded: None };
     let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
     let first = first.or_else(|| attempts.order.next());

@@ -5,6 +5,7 @@ use super::auth;
 use super::endpoint::{self, ApiRoute};
 use super::headers;
 use crate::config::snapshot::KeyHash;
+use crate::route::affinity::ConversationKey;
 use crate::telemetry::record::Short;
 use crate::telemetry::trace::Parent;
 use crate::telemetry::user_agent::UserAgent;
@@ -28,6 +29,8 @@ pub struct HeadFacts {
     pub route: Option<ApiRoute>,
     /// The hash of the client's key. `None` without a key, and without a route.
     pub key_hash: Option<KeyHash>,
+    /// The conversation that the client's headers name. `None` without a route.
+    pub session: Option<ConversationKey>,
     /// Whether one of the headers that may have a key stands twice, which [`auth::key`] refuses.
     pub has_two_keys: bool,
 }
@@ -48,6 +51,7 @@ impl HeadFacts {
             has_origin: get("origin").is_some(),
             route,
             key_hash: key.as_ref().ok().and_then(|key| auth::hash((*key)?)),
+            session: route.and_then(|_| ConversationKey::of_session(head.fields(bytes))),
             has_two_keys: key.is_err(),
         }
     }

@@ -91,6 +91,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         stream: false,
         stream_options: StreamOptions::default(),
         pooled: false,
+        session: facts.session,
         attempt_began_us: 0,
         head_sent: false,
         effort_none_added: false,

@@ -17,6 +17,7 @@ use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
 use crate::limit::Slot;
 use crate::proxy::recorder::RequestRecorder;
+use crate::route::affinity::ConversationKey;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind};
@@ -49,6 +50,8 @@ pub struct RequestContext<'c> {
     /// Whether several provider accounts serve the model. What one of them reports about its limits
     /// would mislead then.
     pub pooled: bool,
+    /// The conversation that the client's headers name.
+    pub session: Option<ConversationKey>,
     /// When the current attempt began, in microseconds on the request's clock.
     pub attempt_began_us: u64,
     /// Whether the head of a stream was sent before any provider had sent content. Attempts that

@@ -15,6 +15,7 @@ use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::{Credential, Provider, Snapshot};
 use crate::config::virtual_models::VirtualModel;
+use crate::route::affinity::ConversationKey;
 use crate::route::pick::{Candidate, Candidates, Ranked};
 use crate::route::rank::Rank;
 use crate::route::selector::Selector;
@@ -41,6 +42,7 @@ pub struct Question<'a> {
     /// Whether a provider of another format may serve it.
     pub translates: bool,
     pub credential: Option<&'a Credential>,
+    pub conversation: Option<ConversationKey>,
 }
 
 /// Who would be asked for a model, and who would not
@@ -54,6 +56,9 @@ pub struct Explanation {
     pub is_virtual: bool,
     /// Why nobody is asked; null if somebody is
     pub refusal: Option<String>,
+    /// The provider that the conversation of the request belongs to, which is asked first; null without
+    /// a header that names a session
+    pub conversation_at: Option<String>,
     /// In the order in which they are tried. Candidates of one tier and rank take turns by their
     /// weights: this is the order of one turn
     pub candidates: Vec<Explained>,
@@ -114,13 +119,14 @@ pub fn credential<'s>(snapshot: &'s Snapshot, name: &str) -> Result<&'s Credenti
 /// Explains the candidates of a request.
 pub fn explain(situation: &Situation<'_>, question: &Question<'_>) -> Explanation {
     let Situation { snapshot, policy, now, .. } = *situation;
-    let Question { model, format, translates, credential } = *question;
+    let Question { model, format, translates, credential, .. } = *question;
     let mut explanation = Explanation {
         model: model.to_owned(),
         format: format.to_string(),
         credential: credential.map(|credential| credential.name.to_string()),
         is_virtual: snapshot.virtual_models.contains_key(model),
         refusal: None,
+        conversation_at: None,
         candidates: Vec::new(),
         left_out: left_out(situation, question),
     };
@@ -130,8 +136,14 @@ pub fn explain(situation: &Situation<'_>, question: &Question<'_>) -> Explanatio
     }
     let selector = Selector::new(0, situation.routing, situation.lists.clone());
     let candidates = selector.candidates(snapshot, format, translates, model, credential);
-    let order = candidates.order(&snapshot.providers, policy, || now);
-    let explained = order.map(|ranked| explained(situation, question, &candidates, &ranked));
+    let key = question.conversation.filter(|_| candidates.list.len() > 1);
+    let pinned = key.and_then(|key| candidates.of_conversation(key, &snapshot.providers, policy, now));
+    let pinned = pinned.map(|(candidate, _)| candidate);
+    explanation.conversation_at = pinned.map(|pinned| snapshot.providers[pinned.provider].key.to_string());
+    let is_other = |ranked: &Ranked<'_>| pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate));
+    let order = candidates.order(&snapshot.providers, policy, || now).filter(is_other);
+    let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
+    let explained = first.into_iter().chain(order).map(|ranked| explained(situation, question, &candidates, &ranked));
     explanation.candidates = explained.collect();
     if explanation.candidates.is_empty() {
         let why = match candidates.other_formats {

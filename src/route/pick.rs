@@ -15,12 +15,14 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::breaker::circuit::Admission;
 use crate::breaker::memory::{Memory, Slot};
 use crate::breaker::policy::{Policy, WHOLE};
 use crate::config::snapshot::Provider;
 use crate::config::virtual_models::VirtualModel;
+use crate::route::affinity::{self, ConversationKey, Place};
 use crate::route::rank::Rank;
 use crate::route::target_format::TargetFormat;
 
@@ -168,6 +170,46 @@ impl Candidates {
         benched.sort_by_key(|candidate| (candidate.rank == Rank::Unknown, wait(candidate)));
         order.extend(benched.into_iter().map(|candidate| Ranked { candidate, is_benched: true }));
         order
+    }
+
+    /// Returns the candidate that a conversation belongs to: of the first tier that has anybody in
+    /// service, by its share of the weights. The other part says whether a better one was passed over
+    /// because of its load. `None` if all are out of service.
+    pub fn of_conversation(
+        &self,
+        key: ConversationKey,
+        providers: &[Arc<Provider>],
+        policy: &Policy,
+        now: u32,
+    ) -> Option<(&Candidate, bool)> {
+        let conditions = Conditions { providers, policy, now };
+        self.stages.iter().find_map(|stage| {
+            let Group { range, rotation, .. } = &self.groups[stage.group];
+            let members =
+                range.clone().zip(&rotation.weights).filter(|(_, weight)| (**weight == 0) == stage.is_standby);
+            let (at, places): (Vec<_>, Vec<_>) =
+                members.filter_map(|(at, weight)| Some((at, self.place(at, *weight, &conditions)?))).unzip();
+            let (chosen, is_passed_over) = affinity::choose(key, &places)?;
+            Some((&self.list[at[chosen]], is_passed_over))
+        })
+    }
+
+    /// Returns a candidate as a place for conversations. `None` if it is out of service. Those on
+    /// standby share alike.
+    fn place(&self, at: usize, weight: u32, conditions: &Conditions<'_>) -> Option<Place> {
+        let candidate = &self.list[at];
+        let memory = conditions.memory(candidate);
+        let share = match !conditions.policy.enabled || memory.is_healthy(candidate.slot) {
+            true => WHOLE,
+            false => conditions.share(candidate),
+        };
+        // The members of a virtual model may be at one account.
+        let model = candidate.upstream_model.as_deref().filter(|_| self.virtual_model.is_some()).unwrap_or_default();
+        let account = conditions.providers[candidate.provider].id.to_le_bytes();
+        let id = affinity::id_of(&account, model);
+        let weight = f64::from(weight.max(1)) * f64::from(share);
+        let load = memory.conversations.load(Ordering::Relaxed);
+        (share > 0).then_some(Place { id, weight, load })
     }
 
     /// Returns whether several provider accounts serve this model. Headers about one account would

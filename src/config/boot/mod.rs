@@ -37,6 +37,17 @@ pub enum Driver {
     Epoll,
 }
 
+/// Which requests go to the provider of their conversation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Affinity {
+    Off,
+    /// Those whose client names its session in a header.
+    #[default]
+    Session,
+    /// Also all others, by the prefix of their prompt.
+    Prefix,
+}
+
 /// How providers that serve every model stand to those whose mapping names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CatchAllRouting {
@@ -162,6 +173,7 @@ pub struct Boot {
     /// Attempts per request over all candidates.
     pub max_attempts: usize,
     pub catch_all_routing: CatchAllRouting,
+    pub affinity: Affinity,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
     /// What a picture is taken for that can't be measured, where tokens are counted here.
@@ -243,6 +255,7 @@ impl Default for Boot {
             admin_allowed_addresses: Networks::default(),
             max_attempts: 3,
             catch_all_routing: CatchAllRouting::Ranked,
+            affinity: Affinity::Session,
             limits_url: None,
             image_tokens: 250,
             image_width: 300,

@@ -13,7 +13,7 @@ use crate::config::networks::Networks;
 use crate::config::timeouts::FirstContent;
 
 use super::db_url::DbUrl;
-use super::{Boot, CatchAllRouting, Driver, otlp};
+use super::{Affinity, Boot, CatchAllRouting, Driver, otlp};
 
 /// A setting that this version honours.
 #[derive(Debug)]
@@ -160,6 +160,7 @@ variables! {
     "ADAPTIVE_MAX_429_COOLDOWN_SECS" "300" "The longest rest after a 429." => adaptive.max_cooldown, ticks;
     "ADAPTIVE_BASE_OPEN_DURATION_SECS" "30" "How long a provider is out of service at first; it doubles with each time that it fails on trial." => adaptive.base_open, ticks;
     "ADAPTIVE_MAX_OPEN_DURATION_SECS" "300" "The longest time out of service before the next trial." => adaptive.max_open, ticks;
+    "AFFINITY" "session" "Which requests of a conversation go to one provider, so that its prompt cache is used: session, those whose client names its session in a header; prefix, also all others, by the beginning of their prompt; or off." => affinity, affinity;
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
@@ -279,6 +280,15 @@ fn driver(text: &str) -> Result<Driver, String> {
         "io_uring" | "io-uring" | "iouring" => Ok(Driver::IoUring),
         "epoll" => Ok(Driver::Epoll),
         _ => Err("auto, io_uring or epoll".to_owned()),
+    }
+}
+
+fn affinity(text: &str) -> Result<Affinity, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "session" => Ok(Affinity::Session),
+        "prefix" => Ok(Affinity::Prefix),
+        "off" | "false" => Ok(Affinity::Off),
+        _ => Err("session, prefix or off".to_owned()),
     }
 }
 

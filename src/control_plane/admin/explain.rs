@@ -1,13 +1,16 @@
 //! `POST /explain`: which candidates a request would have, without sending anything.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::config::boot::Affinity;
 use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
+use crate::route::affinity::ConversationKey;
 use crate::route::explain::{self, Question, Situation};
 use llm_wire::Format;
 
@@ -37,6 +40,7 @@ body! {
         required model: String = "the model that is asked for";
         optional credential: String = "name or id of the credential that asks; without it, nobody in particular";
         optional format: ClientFormat = "format of the client, chat by default";
+        optional headers: BTreeMap<String, String> = "headers of the request, of which those count that name a session";
         optional translates: bool = "whether a provider of another format may serve it, true by default; false for embeddings and the like";
     }
 }
@@ -58,7 +62,10 @@ pub(super) async fn explain(context: Arc<Context>, req: AdminRequest) -> Outcome
     let credential = credential.map_err(|why| Refusal::invalid(why, Some("credential".to_owned())))?;
     let model = without_prefix(shared.boot.model_prefix.as_deref(), &body.model);
     let format = body.format.unwrap_or_default().into();
-    let question = Question { model, format, translates: body.translates.unwrap_or(true), credential };
+    let headers = body.headers.unwrap_or_default();
+    let fields = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let conversation = ConversationKey::of_session(fields).filter(|_| shared.boot.affinity != Affinity::Off);
+    let question = Question { model, format, translates: body.translates.unwrap_or(true), credential, conversation };
     Ok(freshness.mark(json(200, &explain::explain(&situation, &question))?))
 }
 

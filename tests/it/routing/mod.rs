@@ -1,6 +1,7 @@
 //! Who may ask for what, and which provider answers.
 
 mod access;
+mod affinity;
 mod attempts;
 mod choice;
 mod explain;
