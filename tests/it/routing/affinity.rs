@@ -54,15 +54,16 @@ fn turn(client: &mut Client, conversation: usize, turn: usize, header: Option<&s
     (answer["by"].as_str().unwrap().to_owned(), cached)
 }
 
-/// The part of prompt tokens that was read from caches, over conversations of four turns.
+/// The part of prompt tokens that was read from caches, over conversations of four turns. Their number is
+/// no multiple of the weights, so that taking turns does not bring them back by chance.
 fn hit_ratio(affinity: &str, header: Option<&str>) -> f64 {
     let three = three(affinity);
     let mut client = three.gateway.client();
     let mut cached = 0;
     for n in 0..4 {
-        cached += (0..60).map(|conversation| turn(&mut client, conversation, n, header).1).sum::<u64>();
+        cached += (0..59).map(|conversation| turn(&mut client, conversation, n, header).1).sum::<u64>();
     }
-    cached as f64 / (4.0 * 60.0 * 1000.0)
+    cached as f64 / (4.0 * 59.0 * 1000.0)
 }
 
 /// Every turn but the first is cached; without affinity a turn finds its cache as luck has it.
@@ -73,7 +74,7 @@ fn conversations_find_their_caches() {
     }
     assert_eq!(hit_ratio("prefix", None), 0.75);
     let without = hit_ratio("off", Some("session_id"));
-    assert!(without < 0.65, "{without}");
+    assert!(without < 0.5, "{without}");
     assert_eq!(hit_ratio("session", None), hit_ratio("off", None), "without a header nothing changes");
 }
 
