@@ -41,8 +41,8 @@ impl ConversationKey {
         let mut found: Option<(usize, &[u8])> = None;
         for (name, value) in fields {
             // By length first: most names are of no interest.
-            let is = |known: &&str| known.len() == name.len() && name.eq_ignore_ascii_case(known.as_bytes());
-            if let Some(at) = SESSION_HEADERS.iter().position(|known| is(&known))
+            let is = |known: &str| known.len() == name.len() && name.eq_ignore_ascii_case(known.as_bytes());
+            if let Some(at) = SESSION_HEADERS.iter().position(|known| is(known))
                 && found.is_none_or(|(best, _)| at < best)
                 && !value.is_empty()
             {

@@ -452,7 +452,10 @@ credentials:
     #[test]
     fn complaints() {
         let rows = [
-            ("x: 1", &["line 1: `x` is not known here; known are providers, credentials, groups, settings"][..]),
+            (
+                "x: 1",
+                &["line 1: `x` is not known here; known are providers, credentials, groups, models, settings"][..],
+            ),
             ("- a", &["line 1: the file is a list, not a mapping of names to values"]),
             ("providers: {}", &["line 1: providers is a mapping, not a list"]),
             (

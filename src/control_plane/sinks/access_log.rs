@@ -150,9 +150,9 @@ mod tests {
         };
         let broken = Record { outcome: Outcome::Truncated(Kind::UpstreamTruncated), ..record("id-3") };
         let expected = [
-            r#" INFO llm_proxy::access: POST /v1/chat/completions status=200 client_format="chat" key="team a" model="gpt-4" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 request_id="id-1""#,
-            r#" INFO llm_proxy::access: POST /v1/chat/completions status=499 model="a\n\"b\u{1b}[31m" stream=true attempts=3 duration_ms=12.3 outcome="client gone" request_id="id-2""#,
-            r#" INFO llm_proxy::access: POST /v1/chat/completions status=200 client_format="chat" key="team a" model="gpt-4" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 outcome="truncated" kind="upstream_truncated" request_id="id-3""#,
+            r#" INFO llm_proxy::access: POST /v1/chat/completions status=200 client_format="chat" key="team a" model="gpt-4" upstream_model="gpt-4-0613" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 request_id="id-1""#,
+            r#" INFO llm_proxy::access: POST /v1/chat/completions status=499 model="a\n\"b\u{1b}[31m" upstream_model="gpt-4-0613" stream=true attempts=3 duration_ms=12.3 outcome="client gone" request_id="id-2""#,
+            r#" INFO llm_proxy::access: POST /v1/chat/completions status=200 client_format="chat" key="team a" model="gpt-4" upstream_model="gpt-4-0613" provider="groq" duration_ms=12.3 ttfb_ms=2.0 input_tokens=11 output_tokens=22 outcome="truncated" kind="upstream_truncated" request_id="id-3""#,
         ];
         assert_eq!(lines("info", &[record("id-1"), gone, broken]), expected);
     }
