@@ -61,7 +61,7 @@ fn shape<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
 macro_rules! routes {
     ($( $method:ident $path:literal $tag:literal $summary:literal
         ($query:expr) $(<- $body:ty)? => $status:literal $($shape:ty)? : $($serve:ident)::+; )*) => {
-        pub(super) const ROUTES: &[Route] = &[ $( Route {
+        pub(crate) const ROUTES: &[Route] = &[ $( Route {
             method: stringify!($method),
             path: $path,
             tag: $tag,
