@@ -4,6 +4,7 @@
 //! messages about them to stderr.
 
 pub mod admin_client;
+mod budget;
 pub mod check_config;
 pub mod connect;
 mod convert;
@@ -81,6 +82,8 @@ enum Command {
     Key(key::Args),
     /// Create, change, list and remove groups of keys
     Group(group::Args),
+    /// Create, change, list, reset and remove budgets
+    Budget(budget::Args),
     /// Print the settings of a client, such as an SDK or an agent, for this gateway
     Connect(connect::Args),
     /// Translate a request or a response between formats, without a server
@@ -191,6 +194,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Explain(args) => explain::run(&args),
         Command::Key(args) => key::run(args),
         Command::Group(args) => group::run(args),
+        Command::Budget(args) => budget::run(args),
         Command::Translate(args) => return translate::run(args),
         Command::Migrate(args) => migrate::run(&args),
         Command::Export(args) => transfer::export(&args),

@@ -4,6 +4,7 @@
 //! others down. [`publish`] makes a snapshot current on all cores.
 
 pub mod boot;
+pub mod budget;
 pub mod clients;
 pub mod compile;
 pub mod file;

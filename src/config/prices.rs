@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use super::pattern::Pattern;
+use super::snapshot::Provider;
 
 /// The price of a model, in dollars per million tokens. `None` is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -55,6 +56,51 @@ impl Price {
     }
 }
 
+/// Tokens of a request, by what they cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Used {
+    /// All input, cached or not.
+    pub input: u64,
+    /// All output, reasoning included.
+    pub output: u64,
+    pub cache_read: u64,
+    pub cache_write_5m: u64,
+    pub cache_write_1h: u64,
+    pub reasoning: u64,
+}
+
+impl Price {
+    /// Returns the cost in billionths of a dollar. Tokens without a price of their own cost what their
+    /// kind does: cached tokens cost as input, reasoning tokens as output.
+    pub fn cost(&self, tokens: &Used) -> u64 {
+        let (input, output) = (self.input.unwrap_or(0.0), self.output.unwrap_or(0.0));
+        let writes = tokens.cache_write_5m.saturating_add(tokens.cache_write_1h);
+        let plain = tokens.input.saturating_sub(tokens.cache_read).saturating_sub(writes);
+        let visible = tokens.output.saturating_sub(tokens.reasoning);
+        let write_5m = self.cache_write_5m.unwrap_or(input);
+        let parts = [
+            (plain, input),
+            (tokens.cache_read, self.cache_read.unwrap_or(input)),
+            (tokens.cache_write_5m, write_5m),
+            (tokens.cache_write_1h, self.cache_write_1h.unwrap_or(write_5m)),
+            (visible, output),
+            (tokens.reasoning.min(tokens.output), self.reasoning.unwrap_or(output)),
+        ];
+        // A dollar for a million tokens is a thousand billionths for one.
+        parts.iter().map(|(count, dollars)| *count as f64 * dollars * 1000.0).sum::<f64>().round() as u64
+    }
+
+    /// The most that a token of a prompt may cost, and the most that one of a response may, in
+    /// billionths of a dollar. `writes_cache` is whether the prompt may be written to a cache.
+    pub fn most(&self, writes_cache: bool) -> (f64, f64) {
+        let input = self.input.unwrap_or(0.0);
+        let writes = [self.cache_write_5m, self.cache_write_1h].into_iter().flatten().filter(|_| writes_cache);
+        let input = writes.fold(input, f64::max);
+        let output = self.reasoning.into_iter().fold(self.output.unwrap_or(0.0), f64::max);
+        (input * 1000.0, output * 1000.0)
+    }
+}
+
 /// Prices by names and patterns.
 #[derive(Debug, Default)]
 pub struct PriceTable {
@@ -74,6 +120,15 @@ impl PriceTable {
             prices.exact.insert(model, price);
         }
         prices
+    }
+
+    /// Returns the price of a model at a provider: of the mapping, or else of the table. `requested` is
+    /// the client's name of the model, without prefix, and `sent` the provider's.
+    pub fn of(&self, provider: &Provider, requested: &str, sent: &str) -> Option<Price> {
+        let metadata = provider.models.entry(requested).and_then(|entry| entry.metadata());
+        let of_mapping = metadata.and_then(|text| Price::of(&serde_json::from_str(text).ok()?));
+        let [by_key, by_type] = [&provider.key, &provider.provider_type].map(|before| format!("{before}/{sent}"));
+        of_mapping.or_else(|| self.find(&[&by_key, &by_type, sent, requested]))
     }
 
     /// Returns the price of the first of `names` that is a name in the table, or else of the first that
@@ -170,5 +225,33 @@ mod tests {
         assert_eq!((found.prices.len(), found.without, found.prices["m"].input), (1, 1, Some(1.0)));
         assert!(published("x.json", "[]").unwrap_err().starts_with("x.json is no list of prices"));
         assert!(published("x.json", "{}").unwrap_err().starts_with("x.json has no model with"));
+    }
+
+    #[test]
+    fn what_a_request_costs() {
+        let price = Price {
+            input: Some(3.0),
+            output: Some(15.0),
+            cache_read: Some(0.3),
+            cache_write_5m: Some(3.75),
+            cache_write_1h: Some(6.0),
+            reasoning: Some(20.0),
+        };
+        let few = Price { input: Some(3.0), output: Some(15.0), ..Price::default() };
+        let plain = Used { input: 1000, output: 100, ..Used::default() };
+        let full = Used { cache_read: 500, cache_write_5m: 200, cache_write_1h: 100, reasoning: 40, ..plain };
+        // Reported beside the input where it should be within.
+        let odd = Used { cache_read: 5000, ..plain };
+        let rows = [
+            (price, plain, 3_000_000 + 1_500_000),
+            (price, full, 600_000 + 150_000 + 750_000 + 600_000 + 900_000 + 800_000),
+            (few, full, 3_000_000 + 1_500_000),
+            (price, odd, 1_500_000 + 1_500_000),
+            (Price { output: None, ..few }, plain, 3_000_000),
+            (Price { input: Some(0.02), ..Price::default() }, Used { input: 7, ..Used::default() }, 140),
+        ];
+        for (price, tokens, expected) in rows {
+            assert_eq!(price.cost(&tokens), expected, "{tokens:?}");
+        }
     }
 }

@@ -123,6 +123,33 @@ pub struct ModelRow {
     pub stamp: Stamp,
 }
 
+/// A row of `budgets`: what a credential, a group, a tag or a provider may spend in a window of the
+/// calendar.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BudgetRow {
+    pub id: i64,
+    /// Unique, and never changed: sums are known by it.
+    pub name: String,
+    /// `credential`, `group`, `tag` or `provider`.
+    pub scope: String,
+    /// The name of the credential, group, tag or provider.
+    pub subject: String,
+    /// `usd` or `tokens`.
+    pub unit: String,
+    /// Billionths of a dollar, or tokens.
+    pub amount: i64,
+    /// `hour`, `day`, `week`, `month` or `total`.
+    pub period: String,
+    /// A name of the IANA database; empty is UTC.
+    pub time_zone: String,
+    /// Whether a request is refused for which too little is left.
+    pub is_hard: bool,
+    /// JSON array of per cents of the amount at which a warning is sent.
+    pub warn_at: String,
+    pub is_enabled: bool,
+    pub stamp: Stamp,
+}
+
 /// Everything that a store holds, at one version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -136,4 +163,6 @@ pub struct Rows {
     pub groups: Vec<GroupRow>,
     /// In the order of ids.
     pub models: Vec<ModelRow>,
+    /// In the order of ids.
+    pub budgets: Vec<BudgetRow>,
 }

@@ -13,6 +13,7 @@ use crate::config::secret::HeaderLines;
 use crate::config::timeouts::Timeouts;
 use crate::config::virtual_models::{Member, VirtualModel};
 use crate::limit::Limits;
+use crate::limit::budget::Budget;
 use crate::limit::provider::ProviderLimits;
 use llm_wire::Format;
 use llm_wire::target::overrides::Overrides;
@@ -43,7 +44,14 @@ pub struct Snapshot {
     pub groups: Vec<Arc<Group>>,
     /// By name. Enabled ones only.
     pub virtual_models: HashMap<Box<str>, Arc<VirtualModel>, ahash::RandomState>,
+    /// Budgets that can be used, in the order of their ids.
+    pub budgets: Vec<Arc<Budget>>,
+    /// The budgets of tags, by tag. `None` if there are none.
+    pub tag_budgets: Option<TagBudgets>,
 }
+
+/// `None` for a tag with a budget that can't be used: it is refused.
+pub type TagBudgets = HashMap<Box<str>, Option<Vec<Arc<Budget>>>>;
 
 impl Snapshot {
     /// Why none of the providers that are configured is served; `None` if there is none.
@@ -68,6 +76,11 @@ impl Snapshot {
     /// For what remembers a provider by its id, such as a record.
     pub fn provider(&self, id: i64) -> Option<&Arc<Provider>> {
         self.providers.binary_search_by_key(&id, |provider| provider.id).ok().map(|at| &self.providers[at])
+    }
+
+    /// For what remembers a budget by its id.
+    pub fn budget(&self, id: i64) -> Option<&Arc<Budget>> {
+        self.budgets.binary_search_by_key(&id, |budget| budget.id).ok().map(|at| &self.budgets[at])
     }
 
     /// For what remembers a group by its id.
@@ -121,6 +134,8 @@ pub struct Provider {
     pub limits: Option<Arc<ProviderLimits>>,
     /// What is remembered of it, shared by all workers and kept over reloads.
     pub memory: Arc<Memory>,
+    /// What may be spent on it.
+    pub budgets: Box<[Arc<Budget>]>,
 }
 
 impl Member {
@@ -205,11 +220,13 @@ pub struct Credential {
     pub scope: Option<Arc<Scope>>,
 }
 
-/// What is in force for the credentials of a group.
-#[derive(Debug)]
+/// What is in force for a credential beside its own row: the parts may be empty.
+#[derive(Debug, Default)]
 pub struct Scope {
-    /// The group of the credentials, then the one that it belongs to, and so on.
+    /// The group of the credential, then the one that it belongs to, and so on.
     pub groups: Box<[Arc<Group>]>,
+    /// The budgets of the credential and of these groups.
+    pub budgets: Box<[Arc<Budget>]>,
 }
 
 /// A row of `credential_groups`, ready for use. Its limits are shared by the credentials in it, and
@@ -236,9 +253,14 @@ impl Credential {
         self.scope.as_ref().map_or(&[], |scope| &scope.groups)
     }
 
+    /// The budgets of it and of its groups.
+    pub fn budgets(&self) -> &[Arc<Budget>] {
+        self.scope.as_ref().map_or(&[], |scope| &scope.budgets)
+    }
+
     /// Whether no limit is in force for it.
     pub fn is_unlimited(&self) -> bool {
-        self.limits.is_none() && self.scope.is_none()
+        self.limits.is_none() && self.groups().is_empty()
     }
 
     /// Whether it and all of its groups allow every model.

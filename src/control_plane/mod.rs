@@ -11,12 +11,14 @@
 //! | [`admin`] | the admin interface |
 //! | `discovery` | names, model lists of providers, certificates |
 //! | `limits` | leases of limits that several nodes share |
+//! | `budgets` | what this node holds of budgets |
 //! | [`records`] | finished requests from the workers, their cost and exact token counts |
 //! | `sinks` | where finished requests go |
 //! | `http` | the HTTP client of this thread |
 //! | `metrics` | the response to a scrape |
 
 pub mod admin;
+mod budgets;
 pub mod config;
 pub(crate) mod discovery;
 pub mod http;
@@ -161,6 +163,7 @@ struct Parts {
     names: dns::Names,
     models: model_lists::Models,
     leases: Leases,
+    budgets: budgets::Budgets,
     admin: admin::Admin,
     drain: DrainThread,
     log_writers: request_log::Writers,
@@ -182,6 +185,7 @@ enum Event {
     Names(dns::Step),
     Models(model_lists::Step),
     Leases(limits::Step),
+    Budgets(budgets::Step),
     Admin(admin::Step),
     /// Old snapshots are to be dropped.
     Release,
@@ -207,7 +211,7 @@ impl Parts {
         sinks.extend(langfuse::start(boot, &client, &meter)?);
         let (log, log_writers) = request_log::start(&shared, &store, &meter);
         sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
-        let prices = cost::Prices::new(shared.clone(), meter.clone(), cost::follow(&store));
+        let prices = cost::Prices::new(shared.clone(), meter.clone(), cost::follow(&store, &shared));
         let recount = exact_tokens::Recount::new(shared.clone(), meter.clone())?;
         let otlp = otlp::start(&shared, &client, &meter)?.map(|(spans, exporter)| {
             sinks.push(Box::new(spans));
@@ -215,6 +219,7 @@ impl Parts {
         });
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
+        let budgets = budgets::Budgets::new(shared.clone(), store.clone());
         Ok(Parts {
             commands,
             sync,
@@ -222,6 +227,7 @@ impl Parts {
             models: model_lists::Models::new(shared.clone(), client.clone()),
             admin: admin::Admin::new(shared.clone(), store, current, environment, client, meter),
             leases: Leases::new(shared.clone())?,
+            budgets,
             drain: DrainThread::start(shared.clone(), Drain::new(shared.clone(), sinks, prices, recount))?,
             log_writers,
             otlp,
@@ -236,6 +242,7 @@ impl Parts {
             if let Some(snapshot) = self.sync.publish(&mut self.names) {
                 self.models.adopt(&snapshot);
                 self.leases.adopt(&snapshot);
+                self.budgets.adopt(&snapshot);
                 // Only the first one has a receiver.
                 let _ = ready.try_send(Ok(()));
             }
@@ -250,11 +257,13 @@ impl Parts {
                 Event::Names(step) => self.names.take(step),
                 Event::Models(step) => self.models.take(step),
                 Event::Leases(step) => self.leases.take(step),
+                Event::Budgets(step) => self.budgets.take(step),
                 Event::Admin(step) => self.admin.take(step),
                 Event::Release => self.sync.release(),
                 Event::Files => self.tls.iter_mut().for_each(certificates::Watch::check),
             }
         }
+        self.budgets.finish().await;
         match self.drain.stop() {
             Some(mut drain) => drain.finish().await,
             None => tracing::error!("gateway: a panic ended the thread of the records; they are lost"),
@@ -276,6 +285,7 @@ impl Parts {
             step = self.names.next() => Event::Names(step),
             step = self.models.next() => Event::Models(step),
             step = self.leases.next() => Event::Leases(step),
+            step = self.budgets.next() => Event::Budgets(step),
             step = self.admin.next() => Event::Admin(step),
             _ = self.release_tick.tick(), if self.sync.has_old_snapshots() => Event::Release,
             _ = self.files_tick.tick(), if self.tls.is_some() => Event::Files,

@@ -8,14 +8,18 @@
 //! | [`bucket`] | both, with their numbers |
 //! | [`provider`] | the limits of a provider, and who waits for it |
 //! | [`running`] | how many requests run, and the guard that counts them down |
+//! | [`budget`] | amounts of money or tokens that nodes share through the store |
+//! | [`period`] | the windows of budgets: hours, days, weeks, months in a time zone |
 //!
 //! A request asks once, with [`Limits::admit`], and is refused by all of them or by none: what one
 //! had granted before another refused is given back. What it holds is a [`Hold`], which is settled
 //! at its end with the tokens that were truly used.
 
 pub mod bucket;
+pub mod budget;
 pub mod gcra;
 pub mod lease;
+pub mod period;
 pub mod provider;
 pub mod running;
 #[cfg(test)]

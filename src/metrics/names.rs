@@ -38,6 +38,10 @@ counters! {
     QueueRefused        "llm_proxy_queue_refused_total" "Requests that could not wait for room, because QUEUE_MAX_REQUESTS did already or QUEUE_MAX_WAIT_SECS is 0.";
     LimitLeases         "llm_proxy_limit_leases_total" "Leases of limits that were renewed at the server of LIMITS_URL.";
     LimitStoreFailures  "llm_proxy_limit_store_failures_total" "Times that the server of LIMITS_URL did not answer, so that each gateway applied its limits by itself.";
+    BudgetExceeded      "llm_proxy_budget_exceeded_total" "Requests that were refused because too little of a budget was left.";
+    BudgetCapped        "llm_proxy_budget_capped_total" "Requests that were sent with a limit of the response that their budgets allowed.";
+    BudgetClaims        "llm_proxy_budget_claims_total" "Claims to the sums of budgets that the store has answered.";
+    BudgetStoreFailures "llm_proxy_budget_store_failures_total" "Times that the store did not answer a claim to the sums of budgets.";
     ClientsGone         "llm_proxy_clients_gone_total" "Requests whose client disconnected before the end of the response.";
     Attempts            "llm_proxy_attempts_total" "Attempts at providers.";
     AttemptsFailed      "llm_proxy_attempts_failed_total" "Attempts that failed before anything was sent to the client.";

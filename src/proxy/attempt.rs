@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use super::budget;
 use super::circuit_guard::CircuitGuard;
 use super::core::WorkerSnapshot;
 use super::count;
@@ -52,6 +53,9 @@ pub async fn run(
     retry_without: RetryWithout,
 ) -> Result<Next, Interrupt> {
     let provider = attempt.provider;
+    if req.recorder.has_spending() {
+        Box::pin(budget::reserve_at(req, attempt.view, attempt.candidate)).await?;
+    }
     req.core.metrics.inc(Counter::Attempts);
     req.recorder.begin_attempt(provider.id);
     req.attempt_began_us = req.recorder.attempt_began_us();

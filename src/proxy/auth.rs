@@ -206,12 +206,12 @@ pub fn admit(
     let own = &credential.limits;
     let now = core.now_ns();
     // The estimate reads the whole body.
-    let (admitted, mut budget) = match &credential.scope {
-        None => {
+    let (admitted, mut budget) = match credential.groups() {
+        [] => {
             let need = if own.tokens.is_some() { need() } else { Need::default() };
             (own.admit(now, need).map_err(|refusal| (0, refusal)), Budget::of(own, now))
         }
-        Some(_) => {
+        _ => {
             let levels: Vec<_> = levels(credential).map(|level| level.limits).collect();
             let need = if levels.iter().any(|limits| limits.tokens.is_some()) { need() } else { Need::default() };
             let admitted = Limits::admit_all(&levels, now, need);

@@ -211,6 +211,7 @@ async fn refuse(core: &Rc<Core>, client: &mut Client, refusal: Refusal) {
         head_only: false,
         cors: Cors::NoPage,
         budget: None,
+        spending: None,
         upstream: None,
     };
     let mut out = Vec::with_capacity(512);

@@ -6,12 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::{Budget, Wait};
 use super::clock;
+use crate::config::budget::show;
+use crate::limit::budget::Unit;
+use crate::rfc3339;
 use crate::telemetry::record::Short;
 use llm_http::{Version, write};
 use llm_wire::Format;
 use llm_wire::error::shape;
 use llm_wire::error::{Error, Kind};
 use llm_wire::formats::profile::RateLimitHeaders;
+use std::sync::Arc;
 
 /// What every response to a request must agree on, whichever stage writes it.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct ResponseMeta {
     pub cors: Cors,
     /// What is left of the caller's own limits. A provider's limits are not shown beside them.
     pub budget: Option<Budget>,
+    /// What is left of the caller's budgets. `None` without any.
+    pub spending: Option<Rc<BudgetLeft>>,
     /// Who was asked last. `None` before the first attempt, and with SHOW_PROVIDER_HEADERS off.
     pub upstream: Option<Upstream>,
 }
@@ -38,6 +44,19 @@ pub struct Upstream {
     pub model: Rc<str>,
     /// How many requests were sent to providers, this one included.
     pub attempts: u32,
+}
+
+/// What is left of the budget of which the least is, for the headers of the response.
+#[derive(Debug, Clone)]
+pub struct BudgetLeft {
+    pub name: Arc<str>,
+    pub unit: Unit,
+    pub amount: i64,
+    pub left: i64,
+    /// When the amount is there again, in seconds since 1970. `None` for a total.
+    pub renews_at: Option<i64>,
+    /// The limit of the response that was sent to the provider, because no more is affordable.
+    pub cap: Option<u64>,
 }
 
 /// What a page in a browser may do with a response (Fetch Standard, CORS).
@@ -84,6 +103,9 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
     if let Some(budget) = &meta.budget {
         write_limits(out, meta.format, budget);
     }
+    if let Some(left) = &meta.spending {
+        write_budget(out, left);
+    }
     if let Some(upstream) = &meta.upstream {
         // A name that is not allowed in a header is left out.
         let _ = write::header(out, "x-llm-proxy-provider", upstream.provider.as_str().as_bytes());
@@ -113,6 +135,24 @@ fn write_limits(out: &mut Vec<u8>, format: Format, budget: &Budget) {
             }
             RateLimitHeaders::OpenAi => field("reset", &Wait(level.reset_ms).to_string()),
         }
+    }
+}
+
+/// Writes what is left of the budget of which the least is.
+fn write_budget(out: &mut Vec<u8>, left: &BudgetLeft) {
+    // A name that is not allowed in a header is left out.
+    let _ = write::header(out, "x-llm-proxy-budget", left.name.as_bytes());
+    let mut field = |name: &str, value: &str| {
+        let _ = write::header(out, name, value.as_bytes());
+    };
+    field("x-llm-proxy-budget-unit", left.unit.name());
+    field("x-llm-proxy-budget-limit", &show(left.unit, left.amount));
+    field("x-llm-proxy-budget-remaining", &show(left.unit, left.left));
+    if let Some(renews_at) = left.renews_at {
+        field("x-llm-proxy-budget-reset", &rfc3339::format(renews_at));
+    }
+    if let Some(cap) = left.cap {
+        field("x-llm-proxy-max-tokens", itoa::Buffer::new().format(cap));
     }
 }
 
@@ -174,6 +214,10 @@ pub fn error(out: &mut Vec<u8>, meta: &ResponseMeta, request_id: &str, error: &E
         if let Some(ms) = meta.budget.and_then(|budget| budget.retry_ms) {
             let _ = write::header(out, "retry-after-ms", itoa::Buffer::new().format(ms).as_bytes());
         }
+    }
+    if error.kind == Kind::Budget {
+        // SDKs read it before the status.
+        write::static_header(out, "x-should-retry", "false");
     }
     if let Some(methods) = error.allow {
         write::static_header(out, "allow", methods.allow());

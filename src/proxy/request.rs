@@ -17,7 +17,7 @@ use super::request_context::{
 use crate::limit::provider::NORMAL_LEVEL;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
-use crate::proxy::{body, local, overload};
+use crate::proxy::{body, budget, local, overload};
 use crate::route::pick::Candidates;
 use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
@@ -95,6 +95,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         attempt_began_us: 0,
         head_sent: false,
         effort_none_added: false,
+        output_cap: None,
         circuit_guard: None,
         counted_failures: Default::default(),
         hint: Default::default(),
@@ -104,11 +105,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         client_limit,
     };
     let result = match admit(&mut req, &view, caller) {
-        Ok(candidates) => match overload::enter_process(&mut req).await {
-            Ok(slot) => {
-                req.slot = slot;
-                failover::run(&mut req, &view, &candidates).await
-            }
+        Ok((candidates, output)) => match enter(&mut req, &view, caller, &candidates, output).await {
+            Ok(()) => failover::run(&mut req, &view, &candidates).await,
             Err(interrupt) => Err(interrupt),
         },
         Err(error) => Err(error.into()),
@@ -154,7 +152,11 @@ fn authenticate<'v>(
 
 /// Decides everything that is decided before a provider is tried: what the body requests, whether
 /// the caller may have it, and who serves it.
-fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>) -> Result<Rc<Candidates>, Error> {
+fn admit(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+) -> Result<(Rc<Candidates>, peek::Output), Error> {
     let BodyFields { model, stream, stream_options, output, alternatives } = read_body_fields(req)?;
     req.stream = stream;
     req.model = model;
@@ -179,7 +181,35 @@ fn admit(req: &mut RequestContext<'_>, view: &WorkerSnapshot, caller: Caller<'_>
     }
     req.pooled = candidates.pooled();
     req.recorder.end_stage(Stage::Route);
-    Ok(candidates)
+    Ok((candidates, output))
+}
+
+/// Waits for a place among the requests that run, and reserves what the request may cost.
+async fn enter(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+    candidates: &Candidates,
+    output: peek::Output,
+) -> Result<(), Interrupt> {
+    req.slot = overload::enter_process(req).await?;
+    reserve_budgets(req, view, caller, candidates, output).await
+}
+
+/// Reserves what the request may cost, if there are budgets. The future is boxed since it is rare.
+async fn reserve_budgets(
+    req: &mut RequestContext<'_>,
+    view: &WorkerSnapshot,
+    caller: Caller<'_>,
+    candidates: &Candidates,
+    output: peek::Output,
+) -> Result<(), Interrupt> {
+    if view.snapshot.budgets.is_empty() || req.route.operation == Operation::Count {
+        return Ok(());
+    }
+    Box::pin(budget::reserve(req, view, caller, candidates, output)).await?;
+    req.recorder.end_stage(Stage::Limit);
+    Ok(())
 }
 
 /// Takes what the request needs from the limits of its credential.

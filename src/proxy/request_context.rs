@@ -59,6 +59,8 @@ pub struct RequestContext<'c> {
     pub head_sent: bool,
     /// Whether the provider got the request with the effort `none`, which its client did not send.
     pub effort_none_added: bool,
+    /// The most tokens of the response that its budgets allow, where the client has set no limit.
+    pub output_cap: Option<u64>,
     /// What the attempt that runs does to the memory of its provider.
     pub circuit_guard: Option<CircuitGuard>,
     /// What its attempts have counted against providers so far.
@@ -274,6 +276,7 @@ pub fn response_meta(core: &Core, head: &RequestHead, bytes: &[u8], facts: &Head
             false => Cors::NoPage,
         },
         budget: None,
+        spending: None,
         upstream: None,
     }
 }

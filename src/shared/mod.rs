@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod admin_failures;
 pub mod body_memory;
+pub mod budgets;
 pub mod catalog;
 pub mod labels;
 pub mod model_labels;
@@ -17,11 +18,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
 
 use crate::breaker::circuit::TICK;
 use crate::config::boot::Boot;
+use crate::config::prices::PriceTable;
 use crate::config::publish::Publisher;
 use crate::limit::Running;
 use crate::metrics::shard::Shard;
@@ -49,6 +51,10 @@ pub struct ProcessState {
     pub admin_queue: admin::AdminQueue,
     /// Wrong admin keys of all addresses.
     pub admin_failures: admin_failures::AdminFailures,
+    /// Prices of models, from the store.
+    pub prices: ArcSwap<PriceTable>,
+    /// Wakes the control plane when a request waits for more of a budget.
+    pub budget_bell: budgets::BudgetBell,
     /// Scrapes of `/metrics`, which need no key: they must not keep administrators out.
     pub scrape_queue: admin::AdminQueue,
     /// The OpenAPI document of the admin interface, written once by the control plane.
@@ -118,6 +124,8 @@ impl ProcessState {
             body_memory,
             admin_queue: admin::AdminQueue::default(),
             admin_failures: admin_failures::AdminFailures::default(),
+            prices: ArcSwap::default(),
+            budget_bell: budgets::BudgetBell::default(),
             scrape_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
             sessions: sessions::Sessions::default(),

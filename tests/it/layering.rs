@@ -53,6 +53,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "config::retries",
             "config::timeouts",
             "config::virtual_models",
+            "config::budget",
+            "config::prices",
             "limit",
             "metrics",
             "net",

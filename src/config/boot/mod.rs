@@ -58,6 +58,16 @@ pub enum CatchAllRouting {
     Equal,
 }
 
+/// The status of a request for which too little of a budget is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BudgetStatus {
+    /// 402.
+    #[default]
+    PaymentRequired,
+    /// 429.
+    TooManyRequests,
+}
+
 /// The pages of llm-proxy v1's web interface, as it is served in development and by its image.
 const ADMIN_CORS_ORIGINS: [&str; 4] =
     ["http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:5176", "http://127.0.0.1:5176"];
@@ -176,6 +186,7 @@ pub struct Boot {
     pub affinity: Affinity,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
+    pub budget_status: BudgetStatus,
     /// What a picture is taken for that can't be measured, where tokens are counted here.
     pub image_tokens: u32,
     pub image_width: u32,
@@ -257,6 +268,7 @@ impl Default for Boot {
             catch_all_routing: CatchAllRouting::Ranked,
             affinity: Affinity::Session,
             limits_url: None,
+            budget_status: BudgetStatus::PaymentRequired,
             image_tokens: 250,
             image_width: 300,
             image_height: 300,

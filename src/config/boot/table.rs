@@ -13,7 +13,7 @@ use crate::config::networks::Networks;
 use crate::config::timeouts::FirstContent;
 
 use super::db_url::DbUrl;
-use super::{Affinity, Boot, CatchAllRouting, Driver, otlp};
+use super::{Affinity, Boot, BudgetStatus, CatchAllRouting, Driver, otlp};
 
 /// A setting that this version honours.
 #[derive(Debug)]
@@ -163,6 +163,7 @@ variables! {
     "AFFINITY" "session" "Which requests of a conversation go to one provider, so that its prompt cache is used: session, those whose client names its session in a header; prefix, also all others, by the beginning of their prompt; or off." => affinity, affinity;
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
+    "BUDGET_STATUS" "402" "The status of a request for which too little of a budget is left: 402, which clients do not try again, or 429 with `retry-after`." => budget_status, budget_status;
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
     "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
     "METRICS_MAX_MODELS" "1000" "The number of models that have a metric label of their own, by the provider's name for them; the others are counted as `other`." => observe.metrics_max_models, |text| number(text, 0, 1_000_000);
@@ -297,6 +298,14 @@ fn catch_all_routing(text: &str) -> Result<CatchAllRouting, String> {
         "ranked" => Ok(CatchAllRouting::Ranked),
         "equal" => Ok(CatchAllRouting::Equal),
         _ => Err("ranked or equal".to_owned()),
+    }
+}
+
+fn budget_status(text: &str) -> Result<BudgetStatus, String> {
+    match text.trim() {
+        "402" => Ok(BudgetStatus::PaymentRequired),
+        "429" => Ok(BudgetStatus::TooManyRequests),
+        _ => Err("402 or 429".to_owned()),
     }
 }
 

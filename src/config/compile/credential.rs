@@ -107,6 +107,8 @@ fn same_scope(one: Option<&Scope>, other: Option<&Scope>) -> bool {
         (Some(one), Some(other)) => {
             one.groups.len() == other.groups.len()
                 && one.groups.iter().zip(&other.groups).all(|(one, other)| Arc::ptr_eq(one, other))
+                && one.budgets.len() == other.budgets.len()
+                && one.budgets.iter().zip(&other.budgets).all(|(one, other)| Arc::ptr_eq(one, other))
         }
         _ => false,
     }

@@ -4,17 +4,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::config::compile::budget::Budgets;
 use crate::config::compile::credential::LimitColumns;
 use crate::config::models::Allowed;
 use crate::config::rows::{CredentialRow, GroupRow};
 use crate::config::snapshot::{Group, Problem, Scope, Snapshot};
 use crate::limit::Limits;
+use crate::limit::budget::Of;
 
 /// How deep groups may be nested. Each level costs every request of its credentials a little.
 pub(crate) const MAX_DEPTH: usize = 8;
 
 /// The groups by their names.
 pub(super) struct Groups<'r> {
+    budgets: &'r Budgets,
     rows: HashMap<&'r str, &'r GroupRow>,
     /// What is in force in a group that can be used.
     scopes: HashMap<&'r str, Arc<Scope>>,
@@ -24,6 +27,17 @@ impl Groups<'_> {
     /// What is in force for a credential. The error is why it must be refused; it is empty if the
     /// group is disabled, which is no problem.
     pub(super) fn scope(&self, row: &CredentialRow) -> Result<Option<Arc<Scope>>, Option<String>> {
+        let scope = self.scope_of_group(row)?;
+        let own = self.budgets.of(Of::Credential, &row.name).map_err(Some)?;
+        if own.is_empty() {
+            return Ok(scope);
+        }
+        let scope = scope.unwrap_or_default();
+        let budgets = own.iter().chain(&scope.budgets).cloned().collect();
+        Ok(Some(Arc::new(Scope { groups: scope.groups.clone(), budgets })))
+    }
+
+    fn scope_of_group(&self, row: &CredentialRow) -> Result<Option<Arc<Scope>>, Option<String>> {
         let Some(name) = row.group_name.as_deref() else { return Ok(None) };
         if let Some(scope) = self.scopes.get(name) {
             return Ok(Some(scope.clone()));
@@ -57,11 +71,12 @@ impl Groups<'_> {
 /// stay, as with credentials.
 pub(super) fn compile_all<'r>(
     rows: &'r [GroupRow],
+    budgets: &'r Budgets,
     previous: Option<&Snapshot>,
     snapshot: &mut Snapshot,
     problems: &mut Vec<Problem>,
 ) -> Groups<'r> {
-    let mut groups = Groups { rows: HashMap::new(), scopes: HashMap::new() };
+    let mut groups = Groups { budgets, rows: HashMap::new(), scopes: HashMap::new() };
     let mut usable = HashMap::new();
     for row in rows {
         groups.rows.entry(&row.name).or_insert(row);
@@ -77,15 +92,23 @@ pub(super) fn compile_all<'r>(
     }
     snapshot.groups.sort_by_key(|group| group.id);
     for row in rows.iter().filter(|row| usable.contains_key(row.name.as_str())) {
-        match chain(row, &groups.rows) {
-            Ok(names) => {
-                let chain: Option<Box<[_]>> = names.iter().map(|name| usable.get(name).cloned()).collect();
-                // One that is disabled or has a problem of its own needs no other here.
-                if let Some(chain) = chain {
-                    groups.scopes.insert(&row.name, Arc::new(Scope { groups: chain }));
-                }
+        let mut report = |message| problems.push(Problem { object: format!("group {}", row.name), message });
+        let names = match chain(row, &groups.rows) {
+            Ok(names) => names,
+            Err(message) => {
+                report(message);
+                continue;
             }
-            Err(message) => problems.push(Problem { object: format!("group {}", row.name), message }),
+        };
+        let lists: Result<Vec<_>, String> = names.iter().map(|name| budgets.of(Of::Group, name)).collect();
+        match (names.iter().map(|name| usable.get(name).cloned()).collect(), lists) {
+            (Some(groups_of), Ok(lists)) => {
+                let scope = Scope { groups: groups_of, budgets: lists.concat().into() };
+                groups.scopes.insert(&row.name, Arc::new(scope));
+            }
+            // One that is disabled or has a problem of its own needs no other here.
+            (None, _) => {}
+            (_, Err(message)) => report(message),
         }
     }
     groups

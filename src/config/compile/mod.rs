@@ -6,6 +6,7 @@
 //! list of models, a hash), the row gives less, never more.
 
 mod base_url;
+pub mod budget;
 mod credential;
 mod dialect;
 mod group;
@@ -25,6 +26,7 @@ use llm_wire::target::facts::Facts;
 use super::models::Allowed;
 use super::rows::{ProviderRow, Rows};
 use super::snapshot::{Problem, Provider, Snapshot};
+use crate::limit::budget::Of;
 
 /// Reads a variable of the environment; for `api_key` of the form `env:NAME`.
 pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -99,11 +101,16 @@ pub fn compile_with(
 ) -> (Snapshot, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut snapshot = Snapshot { version: rows.version, ..Snapshot::default() };
+    let budgets = budget::compile_all(&rows.budgets, previous, &mut snapshot, &mut problems);
+    snapshot.tag_budgets = budgets.tags();
     providers(rows, env, facts, &mut snapshot, &mut problems);
     if let Some(previous) = previous {
         snapshot.providers.iter_mut().for_each(|provider| remember(provider, previous));
     }
-    let groups = group::compile_all(&rows.groups, previous, &mut snapshot, &mut problems);
+    if !budgets.is_empty() {
+        limit_providers(&budgets, &mut snapshot, &mut problems);
+    }
+    let groups = group::compile_all(&rows.groups, &budgets, previous, &mut snapshot, &mut problems);
     credentials(rows, &groups, previous, &mut snapshot, &mut problems);
     virtual_model::virtual_models(rows, &mut snapshot, &mut problems);
     (snapshot, problems)
@@ -120,6 +127,25 @@ fn remember(provider: &mut Arc<Provider>, previous: &Snapshot) {
     if before.row_version != provider.row_version {
         provider.memory.row_changed();
     }
+}
+
+/// Gives the providers their budgets. One whose budget can't be used is not served.
+fn limit_providers(budgets: &budget::Budgets, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {
+    let count = snapshot.providers.len();
+    snapshot.providers.retain_mut(|provider| match budgets.of(Of::Provider, &provider.key) {
+        Ok([]) => true,
+        Ok(list) => {
+            if let Some(provider) = Arc::get_mut(provider) {
+                provider.budgets = list.into();
+            }
+            true
+        }
+        Err(message) => {
+            problems.push(Problem { object: format!("provider {}", provider.key), message });
+            false
+        }
+    });
+    snapshot.providers_unusable += count - snapshot.providers.len();
 }
 
 fn providers(rows: &Rows, env: &Env<'_>, facts: &Arc<Facts>, snapshot: &mut Snapshot, problems: &mut Vec<Problem>) {

@@ -149,6 +149,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
         outbound,
         memory: Arc::default(),
         limits: limits_of(params.limits, None),
+        budgets: Box::default(),
         models,
         formats,
         dialect,

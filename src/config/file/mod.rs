@@ -14,7 +14,7 @@ pub use read::{read, read_all};
 pub use write::write;
 
 use super::compile::{compile, judge, notices};
-use super::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use super::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use super::snapshot::{Problem, Snapshot};
 
 /// The content of a file. Rows have no ids and no versions: the store that loads them assigns
@@ -25,6 +25,7 @@ pub struct File {
     pub credentials: Vec<CredentialRow>,
     pub groups: Vec<GroupRow>,
     pub models: Vec<ModelRow>,
+    pub budgets: Vec<BudgetRow>,
     /// By the names of variables.
     pub settings: Vec<Setting>,
     /// The position of a [`Problem`]'s object.
@@ -81,7 +82,8 @@ impl File {
     pub fn rows(&self) -> Rows {
         let (providers, credentials) = (self.providers.clone(), self.credentials.clone());
         let mut rows = Rows { version: 0, providers, credentials, ..Rows::default() };
-        (rows.groups, rows.models) = (self.groups.clone(), self.models.clone());
+        (rows.groups, rows.models, rows.budgets) = (self.groups.clone(), self.models.clone(), self.budgets.clone());
+        (1..).zip(&mut rows.budgets).for_each(|(id, row)| row.id = id);
         (1..).zip(&mut rows.groups).for_each(|(id, row)| row.id = id);
         (1..).zip(&mut rows.models).for_each(|(id, row)| row.id = id);
         (1..).zip(&mut rows.providers).for_each(|(id, row)| row.id = id);
@@ -118,6 +120,7 @@ impl File {
         all.credentials.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
         all.models.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
         all.groups.iter_mut().for_each(|row| row.is_enabled = true);
+        all.budgets.iter_mut().for_each(|row| row.is_enabled = !row.is_enabled);
         let disabled = judge(&all, env)
             .0
             .into_iter()

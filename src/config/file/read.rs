@@ -8,9 +8,11 @@ use sha2::{Digest, Sha256};
 use super::yaml::{self, Node, Value};
 use super::{Complaint, File, Place, Setting};
 use crate::config::boot::table::VARIABLES;
+use crate::config::budget;
 use crate::config::compile::{Env, WEAK_KEY, is_weak_key};
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::config::snapshot::Problem;
+use crate::limit::budget::Unit;
 use crate::rfc3339;
 
 /// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
@@ -49,6 +51,7 @@ fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             "credentials" => credentials(node, file, complaints),
             "groups" => groups(node, file, complaints),
             "models" => models(node, file, complaints),
+            "budgets" => budgets(node, file, complaints),
             "settings" => settings(node, file, complaints),
             _ => complaints.push(unknown(node.line, name, SECTIONS)),
         }
@@ -56,7 +59,7 @@ fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
 }
 
 /// The members of a file.
-pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "models", "settings"];
+pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "models", "budgets", "settings"];
 
 /// The position of the row of `node` and of each of its values.
 fn place(node: &Node, known: &[&'static str]) -> Place {
@@ -369,6 +372,46 @@ fn models(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
     }
 }
 
+pub(super) const BUDGET: &[&str] =
+    &["name", "scope", "subject", "unit", "amount", "period", "time_zone", "is_hard", "warn_at", "is_enabled"];
+
+fn budgets(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+    let mut seen = HashMap::new();
+    for (at, node) in items("budgets", node, complaints).iter().enumerate() {
+        let mut fields = Fields::new(format!("budgets[{at}]"), node, complaints);
+        let name = fields.required("name");
+        if !name.is_empty() {
+            fields.what = format!("budget {name}");
+            if let Some(first) = seen.insert(name.clone(), node.line) {
+                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+            }
+        }
+        let unit = fields.text("unit").unwrap_or_else(|| "usd".to_owned());
+        let text = fields.required("amount");
+        let amount = budget::parse(Unit::parse(&unit).unwrap_or(Unit::Dollars), &text);
+        if amount.is_none() && !text.is_empty() {
+            let wanted = if unit == "tokens" { "a whole number" } else { "dollars with at most nine decimals" };
+            fields.complain(node.line, format_args!("amount `{text}` is not {wanted}"));
+        }
+        let row = BudgetRow {
+            name,
+            scope: fields.required("scope"),
+            subject: fields.required("subject"),
+            unit,
+            amount: amount.unwrap_or_default(),
+            period: fields.text("period").unwrap_or_else(|| "month".to_owned()),
+            time_zone: fields.text("time_zone").unwrap_or_default(),
+            is_hard: fields.switch("is_hard", true),
+            warn_at: fields.json("warn_at", "[]"),
+            is_enabled: fields.switch("is_enabled", true),
+            ..BudgetRow::default()
+        };
+        fields.end(BUDGET);
+        file.places.insert(format!("budget {}", row.name), place(node, BUDGET));
+        file.budgets.push(row);
+    }
+}
+
 /// Settings that say where the configuration is, and cannot stand in it.
 pub(super) const NOT_IN_A_FILE: &[&str] = &["CONFIG_FILE", "DB_URL"];
 
@@ -454,7 +497,8 @@ credentials:
         let rows = [
             (
                 "x: 1",
-                &["line 1: `x` is not known here; known are providers, credentials, groups, models, settings"][..],
+                &["line 1: `x` is not known here; known are providers, credentials, groups, models, budgets, settings"]
+                    [..],
             ),
             ("- a", &["line 1: the file is a list, not a mapping of names to values"]),
             ("providers: {}", &["line 1: providers is a mapping, not a list"]),
@@ -490,7 +534,7 @@ credentials:
                      rate_limit, burst, tokens_per_minute, max_concurrency, expires_at, previous_key, previous_key_until, metadata, is_enabled",
                     "line 5: credential b: rate_limit -1 is not a number from 0 to 4294967295; the key is refused until \
                      that is mended",
-                    "line 6: `x` is not known here; known are providers, credentials, groups, models, settings",
+                    "line 6: `x` is not known here; known are providers, credentials, groups, models, budgets, settings",
                 ],
             ),
             (

@@ -35,6 +35,8 @@ struct Gateway {
     credentials: Option<Vec<Credential>>,
     /// Groups of keys, which share models and limits
     groups: Option<Vec<Group>>,
+    /// What keys, groups, tags and providers may spend
+    budgets: Option<Vec<Budget>>,
     /// Virtual models: names that clients may ask for, and the models behind them
     models: Option<Vec<Model>>,
 }
@@ -310,6 +312,57 @@ struct Group {
     is_enabled: Option<OrVariable<bool>>,
 }
 
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Budget {
+    /// Unique name, by which its sums are known
+    name: String,
+    /// What it is of
+    scope: BudgetScope,
+    /// The name of the credential, group, tag or provider
+    subject: String,
+    /// Dollars, the default, or tokens
+    unit: Option<BudgetUnit>,
+    /// Dollars with at most nine decimals, or whole tokens
+    amount: OrVariable<Amount>,
+    /// How long the amount is for, month by default
+    period: Option<BudgetPeriod>,
+    /// Time zone of the calendar, such as Europe/Berlin; UTC by default
+    time_zone: Option<String>,
+    /// Whether requests are refused for which too little is left, true by default
+    is_hard: Option<OrVariable<bool>>,
+    /// Per cents of the amount at which a warning is sent
+    warn_at: Option<Vec<u8>>,
+    /// Whether it is in force, true by default
+    is_enabled: Option<OrVariable<bool>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum BudgetScope {
+    Credential,
+    Group,
+    Tag,
+    Provider,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum BudgetUnit {
+    Usd,
+    Tokens,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "snake_case")]
+enum BudgetPeriod {
+    Hour,
+    Day,
+    Week,
+    Month,
+    Total,
+}
+
 /// A value, or text with a variable that becomes one.
 struct OrVariable<T>(PhantomData<T>);
 
@@ -347,6 +400,7 @@ macro_rules! described {
 }
 
 described! {
+    Amount = object(json!({ "type": "number", "minimum": 0 }));
     Weight = object(json!({ "type": "integer", "minimum": 0, "maximum": 1_000_000 }));
     PointInTime = object(json!({
         "anyOf": [
@@ -417,7 +471,7 @@ fn setting_schema(setting: &Variable) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::{CREDENTIAL, GROUP, MODEL, PROVIDER, SECTIONS};
+    use super::super::read::{BUDGET, CREDENTIAL, GROUP, MODEL, PROVIDER, SECTIONS};
     use super::*;
 
     fn names(properties: &Value) -> Vec<&str> {
@@ -445,6 +499,8 @@ mod tests {
         let group = &properties["groups"]["items"];
         assert_eq!(names(&group["properties"]), sorted(GROUP.to_vec()));
         assert_eq!(names(&properties["models"]["items"]["properties"]), sorted(MODEL.to_vec()));
+        let budget = &properties["budgets"]["items"];
+        assert_eq!(names(&budget["properties"]), sorted(BUDGET.to_vec()));
         let settings = &properties["settings"]["properties"];
         let former = VARIABLES.iter().filter(|variable| !variable.alias.is_empty()).count();
         assert_eq!(names(settings).len(), VARIABLES.len() + former - NOT_IN_A_FILE.len());

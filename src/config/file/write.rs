@@ -2,7 +2,9 @@
 //! the default is written, and JSON unchanged, since YAML reads it and the order in it has a
 //! meaning.
 
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::config::budget;
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::limit::budget::Unit;
 
 /// The rows as a file. A provider's key is in it as in the row, unless `variable` names
 /// one of the environment to take it from.
@@ -19,6 +21,10 @@ pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> 
     if !rows.models.is_empty() {
         out.push_str("models:");
         list(&mut out, &rows.models, model);
+    }
+    if !rows.budgets.is_empty() {
+        out.push_str("budgets:");
+        list(&mut out, &rows.budgets, budget_row);
     }
     out
 }
@@ -89,6 +95,25 @@ fn model(item: &mut Item<'_>, row: &ModelRow) {
     item.json("members", &row.members, "[]");
     item.json("overrides", &row.overrides, "{}");
     item.json("options", &row.options, "{}");
+    item.enabled(row.is_enabled);
+}
+
+fn budget_row(item: &mut Item<'_>, row: &BudgetRow) {
+    item.text("name", &row.name);
+    item.text("scope", &row.scope);
+    item.text("subject", &row.subject);
+    if row.unit != "usd" {
+        item.text("unit", &row.unit);
+    }
+    item.raw("amount", &budget::show(Unit::parse(&row.unit).unwrap_or(Unit::Dollars), row.amount));
+    item.text("period", &row.period);
+    if !row.time_zone.is_empty() {
+        item.text("time_zone", &row.time_zone);
+    }
+    if !row.is_hard {
+        item.raw("is_hard", "false");
+    }
+    item.json("warn_at", &row.warn_at, "[]");
     item.enabled(row.is_enabled);
 }
 
@@ -237,6 +262,7 @@ mod tests {
         assert_eq!(providers.collect::<Vec<_>>(), read_back.collect::<Vec<_>>(), "{text}");
         assert_eq!(rows.credentials, file.credentials, "{text}");
         assert_eq!(rows.groups, file.groups, "{text}");
+        assert_eq!(rows.budgets, file.budgets, "{text}");
     }
 
     #[test]
@@ -292,6 +318,17 @@ credentials: []
                 metadata: "{}".into(),
                 ..GroupRow::default()
             };
+            let budget = BudgetRow {
+                name: name.clone(),
+                scope: "tag".into(),
+                subject: name.clone(),
+                unit: "usd".into(),
+                amount: 1_234_567_891,
+                period: "week".into(),
+                time_zone: "Europe/Berlin".into(),
+                warn_at: "[80]".into(),
+                ..BudgetRow::default()
+            };
             let credential = CredentialRow {
                 group_name: Some(name.clone()),
                 name,
@@ -302,7 +339,7 @@ credentials: []
                 expires_at: Some(i64::MAX),
                 ..CredentialRow::default()
             };
-            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential], groups: vec![group], ..Rows::default() });
+            there_and_back(&Rows { version: 0, providers: vec![provider], credentials: vec![credential], groups: vec![group], budgets: vec![budget], ..Rows::default() });
         }
     }
 }

@@ -456,6 +456,42 @@ impl JsonSchema for Key {
     }
 }
 
+/// An amount, as it was written: a number that is not negative.
+#[derive(Debug, Clone)]
+pub(crate) struct Amount(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Amount, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        let text = raw.get().trim_matches('"');
+        // A power of ten becomes decimals.
+        let number = text.parse::<f64>().ok().filter(|number| *number >= 0.0 && *number < 1e18);
+        let Some(number) = number else { return Err(D::Error::custom("must be a number from 0 on")) };
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let text = match is_plain {
+            true => text.to_owned(),
+            false => format!("{number:.9}"),
+        };
+        // `5.0` are five tokens too.
+        let whole = text.split_once('.').filter(|(_, rest)| rest.bytes().all(|digit| digit == b'0'));
+        Ok(Amount(whole.map_or_else(|| text.clone(), |(whole, _)| whole.to_owned())))
+    }
+}
+
+impl JsonSchema for Amount {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "number", "minimum": 0 })
+    }
+}
+
 /// A whole number that is not negative.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count<const LEAST: i64, const MOST: i64>(pub(crate) i64);

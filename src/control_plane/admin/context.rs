@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::config::boot::Environment;
 use crate::config::compile::judge;
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::secret_env::{self, Standing};
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
 use crate::control_plane::admin::{audit_file, health_status};
@@ -221,6 +221,12 @@ impl Context {
         at.map(|at| read.rows.models[at].clone()).map_err(|_| Refusal::missing("virtual model", id))
     }
 
+    pub(super) fn budget(&self, id: i64) -> Result<BudgetRow, Refusal> {
+        let read = self.current.read();
+        let at = read.rows.budgets.binary_search_by_key(&id, |row| row.id);
+        at.map(|at| read.rows.budgets[at].clone()).map_err(|_| Refusal::missing("budget", id))
+    }
+
     pub(super) fn env(&self) -> impl Fn(&str) -> Option<String> + '_ {
         |name| self.environment.get(name).map(str::to_owned)
     }
@@ -283,6 +289,12 @@ impl Context {
             return Err(Refusal::new(409, "conflict", message));
         }
         self.check(Some(rows(old)), &rows(Some(new)))
+    }
+
+    pub(super) fn check_budget(&self, old: Option<&BudgetRow>, new: &BudgetRow) -> Result<(), Refusal> {
+        let rows =
+            |row: &BudgetRow| Rows { budgets: vec![BudgetRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
+        self.check(old.map(rows), &rows(new))
     }
 
     /// Refuses a group with a problem that it or another did not have before, such as a circle.

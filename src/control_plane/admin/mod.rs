@@ -7,6 +7,7 @@
 mod audit;
 mod audit_file;
 mod body;
+pub mod budgets;
 mod circuits;
 mod client_paths;
 mod config;

@@ -11,8 +11,8 @@ use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal};
 use crate::control_plane::admin::status::{Status, Updated};
 use crate::control_plane::admin::{
-    audit, circuits, config, credentials, explain, groups, health, logs, models, prices, providers, spend, transfer,
-    view,
+    audit, budgets, circuits, config, credentials, explain, groups, health, logs, models, prices, providers, spend,
+    transfer, view,
 };
 use crate::route::explain::Explanation;
 use crate::shared::admin::{Request, Response};
@@ -105,6 +105,18 @@ routes! {
     PATCH  "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
     POST   "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
     POST   "/credentials/{credential_id}/rotate" "credentials" "Replace the key of a credential; the old key stays valid for a while" (&[]) <- credentials::Rotate => 200 credentials::CredentialCreated: credentials::rotate;
+
+    GET    "/budgets" "budgets" "List budgets, and what they have come to" (PAGE) => 200 budgets::BudgetList: budgets::list;
+    POST   "/budgets" "budgets" "Create a budget" (&[]) <- budgets::BudgetCreate => 201 budgets::BudgetCreated: budgets::create;
+    GET    "/budgets/{budget_id}" "budgets" "Get a budget, and what it has come to" (&[]) => 200 budgets::BudgetWithState: budgets::get;
+    PUT    "/budgets/{budget_id}" "budgets" "Change a budget" (&[]) <- budgets::BudgetUpdate => 200 Updated: budgets::update;
+    PATCH  "/budgets/{budget_id}" "budgets" "Change a budget, as PUT does" (&[]) <- budgets::BudgetUpdate => 200 Updated: budgets::update;
+    DELETE "/budgets/{budget_id}" "budgets" "Remove a budget with its sums" (&[]) => 204: budgets::remove;
+    PUT    "/budgets/{budget_id}/status" "budgets" "Enable or disable a budget" (&[]) <- Status => 200 budgets::BudgetStatus: budgets::status;
+    PATCH  "/budgets/{budget_id}/status" "budgets" "Enable or disable a budget" (&[]) <- Status => 200 budgets::BudgetStatus: budgets::status;
+    POST   "/budgets/{budget_id}/status" "budgets" "Enable or disable a budget" (&[]) <- Status => 200 budgets::BudgetStatus: budgets::status;
+    POST   "/budgets/{budget_id}/reset" "budgets" "Begin the current window of a budget anew" (&[]) => 200 budgets::BudgetWithState: budgets::reset;
+    POST   "/budgets/{budget_id}/top-up" "budgets" "Add to the amount of a budget, for the current window alone" (&[]) <- budgets::TopUp => 200 budgets::BudgetWithState: budgets::top_up;
 
     GET    "/groups" "groups" "List groups of credentials" (PAGE) => 200 groups::GroupList: groups::list;
     POST   "/groups" "groups" "Create a group" (&[]) <- groups::GroupCreate => 201 groups::GroupCreated: groups::create;

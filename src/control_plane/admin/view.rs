@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
+use crate::config::budget;
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::admin::body::Moment;
 use crate::control_plane::admin::members;
+use crate::limit::budget::Unit;
 
 /// What is shown in the place of a secret, and means "as it was" where it is sent back.
 pub const MASK: &str = "***";
@@ -235,6 +237,36 @@ pub struct ModelView {
     updated_at: Moment,
 }
 
+/// A budget
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Budget")]
+pub struct BudgetView {
+    pub id: i64,
+    pub name: String,
+    /// `credential`, `group`, `tag` or `provider`
+    pub scope: String,
+    /// The name of the credential, group, tag or provider
+    pub subject: String,
+    /// `usd` or `tokens`
+    pub unit: String,
+    /// Dollars or tokens
+    pub amount: f64,
+    /// `hour`, `day`, `week`, `month` or `total`
+    pub period: String,
+    /// Of the calendar; empty is UTC
+    pub time_zone: String,
+    /// Whether a request is refused for which too little is left
+    pub is_hard: bool,
+    /// Per cents of the amount at which a warning is sent
+    #[schemars(with = "Vec<u8>")]
+    pub warn_at: Box<RawValue>,
+    pub is_enabled: bool,
+    /// Version of the row, for If-Match
+    pub row_version: i64,
+    created_at: Moment,
+    updated_at: Moment,
+}
+
 impl ModelView {
     pub fn of(row: &ModelRow) -> ModelView {
         ModelView {
@@ -249,6 +281,33 @@ impl ModelView {
             updated_at: Moment(row.stamp.updated_at),
         }
     }
+}
+
+impl BudgetView {
+    pub fn of(row: &BudgetRow) -> BudgetView {
+        BudgetView {
+            id: row.id,
+            name: row.name.clone(),
+            scope: row.scope.clone(),
+            subject: row.subject.clone(),
+            unit: row.unit.clone(),
+            amount: amount(&row.unit, row.amount),
+            period: row.period.clone(),
+            time_zone: row.time_zone.clone(),
+            is_hard: row.is_hard,
+            warn_at: column(if row.warn_at.is_empty() { "[]" } else { &row.warn_at }),
+            is_enabled: row.is_enabled,
+            row_version: row.stamp.version,
+            created_at: Moment(row.stamp.created_at),
+            updated_at: Moment(row.stamp.updated_at),
+        }
+    }
+}
+
+/// An amount as it is shown: dollars or tokens.
+pub fn amount(unit: &str, amount: i64) -> f64 {
+    let unit = Unit::parse(unit).unwrap_or(Unit::Dollars);
+    budget::show(unit, amount).parse().unwrap_or_default()
 }
 
 /// A row for the audit log.

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use crate::config::boot::Environment;
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::secret::Secret;
 use crate::config::vault;
 
@@ -131,6 +131,8 @@ struct Body {
     groups: Vec<Group>,
     #[serde(default)]
     models: Vec<Model>,
+    #[serde(default)]
+    budgets: Vec<Budget>,
 }
 
 #[derive(Serialize)]
@@ -141,6 +143,7 @@ struct BodyOf<'a> {
     credentials: Vec<CredentialOf<'a>>,
     groups: Vec<GroupOf<'a>>,
     models: Vec<ModelOf<'a>>,
+    budgets: Vec<BudgetOf<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -159,6 +162,10 @@ struct GroupOf<'a>(#[serde(with = "GroupForm")] &'a GroupRow);
 struct Model(#[serde(with = "ModelForm")] ModelRow);
 #[derive(Serialize)]
 struct ModelOf<'a>(#[serde(with = "ModelForm")] &'a ModelRow);
+#[derive(Serialize, Deserialize)]
+struct Budget(#[serde(with = "BudgetForm")] BudgetRow);
+#[derive(Serialize)]
+struct BudgetOf<'a>(#[serde(with = "BudgetForm")] &'a BudgetRow);
 
 impl Place {
     /// Reads the rows from `text`, the content of the file.
@@ -182,6 +189,7 @@ impl Place {
             credentials: body.credentials.into_iter().map(|row| row.0).collect(),
             groups: body.groups.into_iter().map(|row| row.0).collect(),
             models: body.models.into_iter().map(|row| row.0).collect(),
+            budgets: body.budgets.into_iter().map(|row| row.0).collect(),
         })
     }
 
@@ -193,6 +201,7 @@ impl Place {
             credentials: rows.credentials.iter().map(CredentialOf).collect(),
             groups: rows.groups.iter().map(GroupOf).collect(),
             models: rows.models.iter().map(ModelOf).collect(),
+            budgets: rows.budgets.iter().map(BudgetOf).collect(),
         };
         let body = serde_json::to_string(&body).map_err(|error| error.to_string())?;
         let body = vault::seal(&body, &|name| self.environment.get(name).map(str::to_owned))?;
@@ -281,6 +290,24 @@ struct CredentialForm {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(remote = "BudgetRow")]
+struct BudgetForm {
+    id: i64,
+    name: String,
+    scope: String,
+    subject: String,
+    unit: String,
+    amount: i64,
+    period: String,
+    time_zone: String,
+    is_hard: bool,
+    warn_at: String,
+    is_enabled: bool,
+    #[serde(with = "StampForm")]
+    stamp: Stamp,
+}
+
+#[derive(Serialize, Deserialize)]
 #[serde(remote = "GroupRow")]
 struct GroupForm {
     id: i64,
@@ -349,10 +376,12 @@ mod tests {
             ..CredentialRow::default()
         };
         let group = GroupRow { id: 2, name: "g".into(), parent: Some("h".into()), stamp, ..GroupRow::default() };
+        let budget =
+            BudgetRow { id: 3, name: "b".into(), amount: i64::MAX, is_hard: true, stamp, ..BudgetRow::default() };
         let credential = CredentialRow { group_name: Some("g".into()), ..credential };
         let model = ModelRow { id: 3, name: "v".into(), members: "[ \"a\"]".into(), stamp, ..ModelRow::default() };
         let (providers, credentials) = (vec![provider], vec![credential]);
-        Rows { version: 9, providers, credentials, groups: vec![group], models: vec![model] }
+        Rows { version: 9, providers, credentials, groups: vec![group], models: vec![model], budgets: vec![budget] }
     }
 
     fn environment(key: &str) -> Environment {

@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 
 use crate::config::compile::Env;
 use crate::config::file;
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::vault;
 use crate::control_plane::admin::view::{
-    CredentialView, GroupView, ModelView, ProviderView, hides_a_header, masked, shown, unmasked,
+    BudgetView, CredentialView, GroupView, ModelView, ProviderView, hides_a_header, masked, shown, unmasked,
 };
 use crate::control_plane::store::Change;
 
@@ -38,8 +38,8 @@ impl Plan {
     }
 }
 
-/// Returns the changes that turn the rows `there` into those of `file`. Providers and groups are
-/// matched by their names, credentials by their keys. With `prune`, rows that the file lacks are
+/// Returns the changes that turn the rows `there` into those of `file`. Credentials are matched by
+/// their keys, all others by their names. With `prune`, rows that the file lacks are
 /// removed. The error names a row of the file that can't be stored.
 pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan, String> {
     let mut plan = Plan::default();
@@ -79,6 +79,7 @@ pub fn plan(there: &Rows, file: Rows, prune: bool, env: &Env<'_>) -> Result<Plan
     }));
     groups(there, file.groups, prune, &mut plan);
     models(there, file.models, prune, &mut plan);
+    budgets(there, file.budgets, prune, &mut plan);
     Ok(plan)
 }
 
@@ -116,6 +117,35 @@ fn model(old: Option<&ModelRow>, row: ModelRow) -> Option<Step> {
     let row = ModelRow { id: old.id, stamp: old.stamp, ..row };
     let change = Change::UpdateModel(row.clone());
     (plain(&row) != plain(old)).then_some(Step { action: "model.update", object, before_and_after, change })
+}
+
+fn budgets(there: &Rows, rows: Vec<BudgetRow>, prune: bool, plan: &mut Plan) {
+    let known: HashMap<_, _> = there.budgets.iter().map(|row| (row.name.as_str(), row)).collect();
+    let mut kept = HashSet::new();
+    for row in rows {
+        let old = known.get(row.name.as_str()).copied();
+        kept.extend(old.map(|old| old.id));
+        let object = row.name.clone();
+        let before_and_after = [old.and_then(|old| shown(&BudgetView::of(old))), shown(&BudgetView::of(&row))];
+        let Some(old) = old else {
+            plan.steps.push(Step { action: "budget.create", object, before_and_after, change: Change::AddBudget(row) });
+            continue;
+        };
+        let row = BudgetRow { id: old.id, stamp: old.stamp, ..row };
+        let plain = |row: &BudgetRow| BudgetRow { warn_at: tight(&row.warn_at), ..row.clone() };
+        let change = Change::UpdateBudget(row.clone());
+        match plain(&row) == plain(old) {
+            true => plan.same += 1,
+            false => plan.steps.push(Step { action: "budget.update", object, before_and_after, change }),
+        }
+    }
+    let gone = |row: &&BudgetRow| prune && !kept.contains(&row.id);
+    plan.steps.extend(there.budgets.iter().filter(gone).map(|row| Step {
+        action: "budget.delete",
+        object: row.name.clone(),
+        before_and_after: [shown(&BudgetView::of(row)), None],
+        change: Change::RemoveBudget { id: row.id, row_version: Some(row.stamp.version) },
+    }));
 }
 
 fn groups(there: &Rows, rows: Vec<GroupRow>, prune: bool, plan: &mut Plan) {

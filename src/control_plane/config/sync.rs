@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::config::boot::Environment;
 use crate::config::compile::{compile_with, notices};
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::snapshot::{Problem, Snapshot};
 use crate::control_plane::config::current::{Current, InForce};
 use crate::control_plane::config::disk_cache::DiskCache;
@@ -72,6 +72,8 @@ enum Work {
 }
 
 /// How the query ended.
+// One exists at a time, and is moved once.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Step {
     Changed(Result<(), Error>),
     Read(Result<Changes, Error>),
@@ -366,6 +368,7 @@ fn merge(rows: &mut Rows, delta: Delta) {
     rows.version = delta.version;
     replace(&mut rows.providers, delta.providers, &delta.removed_providers, |row: &ProviderRow| row.id);
     replace(&mut rows.credentials, delta.credentials, &delta.removed_credentials, |row: &CredentialRow| row.id);
+    replace(&mut rows.budgets, delta.budgets, &delta.removed_budgets, |row: &BudgetRow| row.id);
     replace(&mut rows.groups, delta.groups, &delta.removed_groups, |row: &GroupRow| row.id);
     replace(&mut rows.models, delta.models, &delta.removed_models, |row: &ModelRow| row.id);
 }

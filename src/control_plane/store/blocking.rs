@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
-use crate::control_plane::admin::view::{CredentialView, GroupView, ModelView, ProviderView, shown};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::control_plane::admin::view::{BudgetView, CredentialView, GroupView, ModelView, ProviderView, shown};
 use crate::control_plane::config::import_export::Plan;
 use crate::control_plane::store::sqlite::Sqlite;
 use crate::control_plane::store::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
@@ -121,6 +121,11 @@ impl Blocking {
     pub fn add_model(&self, row: &ModelRow) -> Result<i64, Error> {
         let before_and_after = [None, shown(&ModelView::of(row))];
         self.change("model.create", &row.name, before_and_after, Change::AddModel(row.clone()))
+    }
+
+    pub fn add_budget(&self, row: &BudgetRow) -> Result<i64, Error> {
+        let told = [None, shown(&BudgetView::of(row))];
+        self.change("budget.create", &row.name, told, Change::AddBudget(row.clone()))
     }
 
     pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {

@@ -8,16 +8,20 @@ use std::fmt::Write as _;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::sleep;
 
 use crate::config::boot::Environment;
 use crate::config::file::{self, Complaint, File, Setting};
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::snapshot::Problem;
-use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, file_text};
+use crate::control_plane::store::sqlite::Sqlite;
+use crate::control_plane::store::{
+    Answer, AuditRow, Change, Changes, Error, Fault, Store, SumsKey, Write, Written, file_text,
+};
+use crate::limit::budget::{Claim, Grant};
 
 /// How often the file is looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -28,6 +32,9 @@ pub struct FileStore {
     path: PathBuf,
     environment: Environment,
     last_read: Mutex<LastRead>,
+    /// Where the embedded store is, which keeps the sums of budgets here.
+    data_dir: PathBuf,
+    sums: OnceLock<Result<Sqlite, Error>>,
 }
 
 /// What was read last.
@@ -46,6 +53,7 @@ struct LastRead {
     credentials: HashMap<String, i64>,
     groups: HashMap<String, i64>,
     models: HashMap<String, i64>,
+    budgets: HashMap<String, i64>,
 }
 
 /// What changes when a file is written or replaced. `None` for a file that can't be seen.
@@ -53,8 +61,17 @@ type Fingerprint = Option<(SystemTime, u64, u64)>;
 
 impl FileStore {
     /// Reads nothing yet.
-    pub fn new(path: &Path, environment: Environment) -> FileStore {
-        FileStore { path: path.to_owned(), environment, last_read: Mutex::default() }
+    pub fn new(path: &Path, environment: Environment, data_dir: &Path) -> FileStore {
+        let (path, data_dir) = (path.to_owned(), data_dir.to_owned());
+        FileStore { path, environment, last_read: Mutex::default(), data_dir, sums: OnceLock::new() }
+    }
+
+    /// The embedded store with the sums of budgets, which is made when it is first needed.
+    fn sums(&self) -> Result<&Sqlite, Error> {
+        match self.sums.get_or_init(|| Sqlite::open(&self.data_dir)) {
+            Ok(sums) => Ok(sums),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     fn last_read(&self) -> MutexGuard<'_, LastRead> {
@@ -139,7 +156,8 @@ impl LastRead {
         let credentials = number(file.credentials, &mut self.credentials, &self.rows.credentials, stamp);
         let groups = number(file.groups, &mut self.groups, &self.rows.groups, stamp);
         let models = number(file.models, &mut self.models, &self.rows.models, stamp);
-        let rows = Rows { version: self.rows.version, providers, credentials, groups, models };
+        let budgets = number(file.budgets, &mut self.budgets, &self.rows.budgets, stamp);
+        let rows = Rows { version: self.rows.version, providers, credentials, groups, models, budgets };
         if self.rows.version == 0 || rows != self.rows {
             self.rows = Rows { version: stamp.version, ..rows };
         }
@@ -189,6 +207,20 @@ impl Numbered for ProviderRow {
 impl Numbered for CredentialRow {
     fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
         (&self.credential_key, &mut self.id, &mut self.stamp)
+    }
+
+    fn id(&self) -> i64 {
+        self.id
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+}
+
+impl Numbered for BudgetRow {
+    fn parts(&mut self) -> (&str, &mut i64, &mut Stamp) {
+        (&self.name, &mut self.id, &mut self.stamp)
     }
 
     fn id(&self) -> i64 {
@@ -268,9 +300,17 @@ impl Store for FileStore {
         })
     }
 
-    fn write_all(&self, _: Vec<Write>) -> Answer<'_, Vec<Written>> {
+    /// Only sums can be written.
+    fn write_all(&self, writes: Vec<Write>) -> Answer<'_, Vec<Written>> {
+        let is_sum = |write: &Write| matches!(write.change, Change::ResetBudget { .. } | Change::TopUpBudget { .. });
+        if !writes.is_empty() && writes.iter().all(is_sum) {
+            return match self.sums() {
+                Ok(sums) => sums.write_all(writes),
+                Err(error) => Box::pin(std::future::ready(Err(error))),
+            };
+        }
         let message = format!(
-            "providers, credentials and groups are those of the file {}; change them there, the server takes it up within a second",
+            "providers, credentials, groups and budgets are those of the file {}; change them there, the server takes it up within a second",
             self.path.display()
         );
         Box::pin(std::future::ready(Err(Error::new(Fault::ReadOnly, message))))
@@ -278,6 +318,13 @@ impl Store for FileStore {
 
     fn notices(&self) -> Vec<Problem> {
         self.last_read().notices.clone()
+    }
+
+    fn claim(&self, claims: Vec<(SumsKey, Claim)>) -> Answer<'_, Vec<Grant>> {
+        match self.sums() {
+            Ok(sums) => sums.claim(claims),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 
     fn audit_log(&self, _before: Option<i64>, _limit: u32) -> Answer<'_, Vec<AuditRow>> {

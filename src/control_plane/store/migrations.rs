@@ -46,6 +46,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0005_models.up.sql"),
         down: include_str!("../../../migrations/sqlite/0005_models.down.sql"),
     },
+    Migration {
+        version: 6,
+        name: "budgets",
+        up: include_str!("../../../migrations/sqlite/0006_budgets.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0006_budgets.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -78,6 +84,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "models",
         up: include_str!("../../../migrations/postgres/0005_models.up.sql"),
         down: include_str!("../../../migrations/postgres/0005_models.down.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "budgets",
+        up: include_str!("../../../migrations/postgres/0006_budgets.up.sql"),
+        down: include_str!("../../../migrations/postgres/0006_budgets.down.sql"),
     },
 ];
 

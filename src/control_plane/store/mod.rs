@@ -23,15 +23,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use sha2::{Digest, Sha256};
 
 use crate::config::boot::{Boot, Environment};
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::config::snapshot::Problem;
+use crate::limit::budget::{Claim, Grant};
 use crate::rfc3339;
 use llm_wire::json::scan;
 
 /// The store that `boot` names. None but the embedded one is asked anything yet.
 pub fn open(boot: &Boot, environment: &Environment) -> Result<Arc<dyn Store>, Error> {
     if let Some(path) = &boot.config_file {
-        return Ok(Arc::new(file::FileStore::new(path, environment.clone())));
+        return Ok(Arc::new(file::FileStore::new(path, environment.clone(), &boot.data_dir)));
     }
     match &boot.db_url {
         Some(url) => {
@@ -122,6 +123,13 @@ pub trait Store: Send + Sync {
         Vec::new()
     }
 
+    /// Does what nodes ask of the sums of budgets, each in one step with no other in between. Gives
+    /// the answers in their order.
+    fn claim(&self, claims: Vec<(SumsKey, Claim)>) -> Answer<'_, Vec<Grant>> {
+        let _ = claims;
+        Box::pin(std::future::ready(Err(Error::new(Fault::Unavailable, "this store keeps no sums of budgets"))))
+    }
+
     /// Logs and prices; `None` if it keeps none.
     fn tables(&self) -> Option<&dyn logs::Tables> {
         None
@@ -148,6 +156,8 @@ pub struct Delta {
     pub removed_credentials: Vec<i64>,
     pub removed_groups: Vec<i64>,
     pub removed_models: Vec<i64>,
+    pub budgets: Vec<BudgetRow>,
+    pub removed_budgets: Vec<i64>,
 }
 
 /// One change, and what is written in the same transaction.
@@ -197,6 +207,36 @@ pub enum Change {
         id: i64,
         row_version: Option<i64>,
     },
+    AddBudget(BudgetRow),
+    /// As [`Change::UpdateProvider`]; every column but `name`.
+    UpdateBudget(BudgetRow),
+    /// Removes its sums too.
+    RemoveBudget {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// Begins the window of this key anew.
+    ResetBudget {
+        id: i64,
+        key: SumsKey,
+    },
+    /// Adds to the amount, for the window of this key alone.
+    TopUpBudget {
+        id: i64,
+        key: SumsKey,
+        units: i64,
+    },
+}
+
+/// The key of a budget's sums.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SumsKey {
+    /// The budget's.
+    pub name: String,
+    /// [`crate::limit::budget::Budget::kind`].
+    pub kind: String,
+    /// The first second of the window, since 1970.
+    pub starts_at: i64,
 }
 
 /// Who makes a change, and what it changes: a line of `audit_log`. Values are JSON without secrets.
@@ -241,6 +281,9 @@ fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
     out.push_str(row.get(from..).unwrap_or_default());
     out
 }
+
+/// Sums of windows that began longer ago than this, in seconds, are removed.
+const SUMS_KEPT_SECS: i64 = 400 * 86_400;
 
 /// Seconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -318,6 +361,13 @@ impl Error {
     }
 }
 
+impl Error {
+    /// The error of a call that took too long.
+    pub(crate) fn silent(place: &str, waited: std::time::Duration) -> Error {
+        Error::new(Fault::Unavailable, format!("the store {place} gave no answer within {} s", waited.as_secs()))
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -332,6 +382,9 @@ fn taken(change: &Change) -> Error {
     let message = match change {
         Change::AddProvider(row) | Change::UpdateProvider(row) => {
             format!("a provider named `{}` exists; remove it first, or choose another name", row.provider_key)
+        }
+        Change::AddBudget(row) | Change::UpdateBudget(row) => {
+            format!("a budget named `{}` exists; change that one, or choose another name", row.name)
         }
         Change::AddGroup(row) | Change::UpdateGroup(row) => {
             format!("a group named `{}` exists; change that one, or choose another name", row.name)
@@ -350,6 +403,7 @@ fn table_of(what: &str) -> &'static str {
         "provider" => "providers",
         "group" => "credential_groups",
         "virtual model" => "virtual_models",
+        "budget" => "budgets",
         _ => "credentials",
     }
 }

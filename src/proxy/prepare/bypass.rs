@@ -6,6 +6,7 @@ use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
 use crate::route::target_format::ThinkingTools;
 use llm_wire::Format;
+use llm_wire::json::scan;
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
@@ -52,6 +53,10 @@ pub fn body(
     if effort_none_added {
         splice.put_first(req.body(), br#""reasoning_effort":"none""#);
     }
+    if let Some(cap) = req.output_cap {
+        let field = limit_field(req.route.format, candidate.target.caps.max_completion_tokens);
+        set_limit(&mut splice, req.body(), field, cap);
+    }
     strip::cut(req.route.format, req.body(), &mut splice);
     let edited = (!splice.is_empty()).then(|| {
         let mut edited = Vec::new();
@@ -59,6 +64,30 @@ pub fn body(
         edited
     });
     (Bypass { renamed, hide_usage, effort_none_added }, edited)
+}
+
+/// Returns the field that limits a response. Of Chat there are two, and models differ in which one
+/// they take.
+pub(super) fn limit_field(format: Format, max_completion_tokens: bool) -> &'static str {
+    match format {
+        Format::Chat if max_completion_tokens => "max_completion_tokens",
+        Format::Chat | Format::Messages => "max_tokens",
+        Format::Responses => "max_output_tokens",
+    }
+}
+
+/// Sets the limit of a response that has none. One that is null is replaced, since it would count.
+pub(super) fn set_limit(splice: &mut Splice, body: &[u8], field: &str, limit: u64) {
+    let value = limit.to_string();
+    let names = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+    let mut is_set = false;
+    for (key, _, at) in scan::members(body).filter(|(key, ..)| names.iter().any(|name| key.eq_str(name))) {
+        is_set |= key.eq_str(field);
+        splice.replace(at, value.clone());
+    }
+    if !is_set {
+        splice.put_first(body, format!("\"{field}\":{value}").as_bytes());
+    }
 }
 
 /// Returns whether the request gets the option without which a Chat stream has no usage.

@@ -1,6 +1,7 @@
 //! Prepares the body for a provider of another format.
 
 use super::super::request_context::RequestContext;
+use super::bypass::{limit_field, set_limit};
 use crate::config::snapshot::Provider;
 use crate::metrics::names::Counter;
 use crate::proxy::reasoning_cache::CredentialMemory;
@@ -10,6 +11,7 @@ use llm_wire::Format;
 use llm_wire::canonical::loss::Ledger;
 use llm_wire::error::Error;
 use llm_wire::json::{RawValue, write};
+use llm_wire::passthrough::splice::Splice;
 use llm_wire::reasoning::envelope::{Family, Scope, model_family};
 use llm_wire::request::retry_without::RetryWithout;
 use llm_wire::target::plan::{Context, Plan, Policy, Target};
@@ -82,10 +84,21 @@ pub fn body(
         without: retry_without,
         memory: Some(&memory),
     };
-    let encoded = translate::request(req.route.format, req.body(), &context)?;
+    let capped = req.output_cap.map(|cap| capped(req, cap));
+    let client_body = capped.as_deref().unwrap_or(req.body());
+    let encoded = translate::request(req.route.format, client_body, &context)?;
     req.core.metrics.add(Counter::ReasoningRestored, encoded.restored as u64);
     let translated = Translated { plan: encoded.plan, ledger: encoded.ledger, retry_without };
     Ok((translated, encoded.body))
+}
+
+/// The client's body with a limit of the response.
+fn capped(req: &RequestContext<'_>, cap: u64) -> Vec<u8> {
+    let mut splice = Splice::new();
+    set_limit(&mut splice, req.body(), limit_field(req.route.format, true), cap);
+    let mut body = Vec::new();
+    splice.apply(req.body(), &mut body);
+    body
 }
 
 /// Reduces a translated request to what a counter accepts.

@@ -17,6 +17,7 @@ use crate::metrics::names::Counter;
 use crate::proxy::core::Core;
 use crate::proxy::provider_hold::ProviderHold;
 use crate::proxy::request_metrics::Measured;
+use crate::proxy::spending::Spending;
 use crate::telemetry::record::{Outcome, Record};
 use crate::telemetry::stages::{Stage, Stages};
 use crate::telemetry::trace::{Context, Parent};
@@ -36,6 +37,8 @@ pub struct RequestRecorder {
     hold: Option<Hold>,
     /// What it holds of the limits of the provider that is tried.
     provider_hold: Option<Box<ProviderHold>>,
+    /// What it holds of its budgets.
+    spending: Option<Box<Spending>>,
     /// Whether a model generates the response, which costs tokens.
     generates: bool,
     clock: StageClock,
@@ -58,6 +61,7 @@ impl RequestRecorder {
             record,
             hold: None,
             provider_hold: None,
+            spending: None,
             generates: false,
             clock: StageClock::start(core.boot().observe.stage_clock, head_began, started),
             attempt: AttemptLog::default(),
@@ -93,6 +97,20 @@ impl RequestRecorder {
     /// Gives back what a failed attempt held of its provider's limits.
     pub fn release_provider_hold(&mut self) {
         self.provider_hold = None;
+    }
+
+    /// Keeps what the request holds of its budgets until it ends.
+    pub fn set_spending(&mut self, spending: Spending) {
+        self.spending = Some(Box::new(spending));
+    }
+
+    /// Hands it out, to be changed and set again.
+    pub fn take_spending(&mut self) -> Option<Box<Spending>> {
+        self.spending.take()
+    }
+
+    pub fn has_spending(&self) -> bool {
+        self.spending.is_some()
     }
 
     pub fn record_mut(&mut self) -> &mut Record {
@@ -281,6 +299,9 @@ impl RequestRecorder {
         self.count_outcome();
         // The limits are charged by what the provider reported, so before the estimates.
         let prompt = self.settle_limits();
+        if let Some(spending) = self.spending.take() {
+            spending.settle(&self.record, |need| usage::spent(&self.record, need));
+        }
         if self.generates {
             usage::complete(&mut self.record, prompt);
         }

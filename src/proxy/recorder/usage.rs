@@ -22,6 +22,25 @@ pub(super) fn charged(record: &Record, need: Need) -> u64 {
     }
 }
 
+/// Returns the tokens that a request has used up, for its budgets: as [`charged`], by their kinds.
+/// Of a response that came to no end at least what was forwarded counts.
+pub(super) fn spent(record: &Record, need: Need) -> Tokens {
+    let reported = record.tokens.filter(|tokens| tokens.total() > 0);
+    let Some(mut tokens) = reported else {
+        let used = charged(record, need);
+        let input = need.prompt.min(used);
+        return Tokens { input, output: used - input, source: Source::Estimate, ..Tokens::default() };
+    };
+    if is_interrupted(record) {
+        tokens.output = tokens.output.max(tokens::of_answer(record.response_bytes, record.stream));
+    }
+    tokens
+}
+
+fn is_interrupted(record: &Record) -> bool {
+    matches!(record.outcome, Outcome::Truncated(_) | Outcome::ClientDisconnected) && record.finish.is_none()
+}
+
 /// Completes the tokens of a model's response: estimates those that the provider did not report.
 /// `prompt` is the estimate of the prompt, if there is one.
 pub(super) fn complete(record: &mut Record, prompt: Option<u64>) {
@@ -35,8 +54,7 @@ pub(super) fn complete(record: &mut Record, prompt: Option<u64>) {
 /// Completes what a provider reported in the middle of a response that came to no end: its output is
 /// at least what was forwarded.
 pub(super) fn complete_interrupted(record: &mut Record) {
-    let is_interrupted =
-        matches!(record.outcome, Outcome::Truncated(_) | Outcome::ClientDisconnected) && record.finish.is_none();
+    let is_interrupted = is_interrupted(record);
     if let Some(tokens) = record.tokens.as_mut().filter(|_| is_interrupted) {
         tokens.output = tokens.output.max(tokens::of_answer(record.response_bytes, record.stream));
         tokens.source = Source::Estimate;

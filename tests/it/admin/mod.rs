@@ -1,6 +1,7 @@
 //! The admin interface through the front door.
 
 mod access;
+mod budgets;
 mod credentials;
 mod documents;
 mod groups;

@@ -25,6 +25,28 @@ fn listing(models: &'static str) -> Fake {
 }
 
 #[test]
+fn budgets_are_made_changed_and_removed() {
+    let place = Place::new();
+    let made = place.good(&["budget", "create", "--name", "b", "--key", "alice", "--amount", "2.5", "--warn-at", "80"]);
+    assert_eq!(made, "created budget b with id 1\n");
+    place.bad(&["budget", "create", "--name", "c", "--amount", "1"], 2, "required arguments were not provided");
+    place.bad(&["budget", "create", "--name", "c", "--tag", "t", "--amount", "x"], 2, "`x` is no amount");
+    place.bad(&["budget", "set", "b", "--time-zone", "Mars"], 1, "time_zone `Mars` is none of");
+    place.good(&["budget", "set", "b", "--amount", "3", "--period", "day", "--time-zone", "Asia/Tokyo"]);
+    place.good(&["budget", "top-up", "b", "0.25"]);
+    let json: serde_json::Value = serde_json::from_str(&place.good(&["budget", "list", "--json"])).unwrap();
+    let row = &json["budgets"][0];
+    assert_eq!(
+        (&row["amount"], &row["state"]["left"], &row["scope"]),
+        (&json!(3.0), &json!(3.25), &json!("credential"))
+    );
+    place.good(&["budget", "reset", "1"]);
+    assert!(place.good(&["budget", "list"]).contains("credential alice"));
+    place.good(&["budget", "disable", "b"]);
+    assert_eq!(place.good(&["budget", "remove", "b"]), "removed budget b with id 1\n");
+}
+
+#[test]
 fn groups_are_made_changed_and_removed() {
     let place = Place::new();
     assert_eq!(

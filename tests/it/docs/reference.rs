@@ -220,6 +220,8 @@ fn error_meaning(kind: Kind) -> &'static str {
         Kind::Permission => "The provider does not permit the request",
         Kind::ModelForbidden => "The key may not use this model",
         Kind::Billing => "The provider's account has no credit left",
+        Kind::Budget => "A budget of the key, its groups, a tag or a provider has too little left",
+        Kind::BudgetRate => "The same with `BUDGET_STATUS=429`",
         Kind::ModelNotFound => "No provider serves the model, or the provider does not know it",
         Kind::NotFound => "There is no such path",
         Kind::NotSupported => {

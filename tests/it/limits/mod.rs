@@ -2,6 +2,7 @@
 //! comes back.
 
 mod at_once;
+mod budgets;
 mod groups;
 mod load;
 mod regressions;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use llm_proxy::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
+use llm_proxy::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use llm_proxy::control_plane::store::blocking::Blocking;
 use sha2::{Digest, Sha256};
 
@@ -75,6 +75,7 @@ pub struct Setup {
     credentials: Option<Vec<CredentialRow>>,
     models: Vec<ModelRow>,
     groups: Vec<GroupRow>,
+    budgets: Vec<BudgetRow>,
     env: Vec<(String, String)>,
     addr: Option<SocketAddr>,
     wrapper: Vec<String>,
@@ -105,6 +106,11 @@ impl Setup {
     /// Adds a virtual model.
     pub fn model(mut self, row: ModelRow) -> Setup {
         self.models.push(row);
+        self
+    }
+
+    pub fn budget(mut self, row: BudgetRow) -> Setup {
+        self.budgets.push(row);
         self
     }
 
@@ -150,6 +156,9 @@ impl Setup {
         }
         for row in &self.groups {
             store.add_group(row).unwrap();
+        }
+        for row in &self.budgets {
+            store.add_budget(row).unwrap();
         }
         for row in self.credentials.unwrap_or_else(|| vec![credential(KEY)]) {
             store.create_credential(&row).unwrap();

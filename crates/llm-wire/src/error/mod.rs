@@ -101,6 +101,10 @@ kinds! {
     ModelForbidden => 403 "permission_error"      Some("model_not_allowed"),             403 "permission_error",        false "model_forbidden";
     /// The account at the provider has no credit or quota left.
     Billing        => 429 "insufficient_quota"    Some("insufficient_quota"),            402 "billing_error",           false "billing";
+    /// A budget of the caller has too little left for the request.
+    Budget         => 402 "insufficient_quota"    Some("budget_exceeded"),               402 "billing_error",           false "budget";
+    /// The same, for operators who want status 429.
+    BudgetRate     => 429 "insufficient_quota"    Some("budget_exceeded"),               429 "rate_limit_error",        false "budget_rate";
     /// No provider serves the model, or the provider does not know it.
     ModelNotFound  => 404 "invalid_request_error" Some("model_not_found"),               404 "not_found_error",         false "model_not_found";
     /// This server does not have the path.

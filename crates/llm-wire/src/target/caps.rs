@@ -14,7 +14,7 @@ use crate::target::quirks::Host;
 use crate::target::tool_names::{IdRule, NameRule};
 
 /// The number that stands for "no limit".
-pub(crate) const UNLIMITED: u64 = u32::MAX as u64;
+pub const UNLIMITED: u64 = u32::MAX as u64;
 
 /// How a request asks a model to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

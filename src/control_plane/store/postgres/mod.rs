@@ -11,6 +11,7 @@ mod logs;
 mod migrate;
 mod rows;
 pub mod steps;
+mod sums;
 mod tls;
 mod write;
 
@@ -28,7 +29,10 @@ use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::migrations::{Migration, POSTGRES};
-use crate::control_plane::store::{Answer, AuditRow, Changes, Delta, Error, Fault, Store, Write, Written, digest};
+use crate::control_plane::store::{
+    Answer, AuditRow, Changes, Delta, Error, Fault, Store, SumsKey, Write, Written, digest,
+};
+use crate::limit::budget::{Claim, Grant};
 use connection::{
     Access, ClientGuard, ClientSlot, MIGRATION_TIMEOUT, Notifications, PROBE_TIMEOUT, READ_TIMEOUT, StoreClient,
     WRITE_TIMEOUT, WRITE_TIMEOUT_PER_ROW, drive, with_timeout,
@@ -54,6 +58,8 @@ pub struct Postgres {
     /// Writes logs, and looks into them. Made when they are wanted.
     log_writer: ClientSlot,
     log_reader: ClientSlot,
+    /// Claims of budgets, for which requests wait. Made when there are any.
+    claimer: ClientSlot,
     /// A migration of llm-proxy v1 has failed half-way.
     dirty: AtomicBool,
 }
@@ -82,6 +88,7 @@ impl Postgres {
             writer: ClientSlot::default(),
             log_writer: ClientSlot::default(),
             log_reader: ClientSlot::default(),
+            claimer: ClientSlot::default(),
             dirty: AtomicBool::new(false),
         })
     }
@@ -281,6 +288,7 @@ async fn read(client: &mut Client, since: Option<i64>) -> Result<Changes, QueryE
             credentials: rows::credentials(&moment, BEFORE_ALL).await?,
             groups: rows::groups(&moment, BEFORE_ALL).await?,
             models: rows::models(&moment, BEFORE_ALL).await?,
+            budgets: rows::budgets(&moment, BEFORE_ALL).await?,
         }),
     };
     moment.commit().await?;
@@ -297,6 +305,7 @@ async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Opt
             ("credentials", Some(id)) => delta.removed_credentials.push(id),
             ("credential_groups", Some(id)) => delta.removed_groups.push(id),
             ("virtual_models", Some(id)) => delta.removed_models.push(id),
+            ("budgets", Some(id)) => delta.removed_budgets.push(id),
             _ => return Ok(None),
         }
     }
@@ -304,6 +313,7 @@ async fn delta(moment: &Transaction<'_>, since: i64, version: i64) -> Result<Opt
     delta.credentials = rows::credentials(moment, since).await?;
     delta.groups = rows::groups(moment, since).await?;
     delta.models = rows::models(moment, since).await?;
+    delta.budgets = rows::budgets(moment, since).await?;
     Ok(Some(delta))
 }
 
@@ -363,6 +373,14 @@ impl Store for Postgres {
     fn complaints(&self) -> Vec<Problem> {
         let dirty = || Problem { object: "store".to_owned(), message: DIRTY.to_owned() };
         self.dirty.load(Ordering::Relaxed).then(dirty).into_iter().collect()
+    }
+
+    fn claim(&self, claims: Vec<(SumsKey, Claim)>) -> Answer<'_, Vec<Grant>> {
+        Box::pin(async move {
+            let mut claimer = self.other(&self.claimer).await?;
+            let answer = with_timeout(&self.access, PROBE_TIMEOUT, sums::claim(&mut claimer.client, &claims)).await;
+            claimer.settle(answer)
+        })
     }
 
     fn tables(&self) -> Option<&dyn Tables> {

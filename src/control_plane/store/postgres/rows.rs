@@ -4,7 +4,7 @@
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
 
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Stamp};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Stamp};
 use crate::control_plane::store::postgres::explain::QueryError;
 
 /// A parameter with its type, as `query_typed` wants them: no statement is kept on the server, so
@@ -29,6 +29,10 @@ const GROUPS: &str = "SELECT id, name::text, parent::text, allowed_models::text,
 const MODELS: &str = "SELECT id, name, members::text, overrides::text, options::text, is_enabled, row_version, \
     extract(epoch FROM created_at)::float8, extract(epoch FROM updated_at)::float8 \
     FROM virtual_models WHERE row_version > $1 ORDER BY id";
+
+const BUDGETS: &str = "SELECT id, name::text, scope::text, subject::text, unit::text, amount, period::text, time_zone::text, \
+    is_hard, warn_at::text, is_enabled, row_version, extract(epoch FROM created_at)::float8, \
+    extract(epoch FROM updated_at)::float8 FROM budgets WHERE row_version > $1 ORDER BY id";
 
 /// A version before that of every row.
 pub(super) const BEFORE_ALL: i64 = -1;
@@ -64,6 +68,27 @@ fn model(row: &Row) -> ModelRow {
         options: text(row, 4).unwrap_or_default(),
         is_enabled: switch(row, 5),
         stamp: stamp(row, 6),
+    }
+}
+
+pub(super) async fn budgets(client: &(impl GenericClient + Sync), since: i64) -> Result<Vec<BudgetRow>, QueryError> {
+    Ok(client.query_typed(BUDGETS, &[(&since, Type::INT8)]).await?.iter().map(budget).collect())
+}
+
+fn budget(row: &Row) -> BudgetRow {
+    BudgetRow {
+        id: number(row, 0).unwrap_or_default(),
+        name: text(row, 1).unwrap_or_default(),
+        scope: text(row, 2).unwrap_or_default(),
+        subject: text(row, 3).unwrap_or_default(),
+        unit: text(row, 4).unwrap_or_default(),
+        amount: number(row, 5).unwrap_or_default(),
+        period: text(row, 6).unwrap_or_default(),
+        time_zone: text(row, 7).unwrap_or_default(),
+        is_hard: switch(row, 8),
+        warn_at: text(row, 9).unwrap_or_default(),
+        is_enabled: switch(row, 10),
+        stamp: stamp(row, 11),
     }
 }
 

@@ -4,9 +4,10 @@
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::control_plane::store::postgres::explain::QueryError;
 use crate::control_plane::store::postgres::rows::Value;
+use crate::control_plane::store::postgres::sums;
 use crate::control_plane::store::{
     Audit, AuditRow, Change, Error, Fault, IdempotencyKey, Write, Written, missing, now, reused, stale, table_of, taken,
 };
@@ -79,6 +80,27 @@ async fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Qu
             check(transaction, "virtual model", *id, *row_version).await?;
             let sql = "DELETE FROM virtual_models WHERE id = $1";
             transaction.execute_typed(sql, &[(id, Type::INT8)]).await.map(|_| *id)
+        }
+        Change::AddBudget(row) => insert(transaction, ADD_BUDGET, &budget(row)).await,
+        Change::UpdateBudget(row) => {
+            check(transaction, "budget", row.id, Some(row.stamp.version)).await?;
+            let mut values = budget(row);
+            values.push((&row.id, Type::INT8));
+            transaction.execute_typed(UPDATE_BUDGET, &values).await.map(|_| row.id)
+        }
+        Change::RemoveBudget { id, row_version } => {
+            check(transaction, "budget", *id, *row_version).await?;
+            let sums = "DELETE FROM budget_sums WHERE name = (SELECT name FROM budgets WHERE id = $1)";
+            transaction.execute_typed(sums, &[(id, Type::INT8)]).await?;
+            transaction.execute_typed("DELETE FROM budgets WHERE id = $1", &[(id, Type::INT8)]).await.map(|_| *id)
+        }
+        Change::ResetBudget { id, key } => {
+            sums::reset(transaction, key).await?;
+            Ok(*id)
+        }
+        Change::TopUpBudget { id, key, units } => {
+            sums::top_up(transaction, key, *units).await?;
+            Ok(*id)
         }
         Change::UpdateProvider(row) => {
             check(transaction, "provider", row.id, Some(row.stamp.version)).await?;
@@ -191,6 +213,27 @@ const ADD_GROUP: &str = "INSERT INTO credential_groups (name, parent, allowed_mo
 const UPDATE_GROUP: &str = "UPDATE credential_groups SET name = $1, parent = $2, \
     allowed_models = coalesce(nullif($3, ''), '[]')::jsonb, rate_limit = $4, burst = $5, tokens_per_minute = $6, \
     max_concurrency = $7, metadata = coalesce(nullif($8, ''), '{}')::jsonb, is_enabled = $9 WHERE id = $10";
+
+const ADD_BUDGET: &str = "INSERT INTO budgets (name, scope, subject, unit, amount, period, time_zone, is_hard, warn_at, \
+    is_enabled) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, coalesce(nullif($9, ''), '[]')::jsonb, $10) RETURNING id";
+
+const UPDATE_BUDGET: &str = "UPDATE budgets SET name = $1, scope = $2, subject = $3, unit = $4, amount = $5, period = $6, \
+    time_zone = $7, is_hard = $8, warn_at = coalesce(nullif($9, ''), '[]')::jsonb, is_enabled = $10 WHERE id = $11";
+
+fn budget(row: &BudgetRow) -> Vec<Value<'_>> {
+    vec![
+        (&row.name, Type::TEXT),
+        (&row.scope, Type::TEXT),
+        (&row.subject, Type::TEXT),
+        (&row.unit, Type::TEXT),
+        (&row.amount, Type::INT8),
+        (&row.period, Type::TEXT),
+        (&row.time_zone, Type::TEXT),
+        (&row.is_hard, Type::BOOL),
+        (&row.warn_at, Type::TEXT),
+        (&row.is_enabled, Type::BOOL),
+    ]
+}
 
 fn group(row: &GroupRow) -> Vec<Value<'_>> {
     vec![

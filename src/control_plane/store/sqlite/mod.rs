@@ -10,6 +10,7 @@ mod file;
 mod logs;
 mod rows;
 pub mod steps;
+mod sums;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ use tokio::time::timeout;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::logs::Tables;
-use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, Write, Written, digest};
+use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, SumsKey, Write, Written, digest};
+use crate::limit::budget::{Claim, Grant};
 
 /// The file in `DATA_DIR`.
 pub const FILE: &str = "llm-proxy.db";
@@ -198,6 +200,10 @@ impl Store for Sqlite {
             message: format!("can only be read, so that changes are refused and nothing is logged to it: {error}"),
         };
         self.unwritable.load().as_ref().map(problem).into_iter().collect()
+    }
+
+    fn claim(&self, claims: Vec<(SumsKey, Claim)>) -> Answer<'_, Vec<Grant>> {
+        self.run(move |connection| sums::claim(connection, &claims))
     }
 
     fn tables(&self) -> Option<&dyn Tables> {

@@ -3,8 +3,9 @@
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
-use crate::config::rows::{CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
+use crate::control_plane::store::sqlite::sums;
 use crate::control_plane::store::{
     Audit, AuditRow, Change, Changes, Delta, Error, IdempotencyKey, Write, Written, missing, now, reused, stale,
     table_of, taken,
@@ -20,6 +21,8 @@ const CREDENTIALS: &str = "SELECT id, row_version, created_at, updated_at, crede
                            group_name FROM credentials";
 const GROUPS: &str = "SELECT id, row_version, created_at, updated_at, name, parent, allowed_models, rate_limit, burst, \
                       tokens_per_minute, max_concurrency, metadata, is_enabled FROM credential_groups";
+const BUDGETS: &str = "SELECT id, row_version, created_at, updated_at, name, scope, subject, unit, amount, period, time_zone, \
+                       is_hard, warn_at, is_enabled FROM budgets";
 
 const MODELS: &str = "SELECT id, row_version, created_at, updated_at, name, members, overrides, options, is_enabled \
                       FROM virtual_models";
@@ -39,6 +42,7 @@ fn everything(snapshot: &Transaction<'_>) -> rusqlite::Result<Rows> {
         credentials: all(snapshot, &format!("{CREDENTIALS} ORDER BY id"), [], credential)?,
         groups: all(snapshot, &format!("{GROUPS} ORDER BY id"), [], group)?,
         models: all(snapshot, &format!("{MODELS} ORDER BY id"), [], model)?,
+        budgets: all(snapshot, &format!("{BUDGETS} ORDER BY id"), [], budget)?,
     })
 }
 
@@ -63,6 +67,8 @@ pub(super) fn changes(connection: &mut Connection, since: i64) -> rusqlite::Resu
         removed_credentials: removed("credential")?,
         removed_groups: removed("group")?,
         removed_models: removed("virtual_model")?,
+        budgets: all(&snapshot, &format!("{BUDGETS} WHERE row_version > ?1 ORDER BY id"), [since], budget)?,
+        removed_budgets: removed("budget")?,
     }))
 }
 
@@ -140,6 +146,23 @@ fn model(row: &Row<'_>) -> rusqlite::Result<ModelRow> {
         overrides: text(row, 6)?,
         options: text(row, 7)?,
         is_enabled: row.get(8)?,
+    })
+}
+
+fn budget(row: &Row<'_>) -> rusqlite::Result<BudgetRow> {
+    Ok(BudgetRow {
+        id: row.get(0)?,
+        stamp: stamp(row)?,
+        name: text(row, 4)?,
+        scope: text(row, 5)?,
+        subject: text(row, 6)?,
+        unit: text(row, 7)?,
+        amount: row.get(8)?,
+        period: text(row, 9)?,
+        time_zone: text(row, 10)?,
+        is_hard: row.get(11)?,
+        warn_at: text(row, 12)?,
+        is_enabled: row.get(13)?,
     })
 }
 
@@ -236,6 +259,27 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
             expect(transaction, "group", row.id, Some(row.stamp.version))?;
             update_group(transaction, row)?;
             Ok(row.id)
+        }
+        Change::AddBudget(row) => add_budget(transaction, row).map_err(unique),
+        Change::UpdateBudget(row) => {
+            expect(transaction, "budget", row.id, Some(row.stamp.version))?;
+            update_budget(transaction, row)?;
+            Ok(row.id)
+        }
+        Change::RemoveBudget { id, row_version } => {
+            expect(transaction, "budget", *id, *row_version)?;
+            let sums = "DELETE FROM budget_sums WHERE name = (SELECT name FROM budgets WHERE id = ?1)";
+            transaction.execute(sums, [id])?;
+            transaction.execute("DELETE FROM budgets WHERE id = ?1", [id])?;
+            Ok(*id)
+        }
+        Change::ResetBudget { id, key } => {
+            sums::reset(transaction, key)?;
+            Ok(*id)
+        }
+        Change::TopUpBudget { id, key, units } => {
+            sums::top_up(transaction, key, *units)?;
+            Ok(*id)
         }
         Change::RemoveGroup { id, row_version } => {
             expect(transaction, "group", *id, *row_version)?;
@@ -382,6 +426,45 @@ fn update_group(transaction: &Transaction<'_>, row: &GroupRow) -> rusqlite::Resu
             row.tokens_per_minute,
             row.max_concurrency,
             object(&row.metadata),
+            row.is_enabled,
+        ],
+    )
+}
+
+fn add_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO budgets (name, scope, subject, unit, amount, period, time_zone, is_hard, warn_at, is_enabled) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            row.name,
+            row.scope,
+            row.subject,
+            row.unit,
+            row.amount,
+            row.period,
+            row.time_zone,
+            row.is_hard,
+            list(&row.warn_at),
+            row.is_enabled,
+        ],
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+fn update_budget(transaction: &Transaction<'_>, row: &BudgetRow) -> rusqlite::Result<usize> {
+    transaction.execute(
+        "UPDATE budgets SET scope = ?2, subject = ?3, unit = ?4, amount = ?5, period = ?6, time_zone = ?7, is_hard = ?8, \
+         warn_at = ?9, is_enabled = ?10 WHERE id = ?1",
+        params![
+            row.id,
+            row.scope,
+            row.subject,
+            row.unit,
+            row.amount,
+            row.period,
+            row.time_zone,
+            row.is_hard,
+            list(&row.warn_at),
             row.is_enabled,
         ],
     )

@@ -1,0 +1,3 @@
+DROP TABLE budget_sums;
+DROP TABLE budgets;
+DELETE FROM config_removed WHERE object = 'budget';

@@ -1,0 +1,68 @@
+//! Amounts of budgets as people write them.
+
+pub use crate::limit::budget::{Claim, Unit};
+
+/// A dollar in the unit of sums.
+pub const DOLLAR: i64 = 1_000_000_000;
+
+/// Reads an amount: dollars with up to nine decimals, or whole tokens.
+pub fn parse(unit: Unit, text: &str) -> Option<i64> {
+    if unit == Unit::Tokens {
+        return text.parse().ok().filter(|tokens| *tokens >= 0);
+    }
+    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(rest) || rest.len() > 9 || (whole.is_empty() && rest.is_empty()) {
+        return None;
+    }
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let nanos: i64 = format!("{rest:0<9}").parse().ok()?;
+    whole.checked_mul(DOLLAR)?.checked_add(nanos)
+}
+
+/// The opposite: as few decimals as there are, but cents.
+pub fn show(unit: Unit, amount: i64) -> String {
+    if unit == Unit::Tokens {
+        return amount.to_string();
+    }
+    let sign = if amount < 0 { "-" } else { "" };
+    let (whole, rest) = (amount.unsigned_abs() / DOLLAR.unsigned_abs(), amount.unsigned_abs() % DOLLAR.unsigned_abs());
+    let rest = format!("{rest:09}");
+    let end = rest.trim_end_matches('0').len().max(2);
+    format!("{sign}{whole}.{}", &rest[..end])
+}
+
+/// The same with the name of the unit, for sentences.
+pub fn words(unit: Unit, amount: i64) -> String {
+    match unit {
+        Unit::Dollars => format!("{} dollars", show(unit, amount)),
+        Unit::Tokens => format!("{amount} tokens"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let rows = [
+            ("25", Some(25 * DOLLAR), "25.00"),
+            ("0.5", Some(DOLLAR / 2), "0.50"),
+            (".000000001", Some(1), "0.000000001"),
+            ("1.0000000001", None, ""),
+            ("", None, ""),
+            (".", None, ""),
+            ("-1", None, ""),
+            ("1e3", None, ""),
+            ("99999999999", None, ""),
+        ];
+        for (text, amount, shown) in rows {
+            assert_eq!(parse(Unit::Dollars, text), amount, "{text}");
+            assert_eq!(amount.map(|amount| show(Unit::Dollars, amount)).unwrap_or_default(), shown);
+        }
+        assert_eq!(parse(Unit::Tokens, "7"), Some(7));
+        assert_eq!((parse(Unit::Tokens, "7.5"), parse(Unit::Tokens, "-7")), (None, None));
+        assert_eq!(words(Unit::Dollars, -1_500_000_000), "-1.50 dollars");
+    }
+}

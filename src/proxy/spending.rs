@@ -1,0 +1,103 @@
+//! What a request holds of its budgets, and how much it may need.
+
+use crate::config::prices::Price;
+use crate::limit::Need;
+use crate::limit::budget::{Reservation, Unit};
+use crate::shared::budgets::used;
+use crate::telemetry::record::{Record, Short, Tokens};
+
+/// What a request holds of its budgets.
+#[derive(Debug)]
+pub struct Spending {
+    /// Of its credential, groups and tags.
+    pub own: Vec<Held>,
+    /// Of the provider that is asked.
+    pub provider: Vec<Held>,
+    /// The tokens of the prompt, estimated, and the most that the response may have.
+    pub need: Need,
+    pub plan: Plan,
+}
+
+#[derive(Debug)]
+pub struct Held {
+    pub unit: Unit,
+    pub reservation: Reservation,
+}
+
+/// What a request may need, by provider.
+#[derive(Debug)]
+pub struct Plan {
+    /// Tokens of the prompt, with a margin.
+    pub prompt: u64,
+    /// The most tokens of one response.
+    pub most: u64,
+    pub answers: u64,
+    /// Whether the client or the kind of request limits the response.
+    pub is_limited: bool,
+    pub writes_cache: bool,
+    pub prices: Vec<PriceOf>,
+    /// Whether a budget in dollars is among those of the request.
+    pub needs_price: bool,
+}
+
+#[derive(Debug)]
+pub struct PriceOf {
+    pub provider: i64,
+    pub sent: Short<96>,
+    pub price: Option<Price>,
+}
+
+impl Spending {
+    /// The request has ended. `tokens` is what it used.
+    pub fn settle(self, record: &Record, tokens: impl FnOnce(Need) -> Tokens) {
+        let tokens = tokens(self.need);
+        let total = i64::try_from(tokens.total()).unwrap_or(i64::MAX);
+        let cost = || self.plan.price(record.provider, &record.sent_model).map(|price| price.cost(&used(&tokens)));
+        let cost = if total == 0 { Some(0) } else { cost() };
+        for Held { unit, reservation } in self.own.into_iter().chain(self.provider) {
+            let used = match unit {
+                Unit::Tokens => total,
+                // A price that is not known any more: what was reserved.
+                Unit::Dollars => cost.map_or(reservation.units, |cost| i64::try_from(cost).unwrap_or(i64::MAX)),
+            };
+            reservation.settle(used);
+        }
+    }
+}
+
+impl Plan {
+    pub fn price(&self, provider: i64, sent: &Short<96>) -> Option<Price> {
+        let of_provider = || self.prices.iter().filter(|price| price.provider == provider);
+        let exact = of_provider().find(|price| price.sent == *sent);
+        exact.or_else(|| of_provider().next()).and_then(|found| found.price)
+    }
+
+    /// The most that the request may use with responses of `output` tokens, at any of its providers or
+    /// at one.
+    pub fn amount(&self, unit: Unit, output: u64, provider: Option<i64>) -> i64 {
+        let output = output.saturating_mul(self.answers);
+        if unit == Unit::Tokens {
+            return i64::try_from(self.prompt.saturating_add(output)).unwrap_or(i64::MAX);
+        }
+        let prices = self.prices.iter().filter(|of| provider.is_none_or(|provider| of.provider == provider));
+        let cost = |price: Price| {
+            let (of_prompt, of_output) = price.most(self.writes_cache);
+            self.prompt as f64 * of_prompt + output as f64 * of_output
+        };
+        prices.filter_map(|of| of.price).map(cost).fold(0.0, f64::max).ceil() as i64
+    }
+
+    /// The longest response, in tokens, for which `available` is enough.
+    pub fn affordable(&self, unit: Unit, available: i64) -> u64 {
+        let rest = available.saturating_sub(self.amount(unit, 0, None)).max(0);
+        let of_output = match unit {
+            Unit::Tokens => 1.0,
+            Unit::Dollars => {
+                let prices = self.prices.iter().filter_map(|of| of.price);
+                prices.map(|price| price.most(self.writes_cache).1).fold(0.0, f64::max)
+            }
+        };
+        let each = of_output * self.answers as f64;
+        if each <= 0.0 { u64::MAX } else { (rest as f64 / each).floor() as u64 }
+    }
+}

@@ -1,0 +1,287 @@
+//! Budgets through the front door: what is reserved, what is charged on every way out of a request,
+//! what is refused and what is said of it.
+
+use llm_proxy::config::rows::{BudgetRow, GroupRow, ProviderRow};
+use llm_proxy::control_plane::store::blocking::Blocking;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::support::postgres::Db;
+
+const DOLLAR: i64 = 1_000_000_000;
+const ADMIN: &str = "admin-key";
+
+/// A thousandth of a dollar for each token of the prompt, two for each of the response.
+const PRICED: &str =
+    r#"{"m":{"mapped_model":"m","input_cost_per_token":0.001,"output_cost_per_token":0.002},"free":"free"}"#;
+
+fn budget(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
+    BudgetRow {
+        name: name.into(),
+        scope: scope.into(),
+        subject: subject.into(),
+        unit: "usd".into(),
+        amount,
+        period: "month".into(),
+        is_hard: true,
+        warn_at: "[]".into(),
+        is_enabled: true,
+        ..BudgetRow::default()
+    }
+}
+
+fn tokens(name: &str, scope: &str, subject: &str, amount: i64) -> BudgetRow {
+    BudgetRow { unit: "tokens".into(), ..budget(name, scope, subject, amount) }
+}
+
+fn priced(name: &str, fake: &Fake) -> ProviderRow {
+    ProviderRow { model_mapping: PRICED.into(), ..provider(name, "openai", &fake.url("/v1")) }
+}
+
+/// A provider that reports that it used so many tokens.
+fn using(input: u64, output: u64) -> Fake {
+    let body = json!({
+        "id": "c", "object": "chat.completion", "created": 1, "model": "m",
+        "choices": [{ "index": 0, "message": { "role": "assistant", "content": "hi" }, "finish_reason": "stop" }],
+        "usage": { "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output },
+    });
+    let body = body.to_string();
+    Fake::answering(move |_| answer::json(200, &body))
+}
+
+fn ask_with(gateway: &Gateway, body: Value) -> Response {
+    let mut client = gateway.client();
+    client.send(post(PATH).key(KEY).body(body.to_string()).bytes());
+    client.response()
+}
+
+fn ask(gateway: &Gateway, most: u64) -> Response {
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    ask_with(gateway, json!({ "model": "m", "messages": messages, "max_tokens": most }))
+}
+
+fn state(gateway: &Gateway, name: &str) -> Value {
+    let mut client = gateway.client();
+    client.ask(&get("/admin/v1/budgets").key(ADMIN));
+    let budgets = client.response().json();
+    let found = budgets["budgets"].as_array().unwrap().iter().find(|budget| budget["name"] == name).cloned();
+    found.unwrap_or_else(|| panic!("{name}: {budgets}"))["state"].clone()
+}
+
+/// What was spent, once the gateway has reported it.
+fn spent(gateway: &Gateway, name: &str, expected: f64) {
+    eventually("what was spent is reported", || {
+        (state(gateway, name)["spent"].as_f64().unwrap() - expected).abs() < 1e-6
+    });
+}
+
+#[test]
+fn a_hard_budget_refuses_before_money_is_spent() {
+    let fake = using(10, 20);
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, DOLLAR / 10));
+    let gateway = gateway.env("ADMIN_KEY", ADMIN).start();
+    // 0.01 + 0.04 dollars.
+    let response = ask(&gateway, 20);
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("x-llm-proxy-budget"), Some("b"));
+    assert_eq!(response.header("x-llm-proxy-budget-limit"), Some("0.10"));
+    assert_eq!(response.header("x-llm-proxy-budget-unit"), Some("usd"));
+    assert!(response.header("x-llm-proxy-budget-reset").unwrap().ends_with("T00:00:00Z"));
+    spent(&gateway, "b", 0.05);
+    let asked = fake.requests().len();
+    let refused = ask(&gateway, 1000);
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    assert_eq!(fake.requests().len(), asked, "the provider is not asked");
+    assert_eq!(refused.header("x-should-retry"), Some("false"));
+    let error = &refused.json()["error"];
+    assert_eq!((&error["type"], &error["code"]), (&json!("insufficient_quota"), &json!("budget_exceeded")));
+    let text = error["message"].as_str().unwrap();
+    assert!(text.contains("budget `b` of credential `sk-test` (0.10 dollars per month) has"), "{text}");
+    assert!(text.contains("it renews at 20"), "{text}");
+    assert!(gateway.metric("llm_proxy_budget_exceeded_total") >= Some(1.0));
+    let state = state(&gateway, "b");
+    assert!(state["left"].as_f64().unwrap() <= 0.05 && state["renews_at"].is_string(), "{state}");
+}
+
+#[test]
+fn the_status_may_be_429() {
+    let fake = using(10, 20);
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, 1));
+    let gateway = gateway.env("BUDGET_STATUS", "429").start();
+    let refused = ask(&gateway, 20);
+    assert_eq!(refused.status, 429);
+    assert!(number(&refused, "retry-after") > 0);
+    assert_eq!(refused.header("x-should-retry"), None);
+}
+
+#[test]
+fn every_level_counts_and_is_named() {
+    let fake = using(10, 20);
+    let group = GroupRow { name: "team".into(), allowed_models: "[]".into(), is_enabled: true, ..GroupRow::default() };
+    let member = CredentialRow { group_name: Some("team".into()), ..credential(KEY) };
+    let setup = Setup::new().provider(priced("p", &fake)).group(group).credential(member).env("ADMIN_KEY", ADMIN);
+    let setup =
+        setup.budget(budget("wide", "credential", KEY, 100 * DOLLAR)).budget(tokens("narrow", "group", "team", 100));
+    let gateway = setup.start();
+    assert_eq!(ask(&gateway, 20).status, 200);
+    spent(&gateway, "wide", 0.05);
+    spent(&gateway, "narrow", 30.0);
+    let refused = ask(&gateway, 80);
+    assert!(refused.text().contains("budget `narrow` of group `team` (100 tokens per month)"), "{}", refused.text());
+    // What the other budget had reserved for it is free again.
+    eventually("nothing is reserved", || state(&gateway, "wide")["spent"] == json!(0.05));
+}
+
+#[test]
+fn without_a_limit_the_affordable_one_is_sent() {
+    let fake = using(10, 20);
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, DOLLAR)).start();
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "max_tokens": null });
+    let response = ask_with(&gateway, body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    let cap = number(&response, "x-llm-proxy-max-tokens");
+    let sent = fake.requests().remove(0);
+    assert_eq!(sent.json()["max_tokens"], json!(cap), "{}", sent.text());
+    assert!((300..500).contains(&cap), "a dollar is less than 500 tokens: {cap}");
+}
+
+#[test]
+fn a_model_without_a_price_is_refused() {
+    let fake = using(1, 1);
+    let setup = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, DOLLAR));
+    let gateway = setup.start();
+    let body = json!({ "model": "free", "messages": [], "max_tokens": 1 });
+    let refused = ask_with(&gateway, body);
+    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert!(
+        refused.text().contains("model `free` has no price, which budget `b` in dollars needs"),
+        "{}",
+        refused.text()
+    );
+}
+
+#[test]
+fn a_provider_whose_budget_is_used_up_is_no_candidate() {
+    let (poor, rich) = (using(10, 20), using(10, 20));
+    let setup = Setup::new().provider(priced("poor", &poor)).provider(priced("rich", &rich));
+    let gateway = setup.budget(budget("p", "provider", "poor", DOLLAR / 10)).env("ADMIN_KEY", ADMIN).start();
+    for _ in 0..8 {
+        assert_eq!(ask(&gateway, 20).status, 200);
+    }
+    assert!(poor.requests().len() <= 2, "0.10 dollars are two requests: {}", poor.requests().len());
+    assert_eq!(poor.requests().len() + rich.requests().len(), 8);
+}
+
+#[test]
+fn tags_have_budgets() {
+    let fake = using(10, 20);
+    let setup = Setup::new().provider(priced("p", &fake)).budget(tokens("t", "tag", "batch", 100));
+    let gateway = setup.env("ADMIN_KEY", ADMIN).start();
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 90 }).to_string();
+    let mut client = gateway.client();
+    let mut ask = |tags: &str| {
+        client.send(post(PATH).key(KEY).header("x-llm-proxy-tags", tags).body(&body).bytes());
+        client.response().status
+    };
+    assert_eq!((ask("other"), ask("batch, other")), (200, 402), "the prompt and 90 tokens are too many");
+}
+
+/// A client that leaves, a provider that fails, a stream that breaks: nothing stays reserved, and what
+/// was used is charged.
+#[test]
+fn every_way_out_settles() {
+    let fake = Fake::start();
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(budget("b", "credential", KEY, 100 * DOLLAR));
+    let gateway = gateway.env("ADMIN_KEY", ADMIN).start();
+    let settled = |what: &str| {
+        eventually(what, || {
+            let state = state(&gateway, "b");
+            // A slice is held; 1000 tokens of a response are two dollars.
+            state["left"].as_f64().unwrap() > 80.0
+        });
+    };
+    let ask =
+        json!({ "model": "m", "messages": [{ "role": "user", "content": "hi" }], "max_tokens": 5000 }).to_string();
+    let request = || post(PATH).key(KEY).body(&ask).bytes();
+
+    let mut client = gateway.client();
+    client.send(request());
+    let mut upstream = fake.accept();
+    upstream.request();
+    upstream.send(&answer::json(500, "{}"));
+    upstream.close();
+    assert!(client.response().status >= 500);
+    settled("a failure is free");
+    spent(&gateway, "b", 0.0);
+
+    let mut client = gateway.client();
+    client.send(request());
+    let upstream = fake.accept();
+    drop(client);
+    settled("the client has left");
+    drop(upstream);
+    eventually("the prompt is charged", || state(&gateway, "b")["spent"].as_f64().unwrap() > 0.0);
+}
+
+/// The sums are in the store: a restart loses nothing.
+#[test]
+fn sums_survive_a_restart() {
+    let fake = using(10, 20);
+    let db = Db::new();
+    let store = db.store();
+    store.add_provider(&priced("p", &fake)).unwrap();
+    store.create_credential(&credential(KEY)).unwrap();
+    store.add_budget(&budget("b", "credential", KEY, DOLLAR / 10)).unwrap();
+    let start = || Setup::new().no_credentials().env("DB_URL", db.url()).env("ADMIN_KEY", ADMIN).start();
+    let mut gateway = start();
+    assert_eq!(ask(&gateway, 20).status, 200);
+    gateway.term();
+    gateway.wait();
+    let gateway = start();
+    assert_eq!(state(&gateway, "b")["spent"], json!(0.05));
+    assert_eq!(ask(&gateway, 40).status, 402);
+    assert_eq!(ask(&gateway, 5).status, 200);
+}
+
+/// 64 clients, two gateways, one database, one dollar: each request costs 0.002 dollars and reserves
+/// no more than twice that.
+#[test]
+fn many_clients_on_two_gateways_spend_a_dollar_and_no_more() {
+    let mapping = r#"{"m":{"mapped_model":"m","input_cost_per_token":0.00001,"output_cost_per_token":0.00019}}"#;
+    let fake = using(10, 10);
+    let db = Db::new();
+    let store: Blocking = db.store();
+    store.add_provider(&ProviderRow { model_mapping: mapping.into(), ..priced("p", &fake) }).unwrap();
+    store.create_credential(&credential(KEY)).unwrap();
+    store.add_budget(&budget("b", "credential", KEY, DOLLAR)).unwrap();
+    let start = || Setup::new().no_credentials().env("DB_URL", db.url()).env("ADMIN_KEY", ADMIN).workers(2).start();
+    let nodes = [start(), start()];
+    let admitted = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for n in 0..64 {
+            let (gateway, admitted) = (&nodes[n % 2], &admitted);
+            scope.spawn(move || {
+                // Refused ten times in a row, a client gives up.
+                let mut refusals = 0;
+                while refusals < 10 {
+                    match ask(gateway, 10).status {
+                        200 => {
+                            admitted.fetch_add(1, Ordering::Relaxed);
+                            refusals = 0;
+                        }
+                        402 => {
+                            std::thread::sleep(Duration::from_millis(20));
+                            refusals += 1;
+                        }
+                        other => panic!("status {other}"),
+                    }
+                }
+            });
+        }
+    });
+    let admitted = admitted.into_inner();
+    println!("{admitted} requests of 0.002 dollars");
+    assert!(admitted <= 500, "{admitted}");
+    assert!(admitted >= 485, "97 per cent of a dollar: {admitted}");
+    spent(&nodes[0], "b", admitted as f64 * 0.002);
+}
