@@ -8,6 +8,7 @@ use monoio::io::AsyncReadRent;
 use monoio::net::UnixStream;
 
 mod acked;
+pub mod buffers;
 mod dial;
 pub mod inherited;
 pub mod listen;

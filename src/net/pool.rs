@@ -46,7 +46,7 @@ pub struct Origin {
     pub trust: Option<Arc<ClientTls>>,
 }
 
-/// A connection to an upstream.
+/// A connection to an upstream. It is boxed once, since it changes hands several times a request.
 pub struct Connection {
     pub reader: Reader,
     pub writer: Writer,
@@ -98,7 +98,7 @@ impl ConnectFailure {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     /// When it became idle, in nanoseconds on the clock of the timers.
     since: u64,
 }
@@ -125,7 +125,7 @@ impl Pool {
     }
 
     /// Takes an idle connection to `origin` that is not known to be closed.
-    pub fn checkout(&self, origin: &Rc<Origin>) -> Option<Connection> {
+    pub fn checkout(&self, origin: &Rc<Origin>) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let list = idle.get_mut(origin)?;
         let now = self.timers.recent();
@@ -140,7 +140,7 @@ impl Pool {
     }
 
     /// Takes back a connection whose last response was read to its end.
-    pub fn give_back(&self, origin: &Rc<Origin>, mut connection: Connection) {
+    pub fn give_back(&self, origin: &Rc<Origin>, mut connection: Box<Connection>) {
         connection.reused = true;
         // This starts the read that will notice a close. Bytes that come unrequested make the
         // connection unusable.
@@ -190,7 +190,7 @@ impl Pool {
 
     /// Opens a connection. All addresses are tried in turn within `limit`, which is CONNECT_TIMEOUT_SECS
     /// if `None`.
-    pub async fn connect(&self, origin: &Rc<Origin>, limit: Option<Duration>) -> Result<Connection, ConnectError> {
+    pub async fn connect(&self, origin: &Rc<Origin>, limit: Option<Duration>) -> Result<Box<Connection>, ConnectError> {
         let limit = limit.unwrap_or(self.connect_timeout);
         let deadline = self.timers.deadline();
         deadline.set(limit);
@@ -226,7 +226,7 @@ impl Pool {
         origin.trust.as_ref().map_or_else(|| self.tls.clone(), |trust| trust.config.clone())
     }
 
-    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Connection, ConnectFailure> {
+    async fn secure(&self, origin: &Origin, stream: TcpStream) -> Result<Box<Connection>, ConnectFailure> {
         let (mut reader, writer) = if origin.tls {
             let name = ServerName::try_from(origin.host.clone())
                 .map_err(|_| format!("`{}` is not a name that a certificate can hold", origin.host))
@@ -241,6 +241,6 @@ impl Pool {
             stream::split(stream, None)
         };
         reader.read_size(LARGE_READ);
-        Ok(Connection { reader, writer, reused: false })
+        Ok(Box::new(Connection { reader, writer, reused: false }))
     }
 }

@@ -21,12 +21,13 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf
 use monoio::net::TcpStream;
 
 use super::acked::{bytes_acked, is_closed};
+use super::buffers;
 
 /// Bytes of the first read of a message. It holds most request heads with their body, and keeps an
 /// idle connection small.
-pub const SMALL_READ: usize = 1536;
+pub const SMALL_READ: usize = buffers::SMALL;
 /// Bytes of a read where more is expected.
-pub const LARGE_READ: usize = 16 << 10;
+pub const LARGE_READ: usize = buffers::LARGE;
 
 /// The most bytes that are kept of what a peer sends before it is read.
 const AHEAD_MAX: usize = 128 << 10;
@@ -233,7 +234,8 @@ impl Reader {
                 buf.clear();
                 // An idle connection would keep the large buffer of an earlier read.
                 if buf.capacity() < self.size || buf.capacity() > 2 * self.size {
-                    buf = Vec::with_capacity(self.size);
+                    buffers::give(buf);
+                    buf = buffers::take(self.size);
                 }
                 self.exchange.empty.set(Some(buf));
             }

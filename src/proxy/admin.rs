@@ -352,7 +352,7 @@ fn failure(status: u16, message: &str, kind: &str, code: &str) -> Response {
 
 pub async fn send(client: &mut Client, mut recorder: RequestRecorder, meta: &ResponseMeta, response: Response) -> Next {
     let mut out = Vec::with_capacity(512 + response.body.len());
-    reply::begin(&mut out, response.status, meta, recorder.request_id());
+    reply::begin(&mut out, response.status, meta, recorder.request_id().as_bytes());
     for (name, value) in &response.fields {
         // A value that is not valid in a head is left out.
         let _ = write::header(&mut out, name, value.as_bytes());

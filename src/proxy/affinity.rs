@@ -26,7 +26,7 @@ pub fn find<'c>(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &'c
     let (family, scope) = envelope::owner(RawStr::new(&body[envelope::find(body).last()?]))?;
     candidates.list.iter().find(|candidate| {
         let dialect = &view.provider(candidate.provider).dialect;
-        let model = candidate.upstream_model.as_deref().unwrap_or(req.model.name());
+        let model = &candidate.upstream_model;
         Family::of(candidate.target.format, dialect.host) == family
             && Scope::new(&dialect.account, model_family(model)) == scope
     })

@@ -59,7 +59,7 @@ pub async fn run(
     req.core.metrics.inc(Counter::Attempts);
     req.recorder.begin_attempt(provider.id);
     req.attempt_began_us = req.recorder.attempt_began_us();
-    let model = attempt.candidate.upstream_model.as_deref().unwrap_or(req.model.name());
+    let model = &attempt.candidate.upstream_model;
     req.deadlines = Deadlines::of(req.core.boot(), provider, attempt.candidate, model, req.body().len());
     req.circuit_guard = Some(CircuitGuard::begin(req.core, attempt.view, attempt.candidate));
     let mut result = attempt.run(req, retry_without).await;
@@ -121,7 +121,7 @@ impl Attempt<'_> {
         if count::is_local(req, candidate.target.format, provider.dialect.host) {
             return count::respond_with_estimate(req).await;
         }
-        let prepared = prepare::request(req, view, candidate, retry_without).map_err(preparation_failed)?;
+        let mut prepared = prepare::request(req, view, candidate, retry_without).map_err(preparation_failed)?;
         req.recorder.end_stage(Stage::Translate);
         let (format, model, path) = (prepared.format, &*prepared.model, prepared.path);
         let request = UpstreamRequest { format, model, path, body: prepared.own_body() };
@@ -132,6 +132,7 @@ impl Attempt<'_> {
             req.meta.upstream = Some(Upstream { provider, model, attempts });
         }
         let response = send_request(req, view.origin(candidate.provider), provider, &prepared).await?;
+        prepared.release_written();
         let status = response.head.status;
         req.recorder.first_byte(status);
         note_head(req, &response);

@@ -10,6 +10,7 @@ use super::core::Core;
 use super::decoding::{self, DecodeError};
 use super::interrupt::Interrupt;
 use crate::metrics::names::Counter;
+use crate::net::buffers;
 use crate::shared::body_memory::{HeldMemory, MemoryExhausted};
 use llm_http::coding::CodingError;
 use llm_http::{BodyDecoder, Framing, RequestHead, Step, write};
@@ -57,6 +58,14 @@ pub struct Received {
     _held: Vec<HeldMemory>,
 }
 
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(bytes) = Rc::get_mut(&mut self.bytes) {
+            buffers::give(std::mem::take(bytes));
+        }
+    }
+}
+
 /// A body that another owner may keep.
 pub struct SharedBody {
     bytes: Rc<Vec<u8>>,
@@ -85,6 +94,11 @@ impl Received {
             BodyStorage::Inline(range) => &self.bytes[range.clone()],
             BodyStorage::Separate(body) => body,
         }
+    }
+
+    /// Returns whether the body came with the head, as it is: nothing was waited for.
+    pub fn is_inline(&self) -> bool {
+        matches!(self.body, BodyStorage::Inline(_))
     }
 
     /// Returns the body without copying it.

@@ -53,7 +53,7 @@ fn plan_of(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candida
     let price = |candidate: &Candidate| {
         let provider = view.provider(candidate.provider);
         let requested = req.model.name();
-        let sent = candidate.upstream_model.as_deref().unwrap_or(requested);
+        let sent = &*candidate.upstream_model;
         let price = req.core.price(provider, view.snapshot.generation, requested, sent);
         PriceOf { provider: provider.id, sent: ShortText::new(sent), price }
     };
@@ -131,7 +131,7 @@ pub async fn reserve_at(
     let Some(mut spending) = req.recorder.take_spending() else { return Ok(()) };
     // What the provider before this one was to get is free again.
     spending.provider.clear();
-    let sent = candidate.upstream_model.as_deref().unwrap_or(req.model.name());
+    let sent = &*candidate.upstream_model;
     let price = spending.plan.price(provider.id, &ShortText::new(sent));
     let needs_price = spending.plan.needs_price || provider.budgets.iter().any(|of| of.terms.unit == Unit::Dollars);
     if needs_price && price.is_none() {

@@ -25,7 +25,11 @@ use crate::shared::ProcessState;
 use crate::telemetry::record::Short;
 use crate::telemetry::ring::Ring;
 use crate::telemetry::sampling::Sampler;
+use llm_wire::Format;
 use llm_wire::json::Tape;
+use llm_wire::passthrough::answer_templates::AnswerTemplates;
+use llm_wire::passthrough::event_templates::EventTemplates;
+use llm_wire::passthrough::request_templates::RequestTemplates;
 use llm_wire::reasoning::envelope::{Scope, model_family};
 
 /// One worker's view of a snapshot.
@@ -115,6 +119,7 @@ pub struct Core {
     pub wait_queue: Rc<WaitQueue>,
     /// Room for what one whole response holds.
     pub tape: RefCell<Tape>,
+    pub templates: Templates,
     /// Open connections of clients.
     pub connections: Cell<usize>,
     /// Whether SHUTDOWN_GRACE_SECS is over: what still runs ends now, with an error of its format.
@@ -123,6 +128,25 @@ pub struct Core {
     random: Cell<u64>,
     /// Hashes texts for comparisons within this worker.
     pub hasher: ahash::RandomState,
+}
+
+/// The structures of what this worker has read, of requests, answers and events: what repeats one
+/// is not read again. Those of answers and events are by format.
+#[derive(Default)]
+pub struct Templates {
+    pub requests: RefCell<RequestTemplates>,
+    answers: [RefCell<AnswerTemplates>; Format::ALL.len()],
+    events: [RefCell<EventTemplates>; Format::ALL.len()],
+}
+
+impl Templates {
+    pub fn answers(&self, format: Format) -> &RefCell<AnswerTemplates> {
+        &self.answers[format as usize]
+    }
+
+    pub fn events(&self, format: Format) -> &RefCell<EventTemplates> {
+        &self.events[format as usize]
+    }
 }
 
 impl Core {
@@ -151,6 +175,7 @@ impl Core {
             decoding: Cell::new(0),
             wait_queue: Rc::default(),
             tape: RefCell::default(),
+            templates: Templates::default(),
             connections: Cell::new(0),
             stopping: Cell::new(false),
             view: RefCell::new(view),

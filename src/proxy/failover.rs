@@ -146,7 +146,7 @@ fn retry_limits(req: &RequestContext<'_>, provider: &Provider, candidate: &Candi
     let boot = req.core.boot();
     let max_attempts = u32::try_from(boot.max_attempts).unwrap_or(u32::MAX);
     let of_process = RetryLimits { max_attempts, max_wait: boot.retry_max_wait };
-    provider.retries.of_model(candidate.upstream_model.as_deref().unwrap_or(req.model.name()), of_process)
+    provider.retries.of_model(&candidate.upstream_model, of_process)
 }
 
 /// Returns whether the same provider may get the request again.

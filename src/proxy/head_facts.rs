@@ -1,7 +1,10 @@
 //! What the gateway reads of a request's head before anything else. Found once for heads that
 //! repeat on a connection.
 
+use std::time::Duration;
+
 use super::auth;
+use super::deadlines;
 use super::endpoint::{self, ApiRoute};
 use super::headers;
 use crate::config::snapshot::KeyHash;
@@ -31,6 +34,10 @@ pub struct HeadFacts {
     pub key_hash: Option<KeyHash>,
     /// The conversation that the client's headers name. `None` without a route.
     pub session: Option<ConversationKey>,
+    /// Whether the body is a form with parts.
+    pub is_multipart: bool,
+    /// The time that the client gives its request.
+    pub client_limit: Option<Duration>,
     /// Whether one of the headers that may have a key stands twice, which [`auth::key`] refuses.
     pub has_two_keys: bool,
 }
@@ -52,6 +59,8 @@ impl HeadFacts {
             route,
             key_hash: key.as_ref().ok().and_then(|key| auth::hash((*key)?)),
             session: route.and_then(|_| ConversationKey::of_session(head.fields(bytes))),
+            is_multipart: get("content-type").is_some_and(|kind| kind.starts_with(b"multipart/")),
+            client_limit: deadlines::of_client(head, bytes),
             has_two_keys: key.is_err(),
         }
     }

@@ -174,7 +174,7 @@ async fn docs(
     if is_canonical {
         reply::typed(&mut out, status, &meta, recorder.request_id(), "text/html; charset=utf-8", DOCS);
     } else {
-        reply::begin(&mut out, status, &meta, recorder.request_id());
+        reply::begin(&mut out, status, &meta, recorder.request_id().as_bytes());
         write::static_header(&mut out, "location", "/docs");
         write::content_length(&mut out, 0);
         write::end_head(&mut out);
@@ -242,7 +242,7 @@ pub async fn preflight(
     }
     let requested = pending.head.get(&pending.bytes, "access-control-request-headers").map(<[u8]>::to_vec);
     meta.keep_alive &= pending.skip_body(client);
-    reply::begin(&mut out, 204, &meta, recorder.request_id());
+    reply::begin(&mut out, 204, &meta, recorder.request_id().as_bytes());
     if meta.cors != Cors::Refused {
         let methods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         write::static_header(&mut out, "access-control-allow-methods", methods);

@@ -74,13 +74,13 @@ pub enum Cors {
 
 /// Begins a head: the status line and the fields that every response has. The caller adds its own
 /// and calls `write::end_head`.
-pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &str) {
+pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &[u8]) {
     write::status_line(out, status);
     write_date(out);
     // An id was checked when it was taken from the client.
-    write::known_header(out, "x-request-id", request_id.as_bytes());
+    write::known_header(out, "x-request-id", request_id);
     if let Some(name) = meta.format.profile().http.request_id_header {
-        write::known_header(out, name, request_id.as_bytes());
+        write::known_header(out, name, request_id);
     }
     match (meta.version, meta.keep_alive) {
         (_, false) => write::static_header(out, "connection", "close"),
@@ -108,9 +108,9 @@ pub fn begin(out: &mut Vec<u8>, status: u16, meta: &ResponseMeta, request_id: &s
     }
     if let Some(upstream) = &meta.upstream {
         // A name that is not allowed in a header is left out.
-        let _ = write::header(out, "x-llm-proxy-provider", upstream.provider.as_str().as_bytes());
-        let _ = write::header(out, "x-llm-proxy-upstream-model", upstream.model.as_bytes());
-        let _ = write::header(out, "x-llm-proxy-attempts", itoa::Buffer::new().format(upstream.attempts).as_bytes());
+        let _ = write::named_header(out, "x-llm-proxy-provider", upstream.provider.as_bytes());
+        let _ = write::named_header(out, "x-llm-proxy-upstream-model", upstream.model.as_bytes());
+        write::known_header(out, "x-llm-proxy-attempts", itoa::Buffer::new().format(upstream.attempts).as_bytes());
     }
 }
 
@@ -186,7 +186,7 @@ pub fn typed(
     content_type: &'static str,
     body: &[u8],
 ) {
-    begin(out, status, meta, request_id);
+    begin(out, status, meta, request_id.as_bytes());
     write::static_header(out, "content-type", content_type);
     finish(out, meta, body);
 }
@@ -204,7 +204,7 @@ pub fn error(out: &mut Vec<u8>, meta: &ResponseMeta, request_id: &str, error: &E
     let status = shape::status(meta.format, error.kind);
     let mut body = Vec::with_capacity(256);
     shape::body(meta.format, &mut body, error, request_id);
-    begin(out, status, meta, request_id);
+    begin(out, status, meta, request_id.as_bytes());
     write::static_header(out, "content-type", "application/json");
     // A client that may retry learns when, even if that is a guess.
     let may_retry = matches!(error.kind, Kind::RateLimit | Kind::Overloaded | Kind::NoUpstream);

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::auth::{self, Caller};
 use super::client::{Client, ClientDisconnected};
 use super::core::{Core, WorkerSnapshot};
-use super::deadlines::{self, Deadlines};
+use super::deadlines::Deadlines;
 use super::endpoint::{self, ApiRoute, Operation};
 use super::failover;
 use super::head_facts::HeadFacts;
@@ -36,7 +36,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     let bytes = std::mem::take(&mut client.buf);
     let facts = client.facts(&head, &bytes);
     let id = facts.request_id.unwrap_or_else(|| new_request_id(core));
-    let mut recorder = RequestRecorder::new(core, id.as_str(), &bytes[..head.len], client.head_began);
+    let mut recorder = RequestRecorder::new(core, id, &bytes[..head.len], client.head_began);
     recorder.start_trace(facts.trace_parent);
     recorder.set_user_agent(facts.user_agent);
     recorder.record_mut().method = method_name(head.method);
@@ -76,9 +76,10 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
     };
     recorder.record_mut().request_bytes = received.body().len() as u64;
     recorder.capture.client_sent(received.body());
-    recorder.end_stage(Stage::BodyRead);
+    if !received.is_inline() {
+        recorder.end_stage(Stage::BodyRead);
+    }
 
-    let client_limit = deadlines::of_client(&pending.head, received.bytes());
     let mut req = RequestContext {
         core,
         client,
@@ -102,9 +103,9 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
         slot: None,
         deadlines: Deadlines::of_process(core.boot()),
-        client_limit,
+        client_limit: facts.client_limit,
     };
-    let result = match admit(&mut req, &view, caller) {
+    let result = match admit(&mut req, &view, caller, facts.is_multipart) {
         Ok((candidates, output)) => match enter(&mut req, &view, caller, &candidates, output).await {
             Ok(()) => failover::run(&mut req, &view, &candidates).await,
             Err(interrupt) => Err(interrupt),
@@ -156,8 +157,9 @@ fn admit(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
     caller: Caller<'_>,
+    is_multipart: bool,
 ) -> Result<(Rc<Candidates>, peek::Output), Error> {
-    let BodyFields { model, stream, stream_options, output, alternatives } = read_body_fields(req)?;
+    let BodyFields { model, stream, stream_options, output, alternatives } = read_body_fields(req, is_multipart)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
@@ -252,13 +254,12 @@ struct BodyFields {
     alternatives: Vec<String>,
 }
 
-fn read_body_fields(req: &RequestContext<'_>) -> Result<BodyFields, Error> {
-    let content_type = req.head.get(req.bytes(), "content-type");
-    if content_type.is_some_and(|content_type| content_type.starts_with(b"multipart/")) {
+fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<BodyFields, Error> {
+    if is_multipart {
         let note = "multipart bodies are not relayed by this version; send JSON";
         return Err(Error::client(Kind::UnsupportedEncoding, note));
     }
-    let peeked: Peek<'_> = peek::peek(req.body()).map_err(|error| {
+    let peeked: Peek<'_> = req.core.templates.requests.borrow_mut().peek(req.body()).map_err(|error| {
         req.core.metrics.inc(Counter::BadRequests);
         Error::from(error)
     })?;

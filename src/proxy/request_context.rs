@@ -16,6 +16,7 @@ use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
 use crate::limit::Slot;
+use crate::net::buffers;
 use crate::proxy::recorder::RequestRecorder;
 use crate::route::affinity::ConversationKey;
 use crate::telemetry::record::Short;
@@ -184,7 +185,7 @@ impl RequestContext<'_> {
 
     /// Sends a complete response, or the last part of one, which the recorder already knows.
     pub async fn finish(&mut self, out: Vec<u8>) -> Result<Next, ClientDisconnected> {
-        self.send(out).await?;
+        buffers::give(self.send(out).await?);
         Ok(self.next())
     }
 
@@ -298,18 +299,25 @@ fn cors(core: &Core, path: &[u8], origin: &[u8]) -> Cors {
 
 /// Returns a random id in the form of a version 4 UUID (RFC 9562, 5.4).
 pub fn new_request_id(core: &Core) -> Short<64> {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    /// The two digits of each byte.
+    const DIGITS: [[u8; 2]; 256] = {
+        let mut table = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < table.len() {
+            table[byte] = [b"0123456789abcdef"[byte >> 4], b"0123456789abcdef"[byte & 15]];
+            byte += 1;
+        }
+        table
+    };
     let (high, low) = (core.random(), core.random());
     let id = (u128::from(high) << 64 | u128::from(low)) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    /// Where the digits of each byte stand between the hyphens.
+    const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
     let mut text = [b'-'; 36];
-    let mut at = 0;
-    for (n, byte) in id.to_be_bytes().into_iter().enumerate() {
-        at += usize::from(matches!(n, 4 | 6 | 8 | 10));
-        text[at] = DIGITS[usize::from(byte >> 4)];
-        text[at + 1] = DIGITS[usize::from(byte & 15)];
-        at += 2;
+    for (place, byte) in PLACES.into_iter().zip(id.to_be_bytes()) {
+        text[place..place + 2].copy_from_slice(&DIGITS[usize::from(byte)]);
     }
-    Short::new(std::str::from_utf8(&text).unwrap_or_default())
+    Short::ascii(text)
 }
 
 pub fn method_name(method: Method) -> &'static str {

@@ -20,31 +20,35 @@ const RESPONSE_HEAD: Limits = Limits { head_bytes: 64 << 10 };
 
 /// A provider's response of which the head was read.
 pub struct UpstreamResponse {
-    pub connection: Connection,
+    pub connection: Box<Connection>,
     pub origin: Rc<Origin>,
     pub head: ResponseHead,
     /// The bytes of the head, and those of the body that arrived with them.
     pub bytes: Vec<u8>,
+    /// Whether the body is a stream of server-sent events by its content type.
+    pub is_event_stream: bool,
+    /// Whether the body is JSON by its content type.
+    pub is_json: bool,
+    /// Whether the body is compressed although the identity was requested. Such a body cannot be
+    /// inspected.
+    pub is_encoded: bool,
 }
 
 impl UpstreamResponse {
-    /// Returns whether the body is a stream of server-sent events.
-    pub fn is_event_stream(&self) -> bool {
-        let content_type = self.head.get(&self.bytes, "content-type").unwrap_or_default();
-        content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"))
-    }
-
-    /// Returns whether the body is JSON by its content type.
-    pub fn is_json(&self) -> bool {
-        let content_type = self.head.get(&self.bytes, "content-type").unwrap_or_default();
-        content_type.windows(4).any(|window| window.eq_ignore_ascii_case(b"json"))
-    }
-
-    /// Returns whether the body is compressed although the identity was requested. Such a body
-    /// cannot be inspected.
-    pub fn is_encoded(&self) -> bool {
-        let coding = self.head.get(&self.bytes, "content-encoding");
-        coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
+    /// Makes a response of its head, whose offsets refer to `bytes`.
+    pub fn new(
+        connection: Box<Connection>,
+        origin: Rc<Origin>,
+        head: ResponseHead,
+        bytes: Vec<u8>,
+    ) -> UpstreamResponse {
+        let content_type = head.get(&bytes, "content-type").unwrap_or_default();
+        let is_event_stream =
+            content_type.get(..17).is_some_and(|start| start.eq_ignore_ascii_case(b"text/event-stream"));
+        let is_json = !is_event_stream && content_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"));
+        let coding = head.get(&bytes, "content-encoding");
+        let is_encoded = coding.is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        UpstreamResponse { connection, origin, head, bytes, is_event_stream, is_json, is_encoded }
     }
 
     /// Returns whether the provider forbids to send the request again.
@@ -61,8 +65,8 @@ pub async fn send_request(
     provider: &Provider,
     prepared: &Prepared,
 ) -> Result<UpstreamResponse, Interrupt> {
+    // Nobody waits for a pooled connection, so there is no time to measure.
     if let Some(connection) = req.core.pool.checkout(origin) {
-        req.recorder.end_stage(Stage::Connect);
         match exchange(req, connection, origin, &provider.key, prepared).await {
             Err(Interrupt::Failed(failure)) if failure.stale_connection => {
                 req.core.metrics.inc(Counter::StaleRetries);
@@ -79,7 +83,7 @@ async fn connect(
     req: &mut RequestContext<'_>,
     origin: &Rc<Origin>,
     provider: &Provider,
-) -> Result<Connection, Interrupt> {
+) -> Result<Box<Connection>, Interrupt> {
     req.core.metrics.inc(Counter::UpstreamConnects);
     let began_us = req.recorder.elapsed_us();
     req.client.deadline.set_opt(req.time_left());
@@ -115,7 +119,7 @@ fn connect_failed(provider: &str, error: ConnectError) -> Error {
 /// first byte may take.
 async fn exchange(
     req: &mut RequestContext<'_>,
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     origin: &Rc<Origin>,
     provider: &str,
     prepared: &Prepared,
@@ -125,7 +129,7 @@ async fn exchange(
     req.client.deadline.set(limit);
     let mut bytes = Vec::new();
     match req.client.wait(write_and_read_head(&mut connection, prepared, &mut bytes)).await {
-        Ok(Ok(head)) => Ok(UpstreamResponse { connection, origin: origin.clone(), head, bytes }),
+        Ok(Ok(head)) => Ok(UpstreamResponse::new(connection, origin.clone(), head, bytes)),
         Ok(Err(no_head)) => {
             let note = format!("provider `{provider}` sent no valid response: {}", no_head.reason);
             let mut error = Error::upstream(Kind::UpstreamFault, note);

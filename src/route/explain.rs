@@ -143,7 +143,7 @@ pub fn explain(situation: &Situation<'_>, question: &Question<'_>) -> Explanatio
     let is_other = |ranked: &Ranked<'_>| pinned.is_none_or(|pinned| !std::ptr::eq(pinned, ranked.candidate));
     let order = candidates.order(&snapshot.providers, policy, || now).filter(is_other);
     let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
-    let explained = first.into_iter().chain(order).map(|ranked| explained(situation, question, &candidates, &ranked));
+    let explained = first.into_iter().chain(order).map(|ranked| explained(situation, &candidates, &ranked));
     explanation.candidates = explained.collect();
     if explanation.candidates.is_empty() {
         let why = match candidates.other_formats {
@@ -155,12 +155,7 @@ pub fn explain(situation: &Situation<'_>, question: &Question<'_>) -> Explanatio
     explanation
 }
 
-fn explained(
-    situation: &Situation<'_>,
-    question: &Question<'_>,
-    candidates: &Candidates,
-    ranked: &Ranked<'_>,
-) -> Explained {
+fn explained(situation: &Situation<'_>, candidates: &Candidates, ranked: &Ranked<'_>) -> Explained {
     let Ranked { candidate, is_benched } = *ranked;
     let provider = &situation.snapshot.providers[candidate.provider];
     let (memory, now) = (&provider.memory, situation.now);
@@ -180,7 +175,7 @@ fn explained(
     let wait_ms = u64::from(memory.wait(candidate.slot, now)) * TICK;
     Explained {
         provider: provider.key.to_string(),
-        upstream_model: candidate.upstream_model.as_deref().unwrap_or(question.model).to_owned(),
+        upstream_model: candidate.upstream_model.to_string(),
         format: candidate.target.format.to_string(),
         tier: candidate.priority,
         rank: rank(candidate.rank).to_owned(),

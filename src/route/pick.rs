@@ -34,8 +34,8 @@ const MAX_OFFSET: u64 = 1024;
 pub struct Candidate {
     /// Index into `Snapshot::providers`.
     pub provider: usize,
-    /// `None` when the upstream model has the requested name.
-    pub upstream_model: Option<Rc<str>>,
+    /// The provider's name of the model.
+    pub upstream_model: Rc<str>,
     pub target: TargetFormat,
     pub rank: Rank,
     /// The tier: that of the provider, or behind a virtual model the one that it has there.
@@ -204,7 +204,7 @@ impl Candidates {
             false => conditions.share(candidate),
         };
         // The members of a virtual model may be at one account.
-        let model = candidate.upstream_model.as_deref().filter(|_| self.virtual_model.is_some()).unwrap_or_default();
+        let model = if self.virtual_model.is_some() { &*candidate.upstream_model } else { "" };
         let account = conditions.providers[candidate.provider].id.to_le_bytes();
         let id = affinity::id_of(&account, model);
         let weight = f64::from(weight.max(1)) * f64::from(share);
@@ -339,7 +339,7 @@ mod tests {
             let start = list.len();
             list.extend((start..start + weights.len()).map(|provider| Candidate {
                 provider,
-                upstream_model: None,
+                upstream_model: "m".into(),
                 target: TargetFormat::plain(
                     Format::Chat,
                     &crate::route::target_format::tests::provider("openai", "http://h/v1", "{}"),

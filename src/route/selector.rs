@@ -29,8 +29,6 @@ type Rotations = HashMap<RotationKey, Rc<Rotation>, ahash::RandomState>;
 pub(super) struct Asked<'a> {
     /// The name that mappings know.
     pub model: &'a str,
-    /// The name that the client sent, without prefix.
-    pub requested: &'a str,
     pub format: Format,
     pub translate: bool,
 }
@@ -113,7 +111,7 @@ impl Selector {
 
     fn resolve(&self, snapshot: &Snapshot, format: Format, translate: bool, model: &str) -> Candidates {
         let mut other_formats = 0;
-        let asked = Asked { model, requested: model, format, translate };
+        let asked = Asked { model, format, translate };
         let mut list = self.serving(snapshot, &asked, |_| true, &mut other_formats);
         let is_ranked = self.routing == CatchAllRouting::Ranked;
         let rank = |candidate: &Candidate| if is_ranked { candidate.rank } else { Rank::Exact };
@@ -140,7 +138,7 @@ impl Selector {
             };
             list.push(Candidate {
                 provider: index,
-                upstream_model: (upstream != asked.requested).then(|| Rc::from(&*upstream)),
+                upstream_model: Rc::from(&*upstream),
                 target,
                 rank,
                 priority: provider.priority,

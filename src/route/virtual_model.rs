@@ -63,7 +63,7 @@ impl Selector {
             if caller.is_some_and(|caller| !caller.allows(&member.model)) {
                 continue;
             }
-            let asked = Asked { model: &member.model, requested: &virtual_model.name, format, translate };
+            let asked = Asked { model: &member.model, format, translate };
             let found = self.serving(snapshot, &asked, |provider| member.is_served_by(provider), &mut other_formats);
             placed.extend(self.placed(member, found));
         }

@@ -147,8 +147,13 @@ pub struct Record {
 impl Record {
     /// Makes the record of a request of which nothing else is known yet.
     pub fn new(request_id: &str, started_us: u64) -> Record {
+        Record::of(Short::new(request_id), started_us)
+    }
+
+    /// Does the same with an id that was cut already.
+    pub fn of(request_id: Short<64>, started_us: u64) -> Record {
         Record {
-            request_id: Short::new(request_id),
+            request_id,
             endpoint: "",
             method: "",
             client_format: None,

@@ -24,7 +24,16 @@ impl<const N: usize> Short<N> {
         Short { len: end as u8, bytes }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// Takes a text of ASCII characters as it is.
+    pub fn ascii<const LEN: usize>(text: [u8; LEN]) -> Short<N> {
+        const { assert!(LEN <= N && N <= 255) }
+        debug_assert!(text.is_ascii());
+        let mut bytes = [0; N];
+        bytes[..LEN].copy_from_slice(&text);
+        Short { len: LEN as u8, bytes }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 

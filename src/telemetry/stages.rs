@@ -8,13 +8,14 @@ pub enum Stage {
     /// From the first byte of the head to its end, which is before the request's clock starts.
     HeadRead,
     Auth,
+    /// Reading and decoding the body. Nothing where it came with the head.
     BodyRead,
     /// Reading the fields of the body, permission, and the choice of candidates.
     Route,
     Limit,
     /// Preparing the provider's request, translated or not.
     Translate,
-    /// Waiting for a connection to the provider: nearly nothing with a pooled one.
+    /// Waiting for a connection to the provider. Nothing with a pooled one.
     Connect,
     /// From the first byte sent to the provider to the head of its response.
     FirstByte,
@@ -43,18 +44,23 @@ impl Stage {
 
     /// Returns the value of the metric label `stage`, and the name in `Server-Timing`.
     pub fn label(self) -> &'static str {
+        self.duration_label().strip_suffix(";dur=").unwrap_or_default()
+    }
+
+    /// Returns the name with the parameter that `Server-Timing` has for it.
+    pub fn duration_label(self) -> &'static str {
         match self {
-            Stage::HeadRead => "head_read",
-            Stage::Auth => "auth",
-            Stage::BodyRead => "body_read",
-            Stage::Route => "route",
-            Stage::Limit => "limit",
-            Stage::Translate => "translate",
-            Stage::Connect => "connect",
-            Stage::FirstByte => "first_byte",
-            Stage::FirstContent => "first_content",
-            Stage::LastByte => "last_byte",
-            Stage::WriteStall => "write_stall",
+            Stage::HeadRead => "head_read;dur=",
+            Stage::Auth => "auth;dur=",
+            Stage::BodyRead => "body_read;dur=",
+            Stage::Route => "route;dur=",
+            Stage::Limit => "limit;dur=",
+            Stage::Translate => "translate;dur=",
+            Stage::Connect => "connect;dur=",
+            Stage::FirstByte => "first_byte;dur=",
+            Stage::FirstContent => "first_content;dur=",
+            Stage::LastByte => "last_byte;dur=",
+            Stage::WriteStall => "write_stall;dur=",
         }
     }
 }

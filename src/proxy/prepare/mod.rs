@@ -16,6 +16,7 @@ use super::headers;
 use super::request_context::RequestContext;
 use super::upstream_head::UpstreamHead;
 use crate::config::snapshot::Provider;
+use crate::net::buffers;
 use crate::route::pick::Candidate;
 use crate::route::target_format::{TargetFormat, ThinkingTools};
 use crate::shared::body_memory::HeldMemory;
@@ -49,6 +50,13 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// Gives the buffer of what was written back.
+    pub fn release_written(&mut self) {
+        if let Some(first) = Rc::get_mut(&mut self.first) {
+            buffers::give(std::mem::take(first));
+        }
+    }
+
     /// Returns the body, if it is not the client's.
     pub fn own_body(&self) -> Option<&[u8]> {
         let at = self.own_body?;
@@ -70,7 +78,7 @@ pub fn request(
     retry_without: RetryWithout,
 ) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
-    let model: Rc<str> = candidate.upstream_model.clone().unwrap_or_else(|| Rc::from(req.model.name()));
+    let model = candidate.upstream_model.clone();
     let target = &target_format(req, provider, candidate, &model);
     let (mode, body) = if target.format == req.route.format {
         let (bypass, body) = bypass::body(req, provider, candidate, &model);
@@ -93,7 +101,7 @@ pub fn request(
     {
         held.grow_to(body.capacity()).map_err(|error| body::exhausted(req.core, error))?;
     }
-    let mut first = Vec::with_capacity(1024 + if length <= JOINED_BODY { length } else { 0 });
+    let mut first = buffers::take(1024 + if length <= JOINED_BODY { length } else { 0 });
     let parts = HeadParts { provider, format: target.format, model: &model, mode: &mode, length };
     write_head(&mut first, req, view, &parts)?;
     let own_body = body.is_some().then_some(first.len());
@@ -166,7 +174,7 @@ fn write_head(
             *kept = keep.then(|| UpstreamHead { generation, provider, model, bytes: out.clone() });
         }
     }
-    write::known_header(out, "x-request-id", req.recorder.request_id().as_bytes());
+    write::known_header(out, "x-request-id", req.recorder.request_id_bytes());
     let own = |name: &str| parts.provider.own_header_names.iter().any(|own| name.eq_ignore_ascii_case(own));
     if let Some((trace, number)) = trace.filter(|_| !own("traceparent")) {
         let _ = write::named_header(out, "traceparent", trace.traceparent(number).as_bytes());

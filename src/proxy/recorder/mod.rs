@@ -18,7 +18,7 @@ use crate::proxy::core::Core;
 use crate::proxy::provider_hold::ProviderHold;
 use crate::proxy::request_metrics::Measured;
 use crate::proxy::spending::Spending;
-use crate::telemetry::record::{Outcome, Record};
+use crate::telemetry::record::{Outcome, Record, Short};
 use crate::telemetry::stages::{Stage, Stages};
 use crate::telemetry::trace::{Context, Parent};
 use crate::telemetry::user_agent::UserAgent;
@@ -48,9 +48,9 @@ pub struct RequestRecorder {
 
 impl RequestRecorder {
     /// Begins when the head of a request is complete. Its first bytes came at `head_began`.
-    pub fn new(core: &Rc<Core>, request_id: &str, head: &[u8], head_began: Option<u64>) -> RequestRecorder {
+    pub fn new(core: &Rc<Core>, request_id: Short<64>, head: &[u8], head_began: Option<u64>) -> RequestRecorder {
         core.metrics.inc(Counter::Requests);
-        let record = Record::new(request_id, core.timers.unix_us());
+        let record = Record::of(request_id, core.timers.unix_us());
         let config = core.shared.capture;
         let second = record.started_us / 1_000_000;
         let is_sampled = config.per_second.is_none_or(|max| core.sampler.admit(second, max));
@@ -123,6 +123,10 @@ impl RequestRecorder {
 
     pub fn request_id(&self) -> &str {
         self.record.request_id.as_str()
+    }
+
+    pub fn request_id_bytes(&self) -> &[u8] {
+        self.record.request_id.as_bytes()
     }
 
     /// Returns the time of the request's clock, as of the last reading.

@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use llm_wire::Format;
+use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind, classify, foreign};
 use llm_wire::json::{RawKind, RawStr, RawValue, Tape, preamble, scan};
+use llm_wire::passthrough::answer_templates::{AnswerFacts, AnswerTemplates};
 use llm_wire::passthrough::finish;
 
 use super::source::malformed;
@@ -27,35 +29,50 @@ pub(super) fn is_whole(body: &[u8]) -> bool {
 }
 
 /// The members of an answer that records need, by name.
-pub(super) struct Summary<'a> {
+struct Summary<'a> {
     members: [(&'static str, Option<RawValue<'a>>); 5],
 }
 
 impl<'a> Summary<'a> {
-    pub(super) fn get(&self, name: &str) -> Option<RawValue<'a>> {
+    fn get(&self, name: &str) -> Option<RawValue<'a>> {
         self.members.iter().find(|(known, _)| *known == name)?.1
+    }
+
+    fn facts(&self, format: Format) -> AnswerFacts<'a> {
+        facts(format, |name| self.get(name))
     }
 }
 
+/// Reads the facts of an answer of which `member` finds the members.
+pub(super) fn facts<'a>(format: Format, member: impl Fn(&str) -> Option<RawValue<'a>>) -> AnswerFacts<'a> {
+    let reason: Option<Reason> = finish::of_answer(format, &member);
+    AnswerFacts { usage: member("usage"), model: member("model"), reason }
+}
+
 /// Reads the top level of `body` by one walk, without an opinion on it.
-pub(super) fn summary(format: Format, body: &[u8]) -> Summary<'_> {
+pub(super) fn read(format: Format, body: &[u8]) -> AnswerFacts<'_> {
     let mut summary = empty_summary(format);
     for (key, value, _) in scan::members(preamble::strip(body)) {
         note(&mut summary, key, value);
     }
-    summary
+    summary.facts(format)
 }
 
 /// Checks that `body` is one whole JSON object and an answer of `format`, and reads its top level
 /// by the same walk. An object that is neither a known answer nor a known error passes: hosts have
 /// shapes of their own. The tape notes what is inside the members, so that none is scanned again.
+/// An answer whose structure `known` has is one without a walk.
 pub(super) fn check<'a>(
     format: Format,
     body: &'a [u8],
-    tape: &'a mut Tape,
+    (known, tape): (&mut AnswerTemplates, &'a mut Tape),
     provider: &str,
-) -> Result<Summary<'a>, Error> {
+) -> Result<AnswerFacts<'a>, Error> {
+    if let Some(facts) = known.find(body) {
+        return Ok(facts);
+    }
     let mut summary = empty_summary(format);
+    let whole_body = body;
     let (mut is_answer, mut has_error) = (false, false);
     let body = preamble::strip(body);
     let start = scan::skip_space(body, 0);
@@ -68,12 +85,16 @@ pub(super) fn check<'a>(
     }
     let is_whole =
         noted.is_some() || walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
+    let facts = summary.facts(format);
     if is_whole && is_answer && !(has_error && format == Format::Chat) {
-        return Ok(summary);
+        if !has_error && body.len() == whole_body.len() {
+            known.learn(body, &facts);
+        }
+        return Ok(facts);
     }
     match explain(format, body, provider) {
         Some(error) => Err(error),
-        None => Ok(summary),
+        None => Ok(facts),
     }
 }
 
@@ -121,6 +142,8 @@ fn note<'a>(summary: &mut Summary<'a>, key: RawStr<'a>, value: RawValue<'a>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -162,8 +185,51 @@ mod tests {
             ),
         ];
         for (format, body, kind) in rows {
-            let found = check(*format, body.as_bytes(), &mut Tape::default(), "p").err().map(|error| error.kind);
-            assert_eq!(found, *kind, "{format} {body}");
+            let (mut known, mut tape) = Default::default();
+            let found = check(*format, body.as_bytes(), (&mut known, &mut tape), "p");
+            assert_eq!(found.err().map(|error| error.kind), *kind, "{format} {body}");
+        }
+    }
+
+    const ANSWERS: &[(Format, &str)] = &[
+        (
+            Format::Chat,
+            r#"{"id":"TEXT","created":NUMBER,"model":"m","choices":[{"message":{"content":"TEXT"},"finish_reason":"WORD"}],"usage":{"prompt_tokens":NUMBER,"completion_tokens":7}}"#,
+        ),
+        (Format::Chat, r#"{"choices":[{"finish_reason":"WORD"}],"error":"TEXT","model":"WORD"}"#),
+        (Format::Chat, r#"{"own":"TEXT","detail":"WORD"}"#),
+        (
+            Format::Messages,
+            r#"{"type":"message","content":[{"type":"text","text":"TEXT"}],"stop_reason":"WORD","usage":{"input_tokens":NUMBER}}"#,
+        ),
+        (
+            Format::Responses,
+            r#"{"status":"WORD","incomplete_details":{"reason":"WORD"},"output":[{"type":"WORD","call_id":"TEXT"}],"usage":{"output_tokens":NUMBER}}"#,
+        ),
+    ];
+
+    const TEXTS: &[&str] =
+        &["", "a", "words \\n\\u00e9 and é", "\\x", "\n", "\",\"error\":{\"message\":\"m\"},\"x\":\""];
+    const WORDS: &[&str] = &["stop", "length", "", "completed", "incomplete", "function_call", "content_filter"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        /// Whatever came before, an answer is judged and read as if nothing had.
+        #[test]
+        fn a_known_structure_is_read_as_a_new_one(
+            steps in prop::collection::vec((0..ANSWERS.len(), 0..TEXTS.len(), 0..WORDS.len(), "0|[1-9][0-9]{0,3}|01|-1|1\\.5"), 1..50),
+        ) {
+            let mut known: [AnswerTemplates; 3] = Default::default();
+            for (answer, text, word, number) in steps {
+                let (format, answer) = ANSWERS[answer];
+                let body = answer.replace("TEXT", TEXTS[text]).replace("WORD", WORDS[word]).replace("NUMBER", &number);
+                let (mut tape, mut other_tape, mut nothing) = Default::default();
+                let found = check(format, body.as_bytes(), (&mut known[format as usize], &mut tape), "p");
+                let expected = check(format, body.as_bytes(), (&mut nothing, &mut other_tape), "p");
+                let kind = |error: Error| (error.kind, error.note);
+                prop_assert_eq!(found.map_err(kind), expected.map_err(kind), "{}", body);
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) enum HeadTransfer<'a> {
 pub(super) fn begin(out: &mut Vec<u8>, req: &mut RequestContext<'_>, parts: &HeadParts<'_>) {
     // The gateway may have begun to drain since the request arrived.
     req.meta.keep_alive &= parts.framing != BodyFraming::Close && !req.core.shared.leaving();
-    reply::begin(out, parts.status, &req.meta, req.recorder.request_id());
+    reply::begin(out, parts.status, &req.meta, req.recorder.request_id_bytes());
     if let HeadTransfer::Translated(Some(ledger)) = parts.transfer {
         let losses =
             [("x-llm-proxy-dropped", ledger.dropped_header()), ("x-llm-proxy-repaired", ledger.repaired_header())];
@@ -124,28 +124,34 @@ fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 pub(super) fn write_server_timing(out: &mut Vec<u8>, req: &RequestContext<'_>) {
     let Some(stages) = req.recorder.stages() else { return };
     out.reserve(Stage::ALL.len() * 48);
-    out.extend_from_slice(b"server-timing: ");
-    let mut separator = "";
-    for stage in Stage::ALL.into_iter().filter(|stage| stages.get(*stage) > 0) {
-        for part in [separator, stage.label(), ";dur="] {
-            out.extend_from_slice(part.as_bytes());
+    let mut begin: &[u8] = b"server-timing: ";
+    for stage in Stage::ALL {
+        let us = stages.get(stage) / 1000;
+        if stages.get(stage) > 0 {
+            out.extend_from_slice(begin);
+            out.extend_from_slice(stage.duration_label().as_bytes());
+            write_milliseconds(out, us);
+            begin = b", ";
         }
-        write_milliseconds(out, stages.get(stage) / 1000);
-        separator = ", ";
     }
-    out.extend_from_slice(b"\r\n");
+    if begin == b", " {
+        out.extend_from_slice(b"\r\n");
+    }
 }
 
 /// Writes microseconds as milliseconds with three decimals.
 fn write_milliseconds(out: &mut Vec<u8>, us: u64) {
-    match us / 1000 {
-        // Nearly all.
-        ms @ 0..=9 => out.push(b'0' + ms as u8),
-        ms => out.extend_from_slice(itoa::Buffer::new().format(ms).as_bytes()),
-    }
-    let rest = (us % 1000) as u32;
+    let (ms, rest) = (us / 1000, (us % 1000) as u32);
     let digit = |n: u32| b'0' + (n % 10) as u8;
-    out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
+    let decimals = [b'.', digit(rest / 100), digit(rest / 10), digit(rest)];
+    match ms {
+        // Nearly all, in one piece.
+        0..=9 => out.extend_from_slice(&[digit(ms as u32), b'.', decimals[1], decimals[2], decimals[3]]),
+        _ => {
+            out.extend_from_slice(itoa::Buffer::new().format(ms).as_bytes());
+            out.extend_from_slice(&decimals);
+        }
+    }
 }
 
 /// Ends the head with the framing of the body.

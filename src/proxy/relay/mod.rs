@@ -12,6 +12,7 @@ pub mod buffered;
 mod converted;
 mod form;
 mod head;
+mod known_events;
 mod pace;
 mod relayed;
 mod source;
@@ -37,7 +38,7 @@ pub async fn translate(
     provider: &str,
 ) -> Result<Next, Interrupt> {
     translated::count_losses(req, &translated);
-    let body = match response.is_encoded() {
+    let body = match response.is_encoded {
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
     };
@@ -59,9 +60,9 @@ pub async fn passthrough(
         true => req.stream,
         // An encoded body can't be inspected. The gateway requested the identity, so it forwards
         // what it got.
-        false => response.is_event_stream() && response.head.status == 200 && !response.is_encoded(),
+        false => response.is_event_stream && response.head.status == 200 && !response.is_encoded,
     };
-    let body = match is_answer && response.is_encoded() {
+    let body = match is_answer && response.is_encoded {
         true => Box::pin(buffered::decode(req, response, provider)).await?,
         false => UpstreamBody::new(response),
     };

@@ -152,7 +152,7 @@ impl UpstreamBody {
         head.keep_alive &= self.decoder.ended_alone();
         head.framing = Framing::Length(body.len() as u64);
         let bytes = [&self.kept_head[..], body].concat();
-        UpstreamBody { _held: held, ..UpstreamBody::new(UpstreamResponse { connection, origin, head, bytes }) }
+        UpstreamBody { _held: held, ..UpstreamBody::new(UpstreamResponse::new(connection, origin, head, bytes)) }
     }
 
     /// Bounds the rest of the body in time. The first call counts.
@@ -281,7 +281,7 @@ impl UpstreamBody {
     /// another request if both sides agree and nothing came behind the response: that would be read
     /// as the response to the next request. The connection's next read reuses this body's buffer.
     pub fn release(self, req: &RequestContext<'_>) {
-        let UpstreamResponse { mut connection, origin, head, bytes } = self.response;
+        let UpstreamResponse { mut connection, origin, head, bytes, .. } = self.response;
         connection.reader.recycle(bytes);
         if head.keep_alive && self.decoder.ended_alone() {
             req.core.pool.give_back(&origin, connection);

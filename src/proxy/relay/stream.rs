@@ -15,17 +15,20 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::super::core::Core;
 use super::super::endpoint::Operation;
 use super::super::interrupt::Interrupt;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
+use super::known_events::KnownEvents;
 use super::pace::{self, Pace};
 use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed, truncated};
 use super::stream_writer::StreamWriter;
 use crate::metrics::names::Counter;
+use crate::net::buffers;
 use crate::proxy::recorder::RequestRecorder;
 use crate::telemetry::capture::Piece;
 use crate::telemetry::record::Tokens;
@@ -35,7 +38,6 @@ use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
 use llm_wire::error::{classify, foreign, shape};
 use llm_wire::json::{RawValue, scan};
-use llm_wire::passthrough::event_template::EventTemplate;
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap;
@@ -48,8 +50,7 @@ const MAX_HELD: usize = 256 << 10;
 struct Relay<'p> {
     framer: Framer,
     tap: AnyTap,
-    /// The structure of the events so far. Those that match are forwarded without framing.
-    template: EventTemplate,
+    known: KnownEvents,
     format: Format,
     /// The stream is a model's response. Only of those it is known which events carry text, and how
     /// they end.
@@ -98,7 +99,7 @@ const DRAIN: Duration = Duration::from_millis(250);
 impl<'p> Relay<'p> {
     fn new(req: &mut RequestContext<'_>, body: &UpstreamBody, bypass: Bypass, provider: &'p str) -> Relay<'p> {
         let response = body.response();
-        let is_labelled = response.is_event_stream() && !response.is_encoded();
+        let is_labelled = response.is_event_stream && !response.is_encoded;
         let framing = BodyFraming::of_unknown_length(req.meta.version);
         let generates = req.route.operation == Operation::Generate;
         let parts = HeadParts {
@@ -108,7 +109,7 @@ impl<'p> Relay<'p> {
             upstream_bytes: &response.bytes,
             transfer: if is_labelled { HeadTransfer::Passthrough } else { HeadTransfer::Corrected },
         };
-        let mut out = Vec::with_capacity(response.bytes.len() + 1024);
+        let mut out = buffers::take(response.bytes.len() + 1024);
         head::begin(&mut out, req, &parts);
         if !is_labelled {
             write::static_header(&mut out, "content-type", "text/event-stream; charset=utf-8");
@@ -121,7 +122,7 @@ impl<'p> Relay<'p> {
         Relay {
             framer: Framer::default(),
             tap: AnyTap::new(req.route.format),
-            template: EventTemplate::default(),
+            known: KnownEvents::default(),
             format: req.route.format,
             generates,
             pace: if generates { Pace::Held } else { Pace::Flowing },
@@ -143,13 +144,14 @@ impl<'p> Relay<'p> {
                     return Ok(Relayed::Other(Box::new(body), form));
                 }
             }
-            if let Err(error) = self.forward_arrived(&mut req.recorder, &mut body) {
+            let core = req.core;
+            if let Err(error) = self.forward_arrived(core, &mut req.recorder, &mut body) {
                 return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
             }
             match body.next(req, self.pace).await? {
                 BodyEvent::Arrived => {}
                 BodyEvent::Data(data) => {
-                    if let Err(error) = self.on_data(&mut req.recorder, data) {
+                    if let Err(error) = self.on_data(core, &mut req.recorder, data) {
                         return Box::pin(self.on_failure(req, error)).await.map(Relayed::Done);
                     }
                 }
@@ -183,23 +185,31 @@ impl<'p> Relay<'p> {
 
     /// Forwards the chunks that have arrived as a whole, where their events may be known: they are
     /// written to the outlet at once, and what is not known is taken out of it again.
-    fn forward_arrived(&mut self, recorder: &mut RequestRecorder, body: &mut UpstreamBody) -> Result<(), Error> {
-        if !self.may_know(recorder) || !self.template.is_learned() || !self.framer.is_between_events() {
+    fn forward_arrived(
+        &mut self,
+        core: &Core,
+        recorder: &mut RequestRecorder,
+        body: &mut UpstreamBody,
+    ) -> Result<(), Error> {
+        let is_known_form = self.form.is_some() || !self.generates;
+        if !is_known_form || !self.may_know(recorder) || !self.framer.is_between_events() {
             return Ok(());
         }
         let from = self.stream_writer.buf.len();
         body.take_whole_chunks(&mut self.stream_writer.buf);
-        let known = self.template.match_events(&self.stream_writer.buf[from..]);
+        let arrived = std::mem::take(&mut self.stream_writer.buf);
+        let known = self.match_known(core, recorder, &arrived[from..]);
+        self.stream_writer.buf = arrived;
         if from + known == self.stream_writer.buf.len() {
             return Ok(());
         }
         let rest = self.stream_writer.buf.split_off(from + known);
-        self.on_data(recorder, &rest)
+        self.on_data(core, recorder, &rest)
     }
 
-    fn on_data(&mut self, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
+    fn on_data(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> Result<(), Error> {
         let data = match self.framer.is_between_events() {
-            true => self.forward_known(recorder, data),
+            true => self.forward_known(core, recorder, data),
             false => data,
         };
         if data.is_empty() {
@@ -207,44 +217,67 @@ impl<'p> Relay<'p> {
         }
         // The framer is taken out meanwhile, since its blocks borrow it.
         let mut framer = std::mem::take(&mut self.framer);
-        let result = self.forward_blocks(recorder, &mut framer, data);
+        let result = self.forward_blocks(core, recorder, &mut framer, data);
         self.framer = framer;
         result
     }
 
     fn forward_blocks(
         &mut self,
+        core: &Core,
         recorder: &mut RequestRecorder,
         framer: &mut Framer,
         mut data: &[u8],
     ) -> Result<(), Error> {
+        // An event that a read has cut was not looked at as a whole.
+        let mut was_cut = !framer.is_between_events();
         while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
-            self.forward_block(recorder, &block)?;
-            if self.tap.passed_unread() && block.frame.is_some() {
-                self.template.learn(block.raw);
+            let is_known = std::mem::take(&mut was_cut) && self.forward_known(core, recorder, block.raw).is_empty();
+            if !is_known {
+                self.forward_block(recorder, &block)?;
+            }
+            if !is_known && block.frame.is_some() {
+                self.known.learn(&mut core.templates.events(self.format).borrow_mut(), &self.tap, block.raw);
             }
             if framer.is_between_events() {
-                data = self.forward_known(recorder, data);
+                data = self.forward_known(core, recorder, data);
             }
         }
         Ok(())
     }
 
     /// Returns whether an event whose structure is known is forwarded as it is, whatever its text:
-    /// while content flows, no model name is replaced and nobody captures events.
+    /// while no model name is replaced and nobody captures events.
     fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        self.pace == Pace::Flowing && self.model.is_none() && !recorder.capture.is_on()
+        self.model.is_none() && !recorder.capture.is_on()
     }
 
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
     /// returns the rest.
-    fn forward_known<'d>(&mut self, recorder: &RequestRecorder, data: &'d [u8]) -> &'d [u8] {
+    fn forward_known<'d>(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &'d [u8]) -> &'d [u8] {
         if !self.may_know(recorder) {
             return data;
         }
-        let (known, rest) = data.split_at(self.template.match_events(data));
+        let (known, rest) = data.split_at(self.match_known(core, recorder, data));
         self.stream_writer.buf.extend_from_slice(known);
         rest
+    }
+
+    /// Returns the length of the events at the start of `data` whose structure is known, and does
+    /// with them what is done with events that are read.
+    fn match_known(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> usize {
+        let mut templates = core.templates.events(self.format).borrow_mut();
+        let mut known = 0;
+        while known < data.len() {
+            let flows = self.pace == Pace::Flowing;
+            let Some((len, effect)) = self.known.next(&mut templates, flows, &data[known..]) else { break };
+            known += len;
+            if let Some(effect) = effect {
+                self.tap.repeat(effect);
+                self.note_kind(recorder, effect.kind);
+            }
+        }
+        known
     }
 
     fn forward_block(&mut self, recorder: &mut RequestRecorder, block: &sse::Block<'_>) -> Result<(), Error> {
@@ -276,19 +309,23 @@ impl<'p> Relay<'p> {
                 return Ok(());
             }
             FrameKind::Usage if self.bypass.hide_usage => return Ok(()),
-            FrameKind::Content | FrameKind::Finish | FrameKind::End => {
-                if self.generates {
-                    recorder.first_content();
-                }
-                self.pace = Pace::Flowing;
-            }
-            _ => {}
+            kind => self.note_kind(recorder, kind),
         }
         match self.model.as_deref().and_then(|model| Some((model, tap::model_range(self.format, frame.data)?))) {
             None => self.stream_writer.buf.extend_from_slice(block.raw),
             Some((model, range)) => write_renamed(&mut self.stream_writer.buf, block, frame, range, model),
         }
         Ok(())
+    }
+
+    /// Notes that an event of this kind goes to the client.
+    fn note_kind(&mut self, recorder: &mut RequestRecorder, kind: FrameKind) {
+        if matches!(kind, FrameKind::Content | FrameKind::Finish | FrameKind::End) {
+            if self.generates {
+                recorder.first_content();
+            }
+            self.pace = Pace::Flowing;
+        }
     }
 
     async fn on_drained(&mut self, req: &mut RequestContext<'_>) -> Result<(), Interrupt> {

@@ -122,7 +122,7 @@ impl<'p> Relay<'p> {
         let streams = plan.stream;
         let ids = WorkerIds { core: req.core.clone(), request: req.received.share() };
         let reply = Reply::new(plan, Box::new(ids), req.recorder.request_id());
-        let input = match response.is_event_stream() {
+        let input = match response.is_event_stream {
             true => Input::Events(Framer::default()),
             false => Input::Whole(Vec::new()),
         };

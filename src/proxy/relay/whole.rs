@@ -18,6 +18,7 @@ use super::pace::Pace;
 use super::relayed::Relayed;
 use super::source::{BodyEvent, Cut, UpstreamBody};
 use crate::metrics::names::Counter;
+use crate::net::buffers;
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::body_memory::HeldMemory;
 use crate::telemetry::capture::Piece;
@@ -26,7 +27,8 @@ use llm_http::{Framing, ResponseHead, write};
 use llm_wire::canonical::event::Reason;
 use llm_wire::error::{Error, Kind};
 use llm_wire::json::stream::Document;
-use llm_wire::json::{RawStr, RawValue, Tape};
+use llm_wire::json::{RawStr, Tape};
+use llm_wire::passthrough::answer_templates::AnswerFacts;
 use llm_wire::passthrough::finish;
 use llm_wire::passthrough::tap;
 
@@ -85,10 +87,10 @@ pub(super) async fn run(
         return Ok(Relayed::Other(Box::new(body), Form::Events));
     }
     let response = body.response();
-    let is_labelled = response.is_json() && !response.is_encoded();
+    let is_labelled = response.is_json && !response.is_encoded;
     // The answer of a model is JSON, whatever the label says.
     let is_readable = is_labelled || is_answer;
-    let transfer = match is_answer && (!response.is_json() || response.is_encoded()) {
+    let transfer = match is_answer && (!response.is_json || response.is_encoded) {
         true => HeadTransfer::Corrected,
         false => HeadTransfer::Passthrough,
     };
@@ -219,8 +221,10 @@ impl Relay<'_> {
 
     async fn on_end(&mut self, req: &mut RequestContext<'_>, body: UpstreamBody) -> Result<Next, Interrupt> {
         if self.holds.is_some() {
-            answer::check(req.route.format, &self.payload, &mut Tape::default(), self.provider)?;
-            self.read_held(&mut req.recorder);
+            let mut known = req.core.templates.answers(req.route.format).borrow_mut();
+            answer::check(req.route.format, &self.payload, (&mut known, &mut Tape::default()), self.provider)?;
+            drop(known);
+            self.end_hold(req);
         }
         if let Mode::Rewritten(document) = &mut self.mode {
             let from = self.payload.len();
@@ -234,7 +238,8 @@ impl Relay<'_> {
         }
         self.write(req, &body, true);
         if let Mode::Observed(document) | Mode::Rewritten(document) = &self.mode {
-            record_summary(req, |name| document.captured(name));
+            let facts = answer::facts(req.route.format, |name| document.captured(name));
+            record_facts(req, &facts);
         }
         body.release(req);
         Ok(req.finish(std::mem::take(&mut self.out)).await?)
@@ -310,20 +315,23 @@ impl Complete<'_> {
         }
         let core = req.core.clone();
         let mut tape = core.tape.borrow_mut();
-        let summary = match (self.is_answer, self.is_readable) {
-            (true, _) => Some(answer::check(req.route.format, body, &mut tape, self.provider)?),
-            (false, true) => Some(answer::summary(req.route.format, body)),
+        let facts = match (self.is_answer, self.is_readable) {
+            (true, _) => {
+                let mut known = core.templates.answers(req.route.format).borrow_mut();
+                Some(answer::check(req.route.format, body, (&mut known, &mut tape), self.provider)?)
+            }
+            (false, true) => Some(answer::read(req.route.format, body)),
             (false, false) => None,
         };
         let framing = match head.status {
             204 | 304 => BodyFraming::Empty,
             _ => BodyFraming::Length(body.len() as u64),
         };
-        let mut out = Vec::with_capacity(body.len() + HEAD_ROOM);
+        let mut out = buffers::take(body.len() + HEAD_ROOM);
         write_head(&mut out, req, source, framing, self.transfer);
         append(&mut out, body, framing);
-        if let Some(summary) = summary {
-            record_summary(req, |name| summary.get(name));
+        if let Some(facts) = facts {
+            record_facts(req, &facts);
         }
         Ok(out)
     }
@@ -362,12 +370,12 @@ fn append(out: &mut Vec<u8>, payload: &[u8], framing: BodyFraming) {
 }
 
 /// Records what a response says of itself at its top level: usage, finish reason, model.
-fn record_summary<'a>(req: &mut RequestContext<'_>, member: impl Fn(&str) -> Option<RawValue<'a>>) {
-    if let Some(raw) = member("usage") {
+fn record_facts(req: &mut RequestContext<'_>, facts: &AnswerFacts<'_>) {
+    if let Some(raw) = facts.usage {
         req.recorder.record_mut().tokens = Some(Tokens::reported(&tap::usage(req.route.format, raw)));
     }
     if req.route.operation == Operation::Generate {
-        req.recorder.record_mut().finish = finish::of_answer(req.route.format, &member).map(Reason::label);
-        req.recorder.set_responding_model(|| member("model")?.as_str().map(RawStr::unescape));
+        req.recorder.record_mut().finish = facts.reason.map(Reason::label);
+        req.recorder.set_responding_model(|| facts.model?.as_str().map(RawStr::unescape));
     }
 }

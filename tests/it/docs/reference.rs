@@ -143,11 +143,11 @@ fn stage_meaning(stage: Stage) -> &'static str {
     match stage {
         Stage::HeadRead => "reading the request head, from its first byte",
         Stage::Auth => "checking the client's key",
-        Stage::BodyRead => "reading and decompressing the request body",
+        Stage::BodyRead => "reading and decompressing the request body; nothing where it came with the head",
         Stage::Route => "finding the model in the body, checking permission, choosing a provider",
         Stage::Limit => "asking the limits of the key",
         Stage::Translate => "making the provider's request from the client's, translated or not",
-        Stage::Connect => "waiting for a connection to the provider; nearly nothing with a pooled one",
+        Stage::Connect => "waiting for a connection to the provider; nothing with a pooled one",
         Stage::FirstByte => "from the first byte sent to the provider to the head of its response",
         Stage::FirstContent => "from the head of the response to its first content; nothing for whole responses",
         Stage::LastByte => "from the first content to the last byte",

@@ -208,7 +208,7 @@ fn every_way_out_settles() {
     client.send(request());
     let mut upstream = fake.accept();
     upstream.request();
-    upstream.send(&answer::json(500, "{}"));
+    upstream.send(answer::json(500, "{}"));
     upstream.close();
     assert!(client.response().status >= 500);
     settled("a failure is free");

@@ -18,6 +18,7 @@ mod sample;
 pub mod scan;
 pub mod stream;
 pub(crate) mod tape;
+pub(crate) mod template;
 mod walk;
 pub mod write;
 

@@ -400,6 +400,19 @@ pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
     }
 }
 
+/// Does the same from the start of `buf`, for texts that are a word or two.
+#[inline]
+pub(crate) fn short_run(buf: &[u8]) -> usize {
+    let ([first, second, ..], _) = buf.as_chunks::<8>() else { return plain_run(buf, 0) };
+    match special_marks(u64::from_le_bytes(*first)) {
+        0 => match special_marks(u64::from_le_bytes(*second)) {
+            0 => long_run(buf, 16),
+            marks => 8 + marks.trailing_zeros() as usize / 8,
+        },
+        marks => marks.trailing_zeros() as usize / 8,
+    }
+}
+
 /// Not inlined: it would make the short way longer everywhere.
 #[inline(never)]
 fn long_run(buf: &[u8], mut pos: usize) -> usize {

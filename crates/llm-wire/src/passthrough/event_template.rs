@@ -11,49 +11,19 @@
 //! ([`AnyTap::passed_unread`](crate::passthrough::tap::AnyTap::passed_unread)), which change nothing
 //! that it keeps. A value under a key of `is_name` is never a hole, since taps decide by them.
 
-use crate::json::scan;
+use crate::json::template::{Template, Value, Values, changed_values, is_text};
 
 /// Returns whether values of this key say what an event is.
 fn is_name(key: &[u8]) -> bool {
     matches!(key, b"type" | b"object" | b"event" | b"status")
 }
 
-/// Returns whether strings of this key differ from one event to the next in nearly every stream. A
-/// structure that was seen once has them as its holes; the next event shows which others it has.
-fn is_text(key: &[u8]) -> bool {
-    matches!(
-        key,
-        b"content"
-            | b"text"
-            | b"delta"
-            | b"partial_json"
-            | b"arguments"
-            | b"reasoning_content"
-            | b"thinking"
-            | b"obfuscation"
-    )
-}
-
 /// Events longer than this are not learned, in bytes.
 const MAX_EVENT: usize = 4 << 10;
-
-/// Strings and numbers of an event; those behind are compared as bytes.
-const MAX_VALUES: u32 = 64;
 
 /// A stream whose structure changes more often is not followed any further: a template costs
 /// more than to frame it.
 const MAX_CHANGES: u32 = 16;
-
-/// A value that may differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hole {
-    /// The inside of a string.
-    String,
-    /// Digits.
-    Number,
-    /// The event ends here.
-    End,
-}
 
 /// The structure of the last events of one stream.
 #[derive(Debug, Default)]
@@ -62,48 +32,21 @@ pub struct EventTemplate {
     example: Vec<u8>,
     /// Bit n is set if the n-th value of `example` is a hole.
     holes: u64,
-    /// The literal runs of `example`, and what follows each. Empty: nothing matches.
-    runs: Vec<Run>,
+    /// Matches nothing while no structure is known.
+    template: Template,
     changes: u32,
 }
 
-/// A run of bytes that must be equal, `example[start..end]`.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    start: usize,
-    end: usize,
-    then: Hole,
-}
-
 impl EventTemplate {
+    /// Takes a structure that is known otherwise.
+    pub(crate) fn of(template: Template) -> EventTemplate {
+        EventTemplate { template, ..EventTemplate::default() }
+    }
+
     /// The length of the event at the start of `buf`, its blank line included, if it has the
     /// structure of those before. `None` also for an event whose end has not come yet.
     pub fn match_event(&self, buf: &[u8]) -> Option<usize> {
-        let mut pos = 0;
-        for run in &self.runs {
-            let literal = &self.example[run.start..run.end];
-            if !buf[pos..].starts_with(literal) {
-                return None;
-            }
-            pos += literal.len();
-            match run.then {
-                Hole::End => return Some(pos),
-                Hole::String => pos = string_end(buf, pos)?,
-                Hole::Number => {
-                    let digits = buf[pos..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                    if digits == 0 {
-                        return None;
-                    }
-                    pos += digits;
-                }
-            }
-        }
-        None
-    }
-
-    /// Returns whether any event can match.
-    pub fn is_learned(&self) -> bool {
-        !self.runs.is_empty()
+        self.template.match_start(buf)
     }
 
     /// The length of the events at the start of `buf` that have the structure of those before.
@@ -121,147 +64,25 @@ impl EventTemplate {
         {
             return;
         }
-        self.runs.clear();
-        let changed = changed_values(&self.example, event);
+        match changed_values(&self.example, event, |value, _| is_name(value.key)) {
+            Some(changed) => self.holes |= changed,
+            None => {
+                // A structure that was seen once has its texts as holes; the next event shows which
+                // others it has.
+                let texts = Values::of(event).filter(|value| value.is_string && is_text(value.key));
+                self.holes =
+                    texts.filter(|text| text.number < u64::BITS).fold(0, |holes, text| holes | 1 << text.number);
+                self.changes += 1;
+            }
+        }
         self.example.clear();
         self.example.extend_from_slice(event);
-        match changed {
-            Some(changed) => {
-                let holes = self.holes | changed;
-                self.cut(|value| holes & (1 << value.number) != 0);
-            }
-            None => {
-                self.holes = 0;
-                self.changes += 1;
-                self.cut(|value| value.is_text);
-                if self.holes == 0 {
-                    self.runs.clear();
-                }
-            }
-        }
-    }
-
-    /// Cuts the example into runs at its holes.
-    fn cut(&mut self, is_hole: impl Fn(&Value) -> bool) {
-        let mut start = 0;
-        for value in Values::of(&self.example).take(MAX_VALUES as usize) {
-            if is_hole(&value) {
-                self.holes |= 1 << value.number;
-                let then = if value.is_string { Hole::String } else { Hole::Number };
-                self.runs.push(Run { start, end: value.start, then });
-                start = value.end;
-            }
-        }
-        self.runs.push(Run { start, end: self.example.len(), then: Hole::End });
-    }
-}
-
-/// The closing quote of the string whose inside begins at `pos`.
-#[inline]
-fn string_end(buf: &[u8], mut pos: usize) -> Option<usize> {
-    loop {
-        pos = scan::plain_run(buf, pos);
-        match buf.get(pos)? {
-            b'"' => return Some(pos),
-            b'\\' => pos += 2,
-            _ => return None,
-        }
-        if pos > buf.len() {
-            return None;
-        }
-    }
-}
-
-/// A string that is no key, or a run of digits.
-#[derive(Debug, Clone, Copy)]
-struct Value {
-    number: u32,
-    is_string: bool,
-    /// Of a string, what is between the quotes.
-    start: usize,
-    end: usize,
-    /// It is under a key that [`is_name`].
-    is_name: bool,
-    /// It is a string and is under a key that [`is_text`].
-    is_text: bool,
-}
-
-/// The values of an event in order. What is no JSON yields some values or none; a template that was
-/// made of it matches nothing that differs in structure either.
-struct Values<'e> {
-    event: &'e [u8],
-    pos: usize,
-    number: u32,
-    key: &'e [u8],
-}
-
-impl<'e> Values<'e> {
-    fn of(event: &'e [u8]) -> Values<'e> {
-        Values { event, pos: 0, number: 0, key: b"" }
-    }
-}
-
-impl Iterator for Values<'_> {
-    type Item = Value;
-
-    fn next(&mut self) -> Option<Value> {
-        loop {
-            let start = self.pos;
-            let is_string = match self.event.get(start)? {
-                b'"' => true,
-                b'0'..=b'9' => false,
-                _ => {
-                    self.pos += 1;
-                    continue;
-                }
-            };
-            let (start, end) = if is_string {
-                let end = string_end(self.event, start + 1)?;
-                self.pos = end + 1;
-                (start + 1, end)
-            } else {
-                let digits = self.event[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-                self.pos = start + digits;
-                (start, start + digits)
-            };
-            if is_string && self.event.get(scan::skip_space(self.event, self.pos)) == Some(&b':') {
-                self.key = &self.event[start..end];
-                continue;
-            }
-            let value = Value {
-                number: self.number,
-                is_string,
-                start,
-                end,
-                is_name: is_name(self.key),
-                is_text: is_string && is_text(self.key),
-            };
-            self.number += 1;
-            return Some(value);
-        }
-    }
-}
-
-/// The values in which two events differ, as bits. `None` if they differ in anything else.
-fn changed_values(one: &[u8], other: &[u8]) -> Option<u64> {
-    let (mut a, mut b) = (Values::of(one), Values::of(other));
-    let (mut from_a, mut from_b, mut changed) = (0, 0, 0);
-    loop {
-        let (left, right) = match (a.next(), b.next()) {
-            (Some(left), Some(right)) => (left, right),
-            (None, None) => return (one[from_a..] == other[from_b..]).then_some(changed),
-            _ => return None,
+        let holes = self.holes;
+        let is_hole = |value: &Value<'_>| value.number < u64::BITS && holes & (1 << value.number) != 0;
+        self.template = match holes {
+            0 => Template::default(),
+            _ => Template::cut(event, true, is_hole).unwrap_or_default(),
         };
-        if left.is_string != right.is_string || one[from_a..left.start] != other[from_b..right.start] {
-            return None;
-        }
-        (from_a, from_b) = (left.end, right.end);
-        if one[left.start..left.end] != other[right.start..right.end] {
-            if left.is_name || right.number >= MAX_VALUES {
-                return None;
-            }
-            changed |= 1 << right.number;
-        }
     }
 }
 

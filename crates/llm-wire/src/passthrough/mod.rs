@@ -1,8 +1,12 @@
 //! Observation and small edits of bytes that pass unchanged between a client and a provider of the
 //! same format.
 
+pub mod answer_templates;
+mod document_templates;
 pub mod event_template;
+pub mod event_templates;
 pub mod finish;
 pub mod peek;
+pub mod request_templates;
 pub mod splice;
 pub mod tap;

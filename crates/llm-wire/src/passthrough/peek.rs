@@ -162,8 +162,8 @@ fn check_end(body: &[u8], end: usize) -> Result<(), PeekError> {
     }
 }
 
-/// Fields that routing, limits or permissions read, in lower case. None may stand twice: of two the
-/// gateway may judge one and the provider obey the other.
+/// Fields that routing, limits or permissions read, in lower case, the shortest first. None may
+/// stand twice: of two the gateway may judge one and the provider obey the other.
 const READ_FIELDS: [&str; 22] = [
     "n",
     "input",
@@ -192,8 +192,24 @@ const READ_FIELDS: [&str; 22] = [
 /// Returns the place of a field in [`READ_FIELDS`], whatever its case: hosts written in Go read all
 /// of them.
 fn read_field(name: &[u8]) -> Option<usize> {
-    READ_FIELDS.iter().position(|field| field.len() == name.len() && name.eq_ignore_ascii_case(field.as_bytes()))
+    let (from, to) = (*FIELDS_OF_LENGTH.get(name.len())?, *FIELDS_OF_LENGTH.get(name.len() + 1)?);
+    (from..to).find(|field| name.eq_ignore_ascii_case(READ_FIELDS[*field].as_bytes()))
 }
+
+/// Where the names of each length begin in [`READ_FIELDS`].
+const FIELDS_OF_LENGTH: [usize; 23] = {
+    let mut places = [0; 23];
+    let (mut field, mut length) = (0, 0);
+    while length < places.len() {
+        while field < READ_FIELDS.len() && READ_FIELDS[field].len() < length {
+            field += 1;
+        }
+        places[length] = field;
+        length += 1;
+    }
+    assert!(field == READ_FIELDS.len());
+    places
+};
 
 /// The members of interest, the last of each.
 #[derive(Default)]

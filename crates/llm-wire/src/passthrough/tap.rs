@@ -84,6 +84,23 @@ impl Observed {
     }
 }
 
+/// What a frame did to a tap, where that follows from its structure: from its keys, from the words
+/// that say what it is, and from which of its values are empty. A frame of the same structure does
+/// the same to every tap of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effect {
+    /// What the frame is to a relay.
+    pub kind: FrameKind,
+    /// The reason that it holds.
+    pub(crate) reason: Option<Reason>,
+}
+
+impl Effect {
+    pub(crate) fn of(kind: FrameKind) -> Effect {
+        Effect { kind, reason: None }
+    }
+}
+
 /// How closely a tap looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -133,6 +150,35 @@ impl AnyTap {
             AnyTap::Chat(tap) => tap.passed_unread(),
             AnyTap::Messages(tap) => tap.passed_unread(),
             AnyTap::Responses(tap) => tap.passed_unread(),
+        }
+    }
+
+    /// Returns what the last frame did, if its structure alone decided that.
+    pub fn effect(&self) -> Option<Effect> {
+        match self {
+            AnyTap::Chat(tap) => tap.effect,
+            AnyTap::Messages(tap) => tap.effect,
+            AnyTap::Responses(tap) => tap.effect,
+        }
+    }
+
+    /// Does what a frame of that effect does.
+    pub fn repeat(&mut self, effect: Effect) {
+        let (stage, seen) = match self {
+            AnyTap::Chat(tap) => (&mut tap.stage, &mut tap.seen),
+            AnyTap::Messages(tap) => (&mut tap.stage, &mut tap.seen),
+            AnyTap::Responses(tap) => (&mut tap.stage, &mut tap.seen),
+        };
+        match effect.kind {
+            FrameKind::Content => *stage = Stage::Flowing,
+            FrameKind::Finish => {
+                seen.reason = effect.reason.or(seen.reason);
+                seen.finish();
+            }
+            FrameKind::End => {
+                seen.end();
+            }
+            _ => {}
         }
     }
 

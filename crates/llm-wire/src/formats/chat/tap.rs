@@ -12,34 +12,39 @@ use crate::formats::chat::error;
 use crate::json::scan::{self, skip_space};
 use crate::json::{RawValue, Tape};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_in};
+use crate::passthrough::tap::{Effect, FrameKind, Observed, Stage, is_filled, model_in};
 use crate::sse::Frame;
 
-/// What a chunk may hold beside its choices without saying anything.
-const ENVELOPE: &[&[u8]] = &[
-    b"id",
-    b"object",
-    b"type",
-    b"created",
-    b"model",
-    b"usage",
-    b"x_groq",
-    b"service_tier",
-    b"system_fingerprint",
-    b"obfuscation",
-    b"provider",
-    b"prompt_filter_results",
-    // What llama.cpp and Cerebras tell of their speed, beside the usage.
-    b"timings",
-    b"time_info",
-];
+/// Returns whether a chunk may hold this member beside its choices without saying anything.
+fn is_envelope(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"id"
+            | b"object"
+            | b"type"
+            | b"created"
+            | b"model"
+            | b"usage"
+            | b"x_groq"
+            | b"service_tier"
+            | b"system_fingerprint"
+            | b"obfuscation"
+            | b"provider"
+            | b"prompt_filter_results"
+            // What llama.cpp and Cerebras tell of their speed, beside the usage.
+            | b"timings"
+            | b"time_info"
+    )
+}
 
 /// See [`crate::passthrough::tap`].
 #[derive(Debug, Default)]
 pub struct Tap {
-    stage: Stage,
-    seen: Observed,
+    pub(crate) stage: Stage,
+    pub(crate) seen: Observed,
     unread: bool,
+    /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
+    pub(crate) effect: Option<Effect>,
     /// Room for what one chunk holds.
     tape: Tape,
 }
@@ -64,8 +69,10 @@ impl Tap {
 
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         self.unread = false;
+        self.effect = None;
         let data = frame.data.trim_ascii();
         if data == b"[DONE]" {
+            self.effect = Some(Effect::of(FrameKind::End));
             return self.seen.end();
         }
         let is_error = frame.event == Some(b"error");
@@ -76,6 +83,7 @@ impl Tap {
         }
         let moment = self.chunk(data);
         if is_error {
+            self.effect = None;
             return self.seen.error();
         }
         if moment == FrameKind::Content {
@@ -87,7 +95,7 @@ impl Tap {
     fn chunk(&mut self, data: &[u8]) -> FrameKind {
         let mut choices = None;
         let mut usage = None;
-        let mut foreign = false;
+        let (mut foreign, mut has_error) = (false, false);
         // What is broken is read as far as it goes.
         let mut walk = self.tape.read(data).map_or_else(|_| scan::members(data), RawValue::members);
         for (key, value, _) in walk.by_ref() {
@@ -96,8 +104,12 @@ impl Tap {
                 b"usage" if value.is_object() => usage = Some(value),
                 b"x_groq" if usage.is_none() => usage = value.find("usage").filter(|usage| usage.is_object()),
                 b"error" if foreign::is_error(value) => return self.seen.error(),
+                b"error" => {
+                    has_error |= !value.is_null();
+                    foreign |= is_filled(value);
+                }
                 b"object" if value.eq_str("error") => return self.seen.error(),
-                name => foreign |= !ENVELOPE.contains(&name) && is_filled(value),
+                name => foreign |= !is_envelope(name) && is_filled(value),
             }
         }
         if walk.fault().is_some() {
@@ -114,13 +126,18 @@ impl Tap {
             // Some hosts leave the empty list out.
             None if usage.is_some() => FrameKind::Usage,
             None => FrameKind::Other,
-            Some(Choices { finish: true, reason, .. }) => {
-                self.seen.reason = reason.or(self.seen.reason);
-                self.seen.finish()
+            Some(choices) => {
+                let is_plain = usage.is_none() && !has_error;
+                let effect = match choices {
+                    Choices { finish: true, reason, .. } => Effect { kind: self.seen.finish(), reason },
+                    Choices { content: true, .. } => Effect::of(FrameKind::Content),
+                    Choices { count: 0, .. } if usage.is_some() => Effect::of(FrameKind::Usage),
+                    _ => Effect::of(FrameKind::Preamble),
+                };
+                self.seen.reason = effect.reason.or(self.seen.reason);
+                self.effect = is_plain.then_some(effect);
+                effect.kind
             }
-            Some(Choices { content: true, .. }) => FrameKind::Content,
-            Some(Choices { count: 0, .. }) if usage.is_some() => FrameKind::Usage,
-            Some(_) => FrameKind::Preamble,
         }
     }
 }

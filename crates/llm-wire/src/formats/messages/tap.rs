@@ -8,15 +8,17 @@ use crate::error::foreign;
 use crate::json::RawValue;
 use crate::json::scan;
 use crate::passthrough::finish;
-use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_under};
+use crate::passthrough::tap::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
 #[derive(Debug, Default)]
 pub struct Tap {
-    stage: Stage,
-    seen: Observed,
+    pub(crate) stage: Stage,
+    pub(crate) seen: Observed,
     unread: bool,
+    /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
+    pub(crate) effect: Option<Effect>,
     counts: Counts,
 }
 
@@ -82,6 +84,12 @@ impl Tap {
             Some(Kind::Ping) => FrameKind::Preamble,
             Some(Kind::Error) => self.seen.error(),
             None => self.unknown(frame.data),
+        };
+        self.effect = match (kind, moment) {
+            _ if self.unread => None,
+            (Some(Kind::BlockStart | Kind::BlockDelta), FrameKind::Content | FrameKind::Preamble)
+            | (Some(Kind::BlockStop | Kind::Ping | Kind::MessageStop), _) => Some(Effect::of(moment)),
+            _ => None,
         };
         if moment == FrameKind::Content {
             self.stage = Stage::Flowing;

@@ -8,15 +8,17 @@ use crate::error::foreign;
 use crate::json::scan;
 use crate::json::{RawStr, RawValue};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{FrameKind, Observed, Stage, is_filled, model_under};
+use crate::passthrough::tap::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
 #[derive(Debug, Default)]
 pub struct Tap {
-    stage: Stage,
-    seen: Observed,
+    pub(crate) stage: Stage,
+    pub(crate) seen: Observed,
     unread: bool,
+    /// See [`AnyTap::effect`](crate::passthrough::tap::AnyTap::effect).
+    pub(crate) effect: Option<Effect>,
 }
 
 impl Tap {
@@ -31,6 +33,7 @@ impl Tap {
 
     pub fn frame(&mut self, frame: &Frame<'_>) -> FrameKind {
         self.unread = false;
+        self.effect = None;
         let moment = match frame.event {
             // A name of this format is believed; it costs nothing to read. `message` is what hosts
             // send that have none.
@@ -96,12 +99,14 @@ impl Tap {
             self.unread = true;
             return FrameKind::Content;
         }
-        match scan::find(data, key) {
+        let moment = match scan::find(data, key) {
             Some(value) if value.is_object() && has_content(value) => FrameKind::Content,
             Some(value) if !value.is_object() && is_filled(value) => FrameKind::Content,
             Some(_) => FrameKind::Preamble,
-            None => self.seen.misread(),
-        }
+            None => return self.seen.misread(),
+        };
+        self.effect = Some(Effect::of(moment));
+        moment
     }
 
     fn unknown(&mut self, data: &[u8]) -> FrameKind {

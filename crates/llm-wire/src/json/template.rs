@@ -1,0 +1,324 @@
+//! The structure of a text with JSON in it: its bytes, with holes where the insides of some strings
+//! and some numbers were.
+//!
+//! Documents of one program have one structure: the same keys in the same order around other texts
+//! and numbers. What follows from the structure alone is known of all of them once it is known of
+//! one. To match costs a comparison for each run of bytes between holes and a search for the end of
+//! each string. It is exact: a text that matches is the example with other strings and numbers, so it
+//! is JSON where that is, in UTF-8 if all of its bytes are.
+
+use super::scan;
+
+/// What fills a hole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hole {
+    /// The inside of a string.
+    Text,
+    /// The same, and not empty.
+    SomeText,
+    /// Digits, of which the first is 0 only where it is the last.
+    Number,
+    /// The text ends here.
+    End,
+}
+
+/// Bytes that must be equal, and what follows them.
+#[derive(Debug)]
+struct Run {
+    literal: Box<[u8]>,
+    /// Where it begins in the example.
+    start: usize,
+    then: Hole,
+    /// The key of the value in the hole is one of a text ([`is_text`]).
+    is_text: bool,
+}
+
+/// Returns whether strings of this key differ from one event to the next in nearly every stream.
+pub(crate) fn is_text(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"content"
+            | b"text"
+            | b"delta"
+            | b"partial_json"
+            | b"arguments"
+            | b"reasoning_content"
+            | b"thinking"
+            | b"obfuscation"
+    )
+}
+
+/// A structure. The default is that of nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Template {
+    runs: Vec<Run>,
+}
+
+/// Holes of a template at most.
+pub(crate) const MAX_HOLES: usize = 32;
+
+/// Where the runs of a template begin in a text that matches.
+pub(crate) type Places = [usize; MAX_HOLES + 1];
+
+/// A range of an example that begins and ends in literals: each end is a run and an offset in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spot {
+    start: (usize, usize),
+    end: (usize, usize),
+}
+
+impl Template {
+    /// Cuts `example` at the values that are holes. An empty string is a hole only if
+    /// `may_be_empty`. `None` if there would be more than [`MAX_HOLES`].
+    pub(crate) fn cut(example: &[u8], may_be_empty: bool, is_hole: impl Fn(&Value<'_>) -> bool) -> Option<Template> {
+        let (mut runs, mut start) = (Vec::new(), 0);
+        let text = if may_be_empty { Hole::Text } else { Hole::SomeText };
+        for value in Values::of(example) {
+            if is_hole(&value) && (may_be_empty || value.start < value.end) {
+                if runs.len() == MAX_HOLES {
+                    return None;
+                }
+                let then = if value.is_string { text } else { Hole::Number };
+                let is_text = value.is_string && is_text(value.key);
+                runs.push(Run { literal: example[start..value.start].into(), start, then, is_text });
+                start = value.end;
+            }
+        }
+        runs.push(Run { literal: example[start..].into(), start, then: Hole::End, is_text: false });
+        Some(Template { runs })
+    }
+
+    /// Returns the template of `text`, which matches, with holes for its texts alone. `None` if it
+    /// has none.
+    pub(crate) fn fixed(&self, text: &[u8]) -> Option<Template> {
+        let places = self.match_whole(text)?;
+        let (mut runs, mut start) = (Vec::with_capacity(4), 0);
+        for (n, run) in self.runs.iter().enumerate() {
+            let end = places[n] + run.literal.len();
+            if run.is_text || run.then == Hole::End {
+                runs.push(Run { literal: text[start..end].into(), start, then: run.then, is_text: run.is_text });
+                start = places.get(n + 1).copied().unwrap_or(end);
+            }
+        }
+        (runs.len() > 1).then_some(Template { runs })
+    }
+
+    /// Returns the length of the text at the start of `buf` that has this structure. `None` also for
+    /// one whose end has not come yet.
+    #[inline]
+    pub(crate) fn match_start(&self, buf: &[u8]) -> Option<usize> {
+        self.match_noting(buf, |_, _| {})
+    }
+
+    /// Returns where the runs begin in `buf` if all of it has this structure.
+    pub(crate) fn match_whole(&self, buf: &[u8]) -> Option<Places> {
+        let mut places = [0; MAX_HOLES + 1];
+        let len = self.match_noting(buf, |run, at| places[run] = at)?;
+        (len == buf.len()).then_some(places)
+    }
+
+    #[inline]
+    fn match_noting(&self, buf: &[u8], mut note: impl FnMut(usize, usize)) -> Option<usize> {
+        let mut rest = buf;
+        for (n, run) in self.runs.iter().enumerate() {
+            note(n, buf.len() - rest.len());
+            rest = rest.strip_prefix(&*run.literal)?;
+            let end = match run.then {
+                Hole::End => return Some(buf.len() - rest.len()),
+                Hole::Text => text_end(rest)?,
+                Hole::SomeText => text_end(rest).filter(|end| *end > 0)?,
+                Hole::Number => number_end(rest)?,
+            };
+            rest = &rest[end..];
+        }
+        None
+    }
+
+    /// Returns the place of a range of the example. `None` if an end of it is in a hole.
+    pub(crate) fn spot(&self, range: std::ops::Range<usize>) -> Option<Spot> {
+        let find = |at: usize| {
+            let run = self.runs.iter().rposition(|run| run.start <= at)?;
+            let offset = at - self.runs[run].start;
+            (offset <= self.runs[run].literal.len()).then_some((run, offset))
+        };
+        Some(Spot { start: find(range.start)?, end: find(range.end)? })
+    }
+}
+
+impl Spot {
+    /// Returns the same range in a text that matches.
+    pub(crate) fn in_match(self, places: &Places) -> std::ops::Range<usize> {
+        let place = |(run, offset): (usize, usize)| places[run] + offset;
+        place(self.start)..place(self.end)
+    }
+}
+
+/// Returns where a string ends of which this is the rest: the position of its closing quote.
+#[inline]
+fn text_end(rest: &[u8]) -> Option<usize> {
+    let end = scan::short_run(rest);
+    if rest.get(end) == Some(&b'"') { Some(end) } else { scan::string_end(rest, end) }
+}
+
+#[inline]
+fn number_end(rest: &[u8]) -> Option<usize> {
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    (digits > 0 && (digits == 1 || rest[0] != b'0')).then_some(digits)
+}
+
+/// A string that is no key, or a run of digits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Value<'e> {
+    pub number: u32,
+    pub is_string: bool,
+    /// Of a string, what is between the quotes.
+    pub start: usize,
+    pub end: usize,
+    /// The key before it: its own, where it is the value of one.
+    pub key: &'e [u8],
+}
+
+/// The values of a text in order. What is no JSON yields some values or none; a template that was
+/// made of it matches nothing that differs in structure either.
+pub(crate) struct Values<'e> {
+    text: &'e [u8],
+    pos: usize,
+    number: u32,
+    key: &'e [u8],
+}
+
+impl<'e> Values<'e> {
+    pub(crate) fn of(text: &'e [u8]) -> Values<'e> {
+        Values { text, pos: 0, number: 0, key: b"" }
+    }
+}
+
+impl<'e> Iterator for Values<'e> {
+    type Item = Value<'e>;
+
+    fn next(&mut self) -> Option<Value<'e>> {
+        loop {
+            let start = self.pos;
+            let is_string = match self.text.get(start)? {
+                b'"' => true,
+                b'0'..=b'9' => false,
+                _ => {
+                    self.pos += 1;
+                    continue;
+                }
+            };
+            let (start, end) = if is_string {
+                let end = scan::string_end(self.text, start + 1)?;
+                self.pos = end + 1;
+                (start + 1, end)
+            } else {
+                let digits = self.text[start..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+                self.pos = start + digits;
+                (start, start + digits)
+            };
+            if is_string && self.text.get(scan::skip_space(self.text, self.pos)) == Some(&b':') {
+                self.key = &self.text[start..end];
+                continue;
+            }
+            let value = Value { number: self.number, is_string, start, end, key: self.key };
+            self.number += 1;
+            return Some(value);
+        }
+    }
+}
+
+/// Returns the values in which two texts differ, as bits. `None` if they differ in anything else, in
+/// a value that `decides` what a text is, or in one behind the first 64.
+pub(crate) fn changed_values(
+    one: &[u8],
+    other: &[u8],
+    decides: impl Fn(&Value<'_>, &Value<'_>) -> bool,
+) -> Option<u64> {
+    let (mut a, mut b) = (Values::of(one), Values::of(other));
+    let (mut from_a, mut from_b, mut changed) = (0, 0, 0);
+    loop {
+        let (left, right) = match (a.next(), b.next()) {
+            (Some(left), Some(right)) => (left, right),
+            (None, None) => return (one[from_a..] == other[from_b..]).then_some(changed),
+            _ => return None,
+        };
+        if left.is_string != right.is_string || one[from_a..left.start] != other[from_b..right.start] {
+            return None;
+        }
+        (from_a, from_b) = (left.end, right.end);
+        if one[left.start..left.end] != other[right.start..right.end] {
+            if decides(&left, &right) || right.number >= u64::BITS {
+                return None;
+            }
+            changed |= 1 << right.number;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json::{RawValue, sample};
+
+    fn template(example: &str) -> Template {
+        Template::cut(example.as_bytes(), true, |value| value.key != b"fixed").unwrap()
+    }
+
+    #[test]
+    fn strings_and_numbers_may_differ() {
+        let template = template(r#"{"a":"x","fixed":"y","n":[1,20],"b":""}"#);
+        for text in [r#"{"a":"","fixed":"y","n":[0,7],"b":"\u00e9\""}"#, r#"{"a":"é","fixed":"y","n":[123,4],"b":"b"}"#]
+        {
+            assert_eq!(template.match_start(format!("{text} x").as_bytes()), Some(text.len()), "{text}");
+            assert!(template.match_whole(text.as_bytes()).is_some());
+            assert!((0..text.len()).all(|end| template.match_start(&text.as_bytes()[..end]).is_none()));
+        }
+        for text in [
+            r#"{"a":"x","fixed":"z","n":[1,20],"b":""}"#,
+            r#"{"a":"x","fixed":"y","n":[01,2],"b":""}"#,
+            r#"{"a":"x","fixed":"y","n":[,2],"b":""}"#,
+            r#"{"a":"x","fixed":"y","n":[-1,2],"b":""}"#,
+            r#"{"a":"\x","fixed":"y","n":[1,2],"b":""}"#,
+            "{\"a\":\"\n\",\"fixed\":\"y\",\"n\":[1,2],\"b\":\"\"}",
+            r#"{"a":"x","fixed":"y","n":[1,2],"b":null}"#,
+        ] {
+            assert_eq!(template.match_start(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Template::default().match_start(b""), None);
+    }
+
+    #[test]
+    fn ranges_move_with_what_is_before_them() {
+        let example = r#"{"a":"xx","fixed":"y","o":{"n":1}}"#;
+        let template = template(example);
+        let text = r#"{"a":"","fixed":"y","o":{"n":1234}}"#;
+        let places = template.match_whole(text.as_bytes()).unwrap();
+        for (part, moved) in [(r#""y""#, r#""y""#), (r#"{"n":1}"#, r#"{"n":1234}"#), (r#""xx""#, r#""""#)] {
+            let at = example.find(part).unwrap();
+            let spot = template.spot(at..at + part.len()).unwrap();
+            assert_eq!(&text[spot.in_match(&places)], moved);
+        }
+        assert!(template.spot(7..8).is_none(), "it begins in a hole");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+        /// What matches a document is JSON, and has the same places of values.
+        #[test]
+        fn what_matches_is_json(document in sample::document(), other in sample::document(), cut in 0usize..200) {
+            prop_assume!(RawValue::parse(&document).is_ok());
+            let Some(template) = Template::cut(&document, true, |value| value.number % 3 != 2) else { return Ok(()) };
+            let mut mixed = document.clone();
+            mixed.truncate(cut.min(document.len()));
+            mixed.extend_from_slice(other.get(cut..).unwrap_or_default());
+            for text in [&other, &mixed] {
+                if template.match_whole(text).is_some() && std::str::from_utf8(text).is_ok() {
+                    prop_assert!(RawValue::parse(text).is_ok());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! Recognises events that have the structure of events of earlier streams.
+//!
+//! The streams of one provider are alike: an event with the role, many with text, one with the reason
+//! of the end, the end mark. What a tap concludes from each of these follows from its structure
+//! ([`Effect`]), so it is remembered for the whole worker, and the next stream needs no tap for it.
+//! [`EventTemplate`] does the same within one stream, where more stays equal.
+//!
+//! An empty string is another structure than one with text: it is what tells the events before the
+//! content from the content.
+
+use crate::json::template::{Template, Value, Values, changed_values, is_text};
+use crate::passthrough::event_template::EventTemplate;
+use crate::passthrough::tap::Effect;
+
+/// Structures that are kept.
+const MOST: usize = 8;
+
+/// Events longer than this are not learned, in bytes.
+const MAX_EVENT: usize = 4 << 10;
+
+/// While all places are taken, one is given away after so many events that were not known.
+const UNKNOWN_PER_CHANGE: u32 = 64;
+
+/// The structures of the events of one format that a worker has seen.
+#[derive(Debug, Default)]
+pub struct EventTemplates {
+    known: Vec<Known>,
+    /// Counts matches.
+    clock: u32,
+    /// Events that were not known, since one was learned.
+    unknown: u32,
+}
+
+#[derive(Debug)]
+struct Known {
+    example: Vec<u8>,
+    /// Bit n is set if the n-th value of `example` is a hole.
+    holes: u64,
+    template: Template,
+    effect: Effect,
+    /// Which structure followed this one last.
+    next: usize,
+    used: u32,
+}
+
+/// The structure of the last event of one stream: the first to be tried for the next one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cursor(usize);
+
+/// Returns whether values of this key decide what an event is.
+fn is_word(key: &[u8]) -> bool {
+    matches!(key, b"type" | b"object" | b"event" | b"status" | b"finish_reason" | b"stop_reason" | b"reason" | b"role")
+}
+
+fn decides(one: &Value<'_>, other: &Value<'_>) -> bool {
+    is_word(one.key) || (one.start == one.end) != (other.start == other.end)
+}
+
+impl EventTemplates {
+    /// Returns the length of the event at the start of `buf`, its blank line included, and what it
+    /// does to a tap, if its structure is known. `None` also for an event whose end has not come.
+    pub fn match_event(&mut self, buf: &[u8], cursor: &mut Cursor) -> Option<(usize, Effect)> {
+        let (last, count) = (cursor.0, self.known.len());
+        let next = self.known.get(last).map_or(0, |known| known.next);
+        let others = (0..count).filter(|n| *n != last && *n != next);
+        let first = [last, next].into_iter().take(if last == next { 1 } else { 2 });
+        let (n, len) = first.chain(others).find_map(|n| Some((n, self.known.get(n)?.template.match_start(buf)?)))?;
+        if let Some(known) = self.known.get_mut(last) {
+            known.next = if n == last { known.next } else { n };
+        }
+        self.clock = self.clock.wrapping_add(1);
+        let known = &mut self.known[n];
+        known.used = self.clock;
+        cursor.0 = n;
+        Some((len, known.effect))
+    }
+
+    /// Returns a template of the last event that matched, `event`, in which its text alone may
+    /// differ.
+    pub fn fixed(&self, event: &[u8], cursor: Cursor) -> Option<EventTemplate> {
+        let known = self.known.get(cursor.0)?;
+        known.template.fixed(event).map(EventTemplate::of)
+    }
+
+    /// Learns from an event, blank line included, that did `effect` to a tap.
+    pub fn learn(&mut self, event: &[u8], effect: Effect) {
+        if event.len() > MAX_EVENT || !event.ends_with(b"\n\n") || event.contains(&b'\r') {
+            return;
+        }
+        self.unknown = self.unknown.saturating_add(1);
+        let alike = self.known.iter().position(|known| changed_values(&known.example, event, decides).is_some());
+        match alike {
+            // Then its structure is not all that counts, which no tap should do.
+            Some(n) if self.known[n].effect != effect => drop(self.known.swap_remove(n)),
+            Some(n) => self.known[n].widen(event),
+            None if self.known.len() < MOST => self.known.extend(Known::new(event, effect)),
+            None if self.unknown >= UNKNOWN_PER_CHANGE => {
+                self.unknown = 0;
+                let clock = self.clock;
+                let oldest = self.known.iter_mut().max_by_key(|known| clock.wrapping_sub(known.used));
+                if let (Some(place), Some(new)) = (oldest, Known::new(event, effect)) {
+                    *place = new;
+                }
+            }
+            None => {}
+        }
+    }
+}
+
+impl Known {
+    fn new(event: &[u8], effect: Effect) -> Option<Known> {
+        let texts = Values::of(event).filter(|value| value.is_string && is_text(value.key) && value.number < u64::BITS);
+        let holes = texts.fold(0, |holes, text| holes | 1 << text.number);
+        let template = cut(event, holes)?;
+        Some(Known { example: event.to_vec(), holes, template, effect, next: 0, used: 0 })
+    }
+
+    /// Makes holes of the values in which `event`, which has the same structure, differs.
+    fn widen(&mut self, event: &[u8]) {
+        let holes = self.holes | changed_values(&self.example, event, decides).unwrap_or(0);
+        if let Some(template) = cut(event, holes) {
+            self.holes = holes;
+            self.template = template;
+            self.example = event.to_vec();
+        }
+    }
+}
+
+fn cut(event: &[u8], holes: u64) -> Option<Template> {
+    Template::cut(event, false, |value| value.number < u64::BITS && holes & (1 << value.number) != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Format;
+    use crate::passthrough::tap::{AnyTap, FrameKind};
+    use crate::sse::Framer;
+
+    /// The events of streams. `TEXT` and `NUMBER` stand for something else each time.
+    const EVENTS: &[(Format, &[&str])] = &[
+        (
+            Format::Chat,
+            &[
+                r#"data: {"id":"ID","choices":[{"delta":{"role":"assistant","content":"TEXT"},"finish_reason":null}]}"#,
+                r#"data: {"id":"ID","choices":[{"delta":{"content":"TEXT"},"finish_reason":null}],"usage":null}"#,
+                r#"data: {"id":"ID","choices":[{"delta":{},"finish_reason":"TEXT"}]}"#,
+                r#"data: {"id":"ID","choices":[],"usage":{"prompt_tokens":NUMBER,"completion_tokens":2}}"#,
+                r#"data: {"id":"ID","choices":[{"delta":{"content":"TEXT"}}],"error":{"code":NUMBER}}"#,
+                r#"data: {"id":"ID","choices":[{"delta":{"content":"TEXT"}}],"object":"TEXT"}"#,
+                r#"data: {"own":"TEXT","n":NUMBER}"#,
+                "event: error\ndata: {\"choices\":[{\"delta\":{\"content\":\"TEXT\"}}]}",
+                "data: [DONE]",
+                "data: {TEXT}",
+            ],
+        ),
+        (
+            Format::Messages,
+            &[
+                "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"ID\",\"usage\":{\"input_tokens\":NUMBER}}}",
+                "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":NUMBER,\"content_block\":{\"type\":\"text\",\"text\":\"TEXT\"}}",
+                "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":NUMBER,\"delta\":{\"type\":\"text_delta\",\"text\":\"TEXT\"}}",
+                r#"data: {"type":"TEXT","index":NUMBER,"delta":{"type":"TEXT","text":"ID"}}"#,
+                "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":NUMBER}",
+                "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"TEXT\"},\"usage\":{\"output_tokens\":NUMBER}}",
+                "event: message_stop\ndata: {\"type\":\"message_stop\"}",
+                "event: ping\ndata: {\"n\":NUMBER}",
+            ],
+        ),
+        (
+            Format::Responses,
+            &[
+                r#"data: {"type":"response.created","response":{"id":"ID","usage":{"input_tokens":NUMBER}}}"#,
+                r#"data: {"type":"response.output_item.added","item":{"id":"ID","type":"message","content":[]}}"#,
+                r#"data: {"type":"response.content_part.added","part":{"type":"output_text","text":"TEXT"}}"#,
+                r#"data: {"type":"response.output_text.delta","sequence_number":NUMBER,"delta":"TEXT"}"#,
+                r#"data: {"type":"TEXT","sequence_number":NUMBER,"delta":"ID"}"#,
+                r#"data: {"type":"response.completed","response":{"status":"completed","usage":{"input_tokens":NUMBER}}}"#,
+                r#"data: {"type":"keepalive","sequence_number":NUMBER}"#,
+                r#"data: {"type":"error","message":"TEXT"}"#,
+            ],
+        ),
+    ];
+
+    const TEXTS: &[&str] = &[
+        "a",
+        "some words",
+        "",
+        "stop",
+        "length",
+        "error",
+        "usage",
+        r#"\"error\":1"#,
+        "text_delta",
+        "response.failed",
+        "response.output_text.delta",
+        "message_stop",
+    ];
+
+    /// From the third stream on, a tap reads the event with usage alone.
+    #[test]
+    fn streams_of_one_provider_are_known() {
+        let chunk = |id: u32, choices: &str, usage: &str| {
+            format!("data: {{\"id\":\"c{id}\",\"created\":{},\"choices\":{choices},\"usage\":{usage}}}\n\n", 100 + id)
+        };
+        let delta = |delta: &str, finish: &str| {
+            format!(r#"[{{"index":0,"delta":{delta},"logprobs":null,"finish_reason":{finish}}}]"#)
+        };
+        let mut templates = EventTemplates::default();
+        for id in 0..5 {
+            let mut events = vec![chunk(id, &delta(r#"{"role":"assistant","content":""}"#, "null"), "null")];
+            events.extend((0..5).map(|n| chunk(id, &delta(&format!(r#"{{"content":" token{n}"}}"#), "null"), "null")));
+            events.push(chunk(id, &delta("{}", r#""stop""#), "null"));
+            events.push(chunk(id, "[]", r#"{"prompt_tokens":180,"completion_tokens":64,"total_tokens":244}"#));
+            events.push("data: [DONE]\n\n".to_owned());
+            let (mut tap, mut cursor, mut read) = (AnyTap::new(Format::Chat), Cursor::default(), Vec::new());
+            for event in &events {
+                match templates.match_event(event.as_bytes(), &mut cursor) {
+                    Some((len, effect)) => {
+                        assert_eq!(len, event.len());
+                        tap.repeat(effect);
+                    }
+                    None => {
+                        let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
+                        tap.frame(&framer.next(&mut rest).unwrap().unwrap().frame.unwrap());
+                        if let Some(effect) = tap.effect() {
+                            templates.learn(event.as_bytes(), effect);
+                        }
+                        read.push(event.clone());
+                    }
+                }
+            }
+            assert!(id < 2 || read == events[7..8], "{id}: {read:?} {:?}", templates.known);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+        /// Streams that go by the templates where these know an event end as those of which a tap
+        /// reads every event, and the relay learns the same of each event meanwhile.
+        #[test]
+        fn known_events_are_what_a_tap_makes_of_them(
+            streams in prop::collection::vec(prop::collection::vec((0usize..10, 0usize..12, 0u32..120), 1..16), 1..8),
+        ) {
+            for (format, events) in EVENTS {
+                let mut templates = EventTemplates::default();
+                for (id, stream) in streams.iter().enumerate() {
+                    let (mut tap, mut reference) = (AnyTap::new(*format), AnyTap::new(*format));
+                    let (mut cursor, mut flows) = (Cursor::default(), false);
+                    for (event, text, number) in stream {
+                        let event = events[event % events.len()]
+                            .replace("TEXT", TEXTS[*text])
+                            .replace("NUMBER", &number.to_string())
+                            .replace("ID", &format!("id{id}"));
+                        let event = event + "\n\n";
+                        let (mut framer, mut rest) = (Framer::default(), event.as_bytes());
+                        let frame = framer.next(&mut rest).unwrap().unwrap().frame.unwrap();
+                        let expected = reference.frame(&frame);
+                        let got = match templates.match_event(event.as_bytes(), &mut cursor) {
+                            Some((len, effect)) => {
+                                prop_assert_eq!(len, event.len());
+                                tap.repeat(effect);
+                                effect.kind
+                            }
+                            None => {
+                                let kind = tap.frame(&frame);
+                                if let Some(effect) = tap.effect() {
+                                    templates.learn(event.as_bytes(), effect);
+                                }
+                                kind
+                            }
+                        };
+                        // Once content flows, a tap calls content what it does not look at.
+                        flows |= expected == FrameKind::Content;
+                        let unread = [FrameKind::Content, FrameKind::Preamble, FrameKind::Other];
+                        let is_same = got == expected || flows && unread.contains(&got) && unread.contains(&expected);
+                        prop_assert!(is_same, "{got:?} {expected:?} {event}");
+                        prop_assert_eq!(tap.seen(), reference.seen(), "{}", event);
+                    }
+                }
+            }
+        }
+    }
+}

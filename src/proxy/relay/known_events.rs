@@ -1,0 +1,51 @@
+//! The events of a stream that need no tap: their structure is that of events which were read.
+
+use llm_wire::passthrough::event_template::EventTemplate;
+use llm_wire::passthrough::event_templates::{Cursor, EventTemplates};
+use llm_wire::passthrough::tap::{AnyTap, Effect, FrameKind};
+
+/// The templates of one stream are fixed so often at most: where more changes than the text, it
+/// gains nothing.
+const MAX_FIXES: u32 = 4;
+
+/// What is known of the events of one stream.
+#[derive(Default)]
+pub(super) struct KnownEvents {
+    /// The structure of its content so far.
+    content: EventTemplate,
+    /// The place in the worker's templates.
+    cursor: Cursor,
+    fixes: u32,
+}
+
+impl KnownEvents {
+    /// Returns the length of the event at the start of `data`, if it is known, and what it does to
+    /// the tap. `None` for that is content behind other content (`flows`), which does nothing.
+    pub(super) fn next(
+        &mut self,
+        templates: &mut EventTemplates,
+        flows: bool,
+        data: &[u8],
+    ) -> Option<(usize, Option<Effect>)> {
+        if flows && let Some(len) = self.content.match_event(data) {
+            return Some((len, None));
+        }
+        let (len, effect) = templates.match_event(data, &mut self.cursor)?;
+        if effect.kind == FrameKind::Content && self.fixes < MAX_FIXES {
+            self.fixes += 1;
+            if let Some(content) = templates.fixed(&data[..len], self.cursor) {
+                self.content = content;
+            }
+        }
+        Some((len, Some(effect)))
+    }
+
+    /// Learns from an event that `tap` was shown last.
+    pub(super) fn learn(&mut self, templates: &mut EventTemplates, tap: &AnyTap, event: &[u8]) {
+        match tap.effect() {
+            _ if tap.passed_unread() => self.content.learn(event),
+            Some(effect) => templates.learn(event, effect),
+            None => {}
+        }
+    }
+}
