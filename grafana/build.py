@@ -106,6 +106,13 @@ ROWS = [
          quantiles("llm_proxy_provider_latency_seconds", OF_PROVIDER, "provider", (0.95,))),
         ("Time to Connect p95", "timeseries", "s",
          quantiles("llm_proxy_upstream_connect_seconds", OF_PROVIDER, "provider", (0.95,))),
+        ("Virtual Models", "timeseries", "reqps", [
+            (rate("llm_proxy_virtual_model_requests_total", OF_BOTH, "virtual_model, model"),
+             "{{virtual_model}} by {{model}}")]),
+        ("Running and Waiting", "timeseries", "short", [
+            (f"sum by (provider) (llm_proxy_provider_running_requests{{{OF_PROVIDER}}})", "running at {{provider}}"),
+            ("sum(llm_proxy_limited_requests)", "running in all"),
+            ("sum(llm_proxy_queue_requests)", "waiting")]),
         ("Connections to Providers", "timeseries", "short", [
             ("sum by (state) (llm_proxy_upstream_connections)", "{{state}}"),
             (rate("llm_proxy_upstream_connects_total"), "opened per second")]),
@@ -155,6 +162,8 @@ ROWS = [
             (rate("llm_proxy_process_cpu_seconds_total", by="instance"), "{{instance}}")]),
         ("Memory", "timeseries", "bytes", [
             ("sum by (instance) (llm_proxy_process_resident_memory_bytes)", "{{instance}}")]),
+        ("Memory of Bodies", "timeseries", "percentunit", [
+            ("max by (instance) (llm_proxy_body_memory_bytes / llm_proxy_body_memory_limit_bytes)", "{{instance}}")]),
         ("File Descriptors", "timeseries", "percentunit", [
             ("max by (instance) (llm_proxy_process_open_fds / llm_proxy_process_max_fds)", "{{instance}}")]),
         ("Client Connections", "timeseries", "short", [

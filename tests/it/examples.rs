@@ -18,7 +18,7 @@ fn run(args: &[&str], dir: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
     command.args(args).env_clear().current_dir(dir);
     for name in ["BACKEND_KEY", "CLIENT_KEY", "LITELLM_MASTER_KEY"] {
-        command.env(name, format!("sk-{name}"));
+        command.env(name, format!("sk-{name}-of-a-test"));
     }
     for vendor in ["OPENAI", "OPENAI_SECOND", "ANTHROPIC", "AZURE", "OPENROUTER"] {
         command.env(format!("{vendor}_API_KEY"), "k");
