@@ -93,7 +93,7 @@ struct Terms {
     /// Time zone of the calendar, such as Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<String>,
-    /// Per cent of the amount at which a warning is sent; may be repeated
+    /// Per cent of the amount at which a warning is logged; may be repeated
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=100))]
     warn_at: Vec<u8>,
     /// Whether requests are refused for which too little is left [default: true]

@@ -144,7 +144,7 @@ pub struct BudgetRow {
     pub time_zone: String,
     /// Whether a request is refused for which too little is left.
     pub is_hard: bool,
-    /// JSON array of per cents of the amount at which a warning is sent.
+    /// JSON array of per cents of the amount at which a warning is logged.
     pub warn_at: String,
     pub is_enabled: bool,
     pub stamp: Stamp,

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Interval, timeout};
 use crate::config::snapshot::Snapshot;
 use crate::control_plane::store::{Error, Store, SumsKey, now};
 use crate::control_plane::timing::every;
-use crate::limit::budget::{Account, Budget, Claim, Grant};
+use crate::limit::budget::{Account, Budget, Claim, Grant, Sums};
 use crate::limit::period::Window;
 use crate::metrics::names::Counter;
 use crate::shared::ProcessState;
@@ -66,6 +66,14 @@ struct Entry {
     kind: String,
     /// Calls that were answered.
     calls: u64,
+    warned: Warned,
+}
+
+/// The highest threshold of a window that was logged, in per cent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Warned {
+    starts_at: i64,
+    percent: u8,
 }
 
 /// What a claim is for.
@@ -132,11 +140,12 @@ impl Budgets {
         for budget in &snapshot.budgets {
             let known = old.remove(&budget.id);
             let is_same = |known: &Entry| Arc::ptr_eq(&known.budget.state, &budget.state);
-            let calls = known.as_ref().filter(|known| is_same(known)).map_or(0, |known| known.calls);
+            let of_same = known.as_ref().filter(|known| is_same(known));
+            let (calls, warned) = of_same.map_or_else(Default::default, |known| (known.calls, known.warned));
             if let Some(known) = known.filter(|known| !is_same(known)) {
                 self.retire(&known);
             }
-            self.entries.push(Entry { budget: budget.clone(), kind: budget.kind(), calls });
+            self.entries.push(Entry { budget: budget.clone(), kind: budget.kind(), calls, warned });
         }
         old.values().for_each(|gone| self.retire(gone));
     }
@@ -274,12 +283,14 @@ impl Budgets {
             For::Begin { budget, window, calls } => {
                 let account = Arc::new(Account::new(window, grant.sums.epoch));
                 account.take(grant, 0, now);
+                self.warn(&budget, account.window.starts_at, &grant.sums);
                 budget.state.begin(account);
                 if let Some(entry) = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.budget, &budget)) {
                     entry.calls = calls;
                 }
             }
             For::Go { budget, account, asked } => {
+                self.warn(&budget, account.window.starts_at, &grant.sums);
                 // Reset: what is held is of before. The next request begins anew.
                 if !account.take(grant, asked, now) {
                     let fresh = Arc::new(Account::new(account.window, grant.sums.epoch));
@@ -288,6 +299,19 @@ impl Budgets {
                 }
             }
             For::Close { .. } => {}
+        }
+    }
+
+    /// Logs a threshold that the sums of a window have come to: each once, unless the sums were reset.
+    fn warn(&mut self, budget: &Arc<Budget>, starts_at: i64, sums: &Sums) {
+        let Some(entry) = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.budget, budget)) else { return };
+        let before = if entry.warned.starts_at == starts_at { entry.warned.percent } else { 0 };
+        let amount = budget.terms.amount.saturating_add(sums.extra);
+        let is_reached = |percent: &&u8| i128::from(sums.spent) * 100 >= i128::from(amount) * i128::from(**percent);
+        let percent = budget.terms.warn_at.iter().rfind(is_reached).copied().unwrap_or(0);
+        entry.warned = Warned { starts_at, percent };
+        if percent > before {
+            tracing::warn!(budget = &*budget.name, percent, "budget: {percent} % of budget {} is used", budget.name);
         }
     }
 

@@ -91,7 +91,7 @@ pub struct Terms {
     pub zone: Zone,
     /// Whether a request is refused for which too little is left.
     pub is_hard: bool,
-    /// Per cent of the amount at which a warning is sent, in ascending order.
+    /// Per cent of the amount at which a warning is logged, in ascending order.
     pub warn_at: Box<[u8]>,
 }
 

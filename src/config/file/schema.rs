@@ -331,7 +331,7 @@ struct Budget {
     time_zone: Option<String>,
     /// Whether requests are refused for which too little is left, true by default
     is_hard: Option<OrVariable<bool>>,
-    /// Per cents of the amount at which a warning is sent
+    /// Per cents of the amount at which a warning is logged
     warn_at: Option<Vec<u8>>,
     /// Whether it is in force, true by default
     is_enabled: Option<OrVariable<bool>>,

@@ -39,7 +39,7 @@ body! {
         optional period: Word = "hour, day, week, month (the default) or total";
         optional time_zone: Text<255> = "time zone of the calendar, such as Europe/Berlin; UTC by default";
         optional is_hard: bool = "whether requests are refused for which too little is left, true by default";
-        optional warn_at: Vec<Percent> = "per cents of the amount at which a warning is sent";
+        optional warn_at: Vec<Percent> = "per cents of the amount at which a warning is logged";
         optional is_enabled: bool = "whether it is in force, true by default";
     }
 }
@@ -54,7 +54,7 @@ body! {
         change period: Word = "hour, day, week, month or total; another period begins with new sums";
         change time_zone: Text<255> = "time zone of the calendar; null is UTC";
         change is_hard: bool = "whether requests are refused for which too little is left";
-        change warn_at: Vec<Percent> = "per cents of the amount at which a warning is sent";
+        change warn_at: Vec<Percent> = "per cents of the amount at which a warning is logged";
         change is_enabled: bool = "whether it is in force";
     }
 }

@@ -257,7 +257,7 @@ pub struct BudgetView {
     pub time_zone: String,
     /// Whether a request is refused for which too little is left
     pub is_hard: bool,
-    /// Per cents of the amount at which a warning is sent
+    /// Per cents of the amount at which a warning is logged
     #[schemars(with = "Vec<u8>")]
     pub warn_at: Box<RawValue>,
     pub is_enabled: bool,

@@ -103,6 +103,22 @@ fn a_hard_budget_refuses_before_money_is_spent() {
     assert!(state["left"].as_f64().unwrap() <= 0.05 && state["renews_at"].is_string(), "{state}");
 }
 
+/// The highest threshold that was come to, and once.
+#[test]
+fn thresholds_are_logged() {
+    let fake = using(10, 20);
+    let row = BudgetRow { warn_at: "[10,40,80]".into(), is_hard: false, ..budget("b", "credential", KEY, DOLLAR / 10) };
+    let gateway = Setup::new().provider(priced("p", &fake)).budget(row).start();
+    let logged = || {
+        let lines = gateway.log().into_iter().filter(|line| line.contains("% of budget b is used"));
+        lines.map(|line| serde_json::from_str::<Value>(&line).unwrap()["percent"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&gateway, 20).status, 200);
+    eventually("half of the budget is used", || logged() == [40]);
+    assert_eq!(ask(&gateway, 20).status, 200);
+    eventually("all of it is", || logged() == [40, 80]);
+}
+
 #[test]
 fn the_status_may_be_429() {
     let fake = using(10, 20);
