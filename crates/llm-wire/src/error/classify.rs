@@ -132,7 +132,13 @@ pub fn kind(status: Option<u16>, read: &ReadError<'_>) -> Kind {
     }
     let prose = read.message.unescape().to_ascii_lowercase();
     // A limit of tokens in a minute is none of the context.
-    let may_be = |kind: Kind| kind != Kind::ContextTooLong || status != Some(429);
+    let may_be = |kind: Kind| match kind {
+        Kind::ContextTooLong => status != Some(429),
+        // Of a limit per minute, too, Google says that a quota is exceeded (an error with the quota ids
+        // in google-gemini/gemini-cli#8437, 2025-09-14).
+        Kind::Billing => !is(read.r#type, "RESOURCE_EXHAUSTED") && !is(read.code, "RESOURCE_EXHAUSTED"),
+        _ => true,
+    };
     if let Some((_, kind)) = PROSE.iter().find(|(words, kind)| may_be(*kind) && prose.contains(words)) {
         return *kind;
     }
@@ -386,6 +392,9 @@ mod tests {
             (Chat, Some(402), r#"{"error":{"message":"Insufficient Balance","type":"unknown_error","code":"invalid_request_error"}}"#, Kind::Billing),
             (Chat, Some(429), r#"{"error":{"message":"m","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#, Kind::Billing),
             (Chat, Some(429), r#"{"error":{"message":"m","type":"requests","code":"rate_limit_exceeded"}}"#, Kind::RateLimit),
+            (Chat, Some(429), r#"{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED"}}"#, Kind::RateLimit),
+            (Chat, Some(429), r#"[{"error":{"code":429,"message":"You exceeded your current quota.","status":"RESOURCE_EXHAUSTED"}}]"#, Kind::RateLimit),
+            (Chat, Some(429), r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","code":null}}"#, Kind::Billing),
             (Chat, Some(401), r#"{"error":{"message":"Incorrect API key: sk-x","type":"invalid_request_error","code":"invalid_api_key"}}"#, Kind::UpstreamAuth),
             (Chat, Some(404), r#"{"error":{"message":"m","type":"invalid_request_error","code":"model_not_found"}}"#, Kind::ModelNotFound),
             (Chat, Some(403), r#"{"error":{"message":"x requires moderation","code":403,"metadata":{}}}"#, Kind::Permission),
