@@ -51,12 +51,13 @@ class Stack:
         for name, kind, base, params, maps in [
             ("steady", "openai", f"{steady}/v1", every, ["small=small", "mock*=mock*"]),
             ("second", "openai", f"{shaky}/v1", every, ["small=small", "large=large"]),
-            ("claude", "anthropic", shaky, "{}", ["claude-*=claude-*"]),
+            ("claude", "anthropic", shaky, '{"limits":{"max_concurrency":100}}', ["claude-*=claude-*"]),
             # Always out of order, so that the others are asked for it.
             ("broken", "openai", f"{steady}/v1", every, ["large=mock-503"]),
         ]:
             self._run("provider", "add", "--key", name, "--type", kind, "--base", base, "--api-key", "sk-upstream",
                       "--params", params, *[word for pair in maps for word in ("--map", pair)])
+        self._run("model", "add", "--name", "smart", "--member", "small")
         self.keys = {name: self._run("key", "create", "--name", name, *more).strip() for name, more in [
             ("team-a", []), ("team-b", []), ("narrow", ["--rate-limit", "2", "--tokens-per-minute", "100000"])]}
         prices = self.dir / "prices.json"
@@ -124,6 +125,7 @@ def kinds(keys):
         of(chat, model="claude-x", messages=QUESTION, stream=True),
         of(chat, model="claude-x", messages=ORPHAN, **LOSSY),
         of(responses, "team-b", model="claude-x", input="Hello"),
+        of(chat, model="smart", messages=QUESTION),
         of(chat, model="mock-cached", messages=QUESTION),
         of(chat, model="mock-429", messages=QUESTION),
         of(chat, model="mock-500", messages=QUESTION),
