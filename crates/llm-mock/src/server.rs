@@ -67,8 +67,8 @@ pub fn start(options: MockOptions) -> io::Result<MockHandle> {
     Ok(handle)
 }
 
-/// Returns an address at which no connection can be made, and what keeps it so: a socket that does
-/// not listen, or one whose queue is full.
+/// Returns an address that accepts no connection, and the sockets that keep it that way: one that
+/// is bound and not listening, or a listener and connections that fill its backlog.
 fn dead_address(addr: SocketAddr, fault: Fault) -> io::Result<(SocketAddr, Vec<Socket>)> {
     let new = || Socket::new(Domain::for_address(addr), Type::STREAM, None);
     let socket = new()?;

@@ -103,8 +103,8 @@ impl Template {
         (runs.len() > 1).then_some(Template { runs })
     }
 
-    /// Returns the length of the text at the start of `buf` that has this structure. `None` also for
-    /// one whose end has not come yet.
+    /// Returns the length of the text at the start of `buf` that has this structure. Returns `None`
+    /// if it has another structure or is incomplete.
     #[inline]
     pub(crate) fn match_start(&self, buf: &[u8]) -> Option<usize> {
         self.match_noting(buf, |_, _| {})

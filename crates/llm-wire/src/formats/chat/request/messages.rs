@@ -309,8 +309,8 @@ fn signature(extra: RawValue<'_>) -> Option<Opaque<'_>> {
     Some(Opaque { family: opened.family, scope: Some(opened.scope), seal: opened.seal, bytes: opened.sealed })
 }
 
-/// Thinking that stands in the content: Mistral's `thinking` parts, whose text is a list, and
-/// Anthropic's blocks as other gateways give them, with their signature.
+/// Returns the reasoning among the parts of `content`: Mistral's `thinking` parts, whose text is a
+/// list of parts, and Anthropic's thinking blocks with their signature, as other gateways send them.
 fn thinking_parts(content: RawValue<'_>) -> Vec<ReasoningItem<'_>> {
     if content.kind() != RawKind::Array {
         return Vec::new();

@@ -169,8 +169,8 @@ impl Decoder {
             None => {}
             Some(Finished::Failed(error)) => self.fail(error, sink),
             Some(_) if !matches!(self.phase, Phase::Live | Phase::Holding) => {}
-            // Of several reasons without content between them the first counts that says more than
-            // `stop`, which hosts put on every chunk.
+            // Several finish reasons may follow one another without content. The first one other than
+            // `stop` is kept, since some hosts put `stop` on every chunk.
             Some(Finished::Reason { finish, .. })
                 if self.phase == Phase::Holding && !Ended::says_more(self.held.as_ref(), &finish) => {}
             Some(Finished::Reason { finish, known }) => {

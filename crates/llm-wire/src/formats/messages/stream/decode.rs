@@ -328,8 +328,8 @@ impl Decoder {
             }
         };
         let finish = reason::finish(reason, object);
-        // Of several reasons without content between them the first counts that says more than the
-        // end of the turn.
+        // Several stop reasons may follow one another without content. The first one other than
+        // `end_turn` is kept.
         if self.phase == Phase::Holding && !Ended::says_more(self.stop.as_ref(), &finish) {
             return;
         }

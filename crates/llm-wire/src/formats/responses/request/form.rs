@@ -1,8 +1,8 @@
-//! The form of the response, as the request asks for it.
+//! The response format that a request demands, as a Responses request states it.
 
 use crate::canonical::text::Text;
 
-/// How the request asks for the form of the response.
+/// How the translated request states its response format.
 pub(super) enum Form {
     Free,
     /// `text.format`.
