@@ -230,7 +230,7 @@ impl Create {
                 number(&made, "/budget/id")
             }
         };
-        done(&place, &format!("created budget {} with id {id}", row.name))
+        place.report_written(&format!("created budget {} with id {id}", row.name))
     }
 }
 
@@ -254,7 +254,7 @@ impl Set {
                 let _: Value = call(remote, "PATCH", &format!("/budgets/{id}"), Some(body))?;
             }
         }
-        done(&place, &format!("changed budget {name} with id {id}"))
+        place.report_written(&format!("changed budget {name} with id {id}"))
     }
 
     fn applied(&self, old: &BudgetRow) -> Result<BudgetRow, Failure> {
@@ -304,7 +304,7 @@ fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Fail
         }
     }
     let what = if is_enabled { "enabled" } else { "disabled" };
-    done(&place, &format!("{what} budget {name} with id {id}"))
+    place.report_written(&format!("{what} budget {name} with id {id}"))
 }
 
 fn reset(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
@@ -321,7 +321,7 @@ fn reset(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
             let _: Value = call(remote, "POST", &format!("/budgets/{id}/reset"), None)?;
         }
     }
-    done(&place, &format!("reset budget {name} with id {id}"))
+    place.report_written(&format!("reset budget {name} with id {id}"))
 }
 
 impl TopUp {
@@ -341,7 +341,7 @@ impl TopUp {
                 let _: Value = call(remote, "POST", &format!("/budgets/{id}/top-up"), Some(body))?;
             }
         }
-        done(&place, &format!("added {} to budget {name} with id {id}", self.amount))
+        place.report_written(&format!("added {} to budget {name} with id {id}", self.amount))
     }
 }
 
@@ -355,7 +355,7 @@ fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/budgets/{id}"), None)?,
     }
-    done(&place, &format!("removed budget {name} with id {id}"))
+    place.report_written(&format!("removed budget {name} with id {id}"))
 }
 
 impl List {
@@ -415,11 +415,5 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<BudgetRow, Failure> {
 fn update(store: &Blocking, action: &str, old: &BudgetRow, new: BudgetRow) -> Result<(), Failure> {
     let told = [shown(&BudgetView::of(old)), shown(&BudgetView::of(&new))];
     store.change(action, &old.name, told, Change::UpdateBudget(new))?;
-    Ok(())
-}
-
-fn done(place: &StoreLocation, text: &str) -> Result<(), Failure> {
-    print::line(text)?;
-    place.note_written();
     Ok(())
 }

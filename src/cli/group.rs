@@ -187,7 +187,7 @@ impl Create {
                 number(&made, "/group/id")
             }
         };
-        done(&place, &format!("created group {} with id {id}", row.name))
+        place.report_written(&format!("created group {} with id {id}", row.name))
     }
 }
 
@@ -208,7 +208,7 @@ impl Set {
                 let _: Value = call(remote, "PATCH", &format!("/groups/{id}"), Some(body))?;
             }
         }
-        done(&place, &format!("changed group {name} with id {id}"))
+        place.report_written(&format!("changed group {name} with id {id}"))
     }
 }
 
@@ -268,7 +268,7 @@ fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Result<(), Fail
         }
     }
     let what = if is_enabled { "enabled" } else { "disabled" };
-    done(&place, &format!("{what} group {name} with id {id}"))
+    place.report_written(&format!("{what} group {name} with id {id}"))
 }
 
 fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
@@ -285,7 +285,7 @@ fn remove(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/groups/{id}"), None)?,
     }
-    done(&place, &format!("removed group {name} with id {id}"))
+    place.report_written(&format!("removed group {name} with id {id}"))
 }
 
 impl List {
@@ -358,11 +358,5 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<GroupRow, Failure> {
 fn update(store: &Blocking, action: &str, old: &GroupRow, new: GroupRow) -> Result<(), Failure> {
     let told = [shown(&GroupView::of(old)), shown(&GroupView::of(&new))];
     store.change(action, &old.name, told, Change::UpdateGroup(new))?;
-    Ok(())
-}
-
-fn done(place: &StoreLocation, text: &str) -> Result<(), Failure> {
-    print::line(text)?;
-    place.note_written();
     Ok(())
 }

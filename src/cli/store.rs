@@ -46,6 +46,13 @@ impl StoreLocation {
         }
     }
 
+    /// Prints what a command has written, and to which store.
+    pub fn report_written(&self, text: &str) -> Result<(), Failure> {
+        print::line(text)?;
+        self.note_written();
+        Ok(())
+    }
+
     /// Tells a person which store was written.
     pub fn note_written(&self) {
         print::note("note", &format!("written to the store: {}", self.name()));

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 
+use super::Failure;
 use super::store::{StoreArgs, StoreLocation, call, pick};
-use super::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, Rows};
 use crate::control_plane::admin::credentials;
@@ -117,8 +117,7 @@ fn revoke(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/credentials/{id}"), None)?,
     }
-    print::line(&format!("revoked key {name} with id {id}"))?;
-    place.note_written();
+    place.report_written(&format!("revoked key {name} with id {id}"))?;
     Ok(())
 }
 

@@ -4,8 +4,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{DAY, Listing, Named, check, now};
+use crate::cli::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
-use crate::cli::{Failure, print};
 use crate::config::rows::CredentialRow;
 use crate::control_plane::admin::view::{CredentialView, shown};
 use crate::control_plane::store::Change;
@@ -105,8 +105,7 @@ impl Args {
                 let _: Value = call(remote, "PATCH", &format!("/credentials/{id}"), Some(body))?;
             }
         }
-        print::line(&format!("changed key {name} with id {id}"))?;
-        place.note_written();
+        place.report_written(&format!("changed key {name} with id {id}"))?;
         Ok(())
     }
 }
@@ -191,7 +190,6 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
         }
     }
     let done = if is_enabled { "enabled" } else { "disabled" };
-    print::line(&format!("{done} key {name} with id {id}"))?;
-    place.note_written();
+    place.report_written(&format!("{done} key {name} with id {id}"))?;
     Ok(())
 }

@@ -50,8 +50,7 @@ impl Args {
                 number(&made, "/model/id")
             }
         };
-        print::line(&format!("added virtual model {} with id {id}", row.name))?;
-        place.note_written();
+        place.report_written(&format!("added virtual model {} with id {id}", row.name))?;
         Ok(())
     }
 

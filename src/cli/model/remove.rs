@@ -1,8 +1,8 @@
 //! `llm-proxy model remove`.
 
 use super::{Listing, Named};
+use crate::cli::Failure;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
-use crate::cli::{Failure, print};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;
 
@@ -18,7 +18,6 @@ pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/models/{id}"), None)?,
     }
-    print::line(&format!("removed virtual model {name} with id {id}"))?;
-    place.note_written();
+    place.report_written(&format!("removed virtual model {name} with id {id}"))?;
     Ok(())
 }

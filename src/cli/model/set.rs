@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
 use super::{Listing, Named, check};
+use crate::cli::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
-use crate::cli::{Failure, print};
 use crate::config::rows::ModelRow;
 use crate::control_plane::admin::view::{ModelView, shown};
 use crate::control_plane::store::Change;
@@ -64,8 +64,7 @@ impl Args {
                 let _: Value = call(remote, "PATCH", &format!("/models/{id}"), Some(Value::from(body).to_string()))?;
             }
         }
-        print::line(&format!("changed virtual model {name} with id {id}"))?;
-        place.note_written();
+        place.report_written(&format!("changed virtual model {name} with id {id}"))?;
         Ok(())
     }
 }
@@ -131,7 +130,6 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
         }
     }
     let done = if is_enabled { "enabled" } else { "disabled" };
-    print::line(&format!("{done} virtual model {name} with id {id}"))?;
-    place.note_written();
+    place.report_written(&format!("{done} virtual model {name} with id {id}"))?;
     Ok(())
 }

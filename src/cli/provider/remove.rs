@@ -2,8 +2,8 @@
 
 use super::Listing;
 use super::set::Named;
+use crate::cli::Failure;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
-use crate::cli::{Failure, print};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;
 
@@ -19,7 +19,6 @@ pub(super) fn run(named: &Named, store: &StoreArgs) -> Result<(), Failure> {
         }
         StoreLocation::Remote(remote) => call(remote, "DELETE", &format!("/providers/{id}"), None)?,
     }
-    print::line(&format!("removed provider {name} with id {id}"))?;
-    place.note_written();
+    place.report_written(&format!("removed provider {name} with id {id}"))?;
     Ok(())
 }

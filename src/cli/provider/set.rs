@@ -235,7 +235,6 @@ pub(super) fn enable(named: &Named, is_enabled: bool, store: &StoreArgs) -> Resu
         }
     }
     let done = if is_enabled { "enabled" } else { "disabled" };
-    print::line(&format!("{done} provider {name} with id {id}"))?;
-    place.note_written();
+    place.report_written(&format!("{done} provider {name} with id {id}"))?;
     Ok(())
 }
