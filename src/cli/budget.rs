@@ -3,8 +3,9 @@
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
+use super::failure::Failure;
+use super::print;
 use super::store::{self, StoreArgs, StoreLocation, call, number, pick};
-use super::{Failure, print};
 use crate::config::budget;
 use crate::config::budget::{Claim, Unit};
 use crate::config::compile::compile;

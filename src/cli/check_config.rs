@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
+use super::failure::Failure;
+use super::print;
 use super::store::{StoreArgs, StoreLocation, call, number, problems};
-use super::{Failure, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
 use crate::config::compile::{compile, judge, notices};

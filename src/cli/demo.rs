@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::failure::Failure;
 use super::gateway::Gateway;
 use super::signals::Signals;
-use super::{Failure, key, logging, print};
+use super::{key, logging, print};
 use crate::config::boot::{Boot, Environment};
 use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::control_plane::store::blocking::Blocking;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::failure::Failure;
+use super::print;
 use super::store::{StoreArgs, StoreLocation, call};
-use super::{Failure, print};
 use crate::breaker::policy::Policy;
 use crate::config::boot::CatchAllRouting;
 use crate::config::compile::compile;

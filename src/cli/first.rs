@@ -1,7 +1,8 @@
 //! The output of `llm-proxy` on a terminal before anything is configured.
 
+use super::failure::Failure;
 use super::store::is_missing;
-use super::{Failure, print, serve, terminal};
+use super::{print, serve, terminal};
 use crate::config::boot::{Boot, Environment};
 use crate::control_plane::store::blocking::Blocking;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::config::boot::{Boot, Environment};
 use crate::control_plane;
 use crate::control_plane::ControlPlane;

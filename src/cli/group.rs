@@ -4,9 +4,10 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::failure::Failure;
 use super::key::set::{Limit, limit};
+use super::print;
 use super::store::{self, StoreArgs, StoreLocation, call, number, pick};
-use super::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::config::rows::{GroupRow, Rows};

@@ -86,6 +86,6 @@ pub(super) fn report_serving(inherited_ready: Option<std::fs::File>) {
 }
 
 /// Takes what was inherited; an error ends the start.
-pub(super) fn inherited() -> Result<Inherited, super::Failure> {
-    Inherited::take().map_err(super::Failure::Failed)
+pub(super) fn inherited() -> Result<Inherited, super::failure::Failure> {
+    Inherited::take().map_err(super::failure::Failure::Failed)
 }

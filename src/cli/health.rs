@@ -1,7 +1,8 @@
 //! `llm-proxy health`: whether a gateway should be sent requests, for the health check of a
 //! container.
 
-use super::{Failure, print};
+use super::failure::Failure;
+use super::print;
 use crate::cli::admin_client;
 use crate::config::boot::{Boot, Environment};
 use crate::tls;

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::{Cli, Failure, print};
+use super::failure::Failure;
+use super::print;
 
 const NAME: &str = "llm-proxy";
 /// The shells whose completions the packages carry.
@@ -25,14 +25,15 @@ pub struct ManualArgs {
     pub dir: PathBuf,
 }
 
-pub fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
+/// Prints the completions of `command`, with all of its sub-commands, for one shell.
+pub fn completions(args: &CompletionsArgs, mut command: clap::Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), NAME, &mut script);
+    clap_complete::generate(args.shell, &mut command, NAME, &mut script);
     print::line(String::from_utf8_lossy(&script).trim_end())
 }
 
 /// Writes a man page for each command, and completions for each of [`SHELLS`].
-pub fn run(args: &ManualArgs) -> Result<(), Failure> {
+pub fn run(args: &ManualArgs, command: &clap::Command) -> Result<(), Failure> {
     let (pages, scripts) = (args.dir.join("man"), args.dir.join("completions"));
     for dir in [&pages, &scripts] {
         fs::create_dir_all(dir)
@@ -40,8 +41,8 @@ pub fn run(args: &ManualArgs) -> Result<(), Failure> {
     }
     let written = SHELLS
         .into_iter()
-        .try_for_each(|shell| clap_complete::generate_to(shell, &mut Cli::command(), NAME, &scripts).map(drop))
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), &pages));
+        .try_for_each(|shell| clap_complete::generate_to(shell, &mut command.clone(), NAME, &scripts).map(drop))
+        .and_then(|()| clap_mangen::generate_to(command.clone(), &pages));
     written.map_err(|error| Failure::failed(format!("{}: can't be written to: {error}", args.dir.display())))
 }
 
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn writes_pages_and_completions() {
         let dir = tempfile::tempdir().unwrap();
-        run(&ManualArgs { dir: dir.path().to_owned() }).unwrap();
+        run(&ManualArgs { dir: dir.path().to_owned() }, &crate::cli::command()).unwrap();
         let page = fs::read_to_string(dir.path().join("man/llm-proxy.1")).unwrap();
         assert!(page.contains(".TH") && page.contains("serve"), "{page}");
         assert!(dir.path().join("man/llm-proxy-key-create.1").exists());

@@ -2,8 +2,9 @@
 
 use clap::Subcommand;
 
+use super::failure::Failure;
+use super::print;
 use super::store::StoreArgs;
-use super::{Failure, print};
 use crate::control_plane::store::schema::{Schema, Status};
 
 #[derive(Debug, clap::Args)]
@@ -21,10 +22,14 @@ enum Command {
     /// Revert migrations, the newest first
     Down(Down),
     /// Print the number of the newest migration that was applied
-    Version(super::NoArgs),
+    Version(NoArgs),
     /// List the migrations
-    Status(super::NoArgs),
+    Status(NoArgs),
 }
+
+/// A command that takes no arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct NoArgs {}
 
 #[derive(Debug, clap::Args)]
 struct Up {
@@ -51,8 +56,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Up(up) => taken("applied", &schema.up(up.to)?, &schema),
         Command::Down(down) => down.run(&schema),
-        Command::Version(super::NoArgs {}) => print::line(&schema.status()?.version().to_string()),
-        Command::Status(super::NoArgs {}) => status(&schema.status()?),
+        Command::Version(NoArgs {}) => print::line(&schema.status()?.version().to_string()),
+        Command::Status(NoArgs {}) => status(&schema.status()?),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod connect;
 mod convert;
 pub mod demo;
 mod explain;
+mod failure;
 mod first;
 pub mod gateway;
 mod group;
@@ -38,11 +39,9 @@ pub mod upgrade;
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::boot::BadValue;
-use crate::config::vendors;
-use crate::control_plane::store::Error as StoreError;
+pub use failure::Failure;
 
 /// A gateway between applications and LLM providers: any client format to any provider format.
 #[derive(Debug, Parser)]
@@ -112,53 +111,12 @@ enum Command {
     #[command(hide = true)]
     Manual(manual::ManualArgs),
     /// Print the version
-    Version(NoArgs),
+    Version(migrate::NoArgs),
 }
-
-#[derive(Debug, Args)]
-struct NoArgs {}
 
 /// The commands and their arguments, for the reference of the command line.
 pub fn command() -> clap::Command {
     Cli::command()
-}
-
-/// Why a command did not do what it was asked.
-#[derive(Debug)]
-pub enum Failure {
-    /// The arguments or settings make no sense; one line each.
-    Usage(Vec<String>),
-    /// They do, but it could not be done.
-    Failed(String),
-}
-
-impl Failure {
-    pub fn failed(message: impl Into<String>) -> Failure {
-        Failure::Failed(message.into())
-    }
-
-    fn report(&self) -> ExitCode {
-        let (code, lines) = match self {
-            Failure::Usage(lines) => (2, lines.as_slice()),
-            Failure::Failed(line) => (1, std::slice::from_ref(line)),
-        };
-        for line in lines {
-            print::note("error", line);
-        }
-        ExitCode::from(code)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Failure {
-        Failure::Failed(error.message)
-    }
-}
-
-impl From<Vec<BadValue>> for Failure {
-    fn from(bad: Vec<BadValue>) -> Failure {
-        Failure::Usage(bad.iter().map(BadValue::to_string).collect())
-    }
 }
 
 /// Reads the arguments of this process and does what they say.
@@ -173,8 +131,20 @@ pub fn main() -> ExitCode {
     };
     match run(cli) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => report(&failure),
     }
+}
+
+/// Prints why a command failed, and returns its exit code.
+fn report(failure: &Failure) -> ExitCode {
+    let (code, lines) = match failure {
+        Failure::Usage(lines) => (2, lines.as_slice()),
+        Failure::Failed(line) => (1, std::slice::from_ref(line)),
+    };
+    for line in lines {
+        print::note("error", line);
+    }
+    ExitCode::from(code)
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -206,9 +176,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Upgrade(args) => upgrade::run(&args),
         Command::Health(args) => health::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
-        Command::Completions(args) => manual::completions(&args),
-        Command::Manual(args) => manual::run(&args),
-        Command::Version(NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
+        Command::Completions(args) => manual::completions(&args, Cli::command()),
+        Command::Manual(args) => manual::run(&args, &Cli::command()),
+        Command::Version(migrate::NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
     }?;
     Ok(ExitCode::SUCCESS)
 }

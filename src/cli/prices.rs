@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::failure::Failure;
+use super::print;
 use super::store::StoreArgs;
-use super::{Failure, print};
 use crate::config::prices;
 use crate::control_plane::store::logs::{Filter, PriceRow, Query, Row, Which};
 

@@ -2,7 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use super::{Failure, terminal};
+use super::failure::Failure;
+use super::terminal;
 
 /// Writes `text` and a line break to stdout. The reader closed the pipe: that is no
 /// failure.

@@ -1,9 +1,10 @@
 //! `llm-proxy serve`: settings, then the server.
 
+use super::failure::Failure;
 use super::gateway::Gateway;
 use super::signals::{Received, Signals};
 use super::store_lock::StoreLock;
-use super::{Failure, handover, logging, notify};
+use super::{handover, logging, notify};
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file::{self, Setting};
 use crate::config::rows::ProviderRow;

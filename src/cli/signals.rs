@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// A second signal within this time is the first one: `timeout` and some supervisors send each signal
 /// to the process and to its group.

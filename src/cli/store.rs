@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-use super::{Failure, print};
+use super::failure::Failure;
+use super::print;
 use crate::cli::admin_client::{self, Remote};
 use crate::cli::probe::Prober;
 use crate::config::boot::{BadValue, Boot, Environment};

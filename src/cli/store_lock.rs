@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The file in `DATA_DIR`. It holds the number of the process that serves.
 const FILE: &str = "gateway.lock";

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use rustix::termios::{self, LocalModes, OptionalActions};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// Columns where no terminal reports its own.
 const DEFAULT_WIDTH: usize = 80;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::failure::Failure;
 use super::store::{StoreArgs, StoreLocation, call, number, print_problems};
-use super::{Failure, check_config, print};
+use super::{check_config, print};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::Environment;
 use crate::config::file::{self, File};

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::{Failure, print, store_lock};
+use super::failure::Failure;
+use super::{print, store_lock};
 use crate::config::boot::{Boot, Environment};
 
 /// How long the new process may take to serve, and a little more.

@@ -182,6 +182,7 @@ const ACYCLIC: &[&str] = &[
     "crates/llm-wire/src/reasoning",
     "crates/llm-wire/src/sse",
     "src/breaker",
+    "src/cli",
     "src/control_plane/admin",
     "src/control_plane/discovery",
     "src/control_plane/records",

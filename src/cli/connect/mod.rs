@@ -2,7 +2,8 @@
 
 use clap::builder::PossibleValuesParser;
 
-use super::{Failure, print, terminal};
+use super::failure::Failure;
+use super::{print, terminal};
 use crate::config::boot::Environment;
 pub use crate::config::clients::{CLIENTS, Client, TestStatus};
 

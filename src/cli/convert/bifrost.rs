@@ -1,8 +1,9 @@
 //! Bifrost's `config.json` (docs.getbifrost.ai/quickstart/gateway/provider-configuration and its
 //! examples, read 2026-11).
 
+use super::import::{Draft, DraftModel, Import, per_second, variable, weight};
+use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use super::vendors::{self, Vendor};
-use super::{Draft, Import, is_empty, items, member, number, pairs, per_second, text, variable, weight, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;
@@ -95,13 +96,7 @@ fn one_key(
 }
 
 /// Bifrost's clients ask for `provider/model`; the model alone is served as well, where it is named.
-fn models(
-    path: &str,
-    provider: &str,
-    azure: Option<&Node>,
-    node: &Node,
-    import: &mut Import,
-) -> Vec<super::DraftModel> {
+fn models(path: &str, provider: &str, azure: Option<&Node>, node: &Node, import: &mut Import) -> Vec<DraftModel> {
     let deployments = azure.and_then(|azure| member(azure, "deployments"));
     let deployments = [deployments, member(node, "deployments"), member(node, "aliases")];
     let mut named: Vec<(String, String)> = Vec::new();

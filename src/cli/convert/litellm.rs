@@ -1,7 +1,8 @@
 //! LiteLLM's `config.yaml` (docs.litellm.ai/docs/proxy/config_settings, read 2026-11).
 
+use super::import::{Draft, Import, variable, weight};
+use super::tree::{is_empty, items, member, number, pairs, text, whole};
 use super::vendors::{self, Vendor};
-use super::{Draft, Import, is_empty, items, member, number, pairs, text, variable, weight, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;

@@ -1,7 +1,8 @@
 //! Keys of LiteLLM's database. Their `token` is the SHA-256 of the key in hex, as `credential_key` is
 //! here, so that clients go on with the keys that they have.
 
-use super::{Import, is_empty, items, member, pairs, per_second, text, whole};
+use super::import::{Import, per_second};
+use super::tree::{is_empty, items, member, pairs, text, whole};
 use crate::cli::key::hash;
 use crate::config::file::yaml::{Node, Value};
 use crate::config::rows::CredentialRow;

@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::cli::{Failure, print};
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::config::boot::Environment;
 use crate::config::file;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};

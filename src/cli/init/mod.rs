@@ -7,13 +7,14 @@ mod files;
 
 use std::path::PathBuf;
 
+use super::failure::Failure;
 use super::provider::{check, given_key, listed, would_serve};
-use super::vendors::{self, Vendor};
-use super::{Failure, key, print, serve, store, terminal};
+use super::{key, print, serve, store, terminal};
 use crate::config::boot::{Boot, Environment};
 use crate::config::models::Mapping;
 use crate::config::rows::{CredentialRow, ProviderRow};
 use crate::config::vault;
+use crate::config::vendors::{self, Vendor};
 use crate::control_plane::store as stores;
 use crate::control_plane::store::blocking::Blocking;
 

@@ -2,9 +2,13 @@
 
 use serde_json::json;
 
-use super::{DAY, Listing, check, generate, hash, now};
+use super::check::check;
+use super::listing::Listing;
+use super::secret::{generate, hash};
+use super::time::{DAY, now};
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
-use crate::cli::{Failure, print};
 use crate::config::rows::CredentialRow;
 
 #[derive(Debug, clap::Args)]

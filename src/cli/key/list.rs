@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::{Listing, now};
+use super::listing::Listing;
+use super::time::now;
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
-use crate::cli::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Allowed;
 use crate::control_plane::admin::view::CredentialView;

@@ -2,9 +2,12 @@
 
 use serde_json::json;
 
-use super::{Listing, generate, hash, now};
+use super::listing::Listing;
+use super::secret::{generate, hash};
+use super::time::now;
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
-use crate::cli::{Failure, print};
 use crate::control_plane::admin::view::{CredentialView, shown};
 use crate::control_plane::store::Change;
 

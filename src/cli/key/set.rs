@@ -3,8 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DAY, Listing, Named, check, now};
-use crate::cli::Failure;
+use super::check::check;
+use super::listing::{Listing, Named};
+use super::time::{DAY, now};
+use crate::cli::failure::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::config::rows::CredentialRow;
 use crate::control_plane::admin::view::{CredentialView, shown};

@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use super::check;
+use super::check::check;
 use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
-use crate::cli::{Failure, print};
 use crate::config::rows::ModelRow;
 
 #[derive(Debug, clap::Args)]

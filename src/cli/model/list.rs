@@ -1,8 +1,9 @@
 //! `llm-proxy model list`.
 
-use super::Listing;
+use super::listing::Listing;
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
-use crate::cli::{Failure, print};
 use crate::config::compile::{compile, notices};
 use crate::config::virtual_models::{self, Written};
 use crate::control_plane::admin::view::ModelView;

@@ -1,7 +1,7 @@
 //! `llm-proxy model remove`.
 
-use super::{Listing, Named};
-use crate::cli::Failure;
+use super::listing::{Listing, Named};
+use crate::cli::failure::Failure;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;

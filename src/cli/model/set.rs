@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::check::check;
+use super::listing::{Listing, Named};
 use super::member::{Member, Reason, for_key, member, members_json, overrides_json, reasons};
-use super::{Listing, Named, check};
-use crate::cli::Failure;
+use crate::cli::failure::Failure;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call};
 use crate::config::rows::ModelRow;
 use crate::control_plane::admin::view::{ModelView, shown};

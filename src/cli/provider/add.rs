@@ -2,9 +2,12 @@
 
 use serde_json::Value;
 
-use super::{check, given_key, listed, mapping_json, note_meanings, pair, shown, would_serve};
+use super::check::{check, listed, note_meanings, would_serve};
+use super::input::{given_key, mapping_json, pair};
+use super::listing::shown;
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{self, StoreArgs, StoreLocation, call, number};
-use crate::cli::{Failure, print};
 use crate::config::compile::compile;
 use crate::config::models::Mapping;
 use crate::config::rows::ProviderRow;

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{Listing, shown};
+use super::listing::{Listing, shown};
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, print_problems};
-use crate::cli::{Failure, print};
 use crate::config::compile::{compile, notices};
 use crate::config::models::Mapping;
 use crate::control_plane::admin::view::ProviderView;

@@ -1,7 +1,8 @@
 //! `llm-proxy provider reencrypt`.
 
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, call, number};
-use crate::cli::{Failure, print};
 use crate::config::vault;
 use crate::control_plane::admin::view::{self, ProviderView};
 use crate::control_plane::store::Change;

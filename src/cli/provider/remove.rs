@@ -1,8 +1,7 @@
 //! `llm-proxy provider remove`.
 
-use super::Listing;
-use super::set::Named;
-use crate::cli::Failure;
+use super::listing::{Listing, Named};
+use crate::cli::failure::Failure;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
 use crate::control_plane::admin::view;
 use crate::control_plane::store::Change;

@@ -4,9 +4,12 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{Listing, check, given_key, note_meanings, pair, shown};
+use super::check::{check, note_meanings};
+use super::input::{given_key, pair};
+use super::listing::{Listing, Named, shown};
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, call};
-use crate::cli::{Failure, print};
 use crate::config::models::Mapping;
 use crate::config::ordered;
 use crate::config::rows::ProviderRow;
@@ -14,14 +17,6 @@ use crate::config::vault;
 use crate::control_plane::admin::view::{self, ProviderView, unmasked};
 use crate::control_plane::store::Change;
 use crate::control_plane::store::blocking::Blocking;
-
-/// Which provider.
-#[derive(Debug, clap::Args)]
-pub(super) struct Named {
-    /// Name or id of the provider
-    #[arg(value_name = "NAME|ID")]
-    pub provider: String,
-}
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]

@@ -3,9 +3,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Listing, compiled, would_serve};
+use super::check::{compiled, would_serve};
+use super::listing::Listing;
+use crate::cli::failure::Failure;
+use crate::cli::print;
 use crate::cli::store::{StoreArgs, StoreLocation, call, prober};
-use crate::cli::{Failure, print};
 use crate::config::models::Mapping;
 
 #[derive(Debug, clap::Args)]

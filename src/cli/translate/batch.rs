@@ -7,8 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::job::{Job, JobKind, JobResult, OutputForm};
-use crate::cli::Failure;
+use super::job::{Job, JobKind, JobResult, OutputForm, host};
+use crate::cli::failure::Failure;
 use llm_wire::Format;
 
 pub(super) const HELP: &str = "\
@@ -165,7 +165,7 @@ fn translate(line: &str) -> Result<String, String> {
         from: Format::from_str(&line.from)?,
         to: Format::from_str(&line.to)?,
         model: line.model.as_deref(),
-        host: line.host.as_deref().map(super::host).transpose()?,
+        host: line.host.as_deref().map(host).transpose()?,
         strict: line.strict,
         out: line.out.as_deref().map(OutputForm::from_str).transpose()?,
         request: request.as_deref(),

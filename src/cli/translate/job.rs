@@ -40,6 +40,12 @@ impl FromStr for OutputForm {
     }
 }
 
+/// Finds a host by its name on the command line or in a batch.
+pub(super) fn host(word: &str) -> Result<Host, String> {
+    let names = || Host::ALL.iter().map(|host| host.name()).collect::<Vec<_>>().join(", ");
+    Host::named(word).ok_or_else(|| format!("`{word}` is not a known host; the hosts are {}", names()))
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Job<'a> {
     pub what: JobKind,

@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use self::job::{Job, JobKind, JobResult};
-use super::{Failure, print};
+use super::failure::Failure;
+use super::print;
 use llm_wire::Format;
 use llm_wire::target::quirks::Host;
 
@@ -70,7 +71,7 @@ struct Pair {
     model: Option<String>,
     /// Who runs the provider, such as openai, deepseek or vllm, which decides its capabilities and
     /// quirks [default: openai or anthropic, by format]
-    #[arg(long, value_name = "HOST", value_parser = host)]
+    #[arg(long, value_name = "HOST", value_parser = job::host)]
     host: Option<Host>,
 }
 
@@ -83,11 +84,6 @@ struct Answer {
     /// Form of the output [default: the form of the input]
     #[arg(long, value_name = "whole|stream")]
     out: Option<job::OutputForm>,
-}
-
-fn host(word: &str) -> Result<Host, String> {
-    let names = || Host::ALL.iter().map(|host| host.name()).collect::<Vec<_>>().join(", ");
-    Host::named(word).ok_or_else(|| format!("`{word}` is not a known host; the hosts are {}", names()))
 }
 
 /// Exit code 1 also where the answer is an error: it is on stdout as the client would get it.

@@ -262,7 +262,11 @@ fn what_can_not_be_read_or_holds_nothing() {
     std::fs::write(place.0.path().join("bad.yaml"), "a: [").unwrap();
     place.bad(&["import-litellm", "bad.yaml"], 2, "bad.yaml: line ");
     std::fs::write(place.0.path().join("empty.json"), "{}").unwrap();
-    place.bad(&["import-bifrost", "empty.json"], 1, "there is nothing in it that this gateway could serve");
+    place.bad(
+        &["import-bifrost", "empty.json"],
+        1,
+        "the file has no provider and no key that this gateway could serve",
+    );
 }
 
 #[test]

@@ -1,0 +1,45 @@
+//! The keys of a store as a list, and which of them a command means.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::failure::Failure;
+use crate::cli::store::{StoreLocation, call, pick};
+use crate::control_plane::admin::view::CredentialView;
+
+/// Which key.
+#[derive(Debug, clap::Args)]
+pub(super) struct Named {
+    /// Name or id of the key
+    #[arg(value_name = "NAME|ID")]
+    pub(super) key: String,
+}
+
+/// As the admin interface shows credentials.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Listing {
+    pub(super) version: i64,
+    pub(super) credentials: Vec<CredentialView>,
+}
+
+impl Listing {
+    pub(super) fn read(place: &StoreLocation) -> Result<Listing, Failure> {
+        match place {
+            StoreLocation::Remote(remote) => call(remote, "GET", "/credentials", None),
+            StoreLocation::Local(store, _) => {
+                let rows = store.load()?;
+                let credentials = rows.credentials.iter().map(CredentialView::of).collect();
+                Ok(Listing { version: rows.version, credentials })
+            }
+        }
+    }
+
+    pub(super) fn pick(&self, wanted: &str) -> Result<(i64, String), Failure> {
+        let named = self.credentials.iter().map(|row| (row.id, row.name.as_str()));
+        pick("key", wanted, named).map(|(id, name)| (id, name.to_owned()))
+    }
+
+    pub(super) fn json(&self) -> Result<String, Failure> {
+        serde_json::to_string_pretty(self)
+            .map_err(|error| Failure::failed(format!("the list cannot be written as JSON: {error}")))
+    }
+}
