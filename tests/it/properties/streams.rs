@@ -120,7 +120,7 @@ fn large_events_pass_up_to_the_limit() {
     assert_eq!((told.end, told.items.len()), (End::Failed, 3));
 }
 
-/// CappedBytes at every event and inside each, and at every byte of a short one.
+/// The streams are cut at every event and inside each, and a short one at every byte.
 #[test]
 fn truncated_stream_never_ends_cleanly() {
     for (client, provider) in directions() {

@@ -518,6 +518,14 @@ impl Reader for ResponsesReader {
     }
 }
 
+/// A part of a message.
+fn message_part(part: RawValue<'_>) -> OutputItem {
+    match part.find("refusal").and_then(RawValue::as_str) {
+        Some(refusal) => OutputItem::Refusal(refusal.unescape().into_owned()),
+        None => OutputItem::Text(needed(part, "text").unescape().into_owned()),
+    }
+}
+
 /// A `response` object.
 fn responses_whole(body: RawValue<'_>) -> Reading {
     for key in ["id", "object", "created_at", "model", "output", "tools", "tool_choice", "metadata", "usage", "error"] {
@@ -526,14 +534,13 @@ fn responses_whole(body: RawValue<'_>) -> Reading {
     let mut items = Vec::new();
     for (item, _) in body.find("output").into_iter().flat_map(RawValue::elements) {
         let parts = |key| item.find(key).into_iter().flat_map(RawValue::elements);
-        items.push(match &*needed(item, "type").unescape() {
-            "message" => {
-                let (part, _) = parts("content").next().unwrap_or((RawValue::new(b"{}"), 0..0));
-                match part.find("refusal").and_then(RawValue::as_str) {
-                    Some(refusal) => OutputItem::Refusal(refusal.unescape().into_owned()),
-                    None => OutputItem::Text(text(part, "text").unescape().into_owned()),
-                }
-            }
+        let kind = needed(item, "type").unescape();
+        if kind == "message" {
+            // Which texts share a message is not the same in both: each of its parts counts alone.
+            items.extend(parts("content").map(|(part, _)| message_part(part)));
+            continue;
+        }
+        items.push(match &*kind {
             "reasoning" => {
                 let texts = parts("summary").chain(parts("content"));
                 let texts: Vec<String> = texts.map(|(part, _)| text(part, "text").unescape().into_owned()).collect();

@@ -198,7 +198,7 @@ impl Decoder {
         added
     }
 
-    /// SlotContent an item has of its content when it is announced. The vendor's have nothing yet.
+    /// Takes the content that an item has when it is announced. OpenAI's items have none yet.
     fn announced(&mut self, item: RawValue<'_>, sink: Sink<'_>) {
         let Some(slot) = self.open.last_mut() else { return };
         match &mut slot.content {
@@ -413,7 +413,7 @@ impl Decoder {
         self.progress = progress;
     }
 
-    /// SlotContent a delta of a message adds to what a whole copy had in advance.
+    /// Returns what a delta of a message adds to the text that a whole copy had in advance.
     fn new_text<'a>(&mut self, fields: &Fields<'a>) -> RawStr<'a> {
         let (index, id) = (fields.output_index, fields.item_id);
         let slot = match open_at(&self.open, index, id, Kind::Message) {

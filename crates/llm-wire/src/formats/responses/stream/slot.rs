@@ -7,8 +7,8 @@ use crate::canonical::event::{Event, Note, Sink};
 use crate::canonical::request::ReasoningKind;
 use crate::json::RawStr;
 
-/// SlotContent was passed on of one text: its length in UTF-16 units and a hash of them, so that nothing
-/// has to be kept. Units, since a text may be escaped in one way in its deltas and in another where
+/// How much was passed on of one text: its length in UTF-16 units and a hash of them, so that
+/// nothing has to be kept. Units, since a text may be escaped in one way in its deltas and in another where
 /// it is repeated, and a surrogate pair may be split over two deltas.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sent {
@@ -40,8 +40,8 @@ impl Sent {
         RawStr::new(units.0)
     }
 
-    /// SlotContent a whole text has beyond what was sent. A text that begins otherwise adds nothing: bytes
-    /// cannot be taken back.
+    /// Returns what a whole text has beyond what was sent. A text that begins otherwise adds
+    /// nothing: bytes cannot be taken back.
     pub(super) fn rest<'a>(&self, whole: RawStr<'a>, sink: Sink<'_>) -> RawStr<'a> {
         let mut begin = Sent::default();
         let rest = begin.add_within(whole, self);
@@ -65,7 +65,7 @@ impl Sent {
 /// A unit that no text has: a character outside of the first plane has two units, others have one.
 const NO_UNIT: u16 = 0xffff;
 
-/// The characters of an escaped body as UTF-16 units. SlotContent is left is `.0`.
+/// The characters of an escaped body as UTF-16 units. What is left is `.0`.
 struct Units<'a>(&'a [u8]);
 
 impl Iterator for Units<'_> {
@@ -134,7 +134,7 @@ impl Ahead {
         }
     }
 
-    /// SlotContent a delta adds. One that goes on otherwise is new text.
+    /// Returns what a delta adds. A delta that goes on otherwise is new text.
     pub(super) fn rest<'a>(&mut self, ix: u32, delta: RawStr<'a>) -> RawStr<'a> {
         if self.raw.is_empty() || self.ix != ix {
             return delta;
@@ -176,6 +176,7 @@ impl Slot {
     }
 }
 
+/// What an item is, and how much of it was passed on.
 #[derive(Debug)]
 pub(super) enum SlotContent {
     /// Each part of a message is an item of its own in the canonical form.
@@ -196,7 +197,7 @@ pub(super) enum SlotContent {
     /// A call whose name has not come: its name from an `arguments.done`, and its input so far,
     /// escaped. `whole` if the input came as a whole, so that deltas add nothing.
     Undeclared { name: Vec<u8>, input: Vec<u8>, whole: bool },
-    /// SlotContent no other format can show.
+    /// An item that no other format can show.
     Foreign,
 }
 

@@ -1,4 +1,4 @@
-//! SlotContent the terminal event of a stream has beyond all that was passed on: items and texts that no
+//! What the terminal event of a stream has beyond all that was passed on: items and texts that no
 //! event before it brought.
 
 use crate::canonical::event::{Block, Event, Note, Sink, Status};
@@ -8,9 +8,9 @@ use crate::formats::responses::stream::whole::{is_refusal, kind_of, parts_of, st
 use crate::json::RawValue;
 
 impl Decoder {
-    /// SlotContent only the last event contains. Some backends leave the list empty, and others number all
-    /// items alike or change their ids: what was seen before is the truth, and adds up to a
-    /// beginning of what is in the list.
+    /// Passes on what only the last event contains. Some backends leave the list empty, and others
+    /// number all items alike or change their ids: what was seen before is the truth, and adds up
+    /// to a beginning of what is in the list.
     pub(super) fn late_items(&mut self, response: RawValue<'_>, sink: Sink<'_>) {
         let items = || (0u64..).zip(response.find("output").into_iter().flat_map(RawValue::elements));
         for (n, (item, _)) in items() {
@@ -127,9 +127,10 @@ impl Decoder {
     }
 }
 
-/// SlotContent the terminal event adds to the texts that were passed on.
+/// How the texts of the terminal event stand to those that were passed on.
 enum Missed {
-    /// SlotContent was passed on is the beginning, and is to be skipped: so much of it was so far.
+    /// What was passed on is the beginning of them, and is skipped. Holds how much was skipped so
+    /// far.
     From(Sent),
     /// The list has another text, so that items can be compared one by one only.
     Unclear,

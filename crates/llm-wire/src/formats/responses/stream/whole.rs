@@ -87,8 +87,8 @@ pub(super) fn part_of<'p>(
     }
 }
 
-/// SlotContent a whole text has beyond what was passed on of its part. `None` if the part was passed on
-/// whole already, and nothing is new.
+/// Returns what a whole text has beyond what was passed on of its part. `None` if the part was
+/// passed on whole already, and nothing is new.
 pub(super) fn rest_of<'a>(parts: &[Part], index: u64, whole: RawStr<'a>, sink: Sink<'_>) -> Option<RawStr<'a>> {
     match parts.iter().find(|part| part.index == index) {
         None => Some(whole),
