@@ -4,6 +4,7 @@
 //! messages about them to stderr.
 
 pub mod admin_client;
+pub mod bench;
 mod budget;
 pub mod check_config;
 pub mod connect;
@@ -101,6 +102,8 @@ enum Command {
     ImportPrices(prices::Args),
     /// Have a running gateway replaced by a new process, without a gap
     Upgrade(upgrade::Args),
+    /// Measure gateways side by side: rates, latencies, the delay of events
+    Bench(bench::Args),
     /// Check whether a gateway is ready, as the health check of a container
     Health(health::Args),
     /// Print what a configuration file, the store or a gateway serves, and every problem of it
@@ -174,6 +177,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Connect(args) => connect::run(&args),
         Command::ImportPrices(args) => prices::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Health(args) => health::run(&args),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),

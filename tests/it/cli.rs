@@ -1,5 +1,6 @@
 //! The binary, as somebody at a terminal sees it.
 
+mod bench;
 mod convert;
 mod first;
 mod manage;

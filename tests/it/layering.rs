@@ -107,6 +107,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         "rustls",
         &[
             "src/cli/admin_client.rs",
+            "src/cli/bench",
             "src/cli/probe.rs",
             "src/control_plane",
             "src/net",
@@ -122,7 +123,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("time", &["src/rfc3339.rs"]),
     ("tokio", &["src/control_plane", "src/cli"]),
     ("tokio_postgres", &["src/control_plane/store/postgres"]),
-    ("tokio_rustls", &["src/control_plane/store/postgres"]),
+    ("tokio_rustls", &["src/cli/bench", "src/control_plane/store/postgres"]),
 ];
 
 /// Paths that must not stand in these places, and why. A path matches if these names follow each

@@ -6,6 +6,7 @@ use super::kind::Kind;
 use super::knobs::{Knobs, Say};
 use super::request::{ParsedRequest, Reasoning, Tool};
 use super::schema;
+use super::stamp;
 use super::templates::Splice;
 
 /// The tokens of the usual answer. Longer answers start over.
@@ -39,6 +40,8 @@ const REFUSAL: [&str; 9] = ["I", "'m", " sorry", ",", " but", " I", " can't", " 
 pub(crate) enum Text {
     /// The first so many of the usual words.
     Usual(usize),
+    /// So many blank time stamps.
+    Stamps(usize),
     Refusal,
     Pieces(Vec<String>),
 }
@@ -57,7 +60,7 @@ impl Text {
 
     pub(crate) fn tokens(&self) -> usize {
         match self {
-            Text::Usual(n) => *n,
+            Text::Usual(n) | Text::Stamps(n) => *n,
             Text::Refusal => REFUSAL.len(),
             Text::Pieces(pieces) => pieces.len(),
         }
@@ -67,6 +70,7 @@ impl Text {
         match self {
             Text::Usual(_) if i == 0 => WORDS[0].trim_start(),
             Text::Usual(_) => WORDS[i % WORDS.len()],
+            Text::Stamps(_) => stamp::BLANK,
             Text::Refusal => REFUSAL[i],
             Text::Pieces(pieces) => &pieces[i],
         }
@@ -78,7 +82,7 @@ impl Text {
 
     fn truncate(&mut self, len: usize) {
         match self {
-            Text::Usual(n) => *n = len.min(*n),
+            Text::Usual(n) | Text::Stamps(n) => *n = len.min(*n),
             Text::Refusal => {}
             Text::Pieces(pieces) => pieces.truncate(len),
         }
@@ -167,6 +171,7 @@ fn content(kind: Kind, req: &ParsedRequest, knobs: &Knobs) -> (Content, Finish) 
     let mut text = match knobs.say {
         Some(Say::Refusal) => return (Content::Refusal(Text::Refusal), Finish::Refusal),
         Some(Say::Echo) => Text::words_of(&req.last_user_text(kind)),
+        Some(Say::Stamp) => Text::Stamps(knobs.tokens.map_or(WORDS.len(), |n| n as usize)),
         None if !req.tools.is_empty() => return (Content::Calls(calls(req, knobs)), Finish::Tools),
         None => match &req.schema {
             Some(schema) => Text::bits_of(&schema::example(schema)),
@@ -243,6 +248,7 @@ mod tests {
         check(r#","max_tokens":17"#, "", USUAL, Finish::Stop);
         check("", "tokens-19", &format!("{USUAL} The mock"), Finish::Stop);
         check("", "tokens-0", "", Finish::Stop);
+        check("", "stamp-tokens-2", " @0000000000000000 @0000000000000000", Finish::Stop);
         check("", "echo", r#"say \"a\" now"#, Finish::Stop);
         let schema = r#","response_format":{"type":"json_schema","json_schema":{"schema":{"required":["a"],"properties":{"a":{"type":"integer"}}}}}"#;
         check(schema, "", r#"{\"a\":1}"#, Finish::Stop);

@@ -16,6 +16,7 @@ use super::counters::Counters;
 use super::kind::Kind;
 use super::knobs::Knobs;
 use super::plan::{Request, plain, plan, refusal};
+use super::stamp;
 use super::timeline::{Ending, Plan};
 
 /// Bytes taken from the socket at once.
@@ -145,6 +146,9 @@ impl<'a> Conn<'a> {
             }
             if piece.end == start {
                 continue;
+            }
+            if answer.stamped {
+                stamp::fill(&mut bytes[start..piece.end], stamp::now());
             }
             let (written, slice) = self.stream.write_all(bytes.slice(start..piece.end)).await;
             if written.is_err() {

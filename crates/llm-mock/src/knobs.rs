@@ -16,7 +16,7 @@
 //! | `429` | `x-mock-status: 429` | an error body of the format (400 to 599) |
 //! | `reset`, `half-head`, ... | `x-mock-fault: reset` | see [`Fault`] and [`Selector`] |
 //! | `error-first`, `error-mid` | `x-mock: error-first` | see [`ErrorAt`] |
-//! | `echo`, `refusal` | `x-mock: echo` | see [`Say`] |
+//! | `echo`, `refusal`, `stamp` | `x-mock: echo` | see [`Say`] |
 //! | `length` | `x-mock: length` | the answer ends at its token limit |
 //! | `parallel` | `x-mock: parallel` | two tool calls instead of one |
 //! | `cached` | `x-mock: cached` | half of the input tokens were read from a cache |
@@ -47,6 +47,8 @@ pub enum Say {
     Echo,
     /// The model declines, in the way of the format.
     Refusal,
+    /// Each token of a text is a time stamp ([`crate::stamp`]), also where tools are offered.
+    Stamp,
 }
 
 /// The value of `--fault` and `x-mock-fault`: the name of a [`Fault`], a status, or the place of an
@@ -196,6 +198,7 @@ impl Knobs {
         match word {
             "echo" => self.say = Some(Say::Echo),
             "refusal" => self.say = Some(Say::Refusal),
+            "stamp" => self.say = Some(Say::Stamp),
             "length" => self.length = true,
             "parallel" => self.parallel = true,
             "cached" => self.cached = true,
@@ -282,6 +285,7 @@ mod tests {
         check("mock-error-mid", Knobs { error: Some(ErrorAt::Mid), ..none() });
         check("mock-error", none());
         check("mock-echo-cached", Knobs { say: Some(Say::Echo), cached: true, ..none() });
+        check("mock-stamp-tokens-3", Knobs { say: Some(Say::Stamp), tokens: Some(3), ..none() });
         check("mock-refusal", Knobs { say: Some(Say::Refusal), ..none() });
         check("mock-gpt-length", none());
         check("claude-mock-parallel-length", Knobs { parallel: true, length: true, ..none() });

@@ -15,9 +15,10 @@
 //! | `faults`, `wire_faults`, `gzip` | what may go wrong, and how it is made |
 //! | `plan`, `timeline` | all of it: a request in, the bytes of its answer and their times out |
 //! | `server`, `conn`, `shutdown` | threads and sockets |
+//! | [`stamp`] | the times at which events were written, in their text |
 //! | `counters` | what `/__count` and `/__last` tell |
 //!
-//! Everything but the last two rows is pure. Nothing here imports a codec of `wire`: if both sides
+//! Everything but the last three rows is pure. Nothing here imports a codec of `wire`: if both sides
 //! of a test shared a mistake, the test would pass.
 
 #![warn(missing_docs, unreachable_pub)]
@@ -41,6 +42,7 @@ mod responses;
 mod schema;
 mod server;
 mod shutdown;
+pub mod stamp;
 mod templates;
 mod timeline;
 mod wire_faults;

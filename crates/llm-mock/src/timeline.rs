@@ -10,7 +10,7 @@ use llm_http::write;
 use super::errors::{self, Family};
 use super::event_script::Script;
 use super::gzip;
-use super::knobs::{Fault, Knobs};
+use super::knobs::{Fault, Knobs, Say};
 use super::wire_faults::{BEFORE_RESET, Wire};
 pub(crate) use super::wire_faults::{Ending, Piece};
 
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub status: u16,
     /// The answer is a stream of events.
     pub stream: bool,
+    /// Its text has time stamps, to be filled in when they are written.
+    pub stamped: bool,
     pub bytes: Vec<u8>,
     pub pieces: Vec<Piece>,
     pub ending: Ending,
@@ -141,6 +143,7 @@ impl Draft {
             #[cfg(test)]
             status,
             stream,
+            stamped: knobs.say == Some(Say::Stamp),
             bytes: layout.bytes,
             pieces: layout.pieces,
             ending: layout.ending,
