@@ -169,7 +169,12 @@ ROWS = [
         ("Client Connections", "timeseries", "short", [
             (rate("llm_proxy_connections_accepted_total"), "accepted per second"),
             (rate("llm_proxy_connections_refused_total"), "refused per second"),
+            (rate("llm_proxy_connections_moved_total"), "moved per second"),
+            (rate("llm_proxy_connections_unmoved_total"), "not moved, queue full, per second"),
             (rate("llm_proxy_connection_panics_total"), "panics per second")]),
+        ("Connections of Workers", "timeseries", "short", [
+            ("max by (instance) (llm_proxy_worker_connections)", "{{instance}}, most"),
+            ("min by (instance) (llm_proxy_worker_connections)", "{{instance}}, fewest")]),
         ("Bytes", "timeseries", "Bps", [
             (rate("llm_proxy_request_body_bytes_total"), "in"), (rate("llm_proxy_response_bytes_total"), "out")]),
         ("Running", "table", "short", [

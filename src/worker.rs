@@ -1,6 +1,8 @@
 //! A worker: one pinned thread with its own runtime, listener, connection pools, deadlines and
 //! counters.
 
+mod accept;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::unix::net::UnixStream;
@@ -13,27 +15,20 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use crate::config::boot;
-use crate::metrics::names::Counter;
 use crate::net::listen;
 use crate::net::pool::Pool;
-use crate::net::proxy_protocol;
 use crate::net::runtime::{self, Driver};
 use crate::net::timer::Timers;
-use crate::net::{self, CancelHandle, Canceller, TcpListener, TcpStream};
+use crate::net::{self, Canceller};
 use crate::proxy::client::ListenerKind;
-use crate::proxy::conn;
 use crate::proxy::core::Core;
 use crate::shared::ProcessState;
-use crate::shared::peers::Place;
 use crate::tls;
 
 /// How often a draining worker checks whether its connections have ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(100);
 /// How often a worker sweeps its pools.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause after a failed accept, usually for want of file descriptors: the listener would fail again
-/// at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a worker starts with.
 pub struct WorkerConfig {
@@ -51,6 +46,8 @@ pub struct WorkerConfig {
     pub drained: UnixStream,
     /// Is closed when no more connections are accepted: then, or when another process accepts them.
     pub accepting: UnixStream,
+    /// Gets a byte for each connection that another worker has given to this one.
+    pub moved: UnixStream,
     pub seed: u64,
 }
 
@@ -116,13 +113,14 @@ async fn run(config: WorkerConfig) {
     let canceller = Canceller::new();
     let cancelled = canceller.handle();
     net::spawn(cancel_when_closed(config.accepting, canceller));
+    net::spawn(accept::receive(core.clone(), config.moved));
     if let Some(admin) = config.admin {
         let (core, cancelled) = (core.clone(), cancelled.clone());
-        net::spawn(async move { accept_until_drained(&core, admin, ListenerKind::Admin, cancelled).await });
+        net::spawn(async move { accept::accept_until_drained(&core, admin, ListenerKind::Admin, cancelled).await });
     }
     for listener in config.listeners {
         let (core, cancelled) = (core.clone(), cancelled.clone());
-        net::spawn(async move { accept_until_drained(&core, listener, ListenerKind::Public, cancelled).await });
+        net::spawn(async move { accept::accept_until_drained(&core, listener, ListenerKind::Public, cancelled).await });
     }
     net::spawn(sweep(core.clone()));
     if let Err(error) = net::closed(config.drained).await {
@@ -131,122 +129,6 @@ async fn run(config: WorkerConfig) {
     // Time to accept what is queued.
     net::sleep(DRAIN_CHECK).await;
     drain(&core).await;
-}
-
-/// Accepts connections until the process drains and `cancelled` ends the accept. One accept is in
-/// flight at a time and is never dropped: the connection that it took from the kernel would be lost.
-async fn accept_until_drained(core: &Rc<Core>, listener: StdListener, kind: ListenerKind, cancelled: CancelHandle) {
-    let rest = listener.try_clone();
-    // With io_uring an accept on a non-blocking listener would fail where it should wait.
-    let listener = listener.set_nonblocking(net::is_legacy()).map(|()| listener);
-    let listener = match listener.and_then(TcpListener::from_std) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!("gateway: the listener can't be used: {error}"),
-    };
-    let most = listen::descriptors_for_clients(core.shared.shards.len());
-    loop {
-        // Administrators are let in to see why.
-        while kind == ListenerKind::Public && core.connections.get() >= most && !core.shared.accepts_nothing() {
-            core.metrics.inc(Counter::AcceptPauses);
-            if let Some(more) = core.log_limits.accept.permit(core.timers.read()) {
-                tracing::warn!(more, "gateway: no connection is accepted while file descriptors are short");
-            }
-            net::sleep(ACCEPT_PAUSE).await;
-        }
-        match listener.cancelable_accept(cancelled.clone()).await {
-            Ok((stream, peer)) => admit(core, stream, canonical(peer), kind),
-            Err(_) if core.shared.accepts_nothing() => break,
-            Err(error) => {
-                core.metrics.inc(Counter::AcceptPauses);
-                if let Some(more) = core.log_limits.accept.permit(core.timers.read()) {
-                    tracing::warn!(more, "gateway: accept failed: {error}");
-                }
-                net::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    // What is queued is for the other process, if there is one.
-    if let (Ok(rest), true) = (rest, core.shared.draining()) {
-        accept_queued(core, &rest, kind);
-    }
-}
-
-/// Accepts what the kernel has queued: closing the listener would reset these connections, which
-/// their clients take for accepted.
-fn accept_queued(core: &Rc<Core>, listener: &StdListener, kind: ListenerKind) {
-    if listener.set_nonblocking(true).is_err() {
-        return;
-    }
-    for _ in 0..listen::BACKLOG {
-        let Ok((stream, peer)) = listener.accept() else { return };
-        let stream = stream.set_nonblocking(net::is_legacy()).map(|()| stream);
-        if let Ok(stream) = stream.and_then(TcpStream::from_std) {
-            admit(core, stream, canonical(peer), kind);
-        }
-    }
-}
-
-/// Returns an IPv4 address as one that came over a socket of both families.
-fn canonical(peer: SocketAddr) -> SocketAddr {
-    SocketAddr::new(peer.ip().to_canonical(), peer.port())
-}
-
-/// Serves an accepted connection, unless there are too many.
-fn admit(core: &Rc<Core>, mut stream: TcpStream, peer: SocketAddr, kind: ListenerKind) {
-    if core.connections.get() >= core.boot().max_connections {
-        core.metrics.inc(Counter::ConnectionsRefused);
-        tracing::debug!(%peer, "gateway: MAX_CONNECTIONS reached, closing a new connection");
-        return;
-    }
-    if kind == ListenerKind::Admin || !core.boot().proxy_protocol {
-        return open(core, stream, peer, kind);
-    }
-    let core = core.clone();
-    net::spawn(async move {
-        let counted = conn::Open::count(&core, Place::NONE);
-        match client_behind(&core, &mut stream, peer).await {
-            Ok(client) => {
-                drop(counted);
-                open(&core, stream, client, kind);
-            }
-            Err(why) => {
-                core.metrics.inc(Counter::ProxyHeaders);
-                tracing::debug!(%peer, "gateway: closing a new connection: {why}");
-            }
-        }
-    });
-}
-
-/// Returns who has connected to the load balancer that connected here, by its PROXY header.
-async fn client_behind(core: &Core, stream: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, String> {
-    let trusted = &core.boot().trusted_proxies;
-    if !trusted.is_empty() && !trusted.contains(peer.ip()) {
-        return Err("a PROXY header is taken from TRUSTED_PROXIES alone".to_owned());
-    }
-    let deadline = core.timers.deadline();
-    deadline.set(core.boot().header_read_timeout);
-    match deadline.limit(proxy_protocol::read_header(stream)).await {
-        Some(Ok(client)) => Ok(client.unwrap_or(peer)),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("the PROXY header did not arrive within HEADER_READ_TIMEOUT_SECS".to_owned()),
-    }
-}
-
-/// Serves a connection of `peer`, unless that has too many.
-fn open(core: &Rc<Core>, stream: TcpStream, peer: SocketAddr, kind: ListenerKind) {
-    let place = match core.boot().trusted_proxies.contains(peer.ip()) {
-        true => Place::NONE,
-        false => match core.shared.peers.enter(peer.ip()) {
-            Some(place) => place,
-            None => {
-                core.metrics.inc(Counter::ConnectionsOfPeer);
-                return tracing::debug!(%peer, "gateway: MAX_CONNECTIONS_PER_PEER reached, closing a new connection");
-            }
-        },
-    };
-    core.metrics.inc(Counter::ConnectionsAccepted);
-    net::spawn(conn::serve(core.clone(), stream, peer, place, kind));
 }
 
 /// Cancels the accepts when no more connections are accepted. It is a task of its own, so that new connections
@@ -268,19 +150,24 @@ async fn sweep(core: Rc<Core>) {
     }
 }
 
+/// Returns whether this worker serves connections, or is to serve some that another one has accepted.
+fn has_connections(core: &Core) -> bool {
+    core.connections.get() > 0 || core.shared.placement.has_moved(core.index)
+}
+
 /// Lets running requests end within SHUTDOWN_GRACE_SECS, and then ends them with an error of their
 /// format.
 async fn drain(core: &Rc<Core>) {
     let grace = core.boot().shutdown_grace;
     let mut waited = Duration::ZERO;
     core.timers.expire(true);
-    while core.connections.get() > 0 && waited < grace {
+    while has_connections(core) && waited < grace {
         net::sleep(DRAIN_CHECK).await;
         waited += DRAIN_CHECK;
         // Connections whose request has ended meanwhile are idle now.
         core.timers.expire(true);
     }
-    if core.connections.get() == 0 {
+    if !has_connections(core) {
         return;
     }
     tracing::warn!(
@@ -290,7 +177,7 @@ async fn drain(core: &Rc<Core>) {
     core.stop();
     // Time for the last error events to be written.
     let mut rounds = 0;
-    while core.connections.get() > 0 && rounds < 20 {
+    while has_connections(core) && rounds < 20 {
         net::sleep(DRAIN_CHECK).await;
         core.timers.expire(true);
         rounds += 1;
@@ -348,6 +235,9 @@ impl WorkerPool {
         for (index, listeners) in share(&listeners, count).map_err(shared_out)?.into_iter().enumerate() {
             let pair = || UnixStream::pair().map_err(|error| start_failed(index, boot.driver, &error));
             let ((kept, drained), (kept_accepting, worker_accepting)) = (pair()?, pair()?);
+            let (bell, moved) = pair()?;
+            let is_set = shared.placement.set_bell(index, bell);
+            is_set.map_err(|error| start_failed(index, boot.driver, &error))?;
             running.push(kept);
             accepting.push(kept_accepting);
             let config = WorkerConfig {
@@ -359,6 +249,7 @@ impl WorkerPool {
                 upstream_tls: upstream_tls.clone(),
                 drained,
                 accepting: worker_accepting,
+                moved,
                 seed: seed()?,
             };
             handles.push(start(config).map_err(|error| start_failed(index, boot.driver, &error))?);

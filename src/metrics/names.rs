@@ -26,6 +26,8 @@ counters! {
     ConnectionsOfPeer   "llm_proxy_peer_connections_refused_total" "Client connections that were closed at once because their address had MAX_CONNECTIONS_PER_PEER open.";
     ProxyHeaders        "llm_proxy_proxy_headers_refused_total" "Client connections that were closed because they began with no valid PROXY header, or came from an address that is not in TRUSTED_PROXIES.";
     AcceptPauses        "llm_proxy_accept_pauses_total" "Pauses in which a worker accepted no connection, because file descriptors were short.";
+    ConnectionsMoved    "llm_proxy_connections_moved_total" "Client connections that were served by another worker than the one that accepted them, because it had fewer.";
+    ConnectionsUnmoved  "llm_proxy_connections_unmoved_total" "Client connections that stayed with the worker that accepted them, because the queue of the one with the fewest was full.";
     ConnectionPanics    "llm_proxy_connection_panics_total" "Connections that ended because of a caught panic.";
     Requests            "llm_proxy_http_requests_total" "Request heads that were read, whatever became of the requests.";
     BadRequests         "llm_proxy_bad_requests_total" "Requests that were refused because their HTTP or JSON was invalid.";
@@ -166,6 +168,7 @@ families! {
     AppInfo       "llm_proxy_app_info" G, 1.0 ["version" "title" "driver"] "Version of this process, and the driver by which it waits for sockets.";
     BuildInfo     "llm_proxy_build_info" G, 1.0 ["version" "os" "arch" "profile"] "Version, operating system, architecture and profile that this binary was built with.";
     Workers       "llm_proxy_workers" G, 1.0 [] "Number of worker threads.";
+    WorkerConnections "llm_proxy_worker_connections" G, 1.0 ["worker"] "Client connections that are open, by the worker that serves them.";
     Generation    "llm_proxy_snapshot_generation" G, 1.0 [] "Number of the configuration snapshot that is in force.";
     SnapshotAge   "llm_proxy_snapshot_age_seconds" G, 1.0 [] "Time since the configuration snapshot in force was published.";
     ConfigVersion "llm_proxy_config_version" G, 1.0 [] "Version of the store's rows that is in force.";

@@ -22,6 +22,7 @@ use crate::net::TcpStream;
 use crate::net::stream::{self, SMALL_READ};
 use crate::net::timer::Timers;
 use crate::shared::peers::Place;
+use crate::shared::placement::Share;
 use llm_http::{HeadScan, Limits, Refusal, RequestHead, Version};
 use llm_wire::error::{Error, Kind};
 
@@ -39,10 +40,9 @@ pub fn serve(
     core: Rc<Core>,
     stream: TcpStream,
     peer: SocketAddr,
-    place: Place,
+    open: Open,
     listener: ListenerKind,
 ) -> impl Future<Output = ()> {
-    let open = Open::count(&core, place);
     let tls = core.shared.tls.load_full();
     let timers = core.timers.clone();
     let _ = stream.set_nodelay(true);
@@ -64,12 +64,14 @@ pub struct Open {
     core: Rc<Core>,
     /// Where it is counted among those of its address.
     place: Place,
+    /// Counts it among those of its worker.
+    _share: Option<Share>,
 }
 
 impl Open {
-    pub fn count(core: &Rc<Core>, place: Place) -> Open {
+    pub fn count(core: &Rc<Core>, place: Place, share: Option<Share>) -> Open {
         core.connections.set(core.connections.get() + 1);
-        Open { core: core.clone(), place }
+        Open { core: core.clone(), place, _share: share }
     }
 }
 

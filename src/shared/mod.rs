@@ -10,6 +10,7 @@ pub mod labels;
 pub mod model_labels;
 pub mod names;
 pub mod peers;
+pub mod placement;
 pub mod reasoning_cache;
 pub mod sessions;
 pub mod store;
@@ -47,6 +48,8 @@ pub struct ProcessState {
     pub queued: Arc<Running>,
     /// Connections of each address.
     pub peers: peers::Peers,
+    /// Connections of each worker.
+    pub placement: Arc<placement::Placement>,
     /// Requests to the admin interface.
     pub admin_queue: admin::AdminQueue,
     /// Wrong admin keys of all addresses.
@@ -117,6 +120,7 @@ impl ProcessState {
             running: Arc::default(),
             queued: Arc::default(),
             peers,
+            placement: placement::Placement::new(workers),
             model_labels,
             publisher: Publisher::default(),
             names: names::Table::default(),

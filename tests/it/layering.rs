@@ -165,6 +165,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/llm-mock/src/conn.rs", "lends a descriptor to socket2, which monoio's stream can't do"),
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
+    ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/static_libc.rs", "calls a function of glibc that no crate offers"),
 ];

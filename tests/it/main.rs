@@ -38,6 +38,7 @@ mod routing;
 mod seeds;
 mod shutdown;
 mod sinks;
+mod spread;
 mod store;
 mod support;
 mod tables;

@@ -66,6 +66,8 @@ fn of_configuration(shared: &ProcessState, problems: usize) -> Facts {
         one(Family::BodyMemory, shared.body_memory.used() as f64),
         one(Family::BodyMemoryLimit, shared.body_memory.limit() as f64),
     ];
+    let counts = shared.placement.counts().enumerate();
+    facts.extend(counts.map(|(at, count)| (Family::WorkerConnections, vec![at.to_string()], count as f64)));
     let (now, policy) = (shared.ticks(), &shared.boot.adaptive);
     for provider in &snapshot.providers {
         let key = || provider.key.to_string();
