@@ -52,6 +52,9 @@ counters! {
     Fallbacks           "llm_proxy_fallbacks_total" "Requests that a member of a virtual model refused, as too long or by its content filter, and that another member may get.";
     AffinityKept        "llm_proxy_affinity_requests_total" "Requests that were sent first to the provider that their conversation belongs to.";
     AffinityPassedOver  "llm_proxy_affinity_passed_over_total" "Requests that were sent to another provider than the one of their conversation, which had more than its share of them.";
+    IssuerKnown         "llm_proxy_issuer_known_requests_total" "Requests that named a stored response and were sent to the provider that has issued it.";
+    IssuerUnknown       "llm_proxy_issuer_unknown_requests_total" "Requests that named a stored response of which the issuer was not known, so that the providers were asked in turn.";
+    IssuerOther         "llm_proxy_issuer_forbidden_requests_total" "Requests that were refused because they named a stored response of another credential.";
     UpstreamConnects    "llm_proxy_upstream_connects_total" "Connections that were opened to providers.";
     StaleRetries        "llm_proxy_upstream_stale_retries_total" "Requests that were sent again because the provider had closed the pooled connection.";
     Truncated           "llm_proxy_answers_truncated_total" "Responses that broke off after their head was sent.";

@@ -147,6 +147,9 @@ impl Attempt<'_> {
             TransferMode::Bypass(_) if refusal::needs_text(candidate, is_only, status) => {
                 Box::pin(refusal::fail(req, response, candidate, &provider.key)).await
             }
+            TransferMode::Bypass(_) if status == 404 && req.stored.is_some() && !is_only => {
+                Box::pin(refusal::fail_without_response(req, response, &provider.key)).await
+            }
             TransferMode::Bypass(_) if status >= 300 && req.head_sent => {
                 fail_with_response(req, response, &provider.key).await
             }

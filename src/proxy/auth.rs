@@ -90,6 +90,18 @@ fn is_key_of(credential: &Credential, hash: &KeyHash, now: i64) -> bool {
     bool::from(current | previous.map_or(0.into(), |previous| previous.hash.ct_eq(hash)))
 }
 
+/// Marks the ids of groups among the owners of responses.
+const GROUP: u64 = 1 << 63;
+
+/// Returns who owns the responses that a caller asks for: its group, or its credential.
+pub fn owner(caller: Caller<'_>) -> u64 {
+    let Some(credential) = caller else { return 0 };
+    match credential.groups().first() {
+        Some(group) => group.id as u64 | GROUP,
+        None => credential.id as u64,
+    }
+}
+
 /// Checks whether the caller may use `model` (without prefix).
 pub fn allow_model(caller: Caller<'_>, model: &str) -> Result<(), Error> {
     let Some(credential) = caller else { return Ok(()) };

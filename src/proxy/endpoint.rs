@@ -30,9 +30,72 @@ pub enum Endpoint<'p> {
     EventSink,
     /// Anthropic models by Google's path, which this version does not serve.
     Vertex,
+    /// A response that a provider has kept.
+    Stored(StoredResponse<'p>),
     /// A path of this format that needs state, which the gateway does not keep.
     Stateful(Format),
     Unknown,
+}
+
+/// A response that a provider has kept, or a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredResponse<'p> {
+    /// Letters, digits, `_` and `-`.
+    pub id: &'p str,
+    pub part: StoredPart,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredPart {
+    /// The response itself.
+    Response,
+    /// What it was made from.
+    InputItems,
+    /// Its end, if it still runs in the background.
+    Cancel,
+}
+
+impl StoredPart {
+    /// Returns the route template, which is the metric label `endpoint`.
+    pub fn template(self) -> &'static str {
+        match self {
+            StoredPart::Response => "/v1/responses/{id}",
+            StoredPart::InputItems => "/v1/responses/{id}/input_items",
+            StoredPart::Cancel => "/v1/responses/{id}/cancel",
+        }
+    }
+
+    /// Returns the template behind the version segment.
+    pub fn upstream(self) -> &'static str {
+        match self {
+            StoredPart::Response => "/responses/{id}",
+            StoredPart::InputItems => "/responses/{id}/input_items",
+            StoredPart::Cancel => "/responses/{id}/cancel",
+        }
+    }
+}
+
+impl<'p> StoredResponse<'p> {
+    /// Longer ids are not taken for ids. Those of OpenAI have some 60 letters.
+    const MAX_ID: usize = 256;
+
+    /// Reads a path behind `/responses/`.
+    fn read(path: &'p str) -> Option<StoredResponse<'p>> {
+        let (id, part) = match path.split_once('/') {
+            None => (path, StoredPart::Response),
+            Some((id, "input_items")) => (id, StoredPart::InputItems),
+            Some((id, "cancel")) => (id, StoredPart::Cancel),
+            Some(_) => return None,
+        };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+        let is_id = (1..=StoredResponse::MAX_ID).contains(&id.len()) && id.bytes().all(is_plain);
+        is_id.then_some(StoredResponse { id, part })
+    }
+
+    /// Returns the path at the provider, behind the version segment.
+    pub fn path(&self) -> String {
+        self.part.upstream().replace("{id}", self.id)
+    }
 }
 
 /// A route to providers.
@@ -53,7 +116,7 @@ impl ApiRoute {
             // Legacy completions have a prompt and no conversation.
             Operation::Generate => self.upstream != "/completions",
             Operation::Count => true,
-            Operation::Other => false,
+            Operation::Stored | Operation::Other => false,
         }
     }
 }
@@ -64,6 +127,8 @@ pub enum Operation {
     Generate,
     /// A count of tokens, which is not rate limited.
     Count,
+    /// A stored response is read, removed or cancelled.
+    Stored,
     /// Embeddings, moderations, images and audio, which are never translated.
     Other,
 }
@@ -159,6 +224,12 @@ pub fn find(path: &str) -> Endpoint<'_> {
     if let Some(id) = rest.strip_prefix("/models/") {
         return Endpoint::Model(id);
     }
+    if prefixed
+        && let Some(path) = rest.strip_prefix("/responses/")
+        && let Some(stored) = StoredResponse::read(path)
+    {
+        return Endpoint::Stored(stored);
+    }
     let first = rest.split('/').nth(1).unwrap_or_default();
     match STATEFUL.iter().find(|(segment, _)| *segment == first) {
         Some((_, format)) if prefixed => Endpoint::Stateful(*format),
@@ -218,6 +289,7 @@ pub fn error_format(path: &str, anthropic_version: bool) -> Format {
     match find(path) {
         Endpoint::ApiRoute(route) => route.format,
         Endpoint::Stateful(format) => format,
+        Endpoint::Stored(_) => Format::Responses,
         _ if rest.starts_with("/messages") || anthropic_version => Format::Messages,
         _ => Format::Chat,
     }
@@ -245,6 +317,10 @@ mod tests {
         assert_eq!(found("/v1/chat/completions/"), Some(("/v1/chat/completions", Format::Chat)));
     }
 
+    fn stored(id: &str, part: StoredPart) -> Endpoint<'_> {
+        Endpoint::Stored(StoredResponse { id, part })
+    }
+
     #[test]
     fn paths() {
         let rows: &[(&str, Endpoint<'_>)] = &[
@@ -269,7 +345,13 @@ mod tests {
             ("/redoc", Endpoint::Docs),
             ("/api-docs/openapi.json", Endpoint::OpenApi),
             ("/models/gcp-vertex/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", Endpoint::Vertex),
-            ("/v1/responses/resp_1", Endpoint::Stateful(Format::Responses)),
+            ("/v1/responses/resp_1", stored("resp_1", StoredPart::Response)),
+            ("/v2/v1/responses/resp-1/", stored("resp-1", StoredPart::Response)),
+            ("/v1/responses/resp_1/input_items", stored("resp_1", StoredPart::InputItems)),
+            ("/v1/responses/resp_1/cancel", stored("resp_1", StoredPart::Cancel)),
+            ("/v1/responses/resp_1/else", Endpoint::Stateful(Format::Responses)),
+            ("/v1/responses/..", Endpoint::Stateful(Format::Responses)),
+            ("/v1/responses/%2e%2e/cancel", Endpoint::Stateful(Format::Responses)),
             ("/v1/messages/batches", Endpoint::Stateful(Format::Messages)),
             ("/v1/conversations", Endpoint::Stateful(Format::Responses)),
             ("/v1/files", Endpoint::Stateful(Format::Chat)),

@@ -14,6 +14,7 @@ use super::attempt::{self, Attempt};
 use super::client::WaitError;
 use super::core::WorkerSnapshot;
 use super::interrupt::{Failure, Interrupt};
+use super::issuer;
 use super::overload;
 use super::request_context::{Next, RequestContext};
 use crate::breaker::attribution::{Fault, RetryRule};
@@ -40,6 +41,8 @@ struct Attempts<'c> {
     order: Peekable<AnyOrder<'c>>,
     /// Has its turn already, and is left out of the order.
     pinned: Option<&'c Candidate>,
+    /// Whether no other than the pinned one can serve the request.
+    is_bound: bool,
     /// Who may be tried again.
     failed: Vec<Failed<'c>>,
     /// The window that the request did not fit into, in tokens: only those with a longer one are left.
@@ -61,16 +64,20 @@ pub(super) async fn run(
     candidates: &Candidates,
 ) -> Result<Next, Interrupt> {
     let core = req.core.clone();
-    let (boot, most) = (core.boot(), core.boot().max_attempts.max(1));
+    let (boot, most) = (core.boot(), max_attempts(req, candidates));
     let order = candidates.order(&view.snapshot.providers, &boot.adaptive, || core.ticks()).peekable();
+    let issuer = issuer::candidate(req, view, candidates);
     let pinned = affinity::find(req, view, candidates).filter(|pinned| {
         let memory = &view.provider(pinned.provider).memory;
         memory.is_healthy(pinned.slot) || memory.admission(pinned.slot, core.ticks()) != Admission::Benched
     });
+    let pinned = issuer.or(pinned);
     let of_conversation = if pinned.is_none() { affinity::of_conversation(req, view, candidates) } else { None };
     let (in_conversation, _load) = of_conversation.unzip();
     let pinned = pinned.or(in_conversation);
-    let mut attempts = Attempts { order, pinned, failed: Vec::new(), window_exceeded: None };
+    let is_bound = issuer.is_some();
+    let mut attempts = Attempts { order, pinned, is_bound, failed: Vec::new(), window_exceeded: None };
+    let count = if is_bound { 1 } else { candidates.list.len() };
     let first = pinned.map(|candidate| Ranked { candidate, is_benched: false });
     let first = first.or_else(|| attempts.order.next());
     let mut next = first.map(|ranked| Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing });
@@ -102,12 +109,15 @@ pub(super) async fn run(
         tried += usize::from(this.retries == 0 && this.without == RetryWithout::Nothing);
         let limits = retry_limits(req, provider, candidate);
         let may_repeat = boot.retry_budget > 0 && limits.allows_after(this.retries + 1) && !is_benched;
-        let is_last = n == most || (tried >= candidates.list.len() && !may_repeat);
-        let is_only = most == 1 || candidates.list.len() == 1;
+        let is_last = n == most || (tried >= count && !may_repeat);
+        let is_only = most == 1 || count == 1;
         let attempt = Attempt { view, candidate, provider, is_last, is_only, has_failure: failure.is_some() };
         let new = match attempt::run(req, &attempt, this.without).await {
             Err(Interrupt::Failed(new)) => new,
-            result => return result,
+            result => {
+                issuer::confirm(req);
+                return result;
+            }
         };
         core.metrics.inc(Counter::AttemptsFailed);
         req.recorder.release_provider_hold();
@@ -139,6 +149,18 @@ pub(super) async fn run(
             Error::gateway(Kind::NoUpstream, note).into()
         }
     })
+}
+
+/// Returns how many attempts a request may make. Of a stored response of which the issuer is not known
+/// each candidate is asked once.
+fn max_attempts(req: &RequestContext<'_>, candidates: &Candidates) -> usize {
+    /// Bounds the accounts that are asked for one response.
+    const MAX_ASKED: usize = 16;
+    let most = req.core.boot().max_attempts.max(1);
+    match req.stored {
+        Some(_) => most.max(candidates.list.len().min(MAX_ASKED)),
+        None => most,
+    }
 }
 
 /// Returns how often, and after which wait at most, a candidate may get the request again.
@@ -212,13 +234,16 @@ impl<'c> Attempts<'c> {
         }
         let (pinned, exceeded) = (self.pinned, self.window_exceeded);
         let is_new = |ranked: &Ranked<'_>| is_other(pinned, exceeded, ranked);
-        let ranked = self.order.find(is_new).filter(|_| try_next)?;
+        let ranked = self.order.find(is_new).filter(|_| try_next && !self.is_bound)?;
         Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })
     }
 
     /// Returns the next candidate that was not tried and is in service.
     fn next_in_service(&mut self) -> Option<Try<'c>> {
         let (pinned, exceeded) = (self.pinned, self.window_exceeded);
+        if self.is_bound {
+            return None;
+        }
         while self.order.next_if(|ranked| !is_other(pinned, exceeded, ranked)).is_some() {}
         let ranked = self.order.next_if(|ranked| !ranked.is_benched)?;
         Some(Try { ranked, wait: Duration::ZERO, retries: 0, without: RetryWithout::Nothing })

@@ -26,6 +26,8 @@ pub struct Failure {
     /// Whether the provider, which got the request because it serves every name, does not have the
     /// model.
     pub lacks_model: bool,
+    /// Whether the provider does not keep the response that the request names.
+    pub lacks_response: bool,
     /// What to leave out when the same provider is tried again.
     pub retry_without: RetryWithout,
     /// Whether the failure may be that of a pooled connection that the server had closed.
@@ -62,7 +64,7 @@ impl Failure {
 
     /// Ranks failures by what a client can do with them.
     fn usefulness(&self) -> u8 {
-        if self.lacks_model {
+        if self.lacks_model || self.lacks_response {
             return 0;
         }
         match (self.fault(), &self.response) {
@@ -108,6 +110,7 @@ impl From<Error> for Failure {
             error,
             response: None,
             lacks_model: false,
+            lacks_response: false,
             retry_without: RetryWithout::Nothing,
             stale_connection: false,
             status: None,

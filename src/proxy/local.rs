@@ -35,6 +35,9 @@ pub async fn serve(
     if let Endpoint::Page(path) = endpoint {
         return page::serve(core, client, recorder, meta, pending, path).await;
     }
+    if let Endpoint::Stored(stored) = endpoint {
+        return Box::pin(super::stored::serve(core, client, recorder, meta, pending, stored)).await;
+    }
     let is_read = matches!(pending.head.method, Method::Get | Method::Head);
     let mut status = 200;
     let body = match endpoint {
@@ -44,7 +47,7 @@ pub async fn serve(
             Err(Error::gateway(Kind::NotImplemented, "the Vertex path is not served by this version; use /v1/messages"))
         }
         Endpoint::Stateful(_) => Err(misspelled(&pending).unwrap_or_else(stateless)),
-        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) | Endpoint::Page(_) => {
+        Endpoint::Unknown | Endpoint::ApiRoute(_) | Endpoint::Admin(_) | Endpoint::Page(_) | Endpoint::Stored(_) => {
             Err(misspelled(&pending).unwrap_or_else(|| unknown_path(&pending)))
         }
         _ if !is_read => {
@@ -93,6 +96,7 @@ fn route_template(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Metrics => "/metrics",
         Endpoint::EventSink => "/api/event_logging/batch",
         Endpoint::Vertex => "/models/gcp-vertex",
+        Endpoint::Stored(stored) => stored.part.template(),
         Endpoint::Stateful(_) => "stateful",
         Endpoint::Unknown => "unknown",
     }

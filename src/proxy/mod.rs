@@ -1,6 +1,7 @@
 //! One request, stage by stage. Start at [`request::serve`].
 
 pub mod admin;
+pub mod admission;
 pub mod affinity;
 pub mod attempt;
 pub mod auth;
@@ -20,6 +21,7 @@ pub mod head_facts;
 pub mod headers;
 pub mod ids;
 pub mod interrupt;
+pub mod issuer;
 pub mod listing;
 pub mod local;
 pub mod log_limit;
@@ -37,6 +39,7 @@ pub mod request_context;
 pub mod request_metrics;
 mod retry_hint;
 pub mod spending;
+pub mod stored;
 pub mod throttle;
 pub mod upstream;
 pub mod upstream_head;

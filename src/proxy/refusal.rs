@@ -3,7 +3,7 @@
 
 use super::interrupt::{BufferedResponse, Failure, Interrupt};
 use super::relay::buffered;
-use super::request_context::{Next, RequestContext};
+use super::request_context::{Issuer, Next, RequestContext};
 use super::upstream::UpstreamResponse;
 use crate::route::pick::Candidate;
 use llm_wire::Format;
@@ -36,10 +36,33 @@ pub async fn fail(
     };
     let reported = shape::read_refusal(req.route.format, &response.body);
     let lacks_model = lacks_model(candidate, status, reported.as_ref());
+    let lacks_response = reported.as_ref().is_some_and(|reported| lacks_previous(req, reported));
     let error = error(provider, status, reported, &response.body);
-    let try_next = is_key_refused(&error) || lacks_model || error.kind == Kind::Billing;
+    let try_next = is_key_refused(&error) || lacks_model || lacks_response || error.kind == Kind::Billing;
     let response = for_client(Some(response), &error);
-    Err(Failure { response, try_next, lacks_model, ..Failure::from(error) }.into())
+    Err(Failure { response, try_next, lacks_model, lacks_response, ..Failure::from(error) }.into())
+}
+
+/// Fails with the 404 of a provider that does not keep the response which the request is about. Another
+/// may.
+pub async fn fail_without_response(
+    req: &mut RequestContext<'_>,
+    response: UpstreamResponse,
+    provider: &str,
+) -> Result<Next, Interrupt> {
+    let status = response.head.status;
+    let response = buffered::read(req, response).await?;
+    let note = format!("provider `{provider}` does not keep this response (status {status})");
+    let failure = Failure::from(Error::client(Kind::NotFound, note));
+    Err(Failure { response, lacks_response: true, try_next: true, ..failure }.into())
+}
+
+/// Returns whether a provider reports that it does not keep the response which the request continues,
+/// and another one may.
+fn lacks_previous(req: &RequestContext<'_>, reported: &ReadError<'_>) -> bool {
+    let is_named = |word: Option<RawStr<'_>>, name: &str| word.is_some_and(|word| word.eq_str(name));
+    matches!(req.issuer, Issuer::Unknown(_))
+        && (is_named(reported.code, "previous_response_not_found") || is_named(reported.param, "previous_response_id"))
 }
 
 /// Returns whether a 429 says that the account's quota or credit is used up, which no wait of a

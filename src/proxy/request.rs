@@ -5,24 +5,24 @@ use std::rc::Rc;
 use super::auth::{self, Caller};
 use super::client::{Client, ClientDisconnected};
 use super::core::{Core, WorkerSnapshot};
-use super::deadlines::Deadlines;
 use super::endpoint::{self, ApiRoute, Operation};
 use super::failover;
 use super::head_facts::HeadFacts;
 use super::interrupt::Interrupt;
+use super::issuer;
 use super::relay::buffered;
 use super::request_context::{
-    Model, Next, RequestContext, StreamOptions, method_name, new_request_id, refuse, response_meta,
+    Issuer, Model, Next, RequestContext, StreamOptions, method_name, new_request_id, refuse, response_meta,
 };
-use crate::limit::provider::NORMAL_LEVEL;
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
-use crate::proxy::{body, budget, local, overload};
+use crate::proxy::{admission, body, budget, local, overload};
 use crate::route::pick::Candidates;
 use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
 use crate::tokens;
 use llm_http::{Method, RequestHead};
+use llm_wire::Format;
 use llm_wire::error::{Error, Kind, Methods};
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::peek::Peek;
@@ -80,31 +80,8 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
         recorder.end_stage(Stage::BodyRead);
     }
 
-    let mut req = RequestContext {
-        core,
-        client,
-        recorder,
-        meta,
-        head: pending.head,
-        received,
-        route,
-        model: Model::default(),
-        stream: false,
-        stream_options: StreamOptions::default(),
-        pooled: false,
-        session: facts.session,
-        attempt_began_us: 0,
-        head_sent: false,
-        effort_none_added: false,
-        output_cap: None,
-        circuit_guard: None,
-        counted_failures: Default::default(),
-        hint: Default::default(),
-        level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
-        slot: None,
-        deadlines: Deadlines::of_process(core.boot()),
-        client_limit: facts.client_limit,
-    };
+    let parts = (recorder, meta);
+    let mut req = RequestContext::new(core, client, parts, pending.head, received, route, &facts, caller);
     let result = match admit(&mut req, &view, caller, facts.is_multipart) {
         Ok((candidates, output)) => match enter(&mut req, &view, caller, &candidates, output).await {
             Ok(()) => failover::run(&mut req, &view, &candidates).await,
@@ -159,10 +136,12 @@ fn admit(
     caller: Caller<'_>,
     is_multipart: bool,
 ) -> Result<(Rc<Candidates>, peek::Output), Error> {
-    let BodyFields { model, stream, stream_options, output, alternatives } = read_body_fields(req, is_multipart)?;
+    let BodyFields { model, stream, stream_options, output, alternatives, issuer } =
+        read_body_fields(req, is_multipart)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
+    req.issuer = issuer;
     req.recorder.record_mut().model = Short::new(&req.model.requested);
     req.recorder.record_mut().stream = req.stream;
     auth::allow_model(caller, req.model.name())?;
@@ -223,25 +202,9 @@ fn reserve_limits(
 ) -> Result<(), Error> {
     let generates = req.route.operation == Operation::Generate;
     let (max_output, answers) = (output.most(req.route.format), output.answers(req.route.format));
-    let need = || tokens::estimate(&tokens::Request { body: req.body(), max_output, answers, generates });
-    match auth::admit(req.core, caller, need) {
-        Ok(None) => Ok(()),
-        Ok(Some((hold, budget))) => {
-            req.recorder.set_limit_hold(hold);
-            req.meta.budget = Some(budget);
-            Ok(())
-        }
-        Err(denied) => {
-            let auth::Denied { error, budget, limit } = *denied;
-            req.core.metrics.inc(Counter::RateLimited);
-            if let Some(credential) = caller {
-                let max = req.core.boot().observe.metrics_max_credentials;
-                req.core.request_metrics.borrow_mut().record_rejection(limit, credential, &view.snapshot, max);
-            }
-            req.meta.budget = Some(budget);
-            Err(error)
-        }
-    }
+    admission::reserve(req, view, caller, |req| {
+        tokens::estimate(&tokens::Request { body: req.body(), max_output, answers, generates })
+    })
 }
 
 /// What the gateway reads of every body.
@@ -252,6 +215,8 @@ struct BodyFields {
     stream_options: StreamOptions,
     /// Other models that the provider may turn to: who may not use them must not name them.
     alternatives: Vec<String>,
+    /// Who has issued the response that this one continues.
+    issuer: Issuer,
 }
 
 fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<BodyFields, Error> {
@@ -272,8 +237,24 @@ fn read_body_fields(req: &RequestContext<'_>, is_multipart: bool) -> Result<Body
     let alternatives = peeked.alternatives().map(|name| name.unescape().into_owned()).collect();
     let stream_options =
         StreamOptions { include_usage: peeked.include_usage, span: peeked.stream_options.map(|(_, span)| span) };
+    let issuer = match peeked.previous_response {
+        Some(id) if req.route.format == Format::Responses => {
+            let id = id.unescape();
+            issuer::find(req, id.as_bytes(), || no_previous_response(&id))?
+        }
+        _ => Issuer::NotNamed,
+    };
     let model = Model { requested, prefix_len, value: peeked.model_at };
-    Ok(BodyFields { model, stream: peeked.stream, output: peeked.output, stream_options, alternatives })
+    let (stream, output) = (peeked.stream, peeked.output);
+    Ok(BodyFields { model, stream, output, stream_options, alternatives, issuer })
+}
+
+/// Returns the error for a response that the caller does not have, as OpenAI words it.
+fn no_previous_response(id: &str) -> Error {
+    let shown: String = id.chars().take(100).collect();
+    Error::client(Kind::InvalidRequest, format!("Previous response with id '{shown}' not found."))
+        .param("previous_response_id")
+        .code("previous_response_not_found")
 }
 
 /// Returns `gpt-4` for `Proxy/gpt-4` where `Proxy` is the configured prefix. Other prefixes belong

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::auth::{self, Caller};
 use super::body;
 use super::circuit_guard::{CircuitGuard, CountedFailures};
 use super::client::{Client, ClientDisconnected};
@@ -16,9 +17,11 @@ use super::head_facts::HeadFacts;
 use super::reply::{self, Cors, ResponseMeta};
 use super::retry_hint::RetryHint;
 use crate::limit::Slot;
+use crate::limit::provider::NORMAL_LEVEL;
 use crate::net::buffers;
 use crate::proxy::recorder::RequestRecorder;
 use crate::route::affinity::ConversationKey;
+use crate::shared::issued_ids::IdHash;
 use crate::telemetry::record::Short;
 use llm_http::{Method, RequestHead};
 use llm_wire::error::{Error, Kind};
@@ -66,6 +69,12 @@ pub struct RequestContext<'c> {
     pub circuit_guard: Option<CircuitGuard>,
     /// What its attempts have counted against providers so far.
     pub counted_failures: CountedFailures,
+    /// Who owns the responses that it asks for ([`auth::owner`]).
+    pub owner: u64,
+    /// Who has issued the response that it names.
+    pub issuer: Issuer,
+    /// What it asks of a stored response, if it is about one.
+    pub stored: Option<Box<StoredRequest>>,
     /// The priority of its credential; 0 goes first.
     pub level: usize,
     /// Its place among the requests in progress, where these are limited.
@@ -75,6 +84,23 @@ pub struct RequestContext<'c> {
     pub client_limit: Option<Duration>,
     /// The status of the last error response, and what it says about another try.
     pub hint: (Option<u16>, RetryHint),
+}
+
+/// What is known of the response that a request names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Issuer {
+    /// The request names none.
+    #[default]
+    NotNamed,
+    /// The id of the row of the provider that has issued it.
+    Known(i64),
+    Unknown(IdHash),
+}
+
+/// A request about a response that a provider keeps. Its method is the client's.
+pub struct StoredRequest {
+    /// The path at the provider, behind the version segment.
+    pub path: String,
 }
 
 /// Options of a Chat stream, which routing does not need.
@@ -101,6 +127,50 @@ impl Model {
     /// Returns the name without the prefix, which is what permissions and mappings know.
     pub fn name(&self) -> &str {
         self.requested.get(self.prefix_len..).unwrap_or_default()
+    }
+}
+
+impl<'c> RequestContext<'c> {
+    /// Begins a request of which head and body were read.
+    #[allow(clippy::too_many_arguments, reason = "each part has another owner, and the caller has them apart")]
+    pub fn new(
+        core: &'c Rc<Core>,
+        client: &'c mut Client,
+        (recorder, meta): (RequestRecorder, ResponseMeta),
+        head: RequestHead,
+        received: body::Received,
+        route: ApiRoute,
+        facts: &HeadFacts,
+        caller: Caller<'_>,
+    ) -> RequestContext<'c> {
+        RequestContext {
+            core,
+            client,
+            recorder,
+            meta,
+            head,
+            received,
+            route,
+            model: Model::default(),
+            stream: false,
+            stream_options: StreamOptions::default(),
+            pooled: false,
+            session: facts.session,
+            attempt_began_us: 0,
+            head_sent: false,
+            effort_none_added: false,
+            output_cap: None,
+            circuit_guard: None,
+            counted_failures: Default::default(),
+            hint: Default::default(),
+            owner: auth::owner(caller),
+            issuer: Issuer::default(),
+            stored: None,
+            level: caller.map_or(NORMAL_LEVEL, |credential| credential.level),
+            slot: None,
+            deadlines: Deadlines::of_process(core.boot()),
+            client_limit: facts.client_limit,
+        }
     }
 }
 

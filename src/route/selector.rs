@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::breaker::memory::Slot;
 use crate::config::boot::CatchAllRouting;
 use crate::config::snapshot::{Credential, Provider, Snapshot};
 use crate::route::pick::{Candidate, Candidates, Group, Rotation};
 use crate::route::rank::Rank;
-use crate::route::target_format::choose;
+use crate::route::target_format::{TargetFormat, choose};
 use crate::shared::catalog::Lists;
 use llm_wire::Format;
 
@@ -89,6 +90,27 @@ impl Selector {
             }
             _ => found,
         }
+    }
+
+    /// Returns all providers that offer a format, whatever their models, in the order of their tiers.
+    /// For what is asked of an account and not of a model.
+    pub fn of_format(&self, snapshot: &Snapshot, format: Format) -> Candidates {
+        let offers = snapshot.providers.iter().enumerate().filter(|(_, provider)| provider.formats.contains(&format));
+        let mut list: Vec<Candidate> = offers
+            .map(|(index, provider)| Candidate {
+                provider: index,
+                upstream_model: Rc::from(""),
+                target: TargetFormat::plain(format, provider, ""),
+                rank: Rank::Exact,
+                priority: provider.priority,
+                weight: provider.weight,
+                context_window: 0,
+                slot: Slot::NONE,
+            })
+            .collect();
+        list.sort_by_key(|candidate| candidate.priority);
+        let groups = self.groups(snapshot, &list, None, |_| Rank::Exact);
+        Candidates::new(list, 0, groups)
     }
 
     fn resolve_and_remember(

@@ -6,6 +6,7 @@ pub mod admin_failures;
 pub mod body_memory;
 pub mod budgets;
 pub mod catalog;
+pub mod issued_ids;
 pub mod labels;
 pub mod model_labels;
 pub mod names;
@@ -96,6 +97,8 @@ pub struct ProcessState {
     pub capture: CaptureConfig,
     /// Reasoning that workers send to one another.
     pub reasoning: reasoning_cache::ReasoningBroadcast,
+    /// Who has issued the stored responses that clients may name.
+    pub issued: issued_ids::IssuedIds,
     /// Where the clock of the token buckets begins.
     pub origin: Instant,
     pub hints: Hints,
@@ -111,6 +114,7 @@ pub struct Hints {
 impl ProcessState {
     pub fn new(boot: Boot, workers: usize, hints: Hints) -> ProcessState {
         let capture = capture_config(&boot);
+        let issued = issued_ids::IssuedIds::new(boot.stored_response_ids);
         let room = boot.observe.record_buffer_bytes / workers.max(1);
         let model_labels = model_labels::ModelLabels::new(boot.observe.metrics_max_models);
         let body_memory = body_memory::BodyMemory::new(boot.max_buffered_bytes());
@@ -148,6 +152,7 @@ impl ProcessState {
             drain_bell: Bell::default(),
             capture,
             reasoning: reasoning_cache::ReasoningBroadcast::new(workers),
+            issued,
             origin: Instant::now(),
             hints,
         }

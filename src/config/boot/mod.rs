@@ -184,6 +184,8 @@ pub struct Boot {
     pub max_attempts: usize,
     pub catch_all_routing: CatchAllRouting,
     pub affinity: Affinity,
+    /// Ids of stored responses of which the issuer is remembered.
+    pub stored_response_ids: usize,
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
     pub budget_status: BudgetStatus,
@@ -267,6 +269,7 @@ impl Default for Boot {
             max_attempts: 3,
             catch_all_routing: CatchAllRouting::Ranked,
             affinity: Affinity::Session,
+            stored_response_ids: 65_536,
             limits_url: None,
             budget_status: BudgetStatus::PaymentRequired,
             image_tokens: 250,

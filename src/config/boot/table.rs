@@ -161,6 +161,7 @@ variables! {
     "ADAPTIVE_BASE_OPEN_DURATION_SECS" "30" "How long a provider is out of service at first; it doubles with each time that it fails on trial." => adaptive.base_open, ticks;
     "ADAPTIVE_MAX_OPEN_DURATION_SECS" "300" "The longest time out of service before the next trial." => adaptive.max_open, ticks;
     "AFFINITY" "session" "Which requests of a conversation go to one provider, so that its prompt cache is used: session, those whose client names its session in a header; prefix, also all others, by the beginning of their prompt; or off." => affinity, affinity;
+    "STORED_RESPONSE_IDS" "65536" "The number of stored responses (`previous_response_id`, `GET /v1/responses/{id}`) of which the provider that has issued them is remembered; 0 remembers none." => stored_response_ids, |text| number(text, 0, 1 << 24);
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "BUDGET_STATUS" "402" "The status of a request for which too little of a budget is left: 402, which clients do not try again, or 429 with `retry-after`." => budget_status, budget_status;

@@ -51,6 +51,10 @@ paths! {
     post "/v1/messages/count_tokens" "completions" Client "Count the tokens of a Messages request" (Some(messages)) -> input_tokens;
     post "/v1/responses/input_tokens" "completions" Client "Count the tokens of a Responses request" (Some(responses)) -> input_tokens;
     post "/v1/responses/compact" "completions" Client "Compact a conversation, at providers of Responses" (Some(responses)) -> responses_response;
+    get "/v1/responses/{id}" "completions" Client "Get a stored response, from the provider that has issued it" (None) -> responses_response;
+    delete "/v1/responses/{id}" "completions" Client "Remove a stored response" (None) -> any_object;
+    get "/v1/responses/{id}/input_items" "completions" Client "List what a stored response was made from" (None) -> data_list;
+    post "/v1/responses/{id}/cancel" "completions" Client "End a response that runs in the background" (None) -> responses_response;
     post "/v1/completions" "completions" Client "Legacy completions" (Some(completions)) -> completions_response;
     post "/v1/embeddings" "completions" Client "Embeddings" (Some(embeddings)) -> data_list;
     post "/v1/moderations" "completions" Client "Moderations" (Some(moderations)) -> any_object;

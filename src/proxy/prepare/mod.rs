@@ -13,7 +13,7 @@ use super::body;
 use super::core::WorkerSnapshot;
 use super::endpoint::Operation;
 use super::headers;
-use super::request_context::RequestContext;
+use super::request_context::{RequestContext, method_name};
 use super::upstream_head::UpstreamHead;
 use crate::config::snapshot::Provider;
 use crate::net::buffers;
@@ -79,6 +79,9 @@ pub fn request(
 ) -> Result<Prepared, Error> {
     let provider = view.provider(candidate.provider);
     let model = candidate.upstream_model.clone();
+    if let Some(stored) = &req.stored {
+        return about_stored(req, view, provider, model, &stored.path);
+    }
     let target = &target_format(req, provider, candidate, &model);
     let (mode, body) = if target.format == req.route.format {
         let (bypass, body) = bypass::body(req, provider, candidate, &model);
@@ -102,7 +105,8 @@ pub fn request(
         held.grow_to(body.capacity()).map_err(|error| body::exhausted(req.core, error))?;
     }
     let mut first = buffers::take(1024 + if length <= JOINED_BODY { length } else { 0 });
-    let parts = HeadParts { provider, format: target.format, model: &model, mode: &mode, length };
+    let path = upstream_path(req, target.format);
+    let parts = HeadParts { provider, method: "POST", path, format: target.format, model: &model, mode: &mode, length };
     write_head(&mut first, req, view, &parts)?;
     let own_body = body.is_some().then_some(first.len());
     let rest = match body {
@@ -113,8 +117,30 @@ pub fn request(
         Some(edited) => Some(Rc::new(edited)),
         None => Some(req.shared_body()),
     };
-    let path = upstream_path(req, target.format);
     Ok(Prepared { first: Rc::new(first), rest, format: target.format, mode, model, path, own_body, _held: held })
+}
+
+/// Prepares a request about a stored response: the client's own, with the provider's key.
+fn about_stored(
+    req: &RequestContext<'_>,
+    view: &WorkerSnapshot,
+    provider: &Provider,
+    model: Rc<str>,
+    path: &str,
+) -> Result<Prepared, Error> {
+    let format = req.route.format;
+    let mode = TransferMode::Bypass(Bypass { renamed: false, hide_usage: false, effort_none_added: false });
+    let (method, length) = (method_name(req.head.method), req.body().len());
+    let mut first = buffers::take(1024 + length);
+    write_head(
+        &mut first,
+        req,
+        view,
+        &HeadParts { provider, method, path, format, model: &model, mode: &mode, length },
+    )?;
+    first.extend_from_slice(req.body());
+    let (path, held) = (req.route.upstream, req.core.shared.body_memory.hold());
+    Ok(Prepared { first: Rc::new(first), rest: None, format, mode, model, path, own_body: None, _held: held })
 }
 
 /// Returns the candidate's target format, or Responses for tools together with reasoning where the
@@ -145,6 +171,9 @@ fn upstream_path(req: &RequestContext<'_>, format: Format) -> &'static str {
 /// What the head of a request is made from, beside the client's request.
 struct HeadParts<'a> {
     provider: &'a Provider,
+    method: &'static str,
+    /// The path at the provider, behind the version segment.
+    path: &'a str,
     format: Format,
     model: &'a Rc<str>,
     mode: &'a TransferMode,
@@ -179,7 +208,9 @@ fn write_head(
     if let Some((trace, number)) = trace.filter(|_| !own("traceparent")) {
         let _ = write::named_header(out, "traceparent", trace.traceparent(number).as_bytes());
     }
-    write::content_length(out, parts.length as u64);
+    if parts.length > 0 || parts.method == "POST" {
+        write::content_length(out, parts.length as u64);
+    }
     out.extend_from_slice(&parts.provider.extra_headers);
     write::end_head(out);
     Ok(())
@@ -192,7 +223,7 @@ fn write_fields(
     parts: &HeadParts<'_>,
     trace: Option<(Context, u64)>,
 ) -> Result<(), Error> {
-    let HeadParts { provider, format, model, mode, .. } = *parts;
+    let HeadParts { provider, method, path, format, model, mode, .. } = *parts;
     if !provider.has_path_for(format, model) {
         let note =
             format!("model `{model}` cannot stand in the path of provider `{}`; name another model", provider.key);
@@ -202,12 +233,12 @@ fn write_fields(
     let mut target = Vec::with_capacity(128);
     // A query is for the client's own vendor, as the path is.
     let query = req.query().filter(|_| own_format);
-    provider.write_target(&mut target, (format, upstream_path(req, format)), Some(model), query);
+    provider.write_target(&mut target, (format, path), Some(model), query);
     let invalid = |_| {
         let note = format!("provider `{}` has an api_base that makes an invalid URL", provider.key);
         Error::gateway(Kind::Internal, note)
     };
-    write::request_line(out, "POST", &target).map_err(invalid)?;
+    write::request_line(out, method, &target).map_err(invalid)?;
     write::header(out, "host", provider.base.authority.as_bytes()).map_err(invalid)?;
     let at = provider.formats.iter().position(|f| *f == format).unwrap_or(0);
     if let Some(lines) = provider.auth.get(at) {
@@ -228,7 +259,7 @@ fn write_fields(
             out.extend_from_slice(b"\r\n");
         }
     }
-    if !forwarded.content_type && !own(b"content-type") {
+    if !forwarded.content_type && !own(b"content-type") && parts.length > 0 {
         write::static_header(out, "content-type", "application/json");
     }
     if !forwarded.user_agent && !own(b"user-agent") {

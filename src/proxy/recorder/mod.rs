@@ -121,6 +121,11 @@ impl RequestRecorder {
         self.record.credential
     }
 
+    /// Returns the id of the provider that was tried last, or 0.
+    pub fn provider(&self) -> i64 {
+        self.record.provider
+    }
+
     pub fn request_id(&self) -> &str {
         self.record.request_id.as_str()
     }

@@ -10,6 +10,7 @@
 mod answer;
 pub mod buffered;
 mod converted;
+mod event_bytes;
 mod form;
 mod head;
 mod known_events;

@@ -12,14 +12,15 @@
 //! waiting. Events pass as they came, byte for byte. The only things ever added are comment lines
 //! in a long silence, and the error event that ends a stream which broke off.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use super::super::core::Core;
 use super::super::endpoint::Operation;
 use super::super::interrupt::Interrupt;
+use super::super::issuer;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
+use super::event_bytes::{error_of_event, is_complete, write_renamed};
 use super::form::{Form, FormReader};
 use super::head::{self, BodyFraming, HeadParts, HeadTransfer};
 use super::known_events::KnownEvents;
@@ -35,11 +36,8 @@ use crate::telemetry::record::Tokens;
 use llm_http::{Framing, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
+use llm_wire::error::shape;
 use llm_wire::error::{Error, Kind};
-use llm_wire::error::{classify, foreign, shape};
-use llm_wire::json::{RawValue, scan};
-use llm_wire::passthrough::splice;
-use llm_wire::passthrough::splice::Splice;
 use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
 use llm_wire::sse::{self, Framer};
@@ -56,6 +54,8 @@ struct Relay<'p> {
     /// they end.
     generates: bool,
     pace: Pace,
+    /// Who owns the response, until its id is known. `None` if it is not kept.
+    owner: Option<u64>,
     /// Whether the content type says that this is a stream.
     is_labelled: bool,
     /// What the body is, once its first bytes have come.
@@ -125,6 +125,7 @@ impl<'p> Relay<'p> {
             known: KnownEvents::default(),
             format: req.route.format,
             generates,
+            owner: issuer::issues_ids(req).then_some(req.owner),
             pace: if generates { Pace::Held } else { Pace::Flowing },
             stream_writer: StreamWriter::new(req, out, framing),
             is_labelled,
@@ -234,6 +235,7 @@ impl<'p> Relay<'p> {
         while let Some(block) = framer.next(&mut data).map_err(|error| malformed(self.provider, error))? {
             let is_known = std::mem::take(&mut was_cut) && self.forward_known(core, recorder, block.raw).is_empty();
             if !is_known {
+                self.note_issuer(core, recorder, &block);
                 self.forward_block(recorder, &block)?;
             }
             if !is_known && block.frame.is_some() {
@@ -246,10 +248,21 @@ impl<'p> Relay<'p> {
         Ok(())
     }
 
+    /// Remembers who has issued the response, once an event names it.
+    fn note_issuer(&mut self, core: &Core, recorder: &RequestRecorder, block: &sse::Block<'_>) {
+        if let Some(owner) = self.owner
+            && let Some(frame) = &block.frame
+            && let Some(id) = tap::response_id(frame.data)
+        {
+            issuer::remember(core, id, recorder.provider(), owner);
+            self.owner = None;
+        }
+    }
+
     /// Returns whether an event whose structure is known is forwarded as it is, whatever its text:
-    /// while no model name is replaced and nobody captures events.
+    /// while no model name is replaced, nobody captures events, and no id of the response is awaited.
     fn may_know(&self, recorder: &RequestRecorder) -> bool {
-        self.model.is_none() && !recorder.capture.is_on()
+        self.model.is_none() && self.owner.is_none() && !recorder.capture.is_on()
     }
 
     /// Forwards the events at the start of `data`, which begins one, whose structure is known, and
@@ -325,6 +338,7 @@ impl<'p> Relay<'p> {
                 recorder.first_content();
             }
             self.pace = Pace::Flowing;
+            self.owner = None;
         }
     }
 
@@ -462,37 +476,5 @@ impl<'p> Relay<'p> {
     fn is_over(&self) -> bool {
         let seen = self.tap.seen();
         seen.failed || seen.ended || (seen.finished && self.format.profile().response.is_whole_at_finish)
-    }
-}
-
-/// Returns whether the data of an event without its blank line is complete.
-fn is_complete(data: &[u8]) -> bool {
-    data.trim_ascii() == b"[DONE]" || scan::validate(data).is_ok()
-}
-
-/// Writes an event with the client's name of the model. `range` is the name's place in its data.
-fn write_renamed(out: &mut Vec<u8>, block: &sse::Block<'_>, frame: &sse::Frame<'_>, range: Range<usize>, model: &str) {
-    let mut splice = Splice::new();
-    // Data on one line lies in the event's own bytes, and all of those stay as they are.
-    let offset = (frame.data.as_ptr() as usize).wrapping_sub(block.raw.as_ptr() as usize);
-    if offset < block.raw.len() {
-        splice.replace(range.start + offset..range.end + offset, splice::quoted(model));
-        return splice.apply(block.raw, out);
-    }
-    let mut data = Vec::with_capacity(frame.data.len() + model.len());
-    splice.replace(range, splice::quoted(model));
-    splice.apply(frame.data, &mut data);
-    let event = frame.event.and_then(|event| std::str::from_utf8(event).ok());
-    sse::write::event(out, event, &data);
-}
-
-/// Returns the error that an error event of a provider reports.
-fn error_of_event(format: Format, data: &[u8]) -> Error {
-    match RawValue::parse(data) {
-        Ok(event) => match foreign::recognize(format, event).or_else(|| foreign::any_shape(event)) {
-            Some(reported) => classify::error(None, &reported),
-            None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
-        },
-        Err(_) => classify::plain(data),
     }
 }

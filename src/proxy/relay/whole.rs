@@ -9,6 +9,7 @@
 
 use super::super::endpoint::Operation;
 use super::super::interrupt::Interrupt;
+use super::super::issuer;
 use super::super::prepare::Bypass;
 use super::super::request_context::{Next, RequestContext};
 use super::answer;
@@ -224,6 +225,7 @@ impl Relay<'_> {
             let mut known = req.core.templates.answers(req.route.format).borrow_mut();
             answer::check(req.route.format, &self.payload, (&mut known, &mut Tape::default()), self.provider)?;
             drop(known);
+            note_issuer(req, &self.payload);
             self.end_hold(req);
         }
         if let Mode::Rewritten(document) = &mut self.mode {
@@ -332,6 +334,9 @@ impl Complete<'_> {
         append(&mut out, body, framing);
         if let Some(facts) = facts {
             record_facts(req, &facts);
+            if self.is_answer {
+                note_issuer(req, body);
+            }
         }
         Ok(out)
     }
@@ -366,6 +371,15 @@ fn append(out: &mut Vec<u8>, payload: &[u8], framing: BodyFraming) {
         BodyFraming::Chunked => write::chunk(out, payload),
         BodyFraming::Empty => {}
         BodyFraming::Length(_) | BodyFraming::Close => out.extend_from_slice(payload),
+    }
+}
+
+/// Remembers who has issued a whole response that its provider keeps.
+fn note_issuer(req: &RequestContext<'_>, body: &[u8]) {
+    if issuer::issues_ids(req)
+        && let Some(id) = tap::body_response_id(body)
+    {
+        issuer::remember(req.core, id, req.recorder.provider(), req.owner);
     }
 }
 

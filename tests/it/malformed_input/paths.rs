@@ -23,9 +23,9 @@ fn unknown_paths_are_refused() {
     let long = format!("/{}", "a".repeat(300));
     let rows: Vec<(&str, &str, Shape, ExpectedError)> = vec![
         // What needs state, of every format.
-        ("GET", "/v1/responses/resp_1", Shape::OpenAi, stateful()),
-        ("DELETE", "/v1/responses/resp_1", Shape::OpenAi, stateful()),
-        ("POST", "/v1/responses/resp_1/cancel", Shape::OpenAi, stateful()),
+        ("GET", "/v1/responses/..", Shape::OpenAi, stateful()),
+        ("DELETE", "/v1/responses/resp_1/output", Shape::OpenAi, stateful()),
+        ("POST", "/v1/responses/%2e%2e/cancel", Shape::OpenAi, stateful()),
         ("POST", "/v1/conversations", Shape::OpenAi, stateful()),
         ("GET", "/v1/containers", Shape::OpenAi, stateful()),
         ("POST", "/v1/messages/batches", Shape::Messages, stateful()),

@@ -8,6 +8,7 @@ mod explain;
 mod live;
 mod memory;
 mod ranks;
+mod stored;
 mod virtual_models;
 
 use llm_proxy::config::rows::{CredentialRow, ProviderRow};

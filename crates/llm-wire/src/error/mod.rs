@@ -156,8 +156,12 @@ kinds! {
 pub enum Methods {
     /// The path is read.
     Read,
+    /// The path is read, and has no head of its own.
+    Get,
     /// The path takes a body.
     Post,
+    /// What the path names can be read and removed.
+    Stored,
 }
 
 impl Methods {
@@ -165,7 +169,9 @@ impl Methods {
     pub fn allow(self) -> &'static str {
         match self {
             Methods::Read => "GET, HEAD, OPTIONS",
+            Methods::Get => "GET, OPTIONS",
             Methods::Post => "POST, OPTIONS",
+            Methods::Stored => "GET, DELETE, OPTIONS",
         }
     }
 }

@@ -34,6 +34,9 @@ pub struct Peek<'a> {
     /// Other models that a provider may turn to instead: `models` (OpenRouter) and `fallbacks`
     /// (LiteLLM).
     pub alternatives: [Option<RawValue<'a>>; 2],
+    /// The response that this one continues, which a provider has kept (`previous_response_id` of
+    /// the Responses format).
+    pub previous_response: Option<RawStr<'a>>,
 }
 
 impl<'a> Peek<'a> {
@@ -219,6 +222,7 @@ struct Seen<'a> {
     stream_options: Option<(RawValue<'a>, Range<usize>)>,
     output: Output,
     alternatives: [Option<RawValue<'a>>; 2],
+    previous_response: Option<RawStr<'a>>,
     /// A bit for each of [`READ_FIELDS`] that was seen.
     fields: u32,
     /// One of them that appears twice.
@@ -252,6 +256,7 @@ impl<'a> Seen<'a> {
             b"stream_options" => self.stream_options = Some((value, at)),
             b"models" => self.alternatives[0] = Some(value),
             b"fallbacks" => self.alternatives[1] = Some(value),
+            b"previous_response_id" => self.previous_response = value.as_str(),
             _ if READ_FIELDS[field] == "model" => self.two_models = true,
             _ => self.output.member(READ_FIELDS[field], value),
         }
@@ -290,6 +295,7 @@ impl<'a> Seen<'a> {
             stream_options: self.stream_options,
             output: self.output,
             alternatives: self.alternatives,
+            previous_response: self.previous_response,
         })
     }
 }
@@ -398,6 +404,15 @@ mod tests {
                 (*most, *answers),
                 "{format} {fields}"
             );
+        }
+    }
+
+    #[test]
+    fn the_response_that_is_continued() {
+        let named = |body: &str| peek(body.as_bytes()).unwrap().previous_response.map(|id| id.unescape().into_owned());
+        assert_eq!(named(r#"{"model":"m","previous_response_id":"resp_1"}"#).as_deref(), Some("resp_1"));
+        for body in [r#"{"model":"m"}"#, r#"{"model":"m","previous_response_id":null}"#] {
+            assert_eq!(named(body), None, "{body}");
         }
     }
 

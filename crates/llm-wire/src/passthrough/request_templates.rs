@@ -38,10 +38,12 @@ impl RequestTemplates {
                 stream_options: options.map(|at| (RawValue::new(&body[at.clone()]), at)),
                 output: fields.output,
                 alternatives: [None; 2],
+                previous_response: None,
             });
         }
         let peeked = peek(body)?;
-        if peeked.alternatives == [None; 2] {
+        // The id of a response is another one in each request.
+        if peeked.alternatives == [None; 2] && peeked.previous_response.is_none() {
             self.0.learn(body, is_text, |spot| {
                 let stream_options = match &peeked.stream_options {
                     Some((_, at)) => Some(spot(at.clone())?),
@@ -75,6 +77,8 @@ mod tests {
         r#"{"model":"m","models":["a"],"messages":[{"content":"TEXT"}]}"#,
         r#"{"model":"m","messages":[{"content":"TEXT"}],"model":"n"}"#,
         r#"{"messages":[{"content":"TEXT"}]}"#,
+        r#"{"model":"m","input":"TEXT","previous_response_id":"TEXT"}"#,
+        r#"{"model":"m","input":"TEXT","previous_response_id":null}"#,
         r#"{"model":"m","messages":[{"content":"TEXT"}]"#,
     ];
 

@@ -237,6 +237,19 @@ pub(crate) fn model_under(data: &[u8], outer: &str) -> Option<Range<usize>> {
     model_in(object, at.start)
 }
 
+/// The id of the response that an event of the Responses format is about. `None` in events that do
+/// not have the response in them.
+pub fn response_id(data: &[u8]) -> Option<RawStr<'_>> {
+    let (_, response, _) = scan::members(data).find(|(key, ..)| key.eq_str("response"))?;
+    response.find("id")?.as_str()
+}
+
+/// The id of a whole response of the Responses format.
+pub fn body_response_id(body: &[u8]) -> Option<RawStr<'_>> {
+    let (_, id, _) = scan::members(body).find(|(key, ..)| key.eq_str("id"))?;
+    id.as_str()
+}
+
 /// Whether a value has content: not null, `""`, `[]` or `{}`.
 pub(crate) fn is_filled(value: RawValue<'_>) -> bool {
     match value.kind() {

@@ -1,0 +1,162 @@
+//! Which account has issued a response: the ids of stored responses, for all workers.
+//!
+//! A fixed table of atomics without locks. Several words make an entry, and a check that is the
+//! exclusive or of them and the hash of the id ties them together: a reader that meets half a write
+//! finds no entry, which means no more than that the issuer is not known. Each bucket forgets its
+//! oldest entry for a new one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Entries of a bucket.
+const WAYS: usize = 4;
+
+/// The owner of an id that was not issued while this process ran: every credential may name it, as it
+/// might without an entry.
+pub const ANY_OWNER: u64 = u64::MAX;
+
+/// Who has issued an id, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issued {
+    /// The id of the provider's row.
+    pub provider: i64,
+    /// The credential or its group, or [`ANY_OWNER`].
+    pub owner: u64,
+}
+
+/// An id, hashed with the key of this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdHash(u64);
+
+#[derive(Debug, Default)]
+struct Entry {
+    check: AtomicU64,
+    provider: AtomicU64,
+    owner: AtomicU64,
+}
+
+impl Entry {
+    fn read(&self) -> (IdHash, Issued) {
+        let (provider, owner) = (self.provider.load(Ordering::Relaxed), self.owner.load(Ordering::Relaxed));
+        let hash = self.check.load(Ordering::Relaxed) ^ mix(provider, owner);
+        (IdHash(hash), Issued { provider: provider as i64, owner })
+    }
+
+    fn write(&self, hash: IdHash, issued: Issued) {
+        let provider = issued.provider as u64;
+        self.provider.store(provider, Ordering::Relaxed);
+        self.owner.store(issued.owner, Ordering::Relaxed);
+        self.check.store(hash.0 ^ mix(provider, issued.owner), Ordering::Relaxed);
+    }
+}
+
+/// Spreads small numbers over all bits, so that no half of a write passes for a whole one.
+fn mix(provider: u64, owner: u64) -> u64 {
+    let spread = |word: u64| (word ^ (word >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    spread(spread(provider).wrapping_add(owner.rotate_left(32)))
+}
+
+/// The table.
+#[derive(Debug)]
+pub struct IssuedIds {
+    /// Buckets of [`WAYS`] entries, the latest first. Empty if nothing is to be remembered.
+    entries: Box<[Entry]>,
+    hasher: ahash::RandomState,
+}
+
+impl IssuedIds {
+    /// Makes a table for at least `most` ids; 0 remembers none.
+    pub fn new(most: usize) -> IssuedIds {
+        let buckets = if most == 0 { 0 } else { most.div_ceil(WAYS).next_power_of_two() };
+        let entries = (0..buckets * WAYS).map(|_| Entry::default()).collect();
+        IssuedIds { entries, hasher: ahash::RandomState::new() }
+    }
+
+    pub fn hash(&self, id: &[u8]) -> IdHash {
+        // Zero is the hash of an entry that was never written.
+        IdHash(self.hasher.hash_one(id) | 1 << 63)
+    }
+
+    fn bucket(&self, hash: IdHash) -> &[Entry] {
+        let Some(mask) = (self.entries.len() / WAYS).checked_sub(1) else { return &[] };
+        let at = (hash.0 as usize & mask) * WAYS;
+        self.entries.get(at..at + WAYS).unwrap_or_default()
+    }
+
+    pub fn find(&self, hash: IdHash) -> Option<Issued> {
+        self.bucket(hash).iter().map(Entry::read).find(|(found, _)| *found == hash).map(|(_, issued)| issued)
+    }
+
+    /// Remembers who has issued an id.
+    pub fn remember(&self, hash: IdHash, issued: Issued) {
+        let bucket = self.bucket(hash);
+        let known = bucket.iter().position(|entry| entry.read().0 == hash);
+        for at in (1..=known.unwrap_or(WAYS - 1).min(bucket.len().saturating_sub(1))).rev() {
+            let (hash, issued) = bucket[at - 1].read();
+            bucket[at].write(hash, issued);
+        }
+        if let Some(first) = bucket.first() {
+            first.write(hash, issued);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    fn issued(provider: i64, owner: u64) -> Issued {
+        Issued { provider, owner }
+    }
+
+    #[test]
+    fn an_id_is_found_until_newer_ones_need_its_place() {
+        let table = IssuedIds::new(4);
+        let hash = |n: u64| table.hash(&n.to_le_bytes());
+        assert_eq!(table.find(hash(0)), None);
+        for n in 0..4 {
+            table.remember(hash(n), issued(n as i64 + 1, n));
+        }
+        assert_eq!(table.find(hash(0)), Some(issued(1, 0)));
+        // Remembered again, it is the latest.
+        table.remember(hash(0), issued(9, 0));
+        table.remember(hash(4), issued(5, 4));
+        let found: Vec<_> = (0..5).map(|n| table.find(hash(n)).map(|issued| issued.provider)).collect();
+        assert_eq!(found, [Some(9), None, Some(3), Some(4), Some(5)]);
+    }
+
+    #[test]
+    fn a_table_without_room_remembers_nothing() {
+        let table = IssuedIds::new(0);
+        table.remember(table.hash(b"resp_1"), issued(1, 1));
+        assert_eq!(table.find(table.hash(b"resp_1")), None);
+    }
+
+    /// Readers beside writers of one bucket find what was written for their id, or nothing.
+    #[test]
+    fn half_a_write_is_no_entry() {
+        let table = Arc::new(IssuedIds::new(4));
+        let of = |n: u64| issued(n as i64 * 7 + 1, n * 3);
+        let writers = (0..3_u64).map(|from| {
+            let table = table.clone();
+            thread::spawn(move || {
+                for round in 0..20_000_u64 {
+                    let n = (round * 3 + from) % 12;
+                    table.remember(table.hash(&n.to_le_bytes()), of(n));
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        for round in 0..60_000_u64 {
+            let n = round % 12;
+            if let Some(found) = table.find(table.hash(&n.to_le_bytes())) {
+                assert_eq!(found, of(n));
+            }
+        }
+        for writer in writers {
+            writer.join().unwrap();
+        }
+    }
+}
