@@ -450,7 +450,7 @@ endpoints:
         name: "continue",
         title: "Continue",
         speaks: CHAT,
-        tried: TestStatus::Untested,
+        tried: TestStatus::Manual("1.5.47, 2026-11-30"),
         place: "In `~/.continue/config.yaml`",
         language: "yaml",
         settings: r#"
@@ -470,16 +470,14 @@ models:
         name: "cline",
         title: "Cline",
         speaks: CHAT,
-        tried: TestStatus::Untested,
-        place: "In its settings, under API Configuration",
-        language: "text",
+        tried: TestStatus::Manual("3.0.65, 2026-11-30"),
+        place: "For the command line",
+        language: "bash",
         settings: r#"
-API Provider: OpenAI Compatible
-Base URL: {v1}
-API Key: {key}
-Model ID: {model}
+cline auth --provider openai --apikey {key} --modelid {model} --baseurl {v1}
 "#,
-        note: "",
+        note: "In an editor the same base URL, key and model go into the settings, under API Configuration, \
+               with API Provider `OpenAI Compatible`.",
     },
     Client {
         name: "n8n",

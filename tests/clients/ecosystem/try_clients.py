@@ -3,7 +3,7 @@ prints.
 
 Each client is installed into a directory of its own below `CLIENTS_DIR`, run against a gateway
 before the mock, once with the provider's own format and once translated, and must show the mock's
-words. `--update` writes version and day into `src/cli/connect/clients.rs`, from which the guide is
+words. `--update` writes version and day into `src/config/clients.rs`, from which the guide is
 generated.
 
     LLM_PROXY_BIN=target/debug/llm-proxy CLIENTS_DIR=target/clients/ecosystem python3 try_clients.py
@@ -14,6 +14,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
 from stack import BINARY, ROOT, USUAL, Stack  # noqa: E402
 
 DIR = Path(os.environ.get("CLIENTS_DIR", ROOT / "target" / "clients" / "ecosystem")).resolve()
-TABLE = ROOT / "src" / "cli" / "connect" / "clients.rs"
+TABLE = ROOT / "src" / "config" / "clients.rs"
 # The format of the provider itself, and a translation.
 MODELS = ["mock-small", "translated"]
 INSTALL_SECONDS, RUN_SECONDS = 900, 180
@@ -47,6 +48,8 @@ NODE = {
     "vercel-ai": ["ai", "@ai-sdk/openai"],
     "langchain-js": ["@langchain/openai", "@langchain/core"],
     "opencode": ["opencode-ai"],
+    "continue": ["@continuedev/cli"],
+    "cline": ["cline"],
 }
 # Clients that read a structure out of the response show what the mock fills it with.
 STRUCTURED = {"instructor": "some text"}
@@ -142,7 +145,24 @@ def use_opencode(name, home, text):
     return run(command, RUN_SECONDS, env=env, cwd=home / "home")
 
 
-SPECIAL = {"llm": use_llm, "aider": use_aider, "opencode": use_opencode}
+def use_continue(name, home, text):
+    config = home / "home" / "config.yaml"
+    env = {**environment(home), "CONTINUE_TELEMETRY_ENABLED": "0"}
+    config.write_text(text)
+    command = [home / "node_modules" / ".bin" / "cn", "--config", config, "-p", "Say hello"]
+    return run(command, RUN_SECONDS, env=env, cwd=home / "home")
+
+
+def use_cline(name, home, text):
+    env = environment(home)
+    program = home / "node_modules" / ".bin" / "cline"
+    line = next(line for line in text.splitlines() if line.startswith("cline auth "))
+    check(run([program, *shlex.split(line)[1:]], RUN_SECONDS, env=env), "cline auth")
+    # A prompt of one word would be read as a command.
+    return run([program, "Say hello to me"], RUN_SECONDS, env=env, cwd=home / "home")
+
+
+SPECIAL = {"llm": use_llm, "aider": use_aider, "opencode": use_opencode, "continue": use_continue, "cline": use_cline}
 
 
 def try_client(name, stack):
@@ -163,8 +183,10 @@ def update(versions):
     day = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     text = TABLE.read_text()
     for name, version in versions.items():
-        row = re.compile(rf'(name: "{re.escape(name)}",.*?tried: )Tried::[^\n]*,\n', re.S)
-        text = row.sub(rf'\1Tried::Once("{version}, {day}"),' + "\n", text, count=1)
+        row = re.compile(rf'(name: "{re.escape(name)}",.*?tried: )TestStatus::[^\n]*,\n', re.S)
+        text, rows = row.subn(rf'\1TestStatus::Manual("{version}, {day}"),' + "\n", text, count=1)
+        if rows == 0:
+            raise RuntimeError(f"{TABLE} has no row for {name}")
     TABLE.write_text(text)
 
 
