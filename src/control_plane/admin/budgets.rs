@@ -124,7 +124,12 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let (version, rows, page) = {
         let read = context.current.read();
         let search = req.query("search").map(|text| text.to_lowercase());
-        let is_match = |row: &&BudgetRow| search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text));
+        let (scope, subject) = (req.query("scope"), req.query("subject"));
+        let is_match = |row: &&BudgetRow| {
+            search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text))
+                && scope.as_ref().is_none_or(|scope| *scope == row.scope)
+                && subject.as_ref().is_none_or(|subject| *subject == row.subject)
+        };
         let (rows, page) = Page::of(&req, read.rows.budgets.iter().filter(is_match))?;
         (read.rows.version, rows.into_iter().cloned().collect::<Vec<_>>(), page)
     };

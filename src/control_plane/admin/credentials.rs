@@ -134,7 +134,11 @@ pub(super) async fn list(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let freshness = context.refresh_if_possible().await;
     let read = context.current.read();
     let search = req.query("search").map(|text| text.to_lowercase());
-    let is_match = |row: &&CredentialRow| search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text));
+    let group = req.query("group");
+    let is_match = |row: &&CredentialRow| {
+        search.as_ref().is_none_or(|text| row.name.to_lowercase().contains(text))
+            && group.as_ref().is_none_or(|group| row.group_name.as_ref() == Some(group))
+    };
     let (rows, page) = Page::of(&req, read.rows.credentials.iter().filter(is_match))?;
     let credentials = rows.into_iter().map(CredentialView::of).collect();
     Ok(freshness.mark(json(200, &CredentialList { version: read.rows.version, credentials, page })?))

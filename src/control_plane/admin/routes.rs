@@ -44,6 +44,25 @@ const PAGE: &[Parameter] = &[
     Parameter { name: "search", help: "a part of the name, in upper or lower case", kind: Kind::Text },
 ];
 
+const BUDGETS: &[Parameter] = &[
+    PAGE[0],
+    PAGE[1],
+    PAGE[2],
+    Parameter {
+        name: "scope",
+        help: "only those of credentials, groups, tags or providers: credential, group, tag, provider",
+        kind: Kind::Text,
+    },
+    Parameter { name: "subject", help: "only those of what has this name", kind: Kind::Text },
+];
+
+const CREDENTIALS: &[Parameter] = &[
+    PAGE[0],
+    PAGE[1],
+    PAGE[2],
+    Parameter { name: "group", help: "only those that belong to this group", kind: Kind::Text },
+];
+
 const AUDIT: &[Parameter] = &[
     Parameter { name: "before", help: "only entries whose id is lower", kind: Kind::Number(1, i64::MAX) },
     Parameter { name: "limit", help: "number of entries, 100 by default", kind: Kind::Number(1, 1000) },
@@ -95,7 +114,7 @@ routes! {
     POST   "/providers/{provider_id}/circuit" "health" "Take a provider out of service, or put it back and forget its failures" (&[]) <- circuits::CircuitChange => 200 circuits::Circuits: circuits::change;
     GET    "/circuits" "health" "List which providers are out of service, why and for how long" (&[]) => 200 circuits::Circuits: circuits::list;
 
-    GET    "/credentials" "credentials" "List credentials" (PAGE) => 200 credentials::CredentialList: credentials::list;
+    GET    "/credentials" "credentials" "List credentials" (CREDENTIALS) => 200 credentials::CredentialList: credentials::list;
     POST   "/credentials" "credentials" "Create a credential" (&[]) <- credentials::CredentialCreate => 201 credentials::CredentialCreated: credentials::create;
     GET    "/credentials/{credential_id}" "credentials" "Get a credential" (&[]) => 200 view::CredentialView: credentials::get;
     PUT    "/credentials/{credential_id}" "credentials" "Change a credential" (&[]) <- credentials::CredentialUpdate => 200 Updated: credentials::update;
@@ -106,7 +125,7 @@ routes! {
     POST   "/credentials/{credential_id}/status" "credentials" "Enable or disable a credential" (&[]) <- Status => 200 credentials::CredentialStatus: credentials::status;
     POST   "/credentials/{credential_id}/rotate" "credentials" "Replace the key of a credential; the old key stays valid for a while" (&[]) <- credentials::Rotate => 200 credentials::CredentialCreated: credentials::rotate;
 
-    GET    "/budgets" "budgets" "List budgets, and what they have come to" (PAGE) => 200 budgets::BudgetList: budgets::list;
+    GET    "/budgets" "budgets" "List budgets, and what they have come to" (BUDGETS) => 200 budgets::BudgetList: budgets::list;
     POST   "/budgets" "budgets" "Create a budget" (&[]) <- budgets::BudgetCreate => 201 budgets::BudgetCreated: budgets::create;
     GET    "/budgets/{budget_id}" "budgets" "Get a budget, and what it has come to" (&[]) => 200 budgets::BudgetWithState: budgets::get;
     PUT    "/budgets/{budget_id}" "budgets" "Change a budget" (&[]) <- budgets::BudgetUpdate => 200 Updated: budgets::update;

@@ -10,7 +10,11 @@ use super::visit::{Visit, text};
 const MENU: &[(&str, &str)] = &[
     ("", "Overview"),
     ("/providers", "Providers"),
+    ("/models", "Virtual models"),
+    ("/explain", "Explain routing"),
     ("/keys", "Keys"),
+    ("/groups", "Groups"),
+    ("/budgets", "Budgets"),
     ("/logs", "Logs"),
     ("/spend", "Spend"),
     ("/playground", "Playground"),

@@ -6,7 +6,9 @@
 //! store and no configuration.
 
 mod assets;
+mod bar;
 mod chart;
+mod forms;
 mod html;
 mod pages;
 mod sign_in;

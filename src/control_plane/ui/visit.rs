@@ -50,7 +50,17 @@ impl<'a> Visit<'a> {
 
     /// Reads from the admin interface. The error is its own message.
     pub(super) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Fetched<Value> {
-        let response = (self.read)(reading(&self.request, path, encode(query))).await;
+        self.read(reading(&self.request, path, encode(query))).await
+    }
+
+    /// Asks a question that the admin interface takes as a POST, and that changes nothing.
+    pub(super) async fn ask(&self, path: &str, question: &Value) -> Fetched<Value> {
+        let body = question.to_string().into_bytes();
+        self.read(Request { method: "POST", body, ..reading(&self.request, path, String::new()) }).await
+    }
+
+    async fn read(&self, request: Request) -> Fetched<Value> {
+        let response = (self.read)(request).await;
         let body: Value = serde_json::from_slice(&response.body).unwrap_or_default();
         if response.status < 400 {
             return Ok(body);
@@ -89,8 +99,14 @@ pub(super) fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value[name].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
+/// The number of a field, 0 where there is none.
 pub(super) fn number(value: &Value, name: &str) -> i64 {
     value[name].as_i64().unwrap_or_default()
+}
+
+/// The number of a field with its decimals, 0 where there is none.
+pub(super) fn decimal(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or_default()
 }
 
 /// A request of the page to the admin interface, as its visitor.

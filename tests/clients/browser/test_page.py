@@ -1,79 +1,9 @@
-"""The operator's page in Debian's Chromium: from an empty store to a first answer, and each page.
+"""The operator's page in Debian's Chromium: from an empty store to a first answer, and each page."""
 
-With `SCREENSHOTS=DIR` each page is also kept there as a picture, light and dark.
-"""
-
-import os
 import re
-from pathlib import Path
 
-import pytest
-from playwright.sync_api import expect, sync_playwright
-from stack import ADMIN_KEY, Gateway
-
-PAGES = ["", "providers", "providers/new", "keys", "keys/new", "logs", "spend", "playground", "connect", "prices", "settings", "audit"]
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-MARKUP = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def gateway():
-    gateway = Gateway()
-    gateway.mock = gateway._listening("mock", "--port", "0")
-    gateway.url = gateway.serve()
-    yield gateway
-    gateway.stop()
-
-
-@pytest.fixture
-def page(gateway):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 1280, "height": 860})
-        page = context.new_page()
-        page.faults, page.outside = [], []
-        page.on("pageerror", lambda error: page.faults.append(str(error)))
-        page.on("console", lambda message: page.faults.append(message.text) if "Content Security Policy" in message.text else None)
-        page.on("request", lambda request: page.outside.append(request.url) if not request.url.startswith(gateway.url) else None)
-        page.on("dialog", lambda dialog: dialog.accept())
-        yield page
-        assert page.faults == [] and page.outside == []
-        browser.close()
-
-
-def sign_in(page, gateway, path=""):
-    page.goto(f"{gateway.url}/ui/{path}")
-    page.get_by_label("Admin key").fill(ADMIN_KEY)
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_selector("nav[aria-label=Pages]")
-
-
-def add_provider(page, gateway, name):
-    page.goto(f"{gateway.url}/ui/providers/new")
-    page.get_by_label("Name, which logs").fill(name)
-    page.get_by_label("Base URL").fill(f"{gateway.mock}/v1")
-    page.get_by_label("API key").fill("sk-upstream")
-    page.get_by_role("button", name="Add a model").click()
-    page.get_by_label("Name that clients send").fill("mock-large")
-    page.get_by_role("button", name="Add the provider").click()
-    page.wait_for_url(re.compile(r"/ui$"))
-
-
-def create_key(page, gateway, name):
-    page.goto(f"{gateway.url}/ui/keys/new")
-    page.get_by_label("Name, which logs").fill(name)
-    page.get_by_role("button", name="Create the key").click()
-    key = page.locator("#new-key code")
-    expect(key).to_have_text(re.compile("^sk-"))
-    return key.inner_text()
-
-
-def picture(page, name):
-    if where := os.environ.get("SCREENSHOTS"):
-        Path(where).mkdir(parents=True, exist_ok=True)
-        for scheme in ["light", "dark"]:
-            page.emulate_media(color_scheme=scheme)
-            page.screenshot(path=f"{where}/{name or 'overview'}-{scheme}.png".replace("/new", "-new"), full_page=True)
+from browsing import MARKUP, PAGES, add_provider, create_key, picture, sign_in
+from playwright.sync_api import expect
 
 
 def test_first_run_to_first_answer(page, gateway):
@@ -89,10 +19,10 @@ def test_first_run_to_first_answer(page, gateway):
     create_key(page, gateway, MARKUP)
     page.get_by_role("link", name="Try it in the playground").click()
     for format in ["chat", "messages", "responses"]:
-        page.get_by_label("Format").select_option(format)
+        page.get_by_label("Format", exact=True).select_option(format)
         page.get_by_role("button", name="Send", exact=True).click()
-        expect(page.locator("#answer")).to_contain_text("The mock upstream answers")
-        expect(page.locator("#facts")).to_contain_text("ended after")
+        expect(page.locator("[data-part=text]")).to_contain_text("The mock upstream answers")
+        expect(page.locator("[data-part=facts]")).to_contain_text("ended after")
     picture(page, "playground-answer")
     page.goto(f"{gateway.url}/ui/logs")
     page.get_by_label("Follow").check()

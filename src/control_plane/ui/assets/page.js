@@ -1,121 +1,23 @@
 // What is live on the operator's page. It talks to /admin/v1 alone, with the session's cookie.
 // @ts-check
 
-/** The field that tells a change by this page from one that another site makes a browser send. */
-const PAGE_FIELD = { "x-llm-proxy-page": "1" };
+import { PAGE_FIELD, messageOf, send } from "./admin.js";
+import { addRow, bodyOf } from "./form.js";
 
 /**
- * The message of an error of the gateway, or what stands for it.
- * @param {Response} response
- * @param {string} text
- */
-function messageOf(response, text) {
-  try {
-    const body = JSON.parse(text);
-    return body.error?.message ?? body.message ?? text;
-  } catch {
-    return text || `the gateway answered with status ${response.status}`;
-  }
-}
-
-/**
- * Sends a change to the admin interface. Fails with the gateway's own words.
- * @param {string} method
- * @param {string} path
- * @param {string | undefined} body
- * @param {string | undefined} version
- */
-async function send(method, path, body, version) {
-  /** @type {Record<string, string>} */
-  const headers = { ...PAGE_FIELD };
-  if (body !== undefined) headers["content-type"] = "application/json";
-  if (version) headers["if-match"] = `"${version}"`;
-  let response;
-  try {
-    response = await fetch(path, { method, headers, body });
-  } catch {
-    throw new Error("The gateway does not answer; nothing is known of this change. Try again.");
-  }
-  const text = await response.text();
-  if (!response.ok) {
-    const message = messageOf(response, text);
-    throw new Error(response.status === 412 ? `${message}. Reload this page to see the other change.` : message);
-  }
-  return text ? JSON.parse(text) : {};
-}
-
-/**
- * @param {Element} element
+ * Shows what came of a change in the nearest place for it.
+ * @param {Element} element the form or button of the change
  * @param {string} message
  * @param {"good" | "bad"} kind
  */
 function tell(element, message, kind) {
-  const place = element.querySelector(".outcome") ?? element.parentElement?.querySelector(".outcome");
+  /** @type {Element | null} */
+  let around = element;
+  while (around && !around.querySelector(".outcome")) around = around.parentElement;
+  const place = around?.querySelector(".outcome");
   if (!place) return;
   place.className = `outcome ${kind}`;
   place.textContent = message;
-}
-
-/**
- * The JSON of one field of a form; undefined leaves it out.
- * @param {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} field
- * @returns {string | undefined}
- */
-function json(field) {
-  const text = field.value.trim();
-  const empty = field.dataset.empty === "null" ? "null" : undefined;
-  switch (field.dataset.kind) {
-    case "bool":
-      return JSON.stringify(/** @type {HTMLInputElement} */ (field).checked);
-    case "number":
-      if (text === "") return empty;
-      if (!/^-?\d+$/.test(text)) throw new Error(`${field.name} must be a whole number, not ${text}`);
-      return text;
-    case "lines-or-none":
-      if (text === "") return undefined;
-    // falls through
-    case "lines":
-      return JSON.stringify(text.split("\n").map((line) => line.trim()).filter((line) => line !== ""));
-    case "time":
-      return text === "" ? empty : JSON.stringify(`${text.slice(0, 16)}:00Z`);
-    case "json":
-      if (text === "") return empty ?? "{}";
-      try {
-        JSON.parse(text);
-      } catch (error) {
-        throw new Error(`${field.name} is not valid JSON: ${error instanceof Error ? error.message : error}`);
-      }
-      return text;
-    default:
-      return text === "" ? empty : JSON.stringify(text);
-  }
-}
-
-/**
- * The pairs of a mapping, in their order, which matters.
- * @param {Element} editor
- */
-function mapping(editor) {
-  /** @type {string[]} */
-  const pairs = [];
-  for (const row of editor.querySelectorAll("[data-pair]")) {
-    const [from, to] = [...row.querySelectorAll("input")].map((input) => input.value.trim());
-    if (from) pairs.push(`${JSON.stringify(from)}:${JSON.stringify(to || from)}`);
-  }
-  return `{${pairs.join(",")}}`;
-}
-
-/** @param {HTMLFormElement} form */
-function bodyOf(form) {
-  /** @type {string[]} */
-  const parts = [];
-  for (const field of form.querySelectorAll("[data-kind]")) {
-    const input = /** @type {HTMLInputElement} */ (field);
-    const value = field.hasAttribute("data-mapping") ? mapping(field) : json(input);
-    const name = field.getAttribute("name") ?? field.getAttribute("data-name");
-    if (value !== undefined && name) parts.push(`${JSON.stringify(name)}:${value}`);
-  }
-  return `{${parts.join(",")}}`;
 }
 
 /**
@@ -147,8 +49,15 @@ function done(element, answer) {
   else if (then === "key") location.assign("/ui/keys");
   else if (then === "show") tell(element, summary(answer), answer.status === "unhealthy" ? "bad" : "good");
   else if (then === "reload") location.reload();
-  else location.assign(then);
+  else location.assign(then.replace("{id}", idOf(answer)));
 }
+
+/**
+ * The id of the row that an answer holds.
+ * @param {Record<string, any>} answer
+ * @returns {string}
+ */
+const idOf = (answer) => String(Object.values(answer).find((value) => value?.id !== undefined)?.id ?? "");
 
 /**
  * What a check of a provider has found.
@@ -206,10 +115,10 @@ document.addEventListener("click", (event) => {
     copy(button);
   } else if (button.hasAttribute("data-sign-out")) {
     fetch("/ui/session", { method: "DELETE", headers: PAGE_FIELD }).finally(() => location.assign("/ui/sign-in"));
-  } else if (button.hasAttribute("data-add-pair")) {
-    addPair();
-  } else if (button.hasAttribute("data-remove-pair")) {
-    button.closest("[data-pair]")?.remove();
+  } else if (button.hasAttribute("data-add-row")) {
+    addRow(button);
+  } else if (button.hasAttribute("data-remove-row")) {
+    button.closest("[data-row]")?.remove();
   }
 });
 
@@ -227,14 +136,6 @@ async function copy(button) {
     button.textContent = "Selected";
   }
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
-}
-
-function addPair() {
-  const editor = document.querySelector("[data-mapping]");
-  const template = /** @type {HTMLTemplateElement | null} */ (document.getElementById("pair"));
-  if (!editor || !template) return;
-  editor.append(template.content.cloneNode(true));
-  /** @type {HTMLInputElement | null} */ (editor.lastElementChild?.querySelector("input"))?.focus();
 }
 
 /** @param {HTMLFormElement} form */
@@ -257,6 +158,15 @@ async function signIn(form) {
   }
   error.hidden = false;
   key.select();
+}
+
+// The link that a first start prints has the key behind `#`, which is sent to nobody.
+const signingIn = document.getElementById("sign-in");
+if (signingIn instanceof HTMLFormElement && location.hash.length > 1) {
+  const key = /** @type {HTMLInputElement} */ (signingIn.elements.namedItem("key"));
+  key.value = decodeURIComponent(location.hash.slice(1));
+  history.replaceState(null, "", location.pathname + location.search);
+  signIn(signingIn);
 }
 
 // A vendor's preset fills the form of a new provider.

@@ -1,7 +1,16 @@
-// The playground: a request as a client sends it, and its answer as it comes.
+// The playground: a request as a client sends it, to one model or to two at a time, and the answers
+// as they come.
 // @ts-check
 
-/** @typedef {{ path: string, body: any }} Call */
+import { messageOf } from "./admin.js";
+import { Answer, eachEvent } from "./answers.js";
+import { asShell, asNode, asPython, call } from "./requests.js";
+
+/** @typedef {import("./requests.js").Wish} Wish */
+/** @typedef {import("./requests.js").Picture} Picture */
+
+/** Pictures and their bytes at most: what requests may hold is decided by the gateway. */
+const MOST_PICTURES = 8;
 
 /** @param {string} name */
 const field = (name) => /** @type {HTMLInputElement} */ (document.querySelector(`#playground [name="${name}"]`));
@@ -11,139 +20,211 @@ const place = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const kept = sessionStorage.getItem("playground-key");
 if (kept) field("key").value = kept;
 
-/** @returns {Call} */
-function call() {
-  const model = field("model").value.trim();
-  const [system, prompt] = [field("system").value, field("prompt").value];
-  const most = Number(field("max_tokens").value) || 256;
-  const stream = field("stream").checked;
-  switch (field("format").value) {
-    case "messages": {
-      const body = { model, max_tokens: most, stream, messages: [{ role: "user", content: prompt }] };
-      return { path: "/v1/messages", body: system ? { ...body, system } : body };
-    }
-    case "responses": {
-      const body = { model, max_output_tokens: most, stream, input: prompt };
-      return { path: "/v1/responses", body: system ? { ...body, instructions: system } : body };
-    }
-    default: {
-      const messages = [{ role: "user", content: prompt }];
-      if (system) messages.unshift({ role: "system", content: system });
-      return { path: "/v1/chat/completions", body: { model, max_tokens: most, stream, messages } };
-    }
-  }
+/** @type {Picture[]} */
+let pictures = [];
+
+/**
+ * What the form asks for.
+ * @param {string} model
+ * @returns {Wish}
+ * @throws {Error} for tools that are no list of tools
+ */
+function wish(model) {
+  return {
+    format: field("format").value,
+    model,
+    system: field("system").value,
+    prompt: field("prompt").value,
+    most: Number(field("max_tokens").value) || 256,
+    stream: field("stream").checked,
+    pictures,
+    tools: tools(),
+    more: more(),
+  };
 }
 
-/** @param {string} text */
-const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+/** @returns {import("./requests.js").Tool[]} */
+function tools() {
+  const list = parsed("tools") ?? [];
+  if (!Array.isArray(list) || list.some((tool) => typeof tool?.name !== "string")) {
+    throw new Error("The tools must be a list of objects with a name each.");
+  }
+  return list;
+}
 
-function showCode() {
-  const { path, body } = call();
-  const origin = location.origin;
-  place("as-curl").textContent =
-    `curl -sN ${origin}${path} -H "Authorization: Bearer $LLM_PROXY_KEY" \\\n  -H 'Content-Type: application/json' \\\n  -d ${quoted(JSON.stringify(body))}`;
-  const python = JSON.stringify(body, null, 4).replaceAll(": true", ": True").replaceAll(": false", ": False");
-  const module = path === "/v1/messages" ? ["anthropic", "Anthropic", origin] : ["openai", "OpenAI", `${origin}/v1`];
-  const method = { "/v1/messages": "messages", "/v1/responses": "responses" }[path] ?? "chat.completions";
-  place("as-python").textContent =
-    `import os\nfrom ${module[0]} import ${module[1]}\n\nclient = ${module[1]}(base_url="${module[2]}", api_key=os.environ["LLM_PROXY_KEY"])\nanswer = client.${method}.create(**${python})\nprint(answer)`;
+/** @returns {object} */
+function more() {
+  const object = parsed("more") ?? {};
+  if (typeof object !== "object" || Array.isArray(object)) throw new Error("The other fields must be an object.");
+  return object;
 }
 
 /**
- * The text in one event or whole answer of any of the formats.
- * @param {any} data
+ * The JSON in a field; undefined of an empty one.
+ * @param {string} name
  */
-function textOf(data) {
-  if (data.type === "content_block_delta") return data.delta?.text ?? data.delta?.thinking ?? "";
-  if (data.type === "response.output_text.delta") return data.delta ?? "";
-  if (Array.isArray(data.choices)) return data.choices.map((/** @type {any} */ one) => one.delta?.content ?? one.message?.content ?? "").join("");
-  if (Array.isArray(data.content)) return data.content.map((/** @type {any} */ one) => one.text ?? "").join("");
-  if (Array.isArray(data.output)) return data.output.flatMap((/** @type {any} */ item) => item.content ?? []).map((/** @type {any} */ part) => part.text ?? "").join("");
-  return "";
-}
-
-/** @param {string} line */
-function event(line) {
-  if (!line.startsWith("data:")) return;
-  const text = line.slice(5).trim();
-  place("raw").textContent += `${text}\n`;
-  if (text === "[DONE]") return;
+function parsed(name) {
+  const text = field(name).value.trim();
+  if (!text) return undefined;
   try {
-    const data = JSON.parse(text);
-    place("answer").textContent += textOf(data);
-    const message = data.error?.message;
-    if (message) fail(message);
-  } catch {
-    // Shown among the events as it came.
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`The field ${name} is not valid JSON: ${error instanceof Error ? error.message : error}`);
   }
 }
 
-/** @param {string} message */
-function fail(message) {
-  const error = place("playground-error");
-  error.textContent = message;
-  error.hidden = false;
+const EXAMPLE = [{ name: "get_weather", description: "The weather at a place", parameters: { type: "object", properties: { place: { type: "string" } }, required: ["place"] } }];
+
+function models() {
+  return ["model", "model-2"].map((name) => field(name).value.trim()).filter((model) => model !== "");
 }
 
-/** @param {Response} response @param {number} began */
-function head(response, began) {
-  const names = ["x-llm-proxy-provider", "x-llm-proxy-upstream-model", "x-llm-proxy-attempts", "x-llm-proxy-dropped", "x-llm-proxy-repaired", "x-request-id"];
-  const facts = names.flatMap((name) => {
-    const value = response.headers.get(name);
-    return value ? [`${name}: ${value}`] : [];
-  });
-  place("facts").textContent = [`status ${response.status} after ${Math.round(performance.now() - began)} ms`, ...facts].join("\n");
+function showCode() {
+  try {
+    const one = wish(field("model").value.trim());
+    place("as-curl").textContent = asShell(one, location.origin);
+    place("as-python").textContent = asPython(one, location.origin);
+    place("as-node").textContent = asNode(one, location.origin);
+    place("playground-error").hidden = true;
+  } catch (error) {
+    fail(place("playground-error"), error);
+  }
+  place("pictures-chosen").textContent = pictures.map((one) => one.name).join(", ");
+}
+
+/** @param {HTMLElement} element @param {unknown} error */
+function fail(element, error) {
+  element.textContent = error instanceof Error ? error.message : String(error);
+  element.hidden = false;
+}
+
+/** One answer on the page. */
+class Panel {
+  /** @param {string} model */
+  constructor(model) {
+    const template = /** @type {HTMLTemplateElement} */ (place("answer-panel"));
+    this.root = /** @type {HTMLElement} */ (template.content.firstElementChild?.cloneNode(true));
+    this.part("title").textContent = model;
+    this.answer = new Answer();
+  }
+
+  /** @param {string} name */
+  part(name) {
+    return /** @type {HTMLElement} */ (this.root.querySelector(`[data-part="${name}"]`));
+  }
+
+  /** @param {string} name @param {string} text */
+  show(name, text) {
+    this.part(name).textContent = text;
+    this.part(name).hidden = text === "";
+  }
+
+  /** @param {string} text an event's data, or a whole body */
+  take(text) {
+    this.part("events").textContent += `${text}\n`;
+    if (text === "[DONE]") return;
+    try {
+      this.answer.take(JSON.parse(text));
+    } catch {
+      // Shown among the events as it came.
+    }
+    const { text: said, thoughts, error, calls } = this.answer;
+    this.part("text").textContent = said;
+    this.show("thoughts", thoughts);
+    this.show("error", error);
+    this.show("calls", [...calls.values()].map((one) => `${one.name}(${one.input})`).join("\n"));
+  }
+
+  /** @param {Response} response @param {number} began */
+  head(response, began) {
+    const names = ["x-llm-proxy-provider", "x-llm-proxy-upstream-model", "x-llm-proxy-attempts", "x-request-id"];
+    const facts = names.flatMap((name) => {
+      const value = response.headers.get(name);
+      return value ? [`${name}: ${value}`] : [];
+    });
+    this.part("facts").textContent = [`status ${response.status} after ${Math.round(performance.now() - began)} ms`, ...facts].join("\n");
+    const dropped = response.headers.get("x-llm-proxy-dropped");
+    const repaired = response.headers.get("x-llm-proxy-repaired");
+    this.show("dropped", dropped ? `Left out for this provider: ${dropped}` : "");
+    this.show("repaired", repaired ? `Repaired: ${repaired}` : "");
+  }
 }
 
 /** @type {AbortController | null} */
 let running = null;
 
 async function run() {
-  const { path, body } = call();
-  for (const id of ["answer", "raw", "facts"]) place(id).textContent = "";
-  place("playground-error").hidden = true;
+  /** @type {Wish[]} */
+  let wishes;
+  try {
+    wishes = models().map(wish);
+  } catch (error) {
+    return fail(place("playground-error"), error);
+  }
   running = new AbortController();
+  const { signal } = running;
+  const panels = wishes.map((one) => /** @type {const} */ ([new Panel(one.model), one]));
+  place("answers").replaceChildren(...panels.map(([panel]) => panel.root));
   place("stop").hidden = false;
+  await Promise.all(panels.map(([panel, one]) => ask(panel, one, signal)));
+  place("stop").hidden = true;
+  running = null;
+}
+
+/**
+ * @param {Panel} panel
+ * @param {Wish} wish
+ * @param {AbortSignal} signal
+ */
+async function ask(panel, wish, signal) {
+  const { path, body } = call(wish);
   const began = performance.now();
   try {
     const headers = { authorization: `Bearer ${field("key").value.trim()}`, "content-type": "application/json" };
-    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), credentials: "omit", signal: running.signal });
-    head(response, began);
-    const isStream = (response.headers.get("content-type") ?? "").startsWith("text/event-stream");
-    if (!isStream || !response.body) {
-      const text = await response.text();
-      place("raw").textContent = text;
-      const data = JSON.parse(text);
-      if (response.ok) place("answer").textContent = textOf(data);
-      else fail(data.error?.message ?? text);
+    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify(body), credentials: "omit", signal });
+    panel.head(response, began);
+    if ((response.headers.get("content-type") ?? "").startsWith("text/event-stream") && response.body) {
+      await eachEvent(response.body, (data) => panel.take(data));
     } else {
-      await read(response.body);
+      const text = await response.text();
+      panel.take(text);
+      if (!response.ok) panel.show("error", messageOf(response, text));
     }
-    place("facts").textContent += `\nended after ${Math.round(performance.now() - began)} ms`;
+    panel.part("facts").textContent += `\nended after ${Math.round(performance.now() - began)} ms`;
   } catch (error) {
-    fail(error instanceof Error ? error.message : String(error));
-  } finally {
-    place("stop").hidden = true;
-    running = null;
+    fail(panel.part("error"), error);
   }
 }
 
-/** @param {ReadableStream<Uint8Array>} stream */
-async function read(stream) {
-  const reader = stream.getReader();
-  const decoder = new TextDecoder();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    lines.forEach(event);
-  }
-  event(rest);
+/**
+ * Reads the pictures that were chosen.
+ * @param {FileList | null} files
+ */
+async function readPictures(files) {
+  const chosen = [...(files ?? [])].slice(0, MOST_PICTURES);
+  pictures = await Promise.all(chosen.map(async (file) => ({ name: file.name, type: file.type, data: await base64(file) })));
+  showCode();
+}
+
+/**
+ * @param {File} file
+ * @returns {Promise<string>}
+ */
+function base64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result).split(",")[1] ?? "");
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
 }
 
 place("playground").addEventListener("input", showCode);
+field("pictures").addEventListener("change", () => readPictures(field("pictures").files));
+place("example-tool").addEventListener("click", () => {
+  field("tools").value = JSON.stringify(EXAMPLE, null, 2);
+  showCode();
+});
 place("playground").addEventListener("submit", (submitted) => {
   submitted.preventDefault();
   run();

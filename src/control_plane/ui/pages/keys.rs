@@ -3,47 +3,52 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::cells::{limit, models};
+use super::{budgets, groups};
+use crate::control_plane::ui::forms::Row;
 use crate::control_plane::ui::html::{code, empty, failure, framed, grouped, moment, outcome, pages, state};
 use crate::control_plane::ui::visit::{Visit, encode, list, number, text};
 
 pub(super) async fn all(visit: &Visit<'_>) -> Markup {
-    let (search, page) = (visit.query("search"), visit.query("page"));
+    let (search, group, page) = (visit.query("search"), visit.query("group"), visit.query("page"));
     let page = if page.is_empty() { "1".to_owned() } else { page };
-    let found = visit.get("/credentials", &[("search", &search), ("page", &page), ("size", "50")]).await;
+    let query = [("search", search.as_str()), ("group", &group), ("page", &page), ("size", "50")];
+    let found = visit.get("/credentials", &query).await;
     let body = html! {
         form.bar method="get" action="/ui/keys" role="search" {
             label { "Name" input type="search" name="search" value=(search); }
+            label { "Group" input name="group" value=(group); }
             button.quiet type="submit" { "Search" }
             span.grow {}
             @if visit.read_only().is_none() { a.button href="/ui/keys/new" { "Create a key" } }
         }
-        (match found { Ok(found) => table(&found, &search), Err(message) => failure(&message) })
+        (match found { Ok(found) => table(&found, &search, &group), Err(message) => failure(&message) })
     };
     framed(visit, "/keys", "Keys", body)
 }
 
-fn table(found: &Value, search: &str) -> Markup {
+fn table(found: &Value, search: &str, group: &str) -> Markup {
     let keys = list(found, "credentials");
-    if keys.is_empty() && search.is_empty() {
+    if keys.is_empty() && search.is_empty() && group.is_empty() {
         return empty(html! {
             p { "Applications send a key with each request. Each key has a name, models that it may use, and limits." }
             a.button href="/ui/keys/new" { "Create the first key" }
         });
     }
     if keys.is_empty() {
-        return empty(html! { "No key has a name with “" (search) "”." });
+        return empty(html! { "No key fits." });
     }
     html! {
         div.wide { table {
             thead { tr {
-                th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Models" }
+                th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Group" } th scope="col" { "Models" }
                 th.number scope="col" { "Requests/s" } th.number scope="col" { "Tokens/min" } th.number scope="col" { "At once" }
                 th scope="col" { "Expires" } th scope="col" { "Requests" }
             } }
             tbody { @for key in keys { (row(key)) } }
         } }
         p.hint { (grouped(number(found, "total_count"))) " in all" }
-        (pages("/ui/keys", &encode(&[("search", search)]), number(found, "current_page"), number(found, "total_pages")))
+        (pages("/ui/keys", &encode(&[("search", search), ("group", group)]), number(found, "current_page"), number(found, "total_pages")))
     }
 }
 
@@ -53,6 +58,7 @@ fn row(key: &Value) -> Markup {
         tr {
             th.break scope="row" { a href={ "/ui/keys/" (number(key, "id")) } { (name) } }
             td { (state(key["is_enabled"] == true, "enabled", "disabled")) }
+            td.break { (key["group_name"].as_str().unwrap_or("–")) }
             td.break { (models(key)) }
             td.number { (limit(key, "rate_limit")) }
             td.number { (limit(key, "tokens_per_minute")) }
@@ -63,22 +69,9 @@ fn row(key: &Value) -> Markup {
     }
 }
 
-fn models(key: &Value) -> String {
-    let models: Vec<_> = list(key, "allowed_models").iter().filter_map(Value::as_str).collect();
-    match models.len() {
-        0 => "all".to_owned(),
-        1..=3 => models.join(", "),
-        more => format!("{} and {} more", models[..2].join(", "), more - 2),
-    }
-}
-
-fn limit(key: &Value, name: &str) -> String {
-    key[name].as_i64().map_or("–".to_owned(), grouped)
-}
-
-pub(super) fn new(visit: &Visit<'_>) -> Markup {
+pub(super) async fn new(visit: &Visit<'_>) -> Markup {
     let body = html! {
-        (form(visit, &Value::Null))
+        (form(visit, &Value::Null).await)
         (new_key())
     };
     framed(visit, "/keys", "Create a key", body)
@@ -90,6 +83,7 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
         Err(message) => return framed(visit, "/keys", "Key", failure(&message)),
     };
     let name = text(&key, "name").to_owned();
+    let row = Row { kind: "/credentials", value: &key };
     let body = html! {
         dl.facts.panel {
             dt { "State" } dd { (state(key["is_enabled"] == true, "enabled", "disabled")) }
@@ -100,54 +94,34 @@ pub(super) async fn one(visit: &Visit<'_>, id: &str) -> Markup {
             dt { "Requests" } dd { a href={ "/ui/logs?" (encode(&[("credential_name", &name)])) } { "log" } " · "
                 a href={ "/ui/spend?" (encode(&[("credential_name", &name), ("by", "day")])) } { "spend by day" } }
         }
-        (form(visit, &key))
-        @if visit.read_only().is_none() { (rotate(&key)) (dangers(&key)) }
+        (budgets::of(visit, "credential", &name).await)
+        h2 { "Settings" }
+        (form(visit, &key).await)
+        @if visit.read_only().is_none() {
+            (rotate(&key))
+            (row.dangers(&format!("Remove the key {name}? Applications that send it get errors.")))
+        }
     };
     framed(visit, "/keys", &name, body)
 }
 
 /// The form of a new key, or of one with its values.
-fn form(visit: &Visit<'_>, key: &Value) -> Markup {
-    let is_new = key.is_null();
-    let (method, path, then) = match is_new {
-        true => ("POST", "/admin/v1/credentials".to_owned(), "key"),
-        false => ("PUT", format!("/admin/v1/credentials/{}", number(key, "id")), "reload"),
-    };
-    let version = (!is_new).then(|| number(key, "row_version"));
-    // A new row has no value for what is left empty; null clears that of an old one.
-    let empty = (!is_new).then_some("null");
-    let models: Vec<_> = list(key, "allowed_models").iter().filter_map(Value::as_str).collect();
-    let number_field = |name: &str, title: &str| {
-        html! {
-            div {
-                label for=(name) { (title) }
-                input id=(name) name=(name) data-kind="number" data-empty=[empty] inputmode="numeric"
-                    value=(key[name].as_i64().map(|number| number.to_string()).unwrap_or_default()) placeholder="unlimited";
-            }
-        }
-    };
+async fn form(visit: &Visit<'_>, key: &Value) -> Markup {
+    let row = Row { kind: "/credentials", value: key };
+    let then = if row.is_new() { "key" } else { "reload" };
     let expires = text(key, "expires_at").get(..16).unwrap_or_default();
     let is_read_only = visit.read_only().is_some();
     html! {
-        form.panel.form data-method=(method) data-path=(path) data-version=[version] data-then=(then) {
+        form.panel.form data-method=(row.method()) data-path=(row.path()) data-version=[row.version()] data-then=(then) {
             fieldset.plain disabled[is_read_only] {
                 label for="name" { "Name, which logs and metrics show" }
                 input #name name="name" data-kind="text" required autocomplete="off" value=(text(key, "name")) placeholder="team-a";
-                label for="allowed_models" { "Models that it may use, one a line; none allows all" }
-                textarea #allowed_models name="allowed_models" data-kind="lines" rows="3" spellcheck="false" placeholder="gpt-4o*" { (models.join("\n")) }
-                div.two {
-                    (number_field("rate_limit", "Requests per second"))
-                    (number_field("burst", "Burst"))
-                    (number_field("tokens_per_minute", "Tokens per minute"))
-                    (number_field("max_concurrency", "Requests at one time"))
-                }
+                (groups::group_field(visit, &row, "group_name", "Group").await)
+                (row.models_and_limits())
                 label for="expires_at" { "Expires, in UTC; empty is never" }
-                input #expires_at type="datetime-local" name="expires_at" data-kind="time" data-empty=[empty] value=(expires);
-                @if !is_read_only {
-                    div.actions { button type="submit" { @if is_new { "Create the key" } @else { "Save" } } }
-                }
+                input #expires_at type="datetime-local" name="expires_at" data-kind="time" data-empty=[row.empty()] value=(expires);
+                (row.submit(is_read_only, "Create the key"))
             }
-            (outcome())
         }
     }
 }
@@ -177,27 +151,6 @@ fn new_key() -> Markup {
                 a.button.quiet href="/ui/connect" { "Connect a client" }
                 a.button.quiet href="/ui/keys" { "To the keys" }
             }
-        }
-    }
-}
-
-fn dangers(key: &Value) -> Markup {
-    let id = number(key, "id");
-    let version = number(key, "row_version");
-    let is_enabled = key["is_enabled"] == true;
-    html! {
-        h2 { "Disable or remove" }
-        div.panel {
-            div.actions {
-                button.quiet type="button" data-method="PUT" data-path={ "/admin/v1/credentials/" (id) "/status" }
-                    data-version=(version) data-body=(format!("{{\"is_enabled\":{}}}", !is_enabled)) {
-                    @if is_enabled { "Disable" } @else { "Enable" }
-                }
-                button.danger type="button" data-method="DELETE" data-path={ "/admin/v1/credentials/" (id) }
-                    data-version=(version) data-then="/ui/keys"
-                    data-confirm={ "Remove the key " (text(key, "name")) "? Applications that send it get errors." } { "Remove" }
-            }
-            (outcome())
         }
     }
 }

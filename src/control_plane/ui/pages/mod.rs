@@ -1,9 +1,14 @@
 //! The pages, one file each.
 
 mod audit;
+mod budgets;
+mod cells;
 mod connect;
+mod explain;
+mod groups;
 mod keys;
 mod logs;
+mod models;
 mod overview;
 mod playground;
 mod prices;
@@ -23,9 +28,19 @@ pub(super) async fn serve(visit: &Visit<'_>) -> (u16, Markup) {
         ["providers"] => providers::all(visit).await,
         ["providers", "new"] => providers::new(visit),
         ["providers", id] if is_id(id) => providers::one(visit, id).await,
+        ["models"] => models::all(visit).await,
+        ["models", "new"] => models::new(visit).await,
+        ["models", id] if is_id(id) => models::one(visit, id).await,
+        ["explain"] => explain::page(visit).await,
         ["keys"] => keys::all(visit).await,
-        ["keys", "new"] => keys::new(visit),
+        ["keys", "new"] => keys::new(visit).await,
         ["keys", id] if is_id(id) => keys::one(visit, id).await,
+        ["groups"] => groups::all(visit).await,
+        ["groups", "new"] => groups::new(visit).await,
+        ["groups", id] if is_id(id) => groups::one(visit, id).await,
+        ["budgets"] => budgets::all(visit).await,
+        ["budgets", "new"] => budgets::new(visit).await,
+        ["budgets", id] if is_id(id) => budgets::one(visit, id).await,
         ["logs"] => logs::all(visit).await,
         ["logs", id] if is_id(id) => logs::one(visit, id).await,
         ["spend"] => spend::page(visit).await,

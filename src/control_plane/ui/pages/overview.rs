@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::providers::brief;
 use crate::control_plane::ui::chart::{Bar, Chart, chart};
 use crate::control_plane::ui::html::{
     dollars, empty, failure, framed, grouped, milliseconds, nothing, options, short, state,
@@ -157,6 +158,7 @@ async fn provider_table(visit: &Visit<'_>, providers: &Value) -> Markup {
     let from = rfc3339::format(now() - 3600);
     let used = visit.get("/spend", &[("by", "provider"), ("start_time", &from)]).await.unwrap_or_default();
     let problems = visit.get("/config/problems", &[]).await.unwrap_or_default();
+    let circuits = visit.get("/circuits", &[]).await.unwrap_or_default();
     let row = |provider: &Value| {
         let name = text(provider, "provider_key");
         let used = list(&used, "rows").iter().find(|row| text(row, "group") == name);
@@ -167,6 +169,7 @@ async fn provider_table(visit: &Visit<'_>, providers: &Value) -> Markup {
             tr {
                 th scope="row" { a href={ "/ui/providers/" (number(provider, "id")) } { (name) } }
                 td { (state(provider["is_enabled"] == true, "enabled", "disabled")) @if has_problem { " " span.state.bad { "problem" } } }
+                td { (brief(&circuits, number(provider, "id"))) }
                 td.number { (grouped(requests)) }
                 td.number { (grouped(errors)) }
                 td.break { (text(provider, "api_base")) }
@@ -176,7 +179,7 @@ async fn provider_table(visit: &Visit<'_>, providers: &Value) -> Markup {
     html! {
         div.wide {
             table {
-                thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th.number scope="col" { "Requests, last hour" } th.number scope="col" { "Failed" } th scope="col" { "Address" } } }
+                thead { tr { th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Service" } th.number scope="col" { "Requests, last hour" } th.number scope="col" { "Failed" } th scope="col" { "Address" } } }
                 tbody { @for provider in list(providers, "providers") { (row(provider)) } }
             }
         }
