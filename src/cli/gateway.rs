@@ -80,6 +80,20 @@ impl Gateway {
         }
     }
 
+    /// The address of the admin interface and its page, as this machine reaches it.
+    pub fn page_address(&self) -> String {
+        match self.team.admin_addr {
+            Some(addr) if addr.ip().is_unspecified() => format!("{}://127.0.0.1:{}", self.scheme(), addr.port()),
+            Some(addr) => format!("{}://{addr}", self.scheme()),
+            None => self.url(),
+        }
+    }
+
+    /// The settings that it was started with.
+    pub fn boot(&self) -> &Boot {
+        &self.shared.boot
+    }
+
     /// One line per fact, for whoever reads the log of the start.
     pub fn introduce(&self, store: &str) {
         let snapshot = self.shared.publisher.load();

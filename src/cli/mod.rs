@@ -19,6 +19,7 @@ mod handover;
 pub mod health;
 pub mod init;
 pub mod key;
+mod local_key;
 mod logging;
 pub mod manual;
 pub mod migrate;

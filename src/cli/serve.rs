@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::gateway::Gateway;
 use super::signals::{Received, Signals};
 use super::store_lock::StoreLock;
-use super::{handover, logging, notify};
+use super::{handover, local_key, logging, notify};
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file::{self, Setting};
 use crate::config::rows::ProviderRow;
@@ -76,7 +76,7 @@ fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Settin
 }
 
 pub fn run(start: Start) -> Result<(), Failure> {
-    let Start { boot, environment, warnings } = start;
+    let Start { mut boot, environment, warnings } = start;
     let program = handover::program();
     logging::start(&boot);
     let Inherited { public, admin, lock, ready } = handover::inherited()?;
@@ -90,9 +90,11 @@ pub fn run(start: Start) -> Result<(), Failure> {
     let mut lock = if is_embedded { StoreLock::take(&boot.data_dir, lock)? } else { None };
     let store = store::open(&boot, &environment)?;
     let place = store.place();
+    local_key::give(&mut boot)?;
     let mut gateway = Gateway::start_on(boot, store, environment, public, admin)?;
     let mut signals = Signals::watch()?;
     gateway.introduce(&place);
+    local_key::introduce(gateway.boot(), &gateway.page_address());
     lock.iter_mut().for_each(StoreLock::write_owner);
     handover::report_serving(ready);
     let stop =

@@ -238,6 +238,9 @@ pub struct Grant {
 /// Checks the key or the session of a request. The error is the response to a request that may not
 /// pass.
 pub fn check(core: &Core, client: &Client, pending: &body::Pending, path: &str) -> Result<Grant, Response> {
+    if is_closed_to(core, client) {
+        return Err(not_configured(path));
+    }
     let field = |name| pending.head.get(&pending.bytes, name);
     let is_read = matches!(pending.head.method, Method::Get | Method::Head);
     // These send requests to providers, whatever the method.
@@ -257,7 +260,9 @@ pub fn check(core: &Core, client: &Client, pending: &body::Pending, path: &str) 
         }
         (authorization, _) => Grant { role: check_key(core, client, authorization, path)?, session: None },
     };
-    if is_write && grant.role == Role::Reader && path != "/auth/validate" {
+    // Both change nothing, though they are a POST.
+    let is_question = matches!(path, "/auth/validate" | "/explain");
+    if is_write && grant.role == Role::Reader && !is_question {
         let message = "this is the read-only key (ADMIN_READ_KEY), which may not change anything or send requests \
                        to providers; use ADMIN_KEY";
         return Err(denied(path, 403, message, "read_only_key"));
@@ -276,11 +281,19 @@ fn session_token<'h>(head: &'h RequestHead, bytes: &'h [u8]) -> Option<&'h [u8]>
     cookie.filter_map(|cookie| cookie.strip_prefix(COOKIE)).find(|token| !token.is_empty())
 }
 
+/// Returns whether the admin key is that of the machine, which other machines cannot use.
+fn is_closed_to(core: &Core, client: &Client) -> bool {
+    core.boot().is_admin_key_local && !client.address.to_canonical().is_loopback()
+}
+
+fn not_configured(path: &str) -> Response {
+    denied(path, 503, "Admin API not configured. Set ADMIN_KEY environment variable.", "admin_not_configured")
+}
+
 /// Checks the admin key of a request.
 pub fn check_key(core: &Core, client: &Client, authorization: Option<&[u8]>, path: &str) -> Result<Role, Response> {
-    let Some(expected) = &core.boot().admin_key else {
-        let message = "Admin API not configured. Set ADMIN_KEY environment variable.";
-        return Err(denied(path, 503, message, "admin_not_configured"));
+    let Some(expected) = core.boot().admin_key.as_ref().filter(|_| !is_closed_to(core, client)) else {
+        return Err(not_configured(path));
     };
     let scheme = |value: &[u8]| value.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
     let Some(value) = authorization.filter(|value| scheme(value)) else {

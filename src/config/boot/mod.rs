@@ -94,6 +94,8 @@ pub struct Boot {
     /// The operator's own facts about models.
     pub models_file: Option<PathBuf>,
     pub admin_key: Option<Secret>,
+    /// The admin key was made in `data_dir`, and is valid for clients on this machine alone.
+    pub is_admin_key_local: bool,
     /// The key that may read what the admin interface shows, and change nothing.
     pub admin_read_key: Option<Secret>,
     /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the
@@ -217,6 +219,7 @@ impl Default for Boot {
             config_file: None,
             models_file: None,
             admin_key: None,
+            is_admin_key_local: false,
             admin_read_key: None,
             secret_key: None,
             secret_key_previous: None,
