@@ -1,7 +1,7 @@
 //! The windows of budgets: hours, days, weeks and months of a calendar in a time zone.
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Span, Timestamp, ZonedDateTime};
+use jiff::{Span, Timestamp, ZonedDateTime};
 
 /// How long an amount is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,14 +71,12 @@ impl Window {
     /// The window that `now` is in. A time that no calendar has is in a window of its own.
     pub fn of(period: Period, zone: &Zone, now: i64) -> Window {
         let window = || -> Result<Window, jiff::Error> {
+            if period == Period::Hour {
+                return hour(&zone.zone, now);
+            }
             let now = Timestamp::from_second(now)?.to_zoned_datetime(zone.zone.clone());
             let (start, end) = match period {
-                Period::Total => return Ok(Window::ALL),
-                Period::Hour => {
-                    let start = now.with().minute(0).second(0).subsec_nanosecond(0).build()?;
-                    let end = start.checked_add(SignedDuration::from_hours(1))?;
-                    (start, end)
-                }
+                Period::Total | Period::Hour => return Ok(Window::ALL),
                 Period::Day => day(&now, Span::new().days(1))?,
                 Period::Week => {
                     let since = now.weekday().to_monday_zero_offset();
@@ -90,6 +88,19 @@ impl Window {
         };
         window().unwrap_or(Window { starts_at: now, ends_at: now.saturating_add(1) })
     }
+}
+
+/// The hour of `now` on the clock of a zone. Where the clock changes within an hour, as by half of one
+/// on Lord Howe Island, a window ends at the change, and the next one begins there.
+fn hour(zone: &TimeZone, now: i64) -> Result<Window, jiff::Error> {
+    const HOUR: i64 = 3600;
+    let moment = Timestamp::from_second(now)?;
+    let offset = i64::from(zone.to_offset(moment).seconds());
+    let start = now - (now + offset).rem_euclid(HOUR);
+    let next = Timestamp::from_second(now + 1)?;
+    let changed = zone.preceding(next).next().map_or(i64::MIN, |change| change.timestamp().as_second());
+    let changes = zone.following(moment).next().map_or(i64::MAX, |change| change.timestamp().as_second());
+    Ok(Window { starts_at: start.max(changed), ends_at: (start + HOUR).min(changes) })
 }
 
 /// The begin of the day of `time`, and that of the day which comes `span` later.
@@ -112,6 +123,31 @@ mod tests {
             ("Asia/Kolkata", Period::Hour, "2026-11-30T07:29:59Z", "2026-11-30T06:30:00Z", "2026-11-30T07:30:00Z"),
             ("UTC", Period::Day, "2026-11-30T00:00:00Z", "2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z"),
             ("Europe/Berlin", Period::Day, "2026-11-30T22:59:59Z", "2026-11-29T23:00:00Z", "2026-11-30T23:00:00Z"),
+            // The clock goes back by an hour, and two hours have the same number.
+            ("Europe/Berlin", Period::Hour, "2026-10-25T00:30:00Z", "2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"),
+            ("Europe/Berlin", Period::Hour, "2026-10-25T01:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T02:00:00Z"),
+            // It goes back by half an hour, and forward.
+            (
+                "Australia/Lord_Howe",
+                Period::Hour,
+                "2026-04-04T14:45:00Z",
+                "2026-04-04T14:00:00Z",
+                "2026-04-04T15:00:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                Period::Hour,
+                "2026-04-04T15:15:00Z",
+                "2026-04-04T15:00:00Z",
+                "2026-04-04T15:30:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                Period::Hour,
+                "2026-10-03T15:45:00Z",
+                "2026-10-03T15:30:00Z",
+                "2026-10-03T16:00:00Z",
+            ),
             // The clock goes forward and back: 23 and 25 hours.
             ("Europe/Berlin", Period::Day, "2026-03-29T12:00:00Z", "2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z"),
             ("Europe/Berlin", Period::Day, "2026-10-25T12:00:00Z", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),
