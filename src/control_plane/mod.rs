@@ -50,7 +50,7 @@ use metrics::meter::ControlPlaneMetrics;
 use records::drain::{Drain, Sink};
 use records::drain_thread::DrainThread;
 use records::{cost, exact_tokens};
-use sinks::{access_log, jsonl, langfuse, otlp, request_log};
+use sinks::{access_log, jsonl, langfuse, otlp, request_log, spend};
 use store::Store;
 use timing::{every, until};
 
@@ -167,6 +167,7 @@ struct Parts {
     admin: admin::Admin,
     drain: DrainThread,
     log_writers: request_log::Writers,
+    spend_writer: spend::Writer,
     /// `None` without a collector.
     otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
@@ -211,6 +212,8 @@ impl Parts {
         sinks.extend(langfuse::start(boot, &client, &meter)?);
         let (log, log_writers) = request_log::start(&shared, &store, &meter);
         sinks.extend(log.map(|log| Box::new(log) as Box<dyn Sink>));
+        let (spend, spend_writer) = spend::start(&shared, &store, &meter);
+        sinks.extend(spend.map(|spend| Box::new(spend) as Box<dyn Sink>));
         let prices = cost::Prices::new(shared.clone(), meter.clone(), cost::follow(&store, &shared));
         let recount = exact_tokens::Recount::new(shared.clone(), meter.clone())?;
         let otlp = otlp::start(&shared, &client, &meter)?.map(|(spans, exporter)| {
@@ -230,6 +233,7 @@ impl Parts {
             budgets,
             drain: DrainThread::start(shared.clone(), Drain::new(shared.clone(), sinks, prices, recount))?,
             log_writers,
+            spend_writer,
             otlp,
             tls: certificates::Watch::start(shared)?,
             release_tick: every(RELEASE_INTERVAL),
@@ -269,6 +273,7 @@ impl Parts {
             None => tracing::error!("gateway: a panic ended the thread of the records; they are lost"),
         }
         self.log_writers.finish().await;
+        self.spend_writer.finish().await;
         if let Some(otlp) = self.otlp.take() {
             otlp.finish().await;
         }

@@ -152,7 +152,7 @@ pub async fn call(
     send(client, recorder, &meta, response).await
 }
 
-async fn poll_response(pending: PendingCall) -> Option<Response> {
+pub(super) async fn poll_response(pending: PendingCall) -> Option<Response> {
     loop {
         match pending.poll() {
             CallState::Ready(response) => return Some(response),

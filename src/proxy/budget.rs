@@ -18,6 +18,7 @@ use super::interrupt::{Failure, Interrupt};
 use super::reply::BudgetLeft;
 use super::request_context::RequestContext;
 use super::spending::{Held, Plan, PriceOf, Spending};
+use super::tags;
 use crate::config::boot::BudgetStatus;
 use crate::config::budget::words;
 use crate::limit::Need;
@@ -41,8 +42,6 @@ const LEAST_OUTPUT: u64 = 64;
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// How often it looks whether there is an answer.
 const LOOK: Duration = Duration::from_millis(2);
-/// Tags of a request.
-const MOST_TAGS: usize = 8;
 
 fn plan_of(req: &RequestContext<'_>, view: &WorkerSnapshot, candidates: &Candidates, output: peek::Output) -> Plan {
     let generates = req.route.operation == Operation::Generate;
@@ -240,15 +239,8 @@ async fn pause(req: &mut RequestContext<'_>) -> Result<(), Interrupt> {
 /// The budgets of the tags that the request carries.
 fn of_tags(req: &RequestContext<'_>, view: &WorkerSnapshot) -> Result<Vec<Arc<Budget>>, Error> {
     let Some(known) = &view.snapshot.tag_budgets else { return Ok(Vec::new()) };
-    let Some(value) = req.head.get(req.bytes(), "x-llm-proxy-tags") else { return Ok(Vec::new()) };
-    let value = std::str::from_utf8(value).unwrap_or_default();
     let mut found = Vec::new();
-    let tags = value.split(',').map(str::trim).filter(|tag| !tag.is_empty());
-    for (n, tag) in tags.enumerate() {
-        if n == MOST_TAGS {
-            let note = format!("x-llm-proxy-tags has more than {MOST_TAGS} tags");
-            return Err(Error::client(Kind::InvalidRequest, note).param("x-llm-proxy-tags"));
-        }
+    for tag in req.recorder.tags().unwrap_or_default().split(tags::SEPARATOR) {
         match known.get(tag) {
             Some(Some(budgets)) => found.extend_from_slice(budgets),
             Some(None) => {

@@ -14,6 +14,8 @@ pub enum Endpoint<'p> {
     ModelInfo {
         paged: bool,
     },
+    /// What the caller's key may use and has used.
+    Usage,
     /// The admin interface, with the path behind `/admin/v1`, slash included.
     Admin(&'p str),
     /// The operator's page, with the path behind `/ui`, slash included.
@@ -221,6 +223,9 @@ pub fn find(path: &str) -> Endpoint<'_> {
     if rest == "/models" {
         return Endpoint::Models;
     }
+    if rest == "/usage" {
+        return Endpoint::Usage;
+    }
     if let Some(id) = rest.strip_prefix("/models/") {
         return Endpoint::Model(id);
     }
@@ -330,6 +335,7 @@ mod tests {
             ("/v1/models/gpt-4o", Endpoint::Model("gpt-4o")),
             ("/v1/models/a%2Fb", Endpoint::Model("a%2Fb")),
             ("/v1/models/a/b", Endpoint::Model("a/b")),
+            ("/v1/usage", Endpoint::Usage),
             ("/v1/model/info", Endpoint::ModelInfo { paged: false }),
             ("/v2/model/info", Endpoint::ModelInfo { paged: true }),
             ("/model/info", Endpoint::ModelInfo { paged: true }),

@@ -36,6 +36,8 @@ pub struct HeadFacts {
     pub session: Option<ConversationKey>,
     /// Whether the body is a form with parts.
     pub is_multipart: bool,
+    /// Whether the request has tags.
+    pub has_tags: bool,
     /// The time that the client gives its request.
     pub client_limit: Option<Duration>,
     /// Whether one of the headers that may have a key stands twice, which [`auth::key`] refuses.
@@ -60,6 +62,7 @@ impl HeadFacts {
             key_hash: key.as_ref().ok().and_then(|key| auth::hash((*key)?)),
             session: route.and_then(|_| ConversationKey::of_session(head.fields(bytes))),
             is_multipart: get("content-type").is_some_and(|kind| kind.starts_with(b"multipart/")),
+            has_tags: get("x-llm-proxy-tags").is_some(),
             client_limit: deadlines::of_client(head, bytes),
             has_two_keys: key.is_err(),
         }

@@ -9,7 +9,7 @@ use super::interrupt::Interrupt;
 use super::listing::{Listing, Resource};
 use super::reply::{self, Cors, ResponseMeta};
 use super::request_context::{Next, refuse, send, unknown_path};
-use super::{admin, auth, body, page};
+use super::{admin, auth, body, page, usage};
 use crate::proxy::recorder::RequestRecorder;
 use llm_http::{Method, write};
 use llm_wire::Format;
@@ -54,6 +54,7 @@ pub async fn serve(
             let note = format!("{} takes GET only", route_template(&endpoint));
             Err(Error::client(Kind::MethodNotAllowed, note).allow(Methods::Read))
         }
+        Endpoint::Usage => return usage::serve(core, client, recorder, meta, pending).await,
         Endpoint::Docs => return docs(client, recorder, meta, pending).await,
         Endpoint::OpenApi => Ok(core.shared.openapi.get().cloned().unwrap_or_default()),
         Endpoint::Root => Ok(root()),
@@ -87,6 +88,7 @@ fn route_template(endpoint: &Endpoint<'_>) -> &'static str {
         Endpoint::Model(_) => "/v1/models/{id}",
         Endpoint::ModelInfo { paged: false } => "/v1/model/info",
         Endpoint::ModelInfo { paged: true } => "/v2/model/info",
+        Endpoint::Usage => "/v1/usage",
         Endpoint::Admin(_) => "/admin/v1",
         Endpoint::Page(_) => "/ui",
         Endpoint::Docs => "/docs",

@@ -16,7 +16,7 @@ use super::request_context::{
 };
 use crate::metrics::names::Counter;
 use crate::proxy::recorder::RequestRecorder;
-use crate::proxy::{admission, body, budget, local, overload};
+use crate::proxy::{admission, body, budget, local, overload, tags};
 use crate::route::pick::Candidates;
 use crate::telemetry::record::Short;
 use crate::telemetry::stages::Stage;
@@ -82,7 +82,7 @@ pub async fn serve(core: &Rc<Core>, client: &mut Client, head: RequestHead) -> N
 
     let parts = (recorder, meta);
     let mut req = RequestContext::new(core, client, parts, pending.head, received, route, &facts, caller);
-    let result = match admit(&mut req, &view, caller, facts.is_multipart) {
+    let result = match admit(&mut req, &view, caller, &facts) {
         Ok((candidates, output)) => match enter(&mut req, &view, caller, &candidates, output).await {
             Ok(()) => failover::run(&mut req, &view, &candidates).await,
             Err(interrupt) => Err(interrupt),
@@ -134,16 +134,19 @@ fn admit(
     req: &mut RequestContext<'_>,
     view: &WorkerSnapshot,
     caller: Caller<'_>,
-    is_multipart: bool,
+    facts: &HeadFacts,
 ) -> Result<(Rc<Candidates>, peek::Output), Error> {
     let BodyFields { model, stream, stream_options, output, alternatives, issuer } =
-        read_body_fields(req, is_multipart)?;
+        read_body_fields(req, facts.is_multipart)?;
     req.stream = stream;
     req.model = model;
     req.stream_options = stream_options;
     req.issuer = issuer;
     req.recorder.record_mut().model = Short::new(&req.model.requested);
     req.recorder.record_mut().stream = req.stream;
+    if facts.has_tags {
+        req.recorder.record_mut().tags = tags::read(req.core, view, &req.head, req.received.bytes())?;
+    }
     auth::allow_model(caller, req.model.name())?;
     alternatives.iter().try_for_each(|model| auth::allow_model(caller, strip_prefix(req.core, model)))?;
     if req.route.operation != Operation::Count && caller.is_some_and(|caller| !caller.is_unlimited()) {

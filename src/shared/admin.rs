@@ -32,6 +32,8 @@ pub enum Area {
     Api,
     /// The pages below `/ui`.
     Page,
+    /// `/v1/usage`, for the client with this credential.
+    Usage { credential: i64 },
 }
 
 /// A request with a valid key or session.

@@ -61,6 +61,8 @@ pub struct ProcessState {
     pub budget_bell: budgets::BudgetBell,
     /// Scrapes of `/metrics`, which need no key: they must not keep administrators out.
     pub scrape_queue: admin::AdminQueue,
+    /// Requests of clients for what they have used: they must not keep administrators out.
+    pub usage_queue: admin::AdminQueue,
     /// The OpenAPI document of the admin interface, written once by the control plane.
     pub openapi: OnceLock<Vec<u8>>,
     /// Who has signed in to the page at `/ui`.
@@ -135,6 +137,7 @@ impl ProcessState {
             prices: ArcSwap::default(),
             budget_bell: budgets::BudgetBell::default(),
             scrape_queue: admin::AdminQueue::default(),
+            usage_queue: admin::AdminQueue::default(),
             openapi: OnceLock::new(),
             sessions: sessions::Sessions::default(),
             page_files: OnceLock::new(),

@@ -1,8 +1,8 @@
 //! What is known of a request when it has ended. A worker writes it, the control plane reads it.
 //!
-//! A record owns no text: names are looked up in a snapshot by id, and what a client may choose
-//! (request id, model) is copied into a fixed space and cut there. So a record costs a copy and no
-//! allocation, unless a sink needs its [`Detail`].
+//! A record owns no text but tags: names are looked up in a snapshot by id, and what a client may
+//! choose (request id, model) is copied into a fixed space and cut there. So a record costs a copy and
+//! no allocation, unless the request has tags or a sink needs its [`Detail`].
 
 use crate::telemetry::capture::Detail;
 pub use crate::telemetry::short::Short;
@@ -139,6 +139,8 @@ pub struct Record {
     /// All zero with STAGE_CLOCK off, save the time to read the head.
     pub stages: Stages,
     pub detail: Option<Box<Detail>>,
+    /// The tags of the request that are known here, in alphabetical order, with commas.
+    pub tags: Option<Box<str>>,
     /// Whether it has no detail because more requests came in its second than are captured
     /// ([`CaptureConfig::per_second`](crate::telemetry::capture::CaptureConfig)).
     pub sampled_out: bool,
@@ -181,6 +183,7 @@ impl Record {
             first_content_us: 0,
             stages: Stages::default(),
             detail: None,
+            tags: None,
             sampled_out: false,
         }
     }

@@ -191,6 +191,8 @@ pub struct Boot {
     /// Where nodes share their limits; may hold a password.
     pub limits_url: Option<Secret>,
     pub budget_status: BudgetStatus,
+    /// Tags that requests may carry, in alphabetical order. Empty: those of budgets.
+    pub allowed_tags: Vec<String>,
     /// What a picture is taken for that can't be measured, where tokens are counted here.
     pub image_tokens: u32,
     pub image_width: u32,
@@ -275,6 +277,7 @@ impl Default for Boot {
             stored_response_ids: 65_536,
             limits_url: None,
             budget_status: BudgetStatus::PaymentRequired,
+            allowed_tags: Vec::new(),
             image_tokens: 250,
             image_width: 300,
             image_height: 300,

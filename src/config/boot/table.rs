@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::breaker::circuit::TICK;
+use crate::config::compile::budget::{LONGEST_TAG, is_tag};
 use crate::config::networks::Networks;
 use crate::config::timeouts::FirstContent;
 
@@ -165,6 +166,7 @@ variables! {
     "CATCH_ALL_ROUTING" "ranked" "How providers that serve every model are used: ranked, which prefers the provider whose mapping, model list or vendor has the model and uses the others for failover, or equal, which shares the requests by weight alone." => catch_all_routing, catch_all_routing;
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "BUDGET_STATUS" "402" "The status of a request for which too little of a budget is left: 402, which clients do not try again, or 429 with `retry-after`." => budget_status, budget_status;
+    "ALLOWED_TAGS" "" "The tags that requests may carry in `x-llm-proxy-tags`, beside those of budgets, separated by commas; a request with another one is refused. Without it, tags that no budget is of are ignored." => allowed_tags, tags;
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
     "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
     "METRICS_MAX_MODELS" "1000" "The number of models that have a metric label of their own, by the provider's name for them; the others are counted as `other`." => observe.metrics_max_models, |text| number(text, 0, 1_000_000);
@@ -308,6 +310,23 @@ fn budget_status(text: &str) -> Result<BudgetStatus, String> {
         "429" => Ok(BudgetStatus::TooManyRequests),
         _ => Err("402 or 429".to_owned()),
     }
+}
+
+/// Entries of ALLOWED_TAGS.
+const MAX_TAGS: usize = 1000;
+
+fn tags(text: &str) -> Result<Vec<String>, String> {
+    let mut tags: Vec<String> =
+        text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+    if let Some(tag) = tags.iter().find(|tag| !is_tag(tag)) {
+        return Err(format!("tags of at most {LONGEST_TAG} letters, digits and -_.:/, which `{tag}` is not"));
+    }
+    if tags.len() > MAX_TAGS {
+        return Err(format!("at most {MAX_TAGS} tags"));
+    }
+    tags.sort_unstable();
+    tags.dedup();
+    Ok(tags)
 }
 
 pub(crate) fn switch(text: &str) -> Result<bool, String> {

@@ -17,7 +17,7 @@ use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty
 use crate::control_plane::admin::status::{Status, Updated};
 use crate::control_plane::admin::view::{BudgetView, amount, shown};
 use crate::control_plane::store::{Change, SumsKey, now};
-use crate::limit::budget::{Claim, Grant, Unit};
+use crate::limit::budget::{Budget, Claim, Grant, Unit};
 use crate::limit::period::{Period, Window};
 
 /// Of a list that has a few choices.
@@ -269,10 +269,15 @@ async fn with_states(context: &Context, rows: &[BudgetRow]) -> Result<Vec<Budget
 /// A claim to nothing, which reads. `None` for a budget that is not in force.
 fn read_of(snapshot: &Snapshot, row: &BudgetRow) -> Option<(SumsKey, Claim, (Period, Window))> {
     let budget = snapshot.budget(row.id).filter(|budget| *budget.name == *row.name)?;
-    let window = Window::of(budget.terms.period, &budget.terms.zone, now());
-    let key = SumsKey { name: row.name.clone(), kind: budget.kind(), starts_at: window.starts_at };
-    let claim = Claim { amount: budget.terms.amount, ..Claim::default() };
+    let (key, claim, window) = current(budget);
     Some((key, claim, (budget.terms.period, window)))
+}
+
+/// A claim to nothing for the current window, which reads its sums.
+pub(super) fn current(budget: &Budget) -> (SumsKey, Claim, Window) {
+    let window = Window::of(budget.terms.period, &budget.terms.zone, now());
+    let key = SumsKey { name: budget.name.to_string(), kind: budget.kind(), starts_at: window.starts_at };
+    (key, Claim { amount: budget.terms.amount, ..Claim::default() }, window)
 }
 
 fn state(unit: &str, (period, window): (Period, Window), grant: &Grant) -> BudgetState {

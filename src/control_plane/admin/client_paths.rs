@@ -65,6 +65,7 @@ paths! {
     get "/v1/models/{id}" "models" Client "Get one model" (None) -> model;
     get "/v1/model/info" "models" Client "List the models with their providers, in LiteLLM's form" (None) -> data_list;
     get "/v2/model/info" "models" Client "The same with search and pages" (None) -> data_list;
+    get "/v1/usage" "models" Client "Get the limits, budgets and spend of the key itself" (None) -> usage;
     get "/" "health" None "Get name and version" (None) -> any_object;
     get "/health" "health" None "Check that the process runs" (None) -> health;
     get "/health/live" "health" None "Check that the process runs, like /health" (None) -> health;
@@ -201,6 +202,11 @@ fn data_list() -> Value {
 
 fn model() -> Value {
     json_content(object(&[("id", "string"), ("object", "string"), ("created", "integer"), ("owned_by", "string")]))
+}
+
+fn usage() -> Value {
+    let fields = [("object", "string"), ("credential", "string"), ("expires_at", "string"), ("limits", "array")];
+    json_content(object(&[&fields[..], &[("budgets", "array"), ("spend", "object")]].concat()))
 }
 
 fn health() -> Value {

@@ -31,6 +31,7 @@ mod routes;
 mod spend;
 mod status;
 mod transfer;
+mod usage;
 pub mod view;
 
 use std::sync::Arc;
@@ -52,6 +53,8 @@ use context::Context;
 
 /// Requests that are served at the same time. More wait in the queue.
 const MAX_CONCURRENT: usize = 64;
+/// Looks of clients at what they have used, likewise.
+const MAX_USAGES: usize = 16;
 /// The file in `DATA_DIR` with a line about each change, unless the settings name another.
 const AUDIT_FILE: &str = "audit.jsonl";
 
@@ -59,6 +62,8 @@ pub(super) struct Admin {
     context: Arc<Context>,
     waker: Arc<QueueWaker>,
     tasks: JoinSet<()>,
+    /// Looks of clients at what they have used.
+    usages: JoinSet<()>,
 }
 
 /// Wakes the control plane when a worker submits a request.
@@ -89,6 +94,7 @@ impl Admin {
         let waker = Arc::new(QueueWaker::default());
         shared.admin_queue.set_waker(Waker::from(waker.clone()));
         shared.scrape_queue.set_waker(Waker::from(waker.clone()));
+        shared.usage_queue.set_waker(Waker::from(waker.clone()));
         // A second one would be that of a second control plane, and a process has one.
         let _ = shared.openapi.set(openapi::document());
         let _ = shared.page_files.set(ui::files());
@@ -101,13 +107,14 @@ impl Admin {
             // The task ends with the runtime.
             tokio::spawn(health::watch(context.clone(), period));
         }
-        Admin { context, waker, tasks: JoinSet::new() }
+        Admin { context, waker, tasks: JoinSet::new(), usages: JoinSet::new() }
     }
 
     /// Waits for the next step. Nothing is lost when the future is dropped.
     pub(super) async fn next(&mut self) -> Step {
         tokio::select! {
             () = self.waker.0.notified() => Step::Called,
+            Some(_) = self.usages.join_next() => Step::Done,
             Some(ended) = self.tasks.join_next() => {
                 if ended.is_err() {
                     tracing::error!("gateway: a panic ended a request to the admin interface; the others go on");
@@ -122,6 +129,11 @@ impl Admin {
             && let Some(call) = self.context.shared.admin_queue.next()
         {
             self.tasks.spawn(serve(self.context.clone(), call));
+        }
+        while self.usages.len() < MAX_USAGES
+            && let Some(call) = self.context.shared.usage_queue.next()
+        {
+            self.usages.spawn(serve(self.context.clone(), call));
         }
         self.serve_scrapes();
     }
@@ -146,6 +158,7 @@ impl Admin {
 async fn serve(context: Arc<Context>, call: Call) {
     let request = call.request.clone();
     let answer = match request.area {
+        Area::Usage { credential } => usage::answer(&context, credential).await,
         Area::Api => routes::answer(context, request).await,
         Area::Page => {
             // A page reads as its visitor would, by the routes of this interface.

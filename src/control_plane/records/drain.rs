@@ -61,6 +61,20 @@ impl Directory {
         self.0.credential(id).map(|credential| &*credential.name)
     }
 
+    /// Returns the name of a credential and those of its groups, the innermost first. Both are empty for
+    /// a row that was removed.
+    pub(crate) fn owner(&self, id: i64, separator: char) -> (String, String) {
+        let Some(credential) = self.0.credential(id) else { return Default::default() };
+        let mut path = String::new();
+        for group in credential.groups() {
+            if !path.is_empty() {
+                path.push(separator);
+            }
+            path.push_str(&group.name);
+        }
+        (credential.name.to_string(), path)
+    }
+
     pub(crate) fn of(snapshot: Arc<Snapshot>) -> Directory {
         Directory(snapshot)
     }

@@ -15,6 +15,7 @@ mod outcome;
 mod queue_budget;
 mod redact;
 pub(super) mod request_log;
+pub(super) mod spend;
 mod timestamp;
 mod truncate;
 

@@ -52,6 +52,12 @@ pub(super) const SQLITE: &[Migration] = &[
         up: include_str!("../../../migrations/sqlite/0006_budgets.up.sql"),
         down: include_str!("../../../migrations/sqlite/0006_budgets.down.sql"),
     },
+    Migration {
+        version: 7,
+        name: "spend",
+        up: include_str!("../../../migrations/sqlite/0007_spend.up.sql"),
+        down: include_str!("../../../migrations/sqlite/0007_spend.down.sql"),
+    },
 ];
 
 pub(super) const POSTGRES: &[Migration] = &[
@@ -90,6 +96,12 @@ pub(super) const POSTGRES: &[Migration] = &[
         name: "budgets",
         up: include_str!("../../../migrations/postgres/0006_budgets.up.sql"),
         down: include_str!("../../../migrations/postgres/0006_budgets.down.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "spend",
+        up: include_str!("../../../migrations/postgres/0007_spend.up.sql"),
+        down: include_str!("../../../migrations/postgres/0007_spend.down.sql"),
     },
 ];
 

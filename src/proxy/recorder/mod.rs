@@ -117,6 +117,11 @@ impl RequestRecorder {
         &mut self.record
     }
 
+    /// Returns the known tags of the request, with commas.
+    pub fn tags(&self) -> Option<&str> {
+        self.record.tags.as_deref()
+    }
+
     pub fn credential(&self) -> i64 {
         self.record.credential
     }

@@ -8,6 +8,7 @@ mod load;
 mod regressions;
 mod shared;
 mod tokens;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -377,7 +377,9 @@ fn database_errors_are_explained() {
     let error = open(db.url(), false).load().unwrap_err();
     assert_eq!(error.fault, Fault::Version);
     assert!(
-        error.message.contains("2 (own), 3 (tables), 4 (groups), 5 (models), 6 (budgets); run `llm-proxy migrate up`"),
+        error.message.contains(
+            "2 (own), 3 (tables), 4 (groups), 5 (models), 6 (budgets), 7 (spend); run `llm-proxy migrate up`"
+        ),
         "{error}"
     );
     db.store().load().unwrap();

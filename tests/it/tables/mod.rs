@@ -6,6 +6,7 @@ mod cost;
 mod health;
 mod logs;
 mod outages;
+mod spend;
 
 use llm_proxy::config::rows::ProviderRow;
 use serde_json::Value;

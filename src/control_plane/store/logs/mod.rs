@@ -1,14 +1,16 @@
-//! Tables beside the configuration: finished requests, failures, prices. No write to them is a
+//! Tables beside the configuration: finished requests, failures, prices, sums of what was spent. No write to them is a
 //! change of the configuration, and none of this holds up those that are: a store has connections
 //! of its own for it.
 
 mod rows;
+pub mod spend;
 pub mod sql;
 mod table;
 
 use crate::control_plane::store::Answer;
 
 pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
+pub use spend::{Spend, SpendBy, SpendKey, SpendQuery, SpendSums};
 pub use table::{Column, Kind, Table, Value};
 
 /// A row as it was read: its id, then its cells in the order of the table's columns.
@@ -75,22 +77,11 @@ pub struct Stats {
     pub by_status: Vec<(String, i64)>,
 }
 
-/// What sums are told apart by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpendBy {
-    Credential,
-    Model,
-    Provider,
-    /// Calendar days in UTC.
-    Day,
-    Hour,
-}
-
-/// Sums over the requests of `request_logs` that have `group` in common.
+/// Sums over the requests of `request_logs` that began in one hour.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spend {
-    /// A name, or the begin of a time in seconds since 1970. `None`: the requests have no name.
-    pub group: Option<String>,
+pub struct Hour {
+    /// The first second, since 1970.
+    pub begin: i64,
     pub requests: i64,
     pub errors: i64,
     pub input_tokens: i64,
@@ -113,8 +104,17 @@ pub trait Tables: Send + Sync {
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats>;
 
-    /// Gives at most [`sql::GROUPS`] groups: names with the highest cost first, times in order.
-    fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>>;
+    /// Gives at most [`sql::GROUPS`] hours, the newest first.
+    fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>>;
+
+    /// Adds to the sums of days, all or none. No key stands twice.
+    fn add_spend(&self, rows: Vec<(SpendKey, SpendSums)>) -> Answer<'_, ()>;
+
+    /// Gives sums of days, as [`spend::arrange`] leaves them.
+    fn spend(&self, query: SpendQuery) -> Answer<'_, Vec<Spend>>;
+
+    /// Removes the sums of days before this one. Gives how many rows there were.
+    fn forget_spend(&self, day: i64) -> Answer<'_, u64>;
 
     /// Waits until rows may have been written since this call. A store that can't tell is ready at
     /// once. Must be called in a tokio runtime.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::control_plane::store::logs::{Column, Filter, Kind, Query, SpendBy, Table, Value, Which};
+use crate::control_plane::store::logs::{Column, Filter, Kind, Query, Table, Value, Which};
 
 /// Values of one column that are distinguished in [`crate::control_plane::store::logs::Stats`].
 pub const GROUPS: i64 = 1000;
@@ -24,16 +24,16 @@ pub struct Statement {
 }
 
 impl Statement {
-    fn new(sql: impl Into<String>) -> Statement {
+    pub(super) fn new(sql: impl Into<String>) -> Statement {
         Statement { sql: sql.into(), values: Vec::new() }
     }
 
-    fn push(&mut self, sql: &str) {
+    pub(super) fn push(&mut self, sql: &str) {
         self.sql.push_str(sql);
     }
 
     /// A parameter of this kind, as an expression.
-    fn value(&mut self, dialect: Dialect, kind: Kind, value: Value) {
+    pub(super) fn value(&mut self, dialect: Dialect, kind: Kind, value: Value) {
         self.values.push((kind, value));
         let at = self.values.len();
         // Writing to a String does not fail.
@@ -197,30 +197,22 @@ pub fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
     statement
 }
 
-/// Text or nothing, then five whole numbers, as in [`Spend`](super::Spend).
-pub fn spend(dialect: Dialect, filter: &Filter, by: SpendBy) -> Statement {
-    let period = |seconds: i64| match dialect {
-        Dialect::Sqlite => format!("timestamp / {} * {seconds}", seconds * 1_000_000),
-        Dialect::Postgres => {
-            format!("CAST(floor(extract(epoch FROM timestamp) / {seconds}) * {seconds} AS BIGINT)")
-        }
-    };
-    let (group, order) = match by {
-        SpendBy::Credential => ("credential_name".to_owned(), "6 DESC, 2 DESC, 1"),
-        SpendBy::Model => ("model_requested".to_owned(), "6 DESC, 2 DESC, 1"),
-        SpendBy::Provider => ("provider_name".to_owned(), "6 DESC, 2 DESC, 1"),
-        SpendBy::Day => (period(86_400), "1 DESC"),
-        SpendBy::Hour => (period(3600), "1 DESC"),
+/// The begin of an hour in seconds since 1970, then five whole numbers, as in
+/// [`Hour`](super::Hour); the newest first.
+pub fn hours(dialect: Dialect, filter: &Filter) -> Statement {
+    let hour = match dialect {
+        Dialect::Sqlite => "timestamp / 3600000000 * 3600",
+        Dialect::Postgres => "CAST(floor(extract(epoch FROM timestamp) / 3600) * 3600 AS BIGINT)",
     };
     let sum = |column: &str| format!("CAST(coalesce(sum({column}), 0) AS BIGINT)");
     let mut statement = Statement::new(format!(
-        "SELECT CAST({group} AS TEXT), count(*), count(*) FILTER (WHERE {FAILED}), {}, {}, {} FROM request_logs",
+        "SELECT {hour}, count(*), count(*) FILTER (WHERE {FAILED}), {}, {}, {} FROM request_logs",
         sum("input_tokens"),
         sum("output_tokens"),
         sum("cost"),
     ));
     statement.filter(dialect, filter);
-    statement.push(&format!(" GROUP BY 1 ORDER BY {order} LIMIT {GROUPS}"));
+    statement.push(&format!(" GROUP BY 1 ORDER BY 1 DESC LIMIT {GROUPS}"));
     statement
 }
 

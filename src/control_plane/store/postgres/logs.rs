@@ -8,17 +8,18 @@ use crate::control_plane::store::Answer;
 use crate::control_plane::store::logs::sql;
 use crate::control_plane::store::logs::sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
-    Filter, Kind, Line, Listing, Query, Spend, SpendBy, Stats, Table, Tables, Value, Which,
+    Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables, Value,
+    Which,
 };
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
-use crate::control_plane::store::postgres::{Postgres, rows};
+use crate::control_plane::store::postgres::{Postgres, rows, spend};
 
 /// Rows in one statement.
-const AT_ONCE: usize = 500;
+pub(super) const AT_ONCE: usize = 500;
 
 /// With their types, as `query_typed` wants them.
-fn values(statement: &Statement) -> Vec<rows::Value<'_>> {
+pub(super) fn values(statement: &Statement) -> Vec<rows::Value<'_>> {
     statement.values.iter().map(|(kind, value)| typed(*kind, value)).collect()
 }
 
@@ -87,12 +88,12 @@ async fn histogram(client: &Client, filter: &Filter, column: &str) -> Result<Vec
     Ok(found.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
-async fn spend(client: &Client, filter: &Filter, by: SpendBy) -> Result<Vec<Spend>, QueryError> {
-    let spend = sql::spend(Dialect::Postgres, filter, by);
-    let found = client.query_typed(&spend.sql, &values(&spend)).await?;
-    let read = |row: &Row| -> Result<Spend, tokio_postgres::Error> {
-        Ok(Spend {
-            group: row.try_get(0)?,
+async fn hours(client: &Client, filter: &Filter) -> Result<Vec<Hour>, QueryError> {
+    let hours = sql::hours(Dialect::Postgres, filter);
+    let found = client.query_typed(&hours.sql, &values(&hours)).await?;
+    let read = |row: &Row| -> Result<Hour, tokio_postgres::Error> {
+        Ok(Hour {
+            begin: row.try_get(0)?,
             requests: row.try_get(1)?,
             errors: row.try_get(2)?,
             input_tokens: row.try_get(3)?,
@@ -165,10 +166,35 @@ impl Tables for Postgres {
             guarded.settle(answer)
         })
     }
-    fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>> {
+
+    fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>> {
         Box::pin(async move {
             let mut guarded = self.other(&self.log_reader).await?;
-            let answer = with_timeout(&self.access, READ_TIMEOUT, spend(&guarded.client, &filter, by)).await;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, hours(&guarded.client, &filter)).await;
+            guarded.settle(answer)
+        })
+    }
+
+    fn add_spend(&self, rows: Vec<(SpendKey, SpendSums)>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let mut guarded = self.other(&self.log_writer).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, spend::add(&mut guarded.client, rows)).await;
+            guarded.settle(answer)
+        })
+    }
+
+    fn spend(&self, query: SpendQuery) -> Answer<'_, Vec<Spend>> {
+        Box::pin(async move {
+            let mut guarded = self.other(&self.log_reader).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, spend::read(&guarded.client, &query)).await;
+            guarded.settle(answer)
+        })
+    }
+
+    fn forget_spend(&self, day: i64) -> Answer<'_, u64> {
+        Box::pin(async move {
+            let mut guarded = self.other(&self.log_writer).await?;
+            let answer = with_timeout(&self.access, READ_TIMEOUT, spend::forget(&guarded.client, day)).await;
             guarded.settle(answer)
         })
     }

@@ -10,6 +10,7 @@ mod explain;
 mod logs;
 mod migrate;
 mod rows;
+mod spend;
 pub mod steps;
 mod sums;
 mod tls;

@@ -7,10 +7,11 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, p
 use crate::control_plane::store::logs::sql;
 use crate::control_plane::store::logs::sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
-    Column, Filter, Kind, Line, Listing, Query, Spend, SpendBy, Stats, Table, Tables, Value, Which,
+    Column, Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables,
+    Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
-use crate::control_plane::store::sqlite::{Sqlite, Thread, file};
+use crate::control_plane::store::sqlite::{Sqlite, Thread, file, spend};
 use crate::control_plane::store::{Answer, Error};
 
 impl ToSql for Value {
@@ -36,7 +37,7 @@ impl FromSql for Value {
     }
 }
 
-fn values(statement: &Statement) -> impl rusqlite::Params {
+pub(super) fn values(statement: &Statement) -> impl rusqlite::Params {
     params_from_iter(statement.values.iter().map(|(_, value)| value.clone()))
 }
 
@@ -109,12 +110,12 @@ fn stats(connection: &Connection, filter: &Filter) -> rusqlite::Result<Stats> {
     })
 }
 
-fn spend(connection: &Connection, filter: &Filter, by: SpendBy) -> rusqlite::Result<Vec<Spend>> {
-    let spend = sql::spend(Dialect::Sqlite, filter, by);
-    let mut prepared = connection.prepare(&spend.sql)?;
+fn hours(connection: &Connection, filter: &Filter) -> rusqlite::Result<Vec<Hour>> {
+    let hours = sql::hours(Dialect::Sqlite, filter);
+    let mut prepared = connection.prepare(&hours.sql)?;
     let read = |row: &Row<'_>| {
-        Ok(Spend {
-            group: row.get(0)?,
+        Ok(Hour {
+            begin: row.get(0)?,
             requests: row.get(1)?,
             errors: row.get(2)?,
             input_tokens: row.get(3)?,
@@ -122,7 +123,7 @@ fn spend(connection: &Connection, filter: &Filter, by: SpendBy) -> rusqlite::Res
             cost: row.get(5)?,
         })
     };
-    prepared.query_map(values(&spend), read)?.collect()
+    prepared.query_map(values(&hours), read)?.collect()
 }
 
 impl Sqlite {
@@ -182,7 +183,19 @@ impl Tables for Sqlite {
         self.on_side(move |connection| stats(connection, &filter))
     }
 
-    fn spend(&self, filter: Filter, by: SpendBy) -> Answer<'_, Vec<Spend>> {
-        self.on_side(move |connection| spend(connection, &filter, by))
+    fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>> {
+        self.on_side(move |connection| hours(connection, &filter))
+    }
+
+    fn add_spend(&self, rows: Vec<(SpendKey, SpendSums)>) -> Answer<'_, ()> {
+        self.on_side(move |connection| spend::add(connection, &rows))
+    }
+
+    fn spend(&self, query: SpendQuery) -> Answer<'_, Vec<Spend>> {
+        self.on_side(move |connection| spend::read(connection, &query))
+    }
+
+    fn forget_spend(&self, day: i64) -> Answer<'_, u64> {
+        self.on_side(move |connection| spend::forget(connection, day))
     }
 }

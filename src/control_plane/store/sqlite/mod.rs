@@ -9,6 +9,7 @@ mod changes;
 mod file;
 mod logs;
 mod rows;
+mod spend;
 pub mod steps;
 mod sums;
 

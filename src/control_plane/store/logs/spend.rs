@@ -1,0 +1,327 @@
+//! What was spent, summed by day in the table `spend_days`, whatever becomes of the rows of single
+//! requests.
+
+use sha2::{Digest, Sha256};
+
+use crate::control_plane::store::logs::sql::{Dialect, GROUPS, Statement};
+use crate::control_plane::store::logs::table::{Kind, Value};
+
+/// Seconds of a day.
+pub const DAY: i64 = 86_400;
+/// Stands between the groups of [`SpendKey::group_path`].
+pub const GROUP_SEPARATOR: char = '\n';
+/// Stands between the tags of [`SpendKey::tags`].
+pub const TAG_SEPARATOR: char = ',';
+/// Rows of an answer that is told apart by day.
+pub const MOST_ROWS: usize = 10_000;
+/// Rows that are read for one answer. Each has other texts in the column that is told apart.
+const MOST_READ: i64 = 200_000;
+
+/// What the requests of one row have in common.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct SpendKey {
+    /// The first second of a day in UTC, since 1970.
+    pub day: i64,
+    pub credential: String,
+    /// The group of the credential, then the one that this belongs to, and so on.
+    pub group_path: String,
+    /// In alphabetical order.
+    pub tags: String,
+    /// As the client named it. Empty for a request that no provider got.
+    pub model: String,
+    pub provider: String,
+    pub upstream_model: String,
+    /// The tier of prices that was applied.
+    pub tier: String,
+}
+
+impl SpendKey {
+    fn texts(&self) -> [&str; 7] {
+        let SpendKey { day: _, credential, group_path, tags, model, provider, upstream_model, tier } = self;
+        [credential, group_path, tags, model, provider, upstream_model, tier].map(String::as_str)
+    }
+
+    /// A short text that tells the rows of a day apart.
+    fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for text in self.texts() {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text);
+        }
+        let mut digits = hex::encode(hash.finalize());
+        digits.truncate(32);
+        digits
+    }
+}
+
+const TEXTS: [&str; 7] = ["credential", "group_path", "tags", "model", "provider", "upstream_model", "tier"];
+
+macro_rules! sums {
+    ($($(#[$doc:meta])* $field:ident)*) => {
+        /// Sums over requests.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct SpendSums { $($(#[$doc])* pub $field: i64,)* }
+
+        impl SpendSums {
+            pub const COLUMNS: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            /// In the order of the columns.
+            pub fn values(&self) -> Vec<i64> {
+                vec![$(self.$field),*]
+            }
+
+            /// Reads the sums, which `column` gives by their place in [`SpendSums::COLUMNS`].
+            pub fn read<E>(mut column: impl FnMut(usize) -> Result<i64, E>) -> Result<SpendSums, E> {
+                let mut at = 0..;
+                let mut next = || column(at.next().unwrap_or_default());
+                Ok(SpendSums { $($field: next()?),* })
+            }
+
+            pub fn add(&mut self, more: &SpendSums) {
+                $(self.$field = self.$field.saturating_add(more.$field);)*
+            }
+        }
+    };
+}
+
+sums! {
+    requests
+    /// A status from 400 on, or an error category.
+    errors
+    /// Requests with tokens of which no price was known.
+    unpriced
+    input_tokens
+    output_tokens
+    /// Of the input.
+    cache_read_tokens
+    cache_write_5m_tokens
+    cache_write_1h_tokens
+    /// Of the output.
+    reasoning_tokens
+    audio_input_tokens
+    audio_output_tokens
+    image_input_tokens
+    image_output_tokens
+    /// Searches and other calls of tools at the provider.
+    searches
+    /// Billionths of a dollar.
+    cost
+}
+
+/// What sums are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpendBy {
+    Credential,
+    /// A request counts in its group and in those that it belongs to.
+    Group,
+    /// A request counts under each of its tags.
+    Tag,
+    Model,
+    Provider,
+    /// Days in UTC.
+    Day,
+}
+
+impl SpendBy {
+    fn column(self) -> &'static str {
+        match self {
+            SpendBy::Credential => "credential",
+            SpendBy::Group => "group_path",
+            SpendBy::Tag => "tags",
+            SpendBy::Model => "model",
+            SpendBy::Provider => "provider",
+            SpendBy::Day => "NULL",
+        }
+    }
+
+    /// What stands between the parts of a text in its column.
+    fn separator(self) -> Option<char> {
+        match self {
+            SpendBy::Group => Some(GROUP_SEPARATOR),
+            SpendBy::Tag => Some(TAG_SEPARATOR),
+            _ => None,
+        }
+    }
+}
+
+/// Sums that are wanted.
+#[derive(Debug, Clone)]
+pub struct SpendQuery {
+    pub by: SpendBy,
+    /// Whether they are told apart by day as well.
+    pub per_day: bool,
+    /// The first and the last day, as in [`SpendKey::day`].
+    pub from: i64,
+    pub to: i64,
+    /// What requests must have in common. A group counts with the groups in it.
+    pub only: Vec<(SpendBy, String)>,
+}
+
+impl SpendQuery {
+    fn has_day(&self) -> bool {
+        self.per_day || self.by == SpendBy::Day
+    }
+}
+
+/// Sums over the requests that have `group` and `day` in common.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spend {
+    /// `None`: the requests have none.
+    pub group: Option<String>,
+    /// `None` if days are not told apart.
+    pub day: Option<i64>,
+    pub sums: SpendSums,
+}
+
+/// Rows as one statement writes them, each at its place in [`SpendKey`]'s order. Not more than 500.
+pub fn add(dialect: Dialect, rows: &[(SpendKey, SpendSums)]) -> Statement {
+    let columns = ["day", "key"].iter().chain(&TEXTS).chain(SpendSums::COLUMNS);
+    let names: Vec<&str> = columns.copied().collect();
+    let mut statement = Statement::new(format!("INSERT INTO spend_days ({}) VALUES ", names.join(", ")));
+    for (at, (key, sums)) in rows.iter().enumerate() {
+        statement.push(if at == 0 { "(" } else { ", (" });
+        statement.value(dialect, Kind::Number, Value::Number(key.day));
+        statement.push(", ");
+        statement.value(dialect, Kind::Text, Value::Text(key.digest()));
+        for text in key.texts() {
+            statement.push(", ");
+            // PostgreSQL takes no U+0000.
+            statement.value(dialect, Kind::Text, Value::Text(text.replace('\0', "\u{fffd}")));
+        }
+        for number in sums.values() {
+            statement.push(", ");
+            statement.value(dialect, Kind::Number, Value::Number(number));
+        }
+        statement.push(")");
+    }
+    let more = SpendSums::COLUMNS.iter().map(|name| format!("{name} = spend_days.{name} + excluded.{name}"));
+    let more: Vec<_> = more.collect();
+    statement.push(&format!(" ON CONFLICT (day, key) DO UPDATE SET {}", more.join(", ")));
+    statement
+}
+
+/// Text or nothing, a day or nothing, then the sums.
+pub fn select(dialect: Dialect, query: &SpendQuery) -> Statement {
+    let sums: Vec<_> = SpendSums::COLUMNS.iter().map(|name| format!("CAST(sum({name}) AS BIGINT)")).collect();
+    let column = query.by.column();
+    let day = if query.has_day() { "day" } else { "NULL" };
+    let mut statement = Statement::new(format!(
+        "SELECT CAST({column} AS TEXT), CAST({day} AS BIGINT), {} FROM spend_days",
+        sums.join(", ")
+    ));
+    statement.push(" WHERE day >= ");
+    statement.value(dialect, Kind::Number, Value::Number(query.from));
+    statement.push(" AND day <= ");
+    statement.value(dialect, Kind::Number, Value::Number(query.to));
+    for (by, wanted) in &query.only {
+        only(&mut statement, dialect, *by, wanted);
+    }
+    let groups: Vec<_> = [column, day].into_iter().filter(|name| *name != "NULL").collect();
+    if !groups.is_empty() {
+        statement.push(&format!(" GROUP BY {}", groups.join(", ")));
+    }
+    statement.push(&format!(" LIMIT {MOST_READ}"));
+    statement
+}
+
+fn only(statement: &mut Statement, dialect: Dialect, by: SpendBy, wanted: &str) {
+    let wanted = wanted.replace('\0', "\u{fffd}");
+    let Some(separator) = by.separator() else {
+        statement.push(&format!(" AND {} = ", by.column()));
+        return statement.value(dialect, Kind::Text, Value::Text(wanted));
+    };
+    // One of the parts of the text: with separators around both, it stands in it.
+    let (find, separator) = match dialect {
+        Dialect::Sqlite => ("instr", format!("char({})", u32::from(separator))),
+        Dialect::Postgres => ("strpos", format!("chr({})", u32::from(separator))),
+    };
+    statement.push(&format!(" AND {find}({separator} || {} || {separator}, {separator} || ", by.column()));
+    statement.value(dialect, Kind::Text, Value::Text(wanted));
+    statement.push(&format!(" || {separator}) > 0"));
+}
+
+/// Removes days before `day`.
+pub fn forget(dialect: Dialect, day: i64) -> Statement {
+    let mut statement = Statement::new("DELETE FROM spend_days WHERE day < ");
+    statement.value(dialect, Kind::Number, Value::Number(day));
+    statement
+}
+
+/// Takes the texts of a column apart, so that each group and each tag has its sums, and sorts: the
+/// newest day first, then the highest cost. Gives at most [`GROUPS`] rows, or [`MOST_ROWS`] by day.
+pub fn arrange(query: &SpendQuery, read: Vec<Spend>) -> Vec<Spend> {
+    let mut rows = match query.by.separator() {
+        None => read,
+        Some(separator) => {
+            let mut merged = std::collections::HashMap::new();
+            for Spend { group, day, sums } in &read {
+                for part in group.as_deref().unwrap_or_default().split(separator) {
+                    merged.entry((part, *day)).or_insert_with(SpendSums::default).add(sums);
+                }
+            }
+            merged.into_iter().map(|((group, day), sums)| Spend { group: Some(group.to_owned()), day, sums }).collect()
+        }
+    };
+    for row in &mut rows {
+        row.group = row.group.take().filter(|group| !group.is_empty());
+    }
+    // Sums over nothing.
+    rows.retain(|row| row.sums != SpendSums::default());
+    rows.sort_by(|a, b| {
+        let order = |row: &Spend| (std::cmp::Reverse(row.day), -row.sums.cost, -row.sums.requests);
+        order(a).cmp(&order(b)).then_with(|| a.group.cmp(&b.group))
+    });
+    rows.truncate(if query.per_day { MOST_ROWS } else { GROUPS as usize });
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spend(group: &str, day: i64, cost: i64) -> Spend {
+        Spend {
+            group: Some(group.into()),
+            day: Some(day),
+            sums: SpendSums { requests: 1, cost, ..SpendSums::default() },
+        }
+    }
+
+    #[test]
+    fn each_tag_of_a_row_has_its_sums() {
+        let query = SpendQuery { by: SpendBy::Tag, per_day: true, from: 0, to: 9, only: Vec::new() };
+        let rows = arrange(&query, vec![spend("a,b", 0, 5), spend("b", 0, 2), spend("", DAY, 1), spend("a", DAY, 3)]);
+        let seen: Vec<_> =
+            rows.iter().map(|row| (row.group.as_deref(), row.day.unwrap(), row.sums.cost, row.sums.requests)).collect();
+        let expected = [(Some("a"), DAY, 3, 1), (None, DAY, 1, 1), (Some("b"), 0, 7, 2), (Some("a"), 0, 5, 1)];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn rows_of_a_day_are_told_apart_by_their_texts() {
+        let key = |credential: &str, group: &str| SpendKey {
+            credential: credential.into(),
+            group_path: group.into(),
+            ..SpendKey::default()
+        };
+        assert_ne!(key("ab", "c").digest(), key("a", "bc").digest());
+        assert_eq!(key("ab", "c").digest(), key("ab", "c").digest());
+        let statement = add(Dialect::Postgres, &[(key("a", ""), SpendSums::default())]);
+        assert_eq!(statement.values.len(), 2 + TEXTS.len() + SpendSums::COLUMNS.len());
+        assert!(statement.sql.contains("cost = spend_days.cost + excluded.cost"), "{}", statement.sql);
+    }
+
+    #[test]
+    fn statements_of_either_dialect() {
+        let only = vec![(SpendBy::Credential, "k".to_owned()), (SpendBy::Tag, "t".to_owned())];
+        let query = SpendQuery { by: SpendBy::Model, per_day: false, from: 0, to: DAY, only };
+        let sqlite = select(Dialect::Sqlite, &query).sql;
+        let end = "WHERE day >= $1 AND day <= $2 AND credential = $3 \
+                   AND instr(char(44) || tags || char(44), char(44) || $4 || char(44)) > 0 GROUP BY model LIMIT 200000";
+        assert!(sqlite.ends_with(end), "{sqlite}");
+        let query = SpendQuery { by: SpendBy::Day, only: Vec::new(), ..query };
+        let postgres = select(Dialect::Postgres, &query).sql;
+        assert!(postgres.starts_with("SELECT CAST(NULL AS TEXT), CAST(day AS BIGINT), CAST(sum(requests) AS BIGINT)"));
+        assert!(postgres.ends_with("GROUP BY day LIMIT 200000"), "{postgres}");
+    }
+}

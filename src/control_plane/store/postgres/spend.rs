@@ -1,0 +1,39 @@
+//! The sums of days.
+
+use tokio_postgres::{Client, Row};
+
+use crate::control_plane::store::logs::spend;
+use crate::control_plane::store::logs::sql::Dialect;
+use crate::control_plane::store::logs::{Spend, SpendKey, SpendQuery, SpendSums};
+use crate::control_plane::store::postgres::explain::QueryError;
+use crate::control_plane::store::postgres::logs::{AT_ONCE, values};
+
+pub(super) async fn add(client: &mut Client, mut rows: Vec<(SpendKey, SpendSums)>) -> Result<(), QueryError> {
+    // Rows are locked in one order, so that no two gateways wait for each other.
+    rows.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let transaction = client.transaction().await?;
+    for rows in rows.chunks(AT_ONCE) {
+        let statement = spend::add(Dialect::Postgres, rows);
+        transaction.execute_typed(&statement.sql, &values(&statement)).await?;
+    }
+    Ok(transaction.commit().await?)
+}
+
+pub(super) async fn read(client: &Client, query: &SpendQuery) -> Result<Vec<Spend>, QueryError> {
+    let select = spend::select(Dialect::Postgres, query);
+    let found = client.query_typed(&select.sql, &values(&select)).await?;
+    let read = |row: &Row| -> Result<Spend, tokio_postgres::Error> {
+        // Over no row there is no sum.
+        let sums = SpendSums::read(|at| {
+            Ok::<_, tokio_postgres::Error>(row.try_get::<_, Option<i64>>(at + 2)?.unwrap_or_default())
+        })?;
+        Ok(Spend { group: row.try_get(0)?, day: row.try_get(1)?, sums })
+    };
+    let rows = found.iter().map(read).collect::<Result<_, _>>()?;
+    Ok(spend::arrange(query, rows))
+}
+
+pub(super) async fn forget(client: &Client, day: i64) -> Result<u64, QueryError> {
+    let forget = spend::forget(Dialect::Postgres, day);
+    Ok(client.execute_typed(&forget.sql, &values(&forget)).await?)
+}

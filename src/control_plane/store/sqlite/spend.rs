@@ -1,0 +1,39 @@
+//! The sums of days.
+
+use rusqlite::{Connection, Row, TransactionBehavior};
+
+use crate::control_plane::store::logs::spend;
+use crate::control_plane::store::logs::sql::Dialect;
+use crate::control_plane::store::logs::{Spend, SpendKey, SpendQuery, SpendSums};
+use crate::control_plane::store::sqlite::logs::values;
+
+pub(super) fn add(connection: &mut Connection, rows: &[(SpendKey, SpendSums)]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let Some(first) = rows.first() {
+        // The same statement for each row.
+        let sql = spend::add(Dialect::Sqlite, std::slice::from_ref(first)).sql;
+        let mut prepared = transaction.prepare(&sql)?;
+        for row in rows {
+            prepared.execute(values(&spend::add(Dialect::Sqlite, std::slice::from_ref(row))))?;
+        }
+    }
+    transaction.commit()
+}
+
+pub(super) fn read(connection: &Connection, query: &SpendQuery) -> rusqlite::Result<Vec<Spend>> {
+    let select = spend::select(Dialect::Sqlite, query);
+    let mut prepared = connection.prepare(&select.sql)?;
+    let read = |row: &Row<'_>| {
+        // Over no row there is no sum.
+        let column = |at: usize| row.get::<_, Option<i64>>(at + 2).map(Option::unwrap_or_default);
+        let sums = SpendSums::read(column)?;
+        Ok(Spend { group: row.get(0)?, day: row.get(1)?, sums })
+    };
+    let rows = prepared.query_map(values(&select), read)?.collect::<rusqlite::Result<_>>()?;
+    Ok(spend::arrange(query, rows))
+}
+
+pub(super) fn forget(connection: &Connection, day: i64) -> rusqlite::Result<u64> {
+    let forget = spend::forget(Dialect::Sqlite, day);
+    connection.execute(&forget.sql, values(&forget)).map(|count| count as u64)
+}
