@@ -20,8 +20,9 @@ use tokio::time::{Instant, Interval, timeout};
 use crate::config::snapshot::Snapshot;
 use crate::control_plane::store::{Error, Store, SumsKey, now};
 use crate::control_plane::timing::every;
+use crate::control_plane::webhook::{Event, Webhook};
 use crate::limit::budget::{Account, Budget, Claim, Grant, Sums};
-use crate::limit::period::Window;
+use crate::limit::period::{Period, Window};
 use crate::metrics::names::Counter;
 use crate::shared::ProcessState;
 
@@ -41,6 +42,7 @@ const FIRST: i64 = 16;
 pub(crate) struct Budgets {
     shared: Arc<ProcessState>,
     store: Arc<dyn Store>,
+    webhook: Webhook,
     bell: Arc<Bell>,
     entries: Vec<Entry>,
     /// Accounts of windows that are over and of budgets that are gone, until nothing of them is in
@@ -117,12 +119,13 @@ impl Wake for Bell {
 }
 
 impl Budgets {
-    pub(crate) fn new(shared: Arc<ProcessState>, store: Arc<dyn Store>) -> Budgets {
+    pub(crate) fn new(shared: Arc<ProcessState>, store: Arc<dyn Store>, webhook: Webhook) -> Budgets {
         let bell = Arc::new(Bell::default());
         shared.budget_bell.set_waker(Waker::from(bell.clone()));
         Budgets {
             shared,
             store,
+            webhook,
             bell,
             entries: Vec::new(),
             closing: Vec::new(),
@@ -283,14 +286,14 @@ impl Budgets {
             For::Begin { budget, window, calls } => {
                 let account = Arc::new(Account::new(window, grant.sums.epoch));
                 account.take(grant, 0, now);
-                self.warn(&budget, account.window.starts_at, &grant.sums);
+                self.warn(&budget, account.window, &grant.sums);
                 budget.state.begin(account);
                 if let Some(entry) = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.budget, &budget)) {
                     entry.calls = calls;
                 }
             }
             For::Go { budget, account, asked } => {
-                self.warn(&budget, account.window.starts_at, &grant.sums);
+                self.warn(&budget, account.window, &grant.sums);
                 // Reset: what is held is of before. The next request begins anew.
                 if !account.take(grant, asked, now) {
                     let fresh = Arc::new(Account::new(account.window, grant.sums.epoch));
@@ -302,8 +305,9 @@ impl Budgets {
         }
     }
 
-    /// Logs a threshold that the sums of a window have come to: each once, unless the sums were reset.
-    fn warn(&mut self, budget: &Arc<Budget>, starts_at: i64, sums: &Sums) {
+    /// Reports a threshold that the sums of a window have come to: each once, unless the sums were reset.
+    fn warn(&mut self, budget: &Arc<Budget>, window: Window, sums: &Sums) {
+        let starts_at = window.starts_at;
         let Some(entry) = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.budget, budget)) else { return };
         let before = if entry.warned.starts_at == starts_at { entry.warned.percent } else { 0 };
         let amount = budget.terms.amount.saturating_add(sums.extra);
@@ -312,6 +316,17 @@ impl Budgets {
         entry.warned = Warned { starts_at, percent };
         if percent > before {
             tracing::warn!(budget = &*budget.name, percent, "budget: {percent} % of budget {} is used", budget.name);
+            self.webhook.send(Event::BudgetThreshold {
+                budget: budget.name.to_string(),
+                scope: budget.terms.of.name(),
+                subject: budget.terms.subject.to_string(),
+                percent,
+                unit: budget.terms.unit,
+                amount,
+                spent: sums.spent,
+                since: starts_at,
+                renews_at: (budget.terms.period != Period::Total).then_some(window.ends_at),
+            });
         }
     }
 

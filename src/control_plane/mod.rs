@@ -14,6 +14,7 @@
 //! | `budgets` | what this node holds of budgets |
 //! | [`records`] | finished requests from the workers, their cost and exact token counts |
 //! | `sinks` | where finished requests go |
+//! | `webhook` | calls of WEBHOOK_URL |
 //! | `http` | the HTTP client of this thread |
 //! | `metrics` | the response to a scrape |
 
@@ -29,6 +30,7 @@ mod sinks;
 pub mod store;
 mod timing;
 mod ui;
+mod webhook;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -168,6 +170,7 @@ struct Parts {
     drain: DrainThread,
     log_writers: request_log::Writers,
     spend_writer: spend::Writer,
+    webhook_tasks: webhook::Tasks,
     /// `None` without a collector.
     otlp: Option<otlp::Exporter>,
     /// `None` for a plain listener.
@@ -220,9 +223,10 @@ impl Parts {
             sinks.push(Box::new(spans));
             exporter
         });
+        let (webhook, webhook_tasks) = webhook::start(&shared, &client, &meter)?;
         let sync = sync::Sync::new(shared.clone(), store.clone(), environment.clone(), meter.clone());
         let current = sync.current.clone();
-        let budgets = budgets::Budgets::new(shared.clone(), store.clone());
+        let budgets = budgets::Budgets::new(shared.clone(), store.clone(), webhook);
         Ok(Parts {
             commands,
             sync,
@@ -234,6 +238,7 @@ impl Parts {
             drain: DrainThread::start(shared.clone(), Drain::new(shared.clone(), sinks, prices, recount))?,
             log_writers,
             spend_writer,
+            webhook_tasks,
             otlp,
             tls: certificates::Watch::start(shared)?,
             release_tick: every(RELEASE_INTERVAL),
@@ -274,6 +279,8 @@ impl Parts {
         }
         self.log_writers.finish().await;
         self.spend_writer.finish().await;
+        drop(self.budgets);
+        self.webhook_tasks.finish().await;
         if let Some(otlp) = self.otlp.take() {
             otlp.finish().await;
         }

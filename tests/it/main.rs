@@ -45,3 +45,4 @@ mod tables;
 mod tls;
 mod traces;
 mod translate;
+mod webhook;

@@ -25,6 +25,7 @@ pub struct Observe {
     pub langfuse: Langfuse,
     pub request_log: RequestLog,
     pub otlp: Otlp,
+    pub webhook: Webhook,
     /// How often providers are asked for a word; `None` is never.
     pub health_check: Option<Duration>,
 }
@@ -56,6 +57,23 @@ pub struct Langfuse {
     pub flush: Duration,
     /// What was sent and answered is logged.
     pub debug: bool,
+}
+
+/// A URL that is called when something needs a person.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Webhook {
+    /// May hold a token.
+    pub url: Option<Secret>,
+    /// What calls are signed with.
+    pub secret: Option<Secret>,
+    pub format: WebhookFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WebhookFormat {
+    #[default]
+    Json,
+    Slack,
 }
 
 /// The tables `request_logs` and `error_logs`.
@@ -103,6 +121,7 @@ impl Default for Observe {
                 per_second: 500,
             },
             otlp: Otlp::default(),
+            webhook: Webhook::default(),
             health_check: None,
         }
     }
@@ -111,9 +130,15 @@ impl Default for Observe {
 impl Observe {
     /// Returns whether records are sent to this host.
     pub fn names_host(&self, host: &str) -> bool {
-        let urls = [Some(&self.langfuse.host), self.otlp.endpoint.as_ref(), self.otlp.traces_endpoint.as_ref()];
+        let langfuse = Some(self.langfuse.host.as_str());
+        let urls = [
+            langfuse,
+            self.otlp.endpoint.as_deref(),
+            self.otlp.traces_endpoint.as_deref(),
+            self.webhook.url.as_deref(),
+        ];
         let host_of =
-            |url: &String| url.split_once("://").map(|(_, rest)| rest.split(['/', ':', '?']).next() == Some(host));
+            |url: &str| url.split_once("://").map(|(_, rest)| rest.split(['/', ':', '?']).next() == Some(host));
         urls.into_iter().flatten().any(|url| host_of(url) == Some(true))
     }
 
@@ -125,6 +150,12 @@ impl Observe {
             found.push((
                 "LANGFUSE_ENABLED",
                 "needs LANGFUSE_PUBLIC_KEY and LANGFUSE_SECRET_KEY; set them, or switch it off",
+            ));
+        }
+        if self.webhook.url.is_none() && self.webhook.secret.is_some() {
+            found.push((
+                "WEBHOOK_SECRET",
+                "signs the calls of WEBHOOK_URL, which is not set; set it, or leave this out",
             ));
         }
         found

@@ -14,6 +14,7 @@ use crate::config::networks::Networks;
 use crate::config::timeouts::FirstContent;
 
 use super::db_url::DbUrl;
+use super::observe::WebhookFormat;
 use super::{Affinity, Boot, BudgetStatus, CatchAllRouting, Driver, otlp};
 
 /// A setting that this version honours.
@@ -167,6 +168,9 @@ variables! {
     "LIMITS_URL" "" "The redis:// or rediss:// URL of a Redis or Valkey server through which several gateways share their limits." secret => limits_url, |text| store_url(text).map(Some);
     "BUDGET_STATUS" "402" "The status of a request for which too little of a budget is left: 402, which clients do not try again, or 429 with `retry-after`." => budget_status, budget_status;
     "ALLOWED_TAGS" "" "The tags that requests may carry in `x-llm-proxy-tags`, beside those of budgets, separated by commas; a request with another one is refused. Without it, tags that no budget is of are ignored." => allowed_tags, tags;
+    "WEBHOOK_URL" "" "The http:// or https:// URL that is called when a budget comes to one of its thresholds, a provider is out of service or back, or a key is about to expire." secret => observe.webhook.url, |text| call_url(text).map(Some);
+    "WEBHOOK_SECRET" "" "The secret that calls of WEBHOOK_URL are signed with, as Standard Webhooks says; `whsec_` and base64, or any text of 24 characters or more." secret => observe.webhook.secret, |text| webhook_secret(text).map(Some);
+    "WEBHOOK_FORMAT" "json" "The form of the calls of WEBHOOK_URL: json, or slack for an incoming webhook of Slack or one that takes its form." => observe.webhook.format, webhook_format;
     "STAGE_CLOCK" "true" "Whether the stages of each request are timed, for metrics, logs and the header `server-timing`." => observe.stage_clock, switch;
     "METRICS_MAX_CREDENTIALS" "1000" "The number of credentials that have a metric label of their own; the others are counted as `other`." => observe.metrics_max_credentials, |text| number(text, 0, 1_000_000);
     "METRICS_MAX_MODELS" "1000" "The number of models that have a metric label of their own, by the provider's name for them; the others are counted as `other`." => observe.metrics_max_models, |text| number(text, 0, 1_000_000);
@@ -385,6 +389,25 @@ fn secret(text: &str) -> Result<super::Secret, String> {
 fn web_url(text: &str) -> Result<String, String> {
     let known = ["http://", "https://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
     if known { Ok(text.trim_end_matches('/').to_owned()) } else { Err("a URL such as https://host:4318".to_owned()) }
+}
+
+/// Unlike [`web_url`] with whatever it ends in.
+fn call_url(text: &str) -> Result<super::Secret, String> {
+    web_url(text).map(|_| text.into()).map_err(|_| "a URL such as https://host/path".to_owned())
+}
+
+fn webhook_secret(text: &str) -> Result<super::Secret, String> {
+    /// Shorter ones can be guessed.
+    const SHORTEST: usize = 24;
+    if text.len() >= SHORTEST { Ok(text.into()) } else { Err(format!("at least {SHORTEST} characters")) }
+}
+
+fn webhook_format(text: &str) -> Result<WebhookFormat, String> {
+    match text {
+        "json" => Ok(WebhookFormat::Json),
+        "slack" => Ok(WebhookFormat::Slack),
+        _ => Err("json or slack".to_owned()),
+    }
 }
 
 fn share(text: &str) -> Result<f64, String> {
