@@ -25,6 +25,7 @@ pub mod share;
 pub mod snapshot;
 mod target;
 pub mod timeouts;
+pub mod tunnel;
 pub mod vault;
 pub mod vendors;
 pub mod virtual_models;

@@ -1,8 +1,5 @@
 //! How a provider is reached: through which proxy, and with which certificates.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,73 +11,8 @@ use super::compile::Env;
 use super::link_local;
 use super::networks::Networks;
 use super::snapshot::BaseUrl;
+use super::tunnel::Proxy;
 use crate::tls::{self, ClientTls};
-
-/// A proxy that opens tunnels (CONNECT).
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Proxy {
-    /// Host without brackets, lower case.
-    pub host: String,
-    pub port: u16,
-    /// The value of `proxy-authorization`, if there is one.
-    pub authorization: Option<Box<str>>,
-}
-
-/// Without the password.
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Proxy({}:{})", self.host, self.port)
-    }
-}
-
-impl Proxy {
-    /// Parses `http://[user:password@]host:port`. The error does not show the text, in which a
-    /// password may be.
-    pub fn parse(text: &str) -> Result<Proxy, String> {
-        let wrong = || "is not the URL of a proxy, such as http://proxy.example.com:3128".to_owned();
-        let text = text.trim();
-        let rest = match text.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                return Err(format!("has the scheme `{scheme}`; only http proxies are served, which open tunnels"));
-            }
-            Some(_) => return Err(wrong()),
-            None => text,
-        };
-        let (user, address) = rest.rsplit_once('@').map_or((None, rest), |(user, address)| (Some(user), address));
-        let base = BaseUrl::parse(&format!("http://{address}")).map_err(|_| wrong())?;
-        if !base.path.is_empty() || !base.query.is_empty() {
-            return Err(wrong());
-        }
-        let authorization = user.map(|user| {
-            let plain: Vec<u8> = percent_encoding::percent_decode_str(user).collect();
-            format!("Basic {}", BASE64_STANDARD.encode(plain)).into()
-        });
-        // A proxy without a port listens where proxies do.
-        let has_port = address.trim_end_matches('/').rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-        let port = if has_port { base.port } else { 3128 };
-        Ok(Proxy { host: base.host, port, authorization })
-    }
-
-    /// Returns the request for a tunnel to `host`.
-    pub fn connect_request(&self, host: &str, port: u16) -> Vec<u8> {
-        let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        let authorization = self.authorization.as_ref();
-        let authorization = authorization.map(|value| format!("proxy-authorization: {value}\r\n")).unwrap_or_default();
-        format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n{authorization}\r\n").into_bytes()
-    }
-}
-
-/// Judges the head of a proxy's answer to CONNECT. The error is for the log.
-pub fn tunnel_opened(head: &[u8]) -> Result<(), String> {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    let line: String = String::from_utf8_lossy(line).chars().take(100).collect();
-    let status = line.split(' ').nth(1).unwrap_or_default();
-    match line.starts_with("HTTP/1.") && status.len() == 3 && status.starts_with('2') {
-        true => Ok(()),
-        false => Err(format!("the proxy answered CONNECT with `{line}`")),
-    }
-}
 
 /// How a provider is reached. Nothing is the usual: directly, with the trust of the process.
 #[derive(Debug, Clone, Default)]
@@ -90,14 +22,16 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Returns the host that is connected to.
-    pub fn first_host<'a>(&'a self, base: &'a BaseUrl) -> &'a str {
-        self.proxy.as_ref().map_or(&base.host, |proxy| &proxy.host)
+    /// Returns the hosts whose addresses are needed: that of the proxy, if there is one, and that of
+    /// the provider unless the proxy resolves it.
+    pub fn hosts<'a>(&'a self, base: &'a BaseUrl) -> impl Iterator<Item = &'a str> {
+        let provider = self.proxy.as_ref().is_none_or(|proxy| !proxy.resolves_names()).then_some(&*base.host);
+        self.proxy.as_ref().map(|proxy| &*proxy.host).into_iter().chain(provider)
     }
 }
 
 /// Returns the proxy of a provider: what `written` (`provider_params.proxy`) says, else what the
-/// variables HTTPS_PROXY, HTTP_PROXY and NO_PROXY say of its address.
+/// variables HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say of its address.
 pub fn proxy(written: Option<&str>, base: &BaseUrl, env: &Env<'_>) -> Result<Option<Arc<Proxy>>, String> {
     let of_provider = |text: &str| parse(text, env).map_err(|why| format!("provider_params: proxy {why}"));
     let proxy = match written.map(str::trim) {
@@ -132,12 +66,12 @@ fn parse(text: &str, env: &Env<'_>) -> Result<Proxy, String> {
 }
 
 fn of_environment(base: &BaseUrl, env: &Env<'_>) -> Result<Option<Proxy>, String> {
-    let name = if base.tls { "HTTPS_PROXY" } else { "HTTP_PROXY" };
+    let names = [if base.tls { "HTTPS_PROXY" } else { "HTTP_PROXY" }, "ALL_PROXY"];
     let get = |name: &str| {
         let value = env(name).or_else(|| env(&name.to_ascii_lowercase()));
         value.filter(|value| !value.trim().is_empty())
     };
-    let Some(value) = get(name) else { return Ok(None) };
+    let Some((name, value)) = names.into_iter().find_map(|name| Some((name, get(name)?))) else { return Ok(None) };
     if is_local(&base.host) || get("NO_PROXY").is_some_and(|list| is_excluded(&list, base)) {
         return Ok(None);
     }
@@ -245,25 +179,10 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_proxies() {
-        let proxy = Proxy::parse("http://us%40er:p%3Aw@Proxy.example:8080/").unwrap();
-        assert_eq!((proxy.host.as_str(), proxy.port), ("proxy.example", 8080));
-        assert_eq!(proxy.authorization.as_deref(), Some("Basic dXNAZXI6cDp3"));
-        assert_eq!(format!("{proxy:?}"), "Proxy(proxy.example:8080)");
-        let request = String::from_utf8(proxy.connect_request("::1", 443)).unwrap();
-        assert!(request.starts_with("CONNECT [::1]:443 HTTP/1.1\r\nhost: [::1]:443\r\nproxy-authorization: Basic "));
-        assert_eq!(Proxy::parse("proxy").unwrap().port, 3128);
-        assert_eq!(Proxy::parse("[::1]:80").unwrap().port, 80);
-        for wrong in ["", "https://proxy", "socks5://u:secret@proxy", "http://proxy/path", "http://u:secret@pr oxy"] {
-            let error = Proxy::parse(wrong).unwrap_err();
-            assert!(!error.contains("secret"), "{error}");
-        }
-    }
-
-    #[test]
     fn the_environment_names_proxies() {
         let env = |name: &str| match name {
             "HTTPS_PROXY" => Some("http://proxy:1".to_owned()),
+            "all_proxy" => Some("socks5h://all:1".to_owned()),
             "no_proxy" => Some("internal.example,.corp:8443, 10.0.0.0/8".to_owned()),
             "TEAM_PROXY" => Some("http://u:p@team:2".to_owned()),
             _ => None,
@@ -274,7 +193,7 @@ mod tests {
         };
         let through = |name: &str| Ok(Some(name.to_owned()));
         assert_eq!(host(None, "https://api.example/v1"), through("proxy"));
-        assert_eq!(host(None, "http://api.example/v1"), Ok(None));
+        assert_eq!(host(None, "http://api.example/v1"), through("all"));
         for direct in [
             "https://localhost",
             "https://127.0.0.1",
@@ -317,14 +236,6 @@ mod tests {
         assert!(secret_file(&format!("{dirs}/../outside"), &env).unwrap_err().contains("SECRET_FILE_DIRS"));
         for path in [write("allowed/empty", " \n"), dirs.clone(), format!("{dirs}/none")] {
             assert!(secret_file(&path, &env).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn answers_to_connect() {
-        assert_eq!(tunnel_opened(b"HTTP/1.1 200 Connection established\r\n\r\n"), Ok(()));
-        for head in [&b"HTTP/1.1 407 Proxy Authentication Required\r\n"[..], b"SSH-2.0\r\n", b"HTTP/1.1 20\r\n"] {
-            assert!(tunnel_opened(head).is_err());
         }
     }
 }

@@ -13,12 +13,10 @@ use std::time::Duration;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
 
-use crate::config::outbound::{Proxy, tunnel_opened};
+use crate::config::tunnel::{Dialogue, Proxy, Refusal, Step};
 
 /// How long an address has before the next one is tried beside it (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
-/// Bounds the head of a proxy's answer.
-const MAX_HEAD: usize = 16 << 10;
 
 /// An attempt that runs, with its address.
 type Attempt = Pin<Box<dyn Future<Output = (SocketAddr, io::Result<TcpStream>)>>>;
@@ -76,24 +74,21 @@ fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 }
 
 /// Opens a tunnel to `host` on a connection to `proxy`. The error is for the log.
-pub(super) async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), String> {
-    let broken = |error: io::Error| format!("the connection to the proxy broke: {error}");
-    stream.write_all(proxy.connect_request(host, port)).await.0.map_err(broken)?;
-    let mut head = Vec::new();
+pub(super) async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> Result<(), Refusal> {
+    let broken = |error: io::Error| Refusal::OfProxy(format!("the connection to the proxy broke: {error}"));
+    let (mut dialogue, first) = Dialogue::begin(proxy, host, port)?;
+    let mut step = Step::Send(first);
     loop {
+        match step {
+            Step::Open => return Ok(()),
+            Step::Send(bytes) => drop(stream.write_all(bytes).await.0.map_err(broken)?),
+            Step::Receive => {}
+        }
         let (read, buf) = stream.read(Vec::with_capacity(1024)).await;
         if read.map_err(broken)? == 0 {
-            return Err("the proxy closed the connection".to_owned());
+            return Err(Refusal::OfProxy("the proxy closed the connection".to_owned()));
         }
-        head.extend_from_slice(&buf);
-        if let Some(end) = memchr::memmem::find(&head, b"\r\n\r\n") {
-            tunnel_opened(&head)?;
-            // The provider speaks second.
-            return if end + 4 == head.len() { Ok(()) } else { Err("the proxy sent more than a head".to_owned()) };
-        }
-        if head.len() > MAX_HEAD {
-            return Err("the proxy sent a head without an end".to_owned());
-        }
+        step = dialogue.receive(&buf)?;
     }
 }
 

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -21,7 +22,7 @@ use super::dial;
 use super::resolve;
 use super::stream::{self, LARGE_READ, Reader, Writer};
 use super::timer::Timers;
-use crate::config::outbound::Proxy;
+use crate::config::tunnel::{Proxy, Refusal};
 use crate::shared::ProcessState;
 use crate::tls::ClientTls;
 
@@ -196,30 +197,53 @@ impl Pool {
         deadline.set(limit);
         let seconds = limit.as_secs_f32();
         let target = format!("{}:{}", origin.host, origin.port);
-        let attempt = async {
-            let (host, port) = match &origin.proxy {
-                Some(proxy) => (&proxy.host, proxy.port),
-                None => (&origin.host, origin.port),
-            };
-            let addresses = resolve::look_up(&self.shared.names, host, port)
-                .await
-                .map_err(|why| ConnectFailure::new("its host name was not found", why))?;
-            let mut stream = dial::connect(addresses).await.map_err(|(address, error)| {
-                let address = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
-                ConnectFailure::of_connect(&error, format!("connect to {target} ({address}): {error}"))
-            })?;
-            if let Some(proxy) = &origin.proxy {
-                dial::tunnel(&mut stream, proxy, &origin.host, origin.port)
-                    .await
-                    .map_err(|why| ConnectFailure::new("the proxy did not connect to it", why))?;
-            }
-            self.secure(origin, stream).await
-        };
+        let attempt = async { self.secure(origin, self.reach(origin).await?).await };
         match deadline.limit(attempt).await {
             Some(Ok(connection)) => Ok(connection),
             Some(Err(reason)) => Err(ConnectError::Failed(reason)),
             None => Err(ConnectError::TimedOut(format!("connect to {target}: no connection within {seconds} s"))),
         }
+    }
+
+    /// Connects to an origin, or to its proxy, which opens a tunnel to it.
+    async fn reach(&self, origin: &Origin) -> Result<TcpStream, ConnectFailure> {
+        let target = format!("{}:{}", origin.host, origin.port);
+        let Some(proxy) = &origin.proxy else { return self.dial(&origin.host, origin.port, &target).await };
+        let hosts = match proxy.resolves_names() {
+            true => vec![origin.host.clone()],
+            false => {
+                let addresses = self.look_up(&origin.host, origin.port).await?;
+                addresses.iter().map(|address| address.ip().to_string()).collect()
+            }
+        };
+        let mut failure = ConnectFailure::new("its host name was not found", "it has no address");
+        for host in hosts {
+            let mut stream = self.dial(&proxy.host, proxy.port, &target).await?;
+            let refusal = match dial::tunnel(&mut stream, proxy, &host, origin.port).await {
+                Ok(()) => return Ok(stream),
+                Err(refusal) => refusal,
+            };
+            let is_final = matches!(refusal, Refusal::OfProxy(_));
+            failure = ConnectFailure::new("the proxy did not connect to it", refusal.into_text());
+            if is_final {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    async fn look_up(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
+        let found = resolve::look_up(&self.shared.names, host, port).await;
+        found.map_err(|why| ConnectFailure::new("its host name was not found", why))
+    }
+
+    /// Connects to `host` on the way to `target`.
+    async fn dial(&self, host: &str, port: u16, target: &str) -> Result<TcpStream, ConnectFailure> {
+        let addresses = self.look_up(host, port).await?;
+        dial::connect(addresses).await.map_err(|(address, error)| {
+            let address = address.map_or_else(|| "no address".to_owned(), |address| address.to_string());
+            ConnectFailure::of_connect(&error, format!("connect to {target} ({address}): {error}"))
+        })
     }
 
     fn tls_of(&self, origin: &Origin) -> Arc<ClientConfig> {

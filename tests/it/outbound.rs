@@ -49,14 +49,7 @@ fn serve_tunnel(mut client: TcpStream, to: SocketAddr, answer: &str, heads: &Mut
     if !answer.starts_with('2') {
         return;
     }
-    let server = TcpStream::connect(to).unwrap();
-    let pair = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    let copy = |(mut from, mut into): (TcpStream, TcpStream)| {
-        let _ = std::io::copy(&mut from, &mut into);
-        let _ = into.shutdown(std::net::Shutdown::Write);
-    };
-    thread::spawn(move || copy((pair.1, pair.0)));
-    copy((client, server));
+    socks::join(client, TcpStream::connect(to).unwrap());
 }
 
 fn provider() -> Fake {
@@ -105,6 +98,68 @@ fn providers_are_reached_through_proxies() {
     let gateway = Setup::new().provider(direct).env("HTTP_PROXY", &url).start();
     assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
     assert_eq!(proxy.heads().len(), 2);
+}
+
+/// The same by SOCKS5: names go to a proxy of `socks5h`, addresses to one of `socks5`.
+#[test]
+fn providers_are_reached_through_socks_proxies() {
+    let provider = provider();
+    let port = provider.addr.port();
+    let socks = socks::Socks::start(provider.addr, Some("us@er:p w"), &["::1"]);
+    let url = |scheme: &str| format!("{scheme}://us%40er:p%20w@{}", socks.addr);
+    // ALL_PROXY is for what the variable of the scheme does not name.
+    let setup = Setup::new().provider(elsewhere(&provider, "http")).env("ALL_PROXY", url("socks5h"));
+    let gateway = setup.env("HTTPS_PROXY", "http://127.0.0.1:1").env("ADMIN_KEY", "a-long-admin-key").start();
+    let mut client = gateway.client();
+    for _ in 0..2 {
+        assert_eq!(client.call(CHAT.path, CHAT.ask).text(), CHAT.answer);
+    }
+    let name = format!("provider.invalid:{port}");
+    assert_eq!(socks.asked(), [name.as_str()]);
+    // Calls of the control plane go the same way.
+    let mut admin = gateway.client();
+    admin.ask(&get("/health/detailed").key("a-long-admin-key"));
+    assert_eq!(admin.response().status, 200);
+    assert_eq!(socks.asked(), [name.as_str(), name.as_str()]);
+    assert!(gateway.log().iter().all(|line| !line.contains("p w") && !line.contains("p%20w")));
+
+    // One of the provider's own, whose password is in the environment. The name has two addresses
+    // here, of which the proxy reaches one.
+    let at_localhost = ProviderRow { api_base: format!("http://localhost:{port}/v1"), ..elsewhere(&provider, "http") };
+    let own = with_params(at_localhost, serde_json::json!({"proxy": "env:TEAM_PROXY"}));
+    let setup = Setup::new().provider(own).env("TEAM_PROXY", url("socks5")).env("ADMIN_KEY", "a-long-admin-key");
+    let gateway = setup.start();
+    assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
+    let mut admin = gateway.client();
+    admin.ask(&get("/health/detailed").key("a-long-admin-key"));
+    assert_eq!(admin.response().status, 200);
+    let reached = format!("127.0.0.1:{port}");
+    let asked = socks.asked()[2..].to_vec();
+    assert_eq!(asked.iter().filter(|host| **host == reached).count(), 2, "{asked:?}");
+    assert!(asked.iter().all(|host| *host == reached || *host == format!("::1:{port}")), "{asked:?}");
+}
+
+/// What a SOCKS proxy refuses is said, without what is secret.
+#[test]
+fn socks_proxies_that_refuse() {
+    let provider = provider();
+    let socks = socks::Socks::start(provider.addr, Some("user:right"), &["provider.invalid"]);
+    let rows = [
+        (format!("socks5h://user:right@{}", socks.addr), "the host cannot be reached (SOCKS5 reply 4)"),
+        (format!("socks5h://user:hidden@{}", socks.addr), "refused the user name or the password"),
+        (format!("socks5h://{}", socks.addr), "demands a user name and password"),
+    ];
+    for (url, why) in rows {
+        let gateway = Setup::new().provider(elsewhere(&provider, "http")).env("HTTP_PROXY", url).start();
+        let response = gateway.client().call(CHAT.path, CHAT.ask);
+        assert_eq!(response.status, 502);
+        assert!(response.text().contains("the proxy did not connect to it"), "{}", response.text());
+        eventually("the log says why", || gateway.log().iter().any(|line| line.contains(why)));
+        assert!(gateway.log().iter().all(|line| !line.contains("hidden") && !line.contains(":right")));
+    }
+    let unknown = Setup::new().env("ALL_PROXY", "socks4://127.0.0.1:1").try_start().err().unwrap();
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.stderr.contains("proxies are reached by http, socks5 or socks5h"), "{}", unknown.stderr);
 }
 
 /// What goes wrong is said, without what is secret.

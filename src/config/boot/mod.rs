@@ -129,6 +129,7 @@ pub struct Boot {
     /// Looked up by name when rows are compiled; see `config::outbound`.
     pub https_proxy: Option<Secret>,
     pub http_proxy: Option<Secret>,
+    pub all_proxy: Option<Secret>,
     pub no_proxy: Option<String>,
     pub secret_file_dirs: Option<String>,
     pub connect_timeout: Duration,
@@ -200,6 +201,9 @@ pub struct Boot {
     pub strict_translation: bool,
     /// Whether the process may be dumped and traced.
     pub core_dumps: bool,
+    /// Whether the process restricts itself to what its settings name, and what else it may read.
+    pub sandbox: bool,
+    pub sandbox_read_paths: Vec<PathBuf>,
     /// 0 remembers nothing.
     pub reasoning_cache_bytes: usize,
     pub log_level: LevelFilter,
@@ -240,6 +244,7 @@ impl Default for Boot {
             tls_client_ca: None,
             https_proxy: None,
             http_proxy: None,
+            all_proxy: None,
             no_proxy: None,
             secret_file_dirs: Some(outbound::SECRET_FILE_DIRS.to_owned()),
             connect_timeout: Duration::from_secs(5),
@@ -283,6 +288,8 @@ impl Default for Boot {
             image_height: 300,
             strict_translation: false,
             core_dumps: false,
+            sandbox: false,
+            sandbox_read_paths: Vec::new(),
             reasoning_cache_bytes: 64 << 20,
             log_level: LevelFilter::INFO,
             observe: Observe::default(),
@@ -381,7 +388,7 @@ impl Environment {
     /// Takes the settings of a configuration file that are looked up by name when rows are
     /// compiled.
     pub fn add_settings(&mut self, settings: &[Setting]) {
-        const LOOKED_UP: [&str; 8] = [
+        const LOOKED_UP: [&str; 9] = [
             "ALLOW_LINK_LOCAL_UPSTREAMS",
             "SECRET_ENV_ALLOW",
             "SECRET_FILE_DIRS",
@@ -389,6 +396,7 @@ impl Environment {
             "SSL_CERT_FILE",
             "HTTPS_PROXY",
             "HTTP_PROXY",
+            "ALL_PROXY",
             "NO_PROXY",
         ];
         for setting in settings.iter().filter(|setting| LOOKED_UP.contains(&setting.name.as_str())) {

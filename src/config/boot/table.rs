@@ -112,9 +112,10 @@ variables! {
     "TLS_CERT" "" "A PEM file with the certificate chain of this server. With it and TLS_KEY the server speaks https." => tls_cert, |text| path(text).map(Some);
     "TLS_KEY" "" "A PEM file with the private key of this server." => tls_key, |text| path(text).map(Some);
     "TLS_CLIENT_CA" "" "A PEM file with certificate authorities. With it a client must have a certificate of one of them, on every listener." => tls_client_ca, |text| path(text).map(Some);
-    "HTTPS_PROXY" "" "The proxy through which https providers are reached, such as http://USER:PASSWORD@HOST:3128, unless `proxy` in their parameters says otherwise. It must open tunnels (CONNECT). The name in lower case is read, too." secret => https_proxy, |text| proxy_url(text).map(Some);
+    "HTTPS_PROXY" "" "The proxy through which https providers are reached, such as http://USER:PASSWORD@HOST:3128, unless `proxy` in their parameters says otherwise. It opens tunnels, by CONNECT (http://) or SOCKS5 (socks5://, or socks5h:// if it resolves the names of providers). The name in lower case is read, too." secret => https_proxy, |text| proxy_url(text).map(Some);
     "HTTP_PROXY" "" "The same for providers with http, which are reached by tunnels as well." secret => http_proxy, |text| proxy_url(text).map(Some);
-    "NO_PROXY" "" "Hosts, domains, addresses and networks that HTTPS_PROXY and HTTP_PROXY are not for, separated by commas; `*` is all. Addresses of this machine are never reached through a proxy." => no_proxy, |text: &str| Ok::<_, String>(Some(text.to_owned()));
+    "ALL_PROXY" "" "The same for providers of both kinds, where HTTPS_PROXY or HTTP_PROXY is not set." secret => all_proxy, |text| proxy_url(text).map(Some);
+    "NO_PROXY" "" "Hosts, domains, addresses and networks that HTTPS_PROXY, HTTP_PROXY and ALL_PROXY are not for, separated by commas; `*` is all. Addresses of this machine are never reached through a proxy." => no_proxy, |text: &str| Ok::<_, String>(Some(text.to_owned()));
     "SECRET_FILE_DIRS" "/run/secrets,/run/credentials,/etc/llm-proxy" "The directories below which `file:PATH` may read the API keys of providers and the secrets of this program, separated by commas." => secret_file_dirs, |text: &str| Ok::<_, String>(Some(text.to_owned()));
     "CONNECT_TIMEOUT_SECS" "5" "The longest time to connect to a provider, TLS included." => connect_timeout, seconds;
     "HEADER_READ_TIMEOUT_SECS" "30" "The longest time in which a client must have sent the head of a request." => header_read_timeout, seconds;
@@ -143,6 +144,8 @@ variables! {
     "PROXY_PROTOCOL" "false" "Whether each connection to PORT begins with a PROXY header, version 1 or 2, as a load balancer sends it. With TRUSTED_PROXIES it is taken from these addresses alone; a connection without it is closed." => proxy_protocol, switch;
     "ADMIN_ALLOWED_ADDRESSES" "" "Addresses and networks that may reach the admin interface, its page and /metrics, separated by commas; others are answered with 403. Without it all may." => admin_allowed_addresses, Networks::parse;
     "CORE_DUMPS" "false" "Whether a crash may write the memory of this process to a file, and a debugger may attach to it. Keys and conversations are in it." => core_dumps, switch;
+    "SANDBOX" "false" "Whether `serve` restricts itself with Landlock, where the kernel has it: it reads and writes the files that its settings name and what the system needs, runs no program, and listens on no other port. The log says what is in force." => sandbox, switch;
+    "SANDBOX_READ_PATHS" "" "More files and directories that may be read in the sandbox, separated by commas, such as those with the certificates of providers." => sandbox_read_paths, paths;
     "STRICT_TRANSLATION" "false" "Whether a request that cannot be translated without a loss is answered with 400, instead of a header that names the loss." => strict_translation, switch;
     "REASONING_CACHE_BYTES" ("REPLAY_CACHE_BYTES") "67108864" "The memory in bytes for opaque (signed or encrypted) reasoning that is kept for Chat clients that do not send it back; 0 keeps none." => reasoning_cache_bytes, |text| number(text, 0, 1 << 40);
     "MAX_ATTEMPTS" "3" "The most attempts of one request: each request that is sent counts, to the same provider or to another." => max_attempts, |text| number(text, 1, 100);
@@ -365,6 +368,14 @@ fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
+fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
+    let paths: Vec<_> = crate::config::secret_env::parse_list(text).into_iter().map(PathBuf::from).collect();
+    match paths.iter().all(|path| path.is_absolute()) {
+        true => Ok(paths),
+        false => Err("absolute paths, separated by commas".to_owned()),
+    }
+}
+
 fn header_key(text: &str) -> Result<super::Secret, String> {
     // It arrives in a header, so nothing else could ever match.
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -378,7 +389,7 @@ fn store_url(text: &str) -> Result<super::Secret, String> {
 
 fn proxy_url(text: &str) -> Result<super::Secret, InvalidValue> {
     let explained = |why| InvalidValue::Explained(format!("the value {why}"));
-    crate::config::outbound::Proxy::parse(text).map(|_| text.into()).map_err(explained)
+    crate::config::tunnel::Proxy::parse(text).map(|_| text.into()).map_err(explained)
 }
 
 fn secret(text: &str) -> Result<super::Secret, String> {

@@ -388,7 +388,7 @@ fn replace<T>(rows: &mut Vec<T>, written: Vec<T>, removed: &[i64], id: fn(&T) ->
 
 /// Returns the hosts that are names, and not addresses.
 fn hosts(snapshot: &Snapshot) -> HashSet<String> {
-    let hosts = snapshot.providers.iter().map(|provider| provider.outbound.first_host(&provider.base));
+    let hosts = snapshot.providers.iter().flat_map(|provider| provider.outbound.hosts(&provider.base));
     hosts.filter(|host| host.parse::<IpAddr>().is_err()).map(str::to_owned).collect()
 }
 

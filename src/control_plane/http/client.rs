@@ -2,8 +2,8 @@
 //! tokio, names from the table that workers use, bounds on time and size.
 
 use std::future::Future;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -26,7 +26,8 @@ use tokio::time::timeout;
 use tower_service::Service;
 
 use crate::config::link_local;
-use crate::config::outbound::{self, Outbound, Proxy};
+use crate::config::outbound::Outbound;
+use crate::config::tunnel::{Dialogue, Proxy, Refusal, Step};
 use crate::shared::ProcessState;
 use crate::shared::names::Resolved;
 
@@ -34,8 +35,6 @@ use crate::shared::names::Resolved;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer's body.
 const MAX_BODY_BYTES: usize = 4 << 20;
-/// Bytes of the head of a proxy's answer.
-const MAX_PROXY_HEAD: usize = 16 << 10;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -66,7 +65,7 @@ impl Client {
         let mut tcp = HttpConnector::new_with_resolver(Names(shared.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
-        let tcp = Tunnel { tcp, proxy };
+        let tcp = Tunnel { tcp, names: Names(shared.clone()), proxy };
         let mut tls = ClientConfig::clone(&tls_config);
         // The connector sets its own.
         tls.alpn_protocols.clear();
@@ -146,6 +145,7 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 #[derive(Clone)]
 pub(crate) struct Tunnel {
     tcp: HttpConnector<Names>,
+    names: Names,
     proxy: Option<Arc<Proxy>>,
 }
 
@@ -166,24 +166,58 @@ impl Service<Uri> for Tunnel {
             let connecting = self.tcp.call(uri);
             return Box::pin(async move { Ok(connecting.await?) });
         };
-        let address = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
-        let through = Uri::try_from(format!("http://{address}:{}", proxy.port));
-        let connecting = through.map(|through| self.tcp.call(through));
-        Box::pin(async move {
-            let mut stream = connecting?.await?.into_inner();
-            let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-            stream.write_all(&proxy.connect_request(host, uri.port_u16().unwrap_or(default))).await?;
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                if head.len() > MAX_PROXY_HEAD {
-                    return Err("the proxy sent a head without an end".into());
-                }
-                head.push(stream.read_u8().await?);
-            }
-            outbound::tunnel_opened(&head)?;
-            Ok(TokioIo::new(stream))
-        })
+        Box::pin(through(self.tcp.clone(), self.names.clone(), proxy, uri))
+    }
+}
+
+/// Connects to a proxy, which opens a tunnel to the host in `uri`.
+async fn through(
+    mut tcp: HttpConnector<Names>,
+    mut names: Names,
+    proxy: Arc<Proxy>,
+    uri: Uri,
+) -> Result<TokioIo<TcpStream>, BoxError> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    let hosts = match proxy.resolves_names() || host.parse::<IpAddr>().is_ok() {
+        true => vec![host.to_owned()],
+        false => names.call(host.parse()?).await?.map(|address| address.ip().to_string()).collect(),
+    };
+    let address = if proxy.host.contains(':') { format!("[{}]", proxy.host) } else { proxy.host.clone() };
+    let proxy_uri = Uri::try_from(format!("http://{address}:{}", proxy.port))?;
+    let mut failure = format!("the name `{host}` has no address");
+    for host in hosts {
+        let mut stream = tcp.call(proxy_uri.clone()).await?.into_inner();
+        match tunnel(&mut stream, &proxy, &host, port).await? {
+            Ok(()) => return Ok(TokioIo::new(stream)),
+            Err(Refusal::OfProxy(why)) => return Err(why.into()),
+            Err(Refusal::OfAddress(why)) => failure = why,
+        }
+    }
+    Err(failure.into())
+}
+
+/// Opens a tunnel to `host` on a connection to a proxy. The outer error is that of the connection.
+async fn tunnel(stream: &mut TcpStream, proxy: &Proxy, host: &str, port: u16) -> io::Result<Result<(), Refusal>> {
+    let (mut dialogue, first) = match Dialogue::begin(proxy, host, port) {
+        Ok(begun) => begun,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let (mut step, mut piece) = (Step::Send(first), [0; 1024]);
+    loop {
+        match step {
+            Step::Open => return Ok(Ok(())),
+            Step::Send(bytes) => stream.write_all(&bytes).await?,
+            Step::Receive => {}
+        }
+        let length = stream.read(&mut piece).await?;
+        if length == 0 {
+            return Ok(Err(Refusal::OfProxy("the proxy closed the connection".to_owned())));
+        }
+        step = match dialogue.receive(&piece[..length]) {
+            Ok(step) => step,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
     }
 }
 

@@ -32,6 +32,7 @@ pub mod output;
 pub mod postgres;
 pub mod redis;
 pub mod sample;
+pub mod socks;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
