@@ -41,7 +41,7 @@ impl Gateway {
             tracing::warn!("the limit of open files can't be raised: {error}");
         }
         if !boot.core_dumps
-            && let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+            && let Err(error) = forbid_dumps()
         {
             tracing::warn!("the memory of this process can't be kept from core dumps: {error}");
         }
@@ -162,6 +162,11 @@ impl Gateway {
 fn raise_open_files() -> rustix::io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+}
+
+/// Keeps the memory of this process from core dumps and from other processes of its user.
+pub(super) fn forbid_dumps() -> rustix::io::Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
 /// Where records of requests go, for the log of the start.

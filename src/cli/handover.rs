@@ -4,14 +4,15 @@
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::gateway::Gateway;
+use super::launcher::{self, Launcher};
 use super::notify;
 use super::store_lock::StoreLock;
-use crate::net::inherited::{Bequest, Inherited, Name, VARIABLE};
+use crate::net::inherited::{Bequest, Inherited, Name};
 
 /// How long a new process may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,34 +25,32 @@ pub(super) fn program() -> Option<PathBuf> {
 }
 
 /// Starts a successor and waits until it serves. If it does not, this gateway is as it was; the error
-/// says why.
+/// says why. A gateway that may start no program itself has it started by its launcher.
 pub(super) fn start_successor(
     program: Option<&PathBuf>,
+    launcher: Option<&Launcher>,
     gateway: &Gateway,
     lock: Option<&StoreLock>,
 ) -> Result<u32, String> {
     let program = program.ok_or("the path of the program is not known")?;
     let failed = |error: std::io::Error| format!("{}: {error}", program.display());
     let (mut serves, tell) = std::io::pipe().map_err(failed)?;
-    let mut bequest = Bequest::default();
-    for listener in gateway.listeners() {
-        bequest.add(Name::Public, listener.as_fd()).map_err(failed)?;
-    }
-    if let Some(admin) = gateway.admin_listener() {
-        bequest.add(Name::Admin, admin.as_fd()).map_err(failed)?;
-    }
-    if let Some(lock) = lock {
-        bequest.add(Name::Lock, lock.fd()).map_err(failed)?;
-    }
-    bequest.add(Name::Ready, tell.as_fd()).map_err(failed)?;
+    let mut fds: Vec<_> = gateway.listeners().iter().map(|listener| (Name::Public, listener.as_fd())).collect();
+    fds.extend(gateway.admin_listener().map(|admin| (Name::Admin, admin.as_fd())));
+    fds.extend(lock.map(|lock| (Name::Lock, lock.fd())));
+    fds.push((Name::Ready, tell.as_fd()));
+    let mut successor = match launcher {
+        Some(launcher) => Successor::Launched(launcher, launcher.start_successor(&fds)?),
+        None => {
+            let mut bequest = Bequest::default();
+            for (name, fd) in fds {
+                bequest.add(name, fd).map_err(failed)?;
+            }
+            let args: Vec<_> = std::env::args_os().skip(1).collect();
+            Successor::Child(launcher::command(program, &args, &bequest).spawn().map_err(failed)?)
+        }
+    };
     drop(tell);
-    let mut command = Command::new(program);
-    command.args(std::env::args_os().skip(1)).env(VARIABLE, bequest.value());
-    for name in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-        command.env_remove(name);
-    }
-    let mut child = command.stdin(Stdio::null()).spawn().map_err(failed)?;
-    drop(bequest);
     let (sender, receiver) = mpsc::channel();
     let wait = move || {
         let mut said = Vec::new();
@@ -60,19 +59,36 @@ pub(super) fn start_successor(
     };
     std::thread::Builder::new().name("handover".to_owned()).spawn(wait).map_err(failed)?;
     match receiver.recv_timeout(PATIENCE) {
-        Ok(true) => Ok(child.id()),
-        Ok(false) => Err(format!("the new process has ended before it served ({})", end(&mut child))),
+        Ok(true) => Ok(successor.id()),
+        Ok(false) => Err(format!("the new process has ended before it served ({})", successor.end())),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            let _ = child.kill();
-            Err(format!("the new process did not serve within {} s ({})", PATIENCE.as_secs(), end(&mut child)))
+            Err(format!("the new process did not serve within {} s ({})", PATIENCE.as_secs(), successor.end()))
         }
     }
 }
 
-fn end(child: &mut Child) -> String {
-    // It may have closed its end without ending.
-    let _ = child.kill();
-    child.wait().map_or_else(|error| error.to_string(), |status| status.to_string())
+/// The process that is to take over.
+enum Successor<'a> {
+    Child(Child),
+    /// By the launcher, with this number.
+    Launched(&'a Launcher, u32),
+}
+
+impl Successor<'_> {
+    fn id(&self) -> u32 {
+        match self {
+            Successor::Child(child) => child.id(),
+            Successor::Launched(_, id) => *id,
+        }
+    }
+
+    /// Ends it if it has not ended, and returns how it ended.
+    fn end(&mut self) -> String {
+        match self {
+            Successor::Child(child) => launcher::end(child),
+            Successor::Launched(launcher, _) => launcher.end_successor(),
+        }
+    }
 }
 
 /// Tells the predecessor, if there is one, that this process serves, and the service manager.

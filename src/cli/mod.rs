@@ -19,6 +19,7 @@ mod handover;
 pub mod health;
 pub mod init;
 pub mod key;
+mod launcher;
 mod local_key;
 mod logging;
 pub mod manual;
@@ -30,6 +31,7 @@ pub mod prices;
 mod print;
 mod probe;
 pub mod provider;
+mod sandbox;
 pub mod serve;
 mod signals;
 mod store;
@@ -114,6 +116,9 @@ enum Command {
     /// Write man pages and completions into a directory
     #[command(hide = true)]
     Manual(manual::ManualArgs),
+    /// Start the successors of a gateway that may start no program itself
+    #[command(hide = true)]
+    Launcher(launcher::Args),
     /// Print the version
     Version(migrate::NoArgs),
 }
@@ -183,6 +188,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Completions(args) => manual::completions(&args, Cli::command()),
         Command::Manual(args) => manual::run(&args, &Cli::command()),
+        Command::Launcher(args) => launcher::run(&args),
         Command::Version(migrate::NoArgs {}) => print::line(&format!("llm-proxy {}", env!("CARGO_PKG_VERSION"))),
     }?;
     Ok(ExitCode::SUCCESS)

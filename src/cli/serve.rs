@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::gateway::Gateway;
 use super::signals::{Received, Signals};
 use super::store_lock::StoreLock;
-use super::{handover, local_key, logging, notify};
+use super::{handover, local_key, logging, notify, sandbox};
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
 use crate::config::file::{self, Setting};
 use crate::config::rows::ProviderRow;
@@ -83,6 +83,8 @@ pub fn run(start: Start) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
+    // Before the first thread, since a thread restricts itself and those that it starts.
+    let launcher = if boot.sandbox { sandbox::enter(&boot, program.as_ref())? } else { None };
     if boot.db_url.is_none() && boot.config_file.is_none() {
         first_providers(&Blocking::embedded(&boot.data_dir)?, &environment)?;
     }
@@ -97,8 +99,9 @@ pub fn run(start: Start) -> Result<(), Failure> {
     local_key::introduce(gateway.boot(), &gateway.page_address());
     lock.iter_mut().for_each(StoreLock::write_owner);
     handover::report_serving(ready);
-    let stop =
-        wait_for_stop(&mut signals, &gateway, || handover::start_successor(program.as_ref(), &gateway, lock.as_ref()));
+    let stop = wait_for_stop(&mut signals, &gateway, || {
+        handover::start_successor(program.as_ref(), launcher.as_ref(), &gateway, lock.as_ref())
+    });
     signals.end_at_the_next();
     let delay = gateway.shutdown_delay();
     match stop {

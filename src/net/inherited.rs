@@ -75,16 +75,21 @@ impl Name {
     const ALL: [(&'static str, Name); 4] =
         [("public", Name::Public), ("admin", Name::Admin), ("lock", Name::Lock), ("ready", Name::Ready)];
 
-    fn text(self) -> &'static str {
+    /// Returns its name, which is never empty.
+    pub fn text(self) -> &'static str {
         Name::ALL.iter().find(|(_, name)| *name == self).map_or("", |(text, _)| text)
+    }
+
+    /// Returns the one of this name.
+    pub fn of(text: &str) -> Option<Name> {
+        Name::ALL.into_iter().find(|(known, _)| *known == text).map(|(_, name)| name)
     }
 }
 
 fn of_predecessor(list: &str) -> Option<Vec<(Name, RawFd)>> {
     let entry = |entry: &str| {
         let (name, fd) = entry.split_once('=')?;
-        let (_, name) = Name::ALL.into_iter().find(|(text, _)| *text == name)?;
-        Some((name, fd.parse().ok().filter(|fd| *fd >= FIRST_FD)?))
+        Some((Name::of(name)?, fd.parse().ok().filter(|fd| *fd >= FIRST_FD)?))
     };
     list.split(',').map(entry).collect()
 }

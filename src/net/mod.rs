@@ -10,6 +10,7 @@ use monoio::net::UnixStream;
 mod acked;
 pub mod buffers;
 mod dial;
+pub mod fd_channel;
 pub mod handoff;
 pub mod inherited;
 pub mod listen;

@@ -41,7 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "shared::catalog",
         ],
     ),
-    ("net", &["config::outbound", "shared", "tls"]),
+    ("net", &["config::tunnel", "shared", "tls"]),
     (
         "proxy",
         &[
@@ -76,6 +76,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "breaker",
             "config",
             "control_plane",
+            "net::fd_channel",
             "net::inherited",
             "net::runtime",
             "rfc3339",
@@ -96,6 +97,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("hyper", &["src/control_plane", "src/cli/admin_client.rs", "src/cli/probe.rs"]),
     ("hyper_util", &["src/control_plane/http", "src/cli/admin_client.rs"]),
     ("io_uring", &["src/net"]),
+    ("landlock", &["src/cli/sandbox.rs"]),
     ("monoio", &["src/net", "crates/llm-mock/src"]),
     ("opentelemetry_proto", &["src/control_plane/sinks/otlp"]),
     ("prost", &["src/control_plane/sinks/otlp"]),
@@ -164,6 +166,7 @@ const FORBIDDEN: &[(&[&str], &[&str], &str)] = &[
 /// Files that may hold `unsafe`, each with the reason.
 const UNSAFE: &[(&str, &str)] = &[
     ("crates/llm-mock/src/conn.rs", "lends a descriptor to socket2, which monoio's stream can't do"),
+    ("src/net/fd_channel.rs", "takes descriptors that the kernel passes, which socket2 leaves as bytes"),
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
     ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),

@@ -200,6 +200,35 @@ fn twenty_upgrades_lose_no_request() {
     eventually("the last one ends", || !runs(last));
 }
 
+/// A gateway that may start no program has its successors started by a process outside of the sandbox.
+/// Each restricts itself anew, and not within the sandbox of the one before, of which the kernel
+/// allows 16.
+#[test]
+fn upgrades_leave_the_sandbox() {
+    let provider = provider();
+    let mut first = Setup::new().provider(chat(&provider)).workers(2).env("SANDBOX", true).start();
+    let current = Successor(first.data_dir().join("gateway.lock"));
+    let mut former = vec![first.pid()];
+    for _ in 0..17 {
+        let before = current.pid().unwrap();
+        let upgraded = first.cli(&["upgrade"]);
+        assert!(upgraded.status.success(), "{upgraded:?}");
+        assert_ne!(current.pid(), Some(before));
+        former.extend(current.pid());
+        assert_eq!(first.client().call(CHAT.path, CHAT.ask).status, 200);
+    }
+    assert_eq!(first.wait().code(), Some(0));
+    let last = former.pop().unwrap();
+    eventually("the former ones have ended", || !former.iter().any(|pid| runs(*pid)));
+    // One that can't serve is ended, and its predecessor goes on.
+    std::fs::write(first.data_dir().join(".env"), "MAX_ATTEMPTS=none\n").unwrap();
+    current.signal("USR2");
+    eventually("it says so", || first.log().iter().any(|line| line.contains("no process has taken over")));
+    assert_eq!((current.pid(), first.client().call(CHAT.path, CHAT.ask).status), (Some(last), 200));
+    current.signal("TERM");
+    eventually("the last one ends", || !runs(last));
+}
+
 /// What can't take over changes nothing.
 #[test]
 fn a_failed_upgrade_changes_nothing() {

@@ -10,6 +10,7 @@ mod duplicates;
 mod files;
 mod overload;
 mod paths;
+mod sandbox;
 mod without_key;
 
 use std::io::Write;

@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -30,6 +31,7 @@ pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, Pa
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(&path, flags)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
+        keep_temporary_files_in(&path, &connection);
         write_ahead(&connection)?;
         migrate(&mut connection, known)?;
         Ok(connection)
@@ -38,6 +40,17 @@ pub(super) fn open_at(dir: &Path, known: &[Migration]) -> Result<(Connection, Pa
         Ok(connection) => Ok((connection, path)),
         Err(error) => Err(error.explain(&path)),
     }
+}
+
+/// Lets SQLite make its temporary files, such as those of large sorts, beside the store: elsewhere
+/// the process may not be able to. This is for the whole process, and is set before another
+/// connection uses it. A directory that cannot be written is refused; then SQLite looks for one.
+fn keep_temporary_files_in(path: &Path, connection: &Connection) {
+    static SET: Once = Once::new();
+    let dir = path.parent().and_then(Path::to_str);
+    SET.call_once(|| {
+        let _ = dir.map(|dir| connection.pragma_update(None, "temp_store_directory", dir));
+    });
 }
 
 /// Opens a store that cannot be written, to read it: one on a full or read-only disk. `None` if that
