@@ -328,9 +328,9 @@ impl<'a> RawValue<'a> {
             Some(text) => text.as_bytes(),
             None => self.bytes,
         };
-        let exact = |n: &u64| *n <= Self::MAX_EXACT;
         if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit) {
-            return std::str::from_utf8(digits).ok()?.parse().ok().filter(exact);
+            let append = |n: u64, digit: &u8| n.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+            return digits.iter().try_fold(0, append).filter(|n| *n <= Self::MAX_EXACT);
         }
         if self.kind() != RawKind::Number {
             return None;

@@ -165,6 +165,11 @@ pub(super) fn skip_value_within(nest: Nest, buf: &[u8], pos: usize) -> Result<us
     visit_value(nest, buf, pos, &mut ())
 }
 
+/// Skips a string or a number: what begins at `pos` is no array, object or word.
+pub(super) fn skip_flat(buf: &[u8], pos: usize) -> Result<usize, ScanError> {
+    if byte(buf, pos)? == b'"' { skip_string(buf, pos) } else { skip_scalar(buf, pos) }
+}
+
 fn visit_value<V: Visit>(mut nest: Nest, buf: &[u8], pos: usize, visit: &mut V) -> Result<usize, ScanError> {
     let outside = nest.depth();
     let mut key = (0, 0);
@@ -253,13 +258,38 @@ pub fn string_body(body: &[u8]) -> Result<RawStr<'_>, ScanError> {
     }
 }
 
-/// Whether all bytes are ASCII, a word at a time.
+/// Whether all bytes are ASCII.
 #[inline]
 pub(crate) fn is_ascii(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let any = words.iter().fold(0, |any, word| any | u64::from_le_bytes(*word));
-    let last = rest.iter().fold(0, |any, byte| any | byte);
-    any & 0x8080_8080_8080_8080 == 0 && last < 0x80
+    no_byte_is(bytes, |byte| byte >= 0x80)
+}
+
+/// Whether all bytes are ASCII and none is a backslash: each is a character of its own then.
+#[inline]
+pub(crate) fn is_ascii_without_escapes(bytes: &[u8]) -> bool {
+    no_byte_is(bytes, |byte| byte >= 0x80 || byte == b'\\')
+}
+
+/// Whether no byte is as `is` says. Asks 16 bytes at once, in a form that compilers turn into vector
+/// instructions; the last 16 may be asked twice.
+#[inline]
+fn no_byte_is(bytes: &[u8], is: impl Fn(u8) -> bool + Copy) -> bool {
+    let is_clean = |block: &[u8; 16]| !block.iter().fold(false, |any, &byte| any | is(byte));
+    match bytes.last_chunk::<16>() {
+        Some(last) => bytes.as_chunks::<16>().0.iter().all(is_clean) && is_clean(last),
+        None => !bytes.iter().any(|&byte| is(byte)),
+    }
+}
+
+/// Whether a text is a string's body as it is: it has nothing that must be escaped.
+#[inline]
+pub(super) fn is_plain(text: &[u8]) -> bool {
+    let marks = |word: &[u8; 8]| special_marks(u64::from_le_bytes(*word));
+    match (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(first), Some(last)) if text.len() <= 16 => marks(first) | marks(last) == 0,
+        (Some(_), _) => plain_run(text, 0) == text.len(),
+        (None, _) => !text.iter().any(|&byte| is_special(byte)),
+    }
 }
 
 /// Where the string ends whose inside begins at `pos`: the position of its closing quote. `None` if
@@ -385,9 +415,7 @@ fn skip_number(buf: &[u8], start: usize) -> Result<usize, ScanError> {
 ///
 /// Most bytes of a body stand inside strings, so this is the speed of everything above. Most
 /// strings are short, keys above all, and runs between escapes are too: the first 8 bytes are
-/// looked at as a word, with arithmetic that finds the position. Longer runs: a yes-or-no question
-/// about 32 bytes at once, in a form that compilers turn into vector instructions, and then word by
-/// word.
+/// looked at as a word, with arithmetic that finds the position. Longer runs: 32 bytes at once.
 #[inline]
 pub(crate) fn plain_run(buf: &[u8], pos: usize) -> usize {
     let Some(rest) = buf.get(pos..) else { return buf.len() };
@@ -416,31 +444,34 @@ pub(crate) fn short_run(buf: &[u8]) -> usize {
 /// Not inlined: it would make the short way longer everywhere.
 #[inline(never)]
 fn long_run(buf: &[u8], mut pos: usize) -> usize {
-    // Up to here strings are names and words, and their end is near.
-    for word in buf[pos..].as_chunks::<8>().0.iter().take(4) {
-        let marks = special_marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return pos + marks.trailing_zeros() as usize / 8;
-        }
-        pos += 8;
-    }
     for block in buf[pos..].as_chunks::<32>().0 {
         if block.iter().fold(false, |any, &b| any | is_special(b)) {
             break;
         }
         pos += 32;
     }
-    for word in buf[pos..].as_chunks::<8>().0 {
-        let marks = special_marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return pos + marks.trailing_zeros() as usize / 8;
+    for block in buf[pos..].as_chunks::<16>().0 {
+        match block_marks(block) {
+            0 => pos += 16,
+            marks => return pos + marks.trailing_zeros() as usize / 8,
         }
-        pos += 8;
     }
-    while pos < buf.len() && !is_special(buf[pos]) {
-        pos += 1;
+    // The last bytes are fewer than 16: they are looked at with those before them, whose marks are
+    // shifted out.
+    match buf.last_chunk::<16>() {
+        _ if pos == buf.len() => pos,
+        Some(last) => match block_marks(last) >> (8 * (pos + 16 - buf.len())) {
+            0 => buf.len(),
+            marks => pos + marks.trailing_zeros() as usize / 8,
+        },
+        None => buf[pos..].iter().position(|&b| is_special(b)).map_or(buf.len(), |n| pos + n),
     }
-    pos
+}
+
+/// The top bit of each byte of `block` that [`is_special`]. Compilers make vector instructions of it.
+#[inline]
+fn block_marks(block: &[u8; 16]) -> u128 {
+    u128::from_le_bytes(block.map(|byte| if is_special(byte) { 0x80 } else { 0 }))
 }
 
 #[inline]

@@ -46,6 +46,21 @@ impl Node {
         RawStr::new(&object[self.key.0 as usize + 1..self.key.1 as usize - 1])
     }
 
+    /// Whether the key of a member of `object` can be `name`: it is not shorter, and begins with the
+    /// same byte or with an escape.
+    #[inline]
+    pub(super) fn may_be_named(&self, name: &str, object: &[u8]) -> bool {
+        let first = object.get(self.key.0 as usize + 1);
+        (self.key.1 - self.key.0) as usize >= name.len() + 2
+            && (first == name.as_bytes().first() || first == Some(&b'\\') || name.is_empty())
+    }
+
+    /// How many nodes that follow stand inside this one.
+    #[inline]
+    pub(super) fn inside(&self) -> usize {
+        self.inside as usize
+    }
+
     pub(super) fn range(self) -> std::ops::Range<usize> {
         self.value.0 as usize..self.value.1 as usize
     }

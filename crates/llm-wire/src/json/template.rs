@@ -22,6 +22,19 @@ enum Hole {
     End,
 }
 
+impl Hole {
+    /// Returns where the hole ends that begins with `rest`. `None` if nothing there can fill it.
+    #[inline]
+    fn end_in(self, rest: &[u8]) -> Option<usize> {
+        match self {
+            Hole::Text => text_end(rest),
+            Hole::SomeText => text_end(rest).filter(|end| *end > 0),
+            Hole::Number => number_end(rest),
+            Hole::End => Some(0),
+        }
+    }
+}
+
 /// Bytes that must be equal, and what follows them.
 #[derive(Debug)]
 struct Run {
@@ -107,7 +120,11 @@ impl Template {
     /// if it has another structure or is incomplete.
     #[inline]
     pub(crate) fn match_start(&self, buf: &[u8]) -> Option<usize> {
-        self.match_noting(buf, |_, _| {})
+        // One hole, as nearly all events of an answer have, needs no loop.
+        let [before, after] = &self.runs[..] else { return self.match_noting(buf, |_, _| {}) };
+        let rest = buf.strip_prefix(&*before.literal)?;
+        let behind = rest[before.then.end_in(rest)?..].strip_prefix(&*after.literal)?;
+        Some(buf.len() - behind.len())
     }
 
     /// Returns where the runs begin in `buf` if all of it has this structure.
@@ -123,13 +140,10 @@ impl Template {
         for (n, run) in self.runs.iter().enumerate() {
             note(n, buf.len() - rest.len());
             rest = rest.strip_prefix(&*run.literal)?;
-            let end = match run.then {
-                Hole::End => return Some(buf.len() - rest.len()),
-                Hole::Text => text_end(rest)?,
-                Hole::SomeText => text_end(rest).filter(|end| *end > 0)?,
-                Hole::Number => number_end(rest)?,
-            };
-            rest = &rest[end..];
+            if run.then == Hole::End {
+                return Some(buf.len() - rest.len());
+            }
+            rest = &rest[run.then.end_in(rest)?..];
         }
         None
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::raw::{RawStr, RawValue};
-use super::scan::{Fault, Nest, Open, ScanError, byte, fault, skip_key, skip_space, skip_value_within};
+use super::scan::{Fault, Nest, Open, ScanError, byte, fault, skip_flat, skip_key, skip_space, skip_value_within};
 use super::tape::{self, Node};
 
 /// Walks the members of an object.
@@ -146,13 +146,15 @@ struct Taped<'a> {
 impl<'a> Taped<'a> {
     /// As [`Members::last_named`]: makes a value of one node alone.
     fn last_named(&mut self, name: &str) -> Option<RawValue<'a>> {
-        let mut found = None;
-        while let Some((node, inside)) = tape::split_first(&mut self.nodes) {
-            if node.key(self.bytes).eq_str(name) {
-                found = Some((node.range(), inside));
+        let (mut next, mut found) = (0, None);
+        while let Some(node) = self.nodes.get(next) {
+            if node.may_be_named(name, self.bytes) && node.key(self.bytes).eq_str(name) {
+                found = Some(next);
             }
+            next += 1 + node.inside();
         }
-        found.map(|(at, inside)| RawValue::noted(&self.bytes[at], inside))
+        let (node, inside) = tape::split_first(&mut &self.nodes[found?..])?;
+        Some(RawValue::noted(&self.bytes[node.range()], inside))
     }
 
     #[inline]
@@ -244,7 +246,13 @@ impl<'a> Walk<'a> {
         Some((RawValue::new(&self.buf[range.clone()]), range))
     }
 
+    #[inline]
     fn value(&mut self, at: usize) -> Option<Range<usize>> {
+        if let Some(b'"' | b'-' | b'0'..=b'9') = self.buf.get(at) {
+            let end = self.check(skip_flat(self.buf, at))?;
+            self.pos = end;
+            return Some(at..end);
+        }
         // The bracket around the walk counts, so that a walk finds exactly the faults that
         // `validate` finds.
         let mut nest = Nest::default();

@@ -21,6 +21,7 @@ use super::scan;
 
 /// A string, escaped as needed.
 pub fn string(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     escaped(out, text);
     out.push(b'"');
@@ -58,9 +59,17 @@ pub fn raw_string(out: &mut Vec<u8>, body: RawStr<'_>) {
 }
 
 /// A key and its colon.
+#[inline]
 pub fn key(out: &mut Vec<u8>, name: &str) {
-    string(out, name);
-    out.push(b':');
+    if !scan::is_plain(name.as_bytes()) {
+        string(out, name);
+        return out.push(b':');
+    }
+    // Nearly all: keys are names.
+    out.reserve(name.len() + 3);
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
 }
 
 /// Writes a number.

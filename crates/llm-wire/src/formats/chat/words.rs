@@ -65,7 +65,7 @@ pub(super) fn write_cite(
 
 /// Characters of an escaped body; a surrogate pair is one, also when it was cut in two.
 pub(super) fn chars(raw: &[u8]) -> u64 {
-    if scan::is_ascii(raw) && memchr::memchr(b'\\', raw).is_none() {
+    if scan::is_ascii_without_escapes(raw) {
         return raw.len() as u64;
     }
     let (mut n, mut at) = (0, 0);

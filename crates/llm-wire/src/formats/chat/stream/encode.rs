@@ -33,6 +33,8 @@ pub(crate) struct Encoder {
     phase: Phase,
     /// What every chunk begins with, up to the list of choices.
     head: Vec<u8>,
+    /// What every chunk of text begins with, up to the text.
+    text_head: Vec<u8>,
     tier: Option<Text<'static>>,
     items: Vec<Item>,
     tools: u32,
@@ -71,6 +73,11 @@ enum Item {
 }
 
 const LIVE: &str = r#","finish_reason":null}]"#;
+/// What a chunk of text begins with behind the head of the chunk.
+const TEXT_BEGIN: &[u8] = br#"{"index":0,"delta":{"content":""#;
+/// What stands behind the text.
+const TEXT_END: &[u8] = b"\"},\"finish_reason\":null}]}\n\n";
+const TEXT_END_WITH_USAGE: &[u8] = b"\"},\"finish_reason\":null}],\"usage\":null}\n\n";
 const BREAK: &[u8] = br"\n\n";
 
 impl Encode for Encoder {
@@ -85,13 +92,13 @@ impl Encode for Encoder {
             Event::Open { ix, block } => self.open(ix, block, reply, out),
             Event::Text { raw, .. } => {
                 self.chars += words::chars(raw.as_bytes());
-                // Written by hand: nearly every chunk is one of these.
-                self.chunk(reply, out, |out| {
-                    out.extend_from_slice(br#"{"content":""#);
-                    out.extend_from_slice(raw.as_bytes());
-                    out.extend_from_slice(br#""}"#);
-                    out.extend_from_slice(LIVE.as_bytes());
-                });
+                self.begin(reply, out);
+                // In three pieces: nearly every chunk is one of these.
+                let end = if reply.plan.include_usage { TEXT_END_WITH_USAGE } else { TEXT_END };
+                out.reserve(self.text_head.len() + raw.len() + end.len());
+                for piece in [&self.text_head, raw.as_bytes(), end] {
+                    out.extend_from_slice(piece);
+                }
             }
             Event::Refusal { raw, .. } => {
                 self.refused = true;
@@ -304,16 +311,23 @@ impl Encoder {
         });
     }
 
-    /// One chunk; `choice` writes its choice from the value of `delta` to the end of the list.
-    fn chunk(&mut self, reply: &Reply, out: &mut Vec<u8>, choice: impl FnOnce(&mut Vec<u8>)) {
+    /// Writes the chunk with the role before the first other one.
+    #[inline]
+    fn begin(&mut self, reply: &Reply, out: &mut Vec<u8>) {
         if self.phase == Phase::Init {
             self.phase = Phase::Live;
             self.head = self.make_head(reply);
+            self.text_head = [&self.head, TEXT_BEGIN].concat();
             self.write(reply, out, |out| {
                 out.extend_from_slice(br#"{"role":"assistant","content":"","refusal":null}"#);
                 out.extend_from_slice(LIVE.as_bytes());
             });
         }
+    }
+
+    /// One chunk; `choice` writes its choice from the value of `delta` to the end of the list.
+    fn chunk(&mut self, reply: &Reply, out: &mut Vec<u8>, choice: impl FnOnce(&mut Vec<u8>)) {
+        self.begin(reply, out);
         self.write(reply, out, choice);
     }
 
