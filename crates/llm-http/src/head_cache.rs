@@ -1,12 +1,18 @@
 //! The last head of a connection, since most clients send the same head with each request.
 //!
-//! A parsed head is a function of its bytes alone, so a head of the same bytes is the same head.
-//! Only that is a hit: a head that differs in one byte is parsed.
+//! A parsed head is a function of its bytes alone, so a head of the same bytes is the same head. The
+//! number in `content-length` differs with the body: a head that differs in its digits alone is the
+//! same head with another length. Any other is parsed.
 
-use super::{HeadScan, Limits, Refusal, RequestHead, parse_request};
+use std::ops::Range;
+
+use super::{Framing, HeadScan, Limits, Refusal, RequestHead, parse_request};
 
 /// Longer heads are not kept, in bytes. Tens of thousands of connections may be idle.
 const MAX_KEPT: usize = 1536;
+
+/// Longer lengths are parsed, in digits. Each number of so many fits the parser's bound.
+const MAX_DIGITS: usize = 18;
 
 /// Parses the heads of one connection, each with the same limits.
 #[derive(Debug, Default)]
@@ -14,16 +20,18 @@ pub struct HeadCache {
     /// The bytes of `head`. Empty if there is none.
     bytes: Vec<u8>,
     head: Option<RequestHead>,
+    /// Where the digits of its `content-length` stand, if it has one that is not 0.
+    length: Option<Range<usize>>,
     is_repeated: bool,
 }
 
 impl HeadCache {
     /// Does what [`parse_request`] does.
     pub fn parse(&mut self, buf: &[u8], scan: &mut HeadScan, limits: &Limits) -> Result<Option<RequestHead>, Refusal> {
-        if let Some(head) = self.head.as_ref().filter(|_| buf.starts_with(&self.bytes)) {
+        if let Some(head) = self.repeated(buf) {
             *scan = HeadScan::default();
             self.is_repeated = true;
-            return Ok(Some(head.clone()));
+            return Ok(Some(head));
         }
         let parsed = parse_request(buf, scan, limits)?;
         if let Some(head) = &parsed {
@@ -33,15 +41,50 @@ impl HeadCache {
             if head.len <= MAX_KEPT {
                 self.bytes.extend_from_slice(&buf[..head.len]);
                 self.head = Some(head.clone());
+                self.length = length_digits(head, &self.bytes);
             }
         }
         Ok(parsed)
     }
 
-    /// Returns whether the last head has the bytes of the one before.
+    /// Returns the head at the start of `buf` if it is the one that is kept, of whatever length.
+    fn repeated(&self, buf: &[u8]) -> Option<RequestHead> {
+        let head = self.head.as_ref()?;
+        let Some(at) = self.length.clone() else { return buf.starts_with(&self.bytes).then(|| head.clone()) };
+        let behind = buf.get(at.end..self.bytes.len())?;
+        if buf[..at.start] != self.bytes[..at.start] || behind != &self.bytes[at.end..] {
+            return None;
+        }
+        let framing = Framing::Length(number(&buf[at])?);
+        let mut head = head.clone();
+        head.framing = framing;
+        Some(head)
+    }
+
+    /// Returns whether the last head is that of the one before, save the length of the body.
     pub fn is_repeated(&self) -> bool {
         self.is_repeated
     }
+}
+
+/// Returns where the digits of the one `content-length` stand. `None` where the length decides more
+/// than how long the body is: 0 is no body.
+fn length_digits(head: &RequestHead, bytes: &[u8]) -> Option<Range<usize>> {
+    let mut values = head.fields.get_all(bytes, "content-length");
+    let value = values.next().filter(|_| head.framing != Framing::Length(0))?;
+    if values.next().is_some() || Framing::Length(number(value)?) != head.framing {
+        return None;
+    }
+    let start = (value.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    Some(start..start + value.len())
+}
+
+/// Reads digits of which the first is not 0.
+fn number(digits: &[u8]) -> Option<u64> {
+    if !(1..=MAX_DIGITS).contains(&digits.len()) || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |n, digit| n * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]
@@ -53,6 +96,17 @@ mod tests {
         "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n",
         "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 6\r\n\r\n",
         "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nauthorization: k\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\nexpect: 100-continue\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 7\r\nexpect: 100-continue\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length:  123456789012345678 \r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length:  023456789012345678 \r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 9923456789012345678\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: 1123456789012345678\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nx-content-length: 1\r\n\r\n",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nx-content-length: 2\r\n\r\n",
         "\r\nGET /?q HTTP/1.0\r\n\r\n",
         "GET /?q HTTP/1.0\r\n\r\n",
         "GET / HTTP/1.1\r\n\r\n",
@@ -86,9 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn only_equal_bytes_are_repeated() {
+    fn only_equal_bytes_are_repeated_save_the_length() {
         let (mut cache, limits) = (HeadCache::default(), Limits::default());
-        let rows = [(0, false), (0, true), (1, false), (0, false), (0, true), (2, false), (2, true)];
+        let rows =
+            [(0, false), (0, true), (1, true), (0, true), (2, false), (2, true), (3, false), (4, false), (11, false)];
         for (head, is_repeated) in rows {
             cache.parse(HEADS[head].as_bytes(), &mut HeadScan::default(), &limits).unwrap().unwrap();
             assert_eq!(cache.is_repeated(), is_repeated);
