@@ -14,6 +14,7 @@ pub mod fd_channel;
 pub mod handoff;
 pub mod inherited;
 pub mod listen;
+mod monotonic;
 pub mod pool;
 pub mod proxy_protocol;
 pub mod resolve;

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -36,8 +37,10 @@ const IDLE_FOR_NS: u64 = 50_000_000_000;
 const UNTESTED_FOR_NS: u64 = 10_000_000;
 
 /// The address of an upstream.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
+    /// A hash of all the rest: it is looked up twice a request.
+    hash: u64,
     pub tls: bool,
     pub host: String,
     pub port: u16,
@@ -45,6 +48,24 @@ pub struct Origin {
     pub proxy: Option<Arc<Proxy>>,
     /// Its own certificates and trust, if it has them.
     pub trust: Option<Arc<ClientTls>>,
+}
+
+impl Origin {
+    pub fn new(
+        (tls, host, port): (bool, String, u16),
+        proxy: Option<Arc<Proxy>>,
+        trust: Option<Arc<ClientTls>>,
+    ) -> Origin {
+        let mut hasher = DefaultHasher::new();
+        (tls, &host, port, &proxy, &trust).hash(&mut hasher);
+        Origin { hash: hasher.finish(), tls, host, port, proxy, trust }
+    }
+}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A connection to an upstream. It is boxed once, since it changes hands several times a request.

@@ -16,6 +16,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::monotonic;
+
 /// How late a deadline may expire.
 pub const TICK: Duration = Duration::from_millis(20);
 
@@ -43,7 +45,8 @@ enum WaitKind {
 
 /// The deadlines of one worker.
 pub struct Timers {
-    origin: Instant,
+    /// The zero of the clock, on [`monotonic`].
+    origin: u64,
     /// The time of the last look at the clock.
     recent: Cell<u64>,
     /// What the time of day was at `origin`, in nanoseconds since 1970, as of the last tick.
@@ -60,8 +63,9 @@ pub struct Timers {
 impl Timers {
     /// `origin` is the zero of the clock.
     pub fn new(origin: Instant) -> Rc<Timers> {
+        let now = monotonic::now();
         Rc::new(Timers {
-            origin,
+            origin: now.wrapping_sub(nanos(origin.elapsed())),
             recent: Cell::new(0),
             unix_origin: Cell::new(0),
             slots: RefCell::new(Vec::new()),
@@ -74,11 +78,15 @@ impl Timers {
 
     /// Reads the clock: nanoseconds since its origin.
     pub fn read(&self) -> u64 {
-        self.recent.set(nanos(self.origin.elapsed()));
+        self.recent.set(self.now());
         if self.is_resting.get() {
             self.resume();
         }
         self.recent.get()
+    }
+
+    fn now(&self) -> u64 {
+        monotonic::now().wrapping_sub(self.origin)
     }
 
     /// Ends the rest of the ticking task, since a task has something to do.
@@ -106,7 +114,7 @@ impl Timers {
 
     fn read_time_of_day(&self) {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, nanos);
-        self.unix_origin.set(unix.saturating_sub(nanos(self.origin.elapsed())));
+        self.unix_origin.set(unix.saturating_sub(self.now()));
     }
 
     /// Makes a deadline, which is not set yet.

@@ -85,9 +85,15 @@ pub fn check<'s>(core: &Core, snapshot: &'s Snapshot, hash: Option<&KeyHash>, no
 /// Returns whether the key is the current one, or the one before the last rotation while that is
 /// still valid.
 fn is_key_of(credential: &Credential, hash: &KeyHash, now: i64) -> bool {
-    let current = credential.hash.ct_eq(hash);
+    let hash = words(hash);
+    let current = words(&credential.hash).ct_eq(&hash);
     let previous = credential.previous.filter(|previous| now < previous.until);
-    bool::from(current | previous.map_or(0.into(), |previous| previous.hash.ct_eq(hash)))
+    bool::from(current | previous.map_or(0.into(), |previous| words(&previous.hash).ct_eq(&hash)))
+}
+
+/// Returns a hash in pieces of eight bytes, which are compared as fast as single ones.
+fn words(hash: &KeyHash) -> [u64; 4] {
+    std::array::from_fn(|word| u64::from_le_bytes(std::array::from_fn(|byte| hash[word * 8 + byte])))
 }
 
 /// Marks the ids of groups among the owners of responses.

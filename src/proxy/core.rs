@@ -77,7 +77,7 @@ impl WorkerSnapshot {
             let provider = &self.snapshot.providers[index];
             let (base, outbound) = (&provider.base, &provider.outbound);
             let (proxy, trust) = (outbound.proxy.clone(), outbound.tls.clone());
-            Rc::new(Origin { tls: base.tls, host: base.host.clone(), port: base.port, proxy, trust })
+            Rc::new(Origin::new((base.tls, base.host.clone(), base.port), proxy, trust))
         })
     }
 }

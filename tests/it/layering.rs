@@ -169,6 +169,7 @@ const UNSAFE: &[(&str, &str)] = &[
     ("src/net/fd_channel.rs", "takes descriptors that the kernel passes, which socket2 leaves as bytes"),
     ("src/net/inherited.rs", "takes descriptors that the parent process has opened for this one"),
     ("src/net/handoff.rs", "takes the socket of a monoio stream, which gives it as a number"),
+    ("src/net/monotonic.rs", "reads the clock, of which no crate at hand returns the number"),
     ("src/net/acked.rs", "asks the kernel for what a peer has acknowledged, which no crate offers"),
     ("src/static_libc.rs", "calls a function of glibc that no crate offers"),
 ];

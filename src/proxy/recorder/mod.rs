@@ -321,8 +321,8 @@ impl RequestRecorder {
         }
         usage::complete_interrupted(&mut self.record);
         self.count_labelled(&measured);
-        let record = std::mem::replace(&mut self.record, Record::new("", 0));
-        self.core.ring.push(record);
+        let detail = self.record.detail.take();
+        self.core.ring.push(Record { detail, ..self.record.clone() });
         self.core.shared.drain_bell.ring();
     }
 

@@ -19,17 +19,14 @@ pub(super) struct KnownEvents {
 }
 
 impl KnownEvents {
+    /// Returns the length of the events at the start of `data` that are content behind other content.
+    pub(super) fn flowing(&self, data: &[u8]) -> usize {
+        self.content.match_events(data)
+    }
+
     /// Returns the length of the event at the start of `data`, if it is known, and what it does to
-    /// the tap. `None` for that is content behind other content (`flows`), which does nothing.
-    pub(super) fn next(
-        &mut self,
-        templates: &mut EventTemplates,
-        flows: bool,
-        data: &[u8],
-    ) -> Option<(usize, Option<Effect>)> {
-        if flows && let Some(len) = self.content.match_event(data) {
-            return Some((len, None));
-        }
+    /// the tap. Content behind other content, which does nothing, is [`KnownEvents::flowing`].
+    pub(super) fn next(&mut self, templates: &mut EventTemplates, data: &[u8]) -> Option<(usize, Effect)> {
         let (len, effect) = templates.match_event(data, &mut self.cursor)?;
         if effect.kind == FrameKind::Content && self.fixes < MAX_FIXES {
             self.fixes += 1;
@@ -37,7 +34,7 @@ impl KnownEvents {
                 self.content = content;
             }
         }
-        Some((len, Some(effect)))
+        Some((len, effect))
     }
 
     /// Learns from an event that `tap` was shown last.

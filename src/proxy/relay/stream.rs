@@ -281,14 +281,17 @@ impl<'p> Relay<'p> {
     fn match_known(&mut self, core: &Core, recorder: &mut RequestRecorder, data: &[u8]) -> usize {
         let mut templates = core.templates.events(self.format).borrow_mut();
         let mut known = 0;
-        while known < data.len() {
-            let flows = self.pace == Pace::Flowing;
-            let Some((len, effect)) = self.known.next(&mut templates, flows, &data[known..]) else { break };
-            known += len;
-            if let Some(effect) = effect {
-                self.tap.repeat(effect);
-                self.note_kind(recorder, effect.kind);
+        loop {
+            if self.pace == Pace::Flowing {
+                known += self.known.flowing(&data[known..]);
             }
+            if known == data.len() {
+                break;
+            }
+            let Some((len, effect)) = self.known.next(&mut templates, &data[known..]) else { break };
+            known += len;
+            self.tap.repeat(effect);
+            self.note_kind(recorder, effect.kind);
         }
         known
     }

@@ -22,6 +22,7 @@ use super::pace::{self, Pace};
 use super::source::{BodyEvent, Cut, UpstreamBody, malformed};
 use super::stream_writer::StreamWriter;
 use crate::metrics::names::{Counter, Grid};
+use crate::net::buffers;
 use crate::proxy::ids::WorkerIds;
 use crate::proxy::recorder::RequestRecorder;
 use crate::shared::body_memory::HeldMemory;
@@ -112,6 +113,7 @@ pub(super) async fn run(
     let mut relay = Relay::new(req, &body, *translated, provider);
     let result = relay.forward(req, body).await;
     relay.record_summary(req);
+    buffers::give(relay.arrived);
     result
 }
 
@@ -143,7 +145,7 @@ impl<'p> Relay<'p> {
             upstream_bytes,
             size: 0,
             held: req.core.shared.body_memory.hold(),
-            arrived: Vec::new(),
+            arrived: buffers::take(buffers::LARGE),
         }
     }
 
@@ -474,7 +476,7 @@ fn open_stream(req: &mut RequestContext<'_>, body: &UpstreamBody, ledger: &Ledge
         transfer: HeadTransfer::Translated(Some(ledger)),
     };
     // What has arrived becomes about as much again: to grow in steps would copy it each time.
-    let mut head = Vec::with_capacity(2 * response.bytes.len() + 1024);
+    let mut head = buffers::take(2 * response.bytes.len() + 1024);
     head::begin(&mut head, req, &parts);
     write::static_header(&mut head, "content-type", "text/event-stream; charset=utf-8");
     write::static_header(&mut head, "cache-control", "no-cache");
