@@ -9,7 +9,7 @@ use super::store::{StoreArgs, StoreLocation, call, number, problems};
 use crate::cli::admin_client::Remote;
 use crate::config::boot::{Boot, Environment};
 use crate::config::compile::{compile, judge, notices};
-use crate::config::file::{self, Complaint, File, schema};
+use crate::config::file::{self, File, FileProblem, schema};
 use crate::config::models::Mapping;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Snapshot;
@@ -50,16 +50,16 @@ fn of_file(path: &std::path::Path) -> Result<Vec<String>, Failure> {
     let environment = environment();
     let env = |name: &str| environment.get(name).map(str::to_owned);
     let place = path.display().to_string();
-    let (file, mut complaints) = file::read_all(&text(path)?, &env);
+    let (file, mut problems) = file::read_all(&text(path)?, &env);
     let (errors, warnings) = file.review(&env);
-    if complaints.is_empty() {
+    if problems.is_empty() {
         served(&file.rows(), &file.compile(&env).0)?;
-        complaints = errors;
+        problems = errors;
     }
     for warning in lines(&place, &warnings) {
         print::note("warning", &warning);
     }
-    let mut lines = lines(&place, &complaints);
+    let mut lines = lines(&place, &problems);
     match Boot::with(&[], &environment, &file.settings) {
         Ok((boot, _)) => lines.extend(of_models_file(&boot)),
         Err(bad) => lines.extend(bad.iter().map(ToString::to_string)),
@@ -124,11 +124,11 @@ pub fn environment() -> Environment {
 pub fn read(path: &std::path::Path, environment: &Environment) -> Result<File, Failure> {
     let place = path.display().to_string();
     file::read(&text(path)?, &|name| environment.get(name).map(str::to_owned))
-        .map_err(|complaints| Failure::Usage(lines(&place, &complaints)))
+        .map_err(|problems| Failure::Usage(lines(&place, &problems)))
 }
 
-fn lines(place: &str, complaints: &[Complaint]) -> Vec<String> {
-    complaints.iter().map(|complaint| format!("{place}: {complaint}")).collect()
+fn lines(place: &str, problems: &[FileProblem]) -> Vec<String> {
+    problems.iter().map(|problem| format!("{place}: {problem}")).collect()
 }
 
 fn served(rows: &Rows, snapshot: &Snapshot) -> Result<(), Failure> {

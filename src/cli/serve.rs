@@ -5,8 +5,9 @@ use super::gateway::Gateway;
 use super::signals::{Received, Signals};
 use super::store_lock::StoreLock;
 use super::{handover, local_key, logging, notify, sandbox};
+use crate::config::boot::FileSetting;
 use crate::config::boot::{Boot, Environment, Flag, Warning, table};
-use crate::config::file::{self, Setting};
+use crate::config::file;
 use crate::config::rows::ProviderRow;
 use crate::control_plane::store;
 use crate::control_plane::store::blocking::Blocking;
@@ -59,16 +60,16 @@ pub fn settings(args: &Args) -> Result<Start, Failure> {
 
 /// The settings in the configuration file, if one is named. Other faults of it are reported when
 /// it is served.
-fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<Setting>, Failure> {
+fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<FileSetting>, Failure> {
     let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());
     let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
     let text = store::file_text::read(std::path::Path::new(path))
         .map_err(|why| Failure::Usage(vec![format!("the configuration file {path} {why}")]))?;
-    let (file, complaints) = file::read_all(&text, &|name| environment.get(name).map(str::to_owned));
-    if complaints.is_empty() {
+    let (file, problems) = file::read_all(&text, &|name| environment.get(name).map(str::to_owned));
+    if problems.is_empty() {
         return Ok(file.settings);
     }
-    let mut lines: Vec<_> = complaints.iter().map(|complaint| format!("{path}: {complaint}")).collect();
+    let mut lines: Vec<_> = problems.iter().map(|problem| format!("{path}: {problem}")).collect();
     if let Err(bad) = Boot::with(flags, environment, &file.settings) {
         lines.extend(bad.iter().map(ToString::to_string));
     }
@@ -183,7 +184,7 @@ pub fn vendor_variables() -> impl Iterator<Item = &'static str> {
 /// rows name the variables.
 fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Failure> {
     // One that can only be read is reported when it is served.
-    if !store.load()?.providers.is_empty() || !store.store().complaints().is_empty() {
+    if !store.load()?.providers.is_empty() || !store.store().problems().is_empty() {
         return Ok(());
     }
     for (key, kind, base, variable) in FIRST {

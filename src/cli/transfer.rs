@@ -84,7 +84,7 @@ pub fn import_text(text: &str, store: &StoreArgs) -> Result<(), Failure> {
     let place = store.open()?;
     let environment = store.environment();
     let file = file::read(text, &|name| environment.get(name).map(str::to_owned))
-        .map_err(|complaints| Failure::Usage(complaints.iter().map(|complaint| complaint.message.clone()).collect()))?;
+        .map_err(|problems| Failure::Usage(problems.iter().map(|problem| problem.message.clone()).collect()))?;
     take(&file, &place, false, &environment)
 }
 
@@ -113,8 +113,8 @@ fn take(file: &File, place: &StoreLocation, prune: bool, environment: &Environme
 fn import_local(store: &Blocking, file: &File, prune: bool, environment: &Environment) -> Result<(), Failure> {
     let env = |name: &str| environment.get(name).map(str::to_owned);
     // A row that can't be served is kept all the same, as in every store.
-    for complaint in file.compile(&env).1 {
-        print::note("warning", &complaint.to_string());
+    for problem in file.compile(&env).1 {
+        print::note("warning", &problem.to_string());
     }
     let plan = plan(&store.load()?, file.rows(), prune, &env).map_err(Failure::failed)?;
     store.take(&plan).map_err(|error| Failure::failed(format!("{error}; nothing was changed")))?;

@@ -3,8 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::boot::table;
-use super::compile::Env;
+use super::env::Env;
+use super::setting_value;
 
 /// Metadata services at other addresses, by their vendors' documentation (read 2026-11).
 const METADATA: &[IpAddr] = &[
@@ -45,7 +45,7 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
 
 /// Returns whether such addresses are allowed. `env` has ALLOW_LINK_LOCAL_UPSTREAMS.
 pub fn is_allowed(env: &Env<'_>) -> bool {
-    env("ALLOW_LINK_LOCAL_UPSTREAMS").is_some_and(|value| table::switch(&value) == Ok(true))
+    env("ALLOW_LINK_LOCAL_UPSTREAMS").is_some_and(|value| setting_value::switch(&value) == Ok(true))
 }
 
 #[cfg(test)]

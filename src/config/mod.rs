@@ -3,10 +3,12 @@
 //! [`compile`] turns rows into a snapshot and a list of problems: one bad row never takes the
 //! others down. [`publish`] makes a snapshot current on all cores.
 
+pub(crate) mod base_url;
 pub mod boot;
 pub mod budget;
 pub mod clients;
 pub mod compile;
+pub mod env;
 pub mod file;
 pub mod link_local;
 pub mod models;
@@ -21,6 +23,7 @@ pub mod retries;
 pub mod rows;
 pub mod secret;
 pub mod secret_env;
+pub(crate) mod setting_value;
 pub mod share;
 pub mod snapshot;
 mod target;

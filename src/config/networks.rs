@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::secret_env::parse_list;
+use super::setting_value;
 
 /// Networks that addresses are looked up in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ struct Network {
 impl Networks {
     /// Parses a list, separated by commas. The error says what an entry must be.
     pub fn parse(text: &str) -> Result<Networks, String> {
-        let entries = parse_list(text);
+        let entries = setting_value::list(text);
         let networks = entries.iter().map(|entry| Network::parse(entry)).collect::<Option<Vec<_>>>();
         match networks.filter(|networks| !networks.is_empty()) {
             Some(networks) => Ok(Networks(networks)),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::boot::table;
-use super::compile::Env;
+use super::base_url::BaseUrl;
+use super::env::Env;
 use super::link_local;
 use super::networks::Networks;
-use super::snapshot::BaseUrl;
+use super::setting_value;
 use super::tunnel::Proxy;
 use crate::tls::{self, ClientTls};
 
@@ -124,7 +124,7 @@ pub fn tls(json: &str, env: &Env<'_>) -> Result<Arc<ClientTls>, String> {
         (None, None) => None,
         _ => return Err("provider_params: tls: client_cert and client_key are set both or not at all".to_owned()),
     };
-    let of_process = || env("VERIFY_SSL").is_none_or(|value| table::switch(&value) != Ok(false));
+    let of_process = || env("VERIFY_SSL").is_none_or(|value| setting_value::switch(&value) != Ok(false));
     let ca_file = written.ca_file.or_else(|| env("SSL_CERT_FILE").map(PathBuf::from));
     let verify = written.verify.unwrap_or_else(of_process);
     tls::provider_config(ca_file, identity, verify).map_err(|why| format!("provider_params: tls: {why}"))

@@ -4,7 +4,8 @@
 //! interface takes names of the usual forms only, and this program's own secrets are for nobody.
 
 use super::boot::table::VARIABLES;
-use super::compile::Env;
+use super::env::Env;
+use super::setting_value;
 
 /// Names that begin so and end in `_KEY` are those of providers' keys.
 const VENDORS: &[&str] = &[
@@ -78,7 +79,8 @@ pub fn standing(name: &str, env: &Env<'_>) -> Standing {
             .iter()
             .any(|vendor| stem.strip_prefix(vendor).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')))
     };
-    let is_listed = || env("SECRET_ENV_ALLOW").is_some_and(|list| parse_list(&list).iter().any(|one| one == name));
+    let is_listed =
+        || env("SECRET_ENV_ALLOW").is_some_and(|list| setting_value::list(&list).iter().any(|one| one == name));
     let has_form = |prefix: &str, suffix: &str| {
         name.len() > prefix.len() + suffix.len() && name.starts_with(prefix) && name.ends_with(suffix)
     };
@@ -93,11 +95,6 @@ pub fn standing(name: &str, env: &Env<'_>) -> Standing {
 pub fn is_own_secret(value: &str, env: &Env<'_>) -> bool {
     let mut own = VARIABLES.iter().filter(|variable| variable.secret).filter_map(|variable| env(variable.name));
     own.any(|own| own.trim() == value)
-}
-
-/// Reads a list of names that are separated by commas.
-pub fn parse_list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

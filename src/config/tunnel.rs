@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::snapshot::BaseUrl;
+use super::base_url::BaseUrl;
 
 /// Bounds the head of an HTTP proxy's answer.
 const MAX_HEAD: usize = 16 << 10;

@@ -189,6 +189,7 @@ const ACYCLIC: &[&str] = &[
     "crates/llm-wire/src/sse",
     "src/breaker",
     "src/cli",
+    "src/config",
     "src/control_plane/admin",
     "src/control_plane/discovery",
     "src/control_plane/records",

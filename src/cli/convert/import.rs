@@ -1,6 +1,6 @@
 //! What has been understood of another gateway's configuration, as rows of this one.
 
-use crate::config::file::{self, Complaint};
+use crate::config::file::{self, FileProblem};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
 /// What has been understood so far.
@@ -11,7 +11,7 @@ pub(super) struct Import {
     /// Settings by their names in a configuration file, with values as YAML.
     settings: Vec<(&'static str, String)>,
     /// What is not carried over.
-    pub(super) left: Vec<Complaint>,
+    pub(super) left: Vec<FileProblem>,
 }
 
 /// A provider while models are added to it.
@@ -77,7 +77,7 @@ impl Draft {
 impl Import {
     /// Names what is not carried over.
     pub(super) fn leave(&mut self, line: usize, message: impl Into<String>) {
-        self.left.push(Complaint { line, message: message.into() });
+        self.left.push(FileProblem { line, message: message.into() });
     }
 
     /// The same for a field that needs no explanation.
@@ -113,8 +113,8 @@ impl Import {
     }
 
     /// Takes what is not carried over, in the order of lines.
-    pub(super) fn take_complaints(&mut self) -> Vec<Complaint> {
-        self.left.sort_by_key(|complaint| complaint.line);
+    pub(super) fn take_notes(&mut self) -> Vec<FileProblem> {
+        self.left.sort_by_key(|problem| problem.line);
         std::mem::take(&mut self.left)
     }
 

@@ -15,7 +15,7 @@ use import::Import;
 use super::failure::Failure;
 use super::store::StoreArgs;
 use super::{print, transfer};
-use crate::config::file::Complaint;
+use crate::config::file::FileProblem;
 use crate::config::file::yaml::{self, Node};
 
 #[derive(Debug, clap::Args)]
@@ -53,12 +53,12 @@ struct Output {
 pub(super) fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
     let mut import = Import::default();
     litellm::read(&parse(&args.file)?, &mut import);
-    print_complaints(&args.file, &import.take_complaints());
+    print_notes(&args.file, &import.take_notes());
     if let Some(path) = &args.keys {
         let before = import.left.len();
         litellm_keys::read(&parse(path)?, &mut import);
         let of_keys = import.left.split_off(before);
-        print_complaints(path, &of_keys);
+        print_notes(path, &of_keys);
     }
     finish(import, &args.output)
 }
@@ -66,7 +66,7 @@ pub(super) fn litellm(args: &LiteLlmArgs) -> Result<(), Failure> {
 pub(super) fn bifrost(args: &BifrostArgs) -> Result<(), Failure> {
     let mut import = Import::default();
     bifrost::read(&parse(&args.file)?, &mut import);
-    print_complaints(&args.file, &import.take_complaints());
+    print_notes(&args.file, &import.take_notes());
     finish(import, &args.output)
 }
 
@@ -77,10 +77,8 @@ fn parse(path: &Path) -> Result<Node, Failure> {
         std::fs::read_to_string(path).map_err(|error| Failure::failed(format!("{place} can't be read: {error}")))?;
     let text = text.replace("$$", "$$$$").replace("${", "$${");
     match yaml::parse(&text, &|_| None) {
-        (Some(node), complaints) if complaints.is_empty() => Ok(node),
-        (_, complaints) => {
-            Err(Failure::Usage(complaints.iter().map(|complaint| format!("{place}: {complaint}")).collect()))
-        }
+        (Some(node), problems) if problems.is_empty() => Ok(node),
+        (_, problems) => Err(Failure::Usage(problems.iter().map(|problem| format!("{place}: {problem}")).collect())),
     }
 }
 
@@ -96,8 +94,8 @@ fn finish(import: Import, output: &Output) -> Result<(), Failure> {
     transfer::import_text(&text, &output.store)
 }
 
-fn print_complaints(path: &Path, left: &[Complaint]) {
-    for complaint in left {
-        print::note("note", &format!("{}: {complaint}", path.display()));
+fn print_notes(path: &Path, left: &[FileProblem]) {
+    for problem in left {
+        print::note("note", &format!("{}: {problem}", path.display()));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::Warning;
+use super::messages::Warning;
 use crate::config::secret::Secret;
 
 /// Bytes of the file; it is a page of settings.

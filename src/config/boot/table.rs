@@ -11,11 +11,14 @@ use tracing::level_filters::LevelFilter;
 use crate::breaker::circuit::TICK;
 use crate::config::compile::budget::{LONGEST_TAG, is_tag};
 use crate::config::networks::Networks;
+use crate::config::secret::Secret;
+use crate::config::setting_value::{self, switch};
 use crate::config::timeouts::FirstContent;
 
 use super::db_url::DbUrl;
 use super::observe::WebhookFormat;
-use super::{Affinity, Boot, BudgetStatus, CatchAllRouting, Driver, otlp};
+use super::otlp;
+use super::settings::{Affinity, Boot, BudgetStatus, CatchAllRouting, Driver};
 
 /// A setting that this version honours.
 #[derive(Debug)]
@@ -102,7 +105,7 @@ variables! {
     "AUDIT_LOG_PATH" "" "The file that gets a line of JSON for each change of the configuration. Without it the file is `audit.jsonl` in DATA_DIR." => audit_log_path, |text| path(text).map(Some);
     "SECRET_KEY" "" "The secret that encrypts the API keys of providers in the store: 32 characters or more, such as `openssl rand -hex 32` prints." secret => secret_key, |text| secret(text).map(Some);
     "SECRET_KEY_PREVIOUS" "" "The former SECRET_KEY, which is still used to decrypt. `llm-proxy provider reencrypt` makes it unnecessary." secret => secret_key_previous, |text| secret(text).map(Some);
-    "SECRET_ENV_ALLOW" "" "Names of variables that the admin interface accepts in `env:NAME` beside *_API_KEY, vendors' *_KEY and LLM_PROXY_SECRET_*; several are separated by commas." => secret_env_allow, |text| Ok::<_, String>(crate::config::secret_env::parse_list(text));
+    "SECRET_ENV_ALLOW" "" "Names of variables that the admin interface accepts in `env:NAME` beside *_API_KEY, vendors' *_KEY and LLM_PROXY_SECRET_*; several are separated by commas." => secret_env_allow, |text| Ok::<_, String>(setting_value::list(text));
     "ALLOW_LINK_LOCAL_UPSTREAMS" "false" "Whether providers may be at link-local addresses and at those of metadata services, where clouds serve the credentials of the machine." => allow_link_local_upstreams, switch;
     "ALLOW_ANONYMOUS" "false" "Whether requests without a key are served." => allow_anonymous, switch;
     "MODEL_PREFIX" ("PROVIDER_SUFFIX") "" "A prefix that clients may put before model names: with `Proxy`, `Proxy/gpt-4` means `gpt-4`." => model_prefix, |text| prefix(text).map(Some);
@@ -336,16 +339,8 @@ fn tags(text: &str) -> Result<Vec<String>, String> {
     Ok(tags)
 }
 
-pub(crate) fn switch(text: &str) -> Result<bool, String> {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("true, 1, yes, on or false, 0, no, off".to_owned()),
-    }
-}
-
 fn origins(text: &str) -> Result<Vec<String>, String> {
-    let origins = crate::config::secret_env::parse_list(text);
+    let origins = setting_value::list(text);
     if text.trim().eq_ignore_ascii_case("none") {
         return Ok(Vec::new());
     }
@@ -369,30 +364,30 @@ fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 fn paths(text: &str) -> Result<Vec<PathBuf>, String> {
-    let paths: Vec<_> = crate::config::secret_env::parse_list(text).into_iter().map(PathBuf::from).collect();
+    let paths: Vec<_> = setting_value::list(text).into_iter().map(PathBuf::from).collect();
     match paths.iter().all(|path| path.is_absolute()) {
         true => Ok(paths),
         false => Err("absolute paths, separated by commas".to_owned()),
     }
 }
 
-fn header_key(text: &str) -> Result<super::Secret, String> {
+fn header_key(text: &str) -> Result<Secret, String> {
     // It arrives in a header, so nothing else could ever match.
     let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.into()) } else { Err("visible ASCII characters without spaces".to_owned()) }
 }
 
-fn store_url(text: &str) -> Result<super::Secret, String> {
+fn store_url(text: &str) -> Result<Secret, String> {
     let known = ["redis://", "rediss://"].iter().any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
     if known { Ok(text.into()) } else { Err("a URL such as redis://host:6379".to_owned()) }
 }
 
-fn proxy_url(text: &str) -> Result<super::Secret, InvalidValue> {
+fn proxy_url(text: &str) -> Result<Secret, InvalidValue> {
     let explained = |why| InvalidValue::Explained(format!("the value {why}"));
     crate::config::tunnel::Proxy::parse(text).map(|_| text.into()).map_err(explained)
 }
 
-fn secret(text: &str) -> Result<super::Secret, String> {
+fn secret(text: &str) -> Result<Secret, String> {
     let shortest = crate::config::vault::SHORTEST;
     if text.len() >= shortest { Ok(text.into()) } else { Err(format!("at least {shortest} characters")) }
 }

@@ -5,7 +5,6 @@
 //! compile to what they would without it. Where a broken part decides who may do what (a limit, a
 //! list of models, a hash), the row gives less, never more.
 
-mod base_url;
 pub mod budget;
 mod credential;
 mod dialect;
@@ -23,13 +22,11 @@ pub use provider::{TYPES, Type};
 
 use llm_wire::target::facts::Facts;
 
+use super::env::Env;
 use super::models::Allowed;
 use super::rows::{ProviderRow, Rows};
 use super::snapshot::{Problem, Provider, Snapshot};
 use crate::limit::budget::Of;
-
-/// Reads a variable of the environment; for `api_key` of the form `env:NAME`.
-pub type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 /// What was taken for what it must mean in the providers that are enabled: a base that is an
 /// endpoint, a key that looks like a variable. None of it keeps a row from being served.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::Env;
 use super::dialect::Words;
+use crate::config::env::Env;
 use crate::config::link_local;
 use crate::config::models::Mapping;
 use crate::config::nearest::nearest;

@@ -1,59 +1,65 @@
-//! From the tree to rows. Whatever is not understood is a complaint: a word that was mistyped must
-//! not be taken for one left out.
+//! Reads the rows of a configuration file from its tree. Whatever is not understood is a problem: a
+//! mistyped name must not be taken for an absent one.
 
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
+use super::document::{File, Place};
+use super::fields::{Fields, items, pairs, unknown};
+use super::problem::FileProblem;
 use super::yaml::{self, Node, Value};
-use super::{Complaint, File, Place, Setting};
+use crate::config::boot::FileSetting;
 use crate::config::boot::table::VARIABLES;
 use crate::config::budget;
-use crate::config::compile::{Env, WEAK_KEY, is_weak_key};
+use crate::config::compile::{WEAK_KEY, is_weak_key};
+use crate::config::env::Env;
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::config::snapshot::Problem;
 use crate::limit::budget::Unit;
 use crate::rfc3339;
 
-/// Reads a file; `env` fills in `${NAME}`. The complaints come in the order of their lines.
-pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<Complaint>> {
+/// Reads a file; `env` fills in `${NAME}`.
+///
+/// # Errors
+/// All problems of the file, in the order of their lines.
+pub fn read(text: &str, env: &Env<'_>) -> Result<File, Vec<FileProblem>> {
     match read_all(text, env) {
-        (file, complaints) if complaints.is_empty() => Ok(file),
-        (_, complaints) => Err(complaints),
+        (file, problems) if problems.is_empty() => Ok(file),
+        (_, problems) => Err(problems),
     }
 }
 
-/// The same, with as much of the file as could be read beside the complaints: for a caller that
-/// needs to know all that is wrong.
-pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<Complaint>) {
-    let (root, mut complaints) = yaml::parse(text, env);
+/// Reads a file like [`read`], and returns as much of it as could be read beside its problems.
+pub fn read_all(text: &str, env: &Env<'_>) -> (File, Vec<FileProblem>) {
+    let (root, mut problems) = yaml::parse(text, env);
     let mut file = File::default();
-    file.holes.extend(complaints.iter().map(|complaint| complaint.line));
-    let Some(root) = root else { return (file, complaints) };
+    file.holes.extend(problems.iter().map(|problem| problem.line));
+    let Some(root) = root else { return (file, problems) };
     let mut found = Vec::new();
     rows(&root, &mut file, &mut found);
-    // A value that lacks its variable is complained about once.
+    // A value that lacks its variable is reported once.
     file.settings.retain(|setting| !file.holes.contains(&setting.line));
-    complaints.extend(found.into_iter().filter(|found| !file.holes.contains(&found.line)));
-    if !complaints.is_empty() {
-        let beside = file.problems_beside(&complaints, env);
-        complaints.extend(beside);
+    problems.extend(found.into_iter().filter(|found| !file.holes.contains(&found.line)));
+    if !problems.is_empty() {
+        let beside = file.problems_beside(&problems, env);
+        problems.extend(beside);
     }
-    complaints.sort_by_key(|complaint| complaint.line);
-    complaints.dedup();
-    (file, complaints)
+    problems.sort_by_key(|problem| problem.line);
+    problems.dedup();
+    (file, problems)
 }
 
-fn rows(root: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
-    for (name, node) in pairs("the file", root, complaints) {
+fn rows(root: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
+    for (name, node) in pairs("the file", root, problems) {
         match name.as_str() {
-            "providers" => providers(node, file, complaints),
-            "credentials" => credentials(node, file, complaints),
-            "groups" => groups(node, file, complaints),
-            "models" => models(node, file, complaints),
-            "budgets" => budgets(node, file, complaints),
-            "settings" => settings(node, file, complaints),
-            _ => complaints.push(unknown(node.line, name, SECTIONS)),
+            "providers" => providers(node, file, problems),
+            "credentials" => credentials(node, file, problems),
+            "groups" => groups(node, file, problems),
+            "models" => models(node, file, problems),
+            "budgets" => budgets(node, file, problems),
+            "settings" => settings(node, file, problems),
+            _ => problems.push(unknown(node.line, name, SECTIONS)),
         }
     }
 }
@@ -71,130 +77,6 @@ fn place(node: &Node, known: &[&'static str]) -> Place {
     Place { line: node.line, fields: pairs.iter().filter_map(field).collect() }
 }
 
-/// Of a mapping; of nothing, if there is nothing.
-fn pairs<'n>(what: &str, node: &'n Node, complaints: &mut Vec<Complaint>) -> &'n [(String, Node)] {
-    match &node.value {
-        Value::Map(pairs) => pairs,
-        Value::Null => &[],
-        _ => {
-            complaints.push(Complaint::new(
-                node.line,
-                format!("{what} is {}, not a mapping of names to values", node.kind()),
-            ));
-            &[]
-        }
-    }
-}
-
-fn items<'n>(what: &str, node: &'n Node, complaints: &mut Vec<Complaint>) -> &'n [Node] {
-    match &node.value {
-        Value::List(items) => items,
-        Value::Null => &[],
-        _ => {
-            complaints.push(Complaint::new(node.line, format!("{what} is {}, not a list", node.kind())));
-            &[]
-        }
-    }
-}
-
-fn unknown(line: usize, name: &str, known: &[&str]) -> Complaint {
-    let shown: String = name.chars().take(60).collect();
-    Complaint::new(line, format!("`{shown}` is not known here; known are {}", known.join(", ")))
-}
-
-/// One row while it is read: a field is taken out once, what is left is unknown.
-struct Fields<'n> {
-    /// `providers[2]`, and the name once it is known.
-    what: String,
-    line: usize,
-    left: Vec<&'n (String, Node)>,
-    complaints: &'n mut Vec<Complaint>,
-}
-
-impl<'n> Fields<'n> {
-    fn new(what: String, node: &'n Node, complaints: &'n mut Vec<Complaint>) -> Fields<'n> {
-        let left = pairs(&what, node, complaints).iter().collect();
-        Fields { what, line: node.line, left, complaints }
-    }
-
-    fn take(&mut self, name: &str) -> Option<&'n Node> {
-        let at = self.left.iter().position(|(other, _)| other == name)?;
-        Some(&self.left.remove(at).1).filter(|node| node.value != Value::Null)
-    }
-
-    fn complain(&mut self, line: usize, what: impl std::fmt::Display) {
-        self.complaints.push(Complaint::new(line, format!("{}: {what}", self.what)));
-    }
-
-    /// A number is taken as the text that it is written as: names and keys may look like one.
-    fn text(&mut self, name: &str) -> Option<String> {
-        let node = self.take(name)?;
-        match &node.value {
-            Value::Text(text) | Value::Number(text) => Some(text.clone()),
-            _ => {
-                self.complain(node.line, format_args!("{name} is {}, not text", node.kind()));
-                None
-            }
-        }
-    }
-
-    fn required(&mut self, name: &str) -> String {
-        if !self.left.iter().any(|(other, node)| other == name && node.value != Value::Null) {
-            self.complain(self.line, format_args!("{name} is missing"));
-        }
-        self.text(name).unwrap_or_default()
-    }
-
-    fn number(&mut self, name: &str) -> Option<i64> {
-        let node = self.take(name)?;
-        let number = match &node.value {
-            Value::Number(text) => text.parse().ok(),
-            _ => None,
-        };
-        if number.is_none() {
-            self.complain(node.line, format_args!("{name} is not a whole number"));
-        }
-        number
-    }
-
-    /// Seconds since 1970, or a time as RFC 3339 writes it.
-    fn time(&mut self, name: &str) -> Option<i64> {
-        let node = self.take(name)?;
-        let time = match &node.value {
-            Value::Number(text) => text.parse().ok(),
-            Value::Text(text) => rfc3339::parse(text),
-            _ => None,
-        };
-        if time.is_none() {
-            self.complain(node.line, format_args!("{name} is no time; write it as 2027-01-31T00:00:00Z"));
-        }
-        time
-    }
-
-    fn switch(&mut self, name: &str, default: bool) -> bool {
-        match self.take(name) {
-            None => default,
-            Some(Node { value: Value::Bool(value), .. }) => *value,
-            Some(node) => {
-                self.complain(node.line, format_args!("{name} is neither true nor false"));
-                default
-            }
-        }
-    }
-
-    /// What it should be is looked at when it is compiled.
-    fn json(&mut self, name: &str, default: &str) -> String {
-        self.take(name).map_or_else(|| default.to_owned(), Node::json)
-    }
-
-    fn end(mut self, known: &[&str]) {
-        for (name, node) in std::mem::take(&mut self.left) {
-            let Complaint { line, message } = unknown(node.line, name, known);
-            self.complain(line, message);
-        }
-    }
-}
-
 pub(super) const PROVIDER: &[&str] = &[
     "provider_key",
     "provider_type",
@@ -207,15 +89,15 @@ pub(super) const PROVIDER: &[&str] = &[
     "is_enabled",
 ];
 
-fn providers(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+fn providers(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     let mut seen = HashMap::new();
-    for (at, node) in items("providers", node, complaints).iter().enumerate() {
-        let mut fields = Fields::new(format!("providers[{at}]"), node, complaints);
+    for (at, node) in items("providers", node, problems).iter().enumerate() {
+        let mut fields = Fields::new(format!("providers[{at}]"), node, problems);
         let provider_key = fields.required("provider_key");
         if !provider_key.is_empty() {
             fields.what = format!("provider {provider_key}");
             if let Some(first) = seen.insert(provider_key.clone(), node.line) {
-                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+                fields.report(node.line, format_args!("the name is taken, on line {first}"));
             }
         }
         let row = ProviderRow {
@@ -253,10 +135,10 @@ pub(super) const CREDENTIAL: &[&str] = &[
     "is_enabled",
 ];
 
-fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+fn credentials(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     let mut seen = HashMap::new();
-    for (at, node) in items("credentials", node, complaints).iter().enumerate() {
-        let mut fields = Fields::new(format!("credentials[{at}]"), node, complaints);
+    for (at, node) in items("credentials", node, problems).iter().enumerate() {
+        let mut fields = Fields::new(format!("credentials[{at}]"), node, problems);
         let name = fields.required("name");
         if !name.is_empty() {
             fields.what = format!("credential {name}");
@@ -271,16 +153,16 @@ fn credentials(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
             }
             (None, Some(hash)) => hash,
             (Some(_), Some(_)) => {
-                fields.complain(node.line, "key and credential_key, its SHA-256, can't both be given");
+                fields.report(node.line, "key and credential_key, its SHA-256, can't both be given");
                 String::new()
             }
             (None, None) => {
-                fields.complain(node.line, "key is missing; or give credential_key, its SHA-256 in hex");
+                fields.report(node.line, "key is missing; or give credential_key, its SHA-256 in hex");
                 String::new()
             }
         };
         if let Some(first) = seen.insert(credential_key.clone(), node.line).filter(|_| !credential_key.is_empty()) {
-            fields.complain(node.line, format_args!("this key is that of the credential on line {first}"));
+            fields.report(node.line, format_args!("this key is that of the credential on line {first}"));
         }
         let row = CredentialRow {
             name,
@@ -316,15 +198,15 @@ pub(super) const GROUP: &[&str] = &[
     "is_enabled",
 ];
 
-fn groups(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+fn groups(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     let mut seen = HashMap::new();
-    for (at, node) in items("groups", node, complaints).iter().enumerate() {
-        let mut fields = Fields::new(format!("groups[{at}]"), node, complaints);
+    for (at, node) in items("groups", node, problems).iter().enumerate() {
+        let mut fields = Fields::new(format!("groups[{at}]"), node, problems);
         let name = fields.required("name");
         if !name.is_empty() {
             fields.what = format!("group {name}");
             if let Some(first) = seen.insert(name.clone(), node.line) {
-                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+                fields.report(node.line, format_args!("the name is taken, on line {first}"));
             }
         }
         let row = GroupRow {
@@ -347,15 +229,15 @@ fn groups(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
 
 pub(super) const MODEL: &[&str] = &["name", "members", "overrides", "options", "is_enabled"];
 
-fn models(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+fn models(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     let mut seen = HashMap::new();
-    for (at, node) in items("models", node, complaints).iter().enumerate() {
-        let mut fields = Fields::new(format!("models[{at}]"), node, complaints);
+    for (at, node) in items("models", node, problems).iter().enumerate() {
+        let mut fields = Fields::new(format!("models[{at}]"), node, problems);
         let name = fields.required("name");
         if !name.is_empty() {
             fields.what = format!("model {name}");
             if let Some(first) = seen.insert(name.clone(), node.line) {
-                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+                fields.report(node.line, format_args!("the name is taken, on line {first}"));
             }
         }
         let row = ModelRow {
@@ -375,15 +257,15 @@ fn models(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
 pub(super) const BUDGET: &[&str] =
     &["name", "scope", "subject", "unit", "amount", "period", "time_zone", "is_hard", "warn_at", "is_enabled"];
 
-fn budgets(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
+fn budgets(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     let mut seen = HashMap::new();
-    for (at, node) in items("budgets", node, complaints).iter().enumerate() {
-        let mut fields = Fields::new(format!("budgets[{at}]"), node, complaints);
+    for (at, node) in items("budgets", node, problems).iter().enumerate() {
+        let mut fields = Fields::new(format!("budgets[{at}]"), node, problems);
         let name = fields.required("name");
         if !name.is_empty() {
             fields.what = format!("budget {name}");
             if let Some(first) = seen.insert(name.clone(), node.line) {
-                fields.complain(node.line, format_args!("the name is taken, on line {first}"));
+                fields.report(node.line, format_args!("the name is taken, on line {first}"));
             }
         }
         let unit = fields.text("unit").unwrap_or_else(|| "usd".to_owned());
@@ -391,7 +273,7 @@ fn budgets(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
         let amount = budget::parse(Unit::parse(&unit).unwrap_or(Unit::Dollars), &text);
         if amount.is_none() && !text.is_empty() {
             let wanted = if unit == "tokens" { "a whole number" } else { "dollars with at most nine decimals" };
-            fields.complain(node.line, format_args!("amount `{text}` is not {wanted}"));
+            fields.report(node.line, format_args!("amount `{text}` is not {wanted}"));
         }
         let row = BudgetRow {
             name,
@@ -416,29 +298,31 @@ fn budgets(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
 pub(super) const NOT_IN_A_FILE: &[&str] = &["CONFIG_FILE", "DB_URL"];
 
 /// Variables in lower case. What they mean is for `Boot` to say.
-fn settings(node: &Node, file: &mut File, complaints: &mut Vec<Complaint>) {
-    for (name, node) in pairs("settings", node, complaints) {
+fn settings(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
+    for (name, node) in pairs("settings", node, problems) {
         let variable = name.to_ascii_uppercase();
         if NOT_IN_A_FILE.contains(&variable.as_str()) {
             let message =
                 format!("settings: {name} is where the configuration is read from; it cannot be set in the file");
-            complaints.push(Complaint::new(node.line, message));
+            problems.push(FileProblem::new(node.line, message));
         } else if !VARIABLES.iter().any(|known| known.is_named(&variable)) {
             let message =
                 format!("settings: `{name}` is not known; `llm-proxy serve --help` lists all, here in lower case");
-            complaints.push(Complaint::new(node.line, message));
+            problems.push(FileProblem::new(node.line, message));
         } else {
             let value = match &node.value {
                 Value::Text(text) | Value::Number(text) => text.clone(),
                 Value::Bool(value) => value.to_string(),
                 Value::Null => continue,
                 Value::List(_) | Value::Map(_) => {
-                    complaints
-                        .push(Complaint::new(node.line, format!("settings: {name} is {}, not one value", node.kind())));
+                    problems.push(FileProblem::new(
+                        node.line,
+                        format!("settings: {name} is {}, not one value", node.kind()),
+                    ));
                     continue;
                 }
             };
-            file.settings.push(Setting { name: variable, value: value.into(), line: node.line });
+            file.settings.push(FileSetting { name: variable, value: value.into(), line: node.line });
         }
     }
 }
@@ -493,7 +377,7 @@ credentials:
     }
 
     #[test]
-    fn complaints() {
+    fn problems() {
         let rows = [
             (
                 "x: 1",
@@ -559,8 +443,8 @@ credentials:
             ),
         ];
         for (text, expected) in rows {
-            let complaints: Vec<_> = read(text, &env).unwrap_err().iter().map(Complaint::to_string).collect();
-            assert_eq!(complaints, expected, "{text}");
+            let problems: Vec<_> = read(text, &env).unwrap_err().iter().map(FileProblem::to_string).collect();
+            assert_eq!(problems, expected, "{text}");
         }
     }
 }

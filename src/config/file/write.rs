@@ -155,7 +155,7 @@ impl Item<'_> {
         if bare { self.raw(name, value) } else { self.raw(name, &quoted(value)) }
     }
 
-    /// What is no JSON becomes text, which is what it is; reading it gives the same complaint as
+    /// What is no JSON becomes text, which is what it is; reading it gives the same problem as
     /// the row does.
     fn json(&mut self, name: &str, json: &str, default: &str) {
         match serde_json::from_str::<&serde_json::value::RawValue>(json) {

@@ -6,8 +6,8 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
-use super::Complaint;
-use crate::config::compile::Env;
+use super::problem::FileProblem;
+use crate::config::env::Env;
 
 /// Deeper nesting is refused.
 const MAX_DEPTH: usize = 64;
@@ -82,15 +82,15 @@ impl Node {
 
 /// The document in `text`, unless its form is wrong, and all that is wrong with it. Variables come
 /// from `env`; one that is missing stays as it is written.
-pub(crate) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<Complaint>) {
+pub(crate) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<FileProblem>) {
     let parser = Parser::new_from_str(text);
-    let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, complaints: Vec::new() };
+    let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, problems: Vec::new() };
     match reader.document() {
-        Ok(node) => (Some(node), reader.complaints),
+        Ok(node) => (Some(node), reader.problems),
         // What comes behind it was not read.
-        Err(complaint) => {
-            reader.complaints.push(complaint);
-            (None, reader.complaints)
+        Err(problem) => {
+            reader.problems.push(problem);
+            (None, reader.problems)
         }
     }
 }
@@ -101,21 +101,21 @@ struct Reader<'t, 'e> {
     anchors: HashMap<usize, Node>,
     nodes: usize,
     /// Those that do not end the reading.
-    complaints: Vec<Complaint>,
+    problems: Vec<FileProblem>,
 }
 
 impl<'t> Reader<'t, '_> {
-    fn next(&mut self) -> Result<(Event<'t>, Span), Complaint> {
+    fn next(&mut self) -> Result<(Event<'t>, Span), FileProblem> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => {
-                Err(Complaint::new(error.marker().line(), format!("this is no YAML: {}", error.info())))
+                Err(FileProblem::new(error.marker().line(), format!("this is no YAML: {}", error.info())))
             }
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
 
-    fn document(&mut self) -> Result<Node, Complaint> {
+    fn document(&mut self) -> Result<Node, FileProblem> {
         let mut root = Node { line: 1, value: Value::Null };
         let mut documents = 0;
         loop {
@@ -126,7 +126,10 @@ impl<'t> Reader<'t, '_> {
                 Event::DocumentStart(_) => {
                     documents += 1;
                     if documents > 1 {
-                        return Err(Complaint::new(span.start.line(), "a second document begins here; a file is one"));
+                        return Err(FileProblem::new(
+                            span.start.line(),
+                            "a second document begins here; a file is one",
+                        ));
                     }
                 }
                 event => root = self.node(event, span, 0)?,
@@ -134,10 +137,10 @@ impl<'t> Reader<'t, '_> {
         }
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Complaint> {
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, FileProblem> {
         let line = span.start.line();
         if depth > MAX_DEPTH {
-            return Err(Complaint::new(line, format!("this is nested deeper than {MAX_DEPTH}")));
+            return Err(FileProblem::new(line, format!("this is nested deeper than {MAX_DEPTH}")));
         }
         let (value, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -149,15 +152,15 @@ impl<'t> Reader<'t, '_> {
             Event::MappingStart(anchor, _) => (self.map(depth)?, anchor),
             Event::Alias(anchor) => {
                 let node = self.anchors.get(&anchor).cloned();
-                let node = node.ok_or_else(|| Complaint::new(line, "this alias refers to no anchor before it"))?;
+                let node = node.ok_or_else(|| FileProblem::new(line, "this alias refers to no anchor before it"))?;
                 self.nodes += size(&node);
                 (node.value, 0)
             }
-            _ => return Err(Complaint::new(line, "this is no YAML")),
+            _ => return Err(FileProblem::new(line, "this is no YAML")),
         };
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(Complaint::new(line, format!("the file has more than {MAX_NODES} values")));
+            return Err(FileProblem::new(line, format!("the file has more than {MAX_NODES} values")));
         }
         let node = Node { line, value };
         if anchor > 0 {
@@ -166,7 +169,7 @@ impl<'t> Reader<'t, '_> {
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Value, Complaint> {
+    fn list(&mut self, depth: usize) -> Result<Value, FileProblem> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -177,7 +180,7 @@ impl<'t> Reader<'t, '_> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Value, Complaint> {
+    fn map(&mut self, depth: usize) -> Result<Value, FileProblem> {
         let mut pairs: Vec<(String, Node)> = Vec::new();
         let mut lines = HashMap::new();
         loop {
@@ -186,10 +189,10 @@ impl<'t> Reader<'t, '_> {
             let key = match event {
                 Event::MappingEnd => return Ok(Value::Map(pairs)),
                 Event::Scalar(text, ..) => self.fill(&text, line),
-                _ => return Err(Complaint::new(line, "a key must be text")),
+                _ => return Err(FileProblem::new(line, "a key must be text")),
             };
             if let Some(first) = lines.insert(key.clone(), line) {
-                self.complaints.push(Complaint::new(line, format!("`{key}` appears twice, first on line {first}")));
+                self.problems.push(FileProblem::new(line, format!("`{key}` appears twice, first on line {first}")));
             }
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
@@ -211,7 +214,7 @@ impl<'t> Reader<'t, '_> {
                 match self.variable(inner) {
                     Ok(value) => out.push_str(&value),
                     Err(why) => {
-                        self.complaints.push(Complaint::new(line, why));
+                        self.problems.push(FileProblem::new(line, why));
                         out.extend(["${", inner, "}"]);
                     }
                 }
@@ -287,14 +290,14 @@ mod tests {
             ),
         ];
         for (text, json) in rows {
-            let (Some(node), complaints) = parse(text, &env) else { panic!("{text}") };
-            assert_eq!(complaints, [], "{text}");
+            let (Some(node), problems) = parse(text, &env) else { panic!("{text}") };
+            assert_eq!(problems, [], "{text}");
             assert_eq!(node.json(), json, "{text}");
         }
     }
 
     #[test]
-    fn complaints_name_their_line() {
+    fn problems_name_their_line() {
         let deep = "[".repeat(100) + &"]".repeat(100);
         let bomb = (0..40)
             .fold("a0: &a0 [x, x]\n".to_owned(), |text, n| format!("{text}a{}: &a{} [*a{n}, *a{n}]\n", n + 1, n + 1));
@@ -309,10 +312,10 @@ mod tests {
             (&bomb, &[(19, "the file has more than")]),
         ];
         for (text, expected) in rows {
-            let (_, complaints) = parse(text, &env);
-            assert_eq!(complaints.len(), expected.len(), "{text}: {complaints:?}");
-            for (complaint, (line, begins)) in complaints.iter().zip(expected) {
-                assert!(complaint.line == *line && complaint.message.starts_with(begins), "{text}: {complaint:?}");
+            let (_, problems) = parse(text, &env);
+            assert_eq!(problems.len(), expected.len(), "{text}: {problems:?}");
+            for (problem, (line, begins)) in problems.iter().zip(expected) {
+                assert!(problem.line == *line && problem.message.starts_with(begins), "{text}: {problem:?}");
             }
         }
     }

@@ -52,8 +52,8 @@ pub(super) async fn export(context: Arc<Context>, _: AdminRequest) -> Outcome {
 /// problem.
 pub(super) async fn import(context: Arc<Context>, req: AdminRequest) -> Outcome {
     let body: Import = req.body()?;
-    let file = file::read(&body.file, &|_| None).map_err(|complaints| {
-        let messages: Vec<_> = complaints.iter().map(ToString::to_string).collect();
+    let file = file::read(&body.file, &|_| None).map_err(|problems| {
+        let messages: Vec<_> = problems.iter().map(ToString::to_string).collect();
         Refusal::invalid(messages.join("; "), Some("file".to_owned()))
     })?;
     context.refresh().await?;

@@ -280,7 +280,7 @@ impl Sync {
         let (snapshot, mut problems) =
             compile_with(&read.rows, Some(&previous), &environment, self.models_file.facts());
         problems.extend_from_slice(self.models_file.problems());
-        problems.extend(self.store.complaints());
+        problems.extend(self.store.problems());
         read.problems.clone_from(&problems);
         // They are logged like problems.
         problems.extend(notices(&read.rows, &environment));

@@ -14,7 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::sleep;
 
 use crate::config::boot::Environment;
-use crate::config::file::{self, Complaint, File, Setting};
+use crate::config::boot::FileSetting;
+use crate::config::file::{self, File, FileProblem};
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::snapshot::Problem;
 use crate::control_plane::store::sqlite::Sqlite;
@@ -41,7 +42,7 @@ pub struct FileStore {
 #[derive(Default)]
 struct LastRead {
     rows: Rows,
-    settings: Vec<Setting>,
+    settings: Vec<FileSetting>,
     /// What is worth a warning of the file itself.
     notices: Vec<Problem>,
     fingerprint: Fingerprint,
@@ -124,20 +125,20 @@ fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
     let refuse = |why: &str| Error::new(Fault::Unavailable, format!("the configuration file {} {why}", path.display()));
     let text = file_text::read(path).map_err(|why| refuse(&why))?;
     let env = |name: &str| environment.get(name).map(str::to_owned);
-    let complain = |complaints: &[Complaint]| {
-        let mut text = format!("has {} problems and is not taken up:", complaints.len());
-        for complaint in complaints.iter().take(MAX_REPORTED) {
+    let refuse = |problems: &[FileProblem]| {
+        let mut text = format!("has {} problems and is not taken up:", problems.len());
+        for problem in problems.iter().take(MAX_REPORTED) {
             // Writing to a String does not fail.
-            let _ = write!(text, "\n  {complaint}");
+            let _ = write!(text, "\n  {problem}");
         }
-        if complaints.len() > MAX_REPORTED {
+        if problems.len() > MAX_REPORTED {
             text.push_str("\n  and more; `llm-proxy check-config` lists all");
         }
         refuse(&text)
     };
-    let file = file::read(&text, &env).map_err(|complaints| complain(&complaints))?;
-    let complaints = file.judge(&env);
-    if complaints.is_empty() { Ok(file) } else { Err(complain(&complaints)) }
+    let file = file::read(&text, &env).map_err(|problems| refuse(&problems))?;
+    let problems = file.judge(&env);
+    if problems.is_empty() { Ok(file) } else { Err(refuse(&problems)) }
 }
 
 impl LastRead {

@@ -114,7 +114,7 @@ pub trait Store: Send + Sync {
 
     /// What is wrong with the store as a whole and keeps nothing from being served. Known once
     /// something was read.
-    fn complaints(&self) -> Vec<Problem> {
+    fn problems(&self) -> Vec<Problem> {
         Vec::new()
     }
 

@@ -371,7 +371,7 @@ impl Store for Postgres {
         })
     }
 
-    fn complaints(&self) -> Vec<Problem> {
+    fn problems(&self) -> Vec<Problem> {
         let dirty = || Problem { object: "store".to_owned(), message: DIRTY.to_owned() };
         self.dirty.load(Ordering::Relaxed).then(dirty).into_iter().collect()
     }

@@ -67,7 +67,7 @@ impl Sqlite {
     /// they are missing. Several processes may do so at once.
     ///
     /// A store that is there and up to date, but can't be written, is opened to be read:
-    /// [`Store::complaints`] says so, and each change tries to open it anew.
+    /// [`Store::problems`] says so, and each change tries to open it anew.
     pub fn open(dir: &Path) -> Result<Sqlite, Error> {
         let (connection, path, unwritable) = match file::open(dir) {
             Ok((connection, path)) => (connection, path, None),
@@ -195,7 +195,7 @@ impl Store for Sqlite {
         Box::pin(std::future::ready(Ok(identity(&self.path))))
     }
 
-    fn complaints(&self) -> Vec<Problem> {
+    fn problems(&self) -> Vec<Problem> {
         let problem = |error: &Arc<Error>| Problem {
             object: "store".to_owned(),
             message: format!("can only be read, so that changes are refused and nothing is logged to it: {error}"),

@@ -3,7 +3,38 @@
 use std::fmt;
 use std::net::Ipv6Addr;
 
-use crate::config::snapshot::BaseUrl;
+/// `api_base`, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct BaseUrl {
+    pub tls: bool,
+    /// Host without brackets or port, lower case.
+    pub host: String,
+    pub port: u16,
+    /// Value of the `Host` header: with the port only where it is not the scheme's own.
+    pub authority: String,
+    /// Path prefix without a trailing slash; may be empty.
+    pub path: String,
+    /// Query string of the base without `?`, carried to each request; may be empty.
+    pub query: String,
+}
+
+impl BaseUrl {
+    /// For people. Without its query, in which a key may stand.
+    pub fn shown(&self) -> String {
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.path)
+    }
+
+    /// Whether the last segment of the path is `v1`, `v2`, `v1beta`... Anthropic's bases leave it
+    /// out, and many write it all the same.
+    pub fn ends_in_version(&self) -> bool {
+        let last = self.path.rsplit('/').next().unwrap_or_default();
+        let mut letters = last.bytes();
+        letters.next() == Some(b'v')
+            && letters.next().is_some_and(|b| b.is_ascii_digit())
+            && letters.all(|b| b.is_ascii_alphanumeric())
+    }
+}
 
 impl BaseUrl {
     /// Reads `http[s]://host[:port][/path][?query]`. Slashes at the end of the path mean nothing;
