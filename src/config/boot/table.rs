@@ -398,11 +398,11 @@ fn web_url(text: &str) -> Result<String, String> {
 }
 
 /// Unlike [`web_url`] with whatever it ends in.
-fn call_url(text: &str) -> Result<super::Secret, String> {
+fn call_url(text: &str) -> Result<Secret, String> {
     web_url(text).map(|_| text.into()).map_err(|_| "a URL such as https://host/path".to_owned())
 }
 
-fn webhook_secret(text: &str) -> Result<super::Secret, String> {
+fn webhook_secret(text: &str) -> Result<Secret, String> {
     /// Shorter ones can be guessed.
     const SHORTEST: usize = 24;
     if text.len() >= SHORTEST { Ok(text.into()) } else { Err(format!("at least {SHORTEST} characters")) }

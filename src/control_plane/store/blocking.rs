@@ -8,8 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::control_plane::admin::view::{BudgetView, CredentialView, GroupView, ModelView, ProviderView, shown};
 use crate::control_plane::config::import_export::Plan;
+use crate::control_plane::store::change::{Audit, Change, Changes, Write};
+use crate::control_plane::store::error::{Answer, Error, Fault};
+use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::sqlite::Sqlite;
-use crate::control_plane::store::{Answer, Audit, Change, Changes, Error, Fault, Store, Write};
 
 /// A change in the name of the system's user.
 fn write(action: &str, object: &str, before_and_after: [Option<String>; 2], change: Change) -> Write {

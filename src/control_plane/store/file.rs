@@ -18,10 +18,11 @@ use crate::config::boot::FileSetting;
 use crate::config::file::{self, File, FileProblem};
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
 use crate::config::snapshot::Problem;
+use crate::control_plane::store::change::{AuditRow, Change, Changes, SumsKey, Write, Written};
+use crate::control_plane::store::error::{Answer, Error, Fault};
+use crate::control_plane::store::file_text;
+use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::sqlite::Sqlite;
-use crate::control_plane::store::{
-    Answer, AuditRow, Change, Changes, Error, Fault, Store, SumsKey, Write, Written, file_text,
-};
 use crate::limit::budget::{Claim, Grant};
 
 /// How often the file is looked at.

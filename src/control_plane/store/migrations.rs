@@ -4,7 +4,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::control_plane::store::{Error, Fault};
+use crate::control_plane::store::error::{Error, Fault};
 
 #[derive(Debug)]
 pub(super) struct Migration {

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use tokio::runtime::Builder;
 
 use crate::config::boot::Boot;
+use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::postgres::steps::Steps;
 pub use crate::control_plane::store::schema_status::{Status, Step};
 use crate::control_plane::store::sqlite::steps as sqlite;
-use crate::control_plane::store::{Error, Fault};
 
 /// A store whose steps can be listed, applied and reverted.
 pub enum Schema {

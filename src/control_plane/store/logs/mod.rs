@@ -7,7 +7,7 @@ pub mod spend;
 pub mod sql;
 mod table;
 
-use crate::control_plane::store::Answer;
+use crate::control_plane::store::error::Answer;
 
 pub use rows::{ErrorRow, PriceRow, RequestRow, Row};
 pub use spend::{Spend, SpendBy, SpendKey, SpendQuery, SpendSums};

@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Socket};
 
 use crate::config::boot::db_url::DbUrl;
+use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::postgres::explain::{QueryError, explain};
 use crate::control_plane::store::postgres::tls;
 use crate::control_plane::store::postgres::tls::Tls;
-use crate::control_plane::store::{Error, Fault};
 
 /// The longest wait for a connection, if DB_URL has no `connect_timeout`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::io;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::control_plane::store::{Error, Fault};
+use crate::control_plane::store::error::{Error, Fault};
 
 /// The failure of a query. [`QueryError::explain`] adds the name of the database.
 #[derive(Debug)]

@@ -6,12 +6,12 @@
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient, Transaction};
 
+use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::{Applied, Migration};
 use crate::control_plane::store::postgres::adopt;
 use crate::control_plane::store::postgres::adopt::Found;
 use crate::control_plane::store::postgres::explain::QueryError;
-use crate::control_plane::store::{Error, Fault};
 
 /// The lock of those who change the schema, together with the schema's name.
 const LOCK: i32 = 0x6c6c_6d70;

@@ -28,11 +28,12 @@ use tokio_postgres::{Client, GenericClient, IsolationLevel, Transaction};
 use crate::config::boot::db_url::DbUrl;
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
+use crate::control_plane::store::change::{AuditRow, Changes, Delta, SumsKey, Write, Written};
+use crate::control_plane::store::error::{Answer, Error, Fault};
+use crate::control_plane::store::identity::digest;
+use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::logs::Tables;
 use crate::control_plane::store::migrations::{Migration, POSTGRES};
-use crate::control_plane::store::{
-    Answer, AuditRow, Changes, Delta, Error, Fault, Store, SumsKey, Write, Written, digest,
-};
 use crate::limit::budget::{Claim, Grant};
 use connection::{
     Access, ClientGuard, ClientSlot, MIGRATION_TIMEOUT, Notifications, PROBE_TIMEOUT, READ_TIMEOUT, StoreClient,

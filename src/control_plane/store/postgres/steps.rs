@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 use crate::config::boot::db_url::DbUrl;
-use crate::control_plane::store::Error;
+use crate::control_plane::store::error::Error;
 use crate::control_plane::store::migrations::POSTGRES;
 use crate::control_plane::store::postgres::adopt::Found;
 use crate::control_plane::store::postgres::connection::{Access, Notifications, drive};

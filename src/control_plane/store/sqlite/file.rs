@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
 
+use crate::control_plane::store::error::{Error, Fault};
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::{Applied, Migration};
-use crate::control_plane::store::sqlite::FILE;
-use crate::control_plane::store::{Error, Fault};
+
+/// The name of the file in `DATA_DIR`.
+pub const FILE: &str = "llm-proxy.db";
 
 /// Longest wait for another process's write to end.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, params_from_iter};
 
+use crate::control_plane::store::error::{Answer, Error};
 use crate::control_plane::store::logs::sql;
 use crate::control_plane::store::logs::sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
@@ -12,7 +13,6 @@ use crate::control_plane::store::logs::{
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
 use crate::control_plane::store::sqlite::{Sqlite, Thread, file, spend};
-use crate::control_plane::store::{Answer, Error};
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

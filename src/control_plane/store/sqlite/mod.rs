@@ -27,12 +27,14 @@ use tokio::time::timeout;
 
 use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
+use crate::control_plane::store::change::{AuditRow, Changes, SumsKey, Write, Written};
+use crate::control_plane::store::error::{Answer, Error, Fault};
+use crate::control_plane::store::identity::digest;
+use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::logs::Tables;
-use crate::control_plane::store::{Answer, AuditRow, Changes, Error, Fault, Store, SumsKey, Write, Written, digest};
 use crate::limit::budget::{Claim, Grant};
+pub use file::FILE;
 
-/// The file in `DATA_DIR`.
-pub const FILE: &str = "llm-proxy.db";
 /// How often a store that can only be read is opened anew.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -4,12 +4,12 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows, Stamp};
+use crate::control_plane::store::change::{Audit, AuditRow, Change, Changes, Delta, IdempotencyKey, Write, Written};
+use crate::control_plane::store::error::Error;
+use crate::control_plane::store::refusals::{missing, reused, stale, table_of, taken};
 use crate::control_plane::store::sqlite::file::{QueryError, is_unique_violation};
 use crate::control_plane::store::sqlite::sums;
-use crate::control_plane::store::{
-    Audit, AuditRow, Change, Changes, Delta, Error, IdempotencyKey, Write, Written, missing, now, reused, stale,
-    table_of, taken,
-};
+use crate::control_plane::store::time::now;
 
 /// `config_removed` holds the removals of this many versions.
 const REMEMBERED: i64 = 100_000;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior, params};
 
-use crate::control_plane::store::Error;
+use crate::control_plane::store::error::Error;
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::SQLITE;
 use crate::control_plane::store::schema_status::{Status, Step};
@@ -62,5 +62,5 @@ pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
 }
 
 fn there(dir: &Path) -> Option<std::path::PathBuf> {
-    Some(dir.join(crate::control_plane::store::sqlite::FILE)).filter(|path| path.exists())
+    Some(dir.join(file::FILE)).filter(|path| path.exists())
 }

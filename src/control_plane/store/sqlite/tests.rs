@@ -1,10 +1,10 @@
 use rusqlite::Connection;
 
 use crate::config::rows::{CredentialRow, ProviderRow};
+use crate::control_plane::store::change::{Audit, Change, IdempotencyKey};
 use crate::control_plane::store::migrations;
 use crate::control_plane::store::migrations::Migration;
 use crate::control_plane::store::sqlite::*;
-use crate::control_plane::store::{Audit, Change, IdempotencyKey};
 
 fn open() -> (tempfile::TempDir, Connection) {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,188 @@
+//! Changes of a store: what is written, what came of it, and what readers get of the changes of
+//! others.
+
+use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
+use crate::rfc3339;
+use llm_wire::json::scan;
+
+/// The answer to [`Store::changes`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    All(Rows),
+    Some(Delta),
+}
+
+/// Rows that were written since, and the ids of those that were removed. An id is never used twice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// The version that these changes lead to.
+    pub version: i64,
+    pub providers: Vec<ProviderRow>,
+    pub credentials: Vec<CredentialRow>,
+    pub groups: Vec<GroupRow>,
+    pub models: Vec<ModelRow>,
+    pub removed_providers: Vec<i64>,
+    pub removed_credentials: Vec<i64>,
+    pub removed_groups: Vec<i64>,
+    pub removed_models: Vec<i64>,
+    pub budgets: Vec<BudgetRow>,
+    pub removed_budgets: Vec<i64>,
+}
+
+/// One change, and what is written in the same transaction.
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub change: Change,
+    pub audit: Audit,
+    /// For a change that must not happen twice.
+    pub idempotency_key: Option<IdempotencyKey>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// The new row's id is the store's choice. A `provider_key` that is taken is a
+    /// [`Fault::Conflict`].
+    AddProvider(ProviderRow),
+    /// Sets every column of the row with this id but `provider_key`, if `stamp.version` is still
+    /// that of the row ([`Fault::Stale`] if not).
+    UpdateProvider(ProviderRow),
+    /// With a version: only if the row still has it.
+    RemoveProvider {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// The new row's id is the store's choice. A key that exists is a [`Fault::Conflict`]; a name
+    /// may stand twice.
+    AddCredential(CredentialRow),
+    /// As [`Change::UpdateProvider`]; every column.
+    UpdateCredential(CredentialRow),
+    RemoveCredential {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// The new row's id is the store's choice. A name that is taken is a [`Fault::Conflict`].
+    AddGroup(GroupRow),
+    /// As [`Change::UpdateProvider`]; every column but `name`.
+    UpdateGroup(GroupRow),
+    RemoveGroup {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// The new row's id is the store's choice. A name that is taken is a [`Fault::Conflict`].
+    AddModel(ModelRow),
+    /// As [`Change::UpdateProvider`]; every column.
+    UpdateModel(ModelRow),
+    RemoveModel {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    AddBudget(BudgetRow),
+    /// As [`Change::UpdateProvider`]; every column but `name`.
+    UpdateBudget(BudgetRow),
+    /// Removes its sums too.
+    RemoveBudget {
+        id: i64,
+        row_version: Option<i64>,
+    },
+    /// Begins the window of this key anew.
+    ResetBudget {
+        id: i64,
+        key: SumsKey,
+    },
+    /// Adds to the amount, for the window of this key alone.
+    TopUpBudget {
+        id: i64,
+        key: SumsKey,
+        units: i64,
+    },
+}
+
+/// The key of a budget's sums.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SumsKey {
+    /// The budget's.
+    pub name: String,
+    /// [`crate::limit::budget::Budget::kind`].
+    pub kind: String,
+    /// The first second of the window, since 1970.
+    pub starts_at: i64,
+}
+
+/// Who makes a change, and what it changes: a line of `audit_log`. Values are JSON without secrets.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// `admin:` and the fingerprint of the admin key, `cli:` and the system's user.
+    pub actor: String,
+    pub request_id: Option<String>,
+    /// `provider.create`, `credential.rotate`...
+    pub action: String,
+    /// The row's name.
+    pub object: String,
+    pub old: Option<String>,
+    pub new: Option<String>,
+}
+
+impl Audit {
+    /// With `new` as the store has it: what the store itself gives a row is not known before.
+    pub fn stored(&self, id: i64, version: i64, now: i64) -> Audit {
+        Audit { new: self.new.as_ref().map(|row| with_stamp(row, id, version, now)), ..self.clone() }
+    }
+}
+
+/// A row's JSON with its id, its version and its times. A row that is changed keeps the time at
+/// which it was made.
+fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
+    let (now, unset) = (rfc3339::format(now), format!("\"{}\"", rfc3339::format(0)));
+    let mut out = String::with_capacity(row.len() + 32);
+    let mut from = 0;
+    for (key, value, at) in scan::members(row.as_bytes()) {
+        let stamp = match key.as_bytes() {
+            b"id" => id.to_string(),
+            b"row_version" => version.to_string(),
+            b"updated_at" => format!("\"{now}\""),
+            b"created_at" if value.bytes() == unset.as_bytes() => format!("\"{now}\""),
+            _ => continue,
+        };
+        out.push_str(row.get(from..at.start).unwrap_or_default());
+        out.push_str(&stamp);
+        from = at.end;
+    }
+    out.push_str(row.get(from..).unwrap_or_default());
+    out
+}
+
+/// A line of `audit_log`.
+#[derive(Debug, Clone)]
+pub struct AuditRow {
+    pub id: i64,
+    /// Microseconds since 1970.
+    pub timestamp: i64,
+    pub object_id: i64,
+    pub audit: Audit,
+}
+
+/// A key of the caller's choice: a change with one that was seen within [`IdempotencyKey::KEPT_SECS`] is not
+/// made again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// At most 64 characters.
+    pub key: String,
+    /// What the change was. The same key with another fingerprint is a [`Fault::Reused`].
+    pub fingerprint: String,
+}
+
+impl IdempotencyKey {
+    pub const KEPT_SECS: i64 = 86_400;
+}
+
+/// What became of a [`Write`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Of the row.
+    pub id: i64,
+    /// Of the configuration with the change in it; that of the row, too.
+    pub version: i64,
+    /// Nothing was done: [`Write::idempotency_key`] was seen before, and this is the row of that time, which
+    /// may be gone.
+    pub repeated: bool,
+}
