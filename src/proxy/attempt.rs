@@ -28,7 +28,8 @@ use crate::route::pick::Candidate;
 use crate::route::target_format::TargetFormat;
 use crate::telemetry::record::{Outcome, Short};
 use crate::telemetry::stages::Stage;
-use llm_wire::error::{Error, Kind, Side, classify, shape};
+use llm_wire::error::{Error, Kind, Side, classify};
+use llm_wire::formats::errors;
 use llm_wire::request::retry_without::RetryWithout;
 
 /// What an attempt is made with.
@@ -184,7 +185,7 @@ impl Attempt<'_> {
         let format = translated.plan.provider;
         let response = buffered::read(req, response).await?;
         let body = response.as_ref().map_or(&[][..], |response| &response.body);
-        let reported = shape::read_refusal(format, body);
+        let reported = errors::read_refusal(format, body);
         let retry_without = match (status, &reported, translated.retry_without) {
             (400, Some(reported), RetryWithout::Nothing) => RetryWithout::of(format, reported).unwrap_or_default(),
             _ => RetryWithout::Nothing,

@@ -7,8 +7,9 @@ use super::request_context::{Issuer, Next, RequestContext};
 use super::upstream::UpstreamResponse;
 use crate::route::pick::Candidate;
 use llm_wire::Format;
-use llm_wire::error::shape::{self, ReadError};
+use llm_wire::error::ReadError;
 use llm_wire::error::{Error, Kind, classify};
+use llm_wire::formats::errors;
 use llm_wire::json::RawStr;
 
 /// Returns whether the text of a response in the client's own format decides what it means.
@@ -34,7 +35,7 @@ pub async fn fail(
         let failure = Failure::from(error(provider, status, None, &[]));
         return Err(Failure { lacks_model: status == 404, try_next: true, ..failure }.into());
     };
-    let reported = shape::read_refusal(req.route.format, &response.body);
+    let reported = errors::read_refusal(req.route.format, &response.body);
     let lacks_model = lacks_model(candidate, status, reported.as_ref());
     let lacks_response = reported.as_ref().is_some_and(|reported| lacks_previous(req, reported));
     let error = error(provider, status, reported, &response.body);
@@ -68,7 +69,7 @@ fn lacks_previous(req: &RequestContext<'_>, reported: &ReadError<'_>) -> bool {
 /// Returns whether a 429 says that the account's quota or credit is used up, which no wait of a
 /// request brings back.
 pub fn is_about_quota(format: Format, status: u16, body: &[u8]) -> bool {
-    let reported = || shape::read_refusal(format, body);
+    let reported = || errors::read_refusal(format, body);
     status == 429 && reported().is_some_and(|reported| classify::kind(Some(status), &reported) == Kind::Billing)
 }
 

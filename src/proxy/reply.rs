@@ -12,8 +12,8 @@ use crate::rfc3339;
 use crate::telemetry::record::Short;
 use llm_http::{Version, write};
 use llm_wire::Format;
-use llm_wire::error::shape;
 use llm_wire::error::{Error, Kind};
+use llm_wire::formats::errors;
 use llm_wire::formats::profile::RateLimitHeaders;
 use std::sync::Arc;
 
@@ -201,9 +201,9 @@ fn finish(out: &mut Vec<u8>, meta: &ResponseMeta, body: &[u8]) {
 
 /// Writes a complete error response in the client's format. Returns its status.
 pub fn error(out: &mut Vec<u8>, meta: &ResponseMeta, request_id: &str, error: &Error) -> u16 {
-    let status = shape::status(meta.format, error.kind);
+    let status = errors::status(meta.format, error.kind);
     let mut body = Vec::with_capacity(256);
-    shape::body(meta.format, &mut body, error, request_id);
+    errors::body(meta.format, &mut body, error, request_id);
     begin(out, status, meta, request_id.as_bytes());
     write::static_header(out, "content-type", "application/json");
     // A client that may retry learns when, even if that is a guess.

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use llm_wire::json::{RawValue, scan};
+use llm_wire::json::{RawValue, walk};
 
 /// Headers that name a session: the one that is meant for this, and those that Claude Code, Codex and
 /// OpenCode send (code.claude.com, "LLM gateway protocol"; openai/codex, `codex-rs/core`; sst/opencode,
@@ -57,7 +57,7 @@ impl ConversationKey {
     /// `None` if there is no such turn.
     pub fn of_prefix(body: &[u8]) -> Option<ConversationKey> {
         let (mut hash, mut has_turn) = (Hash::default(), false);
-        for (key, value, _) in scan::members(body) {
+        for (key, value, _) in walk::members(body) {
             match key.as_bytes() {
                 b"prompt_cache_key" => return Some(ConversationKey::of(value.bytes())),
                 b"system" | b"instructions" | b"tools" => hash.write(value.bytes()),

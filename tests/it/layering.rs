@@ -182,11 +182,7 @@ const LONGEST: usize = 700;
 const ACYCLIC: &[&str] = &[
     "crates/llm-http/src",
     "crates/llm-mock/src",
-    "crates/llm-wire/src/canonical",
-    "crates/llm-wire/src/formats",
-    "crates/llm-wire/src/passthrough",
-    "crates/llm-wire/src/reasoning",
-    "crates/llm-wire/src/sse",
+    "crates/llm-wire/src",
     "src/breaker",
     "src/cli",
     "src/config",

@@ -12,16 +12,16 @@
 
 mod any;
 
-use crate::Format;
+use crate::canonical::codec::{Decode, Encode, Sink};
 use crate::canonical::effort::Show;
-use crate::canonical::event::{Decode, Encode, Event, Note, Reason, Sink};
+use crate::canonical::event::{Event, Note, Reason};
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::Request;
 use crate::canonical::usage::Usage;
 use crate::error::classify;
-use crate::error::foreign;
 use crate::error::{Error, Kind};
-use crate::formats::{chat, messages, responses};
+use crate::format::Format;
+use crate::formats::{chat, errors, messages, responses};
 use crate::json::{RawValue, Tape, preamble};
 use crate::reasoning::cache;
 use crate::reasoning::cache::Captured;
@@ -264,7 +264,7 @@ impl Translator {
             let result = tape
                 .read(preamble::strip(body))
                 .map_err(|e| Error::upstream(Kind::UpstreamFault, "the upstream's answer is not JSON").detail(e))
-                .and_then(|raw| match foreign::recognize(provider, raw) {
+                .and_then(|raw| match errors::recognize(provider, raw) {
                     Some(read) => Err(classify::error(None, &read)),
                     None => decode_answer(provider, raw, quirks, sink),
                 });

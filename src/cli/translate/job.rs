@@ -4,8 +4,9 @@ use std::str::FromStr;
 
 use llm_wire::Format;
 use llm_wire::canonical::loss::{Ledger, LossKind};
+use llm_wire::error::classify;
 use llm_wire::error::{Error, Kind};
-use llm_wire::error::{classify, shape};
+use llm_wire::formats::errors;
 use llm_wire::json::{RawStr, RawValue};
 use llm_wire::sse::Framer;
 use llm_wire::target::overrides::Overrides;
@@ -96,9 +97,9 @@ impl Job<'_> {
         };
         if let Err(error) = result {
             let client = self.client();
-            done.status = shape::status(client, error.kind);
+            done.status = errors::status(client, error.kind);
             done.body.clear();
-            shape::body(client, &mut done.body, &error, REQUEST_ID);
+            errors::body(client, &mut done.body, &error, REQUEST_ID);
             done.error = Some(error.to_string());
         }
         done
@@ -183,7 +184,7 @@ const REQUEST_ID: &str = "req_translate";
 
 /// The body that a provider sent with an error status.
 fn refusal(client: Format, provider: Format, status: u16, body: &[u8]) -> Error {
-    let Some(read) = shape::read_refusal(provider, body) else { return classify::unreadable(status, body) };
+    let Some(read) = errors::read_refusal(provider, body) else { return classify::unreadable(status, body) };
     let error = classify::error(Some(status), &read);
     match classify::param(client, provider, &read) {
         Some(param) => error.param(param),

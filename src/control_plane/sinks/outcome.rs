@@ -3,7 +3,7 @@
 use crate::telemetry::capture::{Attempt, Body, CappedBytes, SharedOrOwned};
 use crate::telemetry::record::{Outcome, Record};
 use llm_wire::Format;
-use llm_wire::error::shape;
+use llm_wire::formats::errors;
 
 /// Returns what the client got. `None` if it was not captured.
 pub(crate) fn response(record: &Record) -> Option<&Body> {
@@ -51,6 +51,6 @@ fn refusal(status: u16, format: Format, body: Option<&Body>) -> Option<String> {
     if status < 400 {
         return None;
     }
-    let text = body.and_then(|body| shape::read_refusal(format, &body.cut.bytes));
+    let text = body.and_then(|body| errors::read_refusal(format, &body.cut.bytes));
     Some(text.map_or_else(|| format!("status {status}"), |text| text.message.unescape().into_owned()))
 }

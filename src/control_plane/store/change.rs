@@ -3,7 +3,7 @@
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::rfc3339;
-use llm_wire::json::scan;
+use llm_wire::json::walk;
 
 /// The answer to [`Store::changes`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +135,7 @@ fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
     let (now, unset) = (rfc3339::format(now), format!("\"{}\"", rfc3339::format(0)));
     let mut out = String::with_capacity(row.len() + 32);
     let mut from = 0;
-    for (key, value, at) in scan::members(row.as_bytes()) {
+    for (key, value, at) in walk::members(row.as_bytes()) {
         let stamp = match key.as_bytes() {
             b"id" => id.to_string(),
             b"row_version" => version.to_string(),

@@ -6,7 +6,7 @@ use crate::config::snapshot::Provider;
 use crate::route::pick::Candidate;
 use crate::route::target_format::ThinkingTools;
 use llm_wire::Format;
-use llm_wire::json::scan;
+use llm_wire::json::walk;
 use llm_wire::passthrough::peek;
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
@@ -81,7 +81,7 @@ pub(super) fn set_limit(splice: &mut Splice, body: &[u8], field: &str, limit: u6
     let value = limit.to_string();
     let names = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
     let mut is_set = false;
-    for (key, _, at) in scan::members(body).filter(|(key, ..)| names.iter().any(|name| key.eq_str(name))) {
+    for (key, _, at) in walk::members(body).filter(|(key, ..)| names.iter().any(|name| key.eq_str(name))) {
         is_set |= key.eq_str(field);
         splice.replace(at, value.clone());
     }

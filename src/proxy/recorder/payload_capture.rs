@@ -7,7 +7,8 @@ use crate::telemetry::capture::{Attempt, CaptureConfig, Detail, Piece};
 use crate::telemetry::record::{Record, Short};
 use crate::telemetry::trace::Context;
 use llm_wire::Format;
-use llm_wire::error::{Error, Kind, classify, shape};
+use llm_wire::error::{Error, Kind, classify};
+use llm_wire::formats::errors;
 
 #[derive(Default)]
 pub struct PayloadCapture {
@@ -62,7 +63,7 @@ impl PayloadCapture {
     /// refuses an API key may quote it and is left out.
     pub fn set_provider_message(&mut self, format: Format, status: u16, body: &[u8]) {
         let Some(attempt) = self.detail.as_mut().and_then(|detail| detail.last_attempt()) else { return };
-        let Some(read) = shape::read_refusal(format, body) else { return };
+        let Some(read) = errors::read_refusal(format, body) else { return };
         let error = classify::error(Some(status), &read);
         if error.kind != Kind::UpstreamAuth {
             attempt.provider_message = Some(error.note.into());

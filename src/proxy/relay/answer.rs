@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
-use llm_wire::error::{Error, Kind, classify, foreign};
-use llm_wire::json::{RawKind, RawStr, RawValue, Tape, preamble, scan};
+use llm_wire::error::{Error, Kind, classify};
+use llm_wire::formats::errors;
+use llm_wire::json::{RawKind, RawStr, RawValue, Tape, preamble, scan, walk};
 use llm_wire::passthrough::answer_templates::{AnswerFacts, AnswerTemplates};
 use llm_wire::passthrough::finish;
 
@@ -52,7 +53,7 @@ pub(super) fn facts<'a>(format: Format, member: impl Fn(&str) -> Option<RawValue
 /// Reads the top level of `body` by one walk, without an opinion on it.
 pub(super) fn read(format: Format, body: &[u8]) -> AnswerFacts<'_> {
     let mut summary = empty_summary(format);
-    for (key, value, _) in scan::members(preamble::strip(body)) {
+    for (key, value, _) in walk::members(preamble::strip(body)) {
         note(&mut summary, key, value);
     }
     summary.facts(format)
@@ -77,7 +78,7 @@ pub(super) fn check<'a>(
     let body = preamble::strip(body);
     let start = scan::skip_space(body, 0);
     let noted = tape.read(body).ok().filter(|root| root.kind() == RawKind::Object);
-    let mut walk = noted.map_or_else(|| scan::members(&body[start..]), RawValue::members);
+    let mut walk = noted.map_or_else(|| walk::members(&body[start..]), RawValue::members);
     for (key, value, _) in &mut walk {
         is_answer |= key.eq_str(content_name(format)) && value.kind() == RawKind::Array;
         has_error |= key.eq_str("error") && value.kind() != RawKind::Null;
@@ -108,7 +109,7 @@ fn explain(format: Format, body: &[u8], provider: &str) -> Option<Error> {
         Ok(value) => value,
         Err(error) => return Some(malformed(provider, format_args!("status 200, not JSON: {error}"))),
     };
-    if let Some(read) = foreign::recognize(format, value) {
+    if let Some(read) = errors::recognize(format, value) {
         return Some(classify::error(None, &read).context(format_args!("provider `{provider}`, status 200")));
     }
     if matches!(value.kind(), RawKind::Object | RawKind::Array) {

@@ -17,7 +17,8 @@ use super::stream_writer::StreamWriter;
 use crate::shared::body_memory::MemoryExhausted;
 use crate::telemetry::capture::Piece;
 use llm_http::write;
-use llm_wire::error::{Error, Kind, shape};
+use llm_wire::error::{Error, Kind};
+use llm_wire::formats::errors;
 
 /// Bounds the body of a response that is kept.
 const MAX_BODY: usize = 64 << 10;
@@ -107,11 +108,11 @@ pub async fn send_failure(req: &mut RequestContext<'_>, mut failure: Failure) ->
 /// Ends a stream of which the head was sent, and no content, with an error event. No last chunk
 /// follows.
 async fn send_event(req: &mut RequestContext<'_>, error: &Error) -> Result<Next, ClientDisconnected> {
-    let status = shape::status(req.route.format, error.kind);
+    let status = errors::status(req.route.format, error.kind);
     req.log(error, status);
     let mut stream_writer = StreamWriter::new(req, Vec::new(), BodyFraming::of_unknown_length(req.meta.version));
     let from = stream_writer.buf.len();
-    shape::event(req.route.format, &mut stream_writer.buf, error, req.recorder.request_id());
+    errors::event(req.route.format, &mut stream_writer.buf, error, req.recorder.request_id());
     req.recorder.capture.client_got(Piece::Event(&stream_writer.buf[from..]));
     stream_writer.flush(req).await?;
     req.set_truncated(error);
@@ -150,10 +151,10 @@ async fn send_translated(
     // A provider's own 500 stays one. For faults between gateway and provider it is 502.
     let status = match (response.head.status, error.kind) {
         (500, Kind::UpstreamFault) => 500,
-        _ => shape::status(format, error.kind),
+        _ => errors::status(format, error.kind),
     };
     let mut body = Vec::with_capacity(512);
-    shape::body(format, &mut body, error, req.recorder.request_id());
+    errors::body(format, &mut body, error, req.recorder.request_id());
     let framing = BodyFraming::Length(body.len() as u64);
     let parts = HeadParts {
         status,

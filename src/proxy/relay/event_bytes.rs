@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use llm_wire::Format;
 use llm_wire::error::{Error, Kind, classify, foreign};
+use llm_wire::formats::errors;
 use llm_wire::json::{RawValue, scan};
 use llm_wire::passthrough::splice;
 use llm_wire::passthrough::splice::Splice;
@@ -39,7 +40,7 @@ pub(super) fn write_renamed(
 /// Returns the error that an error event of a provider reports.
 pub(super) fn error_of_event(format: Format, data: &[u8]) -> Error {
     match RawValue::parse(data) {
-        Ok(event) => match foreign::recognize(format, event).or_else(|| foreign::any_shape(event)) {
+        Ok(event) => match errors::recognize(format, event).or_else(|| foreign::any_shape(event)) {
             Some(reported) => classify::error(None, &reported),
             None => Error::upstream(Kind::UpstreamFault, "the provider sent an error event"),
         },

@@ -36,8 +36,8 @@ use crate::telemetry::record::Tokens;
 use llm_http::{Framing, write};
 use llm_wire::Format;
 use llm_wire::canonical::event::Reason;
-use llm_wire::error::shape;
 use llm_wire::error::{Error, Kind};
+use llm_wire::formats::errors;
 use llm_wire::passthrough::tap;
 use llm_wire::passthrough::tap::{AnyTap, FrameKind};
 use llm_wire::sse::{self, Framer};
@@ -456,7 +456,7 @@ impl<'p> Relay<'p> {
         tracing::warn!(request_id = req.recorder.request_id(), kind = error.kind.row().label, "{}", error.logged());
         // Only complete events were forwarded, so the stream stands between two.
         let from = self.stream_writer.buf.len();
-        shape::event(req.route.format, &mut self.stream_writer.buf, &error, req.recorder.request_id());
+        errors::event(req.route.format, &mut self.stream_writer.buf, &error, req.recorder.request_id());
         req.recorder.capture.client_got(Piece::Event(&self.stream_writer.buf[from..]));
         self.stream_writer.flush(req).await?;
         req.set_truncated(&error);

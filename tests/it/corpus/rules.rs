@@ -2,7 +2,8 @@
 //! here, and every rule has rows.
 
 use llm_wire::Format;
-use llm_wire::error::{Kind, classify, shape};
+use llm_wire::error::{Kind, classify};
+use llm_wire::formats::errors;
 
 use super::case::{Case, Framing, Naming};
 
@@ -46,7 +47,7 @@ const BOTH: &[Naming] = &[Naming::Same, Naming::Mapped];
 
 /// Whether the words of a 403 are about the key.
 fn is_about_key(case: &Case<'_>) -> bool {
-    let read = shape::read_refusal(case.protocol.format, &case.answer);
+    let read = errors::read_refusal(case.protocol.format, &case.answer);
     read.is_some_and(|read| classify::kind(Some(403), &read) == Kind::UpstreamAuth)
 }
 

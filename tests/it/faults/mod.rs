@@ -12,7 +12,7 @@ mod stop;
 
 use llm_proxy::config::rows::ProviderRow;
 use llm_wire::Format;
-use llm_wire::error::shape;
+use llm_wire::formats::errors;
 
 use super::support::sample::Sample;
 use super::support::*;
@@ -97,7 +97,7 @@ fn format_of(sample: &Sample) -> Format {
 
 /// Message, type and code of an error in a format; empty where it has none.
 fn error_of(sample: &Sample, data: &str) -> [String; 3] {
-    let read = shape::read(format_of(sample), data.as_bytes()).unwrap_or_else(|| panic!("no error: {data}"));
+    let read = errors::read(format_of(sample), data.as_bytes()).unwrap_or_else(|| panic!("no error: {data}"));
     let text = |raw: Option<llm_wire::json::RawStr<'_>>| raw.map(|raw| raw.unescape().into_owned()).unwrap_or_default();
     [read.message.unescape().into_owned(), text(read.r#type), text(read.code)]
 }

@@ -9,8 +9,9 @@
 mod cases;
 
 use llm_wire::Format;
+use llm_wire::error::classify;
 use llm_wire::error::{Error, Kind};
-use llm_wire::error::{classify, shape};
+use llm_wire::formats::errors;
 use llm_wire::json::RawValue;
 use llm_wire::sse::Framer;
 use llm_wire::target::overrides::Overrides;
@@ -123,7 +124,7 @@ fn answer(cell: Cell, mut plan: Plan) -> Result<Vec<u8>, Error> {
         let (status, whole) = part.whole().unwrap();
         let body = whole.to_string();
         if status >= 400 {
-            let read = shape::read_refusal(cell.provider, body.as_bytes()).unwrap();
+            let read = errors::read_refusal(cell.provider, body.as_bytes()).unwrap();
             return Err(classify::error(Some(status), &read));
         }
         translator.body(body.as_bytes(), &mut out)?;
@@ -222,7 +223,7 @@ fn check_status(cell: Cell, answer: Result<Vec<u8>, Error>, kind: Kind) -> Vec<S
         Err(error) => error,
     };
     let mut body = Vec::new();
-    shape::body(cell.client, &mut body, &error, "req_1");
+    errors::body(cell.client, &mut body, &error, "req_1");
     let body: Value = serde_json::from_slice(&body).unwrap();
     let expected = match (kind, cell.client) {
         (Kind::Overloaded, Format::Messages) => (529, json!("overloaded_error")),
@@ -231,7 +232,7 @@ fn check_status(cell: Cell, answer: Result<Vec<u8>, Error>, kind: Kind) -> Vec<S
         (_, _) => (502, json!("upstream_stream_truncated")),
     };
     let member = if cell.client == Format::Messages { "type" } else { "code" };
-    let got = (shape::status(cell.client, error.kind), body["error"][member].clone());
+    let got = (errors::status(cell.client, error.kind), body["error"][member].clone());
     if got == expected { Vec::new() } else { vec![format!("{got:?}, expected {expected:?}")] }
 }
 

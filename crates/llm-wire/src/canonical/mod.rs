@@ -3,8 +3,10 @@
 
 pub(crate) mod args;
 pub(crate) mod cache;
+pub mod codec;
 pub(crate) mod effort;
 pub mod event;
+pub(crate) mod ext;
 pub mod loss;
 pub(crate) mod request;
 pub(crate) mod text;

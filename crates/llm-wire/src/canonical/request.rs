@@ -10,15 +10,15 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 pub(crate) use crate::canonical::cache::CachePoint;
 use crate::canonical::effort::Reasoning;
+use crate::canonical::ext::Ext;
 use crate::canonical::text::Text;
 use crate::canonical::tools::{Tool, ToolChoice};
+use crate::format::Format;
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::{Family, Scope, Seal};
-use crate::request::fields::Ext;
 
 /// One request, whatever its format was.
 #[derive(Debug, Clone)]

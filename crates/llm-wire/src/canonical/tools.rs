@@ -3,9 +3,9 @@
 //! What is offered to a target, under which names and in which shape, is decided in
 //! [`offer`](crate::request::tools).
 
-use crate::Format;
 use crate::canonical::cache::CachePoint;
 use crate::canonical::text::Text;
+use crate::format::Format;
 use crate::json::{RawStr, RawValue};
 
 #[derive(Debug, Clone)]

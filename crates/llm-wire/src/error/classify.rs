@@ -1,14 +1,14 @@
 //! What kind of failure a provider's error is (`docs/internals/translation/errors.md`, "Kinds of
 //! errors").
 //!
-//! [`error`](crate::error::shape) reads the shapes; this decides the [`Kind`] from status, type,
+//! [`errors`](crate::formats::errors) reads the shapes; this decides the [`Kind`] from status, type,
 //! code and, where hosts say it in prose alone, from well-known words of the message.
 
 use std::borrow::Cow;
 
-use crate::Format;
-use crate::error::shape::ReadError;
-use crate::error::{Error, Kind};
+use super::kind::{Error, Kind};
+use super::read_error::ReadError;
+use crate::format::Format;
 use crate::json::RawStr;
 use crate::json::scan::{Fault, ScanError};
 
@@ -376,7 +376,7 @@ pub fn plain(data: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shape::read;
+    use crate::formats::errors::read;
 
     #[test]
     fn kinds() {
@@ -472,7 +472,7 @@ mod tests {
             (r#"{"error":{"message":"file abc not found","type":"invalid_request_error"}}"#, false),
         ];
         for (body, expected) in rows {
-            let read = crate::error::shape::read_refusal(Format::Chat, body.as_bytes()).unwrap();
+            let read = crate::formats::errors::read_refusal(Format::Chat, body.as_bytes()).unwrap();
             assert_eq!(is_no_model(&read), expected, "{body}");
         }
     }

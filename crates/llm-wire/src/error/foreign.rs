@@ -2,12 +2,10 @@
 //! in its answers only.
 //!
 //! Such an object comes under status 200 as a whole body, or in the place of a chunk. Whoever takes
-//! it for an answer reports success to the client. [`recognize`] is the one place that knows the
-//! shapes; it serves streams, whole answers and the choice of the next provider.
+//! it for an answer reports success to the client. This is the one place that knows the shapes. It
+//! serves streams, whole answers and the choice of the next provider.
 
-use crate::Format;
-use crate::error::shape;
-use crate::error::shape::ReadError;
+use super::read_error::ReadError;
 use crate::json::{RawKind, RawStr, RawValue};
 
 /// Names of a message beside `message`, at the top of an object or inside its error.
@@ -53,33 +51,25 @@ const CODES: &[&str] = &[
 /// The object around an error.
 const WRAPPERS: &[&str] = &["error", "errors", "Error", "fault", "base_resp", "detail", "err"];
 
-/// Recognises an error in a body under status 200, or in the data of an event, whatever its shape.
-/// Returns `None` for an answer of `format`, for a part of one, and for objects that say nothing.
-pub fn recognize(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
-    match shape::of(format, value) {
+/// Chooses between the format's own reading of an object, and [`any_shape`]. Returns `None` for
+/// answers, which `is_answer` recognises, and for objects that say nothing.
+pub(crate) fn recognize<'a>(
+    own: Option<ReadError<'a>>,
+    is_answer: impl FnOnce(RawValue<'_>) -> bool,
+    value: RawValue<'a>,
+) -> Option<ReadError<'a>> {
+    match own {
         // The format's own shape, with the message in a place of its own.
         Some(read) if read.message.is_empty() => any_shape(value).or(Some(read)),
         Some(read) => Some(read),
-        None if is_answer(format, value) => None,
+        None if is_answer(value) => None,
         None => any_shape(value),
     }
 }
 
-/// Whether a document is an answer of the format, or an event of its streams.
-fn is_answer(format: Format, value: RawValue<'_>) -> bool {
-    let starts = |key: &str, with: &[u8]| {
-        value.find(key).and_then(RawValue::as_str).is_some_and(|word| word.as_bytes().starts_with(with))
-    };
-    match format {
-        Format::Chat => {
-            value.find("choices").is_some_and(|list| list.kind() == RawKind::Array)
-                || starts("object", b"chat.completion")
-        }
-        Format::Messages => {
-            value.find("type").and_then(RawValue::as_str).is_some_and(|kind| !names_error(kind.as_bytes()))
-        }
-        Format::Responses => starts("object", b"response") || starts("type", b"response."),
-    }
+/// Whether the string under `key` begins with `start`.
+pub(crate) fn starts_with(value: RawValue<'_>, key: &str, start: &[u8]) -> bool {
+    value.find(key).and_then(RawValue::as_str).is_some_and(|word| word.as_bytes().starts_with(start))
 }
 
 /// Whether the type of an object, or the name of an event, is that of an error: `error`,
@@ -190,7 +180,9 @@ fn is_well(code: RawStr<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shape::shown;
+    use crate::error::shown;
+    use crate::format::Format;
+    use crate::formats::errors::recognize;
 
     #[test]
     fn shapes_of_hosts() {

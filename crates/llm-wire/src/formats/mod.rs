@@ -1,11 +1,12 @@
 //! One folder for each wire format, with the same files in each.
 
 pub(crate) mod chat;
+pub mod errors;
 pub(crate) mod messages;
 pub mod profile;
 pub(crate) mod responses;
 
-use crate::Format;
+use crate::format::Format;
 use profile::FormatProfile;
 
 impl Format {

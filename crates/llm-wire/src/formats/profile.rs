@@ -5,7 +5,7 @@
 //! code outside of the folders of formats compares no format by name. What needs code, such as
 //! decoders and encoders, is chosen by a `match` that the compiler keeps complete.
 
-use crate::Format;
+use crate::format::Format;
 use crate::target::quirks::Host;
 
 /// The facts of one format.

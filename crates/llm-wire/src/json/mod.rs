@@ -1,7 +1,7 @@
 //! JSON as bytes; no tree on the request path.
 //!
-//! A body is walked where it lies: [`scan`] finds where values begin and end and walks over them,
-//! `raw` names what was found without decoding it, `tape` notes in one pass what is where, for
+//! A body is walked where it lies: [`scan`] finds where values begin and end, [`walk`] goes over
+//! members and elements, `raw` names what was found without decoding it, `tape` notes in one pass what is where, for
 //! whoever reads more than a few members, [`mod@write`] appends to a `Vec<u8>`, and [`stream`]
 //! follows one document that arrives in pieces. Strings stay escaped ([`RawStr`]) on their way from
 //! one format to another, so a text delta is one copy, and half a surrogate pair survives.
@@ -9,6 +9,7 @@
 //!
 //! Nothing here recurses: nesting is a bit in a word, and [`scan::MAX_DEPTH`] is its limit.
 
+mod node;
 pub mod preamble;
 #[cfg(any(test, fuzzing, feature = "testing"))]
 pub mod property;
@@ -19,7 +20,7 @@ pub mod scan;
 pub mod stream;
 pub(crate) mod tape;
 pub(crate) mod template;
-mod walk;
+pub mod walk;
 pub mod write;
 
 pub use raw::{RawKind, RawStr, RawValue};

@@ -1,10 +1,11 @@
 //! Laws that hold for any bytes, as functions that panic where one does not: the bodies of fuzz
 //! targets and of property tests.
 
-use super::raw::RawValue;
+use super::raw::{RawStr, RawValue};
 use super::scan::{self, Fault, ScanError};
 use super::stream::Document;
 use super::tape::Tape;
+use super::walk;
 use super::write;
 
 /// The property of the fuzz target `json_scan`. The first byte chooses the cuts.
@@ -20,7 +21,7 @@ pub fn check(input: &[u8]) {
 fn strings_survive(data: &[u8]) {
     let quoted = [b"\"", data, b"\""].concat();
     let is_string = scan::validate(&quoted).is_ok() && scan::skip_value(&quoted, 0) == Ok(quoted.len());
-    assert_eq!(scan::string_body(data).is_ok() && std::str::from_utf8(data).is_ok(), is_string);
+    assert_eq!(RawStr::parse(data).is_ok() && std::str::from_utf8(data).is_ok(), is_string);
     let Ok(text) = std::str::from_utf8(data) else { return };
     let mut written = Vec::new();
     write::string(&mut written, text);
@@ -57,17 +58,17 @@ pub fn walk_is_validate(data: &[u8]) {
     };
     match data.get(scan::skip_space(data, 0)) {
         Some(b'{') => {
-            let mut walk = scan::members(data);
+            let mut walk = walk::members(data);
             for (key, value, at) in walk.by_ref() {
                 assert_eq!(&data[at], value.bytes());
-                assert!(scan::string_body(key.as_bytes()).is_ok());
+                assert!(RawStr::parse(key.as_bytes()).is_ok());
                 assert!(key.eq_str(&key.unescape()) || std::str::from_utf8(key.as_bytes()).is_err());
                 value_is_valid(value);
             }
             check(walk.fault(), walk.position());
         }
         Some(b'[') => {
-            let mut walk = scan::elements(data);
+            let mut walk = walk::elements(data);
             for (value, at) in walk.by_ref() {
                 assert_eq!(&data[at], value.bytes());
                 value_is_valid(value);
@@ -75,7 +76,7 @@ pub fn walk_is_validate(data: &[u8]) {
             check(walk.fault(), walk.position());
         }
         _ => {
-            assert_eq!(scan::members(data).count() + scan::elements(data).count(), 0);
+            assert_eq!(walk::members(data).count() + walk::elements(data).count(), 0);
             let _ = scan::validate(data);
         }
     }
@@ -148,7 +149,7 @@ pub fn document_ignores_cuts(data: &[u8], seed: u64) {
     let (out, usage, is_whole) = whole;
     let mut expected = Vec::new();
     let mut from = 0;
-    for (key, value, at) in scan::members(data) {
+    for (key, value, at) in walk::members(data) {
         if key.eq_str("model") && value.as_str().is_some() && at.len() <= 1024 {
             expected.extend_from_slice(&data[from..at.start]);
             expected.extend_from_slice(b"\"new\"");
@@ -157,7 +158,7 @@ pub fn document_ignores_cuts(data: &[u8], seed: u64) {
     }
     expected.extend_from_slice(&data[from..]);
     assert_eq!(out, expected);
-    match scan::find(data, "usage").map(RawValue::bytes) {
+    match walk::find(data, "usage").map(RawValue::bytes) {
         // Without its long strings it may be short enough.
         Some(found) if found.len() > 64 => assert!(usage.is_none_or(|usage| usage.len() <= 64)),
         found => assert_eq!(usage.as_deref(), found),

@@ -10,8 +10,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use super::node::Node;
 use super::scan;
-use super::tape::Node;
 
 /// The bytes between the quotes of a JSON string, still escaped.
 ///
@@ -21,10 +21,18 @@ use super::tape::Node;
 pub struct RawStr<'a>(&'a [u8]);
 
 impl<'a> RawStr<'a> {
-    /// Takes the bytes between the quotes. They should be a valid JSON string body: see
-    /// [`scan::string_body`] to check.
+    /// Takes the bytes between the quotes, which should be a valid body of a JSON string.
+    /// [`RawStr::parse`] checks that.
     pub fn new(body: &'a [u8]) -> RawStr<'a> {
         RawStr(body)
+    }
+
+    /// Takes bytes that could stand between the quotes of a string.
+    ///
+    /// # Errors
+    /// The first byte that could not.
+    pub fn parse(body: &'a [u8]) -> Result<RawStr<'a>, scan::ScanError> {
+        scan::check_string_body(body).map(|()| RawStr(body))
     }
 
     /// Returns the escaped bytes.
@@ -229,7 +237,7 @@ pub struct RawValue<'a> {
     bytes: &'a [u8],
     /// The notes of a [`super::Tape`] about the values inside. Empty where there are none, and
     /// where there is no tape.
-    nodes: &'a [Node],
+    pub(super) nodes: &'a [Node],
 }
 
 impl PartialEq for RawValue<'_> {
@@ -338,26 +346,6 @@ impl<'a> RawValue<'a> {
         let float: f64 = std::str::from_utf8(self.bytes).ok()?.parse().ok()?;
         (float >= 0.0 && float.fract() == 0.0 && float <= Self::MAX_EXACT as f64).then_some(float as u64)
     }
-
-    /// Walks an object; nothing if this is something else.
-    pub fn members(self) -> scan::Members<'a> {
-        scan::Members::of(self.bytes, self.nodes)
-    }
-
-    /// Walks an array; nothing if this is something else.
-    pub fn elements(self) -> scan::Elements<'a> {
-        scan::Elements::of(self.bytes, self.nodes)
-    }
-
-    /// The value of `key` in this object; of several the last, as other readers do.
-    pub fn find(self, key: &str) -> Option<RawValue<'a>> {
-        self.members().last_named(key)
-    }
-
-    /// [`RawValue::find`] along several keys.
-    pub fn path(self, keys: &[&str]) -> Option<RawValue<'a>> {
-        keys.iter().try_fold(self, |value, key| value.find(key))
-    }
 }
 
 impl fmt::Debug for RawValue<'_> {
@@ -401,7 +389,7 @@ mod tests {
         let [first, second] = [&br"a\ud83d"[..], br"\ude00b"].map(RawStr::new);
         let mut joined = Vec::new();
         for half in [first, second] {
-            crate::json::scan::string_body(half.as_bytes()).unwrap();
+            RawStr::parse(half.as_bytes()).unwrap();
             joined.extend_from_slice(half.as_bytes());
         }
         assert!(RawStr::new(&joined).eq_str("a\u{1f600}b"));

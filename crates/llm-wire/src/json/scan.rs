@@ -2,16 +2,13 @@
 //!
 //! The grammar is RFC 8259, strictly: no comments, no trailing commas, no control characters in
 //! strings, no `NaN`, no `01`. What it accepts beyond other readers: half a surrogate pair
-//! (`"\ud83d"`), since streams cut pairs in two; duplicate keys, of which [`find`] takes the last;
+//! (`"\ud83d"`), since streams cut pairs in two; duplicate keys, of which [`find`](super::walk::find) takes the last;
 //! numbers of any size, since nothing here computes with them.
 //!
 //! Only [`validate`] looks at UTF-8; the others work on bytes that were checked, or whose reader
 //! will check. The walks over members and elements stand in `walk.rs`.
 
 use std::fmt;
-
-use super::raw::RawStr;
-pub use super::walk::{Elements, Members, elements, find, members, path};
 
 /// Arrays and objects may stand this deep inside one another.
 pub const MAX_DEPTH: u32 = u128::BITS;
@@ -245,12 +242,12 @@ pub(super) fn validate_noting<V: Visit>(buf: &[u8], visit: &mut V) -> Result<(),
 }
 
 /// Checks that `body` could stand between the quotes of a string.
-pub fn string_body(body: &[u8]) -> Result<RawStr<'_>, ScanError> {
+pub(super) fn check_string_body(body: &[u8]) -> Result<(), ScanError> {
     let mut pos = 0;
     loop {
         pos = plain_run(body, pos);
         match body.get(pos) {
-            None => return Ok(RawStr::new(body)),
+            None => return Ok(()),
             Some(b'\\') => pos = skip_escape(body, pos)?,
             Some(b'"') => return fault(pos, Fault::Trailing),
             Some(_) => return fault(pos, Fault::Control),
@@ -549,7 +546,7 @@ mod tests {
         for (body, ok) in
             [("", true), (r"a\n\u0041", true), ("a\"", false), ("a\\", false), (r"\q", false), ("\n", false)]
         {
-            assert_eq!(string_body(body.as_bytes()).is_ok(), ok, "{body}");
+            assert_eq!(check_string_body(body.as_bytes()).is_ok(), ok, "{body}");
         }
     }
 

@@ -24,7 +24,7 @@
 use memchr::memchr2;
 
 use super::raw::{RawStr, RawValue};
-use super::scan::{self, Nest, Open, plain_run, skip_space};
+use super::scan::{Nest, Open, plain_run, skip_space};
 
 /// A key is compared up to this many escaped bytes; a longer one is none of ours.
 const MAX_KEY: usize = 64;
@@ -392,7 +392,7 @@ impl Document {
         self.take(piece, end);
         if std::mem::replace(&mut self.taking, Taking::Nothing) == Taking::Model {
             let body = &self.model[1..self.model.len() - 1];
-            match (&self.replacement, scan::string_body(body)) {
+            match (&self.replacement, RawStr::parse(body)) {
                 (Some(name), Ok(_)) => piece.send(name),
                 _ => piece.send(&self.model),
             }

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
+use super::node::{Node, split_first};
 use super::raw::{RawStr, RawValue};
 use super::scan::{Fault, Nest, Open, ScanError, byte, fault, skip_flat, skip_key, skip_space, skip_value_within};
-use super::tape::{self, Node};
 
 /// Walks the members of an object.
 ///
@@ -29,6 +29,35 @@ pub fn find<'a>(obj: &'a [u8], key: &str) -> Option<RawValue<'a>> {
 /// [`find`] along several keys.
 pub fn path<'a>(obj: &'a [u8], keys: &[&str]) -> Option<RawValue<'a>> {
     RawValue::new(obj).path(keys)
+}
+
+impl Node {
+    /// Returns the key of a member of `object`.
+    fn key(self, object: &[u8]) -> RawStr<'_> {
+        RawStr::new(&object[self.key.0 as usize + 1..self.key.1 as usize - 1])
+    }
+}
+
+impl<'a> RawValue<'a> {
+    /// Walks an object; nothing if this is something else.
+    pub fn members(self) -> Members<'a> {
+        Members::of(self.bytes(), self.nodes)
+    }
+
+    /// Walks an array; nothing if this is something else.
+    pub fn elements(self) -> Elements<'a> {
+        Elements::of(self.bytes(), self.nodes)
+    }
+
+    /// The value of `key` in this object; of several the last, as other readers do.
+    pub fn find(self, key: &str) -> Option<RawValue<'a>> {
+        self.members().last_named(key)
+    }
+
+    /// [`RawValue::find`] along several keys.
+    pub fn path(self, keys: &[&str]) -> Option<RawValue<'a>> {
+        keys.iter().try_fold(self, |value, key| value.find(key))
+    }
 }
 
 /// Key, value, and the position of the value in the bytes given to [`members`].
@@ -151,15 +180,15 @@ impl<'a> Taped<'a> {
             if node.may_be_named(name, self.bytes) && node.key(self.bytes).eq_str(name) {
                 found = Some(next);
             }
-            next += 1 + node.inside();
+            next += 1 + node.inside as usize;
         }
-        let (node, inside) = tape::split_first(&mut &self.nodes[found?..])?;
+        let (node, inside) = split_first(&mut &self.nodes[found?..])?;
         Some(RawValue::noted(&self.bytes[node.range()], inside))
     }
 
     #[inline]
     fn next(&mut self) -> Option<(Node, RawValue<'a>, Range<usize>)> {
-        let Some((node, inside)) = tape::split_first(&mut self.nodes) else {
+        let Some((node, inside)) = split_first(&mut self.nodes) else {
             self.pos = self.bytes.len();
             return None;
         };

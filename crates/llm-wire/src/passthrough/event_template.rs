@@ -91,8 +91,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Format;
-    use crate::passthrough::tap::{AnyTap, FrameKind};
+    use crate::format::Format;
+    use crate::passthrough::observation::FrameKind;
+    use crate::passthrough::tap::AnyTap;
     use crate::sse::Framer;
 
     fn chat(content: &str, padding: &str) -> String {

@@ -10,7 +10,7 @@
 
 use crate::json::template::{Template, Value, Values, changed_values, is_text};
 use crate::passthrough::event_template::EventTemplate;
-use crate::passthrough::tap::Effect;
+use crate::passthrough::observation::Effect;
 
 /// Structures that are kept.
 const MOST: usize = 8;
@@ -135,8 +135,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::Format;
-    use crate::passthrough::tap::{AnyTap, FrameKind};
+    use crate::format::Format;
+    use crate::passthrough::observation::FrameKind;
+    use crate::passthrough::tap::AnyTap;
     use crate::sse::Framer;
 
     /// The events of streams. `TEXT` and `NUMBER` stand for something else each time.

@@ -1,8 +1,8 @@
 //! Why an answer that passes unchanged ended: the provider's words, read for records alone. What a
 //! translation makes of them is with the formats' decoders.
 
-use crate::Format;
 use crate::canonical::event::Reason;
+use crate::format::Format;
 use crate::json::{RawStr, RawValue};
 
 /// The top-level members of a whole answer that tell it, beside `usage`.

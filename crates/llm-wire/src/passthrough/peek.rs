@@ -8,10 +8,11 @@
 
 use std::ops::Range;
 
-use crate::Format;
 use crate::canonical::effort::Effort;
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::json::scan::{self, Fault, ScanError};
+use crate::json::walk;
 use crate::json::{RawKind, RawStr, RawValue};
 
 /// The fields of a request that matter before decoding. Ranges count bytes from the start of the
@@ -111,7 +112,7 @@ pub enum PeekError {
 pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     check_start(body)?;
     let mut seen = Seen::default();
-    let mut walk = scan::members(body);
+    let mut walk = walk::members(body);
     for (key, value, at) in walk.by_ref() {
         seen.member(key, value, at);
     }
@@ -126,7 +127,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
 /// [`peek`] has checked.
 pub fn tools_and_effort(body: &[u8]) -> (bool, Option<Effort>) {
     let (mut tools, mut effort) = (false, None);
-    for (key, value, _) in scan::members(body) {
+    for (key, value, _) in walk::members(body) {
         if key.eq_str("tools") || key.eq_str("functions") {
             tools |= value.elements().next().is_some();
         } else if key.eq_str("reasoning_effort") {

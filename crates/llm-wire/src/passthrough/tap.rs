@@ -8,108 +8,13 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::Format;
-use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
+use crate::format::Format;
 use crate::formats::{chat, messages, responses};
-use crate::json::scan;
-use crate::json::{RawKind, RawStr, RawValue};
+use crate::json::{RawStr, RawValue, walk};
+pub use crate::passthrough::observation::{Effect, FrameKind, Observed};
+use crate::passthrough::observation::{Stage, model_in};
 use crate::sse::Frame;
-
-/// What a frame is to a relay.
-///
-/// The answer begins for the client at the first `Content`, `Finish`, `End` or `Error`; until then
-/// everything may be held, and another provider tried. After the first `Content` frames are only
-/// looked at where they can matter, so a frame without any text may also be called `Content`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FrameKind {
-    /// Says nothing yet: role, empty deltas, `message_start`, `ping`, `response.created`, an empty
-    /// block or part.
-    Preamble,
-    /// Text, reasoning, a tool call, or something new that is not empty.
-    Content,
-    /// The chat chunk with usage and no choices. Left out for a client that did not ask for it.
-    Usage,
-    /// Holds the reason why the answer ended; the end mark and usage may follow.
-    Finish,
-    /// The end mark: `[DONE]`, `message_stop`, `response.completed`, `response.incomplete`.
-    End,
-    /// The provider reports that the answer failed.
-    Error,
-    /// `keepalive` of the responses format: not in the vendor's reference, and strict readers fail
-    /// on it. To be left out.
-    KeepAlive,
-    /// Nothing of the above, or not understood.
-    Other,
-}
-
-/// What was seen of a stream.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// The last usage; numbers are cumulative, so nothing is summed. `None` where no frame had any.
-    pub usage: Option<Usage>,
-    /// A finish reason was seen. Some hosts send none before the end mark, and some no end mark
-    /// after it: either one makes an answer of the chat format whole. Of the others it is the end
-    /// mark that counts.
-    pub finished: bool,
-    /// Why the answer ended, as far as it is known.
-    pub reason: Option<Reason>,
-    /// The end mark was seen.
-    pub ended: bool,
-    /// An error event was seen.
-    pub failed: bool,
-    /// Frames that should have been understood and were not.
-    pub parse_errors: u32,
-}
-
-impl Observed {
-    pub(crate) fn misread(&mut self) -> FrameKind {
-        self.parse_errors = self.parse_errors.saturating_add(1);
-        FrameKind::Other
-    }
-
-    pub(crate) fn error(&mut self) -> FrameKind {
-        self.failed = true;
-        FrameKind::Error
-    }
-
-    pub(crate) fn end(&mut self) -> FrameKind {
-        self.ended = true;
-        FrameKind::End
-    }
-
-    pub(crate) fn finish(&mut self) -> FrameKind {
-        self.finished = true;
-        FrameKind::Finish
-    }
-}
-
-/// What a frame did to a tap, where that follows from its structure: from its keys, from the words
-/// that say what it is, and from which of its values are empty. A frame of the same structure does
-/// the same to every tap of the format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Effect {
-    /// What the frame is to a relay.
-    pub kind: FrameKind,
-    /// The reason that it holds.
-    pub(crate) reason: Option<Reason>,
-}
-
-impl Effect {
-    pub(crate) fn of(kind: FrameKind) -> Effect {
-        Effect { kind, reason: None }
-    }
-}
-
-/// How closely a tap looks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// No content yet: every frame is read, since the relay waits for the first that has some.
-    #[default]
-    Opening,
-    /// Frames are read where they can matter.
-    Flowing,
-}
 
 /// A tap of any format.
 #[derive(Debug)]
@@ -224,41 +129,17 @@ pub fn body_model_range(data: &[u8]) -> Option<Range<usize>> {
     model_in(RawValue::new(data), 0)
 }
 
-/// The `model` of an object that begins at `start`.
-pub(crate) fn model_in(object: RawValue<'_>, start: usize) -> Option<Range<usize>> {
-    let (_, model, at) = object.members().find(|(key, ..)| key.eq_str("model"))?;
-    model.as_str().filter(|name| !name.is_empty())?;
-    Some(start + at.start..start + at.end)
-}
-
-/// The `model` of the object under the top-level key `outer`.
-pub(crate) fn model_under(data: &[u8], outer: &str) -> Option<Range<usize>> {
-    let (_, object, at) = scan::members(data).find(|(key, ..)| key.eq_str(outer))?;
-    model_in(object, at.start)
-}
-
 /// The id of the response that an event of the Responses format is about. `None` in events that do
 /// not have the response in them.
 pub fn response_id(data: &[u8]) -> Option<RawStr<'_>> {
-    let (_, response, _) = scan::members(data).find(|(key, ..)| key.eq_str("response"))?;
+    let (_, response, _) = walk::members(data).find(|(key, ..)| key.eq_str("response"))?;
     response.find("id")?.as_str()
 }
 
 /// The id of a whole response of the Responses format.
 pub fn body_response_id(body: &[u8]) -> Option<RawStr<'_>> {
-    let (_, id, _) = scan::members(body).find(|(key, ..)| key.eq_str("id"))?;
+    let (_, id, _) = walk::members(body).find(|(key, ..)| key.eq_str("id"))?;
     id.as_str()
-}
-
-/// Whether a value has content: not null, `""`, `[]` or `{}`.
-pub(crate) fn is_filled(value: RawValue<'_>) -> bool {
-    match value.kind() {
-        RawKind::Null => false,
-        RawKind::String => value.bytes() != b"\"\"",
-        RawKind::Array => value.elements().next().is_some(),
-        RawKind::Object => value.members().next().is_some(),
-        RawKind::Bool | RawKind::Number => true,
-    }
 }
 
 #[cfg(test)]

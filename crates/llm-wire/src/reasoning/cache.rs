@@ -7,22 +7,14 @@
 //! remembered, `restore` puts it back into a later request. Where it is kept is the caller's
 //! choice.
 
-use crate::Format;
 use crate::canonical::event::{Block, Event};
 use crate::canonical::request::{Item, ItemKind, Request};
+use crate::format::Format;
 use crate::json::RawStr;
 use crate::reasoning::envelope;
 use crate::reasoning::history::{is_user_side, restored};
+pub use crate::reasoning::memory::{Envelopes, Memory};
 use crate::target::plan::Plan;
-
-/// Envelopes of one turn, in order.
-pub type Envelopes = [Box<[u8]>];
-
-/// Finds what was remembered for a tool call.
-pub trait Memory {
-    /// Returns the envelopes that were kept for the tool call of this id; `None` if there are none.
-    fn find(&self, call_id: &str) -> Option<std::sync::Arc<Envelopes>>;
-}
 
 /// What an answer leaves to be remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use crate::Format;
 use crate::canonical::text::Text;
-use crate::json::{RawStr, RawValue, scan, write};
+use crate::format::Format;
+use crate::json::{RawStr, RawValue, write};
 use crate::target::quirks::Host;
 
 /// The first bytes of every envelope. A body without them holds none.
@@ -232,7 +232,7 @@ pub fn find(body: &[u8]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
             return None;
         }
         let len = memchr::memchr(b'"', &body[at..])?;
-        scan::string_body(&body[at..at + len]).is_ok().then_some(at..at + len)
+        RawStr::parse(&body[at..at + len]).is_ok().then_some(at..at + len)
     })
 }
 

@@ -6,13 +6,13 @@
 //! signature is never forged, a block never edited: it goes back exactly as its maker gave it, or
 //! not at all.
 
-use crate::Format;
 use crate::canonical::effort::Mode;
 use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{
     Foreign, Item, ItemKind, Opaque, ReasoningItem, ReasoningKind, ReasoningPart, Request, Role,
 };
 use crate::canonical::text::Text;
+use crate::format::Format;
 use crate::json::RawStr;
 use crate::reasoning::envelope;
 use crate::reasoning::envelope::{Envelope, Family, Seal};

@@ -4,4 +4,5 @@
 pub mod cache;
 pub mod envelope;
 pub(crate) mod history;
+pub(crate) mod memory;
 pub mod strip;

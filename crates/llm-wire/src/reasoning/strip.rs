@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::Format;
+use crate::format::Format;
 use crate::json::{RawKind, RawValue};
 use crate::passthrough::splice::Splice;
 use crate::reasoning::envelope;

@@ -4,10 +4,10 @@
 //! The body is walked only when some are lost; decoders keep of a breakpoint no more than that it
 //! is there.
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, LossKind};
 use crate::canonical::request::Request;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::RawValue;
 
 /// What a breakpoint stands on.

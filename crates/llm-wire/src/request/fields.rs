@@ -7,12 +7,13 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
+use crate::canonical::ext::Ext;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::Request;
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
-use crate::json::{RawStr, RawValue, write};
+use crate::format::Format;
+use crate::json::{RawValue, write};
 use crate::request::reader;
 use crate::request::reader::Path;
 
@@ -179,50 +180,6 @@ fields! {
 /// The row of a field. Nested fields with a rule of their own are named with their path.
 pub(crate) fn rule(format: Format, name: &str) -> Option<Rule> {
     FIELDS.iter().find(|f| f.format == format && f.name == name).map(|f| f.rule)
-}
-
-/// Fields without a canonical home, raw and in order.
-#[derive(Debug, Clone, Default)]
-pub struct Ext<'a> {
-    fields: Vec<Extra<'a>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Extra<'a> {
-    /// The field that contains it; empty at the top.
-    parent: &'static str,
-    name: RawStr<'a>,
-    raw: RawValue<'a>,
-}
-
-impl Extra<'_> {
-    fn path(&self) -> Cow<'_, str> {
-        match self.parent {
-            "" => self.name.unescape(),
-            parent => Cow::Owned(format!("{parent}.{}", self.name.unescape())),
-        }
-    }
-}
-
-impl<'a> Ext<'a> {
-    /// Keeps a field. Decoders put here whatever they have no other place for.
-    pub fn push(&mut self, name: RawStr<'a>, raw: RawValue<'a>) {
-        self.push_in("", name, raw);
-    }
-
-    /// Keeps a member of the field `parent`.
-    pub fn push_in(&mut self, parent: &'static str, name: RawStr<'a>, raw: RawValue<'a>) {
-        self.fields.push(Extra { parent, name, raw });
-    }
-
-    /// By path (`output_config.task_budget`).
-    pub fn find(&self, path: &str) -> Option<RawValue<'a>> {
-        self.fields.iter().rev().find(|extra| extra.path() == path).map(|extra| extra.raw)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.fields.is_empty()
-    }
 }
 
 /// Writes the members of [`Ext`] under `parent` for a target of the client's own format: nobody

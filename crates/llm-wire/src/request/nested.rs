@@ -4,9 +4,9 @@
 //! messages, parts and tools. Parameters that are objects by themselves are compared with this
 //! table, so that nothing of them is lost without a name.
 
-use crate::Format;
 use crate::canonical::loss::Ledger;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::RawValue;
 
 /// For each format, where the object is and what it may hold. Sources: the API references of OpenAI

@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{Number, Request};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::{RawStr, RawValue};
 use crate::request::fields;
 use crate::request::reader;

@@ -4,13 +4,13 @@
 //! Once for each request, and only for requests that this gateway wrote: what a client wrote itself
 //! is the client's to mend.
 
-use crate::Format;
 use crate::canonical::effort::{Mode, Reasoning};
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{ItemKind, Request};
 use crate::canonical::tools::ToolChoice;
 use crate::error::Error;
-use crate::error::shape::ReadError;
+use crate::error::ReadError;
+use crate::format::Format;
 use crate::target::caps::{Caps, Disable};
 
 /// One thing to leave out.
@@ -86,7 +86,7 @@ impl RetryWithout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shape::read_refusal;
+    use crate::formats::errors::read_refusal;
     use crate::json::RawValue;
     use crate::target::overrides::Overrides;
     use crate::target::plan::{Context, Target};

@@ -283,7 +283,7 @@ pub(crate) fn for_chat(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Format;
+    use crate::format::Format;
     use crate::target::overrides::Overrides;
     use crate::target::quirks::Host;
 

@@ -1,37 +1,16 @@
 //! The choice among the tools that were offered, and whether they may be called side by side
 //! (`docs/internals/translation/requests.md`, "Tool choice").
 
-use crate::Format;
 use crate::canonical::loss::Loss;
 use crate::canonical::text::Text;
 use crate::canonical::tools::ToolChoice;
 use crate::error::Error;
-use crate::json::{RawStr, RawValue};
+use crate::format::Format;
+use crate::json::RawStr;
 use crate::request::reader;
-use crate::request::tools;
-use crate::request::tools::{ANSWER_TOOL, Offered, ToolsBuilder};
+use crate::request::tools::builder::{self, ANSWER_TOOL, Choice, Offered, ToolsBuilder};
 use crate::target::quirks::Quirk;
 use crate::target::tool_names::Shape;
-
-/// What to write into `tool_choice`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Choice<'a> {
-    Auto,
-    None,
-    Required,
-    /// The name as it is sent, and whether the target knows the tool as a custom one.
-    Tool {
-        name: String,
-        custom: bool,
-    },
-    /// C and R `allowed_tools` between those two: mode and sent names.
-    Allowed {
-        required: bool,
-        names: Vec<String>,
-    },
-    /// A choice of the target's own format, to be copied.
-    Native(RawValue<'a>),
-}
 
 impl<'a> ToolsBuilder<'_, '_, 'a> {
     /// The last step of an offer: without tools there is no choice, at either vendor a 400.
@@ -84,7 +63,7 @@ impl<'a> ToolsBuilder<'_, '_, 'a> {
                 _ => Choice::Required,
             }));
         }
-        Err(reader::unsupported_tool(&"tool_choice", &format!("the tool `{}`", kind.unescape()), tools::NO_TOOL))
+        Err(reader::unsupported_tool(&"tool_choice", &format!("the tool `{}`", kind.unescape()), builder::NO_TOOL))
     }
 
     fn parallel(&mut self) -> Result<(), Error> {

@@ -14,11 +14,11 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{CallKind, Item, ItemKind, Message, Part, Request, Role, Src, ToolCall, ToolResult};
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::reasoning::history::is_user_side;
 use crate::target::plan::{Context, Policy, PrefillPolicy};
 use crate::target::quirks::{Host, Quirk};

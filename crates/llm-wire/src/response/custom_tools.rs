@@ -208,7 +208,7 @@ mod tests {
             let mut expected = Vec::new();
             unshim(RawStr::new(&quoted), &mut expected);
             assert_eq!(String::from_utf8_lossy(&expected), text, "{arguments}");
-            assert!(crate::json::scan::string_body(&expected).is_ok());
+            assert!(RawStr::parse(&expected).is_ok());
             for cut in (0..=quoted.len()).filter(|n| std::str::from_utf8(&quoted[..*n]).is_ok()) {
                 let (mut shim, mut out) = (ShimInput::default(), Vec::new());
                 shim.push(RawStr::new(&quoted[..cut]), &mut out).unwrap();

@@ -15,9 +15,9 @@
 //! the decoder. Which deltas change nothing from the second on is for each decoder to say:
 //! [`DeltaTemplate::new`] lists them.
 
-use crate::Format;
 use crate::canonical::event::Event;
 use crate::canonical::request::ReasoningKind;
+use crate::format::Format;
 use crate::json::{RawStr, scan};
 use crate::sse::Frame;
 use crate::target::quirks::{Quirk, Quirks};
@@ -144,7 +144,7 @@ impl DeltaTemplate {
         if !scan::is_ascii(text) {
             std::str::from_utf8(text).ok()?;
         }
-        Some(delta.with(scan::string_body(text).ok()?))
+        Some(delta.with(RawStr::parse(text).ok()?))
     }
 
     /// The event at the start of `input`, and its length, blank line included, if it is one whose

@@ -6,11 +6,8 @@
 
 use serde::Deserialize;
 
-use crate::Format;
 use crate::canonical::effort::{Effort, Levels};
-use crate::target::facts::Facts;
-use crate::target::overrides::Overrides;
-use crate::target::quirks::Host;
+use crate::format::Format;
 use crate::target::tool_names::{IdRule, NameRule};
 
 /// The number that stands for "no limit".
@@ -192,14 +189,6 @@ impl Caps {
         web_search: false,
         cache_points: false,
     };
-
-    /// The table for `model` (the name sent upstream) behind an endpoint of format `to` at `host`.
-    pub fn for_model(to: Format, host: Host, model: &str, overrides: &Overrides) -> Caps {
-        let mut caps = Caps::MINIMAL;
-        Facts::embedded().apply(to, host, model, &mut caps);
-        overrides.apply(to, host, model, &mut caps);
-        caps
-    }
 
     /// Whether a Chat request for this model has to go to the vendor's Responses endpoint: it has
     /// function tools and would think. With an absent effort that is so for models that think by

@@ -9,10 +9,10 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::Format;
+use crate::format::Format;
 use crate::target::caps::Caps;
-use crate::target::overrides::{Setting, settings};
 use crate::target::quirks::Host;
+use crate::target::setting::{Setting, settings};
 
 /// Rules about what models can do.
 #[derive(Debug, Default)]

@@ -6,4 +6,5 @@ pub mod facts;
 pub mod overrides;
 pub mod plan;
 pub mod quirks;
+mod setting;
 pub(crate) mod tool_names;

@@ -7,11 +7,11 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
 use crate::canonical::event::Note;
+use crate::format::Format;
 use crate::json::{RawKind, RawValue, write};
-use crate::reasoning::cache::Memory;
 use crate::reasoning::envelope::{Family, Scope, model_family};
+use crate::reasoning::memory::Memory;
 use crate::request::retry_without::RetryWithout;
 use crate::target::caps::Caps;
 use crate::target::overrides::Overrides;

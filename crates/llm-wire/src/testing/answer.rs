@@ -1,10 +1,11 @@
 //! Laws of answers: any bytes of a provider, for any client.
 
-use crate::Format;
-use crate::canonical::event::{Decode, Event};
+use crate::canonical::codec::Decode;
+use crate::canonical::event::Event;
 use crate::canonical::request::CallKind;
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::json::RawValue;
 use crate::json::property::pieces;
 use crate::sse::Framer;

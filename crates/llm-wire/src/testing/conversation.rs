@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::Format;
+use crate::format::Format;
 use crate::json::RawValue;
 
 /// Panics where a request breaks a rule that its provider would answer with a 400.

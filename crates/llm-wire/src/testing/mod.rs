@@ -6,14 +6,16 @@ pub mod conversation;
 pub mod reading;
 pub mod request;
 
-use crate::Format;
-use crate::error::shape;
+use crate::format::Format;
+use crate::formats::errors;
 use crate::json::scan::{self, Fault};
+use crate::json::walk;
 use crate::json::{RawKind, RawValue};
+use crate::passthrough::observation::FrameKind;
 use crate::passthrough::peek::{PeekError, peek};
 use crate::passthrough::splice::Splice;
 use crate::passthrough::tap;
-use crate::passthrough::tap::{AnyTap, FrameKind};
+use crate::passthrough::tap::AnyTap;
 use crate::sse::Framer;
 
 /// The property of the fuzz target `wire_request`: whatever reads a client's body.
@@ -41,7 +43,7 @@ pub fn peek_is_validate(body: &[u8]) {
         Ok(seen) => {
             assert!(valid.is_ok());
             assert_eq!(seen.model_at.len(), seen.model.len() + 2);
-            assert_eq!(scan::find(body, "model").and_then(RawValue::as_str), Some(seen.model));
+            assert_eq!(walk::find(body, "model").and_then(RawValue::as_str), Some(seen.model));
         }
         Err(PeekError::Json(fault)) => {
             assert!(fault.what == Fault::Utf8 || valid == Err(fault), "{fault} but {valid:?}")
@@ -80,7 +82,7 @@ pub fn splice_keeps_the_rest(body: &[u8]) {
         let owned = |(key, value, _): (crate::json::RawStr<'_>, RawValue<'_>, _)| {
             (key.as_bytes().to_vec(), value.bytes().to_vec())
         };
-        scan::members(body)
+        walk::members(body)
             .filter(|(key, ..)| !key.eq_str("model") && !key.eq_str("stream_options"))
             .map(owned)
             .collect()
@@ -110,7 +112,7 @@ pub fn tap_accepts_any_stream(stream: &[u8]) {
             if let Some(at) = tap::model_range(format, frame.data) {
                 assert!(RawValue::new(&frame.data[at]).as_str().is_some_and(|name| !name.is_empty()));
             }
-            let _ = shape::read_refusal(format, frame.data);
+            let _ = errors::read_refusal(format, frame.data);
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
 use crate::canonical::args::RAW_ARGUMENTS;
+use crate::format::Format;
 use crate::json::{RawStr, RawValue};
 use crate::sse::{Frame, Framer};
 

@@ -1,8 +1,8 @@
 //! Laws of requests: any body of a client, for any provider.
 
-use crate::Format;
 use crate::canonical::loss::{HEADER_MAX, Ledger};
 use crate::error::{Error, Side};
+use crate::format::Format;
 use crate::json::RawValue;
 use crate::target::overrides::Overrides;
 use crate::target::plan::{Context, Policy, PrefillPolicy, Target};

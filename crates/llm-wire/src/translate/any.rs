@@ -1,9 +1,10 @@
 //! The decoder and the encoder of any format: one `match` for each method, which the compiler keeps
 //! complete.
 
-use crate::Format;
-use crate::canonical::event::{Decode, Encode, Event, Sink};
+use crate::canonical::codec::{Decode, Encode, Sink};
+use crate::canonical::event::Event;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::{chat, messages, responses};
 use crate::sse::Frame;
 use crate::target::plan::Reply;

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 
 use llm_wire::Format;
+use llm_wire::error::classify;
 use llm_wire::error::{Error, Kind};
-use llm_wire::error::{classify, shape};
+use llm_wire::formats::errors;
 use llm_wire::json::RawValue;
 use llm_wire::sse::Framer;
 use llm_wire::target::overrides::Overrides;
@@ -81,12 +82,12 @@ fn recorded_errors_mean_the_same_in_every_format() {
             continue;
         };
         let body = row.answer();
-        let read = shape::read_refusal(protocol.format, &body).unwrap_or_else(|| panic!("{}: not read", row.id));
+        let read = errors::read_refusal(protocol.format, &body).unwrap_or_else(|| panic!("{}: not read", row.id));
         let failure = classify::error(Some(row.status), &read);
         // The key in the provider's row is not the client's.
         let refused_key = failure.kind == Kind::UpstreamAuth;
         for client in others(protocol.format) {
-            let status = shape::status(client, failure.kind);
+            let status = errors::status(client, failure.kind);
             // Some hosts say 400 where others say 404.
             let unknown_model = failure.kind == Kind::ModelNotFound;
             let expected = if refused_key {
@@ -99,7 +100,7 @@ fn recorded_errors_mean_the_same_in_every_format() {
             let billing = failure.kind == Kind::Billing && status == 402 && client == Format::Messages;
             assert!(status == expected || billing, "{}: {status} for {client}, expected {expected}", row.id);
             let mut out = Vec::new();
-            shape::body(client, &mut out, &failure, "req_1");
+            errors::body(client, &mut out, &failure, "req_1");
             let displayed: Value = serde_json::from_slice(&out).unwrap();
             let message = displayed["error"]["message"].as_str().unwrap();
             let words = if refused_key { "upstream authentication failed".into() } else { read.message.unescape() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use llm_wire::Format;
 use llm_wire::error::Error;
-use llm_wire::error::shape;
+use llm_wire::formats::errors;
 use llm_wire::target::overrides::Overrides;
 use llm_wire::target::plan::{Context, Target};
 use llm_wire::target::quirks::Host;
@@ -98,7 +98,7 @@ fn recorded_requests_are_what_every_provider_takes() {
                     failures
                         .extend(broken.iter().filter(|fault| !excused(fault)).map(|fault| format!("{name}: {fault}")));
                 }
-                Err(error) if malformed && shape::status(protocol.format, error.kind) == 400 => count.malformed += 1,
+                Err(error) if malformed && errors::status(protocol.format, error.kind) == 400 => count.malformed += 1,
                 Err(error) => match rule(&error, &body) {
                     Some(rule) => *refused.entry(rule).or_insert(0) += 1,
                     None => failures.push(format!("{name}: {:?} {}", error.param, error.note)),

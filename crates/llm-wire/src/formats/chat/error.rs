@@ -4,9 +4,9 @@
 //! (OpenAI API reference, "Errors" and "Streaming events"). There is no place for a request id; it
 //! goes out in the header `x-request-id`.
 
-use crate::error::shape::{ReadError, openai_members};
 use crate::error::{Error, Kind, foreign};
-use crate::json::{RawValue, write};
+use crate::error::{ReadError, openai_members};
+use crate::json::{RawKind, RawValue, write};
 use crate::sse;
 
 pub(crate) fn status(kind: Kind) -> u16 {
@@ -46,10 +46,16 @@ pub(crate) fn of(mut value: RawValue<'_>) -> Option<ReadError<'_>> {
     value.find("object").filter(|object| object.eq_str("error")).and_then(|_| ReadError::from_value(value))
 }
 
+/// Whether a document is an answer of this format, or an event of its streams.
+pub(crate) fn is_answer(value: RawValue<'_>) -> bool {
+    value.find("choices").is_some_and(|list| list.kind() == RawKind::Array)
+        || foreign::starts_with(value, "object", b"chat.completion")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shape::shown;
+    use crate::error::shown;
 
     #[test]
     fn shapes() {

@@ -1,6 +1,6 @@
 //! The facts of Chat Completions.
 
-use crate::Format;
+use crate::format::Format;
 use crate::formats::profile::{
     FormatProfile, HttpProfile, KeyHeader, RateLimitHeaders, RequestProfile, ResponseProfile, ToolsProfile,
 };

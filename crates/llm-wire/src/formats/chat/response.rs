@@ -1,6 +1,7 @@
 //! Whole answers of the Chat Completions format: decode a provider's, encode one for a client.
 
-use crate::canonical::event::{Event, Finish, Note, Reason, Sink};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::{Event, Finish, Note, Reason};
 use crate::canonical::request::ReasoningKind;
 use crate::error::classify;
 use crate::error::{Error, Kind};
@@ -251,10 +252,11 @@ fn write_logprobs(answer: &Answer, o: &mut write::Object<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Format;
-    use crate::canonical::event::{Block, Cite, Decode, Status};
+    use crate::canonical::codec::Decode;
+    use crate::canonical::event::{Block, Cite, Status};
     use crate::canonical::request::CallKind;
     use crate::canonical::usage::Usage;
+    use crate::format::Format;
     use crate::formats::chat::stream::Decoder;
     use crate::response::normalize::Normalizer;
     use crate::sse::Frame;

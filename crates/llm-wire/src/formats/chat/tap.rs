@@ -9,10 +9,11 @@ use crate::canonical::event::Reason;
 use crate::canonical::usage::Usage;
 use crate::error::foreign;
 use crate::formats::chat::error;
-use crate::json::scan::{self, skip_space};
+use crate::json::scan::skip_space;
+use crate::json::walk;
 use crate::json::{RawValue, Tape};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{Effect, FrameKind, Observed, Stage, is_filled, model_in};
+use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_in};
 use crate::sse::Frame;
 
 /// Returns whether a chunk may hold this member beside its choices without saying anything.
@@ -97,7 +98,7 @@ impl Tap {
         let mut usage = None;
         let (mut foreign, mut has_error) = (false, false);
         // What is broken is read as far as it goes.
-        let mut walk = self.tape.read(data).map_or_else(|_| scan::members(data), RawValue::members);
+        let mut walk = self.tape.read(data).map_or_else(|_| walk::members(data), RawValue::members);
         for (key, value, _) in walk.by_ref() {
             match key.as_bytes() {
                 b"choices" => choices = Some(Choices::read(value)),
@@ -209,7 +210,7 @@ pub(crate) fn model_range(data: &[u8]) -> Option<Range<usize>> {
 mod tests {
     use super::FrameKind::*;
     use super::*;
-    use crate::Format;
+    use crate::format::Format;
     use crate::passthrough::tap::tests::show;
 
     fn check(chunks: &[(&str, FrameKind)]) -> Observed {

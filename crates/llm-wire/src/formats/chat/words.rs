@@ -1,9 +1,9 @@
 //! What stream and whole answer say in the same words to a client.
 
-use crate::Format;
 use crate::canonical::event::Reason;
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::usage::Usage;
+use crate::format::Format;
 use crate::json::{RawStr, scan, write};
 use crate::reasoning::envelope::Seal;
 use crate::target::plan::Plan;

@@ -4,7 +4,7 @@
 //! of an `error` event (Anthropic API reference, "Errors" and "Streaming messages", read 2026-09).
 //! A stream fails under status 200: its kind is `error.type`.
 
-use crate::error::shape::ReadError;
+use crate::error::ReadError;
 use crate::error::{Error, Kind, foreign};
 use crate::json::{RawValue, write};
 use crate::sse;
@@ -56,10 +56,15 @@ pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
+/// Whether a document is an answer of this format, or an event of its streams.
+pub(crate) fn is_answer(value: RawValue<'_>) -> bool {
+    value.find("type").and_then(RawValue::as_str).is_some_and(|kind| !foreign::names_error(kind.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shape::shown;
+    use crate::error::shown;
 
     #[test]
     fn shapes() {

@@ -1,7 +1,8 @@
 //! Whole answers of the Messages format: decode a provider's, encode one for a client.
 
 use crate::canonical::args;
-use crate::canonical::event::{Note, Sink};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::Note;
 use crate::canonical::request::CallKind;
 use crate::canonical::text;
 use crate::error::{Error, Kind};

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use crate::Format;
 use crate::canonical::usage::Usage;
 use crate::error::foreign;
+use crate::formats::messages::error;
 use crate::json::RawValue;
-use crate::json::scan;
+use crate::json::{scan, walk};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
+use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
@@ -54,7 +54,7 @@ impl Kind {
     /// data's `type`.
     fn of(frame: &Frame<'_>) -> Option<Kind> {
         frame.event.and_then(Kind::named).or_else(|| {
-            let (_, value, _) = scan::members(frame.data).find(|(key, ..)| key.as_bytes() == b"type")?;
+            let (_, value, _) = walk::members(frame.data).find(|(key, ..)| key.as_bytes() == b"type")?;
             Kind::named(value.as_str()?.as_bytes())
         })
     }
@@ -98,7 +98,7 @@ impl Tap {
     }
 
     fn message_start(&mut self, data: &[u8]) -> FrameKind {
-        let Some(message) = scan::find(data, "message") else { return self.seen.misread() };
+        let Some(message) = walk::find(data, "message") else { return self.seen.misread() };
         let mut moment = FrameKind::Preamble;
         for (key, value, _) in message.members() {
             match key.as_bytes() {
@@ -126,7 +126,7 @@ impl Tap {
 
     /// The start of a block, or a delta: empty, or the first content.
     fn block(&mut self, data: &[u8], key: &str) -> FrameKind {
-        match scan::find(data, key) {
+        match walk::find(data, key) {
             Some(block) if block_has_content(block) => FrameKind::Content,
             Some(_) => FrameKind::Preamble,
             None => self.seen.misread(),
@@ -134,7 +134,9 @@ impl Tap {
     }
 
     fn unknown(&mut self, data: &[u8]) -> FrameKind {
-        if RawValue::parse(data).is_ok_and(|event| foreign::recognize(Format::Messages, event).is_some()) {
+        if RawValue::parse(data)
+            .is_ok_and(|event| foreign::recognize(error::of(event), error::is_answer, event).is_some())
+        {
             return self.seen.error();
         }
         // Hosts behind translators send `[DONE]`, which is nothing here.
@@ -272,7 +274,7 @@ pub(crate) fn model_range(data: &[u8]) -> Option<Range<usize>> {
 mod tests {
     use super::FrameKind::*;
     use super::*;
-    use crate::Format;
+    use crate::format::Format;
     use crate::passthrough::tap::tests::show;
 
     /// Each row with its name, and without: the type in the data does as well.

@@ -6,8 +6,8 @@
 //! inside an `error` object. Readers exist that know one shape alone (the stream helpers of the
 //! Python and Node SDKs look for `error`, typed readers for the flat fields), so ours holds both.
 
-use crate::error::shape::{ReadError, openai_members};
 use crate::error::{Error, Kind, foreign};
+use crate::error::{ReadError, openai_members};
 use crate::json::{RawValue, write};
 use crate::sse;
 
@@ -61,10 +61,15 @@ pub(crate) fn of(value: RawValue<'_>) -> Option<ReadError<'_>> {
     Some(ReadError { r#type: None, ..ReadError::from_value(value)? })
 }
 
+/// Whether a document is an answer of this format, or an event of its streams.
+pub(crate) fn is_answer(value: RawValue<'_>) -> bool {
+    foreign::starts_with(value, "object", b"response") || foreign::starts_with(value, "type", b"response.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::shape::shown;
+    use crate::error::shown;
 
     #[test]
     fn shapes() {

@@ -1,6 +1,6 @@
 //! The facts of Responses.
 
-use crate::Format;
+use crate::format::Format;
 use crate::formats::profile::{
     FormatProfile, HttpProfile, KeyHeader, RateLimitHeaders, RequestProfile, ResponseProfile, ToolsProfile,
 };

@@ -1,6 +1,6 @@
 //! Whole answers of the Responses format: decode a provider's, encode one for a client.
 
-use crate::canonical::event::Sink;
+use crate::canonical::codec::Sink;
 use crate::error::{Error, Kind};
 use crate::formats::responses::object;
 use crate::formats::responses::object::{Facts, Stage};

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use crate::Format;
 use crate::canonical::usage::Usage;
 use crate::error::foreign;
-use crate::json::scan;
+use crate::formats::responses::error;
 use crate::json::{RawStr, RawValue};
+use crate::json::{scan, walk};
 use crate::passthrough::finish;
-use crate::passthrough::tap::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
+use crate::passthrough::observation::{Effect, FrameKind, Observed, Stage, is_filled, model_under};
 use crate::sse::Frame;
 
 /// See [`crate::passthrough::tap`].
@@ -57,7 +57,7 @@ impl Tap {
                 self.seen.finished = true;
                 self.seen.ended = true;
                 self.seen.reason =
-                    scan::find(data, "response").and_then(|response| finish::of_response(|name| response.find(name)));
+                    walk::find(data, "response").and_then(|response| finish::of_response(|name| response.find(name)));
                 self.lifecycle(data, FrameKind::End)
             }
             b"failed" => {
@@ -77,7 +77,7 @@ impl Tap {
 
     /// An event that holds the response object: its id, and at the end its usage.
     fn lifecycle(&mut self, data: &[u8], moment: FrameKind) -> FrameKind {
-        let mut walk = scan::members(data);
+        let mut walk = walk::members(data);
         let response = walk.by_ref().find(|(key, ..)| key.as_bytes() == b"response").map(|(_, value, _)| value);
         let Some(response) = response else {
             self.seen.misread();
@@ -99,7 +99,7 @@ impl Tap {
             self.unread = true;
             return FrameKind::Content;
         }
-        let moment = match scan::find(data, key) {
+        let moment = match walk::find(data, key) {
             Some(value) if value.is_object() && has_content(value) => FrameKind::Content,
             Some(value) if !value.is_object() && is_filled(value) => FrameKind::Content,
             Some(_) => FrameKind::Preamble,
@@ -110,7 +110,9 @@ impl Tap {
     }
 
     fn unknown(&mut self, data: &[u8]) -> FrameKind {
-        if RawValue::parse(data).is_ok_and(|event| foreign::recognize(Format::Responses, event).is_some()) {
+        if RawValue::parse(data)
+            .is_ok_and(|event| foreign::recognize(error::of(event), error::is_answer, event).is_some())
+        {
             return self.seen.error();
         }
         // Hosts behind translators send `[DONE]`, which is nothing here.
@@ -122,7 +124,7 @@ impl Tap {
 }
 
 fn type_of(data: &[u8]) -> Option<RawStr<'_>> {
-    let (_, value, _) = scan::members(data).find(|(key, ..)| key.as_bytes() == b"type")?;
+    let (_, value, _) = walk::members(data).find(|(key, ..)| key.as_bytes() == b"type")?;
     value.as_str()
 }
 
@@ -155,7 +157,7 @@ pub(crate) fn model_range(data: &[u8]) -> Option<Range<usize>> {
 mod tests {
     use super::FrameKind::*;
     use super::*;
-    use crate::Format;
+    use crate::format::Format;
     use crate::passthrough::tap::tests::show;
 
     /// Each row with its name, and without: the type in the data does as well.

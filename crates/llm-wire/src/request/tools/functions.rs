@@ -4,18 +4,17 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::Format;
 use crate::canonical::effort::Mode;
 use crate::canonical::loss::{Loss, LossKind, Repair};
 use crate::canonical::request::{CallKind, Item, ItemKind, OutputFormat};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool};
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::json::{RawValue, write};
 use crate::request::reader;
 use crate::request::schema;
-use crate::request::tool_choice::Choice;
-use crate::request::tools::{ANSWER_TOOL, Offered, Schema, ToolsBuilder, keeps_custom};
+use crate::request::tools::builder::{ANSWER_TOOL, Choice, Offered, Schema, ToolsBuilder, keeps_custom};
 use crate::target::caps::Structured;
 use crate::target::quirks::Quirk;
 use crate::target::tool_names::{Shape, ToolEntry};

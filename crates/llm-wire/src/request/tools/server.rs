@@ -1,12 +1,12 @@
 //! Tools that run at a vendor: whether this target runs them, and what becomes of those that it
 //! does not.
 
-use crate::Format;
 use crate::canonical::loss::{Loss, LossKind};
 use crate::canonical::tools::{McpTool, ToolChoice};
 use crate::error::Error;
+use crate::format::Format;
 use crate::request::reader;
-use crate::request::tools::{NO_TOOL, Offered, ToolsBuilder};
+use crate::request::tools::builder::{NO_TOOL, Offered, ToolsBuilder};
 use crate::target::plan::ServerTools;
 use crate::target::quirks::Host;
 

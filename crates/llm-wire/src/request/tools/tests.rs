@@ -1,6 +1,7 @@
 use crate::canonical::request::OutputFormat;
-use crate::canonical::tools::{ClientTool, Grammar};
+use crate::canonical::tools::{ClientTool, CustomTool, FunctionTool, Grammar, McpTool, WebSearch};
 use crate::json::RawStr;
+use crate::request::tools::builder::{ANSWER_TOOL, Choice};
 use crate::request::tools::functions::shim_schema;
 use crate::request::tools::*;
 use crate::target::overrides::Overrides;

@@ -9,34 +9,13 @@ use crate::json::RawStr;
 use crate::reasoning::envelope;
 use crate::reasoning::envelope::Envelope;
 use crate::response::custom_tools::ShimInput;
-use crate::response::normalize::{Normalizer, Out, Phase};
+use crate::response::normalize::state::{Item, Normalizer, Out, Phase};
 use crate::response::stop::{StopScan, Watch};
 use crate::target::plan::Reply;
 use crate::target::tool_names::Shape as ToolShape;
 
 /// Most items in one answer. Each costs memory, and no honest answer has so many.
 const ITEMS_MAX: usize = 4096;
-
-/// One open or closed item.
-#[derive(Debug)]
-pub(super) enum Item {
-    Text(StopScan),
-    Refusal,
-    Reasoning {
-        id: Text<'static>,
-        /// Its visible text, for the envelope.
-        text: Vec<u8>,
-        part: u32,
-    },
-    Function {
-        any: bool,
-    },
-    Custom,
-    Shimmed(ShimInput),
-    /// The input of the answer tool is the text of the answer.
-    Answer,
-    Closed,
-}
 
 impl Normalizer {
     /// Passes an event of a text or refusal item on, if that is open.

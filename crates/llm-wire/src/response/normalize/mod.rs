@@ -15,6 +15,7 @@
 //! | `Over` | nothing | |
 
 mod items;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -22,41 +23,13 @@ use crate::canonical::event::{Event, Finish, Note, Reason, Status};
 use crate::canonical::text::Text;
 use crate::canonical::usage::Usage;
 use crate::json::{RawStr, RawValue};
-use crate::response::normalize::items::Item;
 use crate::target::plan::{Reply, one_line};
-
-/// Where shaped events go: an encoder or a fold.
-pub(crate) type Out<'s> = &'s mut dyn FnMut(Event<'_>, &mut Reply);
+use state::{Item, Phase};
+pub(crate) use state::{Normalizer, Out};
 
 /// The tiers of OpenAI and Anthropic. Hosts have others (Groq: `on_demand`), on which typed clients
 /// fail.
 const TIERS: &[&str] = &["auto", "default", "flex", "scale", "priority", "fast", "standard", "batch"];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
-    #[default]
-    Before,
-    Live,
-    Finished,
-    Over,
-}
-
-/// The state of one answer.
-#[derive(Debug, Default)]
-pub(crate) struct Normalizer {
-    phase: Phase,
-    items: Vec<Item>,
-    /// Ids of calls given out so far, escaped.
-    ids: Vec<Text<'static>>,
-    usage: Option<Usage>,
-    /// Escaped bytes of text, reasoning and arguments that went out: the base of an estimate.
-    sent: u64,
-    scratch: Vec<u8>,
-    /// Why the answer ended.
-    reason: Option<Reason>,
-    /// A stop sequence ended the answer; the upstream call is of no more use.
-    stopped: bool,
-}
 
 impl Normalizer {
     /// The finish reason has been passed on, and the end has not.

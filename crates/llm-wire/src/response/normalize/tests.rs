@@ -1,7 +1,7 @@
-use crate::Format;
 use crate::canonical::event::Block;
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::json::RawValue;
 use crate::reasoning::envelope;
 use crate::response::normalize::*;

@@ -3,12 +3,12 @@
 //! Messages that follow one another stay messages of their own. Tool calls go into the last one, and
 //! so does the text after them, since the results must follow the calls at once.
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::{Loss, Repair};
 use crate::canonical::request::{Foreign, Item, ItemKind, Message, ReasoningItem, ToolCall};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::reasoning;
 use crate::formats::chat::request::history::Writer;
 use crate::formats::chat::request::pieces;

@@ -1,11 +1,11 @@
 //! From a client's Chat Completions body to the canonical request: the top level.
 
-use crate::Format;
 use crate::canonical::effort::{Effort, Mode, Reasoning, Show};
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::{OutputFormat, Request};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::request::decode_tools;
 use crate::formats::chat::request::messages;
 use crate::json::{RawKind, RawStr, RawValue};

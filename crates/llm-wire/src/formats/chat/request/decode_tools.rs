@@ -1,11 +1,11 @@
 //! Tools and the choice among them, as a Chat Completions client offers them.
 
-use crate::Format;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::Request;
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool, Grammar, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::request::members::{pick, unknown};
 use crate::formats::chat::request::parts;
 use crate::json::{RawKind, RawValue};

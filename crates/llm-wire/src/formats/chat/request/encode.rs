@@ -1,12 +1,12 @@
 //! The canonical request as a Chat Completions body: everything but the messages.
 
-use crate::Format;
 use crate::canonical::effort::{Effort, Mode, Reasoning};
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{OutputFormat, Request};
 use crate::canonical::text::Text;
 use crate::canonical::tools::WebSearch;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::request::history;
 use crate::json::{RawValue, write};
 use crate::request::fields;
@@ -16,8 +16,8 @@ use crate::request::reader;
 use crate::request::schema;
 use crate::request::thinking;
 use crate::request::thinking::{ForOpenAi, Switch};
-use crate::request::tool_choice::Choice;
 use crate::request::tools;
+use crate::request::tools::builder::Choice;
 use crate::request::tools::{Offer, Offered};
 use crate::request::turns::Prefill;
 use crate::target::caps::Structured;

@@ -11,12 +11,12 @@
 //! What a message becomes depends on it and on what precedes it alone: prompt caches live from
 //! that.
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{ERROR_MARKER, Item, ItemKind, Message, Part, Request, Role, ToolResult};
 use crate::canonical::text::Text;
 use crate::canonical::tools::Tool;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::request::pieces;
 use crate::formats::chat::request::pieces::{Fitter, Piece, PieceKind, Points};
 use crate::json::write;

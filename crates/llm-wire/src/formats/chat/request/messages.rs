@@ -9,7 +9,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{
@@ -18,6 +17,7 @@ use crate::canonical::request::{
 };
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::reasoning;
 use crate::formats::chat::reasoning::Entry;
 use crate::formats::chat::request::members::{pick, unknown};

@@ -1,10 +1,10 @@
 //! Content parts of Chat Completions, both ways.
 
-use crate::Format;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::{CachePoint, FilePart, Foreign, ImagePart, Part, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::request::members::{pick, unknown};
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::data_url;

@@ -3,11 +3,11 @@
 //! Fitting may fail and enters losses; writing cannot fail. So a message is fitted as a whole
 //! before its first byte is written.
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{CachePoint, FilePart, ImagePart, Part, Src};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::{RawStr, RawValue, write};
 use crate::reasoning::history;
 use crate::request::data_url;

@@ -11,7 +11,8 @@
 //! The reason is held because hosts give one for each tool call (Together), or with each chunk (Open
 //! WebUI in front of vLLM), and go on.
 
-use crate::canonical::event::{Decode, Event, Finish, Note, Reason, Sink, Status};
+use crate::canonical::codec::{Decode, Sink};
+use crate::canonical::event::{Event, Finish, Note, Reason, Status};
 use crate::error::classify;
 use crate::error::foreign;
 use crate::error::{Error, Kind};

@@ -8,7 +8,8 @@
 //! | `Finished` | `End` | the chunk with usage, if it was asked for, and `[DONE]` | `Over` |
 //! | any | `Fail` | an error in the place of a chunk, no `[DONE]` | `Over` |
 
-use crate::canonical::event::{Block, Cite, Encode, Event, Finish, Note, Reason};
+use crate::canonical::codec::Encode;
+use crate::canonical::event::{Block, Cite, Event, Finish, Note, Reason};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::text::Text;
 use crate::canonical::usage::Usage;

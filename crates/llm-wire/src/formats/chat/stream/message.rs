@@ -11,7 +11,8 @@
 //! | `Text` | closes it | goes on | closes it | closes it |
 //! | `Refusal` | closes it | closes it | goes on | closes it |
 
-use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::{Block, Cite, Event, Note, Status};
 use crate::canonical::request::ReasoningKind;
 use crate::canonical::text::is_blank;
 use crate::error::Error;

@@ -1,5 +1,5 @@
 //! Streams of the Chat Completions format: decode a provider's, encode one for a client. Contracts:
-//! [`Decode`](crate::canonical::event::Decode) and [`Encode`](crate::canonical::event::Encode).
+//! [`Decode`](crate::canonical::codec::Decode) and [`Encode`](crate::canonical::codec::Encode).
 
 mod calls;
 pub(super) mod decode;

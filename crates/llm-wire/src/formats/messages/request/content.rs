@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::{
@@ -14,6 +13,7 @@ use crate::canonical::request::{
 };
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::reasoning::envelope::{Family, Seal};
 use crate::reasoning::history;

@@ -12,11 +12,11 @@
 //! | a speaker's message | another | the end of the message, the head of the next |
 //! | none any more | any | the head of the next message |
 
-use crate::Format;
 use crate::canonical::loss::{Loss, Repair};
 use crate::canonical::request::{Foreign, Item, ItemKind, Message, Part, ReasoningItem, Role, ToolCall, ToolResult};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::messages::request::parts;
 use crate::formats::messages::request::parts::{Blocks, write_text};
 use crate::json::write;

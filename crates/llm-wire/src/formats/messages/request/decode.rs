@@ -1,13 +1,14 @@
 //! The top level of a client's request.
 
-use crate::Format;
 use crate::canonical::effort::{Effort, Mode, Reasoning, Show};
+use crate::canonical::ext::Ext;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::{Identity, OutputFormat, Request, Sampling};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::messages::request::{content, decode_tools};
 use crate::json::RawValue;
-use crate::request::fields::{Ext, Fields};
+use crate::request::fields::Fields;
 use crate::request::reader;
 use crate::request::reader::Path;
 

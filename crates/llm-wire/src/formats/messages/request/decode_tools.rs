@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::Format;
 use crate::canonical::loss::Ledger;
 use crate::canonical::text::Text;
 use crate::canonical::tools::{ClientTool, FunctionTool, McpTool, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::messages::request::content::cache_of;
 use crate::json::{RawStr, RawValue};
 use crate::request::reader;

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use crate::Format;
 use crate::canonical::effort::Show;
 use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{Item, ItemKind, OutputFormat, Part, Request};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::messages::request::conversation;
 use crate::formats::messages::request::conversation::Conversation;
 use crate::formats::messages::request::encode_tools;

@@ -1,10 +1,10 @@
 //! Tools for a provider, and the choice among them.
 
-use crate::Format;
 use crate::canonical::tools::{FunctionTool, McpTool, Tool, WebSearch};
+use crate::format::Format;
 use crate::formats::messages::request::parts::Blocks;
 use crate::json::{RawStr, RawValue, write};
-use crate::request::tool_choice::Choice;
+use crate::request::tools::builder::Choice;
 use crate::request::tools::{Offer, Offered, Schema};
 use crate::target::quirks::Host;
 

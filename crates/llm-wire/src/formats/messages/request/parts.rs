@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::GeneralPurposeConfig;
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, Repair};
 use crate::canonical::request::{CachePoint, FilePart, ImagePart, Item, ItemKind, Part, Request, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::canonical::tools::Tool;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::{RawStr, RawValue, write};
 use crate::request::cache_points;
 use crate::request::data_url;

@@ -12,7 +12,8 @@
 //! that imitate the format send deltas behind it.
 
 use crate::canonical::args;
-use crate::canonical::event::{Block, Cite, Decode, Event, Note, Reason, Sink, Status};
+use crate::canonical::codec::{Decode, Sink};
+use crate::canonical::event::{Block, Cite, Event, Note, Reason, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::error::classify;
 use crate::error::foreign;

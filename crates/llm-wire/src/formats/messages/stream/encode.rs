@@ -8,7 +8,8 @@
 //! | `Live` | `End` | `message_delta`, `message_stop`; `Over` |
 //! | any | `Fail` | `error`, and no end: a block that is open stays open; `Over` |
 
-use crate::canonical::event::{Encode, Event, Note, Reason};
+use crate::canonical::codec::Encode;
+use crate::canonical::event::{Event, Note, Reason};
 use crate::canonical::usage::Usage;
 use crate::error::Error;
 use crate::formats::messages::stream::head::Blocks;

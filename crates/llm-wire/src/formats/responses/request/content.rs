@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::{
@@ -11,6 +10,7 @@ use crate::canonical::request::{
 };
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::decode_tools;
 use crate::formats::responses::request::decode_tools::ToolKey;
 use crate::formats::responses::request::members::{known, optional};

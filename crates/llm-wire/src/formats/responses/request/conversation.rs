@@ -7,13 +7,13 @@
 
 use std::collections::HashSet;
 
-use crate::Format;
 use crate::canonical::loss::Loss;
 use crate::canonical::request::{
     ERROR_MARKER, Foreign, Item, ItemKind, Message, Part, ReasoningItem, ReasoningKind, Role, ToolCall, ToolResult,
 };
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::form::Form;
 use crate::formats::responses::request::parts::{Parts, TextAuthor, write_text};
 use crate::json::write;

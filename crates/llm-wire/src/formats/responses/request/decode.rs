@@ -1,14 +1,15 @@
 //! The top level of a client's request.
 
-use crate::Format;
 use crate::canonical::effort::{Effort, Reasoning, Show};
+use crate::canonical::ext::Ext;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::{Cache, Identity, OutputFormat, Part, Request, Sampling, State};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::{content, decode_tools};
 use crate::json::{RawStr, RawValue};
-use crate::request::fields::{Ext, Fields};
+use crate::request::fields::Fields;
 use crate::request::reader;
 use crate::request::reader::Path;
 

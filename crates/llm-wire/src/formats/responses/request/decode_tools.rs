@@ -1,10 +1,10 @@
 //! Tools that a client declares, and its choice among them.
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::text::Text;
 use crate::canonical::tools::{CustomTool, FunctionTool, Grammar, McpTool, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::members::{known, optional};
 use crate::json::{RawKind, RawStr, RawValue};
 use crate::request::reader;

@@ -1,10 +1,10 @@
 //! The order of decisions for a provider's request, and its top level.
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{OutputFormat, Part, Request};
 use crate::canonical::text::Text;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::conversation::Conversation;
 use crate::formats::responses::request::encode_tools;
 use crate::formats::responses::request::form::Form;

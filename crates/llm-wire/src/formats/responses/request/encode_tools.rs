@@ -1,12 +1,12 @@
 //! Tools for a provider, and the choice among them.
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss, LossKind};
 use crate::canonical::tools::{CustomTool, FunctionTool, McpTool, Tool, WebSearch};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::parts::Parts;
 use crate::json::{RawValue, write};
-use crate::request::tool_choice::Choice;
+use crate::request::tools::builder::Choice;
 use crate::request::tools::{Offer, Offered};
 use crate::target::plan::Plan;
 use crate::target::tool_names::Shape;

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::Format;
 use crate::canonical::loss::{Ledger, Loss};
 use crate::canonical::request::{CachePoint, FilePart, ImagePart, ItemKind, Part, Request, Role, Src, TextPart};
 use crate::canonical::text::Text;
 use crate::canonical::tools::Tool;
 use crate::error::Error;
+use crate::format::Format;
 use crate::json::{RawStr, write};
 use crate::reasoning::history;
 use crate::request::cache_points;

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::effort::{Effort, Mode, Reasoning, Show};
 use crate::canonical::loss::Ledger;
@@ -14,6 +13,7 @@ use crate::canonical::request::{
 use crate::canonical::text::Text;
 use crate::canonical::tools::{FunctionTool, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::responses::request::{decode, encode};
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::{Family, Scope, Seal};

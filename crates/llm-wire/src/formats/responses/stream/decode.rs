@@ -12,7 +12,8 @@
 //! end begins it anew, and what the terminal event has beyond all that was passed on is taken from
 //! there.
 
-use crate::canonical::event::{Block, Decode, Event, Finish, Note, Reason, Sink, Status};
+use crate::canonical::codec::{Decode, Sink};
+use crate::canonical::event::{Block, Event, Finish, Note, Reason, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::error::classify;
 use crate::error::foreign;

@@ -20,7 +20,8 @@
 //! What an item holds is folded by an [`Answer`], so that `done` events, the terminal event and
 //! whole answers are one code.
 
-use crate::canonical::event::{Block, Encode, Event, Status};
+use crate::canonical::codec::Encode;
+use crate::canonical::event::{Block, Event, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::error::Error;
 use crate::formats::responses::object;

@@ -3,7 +3,8 @@
 //! A provider sends everything two or three times: in deltas, in the `done` event of the part, and
 //! in the item as a whole. [`Sent`] returns what a later copy adds.
 
-use crate::canonical::event::{Event, Note, Sink};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::{Event, Note};
 use crate::canonical::request::ReasoningKind;
 use crate::json::RawStr;
 

@@ -1,7 +1,8 @@
 //! What the terminal event of a stream has beyond all that was passed on: items and texts that no
 //! event before it brought.
 
-use crate::canonical::event::{Block, Event, Note, Sink, Status};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::{Block, Event, Note, Status};
 use crate::formats::responses::stream::decode::Decoder;
 use crate::formats::responses::stream::slot::{Kind, Part, Sent, Slot, SlotContent, closed_at, open_at};
 use crate::formats::responses::stream::whole::{is_refusal, kind_of, parts_of, string, text_of, texts, whole_part};

@@ -4,11 +4,12 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::Format;
-use crate::canonical::event::{Block, Cite, Decode, Encode, Event, Finish, Note, Reason, Status};
+use crate::canonical::codec::{Decode, Encode};
+use crate::canonical::event::{Block, Cite, Event, Finish, Note, Reason, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::usage::Usage;
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::formats::responses::stream::{Decoder, Encoder};
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::Seal;

@@ -1,7 +1,8 @@
 //! Parts and items that a provider repeats as a whole: what is new in them is passed on.
 
 use crate::canonical::args;
-use crate::canonical::event::{Block, Cite, Event, Note, Sink, Status};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::{Block, Cite, Event, Note, Status};
 use crate::canonical::request::ReasoningKind;
 use crate::formats::responses::stream::slot::{Kind, Part, Progress, Sent};
 use crate::json::{RawKind, RawStr, RawValue};

@@ -1,6 +1,7 @@
 //! Words of a provider's stream and what they mean.
 
-use crate::canonical::event::{Event, Finish, Note, Reason, Sink};
+use crate::canonical::codec::Sink;
+use crate::canonical::event::{Event, Finish, Note, Reason};
 use crate::json::RawValue;
 
 /// The finish of a response that is incomplete.

@@ -4,7 +4,6 @@
 mod client;
 mod provider;
 
-use crate::Format;
 use crate::canonical::args::ArgText;
 use crate::canonical::effort::{Effort, Mode, Reasoning, Show};
 use crate::canonical::loss::Ledger;
@@ -15,6 +14,7 @@ use crate::canonical::request::{
 use crate::canonical::text::Text;
 use crate::canonical::tools::{FunctionTool, Tool, ToolChoice, WebSearch};
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::chat::request::{decode, encode};
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::{Envelope, Family, Scope, Seal};

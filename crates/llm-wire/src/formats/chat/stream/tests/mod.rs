@@ -7,11 +7,12 @@ mod properties;
 
 use proptest::prelude::*;
 
-use crate::Format;
-use crate::canonical::event::{Block, Decode, Encode, Event, Finish, Reason, Status};
+use crate::canonical::codec::{Decode, Encode};
+use crate::canonical::event::{Block, Event, Finish, Reason, Status};
 use crate::canonical::request::CallKind;
 use crate::canonical::usage::Usage;
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::formats::chat::response;
 use crate::formats::chat::stream::{Decoder, Encoder};
 use crate::json::{RawStr, RawValue};

@@ -4,11 +4,11 @@ mod client;
 mod conversation;
 mod foreign;
 
-use crate::Format;
 use crate::canonical::loss::Ledger;
 use crate::canonical::request::Request;
 use crate::canonical::text::Text;
 use crate::error::{Error, Kind};
+use crate::format::Format;
 use crate::formats::messages::request::{decode, encode};
 use crate::json::RawValue;
 use crate::reasoning::envelope::{Envelope, Family, Scope, Seal};

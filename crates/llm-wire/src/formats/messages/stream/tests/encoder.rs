@@ -1,6 +1,7 @@
 //! Events as a client's bytes.
 
-use crate::canonical::event::{Cite, Encode};
+use crate::canonical::codec::Encode;
+use crate::canonical::event::Cite;
 use crate::error::Kind;
 use crate::formats::messages::stream::Encoder;
 use crate::formats::messages::stream::tests::*;

@@ -4,11 +4,12 @@ mod decoder;
 mod encoder;
 mod properties;
 
-use crate::Format;
-use crate::canonical::event::{Block, Decode, Event, Finish, Reason, Sink, Status};
+use crate::canonical::codec::{Decode, Sink};
+use crate::canonical::event::{Block, Event, Finish, Reason, Status};
 use crate::canonical::request::{CallKind, ReasoningKind};
 use crate::canonical::usage::Usage;
 use crate::error::Error;
+use crate::format::Format;
 use crate::formats::messages::stream::Decoder;
 use crate::json::{RawStr, RawValue};
 use crate::reasoning::envelope::Seal;

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use crate::canonical::event::{Encode, Note};
+use crate::canonical::codec::Encode;
+use crate::canonical::event::Note;
 use crate::error::Kind;
 use crate::formats::messages::response;
 use crate::formats::messages::stream::Encoder;

@@ -1,58 +1,12 @@
-//! Errors on the wire, whatever the format: what was read from a provider, and the choice of a
-//! writer.
+//! Errors on the wire, whatever the format: the choice of a reader and a writer.
 //!
 //! The shapes stand in `formats/<format>/error.rs`; statuses, types and codes in
 //! [`crate::error::Kind`].
 
-use crate::Format;
-use crate::error::{Error, Kind, foreign};
+use crate::error::{Error, Kind, ReadError, foreign};
+use crate::format::Format;
 use crate::formats::{chat, messages, responses};
-use crate::json::{RawKind, RawStr, RawValue, preamble, write};
-
-/// An error that a provider sent, in its own words.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReadError<'a> {
-    /// Empty where none was given.
-    pub message: RawStr<'a>,
-    /// `type`, or Google's `status`.
-    pub r#type: Option<RawStr<'a>>,
-    /// As text, where a host writes a number too.
-    pub code: Option<RawStr<'a>>,
-    /// The request field at fault, as the provider names it.
-    pub param: Option<RawStr<'a>>,
-}
-
-impl<'a> ReadError<'a> {
-    /// From the object that holds the message, or from a bare string.
-    pub(crate) fn from_value(value: RawValue<'a>) -> Option<ReadError<'a>> {
-        let mut read = ReadError::default();
-        match value.kind() {
-            RawKind::String => read.message = value.as_str()?,
-            RawKind::Object => {
-                for (key, value, _) in value.members() {
-                    match key.as_bytes() {
-                        b"message" => read.message = text(value).unwrap_or_default(),
-                        b"type" => read.r#type = text(value),
-                        b"status" if read.r#type.is_none() => read.r#type = text(value),
-                        b"code" => read.code = text(value),
-                        b"param" => read.param = text(value),
-                        _ => {}
-                    }
-                }
-            }
-            _ => return None,
-        }
-        Some(read)
-    }
-}
-
-/// A string, or a number as it is written.
-fn text(value: RawValue<'_>) -> Option<RawStr<'_>> {
-    match value.kind() {
-        RawKind::Number => Some(RawStr::new(value.bytes())),
-        _ => value.as_str(),
-    }
-}
+use crate::json::{RawValue, preamble};
 
 /// HTTP status of an error towards a client of `format`.
 pub fn status(format: Format, kind: Kind) -> u16 {
@@ -101,6 +55,17 @@ pub fn of(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
     }
 }
 
+/// Recognises an error in a body under status 200, or in the data of an event, whatever its shape.
+/// Returns `None` for an answer of `format`, for a part of one, and for objects that say nothing.
+pub fn recognize(format: Format, value: RawValue<'_>) -> Option<ReadError<'_>> {
+    let is_answer = match format {
+        Format::Chat => chat::error::is_answer,
+        Format::Messages => messages::error::is_answer,
+        Format::Responses => responses::error::is_answer,
+    };
+    foreign::recognize(of(format, value), is_answer, value)
+}
+
 /// Reads the body under an error status: any known shape, since hosts in front of a provider answer
 /// in their own.
 ///
@@ -116,25 +81,10 @@ pub fn read_refusal(format: Format, body: &[u8]) -> Option<ReadError<'_>> {
     foreign::any_shape(RawValue::parse(body).ok()?).or(own)
 }
 
-/// The members of the OpenAI formats' error object, in their order.
-pub(crate) fn openai_members(o: &mut write::Object<'_>, e: &Error) {
-    let row = e.kind.row();
-    o.str("message", &e.note);
-    o.str("type", row.openai_type);
-    o.opt_str("param", e.param.as_deref());
-    o.opt_str("code", e.code.or(row.openai_code));
-}
-
-/// For rows of tests: message, type and code, `-` for none.
-#[cfg(test)]
-pub(crate) fn shown(read: Option<ReadError<'_>>) -> Option<String> {
-    let text = |raw: Option<RawStr<'_>>| raw.map_or("-".into(), |raw| raw.unescape().into_owned());
-    read.map(|e| format!("{} {} {}", e.message.unescape(), text(e.r#type), text(e.code)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::shown;
 
     #[test]
     fn bodies_under_an_error_status() {
