@@ -106,12 +106,12 @@ const HOMES: &[(&str, &str)] = &[
 
 impl BaseUrl {
     /// Makes a base of an endpoint's address, and puts the version in where the host is known to
-    /// need one. `messages` is whether the provider is asked in that format first, whose paths
-    /// bring their version along.
+    /// need one. `paths_have_version`: the paths of the provider's first format begin with a version
+    /// of their own.
     ///
     /// Gives a sentence without its subject if there was something to correct. It shows no query,
     /// which may hold a key.
-    pub fn correct(&mut self, messages: bool) -> Option<String> {
+    pub fn correct(&mut self, paths_have_version: bool) -> Option<String> {
         let path = self.path.to_ascii_lowercase();
         if let Some((endpoint, kept)) = ENDPOINTS.iter().find(|(endpoint, _)| path.ends_with(endpoint)) {
             self.path.truncate(path.len() - endpoint.len());
@@ -119,7 +119,10 @@ impl BaseUrl {
             self.path.truncate(self.path.trim_end_matches('/').len());
             return Some(format!("is the address of an endpoint ({endpoint}); its base {self} is used"));
         }
-        let home = HOMES.iter().find(|(host, _)| *host == self.host).filter(|_| self.path.is_empty() && !messages)?;
+        let home = HOMES
+            .iter()
+            .find(|(host, _)| *host == self.host)
+            .filter(|_| self.path.is_empty() && !paths_have_version)?;
         self.path = home.1.to_owned();
         Some(format!("has no path, and the API of this host is under {}; {self} is used", home.1))
     }

@@ -9,7 +9,12 @@ impl Provider {
     /// Returns whether a model can stand where this provider has it. Servers resolve a segment of
     /// dots alone, encoded or not, to another path, and an empty one to none.
     pub fn has_path_for(&self, format: Format, model: &str) -> bool {
-        !(self.dialect.by_deployment && format == Format::Chat && matches!(model, "" | "." | ".."))
+        !(self.has_deployments(format) && matches!(model, "" | "." | ".."))
+    }
+
+    /// Whether the model stands in the path. Azure has no deployments in the paths of Responses.
+    fn has_deployments(&self, format: Format) -> bool {
+        self.dialect.by_deployment && format.profile().http.has_deployments
     }
 
     /// Writes the base's path, a version segment where Anthropic's bases leave it out, the
@@ -26,8 +31,7 @@ impl Provider {
         query: Option<&[u8]>,
     ) {
         out.extend_from_slice(self.base.path.as_bytes());
-        // Responses has no deployments in its paths, there either.
-        if let Some(model) = model.filter(|_| self.dialect.by_deployment && format == Format::Chat) {
+        if let Some(model) = model.filter(|_| self.has_deployments(format)) {
             out.extend_from_slice(b"/deployments/");
             segment(out, model);
         }

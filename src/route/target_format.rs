@@ -45,8 +45,8 @@ pub fn choose(client: Format, translate: bool, provider: &Provider, model: &str)
     let format = offered().find(|format| serves(provider, *format, model)).or_else(|| offered().next())?;
     let mut target = TargetFormat::plain(format, provider, model);
     let settles = !target.caps.tools_with_effort_on_chat && !provider.dialect.passes_thinking_tools;
-    if format == Format::Chat && client == Format::Chat && settles {
-        target.thinking_tools = match offers(&Format::Responses) {
+    if let Some(other) = format.profile().request.thinking_tools_format.filter(|_| format == client && settles) {
+        target.thinking_tools = match offers(&other) {
             true => ThinkingTools::ViaResponses,
             false => ThinkingTools::WithoutReasoning,
         };

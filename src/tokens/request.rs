@@ -425,10 +425,10 @@ mod tests {
             ),
         ];
         for (format, part, expected) in rows {
-            let (key, end) = if format == Format::Responses { ("input", "") } else { ("messages", "") };
-            let text = if format == Format::Responses { "input_text" } else { "text" };
+            let key = format.profile().request.conversation;
+            let text = if key == "input" { "input_text" } else { "text" };
             let body = |part: &str| {
-                format!(r#"{{"{key}":[{{"role":"user","content":[{{"type":"{text}","text":"hi"}}{part}]}}]{end}}}"#)
+                format!(r#"{{"{key}":[{{"role":"user","content":[{{"type":"{text}","text":"hi"}}{part}]}}]}}"#)
             };
             let (bare, exact) = of(format, "gpt-4o", &body(""));
             assert!(exact);

@@ -6,14 +6,15 @@
 //! in the remaining tokens, also inside macro calls, is made absolute. A finding names the file,
 //! the line and the rule. To change a rule, change its table here.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod offenders;
+mod reading;
+
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-use quote::ToTokens;
-use syn::visit_mut::{self, VisitMut};
+use reading::{CodePath, cycles, imports, paths};
 
 /// The modules of `src/` in layer order, each with the modules that it may import. A name with
 /// `::` allows only what is behind that path. A module may always import itself.
@@ -228,6 +229,22 @@ fn folders_have_no_import_cycles() {
     assert!(report.is_empty(), "\n{report}");
 }
 
+/// A fact about one format belongs into its profile, so that a new format answers for itself.
+#[test]
+fn no_format_is_compared_by_name() {
+    let mut report = String::new();
+    for (file, text) in tree().iter().filter(|(file, _)| !is_test(file) && !file.contains("/formats/")) {
+        for (at, line) in text.lines().enumerate().filter(|(_, line)| compares_a_format(line)) {
+            writeln!(report, "{file}:{}: make this a field of `FormatProfile`: {}", at + 1, line.trim()).unwrap();
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}
+
+fn compares_a_format(line: &str) -> bool {
+    ["== Format::", "!= Format::"].iter().any(|comparison| line.contains(comparison))
+}
+
 /// A module without a row in `LAYERS` has no rules, so there must be none.
 #[test]
 fn every_module_has_a_layer() {
@@ -250,25 +267,6 @@ struct Finding {
     file: String,
     line: usize,
     rule: String,
-}
-
-/// One path of the code, such as `std::fs::read`, with the line on which its last name stands.
-struct CodePath {
-    names: Vec<String>,
-    line: usize,
-}
-
-impl CodePath {
-    /// Whether `names`, written with `::`, follow each other somewhere in this path.
-    fn holds(&self, names: &str) -> bool {
-        let wanted: Vec<_> = names.split("::").collect();
-        self.names.windows(wanted.len()).any(|window| window.iter().eq(&wanted))
-    }
-
-    /// The path behind `crate`, if it is one.
-    fn inside_crate(&self) -> Option<String> {
-        (self.names.len() > 1 && self.names[0] == "crate").then(|| self.names[1..].join("::"))
-    }
 }
 
 /// Every source file of the packages, by its path in the repository, in order.
@@ -354,239 +352,4 @@ fn stands_in(file: &str, place: &str) -> bool {
 /// The module of the root package that `file` belongs to.
 fn root_module(file: &str) -> Option<&str> {
     file.strip_prefix("src/")?.split(['/', '.']).next()
-}
-
-/// The names of the modules above and of `file` itself: `src/net/pool.rs` is `net`, `pool`.
-fn module_path(file: &str) -> Vec<String> {
-    let inside = file.split_once("src/").map_or(file, |(_, inside)| inside).trim_end_matches(".rs");
-    let inside = inside.strip_suffix("/mod").unwrap_or(inside);
-    inside.split('/').filter(|name| !matches!(*name, "lib" | "main")).map(str::to_owned).collect()
-}
-
-/// Every path in the code of a file outside of tests; `super` and `self` are made absolute.
-fn paths(file: &str, text: &str) -> Vec<CodePath> {
-    let mut parsed = syn::parse_file(text).unwrap_or_else(|e| panic!("{file}: {e}"));
-    WithoutTests.visit_file_mut(&mut parsed);
-    parsed.attrs.clear();
-    let mut found = Vec::new();
-    read(parsed.into_token_stream(), &[], &mut found);
-    let module = module_path(file);
-    for path in &mut found {
-        let climbs = path.names.iter().take_while(|name| *name == "super").count();
-        // In `mod a { use super::b }` this is one level too far up, and so the stricter reading.
-        let keep = module.len().saturating_sub(climbs);
-        if climbs > 0 || (path.names[0] == "self" && path.names.len() > 1) {
-            let rest = path.names.split_off(climbs.max(1));
-            path.names =
-                std::iter::once("crate".to_owned()).chain(module[..keep].iter().cloned()).chain(rest).collect();
-        }
-    }
-    found
-}
-
-/// Takes out items, fields and statements whose `cfg` names `test`, and all documentation.
-struct WithoutTests;
-
-impl VisitMut for WithoutTests {
-    fn visit_file_mut(&mut self, file: &mut syn::File) {
-        file.items.retain(|item| !is_gated(item));
-        visit_mut::visit_file_mut(self, file);
-    }
-
-    fn visit_item_mod_mut(&mut self, module: &mut syn::ItemMod) {
-        module.content.iter_mut().for_each(|(_, items)| items.retain(|item| !is_gated(item)));
-        visit_mut::visit_item_mod_mut(self, module);
-    }
-
-    fn visit_item_impl_mut(&mut self, block: &mut syn::ItemImpl) {
-        block.items.retain(|item| !is_gated(item));
-        visit_mut::visit_item_impl_mut(self, block);
-    }
-
-    fn visit_visibility_mut(&mut self, visibility: &mut syn::Visibility) {
-        // `pub(super)` imports nothing.
-        *visibility = syn::Visibility::Inherited;
-    }
-
-    fn visit_attributes_mut(&mut self, attributes: &mut Vec<syn::Attribute>) {
-        attributes.retain(|attribute| !attribute.path().is_ident("doc"));
-    }
-}
-
-/// Whether an item stands under `#[cfg(..)]` with `test` in it. Outer attributes come first.
-fn is_gated(item: &impl ToTokens) -> bool {
-    let mut tokens = item.to_token_stream().into_iter();
-    while let Some(TokenTree::Punct(_)) = tokens.next() {
-        let Some(TokenTree::Group(attribute)) = tokens.next() else { break };
-        let text = attribute.stream().to_string();
-        let words: Vec<_> = text.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-        if words[0] == "cfg" && words.contains(&"test") && !words.contains(&"not") {
-            return true;
-        }
-    }
-    false
-}
-
-/// Collects the paths of a stream, groups taken apart: `a::{b, c::d}` is `a::b` and `a::c::d`. The
-/// names in `prefix` go before each path that stands in this stream.
-fn read(stream: TokenStream, prefix: &[String], found: &mut Vec<CodePath>) {
-    let mut tokens = stream.into_iter().peekable();
-    let colon = |token: Option<&TokenTree>| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == ':');
-    while let Some(token) = tokens.next() {
-        match token {
-            TokenTree::Group(group) => read(group.stream(), &[], found),
-            // The new name in `use a::{b as c}`; in an expression a type follows, read on its own.
-            TokenTree::Ident(ident) if ident == "as" => {
-                if !prefix.is_empty() {
-                    tokens.next();
-                }
-            }
-            TokenTree::Ident(ident) => {
-                let mut names = prefix.to_vec();
-                let mut last = ident;
-                names.push(last.to_string());
-                // A single colon stands before a type, and two before the next name.
-                let group = loop {
-                    let mut ahead = tokens.clone();
-                    if !(colon(ahead.next().as_ref()) && colon(ahead.next().as_ref())) {
-                        break None;
-                    }
-                    match ahead.next() {
-                        Some(TokenTree::Ident(next)) => {
-                            names.push(next.to_string());
-                            last = next;
-                        }
-                        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
-                            tokens = ahead;
-                            break Some(group);
-                        }
-                        _ => break None,
-                    }
-                    tokens = ahead;
-                };
-                if names.len() > 1 && names.last().is_some_and(|name| name == "self") {
-                    names.pop();
-                }
-                match group {
-                    Some(group) => read(group.stream(), &names, found),
-                    None => found.push(CodePath { names, line: last.span().start().line }),
-                }
-            }
-            TokenTree::Punct(_) | TokenTree::Literal(_) => {}
-        }
-    }
-}
-
-/// Which file imports which, by module path. A path leads to the deepest module that it names.
-fn imports<'a>(files: impl Iterator<Item = (&'a String, &'a String)>) -> BTreeMap<String, BTreeSet<String>> {
-    let files: Vec<_> = files.filter(|(file, _)| !is_test(file)).collect();
-    let modules: BTreeSet<String> = files.iter().map(|(file, _)| module_path(file).join("::")).collect();
-    let mut graph = BTreeMap::new();
-    for (file, text) in files {
-        let own = module_path(file).join("::");
-        let mut edges = BTreeSet::new();
-        for path in paths(file, text) {
-            let target = path.inside_crate().unwrap_or_else(|| format!("{own}::{}", path.names.join("::")));
-            let ends = target.match_indices("::").map(|(at, _)| at).chain([target.len()]);
-            let Some(module) = ends.map(|end| &target[..end]).filter(|name| modules.contains(*name)).last() else {
-                continue;
-            };
-            if module != own {
-                edges.insert(module.to_owned());
-            }
-        }
-        graph.insert(own, edges);
-    }
-    graph
-}
-
-/// Groups of modules that reach each other, each in order of their names.
-fn cycles(graph: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
-    let reach: BTreeMap<_, _> = graph.keys().map(|from| (from, reachable(graph, from))).collect();
-    let mut groups: BTreeSet<Vec<String>> = BTreeSet::new();
-    for (from, targets) in &reach {
-        let group: Vec<_> = targets.iter().filter(|to| reach[*to].contains(*from)).cloned().collect();
-        if group.len() > 1 {
-            groups.insert(group);
-        }
-    }
-    groups.into_iter().collect()
-}
-
-fn reachable(graph: &BTreeMap<String, BTreeSet<String>>, from: &str) -> BTreeSet<String> {
-    let mut seen = BTreeSet::new();
-    let mut open = vec![from];
-    while let Some(next) = open.pop() {
-        for target in &graph[next] {
-            if seen.insert(target.clone()) {
-                open.push(target);
-            }
-        }
-    }
-    seen
-}
-
-/// A test of a rule must show that the rule stops an offender.
-mod offenders {
-    use super::*;
-
-    fn lines(file: &str, text: &str) -> Vec<usize> {
-        let mut findings = Vec::new();
-        check(file, text, &mut findings);
-        findings.into_iter().map(|finding| finding.line).collect()
-    }
-
-    #[test]
-    fn are_found_on_their_line() {
-        let none: &[usize] = &[];
-        let rows: &[(&str, &str, &[usize])] = &[
-            ("src/net/a.rs", "use llm_wire::json;\n\nuse crate::config::rows;", &[3]),
-            ("src/net/a.rs", "use crate::{\n    shared::names,\n    proxy::Pool as P,\n};", &[3]),
-            ("src/net/a.rs", "fn f() { g!(crate::config::x()) }", &[1]),
-            ("src/net/a.rs", "use crate::shared::{self, names};", none),
-            ("src/route/a.rs", "use crate::config::{models, prices};", &[1]),
-            ("src/route/a.rs", "use crate::config::models2;", &[1]),
-            ("src/proxy/a/b.rs", "use crate::proxy::x; use super::super::y; use super::super::super::net::x;", none),
-            ("src/proxy/a/b.rs", "use super::super::super::cli::x;", &[1]),
-            ("src/proxy/mod.rs", "use super::cli;", &[1]),
-            ("src/nowhere/a.rs", "", &[1]),
-            ("src/net/a.rs", "use tokio::net::TcpStream;", &[1]),
-            ("src/control_plane/a.rs", "use tokio::net::TcpStream;", none),
-            ("src/control_plane/a.rs", "use monoio::net::TcpStream;", &[1]),
-            ("src/worker.rs", "fn f() { let x = crate::net::x();\nlet y = monoio::x(); }", &[2]),
-            ("src/net/a.rs", "use std::sync::{Arc, RwLock};", &[1]),
-            ("src/net/a.rs", "struct MyMutex; fn not_a_mutex() {} // Mutex", none),
-            ("crates/llm-wire/src/a.rs", "fn f() { let now = Instant::now(); }", &[1]),
-            ("crates/llm-wire/src/a.rs", "fn f() {\n    tracing::info!(\"x\")\n}", &[2]),
-            ("crates/llm-wire/src/a.rs", "use std::{fmt, fs};", &[1]),
-            ("src/proxy/a.rs", "fn f() { println!(\"x\") }", &[1]),
-            ("src/limit/a.rs", "fn f() { unsafe { x() } }", &[1]),
-            ("crates/llm-mock/src/conn.rs", "fn f() { unsafe { x() } }", none),
-            ("crates/llm-mock/src/conn.rs", "", &[1]),
-            ("src/limit/a.rs", "/// Is `unsafe`.\nfn f() { g(\"unsafe\"); } /* unsafe */", none),
-            ("src/limit/a.rs", "#[cfg(test)]\nmod tests {\n    use crate::net;\n}\nuse crate::net;", &[5]),
-            ("src/limit/a.rs", "#[cfg(any(test, fuzzing))]\nuse crate::net;\n#[cfg(not(test))]\nuse crate::net;", &[4]),
-            ("src/limit/a.rs", "impl A {\n    #[cfg(test)]\n    fn f() { crate::net::x() }\n}", none),
-            ("src/limit/tests.rs", "use crate::net;", none),
-        ];
-        for (file, text, expected) in rows {
-            assert_eq!(lines(file, text), *expected, "{file}: {text}");
-        }
-        assert_eq!(lines("src/limit/a.rs", &"\n".repeat(LONGEST)), [0; 0]);
-        assert_eq!(lines("src/limit/a.rs", &"\n".repeat(LONGEST + 1)), [LONGEST + 1]);
-    }
-
-    #[test]
-    fn in_a_cycle_are_found() {
-        let rows = [
-            ("src/proxy/mod.rs", "mod a; mod b; mod c; mod d;"),
-            ("src/proxy/a.rs", "use crate::proxy::b::B;"),
-            ("src/proxy/b.rs", "use super::{c, d};"),
-            ("src/proxy/c/mod.rs", "fn f() { crate::proxy::a::f() }"),
-            ("src/proxy/d.rs", "#[cfg(test)] use super::a;"),
-        ];
-        let files: Vec<_> = rows.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
-        let graph = imports(files.iter().map(|(file, text)| (file, text)));
-        assert_eq!(cycles(&graph), [["proxy::a", "proxy::b", "proxy::c"]]);
-    }
 }

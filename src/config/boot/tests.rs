@@ -1,3 +1,7 @@
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
 use super::*;
 
 fn environment(process: &[(&str, &str)], file: &[(&str, &str)]) -> Environment {

@@ -121,7 +121,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     };
 
     let (_, mut base, key, params, outbound) = (named?, base?, key?, params?, outbound?);
-    base.correct(speaks_messages(kind, params.formats.as_deref()));
+    base.correct(paths_have_version(kind, params.formats.as_deref()));
     let mut dialect = params.words.compile(&base, row.id, problems);
     if kind == Type::Azure || dialect.host == Host::Azure {
         dialect.by_deployment = azure(&mut base);
@@ -173,9 +173,11 @@ fn outbound(params: &Params<'_>, base: &BaseUrl, env: &Env<'_>) -> Result<Outbou
     Ok(Outbound { proxy, tls })
 }
 
-/// Whether it is asked in the Messages format by default.
-fn speaks_messages(kind: Type, formats: Option<&[Format]>) -> bool {
-    formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format()) == Format::Messages
+/// Whether the paths of the provider's first format begin with a version of their own, as those of
+/// Messages do.
+fn paths_have_version(kind: Type, formats: Option<&[Format]>) -> bool {
+    let first = formats.and_then(|formats| formats.first().copied()).unwrap_or_else(|| kind.format());
+    !first.profile().http.version_segment.is_empty()
 }
 
 /// What was taken for what it must mean, in sentences that begin with the column: nothing that
@@ -191,7 +193,7 @@ pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
     let params = Params::parse(&row.provider_params, &mut Vec::new()).ok();
     let formats = params.and_then(|params| params.formats);
     if let Ok(mut base) = BaseUrl::parse(&row.api_base) {
-        let notice = base.correct(speaks_messages(Type::of(&row.provider_type), formats.as_deref()));
+        let notice = base.correct(paths_have_version(Type::of(&row.provider_type), formats.as_deref()));
         notices.extend(notice.map(|notice| format!("api_base {notice}")));
     }
     if let Some(name) = row.api_key.trim().strip_prefix("env:").map(str::trim).filter(|name| !name.is_empty())

@@ -17,7 +17,6 @@ use crate::config::env::Env;
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
 use crate::config::snapshot::Problem;
 use crate::limit::budget::Unit;
-use crate::rfc3339;
 
 /// Reads a file; `env` fills in `${NAME}`.
 ///

@@ -94,8 +94,8 @@ pub(super) fn set_limit(splice: &mut Splice, body: &[u8], field: &str, limit: u6
 fn adds_usage(req: &RequestContext<'_>, provider: &Provider, candidate: &Candidate) -> bool {
     req.stream
         && !req.stream_options.include_usage
-        && req.route.format == Format::Chat
-        && req.route.upstream == "/chat/completions"
+        && req.route.format.profile().request.has_usage_option
+        && req.route.upstream == req.route.format.profile().http.path
         && candidate.target.caps.stream_usage
         && !provider.dialect.quirks.has(Quirk::NoStreamUsage)
 }

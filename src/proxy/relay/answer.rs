@@ -87,7 +87,7 @@ pub(super) fn check<'a>(
     let is_whole =
         noted.is_some() || walk.fault().is_none() && scan::skip_space(body, start + walk.position()) == body.len();
     let facts = summary.facts(format);
-    if is_whole && is_answer && !(has_error && format == Format::Chat) {
+    if is_whole && is_answer && !(has_error && format.profile().response.fails_by_error_member) {
         if !has_error && body.len() == whole_body.len() {
             known.learn(body, &facts);
         }

@@ -6,6 +6,7 @@
 //! decoders and encoders, is chosen by a `match` that the compiler keeps complete.
 
 use crate::format::Format;
+use crate::reasoning::envelope::Seal;
 use crate::target::quirks::Host;
 
 /// The facts of one format.
@@ -36,6 +37,8 @@ pub struct HttpProfile {
     pub path: &'static str,
     /// The version segment that base URLs of this format leave out.
     pub version_segment: &'static str,
+    /// Azure's first API has the model as a deployment in the paths of this format.
+    pub has_deployments: bool,
     /// The path of the endpoint that counts a request's tokens, if there is one.
     pub count_path: Option<&'static str>,
     /// Whether compatible hosts have that endpoint too.
@@ -87,6 +90,26 @@ pub struct RequestProfile {
     pub smallest: &'static str,
     /// The system prompt is one of the messages.
     pub has_system_messages: bool,
+    /// The member that holds the system prompt, if its parts can carry cache breakpoints.
+    pub cached_system: Option<&'static str>,
+    /// System messages are items of the conversation like others, not parts of the system prompt.
+    pub has_system_items: bool,
+    /// `functions`, the older form of tools, is accepted.
+    pub has_legacy_functions: bool,
+    /// A stream has usage only if `stream_options.include_usage` asks for it.
+    pub has_usage_option: bool,
+    /// The kinds of opaque reasoning that a request can send back.
+    pub seals: &'static [Seal],
+    /// Opaque reasoning is `encrypted_content`, which some hosts refuse.
+    pub has_encrypted_reasoning: bool,
+    /// Reasoning that has no opaque state can be sent back as text.
+    pub has_plain_reasoning: bool,
+    /// The vendor's other format, for models that refuse tools beside thinking in this one.
+    pub thinking_tools_format: Option<Format>,
+    /// Structured output can be asked for through a tool that the model must call.
+    pub answers_through_tool: bool,
+    /// Web search is a property of the model, whose name has `-search` in it.
+    pub searches_by_model: bool,
     /// The format refers to state that the provider keeps: previous responses, stored prompts,
     /// background work, truncation, limits of calls.
     pub has_state: bool,
@@ -117,6 +140,12 @@ pub struct ToolsProfile {
     pub has_custom: bool,
     /// A tool choice can name the allowed tools, and calls in parallel be asked for by `true`.
     pub has_allowed: bool,
+    /// MCP servers can be declared.
+    pub has_mcp: bool,
+    /// A client's `strict: false` differs from its absence.
+    pub has_explicit_strict: bool,
+    /// A result names the kind of its call.
+    pub has_typed_results: bool,
     /// A tool can have examples of its input.
     pub has_examples: bool,
     /// A tool can have a schema of its output.
@@ -141,6 +170,10 @@ pub struct ResponseProfile {
     pub has_opaque_reasoning: bool,
     /// Thinking can be asked for without its text.
     pub has_omitted_thinking: bool,
+    /// A body with a member `error` is no answer, whatever else is in it.
+    pub fails_by_error_member: bool,
+    /// A response repeats values of its request.
+    pub repeats_request: bool,
     /// A stream whose finish reason came is whole, with or without its end mark.
     pub is_whole_at_finish: bool,
     /// The member `object` of a count of tokens.

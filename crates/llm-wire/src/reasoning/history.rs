@@ -70,32 +70,28 @@ pub(crate) enum Disposition {
     Drop,
 }
 
-/// The fate of one item. Counts what is left out as a repair.
+/// Decides what becomes of one item. An item that is left out is counted as a repair.
 pub(crate) fn disposition(
     item: &ReasoningItem<'_>,
     target: &Target<'_>,
     policy: &Policy,
     ledger: &mut Ledger,
 ) -> Disposition {
+    let profile = &target.format.profile().request;
     let has_text = item.parts.iter().any(|part| !part.text.is_empty());
     let own = |opaque: &Opaque<'_>| {
         opaque.family == target.family
             && match opaque.scope {
                 Some(scope) => scope == target.scope,
                 // A vendor's own string in a client of that vendor's format.
-                None => {
-                    matches!(
-                        (opaque.seal, target.format),
-                        (Seal::Thinking | Seal::Redacted, Format::Messages) | (Seal::Encrypted, Format::Responses)
-                    ) || target.format == Format::Chat
-                }
+                None => profile.seals.contains(&opaque.seal),
             }
     };
-    let refuses = target.format == Format::Responses && target.quirks.has(Quirk::NoEncryptedReasoning);
+    let refuses = profile.has_encrypted_reasoning && target.quirks.has(Quirk::NoEncryptedReasoning);
     if !item.opaque.is_empty() && item.opaque.iter().all(own) && !refuses {
         return Disposition::Native;
     }
-    if target.format == Format::Chat && has_text && item.opaque.is_empty() {
+    if profile.has_plain_reasoning && has_text && item.opaque.is_empty() {
         return Disposition::Plain;
     }
     if item.opaque.is_empty() && !has_text {
@@ -183,7 +179,7 @@ mod tests {
     use crate::target::quirks::Host;
 
     fn target(format: Format, host: Host, account: &str) -> Target<'static> {
-        let model = if format == Format::Messages { "claude-sonnet-4-5" } else { "gpt-5" };
+        let model = if format.profile().vendor == Host::Anthropic { "claude-sonnet-4-5" } else { "gpt-5" };
         Target::new(format, host, model, account, &Overrides::default())
     }
 

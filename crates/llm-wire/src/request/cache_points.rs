@@ -57,19 +57,19 @@ pub(crate) fn name_lost(
 fn points(from: Format, body: RawValue<'_>) -> Vec<(On, String)> {
     let mut walk = Walk { out: Vec::new() };
     let list = |key: &str| body.find(key).into_iter().flat_map(RawValue::elements).map(|(value, _)| value).enumerate();
-    if from == Format::Messages {
-        walk.parts(body.find("system"), On::Input, "system");
+    let profile = &from.profile().request;
+    let conversation = profile.conversation;
+    let is_system = |message: RawValue<'_>| !profile.has_system_items && has_system_role(message);
+    if let Some(system) = profile.cached_system {
+        walk.parts(body.find(system), On::Input, system);
     }
-    for (n, message) in list("messages").filter(|(_, message)| has_system_role(*message)) {
-        walk.parts(message.find("content"), On::Input, &format!("messages.{n}.content"));
+    for (n, message) in list(conversation).filter(|(_, message)| is_system(*message)) {
+        walk.parts(message.find("content"), On::Input, &format!("{conversation}.{n}.content"));
     }
     for (n, tool) in list("tools") {
         walk.point(tool, On::Tool, &format!("tools.{n}"));
     }
-    let conversation = if from == Format::Responses { "input" } else { "messages" };
-    for (n, message) in
-        list(conversation).filter(|(_, message)| from == Format::Responses || !has_system_role(*message))
-    {
+    for (n, message) in list(conversation).filter(|(_, message)| !is_system(*message)) {
         let role = message.find("role");
         let is = |role: Option<RawValue<'_>>, name: &str| role.is_some_and(|role| role.eq_str(name));
         let on = match role {

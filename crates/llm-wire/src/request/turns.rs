@@ -32,7 +32,7 @@ pub(crate) const FIRST_TURN: &str = "(conversation continues)";
 /// Pairs calls and results. Repairs as far as the policy allows, else fails with the path of the
 /// first item at fault.
 pub(crate) fn pair<'a>(request: &Request<'a>, policy: &Policy, ledger: &mut Ledger) -> Result<Vec<Item<'a>>, Error> {
-    let plan = match_up(&request.items, request.from == Format::Responses);
+    let plan = match_up(&request.items, request.from.profile().request.tools.has_typed_results);
     let mut pairer = Pairer { request, policy, ledger, plan, out: Vec::with_capacity(request.items.len()) };
     pairer.run()?;
     Ok(pairer.out)

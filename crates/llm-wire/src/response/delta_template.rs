@@ -118,12 +118,12 @@ impl DeltaTemplate {
     /// Messages: all three kinds do. Responses: the decoder keeps what has come of each item, to
     /// compare it with the `done` events, so nothing is followed.
     pub(crate) fn new(provider: Format, quirks: Quirks) -> DeltaTemplate {
-        let state = match provider {
-            Format::Chat if quirks.has(Quirk::ThinkTags) => State::Off,
-            Format::Chat | Format::Messages => State::Empty,
-            Format::Responses => State::Off,
+        let (state, args) = match provider {
+            Format::Chat if quirks.has(Quirk::ThinkTags) => (State::Off, false),
+            Format::Chat => (State::Empty, false),
+            Format::Messages => (State::Empty, true),
+            Format::Responses => (State::Off, false),
         };
-        let args = provider == Format::Messages;
         let [name, before, after, event_before, event_after] = Default::default();
         DeltaTemplate { state, args, changes: 0, name, before, after, event_before, event_after }
     }

@@ -60,7 +60,7 @@ impl<'c> Target<'c> {
 pub struct Policy {
     /// A loss is a 400.
     pub strict: bool,
-    /// RetryWithout tool calls without results and results without calls; otherwise 400.
+    /// Repair tool calls without results and results without calls; otherwise 400.
     pub repair_tool_pairs: bool,
     /// Reasoning of another vendor goes on as text in `<thinking>` tags instead of being dropped.
     pub foreign_reasoning_as_text: bool,
@@ -224,7 +224,7 @@ impl Plan {
             include_usage: false,
             display_omitted: false,
             reasoning_details: cx.policy.reasoning_details,
-            legacy_functions: client == Format::Chat && speaks_functions(body),
+            legacy_functions: client.profile().request.has_legacy_functions && has_functions(body),
             logprobs: false,
             tools: ToolTable::default(),
             stops: Vec::new(),
@@ -232,13 +232,13 @@ impl Plan {
             family: cx.target.family,
             scope: cx.target.scope,
             quirks: cx.target.quirks,
-            echo: if client == Format::Responses { Echo::of(body) } else { Echo::default() },
+            echo: if client.profile().response.repeats_request { Echo::of(body) } else { Echo::default() },
         }
     }
 }
 
 /// Whether a Chat request has `functions` and no `tools`.
-fn speaks_functions(body: RawValue<'_>) -> bool {
+fn has_functions(body: RawValue<'_>) -> bool {
     let (mut functions, mut tools) = (false, false);
     for (key, value, _) in body.members().filter(|(_, value, _)| !value.is_null()) {
         functions |= key.eq_str("functions");

@@ -64,7 +64,7 @@ impl Case {
             plan.stops = vec!["STOP".to_owned(), "\n\n".to_owned()];
         }
         plan.display_omitted = option(2);
-        plan.legacy_functions = option(3) && self.client == Format::Chat;
+        plan.legacy_functions = option(3) && self.client.profile().request.has_legacy_functions;
         let tools = [
             ("a__f", "f", Shape::Function),
             ("patch", "patch", Shape::ShimmedCustom),

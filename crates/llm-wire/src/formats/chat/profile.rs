@@ -4,6 +4,7 @@ use crate::format::Format;
 use crate::formats::profile::{
     FormatProfile, HttpProfile, KeyHeader, RateLimitHeaders, RequestProfile, ResponseProfile, ToolsProfile,
 };
+use crate::reasoning::envelope::Seal;
 use crate::target::quirks::Host;
 
 pub(crate) const PROFILE: FormatProfile = FormatProfile {
@@ -15,6 +16,7 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
     http: HttpProfile {
         path: "/chat/completions",
         version_segment: "",
+        has_deployments: true,
         count_path: None,
         count_is_common: false,
         counted_members: &[],
@@ -29,6 +31,16 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         conversation: "messages",
         smallest: r#"{"model":"model","messages":[{"role":"user","content":"hi"}]}"#,
         has_system_messages: true,
+        cached_system: None,
+        has_system_items: false,
+        has_legacy_functions: true,
+        has_usage_option: true,
+        seals: &[Seal::Thinking, Seal::Redacted, Seal::Encrypted, Seal::Signature],
+        has_encrypted_reasoning: false,
+        has_plain_reasoning: true,
+        thinking_tools_format: Some(Format::Responses),
+        answers_through_tool: false,
+        searches_by_model: true,
         has_state: false,
         has_zero_max_tokens: false,
         has_minimum_of_tokens: false,
@@ -41,6 +53,9 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         tools: ToolsProfile {
             has_custom: true,
             has_allowed: true,
+            has_mcp: false,
+            has_explicit_strict: true,
+            has_typed_results: false,
             has_examples: true,
             has_output_schema: false,
             has_untyped_schema: false,
@@ -53,6 +68,8 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         id_prefix: "chatcmpl-",
         has_opaque_reasoning: false,
         has_omitted_thinking: false,
+        fails_by_error_member: true,
+        repeats_request: false,
         is_whole_at_finish: true,
         count_object: None,
     },

@@ -4,6 +4,7 @@ use crate::format::Format;
 use crate::formats::profile::{
     FormatProfile, HttpProfile, KeyHeader, RateLimitHeaders, RequestProfile, ResponseProfile, ToolsProfile,
 };
+use crate::reasoning::envelope::Seal;
 use crate::target::quirks::Host;
 
 pub(crate) const PROFILE: FormatProfile = FormatProfile {
@@ -17,6 +18,7 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
     http: HttpProfile {
         path: "/messages",
         version_segment: "/v1",
+        has_deployments: false,
         count_path: Some("/messages/count_tokens"),
         count_is_common: true,
         counted_members: &["model", "messages", "system", "tools", "tool_choice", "thinking", "mcp_servers"],
@@ -32,6 +34,16 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         conversation: "messages",
         smallest: r#"{"model":"model","max_tokens":1024,"messages":[{"role":"user","content":"hi"}]}"#,
         has_system_messages: false,
+        cached_system: Some("system"),
+        has_system_items: false,
+        has_legacy_functions: false,
+        has_usage_option: false,
+        seals: &[Seal::Thinking, Seal::Redacted],
+        has_encrypted_reasoning: false,
+        has_plain_reasoning: false,
+        thinking_tools_format: None,
+        answers_through_tool: true,
+        searches_by_model: false,
         has_state: false,
         has_zero_max_tokens: true,
         has_minimum_of_tokens: false,
@@ -44,6 +56,9 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         tools: ToolsProfile {
             has_custom: false,
             has_allowed: false,
+            has_mcp: true,
+            has_explicit_strict: false,
+            has_typed_results: false,
             has_examples: true,
             has_output_schema: false,
             has_untyped_schema: false,
@@ -56,6 +71,8 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         id_prefix: "msg_",
         has_opaque_reasoning: true,
         has_omitted_thinking: true,
+        fails_by_error_member: false,
+        repeats_request: false,
         is_whole_at_finish: false,
         count_object: None,
     },

@@ -4,6 +4,7 @@ use crate::format::Format;
 use crate::formats::profile::{
     FormatProfile, HttpProfile, KeyHeader, RateLimitHeaders, RequestProfile, ResponseProfile, ToolsProfile,
 };
+use crate::reasoning::envelope::Seal;
 use crate::target::quirks::Host;
 
 pub(crate) const PROFILE: FormatProfile = FormatProfile {
@@ -15,6 +16,7 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
     http: HttpProfile {
         path: "/responses",
         version_segment: "",
+        has_deployments: false,
         count_path: Some("/responses/input_tokens"),
         count_is_common: false,
         counted_members: &[
@@ -39,6 +41,16 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         conversation: "input",
         smallest: r#"{"model":"model","input":"hi"}"#,
         has_system_messages: false,
+        cached_system: None,
+        has_system_items: true,
+        has_legacy_functions: false,
+        has_usage_option: false,
+        seals: &[Seal::Encrypted],
+        has_encrypted_reasoning: true,
+        has_plain_reasoning: false,
+        thinking_tools_format: None,
+        answers_through_tool: false,
+        searches_by_model: false,
         has_state: true,
         has_zero_max_tokens: false,
         has_minimum_of_tokens: true,
@@ -51,6 +63,9 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         tools: ToolsProfile {
             has_custom: true,
             has_allowed: true,
+            has_mcp: true,
+            has_explicit_strict: false,
+            has_typed_results: true,
             has_examples: false,
             has_output_schema: true,
             // `{}` is accepted (recorded).
@@ -64,6 +79,8 @@ pub(crate) const PROFILE: FormatProfile = FormatProfile {
         id_prefix: "resp_",
         has_opaque_reasoning: true,
         has_omitted_thinking: false,
+        fails_by_error_member: false,
+        repeats_request: true,
         is_whole_at_finish: false,
         count_object: Some("response.input_tokens"),
     },

@@ -68,8 +68,8 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
             Format::Responses => Some(requested.unwrap_or(false) && target.caps.strict_tools),
             _ if target.quirks.has(Quirk::NoToolStrict) || !target.caps.strict_tools => None,
             Format::Messages if target.quirks.has(Quirk::NoMessagesStrict) => None,
-            // Absent means false in Chat and Messages: only a wish is worth a field.
-            _ => requested.filter(|strict| *strict || self.request.from == Format::Chat),
+            // Absent means false in Chat and Messages, so that only `true` needs the field.
+            _ => requested.filter(|strict| *strict || self.request.from.profile().request.tools.has_explicit_strict),
         }
     }
 
@@ -153,7 +153,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
         let native = target.caps.structured == Structured::JsonSchema && !target.quirks.has(Quirk::NoMessagesStrict);
         let thinks = matches!(self.request.reasoning.mode, Mode::Manual { .. } | Mode::Adaptive);
         // Beside other tools a forced answer would forbid their use.
-        if self.to() != Format::Messages || native || thinks || !self.offer.tools.is_empty() {
+        if !self.target_profile().answers_through_tool || native || thinks || !self.offer.tools.is_empty() {
             return Ok(());
         }
         if !schema::has_object_root(*schema) {

@@ -23,7 +23,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
 
     pub(super) fn takes_web_search(&self) -> bool {
         let target = &self.cx.target;
-        target.caps.web_search && (self.to() != Format::Chat || target.model.contains("-search"))
+        target.caps.web_search && (!self.target_profile().searches_by_model || target.model.contains("-search"))
     }
 
     pub(super) fn mcp(&mut self, at: usize, mcp: &'r McpTool<'a>) -> Result<(), Error> {
@@ -56,7 +56,7 @@ impl<'r, 'a> ToolsBuilder<'_, 'r, 'a> {
     /// with more than other formats have words for.
     pub(super) fn why_no_server_tool(&self, kind: &str) -> &'static str {
         match kind {
-            "mcp" | "mcp_toolset" if self.to() == Format::Chat => NO_MCP,
+            "mcp" | "mcp_toolset" if !self.target_profile().tools.has_mcp => NO_MCP,
             "mcp" => {
                 "at another vendor an MCP server needs a `server_url`, no `headers`, and \
                  `require_approval: \"never\"` for all of its tools; declare it so, or use a provider of Responses"
