@@ -19,7 +19,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::Framing;
+use super::framing::Framing;
 use super::head::{is_token, is_value};
 
 /// Bytes of all chunk extensions of one body. Nobody we serve sends any; without a bound they are

@@ -19,7 +19,7 @@
 //! or an attacker speaks through it, and the connection would be pooled.
 
 use super::field::list;
-use super::{Method, Refusal, Version};
+use super::head::{Method, Refusal, Version};
 
 /// How the end of a body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,9 @@
 
 use std::ops::Range;
 
-use super::{Framing, HeadScan, Limits, Refusal, RequestHead, parse_request};
+use super::framing::Framing;
+use super::head::{HeadScan, Limits, Refusal};
+use super::request::{RequestHead, parse_request};
 
 /// Longer heads are not kept, in bytes. Tens of thousands of connections may be idle.
 const MAX_KEPT: usize = 1536;

@@ -1,7 +1,7 @@
 //! Fields that concern one connection and are never passed on.
 
-use super::Version;
 use super::field::list;
+use super::head::Version;
 
 /// Whether a field of this name ends at this hop (RFC 9110 7.6.1). `proxy-` as a whole: such a
 /// field speaks to a proxy, and no provider is meant by it. `content-length` is not here: it is

@@ -2,11 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use super::field::list;
-use super::framing::Declared;
-use super::head::{MAX_FIELDS, is_token};
+use super::field::{Fields, Span, list};
+use super::framing::{Declared, Framing};
+use super::head::{HeadScan, Limits, MAX_FIELDS, Method, Refusal, Version, is_token};
 use super::hop::Connection;
-use super::{Fields, Framing, HeadScan, Limits, Method, Refusal, Span, Version};
 
 /// The head of one request. Offsets refer to the buffer given to [`parse_request`], so take what is
 /// needed before that buffer moves on.

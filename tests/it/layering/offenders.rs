@@ -67,3 +67,11 @@ fn in_a_cycle_are_found() {
     let graph = imports(files.iter().map(|(file, text)| (file, text)));
     assert_eq!(cycles(&graph), [["proxy::a", "proxy::b", "proxy::c"]]);
 }
+
+#[test]
+fn in_a_cycle_through_lib_rs_are_found() {
+    let rows = [("crates/x/src/lib.rs", "mod a; pub enum E {}"), ("crates/x/src/a.rs", "use crate::E;")];
+    let files: Vec<_> = rows.map(|(file, text)| (file.to_owned(), text.to_owned())).into();
+    let graph = imports(files.iter().map(|(file, text)| (file, text)));
+    assert_eq!(cycles(&graph), [["", "a"]]);
+}

@@ -157,11 +157,13 @@ pub(super) fn imports<'a>(files: impl Iterator<Item = (&'a String, &'a String)>)
         let own = module_path(file).join("::");
         let mut edges = BTreeSet::new();
         for path in paths(file, text) {
-            let target = path.inside_crate().unwrap_or_else(|| format!("{own}::{}", path.names.join("::")));
+            let inside = || if own.is_empty() { String::new() } else { format!("{own}::") };
+            let target = path.inside_crate().unwrap_or_else(|| inside() + &path.names.join("::"));
             let ends = target.match_indices("::").map(|(at, _)| at).chain([target.len()]);
-            let Some(module) = ends.map(|end| &target[..end]).filter(|name| modules.contains(*name)).last() else {
-                continue;
-            };
+            let module = ends.map(|end| &target[..end]).filter(|name| modules.contains(*name)).last();
+            // What is behind `crate` and in no module stands in `lib.rs`, whose module is the empty name.
+            let root = Some("").filter(|name| path.inside_crate().is_some() && modules.contains(*name));
+            let Some(module) = module.or(root) else { continue };
             if module != own {
                 edges.insert(module.to_owned());
             }
