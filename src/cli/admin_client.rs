@@ -15,12 +15,12 @@ use tokio::time::{Duration, timeout};
 
 use crate::config::secret::Secret;
 
-/// From the connect to the last byte.
+/// The time of a call, from the connect to the last byte.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same for a configuration of perhaps 100,000 rows, each of which is a transaction. As long as
-/// the gateway itself waits.
+/// The time of an import of perhaps 100,000 rows, each of which is a transaction. The gateway
+/// itself waits as long.
 const IMPORT: Duration = Duration::from_secs(900);
-/// Bytes of a response's body.
+/// The largest body of a response, in bytes.
 const MAX_RESPONSE_BYTES: usize = 256 << 20;
 
 /// Longest wait for the response of a health check.
@@ -52,7 +52,7 @@ pub fn ready(url: &str, tls: &ClientConfig) -> Result<String, String> {
     if status.is_success() { Ok(text) } else { Err(format!("{base} is not ready: {text}")) }
 }
 
-/// How long a gateway on this machine may take to tell its store.
+/// How long a gateway on this machine may take to report the id of its store.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The `store_id` that `/health` of the gateway at `url` reports. `None` if there is no gateway, or
@@ -95,7 +95,7 @@ pub(crate) fn client(tls: &ClientConfig) -> Caller {
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-/// Status and text of a response.
+/// Sends a request, and returns status and text of its response.
 pub(super) async fn exchange(
     client: &Caller,
     base: &str,
@@ -111,7 +111,7 @@ pub(super) async fn exchange(
 }
 
 impl Remote {
-    /// `url` is the gateway's, with or without `/admin/v1`.
+    /// Makes a client of the gateway at `url`, which may end in `/admin/v1`.
     pub fn new(url: &str, key: Secret, tls: &ClientConfig) -> Result<Remote, String> {
         let base = url.trim().trim_end_matches('/').trim_end_matches("/admin/v1").trim_end_matches('/');
         if !base.starts_with("http://") && !base.starts_with("https://") {
@@ -124,8 +124,8 @@ impl Remote {
         &self.base
     }
 
-    /// The text of a good answer. `path` is behind `/admin/v1`, `body` is JSON. The error is the
-    /// gateway's own, or why there is none.
+    /// Returns the text of a successful response. `path` is behind `/admin/v1`, `body` is JSON. The
+    /// error is the gateway's own, or why there was no response.
     pub fn call(&self, method: &str, path: &str, body: Option<String>) -> Result<String, String> {
         let patience = if path == "/config/import" { IMPORT } else { FLUSH_TIMEOUT };
         self.runtime.block_on(async {

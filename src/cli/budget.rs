@@ -43,7 +43,7 @@ enum Command {
     Remove(Named),
 }
 
-/// Which budget.
+/// The budget that a command names.
 #[derive(Debug, clap::Args)]
 struct Named {
     /// Name or id of the budget
@@ -65,7 +65,7 @@ struct Create {
     terms: Terms,
 }
 
-/// What it is of.
+/// The object whose spending a budget limits.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct Subject {
@@ -143,7 +143,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// The budgets, as the admin interface shows them.
+/// Returns the budgets, as the admin interface shows them.
 fn listing(place: &StoreLocation) -> Result<Value, Failure> {
     match place {
         StoreLocation::Remote(remote) => call(remote, "GET", "/budgets", None),
@@ -155,7 +155,7 @@ fn listing(place: &StoreLocation) -> Result<Value, Failure> {
     }
 }
 
-/// A budget of the store with its sums.
+/// Returns a budget of the store with its sums.
 fn here(store: &Blocking, row: &BudgetRow) -> Result<Value, Failure> {
     let mut view = serde_json::to_value(BudgetView::of(row)).unwrap_or_default();
     if let Ok(key) = current_key(row) {
@@ -186,7 +186,7 @@ fn amount_of(unit: &str, text: &str) -> Result<i64, Failure> {
     budget::parse(unit, text).ok_or_else(failed)
 }
 
-/// An amount in JSON.
+/// Writes an amount as a JSON number.
 fn json_number(text: &str) -> Value {
     text.parse::<f64>().map_or_else(|_| json!(text), |number| json!(number))
 }
@@ -275,7 +275,7 @@ impl Set {
         })
     }
 
-    /// As the admin interface takes it: what is changed, and nothing else.
+    /// Writes the body for the admin interface: the members that change, and no others.
     fn body(&self) -> Map<String, Value> {
         let Terms { unit, period, time_zone, warn_at, hard } = &self.terms;
         let fields = [
@@ -396,7 +396,7 @@ fn cells(row: &Value) -> [String; 9] {
     ]
 }
 
-/// Compiles the row as a server will.
+/// Compiles the row as a server does, and fails if it would have a problem.
 fn check(row: &BudgetRow, done: &str) -> Result<(), Failure> {
     let rows = Rows { budgets: vec![BudgetRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     let (_, problems) = compile(&rows, None, &|_| None);

@@ -79,7 +79,8 @@ fn text(path: &std::path::Path) -> Result<String, Failure> {
         .map_err(|why| Failure::failed(format!("{} {why}", path.display())))
 }
 
-/// With the variables of this environment, which need not be those of the server.
+/// Checks the rows of a store, with the variables of this environment, which need not be those of
+/// the server.
 fn of_store(store: &Blocking, environment: &Environment) -> Result<Vec<String>, Failure> {
     let rows = store.load()?;
     let env = |name: &str| environment.get(name).map(str::to_owned);
@@ -111,7 +112,7 @@ fn of_gateway(remote: &Remote) -> Result<Vec<String>, Failure> {
     Ok(problems.into_iter().map(|(object, message)| format!("{object}: {message}")).collect())
 }
 
-/// The environment that fills in `${NAME}`, as it is here.
+/// Returns the environment that fills in `${NAME}`: that of this process.
 pub fn environment() -> Environment {
     let (environment, warnings) = Environment::of_process();
     for warning in warnings {
@@ -120,7 +121,7 @@ pub fn environment() -> Environment {
     environment
 }
 
-/// Reads a file, or reports all its faults.
+/// Reads a file, or fails with all of its problems.
 pub fn read(path: &std::path::Path, environment: &Environment) -> Result<File, Failure> {
     let place = path.display().to_string();
     file::read(&text(path)?, &|name| environment.get(name).map(str::to_owned))

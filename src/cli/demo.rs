@@ -108,7 +108,7 @@ Press Ctrl-C to end."
     ))
 }
 
-/// A directory of this run alone, removed at its end.
+/// A directory that this run alone uses and removes at its end.
 struct Temporary(PathBuf);
 
 impl Temporary {

@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 impl Args {
     fn explain_here(&self, rows: &Rows, env: &dyn Fn(&str) -> Option<String>) -> Result<Explanation, Failure> {
-        // A variable that is missing here may be there where the server runs.
+        // A variable that is not set here may be set where the server runs.
         let (snapshot, _) = compile(rows, None, &|name| env(name).or_else(|| Some("unset".to_owned())));
         let credential = self.key.as_deref().map(|name| explain::credential(&snapshot, name)).transpose();
         let routing = match env("CATCH_ALL_ROUTING").as_deref() {

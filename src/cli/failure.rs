@@ -1,14 +1,14 @@
-//! How a command fails: the one error of the command line.
+//! The error of every command.
 
 use crate::config::boot::BadValue;
 use crate::control_plane::store::Error as StoreError;
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The arguments or settings make no sense; one line each.
+    /// The arguments or settings are invalid; one line for each problem. The exit code is 2.
     Usage(Vec<String>),
-    /// They do, but it could not be done.
+    /// They are valid, but the command could not be carried out. The exit code is 1.
     Failed(String),
 }
 

@@ -17,8 +17,8 @@ Nothing is configured here yet, so there is nothing to serve. To begin:
   llm-proxy --help    all commands; `llm-proxy serve --help` lists all settings
 A configuration is found by DATA_DIR, DB_URL or CONFIG_FILE, or in ./data.";
 
-/// Says so and gives true if stdout is a terminal and nothing is configured: no database, no file,
-/// no key of a vendor, and no provider in the embedded store. Makes nothing.
+/// Prints the welcome and returns true if stdout is a terminal and nothing is configured: no
+/// database, no file, no key of a vendor, and no provider in the embedded store. Creates nothing.
 pub(super) fn explained() -> Result<bool, Failure> {
     let Some(width) = terminal::width() else { return Ok(false) };
     let (environment, _) = Environment::of_process();
@@ -34,7 +34,7 @@ fn is_configured(environment: &Environment) -> Result<bool, Failure> {
     if named.into_iter().any(|name| environment.get(name).is_some()) {
         return Ok(true);
     }
-    // Bad settings are for `serve` to name.
+    // `serve` reports invalid settings.
     let Ok((boot, _)) = Boot::from(&[], environment) else { return Ok(true) };
     if is_missing(&boot) {
         return Ok(false);

@@ -94,7 +94,7 @@ impl Gateway {
         &self.shared.boot
     }
 
-    /// One line per fact, for whoever reads the log of the start.
+    /// Logs the facts of the start, one line each.
     pub fn introduce(&self, store: &str) {
         let snapshot = self.shared.publisher.load();
         let (providers, credentials) = (snapshot.providers.len(), snapshot.credentials_by_id.len());
@@ -135,7 +135,8 @@ impl Gateway {
         self.team.admin_listener.as_ref()
     }
 
-    /// Leaves new connections to another process. Kept ones are served, each response as the last.
+    /// Leaves new connections to another process. Connections that are kept are served, and each
+    /// response is the last on its connection.
     pub fn hand_over(&mut self) {
         self.team.hand_over();
     }

@@ -40,7 +40,7 @@ enum Command {
     Remove(Named),
 }
 
-/// Which group.
+/// The group that a command names.
 #[derive(Debug, clap::Args)]
 struct Named {
     /// Name or id of the group
@@ -129,7 +129,7 @@ pub(crate) fn run(args: Args) -> Result<(), Failure> {
     }
 }
 
-/// As the admin interface shows groups.
+/// The groups, as the admin interface shows them.
 #[derive(Serialize, Deserialize)]
 struct Listing {
     version: i64,
@@ -236,7 +236,7 @@ impl Changes {
         }
     }
 
-    /// As the admin interface takes it: what is changed, and nothing else.
+    /// Writes the body for the admin interface: the members that change, and no others.
     fn body(&self) -> Map<String, Value> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Option<Value>| {

@@ -16,10 +16,10 @@ use crate::net::inherited::{Bequest, Inherited, Name};
 
 /// How long a new process may take until it serves.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What it writes then.
+/// What the new process writes when it serves.
 const SERVES: &[u8] = b"serves";
 
-/// Where the program is. Read it at the start: later its file may have been replaced.
+/// Returns the path of the program. Call it at the start: later its file may have been replaced.
 pub(super) fn program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
@@ -91,7 +91,8 @@ impl Successor<'_> {
     }
 }
 
-/// Tells the predecessor, if there is one, that this process serves, and the service manager.
+/// Reports to the predecessor, if there is one, and to the service manager that this process
+/// serves.
 pub(super) fn report_serving(inherited_ready: Option<std::fs::File>) {
     if let Some(mut ready) = inherited_ready
         && let Err(error) = ready.write_all(SERVES)

@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::boot::Boot;
 
-/// `RUST_LOG` decides if it is set, else `LOG_LEVEL`.
+/// Starts the log. `RUST_LOG` decides what is logged if it is set, else `LOG_LEVEL`.
 pub(super) fn start(boot: &Boot) {
     let default = boot.log_level.into();
     let mut filter = EnvFilter::builder().with_default_directive(default).from_env_lossy();

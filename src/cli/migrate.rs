@@ -49,7 +49,7 @@ struct Down {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    // A running gateway has taken its steps, or waits for whoever may.
+    // A running gateway has applied its migrations already, or waits for another process that may.
     args.store.require_local("migrate")?;
     let environment = args.store.environment();
     let schema = Schema::of(&args.store.boot(&environment)?)?;

@@ -123,7 +123,7 @@ enum Command {
     Version(migrate::NoArgs),
 }
 
-/// The commands and their arguments, for the reference of the command line.
+/// Returns the commands and their arguments, for the reference of the command line.
 pub fn command() -> clap::Command {
     Cli::command()
 }
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Also help and version, which are no errors; a reader that has gone is no matter.
+            // Help and version arrive here too. A closed pipe is no error.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

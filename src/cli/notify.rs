@@ -7,7 +7,7 @@ pub(super) const READY: &str = "READY=1";
 pub(super) const RELOADING: &str = "RELOADING=1";
 pub(super) const STOPPING: &str = "STOPPING=1";
 
-/// Sends a message, if somebody waits for it. A failure is logged: the service goes on.
+/// Sends a message if `NOTIFY_SOCKET` is set. A failure is logged: the service goes on.
 pub(super) fn send(message: &str) {
     let Ok(name) = std::env::var("NOTIFY_SOCKET") else { return };
     let address = match name.strip_prefix('@') {

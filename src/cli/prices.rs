@@ -21,7 +21,7 @@ pub struct Args {
     store: StoreArgs,
 }
 
-/// Rows that are compared with those of the file.
+/// The most rows that are compared with those of the file.
 const MAX_ROWS: i64 = 1_000_000;
 
 pub fn run(args: &Args) -> Result<(), Failure> {

@@ -1,12 +1,11 @@
-//! What commands say: results to stdout, notes to stderr, tables in columns.
+//! The output of commands: results to stdout, notes to stderr, tables in columns.
 
 use std::io::{self, ErrorKind, Write};
 
 use super::failure::Failure;
 use super::terminal;
 
-/// Writes `text` and a line break to stdout. The reader closed the pipe: that is no
-/// failure.
+/// Writes `text` and a line break to stdout. A closed pipe is no failure.
 pub(super) fn line(text: &str) -> Result<(), Failure> {
     match writeln!(io::stdout(), "{text}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -18,7 +17,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
 
 /// Writes `kind: text` to stderr, as the parser of arguments does with its errors.
 pub(super) fn note(kind: &str, text: &str) {
-    // There is nowhere left to say that this failed.
+    // A failure of stderr cannot be reported.
     let _ = writeln!(io::stderr(), "{kind}: {text}");
 }
 
@@ -56,7 +55,7 @@ fn blocks<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<(
     Ok(())
 }
 
-/// A list as one cell.
+/// Writes a list as one cell.
 pub(super) fn list<'a>(items: impl Iterator<Item = &'a str>) -> String {
     const SHOWN: usize = 4;
     let items: Vec<_> = items.collect();

@@ -1,8 +1,8 @@
-//! Calls to a provider on behalf of somebody at a terminal: its list of models, which costs
-//! nothing, and a short request.
+//! Calls to a provider for a person at a terminal: its list of models, which costs nothing, and a
+//! short request.
 //!
-//! Errors are sentences for whoever has just typed the provider's address and key, so that they
-//! name the address.
+//! Errors are sentences for the person who has just typed the provider's address and key, so that
+//! they name the address.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ use crate::control_plane::discovery::model_lists;
 use crate::control_plane::http::provider::Target;
 use crate::tls::{Trust, client_config};
 
-/// From the connect to the last byte.
+/// The time of a call, from the connect to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Makes such calls.
+/// A client for such calls.
 pub(super) struct Prober(Arc<ClientConfig>);
 
 impl Prober {
-    /// `trust` is whose certificates are believed, as by a gateway.
+    /// Makes a client that accepts certificates as a gateway with these settings would.
     pub(super) fn new(trust: &Trust<'_>) -> Result<Prober, String> {
         client_config(trust).map(|(tls, _)| Prober(tls))
     }
 
-    /// The models that the provider lists, sorted.
+    /// Returns the models that the provider lists, sorted.
     pub(super) fn models(&self, provider: &Provider) -> Result<Arc<[String]>, String> {
         let target = model_lists::request(provider)?;
         let address = target.uri.to_string();
@@ -47,7 +47,7 @@ impl Prober {
         Err(format!("{address} answered with status {status}{}{hint}", error_suffix(status, &text)))
     }
 
-    /// One request to `model`, answered with a few tokens.
+    /// Sends one request to `model`, which is answered with a few tokens.
     pub(super) fn send_probe(&self, provider: &Provider, model: &str) -> Result<(), String> {
         let (target, body) = probe_request(provider, model)?;
         let (status, text) = exchange(provider, target, Some(body), &self.0)?;
@@ -60,7 +60,7 @@ impl Prober {
 
 const BASE: &str = "; is the base right? Those of OpenAI's kind mostly end with /v1";
 
-/// The provider's own message, if it sent one.
+/// Returns the provider's own message, if it sent one.
 fn error_suffix(status: u16, text: &str) -> String {
     let message = failure_message(status, text.as_bytes());
     match message.strip_prefix(&format!("HTTP {status}")) {
@@ -69,7 +69,7 @@ fn error_suffix(status: u16, text: &str) -> String {
     }
 }
 
-/// Status and text of the answer.
+/// Sends a request, and returns status and text of its response.
 fn exchange(
     provider: &Provider,
     target: Target,

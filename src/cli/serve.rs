@@ -37,13 +37,13 @@ pub struct Args {
     driver: Option<String>,
 }
 
-/// What a server starts from.
+/// The settings that a server starts with.
 #[derive(Debug)]
 pub struct Start {
     pub boot: Boot,
     /// Where `api_key` values of the form `env:NAME` are looked up.
     pub environment: Environment,
-    /// For the log, once there is one.
+    /// Warnings for the log, which is not started yet.
     pub warnings: Vec<Warning>,
 }
 
@@ -58,8 +58,8 @@ pub fn settings(args: &Args) -> Result<Start, Failure> {
     Ok(Start { boot, environment, warnings })
 }
 
-/// The settings in the configuration file, if one is named. Other faults of it are reported when
-/// it is served.
+/// Returns the settings in the configuration file, if one is named. Other problems of the file are
+/// reported when it is served.
 fn file_settings(flags: &[Flag], environment: &Environment) -> Result<Vec<FileSetting>, Failure> {
     let flag = flags.iter().rfind(|flag| flag.variable == "CONFIG_FILE").map(|flag| flag.value.as_str());
     let Some(path) = flag.or_else(|| environment.get("CONFIG_FILE")).map(str::trim) else { return Ok(Vec::new()) };
@@ -183,7 +183,7 @@ pub fn vendor_variables() -> impl Iterator<Item = &'static str> {
 /// Gives an empty store the providers whose keys the environment holds. The keys stay there: the
 /// rows name the variables.
 fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Failure> {
-    // One that can only be read is reported when it is served.
+    // A store that can only be read is reported when it is served.
     if !store.load()?.providers.is_empty() || !store.store().problems().is_empty() {
         return Ok(());
     }
@@ -207,7 +207,7 @@ fn first_providers(store: &Blocking, environment: &Environment) -> Result<(), Fa
 }
 
 impl Args {
-    /// Whether anything is given.
+    /// Whether any flag is given.
     pub fn has_flags(&self) -> bool {
         !self.flags().is_empty()
     }

@@ -1,4 +1,4 @@
-//! What the commands that work on the store have in common.
+//! The parts that commands on the store have in common.
 
 use std::path::PathBuf;
 
@@ -39,7 +39,7 @@ pub struct StoreArgs {
 }
 
 impl StoreLocation {
-    /// Which store or gateway it is, for a person.
+    /// Returns the name of the store or gateway, for a person.
     pub fn name(&self) -> String {
         match self {
             StoreLocation::Local(store, _) => store.place(),
@@ -54,15 +54,15 @@ impl StoreLocation {
         Ok(())
     }
 
-    /// Tells a person which store was written.
+    /// Prints which store was written.
     pub fn note_written(&self) {
         print::note("note", &format!("written to the store: {}", self.name()));
     }
 }
 
 impl StoreArgs {
-    /// The store that `serve` would open with the same flag and environment, or the gateway at
-    /// `--url`: for a command that writes. An embedded store is made if it is missing.
+    /// Opens the store that `serve` would open with the same flag and environment, or the gateway
+    /// at `--url`, for a command that writes. An embedded store is made if it is missing.
     pub fn open(&self) -> Result<StoreLocation, Failure> {
         if let Some(url) = &self.url {
             return gateway_at(url, &self.environment()).map(StoreLocation::Remote);
@@ -71,8 +71,8 @@ impl StoreArgs {
         Ok(StoreLocation::Local(store, environment))
     }
 
-    /// The same for a command that only reads: nothing is made. `None`, with a note, if there is no
-    /// store yet.
+    /// Opens the store or gateway for a command that only reads. Nothing is made; returns `None`,
+    /// with a note, if there is no store yet.
     ///
     /// # Errors
     /// Also if `--data-dir` names a directory that holds no store: a name that was typed was meant.
@@ -94,7 +94,7 @@ impl StoreArgs {
         Ok(Some(StoreLocation::Local(Blocking::new(store::open(&boot, &environment)?)?, environment)))
     }
 
-    /// For a command that only works on the store itself.
+    /// Fails for `--url`: the command works on the store itself only.
     pub fn require_local(&self, what: &str) -> Result<(), Failure> {
         match &self.url {
             None => Ok(()),
@@ -104,7 +104,7 @@ impl StoreArgs {
         }
     }
 
-    /// The store that `serve` would open with the same flag and environment, to write into.
+    /// Opens the store that `serve` would open with the same flag and environment, to write into.
     ///
     /// # Errors
     /// Also if the gateway that runs on this machine has another store, unless the caller has named
@@ -126,7 +126,8 @@ impl StoreArgs {
         environment
     }
 
-    /// Only what identifies the store: a setting of the server that is wrong is no matter here.
+    /// Returns the settings that identify the store. Other invalid settings of the server are
+    /// ignored.
     pub fn boot(&self, environment: &Environment) -> Result<Boot, Failure> {
         let mut few = Environment::default();
         for name in ["DATA_DIR", "DB_URL", "CONFIG_FILE", "MIGRATE_ON_START"] {
@@ -137,7 +138,7 @@ impl StoreArgs {
         let (mut boot, _) = Boot::from(&[], &few)?;
         if let Some(dir) = &self.data_dir {
             boot.data_dir.clone_from(dir);
-            // Who names a directory means what is in it.
+            // A directory that was named means the embedded store in it.
             (boot.db_url, boot.config_file) = (None, None);
         }
         Ok(boot)
@@ -171,7 +172,7 @@ fn refuse_other_store(boot: &Boot, environment: &Environment) -> Result<(), Fail
     )))
 }
 
-/// The gateway at `url`. Its certificate is looked at as providers' are.
+/// Makes a client of the gateway at `url`. Its certificate is checked as providers' are.
 fn gateway_at(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     let (boot, _) = Boot::from(&[], environment)?;
     let Some(key) = boot.admin_key else {
@@ -182,7 +183,8 @@ fn gateway_at(url: &str, environment: &Environment) -> Result<Remote, Failure> {
     Remote::new(url, key, &tls).map_err(Failure::failed)
 }
 
-/// What asks providers from here, with the settings of TLS that a gateway here would have.
+/// Makes a client for probes of providers, with the TLS settings that a gateway with this
+/// environment would have.
 pub(super) fn prober(environment: &Environment) -> Result<Prober, String> {
     let mut few = Environment::default();
     for name in ["VERIFY_SSL", "SSL_CERT_FILE"] {
@@ -208,12 +210,12 @@ pub(super) fn call<T: DeserializeOwned>(
         .map_err(|error| Failure::failed(format!("the answer of {} can't be read: {error}", remote.url())))
 }
 
-/// One member of a response.
+/// Returns one member of a response.
 pub(super) fn number(answer: &serde_json::Value, pointer: &str) -> i64 {
     answer.pointer(pointer).and_then(serde_json::Value::as_i64).unwrap_or_default()
 }
 
-/// The problems of a gateway's configuration, each an object and what is wrong with it.
+/// Returns the problems of a gateway's configuration, each with its object.
 pub(super) fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure> {
     let answer: serde_json::Value = call(remote, "GET", "/config/problems", None)?;
     let describe = |problem: &serde_json::Value| {
@@ -223,7 +225,7 @@ pub(super) fn problems(remote: &Remote) -> Result<Vec<(String, String)>, Failure
     Ok(answer["problems"].as_array().into_iter().flatten().map(describe).collect())
 }
 
-/// Warns of those whose object begins so.
+/// Prints a warning for each problem whose object begins with `what`.
 pub(super) fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure> {
     for (object, message) in problems(remote)?.iter().filter(|(object, _)| object.starts_with(what)) {
         print::note("warning", &format!("{object}: {message}"));
@@ -231,7 +233,7 @@ pub(super) fn print_problems(remote: &Remote, what: &str) -> Result<(), Failure>
     Ok(())
 }
 
-/// The id and name of the row that `wanted`, a name or an id, means.
+/// Returns id and name of the row that `wanted`, a name or an id, means.
 pub(super) fn pick<'a>(
     what: &str,
     wanted: &str,
@@ -252,7 +254,7 @@ pub(super) fn pick<'a>(
     }
 }
 
-/// A name that lists, logs and metric labels can contain.
+/// Checks a name: lists, logs and metric labels must be able to contain it.
 pub(super) fn name(text: &str) -> Result<String, String> {
     if text.trim().is_empty() || text.trim() != text {
         return Err("a name is not empty and does not begin or end with a space".to_owned());

@@ -52,7 +52,7 @@ impl StoreLock {
         }
     }
 
-    /// Writes which process serves. What can't be written is no matter: the lock counts.
+    /// Writes which process serves. A failure is ignored, since the lock alone counts.
     pub(super) fn write_owner(&mut self) {
         let write = |file: &mut File| {
             file.set_len(0)?;
@@ -67,7 +67,7 @@ impl StoreLock {
     }
 }
 
-/// Returns the process that serves the store in `dir`, if the file tells.
+/// Returns the process that serves the store in `dir`, if the file has it.
 pub(super) fn owner(dir: &Path) -> Option<u32> {
     let mut text = String::new();
     File::open(dir.join(FILE)).ok()?.take(32).read_to_string(&mut text).ok()?;

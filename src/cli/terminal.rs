@@ -1,4 +1,4 @@
-//! The terminal, if there is one: its width, questions, and answers that nobody else should read.
+//! The terminal, if there is one: its width, questions, and answers that are not echoed.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -8,7 +8,7 @@ use super::failure::Failure;
 
 /// Columns where no terminal reports its own.
 const DEFAULT_WIDTH: usize = 80;
-/// Text is not made narrower than this.
+/// The narrowest text.
 const MIN_WIDTH: usize = 20;
 
 /// Columns of the terminal that stdout is; `None` if it is none, such as a pipe, where lines may be

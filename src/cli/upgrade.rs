@@ -20,8 +20,8 @@ pub struct Args {
     pid: Option<u32>,
 }
 
-/// Fails if no process takes over. With `--pid` it does not wait for that: who serves is known of
-/// the embedded store alone.
+/// Fails if no process takes over. With `--pid` it does not wait for that, since only the embedded
+/// store tells which process serves.
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (environment, _) = Environment::of_process();
     let (boot, _) = Boot::from(&[], &environment)?;

@@ -1,4 +1,4 @@
-//! `api_base` taken apart, so that no request has to.
+//! `api_base` in its parts, parsed once so that no request has to.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -19,7 +19,7 @@ pub struct BaseUrl {
 }
 
 impl BaseUrl {
-    /// For people. Without its query, in which a key may stand.
+    /// Writes the base for people, without its query, which may hold a key.
     pub fn shown(&self) -> String {
         let scheme = if self.tls { "https" } else { "http" };
         format!("{scheme}://{}{}", self.authority, self.path)
@@ -74,8 +74,8 @@ impl BaseUrl {
     }
 }
 
-/// Endpoints that are pasted as a base, and what of each belongs to the base. A longer one stands
-/// before one that it ends with.
+/// Paths of endpoints that are pasted as a base, and the part of each that belongs to the base. A
+/// longer path stands before one that it ends with.
 const ENDPOINTS: &[(&str, &str)] = &[
     ("/chat/completions", ""),
     ("/completions", ""),
@@ -135,7 +135,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// `text` as an error may show it: a query may hold a key, and so may the text before an `@`.
+/// Returns `text` as an error may show it: a query may hold a key, and so may the text before an
+/// `@`.
 fn shown(text: &str) -> &str {
     let text = text.split('?').next().unwrap_or_default();
     if text.contains('@') || text.len() > 100 { "..." } else { text }

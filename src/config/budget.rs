@@ -20,7 +20,7 @@ pub fn parse(unit: Unit, text: &str) -> Option<i64> {
     whole.checked_mul(DOLLAR)?.checked_add(nanos)
 }
 
-/// The opposite: as few decimals as there are, but cents.
+/// Writes an amount: dollars with at least two decimals, or whole tokens.
 pub fn show(unit: Unit, amount: i64) -> String {
     if unit == Unit::Tokens {
         return amount.to_string();
@@ -32,7 +32,7 @@ pub fn show(unit: Unit, amount: i64) -> String {
     format!("{sign}{whole}.{}", &rest[..end])
 }
 
-/// The same with the name of the unit, for sentences.
+/// Writes an amount with the name of its unit, for sentences.
 pub fn words(unit: Unit, amount: i64) -> String {
     match unit {
         Unit::Dollars => format!("{} dollars", show(unit, amount)),

@@ -6,12 +6,12 @@ pub struct Client {
     /// As it is typed.
     pub name: &'static str,
     pub title: &'static str,
-    /// The format that these settings make it speak.
+    /// The format that the client uses with these settings.
     pub speaks: &'static str,
     pub tried: TestStatus,
     /// Where the settings go.
     pub place: &'static str,
-    /// Of the settings, as Markdown names it.
+    /// The language of the settings, as Markdown names it.
     pub language: &'static str,
     /// `{root}` is the gateway's address, `{v1}` the same with `/v1`; then `{key}` and `{model}`.
     settings: &'static str,
@@ -30,7 +30,8 @@ pub enum TestStatus {
 }
 
 impl Client {
-    /// The settings for the gateway at `url`, which has neither `/v1` nor a slash at its end.
+    /// Returns the settings for the gateway at `url`, which has neither `/v1` nor a slash at its
+    /// end.
     pub fn settings(&self, url: &str, key: &str, model: &str) -> String {
         let text = self.settings.trim().replace("{v1}", &format!("{url}/v1")).replace("{root}", url);
         text.replace("{model}", model).replace("{key}", key)

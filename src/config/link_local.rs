@@ -1,5 +1,5 @@
-//! Addresses that no provider has: those of the link, where clouds serve the credentials of the
-//! machine to whoever asks from it.
+//! Addresses that no provider has: link-local ones, where clouds serve the credentials of the
+//! machine to any process on it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

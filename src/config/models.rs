@@ -1,10 +1,10 @@
 //! Which models a provider serves and under what name ([`Mapping`]), and which models a credential
 //! may ask for ([`Allowed`]).
 //!
-//! Both look for the exact name first, then go through the patterns in the order in which they were
-//! stored. What a part of them gets wrong is a problem to report and takes only that part away;
-//! what is left is never more than was meant: a mapping or a list of which nothing could be read
-//! serves or allows nothing.
+//! Both look for the exact name first, then try the patterns in the order in which they were
+//! stored. A part that is wrong is reported as a problem and left out, and the rest never grants
+//! more than was meant: a mapping or a list of which nothing could be read serves or allows
+//! nothing.
 //!
 //! Patterns are matched seldom: each core keeps the answers of recent names.
 
@@ -38,7 +38,7 @@ struct List {
 pub enum Named {
     Exactly,
     ByPattern,
-    /// As it knows every name: the mapping is empty, or its pair `*` sends each name as it is.
+    /// As any name: the mapping is empty, or its pair `*` sends each name as it is.
     AsEvery,
 }
 
@@ -168,7 +168,7 @@ impl Mapping {
         exact.or_else(|| list.entries.iter().find(|entry| entry.matches(model)))
     }
 
-    /// By what the provider serves `model`; `None` if it does not.
+    /// Returns how the mapping knows `model`; `None` if the provider does not serve it.
     pub fn named(&self, model: &str) -> Option<Named> {
         let Some(list) = &self.list else { return Some(Named::AsEvery) };
         if let Some(entry) = list.by_key.get(model).map(|at| &list.entries[*at])
@@ -180,7 +180,7 @@ impl Mapping {
         Some(if entry.passes_every_name() { Named::AsEvery } else { Named::ByPattern })
     }
 
-    /// Whether names that nobody wrote down are served under the name asked.
+    /// Whether names that are not in the mapping are served under the name asked.
     pub fn is_catch_all(&self) -> bool {
         self.serves_all() || self.entries().iter().any(Entry::passes_every_name)
     }

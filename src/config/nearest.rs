@@ -1,7 +1,7 @@
-//! The name that was probably meant by one that is none.
+//! Finds the known name that a misspelt one probably means.
 
-/// How many letters must be put in, taken out or changed to make `b` of `a`; case does not matter.
-/// Takes time in proportion to the product of their lengths: both must be short.
+/// Returns how many characters must be inserted, removed or changed to make `b` of `a`; case does
+/// not matter. It takes time in proportion to the product of their lengths: both must be short.
 pub fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.bytes().enumerate() {
@@ -16,7 +16,7 @@ pub fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The one of `known` that is nearest to `name`, if it is near.
+/// Returns the one of `known` that is nearest to `name`, if it is near.
 pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     const LONGEST: usize = 64;
     if name.len() > LONGEST {

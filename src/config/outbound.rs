@@ -14,7 +14,8 @@ use super::setting_value;
 use super::tunnel::Proxy;
 use crate::tls::{self, ClientTls};
 
-/// How a provider is reached. Nothing is the usual: directly, with the trust of the process.
+/// How a provider is reached. The default is directly, with the trusted certificates of the
+/// process.
 #[derive(Debug, Clone, Default)]
 pub struct Outbound {
     pub proxy: Option<Arc<Proxy>>,
@@ -78,7 +79,7 @@ fn of_environment(base: &BaseUrl, env: &Env<'_>) -> Result<Option<Proxy>, String
     Proxy::parse(&value).map(Some).map_err(|why| format!("{name} {why}"))
 }
 
-/// This machine is never reached through a proxy that only the environment names.
+/// Whether a host is this machine, which is never reached through a proxy of the environment.
 fn is_local(host: &str) -> bool {
     host == "localhost" || host.ends_with(".localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -141,7 +142,7 @@ pub fn files(json: &str) -> Vec<PathBuf> {
     [tls.ca_file, tls.client_cert, tls.client_key].into_iter().flatten().collect()
 }
 
-/// Where `file:` may read secrets without SECRET_FILE_DIRS: where containers and systemd put them.
+/// The directories that `file:` may read secrets from by default: those of containers and systemd.
 pub const SECRET_FILE_DIRS: &str = "/run/secrets,/run/credentials,/etc/llm-proxy";
 /// The largest file that holds a secret.
 const MAX_SECRET: u64 = 64 << 10;

@@ -8,20 +8,20 @@
 //! | `re:gpt-(4\|5)` | regular expression | the whole name, as if written between `^` and `$` |
 //! | `gpt-(4\|5).*` | regular expression | the same, because of its characters |
 //!
-//! The last line is for rows of the service that this one replaces, which took a key for an
-//! expression when it held `.*`, `.+` or one of `[ ( | ^ $ \`; there, a `*` in an expression
-//! without `.*` and `.+` meant `.*`. New rows should say `re:`.
+//! The last line is for rows of llm-proxy v1, which took a key for an expression when it held `.*`,
+//! `.+` or one of `[ ( | ^ $ \`; there, a `*` in an expression without `.*` and `.+` meant `.*`.
+//! New rows should say `re:`.
 //!
 //! Matching is linear in the name for any pattern. Names longer than [`MAX_MODEL`] match no
-//! pattern, so that what a client sends bounds nothing but its own request.
+//! pattern.
 
 use regex::{Regex, RegexBuilder};
 
-/// Bytes of a key or of the name it maps to.
+/// The most bytes of a key, or of the name that it maps to.
 pub(super) const MAX_KEY: usize = 512;
-/// Bytes of a model name that patterns look at.
+/// The most bytes of a model name that is matched.
 pub(super) const MAX_MODEL: usize = 512;
-/// Bytes of a compiled expression. `\w` alone takes some 30 KB.
+/// The most bytes of a compiled expression. `\w` alone takes some 30 KB.
 const MAX_PROGRAM: usize = 256 << 10;
 const META: [char; 6] = ['[', '(', '|', '^', '$', '\\'];
 
@@ -69,8 +69,8 @@ impl Pattern {
             }
     }
 
-    /// What each group took, the whole name first; a group that took no part is empty. `None`: no
-    /// match.
+    /// Returns the text of each group, the whole name first; that of a group that matched nothing
+    /// is empty. `None` if the pattern does not match.
     pub(super) fn captures<'m>(&self, model: &'m str) -> Option<Vec<&'m str>> {
         if model.len() > MAX_MODEL {
             return None;
@@ -87,7 +87,7 @@ impl Pattern {
         }
     }
 
-    /// The highest `$n` that means something.
+    /// Returns the highest `$n` that the pattern has.
     fn groups(&self) -> usize {
         match self {
             Pattern::Wildcard(wildcard) => wildcard.stars(),
@@ -117,8 +117,8 @@ impl Wildcard {
         self.middle.len() + 1
     }
 
-    /// Calls `each` with what every star took. A star takes as little as it can, the last one what
-    /// is left.
+    /// Calls `each` with the text of every star. A star takes as little as it can, and the last one
+    /// the rest.
     fn walk<'m>(&self, model: &'m str, mut each: impl FnMut(&'m str)) -> bool {
         let Some(mut rest) = model.strip_prefix(&*self.prefix).and_then(|rest| rest.strip_suffix(&*self.suffix)) else {
             return false;
@@ -155,7 +155,7 @@ fn build(expression: &str) -> Result<Regex, String> {
     )
 }
 
-/// The upstream's name, perhaps with holes for what a pattern captured.
+/// A part of the upstream's name: text, or the text of a group of the pattern.
 #[derive(Debug)]
 pub(super) enum Target {
     Plain(Box<str>),
@@ -218,7 +218,7 @@ fn pieces(text: &str, pattern: &Pattern) -> Result<Vec<Piece>, String> {
             }
             (group, length)
         } else {
-            // A `$` or `*` that means nothing here stays text, with the text before it.
+            // A `$` or `*` that is no reference stays text, with the text before it.
             push_text(&mut pieces, &rest[..=at]);
             rest = &rest[at + 1..];
             continue;

@@ -1,4 +1,4 @@
-//! Retries of one provider: what it, or a model of it, has instead of the settings of the process.
+//! Retries of one provider or of a model of it, which replace the settings of the process.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::pattern::Pattern;
 
-/// What a provider, or a model of it, has instead of the retries of the process.
+/// The settings of retries of a provider, or of a model of it.
 #[derive(Debug, Clone, Default)]
 pub struct Retries {
     /// The most attempts that one request makes at this provider. The attempts at all providers
@@ -27,7 +27,7 @@ enum Name {
     Pattern(Arc<Pattern>),
 }
 
-/// How often one provider is tried by one request.
+/// The bounds on retries of one request at one provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryLimits {
     /// At least 1.

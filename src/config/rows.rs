@@ -22,16 +22,16 @@ pub struct ProviderRow {
     pub model_mapping: String,
     /// 0 is standby: used only when no other candidate is left.
     pub weight: i64,
-    /// JSON object of oddities and extras.
+    /// JSON object of quirks and further settings.
     pub provider_params: String,
-    /// Kept for databases of the service that had it. A row with one is not served.
+    /// A script of llm-proxy v1. A row with one is not served.
     pub lua_script: Option<String>,
     pub is_enabled: bool,
     pub stamp: Stamp,
 }
 
-/// What the store itself writes beside a row. What a caller puts there is not looked at, save by an
-/// update, which names the version that it changes.
+/// The columns that the store itself writes. A caller's values are ignored, save by an update,
+/// which names the version that it changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamp {
     /// `row_version`: the version of the configuration ([`Rows::version`]) that the last write of
@@ -58,13 +58,13 @@ pub struct CredentialRow {
     pub rate_limit: Option<i64>,
     /// Capacity of the request bucket, at least 1; null is `rate_limit`.
     pub burst: Option<i64>,
-    /// Tokens per minute, of question and answer together; 0 blocks all, null is unlimited.
+    /// Tokens per minute, of prompts and responses together; 0 blocks all, null is unlimited.
     pub tokens_per_minute: Option<i64>,
     /// Requests in progress at one time; 0 blocks all, null is unlimited.
     pub max_concurrency: Option<i64>,
     /// Seconds since 1970; null never expires.
     pub expires_at: Option<i64>,
-    /// SHA-256 of the key before the last rotation, which is good until `previous_key_until`.
+    /// SHA-256 of the key before the last rotation, which is valid until `previous_key_until`.
     pub previous_key: Option<String>,
     /// Seconds since 1970.
     pub previous_key_until: Option<i64>,
@@ -76,8 +76,8 @@ pub struct CredentialRow {
 }
 
 impl CredentialRow {
-    /// What lists may show of a key: `first3***last3` over the first ten digits of its hash, as it
-    /// has always been shown.
+    /// Returns the form of a key that lists may show: `first3***last3` over the first ten digits of
+    /// its hash, as llm-proxy v1 shows it.
     pub fn preview(&self) -> String {
         match (self.credential_key.get(..3), self.credential_key.get(7..10)) {
             (Some(first), Some(last)) => format!("{first}***{last}"),
@@ -86,8 +86,8 @@ impl CredentialRow {
     }
 }
 
-/// A row of `credential_groups`: what its credentials, and those of the groups in it, may use
-/// together. Its columns mean what those of a credential mean.
+/// A row of `credential_groups`: the models and limits that its credentials, and those of the
+/// groups in it, share. Its columns mean what those of a credential mean.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GroupRow {
     pub id: i64,

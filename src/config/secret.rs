@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use zeroize::Zeroize;
 
-/// Reads like a `str`, prints as `***`.
+/// A text that reads like a `str` and prints as `***`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 

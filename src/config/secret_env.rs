@@ -1,13 +1,14 @@
 //! Variables of the environment that a provider's key may be taken from (`env:NAME`).
 //!
-//! Whoever may write such a name also chooses the address that the value is sent to. So the admin
-//! interface takes names of the usual forms only, and this program's own secrets are for nobody.
+//! Who may write such a name also chooses the address that the value is sent to. So the admin
+//! interface accepts names of the usual forms only, and no provider gets this program's own
+//! secrets.
 
 use super::boot::table::VARIABLES;
 use super::env::Env;
 use super::setting_value;
 
-/// Names that begin so and end in `_KEY` are those of providers' keys.
+/// The beginnings of names that end in `_KEY` and hold providers' keys.
 const VENDORS: &[&str] = &[
     "AI21",
     "ALIBABA",
@@ -56,7 +57,7 @@ const VENDORS: &[&str] = &[
 pub const FORMS: &str =
     "*_API_KEY, a vendor's *_KEY such as OPENAI_KEY, LLM_PROXY_SECRET_*, and what SECRET_ENV_ALLOW lists";
 
-/// What a variable is to a provider's key.
+/// The class of a variable, by which it may or may not hold a provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// A secret of this program, which no provider gets.
@@ -67,7 +68,7 @@ pub enum Standing {
     Unusual,
 }
 
-/// Judges a name. `env` has SECRET_ENV_ALLOW.
+/// Returns the class of a variable. `env` has SECRET_ENV_ALLOW.
 pub fn standing(name: &str, env: &Env<'_>) -> Standing {
     let name = name.trim();
     if VARIABLES.iter().any(|variable| variable.secret && variable.name == name) {

@@ -19,7 +19,7 @@ impl Share {
         self.num == 0
     }
 
-    /// Returns `part` of `total` parts of this share. Nothing of nothing is nothing.
+    /// Returns `part` of `total` parts of this share; zero if `total` is zero.
     pub fn part(self, part: Share, total: Share) -> Share {
         if total.num == 0 || part.num == 0 {
             return Share { num: 0, den: 1 };

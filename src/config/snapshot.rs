@@ -55,7 +55,7 @@ pub struct Snapshot {
 pub type TagBudgets = HashMap<Box<str>, Option<Vec<Arc<Budget>>>>;
 
 impl Snapshot {
-    /// Why none of the providers that are configured is served; `None` if there is none.
+    /// Returns why none of the configured providers is served; `None` if none is configured.
     pub fn why_no_provider(&self) -> Option<String> {
         let (disabled, unusable) = (self.providers_disabled, self.providers_unusable);
         let count = |n: usize| if n == 1 { "1 provider".to_owned() } else { format!("{n} providers") };
@@ -74,22 +74,22 @@ impl Snapshot {
         }
     }
 
-    /// For what remembers a provider by its id, such as a record.
+    /// Finds a provider by its id, as records name it.
     pub fn provider(&self, id: i64) -> Option<&Arc<Provider>> {
         self.providers.binary_search_by_key(&id, |provider| provider.id).ok().map(|at| &self.providers[at])
     }
 
-    /// For what remembers a budget by its id.
+    /// Finds a budget by its id.
     pub fn budget(&self, id: i64) -> Option<&Arc<Budget>> {
         self.budgets.binary_search_by_key(&id, |budget| budget.id).ok().map(|at| &self.budgets[at])
     }
 
-    /// For what remembers a group by its id.
+    /// Finds a group by its id.
     pub fn group(&self, id: i64) -> Option<&Arc<Group>> {
         self.groups.binary_search_by_key(&id, |group| group.id).ok().map(|at| &self.groups[at])
     }
 
-    /// For what remembers a credential by its id, such as a record.
+    /// Finds a credential by its id, as records name it.
     pub fn credential(&self, id: i64) -> Option<&Arc<Credential>> {
         let at = self.credentials_by_id.binary_search_by_key(&id, |credential| credential.id).ok()?;
         Some(&self.credentials_by_id[at])
@@ -133,7 +133,7 @@ pub struct Provider {
     pub outbound: Outbound,
     /// `provider_params.limits`; `None` if it has none.
     pub limits: Option<Arc<ProviderLimits>>,
-    /// What is remembered of it, shared by all workers and kept over reloads.
+    /// The memory of its failures, which all workers share and reloads keep.
     pub memory: Arc<Memory>,
     /// What may be spent on it.
     pub budgets: Box<[Arc<Budget>]>,
@@ -146,7 +146,7 @@ impl Member {
     }
 }
 
-/// What a provider makes of its formats: everything that a translation for it has to know.
+/// How a provider deviates from its formats: all that a translation for it has to know.
 #[derive(Debug, Clone, Default)]
 pub struct Dialect {
     pub host: Host,
@@ -177,18 +177,18 @@ pub struct Credential {
     pub hash: KeyHash,
     /// What it may ask for.
     pub allowed: super::models::Allowed,
-    /// ProcessState by all cores, and kept over reloads that do not change them.
+    /// The limits, which all cores share and which are kept over reloads that do not change them.
     pub limits: Limits,
     /// Seconds since 1970.
     pub expires_at: Option<i64>,
     pub previous: Option<Previous>,
     /// The level by which its requests wait for room; 0 goes first.
     pub level: usize,
-    /// What is in force for it beside its own row. `None` if nothing is.
+    /// The limits and budgets beside those of its own row. `None` if there are none.
     pub scope: Option<Arc<Scope>>,
 }
 
-/// What is in force for a credential beside its own row: the parts may be empty.
+/// The groups and budgets of a credential. Either list may be empty.
 #[derive(Debug, Default)]
 pub struct Scope {
     /// The group of the credential, then the one that it belongs to, and so on.
@@ -207,7 +207,7 @@ pub struct Group {
     pub limits: Limits,
 }
 
-/// The key before the last rotation, for the time in which both are good.
+/// The key before the last rotation, for the time in which both are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Previous {
     pub hash: KeyHash,
@@ -245,7 +245,7 @@ impl Credential {
     pub const ANONYMOUS: &'static str = "anonymous";
 }
 
-/// A row, or a part of one, that could not be used. Never an outage: the rest is served.
+/// A row, or a part of one, that could not be used. The rest is served.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// `provider groq`, `credential team-a`.

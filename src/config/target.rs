@@ -56,8 +56,8 @@ fn join(out: &mut Vec<u8>, base: &BaseUrl, (format, endpoint): (Format, &str), q
     match query.unwrap_or_default() {
         b"" => {}
         query if own.is_empty() => add(query),
-        // The query of the base is the operator's choice, such as Azure's `api-version`: servers
-        // differ in which of two they read.
+        // The parameters in the base's query are the operator's choice, such as Azure's
+        // `api-version`. Servers differ in which of two they read, so the client's are left out.
         query => query.split(|byte| *byte == b'&').filter(|pair| !names(own, pair)).for_each(add),
     }
 }

@@ -1,4 +1,5 @@
-//! Deadlines of attempts: those of the process, and what a provider or a model of it has instead.
+//! Deadlines of attempts: those of the process, and those of a provider or a model of it, which
+//! replace them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,7 @@ impl FirstContent {
     }
 }
 
-/// What a provider, or a model of it, has instead of the deadlines of the process.
+/// The deadlines of a provider, or of a model of it.
 #[derive(Debug, Clone, Default)]
 pub struct Timeouts {
     pub connect: Option<Duration>,
@@ -105,7 +106,7 @@ impl Timeouts {
         own.iter().all(Option::is_none) && self.first_content.is_none() && self.models.is_empty()
     }
 
-    /// Returns what holds for a model: its own, else the provider's.
+    /// Returns the deadlines of a model: its own, else the provider's.
     pub fn of_model(&self, model: &str) -> Timeouts {
         let is_for = |name: &str, pattern: &Option<Arc<Pattern>>| match pattern {
             Some(pattern) => pattern.matches(model),

@@ -23,7 +23,7 @@ pub struct Args {
     model: String,
 }
 
-/// What stands for the key where none is given.
+/// The placeholder of the key where none is given.
 pub const KEY: &str = "YOUR_KEY";
 /// The model where none is given.
 pub const MODEL: &str = "gpt-4o-mini";
@@ -55,10 +55,10 @@ fn list() -> Result<(), Failure> {
     print::table(["CLIENT", "", "SPEAKS"], &rows)
 }
 
-/// Of the guide.
+/// The width of the guide.
 const COLUMNS: usize = 100;
 
-/// The guide `docs/guides/clients.md`.
+/// Writes the guide `docs/guides/clients.md`.
 pub fn guide() -> String {
     let mut out = INTRODUCTION.to_owned();
     for client in CLIENTS {

@@ -174,7 +174,7 @@ fn virtual_key(at: usize, node: &Node, limits: &[Node], import: &mut Import) {
     }
 }
 
-/// Of `30s`, `1m`, `1h`, `1d`.
+/// Reads a length of time such as `30s`, `1m`, `1h` or `1d`, in seconds.
 fn seconds(text: &str) -> Option<i64> {
     let unit = text.chars().last()?;
     let count: i64 = text.strip_suffix(unit)?.parse().ok()?;
@@ -222,7 +222,7 @@ fn client(node: &Node, import: &mut Import) {
                 Some(days) => import.set("request_log_retention_days", days),
                 None => import.leave_field(node.line, &format!("client.{field}")),
             },
-            // So it is here always.
+            // This gateway always does so.
             "enable_logging" => {}
             _ => import.leave_field(node.line, &format!("client.{field}")),
         }

@@ -1,16 +1,16 @@
-//! What has been understood of another gateway's configuration, as rows of this one.
+//! The parts of another gateway's configuration that were understood, as rows of this one.
 
 use crate::config::file::{self, FileProblem};
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
-/// What has been understood so far.
+/// The result of a conversion while the file is read.
 #[derive(Debug, Default)]
 pub(super) struct Import {
     pub(super) providers: Vec<Draft>,
     pub(super) credentials: Vec<CredentialRow>,
     /// Settings by their names in a configuration file, with values as YAML.
     settings: Vec<(&'static str, String)>,
-    /// What is not carried over.
+    /// The parts that are not carried over.
     pub(super) left: Vec<FileProblem>,
 }
 
@@ -75,12 +75,12 @@ impl Draft {
 }
 
 impl Import {
-    /// Names what is not carried over.
+    /// Reports a part that is not carried over.
     pub(super) fn leave(&mut self, line: usize, message: impl Into<String>) {
         self.left.push(FileProblem { line, message: message.into() });
     }
 
-    /// The same for a field that needs no explanation.
+    /// Reports a field that has no counterpart.
     pub(super) fn leave_field(&mut self, line: usize, path: &str) {
         self.leave(line, format!("{path} has no counterpart and is not carried over"));
     }

@@ -101,8 +101,8 @@ fn deployment(at: usize, node: &Node, import: &mut Import) {
     }
 }
 
-/// Vendor and upstream model of LiteLLM's `provider/model`. A name without a provider is looked up in
-/// a list there; the beginnings say the same here.
+/// Returns vendor and upstream model of LiteLLM's `provider/model`. LiteLLM looks a name without a
+/// provider up in a list; here the beginnings of names decide.
 fn split<'m>(provider: Option<&str>, model: &'m str) -> Option<(&'static Vendor, &'m str)> {
     if let Some(provider) = provider {
         let upstream = model.strip_prefix(provider).and_then(|rest| rest.strip_prefix('/')).unwrap_or(model);
@@ -115,7 +115,7 @@ fn split<'m>(provider: Option<&str>, model: &'m str) -> Option<(&'static Vendor,
     vendors::find(name).map(|vendor| (vendor, model))
 }
 
-/// How names of models begin, and whose they are.
+/// The beginnings of model names, with the vendor of each.
 const BEGINNINGS: &[(&str, &str)] = &[
     ("claude", "anthropic"),
     ("gpt-", "openai"),
@@ -144,7 +144,7 @@ fn base(vendor: &Vendor, params: &Node) -> Option<String> {
         None if vendor.base.is_empty() => return None,
         None => vendor.base.to_owned(),
     };
-    // Ollama's own API there, the one of OpenAI's kind here.
+    // LiteLLM means Ollama's own API, and this gateway needs its OpenAI-compatible one.
     let base = match vendor.name {
         "ollama" | "ollama_chat" if !base.trim_end_matches('/').ends_with("/v1") => {
             format!("{}/v1", base.trim_end_matches('/'))
@@ -164,7 +164,7 @@ fn value(given: &str) -> String {
     given.strip_prefix("os.environ/").map_or_else(|| given.to_owned(), variable)
 }
 
-/// A key of the environment stays there, and its row names the variable.
+/// Writes a key. One that is in the environment stays there, and the row names its variable.
 fn key(given: Option<&Node>, vendor: &Vendor) -> String {
     match given.and_then(text) {
         Some(given) => given.strip_prefix("os.environ/").map_or_else(|| given.to_owned(), |name| format!("env:{name}")),
@@ -185,7 +185,7 @@ fn headers(params: &Node) -> Vec<(String, String)> {
     headers
 }
 
-/// LiteLLM shares by `weight`, else by `rpm`, else by `tpm`.
+/// Returns the share of a deployment: LiteLLM goes by `weight`, else by `rpm`, else by `tpm`.
 fn share(path: &str, params: &Node, import: &mut Import) -> i64 {
     for name in ["rpm", "tpm"] {
         if let Some(node) = member(params, name).filter(|node| !is_empty(node)) {
@@ -271,7 +271,7 @@ fn settings(section: &str, node: &Node, fallbacks: &mut Vec<Fallback>, import: &
             // Read together with `redis_host`.
             "redis_port" | "redis_password" => {}
             "set_verbose" => import.set("log_level", "debug"),
-            // So it is here always.
+            // This gateway always does so.
             "drop_params" | "json_logs" => {}
             "callbacks" | "success_callback" | "failure_callback" => callbacks(&path, node, import),
             "redis_host" => {}

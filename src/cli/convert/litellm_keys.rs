@@ -17,7 +17,8 @@ pub(super) fn read(root: &Node, import: &mut Import) {
     items(list).iter().enumerate().for_each(|(at, node)| key(at, node, import));
 }
 
-/// What a listing adds, or what has a meaning at LiteLLM only and limits nothing.
+/// Fields that a listing adds, or that have a meaning at LiteLLM only and limit nothing. They are
+/// left out without a note.
 const QUIET: &[&str] = &[
     "token",
     "token_id",

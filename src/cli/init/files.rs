@@ -12,7 +12,7 @@ use crate::config::boot::Environment;
 use crate::config::file;
 use crate::config::rows::{CredentialRow, ProviderRow, Rows};
 
-/// Read by every command in its directory.
+/// The file that every command reads in its directory.
 const DOTENV: &str = ".env";
 const OWN: u32 = 0o600;
 
@@ -80,7 +80,7 @@ pub(super) fn add_to_dotenv(variables: &[(&str, &str)]) -> Result<(), Failure> {
     file.write_all(more.as_bytes()).map_err(failed)
 }
 
-/// As `.env` has values that are not plain words.
+/// Quotes a value that is no plain word, as `.env` needs it.
 fn quoted(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:@=+,%".contains(&byte);
     if value.bytes().all(plain) {

@@ -121,7 +121,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    /// The provider that the flags and answers name.
+    /// Returns the provider that the flags and answers describe.
     fn provider(self, environment: &Environment) -> Result<(&'static Vendor, ProviderRow), Failure> {
         let vendor = match (self.vendor, &self.base) {
             (Some(vendor), _) => vendor,
@@ -159,7 +159,7 @@ impl Args {
     }
 }
 
-/// A local server needs none; one whose variable is set is taken from there.
+/// Asks for the key. A local server needs none; a key whose variable is set is taken from there.
 fn prompt_for_key(vendor: &Vendor, environment: &Environment) -> Result<String, Failure> {
     match vendor.variable {
         "" if vendor.name != "other" => Ok(String::new()),
@@ -239,7 +239,7 @@ impl Target {
     }
 }
 
-/// The settings of a gateway on the embedded store.
+/// Returns the settings of a gateway on the embedded store.
 fn embedded(environment: &Environment) -> Result<Boot, Failure> {
     let mut few = Environment::default();
     if let Some(dir) = environment.get("DATA_DIR") {
@@ -248,7 +248,7 @@ fn embedded(environment: &Environment) -> Result<Boot, Failure> {
     Ok(Boot::from(&[], &few)?.0)
 }
 
-/// The key on a line that scripts read, then what to do next.
+/// Prints the key on a line that scripts read, then what to do next.
 fn introduce(key: &str, model: &str, environment: &Environment) -> Result<(), Failure> {
     let port = environment.get("PORT").unwrap_or("18000");
     print::line(&format!(

@@ -5,9 +5,9 @@ use crate::cli::store::StoreLocation;
 use crate::config::compile::compile;
 use crate::config::rows::{CredentialRow, Rows};
 
-/// Compiles the row as a server will. Who has just typed it can mend it, so that every problem
-/// refuses it; what `done` says is then not done. Whether its group is there, a gateway knows
-/// itself.
+/// Compiles the row as a server does, and fails if it would have a problem: the person who typed it
+/// can correct it. `done` is the participle of the error's sentence. Through a gateway the group is
+/// not checked, since the gateway does so itself.
 pub(super) fn check(row: &CredentialRow, place: &StoreLocation, done: &str) -> Result<(), Failure> {
     let mut row = CredentialRow { is_enabled: true, ..row.clone() };
     let mut rows = Rows::default();

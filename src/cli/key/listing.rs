@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::store::{StoreLocation, call, pick};
 use crate::control_plane::admin::view::CredentialView;
 
-/// Which key.
+/// The key that a command names.
 #[derive(Debug, clap::Args)]
 pub(super) struct Named {
     /// Name or id of the key
@@ -14,7 +14,7 @@ pub(super) struct Named {
     pub(super) key: String,
 }
 
-/// As the admin interface shows credentials.
+/// The keys, as the admin interface shows credentials.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Listing {
     pub(super) version: i64,

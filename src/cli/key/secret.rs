@@ -4,7 +4,7 @@ use crate::cli::failure::Failure;
 use crate::control_plane::admin::credentials;
 pub use crate::control_plane::admin::credentials::hash;
 
-/// A new key.
+/// Generates a new key.
 pub fn generate() -> Result<String, Failure> {
     credentials::generate().map_err(Failure::failed)
 }

@@ -62,7 +62,7 @@ struct Changes {
     allow_all: bool,
 }
 
-/// A number, or none.
+/// A limit as it was typed: a number, or `none`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit(pub Option<u32>);
 
@@ -145,7 +145,7 @@ impl Changes {
         }
     }
 
-    /// As the admin interface takes it: what is changed, and nothing else.
+    /// Writes the body for the admin interface: the members that change, and no others.
     fn body(&self) -> Map<String, Value> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Option<Value>| {

@@ -71,7 +71,7 @@ impl Args {
     }
 }
 
-/// As the admin interface takes it.
+/// Writes the body for the admin interface.
 fn body(row: &ModelRow) -> String {
     let name = Value::from(row.name.as_str());
     format!(r#"{{"name":{name},"members":{},"overrides":{},"options":{}}}"#, row.members, row.overrides, row.options)

@@ -5,8 +5,9 @@ use crate::cli::print;
 use crate::config::compile::{judge, notices};
 use crate::config::rows::{ModelRow, Rows};
 
-/// Judges the row among those of the store, as a server will. A problem refuses it; what `done` says
-/// is then not done. What may be wrong is a warning.
+/// Checks the row among those of the store, as a server does. Fails if it would have a problem;
+/// `done` is the participle of that error's sentence. Prints a warning for anything that may be
+/// wrong.
 pub(super) fn check(rows: &Rows, row: &ModelRow, done: &str) -> Result<(), Failure> {
     let row = ModelRow { is_enabled: true, ..row.clone() };
     let others = rows.models.iter().filter(|other| other.id != row.id);

@@ -64,7 +64,7 @@ fn cells(row: &ModelView) -> [String; 5] {
     ]
 }
 
-/// A member as `--member` takes it, without what is the default.
+/// Writes a member as `--member` accepts it, without options that have their default.
 fn shown(member: &Written) -> String {
     let mut text = member.model.to_string();
     if member.weight != 1 {

@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::store::{StoreLocation, call, pick};
 use crate::control_plane::admin::view::ModelView;
 
-/// Which virtual model.
+/// The virtual model that a command names.
 #[derive(Debug, clap::Args)]
 pub(super) struct Named {
     /// Name or id of the virtual model
@@ -14,7 +14,7 @@ pub(super) struct Named {
     pub(super) model: String,
 }
 
-/// As the admin interface shows virtual models.
+/// The virtual models, as the admin interface shows them.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Listing {
     pub(super) version: i64,

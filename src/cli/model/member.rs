@@ -47,7 +47,7 @@ pub(super) fn members_json(members: &[Member]) -> String {
     Value::from_iter(members.iter().map(|member| member.0.clone())).to_string()
 }
 
-/// Members of one credential stand in the order in which they were typed.
+/// Writes the members of each credential as JSON, in the order in which they were typed.
 pub(super) fn overrides_json(members: &[(String, Member)]) -> String {
     let mut lists: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
     for (name, member) in members {

@@ -118,7 +118,7 @@ impl Args {
     }
 }
 
-/// As the admin interface takes it. The mapping stays text, since order matters in it.
+/// Writes the body for the admin interface. The mapping stays text, since its order matters.
 fn body(row: &ProviderRow) -> String {
     let text = |text: &str| Value::from(text).to_string();
     format!(

@@ -11,9 +11,10 @@ use crate::config::models::Mapping;
 use crate::config::rows::{ProviderRow, Rows};
 use crate::config::snapshot::Provider;
 
-/// Compiles the row as a server will. Who has just typed it can mend it, so that every problem
-/// refuses it; what `done` says is then not done. A variable that is missing here may be there
-/// where the server runs: it is a warning, as is what was taken for what it must mean.
+/// Compiles the row as a server does, and fails if it would have a problem: the person who typed it
+/// can correct it. `done` is the participle of the error's sentence. A variable that is not set
+/// here may be set where the server runs, so it is a warning, as is a value that was taken for what
+/// it must mean.
 pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result<(), Failure> {
     let rows = Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     let (problems, unset) = judge(&rows, &|name| environment.get(name).map(str::to_owned));
@@ -32,7 +33,7 @@ pub fn check(row: &ProviderRow, environment: &Environment, done: &str) -> Result
     Ok(())
 }
 
-/// Warns of what is taken for something else than was typed.
+/// Warns of values that are taken for something else than was typed.
 pub(super) fn note_meanings(row: &ProviderRow) {
     let rows = Rows { version: 0, providers: vec![ProviderRow { is_enabled: true, ..row.clone() }], ..Rows::default() };
     for notice in notices(&rows, &|name| std::env::var(name).ok()) {
@@ -40,17 +41,15 @@ pub(super) fn note_meanings(row: &ProviderRow) {
     }
 }
 
-/// The models that the provider of this row lists, asked from here.
+/// Asks the provider of this row, from this process, for its models.
 ///
 /// # Errors
-/// A sentence: the row can't be used, its key is in a variable that is not set here, or what the
-/// provider answered instead.
 pub fn listed(row: &ProviderRow, environment: &Environment) -> Result<std::sync::Arc<[String]>, String> {
     let provider = compiled(row, environment)?;
     prober(environment)?.models(&provider)
 }
 
-/// The provider that a server would make of this row here.
+/// Compiles the row as a server with this environment would.
 pub(super) fn compiled(row: &ProviderRow, environment: &Environment) -> Result<std::sync::Arc<Provider>, String> {
     let providers = vec![ProviderRow { is_enabled: true, ..row.clone() }];
     let rows = Rows { version: 0, providers, ..Rows::default() };
@@ -59,7 +58,7 @@ pub(super) fn compiled(row: &ProviderRow, environment: &Environment) -> Result<s
     snapshot.providers.into_iter().next().ok_or_else(why)
 }
 
-/// What clients could ask this provider for, given its list: a line for a person.
+/// Writes a line for a person about the models that clients could use, given the provider's list.
 pub fn would_serve(models: &Mapping, listed: &[String]) -> String {
     let count = listed.len();
     if models.serves_all() {

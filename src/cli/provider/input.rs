@@ -14,9 +14,9 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The key as it was given; `-` reads it from stdin.
+/// Returns the key as it was given; for `-` it is read from stdin.
 pub fn given_key(text: String) -> Result<String, Failure> {
-    /// A key of a page is no key.
+    /// The most bytes that are read for a key.
     const MAX_KEY: u64 = 64 << 10;
     if text != "-" {
         return Ok(text);
@@ -29,7 +29,7 @@ pub fn given_key(text: String) -> Result<String, Failure> {
     }
 }
 
-/// A mapping as JSON, in the order of `pairs`, which is that in which patterns are tried.
+/// Writes a mapping as JSON in the order of `pairs`, in which its patterns are tried.
 pub(super) fn mapping_json<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let json = |text: &str| serde_json::Value::from(text).to_string();
     let pairs: Vec<_> = pairs.map(|(model, upstream)| json(model) + ":" + &json(upstream)).collect();

@@ -36,8 +36,8 @@ impl Args {
             print::note("note", &message);
             return Ok(());
         }
-        // What is served of it is known here only where the variables are that its keys are taken
-        // from.
+        // Which rows are served is known here only if the variables are set that their keys are
+        // taken from.
         let served = match &place {
             StoreLocation::Local(store, environment) => {
                 let rows = store.load()?;

@@ -8,7 +8,7 @@ use crate::cli::store::{StoreLocation, call, pick};
 use crate::config::models::Mapping;
 use crate::control_plane::admin::view::ProviderView;
 
-/// The models of a mapping, as one cell.
+/// Writes the models of a mapping as one cell.
 pub(super) fn shown(models: &Mapping) -> String {
     if models.serves_all() {
         return "every model".to_owned();
@@ -16,7 +16,7 @@ pub(super) fn shown(models: &Mapping) -> String {
     print::list(models.entries().iter().map(|entry| entry.key()))
 }
 
-/// As the admin interface shows providers.
+/// The providers, as the admin interface shows them.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Listing {
     pub(super) version: i64,
@@ -35,7 +35,7 @@ impl Listing {
         }
     }
 
-    /// The id and name of the provider that `wanted` means.
+    /// Returns id and name of the provider that `wanted`, a name or an id, means.
     pub(super) fn pick(&self, wanted: &str) -> Result<(i64, String), Failure> {
         let named = self.providers.iter().map(|row| (row.id, row.provider_key.as_str()));
         pick("provider", wanted, named).map(|(id, name)| (id, name.to_owned()))
@@ -47,7 +47,7 @@ impl Listing {
     }
 }
 
-/// Which provider.
+/// The provider that a command names.
 #[derive(Debug, clap::Args)]
 pub(super) struct Named {
     /// Name or id of the provider

@@ -75,8 +75,8 @@ impl Args {
                 let old = row(store, id, &name)?;
                 let mut new = old.clone();
                 self.changes.apply(&mut new)?;
-                // What stays is not judged: the key may be sealed with a SECRET_KEY that is not set
-                // here.
+                // The key is not checked if it stays: it may be sealed with a SECRET_KEY that is
+                // not set here.
                 let key = api_key.clone().unwrap_or_default();
                 check(&ProviderRow { api_key: key.into(), ..new.clone() }, environment, "changed")?;
                 if let Some(key) = api_key {
@@ -115,7 +115,7 @@ impl Changes {
         self.map_all || !self.map.is_empty() || !self.unmap.is_empty()
     }
 
-    /// All but the key.
+    /// Applies all changes but that of the key.
     fn apply(&self, row: &mut ProviderRow) -> Result<(), Failure> {
         if let Some(kind) = &self.provider_type {
             row.provider_type.clone_from(kind);
@@ -135,7 +135,7 @@ impl Changes {
         Ok(())
     }
 
-    /// The mapping of `row` with the changes in it, in its order; what is new comes last.
+    /// Returns the mapping of `row` with the changes, in its order; new entries come last.
     fn mapping(&self, row: &ProviderRow) -> Result<String, Failure> {
         let refuse = |why: String| Failure::failed(format!("provider {} is not changed: {why}", row.provider_key));
         let old = ordered::pairs("model_mapping", &row.model_mapping)
@@ -171,8 +171,8 @@ impl Changes {
         Ok(format!("{{{}}}", pairs.join(",")))
     }
 
-    /// As the admin interface takes it: what is changed, and nothing else. The mapping stays text,
-    /// since order matters in it.
+    /// Writes the body for the admin interface: the members that change, and no others. The mapping
+    /// stays text, since its order matters.
     fn body(&self, new: &ProviderRow, api_key: Option<String>) -> Result<String, Failure> {
         let mut body = Map::new();
         let mut put = |name: &str, value: Option<Value>| {

@@ -57,7 +57,7 @@ impl Args {
     }
 }
 
-/// What the gateway has found.
+/// Prints the health that the gateway reports.
 fn report(name: &str, health: &Value) -> Result<(), Failure> {
     let mut failed = health["error"].as_str().map(str::to_owned);
     for model in health["models"].as_array().into_iter().flatten() {

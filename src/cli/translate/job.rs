@@ -1,4 +1,4 @@
-//! One translation, whoever asks for it: flags, or a line of a batch.
+//! One translation, for the flags of a command or for a line of a batch.
 
 use std::str::FromStr;
 
@@ -52,32 +52,32 @@ pub(super) struct Job<'a> {
     pub what: JobKind,
     pub from: Format,
     pub to: Format,
-    /// At the provider; the name in the client's request if `None`.
+    /// The provider's name of the model; the name in the client's request if `None`.
     pub model: Option<&'a str>,
     /// The vendor of the provider's format if `None`.
     pub host: Option<Host>,
     pub strict: bool,
-    /// Of an answer; in the form in which the provider sent it if `None`.
+    /// The form of a response; the one in which the provider sent it if `None`.
     pub out: Option<OutputForm>,
     /// The client's request behind an answer; a small one if `None`.
     pub request: Option<&'a [u8]>,
     pub body: &'a [u8],
 }
 
-/// What came of it.
+/// The result of a translation.
 #[derive(Debug, Default)]
 pub(super) struct JobResult {
-    /// Of the answer that the client would get; 200 for a request that can be sent.
+    /// The status that the client would get; 200 for a request that can be sent.
     pub status: u16,
     pub body: Vec<u8>,
-    /// Why the client would get an error, in `body` or at the end of it.
+    /// The error that the client would get, in `body` or at its end.
     pub error: Option<String>,
     pub losses: Vec<LossEntry>,
-    /// Name, how often, why.
+    /// Each repair: its name, how often it was made, and its description.
     pub repairs: Vec<(&'static str, u32, &'static str)>,
     /// Oddities of the answer, and how often each was seen.
     pub notes: Vec<(&'static str, u32)>,
-    /// That the provider's request needs.
+    /// The headers that the provider's request needs.
     pub headers: Vec<(&'static str, &'static str)>,
 }
 
@@ -113,7 +113,8 @@ impl Job<'_> {
         if self.what == JobKind::Request { self.to } else { self.from }
     }
 
-    /// The client's request for this provider. `stream` as the client would ask.
+    /// Translates the client's request for this provider. `stream` is what the client would ask
+    /// for.
     fn translated(&self, request: &[u8]) -> Result<translate::Encoded, Error> {
         let asked = RawValue::parse(request).ok().and_then(|body| body.find("model")?.as_str());
         let asked = asked.map_or_else(|| "model".to_owned(), |name| RawStr::unescape(name).into_owned());
@@ -147,7 +148,7 @@ impl Job<'_> {
             JobKind::Response { .. } | JobKind::Request => translator.body(self.body, &mut done.body),
         };
         done.notes.extend(translator.notes().map(|(note, times)| (note.label(), times)));
-        // Of a stream that had begun: the client reads of it at the end.
+        // The stream had begun, so that the client gets the error at its end.
         done.error = translator.failure().map(Error::to_string);
         result
     }
@@ -182,7 +183,7 @@ impl JobResult {
 /// Ids and times are fixed, so that two outputs can be compared.
 const REQUEST_ID: &str = "req_translate";
 
-/// The body that a provider sent with an error status.
+/// Translates the body that a provider sent with an error status.
 fn refusal(client: Format, provider: Format, status: u16, body: &[u8]) -> Error {
     let Some(read) = errors::read_refusal(provider, body) else { return classify::unreadable(status, body) };
     let error = classify::error(Some(status), &read);

@@ -86,7 +86,8 @@ struct Answer {
     out: Option<job::OutputForm>,
 }
 
-/// Exit code 1 also where the answer is an error: it is on stdout as the client would get it.
+/// Runs a translation. The exit code is 1 as well where the response is an error, which is on
+/// stdout as the client would get it.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let (what, pair, answer, strict) = match args.command {
         Command::Request { pair, strict } => (JobKind::Request, pair, None, strict),
@@ -120,7 +121,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
     Ok(if done.error.is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// What would go into headers, counters and the log.
+/// Prints to stderr what would go into headers, counters and the log.
 fn remark(done: &JobResult) {
     for loss in &done.losses {
         print::note(loss.how.label(), &format!("{} ({})", loss.field, loss.why));
@@ -139,7 +140,7 @@ fn remark(done: &JobResult) {
     }
 }
 
-/// The body as it is, and a line break if it does not end in one.
+/// Writes the body as it is, and a line break if it does not end in one.
 fn write(body: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let end: &[u8] = if body.ends_with(b"\n") { b"" } else { b"\n" };

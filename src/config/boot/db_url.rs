@@ -1,8 +1,8 @@
-//! `DB_URL`: where the PostgreSQL database is, and who asks.
+//! `DB_URL`: the address of the PostgreSQL database, and the user who connects.
 //!
-//! It is read more kindly than the standard has it, as llm-proxy v1 did: the last
-//! `@` ends the password, which may hold any character as it is or percent-encoded, and the driver
-//! that SQLAlchemy requires in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
+//! It is read more leniently than the standard demands, as llm-proxy v1 did: the last `@` ends the
+//! password, which may hold any character as it is or percent-encoded, and the driver that
+//! SQLAlchemy requires in the scheme (`postgresql+asyncpg`) is ignored. No error shows the
 //! password.
 
 use std::borrow::Cow;
@@ -17,20 +17,21 @@ use crate::config::secret::Secret;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TlsMode {
     Disable,
-    /// TLS if the server offers it, with whatever certificate; without it otherwise. A listener in
-    /// between can read along.
+    /// TLS with any certificate if the server offers it, else none. An attacker on the network can
+    /// read and change what is sent.
     #[default]
     Prefer,
-    /// TLS with whatever certificate.
+    /// TLS with any certificate.
     Require,
     /// TLS with a certificate of a trusted authority for the host's name.
     VerifyFull,
 }
 
-/// A database, and how it is spoken to.
+/// A database, and how to connect to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DbUrl {
-    /// Tried in order. A host that begins with `/` is the directory of a Unix socket.
+    /// Hosts and ports, tried in order. A host that begins with `/` is the directory of a Unix
+    /// socket.
     pub hosts: Vec<(String, u16)>,
     pub user: Option<String>,
     pub password: Option<Secret>,
@@ -43,12 +44,12 @@ pub struct DbUrl {
     pub options: Option<String>,
     pub application_name: Option<String>,
     pub connect_timeout: Option<Duration>,
-    /// Parameters that other clients take and that change nothing here.
+    /// Parameters of the URL that other clients obey and that change nothing here.
     pub ignored: Vec<String>,
 }
 
 const PORT: u16 = 5432;
-/// What other clients take as a hint and this one has no use for.
+/// Parameters of other clients that have no meaning here.
 const IGNORED: &[&str] = &[
     "command_timeout",
     "connection_limit",
@@ -216,7 +217,7 @@ fn decode(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// User, password, place, mode.
+    /// Returns user, password, place and mode.
     fn check(text: &str) -> (String, String, String, TlsMode) {
         let url = DbUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let password = url.password.as_deref().unwrap_or_default().to_owned();

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::messages::Warning;
 use crate::config::secret::Secret;
 
-/// Bytes of the file; it is a page of settings.
+/// The largest file, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Reads `path`; a file that is not there is empty. What cannot be read is a warning, never with
@@ -71,8 +71,8 @@ fn value_of(text: &str) -> Option<String> {
     Some(value.trim_end().to_owned())
 }
 
-/// `\n`, `\t`, `\"`, `\\` and `\$` mean what they do in a shell's neighbourhood; other backslashes
-/// stand for themselves.
+/// Reads the inside of double quotes: `\n`, `\t`, `\"`, `\\` and `\$` are escapes, and other
+/// backslashes stand for themselves.
 fn double_quoted(inner: &str) -> Option<String> {
     let mut value = String::new();
     let mut chars = inner.chars();

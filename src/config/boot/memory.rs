@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Where neither can be read.
+/// The assumption where neither can be read, in bytes.
 const UNKNOWN: usize = 2 << 30;
 
 /// Returns the memory of this process's cgroup or of the machine, whichever is less, in bytes.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Something that does not stop the start, for the log.
+/// A warning for the log, which does not stop the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning(pub String);
 

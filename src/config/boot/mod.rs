@@ -199,7 +199,7 @@ fn explain(variable: &Variable, value: &str, invalid: InvalidValue) -> String {
     }
 }
 
-/// Shorter admin keys are warned of.
+/// The length of an admin key below which there is a warning.
 const SHORT_ADMIN_KEY: usize = 16;
 
 fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
@@ -246,11 +246,11 @@ fn warnings(boot: &Boot, environment: &Environment) -> Vec<Warning> {
     warnings.into_iter().map(Warning).collect()
 }
 
-/// Names that look as if they were meant for us. None begins with `LLM_PROXY_`, so whoever writes
-/// one has guessed.
+/// Returns the warning for a name that begins with `LLM_PROXY_`, as no variable of this program
+/// does.
 fn unknown(name: &str) -> Option<String> {
     let rest = name.strip_prefix("LLM_PROXY_")?;
-    // What a gateway hands to its successor.
+    // The variable that a gateway sets for its successor.
     if rest == "HANDOVER" {
         return None;
     }
@@ -265,13 +265,13 @@ fn unknown(name: &str) -> Option<String> {
     Some(format!("{name} is not a variable of llm-proxy and is ignored; `llm-proxy serve --help` lists them"))
 }
 
-/// Variables of providers' keys: see `config::secret_env`.
+/// Whether a name is that of a provider's key: see `config::secret_env`.
 fn of_secrets(rest: &str) -> bool {
     rest.starts_with("SECRET_") && rest != "SECRET_KEY" && rest != "SECRET_KEY_PREVIOUS"
 }
 
-/// Kubernetes sets `LLM_PROXY_PORT=tcp://...` and similar variables for a service named
-/// `llm-proxy`.
+/// Whether Kubernetes sets the variable: it sets `LLM_PROXY_PORT=tcp://...` and similar ones for a
+/// service named `llm-proxy`.
 fn of_kubernetes(rest: &str) -> bool {
     rest == "PORT" || rest.starts_with("SERVICE_") || rest.starts_with("PORT_")
 }

@@ -1,5 +1,4 @@
-//! Settings of what is seen of requests: metrics, logs, traces. All of it is optional, and off
-//! means that nothing is gathered for it.
+//! Settings of metrics, logs and traces. All of them are optional; what is off gathers nothing.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,9 +14,10 @@ pub struct Observe {
     pub metrics_max_credentials: usize,
     /// Models likewise.
     pub metrics_max_models: usize,
-    /// Heads and bodies that wait for the background thread, over all workers.
+    /// The memory in bytes for heads and bodies that wait for the background thread, over all
+    /// workers.
     pub record_buffer_bytes: usize,
-    /// Answers whose provider reported no usage are counted with a vocabulary, not guessed.
+    /// Whether responses without reported usage are counted with a vocabulary, not estimated.
     pub exact_tokens: bool,
     /// The mode of log files that are created.
     pub log_file_mode: u32,
@@ -26,20 +26,20 @@ pub struct Observe {
     pub request_log: RequestLog,
     pub otlp: Otlp,
     pub webhook: Webhook,
-    /// How often providers are asked for a word; `None` is never.
+    /// How often providers are checked; `None` is never.
     pub health_check: Option<Duration>,
 }
 
-/// A file with a line for each step of a request.
+/// The JSONL log: a file with a line for each step of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Jsonl {
     pub enabled: bool,
     pub path: PathBuf,
-    /// Records that wait to be written.
+    /// The most records that wait to be written.
     pub buffer: usize,
-    /// A file of this size is set aside.
+    /// The size in bytes at which a file is renamed and a new one begun.
     pub max_bytes: u64,
-    /// Files that are kept besides the one that is written.
+    /// The number of files that are kept besides the one that is written.
     pub keep: usize,
     pub gzip: bool,
     /// Bytes of each body.
@@ -55,7 +55,7 @@ pub struct Langfuse {
     /// Share of requests that are traced, from 0 to 1.
     pub sample_rate: f64,
     pub flush: Duration,
-    /// What was sent and answered is logged.
+    /// Whether requests to Langfuse and its responses are logged.
     pub debug: bool,
 }
 
@@ -83,7 +83,7 @@ pub struct RequestLog {
     pub bodies: bool,
     /// `None` keeps rows for ever.
     pub retention: Option<Duration>,
-    /// Rows per second; what is above is counted and gone, save what failed.
+    /// The most rows in a second. More are dropped and counted, failed requests last.
     pub per_second: usize,
 }
 
@@ -142,7 +142,7 @@ impl Observe {
         urls.into_iter().flatten().any(|url| host_of(url) == Some(true))
     }
 
-    /// Settings that do not go together: which, and what to do.
+    /// Returns settings that contradict each other: their names, and what to do.
     pub(super) fn contradictions(&self) -> Vec<(&'static str, &'static str)> {
         let mut found = Vec::new();
         let langfuse = &self.langfuse;

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::config::secret::Secret;
 
-/// Where spans go, by OTLP over HTTP, and which requests have them.
+/// The collector that spans are sent to by OTLP over HTTP, and the requests that have spans.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Otlp {
     pub disabled: bool,
@@ -18,9 +18,9 @@ pub struct Otlp {
     pub protocol: Protocol,
     /// Sent with each batch.
     pub headers: Vec<(String, Secret)>,
-    /// For one batch, from the connect to the answer.
+    /// The longest time for one batch, from the connect to the response.
     pub timeout: Duration,
-    /// How long spans wait for others to be sent with.
+    /// How long a span waits for others of its batch.
     pub delay: Duration,
     pub service_name: Option<String>,
     /// Other attributes of this process.
@@ -54,7 +54,7 @@ impl Otlp {
         !self.disabled && (self.endpoint.is_some() || self.traces_endpoint.is_some())
     }
 
-    /// Where batches go; `None` is nowhere.
+    /// Returns the address that batches are sent to; `None` if none is set.
     pub fn url(&self) -> Option<String> {
         let whole = self.traces_endpoint.clone();
         let url = whole.or_else(|| self.endpoint.as_ref().map(|base| format!("{base}/v1/traces")));
@@ -70,7 +70,7 @@ impl Otlp {
         match self.sampler.root {
             Root::On => true,
             Root::Off => false,
-            // As every OpenTelemetry SDK decides it, so that all services of a trace agree.
+            // Every OpenTelemetry SDK decides so, and all services of a trace must agree.
             Root::Ratio => trace as u64 >> 1 < (self.sampler_arg * (1_u64 << 63) as f64) as u64,
         }
     }

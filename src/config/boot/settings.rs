@@ -34,10 +34,10 @@ pub enum Affinity {
     Prefix,
 }
 
-/// How providers that serve every model stand to those whose mapping names it.
+/// How providers that serve every model rank beside those whose mapping names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CatchAllRouting {
-    /// By what is known of a model: see `route::rank`.
+    /// By the facts that are known about a model: see `route::rank`.
     #[default]
     Ranked,
     /// All that serve a model share its requests by their weights.
@@ -87,7 +87,7 @@ pub struct Boot {
     /// Providers' keys are encrypted with it; see `config::vault`, which reads it from the
     /// environment itself.
     pub secret_key: Option<Secret>,
-    /// The one before, which still opens what it sealed.
+    /// The former secret, which still opens what was sealed with it.
     pub secret_key_previous: Option<Secret>,
     /// A listener of the admin interface's own; without it, it is on the public one.
     pub admin_addr: Option<SocketAddr>,
@@ -128,10 +128,10 @@ pub struct Boot {
     pub ttft_timeout: FirstContent,
     /// The longest silence of an upstream.
     pub request_timeout: Duration,
-    /// `None`: an answer may take as long as it likes.
+    /// The longest time for a whole response; `None` is no limit.
     pub total_timeout: Option<Duration>,
-    /// How long the model list of a provider with an empty mapping is good for; `None` never asks
-    /// for it.
+    /// How long the model list of a provider with an empty mapping is valid; `None` never fetches
+    /// it.
     pub model_list: Option<Duration>,
     pub shutdown_grace: Duration,
     /// How long new connections are still served behind a SIGTERM.
@@ -163,7 +163,7 @@ pub struct Boot {
     pub max_connections: usize,
     /// Connections of one address over all workers; 0 is no limit.
     pub max_connections_per_peer: usize,
-    /// Load balancers and proxies whose word for the address of a client counts.
+    /// Load balancers and proxies that are trusted to report the address of a client.
     pub trusted_proxies: Networks,
     /// Whether each connection to the public listener begins with a PROXY header.
     pub proxy_protocol: bool,
@@ -180,7 +180,7 @@ pub struct Boot {
     pub budget_status: BudgetStatus,
     /// Tags that requests may carry, in alphabetical order. Empty: those of budgets.
     pub allowed_tags: Vec<String>,
-    /// What a picture is taken for that can't be measured, where tokens are counted here.
+    /// The tokens and size of an image that cannot be measured, where tokens are counted here.
     pub image_tokens: u32,
     pub image_width: u32,
     pub image_height: u32,

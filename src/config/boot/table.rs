@@ -218,14 +218,15 @@ variables! {
     "DEFAULT_IMAGE_HEIGHT" "300" "The height in pixels of such an image." => image_height, |text| number(text, 1, 1 << 16).map(|n| n as u32);
 }
 
-/// Variables of the service that this one replaces, or of later versions, whose absence somebody
-/// must know of: what it means here.
+/// Variables of llm-proxy v1 or of later versions that have no effect here, each with the sentence
+/// for its warning.
 pub const LATER: &[(&str, &str)] = &[
     ("TOKIO_WORKER_THREADS", "the number of threads is WORKERS"),
     ("CONFIG_PATH", "a configuration file is named by CONFIG_FILE"),
 ];
 
-/// The others of that service and of later versions; those that are set are reported in one line.
+/// Other variables of llm-proxy v1 and of later versions; those that are set are reported in one
+/// line.
 pub const IGNORED: &[&str] = &[
     "MIN_TOKENS_LIMIT",
     "MAX_TOKENS_LIMIT",
@@ -236,7 +237,7 @@ pub const IGNORED: &[&str] = &[
     "DISABLE_HF_TOKENIZER_DOWNLOAD",
 ];
 
-/// The list that `serve --help` ends with, in 80 columns.
+/// Writes the list that `serve --help` ends with, in 80 columns.
 pub fn help() -> String {
     const COLUMN: usize = 28;
     let mut text = String::from(
@@ -439,7 +440,7 @@ fn prefix(text: &str) -> Result<String, String> {
 }
 
 fn log_level(text: &str) -> Result<LevelFilter, String> {
-    // The type's own parser also takes numbers, which nobody could read back.
+    // The type's own parser accepts numbers as well, which are no names of levels.
     let word = text.to_ascii_lowercase();
     match word.as_str() {
         "warning" => Ok(LevelFilter::WARN),

@@ -13,7 +13,7 @@ use crate::limit::period::{Period, Zone};
 /// The longest name of a tag, in bytes.
 pub const LONGEST_TAG: usize = 64;
 
-/// The budgets by what they are of.
+/// The budgets by their subjects.
 #[derive(Default)]
 pub(super) struct Budgets {
     by_subject: HashMap<(&'static str, String), Vec<Arc<Budget>>>,
@@ -26,7 +26,7 @@ impl Budgets {
         self.by_subject.is_empty() && self.broken.is_empty()
     }
 
-    /// The budgets of a subject. The error is why it must be refused.
+    /// Returns the budgets of a subject. The error is the reason why the subject must be refused.
     pub(super) fn of(&self, of: Of, name: &str) -> Result<&[Arc<Budget>], String> {
         if self.is_empty() {
             return Ok(&[]);
@@ -51,7 +51,7 @@ impl Budgets {
     }
 }
 
-/// Compiles all budgets. What this node holds of one is carried over from `previous`.
+/// Compiles all budgets. The slices that this node holds are carried over from `previous`.
 pub(super) fn compile_all(
     rows: &[BudgetRow],
     previous: Option<&Snapshot>,

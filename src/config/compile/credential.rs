@@ -1,5 +1,5 @@
-//! One row of `credentials`. What cannot be read here must not open a door: the row is not served,
-//! and reports it.
+//! One row of `credentials`. A row that cannot be read must not grant access: it is not served, and
+//! reports it.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub fn is_weak_key(key: &str) -> bool {
     key.trim().len() < 16
 }
 
-/// What is said of such a key.
+/// The problem of such a key.
 pub const WEAK_KEY: &str = "key has fewer than 16 characters and may be guessed";
 
 pub(super) fn compile(
@@ -136,8 +136,8 @@ impl LimitColumns {
     }
 }
 
-/// The key before the last rotation. One that can't be read is as good as past: the new key is not
-/// refused for it.
+/// Returns the key before the last rotation. One that can't be read counts as expired: the new key
+/// is not refused for it.
 fn previous(row: &CredentialRow, problems: &mut Vec<String>) -> Option<Previous> {
     let (Some(key), Some(until)) = (&row.previous_key, row.previous_key_until) else { return None };
     match hash(key) {
@@ -153,8 +153,8 @@ fn keep<T>(result: Result<T, String>, refused: &str, problems: &mut Vec<String>)
     result.map_err(|message| problems.push(format!("{message}; {refused} until that is mended"))).ok()
 }
 
-/// The value of each hex digit; 255 for what is none. A table, since digits and letters come in no
-/// order that a branch could guess, and there may be many keys.
+/// The value of each hex digit; 255 for other bytes. A table is used, since digits and letters come
+/// in no order that branch prediction could learn, and there may be many keys.
 const DIGITS: [u8; 256] = {
     let mut digits = [255; 256];
     let mut value = 0;
@@ -178,7 +178,8 @@ fn hash(text: &str) -> Result<KeyHash, String> {
     if pairs.len() == hash.len() && rest.is_empty() && seen < 16 {
         Ok(hash)
     } else {
-        // The text may be a key that somebody wrote into the table as it is.
+        // The message does not show the text, which may be a key that was written into the table as
+        // it is.
         Err("credential_key is not a SHA-256 in 64 hex digits".to_owned())
     }
 }

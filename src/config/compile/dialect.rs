@@ -94,7 +94,7 @@ fn value(raw: &RawValue) -> Value {
     serde_json::from_str(raw.get()).unwrap_or_default()
 }
 
-/// `None` if the name or the value is none.
+/// Sets one member. Returns `None` if the name or the value is unknown.
 fn set(dialect: &mut Dialect, name: &str, value: &Value) -> Option<()> {
     let word = value.as_str();
     let policy = &mut dialect.policy;

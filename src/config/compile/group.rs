@@ -19,13 +19,13 @@ pub(crate) const MAX_DEPTH: usize = 8;
 pub(super) struct Groups<'r> {
     budgets: &'r Budgets,
     rows: HashMap<&'r str, &'r GroupRow>,
-    /// What is in force in a group that can be used.
+    /// The limits and budgets of each group that can be used.
     scopes: HashMap<&'r str, Arc<Scope>>,
 }
 
 impl Groups<'_> {
-    /// What is in force for a credential. The error is why it must be refused; it is empty if the
-    /// group is disabled, which is no problem.
+    /// Returns the limits and budgets for a credential. The error is the reason why it must be
+    /// refused; it is empty if the group is disabled, which is no problem.
     pub(super) fn scope(&self, row: &CredentialRow) -> Result<Option<Arc<Scope>>, Option<String>> {
         let scope = self.scope_of_group(row)?;
         let own = self.budgets.of(Of::Credential, &row.name).map_err(Some)?;

@@ -1,9 +1,9 @@
-//! Rows in, a [`Snapshot`] and a list of [`Problem`]s out. Pure: no clock, no database, the
-//! environment only through a function.
+//! Compiles rows into a [`Snapshot`] and a list of [`Problem`]s. Pure: no clock, no database, and
+//! the environment only through a function.
 //!
-//! Every row is looked at alone, and what is wrong in one is a problem that names it; the others
-//! compile to what they would without it. Where a broken part decides who may do what (a limit, a
-//! list of models, a hash), the row gives less, never more.
+//! Every row is compiled alone. A problem of one names it, and the others compile to what they
+//! would without it. Where a broken part decides who may do what (a limit, a list of models, a
+//! hash), the row grants less, never more.
 
 pub mod budget;
 mod credential;
@@ -28,8 +28,8 @@ use super::rows::{ProviderRow, Rows};
 use super::snapshot::{Problem, Provider, Snapshot};
 use crate::limit::budget::Of;
 
-/// What was taken for what it must mean in the providers that are enabled: a base that is an
-/// endpoint, a key that looks like a variable. None of it keeps a row from being served.
+/// Returns notices about enabled providers whose values were corrected: a base that is an endpoint,
+/// a key that looks like a variable. None of them keeps a row from being served.
 pub fn notices(rows: &Rows, env: &Env<'_>) -> Vec<Problem> {
     let notice = |row: &ProviderRow| {
         let object = object(row);
@@ -45,12 +45,12 @@ pub fn notices(rows: &Rows, env: &Env<'_>) -> Vec<Problem> {
     found
 }
 
-/// Compiles `rows` as if every variable were set that a provider's key is taken from. Gives the
+/// Compiles `rows` as if every variable were set that a provider's key is taken from. Returns the
 /// problems that are left, and the variables that are not set.
 ///
-/// A row, a request of the admin interface and a configuration file are all judged so: such a
-/// variable belongs to the environment of a process, and its absence is a warning of that process,
-/// not a fault of who wrote the row.
+/// Rows, requests of the admin interface and configuration files are all checked so: such a
+/// variable belongs to the environment of a process, so that its absence is a warning of that
+/// process and no fault of the row.
 pub fn judge(rows: &Rows, env: &Env<'_>) -> (Vec<Problem>, Vec<String>) {
     let unset = RefCell::new(Vec::new());
     let named: HashSet<&str> = rows
@@ -113,8 +113,8 @@ pub fn compile_with(
     (snapshot, problems)
 }
 
-/// Carries over what is remembered of a provider. Whatever was changed in its row may have mended a
-/// key that was refused, or a model that was missing.
+/// Carries over what is remembered of a provider. Any change of its row may have corrected a key
+/// that was refused, or a model that was missing.
 fn remember(provider: &mut Arc<Provider>, previous: &Snapshot) {
     let (Some(before), Some(provider)) = (previous.provider(provider.id), Arc::get_mut(provider)) else { return };
     provider.memory = before.memory.clone();

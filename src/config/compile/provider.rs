@@ -37,7 +37,8 @@ pub enum Type {
     Azure,
     /// Known, but not served by this version.
     NotServed,
-    /// Not a type that we know; spoken to in [`Format::Chat`], as most providers can be.
+    /// An unknown type: the provider gets requests in [`Format::Chat`], which most providers
+    /// accept.
     Unknown,
 }
 
@@ -80,7 +81,7 @@ impl Type {
     }
 }
 
-/// Headers that frame the message or belong to the connection: this side of them is ours.
+/// Headers that frame the message or belong to the connection. The gateway alone writes them.
 const OWN: &[&str] = &[
     "host",
     "connection",
@@ -156,7 +157,7 @@ pub(super) fn compile(row: &ProviderRow, env: &Env<'_>, problems: &mut Vec<Strin
     })
 }
 
-/// Reads `api_base`. A host that is an address is judged here, one that is a name when it was
+/// Reads `api_base`. A host that is an address is checked here, one that is a name when it is
 /// resolved.
 fn base_url(text: &str, env: &Env<'_>) -> Result<BaseUrl, String> {
     let base = BaseUrl::parse(text).map_err(|reason| format!("api_base {reason}"))?;
@@ -180,8 +181,8 @@ fn paths_have_version(kind: Type, formats: Option<&[Format]>) -> bool {
     !first.profile().http.version_segment.is_empty()
 }
 
-/// What was taken for what it must mean, in sentences that begin with the column: nothing that
-/// keeps the row from being served.
+/// Returns notices about values that were corrected, in sentences that begin with the column. None
+/// of them keeps the row from being served.
 pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
     let mut notices = Vec::new();
     if Type::of(&row.provider_type) == Type::Unknown {
@@ -270,7 +271,7 @@ fn azure(base: &mut BaseUrl) -> bool {
     by_deployment
 }
 
-/// What makes a whole row useless.
+/// Returns the value, or reports a problem that makes the whole row unusable.
 fn keep<T>(result: Result<T, String>, problems: &mut Vec<String>) -> Option<T> {
     result.map_err(|message| problems.push(format!("{message}; the provider is not served"))).ok()
 }
@@ -293,7 +294,7 @@ fn weight(weight: i64, problems: &mut Vec<String>) -> u32 {
     }
 }
 
-/// The provider's key; empty where it needs none, as local servers do.
+/// Returns the provider's key; it is empty where the provider needs none, as local servers do.
 fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
     if let Some(path) = text.trim().strip_prefix("file:") {
         let key = outbound::secret_file(path, env).map_err(|why| format!("api_key: {why}"))?;
@@ -340,8 +341,8 @@ fn visible(key: String) -> Result<String, String> {
     }
 }
 
-/// The header lines that carry `key` towards `format`; none without a key, or when the row sets
-/// that header itself.
+/// Returns the header lines that carry `key` towards `format`: none without a key, or when the row
+/// sets that header itself.
 fn auth(kind: Type, format: Format, key: &str, extra: &[Header], names: &mut Vec<String>) -> Arc<HeaderLines> {
     let (name, value) = kind.auth(format, key);
     if key.is_empty() || extra.iter().any(|header| header.name == name) {
@@ -388,9 +389,9 @@ impl Header {
     }
 }
 
-/// What this module reads of `provider_params`. Other members are for others.
+/// The members of `provider_params` that this module reads.
 struct Params<'j> {
-    /// Never empty. `None` is what the type and the host have by default.
+    /// The formats, never empty. `None` stands for those of the type and the host.
     formats: Option<Vec<Format>>,
     headers: Vec<Header>,
     priority: u32,
@@ -404,8 +405,7 @@ struct Params<'j> {
 
 impl<'j> Params<'j> {
     fn parse(json: &'j str, problems: &mut Vec<String>) -> Result<Params<'j>, String> {
-        // Without it a header that the provider relies on may be missing: better not to call it at
-        // all.
+        // A provider may rely on a header that can't be read, so that it is not called at all.
         let pairs = ordered::pairs("provider_params", json)?;
         let mut params = Params {
             formats: None,
@@ -451,7 +451,8 @@ pub(super) fn limits_of(settings: ProviderSettings, before: Option<&ProviderLimi
     (settings != ProviderSettings::default()).then(|| Arc::new(ProviderLimits::new(settings, before)))
 }
 
-/// A limit that can't be read must not be none.
+/// Reads the limits. The provider is not served if one can't be read, since it must not count as
+/// absent.
 fn limits(value: &RawValue) -> Result<ProviderSettings, String> {
     let numbers = serde_json::from_str::<WrittenLimits>(value.get());
     let numbers = numbers.map_err(|error| format!("provider_params: limits: {error}"))?;

@@ -328,7 +328,7 @@ fn parts(snapshot: &Snapshot, without: i64) -> Vec<String> {
     providers.chain(credentials).collect()
 }
 
-/// Half nonsense, half what comes close to sense.
+/// Values for columns, half of them random, half nearly valid.
 fn poison() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),

@@ -1,4 +1,4 @@
-//! What is wrong in a configuration file.
+//! The problems of a configuration file.
 
 use std::fmt;
 

@@ -66,7 +66,7 @@ fn rows(root: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
 /// The members of a file.
 pub(super) const SECTIONS: &[&str] = &["providers", "credentials", "groups", "models", "budgets", "settings"];
 
-/// The position of the row of `node` and of each of its values.
+/// Returns the lines of the row of `node` and of each of its values.
 fn place(node: &Node, known: &[&'static str]) -> Place {
     let Value::Map(pairs) = &node.value else { return Place { line: node.line, fields: Vec::new() } };
     let field = |(name, node): &(String, Node)| {
@@ -296,7 +296,7 @@ fn budgets(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
 /// Settings that say where the configuration is, and cannot stand in it.
 pub(super) const NOT_IN_A_FILE: &[&str] = &["CONFIG_FILE", "DB_URL"];
 
-/// Variables in lower case. What they mean is for `Boot` to say.
+/// Reads settings by the names of their variables in lower case. `Boot` checks their values.
 fn settings(node: &Node, file: &mut File, problems: &mut Vec<FileProblem>) {
     for (name, node) in pairs("settings", node, problems) {
         let variable = name.to_ascii_uppercase();

@@ -1,13 +1,12 @@
-//! From rows to a file that [`read`](super::read) takes for the same rows. Only what differs from
-//! the default is written, and JSON unchanged, since YAML reads it and the order in it has a
-//! meaning.
+//! Writes rows as a file that [`read`](super::read) reads as the same rows. Only what differs from
+//! the default is written, and JSON unchanged, since YAML reads it and its order has a meaning.
 
 use crate::config::budget;
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::limit::budget::Unit;
 
-/// The rows as a file. A provider's key is in it as in the row, unless `variable` names
-/// one of the environment to take it from.
+/// Writes the rows as a file. A provider's key is in it as in the row, unless `variable` names a
+/// variable of the environment to take it from.
 pub fn write(rows: &Rows, variable: &dyn Fn(&ProviderRow) -> Option<String>) -> String {
     let mut out = String::new();
     out.push_str("providers:");
@@ -155,8 +154,8 @@ impl Item<'_> {
         if bare { self.raw(name, value) } else { self.raw(name, &quoted(value)) }
     }
 
-    /// What is no JSON becomes text, which is what it is; reading it gives the same problem as
-    /// the row does.
+    /// Writes JSON. Text that is no JSON becomes a string; reading it gives the same problem as the
+    /// row does.
     fn json(&mut self, name: &str, json: &str, default: &str) {
         match serde_json::from_str::<&serde_json::value::RawValue>(json) {
             Ok(value) if value.get() == default => {}
@@ -166,11 +165,11 @@ impl Item<'_> {
     }
 }
 
-/// In quotes as both JSON and YAML have them, a dollar sign doubled where it would begin a
+/// Quotes a text as both JSON and YAML do. A dollar sign is doubled where it would begin a
 /// variable.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
-    // What JSON lets stand and YAML does not.
+    // Characters that JSON permits unescaped and YAML does not.
     let odd =
         |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}');
     let mut out = String::with_capacity(json.len());
@@ -184,7 +183,7 @@ fn quoted(text: &str) -> String {
     dollars(&out)
 }
 
-/// Only what would be read as a variable or as a doubled sign has to be changed: `gpt-$1` stays.
+/// Doubles dollar signs that would be read as a variable or as a doubled sign: `gpt-$1` stays.
 fn dollars(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
@@ -197,8 +196,8 @@ fn dollars(text: &str) -> String {
     out
 }
 
-/// JSON without the line breaks and spaces between its tokens, of which YAML makes something, and
-/// with a space behind `:` and `,`, which it likes.
+/// Writes JSON without line breaks and spaces between its tokens, which mean something in YAML, and
+/// with a space behind `:` and `,`, which YAML needs.
 fn one_line(json: &str) -> String {
     let mut out = String::with_capacity(json.len() + 16);
     let mut rest = json;
@@ -223,7 +222,7 @@ fn one_line(json: &str) -> String {
     out
 }
 
-/// Where the string whose opening quote is before `text` has ended.
+/// Returns where the string ends whose opening quote is before `text`.
 fn string_end(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {

@@ -1,6 +1,6 @@
-//! YAML as a tree with line numbers, `${NAME}` filled in. YAML 1.2 with what a configuration needs:
-//! one document, keys that are text and stand once, numbers as JSON has them. Plain words are text
-//! unless they are `true`, `false`, `null`, `~` or a number.
+//! Reads YAML as a tree with line numbers, with `${NAME}` filled in. It is YAML 1.2 as far as a
+//! configuration needs it: one document, keys that are text and unique, numbers as JSON has them.
+//! Plain words are text unless they are `true`, `false`, `null`, `~` or a number.
 
 use std::collections::HashMap;
 
@@ -80,14 +80,14 @@ impl Node {
     }
 }
 
-/// The document in `text`, unless its form is wrong, and all that is wrong with it. Variables come
-/// from `env`; one that is missing stays as it is written.
+/// Reads the document in `text`. Returns all of its problems, and no document if its syntax is
+/// wrong. Variables come from `env`; one that is missing stays as it is written.
 pub(crate) fn parse(text: &str, env: &Env<'_>) -> (Option<Node>, Vec<FileProblem>) {
     let parser = Parser::new_from_str(text);
     let mut reader = Reader { parser, env, anchors: HashMap::new(), nodes: 0, problems: Vec::new() };
     match reader.document() {
         Ok(node) => (Some(node), reader.problems),
-        // What comes behind it was not read.
+        // The rest of the text was not read.
         Err(problem) => {
             reader.problems.push(problem);
             (None, reader.problems)
@@ -100,7 +100,7 @@ struct Reader<'t, 'e> {
     env: &'e Env<'e>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
-    /// Those that do not end the reading.
+    /// The problems that do not end the reading.
     problems: Vec<FileProblem>,
 }
 

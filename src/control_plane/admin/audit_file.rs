@@ -1,4 +1,5 @@
-//! Each change as a line of JSON in a file, beside the table `audit_log`: for whoever gathers logs.
+//! Writes each change as a line of JSON into a file, beside the table `audit_log`, for programs
+//! that collect logs.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -78,8 +79,7 @@ impl File {
         File { path, mode, failing: AtomicBool::new(false) }
     }
 
-    /// Appends a line. What can't be written costs the line, not the change, which is in the
-    /// table as well.
+    /// Appends a line. A failure loses the line and not the change, which is in the table as well.
     pub(super) fn append(&self, audit: &Audit, object_id: i64, peer: IpAddr) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let entry = Entry {
@@ -90,7 +90,7 @@ impl File {
             let mut line = serde_json::to_vec(&entry)?;
             line.push(b'\n');
             let mut file = OpenOptions::new().create(true).append(true).mode(self.mode).open(&self.path)?;
-            // In one piece, since others may append too.
+            // One write, since other processes may append too.
             file.write_all(&line)
         };
         match write() {

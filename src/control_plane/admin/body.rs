@@ -51,7 +51,7 @@ impl<T> Change<T> {
         }
     }
 
-    /// Sets a column that has a value of its own for nothing.
+    /// Sets a column that stores a value of its own for an absent one.
     pub(crate) fn apply_or<C: From<T>>(self, column: &mut C, cleared: C) {
         match self {
             Change::Absent => {}
@@ -61,8 +61,8 @@ impl<T> Change<T> {
     }
 }
 
-/// Fields of rows as they are shown, which a client may send back with its changes: they are the
-/// server's, and say nothing here.
+/// Fields of rows that only the server sets. A client may send them back with its changes, and they
+/// have no effect.
 const SHOWN: &[&str] =
     &["id", "api_key_kind", "key_preview", "row_version", "version", "created_at", "updated_at", "previous_key_until"];
 
@@ -118,7 +118,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Names the fields that the body cannot have: a misspelt limit would be none.
+    /// Reports the fields that the body cannot have: a misspelt limit must not count as absent.
     fn note_unknown(&mut self) {
         for (name, value) in &self.pairs {
             let is_known = self.known.iter().chain(SHOWN).any(|known| *known == &**name);
@@ -136,7 +136,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `body`, if nothing was wrong with its fields.
+    /// Returns `body`, unless a field had a problem.
     pub(crate) fn finish<B>(mut self, body: Option<B>) -> Result<B, Refusal> {
         self.note_unknown();
         match body {
@@ -149,8 +149,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The message of serde, without the place, and completing a sentence that begins with the field's
-/// name.
+/// Writes serde's message without its position, as the rest of a sentence that begins with the
+/// field's name.
 fn words(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or_default();
@@ -176,7 +176,7 @@ macro_rules! body {
 
         impl $crate::control_plane::admin::body::Body for $name {
             fn read(fields: &mut $crate::control_plane::admin::body::Fields<'_>) -> Option<$name> {
-                // Each is read before the first that is missing ends it.
+                // All fields are read before the first missing one ends this.
                 $( let $field = fields.$kind(stringify!($field)); )*
                 Some($name { $( $field: $field?, )* })
             }
@@ -574,7 +574,7 @@ impl JsonSchema for Moment {
     }
 }
 
-/// A moment in answers, to the millisecond. Microseconds since 1970 in the rows.
+/// A point in time in responses, to the millisecond. It is in microseconds since 1970 in the rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Micros(pub(crate) i64);
 

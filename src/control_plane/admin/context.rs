@@ -1,4 +1,4 @@
-//! What every handler works with: the rows, the store, and the publication of a change.
+//! What every handler uses: the rows, the store, and the publication of a change.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::shared::admin::Response;
 
 /// The longest wait for the store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What each change of many may add to that.
+/// The time that each change of a batch adds to that.
 const STORE_TIMEOUT_OF_MANY: Duration = Duration::from_millis(25);
 /// The longest wait for the store before a reader gets what is known.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -260,7 +260,8 @@ impl Context {
     }
 
     pub(super) fn check_credential(&self, old: Option<&CredentialRow>, new: &CredentialRow) -> Result<(), Refusal> {
-        // Of a group its problems are its own: here it only counts whether it can be used.
+        // The problems of a group are reported with the group. Here it matters only whether it can
+        // be used.
         let groups = match new.group_name {
             Some(_) => self.current.read().rows.groups.clone(),
             None => Vec::new(),

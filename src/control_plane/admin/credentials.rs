@@ -24,7 +24,7 @@ use crate::control_plane::store::Change;
 pub(super) type Burst = Count<1, MOST>;
 /// Up to 30 days.
 type Overlap = Count<0, 2_592_000>;
-/// How long the old key is good for after a rotation, unless something else is asked for.
+/// How long the old key stays valid after a rotation by default.
 const OVERLAP_SECS: i64 = 86_400;
 
 body! {
@@ -110,12 +110,12 @@ pub fn generate() -> Result<String, String> {
     Ok(format!("sk-{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
 }
 
-/// What the store keeps of a key: its SHA-256 in hex.
+/// Returns what the store keeps of a key: its SHA-256 in hex.
 pub fn hash(key: &str) -> String {
     hex::encode(Sha256::digest(key.as_bytes()))
 }
 
-/// The key that was asked for, or a new one, which is then to be shown.
+/// Returns the key of the request, or a new one, which must be shown in the response.
 fn key_or_new(key: Option<Key>) -> Result<(String, Option<String>), Refusal> {
     match key {
         Some(key) => Ok((key.0, None)),
@@ -150,7 +150,7 @@ pub(super) async fn get(context: Arc<Context>, req: AdminRequest) -> Outcome {
     Ok(freshness.mark(tagged(json(200, &CredentialView::of(&row))?, row.stamp.version)))
 }
 
-/// Returns what is to be said of a key that may be guessed.
+/// Returns the warning about a key that may be guessed.
 fn weak(key: &str) -> Vec<String> {
     let warning = || format!("the {WEAK_KEY}; leave it out to have one made");
     is_weak_key(key).then(warning).into_iter().collect()
@@ -182,7 +182,7 @@ pub(super) async fn create(context: Arc<Context>, req: AdminRequest) -> Outcome 
         true => Err(refusal),
         false => Ok(CredentialRow { id: written.id, ..row }),
     })?;
-    // A key that was made for a repeated request is none.
+    // The key that was made for a repeated request is not stored.
     let (key, made) = if written.repeated { (None, None) } else { (Some(key), made) };
     let credential = CredentialView::of(&row);
     let credential = key.iter().fold(credential, |view, key| view.with_key(key));
@@ -320,7 +320,7 @@ impl CredentialUpdate {
     }
 }
 
-/// For the audit log. Of the key only that it is another shows, by its hash.
+/// Writes the row for the audit log. A changed key shows by its hash alone.
 fn shown(row: &CredentialRow) -> String {
     serde_json::to_string(&CredentialView::of(row)).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
-//! Checks. One that is asked for greets models of a provider, which costs a few tokens. Those of
-//! HEALTH_CHECK_INTERVAL_SECS ask for the list of models, which costs nothing; only a provider that
-//! has no list is greeted. What they find is also in the metrics.
+//! Checks the health of providers. A check on request sends a short request to models of a
+//! provider, which costs a few tokens. Those of HEALTH_CHECK_INTERVAL_SECS fetch the list of
+//! models, which costs nothing; only a provider without a list gets a short request. The results
+//! are in the metrics too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,9 +30,9 @@ const TIMEOUT: i64 = 30;
 /// Of the checks that are asked for by GET.
 const SHORT_TIMEOUT: i64 = 10;
 const DEFAULT_CONCURRENCY: i64 = 2;
-/// Models of one provider that are asked in one check.
+/// The most models of one provider that one check sends requests to.
 const MAX_MODELS: usize = 100;
-/// Characters of a provider's error that are passed on.
+/// The most characters of a provider's error that are shown.
 const MAX_ERROR_CHARS: usize = 500;
 
 body! {
@@ -191,7 +192,7 @@ pub(super) async fn detailed(context: Arc<Context>, _: AdminRequest) -> Outcome 
     json(200, &Detailed { status, checked })
 }
 
-/// Asks each provider for its list of models, now and then.
+/// Fetches each provider's list of models at intervals.
 pub(super) async fn watch(context: Arc<Context>, period: Duration) {
     let call_timeout = seconds(SHORT_TIMEOUT);
     let plan = Arc::new(Plan { models: Vec::new(), call_timeout, concurrency: 1, most: 1, by_list: true });
@@ -211,7 +212,7 @@ fn seconds(count: i64) -> Duration {
     Duration::from_secs(count.unsigned_abs())
 }
 
-/// The rows of these ids; all that are enabled if there is none.
+/// Returns the rows of these ids; all enabled rows if there are no ids.
 fn selected_rows(context: &Context, ids: Vec<i64>) -> Result<Vec<ProviderRow>, Refusal> {
     if !ids.is_empty() {
         return ids.into_iter().map(|id| context.provider(id)).collect();
@@ -234,7 +235,7 @@ struct Plan {
     by_list: bool,
 }
 
-/// Checks providers, some at one time, and gives them in the order asked.
+/// Checks providers, a few at a time, and returns the results in the order of the request.
 async fn check_providers(context: &Arc<Context>, rows: Vec<ProviderRow>, plan: Arc<Plan>, concurrency: i64) -> Checked {
     let permits = Arc::new(Semaphore::new(usize::try_from(concurrency).unwrap_or(1)));
     let mut tasks = JoinSet::new();
@@ -296,7 +297,7 @@ async fn check_provider(context: Arc<Context>, row: ProviderRow, plan: Arc<Plan>
     health
 }
 
-/// Asks for each model, some at one time, and gives them in order.
+/// Sends a request to each model, a few at a time, and returns the results in order.
 async fn check_models(context: &Arc<Context>, provider: &Arc<Provider>, plan: &Arc<Plan>) -> Vec<ModelHealth> {
     if plan.by_list
         && let Some(health) = check_list(context, provider).await
@@ -319,7 +320,7 @@ async fn check_models(context: &Arc<Context>, provider: &Arc<Provider>, plan: &A
     found.into_iter().map(|(_, health)| health).collect()
 }
 
-/// Asks for the list of models; `None` where the provider has none.
+/// Fetches the list of models; `None` if the provider has none.
 async fn check_list(context: &Context, provider: &Provider) -> Option<ModelHealth> {
     const HAS_NONE: [&str; 3] = ["status 404", "status 405", "status 501"];
     let started = Instant::now();
@@ -340,8 +341,8 @@ async fn check_list(context: &Context, provider: &Provider) -> Option<ModelHealt
     Some(ModelHealth { model: "(list of models)".to_owned(), status, response_time_ms: Some(elapsed), error })
 }
 
-/// The models of its mapping, without patterns, which are no names. One that serves every model is
-/// asked for one of its own list, and where that is not known for a common one of its kind.
+/// Returns the models to check: the names of the mapping. For a provider that serves every model it
+/// is one of its own list, and where that is not known a common one of its type.
 fn models(provider: &Provider, lists: &Lists) -> Vec<String> {
     if !provider.models.serves_all() {
         return provider.models.names().map(str::to_owned).collect();
@@ -358,7 +359,8 @@ fn models(provider: &Provider, lists: &Lists) -> Vec<String> {
     vec![model.to_owned()]
 }
 
-/// A model that answers, of a list that may also have those that embed, paint or listen.
+/// Chooses a model that generates text, from a list that may have models for embeddings, images and
+/// audio.
 fn first_chat_model(list: &[String]) -> Option<&str> {
     const NOT_CHAT: &[&str] = &[
         "embed",
@@ -412,8 +414,7 @@ async fn call(context: &Context, provider: &Provider, model: &str) -> Result<(),
     if status.is_success() { Ok(()) } else { Err(failure_message(status.as_u16(), &body)) }
 }
 
-/// The shortest request to `model` that the provider answers with a word: its address and headers,
-/// and its body.
+/// Makes the shortest request to `model`: its address and headers, and its body.
 pub(crate) fn probe_request(provider: &Provider, model: &str) -> Result<(provider::Target, Vec<u8>), String> {
     let name = provider.models.resolve(model).unwrap_or(model.into());
     let messages = || value!([{ "role": "user", "content": "Hi" }]);
@@ -438,7 +439,7 @@ pub(crate) fn probe_request(provider: &Provider, model: &str) -> Result<(provide
     Ok((provider::target(provider, path, Some(&name), "")?, body.to_string().into_bytes()))
 }
 
-/// The error in the provider's words. What speaks of its key may quote it.
+/// Returns the provider's own message. One about its key is left out, since it may quote the key.
 pub(crate) fn failure_message(status: u16, body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let message = body.pointer("/error/message").or_else(|| body.get("error")).or_else(|| body.get("message"));

@@ -192,7 +192,7 @@ impl LogEntry {
 
 fn program(headers: &str) -> &'static str {
     let headers: serde_json::Value = serde_json::from_str(headers).unwrap_or_default();
-    // Those of llm-proxy v1 are written as the client wrote them.
+    // Rows of llm-proxy v1 have the path as the client wrote it.
     let agent =
         headers.as_object().and_then(|all| all.iter().find(|(name, _)| name.eq_ignore_ascii_case("user-agent")));
     UserAgent::of(agent.and_then(|(_, value)| value.as_str()).unwrap_or_default().as_bytes()).name()
@@ -235,7 +235,7 @@ pub(super) struct Percentiles {
 }
 
 impl Percentiles {
-    /// Of classes with their upper bounds and how many are in them.
+    /// Returns a percentile of classes, each with its upper bound and the number of requests in it.
     fn of(classes: &[(i64, i64)]) -> Option<Percentiles> {
         let total: i64 = classes.iter().map(|(_, count)| count).sum();
         let at = |share: f64| {
@@ -443,7 +443,7 @@ fn requests_filter(req: &AdminRequest, whole: bool) -> Result<Filter, Refusal> {
 
 pub(super) fn period(req: &AdminRequest) -> Result<Filter, Refusal> {
     let micros = |seconds: i64| seconds.saturating_mul(1_000_000);
-    // Of the second in which it ends all counts: rows have fractions.
+    // The last second counts as a whole: rows have fractions of seconds.
     let to = req.time("end_time")?.map(|seconds| micros(seconds) + 999_999);
     Ok(Filter { from: req.time("start_time")?.map(micros), to, ..Filter::default() })
 }

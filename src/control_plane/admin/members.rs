@@ -105,7 +105,7 @@ columns! {
     };
 }
 
-/// The problems as the rest of a sentence that begins with the name of the column.
+/// Joins the problems as the rest of a sentence that begins with the name of the column.
 fn told(column: &str, problems: &[String]) -> String {
     let rest = |problem: &String| {
         let rest = problem.strip_prefix(column).unwrap_or(problem).trim_start_matches([':', ' ']);

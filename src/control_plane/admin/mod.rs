@@ -95,7 +95,7 @@ impl Admin {
         shared.admin_queue.set_waker(Waker::from(waker.clone()));
         shared.scrape_queue.set_waker(Waker::from(waker.clone()));
         shared.usage_queue.set_waker(Waker::from(waker.clone()));
-        // A second one would be that of a second control plane, and a process has one.
+        // A process has one control plane, so that nothing else waits on this queue.
         let _ = shared.openapi.set(openapi::document());
         let _ = shared.page_files.set(ui::files());
         let boot = &shared.boot;

@@ -166,8 +166,8 @@ pub(super) async fn remove(context: Arc<Context>, req: AdminRequest) -> Outcome 
     empty()
 }
 
-/// Seals every key anew that is plain or under an older key than `SECRET_KEY`. Gives how many there
-/// were.
+/// Encrypts every key with `SECRET_KEY` that is plain or encrypted with a former secret. Returns
+/// how many there were.
 pub(super) async fn reencrypt(context: Arc<Context>, req: AdminRequest) -> Outcome {
     context.refresh().await?;
     if context.environment.get("SECRET_KEY").is_none() {
@@ -198,8 +198,9 @@ pub(super) struct Reencrypted {
     reencrypted: usize,
 }
 
-/// Reads the row, changes it, and writes it if nobody else has meanwhile; if somebody has, all over
-/// again, unless the caller named a version. Gives the version of the configuration and the row.
+/// Reads the row, changes it, and writes it unless another request has written it meanwhile; then
+/// it begins again, unless the caller named a version. Returns the version of the configuration and
+/// the row.
 async fn change(
     context: &Context,
     req: &AdminRequest,
@@ -317,7 +318,8 @@ pub(super) fn set<T: Clone + Into<C>, C>(field: &Field<T>, name: &str, column: &
     }
 }
 
-/// A warning for each variable that its key is taken from and that this process does not have.
+/// Returns a warning for each variable that the key is taken from and that is not set in this
+/// process.
 fn unset(context: &Context, row: &ProviderRow) -> Vec<String> {
     let rows = Rows { providers: vec![row.clone()], ..Rows::default() };
     let (_, unset) = judge(&rows, &context.env());

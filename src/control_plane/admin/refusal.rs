@@ -1,4 +1,4 @@
-//! Why a request to the admin API is refused, and the response that says so.
+//! The refusals of the admin API, and their responses.
 
 use crate::control_plane::store::{Error, Fault};
 use crate::shared::admin::{Response, error_body};

@@ -66,11 +66,11 @@ pub(super) async fn import(context: Arc<Context>, req: AdminRequest) -> Outcome 
         context.check_key_source(old, row)?;
     }
     drop(there);
-    // A key for one change is none for many; to say it again does no harm.
+    // An idempotency key covers one change and not many. A repeated import changes nothing.
     let request = Request { if_match: None, idempotency_key: None, ..req.request };
     let req = AdminRequest { id: 0, request };
     let written = context.change_all(&req, &plan).await.map_err(|refusal| match refusal.status {
-        // What may have been made was reported already.
+        // A change that was made was reported already.
         503 => refusal,
         412 => Refusal { status: 409, message: format!("{}; nothing was changed", refusal.message), ..refusal },
         _ => Refusal { message: format!("{}; nothing was changed", refusal.message), ..refusal },

@@ -11,7 +11,7 @@ use crate::control_plane::admin::body::Moment;
 use crate::control_plane::admin::members;
 use crate::limit::budget::Unit;
 
-/// What is shown in the place of a secret, and means "as it was" where it is sent back.
+/// The mark in the place of a secret. Sent back, it means that the secret stays.
 pub const MASK: &str = "***";
 
 /// A provider, without its key, and without the values of its headers, which may hold keys as well.
@@ -82,7 +82,7 @@ pub fn masked(params: &str) -> Box<RawValue> {
     column(&params.to_string())
 }
 
-/// `new`, with the values of headers that were sent back as they were shown.
+/// Returns `new` with the stored values of headers that were sent back masked.
 pub fn unmasked(new: &str, old: &str) -> String {
     if !new.contains(MASK) {
         return new.to_owned();
@@ -102,7 +102,7 @@ pub fn unmasked(new: &str, old: &str) -> String {
     new_value.to_string()
 }
 
-/// Whether a header's value is missing, since it was shown without.
+/// Whether the value of a header is masked.
 pub fn hides_a_header(params: &str) -> bool {
     let params = serde_json::from_str::<Value>(params).unwrap_or_default();
     let headers = params.get("custom_headers").and_then(Value::as_object);
@@ -165,7 +165,7 @@ impl CredentialView {
         self.expires_at.map(|moment| moment.0)
     }
 
-    /// As it is shown to who sends the key itself.
+    /// Returns the view for the response that contains the key itself.
     pub fn with_key(mut self, key: &str) -> CredentialView {
         self.key_preview = preview(key);
         self
@@ -304,7 +304,7 @@ impl BudgetView {
     }
 }
 
-/// An amount as it is shown: dollars or tokens.
+/// Writes an amount as it is shown: dollars or tokens.
 pub fn amount(unit: &str, amount: i64) -> f64 {
     let unit = Unit::parse(unit).unwrap_or(Unit::Dollars);
     budget::show(unit, amount).parse().unwrap_or_default()

@@ -65,7 +65,7 @@ impl Current {
         let _ = in_force.wait_for(|now| now.version >= version).await;
     }
 
-    /// Has everything read again, whatever is known of it.
+    /// Requests that everything is read again, whatever is known of it.
     pub(crate) fn request_reload(&self) {
         self.whole.store(true, Ordering::Relaxed);
         self.written.notify_one();

@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 16 << 20;
 pub(crate) struct ModelsFile {
     path: Option<PathBuf>,
     stamp: Option<FileStamp>,
-    /// A stamp that differs from `stamp`, if the last look saw one.
+    /// A stamp that differs from `stamp`, if the last check found one.
     changed_stamp: Option<Option<FileStamp>>,
     next_look: Instant,
     facts: Arc<Facts>,

@@ -73,7 +73,7 @@ mod tests {
     use crate::shared::Hints;
 
     fn write(path: &Path, text: &str) {
-        // As those do who know how: a new file, then a rename.
+        // The usual way to replace a file: a new one, then a rename.
         let new = path.with_extension("new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, path).unwrap();

@@ -1,5 +1,4 @@
-//! What is found out about the world: addresses of names, model lists of providers, renewed
-//! certificates.
+//! Discovery: addresses of names, model lists of providers, renewed certificates.
 
 pub(crate) mod certificates;
 pub(crate) mod dns;

@@ -320,7 +320,7 @@ mod tests {
         }
         assert_eq!(listed(), [1, 2]);
 
-        // An answer from where the provider was before it moved is no longer its answer.
+        // A response from the former address of a provider is ignored.
         let late = fetched(&models, 1, Ok("old"));
         models.adopt(&rows("http://elsewhere"));
         models.take(late);

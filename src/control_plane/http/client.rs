@@ -76,8 +76,8 @@ impl Client {
         Client { pooled, shared, tls: tls_config }
     }
 
-    /// The body of a good answer. The error names neither the address nor any header, which may
-    /// hold secrets.
+    /// Sends a request, and returns the body of a successful response. The error names neither the
+    /// address nor any header, which may hold secrets.
     pub(crate) async fn get(&self, uri: Uri, headers: HeaderMap) -> Result<Bytes, String> {
         let mut request = Request::new(Full::default());
         *request.uri_mut() = uri;
@@ -90,7 +90,8 @@ impl Client {
         }
     }
 
-    /// Status and body of any answer to a body of JSON. The caller sets the limit of time.
+    /// Sends a body of JSON, and returns status and body of any response. The caller sets the
+    /// timeout.
     pub(crate) async fn post(
         &self,
         uri: Uri,
@@ -110,7 +111,7 @@ impl Client {
         Ok((answer.status(), answer.into_body()))
     }
 
-    /// Any answer, whole. The caller sets the limit of time.
+    /// Sends a request, and returns any response, whole. The caller sets the timeout.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
         let (head, body) = self.pooled.request(request).await.map_err(|error| cause(&error))?.into_parts();
         let body = Limited::new(body, MAX_BODY_BYTES).collect().await.map_err(|error| cause(&*error))?;
@@ -240,8 +241,8 @@ impl Service<Name> for Names {
         let found = match self.0.names.get(name.as_str()) {
             Some(Resolved::Addresses(ips)) => Ok(ips.iter().map(|ip| SocketAddr::new(*ip, 0)).collect::<Vec<_>>()),
             Some(Resolved::Failed(why)) => Err(std::io::Error::other(&*why)),
-            // Of no provider in force: of one that is checked, or of a service that the operator
-            // names.
+            // The name of a provider that is not in force, such as one that is checked, or of a
+            // service that the operator names.
             None => {
                 let boot = &self.0.boot;
                 let allows_all = boot.allow_link_local_upstreams || boot.observe.names_host(name.as_str());

@@ -13,7 +13,7 @@ use crate::control_plane::store::error::{Answer, Error, Fault};
 use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::sqlite::Sqlite;
 
-/// A change in the name of the system's user.
+/// Makes the write of a change in the name of the system's user.
 fn write(action: &str, object: &str, before_and_after: [Option<String>; 2], change: Change) -> Write {
     let [old, new] = before_and_after;
     let user = std::env::var("USER").unwrap_or_default();
@@ -51,7 +51,7 @@ impl Blocking {
         self.store.place()
     }
 
-    /// The store itself, for those that do not wait.
+    /// Returns the store itself, for callers that do not block.
     pub fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
     }
@@ -76,8 +76,8 @@ impl Blocking {
         self.wait(self.store.changes(since))
     }
 
-    /// Makes a change in the name of the system's user; gives the id of its row. `before_and_after` is the row
-    /// before and after, for the audit log.
+    /// Makes a change in the name of the system's user, and returns the id of its row.
+    /// `before_and_after` is the row before and after, for the audit log.
     pub fn change(
         &self,
         action: &str,

@@ -1,5 +1,4 @@
-//! Changes of a store: what is written, what came of it, and what readers get of the changes of
-//! others.
+//! Changes of a store: those that are written, their results, and those that readers get.
 
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
 use crate::rfc3339;
@@ -12,7 +11,8 @@ pub enum Changes {
     Some(Delta),
 }
 
-/// Rows that were written since, and the ids of those that were removed. An id is never used twice.
+/// Rows that were written since a version, and the ids of those that were removed. An id is never
+/// used twice.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Delta {
     /// The version that these changes lead to.
@@ -123,14 +123,15 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// With `new` as the store has it: what the store itself gives a row is not known before.
+    /// Returns the line with `new` as the store has it, with the values that the store itself gives
+    /// a row.
     pub fn stored(&self, id: i64, version: i64, now: i64) -> Audit {
         Audit { new: self.new.as_ref().map(|row| with_stamp(row, id, version, now)), ..self.clone() }
     }
 }
 
-/// A row's JSON with its id, its version and its times. A row that is changed keeps the time at
-/// which it was made.
+/// Writes a row's JSON with its id, its version and its times. A row that is changed keeps the time
+/// at which it was made.
 fn with_stamp(row: &str, id: i64, version: i64, now: i64) -> String {
     let (now, unset) = (rfc3339::format(now), format!("\"{}\"", rfc3339::format(0)));
     let mut out = String::with_capacity(row.len() + 32);
@@ -167,7 +168,7 @@ pub struct AuditRow {
 pub struct IdempotencyKey {
     /// At most 64 characters.
     pub key: String,
-    /// What the change was. The same key with another fingerprint is a [`Fault::Reused`].
+    /// The fingerprint of the change. The same key with another one is a [`Fault::Reused`].
     pub fingerprint: String,
 }
 
@@ -175,12 +176,12 @@ impl IdempotencyKey {
     pub const KEPT_SECS: i64 = 86_400;
 }
 
-/// What became of a [`Write`].
+/// The result of a [`Write`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written {
     /// Of the row.
     pub id: i64,
-    /// Of the configuration with the change in it; that of the row, too.
+    /// The version of the configuration with the change, and of the row.
     pub version: i64,
     /// Nothing was done: [`Write::idempotency_key`] was seen before, and this is the row of that time, which
     /// may be gone.

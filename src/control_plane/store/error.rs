@@ -1,10 +1,10 @@
-//! What a call of a store returns: a future, and why it failed.
+//! The result of a call of a store: a future, and the error if it fails.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-/// What kind of trouble an [`Error`] is.
+/// The kind of an [`Error`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// A unique value is taken.
@@ -13,15 +13,15 @@ pub enum Fault {
     Stale,
     /// There is no row of that id.
     NotFound,
-    /// The key of a [`IdempotencyKey`] belongs to another change.
+    /// The key of an [`IdempotencyKey`] belongs to another change.
     Reused,
     /// The store is a file that only its editor changes.
     ReadOnly,
     /// A value does not fit into its column, as this store has it.
     Invalid,
-    /// The store was written by another version, or is none of ours.
+    /// The store was written by another version, or belongs to another program.
     Version,
-    /// The store cannot be read or written now: locked, full, damaged, not there.
+    /// The store cannot be read or written now: it is locked, full, damaged or missing.
     Unavailable,
 }
 
@@ -53,5 +53,5 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What a store will say. It may be dropped; a write may have happened all the same.
+/// The future of a store's result. When it is dropped, a write may have happened all the same.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;

@@ -1,4 +1,4 @@
-//! The configuration file as a store that nobody can write to: its editor does.
+//! The configuration file as a store. It is changed by its editor alone, never through the store.
 //!
 //! A file is loaded whole or not at all. It is read again when it looks different and has looked
 //! so twice, since editors and deployments do not write it in one step.
@@ -34,7 +34,7 @@ pub struct FileStore {
     path: PathBuf,
     environment: Environment,
     last_read: Mutex<LastRead>,
-    /// Where the embedded store is, which keeps the sums of budgets here.
+    /// The directory of the embedded store, which keeps the sums of budgets.
     data_dir: PathBuf,
     sums: OnceLock<Result<Sqlite, Error>>,
 }
@@ -44,12 +44,12 @@ pub struct FileStore {
 struct LastRead {
     rows: Rows,
     settings: Vec<FileSetting>,
-    /// What is worth a warning of the file itself.
+    /// The warnings about the file itself.
     notices: Vec<Problem>,
     fingerprint: Fingerprint,
     /// Why the file, as it looked then, was not loaded.
     refused: Option<Error>,
-    /// Ids by name and by key hash. They stay, so that what is remembered of a row (its bucket)
+    /// Ids by name and by key hash. They stay, so that the memory of a row, such as its buckets,
     /// stays with it wherever it moves in the file.
     providers: HashMap<String, i64>,
     credentials: HashMap<String, i64>,
@@ -85,7 +85,7 @@ impl FileStore {
         std::fs::metadata(&self.path).ok().and_then(of)
     }
 
-    /// Waits until the file looks other than when it was read last.
+    /// Waits until the file differs from the one that was read last.
     async fn wait_for_change(&self) {
         loop {
             let fingerprint = self.fingerprint();
@@ -102,7 +102,7 @@ impl FileStore {
 
     /// Reads the file. The version moves on if that gives other rows.
     fn read(&self) -> Result<Rows, Error> {
-        // Before it is read: what is written meanwhile is seen later.
+        // Taken before the file is read, so that what is written meanwhile is noticed later.
         let fingerprint = self.fingerprint();
         let read = read(&self.path, &self.environment);
         let mut last_read = self.last_read();
@@ -121,7 +121,7 @@ impl FileStore {
     }
 }
 
-/// The file at `path`, which can be served as it is.
+/// Reads the file at `path`, and fails if it has a problem.
 fn read(path: &Path, environment: &Environment) -> Result<File, Error> {
     let refuse = |why: &str| Error::new(Fault::Unavailable, format!("the configuration file {} {why}", path.display()));
     let text = file_text::read(path).map_err(|why| refuse(&why))?;
@@ -186,7 +186,7 @@ fn number<T: Numbered>(mut rows: Vec<T>, ids: &mut HashMap<String, i64>, before:
 }
 
 trait Numbered: PartialEq {
-    /// What it is known by in the file, and what the store gives it.
+    /// The name of a row in the file, and its id and stamp.
     fn parts(&mut self) -> (&str, &mut i64, &mut Stamp);
     fn id(&self) -> i64;
     fn stamp(&self) -> Stamp;
@@ -280,8 +280,7 @@ impl Store for FileStore {
         Box::pin(async { self.read() })
     }
 
-    /// A file that was refused is reported once; after that this waits until somebody has touched
-    /// it.
+    /// A file that was refused is reported once, and then not before it changes.
     fn changes(&self, _since: i64) -> Answer<'_, Changes> {
         Box::pin(async {
             let refused = self.last_read().refused.is_some();

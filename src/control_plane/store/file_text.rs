@@ -12,7 +12,7 @@ pub fn read(path: &Path) -> Result<String, String> {
     let unreadable = |error: std::io::Error| format!("can't be read: {error}");
     let file = File::open(path).map_err(unreadable)?;
     let kind = file.metadata().map_err(unreadable)?.file_type();
-    // A pipe ends with its writer: `CONFIG_FILE=<(...)` of a shell is one.
+    // A pipe is read until its writer closes it: `CONFIG_FILE=<(...)` of a shell is one.
     let is_device =
         std::os::unix::fs::FileTypeExt::is_char_device(&kind) || std::os::unix::fs::FileTypeExt::is_block_device(&kind);
     if is_device && path != Path::new("/dev/null") {

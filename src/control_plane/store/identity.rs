@@ -2,8 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// The form in which an identity is shown: sixteen hex digits that tell nothing of what they are
-/// made of.
+/// Returns an identity in the form that is shown: sixteen hex digits, a hash of `of`.
 pub(super) fn digest(of: &str) -> String {
     let mut digits = hex::encode(Sha256::digest(of.as_bytes()));
     digits.truncate(16);

@@ -1,4 +1,4 @@
-//! What every store does.
+//! The interface of every store.
 
 use super::change::{AuditRow, Changes, SumsKey, Write, Written};
 use super::error::{Answer, Error, Fault};
@@ -7,25 +7,25 @@ use crate::config::rows::Rows;
 use crate::config::snapshot::Problem;
 use crate::limit::budget::{Claim, Grant};
 
-/// A store may be used by several tasks at once. Its futures want a tokio runtime with time, and
-/// none of them blocks the thread.
+/// A store. It may be used by several tasks at once. Its futures need a tokio runtime with timers,
+/// and none of them blocks the thread.
 pub trait Store: Send + Sync {
-    /// Which store it is, for a person; never with a password.
+    /// Returns the name of the store for a person, never with a password.
     fn place(&self) -> String;
 
-    /// `config_version.version` now. Also shows whether the store is reachable.
+    /// Reads `config_version.version`. This also shows whether the store is reachable.
     fn version(&self) -> Answer<'_, i64>;
 
-    /// Everything, enabled or not, in the order of ids and as of one moment.
+    /// Reads all rows, enabled or not, in the order of ids and as of one moment.
     fn load(&self) -> Answer<'_, Rows>;
 
-    /// What is different from the rows at version `since`, as of one moment. A store that no longer
-    /// knows gives everything.
+    /// Reads the differences from the rows at version `since`, as of one moment. A store that no
+    /// longer knows them returns all rows.
     fn changes(&self, since: i64) -> Answer<'_, Changes>;
 
-    /// Waits until the version is another than `since`; looks at once, and then when it is notified
-    /// of a change or time has passed. An error means that this is unknown now. It may be dropped
-    /// and asked again.
+    /// Waits until the version differs from `since`. It checks at once, and again when the store
+    /// notifies of a change or time has passed. An error means that the version is unknown now. The
+    /// future may be dropped, and the call repeated.
     fn changed(&self, since: i64) -> Answer<'_, ()>;
 
     /// Makes all of these changes in one transaction, or none of them.
@@ -39,35 +39,35 @@ pub trait Store: Send + Sync {
         })
     }
 
-    /// At most `limit` lines of the audit log with ids below `before`, the newest first.
+    /// Reads at most `limit` lines of the audit log with ids below `before`, the newest first.
     fn audit_log(&self, before: Option<i64>, limit: u32) -> Answer<'_, Vec<AuditRow>>;
 
-    /// A value that two handles on one store have in common and two stores have not, so that the
-    /// command line notices that it works on another store than the gateway beside it. `None` if
-    /// that is unknown. Reads only.
+    /// Reads a value that is equal for two handles on one store and differs between stores, by
+    /// which the command line notices that it works on another store than the gateway beside it.
+    /// `None` if it is unknown.
     fn identity(&self) -> Answer<'_, Option<String>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// What is wrong with the store as a whole and keeps nothing from being served. Known once
-    /// something was read.
+    /// Returns the problems of the store as a whole, which keep nothing from being served. They are
+    /// known once something was read.
     fn problems(&self) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// What is worth a line in the log, and is no problem.
+    /// Returns notices for the log, which are no problems.
     fn notices(&self) -> Vec<Problem> {
         Vec::new()
     }
 
-    /// Does what nodes ask of the sums of budgets, each in one step with no other in between. Gives
-    /// the answers in their order.
+    /// Carries out claims on the sums of budgets, each in one step with no other in between.
+    /// Returns the grants in their order.
     fn claim(&self, claims: Vec<(SumsKey, Claim)>) -> Answer<'_, Vec<Grant>> {
         let _ = claims;
         Box::pin(std::future::ready(Err(Error::new(Fault::Unavailable, "this store keeps no sums of budgets"))))
     }
 
-    /// Logs and prices; `None` if it keeps none.
+    /// Returns the tables of logs and prices; `None` if the store has none.
     fn tables(&self) -> Option<&dyn logs::Tables> {
         None
     }

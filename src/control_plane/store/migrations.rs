@@ -11,7 +11,7 @@ pub(super) struct Migration {
     pub version: i64,
     pub name: &'static str,
     pub up: &'static str,
-    /// Takes the step back, with the data in it.
+    /// Reverts the step and removes its data.
     pub down: &'static str,
 }
 

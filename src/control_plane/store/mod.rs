@@ -1,4 +1,4 @@
-//! Where providers and credentials are kept, behind one trait.
+//! The stores of providers, credentials and their like, behind one trait.
 //!
 //! Several processes (other gateways, the command line, SQL by hand) may use the same store at the
 //! same time. Every write moves `config_version` on, whoever makes it, and stamps the row with the
@@ -59,5 +59,3 @@ pub fn identity(boot: &Boot) -> Result<Option<String>, Error> {
         None => Ok(sqlite::identity(&boot.data_dir.join(sqlite::FILE))),
     }
 }
-
-// The messages of every store about these, in the same words.

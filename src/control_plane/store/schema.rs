@@ -1,5 +1,4 @@
-//! The steps of a store's schema, for `llm-proxy migrate`. Nothing here is asked of a store that
-//! serves.
+//! The steps of a store's schema, for `llm-proxy migrate`. A store that serves does not use this.
 
 use std::path::PathBuf;
 
@@ -40,7 +39,7 @@ impl Schema {
         }
     }
 
-    /// Takes the steps that are missing, up to `to`. Gives those that were taken.
+    /// Applies the missing steps, up to `to`. Returns the applied ones.
     pub fn up(&self, to: Option<i64>) -> Result<Vec<i64>, Error> {
         match self {
             Schema::Sqlite(dir) => sqlite::up(dir, to),
@@ -48,8 +47,7 @@ impl Schema {
         }
     }
 
-    /// Takes steps back until `to` is the newest, with the data in them. Gives those that were
-    /// taken back.
+    /// Reverts steps, with the data in them, until `to` is the newest. Returns the reverted ones.
     pub fn down(&self, to: i64) -> Result<Vec<i64>, Error> {
         match self {
             Schema::Sqlite(dir) => sqlite::down(dir, to),

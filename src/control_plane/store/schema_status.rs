@@ -3,9 +3,9 @@
 /// The state of a store's schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// All that this binary knows, in their order.
+    /// All steps that this binary knows, in their order.
     pub steps: Vec<Step>,
-    /// What else is known of it, such as whose tables they are.
+    /// A note about the store, such as which program its tables belong to.
     pub note: Option<String>,
 }
 
@@ -17,7 +17,7 @@ pub struct Step {
 }
 
 impl Status {
-    /// The number of the newest step that was taken; 0 is an empty store.
+    /// Returns the number of the newest applied step; 0 is an empty store.
     pub fn version(&self) -> i64 {
         self.steps.iter().filter(|step| step.applied).map(|step| step.version).max().unwrap_or_default()
     }

@@ -10,7 +10,7 @@ pub trait Row: Sized {
     /// In the order of the columns.
     fn values(self) -> Vec<Value>;
 
-    /// What has not the kind of its column is taken for nothing.
+    /// A cell of another kind than its column counts as null.
     fn of(id: i64, values: Vec<Value>) -> Self;
 
     fn column(name: &str) -> Option<&'static Column> {
@@ -152,7 +152,7 @@ table! {
 }
 
 table! {
-    /// What a model costs, in dollars per million tokens. None is unknown, not free.
+    /// The price of a model, in dollars per million tokens. `None` is unknown, not free.
     PriceRow = "prices", Some("model"), {
         /// A name or a pattern; see `config::prices`.
         model: String, Text;

@@ -1,6 +1,6 @@
-//! What a schema holds: nothing, our tables, those of the service that this one replaces, or
-//! something else. Judged by tables and columns alone: the number in `schema_migrations` may be
-//! wrong, or missing after a restore.
+//! Finds out what a schema contains: nothing, the tables of this program, those of llm-proxy v1, or
+//! others. Tables and columns alone decide: the number in `schema_migrations` may be wrong, or
+//! missing after a restore.
 
 use std::collections::BTreeMap;
 
@@ -68,8 +68,8 @@ const VERSION_1_TABLES: &[Shape] = &[
     ("config_version", &[("id", INTEGER, true), ("version", INTEGER, true), ("updated_at", TIME, true)]),
 ];
 
-/// Its logs: absent before some version. Their types matter to nobody who only writes text and
-/// numbers, save these.
+/// The logs of llm-proxy v1, which are absent before some version. Only these types matter, since
+/// only text and numbers are written.
 const LOGS: &[Shape] = &[
     (
         "error_logs",
@@ -81,7 +81,7 @@ const LOGS: &[Shape] = &[
     ),
 ];
 
-/// Columns that our own steps add: somebody else's of that name are in the way.
+/// Columns that later steps add, and that must not exist already.
 const OWN: &[(&str, &[&str])] = &[
     ("providers", &["row_version", "model_mapping_written"]),
     (
@@ -164,7 +164,7 @@ fn compare(name: &str, columns: &[(&str, &[&str], bool)], table: &BTreeMap<Strin
             None => {}
         }
     }
-    // Somebody's own column is no matter, unless rows that do not fill it are refused. Logs are
+    // Columns of others are accepted, unless a row without a value for them is refused. Logs are
     // written by name and known whole elsewhere.
     let known =
         |column: &str| columns.iter().any(|(name, ..)| *name == column) || LOGS.iter().any(|(log, _)| *log == name);
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(recognise(&tables("schema_migrations(version int8!)")), Found::Nothing);
         assert_eq!(recognise(&tables("llm_proxy_migrations(version int4!); x(y int4)")), Found::Reported);
         assert_eq!(recognise(&tables(VERSION_2)), Found::Version1);
-        // Somebody's own table, and columns of their own that fill themselves.
+        // A table of another program, and columns that fill themselves.
         let more =
             VERSION_2.replace("is_enabled bool,", "is_enabled bool, owner text, cost int4,") + "recipes(id int4)";
         assert_eq!(recognise(&tables(&more)), Found::Version1);

@@ -13,7 +13,7 @@ pub(super) enum QueryError {
     Postgres(tokio_postgres::Error),
     /// The message lacks its subject.
     Reported(Error),
-    /// The message is whole: it speaks of a row.
+    /// The message is complete, since it is about a row.
     Row(Error),
 }
 
@@ -51,7 +51,7 @@ pub(super) fn explain(place: &str, error: &tokio_postgres::Error) -> Error {
 fn fault(code: &SqlState) -> Fault {
     match code.code() {
         "23505" => Fault::Conflict,
-        // Class 22, "data exception": asking again helps nobody.
+        // Class 22, "data exception": a repetition would fail likewise.
         code if code.starts_with("22") => Fault::Invalid,
         _ => Fault::Unavailable,
     }

@@ -1,5 +1,5 @@
-//! Logs and prices, on two connections of their own: one writes, one looks, since a look into many
-//! rows takes its time.
+//! Logs and prices, on two connections of their own: one writes and one reads, since a query over
+//! many rows takes long.
 
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};

@@ -18,7 +18,7 @@ const LOCK: i32 = 0x6c6c_6d70;
 /// Longest wait for that lock, or for another session's lock on a table.
 const LOCK_TIMEOUT: &str = "60s";
 
-/// What a database is, before anything is done to it.
+/// The state of a database before a migration.
 #[derive(Debug)]
 pub(super) struct State {
     pub found: Found,
@@ -33,7 +33,7 @@ pub(super) async fn look(client: &(impl GenericClient + Sync)) -> Result<State, 
     Ok(State { found, applied })
 }
 
-/// The steps that are missing; an error for a database that is none of ours, or a newer version's.
+/// Returns the missing steps. Fails for a database of another program or of a newer version.
 pub(super) fn pending<'a>(known: &'a [Migration], state: &State) -> Result<Vec<&'a Migration>, Error> {
     if let Found::Other(why) = &state.found {
         return Err(Error::new(Fault::Version, why.clone()));
@@ -56,7 +56,7 @@ pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>
         return Ok(Done::default());
     }
     let transaction = locked(client).await?;
-    // Looked at again under the lock: another process may have done it since.
+    // Read again under the lock: another process may have migrated meanwhile.
     let state = look(&transaction).await?;
     let steps: Vec<_> =
         pending(known, &state)?.into_iter().filter(|step| to.is_none_or(|to| step.version <= to)).collect();
@@ -85,11 +85,11 @@ pub(super) async fn up(client: &mut Client, known: &[Migration], to: Option<i64>
     Ok(Done { steps: steps.iter().map(|step| step.version).collect(), adopted })
 }
 
-/// Takes steps back, the newest first, until `to` is the newest. Gives those that it took back.
+/// Reverts steps, the newest first, until `to` is the newest. Returns the reverted ones.
 pub(super) async fn down(client: &mut Client, known: &[Migration], to: i64) -> Result<Vec<i64>, QueryError> {
     let transaction = locked(client).await?;
     let state = look(&transaction).await?;
-    // A step that is not known can't be taken back.
+    // An unknown step can't be reverted.
     pending(known, &state)?;
     let mut taken = Vec::new();
     for step in known.iter().rev().filter(|step| step.version > to) {
@@ -99,7 +99,7 @@ pub(super) async fn down(client: &mut Client, known: &[Migration], to: i64) -> R
         let version: &[(&(dyn ToSql + Sync), Type)] = &[(&step.version, Type::INT8)];
         const LINE: &str = "DELETE FROM llm_proxy_migrations WHERE version = $1::bigint RETURNING adopted";
         let adopted: bool = transaction.query_typed_one(LINE, version).await?.try_get(0)?;
-        // What was there before us stays when we go.
+        // Objects that were there before the first step stay.
         if !adopted {
             transaction.batch_execute(step.down).await?;
         }

@@ -1,8 +1,8 @@
-//! A PostgreSQL database, shared by any number of gateways, and by whoever writes SQL by hand.
+//! A PostgreSQL database, shared by any number of gateways, and by operators who write SQL by hand.
 //!
-//! A change is heard of by `NOTIFY`, and looked for now and then in case a notice was lost. A
-//! connection that ends is made again at its next use; what happened in between is not
-//! known, so that everything is read again.
+//! Changes are announced by `NOTIFY`, and the version is polled as well in case that a notice was
+//! lost. A connection that ends is made again at its next use; changes in between are unknown, so
+//! that everything is read again.
 
 mod adopt;
 mod connection;
@@ -135,7 +135,7 @@ impl Postgres {
         let mut guard = link.lock().await;
         if guard.as_ref().is_none_or(StoreClient::is_dead) {
             *guard = None;
-            // Whether the tables are right, the reader has asked before there is anything to write.
+            // The reader has checked the tables before there is anything to write.
             drop(self.reader().await?);
             *guard = Some(self.connect().await?);
         }
@@ -195,13 +195,15 @@ impl Postgres {
         read
     }
 
-    /// Keeps the content of a response, and which news were known when it was asked for.
+    /// Keeps the version of a response, and the number of notices that were known when it was
+    /// requested.
     fn remember_version(&self, count: u64, version: i64) {
         let known = LastAnswer { at: Instant::now(), count, version };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
     }
 
-    /// Asks when there are news, and else once in [`Options::poll`], however often this is called.
+    /// Reads the version when there are notices, and else once in [`Options::poll`], however often
+    /// this is called.
     async fn wait(&self, since: i64) -> Result<(), Error> {
         let mut notifications = self.notifications.count.subscribe();
         loop {
@@ -222,7 +224,7 @@ impl Postgres {
     }
 }
 
-/// What was heard last from the database.
+/// The last response of the database.
 #[derive(Debug, Clone, Copy)]
 struct LastAnswer {
     at: Instant,
@@ -235,7 +237,7 @@ struct LastAnswer {
 const SESSION: &str =
     "SET lock_timeout = '10s'; SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s'";
 
-/// The steps that the database lacks; an error for one that is none of ours.
+/// Returns the steps that the database lacks. Fails for a database of another program.
 async fn missing(client: &Client) -> Result<Vec<&'static Migration>, QueryError> {
     let state = migrate::look(client).await?;
     Ok(migrate::pending(POSTGRES, &state)?)

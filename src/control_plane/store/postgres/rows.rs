@@ -1,5 +1,5 @@
-//! Rows out of tables. Reading a row never fails: what is odd in one is for `compile` to tell, so
-//! that it spoils its own row alone.
+//! Reads rows from tables. Reading never fails for one row: `compile` reports invalid values, so
+//! that they affect their own row alone.
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
 use tokio_postgres::{GenericClient, Row};
@@ -7,7 +7,7 @@ use tokio_postgres::{GenericClient, Row};
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Stamp};
 use crate::control_plane::store::postgres::explain::QueryError;
 
-/// A parameter with its type, as `query_typed` wants them: no statement is kept on the server, so
+/// A parameter with its type, as `query_typed` needs it: no statement is kept on the server, so
 /// that a pooler may stand in between.
 pub(super) type Value<'a> = (&'a (dyn ToSql + Sync), Type);
 
@@ -161,9 +161,9 @@ fn switch(row: &Row, at: usize) -> bool {
     row.try_get::<_, Option<bool>>(at).ok().flatten().unwrap_or_default()
 }
 
-/// A time that no number of seconds can tell (`infinity`) becomes the last or first one that can.
+/// A time without a number of seconds (`infinity`) becomes the last or first one that has one.
 fn seconds(row: &Row, at: usize) -> Option<i64> {
-    // The cast saturates, which is what is wanted here.
+    // The cast saturates, as it should here.
     row.try_get::<_, Option<f64>>(at).ok().flatten().map(|seconds| seconds.floor() as i64)
 }
 

@@ -17,8 +17,8 @@ use tokio_rustls::TlsConnector;
 use crate::config::boot::db_url::{DbUrl, TlsMode};
 use crate::tls::{Trust, client_config};
 
-/// Whether a connection is encrypted at all; [`Tls::new`] decides whom it trusts. What stays on the
-/// machine never is: PostgreSQL speaks no TLS on a Unix socket.
+/// Whether a connection is encrypted at all; [`Tls::new`] decides which certificates it trusts. A
+/// connection on this machine never is: PostgreSQL has no TLS on a Unix socket.
 pub(super) fn ssl_mode(url: &DbUrl) -> SslMode {
     match url.tls {
         _ if url.hosts.iter().all(|(host, _)| host.starts_with('/')) => SslMode::Disable,

@@ -1,4 +1,4 @@
-//! Changes in one transaction. Writers take their turn at `config_version`, so that what is
+//! Makes changes in one transaction. Writers take turns at `config_version`, so that what is
 //! checked here stays so until the commit.
 
 use tokio_postgres::types::Type;
@@ -137,7 +137,7 @@ async fn insert(transaction: &Transaction<'_>, sql: &str, values: &[Value<'_>]) 
     transaction.query_typed_one(sql, values).await?.try_get(0)
 }
 
-/// That the row is there, at the version that the caller knows.
+/// Checks that the row exists, at the version that the caller knows.
 async fn check(
     transaction: &Transaction<'_>,
     what: &'static str,
@@ -156,7 +156,7 @@ async fn check(
     }
 }
 
-// JSON that is empty is that of nobody who writes by this trait on purpose: it becomes the default.
+// Empty text, which is no JSON, becomes the default.
 
 const ADD_PROVIDER: &str = "INSERT INTO providers (provider_key, provider_type, api_base, api_key, model_mapping, \
     model_mapping_written, weight, provider_params, lua_script, is_enabled) \
@@ -268,7 +268,7 @@ fn credential<'a>(row: &'a CredentialRow, times: &'a Times) -> Vec<Value<'a>> {
     ]
 }
 
-/// Times as PostgreSQL takes them: seconds since 1970.
+/// Converts a time, in seconds since 1970, for PostgreSQL.
 struct Times {
     expires_at: Option<f64>,
     previous_key_until: Option<f64>,
@@ -280,7 +280,7 @@ impl Times {
     }
 }
 
-/// What no calendar reaches is `infinity`, which is also what is read as such a number.
+/// Times beyond the calendar become `infinity`, which is read as such a number again.
 fn moment(seconds: i64) -> f64 {
     const YEAR_9999: i64 = 253_402_300_799;
     match seconds {

@@ -1,5 +1,5 @@
-//! Waits for writes to the embedded store, of this process or another, without looking again and
-//! again: the kernel tells when the files of the database are written (inotify).
+//! Waits for writes to the embedded store, of this process or another, without polling: the kernel
+//! reports writes to the files of the database (inotify).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,12 +12,13 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{sleep, timeout};
 
-/// The least time between two looks. Logs are written to the same files.
+/// The least time between two checks. Logs are written to the same files.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Looks after an event before the next one is waited for: the kernel tells when the log is written,
-/// and the transaction is visible a little later, by a write to shared memory that it does not see.
+/// The number of checks after an event before the next one is awaited: the kernel reports the write
+/// to the log, and the transaction is visible a little later, by a write to shared memory that it
+/// does not report.
 const LOOKS: u8 = 5;
-/// The most time between two looks, in case that an event was not told.
+/// The most time between two checks, in case that an event was lost.
 const LONGEST: Duration = Duration::from_secs(30);
 /// Room for some 15 events. Those that don't fit are read with the next ones.
 const BUFFER: usize = 1024;
@@ -26,7 +27,7 @@ const BUFFER: usize = 1024;
 pub(super) struct FileWatch {
     /// The start of the names of the database and its write-ahead log.
     name: PathBuf,
-    /// `None` where the kernel gives no more watches.
+    /// `None` if the kernel grants no more watches.
     events: Option<AsyncFd<OwnedFd>>,
     /// How many of [`LOOKS`] are left.
     looks: u8,
@@ -39,7 +40,7 @@ impl FileWatch {
         FileWatch { events: watch_directory(database).ok(), name, looks: LOOKS }
     }
 
-    /// Waits for the time of the next look: at least [`PAUSE`], at most [`LONGEST`].
+    /// Waits for the next check: at least [`PAUSE`], at most [`LONGEST`].
     pub(super) async fn wait(&mut self) {
         sleep(PAUSE).await;
         self.looks = self.looks.saturating_sub(1);

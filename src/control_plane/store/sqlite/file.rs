@@ -1,4 +1,4 @@
-//! The file itself: made, opened, brought up to date, and its errors in words.
+//! The database file: creates, opens and migrates it, and explains its errors.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -98,7 +98,7 @@ pub(super) fn side(path: &Path) -> Result<Connection, Error> {
     open().map_err(|error| QueryError::from(error).explain(path))
 }
 
-/// Makes directory and file, with nobody else's eyes on them from the first moment. What exists
+/// Creates directory and file, readable by their owner alone from the first moment. What exists
 /// keeps its mode.
 fn prepare(dir: &Path) -> Result<PathBuf, Error> {
     let refuse = |what: &str, error: io::Error| {
@@ -148,7 +148,7 @@ pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Resul
     if migrations::pending(known, &applied(connection)?)?.is_empty() {
         return Ok(());
     }
-    // Looked at again under the write lock: another process may have done it since.
+    // Read again under the write lock: another process may have migrated meanwhile.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let steps = migrations::pending(known, &applied(&transaction)?)?;
     transaction.execute_batch(
@@ -170,7 +170,8 @@ pub(super) fn migrate(connection: &mut Connection, known: &[Migration]) -> Resul
     Ok(())
 }
 
-/// The steps that the file has seen: none if it is empty, an error if its tables are not ours.
+/// Returns the steps that were applied to the file: none if it is empty. Fails if its tables belong
+/// to another program.
 pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, QueryError> {
     let tables: Option<bool> = connection
         .query_row(
@@ -194,7 +195,7 @@ pub(super) fn applied(connection: &Connection) -> Result<Vec<Applied>, QueryErro
     }
 }
 
-/// An error before it is known of which file it speaks.
+/// An error before the name of its file is known.
 #[derive(Debug)]
 pub(super) enum QueryError {
     Sqlite(rusqlite::Error),

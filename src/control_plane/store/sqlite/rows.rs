@@ -49,7 +49,7 @@ fn everything(snapshot: &Transaction<'_>) -> rusqlite::Result<Rows> {
 pub(super) fn changes(connection: &mut Connection, since: i64) -> rusqlite::Result<Changes> {
     let snapshot = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let version = version(&snapshot)?;
-    // A version that falls is another store in the place of the one that was read.
+    // A version that decreases means that another store took the place of the one that was read.
     if since > version || version - since >= REMEMBERED {
         return everything(&snapshot).map(Changes::All);
     }
@@ -320,8 +320,8 @@ fn change(transaction: &Transaction<'_>, change: &Change) -> Result<i64, Refused
     }
 }
 
-/// That there is a row of this id, and of this version if one is given. The transaction holds the
-/// write lock, so it stays so.
+/// Checks that there is a row of this id, and of this version if one is given. The transaction
+/// holds the write lock, so it stays so.
 fn expect(transaction: &Transaction<'_>, what: &str, id: i64, row_version: Option<i64>) -> Result<(), Refused> {
     let table = table_of(what);
     let sql = format!("SELECT row_version FROM {table} WHERE id = ?1");

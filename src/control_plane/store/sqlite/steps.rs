@@ -26,7 +26,8 @@ pub fn status(dir: &Path) -> Result<Status, Error> {
     Ok(Status { steps: steps.collect(), note: None })
 }
 
-/// Without a `to`, this is what every opening of the store does.
+/// Applies the missing steps up to `to`. Without a `to`, this is what every opening of the store
+/// does.
 pub fn up(dir: &Path, to: Option<i64>) -> Result<Vec<i64>, Error> {
     let before = status(dir)?;
     let known = SQLITE.iter().take_while(|step| to.is_none_or(|to| step.version <= to)).count();
@@ -42,7 +43,7 @@ pub fn down(dir: &Path, to: i64) -> Result<Vec<i64>, Error> {
         connection.busy_timeout(file::BUSY_TIMEOUT)?;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let applied = file::applied(&transaction)?;
-        // A step that is not known can't be taken back.
+        // An unknown step can't be reverted.
         migrations::pending(SQLITE, &applied)?;
         let mut taken = Vec::new();
         for step in SQLITE.iter().rev().filter(|step| step.version > to) {

@@ -35,7 +35,7 @@ fn plain(change: Change) -> Write {
     Write { change, audit: Audit::default(), idempotency_key: None }
 }
 
-/// Makes a change, and gives what became of it or the kind of error.
+/// Makes a change, and returns its result or the kind of error.
 fn make(connection: &mut Connection, change: Change) -> Result<Written, Fault> {
     write(connection, &plain(change))
 }
