@@ -5,7 +5,7 @@
 /// Parts of a token.
 const TOKEN: u64 = 1000;
 /// Tokens of a full bucket: an installation with little traffic can retry too.
-const MOST: u64 = 10 * TOKEN;
+const CAPACITY: u64 = 10 * TOKEN;
 /// Parts of a token that come back each second without traffic.
 const PER_SECOND: u64 = TOKEN / 10;
 
@@ -18,15 +18,15 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { parts: MOST, refilled: 0 }
+        Budget { parts: CAPACITY, refilled: 0 }
     }
 }
 
 impl Budget {
     /// Counts a request that is no retry. `percent` of them may be retried.
     pub fn deposit(&mut self, percent: u32) {
-        if self.parts < MOST {
-            self.parts = (self.parts + u64::from(percent) * TOKEN / 100).min(MOST);
+        if self.parts < CAPACITY {
+            self.parts = (self.parts + u64::from(percent) * TOKEN / 100).min(CAPACITY);
         }
     }
 
@@ -35,7 +35,7 @@ impl Budget {
         let back = now.saturating_sub(self.refilled) * PER_SECOND / 1000;
         if back > 0 {
             self.refilled = now;
-            self.parts = (self.parts + back).min(MOST);
+            self.parts = (self.parts + back).min(CAPACITY);
         }
         if percent == 0 || self.parts < TOKEN {
             return false;
@@ -62,7 +62,7 @@ mod tests {
                     true => { budget.deposit(20); requests += 1; }
                     false => retries += u64::from(budget.withdraw(20, now)),
                 }
-                prop_assert!(retries * TOKEN <= MOST + requests * 200 + now * PER_SECOND / 1000);
+                prop_assert!(retries * TOKEN <= CAPACITY + requests * 200 + now * PER_SECOND / 1000);
             }
         }
     }

@@ -19,7 +19,7 @@ pub const TICK: u64 = 100;
 /// The greatest time, in ticks: three years.
 const LAST: u32 = (1 << 30) - 1;
 /// The greatest count of failures in a row, and of openings.
-const MOST: u32 = 15;
+const MAX_COUNT: u32 = 15;
 /// Openings beyond this do not lengthen the time any more.
 const MAX_EXPONENT: u32 = 10;
 /// The least multiplier of a circuit that is half open.
@@ -227,7 +227,7 @@ impl Circuit {
         match event {
             Event::Success => self.after_success(now, policy),
             Event::Throttled(wait) => {
-                let count = if self.phase == Phase::HalfOpen { 1 } else { (self.throttled + 1).min(MOST) };
+                let count = if self.phase == Phase::HalfOpen { 1 } else { (self.throttled + 1).min(MAX_COUNT) };
                 let doubled = doubled(policy.base_cooldown, count - 1, policy.max_cooldown);
                 let wait = wait.map_or(doubled, |wait| wait.clamp(1, policy.max_cooldown.max(1)));
                 let next = Circuit { throttled: count, ..self.shrunk(500, policy) };
@@ -237,12 +237,12 @@ impl Circuit {
                 next.bench(wait, Reason::Throttled, now)
             }
             Event::ServerError => {
-                let count = (self.server_errors + 1).min(MOST);
+                let count = (self.server_errors + 1).min(MAX_COUNT);
                 let next = Circuit { server_errors: count, ..self.shrunk(700, policy) };
                 next.open_if(count >= policy.threshold_5xx, Reason::ServerErrors, now, policy)
             }
             Event::Transport => {
-                let count = (self.transport + 1).min(MOST);
+                let count = (self.transport + 1).min(MAX_COUNT);
                 let next = Circuit { transport: count, ..self.shrunk(700, policy) };
                 next.open_if(count >= policy.threshold_transport, Reason::Transport, now, policy)
             }
@@ -310,7 +310,7 @@ impl Circuit {
             return self;
         }
         let at = now.saturating_add(wait).min(LAST - 1);
-        let openings = (self.openings + 1).min(MOST);
+        let openings = (self.openings + 1).min(MAX_COUNT);
         Circuit { phase: Phase::Open, at, reason, openings, server_errors: 0, transport: 0, throttled: 0, ..self }
     }
 

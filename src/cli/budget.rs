@@ -334,8 +334,8 @@ impl TopUp {
                 let row = row(store, id, &name)?;
                 let units = amount_of(&row.unit, &self.amount)?;
                 let key = current_key(&row).map_err(Failure::failed)?;
-                let told = [None, shown(&json!({ "added": amount(&row.unit, units), "unit": row.unit }))];
-                store.change("budget.top_up", &name, told, Change::TopUpBudget { id, key, units })?;
+                let before_and_after = [None, shown(&json!({ "added": amount(&row.unit, units), "unit": row.unit }))];
+                store.change("budget.top_up", &name, before_and_after, Change::TopUpBudget { id, key, units })?;
             }
             StoreLocation::Remote(remote) => {
                 let body = json!({ "amount": json_number(&self.amount) }).to_string();
@@ -414,7 +414,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<BudgetRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &BudgetRow, new: BudgetRow) -> Result<(), Failure> {
-    let told = [shown(&BudgetView::of(old)), shown(&BudgetView::of(&new))];
-    store.change(action, &old.name, told, Change::UpdateBudget(new))?;
+    let before_and_after = [shown(&BudgetView::of(old)), shown(&BudgetView::of(&new))];
+    store.change(action, &old.name, before_and_after, Change::UpdateBudget(new))?;
     Ok(())
 }

@@ -171,8 +171,8 @@ impl Create {
         let id = match &place {
             StoreLocation::Local(store, _) => {
                 check(store, &row, "created")?;
-                let told = [None, shown(&GroupView::of(&row))];
-                store.change("group.create", &row.name, told, Change::AddGroup(row.clone()))?
+                let before_and_after = [None, shown(&GroupView::of(&row))];
+                store.change("group.create", &row.name, before_and_after, Change::AddGroup(row.clone()))?
             }
             StoreLocation::Remote(remote) => {
                 let body = json!({
@@ -357,7 +357,7 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<GroupRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &GroupRow, new: GroupRow) -> Result<(), Failure> {
-    let told = [shown(&GroupView::of(old)), shown(&GroupView::of(&new))];
-    store.change(action, &old.name, told, Change::UpdateGroup(new))?;
+    let before_and_after = [shown(&GroupView::of(old)), shown(&GroupView::of(&new))];
+    store.change(action, &old.name, before_and_after, Change::UpdateGroup(new))?;
     Ok(())
 }

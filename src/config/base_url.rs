@@ -29,10 +29,10 @@ impl BaseUrl {
     /// out, and many write it all the same.
     pub fn ends_in_version(&self) -> bool {
         let last = self.path.rsplit('/').next().unwrap_or_default();
-        let mut letters = last.bytes();
-        letters.next() == Some(b'v')
-            && letters.next().is_some_and(|b| b.is_ascii_digit())
-            && letters.all(|b| b.is_ascii_alphanumeric())
+        let mut bytes = last.bytes();
+        bytes.next() == Some(b'v')
+            && bytes.next().is_some_and(|b| b.is_ascii_digit())
+            && bytes.all(|b| b.is_ascii_alphanumeric())
     }
 }
 

@@ -59,20 +59,20 @@ pub const FORMS: &str =
 
 /// The class of a variable, by which it may or may not hold a provider's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum VariableClass {
     /// A secret of this program, which no provider gets.
-    Own,
+    OwnSecret,
     /// Of a form that keys of providers have, or listed by the operator.
-    Usual,
+    ProviderKey,
     /// Anything else of the environment.
-    Unusual,
+    Other,
 }
 
 /// Returns the class of a variable. `env` has SECRET_ENV_ALLOW.
-pub fn standing(name: &str, env: &Env<'_>) -> Standing {
+pub fn class_of(name: &str, env: &Env<'_>) -> VariableClass {
     let name = name.trim();
     if VARIABLES.iter().any(|variable| variable.secret && variable.name == name) {
-        return Standing::Own;
+        return VariableClass::OwnSecret;
     }
     let of_vendor = || {
         let stem = name.strip_suffix("_KEY").unwrap_or_default();
@@ -86,8 +86,8 @@ pub fn standing(name: &str, env: &Env<'_>) -> Standing {
         name.len() > prefix.len() + suffix.len() && name.starts_with(prefix) && name.ends_with(suffix)
     };
     match has_form("", "_API_KEY") || has_form("LLM_PROXY_SECRET_", "") || of_vendor() || is_listed() {
-        true => Standing::Usual,
-        false => Standing::Unusual,
+        true => VariableClass::ProviderKey,
+        false => VariableClass::Other,
     }
 }
 
@@ -106,29 +106,29 @@ mod tests {
     fn names() {
         let env = |name: &str| (name == "SECRET_ENV_ALLOW").then(|| "TEAM_TOKEN, ADMIN_KEY".to_owned());
         let rows = [
-            (Standing::Own, "ADMIN_KEY"),
-            (Standing::Own, " SECRET_KEY "),
-            (Standing::Own, "SECRET_KEY_PREVIOUS"),
-            (Standing::Own, "DB_URL"),
-            (Standing::Own, "LIMITS_URL"),
-            (Standing::Own, "LANGFUSE_SECRET_KEY"),
-            (Standing::Own, "OTEL_EXPORTER_OTLP_HEADERS"),
-            (Standing::Usual, "OPENAI_API_KEY"),
-            (Standing::Usual, "OUR_MAIN_3_API_KEY"),
-            (Standing::Usual, "OPENAI_KEY"),
-            (Standing::Usual, "AZURE_OPENAI_EAST_KEY"),
-            (Standing::Usual, "LLM_PROXY_SECRET_A"),
-            (Standing::Usual, "TEAM_TOKEN"),
-            (Standing::Unusual, "_API_KEY"),
-            (Standing::Unusual, "LLM_PROXY_SECRET_"),
-            (Standing::Unusual, "OPENAINOT_KEY"),
-            (Standing::Unusual, "STRIPE_KEY"),
-            (Standing::Unusual, "HOME"),
-            (Standing::Unusual, "AWS_SECRET_ACCESS_KEY"),
-            (Standing::Unusual, "PGPASSWORD"),
+            (VariableClass::OwnSecret, "ADMIN_KEY"),
+            (VariableClass::OwnSecret, " SECRET_KEY "),
+            (VariableClass::OwnSecret, "SECRET_KEY_PREVIOUS"),
+            (VariableClass::OwnSecret, "DB_URL"),
+            (VariableClass::OwnSecret, "LIMITS_URL"),
+            (VariableClass::OwnSecret, "LANGFUSE_SECRET_KEY"),
+            (VariableClass::OwnSecret, "OTEL_EXPORTER_OTLP_HEADERS"),
+            (VariableClass::ProviderKey, "OPENAI_API_KEY"),
+            (VariableClass::ProviderKey, "OUR_MAIN_3_API_KEY"),
+            (VariableClass::ProviderKey, "OPENAI_KEY"),
+            (VariableClass::ProviderKey, "AZURE_OPENAI_EAST_KEY"),
+            (VariableClass::ProviderKey, "LLM_PROXY_SECRET_A"),
+            (VariableClass::ProviderKey, "TEAM_TOKEN"),
+            (VariableClass::Other, "_API_KEY"),
+            (VariableClass::Other, "LLM_PROXY_SECRET_"),
+            (VariableClass::Other, "OPENAINOT_KEY"),
+            (VariableClass::Other, "STRIPE_KEY"),
+            (VariableClass::Other, "HOME"),
+            (VariableClass::Other, "AWS_SECRET_ACCESS_KEY"),
+            (VariableClass::Other, "PGPASSWORD"),
         ];
         for (standing, name) in rows {
-            assert_eq!(super::standing(name, &env), standing, "{name}");
+            assert_eq!(super::class_of(name, &env), standing, "{name}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub const LARGE: usize = 16 << 10;
 const SIZES: [usize; 3] = [SMALL, 4 << 10, LARGE];
 
 /// Buffers of each size that a worker keeps: some 700 KB in all.
-const MOST: usize = 32;
+const MAX_KEPT: usize = 32;
 
 thread_local! {
     static KEPT: RefCell<[Vec<Vec<u8>>; SIZES.len()]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
@@ -36,7 +36,7 @@ pub fn give(mut buf: Vec<u8>) {
     buf.clear();
     let _ = KEPT.try_with(|kept| {
         let kept = &mut kept.borrow_mut()[size];
-        if kept.len() < MOST {
+        if kept.len() < MAX_KEPT {
             kept.push(buf);
         }
     });
@@ -62,7 +62,7 @@ mod tests {
         give(Vec::with_capacity(5000));
         give(Vec::new());
         assert_eq!(take(LARGE + 1).capacity(), LARGE + 1);
-        (0..2 * MOST).map(|_| take(1)).collect::<Vec<_>>().into_iter().for_each(give);
-        KEPT.with(|kept| assert_eq!(kept.borrow().each_ref().map(Vec::len), [MOST, 0, 0]));
+        (0..2 * MAX_KEPT).map(|_| take(1)).collect::<Vec<_>>().into_iter().for_each(give);
+        KEPT.with(|kept| assert_eq!(kept.borrow().each_ref().map(Vec::len), [MAX_KEPT, 0, 0]));
     }
 }

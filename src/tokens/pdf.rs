@@ -26,7 +26,7 @@ const WHOLE: usize = 48 << 20;
 /// Bytes that are inflated, by effort.
 const INFLATED: (usize, usize) = (512 << 10, 16 << 20);
 /// Object streams, and nodes of the page tree, that are looked at.
-const MOST: usize = 512;
+const MAX_OBJECTS: usize = 512;
 /// More pages than any vendor takes in one request (Anthropic: 600, "PDF support", 2026).
 const PAGES_MAX: u64 = 1000;
 /// How far from its type the count of a node may stand.
@@ -94,7 +94,7 @@ struct Seen {
 impl Seen {
     fn read(&mut self, bytes: &[u8]) {
         self.scan(bytes);
-        for at in memmem::find_iter(bytes, b"/ObjStm").take(MOST) {
+        for at in memmem::find_iter(bytes, b"/ObjStm").take(MAX_OBJECTS) {
             let rest = &bytes[at..bytes.len().min(at + 1024)];
             let Some(start) = memmem::find(rest, b"stream") else { continue };
             let data = &bytes[at + start + 6..];
@@ -131,7 +131,7 @@ impl Seen {
             match rest {
                 [b's', end, ..] if !is_regular(*end) => {
                     self.nodes += 1;
-                    if self.nodes <= MOST {
+                    if self.nodes <= MAX_OBJECTS {
                         self.root = self.root.max(count_near(bytes, at));
                     }
                 }

@@ -61,12 +61,12 @@ fn what_is_compiled_in_is_copied_too() {
 #[test]
 fn the_binary_needs_the_c_library_alone() {
     let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_llm-proxy")).output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
     let of_glibc =
         ["linux-vdso.so.1", "libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux", "libdl.so.2", "libpthread.so.0"];
-    let names = said.lines().filter_map(|line| line.split_whitespace().next());
+    let names = stdout.lines().filter_map(|line| line.split_whitespace().next());
     let foreign: Vec<&str> = names.filter(|name| !of_glibc.iter().any(|known| name.contains(known))).collect();
-    assert!(said.contains("libc.so.6"), "{said}");
+    assert!(stdout.contains("libc.so.6"), "{stdout}");
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 

@@ -42,22 +42,22 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
         .credential(CredentialRow { name: "team".into(), ..credential(CLIENT_KEY) })
         .env("ADMIN_KEY", ADMIN_KEY)
         .env("JSONL_LOG_ENABLED", "true")
-        // The list of models is asked for with the provider's key, by another client than the
+        // The list of models is requests for with the provider's key, by another client than the
         // workers'.
         .env("MODEL_LIST_SECS", "600")
         .env(filter.0, filter.1)
         .start();
     let models = ["plain", "fails-400", "fails-401", "fails-429", "fails-500", "says-nonsense", "breaks", "x\\u0000y"];
-    let mut asked = 0;
+    let mut requests = 0;
     for model in models {
         for stream in [true, false] {
             for path in ["/v1/chat/completions", "/v1/messages", "/v1/responses"] {
-                let said = format!(r#"[{{"role":"user","content":"{CONVERSATION}"}}]"#);
+                let messages = format!(r#"[{{"role":"user","content":"{CONVERSATION}"}}]"#);
                 let body = format!(
-                    r#"{{"model":"{model}","stream":{stream},"max_tokens":9,"messages":{said},"input":{said}}}"#
+                    r#"{{"model":"{model}","stream":{stream},"max_tokens":9,"messages":{messages},"input":{messages}}}"#
                 );
                 ask(&gateway, post(path).key(CLIENT_KEY).body(body));
-                asked += 1;
+                requests += 1;
             }
         }
     }
@@ -81,7 +81,7 @@ fn all_that_is_logged(filter: (&str, &str)) -> Vec<String> {
     );
     ask(&gateway, post("/admin/v1/providers").key(ADMIN_KEY).body(created));
     let is_line = |line: &&String| line.contains("\"status\":") && line.contains("duration_ms");
-    eventually("each request has its line", || gateway.log().iter().filter(is_line).count() >= asked);
+    eventually("each request has its line", || gateway.log().iter().filter(is_line).count() >= requests);
     gateway.log()
 }
 
@@ -94,8 +94,8 @@ fn ask(gateway: &Gateway, request: Outgoing) {
 
 fn assert_silent(log: &[String], words: &[&str]) {
     for word in words {
-        let told: Vec<&String> = log.iter().filter(|line| line.contains(word)).collect();
-        assert!(told.is_empty(), "`{word}` is in {} lines, such as {}", told.len(), told[0]);
+        let lines: Vec<&String> = log.iter().filter(|line| line.contains(word)).collect();
+        assert!(lines.is_empty(), "`{word}` is in {} lines, such as {}", lines.len(), lines[0]);
     }
 }
 

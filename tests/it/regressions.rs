@@ -89,11 +89,11 @@ fn the_host_of_the_environment_is_listened_on() {
     command.env_clear().env("DATA_DIR", dir.path()).env("HOST", "127.0.0.2").env("PORT", "0").env("WORKERS", "1");
     let mut child = command.current_dir(dir.path()).stderr(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let said = lines.into_iter().find(|line| line.contains("listening: "));
+    let listening = lines.into_iter().find(|line| line.contains("listening: "));
     child.kill().unwrap();
     child.wait().unwrap();
-    let said = said.expect("it listens");
-    assert!(said.contains("listening: http://127.0.0.2:"), "{said}");
+    let listening = listening.expect("it listens");
+    assert!(listening.contains("listening: http://127.0.0.2:"), "{listening}");
 }
 
 /// Names, keys, what clients say of themselves, and what providers answer are cut for people
@@ -154,22 +154,22 @@ fn no_secret_is_shown_anywhere() {
     client.call(PATH, sample::CHAT.ask);
     assert_eq!(provider.requests()[0].header("x-team-secret"), Some("hidden-header"));
     client.ask(&post("/admin/v1/providers/1/health").key("hidden-admin").body("{}"));
-    let mut told = client.response().text().to_owned();
+    let mut text = client.response().text().to_owned();
     client.ask(&post(PATH).key("sk-hidden-wrong").body(sample::CHAT.ask));
-    told += client.response().text();
+    text += client.response().text();
     for path in ["/v1/models", "/v1/model/info", "/metrics", "/health/ready", "/api-docs/openapi.json"] {
         client.ask(&get(path));
-        told += client.response().text();
+        text += client.response().text();
     }
     for path in ["/admin/v1/providers", "/admin/v1/credentials", "/admin/v1/audit", "/admin/v1/config/export"] {
         client.ask(&get(path).key("hidden-admin"));
         let answer = client.response();
         assert_eq!(answer.status, 200, "{path}");
-        told += answer.text();
+        text += answer.text();
     }
-    told += &gateway.log().join("\n");
+    text += &gateway.log().join("\n");
     for secret in [PROVIDER_KEY, "hidden-header", "hidden-admin", "sk-hidden-wrong"] {
-        assert!(!told.contains(secret), "{secret}");
+        assert!(!text.contains(secret), "{secret}");
     }
 }
 

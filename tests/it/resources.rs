@@ -214,7 +214,7 @@ const REQUEST_ENDS: &[(&str, RequestEnd)] = &[
     ("provider leaves a stream", |ends| {
         let (mut client, conn) = ends.flowing();
         conn.close();
-        assert_eq!(client.rest().1, End::CappedBytes);
+        assert_eq!(client.rest().1, End::Truncated);
     }),
     ("client leaves", |ends| {
         let (client, mut conn) = ends.asked();

@@ -237,8 +237,8 @@ fn a_failed_upgrade_changes_nothing() {
     // A setting that the next start can't use.
     std::fs::write(gateway.data_dir().join(".env"), "MAX_ATTEMPTS=none\n").unwrap();
     gateway.signal("USR2");
-    let said = |text: &str| gateway.log().iter().any(|line| line.contains(text));
-    eventually("it says so", || said("no process has taken over"));
+    let is_logged = |text: &str| gateway.log().iter().any(|line| line.contains(text));
+    eventually("it says so", || is_logged("no process has taken over"));
     assert_eq!(gateway.client().call(CHAT.path, CHAT.ask).status, 200);
     let lock = std::fs::read_to_string(gateway.data_dir().join("gateway.lock")).unwrap();
     assert_eq!(lock, gateway.pid().to_string());
@@ -251,8 +251,8 @@ fn one_gateway_serves_an_embedded_store() {
     let mut gateway = Setup::new().start();
     let second = gateway.cli(&["serve", "--port", "0"]);
     assert_eq!(second.status.code(), Some(1));
-    let said = String::from_utf8(second.stderr).unwrap();
-    assert!(said.contains(&format!("is served by process {} already", gateway.pid())), "{said}");
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert!(stderr.contains(&format!("is served by process {} already", gateway.pid())), "{stderr}");
     // The command line writes meanwhile.
     let added = gateway.cli(&["key", "create", "--name", "another"]);
     assert!(added.status.success(), "{added:?}");

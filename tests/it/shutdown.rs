@@ -197,7 +197,7 @@ fn a_stream_that_goes_on_beyond_the_grace() {
         let started = Instant::now();
         gateway.term();
         // Never a clean end.
-        assert_eq!(client.rest_text(), (last_event(sample), End::CappedBytes), "{}", sample.path);
+        assert_eq!(client.rest_text(), (last_event(sample), End::Truncated), "{}", sample.path);
         assert!(started.elapsed() >= Duration::from_millis(500));
         conn.expect_closed();
         drop(client);

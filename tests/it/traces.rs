@@ -112,8 +112,8 @@ fn request_and_attempt_have_a_span_each() {
     let (provider, collector) = (serving(), collector());
     let gateway = setup(&provider, &collector).env("OTEL_SERVICE_NAME", "front").start();
     let mut client = gateway.client();
-    let asked = post(sample::CHAT.path).header("traceparent", PARENT).header("tracestate", "vendor=1");
-    client.ask(&asked.header("x-request-id", "asked-1").body(sample::CHAT.ask_stream));
+    let request = post(sample::CHAT.path).header("traceparent", PARENT).header("tracestate", "vendor=1");
+    client.ask(&request.header("x-request-id", "asked-1").body(sample::CHAT.ask_stream));
     client.response();
 
     let all = wait_for(&collector, 2);
@@ -281,8 +281,8 @@ fn a_broken_parent_is_none() {
     let (provider, collector) = (serving(), collector());
     let gateway = setup(&provider, &collector).start();
     let mut client = gateway.client();
-    let asked = post(sample::CHAT.path).header("traceparent", "00-no-trace-01").header("tracestate", "vendor=1");
-    client.ask(&asked.body(sample::CHAT.ask));
+    let request = post(sample::CHAT.path).header("traceparent", "00-no-trace-01").header("tracestate", "vendor=1");
+    client.ask(&request.body(sample::CHAT.ask));
     client.response();
     assert!(wait_for(&collector, 2)[0].parent_span_id.is_empty());
     let sent = &provider.requests()[0];
@@ -294,7 +294,7 @@ fn busy_collector_is_retried_and_refusing_one_is_not() {
     let (provider, collector) = (serving(), Fake::start());
     let headers = "authorization=Basic%20secret-of-the-collector,x-tenant=a";
     let gateway = setup(&provider, &collector).env("OTEL_EXPORTER_OTLP_HEADERS", headers).start();
-    let mut told = Vec::new();
+    let mut values = Vec::new();
     let partial = ExportTraceServiceResponse {
         partial_success: Some(ExportTracePartialSuccess { rejected_spans: 1, error_message: "no".into() }),
     };
@@ -313,10 +313,10 @@ fn busy_collector_is_retried_and_refusing_one_is_not() {
         let request = conn.request();
         assert_eq!(request.header("authorization"), Some("Basic secret-of-the-collector"));
         assert_eq!(request.header("x-tenant"), Some("a"));
-        told.push(request.body);
+        values.push(request.body);
         conn.send(answer);
     }
-    assert_eq!(told[0], told[1]);
+    assert_eq!(values[0], values[1]);
     for (series, n) in [
         ("llm_proxy_sink_records_total{sink=\"otlp\"}", 1.0),
         ("llm_proxy_sink_records_dropped_total{sink=\"otlp\",reason=\"refused\"}", 1.0),

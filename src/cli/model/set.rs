@@ -110,8 +110,8 @@ fn row(store: &Blocking, id: i64, name: &str) -> Result<ModelRow, Failure> {
 }
 
 fn update(store: &Blocking, action: &str, old: &ModelRow, new: ModelRow) -> Result<(), Failure> {
-    let told = [shown(&ModelView::of(old)), shown(&ModelView::of(&new))];
-    store.change(action, &old.name, told, Change::UpdateModel(new))?;
+    let before_and_after = [shown(&ModelView::of(old)), shown(&ModelView::of(&new))];
+    store.change(action, &old.name, before_and_after, Change::UpdateModel(new))?;
     Ok(())
 }
 

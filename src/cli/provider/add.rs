@@ -59,7 +59,7 @@ of MODEL stands for:
 
 impl Args {
     pub(super) fn run(self, store: &StoreArgs) -> Result<(), Failure> {
-        let asks = self.check;
+        let asks_provider = self.check;
         let mut row = self.row()?;
         let place = store.open()?;
         if let StoreLocation::Local(_, environment) = &place {
@@ -68,7 +68,7 @@ impl Args {
             note_meanings(&row);
         }
         let (models, _) = Mapping::parse(&row.model_mapping);
-        if asks {
+        if asks_provider {
             let listed = listed(&row, &store.environment())
                 .map_err(|why| Failure::failed(format!("provider {} is not added: {why}", row.provider_key)))?;
             print::note("note", &would_serve(&models, &listed));

@@ -61,12 +61,12 @@ impl Args {
 fn report(name: &str, health: &Value) -> Result<(), Failure> {
     let mut failed = health["error"].as_str().map(str::to_owned);
     for model in health["models"].as_array().into_iter().flatten() {
-        let asked = model["model"].as_str().unwrap_or_default();
+        let name = model["model"].as_str().unwrap_or_default();
         match model["error"].as_str() {
-            None => print::line(&format!("{name}: {asked} answers"))?,
+            None => print::line(&format!("{name}: {name} answers"))?,
             Some(why) => {
-                failed = Some(format!("{asked}: {why}"));
-                print::note("warning", &format!("provider {name}: {asked}: {why}"));
+                failed = Some(format!("{name}: {why}"));
+                print::note("warning", &format!("provider {name}: {name}: {why}"));
             }
         }
     }

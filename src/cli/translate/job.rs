@@ -116,13 +116,13 @@ impl Job<'_> {
     /// Translates the client's request for this provider. `stream` is what the client would ask
     /// for.
     fn translated(&self, request: &[u8]) -> Result<translate::Encoded, Error> {
-        let asked = RawValue::parse(request).ok().and_then(|body| body.find("model")?.as_str());
-        let asked = asked.map_or_else(|| "model".to_owned(), |name| RawStr::unescape(name).into_owned());
-        let model = self.model.unwrap_or(&asked);
+        let requested = RawValue::parse(request).ok().and_then(|body| body.find("model")?.as_str());
+        let requested = requested.map_or_else(|| "model".to_owned(), |name| RawStr::unescape(name).into_owned());
+        let model = self.model.unwrap_or(&requested);
         let host = self.host.unwrap_or(self.provider().profile().vendor);
         let target = Target::new(self.provider(), host, model, "translate", &Overrides::default());
         let policy = Policy { strict: self.strict, ..Policy::default() };
-        translate::request(self.client(), request, &Context { policy, ..Context::new(target, &asked) })
+        translate::request(self.client(), request, &Context { policy, ..Context::new(target, &requested) })
     }
 
     fn request(&self, done: &mut JobResult) -> Result<(), Error> {

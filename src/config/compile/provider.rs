@@ -16,7 +16,7 @@ use crate::config::outbound::{self, Outbound};
 use crate::config::retries::Retries;
 use crate::config::rows::ProviderRow;
 use crate::config::secret::HeaderLines;
-use crate::config::secret_env::{self, Standing};
+use crate::config::secret_env::{self, VariableClass};
 use crate::config::snapshot::{BaseUrl, Dialect, Provider};
 use crate::config::timeouts::Timeouts;
 use crate::config::vault;
@@ -198,7 +198,7 @@ pub(super) fn notices(row: &ProviderRow, env: &Env<'_>) -> Vec<String> {
         notices.extend(notice.map(|notice| format!("api_base {notice}")));
     }
     if let Some(name) = row.api_key.trim().strip_prefix("env:").map(str::trim).filter(|name| !name.is_empty())
-        && secret_env::standing(name, env) == Standing::Unusual
+        && secret_env::class_of(name, env) == VariableClass::Other
         && env(name).is_some_and(|value| !value.trim().is_empty())
     {
         notices.push(format!(
@@ -311,7 +311,7 @@ fn api_key(text: &str, env: &Env<'_>) -> Result<String, String> {
         Some("") => {
             return Err("api_key is `env:` without the name of a variable; write it as env:NAME".to_owned());
         }
-        Some(name) if secret_env::standing(name, env) == Standing::Own => {
+        Some(name) if secret_env::class_of(name, env) == VariableClass::OwnSecret => {
             return Err(format!(
                 "api_key names the environment variable `{}`, a secret of this program that no provider gets; name the \
                  variable of the provider's key",

@@ -283,15 +283,15 @@ fn groups_are_chains_without_circles_of_a_bounded_depth() {
     assert_eq!(depths, [1, 2, 3, 4, 5, 6, 7, 8], "eight levels at most");
     let first = snapshot.credentials_by_id[2].groups().iter().map(|group| &*group.name).collect::<Vec<_>>();
     assert_eq!(first, ["g2", "g1", "g0"], "the innermost first");
-    let told = |object: &str, words: &str| {
+    let reports = |object: &str, words: &str| {
         assert!(problems.iter().any(|p| p.object == object && p.message.contains(words)), "{object}: {problems:?}");
     };
-    told("group g8", "more than 8 groups");
-    told("group a", "leads back to `a`");
-    told("group b", "leads back to `b`");
-    told("group lost", "parent names `nowhere`");
-    told("credential c20", "a group that can't be used");
-    told("credential c23", "there is no such group");
+    reports("group g8", "more than 8 groups");
+    reports("group a", "leads back to `a`");
+    reports("group b", "leads back to `b`");
+    reports("group lost", "parent names `nowhere`");
+    reports("credential c20", "a group that can't be used");
+    reports("credential c23", "there is no such group");
 
     // Buckets and scopes outlive a reload that does not change them.
     let (again, _) = compile(&rows, Some(&snapshot), &env);
@@ -311,8 +311,8 @@ fn a_broken_or_disabled_group_gives_its_credentials_nothing() {
     let credentials = vec![in_group(1, "broken"), in_group(2, "off"), in_group(3, "below"), credential(4)];
     let (snapshot, problems) = run(&Rows { credentials, groups: vec![broken, off, below], ..Rows::default() });
     assert_eq!(snapshot.credentials_by_id.iter().map(|row| row.id).collect::<Vec<_>>(), [4]);
-    let told: Vec<_> = problems.iter().map(|problem| problem.object.as_str()).collect();
-    assert_eq!(told, ["group broken", "credential c1"], "who disables a group means it");
+    let objects: Vec<_> = problems.iter().map(|problem| problem.object.as_str()).collect();
+    assert_eq!(objects, ["group broken", "credential c1"], "who disables a group means it");
 }
 
 /// Everything that a snapshot holds, by the row it came from.

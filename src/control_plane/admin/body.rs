@@ -384,39 +384,39 @@ impl JsonSchema for Name {
     }
 }
 
-/// Text of up to `MOST` characters, as PostgreSQL's column has it, which also keeps no U+0000.
+/// Text of up to `MAX` characters, as PostgreSQL's column has it, which also keeps no U+0000.
 #[derive(Debug, Clone)]
-pub(crate) struct Text<const MOST: usize>(String);
+pub(crate) struct Text<const MAX: usize>(String);
 
-impl<const MOST: usize> From<Text<MOST>> for String {
-    fn from(text: Text<MOST>) -> String {
+impl<const MAX: usize> From<Text<MAX>> for String {
+    fn from(text: Text<MAX>) -> String {
         text.0
     }
 }
 
-impl<'de, const MOST: usize> Deserialize<'de> for Text<MOST> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<MOST>, D::Error> {
+impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<MAX>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let fits = !text.contains('\0') && text.chars().nth(MOST).is_none();
+        let fits = !text.contains('\0') && text.chars().nth(MAX).is_none();
         if fits {
             Ok(Text(text))
         } else {
-            Err(D::Error::custom(format!("must be at most {MOST} characters, none U+0000")))
+            Err(D::Error::custom(format!("must be at most {MAX} characters, none U+0000")))
         }
     }
 }
 
-impl<const MOST: usize> JsonSchema for Text<MOST> {
+impl<const MAX: usize> JsonSchema for Text<MAX> {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        format!("Text{MOST}").into()
+        format!("Text{MAX}").into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "maxLength": MOST, "pattern": "^[^\u{0}]*$" })
+        json_schema!({ "type": "string", "maxLength": MAX, "pattern": "^[^\u{0}]*$" })
     }
 }
 
@@ -494,44 +494,44 @@ impl JsonSchema for Amount {
 
 /// A whole number that is not negative.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Count<const LEAST: i64, const MOST: i64>(pub(crate) i64);
+pub(crate) struct Count<const MIN: i64, const MAX: i64>(pub(crate) i64);
 
-impl<const LEAST: i64, const MOST: i64> From<Count<LEAST, MOST>> for i64 {
-    fn from(count: Count<LEAST, MOST>) -> i64 {
+impl<const MIN: i64, const MAX: i64> From<Count<MIN, MAX>> for i64 {
+    fn from(count: Count<MIN, MAX>) -> i64 {
         count.0
     }
 }
 
-impl<'de, const LEAST: i64, const MOST: i64> Deserialize<'de> for Count<LEAST, MOST> {
+impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Count<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expected = || D::Error::custom(format!("must be a whole number from {LEAST} to {MOST}"));
+        let expected = || D::Error::custom(format!("must be a whole number from {MIN} to {MAX}"));
         let number = serde_json::Number::deserialize(deserializer).map_err(|_| expected())?;
         // `1.0` is a whole number too, in JSON and in JSON Schema.
         let float = || number.as_f64().filter(|n| n.fract() == 0.0 && n.abs() < 9e15).map(|n| n as i64);
         let value = number.as_i64().or_else(float);
-        value.filter(|n| (LEAST..=MOST).contains(n)).map(Count).ok_or_else(expected)
+        value.filter(|n| (MIN..=MAX).contains(n)).map(Count).ok_or_else(expected)
     }
 }
 
-impl<const LEAST: i64, const MOST: i64> JsonSchema for Count<LEAST, MOST> {
+impl<const MIN: i64, const MAX: i64> JsonSchema for Count<MIN, MAX> {
     fn inline_schema() -> bool {
         true
     }
 
     fn schema_name() -> Cow<'static, str> {
-        format!("Count{LEAST}To{MOST}").into()
+        format!("Count{MIN}To{MAX}").into()
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": LEAST, "maximum": MOST })
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
     }
 }
 
 /// The largest number in a row, as PostgreSQL's column has it.
-pub(crate) const MOST: i64 = i32::MAX as i64;
+pub(crate) const MAX_INTEGER: i64 = i32::MAX as i64;
 
 /// A limit; 0 blocks all.
-pub(crate) type Limit = Count<0, MOST>;
+pub(crate) type Limit = Count<0, MAX_INTEGER>;
 
 /// A moment: RFC 3339, or seconds since 1970. Seconds in the rows, text in answers.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::config::boot::Environment;
 use crate::config::compile::judge;
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow, Rows};
-use crate::config::secret_env::{self, Standing};
+use crate::config::secret_env::{self, VariableClass};
 use crate::control_plane::admin::request::{AdminRequest, Refusal};
 use crate::control_plane::admin::{audit_file, health_status};
 use crate::control_plane::config::current::Current;
@@ -247,7 +247,7 @@ impl Context {
     pub(super) fn check_key_source(&self, old: Option<&ProviderRow>, new: &ProviderRow) -> Result<(), Refusal> {
         let name = new.api_key.trim().strip_prefix("env:").map(str::trim);
         let name = name.filter(|_| old.is_none_or(|old| old.api_key != new.api_key));
-        match name.filter(|name| secret_env::standing(name, &self.env()) != Standing::Usual) {
+        match name.filter(|name| secret_env::class_of(name, &self.env()) != VariableClass::ProviderKey) {
             None => Ok(()),
             Some(name) => {
                 let message = format!(

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::compile::{WEAK_KEY, is_weak_key};
 use crate::config::rows::CredentialRow;
-use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit, MOST, Moment, Name, body};
+use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit, MAX_INTEGER, Moment, Name, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
@@ -21,7 +21,7 @@ use crate::control_plane::admin::view::CredentialView;
 use crate::control_plane::store::Change;
 
 /// At least one request must fit.
-pub(super) type Burst = Count<1, MOST>;
+pub(super) type Burst = Count<1, MAX_INTEGER>;
 /// Up to 30 days.
 type Overlap = Count<0, 2_592_000>;
 /// How long the old key stays valid after a rotation by default.

@@ -116,8 +116,8 @@ impl Blocking {
     }
 
     pub fn add_group(&self, row: &GroupRow) -> Result<i64, Error> {
-        let told = [None, shown(&GroupView::of(row))];
-        self.change("group.create", &row.name, told, Change::AddGroup(row.clone()))
+        let before_and_after = [None, shown(&GroupView::of(row))];
+        self.change("group.create", &row.name, before_and_after, Change::AddGroup(row.clone()))
     }
 
     pub fn add_model(&self, row: &ModelRow) -> Result<i64, Error> {
@@ -126,8 +126,8 @@ impl Blocking {
     }
 
     pub fn add_budget(&self, row: &BudgetRow) -> Result<i64, Error> {
-        let told = [None, shown(&BudgetView::of(row))];
-        self.change("budget.create", &row.name, told, Change::AddBudget(row.clone()))
+        let before_and_after = [None, shown(&BudgetView::of(row))];
+        self.change("budget.create", &row.name, before_and_after, Change::AddBudget(row.clone()))
     }
 
     pub fn revoke_credential(&self, id: i64) -> Result<(), Error> {

@@ -63,17 +63,17 @@ pub const PRIVATE: &[(&str, &str)] = &[
 
 impl<'r> Case<'r> {
     pub fn new(row: &'r Row, protocol: &'static Protocol, naming: Naming, framing: Framing) -> Case<'r> {
-        let mut heard = row.request(protocol);
-        let model_added = model(&heard).is_none();
+        let mut received = row.request(protocol);
+        let model_added = model(&received).is_none();
         if model_added {
-            heard = heard.replacen('{', "{\"model\": \"m\", ", 1);
+            received = received.replacen('{', "{\"model\": \"m\", ", 1);
         }
-        let name = model(&heard).expect("a model");
+        let name = model(&received).expect("a model");
         let received = match naming {
             Naming::Same => name.to_owned(),
             Naming::Mapped => format!("\"{ASKED}{}", &name[1..]),
         };
-        let sent = replaced(&heard, name, &received);
+        let sent = replaced(&received, name, &received);
         let answer = row.answer();
         let expected = match naming {
             Naming::Same => answer.clone(),
@@ -81,7 +81,7 @@ impl<'r> Case<'r> {
                 put_back(row, protocol.format, std::str::from_utf8(&answer).unwrap(), &received).into_bytes()
             }
         };
-        Case { row, protocol, model_added, sent, heard, framing, answer, expected }
+        Case { row, protocol, model_added, sent, received, framing, answer, expected }
     }
 
     pub fn target(&self) -> String {

@@ -202,8 +202,8 @@ fn recorded_clients_get_answers_right_for_their_paths() {
         let before = fake.requests().len();
         let of = request.format() as usize;
         let response = exchange(&gateways[of], &mut clients[of], request);
-        let heard = fake.requests().split_off(before);
-        if let Err(why) = check(request, right, &response, &heard) {
+        let received = fake.requests().split_off(before);
+        if let Err(why) = check(request, right, &response, &received) {
             failures.push(format!("{what}: {why}\n  {} {}", response.status, String::from_utf8_lossy(&response.body)));
         }
     }
@@ -282,16 +282,20 @@ fn check(request: &Recorded, right: &Right, response: &Response, heard: &[Reques
 }
 
 /// The request arrived as it was sent, save for what is the gateway's.
-fn check_heard(request: &Recorded, heard: &[Request]) -> Checked {
-    let [heard] = heard else { return Err(format!("the provider was asked {} times", heard.len())) };
-    if heard.target != request.path || heard.body != request.body().as_bytes() {
-        return Err(format!("the provider was asked {} {:?}", heard.target, String::from_utf8_lossy(&heard.body)));
+fn check_heard(request: &Recorded, received: &[Request]) -> Checked {
+    let [received] = received else { return Err(format!("the provider was asked {} times", received.len())) };
+    if received.target != request.path || received.body != request.body().as_bytes() {
+        return Err(format!(
+            "the provider was asked {} {:?}",
+            received.target,
+            String::from_utf8_lossy(&received.body)
+        ));
     }
     for (name, value) in &request.headers {
         let lower = name.to_ascii_lowercase();
         let expected = FORWARDED.contains(&&*lower).then_some(value.as_str());
-        if !OWN.contains(&&*lower) && heard.header(name) != expected {
-            return Err(format!("the provider was sent {name}: {:?}, not {expected:?}", heard.header(name)));
+        if !OWN.contains(&&*lower) && received.header(name) != expected {
+            return Err(format!("the provider was sent {name}: {:?}, not {expected:?}", received.header(name)));
         }
     }
     Ok(())

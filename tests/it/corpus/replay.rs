@@ -129,16 +129,16 @@ impl Stage {
         }
         let (head, body, end) = self.exchange(case, &case.sent, &mut dice, client);
         let unheard = || format!("the upstream heard nothing; {}: {}", head.status, String::from_utf8_lossy(&body));
-        let heard = self.upstream.heard(&row.id).ok_or_else(unheard)?;
-        check_request(case, &heard)?;
+        let received = self.upstream.heard(&row.id).ok_or_else(unheard)?;
+        check_request(case, &received)?;
         check_own_headers(case, &head)?;
         match rule.map_or(Expected::Recorded, |rule| (rule.expected)(case)) {
             Expected::Recorded => check_answer(case, &head, &case.expected, &body, end),
             Expected::Edited(bytes) => check_answer(case, &head, &bytes, &body, end),
-            Expected::CappedBytes(word) => {
+            Expected::Truncated(word) => {
                 let (same, rest) = body.split_at_checked(case.expected.len()).ok_or("less than the upstream sent")?;
                 check_answer(case, &head, &case.expected, same, End::Whole)?;
-                equal("end", &end, &End::CappedBytes)?;
+                equal("end", &end, &End::Truncated)?;
                 let data = std::str::from_utf8(rest).unwrap().lines().find_map(|line| line.strip_prefix("data: "));
                 error_of(case, data.unwrap_or_default().as_bytes(), word)
             }
@@ -171,7 +171,7 @@ impl Stage {
         }
         let head = on.head();
         let (body, end) = on.rest();
-        if end == End::CappedBytes || head.header("connection") == Some("close") {
+        if end == End::Truncated || head.header("connection") == Some("close") {
             *client = None;
         }
         (head, body, end)

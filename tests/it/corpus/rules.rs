@@ -14,7 +14,7 @@ pub enum Expected {
     /// Status and headers as recorded, and these bytes.
     Edited(Vec<u8>),
     /// [`Case::expected`], then an error event of this kind, and no proper end.
-    CappedBytes(Word),
+    Truncated(Word),
     /// An estimate in the place of a count.
     Estimated,
     /// The gateway's own error.
@@ -90,7 +90,7 @@ pub const RULES: &[Rule] = &[
         applies: |case| {
             ["0550a8bdeee3c060", "5a6c0f2e69872a22"].contains(&&*case.row.id) && case.framing == Framing::Close
         },
-        expected: |_| Expected::CappedBytes(Word { openai: "upstream_stream_truncated", anthropic: "api_error" }),
+        expected: |_| Expected::Truncated(Word { openai: "upstream_stream_truncated", anthropic: "api_error" }),
         naming: BOTH,
     },
     Rule {

@@ -72,8 +72,8 @@ impl Got {
         match (self.end, self.error()) {
             (_, Some(code)) if stream && content => format!("part, error {code}"),
             (_, Some(code)) => format!("error event {code}"),
-            (End::CappedBytes, None) if stream => "part, cut".to_owned(),
-            (End::CappedBytes, None) => "cut".to_owned(),
+            (End::Truncated, None) if stream => "part, cut".to_owned(),
+            (End::Truncated, None) => "cut".to_owned(),
             (End::Whole, None) if has_broken => "answer, one event no JSON".to_owned(),
             (End::Whole, None) if whole && (has_mark || !stream) => "answer".to_owned(),
             (End::Whole, None) if whole => "no end mark".to_owned(),

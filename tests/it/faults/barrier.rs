@@ -200,7 +200,7 @@ fn the_head_is_not_held_longer_than_commit_after() {
         conn.reset();
         second.accept().reset();
         let (text, end) = client.rest_text();
-        assert_eq!(end, End::CappedBytes);
+        assert_eq!(end, End::Truncated);
         error_event(sample, &text);
     }
 }
@@ -215,7 +215,7 @@ fn the_time_to_the_first_content_counts_on_when_the_head_is_sent() {
     assert_eq!(client.head().status, 200);
     assert_eq!(client.event(), ": keep-alive\n\n");
     let (text, end) = client.rest_text();
-    assert_eq!((error_event(sample, &text)[1].as_str(), end), ("timeout_error", End::CappedBytes));
+    assert_eq!((error_event(sample, &text)[1].as_str(), end), ("timeout_error", End::Truncated));
     silent.expect_closed();
 }
 
@@ -231,7 +231,7 @@ fn a_stream_without_content_is_no_answer_when_the_head_is_sent_either() {
         assert_eq!(client.event(), ": keep-alive\n\n");
         let (text, end) = client.rest_text();
         assert!(error_event(sample, &text)[0].contains("ended its stream before the end of its response"));
-        assert_eq!(end, End::CappedBytes);
+        assert_eq!(end, End::Truncated);
     }
 }
 

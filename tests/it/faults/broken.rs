@@ -84,7 +84,7 @@ fn a_stream_that_breaks_ends_with_an_error_event_and_no_clean_end() {
         for (what, head, reported_text, fail) in &rows {
             let is_timeout = *reported_text == "stopped sending";
             let (text, end) = broken_within(silence(is_timeout), sample, head, fail);
-            assert_eq!(end, End::CappedBytes, "{what}, {}: {text}", sample.path);
+            assert_eq!(end, End::Truncated, "{what}, {}: {text}", sample.path);
             let [message, kind, code] = error_event(sample, &text);
             assert!(message.contains("provider `first`") && message.contains(reported_text), "{what}: {message}");
             let expected = match (format_of(sample), is_timeout) {
@@ -108,7 +108,7 @@ fn the_last_whole_event_before_a_cut_is_passed_on() {
             conn.close();
         });
         let (event, error) = text.split_at(last.len());
-        assert_eq!((event, end), (last, End::CappedBytes));
+        assert_eq!((event, end), (last, End::Truncated));
         let error = error.strip_prefix("\n\n").unwrap_or_else(|| panic!("no blank line between the two: {text:?}"));
         assert!(error_event(sample, error)[0].contains("before the end of its response"));
     }
@@ -165,7 +165,7 @@ fn a_stream_that_is_no_answer_of_a_model() {
         } else {
             assert_eq!(
                 (error_event(&sample::CHAT, &text)[2].as_str(), end),
-                ("upstream_stream_truncated", End::CappedBytes),
+                ("upstream_stream_truncated", End::Truncated),
                 "{what}"
             );
         }
@@ -230,7 +230,7 @@ fn a_whole_answer_that_breaks_is_seen_by_its_framing() {
         client.head();
         assert!(client.read_until("{\"id\"").len() > 4);
         fail(conn);
-        assert_eq!(client.rest().1, End::CappedBytes, "{what}");
+        assert_eq!(client.rest().1, End::Truncated, "{what}");
         assert_eq!(gateway.metric("llm_proxy_answers_truncated_total"), Some(1.0), "{what}");
     }
 }

@@ -37,7 +37,7 @@ fn the_whole_time_of_an_answer_ends_a_stream_that_flows() {
     let flood = std::thread::spawn(move || while conn.link.try_send(&answer::chunk(sample.content[0])).is_ok() {});
     client.head();
     let (text, end) = client.rest_text();
-    assert_eq!(end, End::CappedBytes);
+    assert_eq!(end, End::Truncated);
     let at = text.rfind("event: error").unwrap();
     assert_eq!(error_event(sample, &text[at..])[1], "timeout_error");
     flood.join().unwrap();
@@ -82,7 +82,7 @@ fn a_client_that_does_not_read_is_disconnected() {
     // Until the gateway closes: the client's buffers are full and nobody empties them.
     while conn.link.try_send(&piece).is_ok() {}
     client.head();
-    assert_eq!(client.rest().1, End::CappedBytes);
+    assert_eq!(client.rest().1, End::Truncated);
 }
 
 #[test]

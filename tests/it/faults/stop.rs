@@ -41,7 +41,7 @@ fn shutdown_reaches_streams_that_never_pause() {
         client.read_until(sample.content[0]);
         gateway.term();
         let (text, end) = client.rest_text();
-        assert_eq!(end, End::CappedBytes);
+        assert_eq!(end, End::Truncated);
         let last = text.trim_end().rfind("\n\n").map_or(0, |at| at + 2);
         assert!(error_event(sample, &text[last..])[0].contains("this gateway is shutting down"));
         flood.join().unwrap();

@@ -88,10 +88,10 @@ fn a_hard_budget_refuses_before_money_is_spent() {
     assert_eq!(response.header("x-llm-proxy-budget-unit"), Some("usd"));
     assert!(response.header("x-llm-proxy-budget-reset").unwrap().ends_with("T00:00:00Z"));
     spent(&gateway, "b", 0.05);
-    let asked = fake.requests().len();
+    let count = fake.requests().len();
     let refused = ask(&gateway, 1000);
     assert_eq!(refused.status, 402, "{}", refused.text());
-    assert_eq!(fake.requests().len(), asked, "the provider is not asked");
+    assert_eq!(fake.requests().len(), count, "the provider is not asked");
     assert_eq!(refused.header("x-should-retry"), Some("false"));
     let error = &refused.json()["error"];
     assert_eq!((&error["type"], &error["code"]), (&json!("insufficient_quota"), &json!("budget_exceeded")));

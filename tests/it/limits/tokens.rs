@@ -5,11 +5,11 @@ use super::*;
 
 const LIMIT: i64 = 1000;
 /// Of the request; the estimate of the prompt comes on top.
-const MOST: u64 = 500;
+const MAX_TOKENS: u64 = 500;
 
 fn ask(stream: bool) -> String {
     format!(
-        r#"{{"model":"m-asked","stream":{stream},"max_tokens":{MOST},"messages":[{{"role":"user","content":"hi"}}]}}"#
+        r#"{{"model":"m-asked","stream":{stream},"max_tokens":{MAX_TOKENS},"messages":[{{"role":"user","content":"hi"}}]}}"#
     )
 }
 
@@ -69,7 +69,7 @@ fn reserve() -> u64 {
     assert_eq!(number(&response, "x-ratelimit-limit-tokens"), LIMIT as u64);
     assert!(response.header("x-ratelimit-limit-requests").is_none());
     let reserved = LIMIT as u64 - number(&response, "x-ratelimit-remaining-tokens");
-    assert!((MOST + 5..MOST + 60).contains(&reserved), "{reserved}");
+    assert!((MAX_TOKENS + 5..MAX_TOKENS + 60).contains(&reserved), "{reserved}");
     reserved
 }
 

@@ -275,9 +275,9 @@ fn changes_are_noticed_at_once() {
         });
         theirs.add_provider(&provider("a")).unwrap();
         let written = Instant::now();
-        let heard = waiting.join().unwrap();
-        println!("heard of a change after {:?}", heard.saturating_duration_since(written));
-        assert!(heard - written < HANG);
+        let result = waiting.join().unwrap();
+        println!("heard of a change after {:?}", result.saturating_duration_since(written));
+        assert!(result - written < HANG);
     });
     assert_eq!(delta(&ours, since).providers.len(), 1);
 }

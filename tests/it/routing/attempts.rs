@@ -74,8 +74,8 @@ fn retries_of_a_provider_and_of_a_model() {
     // A value that is none is reported, and that of the process holds.
     let row = ProviderRow { provider_params: r#"{"retries":{"max_attempts":0}}"#.into(), ..chat(&b.fake) };
     let gateway = remembering().provider(row).start();
-    let said = gateway.cli(&["check-config"]);
-    let text = String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned();
+    let output = gateway.cli(&["check-config"]);
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     assert!(text.contains("retries: max_attempts 0 would never ask the provider"), "{text}");
 }
 

@@ -104,8 +104,8 @@ fn overload_leads_to_the_next_tier() {
     let mut client = gateway.client();
     let response = client.call(PATH, ask("m"));
     assert_eq!((response.status, response.header("x-llm-proxy-upstream-model")), (200, Some("c")));
-    let asked: Vec<_> = down.requests().iter().map(|request| request.json()["model"].clone()).collect();
-    assert_eq!(asked, ["a", "b"], "the standby of the first tier comes before the second tier");
+    let models: Vec<_> = down.requests().iter().map(|request| request.json()["model"].clone()).collect();
+    assert_eq!(models, ["a", "b"], "the standby of the first tier comes before the second tier");
     assert_eq!(response.header("x-llm-proxy-attempts"), Some("3"));
 }
 

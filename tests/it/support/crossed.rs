@@ -64,7 +64,7 @@ enum FinishReason {
 
 impl FinishReason {
     fn of(from: Format, to: Format, output: &Output) -> FinishReason {
-        let told = match (from, output.finish.as_str()) {
+        let finish = match (from, output.finish.as_str()) {
             (_, "tool_calls" | "function_call" | "tool_use") => FinishReason::Tools,
             (_, "length" | "max_tokens" | "incomplete:max_output_tokens") => FinishReason::Length,
             (_, "content_filter" | "refusal" | "incomplete:content_filter") => FinishReason::Refusal,
@@ -77,11 +77,11 @@ impl FinishReason {
             }
             _ => FinishReason::End,
         };
-        match (told, output.calls.is_empty()) {
+        match (finish, output.calls.is_empty()) {
             // Hosts say `stop` beside calls, and `tool_calls` beside none.
             (FinishReason::End, false) => FinishReason::Tools,
             (FinishReason::Tools, true) => FinishReason::End,
-            (told, _) => told,
+            (finish, _) => finish,
         }
     }
 

@@ -60,7 +60,7 @@ impl Conn {
         let mut words = first.split(' ').map(str::to_owned);
         let (method, target, version) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
         let (body, end) = Body::of(&headers, Body::Length(0)).rest(&mut self.link);
-        if end == End::CappedBytes {
+        if end == End::Truncated {
             return None;
         }
         Some(Request { method, target, version, headers, body, connection: self.number })

@@ -158,7 +158,7 @@ impl Client {
         let head = self.head();
         match self.rest() {
             (body, End::Whole) => Response { body, ..head },
-            (body, End::CappedBytes) => panic!("{} cut after {:?}", head.status, String::from_utf8_lossy(&body)),
+            (body, End::Truncated) => panic!("{} cut after {:?}", head.status, String::from_utf8_lossy(&body)),
         }
     }
 
@@ -182,7 +182,7 @@ impl Client {
             match self.body.piece(&mut self.link) {
                 Ok(piece) => self.ahead = piece,
                 Err(End::Whole) => return Vec::new(),
-                Err(End::CappedBytes) => panic!("the body was cut"),
+                Err(End::Truncated) => panic!("the body was cut"),
             }
         }
         let rest = self.ahead.split_off(most.min(self.ahead.len()));

@@ -25,7 +25,7 @@ pub enum End {
     /// As its framing says; for a body to the end of the connection, by a close.
     Whole,
     /// The connection ended first.
-    CappedBytes,
+    Truncated,
 }
 
 impl Link {
@@ -56,11 +56,11 @@ impl Link {
         self.stream.flush()
     }
 
-    /// Reads once. `CappedBytes` when nothing more will come.
+    /// Reads once. `Truncated` when nothing more will come.
     fn fill(&mut self) -> End {
         let mut piece = [0; 64 << 10];
         match self.stream.read(&mut piece) {
-            Ok(0) => End::CappedBytes,
+            Ok(0) => End::Truncated,
             Ok(n) => {
                 self.buf.extend_from_slice(&piece[..n]);
                 End::Whole
@@ -70,7 +70,7 @@ impl Link {
                     panic!("nothing came within {HANG:?}; read and not used: {:?}", String::from_utf8_lossy(&self.buf))
                 }
                 // A TLS stream that ends without its close_notify is a cut as well.
-                _ => End::CappedBytes,
+                _ => End::Truncated,
             },
         }
     }
@@ -84,7 +84,7 @@ impl Link {
                 return Ok(std::mem::replace(&mut self.buf, rest));
             }
             from = self.buf.len().saturating_sub(needle.len());
-            if self.fill() == End::CappedBytes {
+            if self.fill() == End::Truncated {
                 return Err(std::mem::take(&mut self.buf));
             }
         }
@@ -92,7 +92,7 @@ impl Link {
 
     /// Takes at least one byte and at most `most`; empty at the end.
     pub fn some(&mut self, most: usize) -> Vec<u8> {
-        if self.buf.is_empty() && self.fill() == End::CappedBytes {
+        if self.buf.is_empty() && self.fill() == End::Truncated {
             return Vec::new();
         }
         let rest = self.buf.split_off(most.min(self.buf.len()));
@@ -190,25 +190,25 @@ impl Body {
             Body::Length(left) => {
                 let piece = link.some(*left);
                 *left -= piece.len();
-                if piece.is_empty() { Err(End::CappedBytes) } else { Ok(piece) }
+                if piece.is_empty() { Err(End::Truncated) } else { Ok(piece) }
             }
             Body::Close => {
                 let piece = link.some(usize::MAX);
                 if piece.is_empty() { Err(End::Whole) } else { Ok(piece) }
             }
             Body::Chunked => {
-                let line = link.until(b"\r\n").map_err(|_| End::CappedBytes)?;
+                let line = link.until(b"\r\n").map_err(|_| End::Truncated)?;
                 let text = std::str::from_utf8(&line).unwrap().trim_end();
                 let size = usize::from_str_radix(text, 16).unwrap_or_else(|_| panic!("not a chunk size: {text:?}"));
                 let mut chunk = Vec::new();
                 while chunk.len() < size {
                     let piece = link.some(size - chunk.len());
                     if piece.is_empty() {
-                        return Err(End::CappedBytes);
+                        return Err(End::Truncated);
                     }
                     chunk.extend(piece);
                 }
-                assert_eq!(link.until(b"\r\n").map_err(|_| End::CappedBytes)?, b"\r\n", "a chunk longer than its size");
+                assert_eq!(link.until(b"\r\n").map_err(|_| End::Truncated)?, b"\r\n", "a chunk longer than its size");
                 if size == 0 {
                     *self = Body::Length(0);
                     return Err(End::Whole);

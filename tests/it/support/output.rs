@@ -448,9 +448,9 @@ impl Fold {
                     *slot = event["item"].clone();
                 }
                 let output: String = item_text(&event["item"]);
-                let told = self.items.iter().find(|(ix, _)| *ix == at).map(|(_, told)| told.clone());
-                if told.as_ref() != Some(&output) {
-                    self.fault(&format!("item {at} is done with {output:?}, its deltas say {told:?}"));
+                let known = self.items.iter().find(|(ix, _)| *ix == at).map(|(_, known)| known.clone());
+                if known.as_ref() != Some(&output) {
+                    self.fault(&format!("item {at} is done with {output:?}, its deltas say {known:?}"));
                 }
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
@@ -467,8 +467,8 @@ impl Fold {
                 }
             }
             _ if kind.ends_with(".delta") => {
-                if let Some((_, told)) = self.items.iter_mut().find(|(ix, _)| *ix == at) {
-                    told.push_str(text(&event["delta"]));
+                if let Some((_, known)) = self.items.iter_mut().find(|(ix, _)| *ix == at) {
+                    known.push_str(text(&event["delta"]));
                 }
             }
             _ => {}
@@ -492,8 +492,8 @@ impl Fold {
 /// All that deltas tell of an item.
 fn item_text(item: &Value) -> String {
     let parts = ["content", "summary"].map(|name| {
-        let told = |part: &Value| [text(&part["text"]), text(&part["refusal"])].concat();
-        list(&item[name]).iter().map(told).collect::<String>()
+        let text_of = |part: &Value| [text(&part["text"]), text(&part["refusal"])].concat();
+        list(&item[name]).iter().map(text_of).collect::<String>()
     });
     [parts[1].as_str(), parts[0].as_str(), text(&item["arguments"]), text(&item["input"])].concat()
 }

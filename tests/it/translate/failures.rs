@@ -55,7 +55,7 @@ fn failure_after_content_is_an_error_event() {
             conn.close();
             assert_eq!(asking.head().status, 200);
             let (stream, end) = asking.rest_text();
-            assert_eq!(end, End::CappedBytes);
+            assert_eq!(end, End::Truncated);
             assert!(!stream.contains(end_mark(client)), "{stream}");
             let events = events(&stream);
             let last = events.last().unwrap();

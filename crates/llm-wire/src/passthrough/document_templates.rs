@@ -14,7 +14,7 @@ use crate::json::scan;
 use crate::json::template::{Places, Spot, Template, Value};
 
 /// Structures that a list keeps.
-const MOST: usize = 4;
+const MAX_TEMPLATES: usize = 4;
 
 /// Longer documents are not learned, in bytes.
 const MAX_DOCUMENT: usize = 8 << 10;
@@ -80,7 +80,7 @@ impl<T> DocumentTemplates<T> {
         }
         let Some(template) = Template::cut(document, true, is_hole) else { return };
         if let Some(found) = found(&|range| template.spot(range)) {
-            self.known.truncate(MOST - 1);
+            self.known.truncate(MAX_TEMPLATES - 1);
             self.known.insert(0, (template, found));
         }
     }
@@ -115,7 +115,7 @@ mod tests {
             looked += u32::from(list.pause == 0);
             assert!(list.find(document.as_bytes()).is_none());
             learn(&mut list, &document);
-            assert!(list.known.len() <= MOST);
+            assert!(list.known.len() <= MAX_TEMPLATES);
         }
         assert!(looked < 20, "{looked}");
         for n in 0..1000 {

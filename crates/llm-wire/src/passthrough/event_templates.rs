@@ -13,7 +13,7 @@ use crate::passthrough::event_template::EventTemplate;
 use crate::passthrough::observation::Effect;
 
 /// Structures that are kept.
-const MOST: usize = 8;
+const MAX_TEMPLATES: usize = 8;
 
 /// Events longer than this are not learned, in bytes.
 const MAX_EVENT: usize = 4 << 10;
@@ -93,7 +93,7 @@ impl EventTemplates {
             // Then its structure is not all that counts, which no tap should do.
             Some(n) if self.known[n].effect != effect => drop(self.known.swap_remove(n)),
             Some(n) => self.known[n].widen(event),
-            None if self.known.len() < MOST => self.known.extend(Known::new(event, effect)),
+            None if self.known.len() < MAX_TEMPLATES => self.known.extend(Known::new(event, effect)),
             None if self.unknown >= UNKNOWN_PER_CHANGE => {
                 self.unknown = 0;
                 let clock = self.clock;

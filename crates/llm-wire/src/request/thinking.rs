@@ -224,9 +224,13 @@ pub(crate) fn for_openai(reasoning_request: Reasoning, caps: &Caps, ledger: &mut
     let thinks = effort.map_or(caps.thinks_by_default, |e| e != Effort::None);
     // Organisations that are not verified get a 400 for summaries, so nobody is given one who said
     // nothing about reasoning.
-    let asked =
+    let shows_reasoning =
         matches!(reasoning_request.mode, Mode::Manual { .. } | Mode::Adaptive) || reasoning_request.show.is_some();
-    Ok(ForOpenAi { effort, summary: thinks && asked && reasoning_request.show != Some(Show::Omitted), thinks })
+    Ok(ForOpenAi {
+        effort,
+        summary: thinks && shows_reasoning && reasoning_request.show != Some(Show::Omitted),
+        thinks,
+    })
 }
 
 /// How a host that imitates Chat Completions is made to think.

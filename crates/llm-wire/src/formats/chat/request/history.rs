@@ -272,7 +272,7 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
 
     /// The messages of a user's turn.
     fn users(&mut self, items: &[Item<'a>]) -> Result<(), Error> {
-        let mut spoken = false;
+        let mut has_message = false;
         for item in items {
             let path = self.request.path(item);
             let ItemKind::Message(message) = &item.kind else { continue };
@@ -280,14 +280,14 @@ impl<'r, 'a: 'r> Writer<'_, 'r, 'a> {
             match message.role {
                 Role::System | Role::Developer => self.mid_system(message, pieces)?,
                 Role::User | Role::Assistant => {
-                    spoken = true;
+                    has_message = true;
                     let name = self.name(message)?;
                     self.user(name, pieces);
                 }
             }
         }
         // Where messages are merged, a turn without words must not vanish.
-        if spoken && self.has(Quirk::AlternateRoles) && self.pending.is_empty() {
+        if has_message && self.has(Quirk::AlternateRoles) && self.pending.is_empty() {
             self.pending.push(Piece::text(Text::EMPTY));
         }
         Ok(())

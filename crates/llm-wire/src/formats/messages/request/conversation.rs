@@ -166,7 +166,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         for (path, part) in std::mem::take(&mut self.shown) {
             self.part(TurnRole::User, &part, &path)?;
         }
-        let spoken = rest.iter().any(|item| !is_system(item) && matches!(item.kind, ItemKind::Message(_)));
+        let has_message = rest.iter().any(|item| !is_system(item) && matches!(item.kind, ItemKind::Message(_)));
         let tail = rest.len() - rest.iter().rev().take_while(|item| is_system(item)).count();
         for (n, item) in rest.iter().enumerate() {
             let ItemKind::Message(message) = &item.kind else { continue };
@@ -186,7 +186,7 @@ impl<'c, 'b, 'a> Conversation<'c, 'b, 'a> {
         }
         // The turn must not vanish: what precedes it would become the end of the conversation, or
         // one with the next turn of the assistant.
-        if spoken && self.open == Open::Message(TurnRole::Assistant) {
+        if has_message && self.open == Open::Message(TurnRole::Assistant) {
             self.text(TurnRole::User, &Text::plain(turns::FIRST_TURN));
         }
         Ok(())

@@ -287,10 +287,10 @@ fn tools_beside_thinking() {
         (unset.get("reasoning_effort").as_str(), unset.dropped.as_str()),
         (r#""none""#, "reasoning_effort;approx")
     );
-    let asked = body(r#","reasoning_effort":"low""#);
-    let error = sent_with(&parsed(&asked).unwrap(), &context(Host::OpenAi, "gpt-5.6")).err().unwrap();
+    let with_effort = body(r#","reasoning_effort":"low""#);
+    let error = sent_with(&parsed(&with_effort).unwrap(), &context(Host::OpenAi, "gpt-5.6")).err().unwrap();
     assert_eq!(error.param.as_deref(), Some("reasoning_effort"));
-    assert_eq!(sent(&asked, Host::OpenAi, "gpt-5.2").get("reasoning_effort"), r#""low""#);
+    assert_eq!(sent(&with_effort, Host::OpenAi, "gpt-5.2").get("reasoning_effort"), r#""low""#);
 }
 
 #[test]
