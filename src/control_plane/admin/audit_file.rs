@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::control_plane::admin::body::Moment;
+use crate::control_plane::admin::field_values::Moment;
 use crate::control_plane::store::Audit;
 
 pub(super) struct File {

@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::boot::table::{VARIABLES, Variable};
-use crate::control_plane::admin::body::{Moment, body};
+use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::field_values::Moment;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::admin::view;
 

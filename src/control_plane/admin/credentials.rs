@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::config::compile::{WEAK_KEY, is_weak_key};
 use crate::config::rows::CredentialRow;
-use crate::control_plane::admin::body::{Change as Field, Count, Json, Key, Limit, MAX_INTEGER, Moment, Name, body};
+use crate::control_plane::admin::body::{Change as Field, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
+use crate::control_plane::admin::field_values::{Count, Json, Key, Limit, MAX_INTEGER, Moment, Name};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::config::rows::{GroupRow, Rows};
-use crate::control_plane::admin::body::{Change as Field, Json, Limit, Name, body};
+use crate::control_plane::admin::body::{Change as Field, body};
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
 use crate::control_plane::admin::credentials::{Burst, list_text};
+use crate::control_plane::admin::field_values::{Json, Limit, Name};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json, tagged};

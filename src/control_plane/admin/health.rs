@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use crate::config::rows::ProviderRow;
 use crate::config::snapshot::Provider;
-use crate::control_plane::admin::body::{Count, Moment, body};
+use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::field_values::{Count, Moment};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, json};
 use crate::control_plane::http::provider;
 use crate::shared::catalog::Lists;

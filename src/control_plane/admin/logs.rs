@@ -8,8 +8,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::{Duration, timeout};
 
-use crate::control_plane::admin::body::{Micros, body};
+use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::Context;
+use crate::control_plane::admin::field_values::Micros;
 use crate::control_plane::admin::parameter::{Kind, Parameter};
 use crate::control_plane::admin::request::{AdminRequest, Outcome, Refusal, empty, json};
 use crate::control_plane::store::Answer;

@@ -14,6 +14,7 @@ mod config;
 mod context;
 pub mod credentials;
 mod explain;
+mod field_values;
 pub mod groups;
 pub(crate) mod health;
 mod health_status;

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::config::compile::notices;
 use crate::config::rows::{ModelRow, Rows};
-use crate::control_plane::admin::body::{Name, body};
+use crate::control_plane::admin::body::body;
 use crate::control_plane::admin::context::{AuditEntry, Context, MAX_TRIES};
+use crate::control_plane::admin::field_values::Name;
 use crate::control_plane::admin::members::{MembersJson, OptionsJson, OverridesJson};
 use crate::control_plane::admin::paging::Page;
 use crate::control_plane::admin::providers::set;

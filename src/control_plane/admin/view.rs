@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::config::budget;
 use crate::config::rows::{BudgetRow, CredentialRow, GroupRow, ModelRow, ProviderRow};
-use crate::control_plane::admin::body::Moment;
+use crate::control_plane::admin::field_values::Moment;
 use crate::control_plane::admin::members;
 use crate::limit::budget::Unit;
 

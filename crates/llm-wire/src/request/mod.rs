@@ -5,6 +5,7 @@ pub(crate) mod cache_points;
 pub(crate) mod data_url;
 pub(crate) mod fields;
 pub(crate) mod nested;
+pub(crate) mod pairing;
 pub(crate) mod params;
 pub(crate) mod reader;
 pub mod retry_without;

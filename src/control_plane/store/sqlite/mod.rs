@@ -12,6 +12,7 @@ mod rows;
 mod spend;
 pub mod steps;
 mod sums;
+mod write;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -105,7 +106,7 @@ impl Sqlite {
     fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
     where
         T: Send + 'static,
-        rows::Refused: From<E>,
+        write::Refused: From<E>,
     {
         self.main.run(work)
     }
@@ -128,12 +129,12 @@ impl Thread {
     fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
     where
         T: Send + 'static,
-        rows::Refused: From<E>,
+        write::Refused: From<E>,
     {
         let (reply, done) = oneshot::channel();
         let path = self.path.clone();
         let job = move |connection: &mut Connection| {
-            let result = work(connection).map_err(|error| rows::Refused::from(error).explain(&path));
+            let result = work(connection).map_err(|error| write::Refused::from(error).explain(&path));
             // Who asked may want it no more.
             let _ = reply.send(result);
         };
@@ -185,7 +186,7 @@ impl Store for Sqlite {
         let reopen = self.reopen();
         self.run(move |connection| {
             reopen(connection)?;
-            rows::write_all(connection, &writes)
+            write::write_all(connection, &writes)
         })
     }
 

@@ -41,7 +41,7 @@ fn make(connection: &mut Connection, change: Change) -> Result<Written, Fault> {
 }
 
 fn write(connection: &mut Connection, write: &Write) -> Result<Written, Fault> {
-    let written = rows::write_all(connection, std::slice::from_ref(write));
+    let written = write::write_all(connection, std::slice::from_ref(write));
     written.map(|written| written[0]).map_err(|refused| refused.explain(Path::new("x")).fault)
 }
 
@@ -116,7 +116,7 @@ fn disk_errors_are_explained() {
         connection.execute_batch(pragma).unwrap();
         let large = ProviderRow { api_base: "x".repeat(100_000), ..provider("p") };
         let change = plain(Change::AddProvider(large));
-        let error = rows::write_all(&mut connection, &[change]).map_err(|e| e.explain(Path::new("x"))).unwrap_err();
+        let error = write::write_all(&mut connection, &[change]).map_err(|e| e.explain(Path::new("x"))).unwrap_err();
         assert_eq!(error.fault, Fault::Unavailable);
         assert!(error.message.ends_with(message), "{error}");
     }

@@ -23,6 +23,7 @@ use crate::json::write;
 use crate::reasoning::history;
 use crate::request::cache_points;
 use crate::request::cache_points::On;
+use crate::request::pairing;
 use crate::request::turns;
 use crate::request::turns::{Prefill, Side};
 use crate::target::plan::Context;
@@ -41,7 +42,7 @@ pub(super) fn write(
     ledger: &mut Ledger,
     out: &mut Vec<u8>,
 ) -> Result<Prefill, Error> {
-    let mut items = turns::pair(request, &cx.policy, ledger)?;
+    let mut items = pairing::pair(request, &cx.policy, ledger)?;
     let prefill = turns::prefill(request, &items, cx, ledger)?;
     let hint = match prefill {
         Prefill::Hint => items.pop(),

@@ -43,7 +43,7 @@ pub(crate) fn decode<'a>(body: RawValue<'a>, ledger: &mut Ledger) -> Result<Requ
 /// [`tools::offer`](crate::request::tools::offer), reasoning by
 /// [`thinking`](crate::request::thinking), the rest by
 /// [`params::settle`](crate::request::params::settle), the conversation by
-/// [`turns::pair`](crate::request::turns::pair) and [`turns::turns`](crate::request::turns::turns),
+/// [`pairing::pair`](crate::request::pairing::pair) and [`turns::turns`](crate::request::turns::turns),
 /// a trailing assistant message by [`turns::prefill`](crate::request::turns::prefill), reasoning
 /// items by [`history::disposition`](crate::reasoning::history::disposition), tool names in history by
 /// [`tools::sent_name`](crate::request::tools::sent_name), call ids by

@@ -14,6 +14,7 @@ use crate::formats::messages::request::parts::{Blocks, CacheBudget};
 use crate::json::{RawValue, write};
 use crate::reasoning::history;
 use crate::request::fields;
+use crate::request::pairing;
 use crate::request::params;
 use crate::request::params::{FOLD_ABOVE, TargetParams};
 use crate::request::reader;
@@ -37,7 +38,7 @@ const THINKING_BINDING: &str = "thinking-binding-controls-2026-08-01";
 /// Writes the request for a provider of this format.
 ///
 /// In this order, each decided in one shared place: tools by [`tools::offer`], reasoning by
-/// [`thinking`], the rest by [`params::settle`], the conversation by [`turns::pair`] and
+/// [`thinking`], the rest by [`params::settle`], the conversation by [`pairing::pair`] and
 /// [`turns::turns`], a trailing assistant message by [`turns::prefill`], reasoning items by
 /// [`history::disposition`], tool names in history by [`tools::sent_name`], call ids by
 /// [`turns::sent_id`]. Losses of content are entered in `ledger`; its `Err` (strict mode) is passed
@@ -65,7 +66,7 @@ pub(crate) fn encode(
         ledger.drop(Loss::ServiceTier)?;
     }
     let format = form(request, cx, &offer, ledger)?;
-    let mut items = turns::pair(request, &cx.policy, ledger)?;
+    let mut items = pairing::pair(request, &cx.policy, ledger)?;
     // Thinking without what was thought: the provider refuses a turn that ends so.
     while items.pop_if(|item| matches!(item.kind, ItemKind::Reasoning(_))).is_some() {
         ledger.repair(Repair::Reasoning);

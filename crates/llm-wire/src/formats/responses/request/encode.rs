@@ -11,6 +11,7 @@ use crate::formats::responses::request::form::Form;
 use crate::formats::responses::request::parts::{CachePoints, Parts};
 use crate::json::{RawValue, write};
 use crate::request::fields;
+use crate::request::pairing;
 use crate::request::params;
 use crate::request::params::TargetParams;
 use crate::request::reader;
@@ -32,7 +33,7 @@ const SCHEMA_NAME: &str = "response";
 /// Writes the request for a provider of this format.
 ///
 /// In this order, each decided in one shared place: tools by [`tools::offer`], reasoning by
-/// [`thinking`], the rest by [`params::settle`], the conversation by [`turns::pair`], a trailing
+/// [`thinking`], the rest by [`params::settle`], the conversation by [`pairing::pair`], a trailing
 /// assistant message by [`turns::prefill`], reasoning items by
 /// [`history::disposition`](crate::reasoning::history::disposition), tool names in history by [`tools::sent_name`],
 /// call ids by [`turns::sent_id`]. Losses of content are entered in `ledger`; its `Err` (strict
@@ -58,7 +59,7 @@ pub(crate) fn encode(
     let settled = params::settle(request, cx, think.thinks, plan, ledger)?;
     let max_tokens = params::openai_max_tokens(request, cx, ledger)?;
     let form = form(request, cx, ledger)?;
-    let items = turns::pair(request, &cx.policy, ledger)?;
+    let items = pairing::pair(request, &cx.policy, ledger)?;
     let prefill = turns::prefill(request, &items, cx, ledger)?;
 
     let native = cx.target.host.is_native();
