@@ -34,6 +34,27 @@ fn links() {
     assert!(count > 50, "{count}");
 }
 
+/// A path of the repository that a document writes as code leads to a file, a folder or a module.
+/// The changelog names what was there at its time.
+#[test]
+fn paths_of_the_repository() {
+    const ROOTS: &[&str] = &["src/", "crates/", "tests/", "benches/", "fuzz/", "migrations/"];
+    let is_path = |word: &&str| {
+        let plain = word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+        plain && ROOTS.iter().any(|start| word.starts_with(start))
+    };
+    let mut count = 0;
+    for file in documents().iter().filter(|file| *file != "CHANGELOG.md") {
+        let text = text(file);
+        for path in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).filter(is_path) {
+            let module = root().join(format!("{path}.rs"));
+            assert!(root().join(path).exists() || module.exists(), "{file}: {path} does not exist");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
 /// The path of a link in `file`, from the root of the repository.
 fn beside(file: &str, link: &str) -> PathBuf {
     let mut path = PathBuf::new();
