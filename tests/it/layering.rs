@@ -191,6 +191,7 @@ const ACYCLIC: &[&str] = &[
     "src/control_plane/discovery",
     "src/control_plane/records",
     "src/control_plane/sinks",
+    "src/control_plane/store",
     "src/control_plane/ui",
     "src/metrics",
     "src/net",

@@ -11,6 +11,7 @@ pub mod file;
 pub mod file_text;
 mod identity;
 mod interface;
+mod log_sql;
 pub mod logs;
 mod migrations;
 pub mod postgres;

@@ -4,7 +4,6 @@
 
 mod rows;
 pub mod spend;
-pub mod sql;
 mod table;
 
 use crate::control_plane::store::error::Answer;
@@ -71,7 +70,7 @@ pub struct Stats {
     pub durations: Vec<(i64, i64)>,
     /// The same of the times to the first token.
     pub ttfts: Vec<(i64, i64)>,
-    /// The most frequent [`sql::GROUPS`] of each.
+    /// The most frequent [`GROUPS`](super::log_sql::GROUPS) of each.
     pub by_provider: Vec<(String, i64)>,
     pub by_model: Vec<(String, i64)>,
     pub by_status: Vec<(String, i64)>,
@@ -104,7 +103,7 @@ pub trait Tables: Send + Sync {
 
     fn stats(&self, filter: Filter) -> Answer<'_, Stats>;
 
-    /// Gives at most [`sql::GROUPS`] hours, the newest first.
+    /// Gives at most [`GROUPS`] hours, the newest first.
     fn hours(&self, filter: Filter) -> Answer<'_, Vec<Hour>>;
 
     /// Adds to the sums of days, all or none. No key stands twice.

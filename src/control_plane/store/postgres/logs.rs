@@ -5,15 +5,16 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use crate::control_plane::store::error::Answer;
-use crate::control_plane::store::logs::sql;
-use crate::control_plane::store::logs::sql::{Dialect, Statement};
+use crate::control_plane::store::log_sql as sql;
+use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
     Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables, Value,
     Which,
 };
 use crate::control_plane::store::postgres::connection::{READ_TIMEOUT, with_timeout};
 use crate::control_plane::store::postgres::explain::QueryError;
-use crate::control_plane::store::postgres::{Postgres, rows, spend};
+use crate::control_plane::store::postgres::sessions::Postgres;
+use crate::control_plane::store::postgres::{rows, spend};
 
 /// Rows in one statement.
 pub(super) const AT_ONCE: usize = 500;

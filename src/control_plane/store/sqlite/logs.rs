@@ -5,14 +5,15 @@ use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, TransactionBehavior, params_from_iter};
 
 use crate::control_plane::store::error::{Answer, Error};
-use crate::control_plane::store::logs::sql;
-use crate::control_plane::store::logs::sql::{Dialect, Statement};
+use crate::control_plane::store::log_sql as sql;
+use crate::control_plane::store::log_sql::{Dialect, Statement};
 use crate::control_plane::store::logs::{
     Column, Filter, Hour, Kind, Line, Listing, Query, Spend, SpendKey, SpendQuery, SpendSums, Stats, Table, Tables,
     Value, Which,
 };
 use crate::control_plane::store::sqlite::changes::FileWatch;
-use crate::control_plane::store::sqlite::{Sqlite, Thread, file, spend};
+use crate::control_plane::store::sqlite::thread::{Sqlite, Thread};
+use crate::control_plane::store::sqlite::{file, spend};
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

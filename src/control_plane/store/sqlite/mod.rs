@@ -12,18 +12,16 @@ mod rows;
 mod spend;
 pub mod steps;
 mod sums;
+mod thread;
 mod write;
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use rusqlite::Connection;
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::config::rows::Rows;
@@ -35,6 +33,8 @@ use crate::control_plane::store::interface::Store;
 use crate::control_plane::store::logs::Tables;
 use crate::limit::budget::{Claim, Grant};
 pub use file::FILE;
+pub use thread::Sqlite;
+use thread::Thread;
 
 /// How often a store that can only be read is opened anew.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
@@ -44,25 +44,6 @@ const REOPEN_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) fn identity(path: &Path) -> Option<String> {
     let file = std::fs::metadata(path).ok()?;
     Some(digest(&format!("sqlite:{}:{}", file.dev(), file.ino())))
-}
-
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
-#[derive(Debug, Clone)]
-pub struct Sqlite {
-    path: PathBuf,
-    main: Thread,
-    /// For logs and prices, once it could be started.
-    side: Arc<OnceLock<Thread>>,
-    /// Why the store can only be read, while that is so.
-    unwritable: Arc<ArcSwapOption<Error>>,
-}
-
-/// A connection and the thread that owns it.
-#[derive(Debug, Clone)]
-struct Thread {
-    jobs: Sender<Job>,
-    path: PathBuf,
 }
 
 impl Sqlite {
@@ -109,43 +90,6 @@ impl Sqlite {
         write::Refused: From<E>,
     {
         self.main.run(work)
-    }
-}
-
-impl Thread {
-    fn start(path: &Path, name: &str, connection: Result<Connection, Error>) -> Result<Thread, Error> {
-        let mut connection = connection?;
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let serve = move || queue.into_iter().for_each(|job| job(&mut connection));
-        match thread::Builder::new().name(name.to_owned()).spawn(serve) {
-            Ok(_) => Ok(Thread { jobs, path: path.to_owned() }),
-            Err(error) => {
-                Err(Error::new(Fault::Unavailable, format!("the thread of the store can't be started: {error}")))
-            }
-        }
-    }
-
-    /// Does `work` on this thread.
-    fn run<T, E>(&self, work: impl FnOnce(&mut Connection) -> Result<T, E> + Send + 'static) -> Answer<'_, T>
-    where
-        T: Send + 'static,
-        write::Refused: From<E>,
-    {
-        let (reply, done) = oneshot::channel();
-        let path = self.path.clone();
-        let job = move |connection: &mut Connection| {
-            let result = work(connection).map_err(|error| write::Refused::from(error).explain(&path));
-            // Who asked may want it no more.
-            let _ = reply.send(result);
-        };
-        // If the thread is gone, so is `reply`.
-        let _ = self.jobs.send(Box::new(job));
-        Box::pin(async move { done.await.unwrap_or_else(|_| Err(self.gone())) })
-    }
-
-    fn gone(&self) -> Error {
-        let message = format!("the thread of the store {} has ended by a panic; restart", self.path.display());
-        Error::new(Fault::Unavailable, message)
     }
 }
 

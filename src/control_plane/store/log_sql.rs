@@ -1,7 +1,7 @@
-//! The statements, in the dialect of either store. They differ in how times, JSON and the widths of
+//! The statements for the tables of logs, in the dialect of either store. They differ in how times, JSON and the widths of
 //! numbers are written, and in little else.
 //!
-//! Names of tables and columns come from `rows.rs` alone; values are always parameters.
+//! Names of tables and columns come from `logs/rows.rs` alone; values are always parameters.
 
 use std::fmt::Write;
 
@@ -198,7 +198,7 @@ pub fn histogram(dialect: Dialect, filter: &Filter, column: &str) -> Statement {
 }
 
 /// The begin of an hour in seconds since 1970, then five whole numbers, as in
-/// [`Hour`](super::Hour); the newest first.
+/// [`Hour`](crate::control_plane::store::logs::Hour); the newest first.
 pub fn hours(dialect: Dialect, filter: &Filter) -> Statement {
     let hour = match dialect {
         Dialect::Sqlite => "timestamp / 3600000000 * 3600",
